@@ -1,0 +1,1 @@
+"""Makes a plain Python script durable."""

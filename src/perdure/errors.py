@@ -1,0 +1,190 @@
+"""Every error of perdure's own.
+
+PerdureError                     has .code, .what and .hint
+├── UsageError                   the program or the command is wrong; nothing was run
+│   ├── OptionError              an option of a decorator or a call is not valid
+│   ├── DuplicateStep            two different functions run under one step name
+│   ├── NotStorable              a value cannot be stored losslessly (also a TypeError)
+│   └── NotFound                 no such run, workflow, step or file
+├── RunError                     a run cannot go on as it stands
+│   ├── Drift                    a completed step is now called with other inputs
+│   ├── OtherInputs              a run id is used again with other inputs
+│   ├── NotDecodable             a stored value does not fit the type that the script now declares
+│   ├── AlreadyRunning           somebody holds this run (also a SystemExit: skipped, exit code 0)
+│   └── HasDeadLetters           raised by Batch.raise_if_dead()
+├── StepTimeout                  an attempt ran out of time (also a TimeoutError)
+├── ProcessDied                  an isolated attempt's process ended without an answer
+└── StateError                   the state file cannot be used
+    ├── StateCorrupt             damaged, truncated, or a checksum does not match
+    ├── StateForeign             not a state file of perdure
+    ├── StateNewer               written by a newer perdure
+    ├── StateReadOnly            cannot be written
+    ├── StateBusy                another process kept it locked for too long
+    ├── DiskFull                 no space left
+    └── StateIO                  the system reported an I/O error
+
+StopRun (a BaseException)        carries one of these out of a running workflow, past its `except Exception`
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PerdureError(Exception):
+    """An error of perdure's own: what happened, and what to do about it.
+
+    Args:
+        what: what happened, in the user's words.
+        hint: what to do next; shown on a line of its own.
+    """
+
+    code: ClassVar[str] = "perdure"
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.what} [{type(self).code}]"
+        return f"{text}\n  what to do: {self.hint}" if self.hint else text
+
+
+class UsageError(PerdureError):
+    """The program or the command is wrong; nothing was run."""
+
+    code = "usage"
+
+
+class OptionError(UsageError, ValueError):
+    """An option of a decorator or a call is not valid."""
+
+    code = "bad-option"
+
+
+class DuplicateStep(UsageError):
+    """Two different functions run under one step name, so their results could be taken for each other's."""
+
+    code = "duplicate-step"
+
+
+class NotStorable(UsageError, TypeError):
+    """A value cannot be stored losslessly."""
+
+    code = "not-storable"
+
+
+class NotFound(UsageError, LookupError):
+    """There is no such run, workflow, step or file."""
+
+    code = "not-found"
+
+
+class RunError(PerdureError):
+    """A run cannot go on as it stands."""
+
+    code = "run"
+
+
+class Drift(RunError):
+    """A completed step is now called with other inputs."""
+
+    code = "code-drift"
+
+
+class OtherInputs(RunError):
+    """A run id is used again with other inputs."""
+
+    code = "other-inputs"
+
+
+class NotDecodable(RunError):
+    """A stored value does not fit the type that the script now declares."""
+
+    code = "schema-change"
+
+
+class AlreadyRunning(RunError, SystemExit):
+    """Somebody else holds this run. Uncaught it ends the script with exit code 0: skipped is not failed."""
+
+    code = "already-running"
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what, hint)
+        # SystemExit.code decides the exit status of a script that does not catch this.
+        self.__dict__["code"] = 0
+
+
+class HasDeadLetters(RunError):
+    """Some items of a batch became dead letters."""
+
+    code = "dead-letters"
+
+
+class StepTimeout(PerdureError, TimeoutError):
+    """An attempt ran out of time."""
+
+    code = "timeout"
+
+
+class ProcessDied(PerdureError):
+    """An isolated attempt's process ended without an answer."""
+
+    code = "process-died"
+
+
+class StateError(PerdureError):
+    """The state file cannot be used."""
+
+    code = "state"
+
+
+class StateCorrupt(StateError):
+    """The state file is damaged or truncated, or a checksum does not match."""
+
+    code = "state-corrupt"
+
+
+class StateForeign(StateError):
+    """The file is not a state file of perdure."""
+
+    code = "state-foreign"
+
+
+class StateNewer(StateError):
+    """The state file was written by a newer perdure."""
+
+    code = "state-newer"
+
+
+class StateReadOnly(StateError):
+    """The state file or its folder cannot be written."""
+
+    code = "state-read-only"
+
+
+class StateBusy(StateError):
+    """Another process kept the state file locked for too long."""
+
+    code = "state-busy"
+
+
+class DiskFull(StateError):
+    """No space is left on the device that holds the state file."""
+
+    code = "disk-full"
+
+
+class StateIO(StateError):
+    """The system reported an I/O error on the state file."""
+
+    code = "state-io"
+
+
+class StopRun(BaseException):
+    """Carries an error out of a running workflow; `error` is what the caller of the workflow gets to see."""
+
+    def __init__(self, error: PerdureError) -> None:
+        super().__init__(str(error))
+        self.error = error
