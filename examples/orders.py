@@ -8,7 +8,6 @@
 import json
 import os
 import urllib.request
-from collections import Counter
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +20,8 @@ API = os.environ.get("ORDERS_API", "http://127.0.0.1:8000")
 
 @dataclass(frozen=True)
 class Order:
+    """A line of orders.jsonl."""
+
     id: str
     customer: str
     sku: str
@@ -31,6 +32,8 @@ class Order:
 
 @dataclass(frozen=True)
 class Receipt:
+    """What the API says of a charge."""
+
     order: str
     charge: str
     amount: Decimal
@@ -39,6 +42,8 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Summary:
+    """What the day came to: sums by currency, and the orders that need somebody's eyes."""
+
     charged: int
     totals: dict[str, Decimal]
     dead: list[str]
@@ -54,12 +59,14 @@ class Unavailable(Exception):
 
 @step
 def read_orders(path: str) -> list[Order]:
+    """Read the orders; in a step, so that a resumed run goes on with the same ones."""
     rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
     return [Order(**{**row, "amount": Decimal(row["amount"])}) for row in rows]
 
 
 @step(timeout="2s", retry=Retry(attempts=5, delay="200ms", never=Declined))
 def charge(order: Order) -> Receipt:
+    """Charge one order."""
     request = urllib.request.Request(
         f"{API}/charges",
         data=json.dumps(asdict(order), default=str).encode(),
@@ -75,12 +82,13 @@ def charge(order: Order) -> Receipt:
 
 @workflow
 def charge_orders(path: str) -> Summary:
+    """Charge all orders; one that fails for good becomes a dead letter, and the rest goes on."""
     orders = read_orders(path)
     batch = charge.map(orders, key=lambda order: order.id, concurrency=8)
-    totals: Counter[str] = Counter()
+    totals: dict[str, Decimal] = {}
     for receipt in batch.results:
-        totals[receipt.currency] += receipt.amount
-    return Summary(len(batch.results), dict(totals), [letter.key for letter in batch.dead])
+        totals[receipt.currency] = totals.get(receipt.currency, Decimal()) + receipt.amount
+    return Summary(len(batch.results), totals, [letter.key for letter in batch.dead])
 
 
 if __name__ == "__main__":
