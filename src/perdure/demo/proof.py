@@ -13,6 +13,9 @@ from perdure.demo.ledger import Effect, Line, Request, charged
 KILLED = "killed"
 """Name of the mark that stands in the ledger where the first run was killed."""
 
+AGAIN = "again"
+"""Name of the mark that stands where the second run was started."""
+
 
 @dataclass(frozen=True)
 class Account:
