@@ -1,0 +1,131 @@
+"""The workloads: what is run, how many steps it has, what is read off it, and what was set as the goal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+PEERS = ("floor", "perdure", "dbos", "dbos-full")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing that is measured, for every peer that knows it.
+
+    Attributes:
+        name: how results, rows and targets refer to it.
+        workload: the workload that it belongs to, w1 to w6.
+        kind: how it is measured: "steps" (timed inside a fresh process), "resume", "import", "program" or "bytes".
+        task: what the peer's worker is asked to do.
+        steps: how many steps or items.
+        fewer: steps for a peer that would take minutes; its rate is what is compared.
+        peers: who can do it.
+    """
+
+    name: str
+    workload: str
+    kind: str
+    task: str
+    steps: int
+    fewer: dict[str, int] = field(default_factory=dict)
+    peers: tuple[str, ...] = PEERS
+
+    def steps_of(self, peer: str) -> int:
+        """How many steps this peer is asked for."""
+        return self.fewer.get(peer, self.steps)
+
+
+_FEWER = {"dbos": 1_000, "dbos-full": 1_000}
+
+CASES = (
+    Case("w1", "w1", "steps", "sequential", 1_000),
+    Case("w2-async", "w2", "steps", "fleet-async", 2_000),
+    Case("w2-threads", "w2", "steps", "fleet-threads", 2_000),
+    Case("w3-async", "w3", "steps", "map-async", 10_000),
+    Case("w3-threads", "w3", "steps", "map-threads", 10_000, fewer=_FEWER),
+    Case("w4", "w4", "resume", "resume", 10_000),
+    Case("w5-import", "w5", "import", "", 0),
+    Case("w5-program", "w5", "program", "", 3),
+    Case("w6", "w6", "bytes", "sequential", 1_000),
+)
+MILLION = (
+    Case("w3-async-million", "w3", "steps", "map-async", 1_000_000, peers=("perdure",)),
+    Case("w3-threads-million", "w3", "steps", "map-threads", 1_000_000, peers=("perdure",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table of medians."""
+
+    case: str
+    metric: str
+    title: str
+    unit: str
+    digits: int = 0
+
+
+ROWS = (
+    Row("w1", "us", "w1 one workflow, 1,000 steps: time a step", "µs", 1),
+    Row("w1", "us_median", "w1 the same: median of the single step", "µs", 1),
+    Row("w1", "rate", "w1 the same", "steps/s"),
+    Row("w2-async", "rate", "w2 100 workflows x 20 steps, asyncio", "steps/s"),
+    Row("w2-threads", "rate", "w2 100 workflows x 20 steps, threads", "steps/s"),
+    Row("w3-async", "rate", "w3 map of 10,000 items, asyncio, 1,000 in flight", "items/s"),
+    Row("w3-async", "growth", "w3 the same: growth of peak memory", "MB", 1),
+    Row("w3-threads", "rate", "w3 map of 10,000 items, threads, 64 in flight", "items/s"),
+    Row("w3-threads", "growth", "w3 the same: growth of peak memory", "MB", 1),
+    Row("w3-async-million", "rate", "w3 map of 1,000,000 items, asyncio", "items/s"),
+    Row("w3-async-million", "growth", "w3 the same: growth of peak memory", "MB", 1),
+    Row("w3-threads-million", "rate", "w3 map of 1,000,000 items, threads", "items/s"),
+    Row("w3-threads-million", "growth", "w3 the same: growth of peak memory", "MB", 1),
+    Row("w4", "ms", "w4 resume with 10,000 steps done: process start to last step", "ms"),
+    Row("w5-import", "ms", "w5 import, above bare python", "ms", 1),
+    Row("w5-program", "ms", "w5 a program of 3 steps, whole process", "ms", 1),
+    Row("w6", "bytes", "w6 a step on disk, journal truncated", "bytes"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A goal for perdure.
+
+    Attributes:
+        case, metric: what is judged.
+        against: the peer that it is compared with; empty for an absolute goal.
+        at_least: the smallest ratio or value that meets it, or None.
+        at_most: the largest, or None.
+        upside_down: the ratio is peer / perdure (for times), so that more is better.
+    """
+
+    case: str
+    metric: str
+    against: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    upside_down: bool = False
+
+
+TARGETS = (
+    Target("w1", "us", "floor", at_most=1.25),
+    Target("w1", "us_median", "floor", at_most=1.25),
+    Target("w1", "rate", "dbos", at_least=8),
+    Target("w1", "rate", "dbos-full", at_least=4),
+    Target("w2-async", "rate", "floor", at_least=8),
+    Target("w2-threads", "rate", "floor", at_least=2.5),
+    Target("w2-async", "rate", "dbos", at_least=50),
+    Target("w2-threads", "rate", "dbos", at_least=50),
+    Target("w3-async", "rate", "floor", at_least=8),
+    Target("w3-threads", "rate", "floor", at_least=2.5),
+    Target("w3-async", "rate", "dbos", at_least=100),
+    Target("w3-threads", "rate", "dbos", at_least=100),
+    Target("w3-async", "growth", at_most=50),
+    Target("w3-threads", "growth", at_most=50),
+    # Bounded: 100 times the items, at most the same 50 MB beside what the workflow asked for: the list of its results
+    # (8 MB of references), and the identity that keeps each item's checkpoint apart (16 bytes an item).
+    Target("w3-async-million", "growth", at_most=50 + 24),
+    Target("w3-threads-million", "growth", at_most=50 + 24),
+    Target("w4", "ms", "dbos", at_least=20, upside_down=True),
+    Target("w5-import", "ms", at_most=60),
+    Target("w5-program", "ms", "dbos", at_least=8, upside_down=True),
+    Target("w6", "bytes", at_most=200),
+)

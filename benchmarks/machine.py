@@ -1,0 +1,35 @@
+"""What the machine is like, without saying which one it is."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+MEMORY_FILE_SYSTEMS = frozenset({"tmpfs", "ramfs", "overlay", "unknown"})
+
+
+def file_system_of(folder: Path) -> str:
+    """The type of the file system that a folder lies on, such as "ext4"; "unknown" where the system does not tell."""
+    folder = folder.resolve()
+    try:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return "unknown"
+    found = ("", "unknown")
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        mounted = left.split()[4]
+        if folder.is_relative_to(mounted) and len(mounted) >= len(found[0]):
+            found = (mounted, right.split()[0])
+    return found[1]
+
+
+def facts(folder: Path) -> dict[str, str]:
+    """What a reader has to know to compare the figures with others."""
+    return {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "file system": file_system_of(folder),
+    }
