@@ -1,0 +1,305 @@
+"""Values to bytes and back: lossless, or refused by name.
+
+One wire format (msgpack with extensions, see `codec_builtins`) that says by itself what it holds. Builtins come back
+whatever the annotation; a class instance comes back only as a class that the declared annotation names (see `shapes`),
+so stored bytes can never name code. The first run sees the value as it was read back, so that it is the same on resume.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import reprlib
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from perdure.core.codec_builtins import (
+    INSTANCE,
+    MEMBER,
+    READING,
+    SAFE_SCALARS,
+    SCALARS,
+    Refused,
+    Unfit,
+    encode,
+    items_of,
+)
+from perdure.core.codec_records import Members, Record, record_of
+from perdure.core.codec_text import describe, describe_inputs, to_builtins
+from perdure.core.codec_writer import NotAdmitted, Writer
+from perdure.core.shapes import Closed, Misfit, Position, type_name
+from perdure.errors import NotDecodable, NotStorable
+
+__all__ = [
+    "Plan",
+    "describe",
+    "describe_inputs",
+    "digest",
+    "pack_inputs",
+    "plan",
+    "to_builtins",
+    "unpack_inputs",
+]
+
+# Annotations that reach no class: their plans need no look at the annotation at all.
+_PLAIN: Final = SCALARS | {list, tuple, dict, set, frozenset}
+
+
+def digest(data: bytes) -> bytes:
+    """16 bytes of BLAKE2b (RFC 7693) over `data`."""
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def plan(annotation: Any, *, owner: str) -> Plan:
+    """How the values of one annotation are stored.
+
+    Args:
+        annotation: the return annotation, strings resolved; `inspect.Parameter.empty` or Any for none.
+        owner: whose values these are, as errors name it: "step 'charge'".
+    """
+    return Plan(annotation, owner)
+
+
+class Plan:
+    """Packs and unpacks the values of one annotation; may be used from several threads."""
+
+    __slots__ = ("_closed", "_decode", "_position", "_writer", "annotation", "owner")
+
+    def __init__(self, annotation: Any, owner: str) -> None:
+        self.annotation = annotation
+        self.owner = owner
+        # Forward references may not exist yet when a decorator runs: the annotation is read at first use.
+        self._closed: Closed | None = None
+        self._position: Position | None = None
+        self._writer: Writer = _REFUSING
+        self._decode: Callable[[Any], Any] = _PLAIN_DECODE
+        if annotation is None or (type(annotation) is type and annotation in _PLAIN):
+            self._closed = _NO_CLASSES
+
+    def pack(self, value: Any) -> bytes:
+        """The bytes of `value`.
+
+        Raises:
+            NotStorable: it cannot be stored losslessly, or does not fit the annotation; names step, place and type.
+        """
+        if type(value) in SAFE_SCALARS and self._closed is _NO_CLASSES:
+            return encode(value)
+        if self._closed is None:
+            self._read_annotation()
+        try:
+            data = self._writer.write(value)
+        except Refused as refused:
+            raise self._not_storable(refused) from None
+        if self._position is not None and (bad := self._position.misfit(value)) is not None:
+            raise self._unlike_declared(bad)
+        return data
+
+    def unpack(self, data: bytes) -> Any:
+        """The value that `data` holds.
+
+        Raises:
+            NotDecodable: the bytes are damaged, or hold something that the annotation does not admit.
+        """
+        if self._closed is None:
+            self._read_annotation()
+        try:
+            value = self._decode(data)
+            bad = None if self._position is None else self._position.misfit(value)
+        except Exception as error:
+            raise self._not_decodable(data, error) from error
+        if bad is not None:
+            where, found, position = bad
+            what = f"`result{where}` is {_of_type(found)}, the annotation says {type_name(position.annotation)}"
+            raise self._not_decodable(data, Unfit(what))
+        return value
+
+    def round_trip(self, value: Any) -> tuple[bytes, Any]:
+        """The bytes of `value`, and the value as it will be read back from them: equal, and of equal type, in depth.
+
+        Raises:
+            NotStorable: as `pack`, and when what is read back would not be the same.
+        """
+        if self._closed is _NO_CLASSES and type(value) in SCALARS:
+            try:
+                return encode(value), value
+            except (OverflowError, UnicodeEncodeError):
+                return self.pack(value), value
+        data = self.pack(value)
+        try:
+            again = self._decode(data)
+            # Builtins come back the same by construction. Classes run code of the user's own.
+            same = self._writer is _REFUSING or self._writer.write(again) == data
+        except Exception as error:
+            raise self._changed(value, f"cannot be loaded again: {error}") from error
+        if not same:
+            raise self._changed(value, "comes back from storage changed")
+        return data, again
+
+    def _read_annotation(self) -> None:
+        """Work out the closed set. Two threads may do so at once: both find the same, and `_closed` is set last."""
+        closed = Closed(self.annotation)
+        if closed.records:
+            self._position = closed.position(self.annotation)
+            self._writer = Writer(closed.admit)
+            self._decode = _decoder(closed.names)
+        elif not closed.unread:
+            closed = _NO_CLASSES
+        self._closed = closed
+
+    def _not_storable(self, refused: Refused) -> NotStorable:
+        path = "".join(reversed(refused.path))
+        hint = refused.hint
+        kind = type_name(type(refused.value))
+        what = (
+            f"{self.owner} returned a value that cannot be saved: `result{path}`, of type {_full_name(refused.value)}"
+        )
+        if not isinstance(refused, NotAdmitted):
+            return NotStorable(f"{what}, {refused.why}", hint)
+        unread = self._closed.unread if self._closed else []
+        admitted = self._closed.records if self._closed else {}
+        if isinstance(self.annotation, str) or unread:
+            name = self.annotation if isinstance(self.annotation, str) else unread[0]
+            why = f"and the name {name!r} in the annotation could not be found"
+            hint = f"define {kind} at the top level of its module, not only under TYPE_CHECKING"
+        elif admitted:
+            why = f"which the declared type {type_name(self.annotation)} does not name"
+            wider = f"{type_name(self.annotation)} | {kind}"
+            hint = f"name {kind} in the return annotation of {self.owner}, for instance -> {wider}"
+        else:
+            nested = f"list[{kind}]" if path.startswith("[") and path.count("[") == 1 and path[-1] == "]" else kind
+            why = "and nothing says which class to make of it when it is loaded again"
+            hint = f"annotate the return type of {self.owner} as -> {nested}"
+            if path and nested == kind:
+                hint = f"annotate the return type of {self.owner} so that it names {kind}"
+        return NotStorable(f"{what}, {why}", hint)
+
+    def _unlike_declared(self, bad: Misfit) -> NotStorable:
+        where, found, position = bad
+        what = (
+            f"{self.owner} is declared to return {type_name(self.annotation)}, but `result{where}` is {_of_type(found)}"
+        )
+        declared = type_name(position.annotation)
+        return NotStorable(what, f"return {declared}, or declare {declared} | {type_name(type(found))} there")
+
+    def _changed(self, value: Any, how: str) -> NotStorable:
+        what = f"{self.owner} returned a value that {how}: `result`, of type {_full_name(value)}"
+        return NotStorable(what, "make it a plain dataclass, or return builtins")
+
+    def _not_decodable(self, data: bytes, error: BaseException) -> NotDecodable:
+        why = str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
+        empty = self.annotation is inspect.Parameter.empty
+        declared = "has no annotation" if empty else f"is declared -> {type_name(self.annotation)}"
+        return NotDecodable(
+            f"the saved result of {self.owner} is {describe(data)}, but {self.owner} {declared}: {why}",
+            "declare the type that was saved, or let the step run again: perdure fork RUN --from STEP",
+        )
+
+
+# --- arguments -------------------------------------------------------------------------------------------------------
+
+
+def pack_inputs(positional: list[Any], keyword: dict[str, Any], *, owner: str) -> bytes:
+    """The bytes of a call's arguments: equal arguments give equal bytes, in every process and under every hash seed.
+
+    One list of the positional values, or, with keyword arguments, the tuple (positional, keyword sorted by name). Dicts
+    are written in the order of their keys, since equal dicts may differ in theirs. Classes need no annotation here.
+
+    Raises:
+        NotStorable: an argument cannot be stored.
+    """
+    if not keyword and SCALARS.issuperset(map(type, positional)):
+        try:
+            return encode(positional)
+        except (OverflowError, UnicodeEncodeError):
+            pass
+    whole = (positional, keyword) if keyword else positional
+    try:
+        return _INPUTS.write(whole)
+    except Refused as refused:
+        path = refused.path[::-1]
+        root = f"args{''.join(path)}"
+        if keyword:
+            root = f"kwargs{''.join(path[1:])}" if path[:1] == ["[1]"] else f"args{''.join(path[1:])}"
+        what = f"{owner} was called with a value that cannot be saved: `{root}`, of type {_full_name(refused.value)}"
+        raise NotStorable(f"{what}, {refused.why}", refused.hint.replace("return ", "pass ")) from None
+
+
+def unpack_inputs(data: bytes, plans: Iterable[Plan], *, owner: str) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments that `pack_inputs` stored.
+
+    Args:
+        data: what `pack_inputs` gave.
+        plans: the plans of the parameters' annotations; the classes that they name may be restored.
+        owner: as errors name it.
+
+    Raises:
+        NotDecodable: the bytes are damaged, or hold an instance of a class that no parameter's annotation names.
+    """
+    closed = Closed(*(each.annotation for each in plans))
+    try:
+        whole = _decoder(closed.names)(data)
+        positional, keyword = whole if type(whole) is tuple else (whole, {})
+        if type(positional) is not list or type(keyword) is not dict or not all(type(name) is str for name in keyword):
+            raise Unfit("these are not the arguments of a call")
+    except Exception as error:
+        why = str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
+        what = f"the saved arguments of {owner} are {describe_inputs(data)}, which cannot be loaded: {why}"
+        raise NotDecodable(what, f"annotate the parameters of {owner} with the classes that it takes") from error
+    return positional, keyword
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _decoder(names: dict[str, Record]) -> Callable[[Any], Any]:
+    """A decoder that makes instances of these classes and of no others."""
+
+    def hook(code: int, data: memoryview) -> Any:
+        read = READING.get(code)
+        if read is not None:
+            return read(data, decode)
+        if code not in (INSTANCE, MEMBER):
+            raise Unfit(f"the extension {code} is not known to this version of perdure")
+        label, content, *more = items_of(data, decode)
+        record = names.get(label) if type(label) is str else None
+        if record is None:
+            raise Unfit(f"it holds an instance of {label}, which the annotation does not name")
+        if isinstance(record, Members) is not (code == MEMBER):
+            raise Unfit(f"{label} was an enumeration and is none any more, or the other way round")
+        if isinstance(record, Members):
+            return record.member(content)
+        rest = more[0] if more else {}
+        if not _are_fields(content) or not _are_fields(rest):
+            raise Unfit(f"the fields of {label} are damaged")
+        return record.build(content, rest)
+
+    decode = msgspec.msgpack.Decoder(ext_hook=hook).decode
+    return decode
+
+
+def _are_fields(fields: Any) -> bool:
+    return type(fields) is dict and all(type(name) is str for name in fields)
+
+
+def _admit_any(cls: type) -> tuple[str, Record] | None:
+    record = record_of(cls)
+    return None if record is None else (record.label, record)
+
+
+def _of_type(value: Any) -> str:
+    return f"{reprlib.repr(value)} of type {_full_name(value)}"
+
+
+def _full_name(value: Any) -> str:
+    kind = type(value)
+    return (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
+
+
+_NO_CLASSES: Final = Closed()
+_PLAIN_DECODE: Final = _decoder({})
+_REFUSING: Final = Writer(lambda cls: None)
+_INPUTS: Final = Writer(_admit_any, canonical=True)

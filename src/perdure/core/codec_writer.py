@@ -1,0 +1,114 @@
+"""Values to bytes: the walk over a value, and what is said when something in it cannot be stored."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any, Final
+
+from perdure.core.codec_builtins import (
+    INSTANCE,
+    LOWERING,
+    MEMBER,
+    SAFE_SCALARS,
+    SCALARS,
+    Ext,
+    Refused,
+    encode,
+    lower_fields,
+    lowering_of,
+)
+from perdure.core.codec_records import Members, Record, record_of
+
+Admit = Callable[[type], "tuple[str, Record] | None"]
+"""Which classes may be written: gives the name to write and the record, or None for a class that is not admitted."""
+
+
+class NotAdmitted(Refused):
+    """An instance of a class that could be stored, had the annotation named it."""
+
+
+class Writer:
+    """Takes values apart into what msgpack knows.
+
+    Args:
+        admit: which classes may be written.
+        canonical: equal values give equal bytes whatever the order of their dicts.
+        careful: look at every int and str, since some of them do not fit msgpack's own kinds.
+    """
+
+    __slots__ = ("admit", "canonical", "careful", "direct")
+
+    def __init__(self, admit: Admit, *, canonical: bool = False, careful: bool = False) -> None:
+        self.admit = admit
+        self.canonical = canonical
+        self.careful = careful
+        self.direct: frozenset[type] = SAFE_SCALARS if careful else SCALARS
+
+    def write(self, value: Any) -> bytes:
+        """The bytes of `value`.
+
+        Raises:
+            Refused: it cannot be stored.
+        """
+        try:
+            return encode(self.lower(value, 0))
+        except (OverflowError, UnicodeEncodeError):
+            if self.careful:
+                raise
+            return Writer(self.admit, canonical=self.canonical, careful=True).write(value)
+        except RecursionError:
+            raise Refused("is nested too deeply, or contains itself", value) from None
+
+    def lower(self, value: Any, depth: int) -> Any:
+        """The value as msgpack's own kinds and extensions."""
+        kind = type(value)
+        if kind in self.direct:
+            return value
+        lowering = LOWERING.get(kind) or lowering_of(kind)
+        if lowering is not None:
+            return lowering(self, value, depth)
+        admitted = self.admit(kind)
+        if admitted is None:
+            raise _refusal(value)
+        label, record = admitted
+        if isinstance(record, Members):
+            return Ext(MEMBER, encode([label, self.lower(record.name_of(value), depth)]))
+        fields, rest = record.take(value)
+        if self.canonical:
+            fields = dict(sorted(fields.items()))
+        parts: list[Any] = [label, lower_fields(self, fields, depth, ".{}")]
+        if rest:
+            parts.append(lower_fields(self, rest, depth, ".{}"))
+        return Ext(INSTANCE, encode(parts))
+
+
+# What to say of values that are not data, most telling first: type, what it is, what to do.
+_WORDS: Final[tuple[tuple[Any, str, str], ...]] = (
+    (types.CoroutineType, "is a coroutine that was never awaited", "put `await` in front of the call"),
+    (types.GeneratorType, "is a generator", "return list(...) of it"),
+    (types.AsyncGeneratorType, "is an async generator", "return a list of its items"),
+    ((types.FunctionType, types.BuiltinFunctionType, types.MethodType), "is a function", "return data instead"),
+    (types.ModuleType, "is a module", "return data instead"),
+    (type, "is a class", "return data instead"),
+    (memoryview, "is a view of memory", "return bytes(...) of it"),
+    *((kind, f"is a subclass of {kind.__name__}", f"return {kind.__name__}(...) of it")
+      for kind in (dict, list, tuple, set, frozenset, str, bytes, int, float)),
+)  # fmt: skip
+
+
+def _refusal(value: Any) -> Refused:
+    kind: Any = type(value)
+    if record_of(kind) is not None:
+        return NotAdmitted("is an instance of a class that the annotation does not name", value)
+    for known, what, hint in _WORDS:
+        if isinstance(value, known):
+            return Refused(what, value, hint)
+    if hasattr(value, "__await__"):
+        return Refused("was never awaited", value, "put `await` in front of the call")
+    if hasattr(value, "tolist") and hasattr(value, "dtype"):
+        return Refused("is not plain data", value, "return .tolist() of it")
+    if hasattr(value, "read") or hasattr(value, "write"):
+        return Refused("is an open file or connection", value, "return its content or its path")
+    hint = "return what you need of it as builtins, or make it a dataclass and name it in the annotation"
+    return Refused("is not data that can be saved and loaded again unchanged", value, hint)
