@@ -1,0 +1,1 @@
+"""Crash tests: real processes, really killed, judged from outside. docs/testing.md tells how."""

@@ -1,0 +1,133 @@
+"""The cases of a long run, each named so that it can be run again alone.
+
+`random:T` is a chain of one to five kills. `CALL@N:P` is a kill at the N-th system call CALL of a life; pass 0 takes
+the first life, every other pass a life that resumes one which was killed before, at a point that depends on the pass.
+`power:T` is one recorded run with its power cut POWER_CUTS times. What a case does follows from the seed, the shape
+and its name; only the machine's own timing differs.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from . import ledger, power, trial
+from .kill import MUTATING, Kill, random_chain
+from .oracle import Reference
+from .shape import SHAPES, Shape
+from .trial import Outcome
+from .victim import Home, Nursery
+
+POWER_CUTS = 25
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of work for one job: cases of one shape, at most `most` of them."""
+
+    shape: str
+    kind: str
+    number: int
+    most: int = 25
+    call: str = ""
+
+    def cases(self) -> Iterator[str]:
+        """The names of the cases, in order. Of system calls it goes on until one was too far: the receiver stops."""
+        if self.kind == "random":
+            yield from (f"random:{trial}" for trial in range(self.number * self.most, (self.number + 1) * self.most))
+        elif self.kind == "power":
+            yield f"power:{self.number}"
+        else:
+            yield from (f"{self.call}@{at}:{self.number}" for at in range(1, self.most + 1))
+
+
+def units(shape: str, kind: str) -> Iterator[Unit]:
+    """Without end: more and more of one kind for a shape."""
+    number = 0
+    while True:
+        if kind == "call":
+            yield from (Unit(shape, kind, number, most=1000, call=call) for call in MUTATING)
+        else:
+            yield Unit(shape, kind, number)
+        number += 1
+
+
+@dataclass
+class Report:
+    """What came of a unit: the sum of its cases, and the first case that broke a promise."""
+
+    unit: Unit
+    outcome: Outcome = field(default_factory=Outcome)
+    broken: str = ""
+
+
+class Ground:
+    """Where cases run: a nursery, a folder that is removed at the end, and the shapes' references.
+
+    Args:
+        seed: decides every case, together with its shape and name.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._folder = Path(tempfile.mkdtemp(prefix="perdure-crash-"))
+        self._nursery = Nursery()
+        self._references: dict[str, tuple[Reference, int]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._nursery.__exit__(kind, error, trace)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def unit(self, unit: Unit) -> Report:
+        """Run the cases of a unit."""
+        report = Report(unit)
+        for case in unit.cases():
+            outcome = self.case(SHAPES[unit.shape], case)
+            report.outcome.add(outcome)
+            if outcome.violations and not report.broken:
+                report.broken = case
+            if unit.kind == "call" and not outcome.kills["syscall"]:
+                break
+        return report
+
+    def case(self, shape: Shape, case: str) -> Outcome:
+        """Run one case; its folder is gone afterwards."""
+        expected, lines = self._reference(shape)
+        folder = self._folder / "case"
+        try:
+            if case.startswith("power:"):
+                rng = random.Random(f"{self._seed}/{shape.name}/{case}")
+                return power.cut(self._nursery, shape, expected, folder, rng, POWER_CUTS)
+            kills = self._kills(shape, case, lines)
+            return trial.chain(self._nursery, shape, expected, Home(folder), kills)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _kills(self, shape: Shape, case: str, lines: int) -> list[Kill]:
+        name, _, number = case.partition(":")
+        if name == "random":
+            return random_chain(random.Random(f"{self._seed}/{shape.name}/{case}"), lines)
+        call, _, at = name.partition("@")
+        before = []
+        if int(number) > 0:
+            rng = random.Random(f"{self._seed}/{shape.name}/{number}")
+            before = [Kill("point", at=rng.randint(1, lines))]
+        return [*before, Kill("syscall", at=int(at), call=call)]
+
+    def _reference(self, shape: Shape) -> tuple[Reference, int]:
+        if shape.name not in self._references:
+            folder = self._folder / f"reference-{shape.name}"
+            expected = trial.reference(self._nursery, shape, folder)
+            self._references[shape.name] = expected, len(ledger.read(folder / "ledger.jsonl"))
+        return self._references[shape.name]

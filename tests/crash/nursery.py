@@ -1,0 +1,71 @@
+"""Starts victims. `python nursery.py` is a process that has perdure imported and forks a victim for each request.
+
+A fresh interpreter takes a tenth of a second, most of it imports; a fork of a warm one takes a hundredth, so ten
+times as many kills fit in the same time. A request may also name a command to execute (strace, a fresh python), which
+then replaces the fork.
+
+It speaks JSON lines: `{"argv", "env", "cwd", "output"}` in; `{"pid"}` out; `{"status"}` out when the victim is dead;
+any line in to have it reaped. Until then its pid cannot be taken by another process, so a late kill hits nobody else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import sys
+from typing import Any
+
+
+def serve() -> dict[str, Any] | None:
+    """Answer requests; return one in the forked child that is to become the victim, None at the end."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            return dict(request)
+        _answer({"pid": pid})
+        info = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert info is not None
+        killed = info.si_code != os.CLD_EXITED
+        _answer({"status": -info.si_status if killed else info.si_status})
+        sys.stdin.readline()
+        os.waitpid(pid, 0)
+    return None
+
+
+def become(request: dict[str, Any]) -> None:
+    """Turn this process into the victim: its own output, environment and folder, then its script or command."""
+    quiet = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(quiet, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(quiet)
+    os.close(output)
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    argv = request["argv"]
+    if request["execute"]:
+        os.execvp(argv[0], argv)
+    sys.argv = argv
+    sys.path[0] = str(os.path.dirname(argv[0]))
+    runpy.run_path(argv[0], run_name="__main__")
+
+
+def _answer(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    import asyncio  # noqa: F401
+    import concurrent.futures  # noqa: F401
+
+    import apsw  # noqa: F401
+    import msgspec  # noqa: F401
+
+    import perdure  # noqa: F401
+
+    if (job := serve()) is not None:
+        become(job)

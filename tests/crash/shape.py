@@ -1,0 +1,55 @@
+"""The workload shapes that are killed, and the controls that must be caught."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "shapes"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One workload.
+
+    Args:
+        name: what it is called, and its file unless `editions` says otherwise.
+        concurrency: how many steps it may have in flight, so how many one kill may run again.
+        editions: the script's versions in the order in which they are deployed; all but the last end in an error.
+        named: its run has an id, so that running it after its end returns the recorded result.
+    """
+
+    name: str
+    concurrency: int = 1
+    editions: tuple[str, ...] = ()
+    named: bool = False
+
+    @property
+    def files(self) -> list[Path]:
+        return [FOLDER / f"{edition}.py" for edition in self.editions or (self.name,)]
+
+
+SHAPES = {
+    shape.name: shape
+    for shape in (
+        Shape("sequential"),
+        Shape("gather", concurrency=8),
+        Shape("map_threads", concurrency=4),
+        Shape("map_async", concurrency=6),
+        Shape("nested"),
+        Shape("retrying"),
+        Shape("handled"),
+        Shape("edited", editions=("edited_before", "edited_after")),
+        Shape("mixed", concurrency=2),
+        Shape("methods"),
+        Shape("repeats"),
+        Shape("named", named=True),
+        Shape("dead_letters", concurrency=3),
+        Shape("large"),
+        Shape("nested_async", concurrency=3),
+    )
+}
+
+CONTROLS = {
+    shape.name: shape for shape in (Shape("control_plain"), Shape("control_random_key"), Shape("control_forgetful"))
+}
