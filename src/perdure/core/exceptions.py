@@ -1,0 +1,266 @@
+"""Exceptions taken apart and put together again, past whatever code their classes bring along.
+
+Classes are found only among the exception classes that this process has loaded (`loaded`), and instances are made by
+the `__new__` of the Python class below them (`build`): no constructor, property or metaclass of the user's runs.
+"""
+
+from __future__ import annotations
+
+import builtins
+import weakref
+from collections.abc import Iterator
+from types import MemberDescriptorType
+from typing import Any, ClassVar
+
+import msgspec
+
+Label = tuple[str, str]
+"""Module and qualified name of a class: something to compare with, never to look up."""
+
+LONGEST_TEXT = 1_000_000
+
+_BUILTIN = frozenset(
+    each for each in vars(builtins).values() if isinstance(each, type) and issubclass(each, BaseException)
+)
+# What Python's own classes keep outside `args` and `__dict__`. AttributeError.obj is left out: it may be any object.
+_SLOTS: dict[type[Exception], tuple[str, ...]] = {
+    OSError: ("errno", "strerror", "filename", "filename2"),
+    ImportError: ("msg", "name", "path"),
+    NameError: ("name",),
+    AttributeError: ("name",),
+    StopIteration: ("value",),
+    SyntaxError: ("msg", "filename", "lineno", "offset", "text", "end_lineno", "end_offset"),
+}
+_MAIN = ("__main__", "__mp_main__")
+_SUBJECTS: dict[type[Exception], type] = {UnicodeDecodeError: bytes, UnicodeEncodeError: str}
+
+
+class Parts(msgspec.Struct):
+    """What an exception consists of, as plain values."""
+
+    message: str
+    args: tuple[Any, ...]
+    attributes: dict[str, Any]
+    slots: dict[str, Any]
+    members: list[Exception]
+    notes: list[str]
+
+
+class Restored:
+    """First base of a class made for one restored exception, which its own class cannot represent alone."""
+
+    _perdure_message: ClassVar[str | None]
+    _perdure_lost: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls) -> None:
+        """Does nothing, and so keeps the __init_subclass__ of the exception's own class from running."""
+
+    def __str__(self) -> str:
+        message = type(self)._perdure_message
+        return super().__str__() if message is None else message
+
+    def __getattr__(self, name: str) -> Any:
+        lost, label = type(self)._perdure_lost, type(self).__name__
+        if name in lost:
+            raise AttributeError(
+                f"{name!r} of this {label} is not available: it held a value that could not be stored, and the "
+                "exception was read back from the saved run. Keep what you need of it in an attribute of a plain type.",
+                name=name,
+                obj=self,
+            )
+        inherited = getattr(super(), "__getattr__", None)
+        if inherited is not None:
+            try:
+                return inherited(name)
+            except Exception as failed:
+                # Written for an object that has all of its attributes; what it stumbles over is one that was lost.
+                if not lost:
+                    raise
+                raise self._absent(label, name, lost) from failed
+        raise self._absent(label, name, lost)
+
+    def _absent(self, label: str, name: str, lost: tuple[str, ...]) -> AttributeError:
+        because = f" (read back from the saved run, without {', '.join(lost)})" if lost else ""
+        return AttributeError(f"{label!r} object has no attribute {name!r}{because}", name=name, obj=self)
+
+
+def label(cls: type) -> tuple[str, str]:
+    """Module and qualified name of a class, read past any metaclass of the user's."""
+    return text(get(type, "__module__", cls)), text(get(type, "__qualname__", cls))
+
+
+def get(owner: type, name: str, holder: Any) -> Any:
+    """An attribute as `owner` defines it, past what a subclass may have put in its place."""
+    return vars(owner)[name].__get__(holder)
+
+
+def put(owner: type, name: str, holder: Any, value: Any) -> None:
+    """Set an attribute as `owner` defines it."""
+    vars(owner)[name].__set__(holder, value)
+
+
+def attributes(exc: Exception, contents: dict[Any, Any]) -> dict[str, Any]:
+    """What the instance itself holds: its `__dict__`, given as `contents`, and its `__slots__`."""
+    found = {name: value for name, value in contents.items() if type(name) is str and name != "__notes__"}
+    for name, member in declared(type(exc)).items():
+        try:
+            found[name] = member.__get__(exc)
+        except AttributeError:
+            continue
+    return found
+
+
+def declared(cls: type) -> dict[str, Any]:
+    """The `__slots__` of the user's classes."""
+    own = (each for each in reversed(cls.__mro__) if each not in _BUILTIN and each is not object)
+    return {
+        name: member for each in own for name, member in vars(each).items() if isinstance(member, MemberDescriptorType)
+    }
+
+
+def slots(exc: Exception) -> dict[str, Any]:
+    """What Python's own classes keep beside `args` and `__dict__`, where it is not None."""
+    values = {name: get(owner, name, exc) for owner in _SLOTS if isinstance(exc, owner) for name in _SLOTS[owner]}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def notes(contents: dict[Any, Any]) -> list[str]:
+    """What add_note() left in the instance's `__dict__`."""
+    given = contents.get("__notes__")
+    return [text(each) for each in given if isinstance(each, str)] if isinstance(given, list) else []
+
+
+def message(exc: Exception) -> str:
+    """What str() gives, or a word about it where str() fails."""
+    try:
+        return text(str(exc))[:LONGEST_TEXT]
+    except Exception:  # noqa: BLE001  a __str__ that fails must not hide the failure
+        return f"<str() of this {label(type(exc))[1]} failed>"
+
+
+def text(value: object) -> str:
+    """As a plain str that UTF-8 can hold."""
+    return str.encode(str(value), "utf-8", "backslashreplace").decode()
+
+
+def loaded(wanted: Label, main: str) -> type[Exception] | None:
+    """The exception class of that label that this process has loaded, the newest of several, or None.
+
+    A class of `__main__` and one of the module `main` are the same class: a script may be run or be imported.
+    """
+    cls = _remembered(wanted, main)
+    if cls is not None and _newest(cls):
+        return cls
+    # Classes come into being at any time, so what is not known is looked for again.
+    _known.clear()
+    _known.update((label(each), weakref.ref(each)) for each in _walk())
+    return _remembered(wanted, main)
+
+
+_known: dict[Label, weakref.ref[type[Exception]]] = {}
+
+
+def _remembered(wanted: Label, main: str) -> type[Exception] | None:
+    for alias in _aliases(wanted, main):
+        known = _known.get(alias)
+        cls = known() if known is not None else None
+        if cls is not None:
+            return cls
+    return None
+
+
+def is_labelled(cls: type, wanted: Label, main: str) -> bool:
+    """Whether `cls` is the class that the label stands for."""
+    return label(cls) in _aliases(wanted, main)
+
+
+def _aliases(wanted: Label, main: str) -> list[Label]:
+    module, qualname = wanted
+    if module != main and module not in _MAIN:
+        return [wanted]
+    return [wanted, *((other, qualname) for other in (*_MAIN, main) if other != module)]
+
+
+def _walk() -> Iterator[type[Exception]]:
+    """Every loaded exception class, a class after its bases and the older before the newer."""
+    todo: list[type[Exception]] = [Exception]
+    for cls in todo:
+        yield cls
+        todo += (each for each in type.__subclasses__(cls) if Restored not in each.__bases__)
+
+
+def _newest(cls: type[Exception]) -> bool:
+    """Whether no class of the same label was made after `cls`, as by a reload or a notebook's cell."""
+    siblings: list[type] = type.__subclasses__(cls.__base__ or Exception)
+    alike = (each for each in reversed(siblings) if label(each) == label(cls) and Restored not in each.__bases__)
+    return next(alike, cls) is cls
+
+
+def build(cls: type[Exception], parts: Parts) -> Exception:
+    """An instance of `cls`, made without its `__new__` and `__init__`.
+
+    Raises:
+        TypeError, ValueError: instances of this class cannot be made so, or not of these parts.
+    """
+    solid: Any = cls
+    while solid not in _BUILTIN:
+        solid = solid.__base__
+    if issubclass(cls, ExceptionGroup):
+        if not parts.members:
+            raise ValueError("a group needs members")
+        exc: Exception = solid.__new__(cls, *parts.args[:1], parts.members)
+    else:
+        exc = solid.__new__(cls)
+        put(BaseException, "args", exc, parts.args)
+        _fill_unicode(exc, solid, parts.args)
+    for owner, names in _SLOTS.items():
+        if isinstance(exc, owner):
+            for name in names:
+                if name in parts.slots:
+                    put(owner, name, exc, parts.slots[name])
+    declared_slots = declared(cls)
+    contents = object.__getattribute__(exc, "__dict__")
+    for name, value in parts.attributes.items():
+        if name in declared_slots:
+            declared_slots[name].__set__(exc, value)
+        else:
+            contents[name] = value
+    if parts.notes:
+        contents["__notes__"] = list(parts.notes)
+    return exc
+
+
+def _fill_unicode(exc: Exception, solid: Any, args: tuple[Any, ...]) -> None:
+    """Fill a UnicodeError's fields, which Python reads without checking, from args that make sense."""
+    if solid in _SUBJECTS:
+        args_types: tuple[type, ...] = (str, _SUBJECTS[solid], int, int, str)
+    elif solid is UnicodeTranslateError:
+        args_types = (str, int, int, str)
+    else:
+        return
+    if tuple(map(type, args)) == args_types:
+        subject, start, end, _ = args[-4:]
+        if 0 <= start < end <= len(subject):
+            solid.__init__(exc, *args)
+
+
+def derive(cls: type[Exception], wanted: Label, message: str | None, lost: list[str]) -> type[Exception]:
+    """A class of that name below `cls`, for one exception that `cls` alone cannot represent.
+
+    Args:
+        cls: the exception's class, or the nearest of its bases that is loaded.
+        wanted: what the new class is called.
+        message: what str() gives, or None for what `cls` makes of it.
+        lost: the attributes that could not be stored.
+    """
+    # Python refuses a NUL in the name of a class, which only damaged data can ask for.
+    module, qualname = wanted[0], wanted[1].replace("\0", "")
+    namespace = {
+        "__module__": module,
+        "__qualname__": qualname,
+        "_perdure_message": message,
+        "_perdure_lost": tuple(lost),
+    }
+    # type.__new__ itself: a metaclass of the user's is not run.
+    made: type[Exception] = type.__new__(type(cls), qualname.rpartition(".")[2], (Restored, cls), namespace)
+    return made

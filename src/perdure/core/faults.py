@@ -1,0 +1,365 @@
+"""An exception as data, and back: what is kept of a failure, and the exception that a resumed run raises again.
+
+`except SomeError` around a step has to behave on resume as on the first run, so the class has to be the same one. Yet
+data must never name code. docs/decisions/0003-exceptions-as-data.md says how both hold: nothing is imported or looked
+up in a module, only exception classes that this process has loaded anyway are considered, and none is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from perdure import errors
+from perdure.core import exceptions
+from perdure.core.durations import show
+
+Pack = Callable[[Any], bytes]
+Unpack = Callable[[bytes], Any]
+
+_LONGEST_TRACEBACK = 20_000
+_LONGEST_REPR = 200
+_NOTED = 8
+_DEEPEST = 8
+_MOST = 64
+"""Exceptions kept of one failure: its causes, its contexts and the members of its groups, all together."""
+
+_CHAIN = ("__cause__", "__context__", "__suppress_context__")
+_TUPLE = 1
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is kept of an exception.
+
+    Attributes:
+        module, qualname: its class, as a label to compare with, never to look up.
+        bases: the labels of its base classes, in method resolution order, up to Exception.
+        message: what str() gave.
+        args: each argument packed; empty where it could not be stored.
+        reprs: the repr() of those that could not, by their position.
+        attributes: what was in its `__dict__`, packed.
+        slots: what Python's own classes keep elsewhere (such as OSError.errno), packed.
+        lost: the names of attributes that could not be stored.
+        notes: what add_note() was given.
+        traceback: the formatted traceback, the causes included; for people only.
+        cause, context, suppressed: how it came from another exception; `suppressed` is `__suppress_context__`.
+        members: the exceptions in an ExceptionGroup.
+    """
+
+    module: str
+    qualname: str
+    bases: list[tuple[str, str]]
+    message: str
+    args: list[bytes] = []
+    reprs: dict[int, str] = {}
+    attributes: dict[str, bytes] = {}
+    slots: dict[str, bytes] = {}
+    lost: list[str] = []
+    notes: list[str] = []
+    traceback: str = ""
+    cause: Fault | None = None
+    context: Fault | None = None
+    suppressed: bool = False
+    members: list[Fault] = []
+
+    @property
+    def name(self) -> str:
+        """The class's own name, without module and enclosing scopes."""
+        return self.qualname.rpartition(".")[2]
+
+
+class Lost:
+    """Stands in for an argument that could not be stored: prints as the argument did."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return other._text == self._text if isinstance(other, Lost) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+def to_fault(exc: Exception, *, pack: Pack | None = None) -> Fault:
+    """What is kept of `exc`. Never raises, however odd the exception.
+
+    Args:
+        exc: the exception.
+        pack: one value to bytes; raises an Exception for a value that it cannot keep. By default what msgpack can
+            hold without loss is kept.
+    """
+    try:
+        return _Recorder(pack or pack_plain).record(exc, 0)
+    except Exception:  # noqa: BLE001  an exception that cannot be looked at is still a failure to be kept
+        module, qualname = exceptions.label(type(exc))
+        return Fault(module=module, qualname=qualname, bases=[], message=exceptions.message(exc))
+
+
+def encode(fault: Fault) -> bytes:
+    """`fault` as bytes."""
+    return msgspec.msgpack.encode(fault)
+
+
+def decode(data: bytes) -> Fault:
+    """The fault that `encode` wrote.
+
+    Raises:
+        errors.NotDecodable: the bytes are not a fault.
+    """
+    try:
+        return msgspec.msgpack.decode(data, type=Fault)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as failed:
+        raise _damaged(failed) from failed
+
+
+def restore(fault: Fault, *, main: str = "__main__", unpack: Unpack | None = None) -> Exception:
+    """An exception that behaves as the recorded one did: same class, message, arguments and attributes.
+
+    Where its class is not loaded, it is of a new class with the recorded name, below the nearest base class that is.
+
+    Args:
+        fault: the recorded exception.
+        main: the name under which the script is imported elsewhere; a class of `__main__` and one of this module are
+            taken for the same.
+        unpack: the inverse of `to_fault`'s `pack`.
+
+    Raises:
+        errors.NotDecodable: a packed value in the fault is damaged.
+    """
+    return _restore(fault, main, unpack or unpack_plain)
+
+
+class AttemptNote(msgspec.Struct, frozen=True):
+    """One failed attempt in short: the name of the error's class, and its message."""
+
+    error: str
+    message: str
+
+
+def note(step: str, attempts: Sequence[AttemptNote], took: float, why: str = "") -> list[str]:
+    """Lines to add to the user's own exception with add_note(): how often it was tried, and what each try said.
+
+    Args:
+        step: the step's name.
+        attempts: every failed attempt, in order.
+        took: seconds from the beginning of the first attempt to the end of the last.
+        why: why it was not tried again, in words.
+    """
+    ending = f"; {why}" if why else ""
+    if len(attempts) <= 1:
+        return [f"perdure: step {step!r} failed at its first attempt, after {show(took)}{ending}"]
+    lines = [f"perdure: step {step!r} failed {len(attempts)} times in {show(took)}{ending}"]
+    groups = list(_alike(attempts))
+    for index, (first, last, text) in enumerate(groups):
+        if len(groups) > _NOTED and index == _NOTED // 2:
+            lines.append(f"  ... {len(groups) - _NOTED + 1} lines left out")
+        if len(groups) <= _NOTED or index < _NOTED // 2 or index > len(groups) - _NOTED // 2:
+            lines.append(f"  {first}. {text}" if first == last else f"  {first}-{last}. {text}")
+    return lines
+
+
+def _alike(attempts: Sequence[AttemptNote]) -> Iterator[tuple[int, int, str]]:
+    """Attempts in a row that said the same, as one: the first's number, the last's number, and what they said."""
+    first = 1
+    for number, attempt in enumerate(attempts, start=1):
+        following = attempts[number] if number < len(attempts) else None
+        if following is None or (following.error, following.message) != (attempt.error, attempt.message):
+            message = " ".join(attempt.message[: 2 * _LONGEST_REPR].split())
+            yield first, number, _cut(f"{attempt.error}: {message}" if message else attempt.error, _LONGEST_REPR)
+            first = number + 1
+
+
+def pack_plain(value: Any) -> bytes:
+    """One value as bytes, if it is made of what msgpack knows, and of tuples.
+
+    Raises:
+        TypeError, ValueError, OverflowError, RecursionError: it is not.
+    """
+    return msgspec.msgpack.encode(_plain(value))
+
+
+def unpack_plain(data: bytes) -> Any:
+    """The value that `pack_plain` packed."""
+    return msgspec.msgpack.decode(data, ext_hook=_tuple)
+
+
+def _plain(value: Any) -> Any:
+    # By exact type: what is a subclass of a builtin would come back as something else.
+    kind = type(value)
+    if value is None or kind in (bool, int, float, str, bytes):
+        return value
+    if kind is list:
+        return [_plain(each) for each in value]
+    if kind is dict and all(type(key) is str for key in value):
+        return {key: _plain(each) for key, each in value.items()}
+    if kind is tuple:
+        return msgspec.msgpack.Ext(_TUPLE, msgspec.msgpack.encode([_plain(each) for each in value]))
+    raise TypeError(f"a {kind.__qualname__} is not plain data")
+
+
+def _tuple(code: int, data: memoryview) -> tuple[Any, ...]:
+    if code != _TUPLE:
+        raise ValueError(f"unknown extension {code}")
+    return tuple(unpack_plain(bytes(data)))
+
+
+class _Recorder:
+    """One exception and what hangs on it, read without running more of the user's code than str() and repr()."""
+
+    def __init__(self, pack: Pack) -> None:
+        self._pack = pack
+        self._left = _MOST
+        self._seen: set[int] = set()
+
+    def record(self, exc: Exception, depth: int) -> Fault:
+        self._left -= 1
+        self._seen.add(id(exc))
+        lost = list(type(exc)._perdure_lost) if isinstance(exc, exceptions.Restored) else []
+        label, *bases = dict.fromkeys(exceptions.label(each) for each in type(exc).__mro__ if Exception in each.__mro__)
+        contents = object.__getattribute__(exc, "__dict__")
+        group = isinstance(exc, ExceptionGroup)
+        # A group's args are its message and its members; the members are kept as such.
+        args = (
+            (exceptions.get(BaseExceptionGroup, "message", exc),)
+            if group
+            else exceptions.get(BaseException, "args", exc)
+        )
+        packed = [self._bytes(each) for each in args]
+        cause, context, suppressed = (exceptions.get(BaseException, name, exc) for name in _CHAIN)
+        return Fault(
+            module=label[0],
+            qualname=label[1],
+            bases=bases,
+            message=exceptions.message(exc),
+            args=[data or b"" for data in packed],
+            reprs={place: _repr(args[place]) for place, data in enumerate(packed) if data is None},
+            attributes=self._packed(exceptions.attributes(exc, contents), lost),
+            slots=self._packed(exceptions.slots(exc), lost),
+            members=self._members(exc, depth, lost) if group else [],
+            lost=list(dict.fromkeys(lost)),
+            notes=[_cut(each, _LONGEST_TRACEBACK) for each in exceptions.notes(contents)],
+            cause=self._chained(cause, depth),
+            context=None if suppressed else self._chained(context, depth),
+            suppressed=suppressed,
+            traceback=_traceback(exc) if depth == 0 else "",
+        )
+
+    def _chained(self, exc: BaseException | None, depth: int) -> Fault | None:
+        if not isinstance(exc, Exception) or id(exc) in self._seen or self._left <= 0 or depth >= _DEEPEST:
+            return None
+        return self.record(exc, depth + 1)
+
+    def _members(self, group: Any, depth: int, lost: list[str]) -> list[Fault]:
+        every = exceptions.get(BaseExceptionGroup, "exceptions", group)
+        kept = [fault for each in every if (fault := self._chained(each, depth)) is not None]
+        if len(kept) < len(every):
+            lost.append(f"exceptions[{len(kept)}:]")
+        return kept
+
+    def _packed(self, values: dict[str, Any], lost: list[str]) -> dict[str, bytes]:
+        packed = {name: self._bytes(value) for name, value in values.items()}
+        lost += [name for name, data in packed.items() if data is None]
+        return {name: data for name, data in packed.items() if data is not None}
+
+    def _bytes(self, value: Any) -> bytes | None:
+        try:
+            data = self._pack(value)
+        except Exception:  # noqa: BLE001  whatever the reason, the value is not storable
+            return None
+        return data if len(data) <= exceptions.LONGEST_TEXT else None
+
+
+def _repr(value: Any) -> str:
+    try:
+        return _cut(exceptions.text(repr(value)), _LONGEST_REPR)
+    except Exception:  # noqa: BLE001  as above
+        return f"<{exceptions.label(type(value))[1]}>"
+
+
+def _traceback(exc: Exception) -> str:
+    import traceback  # here, since most runs never fail
+
+    try:
+        text = exceptions.text("".join(traceback.format_exception(exc)))
+    except Exception:  # noqa: BLE001  as above
+        return ""
+    if len(text) <= _LONGEST_TRACEBACK:
+        return text
+    # The end says what happened, the beginning who asked.
+    head, tail = _LONGEST_TRACEBACK // 4, _LONGEST_TRACEBACK * 3 // 4
+    return f"{text[:head]}\n  [... {len(text) - head - tail} characters left out ...]\n{text[-tail:]}"
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def _restore(fault: Fault, main: str, unpack: Unpack) -> Exception:
+    exc = _instance(fault, _parts(fault, main, unpack), main)
+    for name, chained in (("__cause__", fault.cause), ("__context__", fault.context)):
+        if chained is not None:
+            exceptions.put(BaseException, name, exc, _restore(chained, main, unpack))
+    exceptions.put(BaseException, "__suppress_context__", exc, fault.suppressed)
+    return exc
+
+
+def _parts(fault: Fault, main: str, unpack: Unpack) -> exceptions.Parts:
+    try:
+        return exceptions.Parts(
+            message=fault.message,
+            args=tuple(
+                Lost(fault.reprs.get(place, "")) if not data else unpack(data) for place, data in enumerate(fault.args)
+            ),
+            attributes={name: unpack(data) for name, data in fault.attributes.items()},
+            slots={name: unpack(data) for name, data in fault.slots.items()},
+            members=[_restore(each, main, unpack) for each in fault.members],
+            notes=fault.notes,
+        )
+    except errors.NotDecodable:
+        raise
+    except Exception as failed:
+        raise _damaged(failed) from failed
+
+
+def _instance(fault: Fault, parts: exceptions.Parts, main: str) -> Exception:
+    label = (fault.module, fault.qualname)
+    for each in (label, *fault.bases):
+        cls = exceptions.loaded(each, main)
+        if cls is None:
+            continue
+        try:
+            exc = exceptions.build(cls, parts)
+        except (TypeError, ValueError):
+            # A class written in C that makes its instances in its own way, or damaged parts: the next base is tried.
+            continue
+        same = exceptions.message(exc) == fault.message
+        if same and not fault.lost and exceptions.is_labelled(cls, label, main):
+            return exc
+        try:
+            made = exceptions.derive(cls, label, None if same else fault.message, fault.lost)
+            return exceptions.build(made, parts)
+        except (TypeError, ValueError):
+            # Nobody may derive from it. The right class is worth more than the right message.
+            return exc
+    return _bare(label, fault, parts)
+
+
+def _bare(label: exceptions.Label, fault: Fault, parts: exceptions.Parts) -> Exception:
+    """The last resort, for a fault that names no base that fits."""
+    made = exceptions.derive(Exception, label, fault.message, fault.lost)
+    return exceptions.build(made, msgspec.structs.replace(parts, slots={}))
+
+
+def _damaged(failed: Exception) -> errors.NotDecodable:
+    return errors.NotDecodable(
+        f"a saved exception cannot be read back ({type(failed).__name__}: {failed}).",
+        "The state file holds damaged data. `perdure doctor` checks the whole file.",
+    )
