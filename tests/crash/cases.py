@@ -77,7 +77,7 @@ class Ground:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._folder = Path(tempfile.mkdtemp(prefix="perdure-crash-"))
-        self._nursery = Nursery()
+        self.nursery = Nursery()
         self._references: dict[str, tuple[Reference, int]] = {}
 
     def __enter__(self) -> Self:
@@ -86,7 +86,7 @@ class Ground:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._nursery.__exit__(kind, error, trace)
+        self.nursery.__exit__(kind, error, trace)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def unit(self, unit: Unit) -> Report:
@@ -103,14 +103,14 @@ class Ground:
 
     def case(self, shape: Shape, case: str) -> Outcome:
         """Run one case; its folder is gone afterwards."""
-        expected, lines = self._reference(shape)
+        expected, lines = self._measured(shape)
         folder = self._folder / "case"
         try:
             if case.startswith("power:"):
                 rng = random.Random(f"{self._seed}/{shape.name}/{case}")
-                return power.cut(self._nursery, shape, expected, folder, rng, POWER_CUTS)
+                return power.cut(self.nursery, shape, expected, folder, rng, POWER_CUTS)
             kills = self._kills(shape, case, lines)
-            return trial.chain(self._nursery, shape, expected, Home(folder), kills)
+            return trial.chain(self.nursery, shape, expected, Home(folder), kills)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -125,9 +125,13 @@ class Ground:
             before = [Kill("point", at=rng.randint(1, lines))]
         return [*before, Kill("syscall", at=int(at), call=call)]
 
-    def _reference(self, shape: Shape) -> tuple[Reference, int]:
+    def reference(self, shape: Shape) -> Reference:
+        """What the shape comes to when nothing disturbs it."""
+        return self._measured(shape)[0]
+
+    def _measured(self, shape: Shape) -> tuple[Reference, int]:
         if shape.name not in self._references:
             folder = self._folder / f"reference-{shape.name}"
-            expected = trial.reference(self._nursery, shape, folder)
+            expected = trial.reference(self.nursery, shape, folder)
             self._references[shape.name] = expected, len(ledger.read(folder / "ledger.jsonl"))
         return self._references[shape.name]

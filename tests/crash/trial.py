@@ -37,6 +37,10 @@ class Outcome:
         self.violations += other.violations
         self.said = self.said or other.said
 
+    def report(self) -> str:
+        """The broken promises, and what the first victim concerned printed."""
+        return "\n".join([*map(str, self.violations[:10]), self.said])
+
 
 def reference(nursery: Nursery, shape: Shape, folder: Path) -> Reference:
     """Run the shape once, undisturbed: each edition in turn, the last of them to its end."""

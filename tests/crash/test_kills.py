@@ -1,0 +1,57 @@
+"""SIGKILL at any moment: what the workflow has seen is never done again, changed or lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from .cases import Ground
+from .kill import MUTATING, no_strace
+from .shape import SHAPES
+from .trial import Outcome
+
+KILLS_A_SHAPE = 24
+CALLS_A_SHAPE = 5
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_killed_at_random_moments_a_run_ends_as_if_undisturbed(ground: Ground, name: str) -> None:
+    """Chains of one to five kills: no step again that was seen; those in flight again under the same key."""
+    total = Outcome()
+    trial = 0
+    while total.kills.total() < KILLS_A_SHAPE:
+        total.add(ground.case(SHAPES[name], f"random:{trial}"))
+        trial += 1
+        assert trial < 10 * KILLS_A_SHAPE, "the kills come too late to hit anything"
+    assert not total.violations, total.report()
+    assert total.resumed > 0
+
+
+@pytest.mark.skipif(bool(no_strace()), reason=no_strace() or "strace works")
+@pytest.mark.parametrize("name", SHAPES)
+def test_killed_at_mutating_system_calls_a_run_ends_as_if_undisturbed(ground: Ground, name: str) -> None:
+    """The gaps between two changes of the disk are where a journal shows its order; the long run takes all of them."""
+    total = Outcome()
+    offset = list(SHAPES).index(name)
+    for number in range(CALLS_A_SHAPE):
+        # Each shape takes other calls, so that together they cover creation, commit, checkpoint and close.
+        call = "fdatasync" if number == 0 else "pwrite64"
+        at = 1 + offset % 6 if number == 0 else 1 + offset % 4 + 4 * number
+        total.add(ground.case(SHAPES[name], f"{call}@{at}:{number % 2}"))
+    assert not total.violations, total.report()
+    assert total.kills.total() > 0
+
+
+@pytest.mark.skipif(bool(no_strace()), reason=no_strace() or "strace works")
+def test_killed_at_every_other_mutating_call_of_one_run(ground: Ground) -> None:
+    """The calls that are made once or twice in a run (make, link, lock, truncate, remove) are taken one by one."""
+    total = Outcome()
+    for call in MUTATING:
+        if call in ("pwrite64", "fdatasync"):
+            continue
+        for at in range(1, 20):
+            outcome = ground.case(SHAPES["sequential"], f"{call}@{at}:0")
+            total.add(outcome)
+            if not outcome.kills:
+                break
+    assert not total.violations, total.report()
+    assert total.kills["syscall"] > 0
