@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import reprlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -28,7 +28,7 @@ from perdure.core.codec_builtins import (
 )
 from perdure.core.codec_records import Members, Record, record_of
 from perdure.core.codec_text import describe, describe_inputs, to_builtins
-from perdure.core.codec_writer import NotAdmitted, Writer
+from perdure.core.codec_writer import NotAdmitted, Writer, locate
 from perdure.core.shapes import Closed, Misfit, Position, type_name
 from perdure.errors import NotDecodable, NotStorable
 
@@ -52,24 +52,26 @@ def digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def plan(annotation: Any, *, owner: str) -> Plan:
+def plan(annotation: Any, *, owner: str, names: Mapping[str, Any] | None = None) -> Plan:
     """How the values of one annotation are stored.
 
     Args:
         annotation: the return annotation, strings resolved; `inspect.Parameter.empty` or Any for none.
         owner: whose values these are, as errors name it: "step 'charge'".
+        names: what strings left in the annotation may name; `shapes.scope_of` gives those of a function.
     """
-    return Plan(annotation, owner)
+    return Plan(annotation, owner, names)
 
 
 class Plan:
     """Packs and unpacks the values of one annotation; may be used from several threads."""
 
-    __slots__ = ("_closed", "_decode", "_position", "_writer", "annotation", "owner")
+    __slots__ = ("_closed", "_decode", "_position", "_writer", "annotation", "names", "owner")
 
-    def __init__(self, annotation: Any, owner: str) -> None:
+    def __init__(self, annotation: Any, owner: str, names: Mapping[str, Any] | None = None) -> None:
         self.annotation = annotation
         self.owner = owner
+        self.names = names
         # Forward references may not exist yet when a decorator runs: the annotation is read at first use.
         self._closed: Closed | None = None
         self._position: Position | None = None
@@ -132,14 +134,14 @@ class Plan:
             # Builtins come back the same by construction. Classes run code of the user's own.
             same = self._writer is _REFUSING or self._writer.write(again) == data
         except Exception as error:
-            raise self._changed(value, f"cannot be loaded again: {error}") from error
+            raise self._changed(value, f"cannot be loaded again ({_reason(error)})") from error
         if not same:
             raise self._changed(value, "comes back from storage changed")
         return data, again
 
     def _read_annotation(self) -> None:
         """Work out the closed set. Two threads may do so at once: both find the same, and `_closed` is set last."""
-        closed = Closed(self.annotation)
+        closed = Closed(self.annotation, names=self.names)
         if closed.records:
             self._position = closed.position(self.annotation)
             self._writer = Writer(closed.admit)
@@ -149,7 +151,7 @@ class Plan:
         self._closed = closed
 
     def _not_storable(self, refused: Refused) -> NotStorable:
-        path = "".join(reversed(refused.path))
+        path = _path(refused)
         hint = refused.hint
         kind = type_name(type(refused.value))
         what = (
@@ -184,15 +186,23 @@ class Plan:
         return NotStorable(what, f"return {declared}, or declare {declared} | {type_name(type(found))} there")
 
     def _changed(self, value: Any, how: str) -> NotStorable:
-        what = f"{self.owner} returned a value that {how}: `result`, of type {_full_name(value)}"
+        where, found = locate(value, self._does_not_return)
+        what = f"{self.owner} returned a value that {how}: `result{where}`, of type {_full_name(found)}"
         return NotStorable(what, "make it a plain dataclass, or return builtins")
 
+    def _does_not_return(self, value: Any) -> bool:
+        """Whether the value fails to come back unchanged."""
+        data = self._writer.write(value)
+        try:
+            return self._writer.write(self._decode(data)) != data
+        except Exception:  # noqa: BLE001 - whatever a user's class raises, it does not come back
+            return True
+
     def _not_decodable(self, data: bytes, error: BaseException) -> NotDecodable:
-        why = str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
         empty = self.annotation is inspect.Parameter.empty
         declared = "has no annotation" if empty else f"is declared -> {type_name(self.annotation)}"
         return NotDecodable(
-            f"the saved result of {self.owner} is {describe(data)}, but {self.owner} {declared}: {why}",
+            f"the saved result of {self.owner} is {describe(data)}, but {self.owner} {declared}: {_reason(error)}",
             "declare the type that was saved, or let the step run again: perdure fork RUN --from STEP",
         )
 
@@ -237,15 +247,16 @@ def unpack_inputs(data: bytes, plans: Iterable[Plan], *, owner: str) -> tuple[li
     Raises:
         NotDecodable: the bytes are damaged, or hold an instance of a class that no parameter's annotation names.
     """
-    closed = Closed(*(each.annotation for each in plans))
+    plans = list(plans)
+    names = {name: value for each in plans for name, value in (each.names or {}).items()}
+    closed = Closed(*(each.annotation for each in plans), names=names)
     try:
         whole = _decoder(closed.names)(data)
         positional, keyword = whole if type(whole) is tuple else (whole, {})
         if type(positional) is not list or type(keyword) is not dict or not all(type(name) is str for name in keyword):
             raise Unfit("these are not the arguments of a call")
     except Exception as error:
-        why = str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
-        what = f"the saved arguments of {owner} are {describe_inputs(data)}, which cannot be loaded: {why}"
+        what = f"the saved arguments of {owner} are {describe_inputs(data)}, which cannot be loaded: {_reason(error)}"
         raise NotDecodable(what, f"annotate the parameters of {owner} with the classes that it takes") from error
     return positional, keyword
 
@@ -286,6 +297,15 @@ def _are_fields(fields: Any) -> bool:
 def _admit_any(cls: type) -> tuple[str, Record] | None:
     record = record_of(cls)
     return None if record is None else (record.label, record)
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
+
+
+def _path(refused: Refused) -> str:
+    path = "".join(reversed(refused.path))
+    return path if len(path) <= 120 else f"{path[:60]}...{path[-40:]}"
 
 
 def _of_type(value: Any) -> str:

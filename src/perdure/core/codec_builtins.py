@@ -134,7 +134,9 @@ def _lower_tuple(w: Lowering, value: tuple[Any, ...], depth: int) -> Any:
 
 def _lower_dict(w: Lowering, value: dict[Any, Any], depth: int) -> Any:
     if not w.direct.issuperset(map(type, value)):
-        return Ext(DICT, encode(_pairs(w, value, depth, w.canonical)))
+        keys = lower_each(w, value, depth, "<key {}>")
+        if not SCALARS.issuperset(map(type, keys)):
+            return Ext(DICT, encode(_pairs(w, value, depth, w.canonical)))
     if w.canonical and len(value) > 1:
         value = {key: value[key] for key in _ordered(value)}
     return value if w.direct.issuperset(map(type, value.values())) else lower_fields(w, value, depth)

@@ -74,9 +74,14 @@ class Record:
         for name in self.names:
             item = fields.get(name, _MISSING)
             put(value, name, self.default(name, value) if item is _MISSING else item)
+        state = getattr(value, "__dict__", None)
         for name, item in rest.items():
-            if name not in self.defaults and self.is_data(name):
+            if name in self.defaults or not self.is_data(name):
+                continue
+            if state is None or name in self.slots:
                 object.__setattr__(value, name, item)
+            else:
+                state[name] = item
 
     def default(self, name: str, value: Any) -> Any:
         """The default of a field that the stored value does not have."""
@@ -140,8 +145,9 @@ class _Pydantic(Record):
             if type(rest.get(name, {})) is not dict:
                 raise Unfit(f"what {self.label} carries beside its fields is damaged")
         put(value, "__dict__", full | rest.get("other", {}))
-        put(value, "__pydantic_extra__", rest.get("extra"))
-        put(value, "__pydantic_private__", rest.get("private"))
+        if not getattr(model, "__pydantic_root_model__", False):  # those have no places for these two
+            put(value, "__pydantic_extra__", rest.get("extra"))
+            put(value, "__pydantic_private__", rest.get("private"))
         put(value, "__pydantic_fields_set__", set(rest.get("set", fields)))
         return value
 

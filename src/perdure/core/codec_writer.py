@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from perdure.core.codec_builtins import (
@@ -55,10 +55,12 @@ class Writer:
             return encode(self.lower(value, 0))
         except (OverflowError, UnicodeEncodeError):
             if self.careful:
-                raise
+                raise Refused("has a name that is not text", value) from None
             return Writer(self.admit, canonical=self.canonical, careful=True).write(value)
         except RecursionError:
             raise Refused("is nested too deeply, or contains itself", value) from None
+        except RuntimeError as error:  # another thread is changing it
+            raise Refused(f"cannot be read through: {error}", value) from error
 
     def lower(self, value: Any, depth: int) -> Any:
         """The value as msgpack's own kinds and extensions."""
@@ -81,6 +83,27 @@ class Writer:
         if rest:
             parts.append(lower_fields(self, rest, depth, ".{}"))
         return Ext(INSTANCE, encode(parts))
+
+
+def locate(value: Any, broken: Callable[[Any], bool]) -> tuple[str, Any]:
+    """The innermost part of `value` that is broken, and the path to it; `value` itself is taken to be."""
+    for label, part in _parts(value):
+        if broken(part):
+            path, found = locate(part, broken)
+            return f"{label}{path}", found
+    return "", value
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    kind: Any = type(value)
+    record = record_of(kind)
+    if record is not None and not isinstance(record, Members):
+        yield from ((f".{name}", item) for name, item in record.take(value)[0].items())
+    elif isinstance(value, dict):
+        yield from ((f"<key {key!r}>", key) for key in value)
+        yield from ((f"[{key!r}]", item) for key, item in value.items())
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        yield from ((f"[{index}]", item) for index, item in enumerate(value))
 
 
 # What to say of values that are not data, most telling first: type, what it is, what to do.

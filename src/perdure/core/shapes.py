@@ -7,11 +7,13 @@ classes) are in the set. Positions are worked out when a value gets there, so th
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import enum
 import inspect
 import sys
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any, Final
 
 from perdure.core.codec_records import Record, record_of
@@ -34,8 +36,8 @@ def type_name(annotation: Any) -> str:
         return "None"
     if isinstance(annotation, type) and typing.get_origin(annotation) is None:
         return annotation.__qualname__.rpartition("<locals>.")[2]
-    if isinstance(annotation, str):
-        return annotation
+    if isinstance(annotation, (str, typing.ForwardRef)):
+        return annotation if isinstance(annotation, str) else annotation.__forward_arg__
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return " | ".join(map(type_name, typing.get_args(annotation)))
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
@@ -49,10 +51,12 @@ class Closed:
     """The closed set of classes of one annotation (or several), and the positions in it.
 
     Args:
-        annotations: the annotations, resolved; strings among them are admitted as saying nothing.
+        annotations: the annotations; a string that cannot be resolved admits anything, but no class.
+        names: what strings in the annotations, and in the fields of classes, may name beside their modules' globals.
     """
 
-    def __init__(self, *annotations: Any) -> None:
+    def __init__(self, *annotations: Any, names: Mapping[str, Any] | None = None) -> None:
+        self.scope = names or {}
         self.records: dict[type, Record] = {}
         self.unread: list[str] = []
         self._fields: dict[Any, dict[str, Any]] = {}
@@ -88,7 +92,6 @@ class Closed:
         if depth > _FAR:
             return [Anything]
         again = depth + 1
-        name = getattr(annotation, "__name__", None) or getattr(annotation, "_name", None)
         origin, args = typing.get_origin(annotation), typing.get_args(annotation)
         if annotation is None:
             return [type(None)]
@@ -113,7 +116,13 @@ class Closed:
             return self._expand_alias(alias, args, again)
         if origin is typing.Literal or isinstance(alias, type):
             return [annotation]
-        self.unread.append(name or repr(annotation))
+        if isinstance(annotation, (str, typing.ForwardRef)):
+            # typing leaves the strings inside recursive aliases as they are.
+            for where in (None, *self.records):
+                found = resolve(annotation, where, self.scope)
+                if not isinstance(found, (str, typing.ForwardRef)):
+                    return self.expand(found, again)
+        self.unread.append(type_name(annotation))
         return [Anything]
 
     def _expand_alias(self, alias: Any, args: tuple[Any, ...], depth: int) -> list[Any]:
@@ -129,15 +138,18 @@ class Closed:
         key = _key(annotation)
         if key not in self._fields:
             origin = typing.get_origin(annotation) or annotation
-            self._fields[key] = _field_annotations(origin, typing.get_args(annotation), list(self.records))
+            self._fields[key] = _field_annotations(origin, typing.get_args(annotation), self._known())
         return self._fields[key]
+
+    def _known(self) -> dict[str, Any]:
+        return dict(self.scope) | {cls.__name__: cls for cls in self.records if cls.__name__ not in self.scope}
 
     def _names_classes(self, annotation: Any) -> bool:
         """Whether an alternative reaches any class of the set."""
         key = _key(annotation)
         found = self._seen.get(key)
         if found is None:
-            probe = Closed(annotation)
+            probe = Closed(annotation, names=self.scope)
             found = self._seen[key] = bool(probe.records)
         return found
 
@@ -295,12 +307,11 @@ def _substitute(annotation: Any, values: dict[Any, Any]) -> Any:
         return Anything
 
 
-def _field_annotations(cls: Any, args: tuple[Any, ...], known: list[type]) -> dict[str, Any]:
+def _field_annotations(cls: Any, args: tuple[Any, ...], names: dict[str, Any]) -> dict[str, Any]:
     """The annotations of the fields of `cls`, resolved, in the order of its bases."""
     record = record_of(cls)
     given = record.annotations() if record is not None else None
     wanted = None if record is None else frozenset(record.names)
-    names = {other.__name__: other for other in known}
     values: dict[type, dict[Any, Any]] = {cls: dict(zip(_parameters(cls), args, strict=False))}
     bases = [cls] if typing.is_typeddict(cls) else list(cls.__mro__)
     for base in bases:
@@ -323,34 +334,57 @@ def _parameters(cls: Any) -> tuple[Any, ...]:
     return getattr(cls, "__parameters__", ())
 
 
-def _own_annotations(cls: Any) -> dict[str, Any]:
+def _own_annotations(where: Any) -> dict[str, Any]:
     try:
-        return inspect.get_annotations(cls)
+        return inspect.get_annotations(where)
     except NameError:  # Python 3.14 evaluates them here
         return {}
 
 
-def resolve(annotation: Any, where: Any, names: dict[str, type] | None = None) -> Any:
-    """An annotation with its strings replaced by what they name, seen from the class or function `where`.
+def hints_of(function: Any, names: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The annotations of a function by parameter (and "return"), each resolved by itself.
+
+    Args:
+        function: the function; what `functools.wraps` wrapped is looked through.
+        names: further names, for instance the locals of the function in which it is defined.
+    """
+    function = inspect.unwrap(function)
+    scope = scope_of(function) | dict(names or {})
+    return {name: resolve(annotation, None, scope) for name, annotation in _own_annotations(function).items()}
+
+
+def scope_of(function: Any) -> dict[str, Any]:
+    """What the strings in a function's annotations may name: the globals of its module and what it closes over."""
+    function = inspect.unwrap(function)
+    code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None) or ()
+    scope = dict(getattr(function, "__globals__", {}))
+    for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
+        with contextlib.suppress(ValueError):  # a cell that is not filled yet
+            scope[name] = cell.cell_contents
+    return scope | {variable.__name__: variable for variable in getattr(function, "__type_params__", ())}
+
+
+def resolve(annotation: Any, where: type | None, names: Mapping[str, Any] | None = None) -> Any:
+    """An annotation with its strings replaced by what they name, seen from the class `where`.
 
     Returns it unchanged (a string admits anything, but no class) when a name cannot be found.
 
     Args:
         annotation: what stands in the source.
-        where: the class or function that it belongs to.
-        names: further names, used where the module does not define them.
+        where: the class that it belongs to, if any.
+        names: further names, used where the class and its module do not define them.
     """
     if annotation is None or type(annotation) is type:
         return annotation
-    module = sys.modules.get(getattr(where, "__module__", None) or "")
     scope: dict[str, Any] = dict(names or {})
     if isinstance(where, type):
+        # In this order: a field that is called like a type must not hide the type.
         scope |= vars(where)
-    scope |= getattr(where, "__globals__", None) or getattr(module, "__dict__", {})
-    if isinstance(where, type):
+        scope |= getattr(sys.modules.get(where.__module__), "__dict__", {})
         # A class inside of a function refers to itself and to its neighbours, whatever the module calls by these names.
         around = where.__qualname__.rpartition(".")[0]
-        near = [where, *(other for other in (names or {}).values() if other.__module__ == where.__module__)]
+        near = [other for other in (where, *(names or {}).values()) if isinstance(other, type)]
+        near = [other for other in near if other.__module__ == where.__module__]
         scope |= {other.__name__: other for other in near if other.__qualname__.rpartition(".")[0] == around}
     scope |= {variable.__name__: variable for variable in getattr(where, "__type_params__", ())}
     holder = types.SimpleNamespace(__annotations__={"it": annotation})
