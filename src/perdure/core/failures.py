@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import errno
 import re
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -305,15 +306,14 @@ def _http_date(text: str) -> float | None:
     if not text or len(text) > 100:
         return None
     # Imported here: email.utils is heavy, and few servers answer with a date.
-    import calendar
     import email.utils
 
     try:
         parts = email.utils.parsedate_tz(text)
         if parts is None:
             return None
-        # The asctime form has no zone; an HTTP-date is in GMT always.
-        return float(calendar.timegm(parts[:9]) - (parts[9] or 0))
+        # The asctime form names no zone; an HTTP-date is in GMT always.
+        return datetime(*parts[:6], tzinfo=UTC).timestamp() - (parts[9] or 0)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 

@@ -7,17 +7,14 @@ up in a module, only exception classes that this process has loaded anyway are c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from perdure import errors
-from perdure.core import exceptions
+from perdure.core import codec, exceptions
 from perdure.core.durations import show
-
-Pack = Callable[[Any], bytes]
-Unpack = Callable[[bytes], Any]
 
 _LONGEST_TRACEBACK = 20_000
 _LONGEST_REPR = 200
@@ -27,7 +24,8 @@ _MOST = 64
 """Exceptions kept of one failure: its causes, its contexts and the members of its groups, all together."""
 
 _CHAIN = ("__cause__", "__context__", "__suppress_context__")
-_TUPLE = 1
+# Builtins come back as they were; an instance of a class has no annotation here that says what to make of it.
+_VALUES = codec.plan(Any, owner="an exception")
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -88,16 +86,10 @@ class Lost:
         return hash(self._text)
 
 
-def to_fault(exc: Exception, *, pack: Pack | None = None) -> Fault:
-    """What is kept of `exc`. Never raises, however odd the exception.
-
-    Args:
-        exc: the exception.
-        pack: one value to bytes; raises an Exception for a value that it cannot keep. By default what msgpack can
-            hold without loss is kept.
-    """
+def to_fault(exc: Exception) -> Fault:
+    """What is kept of `exc`. Never raises, however odd the exception."""
     try:
-        return _Recorder(pack or pack_plain).record(exc, 0)
+        return _Recorder().record(exc, 0)
     except Exception:  # noqa: BLE001  an exception that cannot be looked at is still a failure to be kept
         module, qualname = exceptions.label(type(exc))
         return Fault(module=module, qualname=qualname, bases=[], message=exceptions.message(exc))
@@ -117,10 +109,13 @@ def decode(data: bytes) -> Fault:
     try:
         return msgspec.msgpack.decode(data, type=Fault)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as failed:
-        raise _damaged(failed) from failed
+        raise errors.NotDecodable(
+            f"a saved exception cannot be read back ({type(failed).__name__}: {failed}).",
+            "The state file holds damaged data. `perdure doctor` checks the whole file.",
+        ) from failed
 
 
-def restore(fault: Fault, *, main: str = "__main__", unpack: Unpack | None = None) -> Exception:
+def restore(fault: Fault, *, main: str = "__main__") -> Exception:
     """An exception that behaves as the recorded one did: same class, message, arguments and attributes.
 
     Where its class is not loaded, it is of a new class with the recorded name, below the nearest base class that is.
@@ -129,12 +124,16 @@ def restore(fault: Fault, *, main: str = "__main__", unpack: Unpack | None = Non
         fault: the recorded exception.
         main: the name under which the script is imported elsewhere; a class of `__main__` and one of this module are
             taken for the same.
-        unpack: the inverse of `to_fault`'s `pack`.
 
     Raises:
         errors.NotDecodable: a packed value in the fault is damaged.
     """
-    return _restore(fault, main, unpack or unpack_plain)
+    exc = _instance(fault, _parts(fault, main), main)
+    for name, chained in (("__cause__", fault.cause), ("__context__", fault.context)):
+        if chained is not None:
+            exceptions.put(BaseException, name, exc, restore(chained, main=main))
+    exceptions.put(BaseException, "__suppress_context__", exc, fault.suppressed)
+    return exc
 
 
 class AttemptNote(msgspec.Struct, frozen=True):
@@ -177,45 +176,10 @@ def _alike(attempts: Sequence[AttemptNote]) -> Iterator[tuple[int, int, str]]:
             first = number + 1
 
 
-def pack_plain(value: Any) -> bytes:
-    """One value as bytes, if it is made of what msgpack knows, and of tuples.
-
-    Raises:
-        TypeError, ValueError, OverflowError, RecursionError: it is not.
-    """
-    return msgspec.msgpack.encode(_plain(value))
-
-
-def unpack_plain(data: bytes) -> Any:
-    """The value that `pack_plain` packed."""
-    return msgspec.msgpack.decode(data, ext_hook=_tuple)
-
-
-def _plain(value: Any) -> Any:
-    # By exact type: what is a subclass of a builtin would come back as something else.
-    kind = type(value)
-    if value is None or kind in (bool, int, float, str, bytes):
-        return value
-    if kind is list:
-        return [_plain(each) for each in value]
-    if kind is dict and all(type(key) is str for key in value):
-        return {key: _plain(each) for key, each in value.items()}
-    if kind is tuple:
-        return msgspec.msgpack.Ext(_TUPLE, msgspec.msgpack.encode([_plain(each) for each in value]))
-    raise TypeError(f"a {kind.__qualname__} is not plain data")
-
-
-def _tuple(code: int, data: memoryview) -> tuple[Any, ...]:
-    if code != _TUPLE:
-        raise ValueError(f"unknown extension {code}")
-    return tuple(unpack_plain(bytes(data)))
-
-
 class _Recorder:
     """One exception and what hangs on it, read without running more of the user's code than str() and repr()."""
 
-    def __init__(self, pack: Pack) -> None:
-        self._pack = pack
+    def __init__(self) -> None:
         self._left = _MOST
         self._seen: set[int] = set()
 
@@ -232,7 +196,7 @@ class _Recorder:
             if group
             else exceptions.get(BaseException, "args", exc)
         )
-        packed = [self._bytes(each) for each in args]
+        packed = [_bytes(each) for each in args]
         cause, context, suppressed = (exceptions.get(BaseException, name, exc) for name in _CHAIN)
         return Fault(
             module=label[0],
@@ -265,16 +229,17 @@ class _Recorder:
         return kept
 
     def _packed(self, values: dict[str, Any], lost: list[str]) -> dict[str, bytes]:
-        packed = {name: self._bytes(value) for name, value in values.items()}
+        packed = {name: _bytes(value) for name, value in values.items()}
         lost += [name for name, data in packed.items() if data is None]
         return {name: data for name, data in packed.items() if data is not None}
 
-    def _bytes(self, value: Any) -> bytes | None:
-        try:
-            data = self._pack(value)
-        except Exception:  # noqa: BLE001  whatever the reason, the value is not storable
-            return None
-        return data if len(data) <= exceptions.LONGEST_TEXT else None
+
+def _bytes(value: Any) -> bytes | None:
+    try:
+        data = _VALUES.pack(value)
+    except Exception:  # noqa: BLE001  whatever the reason, the value is not storable
+        return None
+    return data if len(data) <= exceptions.LONGEST_TEXT else None
 
 
 def _repr(value: Any) -> str:
@@ -302,31 +267,17 @@ def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
-def _restore(fault: Fault, main: str, unpack: Unpack) -> Exception:
-    exc = _instance(fault, _parts(fault, main, unpack), main)
-    for name, chained in (("__cause__", fault.cause), ("__context__", fault.context)):
-        if chained is not None:
-            exceptions.put(BaseException, name, exc, _restore(chained, main, unpack))
-    exceptions.put(BaseException, "__suppress_context__", exc, fault.suppressed)
-    return exc
-
-
-def _parts(fault: Fault, main: str, unpack: Unpack) -> exceptions.Parts:
-    try:
-        return exceptions.Parts(
-            message=fault.message,
-            args=tuple(
-                Lost(fault.reprs.get(place, "")) if not data else unpack(data) for place, data in enumerate(fault.args)
-            ),
-            attributes={name: unpack(data) for name, data in fault.attributes.items()},
-            slots={name: unpack(data) for name, data in fault.slots.items()},
-            members=[_restore(each, main, unpack) for each in fault.members],
-            notes=fault.notes,
-        )
-    except errors.NotDecodable:
-        raise
-    except Exception as failed:
-        raise _damaged(failed) from failed
+def _parts(fault: Fault, main: str) -> exceptions.Parts:
+    return exceptions.Parts(
+        message=fault.message,
+        args=tuple(
+            _VALUES.unpack(data) if data else Lost(fault.reprs.get(place, "")) for place, data in enumerate(fault.args)
+        ),
+        attributes={name: _VALUES.unpack(data) for name, data in fault.attributes.items()},
+        slots={name: _VALUES.unpack(data) for name, data in fault.slots.items()},
+        members=[restore(each, main=main) for each in fault.members],
+        notes=fault.notes,
+    )
 
 
 def _instance(fault: Fault, parts: exceptions.Parts, main: str) -> Exception:
@@ -356,10 +307,3 @@ def _bare(label: exceptions.Label, fault: Fault, parts: exceptions.Parts) -> Exc
     """The last resort, for a fault that names no base that fits."""
     made = exceptions.derive(Exception, label, fault.message, fault.lost)
     return exceptions.build(made, msgspec.structs.replace(parts, slots={}))
-
-
-def _damaged(failed: Exception) -> errors.NotDecodable:
-    return errors.NotDecodable(
-        f"a saved exception cannot be read back ({type(failed).__name__}: {failed}).",
-        "The state file holds damaged data. `perdure doctor` checks the whole file.",
-    )

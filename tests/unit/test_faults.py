@@ -1,0 +1,501 @@
+"""Exceptions as data, and back: `except` behaves on resume as on the first run, and data never runs code."""
+
+from __future__ import annotations
+
+import abc
+import builtins
+import dataclasses
+import email.message
+import gc
+import io
+import json
+import os
+import subprocess
+import sys
+import types
+import urllib.error
+
+import httpx
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perdure import errors
+from perdure.core import faults
+from perdure.core.faults import AttemptNote, Fault, note, restore, to_fault
+
+
+def again(exc: Exception, main: str = "__main__") -> Exception:
+    """`exc` as a resumed run gets it."""
+    return restore(faults.decode(faults.encode(to_fault(exc))), main=main)
+
+
+def raised(function) -> Exception:
+    try:
+        function()
+    except Exception as exc:
+        return exc
+    raise AssertionError("nothing was raised")
+
+
+class Declined(Exception):
+    """Its constructor takes other arguments than it hands on."""
+
+    def __init__(self, code, *, reason):
+        super().__init__(f"declined: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class OwnText(Exception):
+    def __init__(self, order, connection):
+        self.order = order
+        self.connection = connection
+
+    def __str__(self):
+        return f"order {self.order} over {self.connection.name}"
+
+
+class Connection:
+    name = "tcp"
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenError(Exception):
+    number: int
+
+
+class Slotted(Exception):
+    __slots__ = ("place",)
+
+    def __init__(self, place):
+        self.place = place
+
+
+class Both(ValueError, OSError):
+    pass
+
+
+class Batch(ExceptionGroup):
+    def __new__(cls, message, members, extra):
+        self = super().__new__(cls, message, members)
+        self.extra = extra
+        return self
+
+    def __init__(self, message, members, extra):
+        super().__init__(message, members)
+
+
+class AbstractError(Exception, abc.ABC):
+    pass
+
+
+def exceptions_that_come_back_whole():
+    yield from (ValueError(), ValueError("x"), ValueError(1, (2, [3]), {"a": b"b"}), KeyError("k"), StopIteration(4))
+    yield from (OSError(), OSError("text"), ConnectionResetError(104, "reset"), BlockingIOError(11, "x", 5))
+    yield raised(lambda: os.stat("/no/such/file"))
+    yield raised(lambda: os.rename("/no/such/file", "/no/such/place"))
+    yield raised(lambda: b"\xff".decode())
+    yield raised(lambda: "é".encode("ascii"))
+    yield UnicodeTranslateError("abc", 0, 2, "x")
+    yield raised(lambda: json.loads("{"))
+    yield raised(lambda: compile("a b", "file", "exec"))
+    yield raised(lambda: __import__("no_such_module"))
+    yield raised(lambda: no_such_name)  # noqa: F821
+    yield raised(lambda: (1).no_such_attribute)
+    yield Declined(402, reason="no money")
+    yield FrozenError(5)
+    yield Both("x")
+    yield AbstractError("x")
+    yield subprocess.CalledProcessError(2, ["ls"], b"out", b"err")
+    yield httpx.InvalidURL("x")
+    yield errors.StepTimeout("slow", "wait")
+    yield errors.NotStorable("x", "y")
+    yield errors.AlreadyRunning("x")
+    yield Exception("\udc80", 10**30, float("inf"))
+
+
+@pytest.mark.parametrize("exc", list(exceptions_that_come_back_whole()), ids=lambda exc: type(exc).__name__)
+def test_what_is_plain_comes_back_whole(exc):
+    """Same class, same text, same arguments, same attributes."""
+    back = again(exc)
+    assert type(back) is type(exc)
+    assert str(back) == str(exc)
+    assert repr(back) == repr(exc)
+    assert back.args == exc.args
+    assert vars(back) == vars(exc)
+
+
+def test_what_python_keeps_elsewhere_comes_back():
+    """errno, filename and the like are not in `args` alone."""
+    back = again(raised(lambda: os.rename("/no/such/file", "/no/such/place")))
+    assert (back.errno, back.filename, back.filename2) == (2, "/no/such/file", "/no/such/place")
+    back = again(raised(lambda: b"a\xff".decode()))
+    assert (back.object, back.start, back.end, back.encoding) == (b"a\xff", 1, 2, "utf-8")
+    assert again(raised(lambda: __import__("no_such_module"))).name == "no_such_module"
+    assert again(StopIteration(4)).value == 4
+    assert again(raised(lambda: compile("a b", "file", "exec"))).lineno == 1
+    assert again(Slotted("here")).place == "here"
+
+
+def test_a_lost_attribute_says_so():
+    """What could not be stored is listed, and using it explains itself; the text is as it was."""
+    exc = OwnText(7, Connection())
+    assert to_fault(exc).lost == ["connection"]
+    back = again(exc)
+    assert isinstance(back, OwnText)
+    assert type(back).__name__ == "OwnText"
+    assert str(back) == "order 7 over tcp"
+    assert back.order == 7
+    with pytest.raises(AttributeError, match="'connection' of this OwnText is not available"):
+        _ = back.connection
+    with pytest.raises(AttributeError, match="no attribute 'other'"):
+        _ = back.other
+    assert not hasattr(back, "other")
+
+
+def test_clients_errors_that_hold_a_connection_come_back():
+    """The usual errors of HTTP clients are caught on resume as on the first run, with their text."""
+    request = httpx.Request("GET", "http://api.test/")
+    back = again(raised(httpx.Response(404, request=request).raise_for_status))
+    assert isinstance(back, httpx.HTTPStatusError)
+    with pytest.raises(AttributeError, match="not available"):
+        _ = back.response
+    back = again(urllib.error.HTTPError("http://api.test/", 503, "busy", email.message.Message(), io.BytesIO()))
+    assert isinstance(back, urllib.error.HTTPError)
+    assert (str(back), back.code) == ("HTTP Error 503: busy", 503)
+    assert not hasattr(back, "anything")
+
+
+def test_an_argument_that_cannot_be_stored_is_stood_in_for():
+    """The arguments keep their places, and print as they did."""
+    thing = object()
+    back = again(ValueError("a", thing, 3))
+    assert back.args[::2] == ("a", 3)
+    assert repr(back) == repr(ValueError("a", thing, 3))
+    assert again(back).args == back.args
+
+
+def test_what_was_restored_can_be_kept_again():
+    """An exception from a resumed run that goes on to the next record loses nothing more."""
+    once = again(OwnText(7, Connection()))
+    twice = again(once)
+    assert isinstance(twice, OwnText)
+    assert str(twice) == str(once)
+    assert to_fault(twice).lost == ["connection"]
+    assert to_fault(twice).qualname == to_fault(OwnText(7, Connection())).qualname
+
+
+def test_causes_contexts_and_notes_come_back():
+    """What an exception came from, and what was noted on it, is as it was."""
+    exc = Declined(1, reason="x")
+    exc.__cause__ = KeyError("cause")
+    exc.__context__ = IndexError("context")
+    exc.__suppress_context__ = False
+    exc.add_note("noted")
+    back = again(exc)
+    assert (type(back.__cause__), str(back.__cause__)) == (KeyError, "'cause'")
+    assert (type(back.__context__), str(back.__context__)) == (IndexError, "context")
+    assert back.__suppress_context__ is False
+    assert back.__notes__ == ["noted"]
+    exc.__suppress_context__ = True
+    assert again(exc).__suppress_context__ is True
+
+
+def test_groups_come_back_for_except_star():
+    """The members of a group are caught by their classes."""
+    back = again(ExceptionGroup("many", [KeyError("a"), ExceptionGroup("inner", [OSError(2, "x")])]))
+    assert str(back) == "many (2 sub-exceptions)"
+    assert type(back) is ExceptionGroup
+    matched, rest = back.split(OSError)
+    assert matched.exceptions[0].exceptions[0].errno == 2
+    assert [type(each) for each in rest.exceptions] == [KeyError]
+    back = again(Batch("many", [KeyError("a")], extra=5))
+    assert (type(back), back.extra, str(back)) == (Batch, 5, "many (1 sub-exception)")
+
+
+def test_cycles_and_floods_are_bounded():
+    """Endless chains, huge groups and huge texts make a bounded record that comes back."""
+    loop = ValueError("loop")
+    loop.__cause__ = KeyError("inner")
+    loop.__cause__.__cause__ = loop
+    assert type(again(loop).__cause__) is KeyError
+    huge = ExceptionGroup("huge", [ValueError("x" * 100) for _ in range(5000)])
+    data = faults.encode(to_fault(huge))
+    assert len(data) < 100_000
+    back = restore(faults.decode(data))
+    assert isinstance(back, ExceptionGroup)
+    assert str(back) == "huge (5000 sub-exceptions)"
+    assert len(faults.encode(to_fault(ValueError("x" * 50_000_000)))) < 3_000_000
+    deep = ValueError("bottom")
+    for _ in range(900):
+        deep = ExceptionGroup("deep", [deep])
+    assert str(again(deep)) == "deep (1 sub-exception)"
+
+
+def test_the_traceback_is_kept_as_text():
+    """People see where it came from; a very long one keeps its beginning and its end."""
+    assert "in raised" in to_fault(raised(lambda: 1 / 0)).traceback
+    long = to_fault(raised(lambda: {}["x" * 100_000])).traceback
+    assert len(long) < 21_000
+    assert long.startswith("Traceback")
+    assert "left out" in long
+
+
+class Nasty(Exception):
+    """Every hook that a class has would be noticed."""
+
+    ran: list[str] = []  # noqa: RUF012
+
+    def __new__(cls, *args):
+        cls.ran.append("__new__")
+        return super().__new__(cls, *args)
+
+    def __init__(self, *args):
+        self.ran.append("__init__")
+
+    def __init_subclass__(cls):
+        cls.ran.append("__init_subclass__")
+
+    def __setattr__(self, name, value):
+        self.ran.append("__setattr__")
+
+    def __setstate__(self, state):
+        self.ran.append("__setstate__")
+
+    @property
+    def amount(self):
+        self.ran.append("amount")
+
+    @amount.setter
+    def amount(self, value):
+        self.ran.append("amount")
+
+
+def test_nothing_of_the_class_runs():
+    """No constructor, setter or class hook runs for what data asks for."""
+    exc = Nasty("x")
+    exc.__dict__.update(amount=5, lost=object())
+    Nasty.ran.clear()
+    back = again(exc)
+    assert isinstance(back, Nasty)
+    assert Nasty.ran == []
+
+
+def test_no_metaclass_runs():
+    """A registry of classes does not see the class made for one exception."""
+    seen = []
+
+    class Meta(type):
+        def __new__(cls, name, bases, namespace):
+            seen.append(name)
+            return super().__new__(cls, name, bases, namespace)
+
+    class Registered(Exception, metaclass=Meta):
+        pass
+
+    exc = Registered("x")
+    exc.lost = object()
+    assert isinstance(again(exc), Registered)
+    assert seen == ["Registered"]
+
+
+HOSTILE = [
+    ("os", "system"),
+    ("subprocess", "Popen"),
+    ("builtins", "eval"),
+    ("builtins", "object"),
+    ("builtins", "KeyboardInterrupt"),
+    ("builtins", "SystemExit"),
+    ("perdure.errors", "StopRun"),
+    ("antigravity", "Anything"),
+    ("", ""),
+    ("builtins", "ValueError.__init__"),
+    ("\0", "\0"),
+]
+
+
+@pytest.mark.parametrize("label", HOSTILE, ids=lambda label: ".".join(label))
+def test_a_name_in_the_data_never_reaches_code(label, monkeypatch):
+    """A label that names no loaded Exception becomes a plain exception of that name: no import, no look-up, no call."""
+
+    def forbidden(*args, **kwargs):
+        raise AssertionError(f"imported {args[0]}")
+
+    fault = Fault(module=label[0], qualname=label[1], bases=[label], message="text", attributes={"a": b"\x01"})
+    before = set(sys.modules)
+    monkeypatch.setattr(builtins, "__import__", forbidden)
+    back = restore(fault)
+    monkeypatch.undo()
+    assert set(sys.modules) == before
+    assert type(back).__mro__[2] is Exception
+    assert str(back) == "text"
+
+
+def test_damaged_fields_of_python_classes_are_not_trusted():
+    """UnicodeError reads its own fields unchecked: a start beyond the text must not reach it."""
+    fault = to_fault(raised(lambda: b"\xff".decode()))
+    packed = [msgspec.msgpack.encode(each) for each in ("utf-8", b"\xff", 10**9, 10**9 + 1, "x")]
+    back = restore(msgspec.structs.replace(fault, args=packed))
+    assert isinstance(back, UnicodeDecodeError)
+    assert str(back) == fault.message
+    wrong = {"errno": msgspec.msgpack.encode([1]), "filename": msgspec.msgpack.encode(None)}
+    back = restore(msgspec.structs.replace(to_fault(OSError(2, "x")), slots=wrong))
+    assert str(back) == "[Errno 2] x"
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_break_the_decoder(data):
+    """Any bytes are a fault or NotDecodable."""
+    try:
+        fault = faults.decode(data)
+    except errors.NotDecodable:
+        return
+    assert isinstance(fault, Fault)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 255))
+def test_a_flipped_byte_is_noticed_or_harmless(place, value):
+    """A damaged record is NotDecodable or an exception, never anything else."""
+    data = bytearray(SAMPLE)
+    data[place % len(data)] = value
+    try:
+        back = restore(faults.decode(bytes(data)))
+    except errors.NotDecodable:
+        return
+    assert isinstance(back, Exception)
+    assert isinstance(str(back), str)
+
+
+SAMPLE = faults.encode(
+    to_fault(
+        ExceptionGroup("g", [Declined(1, reason="x"), OSError(2, "x", "f"), UnicodeDecodeError("a", b"b", 0, 1, "c")])
+    )
+)
+
+
+def module_with(name: str, **classes: type) -> types.ModuleType:
+    module = types.ModuleType(name)
+    for label, cls in classes.items():
+        cls.__module__, cls.__qualname__ = name, label
+        setattr(module, label, cls)
+    return module
+
+
+def test_a_script_may_be_run_or_imported():
+    """A class of `__main__` and the same class of the imported script are one."""
+
+    class Local(Exception):
+        pass
+
+    module_with("nightly_job", OnlyHere=Local)
+    fault = Fault(module="__main__", qualname="OnlyHere", bases=[("builtins", "Exception")], message="")
+    assert type(restore(fault, main="nightly_job")) is Local
+    assert type(restore(fault, main="other_job")) is not Local
+    Local.__module__ = "__main__"
+    fault = msgspec.structs.replace(fault, module="nightly_job")
+    assert type(restore(fault, main="nightly_job")) is Local
+    assert type(restore(fault, main="other_job")) is not Local
+
+
+def test_a_class_that_is_not_loaded_is_stood_in_for_by_its_nearest_base():
+    """`except` of a base still catches, and the name in the traceback is the original's."""
+    bases = [("gone.package", "Middle"), (__name__, "Declined"), ("builtins", "Exception")]
+    back = restore(Fault(module="gone.package", qualname="Outer.Gone", bases=bases, message="text"))
+    assert isinstance(back, Declined)
+    assert (type(back).__module__, type(back).__qualname__, type(back).__name__) == (
+        "gone.package",
+        "Outer.Gone",
+        "Gone",
+    )
+    assert str(back) == "text"
+    assert to_fault(back).module == "gone.package"
+
+
+def test_classes_are_found_when_they_come_and_the_newest_counts():
+    """A class defined after a first look is found; one defined again replaces the older, as `except` clauses do."""
+    fault = Fault(module="late", qualname="Late", bases=[("builtins", "Exception")], message="")
+    assert type(type(restore(fault)).__mro__[2]) is type
+    assert type(restore(fault)).__mro__[2] is Exception
+
+    class First(Exception):
+        pass
+
+    module_with("late", Late=First)
+    assert type(restore(fault)) is First
+
+    class Second(Exception):
+        pass
+
+    module_with("late", Late=Second)
+    assert type(restore(fault)) is Second
+
+
+def test_classes_made_for_one_exception_do_not_pile_up():
+    """They go with the exception, and are never taken for the real class."""
+    exc = OwnText(1, Connection())
+    for _ in range(20):
+        again(exc)
+    gc.collect()
+    assert len(OwnText.__subclasses__()) == 0
+    kept = again(exc)
+    assert type(again(OwnText(2, Connection()))).__mro__[2] is OwnText
+    assert isinstance(kept, OwnText)
+
+
+def test_a_class_that_cannot_be_made_again_is_stood_in_for():
+    """Pydantic's ValidationError has its own way of making instances: its base is used, with its name and text."""
+    pydantic = pytest.importorskip("pydantic")
+    exc = raised(lambda: pydantic.TypeAdapter(int).validate_python("x"))
+    back = again(exc)
+    assert isinstance(back, ValueError)
+    assert (type(back).__name__, str(back)) == ("ValidationError", str(exc))
+
+
+class Speechless(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+class Liar(Exception):
+    @property
+    def __class__(self):
+        raise ZeroDivisionError
+
+    @property
+    def __dict__(self):
+        raise ZeroDivisionError
+
+
+def test_odd_exceptions_are_kept_all_the_same():
+    """No exception is so odd that the failure is lost."""
+    assert "str() of this Speechless failed" in to_fault(Speechless()).message
+    assert type(again(Speechless())) is Speechless
+    assert to_fault(Liar("x")).qualname == "Liar"
+    assert to_fault(ValueError(Speechless())).reprs[0]
+
+
+def test_notes_of_attempts():
+    """The user's own exception tells how often it was tried and what each try said; equal ones are one line."""
+    tried = [AttemptNote("ConnectError", "refused")] * 3 + [AttemptNote("ReadTimeout", "")]
+    assert note("charge", tried, 7.31, "no attempts left") == [
+        "perdure: step 'charge' failed 4 times in 7.3 s; no attempts left",
+        "  1-3. ConnectError: refused",
+        "  4. ReadTimeout",
+    ]
+    assert note("charge", tried[:1], 0.25) == ["perdure: step 'charge' failed at its first attempt, after 250 ms"]
+
+
+def test_notes_of_attempts_are_bounded():
+    """A thousand attempts with long messages of many lines are a few short lines."""
+    tried = [AttemptNote("Error", f"{number}\n" + "x" * 10_000) for number in range(1, 1001)]
+    lines = note("charge", tried, 3600)
+    assert len(lines) <= 10
+    assert all(len(line) < 250 and "\n" not in line for line in lines)
+    assert lines[1].startswith("  1. Error: 1 ")
+    assert lines[-1].startswith("  1000. ")
+    shown = sum(line.lstrip()[0].isdigit() for line in lines[1:])
+    assert f"  ... {1000 - shown} lines left out" in lines
