@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from perdure.core import codec
@@ -267,6 +267,7 @@ def test_descriptions_need_no_classes_and_are_bounded() -> None:
     assert codec.describe(many, 20).startswith("[0, 1, 2")
     assert len(codec.describe(UNTYPED.pack("x" * 10_000), 80)) <= 80
     assert "bits" in codec.describe(UNTYPED.pack(1 << 100_000))
+    assert "\x1b" not in codec.describe(UNTYPED.pack(["\x1b[31m"]))
     assert codec.describe(b"\xc1") == "<unreadable: 1 bytes>"
     assert codec.describe(UNTYPED.pack((1, "a", {2}))) == "(1, 'a', {2})"
     inputs = codec.pack_inputs([decimal.Decimal("3.10")], {"to": "x"}, owner="s")
@@ -275,6 +276,7 @@ def test_descriptions_need_no_classes_and_are_bounded() -> None:
 
 
 @given(values)
+@example({"\ud800": None})
 @settings(max_examples=150, deadline=None)
 def test_listings_can_show_any_stored_value(value: Any) -> None:
     """`--json` output of any stored value is JSON, and its description fits the limit."""

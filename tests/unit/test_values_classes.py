@@ -14,7 +14,6 @@ import typing
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, Optional, TypedDict, TypeVar, Union
 
-import attr
 import msgspec
 import pydantic
 import pytest
@@ -160,12 +159,6 @@ class Valid:
     a: int
 
 
-@attr.define
-class Attrs:
-    a: int
-    b: list[Order] = attr.Factory(list)
-
-
 Plain = collections.namedtuple("Plain", "a b")
 UserId = NewType("UserId", Order)
 Json = Union[None, int, "Order", list["Json"], dict[str, "Json"]]
@@ -200,7 +193,6 @@ KEPT: list[tuple[Any, Any]] = [
     (Row(1, Order(3)), Row),
     (Plain(1, [2]), Plain),
     ({"order": Order(1), "price": 1}, Priced),
-    (Attrs(1, [Order(3)]), Attrs),
     (Color.RED, Color),
     (Color.CRIMSON, Color),
     ([Color.BLUE, Level.LOW, Word.A], list[Color | Level | Word]),

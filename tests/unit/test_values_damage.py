@@ -143,6 +143,15 @@ def parts(value: Any) -> list[Any]:
     return [value] + [deeper for part in inside for deeper in parts(part)]
 
 
+def test_a_forged_name_cannot_drive_the_terminal() -> None:
+    """Names in stored bytes are shown escaped when they hold control characters."""
+    encode, ext = msgspec.msgpack.encode, msgspec.msgpack.Ext
+    for content in (encode(["\x1b[2J", {"\x1b[31m": 1}]), encode(["A", {"\n": 1}])):
+        shown = codec.describe(encode(ext(INSTANCE, content)))
+        assert shown.isprintable()
+        assert "=1)" in shown
+
+
 @pytest.mark.parametrize("name", ["os.system", "builtins.eval", "subprocess.Popen", "Plan", "type", ""])
 def test_a_name_in_the_data_is_never_looked_up(name: str) -> None:
     """A forged instance of anything importable is refused under every annotation."""

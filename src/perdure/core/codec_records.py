@@ -18,9 +18,9 @@ from perdure.core.codec_builtins import Refused, Unfit
 
 _MISSING: Any = object()
 
-# Set on instances by typing, attrs and Python itself; they hold nothing of the value's own, and attrs' cached hash
-# would even be wrong in another process.
-_NOT_DATA = frozenset({"__orig_class__", "__dict__", "__weakref__", "_attrs_cached_hash"})
+# Set on instances by typing, attrs and Python itself; they hold nothing of the value's own.
+_CACHED_HASH = "_attrs_cached_hash"
+_NOT_DATA = frozenset({"__orig_class__", "__dict__", "__weakref__", _CACHED_HASH})
 
 Fields = dict[str, Any]
 
@@ -57,6 +57,9 @@ class Record:
         for slot in self.slots:
             if (item := getattr(value, slot, _MISSING)) is not _MISSING:
                 rest[slot] = item
+        if hasattr(value, _CACHED_HASH):
+            # attrs wants the attribute to be there; the hash itself would be wrong in another process.
+            rest[_CACHED_HASH] = None
         return fields, rest
 
     def is_data(self, name: str) -> bool:
@@ -76,7 +79,7 @@ class Record:
             put(value, name, self.default(name, value) if item is _MISSING else item)
         state = getattr(value, "__dict__", None)
         for name, item in rest.items():
-            if name in self.defaults or not self.is_data(name):
+            if name in self.defaults or not (self.is_data(name) or name == _CACHED_HASH):
                 continue
             if state is None or name in self.slots:
                 object.__setattr__(value, name, item)

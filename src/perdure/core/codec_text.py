@@ -43,7 +43,7 @@ def describe_inputs(data: bytes, limit: int = 200) -> str:
             out.add(", " if index else "")
             _show(out, item)
         for index, (name, item) in enumerate(keyword.items()):
-            out.add(f"{', ' if index or positional else ''}{name}=")
+            out.add(f"{', ' if index or positional else ''}{_name(name)}=")
             _show(out, item)
         out.add(")")
 
@@ -88,7 +88,13 @@ _decode = msgspec.msgpack.Decoder(ext_hook=_hook).decode
 
 
 def _short(label: Any) -> str:
-    return str(label).rpartition("<locals>.")[2]
+    return _name(label).rpartition("<locals>.")[2]
+
+
+def _name(name: Any) -> str:
+    """A name that may be shown bare: what a terminal would act on, or cannot show, is escaped."""
+    text = str(name)
+    return text if text.isprintable() else ascii(text)
 
 
 class _Full(Exception):
@@ -151,7 +157,7 @@ def _show_all(out: _Text, opening: str, items: Iterable[Any], closing: str, show
 
 
 def _show_field(out: _Text, pair: tuple[Any, Any]) -> None:
-    out.add(f"{pair[0]}=")
+    out.add(f"{_name(pair[0])}=")
     _show(out, pair[1])
 
 
@@ -163,23 +169,30 @@ def _show_item(out: _Text, pair: tuple[Any, Any]) -> None:
 
 def _plain(value: Any) -> Any:
     kind = type(value)
-    if value is None or kind is bool or kind is str:
-        return value.encode("utf-8", "replace").decode() if kind is str else value
+    if value is None or kind is bool:
+        return value
+    if kind is str:
+        return _writable(value)
     if kind is int:
         return value if -_JSON_INT <= value <= _JSON_INT else _text(value)
     if kind is float:
         return value if math.isfinite(value) else repr(value)
     if kind is _Shown:
-        return value.label if value.fields is None else {str(k): _plain(v) for k, v in value.fields.items()}
+        return value.label if value.fields is None else {_writable(str(k)): _plain(v) for k, v in value.fields.items()}
     if isinstance(value, dict):
-        return {k if type(k) is str else _text(k): _plain(v) for k, v in value.items()}
+        return {_writable(k) if type(k) is str else _text(k): _plain(v) for k, v in value.items()}
     if kind in (list, tuple, set, frozenset) or kind.__name__ == "deque":
         return [_plain(item) for item in value]
     if hasattr(value, "isoformat"):
         return value.isoformat()
     if kind.__name__ in ("Decimal", "UUID", "Fraction") or hasattr(value, "__fspath__"):
-        return str(value)
+        return _writable(str(value))
     return _text(value)
+
+
+def _writable(text: str) -> str:
+    """Text without lone surrogates, which JSON cannot carry."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _text(value: Any) -> str:
