@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from perdure import errors
-from perdure.core import codec, exceptions
+from perdure.core import codec, exceptions, responses
 from perdure.core.durations import show
 
 _LONGEST_TRACEBACK = 20_000
@@ -39,6 +39,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         reprs: the repr() of those that could not, by their position.
         attributes: what was in its `__dict__`, packed.
         slots: what Python's own classes keep elsewhere (such as OSError.errno), packed.
+        responses: attributes that held an HTTP response: what is kept of it, packed.
         lost: the names of attributes that could not be stored.
         notes: what add_note() was given.
         traceback: the formatted traceback, the causes included; for people only.
@@ -54,6 +55,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reprs: dict[int, str] = {}
     attributes: dict[str, bytes] = {}
     slots: dict[str, bytes] = {}
+    responses: dict[str, bytes] = {}
     lost: list[str] = []
     notes: list[str] = []
     traceback: str = ""
@@ -197,6 +199,9 @@ class _Recorder:
             else exceptions.get(BaseException, "args", exc)
         )
         packed = [_bytes(each) for each in args]
+        attributes = exceptions.attributes(exc, contents)
+        answers = {name: kept for name, value in attributes.items() if (kept := responses.content_of(value))}
+        plain = {name: value for name, value in attributes.items() if name not in answers}
         cause, context, suppressed = (exceptions.get(BaseException, name, exc) for name in _CHAIN)
         return Fault(
             module=label[0],
@@ -205,7 +210,8 @@ class _Recorder:
             message=exceptions.message(exc),
             args=[data or b"" for data in packed],
             reprs={place: _repr(args[place]) for place, data in enumerate(packed) if data is None},
-            attributes=self._packed(exceptions.attributes(exc, contents), lost),
+            attributes=self._packed(plain, lost),
+            responses=self._packed(answers, lost),
             slots=self._packed(exceptions.slots(exc), lost),
             members=self._members(exc, depth, lost) if group else [],
             lost=list(dict.fromkeys(lost)),
@@ -273,11 +279,18 @@ def _parts(fault: Fault, main: str) -> exceptions.Parts:
         args=tuple(
             _VALUES.unpack(data) if data else Lost(fault.reprs.get(place, "")) for place, data in enumerate(fault.args)
         ),
-        attributes={name: _VALUES.unpack(data) for name, data in fault.attributes.items()},
+        attributes={name: _VALUES.unpack(data) for name, data in fault.attributes.items()}
+        | {name: responses.RecordedResponse(_content(data)) for name, data in fault.responses.items()},
         slots={name: _VALUES.unpack(data) for name, data in fault.slots.items()},
         members=[restore(each, main=main) for each in fault.members],
         notes=fault.notes,
     )
+
+
+def _content(data: bytes) -> dict[str, Any]:
+    """What was kept of a response; nothing where damaged data hold something else."""
+    content = _VALUES.unpack(data)
+    return {name: value for name, value in content.items() if type(name) is str} if type(content) is dict else {}
 
 
 def _instance(fault: Fault, parts: exceptions.Parts, main: str) -> Exception:

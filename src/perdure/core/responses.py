@@ -1,0 +1,76 @@
+"""What is kept of an HTTP response that hangs on an exception.
+
+`except HTTPStatusError as exc: if exc.response.status_code == 404: ...` is how scripts decide what to do about a
+failure, so it has to work on resume too. The response itself (sockets, streams, the client) is no data; what it says
+is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+_LONGEST_BODY = 100_000
+_KEPT = ("status_code", "status", "reason", "reason_phrase", "ok", "is_error", "is_client_error", "is_server_error")
+
+
+class RecordedResponse:
+    """Stands in for the response of httpx, requests and their like on an exception that was read back.
+
+    It has what the response had of: status_code, status, reason, reason_phrase, ok, is_error, is_client_error,
+    is_server_error, url (as text), headers (a dict with lower-case names), text (of its first 100,000 bytes), json().
+    """
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self.__dict__.update(content)
+
+    def json(self) -> Any:
+        """The body as JSON; raises json.JSONDecodeError, as the clients do."""
+        return json.loads(self.text)
+
+    def __bool__(self) -> bool:
+        # A requests.Response of a failure is false.
+        return bool(self.__dict__.get("ok", True))
+
+    def __repr__(self) -> str:
+        status = self.__dict__.get("status_code", self.__dict__.get("status"))
+        return f"<RecordedResponse [{status}]>"
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"{name!r} of this response is not available: the exception was read back from the saved run, which keeps "
+            f"of a response only {', '.join(sorted(self.__dict__))}.",
+            name=name,
+            obj=self,
+        )
+
+
+def content_of(value: Any) -> dict[str, Any] | None:
+    """What is kept of `value` as plain values, or None if it is no HTTP response.
+
+    A body that has not been received yet stays unread: httpx refuses to give it, but requests, which marks it by a
+    `_content` of False, would wait for the network.
+    """
+    if type(value) is RecordedResponse:
+        return dict(value.__dict__)
+    try:
+        status, headers = getattr(value, "status_code", None), getattr(value, "headers", None)
+        if type(status) is not int or not isinstance(headers, Mapping):
+            return None
+        content = {name: kept for name in _KEPT if type(kept := _read(value, name)) in (int, bool, str)}
+        content["headers"] = {str(name).lower(): str(each) for name, each in headers.items()}
+        content["url"] = str(_read(value, "url"))
+        body = None if value.__dict__.get("_content") is False else _read(value, "content")
+        if isinstance(body, bytes):
+            content["text"] = body[:_LONGEST_BODY].decode(_read(value, "encoding") or "utf-8", "replace")
+    except Exception:  # noqa: BLE001  somebody else's object may do anything; then it is no response that can be kept
+        return None
+    return content
+
+
+def _read(value: Any, name: str) -> Any:
+    try:
+        return getattr(value, name, None)
+    except Exception:  # noqa: BLE001  such as the body of a stream that was not read
+        return None
