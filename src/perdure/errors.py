@@ -10,7 +10,8 @@ PerdureError                     has .code, .what and .hint
 │   ├── Drift                    a completed step is now called with other inputs
 │   ├── OtherInputs              a run id is used again with other inputs
 │   ├── NotDecodable             a stored value does not fit the type that the script now declares
-│   ├── AlreadyRunning           somebody holds this run (also a SystemExit: skipped, exit code 0)
+│   ├── AlreadyRunning           the run is being executed
+│   │   └── Skipped              ... by another process (also a SystemExit: uncaught, the exit code is 0)
 │   └── HasDeadLetters           raised by Batch.raise_if_dead()
 ├── StepTimeout                  an attempt ran out of time (also a TimeoutError)
 ├── ProcessDied                  an isolated attempt's process ended without an answer
@@ -105,8 +106,14 @@ class NotDecodable(RunError):
     code = "schema-change"
 
 
-class AlreadyRunning(RunError, SystemExit):
-    """Somebody else holds this run. Uncaught it ends the script with exit code 0: skipped is not failed."""
+class AlreadyRunning(RunError):
+    """The run is already being executed."""
+
+    code = "already-running"
+
+
+class Skipped(AlreadyRunning, SystemExit):
+    """Another process executes the run. Uncaught it ends the script with exit code 0: skipped is not failed."""
 
     code = "already-running"
 

@@ -22,13 +22,17 @@ class Account:
     """What the workflow says of itself.
 
     Args:
+        runs: how many runs there are in the state file.
         saved: orders whose charge was saved, or parked as a dead letter, when the run was killed.
-        dead: orders that are dead letters at the end.
+        parked: orders that are dead letters at the end.
+        dead: orders that the workflow's result calls dead.
         charged: how many charges the workflow's result speaks of.
         totals: the sums it speaks of, by currency.
     """
 
+    runs: int
     saved: Sequence[str]
+    parked: Sequence[str]
     dead: Sequence[str]
     charged: int
     totals: Mapping[str, Decimal]
@@ -68,6 +72,7 @@ def prove(orders: Sequence[Order], lines: Sequence[Line], account: Account, conc
     good = [order for order in orders if order.id not in refused]
     return [
         _killed_half_way(before, after),
+        _resumed(account),
         _once(good, lines),
         _never(refused, lines),
         _parked(refused, account),
@@ -102,6 +107,11 @@ def _killed_half_way(before: Sequence[Request], after: Sequence[Request]) -> Cla
     return Claim("killed-half-way", f"killed half way: {first} charges before kill -9, {second} after", problems)
 
 
+def _resumed(account: Account) -> Claim:
+    problems = [] if account.runs == 1 else [f"the state file has {_times(account.runs, 'run')}"]
+    return Claim("resumed", "the second process went on with the run of the first", problems)
+
+
 def _once(good: Sequence[Order], lines: Sequence[Line]) -> Claim:
     times = Counter(charged(lines))
     problems = [f"{order.id} was charged {_times(times[order.id])}" for order in good if times[order.id] != 1]
@@ -121,12 +131,14 @@ def _never(refused: Collection[str], lines: Sequence[Line]) -> Claim:
 
 
 def _parked(refused: Collection[str], account: Account) -> Claim:
-    dead = Counter(account.dead)
+    parked = Counter(account.parked)
     problems = [
-        f"{order} is poison and in {_times(dead[order], 'dead letter')}" for order in refused if dead[order] != 1
+        f"{order} is poison and in {_times(parked[order], 'dead letter')}" for order in refused if parked[order] != 1
     ]
-    problems += [f"{order} is a good order and a dead letter" for order in sorted(dead.keys() - set(refused))]
-    return Claim("poison-parked", f"{len(dead)} dead letters: the poison orders, and no other", problems)
+    problems += [f"{order} is a good order and a dead letter" for order in sorted(parked.keys() - set(refused))]
+    if parked != Counter(account.dead):
+        problems.append(f"the workflow's result calls others dead: {', '.join(account.dead) or 'none'}")
+    return Claim("poison-parked", f"{parked.total()} dead letters: the poison orders, and no other", problems)
 
 
 def _not_again(account: Account, after: Sequence[Request]) -> Claim:
@@ -136,7 +148,7 @@ def _not_again(account: Account, after: Sequence[Request]) -> Claim:
         problems.append("no charge was saved before the kill")
     return Claim(
         "saved-not-again",
-        f"{len(account.saved)} steps were saved before the kill and skipped by the second run",
+        f"{len(account.saved)} charge steps were saved before the kill; the second run skipped them",
         problems,
     )
 

@@ -50,6 +50,7 @@ class Trial:
 
     def __init__(self, folder: Path, script: Path, orders: Sequence[bytes], seed: int) -> None:
         self.script = folder / script.name
+        self.state = folder / ".perdure" / "state.db"
         self._folder = folder
         self._ledger = folder / "ledger.jsonl"
         self._seed = seed
@@ -93,6 +94,8 @@ class Trial:
             limit: after so many seconds the script is killed, whatever it has done.
         """
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
+        # Said aloud, since a pyproject.toml above the folder could say otherwise.
+        environment["PERDURE_STATE"] = str(self.state)
         environment["ORDERS_API"] = f"http://127.0.0.1:{self._port}"
         # A proxy that this machine uses for the world has no business between a script and its own loopback.
         environment["no_proxy"] = environment["NO_PROXY"] = "127.0.0.1"

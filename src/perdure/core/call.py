@@ -1,0 +1,215 @@
+"""The life of a call: look it up, run it, retry it, wait, write it down, park it. Written once, for every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import msgspec
+
+from perdure.core import codec, faults
+from perdure.core.effects import BRANCH, Effect, Execute, Load, Outcome, Row, Save, SaveAttempt, Settle, Wait
+from perdure.core.failures import assess
+from perdure.core.history import Failure, History
+from perdure.core.records import AttemptRecord, StepRecord, StepStatus, attempt_checksum
+from perdure.core.retry import Again, verdict
+from perdure.core.spec import Call
+from perdure.errors import Drift, NotDecodable, NotStorable, StopRun
+
+SHOWN = 3
+
+
+class Succeeded(msgspec.Struct, frozen=True, gc=False):
+    """The call has a result, and the result is saved under the number `seq`."""
+
+    value: Any
+    seq: int
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The call has failed for good, and the caller of the workflow's function is to raise `error`.
+
+    It is returned rather than raised: a generator cannot raise StopIteration, which a step may well do. `last` is the last
+    attempt, `attempts` how many there were; both are empty for a failure from the history.
+    """
+
+    error: Exception
+    last: Outcome | None = None
+    attempts: int = 0
+
+
+class Parked(msgspec.Struct, frozen=True, gc=False):
+    """The call has failed for good and is a dead letter, saved under the number `seq`."""
+
+    seq: int
+
+
+End = Succeeded | Failed | Parked
+Decision = Generator[Effect, Any, End]
+
+
+def perform(call: Call, history: History) -> Decision:
+    """One call of a step from a workflow."""
+    seq = history.claim(call)
+    if seq is not None:
+        return recall(call, history, (yield Load(call, seq)))
+    if history.unsettled(call.spec.name):
+        yield from settle(call, history)
+    end = yield from attempts(call, history)
+    if type(end) is Failed:
+        yield from fail(call, history, end)
+    return end
+
+
+def recall(call: Call, history: History, record: StepRecord) -> End:
+    """What the record says.
+
+    Raises:
+        StopRun: with Drift, if a call that goes by a key has other inputs now; with NotDecodable, if the saved value does not
+            fit what the script now declares.
+    """
+    if call.named and record.input != call.input and record.seq > history.accepted:
+        raise StopRun(_drift(call, history, [record]))
+    try:
+        if record.status == "done":
+            return Succeeded(call.spec.plan.unpack(record.output), record.seq)
+        error = faults.restore(faults.decode(record.output), main=call.spec.main)
+    except NotDecodable as misfit:
+        raise StopRun(misfit) from misfit
+    history.replayed(call, error, record.seq)
+    return Failed(error)
+
+
+def settle(call: Call, history: History) -> Generator[Effect, Any, None]:
+    """A call without a record waits until the replay has come to rest, and is judged then.
+
+    Raises:
+        StopRun: with Drift, if completed calls of the same name remain that nobody has made again.
+    """
+    yield Settle(call)
+    history.rested = True
+    if history.doubtful(call.spec.name):
+        records = []
+        for seq in history.unclaimed(call.spec.name)[:SHOWN]:
+            records.append((yield Load(call, seq)))
+        raise StopRun(_drift(call, history, records))
+
+
+def move_on(history: History) -> Generator[Effect, Any, None]:
+    """Something new is about to be done: the failures that the workflow has handled become history first."""
+    if history.pending:
+        passed = history.moved_past((yield BRANCH))
+        if passed:
+            yield Save(passed)
+
+
+def attempts(call: Call, history: History) -> Decision:
+    """Try the call until it succeeds or its policy gives up; what succeeds is saved."""
+    yield from move_on(history)
+    spec = call.spec
+    tries = history.tries(call)
+    number = tries.made
+    # A series that a crash found used up begins anew: it was the run that ended, and running it again is asking again.
+    counted = tries.counted if tries.counted < spec.retry.attempts else 0
+    first = None
+    tried: list[faults.AttemptNote] = []
+    while True:
+        number += 1
+        outcome: Outcome = yield Execute(call, number)
+        error = outcome.error
+        if error is None:
+            try:
+                payload, value = spec.plan.round_trip(outcome.value)
+            except NotStorable as refusal:
+                error = refusal
+            else:
+                row = history.row(call, "done", payload, outcome.started, outcome.seconds, number)
+                yield Save((row,))
+                return Succeeded(value, row[1])
+        if first is None:
+            first = outcome.started
+        now = outcome.started + outcome.seconds
+        assessment = spec.retry.judge(error, assess(error, now))
+        decision = verdict(spec.retry, assessment, number - tries.made, counted, now - first, history.uniform)
+        counts = decision.counts if isinstance(decision, Again) else True
+        fault = faults.to_fault(error)
+        tried.append(faults.AttemptNote(fault.name, fault.message))
+        yield SaveAttempt(history.rid, _attempt(call, history, number, counts, fault, outcome))
+        if not isinstance(decision, Again):
+            _annotate(error, call, tried, now - first, decision.reason)
+            return Failed(error, outcome, number)
+        counted += counts
+        yield Wait(call, decision.delay, number, error)
+
+
+def fail(call: Call, history: History, end: Failed) -> Generator[Effect, Any, None]:
+    """A step has failed for good; whether that becomes history is decided later, by what the workflow does about it."""
+    history.pending.append(Failure(end.error, ended_row(call, history, "failed", end), (yield BRANCH)))
+
+
+def ended_row(call: Call, history: History, status: StepStatus, end: Failed) -> Row:
+    """The record of a call that has failed for good."""
+    last = end.last or Outcome(None, end.error, 0.0, 0.0)
+    return history.row(
+        call, status, faults.encode(faults.to_fault(end.error)), last.started, last.seconds, end.attempts
+    )
+
+
+def item(call: Call, history: History, park: bool) -> Decision:
+    """One item of a batch, already claimed and missed: its result is saved; if it fails for good it is parked, if asked to."""
+    end = yield from attempts(call, history)
+    if park and isinstance(end, Failed):
+        row = ended_row(call, history, "dead", end)
+        yield Save((row,), letters=(row[1],))
+        return Parked(row[1])
+    return end
+
+
+def recheck(call: Call, history: History, seq: int, park: bool) -> Decision:
+    """One item of a batch that has a record; it is read only if there is something to look at in it."""
+    if call.named or (not park and history.is_dead(seq)):
+        end = recall(call, history, (yield Load(call, seq)))
+        if isinstance(end, Failed) and not park:
+            return end
+    return Parked(seq) if history.is_dead(seq) else Succeeded(None, seq)
+
+
+def _attempt(
+    call: Call, history: History, number: int, counted: bool, fault: faults.Fault, outcome: Outcome
+) -> AttemptRecord:
+    packed = faults.encode(fault)
+    name = call.spec.name
+    crc = attempt_checksum(name, call.key, call.n, number, call.input, packed)
+    ms = int(outcome.seconds * 1000)
+    return AttemptRecord(
+        history.epoch, name, call.key, call.n, number, counted, call.input, packed, outcome.started, ms, crc
+    )
+
+
+_WHY = {
+    "permanent": "an error of this kind does not heal by trying again",
+    "attempts": "",
+    "total": "there was no time left for another try",
+}
+
+
+def _annotate(error: Exception, call: Call, tried: list[faults.AttemptNote], seconds: float, reason: str) -> None:
+    for line in faults.note(call.spec.name, tried, seconds, _WHY[reason]):
+        error.add_note(line)
+
+
+def _drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
+    name, run = call.spec.name, history.id
+    lines = [f"step {name!r} had completed with other inputs than it is called with now; nothing was executed"]
+    lines += [f"    recorded: {name}{codec.describe_inputs(record.input)}  (step #{record.seq} of run {run})" for record in records]
+    more = len(history.unclaimed(name)) - len(records) if not call.named else 0
+    if more > 0:
+        lines.append(f"              and {more} more")
+    lines.append(f"    now:      {name}{codec.describe_inputs(call.input)}")
+    return Drift(
+        "\n".join(lines),
+        "one of these, whichever is true:\n"
+        f"    the call is new work, the recorded results stand:  perdure resume {run} --accept-changes\n"
+        f"    the recorded results are to be made again:         perdure fork {run} --from {name}\n"
+        "    the inputs come from something that changed (a list, a file, the clock): read it in a step of its own",
+    )

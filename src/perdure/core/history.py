@@ -1,0 +1,218 @@
+"""What a run has done so far, as the core sees it: which records are there, and which calls have claimed theirs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from perdure.core.effects import Row
+from perdure.core.records import StepStatus, step_checksum
+from perdure.core.spec import Call
+
+
+class Tries(msgspec.Struct, gc=False):
+    """Attempts of a call that an earlier process made: how many, and how many of them used up the policy's."""
+
+    made: int = 0
+    counted: int = 0
+
+
+class Failure(msgspec.Struct, eq=False):
+    """A step has failed for good; whether that becomes history depends on what the workflow does about it.
+
+    `row` is what would be written, `branch` who called. `seq` is set once it has been written.
+    """
+
+    error: BaseException
+    row: Row
+    branch: Any
+    replayed: bool = False
+
+
+class _Step:
+    """All that a run knows of the calls under one name."""
+
+    __slots__ = ("again", "code", "once", "open", "seen")
+
+    def __init__(self) -> None:
+        self.seen: dict[bytes, int] = {}  # key -> how many calls came so far
+        self.once: dict[bytes, int] = {}  # key -> number of the record of its first occurrence, unclaimed
+        self.again: dict[tuple[bytes, int], int] = {}  # the same for later occurrences
+        self.open: set[int] = set()  # unclaimed records of completed calls, which edited code may contradict
+        self.code: object = None
+
+
+class History:
+    """The records of one run, and what has been claimed of them.
+
+    Args:
+        rid: the run's number in the state file.
+        id: the run's id.
+        index: number, name, key, occurrence and status of each record, in the order of their numbers.
+        attempts: name, key, occurrence, number, counted and start of each attempt that still counts.
+        accepted: records up to this number are not held against edited code.
+        epoch: how often the run has failed.
+        uniform: a source of random numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        rid: int,
+        id: str,
+        index: Iterable[tuple[int, str, bytes, int, str]] = (),
+        attempts: Iterable[tuple[str, bytes, int, int, int, float]] = (),
+        accepted: int = 0,
+        epoch: int = 0,
+        uniform: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self.rid = rid
+        self.id = id
+        self.epoch = epoch
+        self.uniform = uniform
+        self.claims = 0
+        self.rested = False
+        self.pending: list[Failure] = []
+        self._written: list[Failure] = []
+        self._steps: dict[str, _Step] = {}
+        self._open = 0
+        self.accepted = accepted
+        self._dead: set[int] = set()
+        self._tries: dict[tuple[str, bytes, int], Tries] = {}
+        last = self.recorded = 0
+        for seq, name, key, n, status in index:
+            self.recorded += 1
+            self._remember(seq, name, key, n, status, seq <= accepted)
+            last = seq
+        self._numbers = itertools.count(last + 1)
+        for name, key, n, number, counted, _ in attempts:
+            tries = self._tries.setdefault((name, key, n), Tries())
+            tries.made = max(tries.made, number)
+            tries.counted += counted
+
+    def _remember(self, seq: int, name: str, key: bytes, n: int, status: str, accepted: bool) -> None:
+        step = self._step(name)
+        if n == 0:
+            step.once[key] = seq
+        else:
+            step.again[key, n] = seq
+        if status == "done" and not accepted:
+            step.open.add(seq)
+            self._open += 1
+        elif status == "dead":
+            self._dead.add(seq)
+
+    def _step(self, name: str) -> _Step:
+        step = self._steps.get(name)
+        if step is None:
+            step = self._steps[name] = _Step()
+        return step
+
+    # -- claims -------------------------------------------------------------------------------------------------------
+
+    def claim(self, call: Call) -> int | None:
+        """Give the call its occurrence; return the number of its record, or None if it has not been done yet."""
+        step = self._steps.get(call.spec.name)
+        if step is None:
+            step = self._step(call.spec.name)
+        key = call.key
+        n = step.seen.get(key, 0)
+        step.seen[key] = n + 1
+        call.n = n
+        self.claims += 1
+        seq = step.once.pop(key, None) if n == 0 else step.again.pop((key, n), None)
+        if seq is not None and step.open and seq in step.open:
+            step.open.remove(seq)
+            self._open -= 1
+        return seq
+
+    def is_dead(self, seq: int) -> bool:
+        """Is that the record of a dead letter?"""
+        return seq in self._dead
+
+    def unsettled(self, name: str) -> bool:
+        """Must a call that has no record wait until every other branch has claimed what is its own?
+
+        Yes, while completed records of its own name are unclaimed; and, until the replay has come to rest for the first
+        time, while any are: nothing is executed before the whole script has been compared with what it did before.
+        """
+        if not self._open:
+            return False
+        return not self.rested or self.doubtful(name)
+
+    def doubtful(self, name: str) -> bool:
+        """Are completed records of this name still unclaimed?"""
+        step = self._steps.get(name)
+        return step is not None and bool(step.open)
+
+    def unclaimed(self, name: str) -> list[int]:
+        """The numbers of the completed records of this name that no call has claimed, in order."""
+        return sorted(self._steps[name].open)
+
+    # -- attempts -----------------------------------------------------------------------------------------------------
+
+    def tries(self, call: Call) -> Tries:
+        """The attempts of this call that earlier processes made."""
+        if not self._tries:
+            return Tries()
+        return self._tries.pop((call.spec.name, call.key, call.n), None) or Tries()
+
+    # -- new records --------------------------------------------------------------------------------------------------
+
+    def row(self, call: Call, status: StepStatus, output: bytes, started: float, seconds: float, attempts: int) -> Row:
+        """A new record, numbered."""
+        seq = next(self._numbers)  # atomic: pool threads number their records too
+        name = call.spec.name
+        crc = step_checksum(name, call.key, call.n, status, call.input, output)
+        ms = int(seconds * 1000)
+        return (self.rid, seq, name, call.key, call.n, status, call.input, output, started, ms, attempts, crc)
+
+    # -- failures -----------------------------------------------------------------------------------------------------
+
+    def moved_past(self, branch: Any) -> tuple[Row, ...]:
+        """The failures that the workflow has moved past now that `branch` makes its next call; they become history.
+
+        A branch has moved past its own failure. It has also moved past that of a branch that is over, since somebody has
+        received its exception.
+        """
+        passed = [
+            failure
+            for failure in self.pending
+            if failure.branch is branch or failure.branch is None or failure.branch.done()
+        ]
+        for failure in passed:
+            self.pending.remove(failure)
+            self._written.append(failure)
+        return tuple(failure.row for failure in passed)
+
+    def all_pending(self) -> tuple[Row, ...]:
+        """The workflow has ended well, so it has moved past everything."""
+        rows = tuple(failure.row for failure in self.pending)
+        self.pending.clear()
+        return rows
+
+    def replayed(self, call: Call, error: BaseException, seq: int) -> None:
+        """A recorded failure has been raised again."""
+        row = (self.rid, seq, call.spec.name, call.key, call.n, "failed", b"", b"", 0.0, 0, 0, 0)
+        self._written.append(Failure(error, row, None, replayed=True))
+
+    def blame(self, error: BaseException) -> list[Failure]:
+        """The recorded failures that end the run after all, since `error` is, or comes from, one of theirs."""
+        failures = [*self._written, *self.pending]
+        guilty: list[Failure] = []
+        seen: set[int] = set()
+        rest = [error]
+        while rest:
+            one = rest.pop()
+            if id(one) in seen:
+                continue
+            seen.add(id(one))
+            found = [failure for failure in failures if failure.error is one]
+            guilty += found
+            if not found:
+                # A failed step's own exception says nothing about those that were handled before it.
+                rest += [other for other in (one.__cause__, one.__context__) if other is not None]
+                rest += getattr(one, "exceptions", ())
+        return [failure for failure in guilty if failure in self._written]

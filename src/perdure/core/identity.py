@@ -1,0 +1,40 @@
+"""What makes two calls the same: the step's name, and a digest of the inputs or of what the caller says identifies them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure.core import codec
+from perdure.core.inputs import pack, pack_leniently, receiver
+from perdure.core.spec import Call, Spec
+
+
+def identify(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    """A call by its inputs, or by the step's own key function.
+
+    Raises:
+        TypeError: the function would not accept these arguments.
+        NotStorable: an argument cannot be stored.
+    """
+    if spec.key is not None:
+        return identify_by(spec, args, kwargs, spec.key(*args, **kwargs))
+    given = pack(spec.signature, _shown(spec, args), kwargs)
+    return Call(spec, args, kwargs, given, codec.digest(given))
+
+
+def identify_by(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], key: Any) -> Call:
+    """A call by a key. Its inputs are kept for comparison and for the eye; what of them cannot be stored is named only.
+
+    Raises:
+        TypeError: the function would not accept these arguments.
+        NotStorable: the key cannot be stored.
+    """
+    given = pack_leniently(spec.signature, _shown(spec, args), kwargs)
+    named = codec.pack_inputs([key], {}, owner=f"the key of {spec.owner}")
+    return Call(spec, args, kwargs, given, codec.digest(named), named=True)
+
+
+def _shown(spec: Spec, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    if args and (spec.is_method or isinstance(args[0], type)):
+        return (receiver(args[0]), *args[1:])
+    return args

@@ -1,0 +1,95 @@
+"""What is known about a step or a workflow before it is called."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import PurePath
+from typing import Any
+
+from perdure.core import codec
+from perdure.core.inputs import Signature
+from perdure.core.retry import Retry
+
+
+class Spec:
+    """A function that perdure calls: a step's or a workflow's.
+
+    Args:
+        kind: "step" or "workflow", for messages.
+        fn: the function itself, sync or async.
+        name: what it goes by in the journal.
+        retry: when to try again.
+        timeout: seconds that one attempt may take, or None for no bound.
+        explicit: the timeout was asked for, rather than being the default net.
+        isolate: run each attempt in a process of its own.
+        key: takes the arguments and returns what identifies the call, instead of the arguments themselves.
+
+    `is_method` is set when it is found in a class; `file` is where the function was written down, `main` the name that file's module has when it is imported.
+    """
+
+
+    def __init__(
+        self,
+        kind: str,
+        fn: Callable[..., Any],
+        name: str,
+        *,
+        retry: Retry | None = None,
+        timeout: float | None = None,
+        explicit: bool = False,
+        isolate: bool = False,
+        key: Callable[..., Any] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.fn = fn
+        self.name = name
+        self.owner = f"{kind} {name!r}"
+        self.is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))
+        self.retry = retry or Retry.once()
+        self.timeout = timeout
+        self.explicit = explicit
+        self.isolate = isolate
+        self.key = key
+        self.is_method = False
+        self.signature = Signature(fn, self.owner)
+        code = getattr(inspect.unwrap(fn), "__code__", None)
+        self.file = code.co_filename if code is not None else ""
+        self.main = PurePath(self.file).stem or "__main__"
+
+    @cached_property
+    def plan(self) -> codec.Plan:
+        """How the result is packed; made at the first use, when all names that annotations mention are defined."""
+        return codec.plan(self.hints().get("return", inspect.Parameter.empty), owner=self.owner)
+
+    def hints(self) -> dict[str, Any]:
+        """The annotations, resolved; those that cannot be resolved are left out."""
+        try:
+            return typing.get_type_hints(self.fn, include_extras=True)
+        except (NameError, TypeError, AttributeError):
+            return {
+                name: hint for name, hint in getattr(self.fn, "__annotations__", {}).items() if not isinstance(hint, str)
+            }
+
+
+class Call:
+    """One call of a step or of a child workflow.
+
+    `input` is the packed arguments, `key` 16 bytes that stand for them (or for what the caller's key function said:
+    `named`), `n` how many times name + key came before in this run.
+    """
+
+    __slots__ = ("args", "input", "key", "kwargs", "n", "named", "spec")
+
+    def __init__(
+        self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], given: bytes, key: bytes, named: bool = False
+    ) -> None:
+        self.spec = spec
+        self.args = args
+        self.kwargs = kwargs
+        self.input = given
+        self.key = key
+        self.named = named
+        self.n = 0

@@ -1,0 +1,11 @@
+"""The seam: what an engine is, and what code that runs inside of it can reach.
+
+An engine runs workflows. While it does, `here` tells every step call where it is: in a workflow (a Scope: the call is
+durable), in a step (a StepContext: an inner call is a plain call), or outside (None: plain as well).
+"""
+
+from __future__ import annotations
+
+from perdure.engines.scope import Engine, Scope, StepContext, here
+
+__all__ = ["Engine", "Scope", "StepContext", "here"]

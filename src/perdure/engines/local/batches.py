@@ -1,0 +1,274 @@
+"""Many calls of one step: on pool threads if it is sync, in tasks if it is async."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from perdure.core.batch import Feed, Job, Tally
+from perdure.core.call import Failed, Parked, fail, item, recheck, settle
+from perdure.core.spec import Call, Spec
+from perdure.engines.local.sync import Carried
+from perdure.engines.scope import OnFailure
+
+if TYPE_CHECKING:
+    from perdure.engines.local.scope import LocalScope
+
+
+class _Batch:
+    """What both kinds share: the count, and the first thing that went wrong."""
+
+    def __init__(self, scope: LocalScope, spec: Spec, concurrency: int, on_failure: OnFailure, total: int | None) -> None:
+        self.scope = scope
+        self.spec = spec
+        self.concurrency = concurrency
+        self.park = on_failure == "dead_letter"
+        self.total = total
+        self.history = scope.history
+        self.feed = Feed(scope.history, spec.name)
+        self.tally = Tally()
+        self.failed: tuple[Call, Failed] | None = None
+        self.error: BaseException | None = None
+
+    @property
+    def stopped(self) -> bool:
+        return self.failed is not None or self.error is not None
+
+    def program(self, job: Job) -> Any:
+        """What decides on this item."""
+        if job.seq is None:
+            return item(job.call, self.history, self.park)
+        return recheck(job.call, self.history, job.seq, self.park)
+
+    def ended(self, job: Job, end: Any) -> None:
+        """An item has come to its end. Not for several threads at once."""
+        if isinstance(end, Failed):
+            self.failed = self.failed or (job.call, end)
+            return
+        self.tally.ended(job.index, end.seq, isinstance(end, Parked), job.seq is not None)
+        observer = self.scope.engine.observer
+        if observer is not None:
+            tally = self.tally
+            observer.batch(self.scope.id, self.spec.name, tally.done, tally.dead, tally.skipped, self.total)
+
+
+class ThreadBatch(_Batch):
+    """Items are drawn on the caller's thread, since drawing them may call steps; pool threads run them."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._room = threading.Event()
+        self._idle = threading.Event()
+        self._lock = threading.Lock()
+        self._workers = 0
+        self._unfinished = 0
+        self._context = contextvars.copy_context()
+
+    def run(self, calls: Iterator[Call]) -> Tally:
+        """Run them all.
+
+        Raises:
+            StopRun: the run cannot go on.
+            Exception: the first item that failed for good, if that is not to be parked.
+        """
+        driver = self.scope.engine.sync
+        try:
+            for call in calls:
+                if self.stopped:
+                    break
+                job = self.feed.offer(call)
+                if job is not None:
+                    self._start(job)
+                self._release(exhausted=False)
+            self._release(exhausted=True)
+        except BaseException as error:
+            self.error = self.error or error
+            self._finish()
+            raise
+        self._finish()
+        if self.error is not None:
+            raise self.error
+        if self.failed is not None:
+            call, end = self.failed
+            driver.drive(fail(call, self.history, end), self.scope)
+            raise end.error
+        return self.tally
+
+    def _release(self, *, exhausted: bool) -> None:
+        while not self.stopped:
+            while (job := self.feed.released()) is not None:
+                self._start(job)
+            job = self.feed.waiting(exhausted=exhausted)
+            if job is None:
+                return
+            self.scope.engine.sync.drive(settle(job.call, self.history), self.scope)
+
+    def _start(self, job: Job) -> None:
+        if job.seq is not None:
+            self._end_locked(job, self.scope.engine.sync.drive(self.program(job), self.scope))
+        elif self.concurrency == 1:
+            self._end_locked(job, self.scope.engine.sync.call(self.program(job), self.scope, self.spec))
+        else:
+            self._enqueue(job)
+
+    def _enqueue(self, job: Job) -> None:
+        with self._lock:
+            self._unfinished += 1
+        self._queue.put(job)
+        if self._workers < self.concurrency:
+            self._workers += 1
+            context = self._context.copy()
+            self.scope.engine.sync.pool.spawn(lambda: context.run(self._work))
+        # A bounded queue, filled in gusts: waking this thread for every item would cost a switch each.
+        while self._queue.qsize() >= 4 * self.concurrency:
+            self._room.clear()
+            if self._queue.qsize() >= 4 * self.concurrency:
+                self._room.wait()
+
+    def _work(self) -> None:
+        """A pool thread's life in this batch: take an item, carry it to its end, take the next."""
+        queue, room = self._queue, self._room
+        while (job := queue.get()) is not None:
+            if not room.is_set() and queue.qsize() <= 2 * self.concurrency:
+                room.set()
+            if self.stopped:
+                self._count_down()
+                continue
+            driver = self.scope.engine.sync
+            context = contextvars.copy_context()
+            Carried(driver, self.program(job), self.scope, self._on_end(job), self._work, context).run()
+
+    def _on_end(self, job: Job) -> Callable[[Any, BaseException | None], None]:
+        def on_end(end: Any, error: BaseException | None) -> None:
+            if error is None:
+                self._end_locked(job, end)
+            elif self.error is None:
+                self.error = error
+            self._count_down()
+
+        return on_end
+
+    def _end_locked(self, job: Job, end: Any) -> None:
+        with self._lock:
+            self.ended(job, end)
+
+    def _count_down(self) -> None:
+        with self._lock:
+            self._unfinished -= 1
+            if self._unfinished == 0:
+                self._idle.set()
+
+    def _finish(self) -> None:
+        """Wait for the items that are under way, and send the threads home."""
+        while True:
+            with self._lock:
+                if self._unfinished == 0:
+                    break
+                self._idle.clear()
+            self._idle.wait()
+        for _ in range(self._workers):
+            self._queue.put(None)
+
+
+class TaskBatch(_Batch):
+    """As many tasks as may run at a time draw the items and run them."""
+
+    async def run(self, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call]) -> Tally:
+        """Run them all.
+
+        Raises:
+            StopRun: the run cannot go on.
+            Exception: the first item that failed for good, if that is not to be parked.
+        """
+        import asyncio
+
+        jobs = _Jobs(self, items, bind)
+        workers = [asyncio.create_task(self._work(jobs)) for _ in range(self.concurrency)]
+        try:
+            await asyncio.gather(*workers)
+        except BaseException:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            raise
+        if self.failed is not None:
+            call, end = self.failed
+            await self.scope.engine.tasks.drive(fail(call, self.history, end), self.scope)
+            raise end.error
+        return self.tally
+
+    async def _work(self, jobs: _Jobs) -> None:
+        drive = self.scope.engine.tasks.drive
+        while not self.stopped:
+            job = jobs.ready()
+            if job is None:
+                job = await jobs.next()
+                if job is None:
+                    return
+            self.ended(job, await drive(self.program(job), self.scope))
+
+
+class _Jobs:
+    """Draws items for whichever task is free, one task at a time."""
+
+    def __init__(self, batch: TaskBatch, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call]) -> None:
+        import asyncio
+
+        self._batch = batch
+        self._bind = bind
+        self._sync = iter(items) if isinstance(items, Iterable) else None
+        self._async = None if isinstance(items, Iterable) else aiter(items)
+        self._turn = asyncio.Lock()
+        self._exhausted = False
+
+    def ready(self) -> Job | None:
+        """The next item that may start, if it can be had without waiting."""
+        feed = self._batch.feed
+        if self._sync is None or self._turn.locked():
+            return feed.released()
+        while not self._exhausted:
+            job = feed.released()
+            if job is not None:
+                return job
+            try:
+                call = self._bind(next(self._sync))
+            except StopIteration:
+                self._exhausted = True
+                break
+            job = feed.offer(call)
+            if job is not None:
+                return job
+            if feed.waiting(exhausted=False) is not None:
+                return None
+        return feed.released()
+
+    async def next(self) -> Job | None:
+        """The next item, after waiting for whatever has to be waited for; None if there are no more."""
+        feed = self._batch.feed
+        async with self._turn:
+            while True:
+                job = feed.released()
+                if job is not None:
+                    return job
+                blocked = feed.waiting(exhausted=self._exhausted)
+                if blocked is not None:
+                    batch = self._batch
+                    await batch.scope.engine.tasks.drive(settle(blocked.call, batch.history), batch.scope)
+                elif self._exhausted:
+                    return None
+                else:
+                    job = await self._draw()
+                    if job is not None:
+                        return job
+
+    async def _draw(self) -> Job | None:
+        try:
+            drawn = next(self._sync) if self._sync is not None else await anext(self._async)  # type: ignore[arg-type]
+        except (StopIteration, StopAsyncIteration):
+            self._exhausted = True
+            return None
+        return self._batch.feed.offer(self._bind(drawn))

@@ -1,0 +1,178 @@
+"""The engine of one machine."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perdure.core.history import History
+from perdure.core.records import RunRecord, RunStatus
+from perdure.core.call import Failed
+from perdure.core.run import Ended, Start, live
+from perdure.core.spec import Call
+from perdure.engines.scope import Began
+from perdure.engines.local.clock import RealWorld, World
+from perdure.engines.local.observer import Observer
+from perdure.engines.local.sync import SyncDriver
+from perdure.errors import StopRun
+from perdure.store.runs import Store
+
+if TYPE_CHECKING:
+    from perdure.engines.local.tasks import TaskDriver
+
+
+class LocalEngine:
+    """Runs workflows in this process.
+
+    Args:
+        path: the state file; made if missing.
+        world: time, randomness and ids.
+        vfs: a registered SQLite VFS, for tests that inject faults.
+
+    Raises:
+        StateError: the file cannot be used.
+    """
+
+    def __init__(self, path: Path, *, world: World | None = None, vfs: str | None = None) -> None:
+        self.world: World = world or RealWorld()
+        self.store = Store(path, vfs=vfs)
+        self.observer: Observer | None = None
+        self.sync = SyncDriver(self)
+        self._tasks: TaskDriver | None = None
+
+    @property
+    def tasks(self) -> TaskDriver:
+        """The driver of async code; asyncio is imported with it, so scripts without it do not pay for it."""
+        if self._tasks is None:
+            from perdure.engines.local.tasks import TaskDriver
+
+            self._tasks = TaskDriver(self)
+        return self._tasks
+
+    def run(
+        self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None
+    ) -> Any:
+        """Run a sync workflow to its end: start it, resume it, or return the result that its id already has.
+
+        Args:
+            call: the workflow's function and arguments.
+            script: the path of the script that it is in.
+            id: exactly one run under this id, ever.
+            resume: the id of a run to go on with, whatever its inputs.
+            began: told the id of the run as soon as it is taken.
+
+        Raises:
+            AlreadyRunning: somebody else has it.
+            OtherInputs: the id stands for a run with other inputs.
+            Drift: the script was edited so that a completed step would be called with other inputs.
+            StateError: the state file cannot be used.
+            Exception: whatever the workflow raises.
+        """
+        try:
+            return ended(self.sync.drive(live(call, self.start(call, script, id, resume), began), None))
+        except StopRun as stop:
+            raise stop.error from stop.error.__cause__
+
+    async def arun(
+        self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None
+    ) -> Any:
+        """Run an async workflow to its end, as `run` does."""
+        try:
+            return ended(await self.tasks.drive(live(call, self.start(call, script, id, resume), began), None))
+        except StopRun as stop:
+            raise stop.error from stop.error.__cause__
+
+    def start(self, call: Call, script: str, id: str | None = None, resume: str | None = None) -> Start:
+        """What to look for in the state file, and what to write there if it is not found."""
+        name = call.spec.name
+        path = os.path.abspath(script) if script and not script.startswith("<") else script
+        rid = self.store.run(resume).rid if resume is not None else None
+        return Start(
+            script=os.path.basename(script),
+            path=path,
+            workflow=name,
+            key=call.key,
+            input=call.input,
+            fresh=f"{name}-{self.world.new_id()}",
+            id=id,
+            named=id is not None,
+            rid=rid,
+        )
+
+    def status(self, id: str) -> RunStatus:
+        """How a run stands.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        return self.store.run(id).status
+
+    def recall(self, run: RunRecord, resumed: bool) -> History:
+        """What the run has done so far."""
+        store, uniform = self.store, self.world.uniform
+        if not resumed:
+            return History(run.rid, run.id, epoch=run.epoch, uniform=uniform)
+        return History(
+            run.rid,
+            run.id,
+            store.index(run.rid),
+            store.attempts(run.rid, run.epoch),
+            accepted=run.accepted,
+            epoch=run.epoch,
+            uniform=uniform,
+        )
+
+    def close(self) -> None:
+        """Close the state file and let go of the lock."""
+        self.store.close()
+
+
+def ended(end: Ended | Failed) -> Any:
+    """The workflow's result; raises what it raised."""
+    if isinstance(end, Failed):
+        raise end.error
+    return end.value
+
+
+_engines: dict[Path, LocalEngine] = {}
+_lock = threading.Lock()
+
+
+def engine_at(path: Path) -> LocalEngine:
+    """The engine of this process for that state file; there is never more than one.
+
+    Raises:
+        StateError: the file cannot be used.
+    """
+    with _lock:
+        engine = _engines.get(path)
+        if engine is None:
+            engine = _engines[path] = LocalEngine(path)
+        return engine
+
+
+def close_all() -> None:
+    """Close every state file of this process."""
+    while _engines:
+        _engines.popitem()[1].close()
+
+
+def _after_fork() -> None:
+    # A SQLite connection must not cross a fork, and a copied descriptor would keep the lock of a dead parent alive.
+    global _lock
+    _lock = threading.Lock()
+    for engine in _engines.values():
+        engine.store.holder.close_in_child()
+        _orphans.append(engine)
+    _engines.clear()
+
+
+_orphans: list[LocalEngine] = []
+"""Kept in a forked child, so that the parent's connections are not closed in it."""
+
+atexit.register(close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

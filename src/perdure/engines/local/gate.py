@@ -1,0 +1,74 @@
+"""Group commit for the tasks of an event loop: everybody who saves in the same turn of the loop shares one fsync."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from perdure.store.journal import Entry, Journal, Operation
+
+
+class _Awaited(Entry):
+    __slots__ = ("future",)
+
+    def __init__(
+        self, rows: Sequence[tuple[Any, ...]], operation: Operation | None, future: asyncio.Future[Any]
+    ) -> None:
+        super().__init__(rows, operation)
+        self.future = future
+
+
+class Gate:
+    """Collects what the tasks of one loop want to save, and commits it at the end of the turn.
+
+    The commit runs on the loop's own thread: one device flush for the whole turn costs less than handing it to another
+    thread and back.
+    """
+
+    __slots__ = ("_journal", "_loop", "_waiting")
+
+    def __init__(self, journal: Journal, loop: asyncio.AbstractEventLoop) -> None:
+        self._journal = journal
+        self._loop = loop
+        self._waiting: list[_Awaited] = []
+
+    def write(self, rows: Sequence[tuple[Any, ...]], operation: Operation | None = None) -> asyncio.Future[Any]:
+        """Make rows and an operation durable; the future is done after the fsync.
+
+        A task that is cancelled meanwhile does not take its rows back.
+        """
+        future = self._loop.create_future()
+        if not self._waiting:
+            self._loop.call_soon(self._commit)
+        self._waiting.append(_Awaited(rows, operation, future))
+        return future
+
+    def _commit(self) -> None:
+        entries, self._waiting = self._waiting, []
+        self._journal.write_all(entries)
+        for entry in entries:
+            future = entry.future
+            if future.done():
+                continue
+            if entry.error is None:
+                future.set_result(entry.result)
+            else:
+                future.set_exception(entry.error)
+
+
+class Gates:
+    """The gate of each running loop."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, Gate] = WeakKeyDictionary()
+
+    def here(self) -> Gate:
+        """The gate of the loop that runs the current task."""
+        loop = asyncio.get_running_loop()
+        gate = self._gates.get(loop)
+        if gate is None:
+            gate = self._gates[loop] = Gate(self._journal, loop)
+        return gate

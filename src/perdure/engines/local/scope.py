@@ -1,0 +1,137 @@
+"""A workflow that runs in this process: what its steps, batches and child workflows reach."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from perdure.core.batch import Tally
+from perdure.core.call import Failed, perform
+from perdure.core.history import History
+from perdure.core.identity import identify
+from perdure.core.records import RunRecord
+from perdure.core.run import Start, child
+from perdure.core.spec import Call, Spec
+from perdure.engines.local.reader import RunReader
+from perdure.engines.scope import OnFailure, idempotency_key
+from perdure.errors import DuplicateStep
+
+if TYPE_CHECKING:
+    from perdure.engines.local.engine import LocalEngine
+
+
+class LocalScope:
+    """One run, while its workflow's function executes.
+
+    Args:
+        engine: who runs it.
+        run: its row.
+        history: its records, and what is claimed of them.
+    """
+
+    def __init__(self, engine: LocalEngine, run: RunRecord, history: History) -> None:
+        self.engine = engine
+        self.run = run
+        self.id = run.id
+        self.history = history
+        self.records = RunReader(engine.store, run.rid)
+        self._functions: dict[str, Any] = {}
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    def bind(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """A call of the step, identified.
+
+        Raises:
+            TypeError: the function would not accept these arguments.
+            NotStorable: an argument cannot be stored.
+            DuplicateStep: another function runs under this name.
+        """
+        known = self._functions.get(spec.name)
+        if known is not spec.fn:
+            self._admit(spec, known)
+        return identify(spec, args, kwargs)
+
+    def _admit(self, spec: Spec, known: Any) -> None:
+        if known is not None and getattr(known, "__code__", known) is not getattr(spec.fn, "__code__", spec.fn):
+            raise DuplicateStep(
+                f"two different functions run as step {spec.name!r}: {_where(known)} and {_where(spec.fn)}",
+                "give one of them another name: @step(name=...)",
+            )
+        self._functions[spec.name] = spec.fn
+
+    def call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a sync step: returns its value or raises what it raised."""
+        end = self.engine.sync.call(perform(self.bind(spec, args, kwargs), self.history), self, spec)
+        if type(end) is Failed:
+            raise end.error
+        return end.value
+
+    async def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call an async step."""
+        end = await self.engine.tasks.drive(perform(self.bind(spec, args, kwargs), self.history), self)
+        if type(end) is Failed:
+            raise end.error
+        return end.value
+
+    # -- children -----------------------------------------------------------------------------------------------------
+
+    def child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a sync workflow as a child."""
+        call = self.bind(spec, args, kwargs)
+        end = self.engine.sync.drive(child(call, self.history, lambda: self._start(call)), self)
+        if type(end) is Failed:
+            raise end.error
+        return end.value
+
+    async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call an async workflow as a child."""
+        call = self.bind(spec, args, kwargs)
+        end = await self.engine.tasks.drive(child(call, self.history, lambda: self._start(call)), self)
+        if type(end) is Failed:
+            raise end.error
+        return end.value
+
+    def _start(self, call: Call) -> Start:
+        # The id follows from the place in the parent, so that a resumed parent finds the same child again.
+        id = f"{self.id}.{call.spec.name}-{idempotency_key(self.id, call.spec.name, call.key, call.n)[:10]}"
+        start = self.engine.start(call, self.run.path)
+        return Start(start.script, start.path, start.workflow, start.key, start.input, id, id, parent=self.run.rid)
+
+    # -- batches ------------------------------------------------------------------------------------------------------
+
+    def batch(
+        self, calls: Iterator[Call], spec: Spec, concurrency: int, on_failure: OnFailure, total: int | None
+    ) -> Tally:
+        """Run a sync step over many calls, `concurrency` at a time."""
+        from perdure.engines.local.batches import ThreadBatch
+
+        return ThreadBatch(self, spec, concurrency, on_failure, total).run(calls)
+
+    async def abatch(
+        self,
+        items: Iterable[Any] | AsyncIterable[Any],
+        bind: Callable[[Any], Call],
+        spec: Spec,
+        concurrency: int,
+        on_failure: OnFailure,
+        total: int | None,
+    ) -> Tally:
+        """Run an async step over many items, `concurrency` at a time."""
+        from perdure.engines.local.batches import TaskBatch
+
+        return await TaskBatch(self, spec, concurrency, on_failure, total).run(items, bind)
+
+    def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
+        """Tell whoever watches how far a step has come."""
+        if self.engine.observer is not None:
+            self.engine.observer.progress(self.id, call, done, total, note)
+
+    def reader(self) -> RunReader:
+        """Access to the records of this run, also after it has ended."""
+        return RunReader(self.engine.store, self.run.rid)
+
+
+def _where(fn: Any) -> str:
+    code = getattr(fn, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(fn)

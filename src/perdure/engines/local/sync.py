@@ -1,0 +1,278 @@
+"""Performs the core's effects on threads."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from perdure.core.effects import Branch, Execute, Load, Outcome, Save, SaveAttempt, Settle, Wait
+from perdure.core.run import Begin, Body, End, Forget, Recall, Taken
+from perdure.core.spec import Call, Spec
+from perdure.engines.local.scope import LocalScope
+from perdure.engines.local.threads import Pool, in_pool
+from perdure.engines.local.timeouts import Abandoned, Ticket, interrupted_after, on_main_thread, timed_out
+from perdure.engines.scope import StepContext, here
+from perdure.errors import StateError, StopRun
+
+if TYPE_CHECKING:
+    from perdure.engines.local.engine import LocalEngine
+
+Program = Generator[Any, Any, Any]
+
+
+class SyncDriver:
+    """Performs effects by blocking the thread that asks."""
+
+    def __init__(self, engine: LocalEngine) -> None:
+        self._engine = engine
+        self.pool = Pool()
+        self._perform: dict[type, Callable[[Any, Any], Any]] = {
+            Load: self.load,
+            Execute: self.execute,
+            Save: self._save,
+            SaveAttempt: self._save_attempt,
+            Wait: self._wait,
+            Settle: self._settle,
+            Branch: self._branch,
+            Begin: self._begin,
+            Recall: self.recall,
+            Body: self._body,
+            Forget: self._forget,
+            End: self._end,
+        }
+
+    def drive(self, program: Program, scope: LocalScope | None, answer: Any = None) -> Any:
+        """Carry a decision to its end on this thread.
+
+        Args:
+            program: the core's generator.
+            scope: the run that it belongs to; None for a run that is only being started.
+            answer: the answer to the effect it waits for, if another thread began it.
+
+        Raises:
+            StopRun: the run cannot go on.
+        """
+        perform = self._perform
+        send = program.send
+        try:
+            while True:
+                effect = send(answer)
+                answer = perform[type(effect)](effect, scope)
+        except StopIteration as end:
+            return end.value
+        except StateError as error:
+            if scope is None:
+                raise
+            raise StopRun(error) from error
+
+    def call(self, program: Program, scope: LocalScope, spec: Spec) -> Any:
+        """Carry the call of a step to its end, on a thread from which its timeout can be kept."""
+        if not spec.explicit or spec.isolate or on_main_thread():
+            return self.drive(program, scope)
+        # A thread of the user's own: only a pool thread can be left behind when time is over.
+        finished = threading.Lock()
+        finished.acquire()
+        ends: list[tuple[Any, BaseException | None]] = []
+
+        def on_end(end: Any, error: BaseException | None) -> None:
+            ends.append((end, error))
+            finished.release()
+
+        carried = Carried(self, program, scope, on_end)
+        context = contextvars.copy_context()
+        carried.context = context
+        self.pool.spawn(lambda: context.run(carried.run))
+        finished.acquire()
+        end, error = ends[0]
+        if error is not None:
+            raise error
+        return end
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    def load(self, effect: Load, scope: LocalScope) -> Any:
+        """Read a record."""
+        if self._engine.observer is not None:
+            self._engine.observer.replayed(scope.id, effect.call)
+        return scope.records.record(effect.seq)
+
+    def execute(self, effect: Execute, scope: LocalScope) -> Outcome:
+        """One attempt."""
+        engine = self._engine
+        call = effect.call
+        observer = engine.observer
+        if observer is not None:
+            observer.began(scope.id, call, effect.attempt)
+        now = engine.world.now
+        token = here.set(StepContext(scope.id, call, effect.attempt, scope))
+        started = now()
+        error: Exception | None = None
+        value = None
+        try:
+            value = self._attempt(call, scope, effect.attempt)
+        except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
+            error = raised
+        finally:
+            here.reset(token)
+        outcome = Outcome(value, error, started, now() - started)
+        if observer is not None:
+            observer.ended(scope.id, call, effect.attempt, outcome)
+        return outcome
+
+    def _attempt(self, call: Call, scope: LocalScope, attempt: int) -> Any:
+        spec = call.spec
+        if spec.isolate:
+            from perdure.engines.local.isolate import run_isolated
+
+            return run_isolated(call, scope, attempt)
+        if spec.timeout is None:
+            return spec.fn(*call.args, **call.kwargs)
+        if on_main_thread():
+            return interrupted_after(spec.timeout, spec.owner, spec.fn, call.args, call.kwargs)
+        carried = in_pool.carried
+        if carried is None:
+            return spec.fn(*call.args, **call.kwargs)  # the default net cannot be held under a thread of the user's own
+        return self._watched(spec, call, carried)
+
+    def _watched(self, spec: Spec, call: Call, carried: Carried) -> Any:
+        seconds = spec.timeout
+        assert seconds is not None
+        started = self._engine.world.now()
+
+        def on_expiry() -> None:
+            late = Outcome(None, timed_out(spec.owner, seconds), started, seconds)
+            assert carried.context is not None
+            context = carried.context.copy()
+            self.pool.spawn(lambda: context.run(carried.go_on, late))
+
+        ticket = Ticket(seconds, on_expiry)
+        self.pool.monitor.add(ticket)
+        try:
+            value = spec.fn(*call.args, **call.kwargs)
+        except BaseException:
+            self._settle_ticket(ticket)
+            raise
+        self._settle_ticket(ticket)
+        return value
+
+    def _settle_ticket(self, ticket: Ticket) -> None:
+        self.pool.monitor.remove(ticket)
+        if not ticket.claim():
+            raise Abandoned
+
+    def _save(self, effect: Save, scope: LocalScope) -> None:
+        store = self._engine.store
+        store.journal.write(effect.rows, store.saving(effect.rows, effect.letters, self._engine.world.now()))
+
+    def _save_attempt(self, effect: SaveAttempt, scope: LocalScope) -> None:
+        store = self._engine.store
+        store.journal.write((), store.attempt(effect.rid, effect.record))
+
+    def _wait(self, effect: Wait, scope: LocalScope) -> None:
+        if self._engine.observer is not None:
+            self._engine.observer.waiting(scope.id, effect.call, effect.attempt, effect.seconds, effect.error)
+        self._engine.world.sleep(effect.seconds)
+
+    def _settle(self, effect: Settle, scope: LocalScope) -> None:
+        """There is but one branch: it has come to rest by asking."""
+
+    def _branch(self, effect: Branch, scope: LocalScope) -> None:
+        """There is but one."""
+
+    # -- runs ---------------------------------------------------------------------------------------------------------
+
+    def _begin(self, effect: Begin, scope: Any) -> Any:
+        store = self._engine.store
+        return store.journal.write((), store.begin(effect.start, self._engine.world.now()))
+
+    def recall(self, effect: Recall, scope: Any) -> Any:
+        """Read what a run has done."""
+        history = self._engine.recall(effect.run, effect.resumed)
+        if self._engine.observer is not None:
+            run = effect.run
+            self._engine.observer.run_began(run.id, run.workflow, history.recorded, effect.resumed)
+        return history
+
+    def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:
+        call, now = effect.call, self._engine.world.now
+        token = here.set(LocalScope(self._engine, effect.run, effect.history))
+        started = now()
+        try:
+            value = call.spec.fn(*call.args, **call.kwargs)
+            return Outcome(value, None, started, now() - started)
+        except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to write down
+            return Outcome(None, error, started, now() - started)
+        except BaseException:
+            self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
+            raise
+        finally:
+            here.reset(token)
+
+    def _forget(self, effect: Forget, scope: Any) -> None:
+        store = self._engine.store
+        store.journal.write((), store.forget(effect.run.rid, effect.seqs))
+
+    def _end(self, effect: End, scope: Any) -> None:
+        run = effect.run
+        try:
+            self._engine.store.journal.write(effect.rows, self._engine.store.end(effect, self._engine.world.now()))
+        finally:
+            self._engine.store.let_go(run)
+        if self._engine.observer is not None:
+            self._engine.observer.run_ended(run.id, run.workflow, effect.status)
+
+
+class Carried:
+    """A decision that pool threads carry: one of them, and the next if that one is stuck.
+
+    Args:
+        driver: performs its effects.
+        program: the decision.
+        scope: the run it belongs to.
+        on_end: told what it returned or raised.
+        afterwards: what the thread that ends it does next.
+    """
+
+    __slots__ = ("afterwards", "context", "driver", "on_end", "program", "scope")
+
+    def __init__(
+        self,
+        driver: SyncDriver,
+        program: Program,
+        scope: LocalScope,
+        on_end: Callable[[Any, BaseException | None], None],
+        afterwards: Callable[[], None] | None = None,
+        context: contextvars.Context | None = None,
+    ) -> None:
+        self.driver = driver
+        self.program = program
+        self.scope = scope
+        self.on_end = on_end
+        self.afterwards = afterwards
+        self.context = context
+
+    def run(self, answer: Any = None) -> None:
+        """Carry it from where it stands, on the current pool thread.
+
+        Raises:
+            Abandoned: the thread was stuck too long; another has gone on.
+        """
+        in_pool.carried = self
+        try:
+            end = self.driver.drive(self.program, self.scope, answer)
+        except Abandoned:
+            raise
+        except BaseException as error:  # noqa: BLE001  whoever waits for it raises it
+            self.on_end(None, error)
+        else:
+            self.on_end(end, None)
+        finally:
+            in_pool.carried = None
+
+    def go_on(self, answer: Any) -> None:
+        """Take over from a thread that is stuck, and do what it would have done next."""
+        self.run(answer)
+        if self.afterwards is not None:
+            self.afterwards()

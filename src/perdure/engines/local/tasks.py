@@ -1,0 +1,166 @@
+"""Performs the core's effects on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from perdure.core.effects import Branch, Execute, Load, Outcome, Save, SaveAttempt, Settle, Wait
+from perdure.core.run import Begin, Body, End, Forget, Recall
+from perdure.engines.local.gate import Gates
+from perdure.engines.local.scope import LocalScope
+from perdure.engines.local.timeouts import bounded
+from perdure.engines.scope import StepContext, here
+from perdure.errors import StateError, StopRun
+
+if TYPE_CHECKING:
+    from perdure.engines.local.engine import LocalEngine
+
+Program = Generator[Any, Any, Any]
+
+QUIET_TURNS = 20
+QUIET_SECONDS = 0.05
+"""The replay has come to rest when no branch has claimed anything for this many turns of the loop, and this long: a branch may
+be on its way through tasks of its own, or a short wait, to its next call."""
+
+
+class TaskDriver:
+    """Performs effects by awaiting."""
+
+    def __init__(self, engine: LocalEngine) -> None:
+        self._engine = engine
+        self._gates = Gates(engine.store.journal)
+
+    async def drive(self, program: Program, scope: LocalScope | None) -> Any:
+        """Carry a decision to its end in the current task.
+
+        Raises:
+            StopRun: the run cannot go on.
+        """
+        send = program.send
+        answer: Any = None
+        try:
+            while True:
+                effect = send(answer)
+                kind = type(effect)
+                if kind is Execute:
+                    answer = await self._execute(effect, scope)
+                elif kind is Save:
+                    answer = None
+                    await self._save(effect)
+                elif kind is Load:
+                    answer = self._engine.sync.load(effect, scope)  # type: ignore[arg-type]
+                else:
+                    answer = await self._perform(effect, scope)
+        except StopIteration as end:
+            return end.value
+        except StateError as error:
+            if scope is None:
+                raise
+            raise StopRun(error) from error
+
+    async def _perform(self, effect: Any, scope: Any) -> Any:
+        engine = self._engine
+        store, now = engine.store, engine.world.now
+        match effect:
+            case SaveAttempt():
+                return await self._gates.here().write((), store.attempt(effect.rid, effect.record))
+            case Wait():
+                if engine.observer is not None:
+                    engine.observer.waiting(scope.id, effect.call, effect.attempt, effect.seconds, effect.error)
+                return await engine.world.asleep(effect.seconds)
+            case Settle():
+                return await self._settle(effect, scope)
+            case Branch():
+                return asyncio.current_task()
+            case Begin():
+                return await self._gates.here().write((), store.begin(effect.start, now()))
+            case Recall():
+                return engine.sync.recall(effect, scope)
+            case Body():
+                return await self._body(effect)
+            case Forget():
+                return await self._gates.here().write((), store.forget(effect.run.rid, effect.seqs))
+            case End():
+                return await self._end(effect)
+        raise TypeError(f"an effect that nobody performs: {effect!r}")
+
+    def _save(self, effect: Save) -> asyncio.Future[Any]:
+        if not effect.letters:
+            return self._gates.here().write(effect.rows)
+        store = self._engine.store
+        return self._gates.here().write(effect.rows, store.saving(effect.rows, effect.letters, self._engine.world.now()))
+
+    async def _execute(self, effect: Execute, scope: Any) -> Outcome:
+        """One attempt, in this task."""
+        engine = self._engine
+        call = effect.call
+        spec = call.spec
+        observer = engine.observer
+        if observer is not None:
+            observer.began(scope.id, call, effect.attempt)
+        now = engine.world.now
+        token = here.set(StepContext(scope.id, call, effect.attempt, scope))
+        started = now()
+        error: Exception | None = None
+        value = None
+        try:
+            if spec.isolate:
+                value = await self._isolated(effect, scope)
+            elif spec.timeout is None:
+                value = await spec.fn(*call.args, **call.kwargs)
+            else:
+                value = await bounded(spec.fn(*call.args, **call.kwargs), spec.timeout, spec.owner)
+        except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
+            error = raised
+        finally:
+            here.reset(token)
+        outcome = Outcome(value, error, started, now() - started)
+        if observer is not None:
+            observer.ended(scope.id, call, effect.attempt, outcome)
+        return outcome
+
+    async def _isolated(self, effect: Execute, scope: Any) -> Any:
+        from perdure.engines.local.isolate import run_isolated
+
+        return await asyncio.to_thread(run_isolated, effect.call, scope, effect.attempt)
+
+    async def _settle(self, effect: Settle, scope: Any) -> None:
+        """Let the other branches claim what is theirs, until none has for a while or nothing is left to claim."""
+        history = scope.history
+        loop = asyncio.get_running_loop()
+        seen, turns, since = history.claims, 0, loop.time()
+        while history.unsettled(effect.call.spec.name):
+            await asyncio.sleep(0)
+            if history.claims != seen:
+                seen, turns, since = history.claims, 0, loop.time()
+            turns += 1
+            if turns > QUIET_TURNS:
+                if loop.time() - since > QUIET_SECONDS:
+                    return
+                await asyncio.sleep(QUIET_SECONDS / 10)
+
+    async def _body(self, effect: Body) -> Outcome:
+        call, now = effect.call, self._engine.world.now
+        token = here.set(LocalScope(self._engine, effect.run, effect.history))
+        started = now()
+        try:
+            value = await call.spec.fn(*call.args, **call.kwargs)
+            return Outcome(value, None, started, now() - started)
+        except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to write down
+            return Outcome(None, error, started, now() - started)
+        except BaseException:
+            self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
+            raise
+        finally:
+            here.reset(token)
+
+    async def _end(self, effect: End) -> None:
+        engine = self._engine
+        try:
+            await self._gates.here().write(effect.rows, engine.store.end(effect, engine.world.now()))
+        finally:
+            engine.store.let_go(effect.run)
+        if engine.observer is not None:
+            engine.observer.run_ended(effect.run.id, effect.run.workflow, effect.status)

@@ -1,0 +1,245 @@
+"""Timeouts that really stop, one way for each place that code can run in.
+
+- async code is cancelled, again if it swallows the cancellation, and abandoned if it goes on regardless (`bounded`);
+- sync code on the main thread is interrupted by a signal, also inside a blocking call (`interrupted_after`);
+- sync code in a pool thread cannot be stopped: the thread is left to itself and what it comes back with is discarded
+  (`Ticket`, `Monitor`).
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any
+
+from perdure.core.durations import show
+from perdure.errors import StepTimeout
+
+if TYPE_CHECKING:
+    import asyncio
+
+MAIN = threading.main_thread().ident
+HAS_ALARM = hasattr(signal, "setitimer")
+AGAIN = 1.0
+"""Seconds until code that swallowed an interruption is interrupted again."""
+GRACE = 5.0
+"""Seconds at most that a cancelled coroutine may take to clean up."""
+
+
+def timed_out(owner: str, seconds: float) -> StepTimeout:
+    """The error for an attempt that ran out of time."""
+    return StepTimeout(
+        f"{owner} did not finish within {show(seconds)}",
+        "give it more time with timeout=, or find out what it waits for: a call to the outside should have a bound of its own",
+    )
+
+
+def on_main_thread() -> bool:
+    """Is this the thread that signals interrupt?"""
+    return HAS_ALARM and threading.get_ident() == MAIN
+
+
+# -- sync code on the main thread -----------------------------------------------------------------------------------------
+
+
+class _Expired(BaseException):
+    """Raised inside the step. Not an Exception: an `except Exception` in it must not swallow the timeout."""
+
+
+class _Alarm:
+    armed = False
+    expired = False
+    previous: Any = None
+    installed = False
+
+    def fire(self, signum: int, frame: Any) -> None:
+        if self.armed:
+            self.expired = True
+            raise _Expired
+
+
+_alarm = _Alarm()
+
+
+def interrupted_after(seconds: float, owner: str, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call `fn` on the main thread; a signal interrupts it, also inside a blocking system call.
+
+    A timer of the program's own (setitimer, alarm) is put back afterwards with what is left of it.
+
+    Raises:
+        StepTimeout: it ran out of time.
+    """
+    alarm = _alarm
+    handler = signal.getsignal(signal.SIGALRM)
+    if handler != alarm.fire:
+        signal.signal(signal.SIGALRM, alarm.fire)
+    alarm.expired = False
+    left, interval = 0.0, 0.0
+    began = time.monotonic()
+    try:
+        alarm.armed = True
+        left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+        value = fn(*args, **kwargs)
+        alarm.armed = False
+    except _Expired:
+        raise timed_out(owner, seconds) from None
+    except BaseException as error:
+        alarm.armed = False
+        if alarm.expired and isinstance(error, Exception):
+            raise timed_out(owner, seconds) from error  # its clean-up failed, because it was interrupted
+        raise
+    finally:
+        alarm.armed = False
+        if left:
+            left = max(left - (time.monotonic() - began), 0.000_001)
+        signal.setitimer(signal.ITIMER_REAL, left, interval)
+        if handler != alarm.fire and handler is not None:
+            signal.signal(signal.SIGALRM, handler)
+    if alarm.expired:
+        raise timed_out(owner, seconds)  # it swallowed the interruption, and is late all the same
+    return value
+
+
+# -- async code -----------------------------------------------------------------------------------------------------------
+
+
+class bounded:  # noqa: N801  used like a function: `await bounded(...)`
+    """Await a coroutine in the same task, and stop it when its time is over.
+
+    It is cancelled as `asyncio.timeout` does it. One that swallows the cancellation is cancelled once more after `GRACE` seconds
+    and closed after as many again; whatever it comes back with then, the attempt has timed out
+    (`asyncio.wait_for` would return late and raise nothing).
+
+    Raises:
+        StepTimeout: it ran out of time.
+    """
+
+    __slots__ = ("_coroutine", "_expired", "_owner", "_seconds", "_task", "_timer")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], seconds: float, owner: str) -> None:
+        self._coroutine = coroutine
+        self._seconds = seconds
+        self._owner = owner
+        self._expired = 0
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        coroutine = self._coroutine
+        try:
+            waited_for = coroutine.send(None)
+        except StopIteration as end:
+            return end.value  # it never waited for anything: no timer was needed
+        import asyncio
+
+        self._task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._seconds, self._expire, loop)
+        try:
+            while True:
+                try:
+                    answer = yield waited_for
+                except GeneratorExit:
+                    coroutine.close()
+                    raise
+                except BaseException as thrown:
+                    if self._expired > 2:
+                        coroutine.close()  # GeneratorExit inside; a RuntimeError if it ignores even that
+                        raise
+                    waited_for = coroutine.throw(thrown)
+                else:
+                    waited_for = coroutine.send(answer)
+        except StopIteration as end:
+            if self._expired:
+                self._raise_timeout(None)
+            return end.value
+        except (asyncio.CancelledError, Exception) as error:
+            if self._expired:
+                self._raise_timeout(error)
+            raise
+        finally:
+            self._timer.cancel()
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._expired += 1
+        assert self._task is not None
+        self._task.cancel()
+        self._timer = loop.call_later(min(GRACE, max(self._seconds, 0.05)), self._expire, loop)
+
+    def _raise_timeout(self, error: BaseException | None) -> None:
+        import asyncio
+
+        assert self._task is not None
+        outside = self._task.cancelling() - self._expired
+        for _ in range(self._expired):
+            self._task.uncancel()
+        if outside > 0:
+            raise error if isinstance(error, asyncio.CancelledError) else asyncio.CancelledError()
+        raise timed_out(self._owner, self._seconds) from (error if isinstance(error, Exception) else None)
+
+
+# -- sync code in a pool thread -------------------------------------------------------------------------------------------
+
+
+class Abandoned(BaseException):
+    """This thread came back too late; somebody else goes on in its place."""
+
+
+class Ticket:
+    """An attempt that runs in a pool thread. Either the thread or the monitor ends it, whoever is first."""
+
+    __slots__ = ("_first", "deadline", "on_expiry")
+
+    def __init__(self, seconds: float, on_expiry: Callable[[], None]) -> None:
+        self.deadline = time.monotonic() + seconds
+        self.on_expiry = on_expiry
+        self._first = [True]
+
+    def claim(self) -> bool:
+        """Whether the caller is the first to end the attempt. Popping from a list is atomic."""
+        try:
+            return self._first.pop()
+        except IndexError:
+            return False
+
+
+class Monitor:
+    """Watches the deadlines of all pool threads, from a thread of its own that mostly sleeps."""
+
+    def __init__(self) -> None:
+        self._tickets: dict[int, Ticket] = {}
+        self._next = float("inf")
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def add(self, ticket: Ticket) -> None:
+        """Watch a ticket."""
+        self._tickets[id(ticket)] = ticket
+        if ticket.deadline < self._next:
+            with self._lock:
+                self._next = min(self._next, ticket.deadline)
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._watch, name="perdure-deadlines", daemon=True)
+                    self._thread.start()
+            self._wake.set()
+
+    def remove(self, ticket: Ticket) -> None:
+        """The attempt has ended."""
+        self._tickets.pop(id(ticket), None)
+
+    def _watch(self) -> None:
+        while True:
+            self._wake.wait(min(self._next - time.monotonic(), threading.TIMEOUT_MAX) if self._next < float("inf") else None)
+            self._wake.clear()
+            now = time.monotonic()
+            with self._lock:
+                self._next = float("inf")
+            for ticket in list(self._tickets.values()):
+                if ticket.deadline <= now:
+                    self.remove(ticket)
+                    if ticket.claim():
+                        ticket.on_expiry()
+                elif ticket.deadline < self._next:
+                    with self._lock:
+                        self._next = min(self._next, ticket.deadline)

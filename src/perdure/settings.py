@@ -1,0 +1,104 @@
+"""Settings: argument > environment > `[tool.perdure]` in pyproject.toml > default."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from perdure.core.durations import seconds
+from perdure.errors import OptionError
+
+STEP_TIMEOUT = 600.0
+"""Seconds. A net against hanging for ever; calls to the outside set their own."""
+
+KNOWN = ("state", "engine", "step_timeout")
+
+
+def state_path(script: str) -> Path:
+    """The state file: PERDURE_STATE, WORKFLOW_STATE_PATH, `state` in pyproject.toml, or `.perdure/state.db` beside the script.
+
+    Args:
+        script: the path of the script; empty or a name in angle brackets when there is no file (the folder is the
+            working directory then).
+    """
+    named = os.environ.get("PERDURE_STATE") or os.environ.get("WORKFLOW_STATE_PATH")
+    if named:
+        return Path(named).absolute()
+    folder = script_folder(script)
+    configured, where = _configured(folder, "state")
+    if configured is not None:
+        return (where / str(configured)).absolute()
+    return folder / ".perdure" / "state.db"
+
+
+def script_folder(script: str) -> Path:
+    """The folder that a script lies in, absolute."""
+    path = Path(script)
+    return path.absolute().parent if script and not script.startswith("<") and path.exists() else Path.cwd()
+
+
+def step_timeout(script: str) -> tuple[float, bool]:
+    """The timeout of a step that sets none, in seconds, and whether somebody asked for it.
+
+    Raises:
+        OptionError: STEP_TIMEOUT_MS is not a number of milliseconds.
+    """
+    text = os.environ.get("STEP_TIMEOUT_MS")
+    if text:
+        try:
+            return _positive(float(text) / 1000), True
+        except ValueError:
+            raise OptionError(
+                f"STEP_TIMEOUT_MS is {text!r}", "give a number of milliseconds, for instance STEP_TIMEOUT_MS=20000"
+            ) from None
+    configured, _ = _configured(script_folder(script), "step_timeout")
+    if configured is not None:
+        return seconds(configured, option="step_timeout in pyproject.toml"), True
+    return STEP_TIMEOUT, False
+
+
+def engine_url() -> str:
+    """Which engine runs things: `local`, or where a cluster is."""
+    return os.environ.get("PERDURE_ENGINE") or "local"
+
+
+def _positive(value: float) -> float:
+    if not value > 0:
+        raise ValueError(value)
+    return value
+
+
+def _configured(folder: Path, name: str) -> tuple[Any, Path]:
+    table, where = _table(folder)
+    return table.get(name), where
+
+
+@cache
+def _table(folder: Path) -> tuple[dict[str, Any], Path]:
+    for place in (folder, *folder.parents):
+        path = place / "pyproject.toml"
+        if path.is_file():
+            break
+    else:
+        return {}, folder
+    text = path.read_text(encoding="utf-8")
+    if "tool.perdure" not in text:
+        return {}, place  # most scripts: not worth the import of a parser
+    import tomllib
+
+    try:
+        table = tomllib.loads(text).get("tool", {}).get("perdure", {})
+    except tomllib.TOMLDecodeError as error:
+        raise OptionError(f"{path} is not valid TOML: {error}", "mend the file") from None
+    for key in table:
+        if key not in KNOWN:
+            raise OptionError(f"unknown setting {key!r} in [tool.perdure] of {path}", f"known are: {', '.join(KNOWN)}")
+    return table, place
+
+
+def main_script() -> str:
+    """The path of the script that this process runs, or an empty text."""
+    return getattr(sys.modules.get("__main__"), "__file__", None) or ""

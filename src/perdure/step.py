@@ -1,0 +1,316 @@
+"""Steps: functions whose results are saved."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sized
+from datetime import timedelta
+from typing import Any, Concatenate, Generic, Never, ParamSpec, TypeVar, cast, overload
+
+from perdure import settings
+from perdure.batch import Batch
+from perdure.core.durations import seconds
+from perdure.core.identity import identify, identify_by
+from perdure.core.retry import Retry
+from perdure.core.spec import Call, Spec
+from perdure.engines.scope import OnFailure, Scope, StepContext, here
+from perdure.errors import OptionError, UsageError
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+T = TypeVar("T")
+S = TypeVar("S")
+
+Duration = float | str | timedelta
+
+DEFAULT_RETRY = Retry()
+
+
+class _Unset:
+    def __repr__(self) -> str:
+        return "unset"
+
+
+UNSET = _Unset()
+
+
+class Step(Generic[P, R]):
+    """A function whose result is saved when a workflow calls it.
+
+    Called from a workflow: the first call runs the function (tries it again when it fails) and saves the result; a later run
+    of the same workflow gets the saved result. Called from anywhere else: the plain function.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        functools.update_wrapper(self, spec.fn)
+        if spec.is_async and hasattr(inspect, "markcoroutinefunction"):
+            inspect.markcoroutinefunction(self)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the step."""
+        return cast(R, _call(self.spec, args, kwargs))
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.spec.is_method = True
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Step[P, R]: ...
+    @overload
+    def __get__(self: Step[Concatenate[S, Q], R], instance: S, owner: type | None = None) -> BoundStep[Q, R]: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """The step as a method of an instance."""
+        return self if instance is None else BoundStep(self.spec, instance)
+
+    def __repr__(self) -> str:
+        return f"<step {self.spec.name!r}>"
+
+    @overload
+    def map(
+        self: Step[Concatenate[S, Q], Coroutine[Any, Any, T]],
+        items: Iterable[S] | AsyncIterable[S],
+        *,
+        key: Callable[[S], Any] | None = None,
+        concurrency: int = 1,
+        on_failure: OnFailure = "dead_letter",
+    ) -> Awaitable[Batch[T]]: ...
+    @overload
+    def map(
+        self: Step[Concatenate[S, Q], T],
+        items: Iterable[S],
+        *,
+        key: Callable[[S], Any] | None = None,
+        concurrency: int = 1,
+        on_failure: OnFailure = "dead_letter",
+    ) -> Batch[T]: ...
+    def map(
+        self,
+        items: Any,
+        *,
+        key: Callable[[Any], Any] | None = None,
+        concurrency: int = 1,
+        on_failure: OnFailure = "dead_letter",
+    ) -> Any:
+        """Call the step for every item, each with a checkpoint of its own.
+
+        Args:
+            items: what to go through; for an async step it may be asynchronous too. Items are drawn as they are needed.
+            key: takes an item and says what identifies it; by default its content does. Items are matched with what was
+                done before by this key, never by their place.
+            concurrency: how many items run at a time: in threads for a sync step, in tasks for an async one.
+            on_failure: "dead_letter" parks an item that fails for good and goes on; "raise" raises its error.
+
+        Returns:
+            A Batch; for an async step, something to await that gives one.
+
+        Raises:
+            OptionError: an option is not valid.
+            Drift: items that were done before are gone from the list, and new ones are there instead.
+        """
+        return _map(self.spec, (), items, key, concurrency, on_failure)
+
+
+class BoundStep(Generic[P, R]):
+    """A step as a method of one instance, which is part of its inputs if it can be stored; its class is, if not."""
+
+    def __init__(self, spec: Spec, instance: Any) -> None:
+        self.spec = spec
+        self._instance = instance
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the step."""
+        return cast(R, _call(self.spec, (self._instance, *args), kwargs))
+
+    def __repr__(self) -> str:
+        return f"<step {self.spec.name!r} of {self._instance!r}>"
+
+    @overload
+    def map(
+        self: BoundStep[Concatenate[S, Q], Coroutine[Any, Any, T]],
+        items: Iterable[S] | AsyncIterable[S],
+        *,
+        key: Callable[[S], Any] | None = None,
+        concurrency: int = 1,
+        on_failure: OnFailure = "dead_letter",
+    ) -> Awaitable[Batch[T]]: ...
+    @overload
+    def map(
+        self: BoundStep[Concatenate[S, Q], T],
+        items: Iterable[S],
+        *,
+        key: Callable[[S], Any] | None = None,
+        concurrency: int = 1,
+        on_failure: OnFailure = "dead_letter",
+    ) -> Batch[T]: ...
+    def map(
+        self,
+        items: Any,
+        *,
+        key: Callable[[Any], Any] | None = None,
+        concurrency: int = 1,
+        on_failure: OnFailure = "dead_letter",
+    ) -> Any:
+        """Call the step for every item, as `Step.map` does."""
+        return _map(self.spec, (self._instance,), items, key, concurrency, on_failure)
+
+
+def _call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    scope = here.get()
+    if scope is None or type(scope) is StepContext:
+        return spec.fn(*args, **kwargs)
+    running = cast(Scope, scope)
+    return running.acall(spec, args, kwargs) if spec.is_async else running.call(spec, args, kwargs)
+
+
+def _map(
+    spec: Spec,
+    first: tuple[Any, ...],
+    items: Any,
+    key: Callable[[Any], Any] | None,
+    concurrency: int,
+    on_failure: OnFailure,
+) -> Any:
+    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+        raise OptionError(f"concurrency is {concurrency!r}", "give a whole number of at least 1")
+    if on_failure not in ("dead_letter", "raise"):
+        raise OptionError(f"on_failure is {on_failure!r}", 'it is "dead_letter" or "raise"')
+    scope = here.get()
+    if not isinstance(items, Iterable) and not (spec.is_async and isinstance(items, AsyncIterable)):
+        raise OptionError(f"{spec.owner} cannot go through {type(items).__name__!r} item by item", "give a list or another iterable")
+    if scope is None or type(scope) is StepContext:
+        raise UsageError(
+            f"{spec.owner}: map was called outside a workflow, where nothing is saved",
+            "call it from a function decorated with @workflow, or use an ordinary loop",
+        )
+    running = cast(Scope, scope)
+
+    def bind(item: Any) -> Call:
+        args = (*first, item)
+        return identify(spec, args, {}) if key is None else identify_by(spec, args, {}, key(item))
+
+    total = len(items) if isinstance(items, Sized) else None
+    if spec.is_async:
+        return _amap(running, spec, items, bind, concurrency, on_failure, total)
+    return Batch.of(running.batch(map(bind, items), spec, concurrency, on_failure, total), running.reader(), spec)
+
+
+async def _amap(
+    scope: Scope, spec: Spec, items: Any, bind: Callable[[Any], Call], concurrency: int, on_failure: OnFailure, total: int | None
+) -> Batch[Any]:
+    tally = await scope.abatch(items, bind, spec, concurrency, on_failure, total)
+    return Batch.of(tally, scope.reader(), spec)
+
+
+@overload
+def step(
+    fn: Callable[P, R],
+    /,
+    *,
+    name: str | None = None,
+    retry: Retry | None = DEFAULT_RETRY,
+    timeout: Duration | None | _Unset = UNSET,
+    isolate: bool = False,
+    key: Callable[..., Any] | None = None,
+    **unknown: Never,
+) -> Step[P, R]: ...
+@overload
+def step(
+    fn: None = None,
+    /,
+    *,
+    name: str | None = None,
+    retry: Retry | None = DEFAULT_RETRY,
+    timeout: Duration | None | _Unset = UNSET,
+    isolate: bool = False,
+    key: Callable[..., Any] | None = None,
+    **unknown: Never,
+) -> Callable[[Callable[P, R]], Step[P, R]]: ...
+def step(
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    retry: Retry | None = DEFAULT_RETRY,
+    timeout: Duration | None | _Unset = UNSET,
+    isolate: bool = False,
+    key: Callable[..., Any] | None = None,
+    **unknown: Any,
+) -> Any:
+    """Make a step of a function: `@step`, `@step(timeout="20s")`, or `get = step(httpx.get, name="get")`.
+
+    Args:
+        fn: the function, sync or async.
+        name: what it goes by in the journal; the function's qualified name by default. Renaming it makes it another step.
+        retry: when to try again after a failure; `Retry()` by default, None for a single try.
+        timeout: how long one attempt may take: seconds, a timedelta or "250ms", "30s", "5m", "2h"; None for no bound. By
+            default STEP_TIMEOUT_MS, `step_timeout` in pyproject.toml, or 10 minutes.
+        isolate: run each attempt in a process of its own, which is killed when its time is over.
+        key: takes the arguments and returns what identifies the call. By default the arguments do, all of which can be stored then.
+
+    Raises:
+        OptionError: an option is not valid.
+    """
+    if unknown:
+        raise unknown_option("step", unknown, ("name", "retry", "timeout", "isolate", "key"))
+    if fn is None:
+        return lambda function: step(
+            function, name=name, retry=retry, timeout=timeout, isolate=isolate, key=key
+        )
+    if isinstance(fn, staticmethod | classmethod):
+        inner = step(fn.__func__, name=name, retry=retry, timeout=timeout, isolate=isolate, key=key)
+        return type(fn)(inner)  # type: ignore[arg-type]
+    return Step(_spec(fn, name, retry, timeout, isolate, key))
+
+
+def _spec(
+    fn: Callable[..., Any],
+    name: str | None,
+    retry: Retry | None,
+    timeout: Duration | None | _Unset,
+    isolate: bool,
+    key: Callable[..., Any] | None,
+) -> Spec:
+    if not callable(fn):
+        raise OptionError(f"@step was given {fn!r}, which is not a function", "write @step above a def, or step(function, ...)")
+    if isinstance(fn, Step):
+        raise OptionError(f"{fn!r} is a step already", "decorate the function once")
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise OptionError(
+            f"step {function_name(fn)!r} is a generator: what it yields cannot be saved as one result",
+            "return a list; or make a step of what is done for each element",
+        )
+    name = function_name(fn) if name is None else name
+    if not isinstance(name, str) or not name:
+        raise OptionError(f"the name of a step is {name!r}", "give a text that is not empty")
+    spec = Spec("step", fn, name, retry=Retry.of(retry), isolate=isolate, key=key)
+    if isinstance(timeout, _Unset):
+        spec.timeout, spec.explicit = settings.step_timeout(spec.file)
+    elif timeout is not None:
+        spec.timeout, spec.explicit = seconds(timeout, option="timeout"), True
+        if spec.timeout == 0:
+            raise OptionError("timeout is 0", "give some time, or None for no bound")
+    if isolate:
+        from perdure.engines.local.isolate import check_isolable
+
+        check_isolable(spec)
+    return spec
+
+
+def function_name(fn: Callable[..., Any]) -> str:
+    """What a function goes by: its qualified name, without the marks of functions inside functions."""
+    name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None)
+    if name is None:
+        partial = getattr(fn, "func", None)
+        name = function_name(partial) if partial is not None else type(fn).__qualname__
+    return str(name).rpartition("<locals>.")[2]
+
+
+def unknown_option(decorator: str, unknown: dict[str, Any], known: tuple[str, ...]) -> OptionError:
+    """The error for options that do not exist, with the one that was probably meant."""
+    name = next(iter(unknown))
+    close = difflib.get_close_matches(name, known, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return OptionError(f"@{decorator} has no option {name!r}", f"{meant}It knows: {', '.join(known)}")

@@ -1,0 +1,1 @@
+"""One SQLite file: what every run has finished, and who holds which run."""

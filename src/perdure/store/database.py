@@ -1,0 +1,182 @@
+"""Opening the state file: create, verify, migrate; SQLite's errors in our words.
+
+Nothing here ever calls open() on the state file or its -wal and -shm once SQLite has it: closing such a descriptor would
+drop SQLite's own POSIX locks (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from perdure.errors import (
+    DiskFull,
+    StateBusy,
+    StateCorrupt,
+    StateError,
+    StateForeign,
+    StateIO,
+    StateNewer,
+    StateReadOnly,
+)
+from perdure.store.sql import HERE
+
+APPLICATION_ID = 0x50455244  # "PERD"
+SCHEMA_VERSION = 1
+BUSY_MS = 30_000
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours, naming the file and the way out."""
+    try:
+        yield
+    except apsw.Error as error:
+        raise translate(error, path) from error
+
+
+def translate(error: apsw.Error, path: Path) -> StateError:
+    """The error of ours that says what an error of SQLite means for the user."""
+    kind: type[StateError]
+    match error:
+        case apsw.FullError():
+            kind, what = DiskFull, "no space is left on the device of the state file"
+            hint = "free some space and run again; everything saved so far is intact"
+        case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.CantOpenError():
+            kind, what = StateReadOnly, "the state file cannot be written"
+            hint = "check the permissions of the file and of its folder, or set PERDURE_STATE to another path"
+        case apsw.BusyError() | apsw.LockedError() | apsw.ProtocolError():
+            kind, what = StateBusy, f"another process kept the state file locked for over {BUSY_MS // 1000} s"
+            hint = "see who uses it with `perdure ps`; run again when it has ended"
+        case apsw.CorruptError():
+            kind, what = StateCorrupt, "the state file is damaged or truncated"
+            hint = "keep a copy of it, then see `perdure doctor`; restore a backup, or move the file away to start anew"
+        case apsw.NotADBError() | apsw.FormatError():
+            kind, what = StateForeign, "the file is not a state file of perdure"
+            hint = "set PERDURE_STATE to another path, or move the file away"
+        case apsw.SQLError() | apsw.ConstraintError() | apsw.SchemaChangeError() | apsw.MismatchError():
+            kind, what = StateCorrupt, "the state file does not hold what perdure wrote"
+            hint = "keep a copy of it, then see `perdure doctor`; restore a backup, or move the file away to start anew"
+        case _:
+            kind, what = StateIO, "the system reported an error on the state file"
+            hint = "check the disk (dmesg), then run again; everything saved so far is intact"
+    return kind(f"{what}: {path} ({error})", hint)
+
+
+def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: str | None = None) -> apsw.Connection:
+    """Open the state file, after making sure that it is one.
+
+    Args:
+        path: the state file; its folder is made (mode 0700) if it is missing and `create` is set.
+        create: make a new state file where there is none.
+        read_only: open for looking only.
+        vfs: the name of a registered SQLite VFS, for tests that inject faults.
+
+    Raises:
+        StateError: whichever of its kinds says what is wrong; the file is left as it was.
+    """
+    if not path.exists():
+        if not create or read_only:
+            raise StateReadOnly(
+                f"there is no state file: {path}", "run a workflow first, or set PERDURE_STATE to the file you mean"
+            )
+        _create(path, vfs)
+    elif path.stat().st_size == 0:
+        raise StateCorrupt(
+            f"the state file is empty, which perdure never leaves behind: {path}",
+            "it was truncated from outside; restore a backup, or move it (and its -wal file) away to start anew",
+        )
+    with translated(path):
+        # Looked at read-only first: opening for writing may recover or checkpoint, and a foreign file stays as it was.
+        _verify(path, vfs)
+        flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
+        connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
+        try:
+            connection.set_busy_timeout(BUSY_MS)
+            if not read_only:
+                if connection.readonly("main"):
+                    raise apsw.ReadOnlyError("attempt to write a read-only file")
+                _configure(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _configure(connection: apsw.Connection) -> None:
+    connection.execute("PRAGMA synchronous = FULL")
+    # Nothing in the file is to be trusted to run code (https://www.sqlite.org/security.html).
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+    connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+    connection.execute("PRAGMA cell_size_check = ON")
+
+
+def _verify(path: Path, vfs: str | None) -> None:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
+    try:
+        connection.set_busy_timeout(BUSY_MS)
+        application_id = connection.pragma("application_id")
+        version = connection.pragma("user_version")
+        pages = connection.pragma("page_count")
+    finally:
+        connection.close()
+    if application_id != APPLICATION_ID:
+        raise StateForeign(
+            f"the file is not a state file of perdure: {path}", "set PERDURE_STATE to another path, or move the file away"
+        )
+    if version > SCHEMA_VERSION:
+        raise StateNewer(
+            f"the state file was written by a newer perdure (format {version}, this one knows {SCHEMA_VERSION}): {path}",
+            "upgrade perdure: pip install --upgrade perdure",
+        )
+    if pages == 0 or version < 1:
+        raise StateCorrupt(f"the state file is damaged: {path}", "restore a backup, or move it away to start anew")
+
+
+def _create(path: Path, vfs: str | None) -> None:
+    """Make the file complete under another name, then link it: whoever sees it sees all of it, also after a power cut."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise StateReadOnly(
+            f"the state file cannot be made: {path} ({error.strerror})",
+            "check the permissions of the folder, or set PERDURE_STATE to another path",
+        ) from error
+    try:
+        with translated(path):
+            connection = apsw.Connection(str(draft), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+            try:
+                connection.execute("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
+                connection.execute(
+                    f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+                    + (HERE / "schema.sql").read_text(encoding="utf-8")
+                    + "COMMIT"
+                )
+            finally:
+                connection.close()  # the last connection checkpoints, fsyncs and removes the -wal file
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return  # another process was first; its file is as good as ours
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StateIO(f"the state file cannot be made: {path} ({error})", "check the disk, then run again") from error
+    finally:
+        for leftover in (draft, draft.with_name(draft.name + "-wal"), draft.with_name(draft.name + "-shm")):
+            leftover.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new name in a folder survive a power cut: the folder has to be fsynced too (fsync(2), NOTES)."""
+    for place in (folder, folder.parent):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,202 @@
+"""Group commit: one connection writes for the whole process, and everybody who waits shares its fsync.
+
+A caller that finds the writer idle commits at once, for itself and for whoever is waiting: nobody pays a thread hop when alone.
+While a commit is on its way to the disk, newcomers queue up; the next commit takes all of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from perdure.errors import PerdureError, StateCorrupt, StateError, StateIO
+from perdure.store.database import translate
+
+Operation = Callable[[apsw.Connection], Any]
+"""Something to do inside the transaction. What it returns, or the PerdureError it raises before it has written anything, is
+handed to whoever asked."""
+
+
+class Entry:
+    """Something to be committed: rows for the step table, an operation, or both (rows first)."""
+
+    __slots__ = ("done", "error", "operation", "result", "rows", "wake")
+
+    def __init__(self, rows: Sequence[tuple[Any, ...]], operation: Operation | None = None) -> None:
+        self.rows = rows
+        self.operation = operation
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.done = False
+        self.wake: threading.Lock | None = None
+
+    def rouse(self) -> None:
+        """Wake the thread that waits for this entry, if one does."""
+        if self.wake is not None:
+            # RuntimeError: it is awake already and has not yet gone back to sleep.
+            with suppress(RuntimeError):
+                self.wake.release()
+
+    def outcome(self) -> Any:
+        """What the operation returned.
+
+        Raises:
+            StateError: the commit failed.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+class Journal:
+    """The one write connection of a process to one state file.
+
+    Args:
+        connection: opened for writing; used by one thread at a time, under the journal's lock.
+        path: for messages.
+        insert: the statement that adds one row to the step table.
+        on_end: told after each transaction that held an operation, under the lock, whether it was committed.
+    """
+
+    def __init__(self, connection: apsw.Connection, path: Path, insert: str, on_end: Callable[[bool], None]) -> None:
+        self._connection = connection
+        self._path = path
+        self._insert = insert
+        self._on_end = on_end
+        self._writer = threading.Lock()
+        self._waiting: deque[Entry] = deque()
+        self._broken: StateError | None = None
+
+    def write(self, rows: Sequence[tuple[Any, ...]], operation: Operation | None = None) -> Any:
+        """Make rows and an operation durable; returns after the fsync.
+
+        Raises:
+            StateError: nothing of it was saved.
+        """
+        entry = Entry(rows, operation)
+        if self._writer.acquire(False):
+            # The writer is idle: commit for ourselves and for whoever came in between.
+            self._waiting.append(entry)
+            self._lead()
+        else:
+            self._follow(entry)
+        return entry.outcome()
+
+    def write_all(self, entries: Sequence[Entry]) -> None:
+        """Make many callers' entries durable in one commit; each holds its own outcome afterwards."""
+        self._writer.acquire()
+        self._waiting.extend(entries)
+        self._lead()
+
+    def read(self, question: Operation) -> Any:
+        """Ask the connection something, between commits.
+
+        Raises:
+            StateError: the file could not be read.
+        """
+        with self._writer:
+            try:
+                answer = question(self._connection)
+            except apsw.Error as error:
+                raise translate(error, self._path) from error
+        self._hand_over()
+        return answer
+
+    def close(self) -> None:
+        """Close the connection; the last one to a file checkpoints it."""
+        with self._writer:
+            self._connection.close()
+
+    def _follow(self, entry: Entry) -> None:
+        entry.wake = wake = threading.Lock()
+        wake.acquire()
+        self._waiting.append(entry)
+        while not entry.done:
+            # The leader may have left between our two looks: whoever is in the queue must try once more after queueing.
+            if self._writer.acquire(False):
+                self._lead()
+            else:
+                wake.acquire()
+
+    def _lead(self) -> None:
+        """Commit what is waiting. Called with the writer's lock held, releases it."""
+        try:
+            batch = []
+            waiting = self._waiting
+            while waiting:
+                batch.append(waiting.popleft())
+            if batch:
+                self._commit(batch)
+        finally:
+            self._writer.release()
+        for entry in batch:
+            entry.done = True
+            entry.rouse()
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Wake one of those who queued up meanwhile, to lead the next commit."""
+        try:
+            self._waiting[0].rouse()
+        except IndexError:
+            return
+
+    def _commit(self, batch: list[Entry]) -> None:
+        if self._broken is not None:
+            for entry in batch:
+                entry.error = self._broken
+            return
+        try:
+            self._transact(batch)
+        except apsw.ConstraintError:
+            # One of them broke a rule of the schema. The others must not suffer for it.
+            if len(batch) > 1:
+                for entry in batch:
+                    self._commit([entry])
+            else:
+                batch[0].error = StateCorrupt(
+                    f"another process wrote to this run: {self._path}",
+                    "see who holds it with `perdure ps`; `perdure doctor` checks the file",
+                )
+        except apsw.Error as error:
+            failure = translate(error, self._path)
+            if isinstance(failure, StateIO | StateCorrupt):
+                # After a failed fsync the page cache lies (fsyncgate): nothing more is written through this connection.
+                self._broken = failure
+            for entry in batch:
+                entry.error = failure
+        except BaseException as error:
+            for entry in batch:
+                entry.error = error
+
+    def _transact(self, batch: list[Entry]) -> None:
+        connection = self._connection
+        if len(batch) == 1:
+            (entry,) = batch
+            if entry.operation is None and len(entry.rows) == 1:
+                connection.execute(self._insert, entry.rows[0])  # a statement of its own is a transaction
+                return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            rows = [row for entry in batch for row in entry.rows]
+            if rows:
+                connection.executemany(self._insert, rows)
+            for entry in batch:
+                if entry.operation is not None:
+                    try:
+                        entry.result = entry.operation(connection)
+                    except PerdureError as refusal:
+                        entry.error = refusal
+            connection.execute("COMMIT")
+        except BaseException:
+            self._on_end(False)
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        self._on_end(True)

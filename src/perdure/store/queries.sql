@@ -1,0 +1,96 @@
+-- name: add_holder
+INSERT INTO holder (token, pid, host, started) VALUES (?, ?, ?, ?)
+ON CONFLICT (token) DO UPDATE SET pid = excluded.pid RETURNING hid
+
+-- name: get_holder
+SELECT token, pid, host, started FROM holder WHERE hid = ?
+
+-- name: drop_holder
+DELETE FROM holder WHERE hid = ? AND NOT EXISTS (SELECT 1 FROM run WHERE holder = ?1)
+
+-- name: find_unfinished
+SELECT rid FROM run
+WHERE workflow = ? AND key = ? AND script = ?
+  AND named = 0 AND parent IS NULL AND status IN ('running', 'failed')
+ORDER BY rid DESC LIMIT 1
+
+-- name: find_id
+SELECT rid FROM run WHERE id = ?
+
+-- name: get_run
+SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch, accepted,
+       input, output, created, started, ended, crc
+FROM run WHERE rid = ?
+
+-- name: add_run
+INSERT INTO run (id, script, path, workflow, key, named, parent, status, holder, epoch, accepted,
+                 input, output, created, started, ended, crc)
+VALUES (?, ?, ?, ?, ?, ?, ?, 'running', ?, 0, 0, ?, NULL, ?, ?, NULL, ?) RETURNING rid
+
+-- name: take_run
+UPDATE run SET status = 'running', holder = ?, path = ?, started = ?, ended = NULL, output = NULL, crc = ? WHERE rid = ?
+
+-- name: release_run
+UPDATE run SET holder = NULL WHERE rid = ? AND holder = ?
+
+-- name: end_run
+UPDATE run SET status = ?, output = ?, ended = ?, holder = NULL, epoch = ?, crc = ? WHERE rid = ? AND holder = ?
+
+-- name: accept_run
+UPDATE run SET accepted = (SELECT coalesce(max(seq), 0) FROM step WHERE run = ?1) WHERE rid = ?1
+
+-- name: list_runs
+SELECT r.rid, r.id, r.script, r.path, r.workflow, r.key, r.named, r.parent, r.status, r.holder, r.epoch, r.accepted,
+       r.input, r.output, r.created, r.started, r.ended, r.crc
+FROM run r
+WHERE (?1 IS NULL OR r.status = ?1) AND (?2 IS NULL OR r.workflow = ?2) AND (?3 OR r.parent IS NULL)
+ORDER BY r.rid DESC LIMIT ?4
+
+-- name: children
+SELECT id FROM run WHERE parent = ? ORDER BY rid
+
+-- name: add_step
+INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: drop_step
+DELETE FROM step WHERE run = ? AND seq = ?
+
+-- name: step_index
+SELECT seq, name, key, n, status FROM step WHERE run = ? ORDER BY seq
+
+-- name: steps_from
+SELECT seq, name, key, n, status, input, output, started, ms, attempts, crc FROM step
+WHERE run = ? AND seq >= ? ORDER BY seq LIMIT ?
+
+-- name: last_step
+SELECT seq, name, key, n, status, input, output, started, ms, attempts, crc FROM step WHERE run = ? ORDER BY seq DESC LIMIT 1
+
+-- name: count_steps
+SELECT status, count(*) FROM step WHERE run = ? GROUP BY status
+
+-- name: copy_steps
+INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc)
+SELECT ?, seq, name, key, n, status, input, output, started, ms, attempts, crc FROM step WHERE run = ? AND seq < ?
+
+-- name: copy_letters
+INSERT INTO dead_letter (run, seq, status, created)
+SELECT ?, seq, status, created FROM dead_letter WHERE run = ? AND seq < ?
+
+-- name: add_attempt
+INSERT INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: attempts_of_epoch
+SELECT name, key, n, number, counted, started FROM attempt WHERE run = ? AND epoch = ?
+
+-- name: attempts_of_run
+SELECT epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
+WHERE run = ? ORDER BY epoch, started, number
+
+-- name: attempts_of_call
+SELECT epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
+WHERE run = ? AND name = ? AND key = ? AND n = ? ORDER BY epoch, number
+
+-- name: add_letter
+INSERT INTO dead_letter (run, seq, status, created) VALUES (?, ?, 'parked', ?)

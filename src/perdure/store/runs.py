@@ -1,0 +1,290 @@
+"""The store: runs, steps, attempts and dead letters, read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+
+from perdure.core.effects import Row
+from perdure.core.records import AttemptRecord, RunRecord, StepRecord, run_checksum
+from perdure.core.run import End, Finished, Held, HolderInfo, Other, Start, Taken
+from perdure.errors import NotFound, StateCorrupt, StateError
+from perdure.store import database
+from perdure.store.holders import Holder
+from perdure.store.journal import Journal, Operation
+from perdure.store.sql import load
+
+R = TypeVar("R", StepRecord, AttemptRecord, RunRecord)
+
+CHUNK = 512
+
+
+class Store:
+    """One state file, as one process uses it.
+
+    Args:
+        path: the state file; made if missing.
+        read_only: for looking only.
+        vfs: a registered SQLite VFS, for tests that inject faults.
+
+    Raises:
+        StateError: the file cannot be used; it is left as it was.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False, vfs: str | None = None) -> None:
+        self.path = path
+        self._sql = load("queries.sql")
+        connection = database.connect(path, create=not read_only, read_only=read_only, vfs=vfs)
+        self.journal = Journal(connection, path, self._sql["add_step"], self._ended)
+        self.holder = Holder(path, self._sql)
+        self._active: set[int] = set()
+        self._taken: list[int] = []  # in the transaction under way
+
+    # -- taking and ending runs ---------------------------------------------------------------------------------------
+
+    def begin(self, start: Start, now: float) -> Operation:
+        """An operation that finds or makes a run and takes it: returns Taken, Held, Finished or Other."""
+
+        def operation(connection: apsw.Connection) -> Taken | Held | Finished | Other:
+            if start.rid is not None:
+                return self._take(connection, self._run(connection, start.rid), start, now)
+            if start.id is not None:
+                found = self._one(connection, "find_id", start.id)
+            else:
+                found = self._one(connection, "find_unfinished", start.workflow, start.key, start.script)
+            if found is None:
+                return self._add(connection, start, now)
+            run = self._run(connection, found[0])
+            return Other(run) if run.key != start.key else self._take(connection, run, start, now)
+
+        return operation
+
+    def _add(self, connection: apsw.Connection, start: Start, now: float) -> Taken:
+        id = start.id or start.fresh
+        crc = run_checksum(id, start.workflow, start.key, "running", start.input, None)
+        hid = self.holder.hid(connection, now)
+        row = (id, start.script, start.path, start.workflow, start.key, start.named, start.parent, hid)
+        (rid,) = next(connection.execute(self._sql["add_run"], (*row, start.input, now, now, crc)))
+        self._hold(rid)
+        return Taken(self._run(connection, rid), resumed=False)
+
+    def _take(self, connection: apsw.Connection, run: RunRecord, start: Start, now: float) -> Taken | Held | Finished:
+        if run.status in ("done", "cancelled"):
+            return Finished(run)
+        if run.rid in self._active:
+            return Held(run, None, self._last(connection, run.rid))
+        if run.holder is not None and not self.holder.is_me(run.holder):
+            info = self.holder.living(connection, run.holder)
+            if info is not None:
+                return Held(run, info, self._last(connection, run.rid))
+        hid = self.holder.hid(connection, now)
+        crc = run_checksum(run.id, run.workflow, run.key, "running", run.input, None)
+        connection.execute(self._sql["take_run"], (hid, start.path, now, crc, run.rid))
+        self._hold(run.rid)
+        return Taken(self._run(connection, run.rid), resumed=True)
+
+    def end(self, effect: End, now: float) -> Operation:
+        """An operation that ends a run as done or failed, and takes back the records it forgets."""
+        run, status, output = effect.run, effect.status, effect.output
+        epoch = run.epoch + (status == "failed")
+        crc = run_checksum(run.id, run.workflow, run.key, status, run.input, output)
+
+        def operation(connection: apsw.Connection) -> None:
+            hid = self.holder.hid(connection, now)
+            connection.execute(self._sql["end_run"], (status, output, now, epoch, crc, run.rid, hid))
+            if connection.changes() != 1:
+                raise StateCorrupt(
+                    f"run {run.id} was taken by another process", "see who holds it with `perdure ps`, then run again"
+                )
+            for seq in effect.forget:
+                connection.execute(self._sql["drop_step"], (run.rid, seq))
+
+        return operation
+
+    def forget(self, rid: int, seqs: Sequence[int]) -> Operation:
+        """An operation that takes back records: the workflow turned out not to have moved past them."""
+
+        def operation(connection: apsw.Connection) -> None:
+            for seq in seqs:
+                connection.execute(self._sql["drop_step"], (rid, seq))
+
+        return operation
+
+    def let_go(self, run: RunRecord) -> None:
+        """This process runs it no more."""
+        self._active.discard(run.rid)
+
+    def release(self, run: RunRecord, now: float) -> None:
+        """The run was stopped without having ended: let it go, and say so in the file if that can still be done."""
+
+        def operation(connection: apsw.Connection) -> None:
+            connection.execute(self._sql["release_run"], (run.rid, self.holder.hid(connection, now)))
+
+        with suppress(StateError):
+            self.journal.write((), operation)
+        self._active.discard(run.rid)
+
+    def accept(self, rid: int) -> None:
+        """Do not hold the records so far against the edited script."""
+        self.journal.write((), lambda connection: connection.execute(self._sql["accept_run"], (rid,)) and None)
+
+    def fork(self, source: RunRecord, new_id: str, before: int, now: float) -> Operation:
+        """An operation that makes a new, unfinished run with the records of another up to (not including) `before`."""
+
+        def operation(connection: apsw.Connection) -> str:
+            crc = run_checksum(new_id, source.workflow, source.key, "running", source.input, None)
+            row = (new_id, source.script, source.path, source.workflow, source.key, True, None, None)
+            (rid,) = next(connection.execute(self._sql["add_run"], (*row, source.input, now, now, crc)))
+            connection.execute(self._sql["copy_steps"], (rid, source.rid, before))
+            connection.execute(self._sql["copy_letters"], (rid, source.rid, before))
+            return new_id
+
+        return operation
+
+    def _hold(self, rid: int) -> None:
+        self._active.add(rid)
+        self._taken.append(rid)
+
+    def _ended(self, committed: bool) -> None:
+        """A transaction has ended; a rolled back one took nothing, and introduced nobody."""
+        if not committed:
+            self._active.difference_update(self._taken)
+            self.holder.forget()
+        self._taken.clear()
+
+    # -- what a run writes --------------------------------------------------------------------------------------------
+
+    def saving(self, rows: Sequence[Row], letters: Sequence[int], now: float) -> Operation | None:
+        """What has to be done besides writing the rows: those that are dead letters are parked."""
+        if not letters:
+            return None
+        parked = [(row[0], row[1], now) for row in rows if row[1] in letters]
+        return lambda connection: connection.executemany(self._sql["add_letter"], parked) and None
+
+    def attempt(self, rid: int, record: AttemptRecord) -> Operation:
+        """An operation that writes down a failed attempt."""
+        row = msgspec.structs.astuple(record)
+        return lambda connection: connection.execute(self._sql["add_attempt"], (rid, *row)) and None
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def index(self, rid: int) -> list[tuple[int, str, bytes, int, str]]:
+        """Sequence number, name, key, occurrence and status of all records of a run, in order of completion."""
+        return self._all("step_index", rid)
+
+    def records(self, rid: int, first: int = 0, most: int = CHUNK) -> list[StepRecord]:
+        """Up to `most` records of a run, beginning with number `first`.
+
+        Raises:
+            StateCorrupt: a checksum does not match.
+        """
+        return [self._intact(StepRecord(*row)) for row in self._all("steps_from", rid, first, most)]
+
+    def all_records(self, rid: int) -> Iterator[StepRecord]:
+        """Every record of a run, a chunk at a time, so that a long read does not keep the journal from shrinking."""
+        first = 0
+        while chunk := self.records(rid, first):
+            yield from chunk
+            first = chunk[-1].seq + 1
+
+    def attempts(self, rid: int, epoch: int) -> list[tuple[str, bytes, int, int, int, float]]:
+        """Name, key, occurrence, number, counted and start of the attempts that still count."""
+        return self._all("attempts_of_epoch", rid, epoch)
+
+    def attempt_records(self, rid: int) -> list[AttemptRecord]:
+        """Every failed attempt of a run."""
+        return [self._intact(AttemptRecord(*row)) for row in self._all("attempts_of_run", rid)]
+
+    def attempts_of(self, rid: int, name: str, key: bytes, n: int) -> list[AttemptRecord]:
+        """Every failed attempt of one call."""
+        return [self._intact(AttemptRecord(*row)) for row in self._all("attempts_of_call", rid, name, key, n)]
+
+    def runs(
+        self, *, status: str | None = None, workflow: str | None = None, children: bool = False, most: int = 100
+    ) -> list[RunRecord]:
+        """Runs, newest first."""
+        return [self._intact(RunRecord(*row)) for row in self._all("list_runs", status, workflow, children, most)]
+
+    def run(self, id: str) -> RunRecord:
+        """The run of that id.
+
+        Raises:
+            NotFound: there is none.
+        """
+
+        def question(connection: apsw.Connection) -> RunRecord | None:
+            found = self._one(connection, "find_id", id)
+            return None if found is None else self._run(connection, found[0])
+
+        run: RunRecord | None = self.journal.read(question)
+        if run is None:
+            raise NotFound(f"there is no run {id!r} in {self.path}", "list the runs with `perdure ps`")
+        return run
+
+    def run_by_number(self, rid: int) -> RunRecord:
+        """The run of that row number."""
+        run: RunRecord = self.journal.read(lambda connection: self._run(connection, rid))
+        return run
+
+    def children(self, rid: int) -> list[str]:
+        """The ids of a run's child runs."""
+        return [id for (id,) in self._all("children", rid)]
+
+    def last_record(self, rid: int) -> StepRecord | None:
+        """The newest record of a run."""
+        record: StepRecord | None = self.journal.read(lambda connection: self._last(connection, rid))
+        return record
+
+    def counts(self, rid: int) -> dict[str, int]:
+        """How many records of each status a run has."""
+        return dict(self._all("count_steps", rid))
+
+    def holding(self, run: RunRecord) -> HolderInfo | None:
+        """Who is running it at this moment, if somebody is."""
+        if run.holder is None:
+            return None
+        hid = run.holder
+        info: HolderInfo | None = self.journal.read(lambda connection: self.holder.living(connection, hid))
+        return info
+
+    def check(self) -> list[str]:
+        """SQLite's own integrity check; an empty list is a clean file."""
+        found = self.journal.read(lambda connection: connection.execute("PRAGMA integrity_check").fetchall())
+        return [line for (line,) in found if line != "ok"]
+
+    def close(self) -> None:
+        """Close the file and let go of the lock."""
+        self.journal.close()
+        self.holder.close()
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _one(self, connection: apsw.Connection, query: str, *values: Any) -> Any:
+        return connection.execute(self._sql[query], values).fetchone()
+
+    def _all(self, query: str, *values: Any) -> list[Any]:
+        rows: list[Any] = self.journal.read(
+            lambda connection: connection.execute(self._sql[query], values).fetchall()
+        )
+        return rows
+
+    def _run(self, connection: apsw.Connection, rid: int) -> RunRecord:
+        return self._intact(RunRecord(*self._one(connection, "get_run", rid)))
+
+    def _last(self, connection: apsw.Connection, rid: int) -> StepRecord | None:
+        row = self._one(connection, "last_step", rid)
+        return None if row is None else self._intact(StepRecord(*row))
+
+    def _intact(self, record: R) -> R:
+        if not record.intact():
+            raise StateCorrupt(
+                f"a stored record does not match its checksum: {self.path}",
+                "the file was damaged or edited from outside; see `perdure doctor`, or restore a backup",
+            )
+        return record
+

@@ -1,0 +1,94 @@
+-- The story of the data.
+--
+-- A *holder* is a process that has opened this file to run something. It keeps an flock on <state>-locks/<token> for as long
+-- as it lives; nothing else says whether it is alive.
+--
+-- A *run* is one execution of a workflow from its first step to its result, over as many processes as that takes. `rid` is
+-- its short number, used by the tables below; `id` is the name that people use. A run without a name of its own is found
+-- again by script (the file's name, so that a deploy to another folder resumes) + workflow + key (the digest of its
+-- inputs) until it has ended; `path` is where the script was last seen. `holder` is who runs it; a dead holder's
+-- runs are free. `epoch` counts how often the run has failed: attempts of an earlier epoch no longer count.
+-- Records up to `accepted` are not held against edited code (resume --accept-changes).
+--
+-- A *step* row says that the workflow has moved past a call: it is done, or failed and was handled, or its item was parked
+-- as a dead letter. Identity is name + key + n, n being how many times that pair came before. Rows are appended in the order of completion
+-- and never changed, so a run is one contiguous stretch of the tree.
+--
+-- An *attempt* row says that one try of a call failed. They outlive the process, so a crash does not hand out new attempts.
+--
+-- A *dead letter* points at the step row of an item that failed for good; input, error and attempts are found there.
+--
+-- crc is a CRC-32 over what identifies the row and its payloads; SQLite does not notice flipped bytes by itself.
+
+CREATE TABLE holder (
+    hid     INTEGER PRIMARY KEY,
+    token   TEXT NOT NULL UNIQUE,
+    pid     INTEGER NOT NULL,
+    host    TEXT NOT NULL,
+    started REAL NOT NULL
+) STRICT;
+
+CREATE TABLE run (
+    rid      INTEGER PRIMARY KEY,
+    id       TEXT NOT NULL UNIQUE,
+    script   TEXT NOT NULL,
+    path     TEXT NOT NULL,
+    workflow TEXT NOT NULL,
+    key      BLOB NOT NULL CHECK (length(key) = 16),
+    named    INTEGER NOT NULL CHECK (named IN (0, 1)),
+    parent   INTEGER REFERENCES run (rid),
+    status   TEXT NOT NULL CHECK (status IN ('running', 'failed', 'done', 'cancelled')),
+    holder   INTEGER REFERENCES holder (hid),
+    epoch    INTEGER NOT NULL DEFAULT 0 CHECK (epoch >= 0),
+    accepted INTEGER NOT NULL DEFAULT 0,
+    input    BLOB NOT NULL,
+    output   BLOB,
+    created  REAL NOT NULL,
+    started  REAL NOT NULL,
+    ended    REAL,
+    crc      INTEGER NOT NULL,
+    CHECK ((status IN ('done', 'failed')) = (output IS NOT NULL))
+) STRICT;
+
+CREATE INDEX run_unfinished ON run (workflow, key)
+    WHERE named = 0 AND parent IS NULL AND status IN ('running', 'failed');
+
+CREATE TABLE step (
+    run      INTEGER NOT NULL,
+    seq      INTEGER NOT NULL,
+    name     TEXT NOT NULL,
+    key      BLOB NOT NULL CHECK (length(key) = 16),
+    n        INTEGER NOT NULL CHECK (n >= 0),
+    status   TEXT NOT NULL CHECK (status IN ('done', 'failed', 'dead')),
+    input    BLOB NOT NULL,
+    output   BLOB NOT NULL,
+    started  REAL NOT NULL,
+    ms       INTEGER NOT NULL,
+    attempts INTEGER NOT NULL CHECK (attempts >= 0),
+    crc      INTEGER NOT NULL,
+    PRIMARY KEY (run, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE attempt (
+    run     INTEGER NOT NULL,
+    epoch   INTEGER NOT NULL,
+    name    TEXT NOT NULL,
+    key     BLOB NOT NULL CHECK (length(key) = 16),
+    n       INTEGER NOT NULL,
+    number  INTEGER NOT NULL CHECK (number > 0),
+    counted INTEGER NOT NULL CHECK (counted IN (0, 1)),
+    input   BLOB NOT NULL,
+    error   BLOB NOT NULL,
+    started REAL NOT NULL,
+    ms      INTEGER NOT NULL,
+    crc     INTEGER NOT NULL,
+    PRIMARY KEY (run, epoch, name, key, n, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE dead_letter (
+    run     INTEGER NOT NULL,
+    seq     INTEGER NOT NULL,
+    status  TEXT NOT NULL CHECK (status IN ('parked', 'resolved', 'dropped')),
+    created REAL NOT NULL,
+    PRIMARY KEY (run, seq)
+) STRICT, WITHOUT ROWID;
