@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -9,17 +10,20 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from perdure.demo.api import Api, Ending, Order, refusal
 from perdure.demo.ledger import Effect, Ledger, Line, Mark, Request, charged, read
 from perdure.demo.mishaps import draw
 from perdure.demo.proof import KILLED, Account, Claim, prove
+from perdure.demo.report import Report
+from perdure.demo.run import CONCURRENCY, FEWEST, demonstrate, main
 from perdure.demo.trial import Trial
+from perdure.errors import OptionError
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ORDERS = (EXAMPLES / "orders.jsonl").read_bytes().splitlines()
 SEED = 7
-CONCURRENCY = 8
 
 
 def decoded(lines: Sequence[bytes]) -> list[Order]:
@@ -55,7 +59,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Line], Accoun
     for order in good:
         totals[order.currency] = totals.get(order.currency, Decimal()) + Decimal(order.amount)
     dead = [order.id for order in orders if refusal(order)]
-    return read(path), Account([order.id for order in orders[:100]], dead, len(good), totals)
+    return read(path), Account(1, [order.id for order in orders[:100]], dead, dead, len(good), totals)
 
 
 def broken(claims: Sequence[Claim]) -> set[str]:
@@ -201,6 +205,9 @@ def test_a_tampered_ledger_is_no_proof(
         (lambda a: replace(a, dead=a.dead[1:]), {"poison-parked"}),
         (lambda a: replace(a, dead=[*a.dead, "SO-48211"]), {"poison-parked"}),
         (lambda a: replace(a, dead=[*a.dead, a.dead[0]]), {"poison-parked"}),
+        (lambda a: replace(a, parked=a.parked[1:]), {"poison-parked"}),
+        (lambda a: replace(a, parked=[*a.parked, "SO-48211"], dead=[*a.parked, "SO-48211"]), {"poison-parked"}),
+        (lambda a: replace(a, runs=2), {"resumed"}),
         (lambda a: replace(a, charged=a.charged - 1), {"sums-agree"}),
         (lambda a: replace(a, totals={**a.totals, "EUR": Decimal(1)}), {"sums-agree"}),
         (lambda a: replace(a, saved=[]), {"saved-not-again"}),
@@ -250,5 +257,53 @@ def test_control_a_script_without_perdure_charges_twice(tmp_path: Path) -> None:
     times = charged(lines)
     assert len(times) > len(set(times))
     assert {"charged-once", "one-key-each", "only-in-flight-again"} <= broken(
-        prove(decoded(ORDERS[:30]), lines, Account([], [], 0, {}), CONCURRENCY)
+        prove(decoded(ORDERS[:30]), lines, Account(0, [], [], [], 0, {}), CONCURRENCY)
     )
+
+
+def demo(folder: Path, script: Path) -> tuple[list[Claim], str]:
+    folder.mkdir()
+    printed = io.StringIO()
+    console = Console(file=printed, width=100)
+    return demonstrate(folder, script, ORDERS[:FEWEST], SEED, Report(console)), printed.getvalue()
+
+
+def test_the_example_is_killed_and_resumes(tmp_path: Path) -> None:
+    """The real thing, small: real API, real kill -9, real state: every claim holds and is printed."""
+    claims, printed = demo(tmp_path / "demo", EXAMPLES / "orders.py")
+    assert [(claim.name, claim.problems) for claim in claims if not claim.holds] == []
+    assert f"{FEWEST} orders" in printed
+    assert "kill -9" in printed
+    assert all(claim.text in printed for claim in claims)
+    assert "\x1b" not in printed
+
+
+def test_control_a_workflow_without_idempotency_keys_charges_twice(tmp_path: Path) -> None:
+    """Positive control: the same workflow, without the one line that sends the key, fails the same proof."""
+    source = (EXAMPLES / "orders.py").read_text()
+    without = source.replace(', "Idempotency-Key": perdure.idempotency_key()', "")
+    assert without != source
+    (tmp_path / "orders.py").write_text(without)
+    claims, printed = demo(tmp_path / "demo", tmp_path / "orders.py")
+    assert {"charged-once", "one-key-each", "lost-answers-asked-again"} <= broken(claims)
+    assert "was charged 2 times" in printed
+
+
+def test_the_figures_are_the_examples_own() -> None:
+    """What the demo says of the example is what the example says of itself."""
+    assert f"concurrency={CONCURRENCY}" in (EXAMPLES / "orders.py").read_text()
+
+
+@pytest.mark.parametrize("orders", [0, FEWEST - 1, len(ORDERS) + 1])
+def test_an_impossible_number_of_orders(orders: int) -> None:
+    """A number that the demo cannot do is refused before anything is started."""
+    with pytest.raises(OptionError, match=str(orders)):
+        main(orders=orders)
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+    """A folder to keep must be empty: nobody's files are overwritten."""
+    (tmp_path / "mine").touch()
+    with pytest.raises(OptionError, match="not empty"):
+        main(keep=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

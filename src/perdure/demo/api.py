@@ -124,7 +124,7 @@ class Api:
         ledger: Ledger,
         scripts: Mapping[str, Script],
         seed: int = 0,
-        latency: tuple[float, float] = (0.08, 0.24),
+        latency: tuple[float, float] = (0.05, 0.15),
     ) -> None:
         self._ledger = ledger
         self._scripts = scripts

@@ -50,12 +50,12 @@ class Report:
 
         return charged
 
-    def ended(self, ended: Ended) -> None:
-        """How a run of the script ended, and what it printed."""
+    def ended(self, ended: Ended, charged: int) -> None:
+        """How a run of the script ended, what it printed, and how many orders are charged by now."""
         for line in ended.output.splitlines():
             self.line(f"  {line}")
         how = f"kill -9 {ended.pid}" if ended.killed else f"process {ended.pid} ended with status {ended.status}"
-        self.line(f"  {how} after {ended.seconds:.1f} s", "bold red" if ended.killed else "")
+        self.line(f"  {how} after {ended.seconds:.1f} s, {charged} orders charged", "bold red" if ended.killed else "")
         self.line()
 
     def requests(self, lines: Sequence[Line]) -> None:

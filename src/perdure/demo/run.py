@@ -12,6 +12,7 @@ from rich.console import Console
 
 from perdure.demo import account
 from perdure.demo.api import Order, refusal
+from perdure.demo.ledger import charged
 from perdure.demo.proof import AGAIN, KILLED, Claim, prove
 from perdure.demo.report import Report
 from perdure.demo.trial import Ended, Trial
@@ -80,15 +81,15 @@ def demonstrate(folder: Path, script: Path, lines: Sequence[bytes], seed: int, r
         report.line(f"$ python {script.name}", "bold")
         with report.charging(good) as progress:
             first = trial.run(progress, kill_at=good // 2)
-        report.ended(first)
         trial.mark(KILLED)
+        report.ended(first, len(charged(trial.lines())))
         saved = account.settled(trial.state)
         trial.mark(AGAIN)
         report.line(f"$ python {script.name}", "bold")
         with report.charging(good) as progress:
             second = trial.run(progress)
-        report.ended(second)
         ledger = trial.lines()
+        report.ended(second, len(charged(ledger)))
     claims = [_ended(first, second), *prove(orders, ledger, account.read(trial.state, saved), CONCURRENCY)]
     report.requests(ledger)
     report.proof(claims)
