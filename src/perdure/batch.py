@@ -11,6 +11,7 @@ import msgspec
 
 from perdure.core import codec, faults
 from perdure.core.batch import Tally
+from perdure.core.codec_builtins import store_as_list
 from perdure.core.spec import Spec
 from perdure.engines.scope import Reader
 from perdure.errors import HasDeadLetters
@@ -37,7 +38,7 @@ class Results(Sequence[T_co]):
     """The results of those items that succeeded, in the order of the input.
 
     They are read from the state file as they are looked at, so a million of them need no memory; `list(results)` makes an
-    ordinary list.
+    ordinary list, and so does handing them to a step.
     """
 
     def __init__(self, seqs: array[int], reader: Reader, plan: codec.Plan) -> None:
@@ -73,6 +74,9 @@ class Results(Sequence[T_co]):
 
     def _value(self, seq: int) -> Any:
         return self._plan.unpack(self._reader.record(seq).output)
+
+
+store_as_list(Results)
 
 
 class Batch(Generic[T]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sized
 from datetime import timedelta
 from typing import Any, Concatenate, Generic, Never, ParamSpec, TypeVar, cast, overload
@@ -286,6 +287,7 @@ def _spec(
     if not isinstance(name, str) or not name:
         raise OptionError(f"the name of a step is {name!r}", "give a text that is not empty")
     spec = Spec("step", fn, name, retry=Retry.of(retry), isolate=isolate, key=key)
+    spec.locals = surroundings(fn)
     if isinstance(timeout, _Unset):
         spec.timeout, spec.explicit = settings.step_timeout(spec.file)
     elif timeout is not None:
@@ -306,6 +308,16 @@ def function_name(fn: Callable[..., Any]) -> str:
         partial = getattr(fn, "func", None)
         name = function_name(partial) if partial is not None else type(fn).__qualname__
     return str(name).rpartition("<locals>.")[2]
+
+
+def surroundings(fn: Callable[..., Any]) -> dict[str, Any]:
+    """The names around a function that is being defined inside another: its annotations may mention them."""
+    if "<locals>" not in getattr(fn, "__qualname__", ""):
+        return {}
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("perdure."):
+        frame = frame.f_back
+    return dict(frame.f_locals)
 
 
 def unknown_option(decorator: str, unknown: dict[str, Any], known: tuple[str, ...]) -> OptionError:

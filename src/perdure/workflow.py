@@ -12,7 +12,7 @@ from perdure.core.identity import identify
 from perdure.core.spec import Spec
 from perdure.engines.scope import Engine, StepContext, here
 from perdure.errors import OptionError, UsageError
-from perdure.step import Step, function_name, unknown_option
+from perdure.step import Step, function_name, surroundings, unknown_option
 
 if TYPE_CHECKING:
     from perdure.handle import Handle
@@ -129,6 +129,8 @@ def workflow(fn: Callable[..., Any] | None = None, /, *, name: str | None = None
         raise OptionError(f"workflow {function_name(fn)!r} is a generator", "return the result instead")
     if name is not None and (not isinstance(name, str) or not name):
         raise OptionError(f"the name of a workflow is {name!r}", "give a text that is not empty")
-    return Workflow(Spec("workflow", fn, name or function_name(fn)))
+    spec = Spec("workflow", fn, name or function_name(fn))
+    spec.locals = surroundings(fn)
+    return Workflow(spec)
 
 

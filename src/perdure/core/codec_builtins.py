@@ -232,6 +232,11 @@ LOWERING: Final[dict[type, Lower]] = {
 }
 
 
+def store_as_list(kind: type) -> None:
+    """Values of this kind are lists to whoever reads them back."""
+    LOWERING[kind] = lambda w, v, d: w.lower(list(v), d)
+
+
 def lowering_of(kind: type) -> Lower | None:
     """How to lower a builtin kind whose module may not have been imported when this one was."""
     module = kind.__module__.partition(".")[0]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
-from perdure.core import codec
-from perdure.core.inputs import Signature
+from perdure.core import codec, shapes
+from perdure.core.inputs import EMPTY, Signature
 from perdure.core.retry import Retry
 
 
@@ -27,7 +26,7 @@ class Spec:
         isolate: run each attempt in a process of its own.
         key: takes the arguments and returns what identifies the call, instead of the arguments themselves.
 
-    `is_method` is set when it is found in a class; `file` is where the function was written down, `main` the name that file's module has when it is imported.
+    `is_method` is set when it is found in a class, `locals` (what annotations may name) when it was defined in a function; `file` is where the function was written down, `main` the name that file's module has when it is imported.
     """
 
 
@@ -54,6 +53,7 @@ class Spec:
         self.isolate = isolate
         self.key = key
         self.is_method = False
+        self.locals: dict[str, Any] = {}
         self.signature = Signature(fn, self.owner)
         code = getattr(inspect.unwrap(fn), "__code__", None)
         self.file = code.co_filename if code is not None else ""
@@ -62,16 +62,22 @@ class Spec:
     @cached_property
     def plan(self) -> codec.Plan:
         """How the result is packed; made at the first use, when all names that annotations mention are defined."""
-        return codec.plan(self.hints().get("return", inspect.Parameter.empty), owner=self.owner)
+        return codec.plan(self.hints().get("return", EMPTY), owner=self.owner, names=self._names())
+
+    def parameter_plans(self) -> list[codec.Plan]:
+        """How the arguments are packed, in the order of the parameters."""
+        hints, names = self.hints(), self._names()
+        return [
+            codec.plan(hints.get(name, EMPTY), owner=f"parameter {name!r} of {self.owner}", names=names)
+            for name in inspect.signature(self.fn).parameters
+        ]
 
     def hints(self) -> dict[str, Any]:
-        """The annotations, resolved; those that cannot be resolved are left out."""
-        try:
-            return typing.get_type_hints(self.fn, include_extras=True)
-        except (NameError, TypeError, AttributeError):
-            return {
-                name: hint for name, hint in getattr(self.fn, "__annotations__", {}).items() if not isinstance(hint, str)
-            }
+        """The annotations, resolved as far as they can be."""
+        return shapes.hints_of(self.fn, self.locals)
+
+    def _names(self) -> dict[str, Any]:
+        return shapes.scope_of(self.fn) | self.locals
 
 
 class Call:

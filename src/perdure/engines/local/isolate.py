@@ -132,13 +132,3 @@ def _unpack(data: bytes, call: Call, status: int) -> Any:
     error.add_note(f"perdure: raised in a process of its own:\n{fault.traceback}")
     raise error
 
-
-def parameter_plans(spec: Spec) -> list[codec.Plan]:
-    """How the arguments are unpacked, in the order of the parameters."""
-    import inspect
-
-    hints = spec.hints()
-    return [
-        codec.plan(hints.get(name, inspect.Parameter.empty), owner=f"parameter {name!r} of {spec.owner}")
-        for name in inspect.signature(spec.fn).parameters
-    ]

@@ -11,7 +11,7 @@ import msgspec
 
 from perdure.core import codec, faults
 from perdure.core.spec import Call, Spec
-from perdure.engines.local.isolate import Answer, Order, parameter_plans
+from perdure.engines.local.isolate import Answer, Order
 from perdure.engines.scope import StepContext, here
 from perdure.loading import load_script
 
@@ -30,7 +30,7 @@ def answer_to(order: Order) -> Answer:
     """Call the step that the order names."""
     try:
         spec = _find(order)
-        args, kwargs = codec.unpack_inputs(order.input, parameter_plans(spec), owner=spec.owner)
+        args, kwargs = codec.unpack_inputs(order.input, spec.parameter_plans(), owner=spec.owner)
         call = Call(spec, tuple(args), kwargs, order.input, order.key)
         call.n = order.n
         here.set(StepContext(order.run_id, call, order.attempt, None))

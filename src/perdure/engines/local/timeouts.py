@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-import signal
+import _signal  # `signal` wraps each call in an enum, which costs more than all else that a step does here
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
 
 MAIN = threading.main_thread().ident
-HAS_ALARM = hasattr(signal, "setitimer")
+HAS_ALARM = hasattr(_signal, "setitimer")
 AGAIN = 1.0
 """Seconds until code that swallowed an interruption is interrupted again."""
 GRACE = 5.0
@@ -49,12 +49,12 @@ class _Expired(BaseException):
 
 
 class _Alarm:
-    armed = False
-    expired = False
-    previous: Any = None
-    installed = False
+    def __init__(self) -> None:
+        self.armed = False
+        self.expired = False
+        self.handler = self._fire  # one object, so that it can be told from others by identity
 
-    def fire(self, signum: int, frame: Any) -> None:
+    def _fire(self, signum: int, frame: Any) -> None:
         if self.armed:
             self.expired = True
             raise _Expired
@@ -66,21 +66,21 @@ _alarm = _Alarm()
 def interrupted_after(seconds: float, owner: str, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Call `fn` on the main thread; a signal interrupts it, also inside a blocking system call.
 
-    A timer of the program's own (setitimer, alarm) is put back afterwards with what is left of it.
+    A handler or timer of the program's own (setitimer, alarm) is put back afterwards, with what is left of its time.
 
     Raises:
         StepTimeout: it ran out of time.
     """
     alarm = _alarm
-    handler = signal.getsignal(signal.SIGALRM)
-    if handler != alarm.fire:
-        signal.signal(signal.SIGALRM, alarm.fire)
+    theirs = _signal.getsignal(_signal.SIGALRM)
+    if theirs is not alarm.handler:
+        _signal.signal(_signal.SIGALRM, alarm.handler)
     alarm.expired = False
-    left, interval = 0.0, 0.0
+    left = interval = 0.0
     began = time.monotonic()
     try:
         alarm.armed = True
-        left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+        left, interval = _signal.setitimer(_signal.ITIMER_REAL, seconds, AGAIN)
         value = fn(*args, **kwargs)
         alarm.armed = False
     except _Expired:
@@ -94,9 +94,9 @@ def interrupted_after(seconds: float, owner: str, fn: Callable[..., Any], args: 
         alarm.armed = False
         if left:
             left = max(left - (time.monotonic() - began), 0.000_001)
-        signal.setitimer(signal.ITIMER_REAL, left, interval)
-        if handler != alarm.fire and handler is not None:
-            signal.signal(signal.SIGALRM, handler)
+        _signal.setitimer(_signal.ITIMER_REAL, left, interval)
+        if theirs is not alarm.handler and theirs is not None:
+            _signal.signal(_signal.SIGALRM, theirs)
     if alarm.expired:
         raise timed_out(owner, seconds)  # it swallowed the interruption, and is late all the same
     return value
