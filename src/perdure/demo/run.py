@@ -52,7 +52,12 @@ def main(orders: int = 200, seed: int = 7, keep: Path | None = None, console: Co
             raise OptionError(f"the folder {keep} is not empty", "name a new one")
     report = Report(console or Console())
     folder = keep or Path(tempfile.mkdtemp(prefix="perdure-demo-"))
-    claims = demonstrate(folder, _HERE / "orders.py", lines[:orders], seed, report)
+    try:
+        claims = demonstrate(folder, _HERE / "orders.py", lines[:orders], seed, report)
+    except KeyboardInterrupt:
+        if not keep:
+            shutil.rmtree(folder)
+        raise
     wrong = [claim for claim in claims if not claim.holds]
     if keep or wrong:
         report.line(f"Script, state and ledger are in {folder}")
