@@ -1,4 +1,4 @@
-"""Makes a plain Python script durable: every step it finishes is saved, and running it again goes on where it stopped."""
+"""Makes a plain Python script durable: each step it finishes is saved; run again, it goes on where it stopped."""
 
 from perdure.batch import Batch, DeadLetter
 from perdure.context import attempt, idempotency_key, now, progress, random, uuid

@@ -23,8 +23,8 @@ T_co = TypeVar("T_co", covariant=True)
 class DeadLetter(msgspec.Struct, frozen=True):
     """An item that failed for good: what it was, and what each attempt said.
 
-    `input` is the item as text, `attempts` one line for each attempt, `error` the last error as text, `started` when its last
-    attempt began, in seconds since the epoch.
+    `input` is the item as text, `attempts` one line for each attempt, `error` the last error as text, `started` when
+    its last attempt began, in seconds since the epoch.
     """
 
     step: str
@@ -37,8 +37,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
 class Results(Sequence[T_co]):
     """The results of those items that succeeded, in the order of the input.
 
-    They are read from the state file as they are looked at, so a million of them need no memory; `list(results)` makes an
-    ordinary list, and so does handing them to a step.
+    They are read from the state file as they are looked at, so a million of them need no memory; `list(results)` makes
+    an ordinary list, and so does handing them to a step.
     """
 
     def __init__(self, seqs: array[int], reader: Reader, plan: codec.Plan) -> None:
@@ -56,7 +56,8 @@ class Results(Sequence[T_co]):
     def __getitem__(self, index: int | slice) -> T_co | list[T_co]:
         if isinstance(index, slice):
             return [self._value(seq) for seq in self._seqs[index]]
-        return self._value(self._seqs[index])
+        value: T_co = self._value(self._seqs[index])
+        return value
 
     def __iter__(self) -> Iterator[T_co]:
         return map(self._value, self._seqs)
@@ -122,9 +123,7 @@ class Batch(Generic[T]):
 def _letter(reader: Reader, seq: int) -> DeadLetter:
     record = reader.record(seq)
     attempts = [_line(attempt.error) for attempt in reader.attempts(record)]
-    return DeadLetter(
-        record.name, codec.describe_inputs(record.input), _line(record.output), attempts, record.started
-    )
+    return DeadLetter(record.name, codec.describe_inputs(record.input), _line(record.output), attempts, record.started)
 
 
 def _line(error: bytes) -> str:

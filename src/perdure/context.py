@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random as _random
 import uuid as _uuid
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from perdure.engines.scope import StepContext, here
 from perdure.errors import UsageError
@@ -24,8 +24,8 @@ def _inside(function: str) -> StepContext:
 def idempotency_key() -> str:
     """A key for this call of this step: 32 hexadecimal digits, for a header such as Idempotency-Key.
 
-    It is the same for every attempt, in this process and after a crash, and different for every other call; so a service that
-    honours it does the work once.
+    It is the same for every attempt, in this process and after a crash, and different for every other call; so a
+    service that honours it does the work once.
 
     Raises:
         UsageError: called outside a step of a running workflow.
@@ -58,7 +58,7 @@ def progress(done: float, total: float | None = None, note: str = "") -> None:
 @step(name="perdure.now", retry=None, timeout=None)
 def now() -> datetime:
     """The time of day, in UTC; the same again when the run is resumed."""
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 @step(name="perdure.uuid", retry=None, timeout=None)

@@ -115,12 +115,11 @@ class AlreadyRunning(RunError):
 class Skipped(AlreadyRunning, SystemExit):
     """Another process executes the run. Uncaught it ends the script with exit code 0: skipped is not failed."""
 
-    code = "already-running"
+    code = "already-running"  # type: ignore[misc]  # of the class; that of the instance is SystemExit's
 
     def __init__(self, what: str, hint: str = "") -> None:
         super().__init__(what, hint)
-        # SystemExit.code decides the exit status of a script that does not catch this.
-        self.__dict__["code"] = 0
+        vars(self)["code"] = 0  # the exit status of a script that does not catch this
 
 
 class HasDeadLetters(RunError):

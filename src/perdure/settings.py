@@ -18,7 +18,7 @@ KNOWN = ("state", "engine", "step_timeout")
 
 
 def state_path(script: str) -> Path:
-    """The state file: PERDURE_STATE, WORKFLOW_STATE_PATH, `state` in pyproject.toml, or `.perdure/state.db` beside the script.
+    """The state file: PERDURE_STATE, WORKFLOW_STATE_PATH, `state` in pyproject.toml; `.perdure/state.db` by the script.
 
     Args:
         script: the path of the script; empty or a name in angle brackets when there is no file (the folder is the

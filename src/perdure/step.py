@@ -41,8 +41,8 @@ UNSET = _Unset()
 class Step(Generic[P, R]):
     """A function whose result is saved when a workflow calls it.
 
-    Called from a workflow: the first call runs the function (tries it again when it fails) and saves the result; a later run
-    of the same workflow gets the saved result. Called from anywhere else: the plain function.
+    Called from a workflow: the first call runs the function (tries it again when it fails) and saves the result; a
+    later run of the same workflow gets the saved result. Called from anywhere else: the plain function.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -70,7 +70,7 @@ class Step(Generic[P, R]):
         return f"<step {self.spec.name!r}>"
 
     @overload
-    def map(
+    def map(  # type: ignore[overload-overlap]  # a coroutine is a T as well; the first match is meant
         self: Step[Concatenate[S, Q], Coroutine[Any, Any, T]],
         items: Iterable[S] | AsyncIterable[S],
         *,
@@ -129,7 +129,7 @@ class BoundStep(Generic[P, R]):
         return f"<step {self.spec.name!r} of {self._instance!r}>"
 
     @overload
-    def map(
+    def map(  # type: ignore[overload-overlap]  # as above
         self: BoundStep[Concatenate[S, Q], Coroutine[Any, Any, T]],
         items: Iterable[S] | AsyncIterable[S],
         *,
@@ -180,7 +180,9 @@ def _map(
         raise OptionError(f"on_failure is {on_failure!r}", 'it is "dead_letter" or "raise"')
     scope = here.get()
     if not isinstance(items, Iterable) and not (spec.is_async and isinstance(items, AsyncIterable)):
-        raise OptionError(f"{spec.owner} cannot go through {type(items).__name__!r} item by item", "give a list or another iterable")
+        raise OptionError(
+            f"{spec.owner} cannot go through {type(items).__name__!r} item by item", "give a list or another iterable"
+        )
     if scope is None or type(scope) is StepContext:
         raise UsageError(
             f"{spec.owner}: map was called outside a workflow, where nothing is saved",
@@ -195,11 +197,18 @@ def _map(
     total = len(items) if isinstance(items, Sized) else None
     if spec.is_async:
         return _amap(running, spec, items, bind, concurrency, on_failure, total)
-    return Batch.of(running.batch(map(bind, items), spec, concurrency, on_failure, total), running.reader(), spec)
+    calls = map(bind, cast(Iterable[Any], items))
+    return Batch.of(running.batch(calls, spec, concurrency, on_failure, total), running.reader(), spec)
 
 
 async def _amap(
-    scope: Scope, spec: Spec, items: Any, bind: Callable[[Any], Call], concurrency: int, on_failure: OnFailure, total: int | None
+    scope: Scope,
+    spec: Spec,
+    items: Any,
+    bind: Callable[[Any], Call],
+    concurrency: int,
+    on_failure: OnFailure,
+    total: int | None,
 ) -> Batch[Any]:
     tally = await scope.abatch(items, bind, spec, concurrency, on_failure, total)
     return Batch.of(tally, scope.reader(), spec)
@@ -212,7 +221,7 @@ def step(
     *,
     name: str | None = None,
     retry: Retry | None = DEFAULT_RETRY,
-    timeout: Duration | None | _Unset = UNSET,
+    timeout: Duration | _Unset | None = UNSET,
     isolate: bool = False,
     key: Callable[..., Any] | None = None,
     **unknown: Never,
@@ -224,7 +233,7 @@ def step(
     *,
     name: str | None = None,
     retry: Retry | None = DEFAULT_RETRY,
-    timeout: Duration | None | _Unset = UNSET,
+    timeout: Duration | _Unset | None = UNSET,
     isolate: bool = False,
     key: Callable[..., Any] | None = None,
     **unknown: Never,
@@ -235,7 +244,7 @@ def step(
     *,
     name: str | None = None,
     retry: Retry | None = DEFAULT_RETRY,
-    timeout: Duration | None | _Unset = UNSET,
+    timeout: Duration | _Unset | None = UNSET,
     isolate: bool = False,
     key: Callable[..., Any] | None = None,
     **unknown: Any,
@@ -244,12 +253,14 @@ def step(
 
     Args:
         fn: the function, sync or async.
-        name: what it goes by in the journal; the function's qualified name by default. Renaming it makes it another step.
+        name: what it goes by in the journal; the function's qualified name by default. Renaming it makes it another
+            step.
         retry: when to try again after a failure; `Retry()` by default, None for a single try.
-        timeout: how long one attempt may take: seconds, a timedelta or "250ms", "30s", "5m", "2h"; None for no bound. By
-            default STEP_TIMEOUT_MS, `step_timeout` in pyproject.toml, or 10 minutes.
+        timeout: how long one attempt may take: seconds, a timedelta or "250ms", "30s", "5m", "2h"; None for no bound.
+            By default STEP_TIMEOUT_MS, `step_timeout` in pyproject.toml, or 10 minutes.
         isolate: run each attempt in a process of its own, which is killed when its time is over.
-        key: takes the arguments and returns what identifies the call. By default the arguments do, all of which can be stored then.
+        key: takes the arguments and returns what identifies the call. By default the arguments do, all of which can be
+            stored then.
 
     Raises:
         OptionError: an option is not valid.
@@ -257,12 +268,10 @@ def step(
     if unknown:
         raise unknown_option("step", unknown, ("name", "retry", "timeout", "isolate", "key"))
     if fn is None:
-        return lambda function: step(
-            function, name=name, retry=retry, timeout=timeout, isolate=isolate, key=key
-        )
+        return lambda function: step(function, name=name, retry=retry, timeout=timeout, isolate=isolate, key=key)
     if isinstance(fn, staticmethod | classmethod):
         inner = step(fn.__func__, name=name, retry=retry, timeout=timeout, isolate=isolate, key=key)
-        return type(fn)(inner)  # type: ignore[arg-type]
+        return type(fn)(inner)
     return Step(_spec(fn, name, retry, timeout, isolate, key))
 
 
@@ -270,12 +279,14 @@ def _spec(
     fn: Callable[..., Any],
     name: str | None,
     retry: Retry | None,
-    timeout: Duration | None | _Unset,
+    timeout: Duration | _Unset | None,
     isolate: bool,
     key: Callable[..., Any] | None,
 ) -> Spec:
     if not callable(fn):
-        raise OptionError(f"@step was given {fn!r}, which is not a function", "write @step above a def, or step(function, ...)")
+        raise OptionError(
+            f"@step was given {fn!r}, which is not a function", "write @step above a def, or step(function, ...)"
+        )
     if isinstance(fn, Step):
         raise OptionError(f"{fn!r} is a step already", "decorate the function once")
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):

@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, Never, ParamSpec, TypeVar, cast, overload
 
-from perdure import settings
 from perdure.core.identity import identify
 from perdure.core.spec import Spec
 from perdure.engines.scope import Engine, StepContext, here
@@ -25,7 +24,8 @@ T = TypeVar("T")
 class Workflow(Generic[P, R]):
     """A function whose steps are remembered.
 
-    Called at the top level: goes on with the unfinished run that has the same arguments, or starts one. Called from another
+    Called at the top level: goes on with the unfinished run that has the same arguments, or starts one. Called from
+    another
     workflow: a child run, which is remembered as a whole when it has ended.
     """
 
@@ -124,7 +124,9 @@ def workflow(fn: Callable[..., Any] | None = None, /, *, name: str | None = None
     if fn is None:
         return lambda function: workflow(function, name=name)
     if isinstance(fn, Step | Workflow) or not callable(fn):
-        raise OptionError(f"@workflow was given {fn!r}", "write @workflow above a def, as the only decorator of perdure's")
+        raise OptionError(
+            f"@workflow was given {fn!r}", "write @workflow above a def, as the only decorator of perdure's"
+        )
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
         raise OptionError(f"workflow {function_name(fn)!r} is a generator", "return the result instead")
     if name is not None and (not isinstance(name, str) or not name):
@@ -132,5 +134,3 @@ def workflow(fn: Callable[..., Any] | None = None, /, *, name: str | None = None
     spec = Spec("workflow", fn, name or function_name(fn))
     spec.locals = surroundings(fn)
     return Workflow(spec)
-
-

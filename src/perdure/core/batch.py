@@ -22,9 +22,9 @@ class Job(msgspec.Struct, frozen=True, gc=False):
 class Feed:
     """Matches items with records as they come, and lets those through that may start.
 
-    An item without a record waits while completed records of the step remain that later items may claim: with a list that
-    has changed, the run has to stop before anything is executed. On a first run nothing ever waits, so any iterable of any
-    length passes through in bounded memory.
+    An item without a record waits while completed records of the step remain that later items may claim: with a list
+    that has changed, the run has to stop before anything is executed. On a first run nothing ever waits, so any
+    iterable of any length passes through in bounded memory.
     """
 
     def __init__(self, history: History, name: str) -> None:

@@ -29,8 +29,8 @@ class Succeeded(msgspec.Struct, frozen=True, gc=False):
 class Failed(msgspec.Struct, frozen=True):
     """The call has failed for good, and the caller of the workflow's function is to raise `error`.
 
-    It is returned rather than raised: a generator cannot raise StopIteration, which a step may well do. `last` is the last
-    attempt, `attempts` how many there were; both are empty for a failure from the history.
+    It is returned rather than raised: a generator cannot raise StopIteration, which a step may well do. `last` is the
+    last attempt, `attempts` how many there were; both are empty for a failure from the history.
     """
 
     error: Exception
@@ -65,8 +65,8 @@ def recall(call: Call, history: History, record: StepRecord) -> End:
     """What the record says.
 
     Raises:
-        StopRun: with Drift, if a call that goes by a key has other inputs now; with NotDecodable, if the saved value does not
-            fit what the script now declares.
+        StopRun: with Drift, if a call that goes by a key has other inputs now; with NotDecodable, if the saved value
+            does not fit what the script now declares.
     """
     if call.named and record.input != call.input and record.seq > history.accepted:
         raise StopRun(_drift(call, history, [record]))
@@ -89,9 +89,10 @@ def settle(call: Call, history: History) -> Generator[Effect, Any, None]:
     yield Settle(call)
     history.rested = True
     if history.doubtful(call.spec.name):
-        records = []
+        records: list[StepRecord] = []
         for seq in history.unclaimed(call.spec.name)[:SHOWN]:
-            records.append((yield Load(call, seq)))
+            record = yield Load(call, seq)
+            records.append(record)
         raise StopRun(_drift(call, history, records))
 
 
@@ -156,7 +157,7 @@ def ended_row(call: Call, history: History, status: StepStatus, end: Failed) -> 
 
 
 def item(call: Call, history: History, park: bool) -> Decision:
-    """One item of a batch, already claimed and missed: its result is saved; if it fails for good it is parked, if asked to."""
+    """One item of a batch, claimed and missed: its result is saved; if it fails for good, it is parked if asked to."""
     end = yield from attempts(call, history)
     if park and isinstance(end, Failed):
         row = ended_row(call, history, "dead", end)
@@ -201,7 +202,10 @@ def _annotate(error: Exception, call: Call, tried: list[faults.AttemptNote], sec
 def _drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
     name, run = call.spec.name, history.id
     lines = [f"step {name!r} had completed with other inputs than it is called with now; nothing was executed"]
-    lines += [f"    recorded: {name}{codec.describe_inputs(record.input)}  (step #{record.seq} of run {run})" for record in records]
+    lines += [
+        f"    recorded: {name}{codec.describe_inputs(record.input)}  (step #{record.seq} of run {run})"
+        for record in records
+    ]
     more = len(history.unclaimed(name)) - len(records) if not call.named else 0
     if more > 0:
         lines.append(f"              and {more} more")

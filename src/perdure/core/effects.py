@@ -1,7 +1,7 @@
 """What the core asks an engine to do.
 
-A decision is a generator: it yields one of these, the engine does it and sends back the answer. Each effect says what it is
-answered with.
+A decision is a generator: it yields one of these, the engine does it and sends back the answer. Each effect says what
+it is answered with.
 """
 
 from __future__ import annotations

@@ -174,8 +174,8 @@ class History:
     def moved_past(self, branch: Any) -> tuple[Row, ...]:
         """The failures that the workflow has moved past now that `branch` makes its next call; they become history.
 
-        A branch has moved past its own failure. It has also moved past that of a branch that is over, since somebody has
-        received its exception.
+        A branch has moved past its own failure. It has also moved past that of a branch that is over, since somebody
+        has received its exception.
         """
         passed = [
             failure

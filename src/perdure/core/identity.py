@@ -1,4 +1,4 @@
-"""What makes two calls the same: the step's name, and a digest of the inputs or of what the caller says identifies them."""
+"""What makes two calls the same: the step's name, and a digest of the inputs or of what the caller says they go by."""
 
 from __future__ import annotations
 

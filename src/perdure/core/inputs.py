@@ -1,8 +1,8 @@
 """A call's arguments in canonical form.
 
-`fetch(1)`, `fetch(day=1)` and, where `n` defaults to 3, `fetch(1, 3)` are the same call. Arguments stand in the order of the
-parameters, without names, and those that equal their default are left out: renaming a parameter or adding one with a default
-between a failure and the re-run does not make other calls of the completed ones.
+`fetch(1)`, `fetch(day=1)` and, where `n` defaults to 3, `fetch(1, 3)` are the same call. Arguments stand in the order
+of the parameters, without names, and those that equal their default are left out: renaming a parameter or adding one
+with a default between a failure and the re-run does not make other calls of the completed ones.
 """
 
 from __future__ import annotations

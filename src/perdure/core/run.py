@@ -1,4 +1,4 @@
-"""The life of a run: take it, execute the workflow's function, write down how it ended. Written once, for every engine."""
+"""The life of a run: take it, call the workflow's function, write down how it ended. Written once, for every engine."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from perdure.errors import AlreadyRunning, NotStorable, OtherInputs, RunError, S
 class Start(msgspec.Struct, frozen=True):
     """What to run: what to look for, and what to write if nothing is found.
 
-    `id` is the run's name if the caller gave one (`named`), a child's derived one, or None; `fresh` is the id that a new run
-    gets then. `rid` names a known run to be resumed, whatever its inputs.
+    `id` is the run's name if the caller gave one (`named`), a child's derived one, or None; `fresh` is the id that a
+    new run gets then. `rid` names a known run to be resumed, whatever its inputs.
     """
 
     script: str
@@ -102,7 +102,7 @@ class Forget(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True):
-    """The run has ended: write it down with these last rows, without the records in `forget`, and let it go. Answer: None."""
+    """The run has ended: write that down, with `rows`, without the records in `forget`; let it go. Answer: None."""
 
     run: RunRecord
     status: str
@@ -163,7 +163,9 @@ def _not_taken(call: Call, answer: Held | Finished | Other, began: Callable[[str
         case Finished() if run.status == "done" and run.output is not None:
             if began is not None:
                 began(run.id)
-            return Ended(call.spec.plan.unpack(run.output), run.output, run.started, (run.ended or run.started) - run.started)
+            return Ended(
+                call.spec.plan.unpack(run.output), run.output, run.started, (run.ended or run.started) - run.started
+            )
         case Finished():
             raise RunError(f"run {run.id} was {run.status}", "give the new run another id")
         case Other():
@@ -175,7 +177,8 @@ def _not_taken(call: Call, answer: Held | Finished | Other, began: Callable[[str
             )
         case Held(by=None):
             raise AlreadyRunning(
-                f"run {run.id} is already running in this process", "wait for it, or start another run with an id of its own"
+                f"run {run.id} is already running in this process",
+                "wait for it, or start another run with an id of its own",
             )
         case Held():
             raise Skipped(_who(answer), "nothing was done; it goes on by itself")

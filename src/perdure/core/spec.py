@@ -26,9 +26,9 @@ class Spec:
         isolate: run each attempt in a process of its own.
         key: takes the arguments and returns what identifies the call, instead of the arguments themselves.
 
-    `is_method` is set when it is found in a class, `locals` (what annotations may name) when it was defined in a function; `file` is where the function was written down, `main` the name that file's module has when it is imported.
+    `is_method` is set when it is found in a class, `locals` (what annotations may name) when it was defined in a
+    function; `file` is where the function was written down, `main` the name that file's module has when it is imported.
     """
-
 
     def __init__(
         self,
@@ -46,7 +46,8 @@ class Spec:
         self.fn = fn
         self.name = name
         self.owner = f"{kind} {name!r}"
-        self.is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))
+        called = fn if inspect.isroutine(fn) else getattr(fn, "func", type(fn).__call__)
+        self.is_async = inspect.iscoroutinefunction(called)
         self.retry = retry or Retry.once()
         self.timeout = timeout
         self.explicit = explicit

@@ -55,12 +55,19 @@ class Scope(Protocol):
     async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async workflow as a child."""
 
-    def batch(self, calls: Iterator[Call], spec: Spec, concurrency: int, on_failure: OnFailure, total: int | None) -> Tally:
+    def batch(
+        self, calls: Iterator[Call], spec: Spec, concurrency: int, on_failure: OnFailure, total: int | None
+    ) -> Tally:
         """Run a sync step over many calls, `concurrency` at a time."""
 
     async def abatch(
-        self, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call], spec: Spec, concurrency: int,
-        on_failure: OnFailure, total: int | None,
+        self,
+        items: Iterable[Any] | AsyncIterable[Any],
+        bind: Callable[[Any], Call],
+        spec: Spec,
+        concurrency: int,
+        on_failure: OnFailure,
+        total: int | None,
     ) -> Tally:
         """Run an async step over many items, `concurrency` at a time."""
 

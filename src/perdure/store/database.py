@@ -1,7 +1,7 @@
 """Opening the state file: create, verify, migrate; SQLite's errors in our words.
 
-Nothing here ever calls open() on the state file or its -wal and -shm once SQLite has it: closing such a descriptor would
-drop SQLite's own POSIX locks (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+Nothing here ever calls open() on the state file or its -wal and -shm once SQLite has it: closing such a descriptor
+would drop SQLite's own POSIX locks (https://www.sqlite.org/howtocorrupt.html, section 2.2).
 """
 
 from __future__ import annotations
@@ -126,11 +126,12 @@ def _verify(path: Path, vfs: str | None) -> None:
         connection.close()
     if application_id != APPLICATION_ID:
         raise StateForeign(
-            f"the file is not a state file of perdure: {path}", "set PERDURE_STATE to another path, or move the file away"
+            f"the file is not a state file of perdure: {path}",
+            "set PERDURE_STATE to another path, or move the file away",
         )
     if version > SCHEMA_VERSION:
         raise StateNewer(
-            f"the state file was written by a newer perdure (format {version}, this one knows {SCHEMA_VERSION}): {path}",
+            f"a newer perdure wrote the state file (format {version}, this one knows {SCHEMA_VERSION}): {path}",
             "upgrade perdure: pip install --upgrade perdure",
         )
     if pages == 0 or version < 1:
@@ -138,7 +139,7 @@ def _verify(path: Path, vfs: str | None) -> None:
 
 
 def _create(path: Path, vfs: str | None) -> None:
-    """Make the file complete under another name, then link it: whoever sees it sees all of it, also after a power cut."""
+    """Make the file complete under another name, then link it: whoever sees it sees all of it, power cut or not."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
@@ -154,7 +155,8 @@ def _create(path: Path, vfs: str | None) -> None:
             try:
                 connection.execute("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
                 connection.execute(
-                    f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+                    "BEGIN IMMEDIATE;"
+                    f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
                     + (HERE / "schema.sql").read_text(encoding="utf-8")
                     + "COMMIT"
                 )

@@ -1,8 +1,8 @@
 """Which process holds which run.
 
-Every process that runs something keeps one flock, on a file of its own, for as long as it lives. A run names its holder; the
-holder is alive exactly as long as that lock is taken. The kernel drops it at death, however the process dies: no stale window,
-no guessing from process ids (flock(2)).
+Every process that runs something keeps one flock, on a file of its own, for as long as it lives. A run names its
+holder; the holder is alive exactly as long as that lock is taken. The kernel drops it at death, however the process
+dies: no stale window, no guessing from process ids (flock(2)).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Group commit: one connection writes for the whole process, and everybody who waits shares its fsync.
 
-A caller that finds the writer idle commits at once, for itself and for whoever is waiting: nobody pays a thread hop when alone.
-While a commit is on its way to the disk, newcomers queue up; the next commit takes all of them.
+A caller that finds the writer idle commits at once, for itself and for whoever is waiting: nobody pays a thread hop
+when alone. While a commit is on its way to the disk, newcomers queue up; the next commit takes all of them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from perdure.errors import PerdureError, StateCorrupt, StateError, StateIO
 from perdure.store.database import translate
 
 Operation = Callable[[apsw.Connection], Any]
-"""Something to do inside the transaction. What it returns, or the PerdureError it raises before it has written anything, is
-handed to whoever asked."""
+"""Something to do inside the transaction. What it returns, or the PerdureError it raises before it has written
+anything, is handed to whoever asked."""
 
 
 class Entry:
@@ -171,7 +171,7 @@ class Journal:
                 self._broken = failure
             for entry in batch:
                 entry.error = failure
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  whoever waits must hear of it
             for entry in batch:
                 entry.error = error
 

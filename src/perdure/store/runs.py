@@ -268,9 +268,7 @@ class Store:
         return connection.execute(self._sql[query], values).fetchone()
 
     def _all(self, query: str, *values: Any) -> list[Any]:
-        rows: list[Any] = self.journal.read(
-            lambda connection: connection.execute(self._sql[query], values).fetchall()
-        )
+        rows: list[Any] = self.journal.read(lambda connection: connection.execute(self._sql[query], values).fetchall())
         return rows
 
     def _run(self, connection: apsw.Connection, rid: int) -> RunRecord:
@@ -287,4 +285,3 @@ class Store:
                 "the file was damaged or edited from outside; see `perdure doctor`, or restore a backup",
             )
         return record
-

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 class _Batch:
     """What both kinds share: the count, and the first thing that went wrong."""
 
-    def __init__(self, scope: LocalScope, spec: Spec, concurrency: int, on_failure: OnFailure, total: int | None) -> None:
+    def __init__(
+        self, scope: LocalScope, spec: Spec, concurrency: int, on_failure: OnFailure, total: int | None
+    ) -> None:
         self.scope = scope
         self.spec = spec
         self.concurrency = concurrency
@@ -215,7 +217,9 @@ class TaskBatch(_Batch):
 class _Jobs:
     """Draws items for whichever task is free, one task at a time."""
 
-    def __init__(self, batch: TaskBatch, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call]) -> None:
+    def __init__(
+        self, batch: TaskBatch, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call]
+    ) -> None:
         import asyncio
 
         self._batch = batch

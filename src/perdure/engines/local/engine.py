@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perdure.core.call import Failed
 from perdure.core.history import History
 from perdure.core.records import RunRecord, RunStatus
-from perdure.core.call import Failed
 from perdure.core.run import Ended, Start, live
 from perdure.core.spec import Call
-from perdure.engines.scope import Began
 from perdure.engines.local.clock import RealWorld, World
 from perdure.engines.local.observer import Observer
 from perdure.engines.local.sync import SyncDriver
-from perdure.errors import StopRun
+from perdure.engines.scope import Began
+from perdure.errors import Skipped, StopRun
 from perdure.store.runs import Store
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ class LocalEngine:
             return ended(self.sync.drive(live(call, self.start(call, script, id, resume), began), None))
         except StopRun as stop:
             raise stop.error from stop.error.__cause__
+        except Skipped as skipped:
+            self._say_skipped(skipped)
+            raise
 
     async def arun(
         self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None
@@ -84,6 +88,14 @@ class LocalEngine:
             return ended(await self.tasks.drive(live(call, self.start(call, script, id, resume), began), None))
         except StopRun as stop:
             raise stop.error from stop.error.__cause__
+        except Skipped as skipped:
+            self._say_skipped(skipped)
+            raise
+
+    def _say_skipped(self, skipped: Skipped) -> None:
+        # Nobody else will: an uncaught SystemExit ends a script without a word.
+        if self.observer is None:
+            print(f"perdure: {skipped.what}; skipped", file=sys.stderr)
 
     def start(self, call: Call, script: str, id: str | None = None, resume: str | None = None) -> Start:
         """What to look for in the state file, and what to write there if it is not found."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from perdure.core import codec, faults
+from perdure.core import faults
 from perdure.core.spec import Call, Spec
 from perdure.engines.local.timeouts import timed_out
 from perdure.errors import OptionError, ProcessDied
@@ -98,7 +98,7 @@ def _read(descriptor: int, spec: Spec, process: subprocess.Popen[bytes]) -> byte
     import time
 
     deadline = None if spec.timeout is None else time.monotonic() + spec.timeout
-    chunks = []
+    chunks: list[bytes] = []
     while True:
         left = None if deadline is None else max(deadline - time.monotonic(), 0)
         ready, _, _ = select.select([descriptor], [], [], left)
@@ -131,4 +131,3 @@ def _unpack(data: bytes, call: Call, status: int) -> Any:
     error = faults.restore(fault, main=call.spec.main)
     error.add_note(f"perdure: raised in a process of its own:\n{fault.traceback}")
     raise error
-

@@ -13,7 +13,7 @@ KEPT = 8 * CHUNK
 
 
 class RunReader:
-    """The records of one run. They are asked for nearly in order, since branches that ran side by side finished nearly so."""
+    """The records of one run, asked for nearly in order: branches that ran side by side finished nearly so."""
 
     def __init__(self, store: Store, rid: int) -> None:
         self._store = store

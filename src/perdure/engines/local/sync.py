@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.effects import Branch, Execute, Load, Outcome, Save, SaveAttempt, Settle, Wait
-from perdure.core.run import Begin, Body, End, Forget, Recall, Taken
+from perdure.core.run import Begin, Body, End, Forget, Recall
 from perdure.core.spec import Call, Spec
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.threads import Pool, in_pool

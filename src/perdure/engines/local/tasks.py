@@ -21,8 +21,8 @@ Program = Generator[Any, Any, Any]
 
 QUIET_TURNS = 20
 QUIET_SECONDS = 0.05
-"""The replay has come to rest when no branch has claimed anything for this many turns of the loop, and this long: a branch may
-be on its way through tasks of its own, or a short wait, to its next call."""
+"""The replay has come to rest when no branch has claimed anything for this many turns of the loop, and for this long: a
+branch may be on its way through tasks of its own, or a short wait, to its next call."""
 
 
 class TaskDriver:
@@ -90,7 +90,9 @@ class TaskDriver:
         if not effect.letters:
             return self._gates.here().write(effect.rows)
         store = self._engine.store
-        return self._gates.here().write(effect.rows, store.saving(effect.rows, effect.letters, self._engine.world.now()))
+        return self._gates.here().write(
+            effect.rows, store.saving(effect.rows, effect.letters, self._engine.world.now())
+        )
 
     async def _execute(self, effect: Execute, scope: Any) -> Outcome:
         """One attempt, in this task."""

@@ -1,8 +1,8 @@
 """Pool threads that can be abandoned.
 
-A thread that is stuck in a call cannot be stopped. So the work does not belong to the thread: a decision (a generator of
-effects) is carried by one thread until that is stuck, and by another from there on. The stuck one finds out when it comes back,
-discards what it brings, and ends.
+A thread that is stuck in a call cannot be stopped. So the work does not belong to the thread: a decision (a generator
+of effects) is carried by one thread until that is stuck, and by another from there on. The stuck one finds out when it
+comes back, discards what it brings, and ends.
 """
 
 from __future__ import annotations
