@@ -28,6 +28,7 @@ from perdure.store.sql import HERE
 APPLICATION_ID = 0x50455244  # "PERD"
 SCHEMA_VERSION = 1
 BUSY_MS = 30_000
+MIGRATIONS = HERE / "migrations"
 
 
 @contextmanager
@@ -101,6 +102,7 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
                 if connection.readonly("main"):
                     raise apsw.ReadOnlyError("attempt to write a read-only file")
                 _configure(connection)
+                migrate(connection)
         except BaseException:
             connection.close()
             raise
@@ -113,6 +115,28 @@ def _configure(connection: apsw.Connection) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
     connection.execute("PRAGMA cell_size_check = ON")
+
+
+def migrate(connection: apsw.Connection, folder: Path = MIGRATIONS, version: int = SCHEMA_VERSION) -> None:
+    """Bring an older file up to date: one transaction for each step, so that a crash leaves a version or the next.
+
+    Args:
+        connection: open for writing.
+        folder: holds `0002.sql`, which makes version 2 of version 1, and so on.
+        version: what to reach.
+    """
+    while connection.pragma("user_version") < version:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            following = connection.pragma("user_version") + 1  # another process may have been faster
+            if following <= version:
+                connection.execute((folder / f"{following:04}.sql").read_text(encoding="utf-8"))
+                connection.pragma("user_version", following)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
 
 
 def _verify(path: Path, vfs: str | None) -> None:

@@ -14,6 +14,7 @@ from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.threads import Pool, in_pool
 from perdure.engines.local.timeouts import Abandoned, Ticket, interrupted_after, on_main_thread, timed_out
 from perdure.engines.scope import StepContext, here
+from perdure.engines.tracebacks import from_user_code
 from perdure.errors import StateError, StopRun
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class SyncDriver:
         try:
             value = self._attempt(call, scope, effect.attempt)
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
-            error = raised
+            error = from_user_code(raised)
         finally:
             here.reset(token)
         outcome = Outcome(value, error, started, now() - started)
@@ -203,7 +204,7 @@ class SyncDriver:
             value = call.spec.fn(*call.args, **call.kwargs)
             return Outcome(value, None, started, now() - started)
         except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to write down
-            return Outcome(None, error, started, now() - started)
+            return Outcome(None, from_user_code(error), started, now() - started)
         except BaseException:
             self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
             raise

@@ -12,6 +12,7 @@ from perdure.engines.local.gate import Gates
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.timeouts import bounded
 from perdure.engines.scope import StepContext, here
+from perdure.engines.tracebacks import from_user_code
 from perdure.errors import StateError, StopRun
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class TaskDriver:
             else:
                 value = await bounded(spec.fn(*call.args, **call.kwargs), spec.timeout, spec.owner)
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
-            error = raised
+            error = from_user_code(raised)
         finally:
             here.reset(token)
         outcome = Outcome(value, error, started, now() - started)
@@ -151,7 +152,7 @@ class TaskDriver:
             value = await call.spec.fn(*call.args, **call.kwargs)
             return Outcome(value, None, started, now() - started)
         except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to write down
-            return Outcome(None, error, started, now() - started)
+            return Outcome(None, from_user_code(error), started, now() - started)
         except BaseException:
             self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
             raise

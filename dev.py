@@ -1,0 +1,75 @@
+"""Everything a fresh checkout needs, with Python 3.11 or newer and nothing else.
+
+    python3 dev.py demo         the demo: 200 orders, a misbehaving API, a kill -9 in the middle
+    python3 dev.py test         style, types, layers, and every test (what CI runs)
+    python3 dev.py unit         the fast tests alone
+    python3 dev.py crash ...    the long crash campaign: thousands of kills (options are passed on)
+    python3 dev.py bench ...    the benchmarks against the raw floor and DBOS (options are passed on)
+
+Each makes the virtual environment `.venv` first, if it is missing or pyproject.toml has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+STAMP = VENV / "installed"
+
+CHECKS = (
+    ("-m", "ruff", "format", "--check", "."),
+    ("-m", "ruff", "check", "."),
+    ("-m", "mypy"),
+    ("-m", "mypy", "tests/typing"),
+    ("-m", "pyright", "tests/typing"),
+    ("-m", "pytest"),
+)
+COMMANDS = {
+    "demo": (("-m", "perdure", "demo"),),
+    "test": CHECKS,
+    "unit": (("-m", "pytest", "tests/unit"),),
+    "crash": (("-m", "tests.crash"),),
+    "bench": (("benchmarks/run.py",),),
+}
+
+
+def prepare() -> None:
+    """Make the virtual environment and install the checkout in it, with what its tests need."""
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + sys.version.encode()).hexdigest()
+    if STAMP.exists() and STAMP.read_text() == wanted:
+        return
+    print("preparing .venv ...", file=sys.stderr, flush=True)
+    venv.create(VENV, with_pip=True, clear=True)
+    run("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--editable", ".[dev]")
+    STAMP.write_text(wanted)
+
+
+def run(*args: str) -> None:
+    """Run the environment's Python; end with its exit status if it fails."""
+    status = subprocess.run([str(PYTHON), *args], cwd=ROOT, check=False).returncode
+    if status:
+        sys.exit(status)
+
+
+def main() -> None:
+    """Do what the command line says."""
+    if sys.version_info < (3, 11):
+        sys.exit("perdure needs Python 3.11 or newer")
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        sys.exit(__doc__)
+    prepare()
+    *before, last = COMMANDS[sys.argv[1]]
+    for command in before:
+        run(*command)
+    run(*last, *sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()
