@@ -1,0 +1,132 @@
+"""What the tests of the engine share: a state file of their own, a clock that they move, and a way to die."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from perdure.engines.local import LocalEngine
+from perdure.engines.local import engine as local
+
+SOURCE = Path(__file__).parents[1] / "src"
+
+
+class Died(BaseException):
+    """Ends a run as a death of the process would: no `except Exception` sees it."""
+
+
+class FakeWorld:
+    """A clock that moves only when somebody sleeps, and no chance at all.
+
+    `slept` is the list of all waits, in seconds.
+    """
+
+    def __init__(self) -> None:
+        self.time = 1_800_000_000.0
+        self.slept: list[float] = []
+        self._ids = 0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.time += seconds
+
+    async def asleep(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+    def uniform(self) -> float:
+        return 0.5
+
+    def new_id(self) -> str:
+        self._ids += 1
+        return f"{self._ids:010d}"
+
+
+class Machine:
+    """A machine with one state file, on which processes come and go."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = folder / "state.db"
+        self.world = FakeWorld()
+        self.ran: list[object] = []
+
+    @property
+    def engine(self) -> LocalEngine:
+        """The engine that a workflow called now uses."""
+        return local.engine_at(self.state)
+
+    def boot(self) -> None:
+        """Begin a new process: nothing is left in memory of the one before."""
+        local.close_all()
+        local._engines[self.state] = LocalEngine(self.state, world=self.world)
+
+    def runs(self) -> list[tuple[str, str]]:
+        """Workflow and status of every run, oldest first; child runs too."""
+        return [(run.workflow, run.status) for run in reversed(self.engine.store.runs(children=True))]
+
+    def steps(self, run: int = -1) -> list[tuple[str, str]]:
+        """Name and status of every record of a run, in order of completion; of the newest run by default."""
+        rid = list(reversed(self.engine.store.runs(children=True)))[run].rid
+        return [(record.name, record.status) for record in self.engine.store.all_records(rid)]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    """A machine of the test's own; what workflows call on it is kept in a temporary folder."""
+    machine = Machine(tmp_path)
+    monkeypatch.setenv("PERDURE_STATE", str(machine.state))
+    machine.boot()
+    yield machine
+    local.close_all()
+
+
+class Scripts:
+    """Scripts in a folder, run by processes of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, text: str, name: str = "script.py") -> Path:
+        """Put a script there."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+        return path
+
+    def start(self, path: Path, *args: str, cwd: Path | None = None, **env: str) -> subprocess.Popen[str]:
+        """Run a script, with pipes to all it says."""
+        return subprocess.Popen(
+            [sys.executable, str(path), *args],
+            cwd=cwd or self.folder,
+            env={**_clean(), "PYTHONPATH": str(SOURCE), **env},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, path: Path, *args: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a script to its end."""
+        process = self.start(path, *args, cwd=cwd, **env)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def _clean() -> dict[str, str]:
+    ours = ("PERDURE_", "WORKFLOW_", "STEP_TIMEOUT")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> Scripts:
+    """A folder for scripts that run in processes of their own."""
+    return Scripts(tmp_path / "scripts")
