@@ -62,7 +62,7 @@ def _verdict(results: Results, target: Target) -> list[str]:
     row = next(row for row in ROWS if (row.case, row.metric) == (target.case, target.metric))
     limit, sign = (target.at_most, "<=") if target.at_most is not None else (target.at_least, ">=")
     unit = "x" if target.against else f" {row.unit}"
-    what = f"{row.title}, {target.against}" if target.against else row.title
+    what = f"{row.title}: {target.against}" if target.against else row.title
     value = reached(results, target)
     if value is None:
         return [what, f"{sign} {limit:g}{unit}", "-", "not measured"]
