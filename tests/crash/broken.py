@@ -13,7 +13,7 @@ from .kill import Kill, with_strace
 from .oracle import Reference, Violation
 from .shape import Shape
 from .trial import Outcome
-from .victim import HERE, Death, Home, Nursery
+from .victim import INSIDE, Death, Home, Nursery
 
 REFUSED = 3  # the exit status of faulty.py for a named error with a hint
 
@@ -43,6 +43,8 @@ def operations(nursery: Nursery, shape: Shape, kind: str, folder: Path) -> int:
     home = Home(folder)
     home.install(shape.files[-1])
     death = _with_vfs(nursery, home, f"{kind}:0")
+    if death.status != 0:
+        raise AssertionError(f"with nothing failing it ended with status {death.status}:\n{home.said()}")
     failures.take(ledger.read(home.ledger), death)
     return failures.operations
 
@@ -77,15 +79,18 @@ def each_call(
     for number in numbers:
         home = Home(folder / f"{call}{number}")
         home.install(shape.files[-1])
-        script = [sys.executable, str(HERE / "faulty.py"), str(home.script)]
-        argv = with_strace(script, call, number, f"error={error}")
+        script = [sys.executable, str(INSIDE / "faulty.py"), str(home.script)]
+        trace = home.folder / "trace"
+        argv = with_strace(script, call, number, f"error={error}", trace=str(trace))
         death = nursery.run(home, argv, execute=True, env=home.environment(0, Kill()), kill=Kill())
+        if "INJECTED" not in trace.read_text(errors="replace"):
+            break  # the run was over before call N
         _settle(failures, nursery, shape, expected, home, death, f"{call}:{error}:{number}")
     return failures
 
 
 def _with_vfs(nursery: Nursery, home: Home, fault: str) -> Death:
-    argv = [str(HERE / "faulty.py"), str(home.script)]
+    argv = [str(INSIDE / "faulty.py"), str(home.script)]
     return nursery.live(home, 0, Kill(), argv=argv, env={"CRASH_FAULT": fault})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import random
 import shutil
 import subprocess
@@ -67,7 +68,9 @@ def random_chain(rng: random.Random, lines: int) -> list[Kill]:
     return [at_random(rng, max(2, lines // count)) for _ in range(count)]
 
 
-def with_strace(argv: list[str], call: str, at: int, effect: str = "signal=SIGKILL") -> list[str]:
+def with_strace(
+    argv: list[str], call: str, at: int, effect: str = "signal=SIGKILL", *, trace: str = os.devnull
+) -> list[str]:
     """The command that runs `argv` and applies `effect` to the `at`-th such call of any one thread.
 
     Not with --seccomp-bpf, though it would be faster: under it strace 6.1 does not inject signals.
@@ -78,7 +81,7 @@ def with_strace(argv: list[str], call: str, at: int, effect: str = "signal=SIGKI
         "-f",
         "-qq",
         "-o",
-        "/dev/null",
+        trace,
         "-e",
         f"trace=?{call}",
         "-e",

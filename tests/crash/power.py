@@ -17,7 +17,7 @@ from .kill import Kill
 from .oracle import Reference
 from .shape import Shape
 from .trial import Outcome
-from .victim import HERE, Home, Nursery
+from .victim import INSIDE, Home, Nursery
 
 
 def record(nursery: Nursery, shape: Shape, folder: Path, *, script: Path | None = None) -> list[tuple[Any, ...]]:
@@ -25,7 +25,7 @@ def record(nursery: Nursery, shape: Shape, folder: Path, *, script: Path | None 
     home = Home(folder)
     home.install(script or shape.files[-1])
     recording = home.folder / "recording"
-    argv = [str(HERE / "recorder.py"), str(home.script)]
+    argv = [str(INSIDE / "recorder.py"), str(home.script)]
     death = nursery.live(home, 0, Kill(), argv=argv, env={"CRASH_RECORD": str(recording)})
     if death.status != 0:
         raise AssertionError(f"{shape.name}, recorded, ended with status {death.status}:\n{home.said()}")

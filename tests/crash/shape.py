@@ -16,6 +16,8 @@ class Shape:
         name: what it is called, and its file unless `editions` says otherwise.
         concurrency: how many steps it may have in flight, so how many one kill may run again.
         editions: the script's versions in the order in which they are deployed; all but the last end in an error.
+        patient: the next edition is deployed when the one before has come to its error, never after a kill alone. Calls
+            of one step in another order, of which only some were done, cannot be told from calls with other inputs.
         named: its run has an id, so that running it after its end returns the recorded result.
     """
 
@@ -23,6 +25,7 @@ class Shape:
     concurrency: int = 1
     editions: tuple[str, ...] = ()
     named: bool = False
+    patient: bool = False
 
     @property
     def files(self) -> list[Path]:
@@ -32,6 +35,7 @@ class Shape:
 SHAPES = {
     shape.name: shape
     for shape in (
+        Shape("brief"),
         Shape("sequential"),
         Shape("gather", concurrency=8),
         Shape("map_threads", concurrency=4),
@@ -40,6 +44,7 @@ SHAPES = {
         Shape("retrying"),
         Shape("handled"),
         Shape("edited", editions=("edited_before", "edited_after")),
+        Shape("reordered", editions=("edited_before", "reordered_after"), patient=True),
         Shape("mixed", concurrency=2),
         Shape("methods"),
         Shape("repeats"),

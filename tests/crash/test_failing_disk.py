@@ -15,13 +15,13 @@ from . import broken, ledger, trial
 from .cases import Ground
 from .kill import Kill, no_strace
 from .shape import SHAPES
-from .victim import HERE, Home
+from .victim import INSIDE, Home
 
 
 @pytest.mark.parametrize("kind", ["error", "full", "short"])
 def test_each_operation_of_sqlite_failing_once(ground: Ground, kind: str, tmp_path: Path) -> None:
     """An I/O error, no space, half a write: each at every operation of a run."""
-    shape = SHAPES["sequential"]
+    shape = SHAPES["brief"]
     count = broken.operations(ground.nursery, shape, kind, tmp_path / "count")
     assert count > 20
     failures = broken.each_operation(
@@ -46,19 +46,18 @@ def test_operations_of_concurrent_runs_failing_once(ground: Ground, name: str, t
 @pytest.mark.parametrize(
     ("call", "error", "numbers"),
     [
-        ("pwrite64", "EIO", (1, 9, 17, 25, 33)),
-        ("pwrite64", "ENOSPC", (3, 11, 19, 27)),
-        ("fdatasync", "EIO", (1, 3, 5, 9, 15)),
-        ("fsync", "EIO", (1, 2)),
-        ("pread64", "EIO", (1, 4, 9)),
-        ("ftruncate", "EIO", (1, 2)),
+        # The first preads are those of the interpreter's own start.
+        ("pwrite64", "EIO", range(1, 60, 4)),
+        ("pwrite64", "ENOSPC", range(3, 60, 4)),
+        ("fdatasync", "EIO", range(1, 20, 2)),
+        ("fsync", "EIO", range(1, 4)),
+        ("pread64", "EIO", range(6, 40, 4)),
+        ("ftruncate", "EIO", range(1, 6)),
     ],
 )
-def test_system_calls_failing_once(
-    ground: Ground, call: str, error: str, numbers: tuple[int, ...], tmp_path: Path
-) -> None:
+def test_system_calls_failing_once(ground: Ground, call: str, error: str, numbers: range, tmp_path: Path) -> None:
     """The same as the kernel would say it, beneath SQLite's own code for files and shared memory."""
-    shape = SHAPES["sequential"]
+    shape = SHAPES["brief"]
     failures = broken.each_call(ground.nursery, shape, ground.reference(shape), tmp_path, call, error, numbers)
     assert not failures.outcome.violations, failures.outcome.report()
 
@@ -73,7 +72,7 @@ def test_control_a_victim_with_raw_errors_is_found_out(ground: Ground, tmp_path:
     )
     home = Home(tmp_path / "home")
     home.install(script)
-    argv = [str(HERE / "faulty.py"), str(home.script)]
+    argv = [str(INSIDE / "faulty.py"), str(home.script)]
     death = ground.nursery.live(home, 0, Kill(), argv=argv, env={"CRASH_FAULT": "error:3"})
     assert death.status not in (0, broken.REFUSED)
 
@@ -103,7 +102,7 @@ def test_full_disk_is_named_and_a_run_goes_on_once_there_is_space(ground: Ground
     home.state = disk / "state.db"
     home.install(shape.files[0])
     with small_disk(disk, "2m"):
-        argv = [str(HERE / "faulty.py"), str(home.script)]
+        argv = [str(INSIDE / "faulty.py"), str(home.script)]
         death = ground.nursery.live(home, 0, Kill(), argv=argv)
         assert death.status == broken.REFUSED, home.said()
         (refusal,) = [line for line in ledger.read(home.ledger) if line.what == "refused"]

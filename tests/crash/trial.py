@@ -63,14 +63,14 @@ def chain(
 ) -> Outcome:
     """Kill the lives of one workload as told, then let it go on undisturbed to its end; judge.
 
-    An edited shape is redeployed half way through the kills, or when its old version has come to its error.
+    An edited shape is redeployed half way through the kills, or when its old edition has come to its error.
     """
     outcome = Outcome()
     pending = list(kills)
     files = list(shape.files)
     home.install(files[0])
     for life in range(first_life, MOST_LIVES):
-        if len(files) > 1 and len(pending) <= len(kills) // 2:
+        if len(files) > 1 and not shape.patient and len(pending) <= len(kills) // 2:
             files = files[1:]
             home.install(files[0])
         kill = pending.pop(0) if pending else Kill()
@@ -81,6 +81,8 @@ def chain(
             outcome.violations += unreadable(home.state, home.folder / "copy")
         elif len(files) > 1:
             pending = pending[: len(kills) // 2]
+            files = files[1:]
+            home.install(files[0])
             continue
         elif death.status != 0:
             outcome.violations.append(_unexpected(death, life, kill))

@@ -18,6 +18,7 @@ from .kill import Kill, with_strace
 from .shape import FOLDER
 
 HERE = Path(__file__).parent
+INSIDE = HERE / "inside"  # what runs in the victim's own process, around its script
 SOURCE = HERE.parents[1] / "src"
 PATIENCE = 60.0  # seconds after which a life counts as hung
 

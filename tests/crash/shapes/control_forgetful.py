@@ -23,6 +23,6 @@ def ledger_sum(upto: int) -> int:
 
 if __name__ == "__main__":
     state = Path(os.environ["PERDURE_STATE"])
-    for file in state.parent.glob(state.name + "*"):
-        file.unlink()
+    for name in (state.name, f"{state.name}-wal", f"{state.name}-shm"):
+        state.with_name(name).unlink(missing_ok=True)
     end(ledger_sum(12))

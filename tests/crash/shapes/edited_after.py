@@ -33,7 +33,7 @@ def convert(amount: int, by: int) -> tuple[int, str]:
 def report(count: int) -> int:
     by = seen("rate", "", rate())
     amounts = []
-    for n in reversed(range(count)):
+    for n in range(count):
         seen("audit", n, audit(n))
         amounts.append(seen("fetch", n, fetch(n)))
     return sum(seen("convert", amount, convert(amount, by)) for amount in amounts)

@@ -19,8 +19,10 @@ from typing import Any
 
 import apsw
 import msgspec
+from vfs import SystemFile
 
-# Files whose first sync also syncs their folder, in SQLite's unix VFS (os_unix.c, UNIXFILE_DIRSYNC).
+# Files whose first sync also syncs their folder if they were opened to be created, new or not (os_unix.c,
+# UNIXFILE_DIRSYNC).
 SYNC_FOLDER = apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_SUPER_JOURNAL | apsw.SQLITE_OPEN_WAL
 
 
@@ -37,15 +39,14 @@ class Recording:
         with self._lock:
             self.events.append(event)
 
-    def opened(self, name: str) -> tuple[int, bool]:
-        """The number of the file of that name, and whether it is new to us."""
-        if name in self.files:
-            return self.files[name], False
-        self._made += 1
-        self.files[name] = self._made
-        self.add("create", self._made)
-        self.add("link", os.path.basename(name), self._made)
-        return self._made, True
+    def opened(self, name: str) -> int:
+        """The number of the file of that name."""
+        if name not in self.files:
+            self._made += 1
+            self.files[name] = self._made
+            self.add("create", self._made)
+            self.add("link", os.path.basename(name), self._made)
+        return self.files[name]
 
     def linked(self, source: str, name: str) -> None:
         if source in self.files:
@@ -57,14 +58,14 @@ class Recording:
             self.add("unlink", os.path.basename(name))
 
 
-class WatchedFile(apsw.VFSFile):
+class WatchedFile(SystemFile):
     """A file whose changes are written down: a write before it happens, a sync once it has succeeded."""
 
     def __init__(self, recording: Recording, number: int, sync_folder: bool, name: Any, flags: list[int]) -> None:
         self._recording = recording
         self._number = number
         self._sync_folder = sync_folder
-        super().__init__("unix", name, flags)
+        super().__init__(name, flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:
         self._recording.add("write", self._number, offset, bytes(data))
@@ -91,8 +92,9 @@ class WatchedDisk(apsw.VFS):
 
     def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
         path = name if isinstance(name, str) else name and name.filename()
-        number, new = self._recording.opened(os.path.abspath(path)) if path else (0, False)
-        return WatchedFile(self._recording, number, new and bool(flags[0] & SYNC_FOLDER), name, flags)
+        number = self._recording.opened(os.path.abspath(path)) if path else 0
+        sync_folder = bool(flags[0] & SYNC_FOLDER and flags[0] & apsw.SQLITE_OPEN_CREATE)
+        return WatchedFile(self._recording, number, sync_folder, name, flags)
 
     def xDelete(self, name: str, sync_folder: bool) -> None:
         super().xDelete(name, sync_folder)

@@ -15,6 +15,7 @@ import threading
 from typing import Any
 
 import apsw
+from vfs import SystemFile
 
 
 class Fault:
@@ -41,12 +42,12 @@ class Fault:
         raise apsw.exception_for(apsw.SQLITE_FULL if self.kind == "full" else code)
 
 
-class FaultyFile(apsw.VFSFile):
+class FaultyFile(SystemFile):
     """A file of a FaultyDisk."""
 
     def __init__(self, fault: Fault, name: Any, flags: list[int]) -> None:
         self._fault = fault
-        super().__init__("unix", name, flags)
+        super().__init__(name, flags)
 
     def xRead(self, amount: int, offset: int) -> bytes:
         self._fault.due("read", apsw.SQLITE_IOERR_READ)
