@@ -102,7 +102,10 @@ class Forget(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True):
-    """The run has ended: write that down, with `rows`, without the records in `forget`; let it go. Answer: None."""
+    """The run has ended: write that down, with `rows`, without the records in `forget`; let it go.
+
+    Answer: None, or the StateError that kept it from being written.
+    """
 
     run: RunRecord
     status: str
@@ -142,7 +145,9 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
             except NotStorable as refusal:
                 error = refusal
             else:
-                yield End(run, "done", payload, rows=history.all_pending())
+                trouble = yield End(run, "done", payload, rows=history.all_pending())
+                if trouble is not None:
+                    raise trouble
                 return Ended(value, payload, run.created, outcome.started + outcome.seconds - run.created)
         guilty = history.blame(error)
         seqs = tuple(failure.row[1] for failure in guilty)
@@ -152,7 +157,9 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
             yield Forget(run, seqs)
             history = yield Recall(run, resumed=True)
             continue
-        yield End(run, "failed", faults.encode(faults.to_fault(error)), forget=seqs)
+        trouble = yield End(run, "failed", faults.encode(faults.to_fault(error)), forget=seqs)
+        if trouble is not None:
+            error.add_note(f"perdure: that the run failed could not be saved: {trouble}")
         error.add_note(f"perdure: run {run.id} failed; run the script again to go on from here")
         return Failed(error, outcome, 1)
 

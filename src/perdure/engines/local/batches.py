@@ -89,9 +89,9 @@ class ThreadBatch(_Batch):
             self._release(exhausted=True)
         except BaseException as error:
             self.error = self.error or error
-            self._finish()
+            self._wind_up()
             raise
-        self._finish()
+        self._wind_up()
         if self.error is not None:
             raise self.error
         if self.failed is not None:
@@ -141,8 +141,7 @@ class ThreadBatch(_Batch):
                 self._count_down()
                 continue
             driver = self.scope.engine.sync
-            context = contextvars.copy_context()
-            Carried(driver, self.program(job), self.scope, self._on_end(job), self._work, context).run()
+            Carried(driver, self.program(job), self.scope, self._on_end(job), self._work, context=self._context).run()
 
     def _on_end(self, job: Job) -> Callable[[Any, BaseException | None], None]:
         def on_end(end: Any, error: BaseException | None) -> None:
@@ -164,14 +163,19 @@ class ThreadBatch(_Batch):
             if self._unfinished == 0:
                 self._idle.set()
 
-    def _finish(self) -> None:
-        """Wait for the items that are under way, and send the threads home."""
-        while True:
-            with self._lock:
-                if self._unfinished == 0:
-                    break
-                self._idle.clear()
-            self._idle.wait()
+    def _wind_up(self) -> None:
+        """Wait for the items under way (also after Ctrl-C; a second one ends that), and send the threads home."""
+        try:
+            while True:
+                with self._lock:
+                    if self._unfinished == 0:
+                        break
+                    self._idle.clear()
+                self._idle.wait()
+        except BaseException as error:
+            self.error = self.error or error
+            self.scope.abandoned = True  # threads of ours still work on the run: nobody else may have it
+            raise
         for _ in range(self._workers):
             self._queue.put(None)
 

@@ -14,9 +14,11 @@ from perdure.core.run import Start, child
 from perdure.core.spec import Call, Spec
 from perdure.engines.local.reader import RunReader
 from perdure.engines.scope import OnFailure, idempotency_key
-from perdure.errors import DuplicateStep
+from perdure.errors import DuplicateStep, StopRun
 
 if TYPE_CHECKING:
+    import asyncio
+
     from perdure.engines.local.engine import LocalEngine
 
 
@@ -35,7 +37,25 @@ class LocalScope:
         self.id = run.id
         self.history = history
         self.records = RunReader(engine.store, run.rid)
+        self.running: set[asyncio.Task[Any]] = set()
+        self.closed = False
+        self.abandoned = False
+        self._stopped: StopRun | None = None
         self._functions: dict[str, Any] = {}
+
+    def stop(self, stop: StopRun) -> StopRun:
+        """The run cannot go on: every further call says so again, if the workflow should swallow the first time."""
+        self._stopped = self._stopped or stop
+        return stop
+
+    def check(self) -> None:
+        """Refuse to go on with a run that was stopped.
+
+        Raises:
+            StopRun: as it was stopped.
+        """
+        if self._stopped is not None:
+            raise self._stopped
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
@@ -47,6 +67,8 @@ class LocalScope:
             NotStorable: an argument cannot be stored.
             DuplicateStep: another function runs under this name.
         """
+        if self._stopped is not None:
+            raise self._stopped
         known = self._functions.get(spec.name)
         if known is not spec.fn:
             self._admit(spec, known)
@@ -69,10 +91,7 @@ class LocalScope:
 
     async def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async step."""
-        end = await self.engine.tasks.drive(perform(self.bind(spec, args, kwargs), self.history), self)
-        if type(end) is Failed:
-            raise end.error
-        return end.value
+        return await self.engine.tasks.call(perform(self.bind(spec, args, kwargs), self.history), self)
 
     # -- children -----------------------------------------------------------------------------------------------------
 
@@ -87,16 +106,7 @@ class LocalScope:
     async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async workflow as a child."""
         call = self.bind(spec, args, kwargs)
-        end = await self.engine.tasks.drive(child(call, self.history, lambda: self._start(call)), self)
-        if type(end) is Failed:
-            raise end.error
-        return end.value
-
-    def _start(self, call: Call) -> Start:
-        # The id follows from the place in the parent, so that a resumed parent finds the same child again.
-        id = f"{self.id}.{call.spec.name}-{idempotency_key(self.id, call.spec.name, call.key, call.n)[:10]}"
-        start = self.engine.start(call, self.run.path)
-        return Start(start.script, start.path, start.workflow, start.key, start.input, id, id, parent=self.run.rid)
+        return await self.engine.tasks.call(child(call, self.history, lambda: self._start(call)), self)
 
     # -- batches ------------------------------------------------------------------------------------------------------
 

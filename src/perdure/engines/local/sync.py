@@ -66,7 +66,11 @@ class SyncDriver:
         except StateError as error:
             if scope is None:
                 raise
-            raise StopRun(error) from error
+            raise scope.stop(StopRun(error)) from error
+        except StopRun as stop:
+            if scope is not None:
+                scope.stop(stop)
+            raise
 
     def call(self, program: Program, scope: LocalScope, spec: Spec) -> Any:
         """Carry the call of a step to its end, on a thread from which its timeout can be kept."""
@@ -81,9 +85,9 @@ class SyncDriver:
             ends.append((end, error))
             finished.release()
 
-        carried = Carried(self, program, scope, on_end)
-        context = contextvars.copy_context()
-        carried.context = context
+        pristine = contextvars.copy_context()
+        carried = Carried(self, program, scope, on_end, context=pristine)
+        context = pristine.copy()
         self.pool.spawn(lambda: context.run(carried.run))
         finished.acquire()
         end, error = ends[0]
@@ -144,7 +148,6 @@ class SyncDriver:
 
         def on_expiry() -> None:
             late = Outcome(None, timed_out(spec.owner, seconds), started, seconds)
-            assert carried.context is not None
             context = carried.context.copy()
             self.pool.spawn(lambda: context.run(carried.go_on, late))
 
@@ -198,15 +201,18 @@ class SyncDriver:
 
     def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:
         call, now = effect.call, self._engine.world.now
-        token = here.set(LocalScope(self._engine, effect.run, effect.history))
+        inner = LocalScope(self._engine, effect.run, effect.history)
+        token = here.set(inner)
         started = now()
         try:
             value = call.spec.fn(*call.args, **call.kwargs)
+            inner.check()
             return Outcome(value, None, started, now() - started)
         except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to write down
             return Outcome(None, from_user_code(error), started, now() - started)
         except BaseException:
-            self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
+            if not inner.abandoned:
+                self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
             raise
         finally:
             here.reset(token)
@@ -215,14 +221,17 @@ class SyncDriver:
         store = self._engine.store
         store.journal.write((), store.forget(effect.run.rid, effect.seqs))
 
-    def _end(self, effect: End, scope: Any) -> None:
-        run = effect.run
+    def _end(self, effect: End, scope: Any) -> StateError | None:
+        store = self._engine.store
         try:
-            self._engine.store.journal.write(effect.rows, self._engine.store.end(effect, self._engine.world.now()))
+            store.journal.write(effect.rows, store.end(effect, self._engine.world.now()))
+        except StateError as trouble:
+            return trouble
         finally:
-            self._engine.store.let_go(run)
+            store.let_go(effect.run)
         if self._engine.observer is not None:
-            self._engine.observer.run_ended(run.id, run.workflow, effect.status)
+            self._engine.observer.run_ended(effect.run.id, effect.run.workflow, effect.status)
+        return None
 
 
 class Carried:
@@ -234,6 +243,7 @@ class Carried:
         scope: the run it belongs to.
         on_end: told what it returned or raised.
         afterwards: what the thread that ends it does next.
+        context: what another thread goes on in; nobody has entered it.
     """
 
     __slots__ = ("afterwards", "context", "driver", "on_end", "program", "scope")
@@ -245,7 +255,8 @@ class Carried:
         scope: LocalScope,
         on_end: Callable[[Any, BaseException | None], None],
         afterwards: Callable[[], None] | None = None,
-        context: contextvars.Context | None = None,
+        *,
+        context: contextvars.Context,
     ) -> None:
         self.driver = driver
         self.program = program

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
+from perdure.core.call import Failed
 from perdure.core.effects import Branch, Execute, Load, Outcome, Save, SaveAttempt, Settle, Wait
 from perdure.core.run import Begin, Body, End, Forget, Recall
 from perdure.engines.local.gate import Gates
@@ -33,6 +34,24 @@ class TaskDriver:
         self._engine = engine
         self._gates = Gates(engine.store.journal)
 
+    async def call(self, program: Program, scope: LocalScope) -> Any:
+        """A call that the workflow makes: its value, or what it raised."""
+        task = asyncio.current_task()
+        assert task is not None
+        if scope.closed:
+            raise asyncio.CancelledError  # the workflow has returned without waiting for this branch
+        running = scope.running
+        nested = task in running
+        running.add(task)
+        try:
+            end = await self.drive(program, scope)
+        finally:
+            if not nested:
+                running.discard(task)
+        if type(end) is Failed:
+            raise end.error
+        return end.value
+
     async def drive(self, program: Program, scope: LocalScope | None) -> Any:
         """Carry a decision to its end in the current task.
 
@@ -59,7 +78,11 @@ class TaskDriver:
         except StateError as error:
             if scope is None:
                 raise
-            raise StopRun(error) from error
+            raise scope.stop(StopRun(error)) from error
+        except StopRun as stop:
+            if scope is not None:
+                scope.stop(stop)
+            raise
 
     async def _perform(self, effect: Any, scope: Any) -> Any:
         engine = self._engine
@@ -146,10 +169,15 @@ class TaskDriver:
 
     async def _body(self, effect: Body) -> Outcome:
         call, now = effect.call, self._engine.world.now
-        token = here.set(LocalScope(self._engine, effect.run, effect.history))
+        inner = LocalScope(self._engine, effect.run, effect.history)
+        token = here.set(inner)
         started = now()
         try:
-            value = await call.spec.fn(*call.args, **call.kwargs)
+            try:
+                value = await call.spec.fn(*call.args, **call.kwargs)
+            finally:
+                await self._cancel_branches(inner)
+            inner.check()
             return Outcome(value, None, started, now() - started)
         except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to write down
             return Outcome(None, from_user_code(error), started, now() - started)
@@ -159,11 +187,26 @@ class TaskDriver:
         finally:
             here.reset(token)
 
-    async def _end(self, effect: End) -> None:
+    async def _cancel_branches(self, scope: LocalScope) -> None:
+        """The workflow's function is over: what it left running (a gather that failed early) is over as well.
+
+        Nothing may write to the run after it has ended, since somebody else may go on with it then.
+        """
+        scope.closed = True
+        while scope.running:
+            branches = list(scope.running)
+            for branch in branches:
+                branch.cancel()
+            await asyncio.wait(branches)
+
+    async def _end(self, effect: End) -> StateError | None:
         engine = self._engine
         try:
             await self._gates.here().write(effect.rows, engine.store.end(effect, engine.world.now()))
+        except StateError as trouble:
+            return trouble
         finally:
             engine.store.let_go(effect.run)
         if engine.observer is not None:
             engine.observer.run_ended(effect.run.id, effect.run.workflow, effect.status)
+        return None
