@@ -97,7 +97,9 @@ class LocalEngine:
         if self.observer is None:
             print(f"perdure: {skipped.what}; skipped", file=sys.stderr)
 
-    def start(self, call: Call, script: str, id: str | None = None, resume: str | None = None) -> Start:
+    def start(
+        self, call: Call, script: str, id: str | None = None, resume: str | None = None, parent: int | None = None
+    ) -> Start:
         """What to look for in the state file, and what to write there if it is not found."""
         name = call.spec.name
         path = os.path.abspath(script) if script and not script.startswith("<") else script
@@ -110,7 +112,8 @@ class LocalEngine:
             input=call.input,
             fresh=f"{name}-{self.world.new_id()}",
             id=id,
-            named=id is not None,
+            named=id is not None and parent is None,
+            parent=parent,
             rid=rid,
         )
 

@@ -108,6 +108,11 @@ class LocalScope:
         call = self.bind(spec, args, kwargs)
         return await self.engine.tasks.call(child(call, self.history, lambda: self._start(call)), self)
 
+    def _start(self, call: Call) -> Start:
+        # The id follows from the place in the parent, so that a resumed parent finds the same child again.
+        id = f"{self.id}.{call.spec.name}-{idempotency_key(self.id, call.spec.name, call.key, call.n)[:10]}"
+        return self.engine.start(call, self.run.path, id=id, parent=self.run.rid)
+
     # -- batches ------------------------------------------------------------------------------------------------------
 
     def batch(
