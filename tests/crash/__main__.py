@@ -21,9 +21,8 @@ from .trial import Outcome
 
 def show(campaign: Campaign, seconds: float, seed: int) -> None:
     """The table, and what to run again."""
-    print(
-        f"\n{'shape':14}{'kills':>7}{'random':>8}{'syscall':>9}{'power':>7}{'resumed':>9}{'in flight':>11}{'broken':>8}"
-    )
+    columns = ("kills", 7), ("random", 8), ("call", 6), ("power", 7), ("fault", 7), ("resumed", 9), ("in flight", 11)
+    print("\n" + "shape".ljust(14) + "".join(name.rjust(width) for name, width in columns) + "broken".rjust(8))
     total = Outcome()
     for shape, outcome in campaign.by_shape.items():
         _row(shape, outcome)
@@ -47,7 +46,7 @@ def _row(name: str, outcome: Outcome) -> None:
     kills = outcome.kills
     timed = kills["point"] + kills["event"] + kills["time"]
     print(
-        f"{name:14}{kills.total():>7}{timed:>8}{kills['syscall']:>9}{kills['power']:>7}"
+        f"{name:14}{kills.total():>7}{timed:>8}{kills['call']:>6}{kills['power']:>7}{kills['fault']:>7}"
         f"{outcome.resumed:>9}{outcome.again:>11}{len(outcome.violations):>8}"
     )
 
@@ -69,6 +68,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description="Kill workflows and judge what is left.")
     parser.add_argument("--kills", type=int, default=1000, help="how many SIGKILLs; half of them at system calls")
     parser.add_argument("--power-cuts", type=int, default=0, help="how many simulated power cuts beside them")
+    parser.add_argument("--faults", type=int, default=0, help="how many failures of the disk beside them")
     parser.add_argument("--seed", type=int, help="decides every case; default: another one each time")
     parser.add_argument("--shapes", default="all", help=f"names with commas between them, of {', '.join(SHAPES)}")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at work")
@@ -80,7 +80,7 @@ def main() -> int:
         parser.error(f"unknown shapes: {', '.join(unknown)}")
     if options.case:
         return one_case(shapes, options.case, seed)
-    wanted = {"random": options.kills, "call": 0, "power": options.power_cuts}
+    wanted = {"random": options.kills, "call": 0, "power": options.power_cuts, "fault": options.faults}
     if why := no_strace():
         print(f"no kills at system calls: {why}")
     else:

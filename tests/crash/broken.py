@@ -1,12 +1,14 @@
-"""Failing disks: each operation fails once in turn. Out comes success or a named error; the next run goes on."""
+"""Failing disks: one operation fails, once. Out comes success or a named error; the next run goes on.
+
+A fault has a name: `error@N`, `full@N` and `short@N` fail operation N over the VFS of inside/faulty.py;
+`CALL=ERRNO@N` makes system call number N of that name report that error, beneath SQLite's own code for files and
+shared memory (strace).
+"""
 
 from __future__ import annotations
 
-import shutil
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections import Counter
 
 from . import ledger, oracle, trial
 from .kill import Kill, with_strace
@@ -15,104 +17,79 @@ from .shape import Shape
 from .trial import Outcome
 from .victim import INSIDE, Death, Home, Nursery
 
+VFS_FAULTS = ("error", "full", "short")
+CALL_FAULTS = (
+    "pwrite64=EIO",
+    "pwrite64=ENOSPC",
+    "fdatasync=EIO",
+    "fsync=EIO",
+    "pread64=EIO",
+    "ftruncate=EIO",
+    "flock=EIO",
+    "link=EIO",
+    "mkdir=EACCES",
+)
+
 REFUSED = 3  # the exit status of faulty.py for a named error with a hint
+NO_INTERPRETER = 127  # the dynamic loader's, when the call that failed was one of its own
 
 
-@dataclass
-class Failures:
-    """What came of many failures."""
+def fail(nursery: Nursery, shape: Shape, expected: Reference, home: Home, fault: str) -> Outcome:
+    """Run the workload with that fault, then again on a sound disk; judge both.
 
-    outcome: Outcome = field(default_factory=Outcome)
-    operations: int = 0
-    survived: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
-
-    def take(self, lines: list[ledger.Line], death: Death) -> None:
-        """Count what the victim with the failing disk came to."""
-        for line in lines:
-            if line.what == "operations":
-                self.operations = max(self.operations, line.value[0])
-            elif line.what == "refused":
-                self.refused[line.code] = self.refused.get(line.code, 0) + 1
-        self.survived += death.status == 0
-
-
-def operations(nursery: Nursery, shape: Shape, kind: str, folder: Path) -> int:
-    """How many operations of the kind an undisturbed run makes: the last number worth failing."""
-    failures = Failures()
-    home = Home(folder)
+    The outcome counts one kill of kind 'fault' if the fault was met at all: N may be more than there are.
+    """
     home.install(shape.files[-1])
-    death = _with_vfs(nursery, home, f"{kind}:0")
+    name, _, number = fault.partition("@")
+    if name in VFS_FAULTS:
+        death, met = _over_vfs(nursery, home, f"{name}:{number}")
+    else:
+        call, _, error = name.partition("=")
+        death, met = _under_strace(nursery, home, call, error, int(number))
+    if not met or death.status == NO_INTERPRETER:
+        return Outcome()
+    lines = ledger.read(home.ledger)
+    outcome = Outcome(kills=Counter(fault=1), violations=trial.unreadable(home.state, home.folder / "copy"))
+    outcome.refused.update(line.code for line in lines if line.what == "refused")
+    outcome.violations += _named(death, lines)
+    if outcome.violations:
+        outcome.said = home.said()
+    if shape.named or not oracle.complete(lines, expected):
+        outcome.add(trial.chain(nursery, shape, expected, home, [], first_life=1))
+    return outcome
+
+
+def undisturbed(nursery: Nursery, shape: Shape, home: Home) -> int:
+    """How many operations the run makes over the VFS when nothing fails; that it comes to its end is the control."""
+    home.install(shape.files[-1])
+    death, _ = _over_vfs(nursery, home, "error:0")
     if death.status != 0:
         raise AssertionError(f"with nothing failing it ended with status {death.status}:\n{home.said()}")
-    failures.take(ledger.read(home.ledger), death)
-    return failures.operations
+    (operations,) = [line.value[0] for line in ledger.read(home.ledger) if line.what == "operations"]
+    return int(operations)
 
 
-def each_operation(
-    nursery: Nursery, shape: Shape, expected: Reference, folder: Path, kind: str, numbers: Iterable[int]
-) -> Failures:
-    """Fail operation N once, for each N, over the VFS of faulty.py; then run again on a sound disk, and judge.
-
-    Args:
-        nursery: where victims come from.
-        shape: the workload.
-        expected: what the uninterrupted run came to.
-        folder: to work in.
-        kind: 'error', 'full' or 'short'.
-        numbers: the N.
-    """
-    failures = Failures()
-    for number in numbers:
-        home = Home(folder / f"{kind}{number}")
-        home.install(shape.files[-1])
-        death = _with_vfs(nursery, home, f"{kind}:{number}")
-        _settle(failures, nursery, shape, expected, home, death, f"{kind}:{number}")
-    return failures
-
-
-def each_call(
-    nursery: Nursery, shape: Shape, expected: Reference, folder: Path, call: str, error: str, numbers: Iterable[int]
-) -> Failures:
-    """The same, with the kernel's own answer: system call number N of that name reports `error` (strace)."""
-    failures = Failures()
-    for number in numbers:
-        home = Home(folder / f"{call}{number}")
-        home.install(shape.files[-1])
-        script = [sys.executable, str(INSIDE / "faulty.py"), str(home.script)]
-        trace = home.folder / "trace"
-        argv = with_strace(script, call, number, f"error={error}", trace=str(trace))
-        death = nursery.run(home, argv, execute=True, env=home.environment(0, Kill()), kill=Kill())
-        if "INJECTED" not in trace.read_text(errors="replace"):
-            break  # the run was over before call N
-        _settle(failures, nursery, shape, expected, home, death, f"{call}:{error}:{number}")
-    return failures
-
-
-def _with_vfs(nursery: Nursery, home: Home, fault: str) -> Death:
+def _over_vfs(nursery: Nursery, home: Home, fault: str) -> tuple[Death, bool]:
     argv = [str(INSIDE / "faulty.py"), str(home.script)]
-    return nursery.live(home, 0, Kill(), argv=argv, env={"CRASH_FAULT": fault})
+    death = nursery.live(home, 0, Kill(), argv=argv, env={"CRASH_FAULT": fault})
+    # Killed or hung, it has not said whether the fault was met; then it is best looked at.
+    met = [bool(line.value[1]) for line in ledger.read(home.ledger) if line.what == "operations"]
+    return death, all(met)
 
 
-def _settle(
-    failures: Failures, nursery: Nursery, shape: Shape, expected: Reference, home: Home, death: Death, fault: str
-) -> None:
-    """Judge one failure, and whether the workload gets over it."""
-    lines = ledger.read(home.ledger)
-    failures.take(lines, death)
-    outcome = Outcome(violations=trial.unreadable(home.state, home.folder / "copy"))
-    if death.hung or death.status not in (0, REFUSED):
-        failed = [line.value[1] for line in lines if line.what == "operations"]
-        what = f"{fault} ({failed}) ended with status {death.status}, not with a named error"
-        outcome.violations.append(Violation("hung" if death.hung else "raw", what))
-        outcome.said = home.said()
-    if any(line.what == "refused" and not line.value for line in lines):
-        outcome.violations.append(Violation("raw", f"{fault}: an error without a hint"))
-    if shape.named or not oracle.complete(lines, expected):
-        resumed = trial.chain(nursery, shape, expected, home, [], first_life=1)
-        outcome.add(resumed)
-    outcome.kills["fault"] += 1
-    if outcome.violations:
-        outcome.violations = [Violation(found.kind, f"[{fault}] {found.what}") for found in outcome.violations]
-    failures.outcome.add(outcome)
-    shutil.rmtree(home.folder, ignore_errors=True)
+def _under_strace(nursery: Nursery, home: Home, call: str, error: str, number: int) -> tuple[Death, bool]:
+    script = [sys.executable, str(INSIDE / "faulty.py"), str(home.script)]
+    trace = home.folder / "trace"
+    argv = with_strace(script, call, number, f"error={error}", trace=str(trace))
+    death = nursery.run(home, argv, execute=True, env=home.environment(0, Kill()), kill=Kill())
+    return death, "INJECTED" in trace.read_text(errors="replace")
+
+
+def _named(death: Death, lines: list[ledger.Line]) -> list[Violation]:
+    """Success, or one of perdure's own errors with a hint; nothing else will do."""
+    if death.hung:
+        return [Violation("hung", "the victim with the fault did not end")]
+    if death.status not in (0, REFUSED):
+        operation = "".join(line.value[1] for line in lines if line.what == "operations")
+        return [Violation("raw", f"{operation} failed: status {death.status}, not a named error")]
+    return [Violation("raw", f"no hint: {line.code}") for line in lines if line.what == "refused" and not line.value]

@@ -2,8 +2,8 @@
 
 `random:T` is a chain of one to five kills. `CALL@N:P` is a kill at the N-th system call CALL of a life; pass 0 takes
 the first life, every other pass a life that resumes one which was killed before, at a point that depends on the pass.
-`power:T` is one recorded run with its power cut POWER_CUTS times. What a case does follows from the seed, the shape
-and its name; only the machine's own timing differs.
+`FAULT@N:0` is a disk that fails once (broken.py). `power:T` is one recorded run with its power cut POWER_CUTS times.
+What a case does follows from the seed, the shape and its name; only the machine's own timing differs.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from . import ledger, power, trial
-from .kill import MUTATING, Kill, random_chain
+from . import broken, ledger, power, trial
+from .broken import CALL_FAULTS, VFS_FAULTS
+from .kill import MUTATING, Kill, no_strace, random_chain
 from .oracle import Reference
 from .shape import SHAPES, Shape
 from .trial import Outcome
 from .victim import Home, Nursery
 
 POWER_CUTS = 25
+FAULTS = (*VFS_FAULTS, *CALL_FAULTS)
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,16 @@ class Unit:
     kind: str
     number: int
     most: int = 25
-    call: str = ""
+    name: str = ""
 
     def cases(self) -> Iterator[str]:
-        """The names of the cases, in order. Of system calls it goes on until one was too far: the receiver stops."""
+        """The names of the cases, in order. Of calls and faults there is no end: stop when one was too far."""
         if self.kind == "random":
             yield from (f"random:{trial}" for trial in range(self.number * self.most, (self.number + 1) * self.most))
         elif self.kind == "power":
             yield f"power:{self.number}"
         else:
-            yield from (f"{self.call}@{at}:{self.number}" for at in range(1, self.most + 1))
+            yield from (f"{self.name}@{at}:{self.number}" for at in range(1, self.most + 1))
 
 
 def units(shape: str, kind: str) -> Iterator[Unit]:
@@ -52,7 +54,10 @@ def units(shape: str, kind: str) -> Iterator[Unit]:
     number = 0
     while True:
         if kind == "call":
-            yield from (Unit(shape, kind, number, most=1000, call=call) for call in MUTATING)
+            yield from (Unit(shape, kind, number, most=1000, name=call) for call in MUTATING)
+        elif kind == "fault":
+            names = VFS_FAULTS if no_strace() else VFS_FAULTS + CALL_FAULTS
+            yield from (Unit(shape, kind, number, most=10_000, name=name) for name in names)
         else:
             yield Unit(shape, kind, number)
         number += 1
@@ -97,7 +102,7 @@ class Ground:
             report.outcome.add(outcome)
             if outcome.violations and not report.broken:
                 report.broken = case
-            if unit.kind == "call" and not outcome.kills["syscall"]:
+            if unit.kind in ("call", "fault") and not outcome.kills[unit.kind]:
                 break
         return report
 
@@ -109,6 +114,8 @@ class Ground:
             if case.startswith("power:"):
                 rng = random.Random(f"{self._seed}/{shape.name}/{case}")
                 return power.cut(self.nursery, shape, expected, folder, rng, POWER_CUTS)
+            if case.startswith(FAULTS):
+                return broken.fail(self.nursery, shape, expected, Home(folder), case.partition(":")[0])
             kills = self._kills(shape, case, lines)
             return trial.chain(self.nursery, shape, expected, Home(folder), kills)
         finally:
@@ -123,7 +130,7 @@ class Ground:
         if int(number) > 0:
             rng = random.Random(f"{self._seed}/{shape.name}/{number}")
             before = [Kill("point", at=rng.randint(1, lines))]
-        return [*before, Kill("syscall", at=int(at), call=call)]
+        return [*before, Kill("call", at=int(at), call=call)]
 
     def reference(self, shape: Shape) -> Reference:
         """What the shape comes to when nothing disturbs it."""

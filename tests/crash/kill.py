@@ -34,7 +34,7 @@ class Kill:
 
     Args:
         kind: 'point' kills itself right after line `at` of the ledger; 'event' is killed from outside `spin` seconds
-            after line `at`; 'time' after `spin` seconds; 'syscall' on entering the `at`-th system call `call` of a
+            after line `at`; 'time' after `spin` seconds; 'call' on entering the `at`-th system call `call` of a
             thread (strace); 'none' lives on.
         at: a count from 1.
         spin: seconds.

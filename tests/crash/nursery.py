@@ -10,8 +10,10 @@ any line in to have it reaped. Until then its pid cannot be taken by another pro
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import runpy
 import sys
 from typing import Any
@@ -32,6 +34,16 @@ def serve() -> dict[str, Any] | None:
         sys.stdin.readline()
         os.waitpid(pid, 0)
     return None
+
+
+def warm_up() -> None:
+    """Import what a workload needs, also what perdure itself only imports when a run begins."""
+    for layer in ("core", "store", "engines"):
+        package = importlib.import_module(f"perdure.{layer}")
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    for name in ("asyncio", "concurrent.futures", "filelock"):
+        importlib.import_module(name)
 
 
 def become(request: dict[str, Any]) -> None:
@@ -59,13 +71,6 @@ def _answer(message: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    import asyncio  # noqa: F401
-    import concurrent.futures  # noqa: F401
-
-    import apsw  # noqa: F401
-    import msgspec  # noqa: F401
-
-    import perdure  # noqa: F401
-
+    warm_up()
     if (job := serve()) is not None:
         become(job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,52 +14,50 @@ import pytest
 from . import broken, ledger, trial
 from .cases import Ground
 from .kill import Kill, no_strace
-from .shape import SHAPES
+from .shape import SHAPES, Shape
+from .trial import Outcome
 from .victim import INSIDE, Home
 
+STEPS = range(1, 10_000, 3)
+EARLY = 8  # calls up to this number may be those of the interpreter's own start
 
-@pytest.mark.parametrize("kind", ["error", "full", "short"])
-def test_each_operation_of_sqlite_failing_once(ground: Ground, kind: str, tmp_path: Path) -> None:
-    """An I/O error, no space, half a write: each at every operation of a run."""
+
+def each(ground: Ground, shape: Shape, fault: str, numbers: Iterable[int]) -> Outcome:
+    """Fail operation N of the run for each N, until there are no more."""
+    total = Outcome()
+    for number in numbers:
+        outcome = ground.case(shape, f"{fault}@{number}:0")
+        total.add(outcome)
+        if not outcome.kills and number > EARLY:
+            break
+    return total
+
+
+@pytest.mark.parametrize(("fault", "numbers"), [("error", STEPS), ("full", STEPS), ("short", STEPS)])
+def test_each_operation_of_sqlite_failing_once(ground: Ground, fault: str, numbers: range, tmp_path: Path) -> None:
+    """An I/O error, no space, half a write: at every third operation of a run; the long run takes all of them."""
     shape = SHAPES["brief"]
-    count = broken.operations(ground.nursery, shape, kind, tmp_path / "count")
-    assert count > 20
-    failures = broken.each_operation(
-        ground.nursery, shape, ground.reference(shape), tmp_path, kind, range(1, count + 1)
-    )
-    assert not failures.outcome.violations, failures.outcome.report()
-    assert failures.refused, "no failure was ever noticed: nothing was tested"
+    assert broken.undisturbed(ground.nursery, shape, Home(tmp_path)) > 60
+    total = each(ground, shape, fault, numbers)
+    assert not total.violations, total.report()
+    assert total.refused, "no failure was ever noticed: nothing was tested"
 
 
 @pytest.mark.parametrize("name", ["gather", "map_threads", "retrying", "handled"])
-def test_operations_of_concurrent_runs_failing_once(ground: Ground, name: str, tmp_path: Path) -> None:
+def test_operations_of_concurrent_runs_failing_once(ground: Ground, name: str) -> None:
     """The leader of a group commit meets the failure; whoever waited hears of it too, and nobody waits for ever."""
-    shape = SHAPES[name]
-    count = broken.operations(ground.nursery, shape, "error", tmp_path / "count")
-    numbers = range(1 + len(name) % 5, count + 1, 5)
-    failures = broken.each_operation(ground.nursery, shape, ground.reference(shape), tmp_path, "error", numbers)
-    assert not failures.outcome.violations, failures.outcome.report()
-    assert failures.refused
+    total = each(ground, SHAPES[name], "error", range(1 + len(name) % 5, 10_000, 9))
+    assert not total.violations, total.report()
+    assert total.refused
 
 
 @pytest.mark.skipif(bool(no_strace()), reason=no_strace() or "strace works")
-@pytest.mark.parametrize(
-    ("call", "error", "numbers"),
-    [
-        # The first preads are those of the interpreter's own start.
-        ("pwrite64", "EIO", range(1, 60, 4)),
-        ("pwrite64", "ENOSPC", range(3, 60, 4)),
-        ("fdatasync", "EIO", range(1, 20, 2)),
-        ("fsync", "EIO", range(1, 4)),
-        ("pread64", "EIO", range(6, 40, 4)),
-        ("ftruncate", "EIO", range(1, 6)),
-    ],
-)
-def test_system_calls_failing_once(ground: Ground, call: str, error: str, numbers: range, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", broken.CALL_FAULTS)
+def test_system_calls_failing_once(ground: Ground, fault: str) -> None:
     """The same as the kernel would say it, beneath SQLite's own code for files and shared memory."""
-    shape = SHAPES["brief"]
-    failures = broken.each_call(ground.nursery, shape, ground.reference(shape), tmp_path, call, error, numbers)
-    assert not failures.outcome.violations, failures.outcome.report()
+    total = each(ground, SHAPES["brief"], fault, range(1, 10_000, 4 if fault.startswith("p") else 1))
+    assert not total.violations, total.report()
+    assert total.kills["fault"] > 0
 
 
 def test_control_a_victim_with_raw_errors_is_found_out(ground: Ground, tmp_path: Path) -> None:

@@ -54,4 +54,4 @@ def test_killed_at_every_other_mutating_call_of_one_run(ground: Ground) -> None:
             if not outcome.kills:
                 break
     assert not total.violations, total.report()
-    assert total.kills["syscall"] > 0
+    assert total.kills["call"] > 0

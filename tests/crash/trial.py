@@ -26,6 +26,7 @@ class Outcome:
     kills: Counter[str] = field(default_factory=Counter)
     resumed: int = 0
     again: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
     said: str = ""
 
@@ -34,6 +35,7 @@ class Outcome:
         self.kills += other.kills
         self.resumed += other.resumed
         self.again += other.again
+        self.refused += other.refused
         self.violations += other.violations
         self.said = self.said or other.said
 

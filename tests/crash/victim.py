@@ -105,10 +105,10 @@ class Nursery:
             env: more environment.
         """
         argv = argv or [str(home.script)]
-        execute = kill.fresh or kill.kind == "syscall"
+        execute = kill.fresh or kill.kind == "call"
         if execute:
             argv = [sys.executable, *argv]
-        if kill.kind == "syscall":
+        if kill.kind == "call":
             argv = with_strace(argv, kill.call, kill.at)
         return self.run(home, argv, execute=execute, env={**home.environment(life, kill), **(env or {})}, kill=kill)
 
