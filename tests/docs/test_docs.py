@@ -1,0 +1,91 @@
+"""Every block of code in the README and the guides runs, and prints what the page says it prints.
+
+A block after `<!-- file: NAME -->` is written to that file. A `python` block without one is run as a script. In a `console` block
+the lines after `$ ` are run by a shell, and what they print must match the lines below, where `...` stands for anything.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n+)?```(?P<kind>python|console)\n(?P<body>.*?)```", re.DOTALL)
+CLUSTER = "temporal"  # pages that need a cluster have a test of their own, with one
+
+
+def pages_with_code() -> list[Path]:
+    return [page for page in PAGES if BLOCK.search(page.read_text()) and CLUSTER not in page.read_text().lower()]
+
+
+def environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PERDURE_", "WORKFLOW_"))}
+    return kept | {"PYTHONUNBUFFERED": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def run(command: list[str], folder: Path) -> tuple[int, str]:
+    done = subprocess.run(
+        command, cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
+    )
+    return done.returncode, done.stdout
+
+
+def check_console(body: str, folder: Path) -> None:
+    for part in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
+        command, _, expected = part.partition("\n")
+        status, printed = run(["bash", "-c", command], folder)
+        if status == -9:
+            printed += "Killed\n"
+        pattern = "\n".join(line.rstrip() for line in expected.strip().splitlines())
+        actual = "\n".join(line.rstrip() for line in printed.strip().splitlines())
+        # [ is a wildcard to fnmatch, and plain text on our pages.
+        assert fnmatch.fnmatchcase(actual, pattern.replace("[", "[[]").replace("...", "*")), (
+            f"$ {command}\nprinted:\n{actual}\nbut the page says:\n{pattern}"
+        )
+
+
+@pytest.mark.parametrize("page", pages_with_code(), ids=lambda page: page.name)
+def test_code_on_the_page_runs_and_prints_what_it_says(page: Path, tmp_path: Path) -> None:
+    """A reader who types what the page says sees what the page says."""
+    for block in BLOCK.finditer(page.read_text()):
+        if block["file"]:
+            (tmp_path / block["file"]).write_text(block["body"])
+        elif block["kind"] == "console":
+            check_console(block["body"], tmp_path)
+        else:
+            script = tmp_path / "block.py"
+            script.write_text(block["body"])
+            status, printed = run([sys.executable, str(script)], tmp_path)
+            assert status == 0, f"{block['body']}\n{printed}"
+
+
+def test_the_readme_is_short_and_begins_with_the_install() -> None:
+    """Install by line 20, a run that is killed and resumes by line 60, under 150 lines in all."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) < 150
+    assert any("pip install perdure" in line for line in lines[:20])
+    assert any(line == "Killed" for line in lines[:65])
+
+
+def test_a_wrong_output_on_a_page_is_noticed(tmp_path: Path) -> None:
+    """The check of the pages can fail."""
+    with pytest.raises(AssertionError, match="but the page says"):
+        check_console("$ echo one\ntwo\n", tmp_path)
+
+
+def test_every_error_is_documented() -> None:
+    """docs/errors.md has a row for each class and each code that a user can meet."""
+    from perdure import errors
+
+    page = (ROOT / "docs" / "errors.md").read_text()
+    kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.PerdureError)]
+    missing = [f"{kind.__name__} ({kind.code})" for kind in kinds if f"`{kind.__name__}`" not in page]
+    missing += [kind.code for kind in kinds if kind is not errors.PerdureError and f"`{kind.code}`" not in page]
+    assert [each for each in missing if "PerdureError" not in each] == []
