@@ -1,7 +1,8 @@
 """Every block of code in the README and the guides runs, and prints what the page says it prints.
 
-A block after `<!-- file: NAME -->` is written to that file. A `python` block without one is run as a script. In a `console` block
-the lines after `$ ` are run by a shell, and what they print must match the lines below, where `...` stands for anything.
+A block after `<!-- file: NAME -->` is written to that file. A `python` block without one is run as a script. In a
+`console` block the lines after `$ ` are run by a shell, and what they print must match the lines below, where `...`
+stands for anything.
 """
 
 from __future__ import annotations

@@ -80,12 +80,17 @@ class Journal:
             StateError: nothing of it was saved.
         """
         entry = Entry(rows, operation)
-        if self._writer.acquire(False):
-            # The writer is idle: commit for ourselves and for whoever came in between.
+        if not self._writer.acquire(False):
+            self._follow(entry)
+        elif self._waiting:
             self._waiting.append(entry)
             self._lead()
         else:
-            self._follow(entry)
+            try:
+                self._commit((entry,))
+            finally:
+                self._writer.release()
+            self._hand_over()
         return entry.outcome()
 
     def write_all(self, entries: Sequence[Entry]) -> None:
@@ -142,12 +147,11 @@ class Journal:
 
     def _hand_over(self) -> None:
         """Wake one of those who queued up meanwhile, to lead the next commit."""
-        try:
-            self._waiting[0].rouse()
-        except IndexError:
-            return
+        if self._waiting:
+            with suppress(IndexError):  # it has been served since
+                self._waiting[0].rouse()
 
-    def _commit(self, batch: list[Entry]) -> None:
+    def _commit(self, batch: Sequence[Entry]) -> None:
         if self._broken is not None:
             for entry in batch:
                 entry.error = self._broken
@@ -158,7 +162,7 @@ class Journal:
             # One of them broke a rule of the schema. The others must not suffer for it.
             if len(batch) > 1:
                 for entry in batch:
-                    self._commit([entry])
+                    self._commit((entry,))
             else:
                 batch[0].error = StateCorrupt(
                     f"another process wrote to this run: {self._path}",
@@ -175,7 +179,7 @@ class Journal:
             for entry in batch:
                 entry.error = error
 
-    def _transact(self, batch: list[Entry]) -> None:
+    def _transact(self, batch: Sequence[Entry]) -> None:
         connection = self._connection
         if len(batch) == 1:
             (entry,) = batch
