@@ -76,11 +76,12 @@ def interrupted_after(seconds: float, owner: str, fn: Callable[..., Any], args: 
     if theirs is not alarm.handler:
         _signal.signal(_signal.SIGALRM, alarm.handler)
     alarm.expired = False
-    left = interval = 0.0
-    began = time.monotonic()
+    left = interval = began = 0.0
     try:
         alarm.armed = True
         left, interval = _signal.setitimer(_signal.ITIMER_REAL, seconds, AGAIN)
+        if left:
+            began = time.monotonic()
         value = fn(*args, **kwargs)
         alarm.armed = False
     except _Expired:
