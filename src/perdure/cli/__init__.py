@@ -1,0 +1,44 @@
+"""The `perdure` command: how the operations look on a command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command line.
+
+    Args:
+        arguments: what was typed after `perdure`; by default what this process was given.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 wrong usage, 3 done with dead letters, 130 interrupted.
+    """
+    from cyclopts import CycloptsError
+
+    from perdure.cli.app import app
+    from perdure.cli.exits import DONE, FAILED, INTERRUPTED
+    from perdure.cli.trouble import show_error, show_usage
+    from perdure.errors import PerdureError
+
+    tokens = sys.argv[1:] if arguments is None else arguments
+    try:
+        command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+        code = command(*bound.args, **bound.kwargs)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else DONE
+    except CycloptsError as error:
+        return show_usage(str(error), "see `perdure --help`, or --help after a command")
+    except PerdureError as error:
+        return show_error(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read it has seen enough. What is left in the buffer must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED

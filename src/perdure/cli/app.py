@@ -1,0 +1,158 @@
+"""The commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Group, Parameter
+from cyclopts.validators import Number
+
+from perdure.cli import lists
+from perdure.cli.exits import DONE, FAILED
+from perdure.operations.place import Place, locate, opened
+
+WHERE = Group("State file", sort_key=1)
+
+State = Annotated[Path | None, Parameter("--state", group=WHERE, help="The state file.")]
+Script = Annotated[Path | None, Parameter("--file", group=WHERE, help="A script, whose .perdure/state.db is meant.")]
+Json = Annotated[bool, Parameter("--json", negative="", help="One line of JSON, for programs.")]
+Limit = Annotated[int, Parameter("--limit", validator=Number(gte=0))]
+Reference = Annotated[str, Parameter(help='A run\'s id, the beginning of it, or "last".')]
+Standings = Literal["running", "interrupted", "failed", "done", "dead", "cancelled"]
+
+SHOWN_STEPS = 200
+
+app = App(
+    name="perdure",
+    help="Makes a plain Python script durable: every step it finishes is saved.",
+    version_flags=["--version"],
+    result_action="return_value",
+)
+
+
+@app.command(help_flags=[])
+def run(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]) -> int:
+    """Run a workflow, or go on with it: perdure run FILE[:WORKFLOW] [ARGUMENTS]."""
+    from perdure.cli import running
+
+    return running.run(tokens)
+
+
+@app.command
+def ps(
+    *,
+    status: Annotated[
+        Standings | None, Parameter(help="Only runs that stand so; dead: done with dead letters.")
+    ] = None,
+    workflow: Annotated[str | None, Parameter(help="Only runs of this workflow.")] = None,
+    all: Annotated[bool, Parameter(("--all", "-a"), negative="", help="Child runs too.")] = False,
+    limit: Annotated[Limit, Parameter(help="How many at most.")] = 20,
+    json: Json = False,
+    state: State = None,
+    file: Script = None,
+) -> int:
+    """List the runs, newest first."""
+    from perdure.operations.runs import list_runs
+
+    with opened(locate(state, file)) as store:
+        views = list_runs(store, status=status, workflow=workflow, children=all, limit=limit)
+    if json:
+        lists.as_json(views)
+    else:
+        lists.runs(views)
+    return DONE
+
+
+@app.command
+def show(
+    run: Reference,
+    *,
+    step: Annotated[str | None, Parameter(help="Only the steps of this name.")] = None,
+    verbose: Annotated[bool, Parameter(("--verbose", "-v"), negative="", help="Tracebacks too.")] = False,
+    limit: Annotated[
+        Limit | None, Parameter(help="The last so many steps; 0 for all. 200, or all with --json.")
+    ] = None,
+    json: Json = False,
+    state: State = None,
+    file: Script = None,
+) -> int:
+    """Show one run: inputs, result or error, every step with its attempts, child runs."""
+    from perdure.operations.details import details_of
+    from perdure.operations.lookup import find_run
+
+    most = (None if json else SHOWN_STEPS) if limit is None else limit or None
+    with opened(locate(state, file)) as store:
+        details = details_of(store, find_run(store, run), step=step, limit=most, data=json)
+    if json:
+        lists.as_json(details)
+    else:
+        lists.run(details, verbose=verbose)
+    return DONE
+
+
+@app.command
+def resume(
+    run: Reference,
+    file: Annotated[Path | None, Parameter(help="The script, if it is not where it was.")] = None,
+    /,
+    *,
+    accept_changes: Annotated[
+        bool, Parameter(negative="", help="The script was edited on purpose: what it calls anew is new work.")
+    ] = False,
+    json: Json = False,
+    state: State = None,
+) -> int:
+    """Go on with a run, with the inputs that it was started with."""
+    from perdure.cli import running
+
+    return running.resume(run, file, _place(state, file), accept=accept_changes, json=json)
+
+
+@app.command
+def fork(
+    run: Reference,
+    file: Annotated[Path | None, Parameter(help="The script, if it is not where it was.")] = None,
+    /,
+    *,
+    step: Annotated[str, Parameter("--from", help="A step's name (its first record counts), or # and a number.")],
+    run_it: Annotated[bool, Parameter("--run", negative="--no-run", help="Run the copy.")] = True,
+    json: Json = False,
+    state: State = None,
+) -> int:
+    """Start a new run with the results of another up to a step, which is made again."""
+    from perdure.cli import running
+
+    return running.fork_and_run(run, step, file, _place(state, file), start=run_it, json=json)
+
+
+@app.command
+def doctor(*, json: Json = False, state: State = None, file: Script = None) -> int:
+    """Look over this installation and the state file."""
+    from perdure.operations.health import examine
+
+    found = examine(locate(state, file))
+    if json:
+        lists.as_json(found)
+    else:
+        lists.health(found)
+    return DONE if found.ok else FAILED
+
+
+@app.command
+def demo(
+    *,
+    orders: Annotated[int, Parameter(help="How many orders to charge.")] = 200,
+    seed: Annotated[int, Parameter(help="The same seed, the same mishaps.")] = 7,
+    keep: Annotated[Path | None, Parameter(help="A new folder for script, state and ledger, to look at.")] = None,
+) -> int:
+    """Charge 200 orders through an API that misbehaves, kill it half way, run it again, and prove what happened."""
+    from perdure.demo.run import main
+
+    return main(orders, seed, keep)
+
+
+def _place(state: Path | None, script: Path | None) -> Place:
+    """A script that has moved may lie where its state file still is not; so the working directory counts first."""
+    here = locate(state)
+    return here if state is not None or here.path.exists() or script is None else locate(None, script)

@@ -1,0 +1,108 @@
+"""A workflow's parameters as a command line: typed, checked, with a help page."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import App, Group, Parameter, Token
+
+from perdure.core.spec import Spec
+
+Parsed = tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]
+"""Positional arguments and keyword arguments of the workflow, and perdure's own options."""
+
+OPTIONS: dict[str, tuple[Any, str]] = {
+    "id": (str | None, "Exactly one run under this id, ever: resumed if it is unfinished; its result if it is done."),
+    "json": (bool, "Print one JSON object instead of the result as Python shows it."),
+    "state": (Path | None, "The state file, if not .perdure/state.db beside the script."),
+}
+"""What `perdure run` itself knows, before the file's name or behind it."""
+
+_PREFIX = "perdure_option_"
+
+
+def parse_arguments(spec: Spec, command: str, tokens: Sequence[str]) -> Parsed | None:
+    """What stands behind the file's name on the command line.
+
+    A parameter of the workflow goes before an option of perdure's with the same name, which can still be given before
+    the file's name.
+
+    Args:
+        spec: the workflow.
+        command: what was typed before, for the help page.
+        tokens: what was typed behind it.
+
+    Returns:
+        The arguments; None if help was asked for and given.
+
+    Raises:
+        CycloptsError: they do not fit.
+    """
+    accept = _acceptor(spec)
+    app = App(name=command, help=inspect.getdoc(spec.fn) or "", version_flags=[], result_action="return_value")
+    app["--help"].group = "perdure"
+    app.default(accept)
+    chosen, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    if chosen is not accept:
+        chosen(*bound.args, **bound.kwargs)
+        return None
+    own = {name.removeprefix(_PREFIX): bound.kwargs[name] for name in bound.kwargs if name.startswith(_PREFIX)}
+    kwargs = {name: value for name, value in bound.kwargs.items() if not name.startswith(_PREFIX)}
+    return bound.args, kwargs, own
+
+
+def _acceptor(spec: Spec) -> Any:
+    """A function with the workflow's parameters and perdure's options, for Cyclopts to look at; it is never called."""
+
+    def accept(*args: Any, **kwargs: Any) -> None:
+        """Never called."""
+
+    parameters = [*_parameters(spec)]
+    taken = {parameter.name.replace("_", "-") for parameter in parameters}
+    rest = [p for p in parameters if p.kind is p.VAR_KEYWORD]
+    signature = inspect.Signature(
+        [*(p for p in parameters if p not in rest), *_options(taken), *rest], __validate_parameters__=False
+    )
+    accept.__signature__ = signature  # type: ignore[attr-defined]
+    accept.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+    accept.__doc__ = inspect.getdoc(spec.fn) or ""
+    return accept
+
+
+def _parameters(spec: Spec) -> Iterator[inspect.Parameter]:
+    hints = spec.hints()
+    for parameter in inspect.signature(spec.fn).parameters.values():
+        annotation = hints.get(parameter.name, str if parameter.default is parameter.empty else Any)
+        if annotation is Any:
+            default = parameter.default
+            annotation = type(default) if isinstance(default, str | int | float | Path) else str
+        if _mentions_struct(annotation):
+            annotation = Annotated[annotation, Parameter(converter=_from_json, n_tokens=1, accepts_keys=False)]
+        yield parameter.replace(annotation=annotation)
+
+
+def _options(taken: set[str]) -> Iterator[inspect.Parameter]:
+    group = Group("perdure", sort_key=1)
+    for name, (kind, text) in OPTIONS.items():
+        if name not in taken:
+            how = Parameter(name=f"--{name}", help=text, group=group, negative="", show_default=False)
+            default = False if kind is bool else None
+            yield inspect.Parameter(
+                _PREFIX + name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, how]
+            )
+
+
+def _mentions_struct(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return True
+    return any(_mentions_struct(part) for part in typing.get_args(annotation))
+
+
+def _from_json(kind: Any, tokens: Sequence[Token]) -> Any:
+    """A msgspec Struct is given as JSON: Cyclopts does not look into it."""
+    return msgspec.json.decode(tokens[0].value, type=kind)

@@ -1,0 +1,12 @@
+"""What the exit codes say."""
+
+from __future__ import annotations
+
+DONE = 0
+"""Also: skipped, because another process runs it."""
+FAILED = 1
+USAGE = 2
+DEAD_LETTERS = 3
+"""The run is done; some items became dead letters."""
+INTERRUPTED = 130
+"""By Ctrl-C, as shells have it: 128 + SIGINT."""

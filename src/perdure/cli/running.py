@@ -1,0 +1,213 @@
+"""`perdure run`, `resume` and `fork`: a run on the command line, from its arguments to its exit code."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from perdure.cli.arguments import parse_arguments
+from perdure.cli.exits import DEAD_LETTERS, DONE, FAILED, INTERRUPTED
+from perdure.cli.narrator import Narrator
+from perdure.cli.text import Printer, count
+from perdure.cli.trouble import show_error, show_traceback
+from perdure.cli.watch import watch
+from perdure.core.durations import show
+from perdure.core.records import RunRecord
+from perdure.errors import OptionError, PerdureError, Skipped
+from perdure.operations.execution import Execution, Finish
+from perdure.operations.lookup import find_run
+from perdure.operations.place import Place, locate, opened, pin
+from perdure.operations.resumption import accept_changes, finished, fork, workflow_of
+from perdure.operations.scripts import AnyWorkflow, find_workflow, split_target
+
+RUN_HELP = """Usage: perdure run [--id ID] [--json] [--state PATH] FILE[:WORKFLOW] [ARGUMENTS]
+
+Run a workflow, or go on with it: an unfinished run with the same arguments is resumed, and no finished step runs again.
+
+  FILE[:WORKFLOW]  The script, and which of its workflows if it has several.
+  ARGUMENTS        The workflow's own. `perdure run FILE --help` shows them.
+  --id ID          Exactly one run under this id, ever: resumed if it is unfinished; its result if it is done.
+  --json           Print one JSON object instead of the result as Python shows it.
+  --state PATH     The state file, if not .perdure/state.db beside the script.
+
+Exit codes: 0 done (or skipped, since another process runs it), 1 failed, 2 wrong usage, 3 done with dead letters,
+130 interrupted."""
+
+VALUED = {"--id": "id", "--state": "state"}
+
+
+class Wish(msgspec.Struct):
+    """What `perdure run` was asked for."""
+
+    target: str
+    rest: list[str]
+    id: str | None = None
+    json: bool = False
+    state: Path | None = None
+
+
+def run(tokens: Sequence[str]) -> int:
+    """`perdure run`: returns the exit code."""
+    if not tokens or tokens[0] in ("--help", "-h"):
+        sys.stdout.write(f"{RUN_HELP}\n")
+        return DONE
+    wish = _read(tokens)
+    if wish.state is not None:
+        pin(locate(wish.state))  # also for what the script looks up while it is loaded
+    path, name = split_target(wish.target)
+    workflow = _loaded(lambda: find_workflow(path, name))
+    if workflow is None:
+        return FAILED
+    parsed = parse_arguments(workflow.spec, f"perdure run {wish.target}", wish.rest)
+    if parsed is None:
+        return DONE
+    args, kwargs, own = parsed
+    id, state = own.get("id") or wish.id, own.get("state") or wish.state
+    place = locate(state, Path(workflow.spec.file))
+    return _carry_out(workflow, place, lambda it: it.run(args, kwargs, id), json=own.get("json") or wish.json)
+
+
+def resume(reference: str, script: Path | None, place: Place, *, accept: bool, json: bool) -> int:
+    """`perdure resume`: returns the exit code."""
+    with opened(place) as store:
+        found = find_run(store, reference)
+    if found.status == "done":
+        sys.stderr.write(f"run {found.id} is done; this is its result\n")
+        return _print_finish(finished(place, found), json=json)
+    workflow = _loaded(lambda: workflow_of(found, script))
+    if workflow is None:
+        return FAILED
+    if accept:
+        accept_changes(place, found)
+    return _carry_out(workflow, place, lambda it: it.resume(found), json=json)
+
+
+def fork_and_run(reference: str, step: str, script: Path | None, place: Place, *, start: bool, json: bool) -> int:
+    """`perdure fork`: returns the exit code."""
+    with opened(place) as store:
+        source = find_run(store, reference)
+    workflow = _loaded(lambda: workflow_of(source, script)) if start else None
+    if start and workflow is None:
+        return FAILED
+    made: RunRecord = fork(place, source, step, time.time())
+    if workflow is None:
+        sys.stdout.write(f'{{"run":"{made.id}"}}\n' if json else f"{made.id}\n")
+        return DONE
+    sys.stderr.write(f"run {made.id} is a copy of {source.id} up to {step}\n")
+    return _carry_out(workflow, place, lambda it: it.resume(made), json=json)
+
+
+def _read(tokens: Sequence[str]) -> Wish:
+    """Split the command line at the file's name: what comes before it is perdure's."""
+    given: dict[str, Any] = {}
+    rest = list(tokens)
+    while rest and rest[0].startswith("-"):
+        option, equals, value = rest.pop(0).partition("=")
+        if option == "--json":
+            given["json"] = True
+        elif option in VALUED and (equals or rest):
+            given[VALUED[option]] = value if equals else rest.pop(0)
+        else:
+            raise OptionError(
+                f"perdure run has no option {option}" if option not in VALUED else f"{option} needs a value",
+                "see `perdure run --help`; options of the workflow come after the file's name",
+            )
+    if not rest:
+        raise OptionError("no script was named", "perdure run FILE")
+    if "state" in given:
+        given["state"] = Path(given["state"])
+    return Wish(target=rest[0], rest=rest[1:], **given)
+
+
+def _loaded(find: Callable[[], AnyWorkflow]) -> AnyWorkflow | None:
+    """The workflow; None if its script cannot be loaded, which has been shown then.
+
+    Raises:
+        PerdureError: it was not found.
+    """
+    try:
+        return find()
+    except PerdureError:
+        raise
+    except Exception as error:  # noqa: BLE001  the script's own
+        show_traceback(error)
+        sys.stderr.write("the script could not be loaded; nothing was run\n")
+        return None
+
+
+def _carry_out(workflow: AnyWorkflow, place: Place, go: Callable[[Execution], Finish], *, json: bool) -> int:
+    """Run it under somebody's eyes, and tell how it ended."""
+    view = watch()
+    execution: Execution | None = None
+    try:
+        # With --json, standard output is for one line, whatever the script prints.
+        with view, redirect_stdout(sys.stderr) if json else nullcontext():
+            execution = Execution(workflow, place, view.observer)
+            finish = go(execution)
+    except Skipped as skipped:
+        sys.stderr.write(f"skipped: {skipped.what}\n")
+        return DONE
+    except KeyboardInterrupt:
+        _print_standing("interrupted", execution)
+        return INTERRUPTED
+    except PerdureError as error:
+        code = show_error(error)
+        return _failed(execution, place, json=json) if execution and execution.run_id else code
+    except Exception as error:  # noqa: BLE001  the user's own
+        show_traceback(error)
+        return _failed(execution, place, json=json)
+    _print_summary(finish, view.narrator, place)
+    return _print_finish(finish, json=json)
+
+
+def _failed(execution: Execution | None, place: Place, *, json: bool) -> int:
+    run_id = _print_standing("failed", execution)
+    if run_id is not None:
+        where = f"{run_id}{place.option}"
+        sys.stderr.write(f"  see more: perdure show {where}   go on: perdure resume {where}\n")
+    if json and execution is not None and execution.run_id is not None:
+        _print_json({"run": execution.run_id, "workflow": execution.workflow.spec.name, "status": "failed"})
+    return FAILED
+
+
+def _print_standing(how: str, execution: Execution | None) -> str | None:
+    """One line about a run that has not come to its end; returns its id, if there is one."""
+    saved = execution.saved() if execution is not None else None
+    if saved is None:
+        Printer(sys.stderr).line(f"{how}; nothing was run", "bold")
+        return None
+    Printer(sys.stderr).line(f"run {saved.run} {how}; {count(saved.steps, 'step')} saved; run again to resume", "bold")
+    return saved.run
+
+
+def _print_summary(finish: Finish, told: Narrator, place: Place) -> None:
+    printer = Printer(sys.stderr)
+    if told.run_id is None:
+        printer.line(f"run {finish.run} was done before; this is its result")
+        return
+    text = f"run {finish.run} done in {show(told.seconds)}: {count(told.executed, 'step')} executed"
+    if told.recorded:
+        text += f", {told.recorded} from before"
+    if finish.dead_letters:
+        letters = count(finish.dead_letters, "dead letter")
+        text += f"; {letters}, see: perdure show {finish.run}{place.option}"
+    printer.line(text, "yellow" if finish.dead_letters else "green")
+
+
+def _print_finish(finish: Finish, *, json: bool) -> int:
+    if json:
+        fields = {"run": finish.run, "workflow": finish.workflow, "status": "done", "result": finish.result}
+        _print_json(fields | {"dead_letters": finish.dead_letters})
+    elif finish.shown is not None:
+        sys.stdout.write(f"{finish.shown}\n")
+    return DEAD_LETTERS if finish.dead_letters else DONE
+
+
+def _print_json(fields: dict[str, Any]) -> None:
+    sys.stdout.write(msgspec.json.encode(fields).decode() + "\n")

@@ -1,0 +1,172 @@
+"""One run in full: `perdure show`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from perdure.core import codec, faults
+from perdure.core.records import AttemptRecord, RunRecord, StepRecord
+from perdure.errors import PerdureError
+from perdure.operations.moments import moment
+from perdure.operations.runs import RunView, view_of
+from perdure.operations.steps import check_name
+from perdure.store.runs import Store
+
+Identity = tuple[str, bytes, int]
+
+
+class ErrorView(msgspec.Struct, frozen=True):
+    """An error that was written down."""
+
+    type: str
+    message: str
+    notes: list[str]
+    traceback: str
+
+
+class AttemptView(msgspec.Struct, frozen=True):
+    """A try that failed; `number` counts from 1, `epoch` how often the run had failed before, `seconds` it took."""
+
+    number: int
+    epoch: int
+    error: ErrorView
+    started: datetime | None
+    seconds: float
+
+
+class StepView(msgspec.Struct, frozen=True):
+    """A call that the workflow has moved past. `status` is done, failed (and handled) or dead (a dead letter)."""
+
+    seq: int
+    name: str
+    status: str
+    inputs: Any
+    result: Any
+    error: ErrorView | None
+    attempts: int
+    started: datetime | None
+    seconds: float
+    failures: list[AttemptView]
+
+
+class OpenStep(msgspec.Struct, frozen=True):
+    """A call that was tried, failed, and has no record: what ended the run, or is being tried still."""
+
+    name: str
+    inputs: Any
+    failures: list[AttemptView]
+
+
+class RunDetails(msgspec.Struct, frozen=True):
+    """A run in full.
+
+    Inputs and results are text, or plain data if asked for. `earlier` is how many steps were left out at the beginning,
+    `parent` the id of the run whose child this is.
+    """
+
+    run: RunView
+    inputs: Any
+    result: Any
+    error: ErrorView | None
+    parent: str | None
+    earlier: int
+    steps: list[StepView]
+    open: list[OpenStep]
+    children: list[RunView]
+
+
+def details_of(
+    store: Store, run: RunRecord, *, step: str | None = None, limit: int | None = None, data: bool = False
+) -> RunDetails:
+    """A run in full.
+
+    Args:
+        store: the state file.
+        run: which.
+        step: only the steps of this name.
+        limit: how many steps at most, the last ones; None for all.
+        data: give inputs and results as plain data, as large as they are, rather than as text of bounded length.
+
+    Raises:
+        NotFound: no step has that name.
+        StateError: the file cannot be read.
+    """
+    if step is not None:
+        check_name(store, run, step)
+    failures: dict[Identity, list[AttemptRecord]] = {}
+    for attempt in store.attempt_records(run.rid):
+        if step in (None, attempt.name):
+            failures.setdefault((attempt.name, attempt.key, attempt.n), []).append(attempt)
+    index = [row for row in store.index(run.rid) if step in (None, row[1])]
+    earlier = max(len(index) - limit, 0) if limit is not None else 0
+    for _, name, key, n, _ in index[:earlier]:
+        failures.pop((name, key, n), None)
+    wanted = {row[0] for row in index[earlier:]}
+    show = _as_data if data else _as_text
+    steps = [
+        _step(record, failures.pop((record.name, record.key, record.n), []), show)
+        for record in (_from(store, run.rid, min(wanted)) if wanted else ())
+        if record.seq in wanted
+    ]
+    failed = run.status == "failed"
+    return RunDetails(
+        run=view_of(store, run),
+        inputs=show.inputs(run.input),
+        result=show.value(run.output) if run.output is not None and not failed else None,
+        error=error_view(run.output) if run.output is not None and failed else None,
+        parent=store.run_by_number(run.parent).id if run.parent is not None else None,
+        earlier=earlier,
+        steps=steps,
+        open=[OpenStep(tries[0].name, show.inputs(tries[0].input), _attempts(tries)) for tries in failures.values()],
+        children=[view_of(store, store.run(id)) for id in store.children(run.rid)],
+    )
+
+
+class _Show(msgspec.Struct, frozen=True):
+    inputs: Any
+    value: Any
+
+
+_as_text = _Show(codec.describe_inputs, codec.describe)
+_as_data = _Show(codec.to_builtins, codec.to_builtins)
+
+
+def _from(store: Store, rid: int, first: int) -> Iterable[StepRecord]:
+    while chunk := store.records(rid, first):
+        yield from chunk
+        first = chunk[-1].seq + 1
+
+
+def _step(record: StepRecord, tries: list[AttemptRecord], show: _Show) -> StepView:
+    done = record.status == "done"
+    return StepView(
+        seq=record.seq,
+        name=record.name,
+        status=record.status,
+        inputs=show.inputs(record.input),
+        result=show.value(record.output) if done else None,
+        error=None if done else error_view(record.output),
+        attempts=record.attempts,
+        started=moment(record.started),
+        seconds=record.ms / 1000,
+        failures=_attempts(tries),
+    )
+
+
+def _attempts(tries: list[AttemptRecord]) -> list[AttemptView]:
+    return [
+        AttemptView(one.number, one.epoch, error_view(one.error), moment(one.started), one.ms / 1000) for one in tries
+    ]
+
+
+def error_view(data: bytes) -> ErrorView:
+    """A packed fault; one that cannot be read is shown as such."""
+    try:
+        fault = faults.decode(data)
+    except PerdureError as unreadable:
+        return ErrorView("unreadable", unreadable.what, [], "")
+    return ErrorView(fault.name, fault.message, fault.notes, fault.traceback)

@@ -1,0 +1,39 @@
+"""Finds a run by what somebody typed: its id, the beginning of it, or "last"."""
+
+from __future__ import annotations
+
+import difflib
+
+from perdure.core.records import RunRecord
+from perdure.errors import NotFound
+from perdure.store import listing
+from perdure.store.runs import Store
+
+LAST = "last"
+SHOWN = 5
+
+
+def find_run(store: Store, reference: str) -> RunRecord:
+    """The run that is meant.
+
+    Raises:
+        NotFound: none is, or several are.
+    """
+    found = listing.ids_like(store, reference, SHOWN + 1)
+    if found and found[0][0] == reference:
+        return store.run(reference)
+    if reference == LAST:
+        newest = listing.newest(store)
+        if newest is None:
+            raise NotFound(f"no run has been started yet in {store.path}", "start one: perdure run FILE")
+        return store.run(newest)
+    # A child's id begins with its parent's, who is meant then.
+    ids = [id for id, child in found if not child] or [id for id, _ in found]
+    if len(ids) == 1:
+        return store.run(ids[0])
+    if ids:
+        some = ", ".join(ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
+        raise NotFound(f"several runs begin with {reference!r}: {some}", "type more of the id")
+    close = difflib.get_close_matches(reference, [run.id for run in store.runs()], n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    raise NotFound(f"there is no run {reference!r} in {store.path}", f"{meant}`perdure ps` lists the runs")

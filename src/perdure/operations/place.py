@@ -1,0 +1,85 @@
+"""Which state file is meant, and how it is opened for looking."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from perdure import settings
+from perdure.errors import NotFound, StateCorrupt
+from perdure.store.runs import Store
+
+VARIABLES = ("PERDURE_STATE", "WORKFLOW_STATE_PATH")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A state file, and where it was said that it is this one."""
+
+    path: Path
+    source: str
+
+    @property
+    def option(self) -> str:
+        """What to add to a command so that it finds this file from here; nothing if it does so by itself."""
+        return "" if locate().path == self.path else f" --state {self.path}"
+
+
+def locate(state: Path | None = None, script: Path | None = None) -> Place:
+    """The state file: by argument, environment, pyproject.toml, or beside the script (else in the working directory).
+
+    Args:
+        state: the file itself, if somebody named it.
+        script: a script whose state is wanted.
+    """
+    if state is not None:
+        return Place(state.absolute(), "--state")
+    path = settings.state_path(str(script) if script else "")
+    for name in VARIABLES:
+        if os.environ.get(name):
+            return Place(path, f"the environment variable {name}")
+    folder = settings.script_folder(str(script) if script else "")
+    if path != folder / ".perdure" / "state.db":
+        return Place(path, "[tool.perdure] in pyproject.toml")
+    return Place(path, f"the folder of {script}" if script else "the working directory")
+
+
+def pin(place: Place) -> None:
+    """Make it the state file of everything that this process starts from now on."""
+    os.environ["PERDURE_STATE"] = str(place.path)
+
+
+@contextmanager
+def opened(place: Place) -> Iterator[Store]:
+    """The state file, for looking only.
+
+    Raises:
+        NotFound: there is none.
+        StateError: it cannot be used.
+    """
+    if not place.path.exists():
+        raise NotFound(
+            f"there is no state file: {place.path} (by {place.source})",
+            "go to the folder of the script, or name one: --file SCRIPT, --state PATH",
+        )
+    store = Store(place.path, read_only=True)
+    try:
+        with damage_named(place.path):
+            yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Values of a type, a size or an encoding that perdure never writes are damage, wherever one stumbles over them."""
+    try:
+        yield
+    except (UnicodeError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise StateCorrupt(
+            f"the state file holds something that perdure never writes: {path} ({type(error).__name__}: {error})",
+            "keep a copy of it, then see `perdure doctor`; restore a backup, or move it away to start anew",
+        ) from error

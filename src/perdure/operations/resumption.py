@@ -1,0 +1,73 @@
+"""Goes back to a run: what it came to, what it needs to go on, and a copy of it up to some step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from perdure.core import codec
+from perdure.core.records import RunRecord
+from perdure.engines.local import engine_at
+from perdure.errors import NotFound, UsageError
+from perdure.operations.execution import LONGEST, Finish
+from perdure.operations.place import Place
+from perdure.operations.scripts import AnyWorkflow, find_workflow
+from perdure.operations.steps import find_step
+from perdure.store import listing
+
+
+def finished(place: Place, run: RunRecord) -> Finish:
+    """How a run that was done before has ended; its script is not needed for that."""
+    engine = engine_at(place.path)
+    output = run.output or b""
+    result = codec.to_builtins(output)
+    shown = None if result is None else codec.describe(output, limit=LONGEST)
+    return Finish(run.id, run.workflow, result, shown, listing.dead_letters(engine.store, run.rid))
+
+
+def workflow_of(run: RunRecord, script: Path | None = None) -> AnyWorkflow:
+    """The workflow that a run belongs to, loaded from its script.
+
+    Args:
+        run: which.
+        script: where the script is now, if not where it was last seen.
+
+    Raises:
+        UsageError: it is a child run, which only its parent can go on with.
+        NotFound: the script, or the workflow in it, is gone.
+        Exception: whatever the script raises when it is loaded.
+    """
+    if run.parent is not None:
+        raise UsageError(
+            f"run {run.id} is a child run, which goes on when its parent does", "name the run that it belongs to"
+        )
+    path = script or Path(run.path)
+    if not path.is_file():
+        raise NotFound(
+            f"the script of run {run.id} is gone: {path}", f"name where it is now: perdure resume {run.id} FILE"
+        )
+    return find_workflow(path, run.workflow)
+
+
+def accept_changes(place: Place, run: RunRecord) -> None:
+    """Do not hold what the run has done against the edited script."""
+    engine_at(place.path).store.accept(run.rid)
+
+
+def fork(place: Place, run: RunRecord, step: str, now: float) -> RunRecord:
+    """A new run with the records of another, up to a step (that step is made again).
+
+    Args:
+        place: the state file.
+        run: the run to copy from; it stays as it is.
+        step: the name of a step (its first record counts) or "#" and the number of a record.
+        now: seconds since the epoch.
+
+    Raises:
+        NotFound: there is no such step.
+        StateError: the file cannot be written.
+    """
+    engine = engine_at(place.path)
+    before = find_step(engine.store, run, step)
+    new_id = f"{run.workflow}-{engine.world.new_id()}"
+    engine.store.journal.write((), engine.store.fork(run, new_id, before, now))
+    return engine.store.run(new_id)

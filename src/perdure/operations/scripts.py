@@ -1,0 +1,62 @@
+"""Finds a workflow in a script."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from perdure.errors import NotFound, UsageError
+from perdure.loading import load_script
+from perdure.workflow import Workflow
+
+AnyWorkflow = Workflow[..., Any]
+
+
+def split_target(target: str) -> tuple[Path, str | None]:
+    """A file and the name of a workflow, of "orders.py:nightly"; the name may be missing, the file may have a colon."""
+    path, colon, name = target.rpartition(":")
+    if colon and name.replace(".", "").isidentifier() and not Path(target).exists():
+        return Path(path), name
+    return Path(target), None
+
+
+def find_workflow(path: Path, name: str | None = None) -> AnyWorkflow:
+    """The workflow of that name in a script, or the only one there is.
+
+    Args:
+        path: the script.
+        name: what the workflow goes by in the script, or in the state file.
+
+    Raises:
+        NotFound: there is no such file, or no such workflow in it.
+        UsageError: there are several, and none was named.
+        Exception: whatever the script raises when it is loaded.
+    """
+    module = load_script(path)
+    found = _workflows(module)
+    if not found:
+        raise NotFound(f"{path} has no workflow", "decorate a function at its top level with @perdure.workflow")
+    if name is not None:
+        named = found.get(name) or next((each for each in found.values() if each.spec.name == name), None)
+        if named is None:
+            close = difflib.get_close_matches(name, found, n=1)
+            meant = f"did you mean {close[0]!r}? " if close else ""
+            raise NotFound(f"{path} has no workflow {name!r} at its top level", f"{meant}It has: {', '.join(found)}")
+        return named
+    # What the script imports from elsewhere is not what it is about, unless there is nothing else.
+    own = {each: it for each, it in found.items() if it.spec.file == module.__file__} or found
+    if len({id(each.spec) for each in own.values()}) > 1:
+        lines = "".join(f"\n    perdure run {path}:{each}{_first_line(it)}" for each, it in own.items())
+        raise UsageError(f"{path} has several workflows", f"name the one to run:{lines}")
+    return next(iter(own.values()))
+
+
+def _workflows(module: ModuleType) -> dict[str, AnyWorkflow]:
+    return {name: value for name, value in vars(module).items() if isinstance(value, Workflow)}
+
+
+def _first_line(workflow: AnyWorkflow) -> str:
+    lines = (workflow.__doc__ or "").strip().splitlines()
+    return f"    {lines[0]}" if lines else ""

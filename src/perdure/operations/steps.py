@@ -1,0 +1,48 @@
+"""Finds a step of a run by what somebody typed: its name, or the number of its record."""
+
+from __future__ import annotations
+
+import difflib
+
+from perdure.core.records import RunRecord
+from perdure.errors import NotFound
+from perdure.store.runs import Store
+
+SHOWN = 12
+
+
+def check_name(store: Store, run: RunRecord, name: str) -> None:
+    """Is there a step of that name?
+
+    Raises:
+        NotFound: there is none; the error names those that are.
+    """
+    names = {each for _, each, *_ in store.index(run.rid)} | {one.name for one in store.attempt_records(run.rid)}
+    if name not in names:
+        raise _no_such_step(run, name, sorted(names))
+
+
+def find_step(store: Store, run: RunRecord, reference: str) -> int:
+    """The number of the record that is meant: "charge" is the first of that name, "#7" or "7" the one of that number.
+
+    Raises:
+        NotFound: there is none.
+    """
+    index = store.index(run.rid)
+    for seq, name, *_ in index:
+        if name == reference:
+            return seq
+    number = reference.removeprefix("#")
+    if number.isdecimal() and any(seq == int(number) for seq, *_ in index):
+        return int(number)
+    raise _no_such_step(run, reference, list(dict.fromkeys(name for _, name, *_ in index)))
+
+
+def _no_such_step(run: RunRecord, reference: str, names: list[str]) -> NotFound:
+    what = f"run {run.id} has no step {reference!r}"
+    if not names:
+        return NotFound(what, "it has not completed any step yet")
+    close = difflib.get_close_matches(reference, names, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    some = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return NotFound(what, f"{meant}It has: {some}; `perdure show {run.id}` numbers them")

@@ -1,0 +1,116 @@
+"""What a person asks of a state file: runs by part of their id, totals, and every row for a check of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import apsw
+import msgspec
+
+from perdure.core.records import AttemptRecord, RunRecord, StepRecord
+from perdure.core.run import HolderInfo
+from perdure.store.runs import CHUNK, Store
+from perdure.store.sql import load
+
+_SQL = load("listing.sql")
+
+FIXED = (3, 51, 3)
+"""The SQLite in which the WAL-reset corruption bug is fixed (https://www.sqlite.org/wal.html, section 11)."""
+
+
+class HolderState(msgspec.Struct, frozen=True):
+    """A process that has used the file: who, whether it lives, and how many runs name it."""
+
+    info: HolderInfo
+    alive: bool
+    runs: int
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A row of the file: of which table, whose, and whether it matches its checksum."""
+
+    table: str
+    label: str
+    intact: bool
+
+
+def sqlite_version() -> tuple[int, ...]:
+    """The version of the SQLite in use, which is apsw's own and not the system's."""
+    return tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+
+
+def ids_like(store: Store, prefix: str, most: int) -> list[tuple[str, bool]]:
+    """The ids of up to `most` runs that begin so, and whether they are children; the exact one first."""
+    return [(id, bool(child)) for id, child in _all(store, "ids_like", prefix, most)]
+
+
+def newest(store: Store) -> str | None:
+    """The id of the run that was started or resumed last; children do not count."""
+    found = _all(store, "newest")
+    return found[0][0] if found else None
+
+
+def totals(store: Store) -> dict[str, int]:
+    """How many runs of each status there are, children included."""
+    return dict(_all(store, "totals"))
+
+
+def dead_letters(store: Store, rid: int) -> int:
+    """How many dead letters a run and its child runs have."""
+    count: int = _all(store, "dead_letters", rid)[0][0]
+    return count
+
+
+def holders(store: Store) -> list[HolderState]:
+    """Every process that the file knows."""
+
+    def question(connection: apsw.Connection) -> list[HolderState]:
+        rows: list[Any] = connection.execute(_SQL["holders"]).fetchall()
+        return [
+            HolderState(HolderInfo(*info), store.holder.living(connection, hid) is not None, runs)
+            for hid, *info, runs in rows
+        ]
+
+    found: list[HolderState] = store.journal.read(question)
+    return found
+
+
+def rows(store: Store) -> Iterator[Row]:
+    """Every row that has a checksum, a chunk at a time, and every dead letter that points nowhere.
+
+    Raises:
+        StateCorrupt: SQLite itself cannot read on.
+    """
+    for row in _walk(store, "runs_after", (0,), lambda row: row[:1]):
+        yield Row("run", str(row[1]), _intact(RunRecord, row))
+    for row in _walk(store, "steps_after", (-1, -1), lambda row: row[:2]):
+        yield Row("step", f"#{row[1]} {row[2]} of run number {row[0]}", _intact(StepRecord, row[1:]))
+    for row in _walk(store, "attempts_after", (-1, 0, "", b"", 0, 0), lambda row: row[:6]):
+        yield Row("attempt", f"{row[5]} of {row[2]} of run number {row[0]}", _intact(AttemptRecord, row[1:]))
+    for run, seq in _all(store, "stray_letters"):
+        yield Row("dead letter", f"#{seq} of run number {run}", intact=False)
+
+
+def _intact(kind: type[Any], row: tuple[Any, ...]) -> bool:
+    try:
+        return bool(kind(*row).intact())
+    except (TypeError, ValueError, AttributeError):  # a column holds another type than was ever written to it
+        return False
+
+
+def _walk(
+    store: Store, query: str, first: tuple[Any, ...], position: Callable[[Any], tuple[Any, ...]]
+) -> Iterator[tuple[Any, ...]]:
+    at = first
+    while chunk := _all(store, query, *at, CHUNK):
+        yield from chunk
+        following = position(chunk[-1])
+        if following == at:
+            return  # a damaged index that leads in a circle
+        at = following
+
+
+def _all(store: Store, query: str, *values: Any) -> list[Any]:
+    found: list[Any] = store.journal.read(lambda connection: connection.execute(_SQL[query], values).fetchall())
+    return found

@@ -1,0 +1,33 @@
+-- name: ids_like
+SELECT id, parent IS NOT NULL FROM run WHERE substr(id, 1, length(?1)) = ?1
+ORDER BY id = ?1 DESC, parent IS NULL DESC, rid DESC LIMIT ?2
+
+-- name: newest
+SELECT id FROM run WHERE parent IS NULL ORDER BY started DESC, rid DESC LIMIT 1
+
+-- name: totals
+SELECT status, count(*) FROM run GROUP BY status
+
+-- name: holders
+SELECT h.hid, h.token, h.pid, h.host, h.started, count(r.rid)
+FROM holder h LEFT JOIN run r ON r.holder = h.hid GROUP BY h.hid ORDER BY h.hid
+
+-- name: dead_letters
+WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
+SELECT count(*) FROM dead_letter d JOIN family f ON d.run = f.rid WHERE d.status = 'parked'
+
+-- name: stray_letters
+SELECT run, seq FROM dead_letter d WHERE NOT EXISTS (SELECT 1 FROM step s WHERE s.run = d.run AND s.seq = d.seq)
+
+-- name: runs_after
+SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch, accepted,
+       input, output, created, started, ended, crc
+FROM run WHERE rid > ? ORDER BY rid LIMIT ?
+
+-- name: steps_after
+SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc FROM step
+WHERE (run, seq) > (?, ?) ORDER BY run, seq LIMIT ?
+
+-- name: attempts_after
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
+WHERE (run, epoch, name, key, n, number) > (?, ?, ?, ?, ?, ?) ORDER BY run, epoch, name, key, n, number LIMIT ?
