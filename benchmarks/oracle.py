@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 _FILES = {"floor": "floor.db", "perdure": "state.db", "dbos": "dbos.sqlite", "dbos-full": "dbos.sqlite"}
 _DBOS_STEPS = """
@@ -31,7 +32,8 @@ def state_file(peer: str, state: Path) -> Path:
 
 def completed_steps(peer: str, state: Path) -> int:
     """How many steps (of the measured ones, not the warm-up's) are on disk as completed."""
-    return int(_ask(peer, state, _STEPS[peer]))
+    count: int = _ask(peer, state, _STEPS[peer])
+    return count
 
 
 def payload_bytes(peer: str, state: Path) -> float:
@@ -53,7 +55,7 @@ def truncated_size(peer: str, state: Path) -> int:
     return sum(path.stat().st_size for path in state.rglob("*") if path.is_file() and not path.name.endswith("-shm"))
 
 
-def _ask(peer: str, state: Path, question: str) -> object:
+def _ask(peer: str, state: Path, question: str) -> Any:
     path = state_file(peer, state)
     if not path.exists():
         raise RuntimeError(f"{peer} left no state file")

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import machine
@@ -36,8 +38,12 @@ def main() -> int:
         measurer = Measurer(place)
         facts["raw floor"] = f"{measurer.measure(_PROBE, 'floor')['rate']:,.0f} commits/s"
         results, failures = _rounds(measurer, cases, options.peers, options.rounds)
+    except Failure as failure:
+        print(f"FAILED: the raw floor could not be measured: {failure}", file=sys.stderr)
+        return 1
     finally:
         shutil.rmtree(place)
+    facts["load while it ran"] = f"{os.getloadavg()[1]:.1f} (5 minutes; near 1 or less: nobody disturbed it)"
     _print(facts, results, options.peers, options.rounds)
     for failure in failures:
         print(f"FAILED: {failure}", file=sys.stderr)
@@ -93,7 +99,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _list(known: list[str] | tuple[str, ...]):  # type: ignore[no-untyped-def]
+def _list(known: Sequence[str]) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
         names = text.split(",")
         if unknown := [name for name in names if name not in known]:
