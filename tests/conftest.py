@@ -21,6 +21,10 @@ class Died(BaseException):
     """Ends a run as a death of the process would: no `except Exception` sees it."""
 
 
+class Trouble(Exception):
+    """What steps in tests fail with: it may heal."""
+
+
 class FakeWorld:
     """A clock that moves only when somebody sleeps, and no chance at all.
 

@@ -1,0 +1,255 @@
+"""Between a failure and the re-run the user edits the script: nothing done is lost, nothing is silently done again."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from conftest import Machine, Trouble
+from perdure import step, workflow
+from perdure.errors import Drift, NotDecodable
+
+
+@dataclass
+class Before:
+    n: int
+
+
+@dataclass
+class After:
+    number: int
+
+
+def steps(machine: Machine) -> tuple[Any, Any]:
+    """A step that succeeds, and one that fails the first time."""
+
+    @step
+    def work(what: str, n: int = 0) -> str:
+        machine.ran.append((what, n) if n else what)
+        return what
+
+    @step(retry=None)
+    def end() -> None:
+        machine.ran.append("end")
+        if machine.ran.count("end") == 1:
+            raise Trouble
+
+    return work, end
+
+
+def test_insert_remove_and_reorder(machine: Machine) -> None:
+    """Steps of other names come, go and change places; what was done keeps its results."""
+    work, end = steps(machine)
+    named = {name: step(work.spec.fn, name=name) for name in "abcd"}
+
+    def version(order: str) -> Any:
+        @workflow(name="wf")
+        def wf() -> list[str]:
+            results = [named[name](name) for name in order]
+            end()
+            return results
+
+        return wf
+
+    with pytest.raises(Trouble):
+        version("abc")()
+    machine.boot()
+    machine.ran.clear()
+    machine.ran.append("end")
+    assert version("dcb")() == ["d", "c", "b"]
+    assert machine.ran == ["end", "d", "end"]
+
+
+def test_drift_is_refused_before_anything_is_executed(machine: Machine) -> None:
+    """The error shows recorded and new inputs and the commands that get out of it; undoing the edit does as well."""
+    work, end = steps(machine)
+    argument = ["monday"]
+
+    @workflow
+    def wf() -> None:
+        work(argument[0], n=2)
+        end()
+
+    with pytest.raises(Trouble):
+        wf()
+    machine.ran.clear()
+    argument[0] = "tuesday"
+    with pytest.raises(Drift) as drift:
+        wf()
+    assert machine.ran == []
+    text = str(drift.value)
+    for part in (
+        "recorded: work('monday', 2)  (step #1 of run wf-0000000001)",
+        "now:      work('tuesday', 2)",
+        "perdure resume wf-0000000001 --accept-changes",
+        "perdure fork wf-0000000001 --from work",
+        "[code-drift]",
+    ):
+        assert part in text
+    argument[0] = "monday"
+    machine.ran.append("end")
+    wf()
+    assert machine.ran == ["end", "end"]
+
+
+def test_drift_goes_past_except_exception(machine: Machine) -> None:
+    """`except Exception` around a step does not swallow it, nor does clean-up go on executing steps."""
+    work, end = steps(machine)
+    argument = ["monday"]
+
+    @workflow
+    def wf() -> None:
+        try:
+            work(argument[0])
+        except Exception:
+            machine.ran.append("swallowed")
+        finally:
+            work("cleaning", 1)
+        end()
+
+    with pytest.raises(Trouble):
+        wf()
+    machine.ran.clear()
+    argument[0] = "tuesday"
+    with pytest.raises(Drift, match="now:      work\\('tuesday'\\)"):
+        wf()
+    assert machine.ran == []
+
+
+@pytest.mark.parametrize("collect", [False, True])
+def test_drift_in_a_branch(machine: Machine, collect: bool) -> None:
+    """In a gather too, also one that collects exceptions as results."""
+    argument = [1]
+
+    @step
+    async def work(n: int) -> int:
+        machine.ran.append(n)
+        return n
+
+    @step(retry=None)
+    async def end() -> None:
+        raise Trouble
+
+    @workflow
+    async def wf() -> None:
+        await asyncio.gather(work(0), work(argument[0]), return_exceptions=collect)
+        await end()
+
+    with pytest.raises(Trouble):
+        asyncio.run(wf())
+    machine.ran.clear()
+    argument[0] = 2
+    with pytest.raises(Drift):
+        asyncio.run(wf())
+    assert machine.ran == []
+
+
+def test_accepted_changes(machine: Machine) -> None:
+    """After `accept` what misses is new, and what matches keeps its result."""
+    work, end = steps(machine)
+    argument = ["monday"]
+
+    @workflow
+    def wf() -> list[str]:
+        results = [work("first"), work(argument[0])]
+        end()
+        return results
+
+    with pytest.raises(Trouble):
+        wf()
+    argument[0] = "tuesday"
+    machine.engine.store.accept(machine.engine.store.run("wf-0000000001").rid)
+    machine.boot()
+    assert wf() == ["first", "tuesday"]
+    assert machine.ran == ["first", "monday", "end", "tuesday", "end"]
+
+
+def test_a_key_with_other_inputs_is_drift(machine: Machine) -> None:
+    """A key says that it is the same call; other inputs contradict that."""
+    amount = [10]
+
+    @step(key=lambda order, amount: order)
+    def charge(order: str, amount: int) -> int:
+        machine.ran.append(order)
+        return amount
+
+    @step(retry=None)
+    def end() -> None:
+        raise Trouble
+
+    @workflow
+    def wf() -> None:
+        charge("o1", amount[0])
+        end()
+
+    with pytest.raises(Trouble):
+        wf()
+    amount[0] = 20
+    with pytest.raises(Drift, match=r"charge\('o1', 10\)[\s\S]*charge\('o1', 20\)"):
+        wf()
+    assert machine.ran == ["o1"]
+
+
+def test_renamed_and_new_default_parameters_are_no_drift(machine: Machine) -> None:
+    """The same values in the same places are the same call, whatever the parameters are called."""
+    trouble = [True]
+
+    def version(fn: Any) -> Any:
+        work = step(fn, name="work")
+
+        @step(retry=None)
+        def end() -> None:
+            if trouble[0]:
+                raise Trouble
+
+        @workflow(name="wf")
+        def wf() -> int:
+            result = work(1)
+            end()
+            return result
+
+        return wf
+
+    def before(n: int) -> int:
+        return n
+
+    def after(number: int, extra: str = "none") -> int:
+        raise AssertionError("it was done before")
+
+    with pytest.raises(Trouble):
+        version(before)()
+    trouble[0] = False
+    assert version(after)() == 1
+
+
+def test_a_result_that_no_longer_fits_is_refused(machine: Machine) -> None:
+    """The declared type of a result has changed: the run stops and names step and type."""
+
+    def version(kind: Any) -> Any:
+        def work() -> object:
+            return kind(1)
+
+        work.__annotations__["return"] = kind
+        work_step = step(work, name="work")
+
+        @step(retry=None)
+        def end() -> None:
+            raise Trouble
+
+        @workflow(name="wf")
+        def wf() -> None:
+            try:
+                work_step()
+            except Exception:
+                return
+            end()
+
+        return wf
+
+    with pytest.raises(Trouble):
+        version(Before)()
+    with pytest.raises(NotDecodable, match="'work'"):
+        version(After)()
