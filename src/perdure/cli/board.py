@@ -15,7 +15,6 @@ from perdure.cli.narrator import error_line
 from perdure.cli.text import one_line
 from perdure.core import codec
 from perdure.core.durations import show
-from perdure.core.effects import Outcome
 from perdure.core.spec import Call
 
 LINES = 8
@@ -71,7 +70,7 @@ class Board:
         with self._lock:
             self._running[id(call)] = _Running(call, attempt, self._clock())
 
-    def ended(self, call: Call, outcome: Outcome) -> None:
+    def ended(self, call: Call) -> None:
         """An attempt has ended."""
         with self._lock:
             self._running.pop(id(call), None)

@@ -106,7 +106,7 @@ def _step(printer: Printer, step: StepView, width: int, *, verbose: bool) -> Non
     outcome = f"-> {step.result}" if step.error is None else f"!! {_error_line(step.error)}"
     state = {"done": "", "failed": "failed, handled  ", "dead": "dead letter  "}[step.status]
     tries = f", {step.attempts} attempts" if step.attempts > 1 else ""
-    text = f"  {f'#{step.seq}'.rjust(width)}  {step.name}{step.inputs}  {state}{show(step.seconds)}{tries}  {outcome}"
+    text = f"  {f'#{step.seq}'.rjust(width)}  {step.name}{step.inputs}  {state}{_took(step.seconds)}{tries}  {outcome}"
     printer.line(one_line(text), "" if step.status == "done" else "yellow")
     _failures(printer, step.failures, width, verbose=verbose)
 
@@ -114,9 +114,13 @@ def _step(printer: Printer, step: StepView, width: int, *, verbose: bool) -> Non
 def _failures(printer: Printer, failures: list[AttemptView], width: int, *, verbose: bool) -> None:
     indent = " " * (width + 6)
     for one in failures:
-        printer.line(f"{indent}attempt {one.number} failed after {show(one.seconds)}: {_error_line(one.error)}", "dim")
+        printer.line(f"{indent}attempt {one.number} failed after {_took(one.seconds)}: {_error_line(one.error)}", "dim")
         if verbose and one.error.traceback:
             printer.line(_indented(one.error.traceback.rstrip(), width + 8))
+
+
+def _took(seconds: float) -> str:
+    return show(seconds) if seconds else "<1 ms"
 
 
 def _error_line(error: ErrorView) -> str:

@@ -50,7 +50,7 @@ class Narrator:
         say: given each line and its style; called by one thread at a time.
         clock: seconds that only grow.
 
-    `executed` counts the steps that this process has carried to a good end, `recorded` those that were saved before.
+    `executed` counts the attempts of this process that came to a good end, `recorded` those that were saved before.
     """
 
     def __init__(self, say: Callable[[str, str], None], clock: Callable[[], float] = time.monotonic) -> None:
@@ -103,7 +103,7 @@ class Narrator:
             if outcome.error is None:
                 self.executed += 1
                 again = f", at attempt {attempt}" if attempt > 1 else ""
-                self._tell("done", name, lambda: f"{_call(call)} done in {show(outcome.seconds)}{again}", "green")
+                self._tell("done", name, lambda: f"{_call(call)} ran in {show(outcome.seconds)}{again}", "green")
             else:
                 error = outcome.error
                 self._tell(

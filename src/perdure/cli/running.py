@@ -16,7 +16,7 @@ from perdure.cli.exits import DEAD_LETTERS, DONE, FAILED, INTERRUPTED
 from perdure.cli.narrator import Narrator
 from perdure.cli.text import Printer, count
 from perdure.cli.trouble import show_error, show_traceback
-from perdure.cli.watch import watch
+from perdure.cli.watch import Watch, watching
 from perdure.core.durations import show
 from perdure.core.records import RunRecord
 from perdure.errors import OptionError, PerdureError, Skipped
@@ -58,19 +58,23 @@ def run(tokens: Sequence[str]) -> int:
         sys.stdout.write(f"{RUN_HELP}\n")
         return DONE
     wish = _read(tokens)
-    if wish.state is not None:
-        pin(locate(wish.state))  # also for what the script looks up while it is loaded
+    place = locate(wish.state) if wish.state is not None else None
+    if place is not None:
+        pin(place)  # also for what the script looks up while it is loaded
     path, name = split_target(wish.target)
-    workflow = _loaded(lambda: find_workflow(path, name))
-    if workflow is None:
-        return FAILED
-    parsed = parse_arguments(workflow.spec, f"perdure run {wish.target}", wish.rest)
-    if parsed is None:
-        return DONE
-    args, kwargs, own = parsed
-    id, state = own.get("id") or wish.id, own.get("state") or wish.state
-    place = locate(state, Path(workflow.spec.file))
-    return _carry_out(workflow, place, lambda it: it.run(args, kwargs, id), json=own.get("json") or wish.json)
+    with watching() as view:
+        workflow = _loaded(lambda: find_workflow(path, name))
+        if workflow is None:
+            return FAILED
+        parsed = parse_arguments(workflow.spec, f"perdure run {wish.target}", wish.rest)
+        if parsed is None:
+            return DONE
+        args, kwargs, own = parsed
+        if place is None or "state" in own:
+            place = locate(own.get("state"), Path(workflow.spec.file))
+        execution = Execution(workflow, place, view.observer)
+        id = own.get("id") or wish.id
+        return _carry_out(execution, lambda: execution.run(args, kwargs, id), view, json=own.get("json") or wish.json)
 
 
 def resume(reference: str, script: Path | None, place: Place, *, accept: bool, json: bool) -> int:
@@ -80,27 +84,34 @@ def resume(reference: str, script: Path | None, place: Place, *, accept: bool, j
     if found.status == "done":
         sys.stderr.write(f"run {found.id} is done; this is its result\n")
         return _print_finish(finished(place, found), json=json)
-    workflow = _loaded(lambda: workflow_of(found, script))
-    if workflow is None:
-        return FAILED
-    if accept:
-        accept_changes(place, found)
-    return _carry_out(workflow, place, lambda it: it.resume(found), json=json)
+    return _go_on(found, script, place, accept=accept, json=json)
 
 
 def fork_and_run(reference: str, step: str, script: Path | None, place: Place, *, start: bool, json: bool) -> int:
     """`perdure fork`: returns the exit code."""
     with opened(place) as store:
         source = find_run(store, reference)
-    workflow = _loaded(lambda: workflow_of(source, script)) if start else None
-    if start and workflow is None:
-        return FAILED
-    made: RunRecord = fork(place, source, step, time.time())
-    if workflow is None:
-        sys.stdout.write(f'{{"run":"{made.id}"}}\n' if json else f"{made.id}\n")
+    made = fork(place, source, step, time.time())
+    if not start:
+        if json:
+            _print_json({"run": made.id})
+        else:
+            sys.stdout.write(f"{made.id}\n")
         return DONE
     sys.stderr.write(f"run {made.id} is a copy of {source.id} up to {step}\n")
-    return _carry_out(workflow, place, lambda it: it.resume(made), json=json)
+    return _go_on(made, script, place, accept=False, json=json)
+
+
+def _go_on(run: RunRecord, script: Path | None, place: Place, *, accept: bool, json: bool) -> int:
+    pin(place)  # also for what the script looks up while it is loaded
+    with watching() as view:
+        workflow = _loaded(lambda: workflow_of(run, script))
+        if workflow is None:
+            return FAILED
+        execution = Execution(workflow, place, view.observer)
+        if accept:
+            accept_changes(place, run)
+        return _carry_out(execution, lambda: execution.resume(run), view, json=json)
 
 
 def _read(tokens: Sequence[str]) -> Wish:
@@ -141,15 +152,12 @@ def _loaded(find: Callable[[], AnyWorkflow]) -> AnyWorkflow | None:
         return None
 
 
-def _carry_out(workflow: AnyWorkflow, place: Place, go: Callable[[Execution], Finish], *, json: bool) -> int:
+def _carry_out(execution: Execution, go: Callable[[], Finish], view: Watch, *, json: bool) -> int:
     """Run it under somebody's eyes, and tell how it ended."""
-    view = watch()
-    execution: Execution | None = None
     try:
         # With --json, standard output is for one line, whatever the script prints.
-        with view, redirect_stdout(sys.stderr) if json else nullcontext():
-            execution = Execution(workflow, place, view.observer)
-            finish = go(execution)
+        with redirect_stdout(sys.stderr) if json else nullcontext(), view.showing():
+            finish = go()
     except Skipped as skipped:
         sys.stderr.write(f"skipped: {skipped.what}\n")
         return DONE
@@ -158,32 +166,32 @@ def _carry_out(workflow: AnyWorkflow, place: Place, go: Callable[[Execution], Fi
         return INTERRUPTED
     except PerdureError as error:
         code = show_error(error)
-        return _failed(execution, place, json=json) if execution and execution.run_id else code
+        return _failed(execution, json=json) if execution.run_id else code
     except Exception as error:  # noqa: BLE001  the user's own
         show_traceback(error)
-        return _failed(execution, place, json=json)
-    _print_summary(finish, view.narrator, place)
+        return _failed(execution, json=json)
+    _print_summary(finish, view.narrator, execution.place)
     return _print_finish(finish, json=json)
 
 
-def _failed(execution: Execution | None, place: Place, *, json: bool) -> int:
-    run_id = _print_standing("failed", execution)
-    if run_id is not None:
-        where = f"{run_id}{place.option}"
+def _failed(execution: Execution, *, json: bool) -> int:
+    if _print_standing("failed", execution):
+        where = f"{execution.run_id}{execution.place.option}"
         sys.stderr.write(f"  see more: perdure show {where}   go on: perdure resume {where}\n")
-    if json and execution is not None and execution.run_id is not None:
-        _print_json({"run": execution.run_id, "workflow": execution.workflow.spec.name, "status": "failed"})
+        if json:
+            _print_json({"run": execution.run_id, "workflow": execution.workflow.spec.name, "status": "failed"})
     return FAILED
 
 
-def _print_standing(how: str, execution: Execution | None) -> str | None:
-    """One line about a run that has not come to its end; returns its id, if there is one."""
-    saved = execution.saved() if execution is not None else None
+def _print_standing(how: str, execution: Execution) -> bool:
+    """One line about a run that has not come to its end; False if there is none."""
+    printer = Printer(sys.stderr)
+    saved = execution.saved()
     if saved is None:
-        Printer(sys.stderr).line(f"{how}; nothing was run", "bold")
-        return None
-    Printer(sys.stderr).line(f"run {saved.run} {how}; {count(saved.steps, 'step')} saved; run again to resume", "bold")
-    return saved.run
+        printer.line(f"{how}; nothing was run", "bold")
+        return False
+    printer.line(f"run {saved.run} {how}; {count(saved.steps, 'step')} saved; run again to resume", "bold")
+    return True
 
 
 def _print_summary(finish: Finish, told: Narrator, place: Place) -> None:

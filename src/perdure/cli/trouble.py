@@ -42,6 +42,8 @@ def _own(told: traceback.TracebackException) -> traceback.TracebackException:
     while rest:
         one = rest.pop()
         one.stack = traceback.StackSummary.from_list(_user_frames(one.stack))
+        # How the run stands is told below the traceback, in more words.
+        one.__notes__ = [note for note in one.__notes__ or () if not str(note).startswith("perdure: run ")]
         rest += [other for other in (one.__cause__, one.__context__) if other is not None]
         rest += one.exceptions or []
     return told

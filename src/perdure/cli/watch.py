@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
+from perdure.cli.feed import Feed
 from perdure.cli.narrator import Narrator
 from perdure.cli.text import is_terminal, safe
 from perdure.core.effects import Outcome
@@ -14,14 +18,16 @@ from perdure.core.spec import Call
 from perdure.engines.local.observer import Observer
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from perdure.cli.board import Board
 
-REFRESHES = 8
-"""A second."""
+REDRAWN = 0.12
+"""Seconds."""
 
 
 class Watch(Protocol):
-    """Something that shows a run, from `__enter__` to `__exit__`; `observer` is what the engine tells."""
+    """Something that shows a run; `observer` is what the engine tells."""
 
     narrator: Narrator
 
@@ -29,15 +35,28 @@ class Watch(Protocol):
     def observer(self) -> Observer:
         """What the engine tells."""
 
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """While a run goes on."""
 
 
-def watch() -> Watch:
-    """What fits where stderr goes."""
-    return LiveWatch() if is_terminal(sys.stderr) else PlainWatch()
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """What fits where stderr goes; to be begun before the script is loaded, which may set up its logging then."""
+    if not is_terminal(sys.stderr):
+        yield PlainWatch()
+        return
+    stdout, stderr = sys.stdout, sys.stderr
+    # What goes into a file or a pipe goes as it is.
+    feeds = [Feed(stderr)]
+    sys.stderr = feeds[0]
+    if is_terminal(stdout):
+        feeds.append(Feed(stdout))
+        sys.stdout = feeds[1]
+    try:
+        yield LiveWatch(feeds)
+    finally:
+        sys.stdout, sys.stderr = stdout, stderr
 
 
 class PlainWatch:
@@ -55,19 +74,20 @@ class PlainWatch:
         sys.stderr.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {safe(text)}\n")
         sys.stderr.flush()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to clean up."""
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """While a run goes on."""
+        yield
 
 
 class LiveWatch:
-    """For a terminal: what is finished scrolls up, what is running is redrawn below it."""
+    """For a terminal: what is finished scrolls up, what is running is redrawn below it, by a thread of its own.
 
-    def __init__(self) -> None:
+    Args:
+        feeds: the standard streams that end on the same terminal; the first is stderr.
+    """
+
+    def __init__(self, feeds: list[Feed]) -> None:
         from rich.console import Console
         from rich.live import Live
 
@@ -75,15 +95,18 @@ class LiveWatch:
 
         self.narrator = Narrator(self._say)
         self.board = Board()
-        console = Console(stderr=True, highlight=False)
-        # What the script prints must not run through the picture; into a file or a pipe it goes as it is.
+        self._feeds = feeds
+        self._console = Console(file=feeds[0].stream, highlight=False)
         self._live = Live(
             self.board,
-            console=console,
+            console=self._console,
             transient=True,
-            refresh_per_second=REFRESHES,
-            redirect_stdout=is_terminal(sys.stdout),
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
+        self._waiting: deque[RenderableType] = deque()
+        self._over = threading.Event()
 
     @property
     def observer(self) -> Observer:
@@ -91,16 +114,47 @@ class LiveWatch:
         return _Both(self.narrator, self.board)
 
     def _say(self, text: str, style: str) -> None:
-        self._live.console.print(safe(text), style=style, markup=False, highlight=False)
+        from rich.text import Text
 
-    def __enter__(self) -> Self:
+        self._waiting.append(Text(safe(text), style))
+
+    def _printed(self, lines: str) -> None:
+        from rich.text import Text
+
+        self._waiting.append(Text.from_ansi(lines))
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """While a run goes on."""
+        drawer = threading.Thread(target=self._draw, name="perdure-view", daemon=True)
+        for feed in self._feeds:
+            feed.begin(self._printed)
         self._live.start()
-        return self
+        drawer.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            drawer.join()
+            self._live.stop()
+            for feed in self._feeds:
+                feed.end()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
+    def _draw(self) -> None:
+        while not self._over.wait(REDRAWN):
+            self._draw_once()
+        self._draw_once()
+
+    def _draw_once(self) -> None:
+        from rich.console import Group
+
+        try:
+            lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            if lines:
+                self._console.print(Group(*lines), soft_wrap=True)
+            self._live.refresh()
+        except OSError:  # the terminal is gone; the run is not
+            self._waiting.clear()
 
 
 class _Both:
@@ -117,7 +171,7 @@ class _Both:
         self._board.began(call, attempt)
 
     def ended(self, run_id: str, call: Call, attempt: int, outcome: Outcome) -> None:
-        self._board.ended(call, outcome)
+        self._board.ended(call)
         self._narrator.ended(run_id, call, attempt, outcome)
 
     def waiting(self, run_id: str, call: Call, attempt: int, seconds: float, error: Exception) -> None:

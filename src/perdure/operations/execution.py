@@ -56,6 +56,7 @@ class Execution:
 
     def __init__(self, workflow: AnyWorkflow, place: Place, watch: Observer) -> None:
         self.workflow = workflow
+        self.place = place
         self.run_id: str | None = None
         pin(place)
         engine = workflow.engine()

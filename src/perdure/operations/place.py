@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,15 +18,15 @@ VARIABLES = ("PERDURE_STATE", "WORKFLOW_STATE_PATH")
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A state file, and where it was said that it is this one."""
+    """A state file.
+
+    `source` is where it was said that it is this one; `option` what to add to a command, so that it finds the file from
+    here: empty if it does so by itself.
+    """
 
     path: Path
     source: str
-
-    @property
-    def option(self) -> str:
-        """What to add to a command so that it finds this file from here; nothing if it does so by itself."""
-        return "" if locate().path == self.path else f" --state {self.path}"
+    option: str = ""
 
 
 def locate(state: Path | None = None, script: Path | None = None) -> Place:
@@ -35,16 +36,18 @@ def locate(state: Path | None = None, script: Path | None = None) -> Place:
         state: the file itself, if somebody named it.
         script: a script whose state is wanted.
     """
+    by_itself = settings.state_path("")
+    path = state.absolute() if state is not None else settings.state_path(str(script) if script else "")
+    option = "" if path == by_itself else f" --state {shlex.quote(str(path))}"
     if state is not None:
-        return Place(state.absolute(), "--state")
-    path = settings.state_path(str(script) if script else "")
+        return Place(path, "--state", option)
     for name in VARIABLES:
         if os.environ.get(name):
-            return Place(path, f"the environment variable {name}")
+            return Place(path, f"the environment variable {name}", option)
     folder = settings.script_folder(str(script) if script else "")
     if path != folder / ".perdure" / "state.db":
-        return Place(path, "[tool.perdure] in pyproject.toml")
-    return Place(path, f"the folder of {script}" if script else "the working directory")
+        return Place(path, "[tool.perdure] in pyproject.toml", option)
+    return Place(path, f"the folder of {script}" if script else "the working directory", option)
 
 
 def pin(place: Place) -> None:

@@ -32,14 +32,11 @@ def workflow_of(run: RunRecord, script: Path | None = None) -> AnyWorkflow:
         script: where the script is now, if not where it was last seen.
 
     Raises:
-        UsageError: it is a child run, which only its parent can go on with.
+        UsageError: it is a child run.
         NotFound: the script, or the workflow in it, is gone.
         Exception: whatever the script raises when it is loaded.
     """
-    if run.parent is not None:
-        raise UsageError(
-            f"run {run.id} is a child run, which goes on when its parent does", "name the run that it belongs to"
-        )
+    _refuse_child(run)
     path = script or Path(run.path)
     if not path.is_file():
         raise NotFound(
@@ -63,11 +60,20 @@ def fork(place: Place, run: RunRecord, step: str, now: float) -> RunRecord:
         now: seconds since the epoch.
 
     Raises:
+        UsageError: it is a child run.
         NotFound: there is no such step.
         StateError: the file cannot be written.
     """
+    _refuse_child(run)
     engine = engine_at(place.path)
     before = find_step(engine.store, run, step)
     new_id = f"{run.workflow}-{engine.world.new_id()}"
     engine.store.journal.write((), engine.store.fork(run, new_id, before, now))
     return engine.store.run(new_id)
+
+
+def _refuse_child(run: RunRecord) -> None:
+    if run.parent is not None:
+        raise UsageError(
+            f"run {run.id} is a child run, which goes on when its parent does", "name the run that it belongs to"
+        )
