@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import msgspec
@@ -12,11 +12,17 @@ from perdure.core.effects import BRANCH, Effect, Execute, Load, Outcome, Row, Sa
 from perdure.core.failures import assess
 from perdure.core.history import Failure, History
 from perdure.core.records import AttemptRecord, StepRecord, StepStatus, attempt_checksum
-from perdure.core.retry import Again, verdict
+from perdure.core.retry import Again, Verdict, verdict
 from perdure.core.spec import Call
 from perdure.errors import Drift, NotDecodable, NotStorable, StopRun
 
 SHOWN = 3
+
+_WHY = {
+    "permanent": "an error of this kind does not heal by trying again",
+    "attempts": "",
+    "total": "there was no time left for another try",
+}
 
 
 class Succeeded(msgspec.Struct, frozen=True, gc=False):
@@ -104,43 +110,79 @@ def move_on(history: History) -> Generator[Effect, Any, None]:
             yield Save(passed)
 
 
+class Series(msgspec.Struct):
+    """The attempts of a call, one after the other, as far as its policy has to know them.
+
+    `before` is how many were made by an earlier process, `counted` how many used up the policy's, `first` when the
+    first of this process began (seconds since the epoch), `tried` what those said that failed.
+    """
+
+    before: int = 0
+    counted: int = 0
+    first: float | None = None
+    tried: list[faults.AttemptNote] = []
+
+    def judge(
+        self, call: Call, number: int, error: Exception, outcome: Outcome, uniform: Callable[[], float]
+    ) -> tuple[Verdict, faults.Fault]:
+        """What the policy says about attempt `number`, which failed with `error`; and the error as data.
+
+        When the verdict is to give up, the exception is told of all attempts in its notes.
+        """
+        policy = call.spec.retry
+        first = self.first = outcome.started if self.first is None else self.first
+        now = outcome.started + outcome.seconds
+        assessment = policy.judge(error, assess(error, now))
+        decision = verdict(policy, assessment, number - self.before, self.counted, now - first, uniform)
+        fault = faults.to_fault(error)
+        self.tried.append(faults.AttemptNote(fault.name, fault.message))
+        if isinstance(decision, Again):
+            self.counted += decision.counts
+        else:
+            for line in faults.note(call.spec.name, self.tried, now - first, _WHY[decision.reason]):
+                error.add_note(line)
+        return decision, fault
+
+
 def attempts(call: Call, history: History) -> Decision:
     """Try the call until it succeeds or its policy gives up; what succeeds is saved."""
     yield from move_on(history)
     spec = call.spec
     tries = history.tries(call)
     number = tries.made
-    # A series that a crash found used up begins anew: it was the run that ended, and running it again is asking again.
-    counted = tries.counted if tries.counted < spec.retry.attempts else 0
-    first = None
-    tried: list[faults.AttemptNote] = []
+    series = None
     while True:
         number += 1
         outcome: Outcome = yield Execute(call, number)
         error = outcome.error
         if error is None:
             try:
-                payload, value = spec.plan.round_trip(outcome.value)
+                payload, value = _read(call, outcome) if outcome.attempts else spec.plan.round_trip(outcome.value)
             except NotStorable as refusal:
                 error = refusal
             else:
-                row = history.row(call, "done", payload, outcome.started, outcome.seconds, number)
+                row = history.row(call, "done", payload, outcome.started, outcome.seconds, outcome.attempts or number)
                 yield Save((row,))
                 return Succeeded(value, row[1])
-        if first is None:
-            first = outcome.started
-        now = outcome.started + outcome.seconds
-        assessment = spec.retry.judge(error, assess(error, now))
-        decision = verdict(spec.retry, assessment, number - tries.made, counted, now - first, history.uniform)
+        if outcome.attempts:
+            return Failed(error, outcome, outcome.attempts)
+        if series is None:
+            # A series that a crash found used up begins anew: it was the run that ended, and this is asking again.
+            series = Series(tries.made, tries.counted if tries.counted < spec.retry.attempts else 0)
+        decision, fault = series.judge(call, number, error, outcome, history.uniform)
         counts = decision.counts if isinstance(decision, Again) else True
-        fault = faults.to_fault(error)
-        tried.append(faults.AttemptNote(fault.name, fault.message))
         yield SaveAttempt(history.rid, _attempt(call, history, number, counts, fault, outcome))
         if not isinstance(decision, Again):
-            _annotate(error, call, tried, now - first, decision.reason)
             return Failed(error, outcome, number)
-        counted += counts
         yield Wait(call, decision.delay, number, error)
+
+
+def _read(call: Call, outcome: Outcome) -> tuple[bytes, Any]:
+    assert outcome.packed is not None
+    try:
+        return outcome.packed, call.spec.plan.unpack(outcome.packed)
+    except NotDecodable as misfit:
+        raise StopRun(misfit) from misfit
 
 
 def fail(call: Call, history: History, end: Failed) -> Generator[Effect, Any, None]:
@@ -185,18 +227,6 @@ def _attempt(
     return AttemptRecord(
         history.epoch, name, call.key, call.n, number, counted, call.input, packed, outcome.started, ms, crc
     )
-
-
-_WHY = {
-    "permanent": "an error of this kind does not heal by trying again",
-    "attempts": "",
-    "total": "there was no time left for another try",
-}
-
-
-def _annotate(error: Exception, call: Call, tried: list[faults.AttemptNote], seconds: float, reason: str) -> None:
-    for line in faults.note(call.spec.name, tried, seconds, _WHY[reason]):
-        error.add_note(line)
 
 
 def _drift(call: Call, history: History, records: list[StepRecord]) -> Drift:

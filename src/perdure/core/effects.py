@@ -18,12 +18,18 @@ Row = tuple[int, int, str, bytes, int, str, bytes, bytes, float, int, int, int]
 
 
 class Outcome(msgspec.Struct, gc=False):
-    """How an attempt went: its value, or the exception. `started` in seconds since the epoch, `seconds` it took."""
+    """How an attempt went: its value, or the exception. `started` in seconds since the epoch, `seconds` it took.
+
+    Where the whole series of attempts was made elsewhere, under the same policy, `attempts` is how many there were:
+    the outcome is final then, and `packed` is the value as bytes instead of `value`.
+    """
 
     value: Any
     error: Exception | None
     started: float
     seconds: float
+    attempts: int = 0
+    packed: bytes | None = None
 
 
 class Load(msgspec.Struct, frozen=True, gc=False):

@@ -201,13 +201,20 @@ def _who(held: Held) -> str:
 
 def child(call: Call, history: History, start: Callable[[], Start]) -> Generator[RunEffect, Any, CallEnd]:
     """A workflow called from a workflow: a run of its own, and a record in the history of the caller."""
+    return nested(call, history, lambda: live(call, start()))
+
+
+def nested(
+    call: Call, history: History, life: Callable[[], Generator[Any, Any, Ended | Failed]]
+) -> Generator[Any, Any, CallEnd]:
+    """The same, for an engine that has its own way to carry a child: `life` begins when it turns out to be needed."""
     seq = history.claim(call)
     if seq is not None:
         return recall(call, history, (yield Load(call, seq)))
     if history.unsettled(call.spec.name):
         yield from settle(call, history)
     yield from move_on(history)
-    ended = yield from live(call, start())
+    ended = yield from life()
     if isinstance(ended, Failed):
         yield from fail(call, history, ended)
         return ended
