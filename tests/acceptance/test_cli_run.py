@@ -195,7 +195,7 @@ def test_help_shows_the_workflows_own_page(folder: Path) -> None:
 
 
 def test_dead_letters_are_an_exit_code_of_their_own(folder: Path) -> None:
-    """3, also when the result is asked for again; with --json standard output is one line, whatever the script prints."""
+    """3, also when the result is asked for again; with --json standard output is one line, whatever is printed."""
     done = perdure(folder, "run", "flow.py:batch", "--id", "b", "--json")
     assert done.returncode == 3
     assert json.loads(done.stdout)["dead_letters"] == 1

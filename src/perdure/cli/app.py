@@ -47,7 +47,7 @@ def ps(
     ] = None,
     workflow: Annotated[str | None, Parameter(help="Only runs of this workflow.")] = None,
     all: Annotated[bool, Parameter(("--all", "-a"), negative="", help="Child runs too.")] = False,
-    limit: Annotated[Limit, Parameter(help="How many at most.")] = 20,
+    limit: Annotated[Limit, Parameter(help="How many at most; 0 for all.")] = 20,
     json: Json = False,
     state: State = None,
     file: Script = None,
@@ -56,7 +56,7 @@ def ps(
     from perdure.operations.runs import list_runs
 
     with opened(locate(state, file)) as store:
-        views = list_runs(store, status=status, workflow=workflow, children=all, limit=limit)
+        views = list_runs(store, status=status, workflow=workflow, children=all, limit=limit or None)
     if json:
         lists.as_json(views)
     else:

@@ -49,7 +49,7 @@ def list_runs(
     status: Standing | None = None,
     workflow: str | None = None,
     children: bool = False,
-    limit: int = 20,
+    limit: int | None = 20,
 ) -> list[RunView]:
     """Runs, newest first.
 
@@ -58,7 +58,7 @@ def list_runs(
         status: only those that stand so.
         workflow: only those of this workflow.
         children: child runs too.
-        limit: how many at most.
+        limit: how many at most; None for all.
 
     Raises:
         StateError: the file cannot be read.
@@ -68,17 +68,17 @@ def list_runs(
         view = view_of(store, run)
         if status in (None, view.status):
             found.append(view)
-            if len(found) >= limit:
+            if len(found) == limit:
                 break
     return found
 
 
 def _candidates(
-    store: Store, status: Standing | None, workflow: str | None, children: bool, limit: int
+    store: Store, status: Standing | None, workflow: str | None, children: bool, limit: int | None
 ) -> Iterator[RunRecord]:
     # What a person calls interrupted or dead is not written down as such, so more has to be looked at than is shown.
     written = {"interrupted": "running", "dead": "done"}.get(status or "", status)
-    most = limit if status is None else MANY
+    most = limit if status is None and limit is not None else MANY
     yield from store.runs(status=written, workflow=workflow, children=children, most=most)
 
 
