@@ -46,8 +46,10 @@ def fail(nursery: Nursery, shape: Shape, expected: Reference, home: Home, fault:
     else:
         call, _, error = name.partition("=")
         death, met = _under_strace(nursery, home, call, error, int(number))
-    if not met or death.status == NO_INTERPRETER:
+    if not met:
         return Outcome()
+    if death.status == NO_INTERPRETER:
+        return Outcome(kills=Counter(fault=1))
     lines = ledger.read(home.ledger)
     outcome = Outcome(kills=Counter(fault=1), violations=trial.unreadable(home.state, home.folder / "copy"))
     outcome.refused.update(line.code for line in lines if line.what == "refused")

@@ -46,6 +46,7 @@ class Campaign:
         self._seed = seed
         self._jobs = jobs
         self._done = dict.fromkeys(self._wanted, 0)
+        self._over: set[tuple[str, str, int, str]] = set()
         self.by_shape = {shape: Outcome() for shape in shapes}
         self.broken: list[Report] = []
 
@@ -67,7 +68,7 @@ class Campaign:
 
     def _supply(self) -> Iterator[Unit]:
         """One unit of each kind and shape in turn, for as long as more of it is wanted."""
-        queues = {(kind, shape): units(shape, kind) for kind, shape in self._wanted}
+        queues = {(kind, shape): units(shape, kind, self._over) for kind, shape in self._wanted}
         while unfinished := [key for key in queues if self._done[key] < self._wanted[key]]:
             for key in unfinished:
                 if self._done[key] < self._wanted[key]:
@@ -76,6 +77,8 @@ class Campaign:
     def _count(self, report: Report) -> None:
         self._done[report.unit.kind, report.unit.shape] += report.outcome.kills.total()
         self.by_shape[report.unit.shape].add(report.outcome)
+        if report.over:
+            self._over.add(report.unit.series)
         if report.broken:
             self.broken.append(report)
             print(f"BROKEN {report.unit.shape} {report.broken}: {report.outcome.violations[0]}", flush=True)

@@ -8,6 +8,7 @@ What a case does follows from the seed, the shape and its name; only the machine
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 import tempfile
@@ -26,50 +27,65 @@ from .trial import Outcome
 from .victim import Home, Nursery
 
 POWER_CUTS = 25
+BLOCK = 20
 FAULTS = (*VFS_FAULTS, *CALL_FAULTS)
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A piece of work for one job: cases of one shape, at most `most` of them."""
+    """A piece of work for one job: a block of cases of one shape.
+
+    Args:
+        shape: the workload.
+        kind: 'random', 'call', 'power' or 'fault'.
+        number: which pass this is; of 'random' and 'power', which block.
+        name: of 'call' and 'fault', which.
+        first: of 'call' and 'fault', the number to begin with.
+    """
 
     shape: str
     kind: str
     number: int
-    most: int = 25
     name: str = ""
+    first: int = 1
+
+    @property
+    def series(self) -> tuple[str, str, int, str]:
+        """What this is a block of; a series of calls or faults is over when a number was too high."""
+        return self.shape, self.kind, self.number, self.name
 
     def cases(self) -> Iterator[str]:
-        """The names of the cases, in order. Of calls and faults there is no end: stop when one was too far."""
+        """The names of the cases, in order."""
         if self.kind == "random":
-            yield from (f"random:{trial}" for trial in range(self.number * self.most, (self.number + 1) * self.most))
+            yield from (f"random:{trial}" for trial in range(self.number * BLOCK, (self.number + 1) * BLOCK))
         elif self.kind == "power":
             yield f"power:{self.number}"
         else:
-            yield from (f"{self.name}@{at}:{self.number}" for at in range(1, self.most + 1))
+            yield from (f"{self.name}@{at}:{self.number}" for at in range(self.first, self.first + BLOCK))
 
 
-def units(shape: str, kind: str) -> Iterator[Unit]:
-    """Without end: more and more of one kind for a shape."""
-    number = 0
-    while True:
-        if kind == "call":
-            yield from (Unit(shape, kind, number, most=1000, name=call) for call in MUTATING)
-        elif kind == "fault":
-            names = VFS_FAULTS if no_strace() else VFS_FAULTS + CALL_FAULTS
-            yield from (Unit(shape, kind, number, most=10_000, name=name) for name in names)
-        else:
+def units(shape: str, kind: str, over: set[tuple[str, str, int, str]]) -> Iterator[Unit]:
+    """Without end: more and more of one kind for a shape. Of a series in `over`, no more blocks."""
+    names = {"call": MUTATING, "fault": VFS_FAULTS if no_strace() else FAULTS}.get(kind, ("",))
+    for number in itertools.count():
+        if kind in ("random", "power"):
             yield Unit(shape, kind, number)
-        number += 1
+            continue
+        for first in itertools.count(1, BLOCK):
+            left = [name for name in names if (shape, kind, number, name) not in over]
+            if not left:
+                break
+            yield from (Unit(shape, kind, number, name, first) for name in left)
 
 
 @dataclass
 class Report:
-    """What came of a unit: the sum of its cases, and the first case that broke a promise."""
+    """What came of a unit: the sum of its cases, the first that broke a promise, and whether its series is over."""
 
     unit: Unit
     outcome: Outcome = field(default_factory=Outcome)
     broken: str = ""
+    over: bool = False
 
 
 class Ground:
@@ -103,6 +119,7 @@ class Ground:
             if outcome.violations and not report.broken:
                 report.broken = case
             if unit.kind in ("call", "fault") and not outcome.kills[unit.kind]:
+                report.over = True
                 break
         return report
 
