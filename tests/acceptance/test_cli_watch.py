@@ -1,0 +1,254 @@
+"""What a person sees while a run goes on: a live picture on a terminal, plain lines elsewhere, never too many."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from perdure.cli.board import Board
+from perdure.cli.feed import Feed
+from perdure.cli.narrator import EVERY, FULL, Narrator
+from perdure.core import codec
+from perdure.core.effects import Outcome
+from perdure.core.spec import Call, Spec
+from perdure.operations.shield import Shield
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+FLOW = """
+import logging, os, subprocess, sys
+import perdure
+from perdure import Retry, step, workflow
+
+logging.basicConfig(level=logging.INFO, format="logged %(message)s")
+
+@step(retry=Retry(attempts=2, delay="1s", jitter=0))
+def shaky() -> int:
+    if perdure.attempt() == 1:
+        raise ConnectionError("refused")
+    return 1
+
+@step
+def chunks() -> int:
+    perdure.progress(3, 7, "chunks")
+    logging.info("half way")
+    print("printed")
+    sys.stdin.readline()
+    return 2
+
+@step(retry=None)
+def item(n: int) -> int:
+    if n == 40:
+        raise ValueError("forty")
+    return n
+
+@workflow
+def flow() -> int:
+    return shaky() + chunks() + len(item.map(range(60), concurrency=4).results)
+"""
+
+
+def environment() -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PERDURE_", "WORKFLOW_"))}
+    return {**clean, "PYTHONPATH": str(SOURCE), "TERM": "xterm-256color", "PYTHONUTF8": "1"}
+
+
+def on_a_terminal(
+    folder: Path, *args: str, when: bytes, then: Callable[[subprocess.Popen[bytes], int], object]
+) -> tuple[bytes, bytes, int]:
+    """Run the command on a terminal; do something when something is seen. What was shown before and after, the code."""
+    terminal, theirs = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    command = [sys.executable, "-m", "perdure", *args]
+    with subprocess.Popen(
+        command, cwd=folder, env=environment(), stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = [b"", b""]
+        seen = 0
+        while data := _read(terminal):
+            shown[seen] += data
+            if not seen and when in shown[0]:
+                seen = 1
+                then(process, terminal)
+    os.close(terminal)
+    return shown[0], shown[1], process.returncode
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other side is closed
+        return b""
+
+
+def test_a_terminal_gets_a_live_picture_and_a_summary(tmp_path: Path) -> None:
+    """The wait before a retry with its reason, progress inside a step, the script's own prints and log lines unharmed,
+    a summary and the result at the end."""
+    (tmp_path / "flow.py").write_text(FLOW)
+    before, after, code = on_a_terminal(
+        tmp_path, "run", "flow.py", when=b"3/7 chunks", then=lambda _, terminal: os.write(terminal, b"\r")
+    )
+    assert code == 3
+    assert b"again in" in before
+    assert b"after ConnectionError: refused" in before
+    assert before.count(b"shaky()") > 3, "the line was not redrawn"
+    shown = before + after
+    for line in (b"printed\r\n", b"logged half way\r\n", b"ran in", b", at attempt 2", b"1 dead letter"):
+        assert line in shown, line
+    last = after.splitlines()
+    assert last[-1].endswith(b"62")
+    assert b"61 steps executed; 1 dead letter, see: perdure show" in last[-2]
+
+
+def test_an_interrupt_on_a_terminal_leaves_one_line(tmp_path: Path) -> None:
+    """No traceback, the cursor is back, and the line says how to go on."""
+    (tmp_path / "flow.py").write_text(FLOW)
+    _, after, code = on_a_terminal(
+        tmp_path, "run", "flow.py", when=b"3/7 chunks", then=lambda process, _: process.send_signal(signal.SIGINT)
+    )
+    assert code == 130
+    assert b"Traceback" not in after
+    assert b"interrupted; 1 step saved; run again to resume" in after.splitlines()[-1]
+    assert b"\x1b[?25h" in after, "the cursor stays hidden"
+
+
+def test_a_pipe_gets_plain_lines_with_the_time(tmp_path: Path) -> None:
+    """No escape sequence, one line a step, failures with their reason; many items of a batch are summed up."""
+    (tmp_path / "flow.py").write_text(FLOW)
+    command = [sys.executable, "-m", "perdure", "run", "flow.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), input="\n", text=True, capture_output=True)
+    assert (done.returncode, done.stdout) == (3, "printed\n62\n")
+    assert "\x1b" not in done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0][:10].count("-") == 2
+    assert lines[0].endswith("started")
+    texts = [line[20:] for line in lines]
+    assert "shaky() failed at attempt 1: ConnectionError: refused" in texts
+    assert "shaky() is tried again in 1 s" in texts
+    assert "item(40) failed at attempt 1: ValueError: forty" in texts
+    assert texts[-2] == "item: 60 of 60 items, 1 dead letter"
+    assert sum(text.startswith("item(") and "ran in" in text for text in texts) == FULL
+
+
+# -- without a process ------------------------------------------------------------------------------------------------
+
+
+def call(name: str = "charge", n: int = 0) -> Call:
+    def fn(n: int) -> int:
+        return n
+
+    return Call(Spec("step", fn, name), (n,), {}, codec.pack_inputs([n], {}, owner=name), b"k" * 16)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_ten_thousand_items_are_a_handful_of_lines() -> None:
+    """A line now and then while it lasts, with the numbers, and one at the end; failures are counted too."""
+    lines: list[str] = []
+    clock = Clock()
+    narrator = Narrator(lambda text, style: lines.append(text), clock)
+    narrator.run_began("r", "flow", 0, False)
+    for n in range(10_000):
+        clock.now += 0.002
+        error = ValueError("no") if n % 2 else None
+        narrator.ended("r", call(n=n), 1, Outcome(n, error, 0.0, 0.001))
+        narrator.batch("r", "charge", n + 1 - (n + 1) // 2, (n + 1) // 2, 0, 10_000)
+    narrator.run_ended("r", "flow", "done")
+    assert len(lines) <= 1 + 2 * FULL + 2 * (20 / EVERY + 1)
+    assert "charge: 10000 of 10000 items, 5,000 dead letters" in lines
+    assert any(line.endswith("more failed attempts") for line in lines)
+    told = sum(int(line.split()[1]) for line in lines if line.endswith("more failed attempts"))
+    assert told + FULL == 5_000, "a failure is neither told nor counted"
+
+
+def test_a_loop_of_many_steps_is_summed_up() -> None:
+    """What is not told one by one is counted, and nothing is lost at the end."""
+    lines: list[str] = []
+    narrator = Narrator(lambda text, style: lines.append(text), Clock())
+    narrator.run_began("r", "flow", 3, True)
+    for n in range(FULL + 7):
+        narrator.ended("r", call(n=n), 1, Outcome(n, None, 0.0, 0.001))
+    narrator.run_ended("r", "flow", "done")
+    assert lines[0] == "run r resumed, with 3 steps saved before"
+    assert lines[-1] == "charge: 7 more done"
+    assert narrator.executed == FULL + 7
+
+
+def test_the_picture_is_bounded_and_escapes_what_it_shows() -> None:
+    """However many steps run, and whatever they are called."""
+    clock = Clock()
+    board = Board(clock)
+    calls = [call(f"st\x1b[31mep{n}", n) for n in range(500)]
+    for one in calls:
+        board.began(one, 2)
+    board.batch("r", "item", (10, 2, 4, 100))
+    board.waiting(calls[0], 1, 3.0, ConnectionError("refused\x1b[0m"))
+    board.progress(calls[1], 3, 6, "half")
+    console = Console(width=100, height=24, force_terminal=True, color_system=None, legacy_windows=False)
+    with console.capture() as captured:
+        console.print(board)
+    text = captured.get()
+    assert len(text.splitlines()) <= 12
+    assert "\x1b" not in text
+    assert "12/100, 2 dead, 4 from before" in text
+    assert "attempt 2" in text
+    assert "again in 3 s after ConnectionError" in text
+    assert "3/6 half" in text
+    assert "492 more running" in text
+    for one in calls:
+        board.ended(one)
+    board.batch("r", "item", (98, 2, 4, 100))
+    with console.capture() as captured:
+        console.print(board)
+    assert captured.get().strip() == ""
+
+
+def test_an_onlooker_that_fails_is_left_out() -> None:
+    """Whatever a view raises, the run goes on; the view is told nothing more."""
+    told: list[str] = []
+
+    class Broken(Narrator):
+        def ended(self, run_id: str, call: Call, attempt: int, outcome: Outcome) -> None:
+            told.append("ended")
+            raise OSError("the terminal is gone")
+
+    shield = Shield(Broken(lambda text, style: None))
+    for _ in range(2):
+        shield.ended("r", call(), 1, Outcome(1, None, 0.0, 0.0))
+    assert told == ["ended"]
+
+
+def test_what_is_printed_while_a_picture_is_drawn_is_kept_whole(tmp_path: Path) -> None:
+    """Before and after, text goes straight through; in between whole lines wait for the drawer; nothing is lost."""
+    with (tmp_path / "out").open("w+") as stream:
+        feed = Feed(stream)
+        lines: list[str] = []
+        feed.write("before\n")
+        feed.begin(lines.append)
+        print("one", "two", file=feed)
+        feed.write("half ")
+        feed.flush()
+        feed.write("a line\nand a rest")
+        assert lines == ["one two", "half a line"]
+        feed.end()
+        feed.write(" goes on\n")
+        feed.flush()
+        stream.seek(0)
+        assert stream.read() == "before\nand a rest goes on\n"
