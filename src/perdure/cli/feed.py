@@ -66,3 +66,6 @@ class Feed(io.TextIOBase):
     def writable(self) -> bool:
         """It is."""
         return True
+
+    def close(self) -> None:
+        """Nothing: the stream is not ours to close."""
