@@ -1,0 +1,272 @@
+"""Timeouts that really stop what takes too long, wherever it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from conftest import Machine
+from perdure import step, workflow
+from perdure.errors import ProcessDied, StepTimeout
+
+SHORT = "60ms"
+LONG = 20.0
+"""Seconds that a stuck step would take; no test is to last that long."""
+
+
+@pytest.fixture(autouse=True)
+def _in_time() -> Any:
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < LONG / 2
+
+
+def run(fn: Any, **options: Any) -> Any:
+    """Call a function as the only step of a workflow."""
+    work = step(fn, name="work", retry=None, **options)
+    if work.spec.is_async:
+
+        @workflow(name="wf")
+        async def awf() -> Any:
+            return await work()
+
+        return asyncio.run(awf())
+
+    @workflow(name="wf")
+    def wf() -> Any:
+        return work()
+
+    return wf()
+
+
+def test_async_code_is_cancelled(machine: Machine) -> None:
+    """It sees the cancellation, and its clean-up runs."""
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(LONG)
+        finally:
+            machine.ran.append("cleaned up")
+
+    with pytest.raises(StepTimeout, match="step 'work' did not finish within 60 ms"):
+        run(work, timeout=SHORT)
+    assert machine.ran == ["cleaned up"]
+
+
+def test_a_coroutine_that_swallows_the_cancellation_has_timed_out(machine: Machine) -> None:
+    """What it returns late does not count; and one that goes on regardless is closed."""
+
+    async def late() -> str:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(LONG)
+        return "late"
+
+    async def stubborn() -> None:
+        while True:
+            try:
+                await asyncio.sleep(LONG)
+            except asyncio.CancelledError:
+                continue
+
+    for fn in (late, stubborn):
+        with pytest.raises(StepTimeout):
+            run(fn, timeout=SHORT)
+
+
+def test_cancelling_from_outside_is_no_timeout(machine: Machine) -> None:
+    """A workflow that is cancelled is cancelled, even with a timeout running."""
+
+    @step(timeout="10s")
+    async def work() -> None:
+        await asyncio.sleep(LONG)
+
+    @workflow
+    async def wf() -> None:
+        await work()
+
+    async def main() -> None:
+        await asyncio.wait_for(wf(), 0.05)
+
+    with pytest.raises(TimeoutError) as caught:
+        asyncio.run(main())
+    assert not isinstance(caught.value, StepTimeout)
+
+
+def test_sync_code_on_the_main_thread_is_interrupted(machine: Machine) -> None:
+    """Also inside a blocking system call."""
+    reading, writing = os.pipe()
+    try:
+        with pytest.raises(StepTimeout):
+            run(lambda: os.read(reading, 1), timeout=SHORT)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_an_interruption_that_is_swallowed_counts_all_the_same(machine: Machine) -> None:
+    """`except Exception` does not see it; even `except BaseException` does not make the attempt a success."""
+
+    def tolerant() -> str:
+        try:
+            time.sleep(LONG)
+        except Exception:
+            return "swallowed"
+        return "slept"
+
+    def greedy() -> str:
+        try:
+            time.sleep(LONG)
+        except BaseException:
+            return "swallowed"
+        return "slept"
+
+    for fn in (tolerant, greedy):
+        with pytest.raises(StepTimeout):
+            run(fn, timeout=SHORT)
+
+
+def test_the_programs_own_alarm_is_kept(machine: Machine) -> None:
+    """A timer and its handler that the script has set are there after the step, with what is left of its time."""
+    rung: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 5)
+        with pytest.raises(StepTimeout):
+            run(lambda: time.sleep(LONG), timeout=SHORT)
+        left, _ = signal.setitimer(signal.ITIMER_REAL, 0.001)
+        assert 4 < left < 5
+        signal.sigtimedwait([], 0.05)
+        assert rung == [1]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_no_alarm_is_left_behind(machine: Machine) -> None:
+    """After a step that was in time nothing rings."""
+    assert run(lambda: 1, timeout=SHORT) == 1
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_pool_thread_is_abandoned_and_its_late_result_discarded(machine: Machine) -> None:
+    """The batch goes on without it; when it comes back, nobody listens."""
+    release, came_back = threading.Event(), threading.Event()
+
+    @step(retry=None, timeout=SHORT)
+    def work(n: int) -> int:
+        if n == 0:
+            release.wait(LONG)
+            came_back.set()
+        return n
+
+    @workflow
+    def wf() -> Any:
+        batch = work.map(range(5), concurrency=2)
+        return [list(batch.results), [letter.error for letter in batch.dead]]
+
+    results, dead = wf()
+    assert results == [1, 2, 3, 4]
+    assert len(dead) == 1
+    assert dead[0].startswith("StepTimeout: step 'work' did not finish within 60 ms")
+    release.set()
+    assert came_back.wait(5)
+    assert sorted(machine.steps()) == [("work", "dead"), *[("work", "done")] * 4]
+
+
+def test_a_workflow_in_a_thread_keeps_its_timeouts(machine: Machine) -> None:
+    """start() runs it beside the main thread, where no signal interrupts: the stuck attempt is left behind."""
+    release = threading.Event()
+
+    @step(retry=None, timeout=SHORT)
+    def work() -> None:
+        release.wait(LONG)
+
+    @workflow
+    def wf() -> None:
+        work()
+
+    with pytest.raises(StepTimeout):
+        wf.start().result(10)
+    release.set()
+
+
+def test_a_timeout_is_tried_again(machine: Machine) -> None:
+    """It may heal: the policy's attempts apply."""
+
+    @step(timeout=SHORT)
+    def work() -> str:
+        machine.ran.append(1)
+        if len(machine.ran) < 3:
+            time.sleep(LONG)
+        return "well"
+
+    @workflow
+    def wf() -> str:
+        return work()
+
+    assert wf() == "well"
+    assert len(machine.ran) == 3
+
+
+# -- in a process of its own: functions that another process can find --------------------------------------------------
+
+
+@step(isolate=True, retry=None, timeout="1500ms")
+def endless() -> None:
+    while True:
+        pass
+
+
+@step(isolate=True, retry=None)
+def isolated(n: int, how: str = "") -> int:
+    if how == "raise":
+        raise LookupError("no such thing", n)
+    if how == "exit":
+        os._exit(7)
+    if how == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return n + os.getppid() * 0
+
+
+@workflow
+def wf_isolated(n: int, how: str) -> int:
+    return isolated(n, how)
+
+
+@workflow
+def wf_endless() -> None:
+    endless()
+
+
+def test_an_endless_loop_in_a_process_of_its_own_is_killed(machine: Machine) -> None:
+    """Nothing of it is left."""
+    with pytest.raises(StepTimeout):
+        wf_endless()
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "text"),
+    [
+        ("raise", LookupError, "no such thing"),
+        ("exit", ProcessDied, "exit code 7"),
+        ("segfault", ProcessDied, "SIGSEGV"),
+    ],
+)
+def test_what_a_process_of_its_own_ends_with_is_reported(
+    machine: Machine, how: str, error: type[Exception], text: str
+) -> None:
+    """Its exception as if it were raised here; its death as such."""
+    with pytest.raises(error, match=text):
+        wf_isolated(1, how)
+
+
+def test_a_process_of_its_own_returns_its_result(machine: Machine) -> None:
+    """Arguments go there and the result comes back."""
+    assert wf_isolated(41, "") == 41

@@ -1,0 +1,196 @@
+"""Group commit: what was acknowledged is saved, nobody waits for ever, and nobody pays for another's mistake."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from perdure.core.effects import Row
+from perdure.errors import DiskFull, OptionError, StateCorrupt, StateError, StateIO
+from perdure.store.journal import Entry, Journal
+from perdure.store.runs import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "state.db")
+    yield store
+    store.close()
+
+
+def row(seq: int, run: int = 1) -> Row:
+    return (run, seq, "work", bytes(16), seq, "done", b"in", b"out", 0.0, 0, 1, 0)
+
+
+def saved(store: Store) -> list[int]:
+    return [seq for seq, *_ in store.index(1)]
+
+
+class Failing:
+    """Stands before the real connection and fails when told to."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self.error: Exception | None = None
+        self.commits = 0
+
+    def execute(self, statement: str, *values: object) -> object:
+        if statement == "COMMIT":
+            self.commits += 1
+        if self.error is not None and statement.split()[0] in ("INSERT", "COMMIT"):
+            raise self.error
+        return self.connection.execute(statement, *values)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.connection, name)
+
+
+@pytest.fixture
+def failing(store: Store) -> Failing:
+    failing = Failing(store.journal._connection)
+    store.journal._connection = failing  # type: ignore[assignment]
+    return failing
+
+
+def test_many_threads(store: Store) -> None:
+    """Thousands of rounds of many threads: all that was acknowledged is there, and nobody sleeps for ever."""
+    acknowledged: list[int] = []
+
+    def work(first: int) -> None:
+        for seq in range(first, first + 250):
+            store.journal.write((row(seq),))
+            acknowledged.append(seq)
+
+    threads = [threading.Thread(target=work, args=(1 + k * 250,), daemon=True) for k in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive(), "a lost wake-up"
+    assert sorted(acknowledged) == saved(store) == list(range(1, 4001))
+
+
+def test_waiting_threads_share_a_commit(store: Store, failing: Failing) -> None:
+    """While one commit is on its way, whoever comes waits for the next, which takes all of them."""
+    entered, go = threading.Event(), threading.Event()
+
+    def slow(connection: apsw.Connection) -> None:
+        entered.set()
+        assert go.wait(10)
+
+    leader = threading.Thread(target=lambda: store.journal.write((), slow))
+    leader.start()
+    assert entered.wait(10)
+    followers = [threading.Thread(target=store.journal.write, args=((row(seq),),)) for seq in range(1, 21)]
+    for follower in followers:
+        follower.start()
+    while len(store.journal._waiting) < 20:
+        threading.Event().wait(0.001)
+    go.set()
+    for thread in (leader, *followers):
+        thread.join(10)
+    assert saved(store) == list(range(1, 21))
+    assert failing.commits == 2
+
+
+def test_a_violated_constraint_hits_the_guilty_only(store: Store) -> None:
+    """The others of the same transaction are saved."""
+    store.journal.write((row(2),))
+    entries = [Entry((row(seq),)) for seq in (1, 2, 3)]
+    store.journal.write_all(entries)
+    assert [type(entry.error) for entry in entries] == [type(None), StateCorrupt, type(None)]
+    assert saved(store) == [1, 2, 3]
+
+
+def test_a_refusal_concerns_its_own_entry_only(store: Store) -> None:
+    """An operation that refuses before it writes does not take the others with it."""
+
+    def refuse(connection: apsw.Connection) -> None:
+        raise OptionError("no")
+
+    entries = [Entry((row(1),)), Entry((), refuse), Entry((), lambda connection: "fine")]
+    store.journal.write_all(entries)
+    assert saved(store) == [1]
+    assert isinstance(entries[1].error, OptionError)
+    assert entries[2].result == "fine"
+
+
+@pytest.mark.parametrize("operation", [None, lambda connection: None])
+def test_a_full_disk_is_told_to_all_and_can_heal(store: Store, failing: Failing, operation: object) -> None:
+    """Nothing of the transaction is saved; when there is space again, the same store goes on."""
+    failing.error = apsw.FullError("database or disk is full")
+    entries = [Entry((row(seq),), operation) for seq in (1, 2)]  # type: ignore[arg-type]
+    store.journal.write_all(entries)
+    assert [type(entry.error) for entry in entries] == [DiskFull, DiskFull]
+    failing.error = None
+    assert saved(store) == []
+    store.journal.write((row(1),))
+    assert saved(store) == [1]
+
+
+def test_after_an_io_error_nothing_is_written_any_more(store: Store, failing: Failing) -> None:
+    """After a failed fsync the page cache lies: this connection is not trusted again."""
+    store.journal.write((row(1),))
+    failing.error = apsw.IOError("disk I/O error")
+    with pytest.raises(StateIO):
+        store.journal.write((row(2),))
+    failing.error = None
+    with pytest.raises(StateIO):
+        store.journal.write((row(3),))
+    assert saved(store) == [1]
+
+
+def test_a_failure_reaches_waiting_threads(store: Store, failing: Failing) -> None:
+    """A follower hears of the failed commit of its leader."""
+    entered, go = threading.Event(), threading.Event()
+    errors: list[StateError] = []
+
+    def slow(connection: apsw.Connection) -> None:
+        entered.set()
+        assert go.wait(10)
+        failing.error = apsw.FullError("database or disk is full")
+
+    def follow() -> None:
+        try:
+            store.journal.write((row(1),))
+        except StateError as error:
+            errors.append(error)
+
+    def lead() -> None:
+        try:
+            store.journal.write((), slow)
+        except StateError as error:
+            errors.append(error)
+
+    leader = threading.Thread(target=lead)
+    leader.start()
+    assert entered.wait(10)
+    follower = threading.Thread(target=follow)
+    follower.start()
+    while not store.journal._waiting:
+        threading.Event().wait(0.001)
+    go.set()
+    leader.join(10)
+    follower.join(10)
+    assert [type(error) for error in errors] == [DiskFull, DiskFull]
+    failing.error = None
+    store.journal.write((row(1),))
+    assert saved(store) == [1]
+
+
+def test_the_lock_is_free_after_every_failure(store: Store) -> None:
+    """Also if an operation raises what nobody expected."""
+
+    def broken(connection: apsw.Connection) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        store.journal.write((row(1),), broken)
+    assert saved(store) == []
+    assert isinstance(store.journal, Journal)
+    store.journal.write((row(1),))
+    assert saved(store) == [1]
