@@ -5,6 +5,7 @@ PerdureError                     has .code, .what and .hint
 │   ├── OptionError              an option of a decorator or a call is not valid
 │   ├── DuplicateStep            two different functions run under one step name
 │   ├── NotStorable              a value cannot be stored losslessly (also a TypeError)
+│   ├── ArgumentChanged          a step changed an argument in place, which a resumed run would not see
 │   └── NotFound                 no such run, workflow, step or file
 ├── RunError                     a run cannot go on as it stands
 │   ├── Drift                    a completed step is now called with other inputs
@@ -74,6 +75,12 @@ class NotStorable(UsageError, TypeError):
     """A value cannot be stored losslessly."""
 
     code = "not-storable"
+
+
+class ArgumentChanged(UsageError):
+    """A step changed an argument that it was given, which a resumed run would not see."""
+
+    code = "argument-changed"
 
 
 class NotFound(UsageError, LookupError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import msgspec
@@ -11,10 +11,11 @@ from perdure.core import codec, faults
 from perdure.core.effects import BRANCH, Effect, Execute, Load, Outcome, Row, Save, SaveAttempt, Settle, Wait
 from perdure.core.failures import assess
 from perdure.core.history import Failure, History
+from perdure.core.identity import refuse_change
 from perdure.core.records import AttemptRecord, StepRecord, StepStatus, attempt_checksum
 from perdure.core.retry import Again, Verdict, verdict
 from perdure.core.spec import Call
-from perdure.errors import Drift, NotDecodable, NotStorable, StopRun
+from perdure.errors import ArgumentChanged, Drift, NotDecodable, NotStorable, StopRun
 
 SHOWN = 3
 
@@ -36,12 +37,13 @@ class Failed(msgspec.Struct, frozen=True):
     """The call has failed for good, and the caller of the workflow's function is to raise `error`.
 
     It is returned rather than raised: a generator cannot raise StopIteration, which a step may well do. `last` is the
-    last attempt, `attempts` how many there were; both are empty for a failure from the history.
+    last attempt, `attempts` how many there were; both are empty for a failure that comes from the history (`replayed`).
     """
 
     error: Exception
     last: Outcome | None = None
     attempts: int = 0
+    replayed: bool = False
 
 
 class Parked(msgspec.Struct, frozen=True, gc=False):
@@ -74,7 +76,7 @@ def recall(call: Call, history: History, record: StepRecord) -> End:
         StopRun: with Drift, if a call that goes by a key has other inputs now; with NotDecodable, if the saved value
             does not fit what the script now declares.
     """
-    if call.named and record.input != call.input and record.seq > history.accepted:
+    if call.named and record.input != call.input and not history.is_exempt(record.seq):
         raise StopRun(_drift(call, history, [record]))
     try:
         if record.status == "done":
@@ -83,7 +85,7 @@ def recall(call: Call, history: History, record: StepRecord) -> End:
     except NotDecodable as misfit:
         raise StopRun(misfit) from misfit
     history.replayed(call, error, record.seq)
-    return Failed(error)
+    return Failed(error, replayed=True)
 
 
 def settle(call: Call, history: History) -> Generator[Effect, Any, None]:
@@ -92,14 +94,16 @@ def settle(call: Call, history: History) -> Generator[Effect, Any, None]:
     Raises:
         StopRun: with Drift, if completed calls of the same name remain that nobody has made again.
     """
-    yield Settle(call)
+    waiting: Sequence[Call] = yield Settle(call)
     history.rested = True
-    if history.doubtful(call.spec.name):
-        records: list[StepRecord] = []
-        for seq in history.unclaimed(call.spec.name)[:SHOWN]:
-            record = yield Load(call, seq)
-            records.append(record)
-        raise StopRun(_drift(call, history, records))
+    # One branch that has drifted stops them all: none may execute while another is about to say so.
+    for one in (call, *waiting):
+        if history.doubtful(one.spec.name):
+            records: list[StepRecord] = []
+            for seq in history.unclaimed(one.spec.name)[:SHOWN]:
+                record = yield Load(one, seq)
+                records.append(record)
+            raise StopRun(_drift(one, history, records))
 
 
 def move_on(history: History) -> Generator[Effect, Any, None]:
@@ -144,7 +148,7 @@ class Series(msgspec.Struct):
         return decision, fault
 
 
-def attempts(call: Call, history: History) -> Decision:
+def attempts(call: Call, history: History, parked: bool = False) -> Decision:
     """Try the call until it succeeds or its policy gives up; what succeeds is saved."""
     yield from move_on(history)
     spec = call.spec
@@ -153,12 +157,13 @@ def attempts(call: Call, history: History) -> Decision:
     series = None
     while True:
         number += 1
-        outcome: Outcome = yield Execute(call, number)
+        outcome: Outcome = yield Execute(call, number, parked)
         error = outcome.error
         if error is None:
             try:
+                refuse_change(call)
                 payload, value = _read(call, outcome) if outcome.attempts else spec.plan.round_trip(outcome.value)
-            except NotStorable as refusal:
+            except (NotStorable, ArgumentChanged) as refusal:
                 error = refusal
             else:
                 row = history.row(call, "done", payload, outcome.started, outcome.seconds, outcome.attempts or number)
@@ -168,7 +173,7 @@ def attempts(call: Call, history: History) -> Decision:
             return Failed(error, outcome, outcome.attempts)
         if series is None:
             # A series that a crash found used up begins anew: it was the run that ended, and this is asking again.
-            series = Series(tries.made, tries.counted if tries.counted < spec.retry.attempts else 0)
+            series = Series(tries.made, tries.counted % spec.retry.attempts)
         decision, fault = series.judge(call, number, error, outcome, history.uniform)
         counts = decision.counts if isinstance(decision, Again) else True
         yield SaveAttempt(history.rid, _attempt(call, history, number, counts, fault, outcome))
@@ -200,7 +205,7 @@ def ended_row(call: Call, history: History, status: StepStatus, end: Failed) -> 
 
 def item(call: Call, history: History, park: bool) -> Decision:
     """One item of a batch, claimed and missed: its result is saved; if it fails for good, it is parked if asked to."""
-    end = yield from attempts(call, history)
+    end = yield from attempts(call, history, park)
     if park and isinstance(end, Failed):
         row = ended_row(call, history, "dead", end)
         yield Save((row,), letters=(row[1],))
@@ -210,11 +215,12 @@ def item(call: Call, history: History, park: bool) -> Decision:
 
 def recheck(call: Call, history: History, seq: int, park: bool) -> Decision:
     """One item of a batch that has a record; it is read only if there is something to look at in it."""
-    if call.named or (not park and history.is_dead(seq)):
+    done = history.is_done(seq)
+    if call.named or not (done or park):
         end = recall(call, history, (yield Load(call, seq)))
         if isinstance(end, Failed) and not park:
             return end
-    return Parked(seq) if history.is_dead(seq) else Succeeded(None, seq)
+    return Succeeded(None, seq) if done else Parked(seq)
 
 
 def _attempt(

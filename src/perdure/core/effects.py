@@ -40,10 +40,14 @@ class Load(msgspec.Struct, frozen=True, gc=False):
 
 
 class Execute(msgspec.Struct, frozen=True, gc=False):
-    """Run the call's function once, under its timeout. Answer: an Outcome."""
+    """Run the call's function once, under its timeout; `parked`: failing for good makes a dead letter of it.
+
+    Answer: an Outcome.
+    """
 
     call: Call
     attempt: int
+    parked: bool = False
 
 
 class Wait(msgspec.Struct, frozen=True, gc=False):
@@ -70,7 +74,10 @@ class SaveAttempt(msgspec.Struct, frozen=True, gc=False):
 
 
 class Settle(msgspec.Struct, frozen=True, gc=False):
-    """Let every other branch of the workflow go on until it too waits for something new. Answer: None."""
+    """Let every other branch of the workflow go on until it too waits for something new.
+
+    Answer: the calls of all branches that wait in the same way.
+    """
 
     call: Call
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -32,6 +32,19 @@ class Failure(msgspec.Struct, eq=False):
     replayed: bool = False
 
 
+class Blame(msgspec.Struct, frozen=True):
+    """What the failure that ends a run takes back.
+
+    `records`: failures that were written down as handled, and are what ends the run after all. `replayed`: one of them
+    came from the history. `aftermath`: first and last number of the records made since the failure. They were made
+    because of it (or beside it), so the script need not come to them again when it goes well.
+    """
+
+    records: tuple[int, ...]
+    replayed: bool
+    aftermath: tuple[int, int] | None
+
+
 class _Step:
     """All that a run knows of the calls under one name."""
 
@@ -53,9 +66,10 @@ class History:
         id: the run's id.
         index: number, name, key, occurrence and status of each record, in the order of their numbers.
         attempts: name, key, occurrence, number, counted and start of each attempt that still counts.
-        accepted: records up to this number are not held against edited code.
+        exempt: first and last number of each stretch of records that is not held against the script.
         epoch: how often the run has failed.
         uniform: a source of random numbers in [0, 1).
+        before: records up to this number were there when the run was resumed; None if all of them were.
     """
 
     def __init__(
@@ -64,27 +78,30 @@ class History:
         id: str,
         index: Iterable[tuple[int, str, bytes, int, str]] = (),
         attempts: Iterable[tuple[str, bytes, int, int, int, float]] = (),
-        accepted: int = 0,
+        exempt: Sequence[tuple[int, int]] = (),
         epoch: int = 0,
         uniform: Callable[[], float] = lambda: 0.0,
+        before: int | None = None,
     ) -> None:
         self.rid = rid
         self.id = id
         self.epoch = epoch
         self.uniform = uniform
+        self.before = before
         self.claims = 0
         self.rested = False
         self.pending: list[Failure] = []
         self._written: list[Failure] = []
         self._steps: dict[str, _Step] = {}
         self._open = 0
-        self.accepted = accepted
+        self._exempt = exempt
+        self._not_done: set[int] = set()
         self._dead: set[int] = set()
         self._tries: dict[tuple[str, bytes, int], Tries] = {}
         last = self.recorded = 0
         for seq, name, key, n, status in index:
             self.recorded += 1
-            self._remember(seq, name, key, n, status, seq <= accepted)
+            self._remember(seq, name, key, n, status)
             last = seq
         self._numbers = itertools.count(last + 1)
         for name, key, n, number, counted, _ in attempts:
@@ -92,17 +109,19 @@ class History:
             tries.made = max(tries.made, number)
             tries.counted += counted
 
-    def _remember(self, seq: int, name: str, key: bytes, n: int, status: str, accepted: bool) -> None:
+    def _remember(self, seq: int, name: str, key: bytes, n: int, status: str) -> None:
         step = self._step(name)
         if n == 0:
             step.once[key] = seq
         else:
             step.again[key, n] = seq
-        if status == "done" and not accepted:
+        if status != "done":
+            self._not_done.add(seq)
+            if status == "dead":
+                self._dead.add(seq)
+        elif not self.is_exempt(seq):
             step.open.add(seq)
             self._open += 1
-        elif status == "dead":
-            self._dead.add(seq)
 
     def _step(self, name: str) -> _Step:
         step = self._steps.get(name)
@@ -128,9 +147,21 @@ class History:
             self._open -= 1
         return seq
 
+    def from_before(self, seq: int | None) -> bool:
+        """Is that the number of a record that an earlier process left?"""
+        return seq is not None and (self.before is None or seq <= self.before)
+
     def is_dead(self, seq: int) -> bool:
         """Is that the record of a dead letter?"""
         return seq in self._dead
+
+    def is_done(self, seq: int) -> bool:
+        """Is that the record of a success?"""
+        return seq not in self._not_done
+
+    def is_exempt(self, seq: int) -> bool:
+        """Is that record not to be held against the script?"""
+        return any(first <= seq <= last for first, last in self._exempt)
 
     def unsettled(self, name: str) -> bool:
         """Must a call that has no record wait until every other branch has claimed what is its own?
@@ -198,8 +229,8 @@ class History:
         row = (self.rid, seq, call.spec.name, call.key, call.n, "failed", b"", b"", 0.0, 0, 0, 0)
         self._written.append(Failure(error, row, None, replayed=True))
 
-    def blame(self, error: BaseException) -> list[Failure]:
-        """The recorded failures that end the run after all, since `error` is, or comes from, one of theirs."""
+    def blame(self, error: BaseException) -> Blame:
+        """Which failures end the run, given that `error` does: it is one of theirs, or was raised from one."""
         failures = [*self._written, *self.pending]
         guilty: list[Failure] = []
         seen: set[int] = set()
@@ -215,4 +246,9 @@ class History:
                 # A failed step's own exception says nothing about those that were handled before it.
                 rest += [other for other in (one.__cause__, one.__context__) if other is not None]
                 rest += getattr(one, "exceptions", ())
-        return [failure for failure in guilty if failure in self._written]
+        first, last = min((failure.row[1] for failure in guilty), default=0) + 1, next(self._numbers) - 1
+        return Blame(
+            tuple(failure.row[1] for failure in guilty if failure in self._written),
+            any(failure.replayed for failure in guilty),
+            (first, last) if guilty and first <= last else None,
+        )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from perdure.core import codec
+from perdure.core.codec_builtins import SCALARS
 from perdure.core.inputs import pack, pack_leniently, receiver
 from perdure.core.spec import Call, Spec
+from perdure.errors import ArgumentChanged
 
 
 def identify(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -32,6 +34,26 @@ def identify_by(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], key: 
     given = pack_leniently(spec.signature, _shown(spec, args), kwargs)
     named = codec.pack_inputs([key], {}, owner=f"the key of {spec.owner}")
     return Call(spec, args, kwargs, given, codec.digest(named), named=True)
+
+
+def refuse_change(call: Call) -> None:
+    """Make sure that the step has left its arguments as they were.
+
+    The workflow would see the change on the first run, and not on resume.
+
+    Raises:
+        ArgumentChanged: it has not.
+    """
+    if not call.kwargs and SCALARS.issuperset(map(type, call.args)):
+        return
+    now = pack_leniently(call.spec.signature, _shown(call.spec, call.args), call.kwargs)
+    if now != call.input:
+        raise ArgumentChanged(
+            f"{call.spec.owner} changed an argument that it was given; on resume it would stay as it was\n"
+            f"    given:      {call.spec.name}{codec.describe_inputs(call.input)}\n"
+            f"    afterwards: {call.spec.name}{codec.describe_inputs(now)}",
+            "work on a copy, and return what the workflow needs",
+        )
 
 
 def _shown(spec: Spec, args: tuple[Any, ...]) -> tuple[Any, ...]:

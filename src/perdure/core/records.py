@@ -69,7 +69,6 @@ class RunRecord(msgspec.Struct, frozen=True):
     status: RunStatus
     holder: int | None
     epoch: int
-    accepted: int
     input: bytes
     output: bytes | None
     created: float

@@ -95,10 +95,11 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Forget(msgspec.Struct, frozen=True):
-    """Take these records back. Answer: None."""
+    """Take these records back, and hold the `aftermath` no longer against the script. Answer: None."""
 
     run: RunRecord
     seqs: tuple[int, ...]
+    aftermath: tuple[int, int] | None = None
 
 
 class End(msgspec.Struct, frozen=True):
@@ -112,6 +113,7 @@ class End(msgspec.Struct, frozen=True):
     output: bytes
     rows: tuple[Row, ...] = ()
     forget: tuple[int, ...] = ()
+    aftermath: tuple[int, int] | None = None
 
 
 RunEffect = Effect | Begin | Recall | Body | Forget | End
@@ -149,15 +151,15 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
                 if trouble is not None:
                     raise trouble
                 return Ended(value, payload, run.created, outcome.started + outcome.seconds - run.created)
-        guilty = history.blame(error)
-        seqs = tuple(failure.row[1] for failure in guilty)
-        if any(failure.replayed for failure in guilty):
+        blame = history.blame(error)
+        if blame.replayed:
             # A failure was taken for handled (a sibling branch had moved on), and turns out to be what ends the run.
             # It is not history, so the step gets its chance.
-            yield Forget(run, seqs)
+            yield Forget(run, blame.records, blame.aftermath)
             history = yield Recall(run, resumed=True)
             continue
-        trouble = yield End(run, "failed", faults.encode(faults.to_fault(error)), forget=seqs)
+        fault = faults.encode(faults.to_fault(error))
+        trouble = yield End(run, "failed", fault, forget=blame.records, aftermath=blame.aftermath)
         if trouble is not None:
             error.add_note(f"perdure: that the run failed could not be saved: {trouble}")
         error.add_note(f"perdure: run {run.id} failed; run the script again to go on from here")

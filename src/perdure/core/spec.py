@@ -26,8 +26,9 @@ class Spec:
         isolate: run each attempt in a process of its own.
         key: takes the arguments and returns what identifies the call, instead of the arguments themselves.
 
-    `is_method` is set when it is found in a class, `locals` (what annotations may name) when it was defined in a
-    function; `file` is where the function was written down, `main` the name that file's module has when it is imported.
+    `is_method` and `receiver` (the class) are set when it is found in a class, `locals` (what annotations may name)
+    when it was defined in a function; `file` is where the function was written down, `main` the name that its
+    module has when it is imported.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Spec:
         self.isolate = isolate
         self.key = key
         self.is_method = False
+        self.receiver: Any = EMPTY
         self.locals: dict[str, Any] = {}
         self.signature = Signature(fn, self.owner)
         code = getattr(inspect.unwrap(fn), "__code__", None)
@@ -68,9 +70,12 @@ class Spec:
     def parameter_plans(self) -> list[codec.Plan]:
         """How the arguments are packed, in the order of the parameters."""
         hints, names = self.hints(), self._names()
+        parameters = list(inspect.signature(self.fn).parameters)
+        if self.is_method:
+            hints.setdefault(parameters[0], self.receiver)
         return [
             codec.plan(hints.get(name, EMPTY), owner=f"parameter {name!r} of {self.owner}", names=names)
-            for name in inspect.signature(self.fn).parameters
+            for name in parameters
         ]
 
     def hints(self) -> dict[str, Any]:

@@ -111,6 +111,9 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
 
 def _configure(connection: apsw.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
+    # A log that starts over early stays short, and its blocks are written again rather than added: the flush that every
+    # commit waits for is cheaper then, by a quarter to a third (benchmarks/README.md).
+    connection.execute("PRAGMA wal_autocheckpoint = 250")
     # Nothing in the file is to be trusted to run code (https://www.sqlite.org/security.html).
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)

@@ -8,7 +8,6 @@ dies: no stale window, no guessing from process ids (flock(2)).
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ class Holder:
         """This process's number in the file; takes the lock the first time. Called inside a transaction."""
         if self._hid is None:
             self._lock()
-            row = (self._token, os.getpid(), socket.gethostname(), now)
+            row = (self._token, os.getpid(), os.uname().nodename, now)
             self._hid = next(connection.execute(self._sql["add_holder"], row))[0]
         return self._hid
 

@@ -23,6 +23,10 @@ Operation = Callable[[apsw.Connection], Any]
 anything, is handed to whoever asked."""
 
 
+AT_ONCE = 64
+"""Rows in one statement."""
+
+
 class Entry:
     """Something to be committed: rows for the step table, an operation, or both (rows first)."""
 
@@ -179,6 +183,11 @@ class Journal:
             for entry in batch:
                 entry.error = error
 
+    def _insert_all(self, connection: apsw.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        # One statement for many rows: each one lets go of the GIL, and with many threads waiting that is what costs.
+        extra = f", ({', '.join('?' * len(rows[0]))})" * (len(rows) - 1)
+        connection.execute(self._insert + extra, [value for row in rows for value in row])
+
     def _transact(self, batch: Sequence[Entry]) -> None:
         connection = self._connection
         if len(batch) == 1:
@@ -189,8 +198,8 @@ class Journal:
         connection.execute("BEGIN IMMEDIATE")
         try:
             rows = [row for entry in batch for row in entry.rows]
-            if rows:
-                connection.executemany(self._insert, rows)
+            for first in range(0, len(rows), AT_ONCE):
+                self._insert_all(connection, rows[first : first + AT_ONCE])
             for entry in batch:
                 if entry.operation is not None:
                     try:

@@ -20,7 +20,7 @@ SELECT count(*) FROM dead_letter d JOIN family f ON d.run = f.rid WHERE d.status
 SELECT run, seq FROM dead_letter d WHERE NOT EXISTS (SELECT 1 FROM step s WHERE s.run = d.run AND s.seq = d.seq)
 
 -- name: runs_after
-SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch, accepted,
+SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc
 FROM run WHERE rid > ? ORDER BY rid LIMIT ?
 

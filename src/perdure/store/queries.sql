@@ -18,14 +18,14 @@ ORDER BY rid DESC LIMIT 1
 SELECT rid FROM run WHERE id = ?
 
 -- name: get_run
-SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch, accepted,
+SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc
 FROM run WHERE rid = ?
 
 -- name: add_run
-INSERT INTO run (id, script, path, workflow, key, named, parent, status, holder, epoch, accepted,
+INSERT INTO run (id, script, path, workflow, key, named, parent, status, holder, epoch,
                  input, output, created, started, ended, crc)
-VALUES (?, ?, ?, ?, ?, ?, ?, 'running', ?, 0, 0, ?, NULL, ?, ?, NULL, ?) RETURNING rid
+VALUES (?, ?, ?, ?, ?, ?, ?, 'running', ?, 0, ?, NULL, ?, ?, NULL, ?) RETURNING rid
 
 -- name: take_run
 UPDATE run SET status = 'running', holder = ?, path = ?, started = ?, ended = NULL, output = NULL, crc = ? WHERE rid = ?
@@ -36,11 +36,20 @@ UPDATE run SET holder = NULL WHERE rid = ? AND holder = ?
 -- name: end_run
 UPDATE run SET status = ?, output = ?, ended = ?, holder = NULL, epoch = ?, crc = ? WHERE rid = ? AND holder = ?
 
--- name: accept_run
-UPDATE run SET accepted = (SELECT coalesce(max(seq), 0) FROM step WHERE run = ?1) WHERE rid = ?1
+-- name: exempt
+INSERT OR IGNORE INTO exempt (run, first, last) VALUES (?, ?, ?)
+
+-- name: exempt_all
+INSERT OR IGNORE INTO exempt (run, first, last) SELECT run, 0, max(seq) FROM step WHERE run = ? GROUP BY run
+
+-- name: exempted
+SELECT first, last FROM exempt WHERE run = ?
+
+-- name: copy_exempt
+INSERT INTO exempt (run, first, last) SELECT ?, first, last FROM exempt WHERE run = ?
 
 -- name: list_runs
-SELECT r.rid, r.id, r.script, r.path, r.workflow, r.key, r.named, r.parent, r.status, r.holder, r.epoch, r.accepted,
+SELECT r.rid, r.id, r.script, r.path, r.workflow, r.key, r.named, r.parent, r.status, r.holder, r.epoch,
        r.input, r.output, r.created, r.started, r.ended, r.crc
 FROM run r
 WHERE (?1 IS NULL OR r.status = ?1) AND (?2 IS NULL OR r.workflow = ?2) AND (?3 OR r.parent IS NULL)

@@ -12,7 +12,7 @@ import msgspec
 
 from perdure.core.effects import Row
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord, run_checksum
-from perdure.core.run import End, Finished, Held, HolderInfo, Other, Start, Taken
+from perdure.core.run import End, Finished, Forget, Held, HolderInfo, Other, Start, Taken
 from perdure.errors import NotFound, StateCorrupt, StateError
 from perdure.store import database
 from perdure.store.holders import Holder
@@ -71,7 +71,8 @@ class Store:
         row = (id, start.script, start.path, start.workflow, start.key, start.named, start.parent, hid)
         (rid,) = next(connection.execute(self._sql["add_run"], (*row, start.input, now, now, crc)))
         self._hold(rid)
-        return Taken(self._run(connection, rid), resumed=False)
+        names = (rid, id, start.script, start.path, start.workflow, start.key, start.named, start.parent)
+        return Taken(RunRecord(*names, "running", hid, 0, start.input, None, now, now, None, crc), resumed=False)
 
     def _take(self, connection: apsw.Connection, run: RunRecord, start: Start, now: float) -> Taken | Held | Finished:
         if run.status in ("done", "cancelled"):
@@ -101,19 +102,21 @@ class Store:
                 raise StateCorrupt(
                     f"run {run.id} was taken by another process", "see who holds it with `perdure ps`, then run again"
                 )
-            for seq in effect.forget:
-                connection.execute(self._sql["drop_step"], (run.rid, seq))
+            self._take_back(connection, run.rid, effect.forget, effect.aftermath)
 
         return operation
 
-    def forget(self, rid: int, seqs: Sequence[int]) -> Operation:
+    def forget(self, effect: Forget) -> Operation:
         """An operation that takes back records: the workflow turned out not to have moved past them."""
+        return lambda connection: self._take_back(connection, effect.run.rid, effect.seqs, effect.aftermath)
 
-        def operation(connection: apsw.Connection) -> None:
-            for seq in seqs:
-                connection.execute(self._sql["drop_step"], (rid, seq))
-
-        return operation
+    def _take_back(
+        self, connection: apsw.Connection, rid: int, seqs: Sequence[int], aftermath: tuple[int, int] | None
+    ) -> None:
+        for seq in seqs:
+            connection.execute(self._sql["drop_step"], (rid, seq))
+        if aftermath is not None:
+            connection.execute(self._sql["exempt"], (rid, *aftermath))
 
     def let_go(self, run: RunRecord) -> None:
         """This process runs it no more."""
@@ -131,7 +134,7 @@ class Store:
 
     def accept(self, rid: int) -> None:
         """Do not hold the records so far against the edited script."""
-        self.journal.write((), lambda connection: connection.execute(self._sql["accept_run"], (rid,)) and None)
+        self.journal.write((), lambda connection: connection.execute(self._sql["exempt_all"], (rid,)) and None)
 
     def fork(self, source: RunRecord, new_id: str, before: int, now: float) -> Operation:
         """An operation that makes a new, unfinished run with the records of another up to (not including) `before`."""
@@ -142,6 +145,7 @@ class Store:
             (rid,) = next(connection.execute(self._sql["add_run"], (*row, source.input, now, now, crc)))
             connection.execute(self._sql["copy_steps"], (rid, source.rid, before))
             connection.execute(self._sql["copy_letters"], (rid, source.rid, before))
+            connection.execute(self._sql["copy_exempt"], (rid, source.rid))
             return new_id
 
         return operation
@@ -191,6 +195,10 @@ class Store:
         while chunk := self.records(rid, first):
             yield from chunk
             first = chunk[-1].seq + 1
+
+    def exempted(self, rid: int) -> list[tuple[int, int]]:
+        """First and last number of each stretch of records that is not held against the script."""
+        return self._all("exempted", rid)
 
     def attempts(self, rid: int, epoch: int) -> list[tuple[str, bytes, int, int, int, float]]:
         """Name, key, occurrence, number, counted and start of the attempts that still count."""

@@ -8,11 +8,14 @@
 -- again by script (the file's name, so that a deploy to another folder resumes) + workflow + key (the digest of its
 -- inputs) until it has ended; `path` is where the script was last seen. `holder` is who runs it; a dead holder's
 -- runs are free. `epoch` counts how often the run has failed: attempts of an earlier epoch no longer count.
--- Records up to `accepted` are not held against edited code (resume --accept-changes).
 --
 -- A *step* row says that the workflow has moved past a call: it is done, or failed and was handled, or its item was parked
 -- as a dead letter. Identity is name + key + n, n being how many times that pair came before. Rows are appended in the order of completion
 -- and never changed, so a run is one contiguous stretch of the tree.
+--
+-- An *exempt* row says that a stretch of a run's records is not held against the script if no call claims them: all that
+-- were there when somebody accepted the changes of the script, and those that were made after the failure that ended the
+-- run (a message that it failed, say, which need not be sent when it goes well the next time).
 --
 -- An *attempt* row says that one try of a call failed. They outlive the process, so a crash does not hand out new attempts.
 --
@@ -40,7 +43,6 @@ CREATE TABLE run (
     status   TEXT NOT NULL CHECK (status IN ('running', 'failed', 'done', 'cancelled')),
     holder   INTEGER REFERENCES holder (hid),
     epoch    INTEGER NOT NULL DEFAULT 0 CHECK (epoch >= 0),
-    accepted INTEGER NOT NULL DEFAULT 0,
     input    BLOB NOT NULL,
     output   BLOB,
     created  REAL NOT NULL,
@@ -67,6 +69,13 @@ CREATE TABLE step (
     attempts INTEGER NOT NULL CHECK (attempts >= 0),
     crc      INTEGER NOT NULL,
     PRIMARY KEY (run, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE exempt (
+    run   INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last  INTEGER NOT NULL CHECK (last >= first),
+    PRIMARY KEY (run, first, last)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE attempt (

@@ -6,7 +6,7 @@ import contextvars
 import threading
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perdure.core.batch import Feed, Job, Tally
 from perdure.core.call import Failed, Parked, fail, item, recheck, settle
@@ -14,16 +14,11 @@ from perdure.core.spec import Call, Spec
 from perdure.engines.local.sync import Carried
 from perdure.engines.scope import OnFailure
 
-if TYPE_CHECKING:
-    from perdure.engines.local.scope import LocalScope
 
+class AnyBatch:
+    """What all kinds share: the count, and the first thing that went wrong."""
 
-class _Batch:
-    """What both kinds share: the count, and the first thing that went wrong."""
-
-    def __init__(
-        self, scope: LocalScope, spec: Spec, concurrency: int, on_failure: OnFailure, total: int | None
-    ) -> None:
+    def __init__(self, scope: Any, spec: Spec, concurrency: int, on_failure: OnFailure, total: int | None) -> None:
         self.scope = scope
         self.spec = spec
         self.concurrency = concurrency
@@ -37,7 +32,17 @@ class _Batch:
 
     @property
     def stopped(self) -> bool:
+        """Has something gone wrong, so that no further item may start?"""
         return self.failed is not None or self.error is not None
+
+    @property
+    def over(self) -> bool:
+        """Nothing is left to draw for. After a replayed failure, the items behind it still claim their records."""
+        return self.error is not None or (self.failed is not None and not self.history.doubtful(self.spec.name))
+
+    def may_start(self, job: Job) -> bool:
+        """Once stopped, items that have records are still looked at; nothing new begins."""
+        return job.seq is not None or not self.stopped
 
     def program(self, job: Job) -> Any:
         """What decides on this item."""
@@ -50,14 +55,14 @@ class _Batch:
         if isinstance(end, Failed):
             self.failed = self.failed or (job.call, end)
             return
-        self.tally.ended(job.index, end.seq, isinstance(end, Parked), job.seq is not None)
+        self.tally.ended(job.index, end.seq, isinstance(end, Parked), self.history.from_before(job.seq))
         observer = self.scope.engine.observer
         if observer is not None:
             tally = self.tally
             observer.batch(self.scope.id, self.spec.name, tally.done, tally.dead, tally.skipped, self.total)
 
 
-class ThreadBatch(_Batch):
+class ThreadBatch(AnyBatch):
     """Items are drawn on the caller's thread, since drawing them may call steps; pool threads run them."""
 
     def __init__(self, *args: Any) -> None:
@@ -80,10 +85,10 @@ class ThreadBatch(_Batch):
         driver = self.scope.engine.sync
         try:
             for call in calls:
-                if self.stopped:
+                if self.over:
                     break
                 job = self.feed.offer(call)
-                if job is not None:
+                if job is not None and self.may_start(job):
                     self._start(job)
                 self._release(exhausted=False)
             self._release(exhausted=True)
@@ -96,7 +101,8 @@ class ThreadBatch(_Batch):
             raise self.error
         if self.failed is not None:
             call, end = self.failed
-            driver.drive(fail(call, self.history, end), self.scope)
+            if not end.replayed:
+                driver.drive(fail(call, self.history, end), self.scope)
             raise end.error
         return self.tally
 
@@ -180,7 +186,7 @@ class ThreadBatch(_Batch):
             self._queue.put(None)
 
 
-class TaskBatch(_Batch):
+class TaskBatch(AnyBatch):
     """As many tasks as may run at a time draw the items and run them."""
 
     async def run(self, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call]) -> Tally:
@@ -203,19 +209,21 @@ class TaskBatch(_Batch):
             raise
         if self.failed is not None:
             call, end = self.failed
-            await self.scope.engine.tasks.drive(fail(call, self.history, end), self.scope)
+            if not end.replayed:
+                await self.scope.engine.tasks.drive(fail(call, self.history, end), self.scope)
             raise end.error
         return self.tally
 
     async def _work(self, jobs: _Jobs) -> None:
         drive = self.scope.engine.tasks.drive
-        while not self.stopped:
+        while not self.over:
             job = jobs.ready()
             if job is None:
                 job = await jobs.next()
                 if job is None:
                     return
-            self.ended(job, await drive(self.program(job), self.scope))
+            if self.may_start(job):
+                self.ended(job, await drive(self.program(job), self.scope))
 
 
 class _Jobs:
@@ -263,8 +271,8 @@ class _Jobs:
                 if job is not None:
                     return job
                 blocked = feed.waiting(exhausted=self._exhausted)
-                if blocked is not None:
-                    batch = self._batch
+                batch = self._batch
+                if blocked is not None and not batch.stopped:
                     await batch.scope.engine.tasks.drive(settle(blocked.call, batch.history), batch.scope)
                 elif self._exhausted:
                     return None

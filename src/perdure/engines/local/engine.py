@@ -135,7 +135,7 @@ class LocalEngine:
             run.id,
             store.index(run.rid),
             store.attempts(run.rid, run.epoch),
-            accepted=run.accepted,
+            exempt=store.exempted(run.rid),
             epoch=run.epoch,
             uniform=uniform,
         )

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from perdure.core.batch import Tally
 from perdure.core.call import Failed, perform
 from perdure.core.history import History
-from perdure.core.identity import identify
 from perdure.core.records import RunRecord
 from perdure.core.run import Start, child
 from perdure.core.spec import Call, Spec
 from perdure.engines.local.reader import RunReader
-from perdure.engines.scope import OnFailure, idempotency_key
-from perdure.errors import DuplicateStep, StopRun
+from perdure.engines.running import Running
+from perdure.engines.scope import OnFailure
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from perdure.engines.local.engine import LocalEngine
 
 
-class LocalScope:
+class LocalScope(Running):
     """One run, while its workflow's function executes.
 
     Args:
@@ -32,55 +31,16 @@ class LocalScope:
     """
 
     def __init__(self, engine: LocalEngine, run: RunRecord, history: History) -> None:
+        super().__init__(run.id, history)
         self.engine = engine
         self.run = run
-        self.id = run.id
-        self.history = history
         self.records = RunReader(engine.store, run.rid)
         self.running: set[asyncio.Task[Any]] = set()
+        self.settling: list[Call] = []  # calls that wait for the replay to come to rest
         self.closed = False
         self.abandoned = False
-        self._stopped: StopRun | None = None
-        self._functions: dict[str, Any] = {}
-
-    def stop(self, stop: StopRun) -> StopRun:
-        """The run cannot go on: every further call says so again, if the workflow should swallow the first time."""
-        self._stopped = self._stopped or stop
-        return stop
-
-    def check(self) -> None:
-        """Refuse to go on with a run that was stopped.
-
-        Raises:
-            StopRun: as it was stopped.
-        """
-        if self._stopped is not None:
-            raise self._stopped
 
     # -- steps --------------------------------------------------------------------------------------------------------
-
-    def bind(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        """A call of the step, identified.
-
-        Raises:
-            TypeError: the function would not accept these arguments.
-            NotStorable: an argument cannot be stored.
-            DuplicateStep: another function runs under this name.
-        """
-        if self._stopped is not None:
-            raise self._stopped
-        known = self._functions.get(spec.name)
-        if known is not spec.fn:
-            self._admit(spec, known)
-        return identify(spec, args, kwargs)
-
-    def _admit(self, spec: Spec, known: Any) -> None:
-        if known is not None and getattr(known, "__code__", known) is not getattr(spec.fn, "__code__", spec.fn):
-            raise DuplicateStep(
-                f"two different functions run as step {spec.name!r}: {_where(known)} and {_where(spec.fn)}",
-                "give one of them another name: @step(name=...)",
-            )
-        self._functions[spec.name] = spec.fn
 
     def call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a sync step: returns its value or raises what it raised."""
@@ -109,9 +69,7 @@ class LocalScope:
         return await self.engine.tasks.call(child(call, self.history, lambda: self._start(call)), self)
 
     def _start(self, call: Call) -> Start:
-        # The id follows from the place in the parent, so that a resumed parent finds the same child again.
-        id = f"{self.id}.{call.spec.name}-{idempotency_key(self.id, call.spec.name, call.key, call.n)[:10]}"
-        return self.engine.start(call, self.run.path, id=id, parent=self.run.rid)
+        return self.engine.start(call, self.run.path, id=self.child_id(call), parent=self.run.rid)
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -145,8 +103,3 @@ class LocalScope:
     def reader(self) -> RunReader:
         """Access to the records of this run, also after it has ended."""
         return RunReader(self.engine.store, self.run.rid)
-
-
-def _where(fn: Any) -> str:
-    code = getattr(fn, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(fn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
@@ -179,11 +180,15 @@ class SyncDriver:
             self._engine.observer.waiting(scope.id, effect.call, effect.attempt, effect.seconds, effect.error)
         self._engine.world.sleep(effect.seconds)
 
-    def _settle(self, effect: Settle, scope: LocalScope) -> None:
+    def _settle(self, effect: Settle, scope: LocalScope) -> tuple[Call, ...]:
         """There is but one branch: it has come to rest by asking."""
+        return ()
 
-    def _branch(self, effect: Branch, scope: LocalScope) -> None:
-        """There is but one."""
+    def _branch(self, effect: Branch, scope: LocalScope) -> Any:
+        """There is but one, unless an async workflow calls a sync step: then it is the task that does so."""
+        asyncio = sys.modules.get("asyncio")
+        loop = asyncio._get_running_loop() if asyncio is not None else None
+        return asyncio.current_task(loop) if asyncio is not None and loop is not None else None
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
@@ -213,13 +218,14 @@ class SyncDriver:
         except BaseException:
             if not inner.abandoned:
                 self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
+            inner.check()  # what stopped it first, should something else have come out
             raise
         finally:
             here.reset(token)
 
     def _forget(self, effect: Forget, scope: Any) -> None:
         store = self._engine.store
-        store.journal.write((), store.forget(effect.run.rid, effect.seqs))
+        store.journal.write((), store.forget(effect))
 
     def _end(self, effect: End, scope: Any) -> StateError | None:
         store = self._engine.store

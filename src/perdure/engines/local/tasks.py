@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.core.call import Failed
 from perdure.core.effects import Branch, Execute, Load, Outcome, Save, SaveAttempt, Settle, Wait
+from perdure.core.history import History
 from perdure.core.run import Begin, Body, End, Forget, Recall
+from perdure.core.spec import Call
 from perdure.engines.local.gate import Gates
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.timeouts import bounded
@@ -105,7 +107,7 @@ class TaskDriver:
             case Body():
                 return await self._body(effect)
             case Forget():
-                return await self._gates.here().write((), store.forget(effect.run.rid, effect.seqs))
+                return await self._gates.here().write((), store.forget(effect))
             case End():
                 return await self._end(effect)
         raise TypeError(f"an effect that nobody performs: {effect!r}")
@@ -152,12 +154,20 @@ class TaskDriver:
 
         return await asyncio.to_thread(run_isolated, effect.call, scope, effect.attempt)
 
-    async def _settle(self, effect: Settle, scope: Any) -> None:
+    async def _settle(self, effect: Settle, scope: LocalScope) -> tuple[Call, ...]:
         """Let the other branches claim what is theirs, until none has for a while or nothing is left to claim."""
-        history = scope.history
+        scope.settling.append(effect.call)
+        try:
+            await self._rest(effect.call.spec.name, scope.history)
+            scope.check()  # another branch may have come to rest first, and stopped the run
+            return tuple(scope.settling)
+        finally:
+            scope.settling.remove(effect.call)
+
+    async def _rest(self, name: str, history: History) -> None:
         loop = asyncio.get_running_loop()
         seen, turns, since = history.claims, 0, loop.time()
-        while history.unsettled(effect.call.spec.name):
+        while history.unsettled(name):
             await asyncio.sleep(0)
             if history.claims != seen:
                 seen, turns, since = history.claims, 0, loop.time()
@@ -183,6 +193,7 @@ class TaskDriver:
             return Outcome(None, from_user_code(error), started, now() - started)
         except BaseException:
             self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
+            inner.check()  # what stopped it first: a task group wraps that into a group of its own
             raise
         finally:
             here.reset(token)
