@@ -56,5 +56,11 @@ SHAPES = {
 }
 
 CONTROLS = {
-    shape.name: shape for shape in (Shape("control_plain"), Shape("control_random_key"), Shape("control_forgetful"))
+    shape.name: shape
+    for shape in (
+        Shape("control_plain"),
+        Shape("control_random_key"),
+        Shape("control_forgetful"),
+        Shape("control_unlocked", named=True),
+    )
 }

@@ -10,7 +10,7 @@ from .shape import SHAPES
 from .trial import Outcome
 
 KILLS_A_SHAPE = 24
-CALLS_A_SHAPE = 5
+CALLS_A_SHAPE = 3
 
 
 @pytest.mark.parametrize("name", SHAPES)

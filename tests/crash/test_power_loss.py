@@ -14,7 +14,7 @@ from .shape import SHAPES
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_after_a_power_cut_no_visible_result_is_lost(ground: Ground, name: str) -> None:
-    """25 cuts at random points of a run; unsynced writes are dropped, reordered and torn by sector."""
+    """Cuts at random points of a run; unsynced writes are dropped, reordered and torn by sector."""
     outcome = ground.case(SHAPES[name], "power:0")
     assert not outcome.violations, outcome.report()
     assert outcome.kills["power"] > 0
