@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import sys
@@ -16,6 +15,7 @@ from perdure.core.durations import seconds
 from perdure.core.identity import identify, identify_by
 from perdure.core.retry import Retry
 from perdure.core.spec import Call, Spec
+from perdure.engines.registry import register
 from perdure.engines.scope import OnFailure, Scope, StepContext, here
 from perdure.errors import OptionError, UsageError
 
@@ -47,7 +47,8 @@ class Step(Generic[P, R]):
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        functools.update_wrapper(self, spec.fn)
+        register(spec)
+        functools.update_wrapper(self, spec.fn, updated=())
         if spec.is_async and hasattr(inspect, "markcoroutinefunction"):
             inspect.markcoroutinefunction(self)
 
@@ -57,6 +58,7 @@ class Step(Generic[P, R]):
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.spec.is_method = True
+        self.spec.receiver = owner
 
     @overload
     def __get__(self, instance: None, owner: type) -> Step[P, R]: ...
@@ -333,6 +335,8 @@ def surroundings(fn: Callable[..., Any]) -> dict[str, Any]:
 
 def unknown_option(decorator: str, unknown: dict[str, Any], known: tuple[str, ...]) -> OptionError:
     """The error for options that do not exist, with the one that was probably meant."""
+    import difflib
+
     name = next(iter(unknown))
     close = difflib.get_close_matches(name, known, n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""

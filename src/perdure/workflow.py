@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Never, ParamSpec, TypeVar, cast,
 
 from perdure.core.identity import identify
 from perdure.core.spec import Spec
+from perdure.engines.registry import register
 from perdure.engines.scope import Engine, StepContext, here
 from perdure.errors import OptionError, UsageError
 from perdure.step import Step, function_name, surroundings, unknown_option
@@ -32,7 +33,7 @@ class Workflow(Generic[P, R]):
     def __init__(self, spec: Spec, id: str | None = None) -> None:
         self.spec = spec
         self._id = id
-        functools.update_wrapper(self, spec.fn)
+        functools.update_wrapper(self, spec.fn, updated=())
         if spec.is_async and hasattr(inspect, "markcoroutinefunction"):
             inspect.markcoroutinefunction(self)
 
@@ -133,4 +134,5 @@ def workflow(fn: Callable[..., Any] | None = None, /, *, name: str | None = None
         raise OptionError(f"the name of a workflow is {name!r}", "give a text that is not empty")
     spec = Spec("workflow", fn, name or function_name(fn))
     spec.locals = surroundings(fn)
+    register(spec)
     return Workflow(spec)

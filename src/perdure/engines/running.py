@@ -1,0 +1,72 @@
+"""What every engine's running workflow does with a call before anything else happens to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure.core.history import History
+from perdure.core.identity import identify
+from perdure.core.spec import Call, Spec
+from perdure.engines.scope import idempotency_key
+from perdure.errors import DuplicateStep, StopRun
+
+
+class Running:
+    """A workflow whose function is executing.
+
+    Args:
+        id: the run's id.
+        history: its records, and what is claimed of them.
+    """
+
+    def __init__(self, id: str, history: History) -> None:
+        self.id = id
+        self.history = history
+        self._stopped: StopRun | None = None
+        self._functions: dict[str, Any] = {}
+
+    def stop(self, stop: StopRun) -> StopRun:
+        """The run cannot go on: every further call says so again, if the workflow should swallow the first time."""
+        self._stopped = self._stopped or stop
+        return stop
+
+    def check(self) -> None:
+        """Refuse to go on with a run that was stopped.
+
+        Raises:
+            StopRun: as it was stopped.
+        """
+        if self._stopped is not None:
+            raise self._stopped
+
+    def bind(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """A call of the step, identified.
+
+        Raises:
+            TypeError: the function would not accept these arguments.
+            NotStorable: an argument cannot be stored.
+            DuplicateStep: another function runs under this name.
+        """
+        if self._stopped is not None:
+            raise self._stopped
+        known = self._functions.get(spec.name)
+        if known is not spec.fn:
+            self._admit(spec, known)
+        return identify(spec, args, kwargs)
+
+    def _admit(self, spec: Spec, known: Any) -> None:
+        if known is not None and getattr(known, "__code__", known) is not getattr(spec.fn, "__code__", spec.fn):
+            raise DuplicateStep(
+                f"two different functions run as step {spec.name!r}: {_where(known)} and {_where(spec.fn)}",
+                "give one of them another name: @step(name=...)",
+            )
+        self._functions[spec.name] = spec.fn
+
+    def child_id(self, call: Call) -> str:
+        """The id of a child run. It follows from the place in the parent: resumed, that finds the same child again."""
+        return f"{self.id}.{call.spec.name}-{idempotency_key(self.id, call.spec.name, call.key, call.n)[:10]}"
+
+
+def _where(fn: Any) -> str:
+    code = getattr(fn, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(fn)
