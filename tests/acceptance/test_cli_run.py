@@ -229,6 +229,19 @@ def test_a_script_that_cannot_be_loaded_shows_its_own_error(folder: Path) -> Non
     assert "nothing was run" in failed.stderr
 
 
+def test_a_script_that_exits_keeps_its_exit_code(folder: Path) -> None:
+    """sys.exit in a workflow is no end of the run: the code is the script's, the run can be resumed."""
+    (folder / "leaving.py").write_text(
+        "import sys\nfrom perdure import workflow\n@workflow\ndef leave() -> None:\n    sys.exit(7)\n"
+    )
+    left = perdure(folder, "run", "leaving.py")
+    assert left.returncode == 7
+    assert "stopped by sys.exit; 0 steps saved; run again to resume" in left.stderr
+    assert "Traceback" not in left.stderr
+    (listed,) = json.loads(perdure(folder, "ps", "--json").stdout)
+    assert listed["status"] == "interrupted"
+
+
 SLOW = """
 import sys, time
 from perdure import step, workflow

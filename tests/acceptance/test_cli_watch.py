@@ -106,6 +106,8 @@ def test_a_terminal_gets_a_live_picture_and_a_summary(tmp_path: Path) -> None:
     shown = before + after
     for line in (b"printed\r\n", b"logged half way\r\n", b"ran in", b", at attempt 2", b"1 dead letter"):
         assert line in shown, line
+    for line in (b"printed", b"logged"):
+        assert shown[: shown.index(line)].endswith((b"\n", b"\x1b[2K")), f"{line!r} runs through the picture"
     last = after.splitlines()
     assert last[-1].endswith(b"62")
     assert b"61 steps executed; 1 dead letter, see: perdure show" in last[-2]

@@ -164,6 +164,9 @@ def _carry_out(execution: Execution, go: Callable[[], Finish], view: Watch, *, j
     except KeyboardInterrupt:
         _print_standing("interrupted", execution)
         return INTERRUPTED
+    except SystemExit:
+        _print_standing("stopped by sys.exit", execution)
+        raise  # the exit code is the script's own
     except PerdureError as error:
         code = show_error(error)
         return _failed(execution, json=json) if execution.run_id else code

@@ -46,8 +46,10 @@ def workflow_of(run: RunRecord, script: Path | None = None) -> AnyWorkflow:
 
 
 def accept_changes(place: Place, run: RunRecord) -> None:
-    """Do not hold what the run has done against the edited script."""
-    engine_at(place.path).store.accept(run.rid)
+    """Do not hold what the run has done against the edited script; nothing if somebody runs it at this moment."""
+    store = engine_at(place.path).store
+    if store.holding(run) is None:
+        store.accept(run.rid)
 
 
 def fork(place: Place, run: RunRecord, step: str, now: float) -> RunRecord:
