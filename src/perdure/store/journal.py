@@ -114,6 +114,8 @@ class Journal:
                 answer = question(self._connection)
             except apsw.Error as error:
                 raise translate(error, self._path) from error
+            except UnicodeDecodeError as error:  # flipped bytes in a text
+                raise translate(apsw.CorruptError(str(error)), self._path) from error
         self._hand_over()
         return answer
 

@@ -10,7 +10,7 @@ import msgspec
 
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.run import HolderInfo
-from perdure.store.runs import CHUNK, Store
+from perdure.store.runs import CHUNK, Store, intact
 from perdure.store.sql import load
 
 _SQL = load("listing.sql")
@@ -83,20 +83,13 @@ def rows(store: Store) -> Iterator[Row]:
         StateCorrupt: SQLite itself cannot read on.
     """
     for row in _walk(store, "runs_after", (0,), lambda row: row[:1]):
-        yield Row("run", str(row[1]), _intact(RunRecord, row))
+        yield Row("run", str(row[1]), intact(RunRecord, row) is not None)
     for row in _walk(store, "steps_after", (-1, -1), lambda row: row[:2]):
-        yield Row("step", f"#{row[1]} {row[2]} of run number {row[0]}", _intact(StepRecord, row[1:]))
+        yield Row("step", f"#{row[1]} {row[2]} of run number {row[0]}", intact(StepRecord, row[1:]) is not None)
     for row in _walk(store, "attempts_after", (-1, 0, "", b"", 0, 0), lambda row: row[:6]):
-        yield Row("attempt", f"{row[5]} of {row[2]} of run number {row[0]}", _intact(AttemptRecord, row[1:]))
+        yield Row("attempt", f"{row[5]} of {row[2]} of run number {row[0]}", intact(AttemptRecord, row[1:]) is not None)
     for run, seq in _all(store, "stray_letters"):
         yield Row("dead letter", f"#{seq} of run number {run}", intact=False)
-
-
-def _intact(kind: type[Any], row: tuple[Any, ...]) -> bool:
-    try:
-        return bool(kind(*row).intact())
-    except (TypeError, ValueError, AttributeError):  # a column holds another type than was ever written to it
-        return False
 
 
 def _walk(

@@ -187,7 +187,7 @@ class Store:
         Raises:
             StateCorrupt: a checksum does not match.
         """
-        return [self._intact(StepRecord(*row)) for row in self._all("steps_from", rid, first, most)]
+        return [self._record(StepRecord, row) for row in self._all("steps_from", rid, first, most)]
 
     def all_records(self, rid: int) -> Iterator[StepRecord]:
         """Every record of a run, a chunk at a time, so that a long read does not keep the journal from shrinking."""
@@ -206,17 +206,17 @@ class Store:
 
     def attempt_records(self, rid: int) -> list[AttemptRecord]:
         """Every failed attempt of a run."""
-        return [self._intact(AttemptRecord(*row)) for row in self._all("attempts_of_run", rid)]
+        return [self._record(AttemptRecord, row) for row in self._all("attempts_of_run", rid)]
 
     def attempts_of(self, rid: int, name: str, key: bytes, n: int) -> list[AttemptRecord]:
         """Every failed attempt of one call."""
-        return [self._intact(AttemptRecord(*row)) for row in self._all("attempts_of_call", rid, name, key, n)]
+        return [self._record(AttemptRecord, row) for row in self._all("attempts_of_call", rid, name, key, n)]
 
     def runs(
         self, *, status: str | None = None, workflow: str | None = None, children: bool = False, most: int = 100
     ) -> list[RunRecord]:
         """Runs, newest first."""
-        return [self._intact(RunRecord(*row)) for row in self._all("list_runs", status, workflow, children, most)]
+        return [self._record(RunRecord, row) for row in self._all("list_runs", status, workflow, children, most)]
 
     def run(self, id: str) -> RunRecord:
         """The run of that id.
@@ -280,16 +280,26 @@ class Store:
         return rows
 
     def _run(self, connection: apsw.Connection, rid: int) -> RunRecord:
-        return self._intact(RunRecord(*self._one(connection, "get_run", rid)))
+        return self._record(RunRecord, self._one(connection, "get_run", rid))
 
     def _last(self, connection: apsw.Connection, rid: int) -> StepRecord | None:
         row = self._one(connection, "last_step", rid)
-        return None if row is None else self._intact(StepRecord(*row))
+        return None if row is None else self._record(StepRecord, row)
 
-    def _intact(self, record: R) -> R:
-        if not record.intact():
+    def _record(self, kind: type[R], row: Sequence[Any]) -> R:
+        record = intact(kind, row)
+        if record is None:
             raise StateCorrupt(
                 f"a stored record does not match its checksum: {self.path}",
                 "the file was damaged or edited from outside; see `perdure doctor`, or restore a backup",
             )
         return record
+
+
+def intact(kind: type[R], row: Sequence[Any]) -> R | None:
+    """The row as a record, if it is as it was written."""
+    try:
+        record = kind(*row)
+        return record if record.intact() else None
+    except (TypeError, ValueError, AttributeError):  # a column holds another type than was ever written to it
+        return None
