@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+import perdure
 from perdure.engines.local import LocalEngine
 from perdure.engines.local import engine as local
 
-SOURCE = Path(__file__).parents[1] / "src"
+SOURCE = Path(perdure.__file__).parents[1]
+"""What is tested, for processes of their own."""
 
 
 class Died(BaseException):
