@@ -94,4 +94,9 @@ def _named(death: Death, lines: list[ledger.Line]) -> list[Violation]:
     if death.status not in (0, REFUSED):
         operation = "".join(line.value[1] for line in lines if line.what == "operations")
         return [Violation("raw", f"{operation} failed: status {death.status}, not a named error")]
-    return [Violation("raw", f"no hint: {line.code}") for line in lines if line.what == "refused" and not line.value]
+    refusals = [line for line in lines if line.what == "refused"]
+    return [
+        Violation("raw", f"{line.code}, hint: {line.value}")
+        for line in refusals
+        if not line.value or not line.code.startswith(("state-", "disk-"))
+    ]

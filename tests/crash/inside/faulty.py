@@ -103,11 +103,11 @@ def main() -> int:
     disk = FaultyDisk(fault) if "CRASH_FAULT" in os.environ else None
     import witness
 
-    from perdure.errors import StateError
+    from perdure.errors import PerdureError
 
     try:
         runpy.run_path(sys.argv[1], run_name="__main__")
-    except StateError as error:
+    except PerdureError as error:
         witness.say("refused", code=error.code, value=bool(error.hint))
         return 3
     finally:
