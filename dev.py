@@ -60,7 +60,7 @@ def run(*args: str) -> None:
 
 def main() -> None:
     """Do what the command line says."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  this file is what an older Python is most likely to be given
         sys.exit("perdure needs Python 3.11 or newer")
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
         sys.exit(__doc__)
