@@ -100,6 +100,13 @@ def test_only_the_store_knows_sqlite(path: Path):
         assert not [name for name, _ in imports(path) if name.split(".")[0] in ("apsw", "sqlite3")]
 
 
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_only_its_engine_knows_temporal(path: Path):
+    """temporalio is named in the engine of the cluster and nowhere else."""
+    if not dotted(path).startswith("perdure.engines.temporal"):
+        assert not [name for name, _ in imports(path) if name.split(".")[0] == "temporalio"]
+
+
 def test_import_is_light():
     """`import perdure` loads nothing that only a run or a command needs."""
     heavy = [
@@ -113,6 +120,7 @@ def test_import_is_light():
         "socket",
         "subprocess",
         "tomllib",
+        "temporalio",
     ]
     program = f"import sys, perdure; print(*[name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run(

@@ -15,6 +15,7 @@ PerdureError                     has .code, .what and .hint
 │   │   └── Skipped              ... by another process (also a SystemExit: uncaught, the exit code is 0)
 │   └── HasDeadLetters           raised by Batch.raise_if_dead()
 ├── StepTimeout                  an attempt ran out of time (also a TimeoutError)
+├── EngineError                  the cluster cannot be reached or used
 ├── ProcessDied                  an isolated attempt's process ended without an answer
 └── StateError                   the state file cannot be used
     ├── StateCorrupt             damaged, truncated, or a checksum does not match
@@ -139,6 +140,12 @@ class StepTimeout(PerdureError, TimeoutError):
     """An attempt ran out of time."""
 
     code = "timeout"
+
+
+class EngineError(PerdureError):
+    """The cluster that runs workflows cannot be reached or used."""
+
+    code = "engine"
 
 
 class ProcessDied(PerdureError):

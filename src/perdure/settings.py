@@ -60,9 +60,13 @@ def step_timeout(script: str) -> tuple[float, bool]:
     return STEP_TIMEOUT, False
 
 
-def engine_url() -> str:
-    """Which engine runs things: `local`, or where a cluster is."""
-    return os.environ.get("PERDURE_ENGINE") or "local"
+def engine_url(script: str = "") -> str:
+    """Which engine runs a script: PERDURE_ENGINE, or `engine` in pyproject.toml; `local`, or where a cluster is."""
+    named = os.environ.get("PERDURE_ENGINE")
+    if named:
+        return named
+    configured, _ = _configured(script_folder(script), "engine")
+    return str(configured) if configured is not None else "local"
 
 
 def _positive(value: float) -> float:

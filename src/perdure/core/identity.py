@@ -56,6 +56,15 @@ def refuse_change(call: Call) -> None:
         )
 
 
+def pack_strictly(call: Call) -> bytes:
+    """The inputs of a call, also of one that goes by a key, such that it can be made again from them.
+
+    Raises:
+        NotStorable: an argument cannot be stored.
+    """
+    return pack(call.spec.signature, _shown(call.spec, call.args), call.kwargs) if call.named else call.input
+
+
 def _shown(spec: Spec, args: tuple[Any, ...]) -> tuple[Any, ...]:
     if args and (spec.is_method or isinstance(args[0], type)):
         return (receiver(args[0]), *args[1:])

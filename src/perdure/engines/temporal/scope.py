@@ -1,0 +1,316 @@
+"""A workflow that runs on a cluster, on its function's thread: what its steps, batches and child workflows reach."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
+from typing import Any, cast
+
+from perdure.core.batch import Tally
+from perdure.core.call import Failed, perform
+from perdure.core.effects import Branch, Execute, Load, Save, SaveAttempt, Settle
+from perdure.core.history import History
+from perdure.core.identity import pack_strictly
+from perdure.core.inputs import receiver
+from perdure.core.run import Ended, nested
+from perdure.core.spec import Call, Spec
+from perdure.engines.running import Running
+from perdure.engines.scope import OnFailure
+from perdure.engines.temporal.inner_loop import InnerLoop
+from perdure.engines.temporal.memory import Memory
+from perdure.engines.temporal.orders import carry_child, carry_step, outcome_of
+from perdure.engines.temporal.strand import Strand, Ticket
+from perdure.engines.temporal.wire import Carry, RunOrder, StepOrder, fits
+from perdure.errors import NotStorable, StopRun
+
+QUIET_TURNS = 20
+QUIET_SECONDS = 0.05
+"""The replay has come to rest when no branch has claimed anything for so many turns of the loop, and then so long."""
+
+Program = Generator[Any, Any, Any]
+
+
+class ChildRun:
+    """Carry a child run. Answer: an Ended or a Failed."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+
+
+class ClusterScope(Running):
+    """One run, while its workflow's function executes.
+
+    Args:
+        order: the run.
+        history: its records, and what is claimed of them.
+        memory: the records themselves.
+        strand: the function's thread.
+        children: the executions of unfinished child runs, by id.
+    """
+
+    observer = None
+
+    def __init__(
+        self, order: RunOrder, history: History, memory: Memory, strand: Strand, children: dict[str, str]
+    ) -> None:
+        super().__init__(order.id, history)
+        self.order = order
+        self.memory = memory
+        self.strand = strand
+        self.children = children
+        self.loop: InnerLoop | None = None
+        self.running: set[asyncio.Task[Any]] = set()
+        self.settling: list[Call] = []
+        self.closed = False
+
+    # What batches of async steps, which all engines share, look for.
+
+    @property
+    def engine(self) -> ClusterScope:
+        """Who carries decisions."""
+        return self
+
+    @property
+    def tasks(self) -> ClusterScope:
+        """Who carries them in tasks."""
+        return self
+
+    # -- steps and children -------------------------------------------------------------------------------------------
+
+    def call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a sync step: returns its value or raises what it raised."""
+        return _value(self.drive_sync(perform(self.bind(spec, args, kwargs), self.history)))
+
+    async def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call an async step."""
+        return await self._in_task(perform(self.bind(spec, args, kwargs), self.history))
+
+    def child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a sync workflow as a child."""
+        return _value(self.drive_sync(self._nested(self.bind(spec, args, kwargs))))
+
+    async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call an async workflow as a child."""
+        return await self._in_task(self._nested(self.bind(spec, args, kwargs)))
+
+    def _nested(self, call: Call) -> Program:
+        def life() -> Generator[Any, Any, Ended | Failed]:
+            ended: Ended | Failed = yield ChildRun(call)
+            return ended
+
+        return nested(call, self.history, life)
+
+    # -- batches ------------------------------------------------------------------------------------------------------
+
+    def batch(
+        self, calls: Iterator[Call], spec: Spec, concurrency: int, on_failure: OnFailure, total: int | None
+    ) -> Tally:
+        """Run a sync step over many calls, `concurrency` at a time."""
+        from perdure.engines.temporal.batches import LockstepBatch
+
+        return LockstepBatch(self, spec, concurrency, on_failure, total).run(calls)
+
+    async def abatch(
+        self,
+        items: Iterable[Any] | AsyncIterable[Any],
+        bind: Callable[[Any], Call],
+        spec: Spec,
+        concurrency: int,
+        on_failure: OnFailure,
+        total: int | None,
+    ) -> Tally:
+        """Run an async step over many items, `concurrency` at a time."""
+        from perdure.engines.local.batches import TaskBatch
+
+        return await TaskBatch(self, spec, concurrency, on_failure, total).run(items, bind)
+
+    def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
+        """Steps report from the worker that runs them."""
+
+    def reader(self) -> Memory:
+        """Access to the records of this run."""
+        return self.memory
+
+    # -- decisions ----------------------------------------------------------------------------------------------------
+
+    def drive_sync(self, program: Program) -> Any:
+        """Carry a decision to its end, blocking the function.
+
+        Raises:
+            StopRun: the run cannot go on.
+        """
+        answer: Any = None
+        try:
+            while True:
+                effect = program.send(answer)
+                if isinstance(effect, Execute | ChildRun):
+                    answer = self.answer(effect, self._result(self.hand_over(effect)))
+                else:
+                    answer = self.perform(effect)
+        except StopIteration as end:
+            return end.value
+        except StopRun as stop:
+            self.stop(stop)
+            raise
+
+    async def drive(self, program: Program, scope: object = None) -> Any:
+        """Carry a decision to its end in the current task, as `drive_sync` does."""
+        loop = cast(InnerLoop, self.loop)
+        answer: Any = None
+        try:
+            while True:
+                effect = program.send(answer)
+                if isinstance(effect, Execute | ChildRun):
+                    handed: Execute | ChildRun = effect
+                    future = loop.await_ticket(lambda on_done, it=handed: self.hand_over(it, on_done))  # type: ignore[misc]
+                    answer = self.answer(effect, await future)
+                elif isinstance(effect, Settle):
+                    answer = await self._settle(effect)
+                elif isinstance(effect, Branch):
+                    answer = asyncio.current_task()
+                else:
+                    answer = self.perform(effect)
+        except StopIteration as end:
+            return end.value
+        except StopRun as stop:
+            self.stop(stop)
+            raise
+
+    async def _in_task(self, program: Program) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        if self.closed:
+            raise asyncio.CancelledError  # the workflow has returned without waiting for this branch
+        nested_call = task in self.running
+        self.running.add(task)
+        try:
+            return _value(await self.drive(program))
+        finally:
+            if not nested_call:
+                self.running.discard(task)
+
+    def perform(self, effect: Any) -> Any:
+        """An effect that needs no waiting, where there is but one branch."""
+        match effect:
+            case Load():
+                return self.memory.record(effect.seq)
+            case Save():
+                self.memory.add(effect.rows)
+                return None
+            case Settle():
+                return (effect.call,)
+            case Branch() | SaveAttempt():
+                return None
+        raise TypeError(f"an effect that nobody performs: {effect!r}")
+
+    def _result(self, ticket: Ticket) -> Any:
+        return self.strand.result(ticket)
+
+    def hand_over(self, effect: Execute | ChildRun, on_done: Callable[[Ticket], None] | None = None) -> Ticket:
+        """Ask Temporal for a step or a child run.
+
+        Raises:
+            StopRun: the inputs cannot travel.
+        """
+        call = effect.call
+        if isinstance(effect, ChildRun):
+            order = self._child_order(call)
+            return self.strand.submit(lambda: carry_child(order, call), len(call.input), on_done)
+        step = self._step_order(call, effect.parked)
+        return self.strand.submit(lambda: carry_step(step, call.spec), len(call.input), on_done)
+
+    def answer(self, effect: Execute | ChildRun, result: Any) -> Any:
+        """What Temporal's answer is to the core."""
+        if isinstance(effect, ChildRun):
+            return result
+        call = effect.call
+        if result.tried:
+            self.memory.remember(call, result.tried)
+        return outcome_of(result, call.spec)
+
+    def _step_order(self, call: Call, parked: bool) -> StepOrder:
+        spec = call.spec
+        given = fits(travelling(call), f"the input of {spec.owner}")
+        order = self.order
+        return StepOrder(self.id, spec.main, spec.name, call.key, call.n, given, call.named, order.dead_after, parked)
+
+    def _child_order(self, call: Call) -> RunOrder:
+        spec, mine = call.spec, self.order
+        id = self.child_id(call)
+        earlier = self.children.get(id)
+        return RunOrder(
+            id=id,
+            module=spec.main,
+            name=spec.name,
+            key=call.key,
+            n=call.n,
+            input=fits(call.input, f"the input of {spec.owner}"),
+            script=mine.script,
+            dead_after=mine.dead_after,
+            events=mine.events,
+            created=self.strand.now,
+            parent=self.id,
+            carry=Carry(earlier) if earlier else None,
+        )
+
+    # -- async --------------------------------------------------------------------------------------------------------
+
+    async def _settle(self, effect: Settle) -> tuple[Call, ...]:
+        """Let the other branches claim what is theirs, until none has for a while or nothing is left to claim."""
+        self.settling.append(effect.call)
+        try:
+            await self._rest(effect.call.spec.name)
+            self.check()  # another branch may have come to rest first, and stopped the run
+            return tuple(self.settling)
+        finally:
+            self.settling.remove(effect.call)
+
+    async def _rest(self, name: str) -> None:
+        history = self.history
+        quiet = False
+        while history.unsettled(name):
+            seen = history.claims
+            for _ in range(QUIET_TURNS):
+                await asyncio.sleep(0)
+            if history.claims != seen:
+                quiet = False
+            elif quiet:
+                return
+            else:
+                await asyncio.sleep(QUIET_SECONDS)
+                quiet = history.claims == seen
+
+    async def run_async(self, call: Call) -> Any:
+        """The workflow's function, if it is async; what it left running is over with it."""
+        try:
+            return await call.spec.fn(*call.args, **call.kwargs)
+        finally:
+            self.closed = True
+            while self.running:
+                branches = list(self.running)
+                for branch in branches:
+                    branch.cancel()
+                await asyncio.wait(branches)
+
+
+def travelling(call: Call) -> bytes:
+    """The inputs of a call as they travel to another machine.
+
+    Raises:
+        NotStorable: they cannot.
+    """
+    spec = call.spec
+    first = call.args[0] if call.args else None
+    stands_in = spec.is_method and type(receiver(first)) is str and not isinstance(first, str)
+    if isinstance(first, type) or stands_in:
+        raise NotStorable(
+            f"{spec.owner} is a method of {first!r}, which cannot be stored; on a cluster it has to travel",
+            "make it a function, or its class a dataclass",
+        )
+    return pack_strictly(call)
+
+
+def _value(end: Any) -> Any:
+    if type(end) is Failed:
+        raise end.error
+    return end.value

@@ -1,0 +1,236 @@
+"""The user's workflow function, on a thread of its own, in lock-step with Temporal's deterministic loop.
+
+At any moment either the thread runs or the loop does. The thread hands over what it wants done (operations: steps and
+child runs) and waits; the loop does it, lets time pass as Temporal wants it, and hands the answers back. Temporal moves
+a cached workflow from one of its own threads to another, and drops it when its cache is full; this thread stays the
+same one, and is unwound when its workflow is dropped: another worker, or this one, replays it from the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+from temporalio import workflow
+
+from perdure.core.durations import show
+from perdure.errors import StopRun, UsageError
+
+Operation = Callable[[], Awaitable[Any]]
+
+MOST_OPEN = 500
+"""Operations under way at a time: Temporal refuses more than 2,000 in a run."""
+MOST_BYTES = 2_500_000
+"""Of operations under way at a time: what is handed to Temporal at once may have 4 MB."""
+
+
+class Unwound(BaseException):
+    """The workflow goes on elsewhere, or was cancelled: leave the function. Not to be caught."""
+
+
+class Ticket:
+    """An operation that was handed over; `value` or `error` is its result once it is `done`."""
+
+    __slots__ = ("done", "error", "on_done", "operation", "size", "task", "value")
+
+    def __init__(self, operation: Operation, size: int, on_done: Callable[[Ticket], None] | None) -> None:
+        self.operation = operation
+        self.size = size
+        self.on_done = on_done
+        self.done = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class Strand:
+    """One workflow function and its thread.
+
+    Args:
+        longest: seconds that the function may compute between two steps.
+        most_events: the length of Temporal's record at which nothing new is begun in it.
+        renew: goes on in a new execution of the run, with what was done so far; never returns.
+
+    `now` is the time of day, which stands still while the function runs.
+    """
+
+    def __init__(self, longest: float, most_events: int, renew: Callable[[], NoReturn]) -> None:
+        self.now = 0.0
+        self._longest = longest
+        self._most_events = most_events
+        self._renew = renew
+        self._function: Callable[[], Any] | None = None
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._over = False
+        self._unwinding = False
+        self._until: float | None = None
+        self._queued: deque[Ticket] = deque()
+        self._open: dict[Ticket, None] = {}
+        self._ended: deque[Ticket] = deque()
+        self._cancelled: list[Ticket] = []
+        self._bytes = 0
+        self._go = threading.Semaphore(0)
+        self._back = threading.Semaphore(0)
+
+    # -- on the function's thread -------------------------------------------------------------------------------------
+
+    def submit(self, operation: Operation, size: int = 0, on_done: Callable[[Ticket], None] | None = None) -> Ticket:
+        """Hand over an operation; it begins when this thread waits.
+
+        Args:
+            operation: called on Temporal's loop.
+            size: how many bytes it hands to Temporal.
+            on_done: called on this thread, while it waits, when the operation has ended.
+        """
+        if self._unwinding:
+            raise Unwound
+        ticket = Ticket(operation, size, on_done)
+        self._queued.append(ticket)
+        return ticket
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Nobody wants its result any more."""
+        if not ticket.done:
+            self._cancelled.append(ticket)
+
+    def wait(self, until: float | None = None) -> list[Ticket]:
+        """Let the loop go on until an operation has ended, or until that time of day; returns those that have.
+
+        Raises:
+            Unwound: there is nothing to wait for any more.
+        """
+        if self._unwinding:
+            raise Unwound
+        if not self._ended:
+            self._until = until
+            self._back.release()
+            self._go.acquire()
+            if self._unwinding:
+                raise Unwound
+            if until is not None and not self._ended:
+                self.now = max(self.now, until)
+        ended = list(self._ended)
+        self._ended.clear()
+        for ticket in ended:
+            if ticket.on_done is not None:
+                ticket.on_done(ticket)
+        return ended
+
+    def result(self, ticket: Ticket) -> Any:
+        """Wait for one operation: its value, or what it raised."""
+        while not ticket.done:
+            self.wait()
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.value
+
+    def _live(self) -> None:
+        self._go.acquire()
+        try:
+            if not self._unwinding:
+                assert self._function is not None
+                self._value = self._function()
+        except BaseException as error:  # noqa: BLE001  whoever waits for the function raises it
+            self._error = error
+        self._over = True
+        self._back.release()
+
+    # -- on Temporal's loop -------------------------------------------------------------------------------------------
+
+    async def carry(self, function: Callable[[], Any]) -> Any:
+        """Call the function on a thread of its own, and do what it asks for: its value, or what it raised.
+
+        Raises:
+            StopRun: it computed for too long between two steps.
+        """
+        self._function = function
+        context = contextvars.copy_context()
+        threading.Thread(target=lambda: context.run(self._live), name="perdure-workflow", daemon=True).start()
+        try:
+            self._resume()
+            while not self._over:
+                await self._serve()
+                self._resume()
+        finally:
+            self._leave()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def _resume(self) -> None:
+        self.now = max(self.now, workflow.time())
+        self._go.release()
+        if not self._back.acquire(timeout=self._longest):
+            # The thread finds out when it comes back. Waiting on would only make Temporal give the run to another
+            # worker, and so on for ever.
+            raise StopRun(
+                UsageError(
+                    f"the workflow has computed for more than {show(self._longest)} without calling a step",
+                    "make a step of what takes so long; or allow more with ?dead_after= in the address of the engine",
+                )
+            )
+
+    async def _serve(self) -> None:
+        """Until something has ended, or the time that the function waits for has come."""
+        for ticket in self._cancelled:
+            self._withdraw(ticket)
+        self._cancelled.clear()
+        self._begin()
+        if self._queued and not self._open:
+            self._renew()
+        while not self._ended:
+            left = None if self._until is None else self._until - workflow.time()
+            if left is not None and left <= 0:
+                return
+            try:
+                await workflow.wait_condition(lambda: bool(self._ended), timeout=left)
+            except TimeoutError:
+                return
+
+    def _begin(self) -> None:
+        """Begin what may begin: not too much at a time, and nothing in a record that is full."""
+        full = workflow.info().get_current_history_length() >= self._most_events
+        while self._queued and not full and len(self._open) < MOST_OPEN:
+            if self._open and self._bytes + self._queued[0].size > MOST_BYTES:
+                return
+            ticket = self._queued.popleft()
+            self._open[ticket] = None
+            self._bytes += ticket.size
+            ticket.task = asyncio.create_task(self._carry_out(ticket))
+
+    async def _carry_out(self, ticket: Ticket) -> None:
+        try:
+            ticket.value = await ticket.operation()
+        except BaseException as error:  # noqa: BLE001  also a cancellation: the function's thread is told
+            ticket.error = error
+        self._end(ticket)
+
+    def _end(self, ticket: Ticket) -> None:
+        if ticket in self._open:
+            del self._open[ticket]
+            self._bytes -= ticket.size
+        ticket.done = True
+        self._ended.append(ticket)
+
+    def _withdraw(self, ticket: Ticket) -> None:
+        if ticket.task is not None:
+            ticket.task.cancel()
+        elif ticket in self._queued:
+            self._queued.remove(ticket)
+            ticket.error = asyncio.CancelledError()
+            self._end(ticket)
+
+    def _leave(self) -> None:
+        """Leave nothing behind: no operation under way, no thread."""
+        for ticket in self._open:
+            if ticket.task is not None:
+                ticket.task.cancel()
+        if not self._over:
+            self._unwinding = True
+            self._go.release()
+            self._back.acquire(timeout=1.0)

