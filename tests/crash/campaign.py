@@ -6,6 +6,7 @@ import itertools
 import math
 import multiprocessing
 import multiprocessing.util
+import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 
@@ -49,6 +50,7 @@ class Campaign:
         self._over: set[tuple[str, str, int, str]] = set()
         self.by_shape = {shape: Outcome() for shape in shapes}
         self.broken: list[Report] = []
+        self._told = time.monotonic()
 
     def run(self) -> None:
         """Until enough is done."""
@@ -65,6 +67,7 @@ class Campaign:
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     self._count(future.result())
+                self._tell()
 
     def _supply(self) -> Iterator[Unit]:
         """One unit of each kind and shape in turn, for as long as more of it is wanted."""
@@ -73,6 +76,13 @@ class Campaign:
             for key in unfinished:
                 if self._done[key] < self._wanted[key]:
                     yield next(queues[key])
+
+    def _tell(self) -> None:
+        """How far it is, twice a minute."""
+        if time.monotonic() - self._told > 30:
+            self._told = time.monotonic()
+            done = sum(min(self._done[key], wanted) for key, wanted in self._wanted.items())
+            print(f"{done} of {sum(self._wanted.values())}, {len(self.broken)} broken", flush=True)
 
     def _count(self, report: Report) -> None:
         self._done[report.unit.kind, report.unit.shape] += report.outcome.kills.total()
