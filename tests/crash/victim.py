@@ -77,6 +77,7 @@ class Nursery:
             [sys.executable, str(HERE / "nursery.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            bufsize=0,  # a line that is already in a buffer would not wake the select below
             env={**os.environ, "PYTHONPATH": path},
         )
 
