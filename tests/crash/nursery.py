@@ -38,7 +38,7 @@ def serve() -> dict[str, Any] | None:
 
 def warm_up() -> None:
     """Import what a workload needs, also what perdure itself only imports when a run begins."""
-    for layer in ("core", "store", "engines"):
+    for layer in ("core", "store", "engines.local"):
         package = importlib.import_module(f"perdure.{layer}")
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
