@@ -16,6 +16,7 @@ WHERE = Group("State file", sort_key=1)
 
 State = Annotated[Path | None, Parameter("--state", group=WHERE, help="The state file.")]
 Script = Annotated[Path | None, Parameter("--file", group=WHERE, help="A script, whose .perdure/state.db is meant.")]
+Engine = Annotated[str | None, Parameter("--engine", group=WHERE, help='A cluster: "temporal://HOST:7233/NAMESPACE".')]
 Json = Annotated[bool, Parameter("--json", negative="", help="One line of JSON, for programs.")]
 Limit = Annotated[int, Parameter("--limit", validator=Number(gte=0))]
 Reference = Annotated[str, Parameter(help='A run\'s id, the beginning of it, or "last".')]
@@ -124,6 +125,19 @@ def fork(
     from perdure.cli import running
 
     return running.fork_and_run(run, step, file, _place(state, file), start=run_it, json=json)
+
+
+@app.command
+def worker(
+    files: Annotated[list[Path], Parameter(help="Scripts that define workflows.")],
+    /,
+    *,
+    engine: Engine = None,
+) -> int:
+    """Run the steps and workflows of scripts for a cluster, until it is told to end (SIGTERM, Ctrl-C)."""
+    from perdure.cli import clusters
+
+    return clusters.worker(engine, files)
 
 
 @app.command

@@ -52,7 +52,9 @@ class LockstepBatch(AnyBatch):
             job = self.feed.waiting(exhausted=exhausted)
             if job is None:
                 return
-            self.scope.drive_sync(settle(job.call, self.history))
+            record = self.scope.drive_sync(settle(job.call, self.history))
+            if record is not None:
+                self._start(self.feed.adopt(record.seq))
 
     def _start(self, job: Job) -> None:
         if job.seq is not None:

@@ -7,9 +7,11 @@ import threading
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 from temporalio.client import Client
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -78,7 +80,9 @@ class Cluster:
             address = self.address
             try:
                 async with asyncio.timeout(CONNECT):
-                    self._client = await Client.connect(address.target, namespace=address.namespace)
+                    self._client = await Client.connect(
+                        address.target, namespace=address.namespace, runtime=_quiet_runtime()
+                    )
                 await self._client.service_client.check_health()
             except (RPCError, RuntimeError, OSError, TimeoutError) as error:
                 self._client = None
@@ -95,15 +99,20 @@ class Cluster:
         return self._attempts
 
     @asynccontextmanager
-    async def working(self, queue: str) -> AsyncIterator[None]:
-        """Lend a worker to a task queue, as long as somebody here wants it to."""
-        await self._lend(queue)
+    async def working(self, queue: str, grace: float = 0.0) -> AsyncIterator[None]:
+        """Lend a worker to a task queue, as long as somebody here wants it to.
+
+        Args:
+            queue: which.
+            grace: seconds that steps under way have to end, when it is taken back.
+        """
+        await self._lend(queue, grace)
         try:
             yield
         finally:
             await asyncio.shield(self._take_back(queue))
 
-    async def _lend(self, queue: str) -> None:
+    async def _lend(self, queue: str, grace: float) -> None:
         self._changing = self._changing or asyncio.Lock()
         async with self._changing:
             if queue in self._workers:
@@ -111,7 +120,7 @@ class Cluster:
                 if not task.done():
                     self._workers[queue] = (worker, task, count + 1)
                     return
-            worker = await self._worker(queue)
+            worker = await self._worker(queue, grace)
             self._workers[queue] = (worker, asyncio.create_task(worker.run()), 1)
 
     async def _take_back(self, queue: str) -> None:
@@ -126,7 +135,7 @@ class Cluster:
                 await worker.shutdown()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _worker(self, queue: str) -> Worker:
+    async def _worker(self, queue: str, grace: float) -> Worker:
         dead_after = self.address.dead_after
         attempts = await self.attempts()
         worker = Worker(
@@ -136,6 +145,7 @@ class Cluster:
             activities=attempts.activities,
             workflow_runner=UnsandboxedWorkflowRunner(),
             max_cached_workflows=CACHED,
+            graceful_shutdown_timeout=timedelta(seconds=grace),
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=dead_after),
             max_heartbeat_throttle_interval=timedelta(seconds=dead_after / 4),
             default_heartbeat_throttle_interval=timedelta(seconds=dead_after / 4),
@@ -145,6 +155,13 @@ class Cluster:
         )
         patient(worker, task_timeout(dead_after).total_seconds())
         return worker
+
+
+@cache
+def _quiet_runtime() -> Runtime:
+    """Temporal's machinery, without its own lines on stderr about what perdure handles and tells itself."""
+    quiet = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
+    return Runtime(telemetry=TelemetryConfig(logging=quiet))
 
 
 def patient(worker: Any, seconds: float) -> None:

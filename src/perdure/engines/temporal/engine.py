@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
@@ -211,6 +214,27 @@ class TemporalEngine:
             return None
         assert handle.first_execution_run_id is not None
         return Found(workflow_id, handle.first_execution_run_id, memo_of(order), "running")
+
+    def serve(self, modules: Iterable[str], until: threading.Event, grace: float) -> None:
+        """Lend workers to the scripts of these stems until the event is set.
+
+        Args:
+            modules: the stems of the files, which this process has loaded.
+            until: set when it is to end.
+            grace: seconds that steps under way have to end then.
+
+        Raises:
+            EngineError: the cluster cannot be reached.
+        """
+        self.cluster.wait(self._serve(sorted(set(modules)), until, grace))
+
+    async def _serve(self, modules: list[str], until: threading.Event, grace: float) -> None:
+        (await self.cluster.attempts()).observer = self.observer
+        async with AsyncExitStack() as stack:
+            for module in modules:
+                await stack.enter_async_context(self.cluster.working(queue_of(module), grace))
+            while not until.is_set():  # set by a signal handler, on another thread
+                await asyncio.sleep(0.1)
 
     # -- how they stand -----------------------------------------------------------------------------------------------
 

@@ -108,7 +108,8 @@ class ClusterScope(Running):
         """Run a sync step over many calls, `concurrency` at a time."""
         from perdure.engines.temporal.batches import LockstepBatch
 
-        return LockstepBatch(self, spec, concurrency, on_failure, total).run(calls)
+        placed = map(self.placing(lambda call: call), calls)
+        return LockstepBatch(self, spec, concurrency, on_failure, total).run(placed)
 
     async def abatch(
         self,
@@ -122,7 +123,7 @@ class ClusterScope(Running):
         """Run an async step over many items, `concurrency` at a time."""
         from perdure.engines.local.batches import TaskBatch
 
-        return await TaskBatch(self, spec, concurrency, on_failure, total).run(items, bind)
+        return await TaskBatch(self, spec, concurrency, on_failure, total).run(items, self.placing(bind))
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
         """Steps report from the worker that runs them."""
@@ -167,7 +168,7 @@ class ClusterScope(Running):
                 elif isinstance(effect, Settle):
                     answer = await self._settle(effect)
                 elif isinstance(effect, Branch):
-                    answer = asyncio.current_task()
+                    answer = self.branch()
                 else:
                     answer = self.perform(effect)
         except StopIteration as end:
@@ -199,7 +200,9 @@ class ClusterScope(Running):
                 return None
             case Settle():
                 return (effect.call,)
-            case Branch() | SaveAttempt():
+            case Branch():
+                return self.branch()
+            case SaveAttempt():
                 return None
         raise TypeError(f"an effect that nobody performs: {effect!r}")
 
@@ -283,7 +286,8 @@ class ClusterScope(Running):
     async def run_async(self, call: Call) -> Any:
         """The workflow's function, if it is async; what it left running is over with it."""
         try:
-            return await call.spec.fn(*call.args, **call.kwargs)
+            with self.main_branch():
+                return await call.spec.fn(*call.args, **call.kwargs)
         finally:
             self.closed = True
             while self.running:

@@ -24,6 +24,8 @@ Operation = Callable[[], Awaitable[Any]]
 
 MOST_OPEN = 500
 """Operations under way at a time: Temporal refuses more than 2,000 in a run."""
+CLEAN_UP = 0.5
+"""Seconds that an unwound function has for its `finally` blocks before it is left to itself."""
 MOST_BYTES = 2_500_000
 """Of operations under way at a time: what is handed to Temporal at once may have 4 MB."""
 
@@ -68,6 +70,7 @@ class Strand:
         self._error: BaseException | None = None
         self._over = False
         self._unwinding = False
+        self._stuck = False
         self._until: float | None = None
         self._queued: deque[Ticket] = deque()
         self._open: dict[Ticket, None] = {}
@@ -166,6 +169,7 @@ class Strand:
         self.now = max(self.now, workflow.time())
         self._go.release()
         if not self._back.acquire(timeout=self._longest):
+            self._stuck = True
             # The thread finds out when it comes back. Waiting on would only make Temporal give the run to another
             # worker, and so on for ever.
             raise StopRun(
@@ -233,4 +237,5 @@ class Strand:
         if not self._over:
             self._unwinding = True
             self._go.release()
-            self._back.acquire(timeout=1.0)
+            if not self._stuck:
+                self._back.acquire(timeout=CLEAN_UP)

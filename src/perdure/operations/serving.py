@@ -1,0 +1,47 @@
+"""Lends this process to a cluster: `perdure worker`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from perdure.engines.choice import cluster_at
+from perdure.loading import load_script
+
+GRACE = 30.0
+"""Seconds that steps under way have to end when the worker is told to."""
+
+
+def serve(engine: str, scripts: Sequence[Path], ready: Callable[[list[str]], None]) -> None:
+    """Run steps and workflows of these scripts for a cluster, until SIGTERM or SIGINT.
+
+    Args:
+        engine: the address of the cluster.
+        scripts: files that define workflows.
+        ready: told the stems of the scripts when they are loaded.
+
+    Raises:
+        OptionError: the address is none.
+        NotFound: there is no such file.
+        EngineError: the cluster cannot be reached.
+        Exception: whatever a script raises when it is loaded.
+    """
+    cluster = cluster_at(engine)
+    stems = [path.stem for path in scripts]
+    for path in scripts:
+        load_script(path)
+    stop = threading.Event()
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        ready(stems)
+        cluster.serve(stems, stop, GRACE)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,309 @@
+"""What only a cluster can get wrong: limits of its records, workers that die, caches that are full."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conformance.bench import Bench, ledger, note, steps
+from tests.conformance.conftest import Server
+
+import perdure
+from perdure import Retry, step, workflow
+from perdure.engines.choice import cluster_at
+from perdure.engines.temporal import cluster as cluster_module
+from perdure.errors import EngineError, NotStorable, OptionError, RunError, UsageError
+
+
+@pytest.fixture
+def bench(server: Server, tmp_path: Path) -> Iterator[Bench]:
+    """A cluster, with a short record for each execution, and dead workers noticed soon."""
+    with Bench(server.url(events=60, dead_after="2s"), tmp_path).in_force() as bench:
+        yield bench
+
+
+@step(retry=None)
+def tick(n: int) -> int:
+    note(n)
+    if n % 50 == 49:
+        raise ValueError(f"{n}")
+    return n + 1
+
+
+@step(retry=None)
+async def atick(n: int) -> int:
+    note(n)
+    return n + 1
+
+
+def executions(bench: Bench, name: str) -> int:
+    """How many executions Temporal has of all runs of a workflow."""
+
+    async def count() -> int:
+        client = await cluster_at(bench.engine).cluster.client()
+        return len([each async for each in client.list_workflows(f"WorkflowType = '{name}'")])
+
+    return cluster_at(bench.engine).cluster.wait(count())
+
+
+# -- records that are full --------------------------------------------------------------------------------------------
+
+
+def test_a_long_loop_goes_on_in_new_records(bench: Bench) -> None:
+    """Temporal bounds the record of an execution; a run of more steps than fit goes on without being noticed."""
+
+    @workflow
+    def long_loop(count: int) -> int:
+        total = 0
+        for n in range(count):
+            try:
+                total = total + tick(n)
+            except ValueError:
+                total = total + 1000
+        return total
+
+    assert bench.run(long_loop, 100) == sum(range(1, 101)) - 50 - 100 + 2000
+    assert steps() == list(range(100)), "no step runs twice, also none that failed and was handled"
+    assert executions(bench, "long_loop") > 5
+
+
+def test_a_long_map_goes_on_in_new_records(bench: Bench) -> None:
+    """The same for a batch: every item once, dead letters kept, and nothing counts as having been there before."""
+
+    @workflow
+    def long_map(count: int) -> list[Any]:
+        batch = tick.map(range(count), concurrency=7)
+        return [list(batch.results), len(batch.dead), batch.skipped]
+
+    results, dead, skipped = bench.run(long_map, 200)
+    assert results == [n + 1 for n in range(200) if n % 50 != 49]
+    assert (dead, skipped) == (4, 0)
+    assert sorted(steps()) == list(range(200))
+    assert executions(bench, "long_map") > 5
+
+
+def test_many_branches_go_on_in_new_records(bench: Bench) -> None:
+    """The same for branches that run side by side."""
+
+    @workflow
+    async def wide(count: int) -> list[int]:
+        return list(await asyncio.gather(*(atick(n) for n in range(count))))
+
+    assert bench.run(wide, 150) == list(range(1, 151))
+    assert sorted(steps()) == list(range(150))
+
+
+def test_a_resumed_map_counts_what_was_there_before(bench: Bench) -> None:
+    """Items of an earlier failure count as skipped, those of an earlier record of the same run do not."""
+    broken = [True]
+
+    @step(retry=None)
+    def item(n: int) -> int:
+        note(n)
+        if n == 30 and broken[0]:
+            raise ConnectionError("thirty")
+        return n
+
+    @workflow
+    def resumed_map(count: int) -> int:
+        return item.map(range(count), on_failure="raise").skipped
+
+    assert isinstance(bench.run(resumed_map, 60), ConnectionError)
+    broken[0] = False
+    assert bench.run(resumed_map, 60) == 30
+    assert sorted(steps()) == sorted([*range(60), 30])
+
+
+# -- payloads ---------------------------------------------------------------------------------------------------------
+
+
+@step(retry=Retry(attempts=3, delay="10ms"))
+def produce(size: int) -> bytes:
+    note(size)
+    return bytes(size)
+
+
+@step(retry=None)
+def measure(data: bytes) -> int:
+    note(len(data))
+    return len(data)
+
+
+def test_a_result_that_is_too_large(bench: Bench) -> None:
+    """More than Temporal stores is a clear error at the first attempt."""
+
+    @workflow
+    def large_result() -> None:
+        produce(3_000_000)
+
+    error = bench.run(large_result)
+    assert isinstance(error, NotStorable)
+    assert "the result of step 'produce' takes 3,000,005 bytes" in str(error)
+    assert len(ledger) == 1
+
+
+def test_an_input_that_is_too_large(bench: Bench) -> None:
+    """The same for what a step is given, and for what the workflow itself returns."""
+
+    @workflow
+    def large_input() -> None:
+        measure(bytes(3_000_000))
+
+    @workflow
+    def large_output() -> bytes:
+        return bytes(3_000_000)
+
+    assert isinstance(bench.run(large_input), NotStorable)
+    assert isinstance(bench.run(large_output), NotStorable)
+    assert ledger == []
+
+
+def test_many_large_values_at_a_time(bench: Bench) -> None:
+    """What is handed to Temporal at once stays below what it takes in one message."""
+
+    @workflow
+    def heavy() -> list[int]:
+        return list(measure.map([bytes([n]) * 1_500_000 for n in range(6)], concurrency=6).results)
+
+    assert bench.run(heavy) == [1_500_000] * 6
+
+
+# -- code between the steps -------------------------------------------------------------------------------------------
+
+
+def test_computing_for_too_long_between_steps(bench: Bench) -> None:
+    """A workflow that keeps its worker busy is stopped with an error, not given to one worker after the other."""
+
+    @workflow
+    def busy(seconds: float) -> str:
+        time.sleep(seconds)
+        return "done"
+
+    error = bench.run(busy, 2.5)
+    assert isinstance(error, UsageError)
+    assert "without calling a step" in str(error)
+    assert bench.run(busy, 0.5) == "done"
+
+
+def test_threads_of_an_async_workflow(bench: Bench) -> None:
+    """What could not be replayed is refused by name."""
+
+    @workflow
+    async def threaded() -> None:
+        await asyncio.to_thread(print)
+
+    assert "make a step" in str(bench.run(threaded))
+
+
+# -- the cache --------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_cache(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workflows that do not fit into a worker's cache are replayed; their threads do not pile up."""
+    monkeypatch.setattr(cluster_module, "CACHED", 2)
+
+    @workflow
+    def crowded(n: int) -> int:
+        for _ in range(4):
+            n = tick(n * 100)
+        return n
+
+    before = _workflow_threads()
+    handles = [crowded.start(n) for n in range(1, 7)]
+    assert len({handle.result() for handle in handles}) == 6
+    assert len(ledger) == 24
+    assert _workflow_threads() <= before
+
+
+def _workflow_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "perdure-workflow"}
+
+
+# -- ends -------------------------------------------------------------------------------------------------------------
+
+
+def test_cancel(bench: Bench) -> None:
+    """A cancelled run ends; its function is left, with what it has to clean up."""
+    left = threading.Event()
+    entered = threading.Event()
+
+    @step(retry=None, timeout="60s")
+    async def forever() -> None:
+        entered.set()
+        await asyncio.sleep(60)
+
+    @workflow
+    async def cancelled() -> None:
+        try:
+            await forever()
+        finally:
+            left.set()
+
+    handle = cancelled.start()
+    assert entered.wait(20)
+    engine = cluster_at(bench.engine)
+    assert engine.cancel(handle.id) == "running"
+    with pytest.raises(RunError, match="was cancelled"):
+        handle.result(20)
+    assert left.wait(5)
+    assert engine.status(handle.id) == "cancelled"
+
+
+def test_a_workflow_that_exits(bench: Bench) -> None:
+    """sys.exit() ends the run, not the worker."""
+
+    @workflow
+    def leaving() -> None:
+        raise SystemExit(3)
+
+    assert "ended itself with SystemExit(3)" in str(bench.run(leaving))
+
+
+def test_two_calls_attach_to_one_run(bench: Bench) -> None:
+    """Whoever calls a workflow that is under way waits for the same run."""
+    go = threading.Event()
+
+    @step(retry=None)
+    def gate() -> str:
+        note("gate")
+        go.wait(20)
+        return perdure.idempotency_key()
+
+    @workflow
+    def shared() -> str:
+        return gate()
+
+    first, second = shared.start(), shared.start()
+    go.set()
+    assert first.id == second.id
+    assert first.result(20) == second.result(20)
+    assert len(ledger) == 1
+
+
+# -- addresses --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["temporal://", "temporal:///default", "temporal://h:x/n", "temporal://h/a/b", "temporal://h?dead=3", "http://h"],
+)
+def test_addresses_that_are_none(url: str) -> None:
+    """Each is refused, and told how it should look."""
+    with pytest.raises(OptionError):
+        cluster_at(url)
+
+
+def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that does not answer is an error of ours that says what to do."""
+
+    @workflow
+    def unreachable() -> None: ...
+
+    monkeypatch.setenv("PERDURE_ENGINE", "temporal://127.0.0.1:1/default")
+    with pytest.raises(EngineError, match="no Temporal cluster answers"):
+        unreachable()
