@@ -13,19 +13,7 @@ from dataclasses import dataclass
 
 # Every call that changes a file, a folder or a lock that a run may use. strace counts each of them on its own, in
 # each thread on its own.
-MUTATING = (
-    "pwrite64",
-    "pwritev",
-    "fdatasync",
-    "fsync",
-    "ftruncate",
-    "fallocate",
-    "unlink",
-    "unlinkat",
-    "rename",
-    "mkdir",
-    "flock",
-)
+MUTATING = ("pwrite64", "fdatasync", "fsync", "ftruncate", "unlink", "link", "rename", "mkdir", "flock")
 
 
 @dataclass(frozen=True)
