@@ -48,6 +48,11 @@ class Feed:
             return self._held.popleft()
         return None
 
+    def adopt(self, seq: int) -> Job:
+        """The item that was `waiting` may have the record of that number."""
+        job = self._held.popleft()
+        return Job(job.index, job.call, seq)
+
     def waiting(self, *, exhausted: bool) -> Job | None:
         """A held item that can only start after the replay has come to rest: let it `settle`.
 

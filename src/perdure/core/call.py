@@ -62,7 +62,9 @@ def perform(call: Call, history: History) -> Decision:
     if seq is not None:
         return recall(call, history, (yield Load(call, seq)))
     if history.unsettled(call.spec.name):
-        yield from settle(call, history)
+        record = yield from settle(call, history)
+        if record is not None:
+            return recall(call, history, record)
     end = yield from attempts(call, history)
     if type(end) is Failed:
         yield from fail(call, history, end)
@@ -88,22 +90,53 @@ def recall(call: Call, history: History, record: StepRecord) -> End:
     return Failed(error, replayed=True)
 
 
-def settle(call: Call, history: History) -> Generator[Effect, Any, None]:
+def settle(call: Call, history: History) -> Generator[Effect, Any, StepRecord | None]:
     """A call without a record waits until the replay has come to rest, and is judged then.
+
+    Returns:
+        The record of a call with the same inputs that nobody has made again, and that the call may have then: the
+        script was rearranged. None if it is new.
 
     Raises:
         StopRun: with Drift, if completed calls of the same name remain that nobody has made again.
     """
-    waiting: Sequence[Call] = yield Settle(call)
-    history.rested = True
-    # One branch that has drifted stops them all: none may execute while another is about to say so.
-    for one in (call, *waiting):
-        if history.doubtful(one.spec.name):
-            records: list[StepRecord] = []
-            for seq in history.unclaimed(one.spec.name)[:SHOWN]:
-                record = yield Load(one, seq)
-                records.append(record)
-            raise StopRun(_drift(one, history, records))
+    while history.unsettled(call.spec.name):
+        waiting: Sequence[Call] = yield Settle(call)
+        found = yield from _counterpart(call, history)
+        if found is not None:
+            history.adopt(call, found)
+            return found
+        drifted = None
+        for one in (call, *waiting):
+            if not history.doubtful(one.spec.name):
+                continue
+            if one is not call and (yield from _counterpart(one, history)) is not None:
+                break  # it will have that record first; then look again
+            drifted = drifted or one
+        else:
+            # One branch that has drifted stops them all: none may execute while another is about to say so.
+            if drifted is not None:
+                raise StopRun((yield from _drifted(drifted, history)))
+            history.rested = True
+            return None
+    return None
+
+
+def _drifted(call: Call, history: History) -> Generator[Effect, Any, Drift]:
+    records: list[StepRecord] = []
+    for seq in history.unclaimed(call.spec.name)[:SHOWN]:
+        record = yield Load(call, seq, peek=True)
+        records.append(record)
+    return _drift(call, history, records)
+
+
+def _counterpart(call: Call, history: History) -> Generator[Effect, Any, StepRecord | None]:
+    if history.doubtful(call.spec.name):
+        for seq in history.unclaimed(call.spec.name):
+            record: StepRecord = yield Load(call, seq, peek=True)
+            if record.input == call.input:
+                return record
+    return None
 
 
 def move_on(history: History) -> Generator[Effect, Any, None]:
@@ -192,7 +225,8 @@ def _read(call: Call, outcome: Outcome) -> tuple[bytes, Any]:
 
 def fail(call: Call, history: History, end: Failed) -> Generator[Effect, Any, None]:
     """A step has failed for good; whether that becomes history is decided later, by what the workflow does about it."""
-    history.pending.append(Failure(end.error, ended_row(call, history, "failed", end), (yield BRANCH)))
+    row = ended_row(call, history, "failed", end)
+    history.pending.append(Failure(end.error, row, (yield BRANCH), history.claims))
 
 
 def ended_row(call: Call, history: History, status: StepStatus, end: Failed) -> Row:

@@ -33,10 +33,11 @@ class Outcome(msgspec.Struct, gc=False):
 
 
 class Load(msgspec.Struct, frozen=True, gc=False):
-    """Read a record of this run. Answer: the StepRecord."""
+    """Read a record of this run, to answer the call with or (`peek`) only to look at it. Answer: the StepRecord."""
 
     call: Call
     seq: int
+    peek: bool = False
 
 
 class Execute(msgspec.Struct, frozen=True, gc=False):
@@ -83,7 +84,7 @@ class Settle(msgspec.Struct, frozen=True, gc=False):
 
 
 class Branch(msgspec.Struct, frozen=True, gc=False):
-    """Which concurrent branch of the workflow is asking. Answer: a token with `done()`, or None if there is but one."""
+    """Which branch of the workflow is asking. Answer: a `core.branch.Branch`, or None if there is but one."""
 
 
 BRANCH = Branch()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import msgspec
 
+from perdure.core.branch import Branch
 from perdure.core.effects import Row
-from perdure.core.records import StepStatus, step_checksum
+from perdure.core.records import StepRecord, StepStatus, step_checksum
 from perdure.core.spec import Call
 
 
@@ -23,12 +24,13 @@ class Tries(msgspec.Struct, gc=False):
 class Failure(msgspec.Struct, eq=False):
     """A step has failed for good; whether that becomes history depends on what the workflow does about it.
 
-    `row` is what would be written, `branch` who called. `seq` is set once it has been written.
+    `row` is what would be written, `branch` who called, `at` how many calls had been made by then.
     """
 
     error: BaseException
     row: Row
-    branch: Any
+    branch: Branch | None
+    at: int = 0
     replayed: bool = False
 
 
@@ -48,14 +50,17 @@ class Blame(msgspec.Struct, frozen=True):
 class _Step:
     """All that a run knows of the calls under one name."""
 
-    __slots__ = ("again", "code", "once", "open", "seen")
+    __slots__ = ("again", "once", "open", "seen", "taken")
 
     def __init__(self) -> None:
-        self.seen: dict[bytes, int] = {}  # key -> how many calls came so far
-        self.once: dict[bytes, int] = {}  # key -> number of the record of its first occurrence, unclaimed
-        self.again: dict[tuple[bytes, int], int] = {}  # the same for later occurrences
+        # By key: which occurrence a new call would be, if no record has that already; the unclaimed record of the first
+        # occurrence; occurrence and number of the unclaimed further ones; and the occurrences that have records, if
+        # there are further ones.
+        self.seen: dict[bytes, int] = {}
+        self.once: dict[bytes, int] = {}
+        self.again: dict[bytes, list[tuple[int, int]]] = {}
+        self.taken: dict[bytes, set[int]] = {}
         self.open: set[int] = set()  # unclaimed records of completed calls, which edited code may contradict
-        self.code: object = None
 
 
 class History:
@@ -114,7 +119,10 @@ class History:
         if n == 0:
             step.once[key] = seq
         else:
-            step.again[key, n] = seq
+            insort(step.again.setdefault(key, []), (n, seq))
+            step.taken.setdefault(key, {0} if key in step.once else set()).add(n)
+        if n == 0 and key in step.taken:
+            step.taken[key].add(0)
         if status != "done":
             self._not_done.add(seq)
             if status == "dead":
@@ -136,16 +144,48 @@ class History:
         step = self._steps.get(call.spec.name)
         if step is None:
             step = self._step(call.spec.name)
-        key = call.key
-        n = step.seen.get(key, 0)
-        step.seen[key] = n + 1
-        call.n = n
         self.claims += 1
-        seq = step.once.pop(key, None) if n == 0 else step.again.pop((key, n), None)
-        if seq is not None and step.open and seq in step.open:
+        key = call.key
+        seq = step.once.pop(key, None)
+        if seq is not None:
+            call.n = 0
+            step.seen[key] = 1
+        elif key in step.again:
+            # Calls that are alike are interchangeable: the records go to them in order, whichever branch comes first.
+            call.n, seq = step.again[key].pop(0)
+            if not step.again[key]:
+                del step.again[key]
+        else:
+            call.n = self._new_occurrence(step, key)
+            return None
+        self._close(step, seq)
+        return seq
+
+    def _new_occurrence(self, step: _Step, key: bytes) -> int:
+        n = step.seen.get(key, 0)
+        if key in step.taken:
+            while n in step.taken[key]:
+                n += 1
+        step.seen[key] = n + 1
+        return n
+
+    def _close(self, step: _Step, seq: int) -> None:
+        if seq in step.open:
             step.open.remove(seq)
             self._open -= 1
-        return seq
+
+    def adopt(self, call: Call, record: StepRecord) -> None:
+        """Give the call a record that was another's: the script has been rearranged, and the inputs are the same."""
+        step = self._steps[record.name]
+        call.key, call.n = record.key, record.n
+        if record.n == 0:
+            del step.once[record.key]
+        else:
+            step.again[record.key].remove((record.n, record.seq))
+            if not step.again[record.key]:
+                del step.again[record.key]
+        self._close(step, record.seq)
+        self.claims += 1
 
     def from_before(self, seq: int | None) -> bool:
         """Is that the number of a record that an earlier process left?"""
@@ -202,16 +242,20 @@ class History:
 
     # -- failures -----------------------------------------------------------------------------------------------------
 
-    def moved_past(self, branch: Any) -> tuple[Row, ...]:
+    def moved_past(self, branch: Branch | None) -> tuple[Row, ...]:
         """The failures that the workflow has moved past now that `branch` makes its next call; they become history.
 
-        A branch has moved past its own failure. It has also moved past that of a branch that is over, since somebody
-        has received its exception.
+        A branch has moved past its own failure, and so have those that it has started since. All have moved past that
+        of a branch that is over, since somebody has received its exception.
         """
         passed = [
             failure
             for failure in self.pending
-            if failure.branch is branch or failure.branch is None or failure.branch.done()
+            if branch is None
+            or failure.branch is None
+            or failure.branch is branch
+            or failure.branch.done()
+            or branch.came_from(failure.branch, failure.at)
         ]
         for failure in passed:
             self.pending.remove(failure)
@@ -227,7 +271,7 @@ class History:
     def replayed(self, call: Call, error: BaseException, seq: int) -> None:
         """A recorded failure has been raised again."""
         row = (self.rid, seq, call.spec.name, call.key, call.n, "failed", b"", b"", 0.0, 0, 0, 0)
-        self._written.append(Failure(error, row, None, replayed=True))
+        self._written.append(Failure(error, row, None, self.claims, replayed=True))
 
     def blame(self, error: BaseException) -> Blame:
         """Which failures end the run, given that `error` does: it is one of theirs, or was raised from one."""

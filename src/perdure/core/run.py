@@ -214,7 +214,9 @@ def nested(
     if seq is not None:
         return recall(call, history, (yield Load(call, seq)))
     if history.unsettled(call.spec.name):
-        yield from settle(call, history)
+        record = yield from settle(call, history)
+        if record is not None:
+            return recall(call, history, record)
     yield from move_on(history)
     ended = yield from life()
     if isinstance(ended, Failed):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from perdure.core.branch import Branch
 from perdure.core.history import History
 from perdure.core.identity import identify
 from perdure.core.spec import Call, Spec
@@ -22,6 +25,8 @@ class Running:
     def __init__(self, id: str, history: History) -> None:
         self.id = id
         self.history = history
+        self.main: Branch | None = None  # of an async workflow, while its function executes
+        self._current: Callable[[], Branch | None] = lambda: None
         self._stopped: StopRun | None = None
         self._functions: dict[str, Any] = {}
 
@@ -52,7 +57,28 @@ class Running:
         known = self._functions.get(spec.name)
         if known is not spec.fn:
             self._admit(spec, known)
-        return identify(spec, args, kwargs)
+        call = identify(spec, args, kwargs)
+        branch = self.branch()
+        return call if branch is None else branch.place(call)
+
+    @contextmanager
+    def main_branch(self) -> Iterator[None]:
+        """The body of an async workflow: the current task is its own branch, the tasks that it starts are others."""
+        from perdure.engines import branches  # not before a workflow needs asyncio
+
+        with branches.main_branch(lambda: self.history.claims) as main:
+            self.main = main
+            self._current = branches.current
+            yield
+
+    def branch(self) -> Branch | None:
+        """The branch that is asking; None if the workflow is sync, and has but one."""
+        return None if self.main is None else self._current()
+
+    def placing(self, bind: Callable[[Any], Call]) -> Callable[[Any], Call]:
+        """What binds the items of a batch, such that their calls are those of the branch that is asking."""
+        branch = self.branch()
+        return bind if branch is None else lambda item: branch.place(bind(item))
 
     def _admit(self, spec: Spec, known: Any) -> None:
         if known is not None and getattr(known, "__code__", known) is not getattr(spec.fn, "__code__", spec.fn):

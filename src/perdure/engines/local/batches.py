@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from perdure.core.batch import Feed, Job, Tally
-from perdure.core.call import Failed, Parked, fail, item, recheck, settle
+from perdure.core.call import Failed, Parked, fail, item, move_on, recheck, settle
 from perdure.core.spec import Call, Spec
 from perdure.engines.local.sync import Carried
 from perdure.engines.scope import OnFailure
@@ -84,6 +84,7 @@ class ThreadBatch(AnyBatch):
         """
         driver = self.scope.engine.sync
         try:
+            driver.drive(move_on(self.history), self.scope)  # here, rather than in whichever thread comes first
             for call in calls:
                 if self.over:
                     break
@@ -113,7 +114,9 @@ class ThreadBatch(AnyBatch):
             job = self.feed.waiting(exhausted=exhausted)
             if job is None:
                 return
-            self.scope.engine.sync.drive(settle(job.call, self.history), self.scope)
+            record = self.scope.engine.sync.drive(settle(job.call, self.history), self.scope)
+            if record is not None:
+                self._start(self.feed.adopt(record.seq))
 
     def _start(self, job: Job) -> None:
         if job.seq is not None:
@@ -198,8 +201,12 @@ class TaskBatch(AnyBatch):
         """
         import asyncio
 
+        from perdure.engines.branches import unwatched
+
+        await self.scope.engine.tasks.drive(move_on(self.history), self.scope)
         jobs = _Jobs(self, items, bind)
-        workers = [asyncio.create_task(self._work(jobs)) for _ in range(self.concurrency)]
+        with unwatched():  # they come to rest when the batch does
+            workers = [asyncio.create_task(self._work(jobs)) for _ in range(self.concurrency)]
         try:
             await asyncio.gather(*workers)
         except BaseException:
@@ -273,7 +280,9 @@ class _Jobs:
                 blocked = feed.waiting(exhausted=self._exhausted)
                 batch = self._batch
                 if blocked is not None and not batch.stopped:
-                    await batch.scope.engine.tasks.drive(settle(blocked.call, batch.history), batch.scope)
+                    record = await batch.scope.engine.tasks.drive(settle(blocked.call, batch.history), batch.scope)
+                    if record is not None:
+                        return feed.adopt(record.seq)
                 elif self._exhausted:
                     return None
                 else:

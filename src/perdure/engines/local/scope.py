@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.batch import Tally
+from perdure.core.branch import Branch
 from perdure.core.call import Failed, perform
 from perdure.core.history import History
 from perdure.core.records import RunRecord
@@ -36,7 +37,8 @@ class LocalScope(Running):
         self.run = run
         self.records = RunReader(engine.store, run.rid)
         self.running: set[asyncio.Task[Any]] = set()
-        self.settling: list[Call] = []  # calls that wait for the replay to come to rest
+        self.settling: list[tuple[Call, Branch | None]] = []  # who waits for the replay to come to rest
+        self.executing = 0  # steps of async code under way, or waiting for their next attempt
         self.closed = False
         self.abandoned = False
 
@@ -79,7 +81,7 @@ class LocalScope(Running):
         """Run a sync step over many calls, `concurrency` at a time."""
         from perdure.engines.local.batches import ThreadBatch
 
-        return ThreadBatch(self, spec, concurrency, on_failure, total).run(calls)
+        return ThreadBatch(self, spec, concurrency, on_failure, total).run(map(self.placing(lambda call: call), calls))
 
     async def abatch(
         self,
@@ -93,7 +95,7 @@ class LocalScope(Running):
         """Run an async step over many items, `concurrency` at a time."""
         from perdure.engines.local.batches import TaskBatch
 
-        return await TaskBatch(self, spec, concurrency, on_failure, total).run(items, bind)
+        return await TaskBatch(self, spec, concurrency, on_failure, total).run(items, self.placing(bind))
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
         """Tell whoever watches how far a step has come."""

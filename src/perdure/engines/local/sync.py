@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import sys
 import threading
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
@@ -100,7 +99,7 @@ class SyncDriver:
 
     def load(self, effect: Load, scope: LocalScope) -> Any:
         """Read a record."""
-        if self._engine.observer is not None:
+        if self._engine.observer is not None and not effect.peek:
             self._engine.observer.replayed(scope.id, effect.call)
         return scope.records.record(effect.seq)
 
@@ -185,10 +184,7 @@ class SyncDriver:
         return ()
 
     def _branch(self, effect: Branch, scope: LocalScope) -> Any:
-        """There is but one, unless an async workflow calls a sync step: then it is the task that does so."""
-        asyncio = sys.modules.get("asyncio")
-        loop = asyncio._get_running_loop() if asyncio is not None else None
-        return asyncio.current_task(loop) if asyncio is not None and loop is not None else None
+        return scope.branch()
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 

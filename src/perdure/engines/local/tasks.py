@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
+from perdure.core.branch import busy
 from perdure.core.call import Failed
 from perdure.core.effects import Branch, Execute, Load, Outcome, Save, SaveAttempt, Settle, Wait
-from perdure.core.history import History
 from perdure.core.run import Begin, Body, End, Forget, Recall
 from perdure.core.spec import Call
 from perdure.engines.local.gate import Gates
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 Program = Generator[Any, Any, Any]
 
 QUIET_TURNS = 20
-QUIET_SECONDS = 0.05
-"""The replay has come to rest when no branch has claimed anything for this many turns of the loop, and for this long: a
-branch may be on its way through tasks of its own, or a short wait, to its next call."""
+BUSY_SECONDS = 30.0
+LOOK_SECONDS = 0.005
+"""The replay has come to rest when every branch asks for something new, and none has claimed anything for so many turns
+of the loop. A branch may also be awaiting something of its own, a request say, before its next call: that is waited for,
+but not for ever, since what it awaits may be the branch that asks."""
 
 
 class TaskDriver:
@@ -95,11 +97,15 @@ class TaskDriver:
             case Wait():
                 if engine.observer is not None:
                     engine.observer.waiting(scope.id, effect.call, effect.attempt, effect.seconds, effect.error)
-                return await engine.world.asleep(effect.seconds)
+                scope.executing += 1
+                try:
+                    return await engine.world.asleep(effect.seconds)
+                finally:
+                    scope.executing -= 1
             case Settle():
                 return await self._settle(effect, scope)
             case Branch():
-                return asyncio.current_task()
+                return scope.branch()
             case Begin():
                 return await self._gates.here().write((), store.begin(effect.start, now()))
             case Recall():
@@ -133,6 +139,7 @@ class TaskDriver:
         started = now()
         error: Exception | None = None
         value = None
+        scope.executing += 1
         try:
             if spec.isolate:
                 value = await self._isolated(effect, scope)
@@ -143,6 +150,7 @@ class TaskDriver:
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
             error = from_user_code(raised)
         finally:
+            scope.executing -= 1
             here.reset(token)
         outcome = Outcome(value, error, started, now() - started)
         if observer is not None:
@@ -156,15 +164,17 @@ class TaskDriver:
 
     async def _settle(self, effect: Settle, scope: LocalScope) -> tuple[Call, ...]:
         """Let the other branches claim what is theirs, until none has for a while or nothing is left to claim."""
-        scope.settling.append(effect.call)
+        entry = (effect.call, scope.branch())
+        scope.settling.append(entry)
         try:
-            await self._rest(effect.call.spec.name, scope.history)
+            await self._rest(effect.call.spec.name, scope)
             scope.check()  # another branch may have come to rest first, and stopped the run
-            return tuple(scope.settling)
+            return tuple(call for call, _ in scope.settling)
         finally:
-            scope.settling.remove(effect.call)
+            scope.settling.remove(entry)
 
-    async def _rest(self, name: str, history: History) -> None:
+    async def _rest(self, name: str, scope: LocalScope) -> None:
+        history = scope.history
         loop = asyncio.get_running_loop()
         seen, turns, since = history.claims, 0, loop.time()
         while history.unsettled(name):
@@ -173,9 +183,16 @@ class TaskDriver:
                 seen, turns, since = history.claims, 0, loop.time()
             turns += 1
             if turns > QUIET_TURNS:
-                if loop.time() - since > QUIET_SECONDS:
+                if loop.time() - since >= self._patience(scope):
                     return
-                await asyncio.sleep(QUIET_SECONDS / 10)
+                await asyncio.sleep(LOOK_SECONDS)
+
+    def _patience(self, scope: LocalScope) -> float:
+        """How many seconds without a claim are rest."""
+        if scope.executing:
+            return float("inf")  # a step that runs will end, and its branch go on to other calls
+        resting = [branch for _, branch in scope.settling if branch is not None]
+        return BUSY_SECONDS if scope.main is not None and busy(scope.main.living, resting) else 0.0
 
     async def _body(self, effect: Body) -> Outcome:
         call, now = effect.call, self._engine.world.now
@@ -184,7 +201,8 @@ class TaskDriver:
         started = now()
         try:
             try:
-                value = await call.spec.fn(*call.args, **call.kwargs)
+                with inner.main_branch():
+                    value = await call.spec.fn(*call.args, **call.kwargs)
             finally:
                 await self._cancel_branches(inner)
             inner.check()
