@@ -91,6 +91,9 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
             f"the state file is empty, which perdure never leaves behind: {path}",
             "it was truncated from outside; restore a backup, or move it (and its -wal file) away to start anew",
         )
+    if not read_only:
+        # Also if another process has made the file: its name may not be on the disk yet, and we are about to rely on it.
+        sync_folder(path.parent)
     with translated(path):
         # Looked at read-only first: opening for writing may recover or checkpoint, and a foreign file stays as it was.
         _verify(path, vfs)
@@ -187,13 +190,14 @@ def _create(path: Path, vfs: str | None) -> None:
                     + (HERE / "schema.sql").read_text(encoding="utf-8")
                     + "COMMIT"
                 )
+                # Closing does this too, but keeps to itself when it fails: the file would be linked without its tables.
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             finally:
-                connection.close()  # the last connection checkpoints, fsyncs and removes the -wal file
+                connection.close()
         try:
             os.link(draft, path)
         except FileExistsError:
-            return  # another process was first; its file is as good as ours
-        sync_folder(path.parent)
+            pass  # another process was first; its file is as good as ours
     except OSError as error:
         raise StateIO(f"the state file cannot be made: {path} ({error})", "check the disk, then run again") from error
     finally:
@@ -203,9 +207,12 @@ def _create(path: Path, vfs: str | None) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make a new name in a folder survive a power cut: the folder has to be fsynced too (fsync(2), NOTES)."""
-    for place in (folder, folder.parent):
-        descriptor = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    try:
+        for place in (folder, folder.parent):
+            descriptor = os.open(place, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise StateIO(f"the folder of the state file cannot be synced: {folder} ({error})", "check the disk") from error

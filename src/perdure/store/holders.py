@@ -77,12 +77,12 @@ class Holder:
             self._token = f"{os.getpid()}-{os.urandom(8).hex()}"
             path = self._folder / f"{self._token}.lock"
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+            _flock(descriptor)
         except OSError as error:
             raise StateReadOnly(
                 f"no lock can be made in {self._folder} ({error.strerror})",
                 "check the permissions of the folder, or set PERDURE_STATE to another path",
             ) from error
-        _flock(descriptor)
         self._descriptor = descriptor
 
 
@@ -92,6 +92,19 @@ def _flock(descriptor: int) -> bool:
     return lock_descriptor(descriptor, blocking=False)
 
 
+def _is_free(descriptor: int) -> bool:
+    # A shared lock: two that look at the same moment must not take each other for the holder.
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return _flock(descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def is_held(path: Path) -> bool:
     """Is the process that made this lock file alive? A dead one's file is removed."""
     try:
@@ -99,7 +112,7 @@ def is_held(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        if not _flock(descriptor):
+        if not _is_free(descriptor):
             return True
         path.unlink(missing_ok=True)  # a token is never used twice, so nobody can be about to lock it
         return False
