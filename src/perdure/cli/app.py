@@ -52,11 +52,12 @@ def ps(
     json: Json = False,
     state: State = None,
     file: Script = None,
+    engine: Engine = None,
 ) -> int:
     """List the runs, newest first."""
     from perdure.operations.runs import list_runs
 
-    with opened(locate(state, file)) as store:
+    with opened(locate(state, file, engine), most=limit or None) as store:
         views = list_runs(store, status=status, workflow=workflow, children=all, limit=limit or None)
     if json:
         lists.as_json(views)
@@ -77,13 +78,14 @@ def show(
     json: Json = False,
     state: State = None,
     file: Script = None,
+    engine: Engine = None,
 ) -> int:
     """Show one run: inputs, result or error, every step with its attempts, child runs."""
     from perdure.operations.details import details_of
     from perdure.operations.lookup import find_run
 
     most = (None if json else SHOWN_STEPS) if limit is None else limit or None
-    with opened(locate(state, file)) as store:
+    with opened(locate(state, file, engine), run) as store:
         details = details_of(store, find_run(store, run), step=step, limit=most, data=json)
     if json:
         lists.as_json(details)
@@ -103,11 +105,12 @@ def resume(
     ] = False,
     json: Json = False,
     state: State = None,
+    engine: Engine = None,
 ) -> int:
     """Go on with a run, with the inputs that it was started with."""
     from perdure.cli import running
 
-    return running.resume(run, file, _place(state, file), accept=accept_changes, json=json)
+    return running.resume(run, file, _place(state, file, engine), accept=accept_changes, json=json)
 
 
 @app.command
@@ -125,6 +128,28 @@ def fork(
     from perdure.cli import running
 
     return running.fork_and_run(run, step, file, _place(state, file), start=run_it, json=json)
+
+
+@app.command
+def cancel(run: Reference, *, engine: Engine = None) -> int:
+    """End a run of a cluster for good; what its function has to clean up is done."""
+    from perdure.cli import clusters
+
+    return clusters.cancel(engine, run)
+
+
+@app.command
+def check(
+    files: Annotated[list[Path], Parameter(help="Scripts that were edited.")],
+    /,
+    *,
+    json: Json = False,
+    engine: Engine = None,
+) -> int:
+    """Tell which runs that are under way on a cluster would not fit edited scripts, and where."""
+    from perdure.cli import clusters
+
+    return clusters.check(engine, files, json=json)
 
 
 @app.command
@@ -166,7 +191,11 @@ def demo(
     return main(orders, seed, keep)
 
 
-def _place(state: Path | None, script: Path | None) -> Place:
+def _place(state: Path | None, script: Path | None, engine: str | None = None) -> Place:
     """A script that has moved may lie where its state file still is not; so the working directory counts first."""
-    here = locate(state)
-    return here if state is not None or here.path.exists() or script is None else locate(None, script)
+    here = locate(state, engine=engine)
+    return (
+        here
+        if state is not None or here.engine != "local" or here.path.exists() or script is None
+        else locate(None, script)
+    )

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from perdure import settings
-from perdure.cli.exits import DONE
+from perdure.cli.exits import DONE, FAILED
+from perdure.cli.text import Printer, count
 from perdure.errors import OptionError
 
 
@@ -23,6 +24,46 @@ def engine_meant(engine: str | None, command: str) -> str:
             f"perdure {command} --engine temporal://HOST:7233/NAMESPACE FILE, or set PERDURE_ENGINE",
         )
     return url
+
+
+def cancel(engine: str | None, reference: str) -> int:
+    """`perdure cancel`: returns the exit code."""
+    from perdure.operations.lookup import find_run
+    from perdure.operations.place import locate, opened
+    from perdure.operations.serving import cancel
+
+    url = engine_meant(engine, "cancel")
+    with opened(locate(engine=url), reference) as store:
+        run = find_run(store, reference)
+    was = cancel(url, run.id)
+    if was != "running":
+        sys.stderr.write(f"run {run.id} was {was} already; nothing was done\n")
+        return FAILED
+    sys.stderr.write(f"run {run.id} was told to end\n")
+    return DONE
+
+
+def check(engine: str | None, files: list[Path], *, json: bool) -> int:
+    """`perdure check`: returns the exit code."""
+    from perdure.cli.lists import as_json
+    from perdure.operations.serving import check
+
+    url = engine_meant(engine, "check")
+    if not files:
+        raise OptionError("no script was named", "perdure check FILE")
+    found = check(url, files)
+    misfits = [fit for fit in found if not fit.fits]
+    if json:
+        as_json(found)
+        return FAILED if misfits else DONE
+    printer = Printer()
+    for fit in misfits:
+        printer.line(f"run {fit.run} does not fit: {fit.where}", "red")
+    fitting = len(found) - len(misfits)
+    printer.line(f"{count(fitting, 'run')} under way fit{'s' if fitting == 1 else ''}", "green" if not misfits else "")
+    if misfits:
+        printer.line(f"{count(len(misfits), 'run')} would stop; run again, completed steps keep their results")
+    return FAILED if misfits else DONE
 
 
 def worker(engine: str | None, files: list[Path]) -> int:

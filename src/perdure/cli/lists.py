@@ -43,6 +43,8 @@ def runs(views: list[RunView]) -> None:
 
 
 def _status(view: RunView) -> str:
+    if view.status == "running" and not view.pid:
+        return f"running on {view.host}"
     if view.status == "running":
         return f"running (pid {view.pid}{'' if view.host == gethostname() else f' on {view.host}'})"
     if view.dead_letters:

@@ -26,7 +26,7 @@ from perdure.operations.place import Place, locate, opened, pin
 from perdure.operations.resumption import accept_changes, finished, fork, workflow_of
 from perdure.operations.scripts import AnyWorkflow, find_workflow, split_target
 
-RUN_HELP = """Usage: perdure run [--id ID] [--json] [--state PATH] FILE[:WORKFLOW] [ARGUMENTS]
+RUN_HELP = """Usage: perdure run [--id ID] [--json] [--state PATH] [--engine URL] FILE[:WORKFLOW] [ARGUMENTS]
 
 Run a workflow, or go on with it: an unfinished run with the same arguments is resumed, and no finished step runs again.
 
@@ -35,11 +35,12 @@ Run a workflow, or go on with it: an unfinished run with the same arguments is r
   --id ID          Exactly one run under this id, ever: resumed if it is unfinished; its result if it is done.
   --json           Print one JSON object instead of the result as Python shows it.
   --state PATH     The state file, if not .perdure/state.db beside the script.
+  --engine URL     Run it on a cluster: temporal://HOST:7233/NAMESPACE. This process lends it a worker meanwhile.
 
 Exit codes: 0 done (or skipped, since another process runs it), 1 failed, 2 wrong usage, 3 done with dead letters,
 130 interrupted."""
 
-VALUED = {"--id": "id", "--state": "state"}
+VALUED = {"--id": "id", "--state": "state", "--engine": "engine"}
 
 
 class Wish(msgspec.Struct):
@@ -50,6 +51,7 @@ class Wish(msgspec.Struct):
     id: str | None = None
     json: bool = False
     state: Path | None = None
+    engine: str | None = None
 
 
 def run(tokens: Sequence[str]) -> int:
@@ -58,7 +60,8 @@ def run(tokens: Sequence[str]) -> int:
         sys.stdout.write(f"{RUN_HELP}\n")
         return DONE
     wish = _read(tokens)
-    place = locate(wish.state) if wish.state is not None else None
+    named = wish.state is not None or wish.engine is not None
+    place = locate(wish.state, engine=wish.engine) if named else None
     if place is not None:
         pin(place)  # also for what the script looks up while it is loaded
     path, name = split_target(wish.target)
@@ -79,7 +82,7 @@ def run(tokens: Sequence[str]) -> int:
 
 def resume(reference: str, script: Path | None, place: Place, *, accept: bool, json: bool) -> int:
     """`perdure resume`: returns the exit code."""
-    with opened(place) as store:
+    with opened(place, reference) as store:
         found = find_run(store, reference)
     if found.status == "done":
         sys.stderr.write(f"run {found.id} is done; this is its result\n")
@@ -89,7 +92,7 @@ def resume(reference: str, script: Path | None, place: Place, *, accept: bool, j
 
 def fork_and_run(reference: str, step: str, script: Path | None, place: Place, *, start: bool, json: bool) -> int:
     """`perdure fork`: returns the exit code."""
-    with opened(place) as store:
+    with opened(place, reference) as store:
         source = find_run(store, reference)
     made = fork(place, source, step, time.time())
     if not start:

@@ -15,7 +15,7 @@ from perdure.cli.narrator import Narrator
 from perdure.cli.text import is_terminal, safe
 from perdure.core.effects import Outcome
 from perdure.core.spec import Call
-from perdure.engines.local.observer import Observer
+from perdure.engines.observer import Observer
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from perdure.core.batch import Tally
 from perdure.core.records import AttemptRecord, RunStatus, StepRecord
 from perdure.core.spec import Call, Spec
+from perdure.engines.observer import Observer
 
 OnFailure = Literal["dead_letter", "raise"]
 Began = Callable[[str], None]
@@ -89,7 +90,9 @@ class Reader(Protocol):
 
 
 class Engine(Protocol):
-    """Runs workflows from the outside."""
+    """Runs workflows from the outside. `observer`, if there is one, is told what happens."""
+
+    observer: Observer | None
 
     def run(
         self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None

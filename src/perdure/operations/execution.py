@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import msgspec
@@ -11,12 +12,14 @@ from perdure.core.identity import identify
 from perdure.core.records import RunRecord
 from perdure.core.spec import Call
 from perdure.engines.local import LocalEngine
-from perdure.engines.local.observer import Observer
+from perdure.engines.observer import Observer
+from perdure.engines.scope import Engine
 from perdure.errors import OtherInputs
-from perdure.operations.place import Place, pin
+from perdure.operations.place import Place, opened, pin
 from perdure.operations.scripts import AnyWorkflow
 from perdure.operations.shield import Shield
 from perdure.store import listing
+from perdure.store.runs import Store
 
 LONGEST = 100_000
 """Characters of a result that are shown."""
@@ -59,10 +62,8 @@ class Execution:
         self.place = place
         self.run_id: str | None = None
         pin(place)
-        engine = workflow.engine()
-        assert isinstance(engine, LocalEngine)
-        engine.observer = Shield(watch)
-        self._engine = engine
+        self._engine = workflow.engine()
+        self._engine.observer = Shield(watch)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None = None) -> Finish:
         """Start the workflow, or go on with it, or take the result that its id has.
@@ -102,9 +103,9 @@ class Execution:
         """How far the run has come; None if there is none yet."""
         if self.run_id is None:
             return None
-        store = self._engine.store
-        run = store.run(self.run_id)
-        return Saved(run.id, run.status, sum(store.counts(run.rid).values()))
+        with records_of(self._engine, self.place, self.run_id) as store:
+            run = store.run(self.run_id)
+            return Saved(run.id, run.status, sum(store.counts(run.rid).values()))
 
     def _drive(self, call: Call, *, id: str | None = None, resume: str | None = None) -> Finish:
         engine, spec = self._engine, self.workflow.spec
@@ -115,21 +116,27 @@ class Execution:
         else:
             value = engine.run(call, script=spec.file, id=id, resume=resume, began=self._began)
         assert self.run_id is not None
-        return finish_of(engine, self.run_id, value)
+        with records_of(engine, self.place, self.run_id) as store:
+            return finish_of(store, self.run_id, value)
 
     def _began(self, run_id: str) -> None:
         self.run_id = run_id
 
 
-def finish_of(engine: LocalEngine, run_id: str, value: Any) -> Finish:
+def records_of(engine: Engine, place: Place, run_id: str) -> AbstractContextManager[Store]:
+    """What is known of a run that this process has carried, or had carried."""
+    return nullcontext(engine.store) if isinstance(engine, LocalEngine) else opened(place, run_id)
+
+
+def finish_of(store: Store, run_id: str, value: Any) -> Finish:
     """How a run that is done has ended, with the value that its workflow returned."""
-    run = engine.store.run(run_id)
+    run = store.run(run_id)
     return Finish(
         run=run.id,
         workflow=run.workflow,
         result=codec.to_builtins(run.output or b""),
         shown=None if value is None else _repr(value, run.output or b""),
-        dead_letters=listing.dead_letters(engine.store, run.rid),
+        dead_letters=listing.dead_letters(store, run.rid),
     )
 
 

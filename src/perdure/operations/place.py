@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from perdure import settings
+from perdure.engines.choice import cluster_at
 from perdure.errors import NotFound, StateCorrupt
 from perdure.store.runs import Store
 
@@ -18,24 +19,30 @@ VARIABLES = ("PERDURE_STATE", "WORKFLOW_STATE_PATH")
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A state file.
+    """A state file, or a cluster.
 
-    `source` is where it was said that it is this one; `option` what to add to a command, so that it finds the file from
-    here: empty if it does so by itself.
+    `source` is where it was said that it is this one; `option` what to add to a command, so that it finds the place
+    from here: empty if it does so by itself. `engine` is "local", or the address of the cluster.
     """
 
     path: Path
     source: str
     option: str = ""
+    engine: str = "local"
 
 
-def locate(state: Path | None = None, script: Path | None = None) -> Place:
+def locate(state: Path | None = None, script: Path | None = None, engine: str | None = None) -> Place:
     """The state file: by argument, environment, pyproject.toml, or beside the script (else in the working directory).
 
     Args:
         state: the file itself, if somebody named it.
         script: a script whose state is wanted.
+        engine: "local", or the address of a cluster, if somebody named it; else as the settings say.
     """
+    url = engine or (settings.engine_url(str(script) if script else "") if state is None else "local")
+    if url != "local":
+        option = "" if url == settings.engine_url() else f" --engine {shlex.quote(url)}"
+        return Place(Path(), "--engine" if engine else "the settings", option, url)
     by_itself = settings.state_path("")
     path = state.absolute() if state is not None else settings.state_path(str(script) if script else "")
     option = "" if path == by_itself else f" --state {shlex.quote(str(path))}"
@@ -51,18 +58,30 @@ def locate(state: Path | None = None, script: Path | None = None) -> Place:
 
 
 def pin(place: Place) -> None:
-    """Make it the state file of everything that this process starts from now on."""
-    os.environ["PERDURE_STATE"] = str(place.path)
+    """Make it the state file, or the engine, of everything that this process starts from now on."""
+    os.environ["PERDURE_ENGINE"] = place.engine
+    if place.engine == "local":
+        os.environ["PERDURE_STATE"] = str(place.path)
 
 
 @contextmanager
-def opened(place: Place) -> Iterator[Store]:
-    """The state file, for looking only.
+def opened(place: Place, reference: str | None = None, most: int | None = None) -> Iterator[Store]:
+    """The state file, for looking only; or what a cluster tells about its runs, in the same form.
+
+    Args:
+        place: which.
+        reference: which run is looked for: its id, the beginning of it, or "last". A cluster tells all about that one.
+        most: without a reference: so many of the newest runs are to be told about.
 
     Raises:
         NotFound: there is none.
         StateError: it cannot be used.
+        EngineError: the cluster cannot be reached.
     """
+    if place.engine != "local":
+        with _told(place.engine, reference, most) as snapshot:
+            yield snapshot
+        return
     if not place.path.exists():
         raise NotFound(
             f"there is no state file: {place.path} (by {place.source})",
@@ -74,6 +93,22 @@ def opened(place: Place) -> Iterator[Store]:
             yield store
     finally:
         store.close()
+
+
+@contextmanager
+def _told(url: str, reference: str | None, most: int | None) -> Iterator[Store]:
+    from tempfile import TemporaryDirectory
+
+    from perdure.store.snapshot import Snapshot
+
+    engine = cluster_at(url)
+    runs = engine.tell(reference, most)
+    with TemporaryDirectory(prefix="perdure-") as folder:
+        store = Snapshot(Path(folder) / "snapshot.db", runs, engine.address.target)
+        try:
+            yield store
+        finally:
+            store.close()
 
 
 @contextmanager

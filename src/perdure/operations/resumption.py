@@ -6,10 +6,11 @@ from pathlib import Path
 
 from perdure.core import codec
 from perdure.core.records import RunRecord
+from perdure.engines.choice import cluster_at
 from perdure.engines.local import engine_at
 from perdure.errors import NotFound, UsageError
 from perdure.operations.execution import LONGEST, Finish
-from perdure.operations.place import Place
+from perdure.operations.place import Place, opened
 from perdure.operations.scripts import AnyWorkflow, find_workflow
 from perdure.operations.steps import find_step
 from perdure.store import listing
@@ -17,11 +18,12 @@ from perdure.store import listing
 
 def finished(place: Place, run: RunRecord) -> Finish:
     """How a run that was done before has ended; its script is not needed for that."""
-    engine = engine_at(place.path)
     output = run.output or b""
     result = codec.to_builtins(output)
     shown = None if result is None else codec.describe(output, limit=LONGEST)
-    return Finish(run.id, run.workflow, result, shown, listing.dead_letters(engine.store, run.rid))
+    with opened(place, run.id) as store:
+        dead = listing.dead_letters(store, store.run(run.id).rid)
+    return Finish(run.id, run.workflow, result, shown, dead)
 
 
 def workflow_of(run: RunRecord, script: Path | None = None) -> AnyWorkflow:
@@ -47,6 +49,9 @@ def workflow_of(run: RunRecord, script: Path | None = None) -> AnyWorkflow:
 
 def accept_changes(place: Place, run: RunRecord) -> None:
     """Do not hold what the run has done against the edited script; nothing if somebody runs it at this moment."""
+    if place.engine != "local":
+        cluster_at(place.engine).accept(run.id)
+        return
     store = engine_at(place.path).store
     if store.holding(run) is None:
         store.accept(run.rid)
@@ -67,6 +72,11 @@ def fork(place: Place, run: RunRecord, step: str, now: float) -> RunRecord:
         StateError: the file cannot be written.
     """
     _refuse_child(run)
+    if place.engine != "local":
+        raise UsageError(
+            "fork works on a state file only, not on a cluster so far",
+            f"to keep what run {run.id} has and make the rest anew: perdure resume {run.id} --accept-changes",
+        )
     engine = engine_at(place.path)
     before = find_step(engine.store, run, step)
     new_id = f"{run.workflow}-{engine.world.new_id()}"

@@ -1,4 +1,4 @@
-"""Lends this process to a cluster: `perdure worker`."""
+"""What there is to do for a cluster only: `perdure worker`, `perdure check`, `perdure cancel`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
+import msgspec
+
+from perdure.core.records import RunStatus
 from perdure.engines.choice import cluster_at
 from perdure.loading import load_script
 
@@ -45,3 +48,34 @@ def serve(engine: str, scripts: Sequence[Path], ready: Callable[[list[str]], Non
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Fitting(msgspec.Struct, frozen=True):
+    """Whether a run that is under way fits the scripts as they are now; if not, `where` says at which step."""
+
+    run: str
+    workflow: str
+    fits: bool
+    where: str
+
+
+def check(engine: str, scripts: Sequence[Path]) -> list[Fitting]:
+    """Which runs that are under way fit these scripts as they are now; those that do not come first.
+
+    Raises:
+        As `serve` does.
+    """
+    cluster = cluster_at(engine)
+    for path in scripts:
+        load_script(path)
+    return [Fitting(fit.run, fit.workflow, fit.fits, fit.where) for fit in cluster.check(each.stem for each in scripts)]
+
+
+def cancel(engine: str, run: str) -> RunStatus:
+    """Tell a run to end; returns how it stood.
+
+    Raises:
+        NotFound: there is no such run.
+        EngineError: the cluster cannot be reached.
+    """
+    return cluster_at(engine).cancel(run)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from perdure.core.effects import Outcome
 from perdure.core.spec import Call
-from perdure.engines.local.observer import Observer
+from perdure.engines.observer import Observer
 
 
 class Shield:

@@ -15,8 +15,8 @@ from perdure.core.records import RunRecord, RunStatus
 from perdure.core.run import Ended, Start, live
 from perdure.core.spec import Call
 from perdure.engines.local.clock import RealWorld, World
-from perdure.engines.local.observer import Observer
 from perdure.engines.local.sync import SyncDriver
+from perdure.engines.observer import Observer
 from perdure.engines.scope import Began
 from perdure.errors import Skipped, StopRun
 from perdure.store.runs import Store

@@ -25,9 +25,9 @@ from perdure.core.identity import refuse_change
 from perdure.core.retry import Again
 from perdure.core.spec import Call, Spec
 from perdure.engines import registry
-from perdure.engines.local.observer import Observer
 from perdure.engines.local.threads import Pool
 from perdure.engines.local.timeouts import bounded, timed_out
+from perdure.engines.observer import Observer
 from perdure.engines.scope import StepContext, here
 from perdure.engines.temporal.orders import RECALL
 from perdure.engines.temporal.past import Past, read_past

@@ -81,7 +81,7 @@ class Cluster:
             try:
                 async with asyncio.timeout(CONNECT):
                     self._client = await Client.connect(
-                        address.target, namespace=address.namespace, runtime=_quiet_runtime()
+                        address.target, namespace=address.namespace, runtime=quiet_runtime()
                     )
                 await self._client.service_client.check_health()
             except (RPCError, RuntimeError, OSError, TimeoutError) as error:
@@ -158,7 +158,7 @@ class Cluster:
 
 
 @cache
-def _quiet_runtime() -> Runtime:
+def quiet_runtime() -> Runtime:
     """Temporal's machinery, without its own lines on stderr about what perdure handles and tells itself."""
     quiet = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
     return Runtime(telemetry=TelemetryConfig(logging=quiet))

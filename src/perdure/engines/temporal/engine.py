@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
@@ -20,16 +20,18 @@ from perdure.core import codec
 from perdure.core.records import RunStatus
 from perdure.core.spec import Call
 from perdure.engines.local.clock import RealWorld
-from perdure.engines.local.observer import Observer
+from perdure.engines.observer import Observer
 from perdure.engines.scope import Began
 from perdure.engines.temporal.address import Address
 from perdure.engines.temporal.cluster import Cluster, queue_of
 from perdure.engines.temporal.orders import MEMO, failure_of, memo_of, task_timeout
 from perdure.engines.temporal.wire import Carry, RunMemo, RunOrder, decode, encode, fits
 from perdure.errors import EngineError, NotFound, OtherInputs, RunError, StopRun
+from perdure.store.snapshot import ToldRun
 
-UNFINISHED = (WorkflowExecutionStatus.FAILED, WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.TIMED_OUT)
-"""Ended, but not done: run again, it goes on."""
+if TYPE_CHECKING:
+    from perdure.engines.temporal.fitting import Fit
+
 TRIES = 10
 """Others may start and end the same run while this process looks at it."""
 
@@ -236,6 +238,16 @@ class TemporalEngine:
             while not until.is_set():  # set by a signal handler, on another thread
                 await asyncio.sleep(0.1)
 
+    def check(self, modules: Iterable[str]) -> list[Fit]:
+        """Which runs that are under way fit the scripts of these stems, as this process has loaded them now.
+
+        Raises:
+            EngineError: the cluster cannot be reached.
+        """
+        from perdure.engines.temporal.fitting import fits
+
+        return self.cluster.wait(fits(self, modules))
+
     # -- how they stand -----------------------------------------------------------------------------------------------
 
     def status(self, id: str) -> RunStatus:
@@ -246,6 +258,20 @@ class TemporalEngine:
             EngineError: the cluster cannot be reached.
         """
         return self.cluster.wait(self.find(id)).status
+
+    def tell(self, reference: str | None = None, most: int | None = None) -> list[ToldRun]:
+        """The runs of the cluster, parents before their children.
+
+        Args:
+            reference: an id, the beginning of one, or "last": tells all about the runs that may be meant.
+            most: without a reference: tells all about so many of the newest; None for all of them.
+
+        Raises:
+            EngineError: the cluster cannot be reached.
+        """
+        from perdure.engines.temporal.telling import tell
+
+        return self.cluster.wait(tell(self, reference, most))
 
     def cancel(self, id: str) -> RunStatus:
         """Ask a run to end; returns how it stood. Steps under way are told at their next sign of life.

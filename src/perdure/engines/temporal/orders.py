@@ -15,6 +15,7 @@ from perdure.core.effects import Outcome
 from perdure.core.retry import Retry
 from perdure.core.run import Ended
 from perdure.core.spec import Call, Spec
+from perdure.engines.temporal.misfit import explained
 from perdure.engines.temporal.wire import Carry, Portion, Ran, RunFailed, RunMemo, RunOrder, StepOrder, decode, encode
 from perdure.errors import Drift, PerdureError, RunError, StopRun
 
@@ -134,7 +135,7 @@ def failure_of(cause: BaseException | None, id: str, spec: Spec) -> Exception:
 def drifted(id: str, told: str) -> Drift:
     """The error for a run that was under way while its script was edited, told by Temporal in its own words."""
     return Drift(
-        f"the script was edited while run {id} was under way, and does not fit what the run has done\n    {told[:500]}",
+        f"the script was edited while run {id} was under way, and does not fit it\n    {explained(told)}",
         "run it again: completed steps keep their results, and what the edited script adds is new;\n"
         "    next time, `perdure check --engine URL FILE` tells what would break before a worker runs the new script",
     )

@@ -46,7 +46,8 @@ class Past:
         carry: what is known about its end, if it handed over by itself.
 
     `records` are in the order of completion. `open` are the calls under way, and those that failed last. `children` are
-    the executions of child runs that are not done, by id. `output` is the packed result, `failed` how it failed.
+    the executions of child runs that are not done, by id. `output` is the packed result, `failed` how it failed; `last`
+    is the time of the last event.
     """
 
     def __init__(self, events: Iterable[HistoryEvent], carry: Carry | None = None) -> None:
@@ -63,8 +64,10 @@ class Past:
         self._portions: set[int] = set()
         self._underway: dict[int, OpenCall] = {}
         self._last_call = 0
+        self.last = 0.0
         for event in events:
             self._read(event)
+            self.last = event.event_time.ToMicroseconds() / 1e6
         self.records, self.open = self._judge()
 
     # -- the events ---------------------------------------------------------------------------------------------------
