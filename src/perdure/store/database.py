@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -92,7 +92,7 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
             "it was truncated from outside; restore a backup, or move it (and its -wal file) away to start anew",
         )
     if not read_only:
-        # Also if another process has made the file: its name may not be on the disk yet, and we are about to rely on it.
+        # Also if another process made the file: its name may not be on the disk yet, and we are about to rely on it.
         sync_folder(path.parent)
     with translated(path):
         # Looked at read-only first: opening for writing may recover or checkpoint, and a foreign file stays as it was.
@@ -194,10 +194,8 @@ def _create(path: Path, vfs: str | None) -> None:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             finally:
                 connection.close()
-        try:
+        with suppress(FileExistsError):  # another process was first; its file is as good as ours
             os.link(draft, path)
-        except FileExistsError:
-            pass  # another process was first; its file is as good as ours
     except OSError as error:
         raise StateIO(f"the state file cannot be made: {path} ({error})", "check the disk, then run again") from error
     finally:
