@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from perdure.core.batch import Job, Tally
-from perdure.core.call import fail, settle
+from perdure.core.call import fail, move_on, settle
 from perdure.core.effects import Execute
 from perdure.core.spec import Call
 from perdure.engines.local.batches import AnyBatch
@@ -28,6 +28,7 @@ class LockstepBatch(AnyBatch):
             StopRun: the run cannot go on.
             Exception: the first item that failed for good, if that is not to be parked.
         """
+        self.scope.drive_sync(move_on(self.history))
         for call in calls:
             if self.over:
                 break

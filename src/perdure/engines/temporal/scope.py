@@ -7,13 +7,16 @@ from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterat
 from typing import Any, cast
 
 from perdure.core.batch import Tally
+from perdure.core.branch import Branch, busy
 from perdure.core.call import Failed, perform
-from perdure.core.effects import Branch, Execute, Load, Save, SaveAttempt, Settle
+from perdure.core.effects import Branch as AskBranch
+from perdure.core.effects import Execute, Load, Save, SaveAttempt, Settle
 from perdure.core.history import History
 from perdure.core.identity import pack_strictly
 from perdure.core.inputs import receiver
 from perdure.core.run import Ended, nested
 from perdure.core.spec import Call, Spec
+from perdure.engines.local.tasks import BUSY_SECONDS, QUIET_TURNS
 from perdure.engines.running import Running
 from perdure.engines.scope import OnFailure
 from perdure.engines.temporal.inner_loop import InnerLoop
@@ -23,9 +26,9 @@ from perdure.engines.temporal.strand import Strand, Ticket
 from perdure.engines.temporal.wire import Carry, RunOrder, StepOrder, fits
 from perdure.errors import NotStorable, StopRun
 
-QUIET_TURNS = 20
-QUIET_SECONDS = 0.05
-"""The replay has come to rest when no branch has claimed anything for so many turns of the loop, and then so long."""
+FIRST_LOOK = 0.05
+"""Seconds of the first wait for a branch that is on its way to its next call; each further one is as long as all before
+it, since Temporal notes every timer."""
 
 Program = Generator[Any, Any, Any]
 
@@ -60,7 +63,8 @@ class ClusterScope(Running):
         self.children = children
         self.loop: InnerLoop | None = None
         self.running: set[asyncio.Task[Any]] = set()
-        self.settling: list[Call] = []
+        self.settling: list[tuple[Call, Branch | None]] = []
+        self.executing = 0
         self.closed = False
 
     # What batches of async steps, which all engines share, look for.
@@ -164,10 +168,14 @@ class ClusterScope(Running):
                 if isinstance(effect, Execute | ChildRun):
                     handed: Execute | ChildRun = effect
                     future = loop.await_ticket(lambda on_done, it=handed: self.hand_over(it, on_done))  # type: ignore[misc]
-                    answer = self.answer(effect, await future)
+                    self.executing += 1
+                    try:
+                        answer = self.answer(effect, await future)
+                    finally:
+                        self.executing -= 1
                 elif isinstance(effect, Settle):
                     answer = await self._settle(effect)
-                elif isinstance(effect, Branch):
+                elif isinstance(effect, AskBranch):
                     answer = self.branch()
                 else:
                     answer = self.perform(effect)
@@ -200,7 +208,7 @@ class ClusterScope(Running):
                 return None
             case Settle():
                 return (effect.call,)
-            case Branch():
+            case AskBranch():
                 return self.branch()
             case SaveAttempt():
                 return None
@@ -259,29 +267,36 @@ class ClusterScope(Running):
     # -- async --------------------------------------------------------------------------------------------------------
 
     async def _settle(self, effect: Settle) -> tuple[Call, ...]:
-        """Let the other branches claim what is theirs, until none has for a while or nothing is left to claim."""
-        self.settling.append(effect.call)
+        """Let the other branches claim what is theirs, until all have come to rest or nothing is left to claim."""
+        entry = (effect.call, self.branch())
+        self.settling.append(entry)
         try:
             await self._rest(effect.call.spec.name)
             self.check()  # another branch may have come to rest first, and stopped the run
-            return tuple(self.settling)
+            return tuple(call for call, _ in self.settling)
         finally:
-            self.settling.remove(effect.call)
+            self.settling.remove(entry)
 
     async def _rest(self, name: str) -> None:
-        history = self.history
-        quiet = False
+        history, strand = self.history, self.strand
+        seen, since = history.claims, strand.now
         while history.unsettled(name):
-            seen = history.claims
             for _ in range(QUIET_TURNS):
                 await asyncio.sleep(0)
             if history.claims != seen:
-                quiet = False
-            elif quiet:
+                seen, since = history.claims, strand.now
+                continue
+            waited, patience = strand.now - since, self._patience()
+            if waited >= patience:
                 return
-            else:
-                await asyncio.sleep(QUIET_SECONDS)
-                quiet = history.claims == seen
+            await asyncio.sleep(min(max(waited, FIRST_LOOK), patience))
+
+    def _patience(self) -> float:
+        """How many seconds without a claim are rest."""
+        if self.executing:
+            return float("inf")  # a step that runs will end, and its branch go on to other calls
+        resting = [branch for _, branch in self.settling if branch is not None]
+        return BUSY_SECONDS if self.main is not None and busy(self.main.living, resting) else 0.0
 
     async def run_async(self, call: Call) -> Any:
         """The workflow's function, if it is async; what it left running is over with it."""
