@@ -146,6 +146,9 @@ class History:
             step = self._step(call.spec.name)
         self.claims += 1
         key = call.key
+        if not (step.once or step.again):
+            call.n = self._new_occurrence(step, key)
+            return None
         seq = step.once.pop(key, None)
         if seq is not None:
             call.n = 0

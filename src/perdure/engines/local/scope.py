@@ -19,6 +19,7 @@ from perdure.engines.scope import OnFailure
 if TYPE_CHECKING:
     import asyncio
 
+    from perdure.engines.local.gate import Gate
     from perdure.engines.local.engine import LocalEngine
 
 
@@ -38,6 +39,7 @@ class LocalScope(Running):
         self.records = RunReader(engine.store, run.rid)
         self.running: set[asyncio.Task[Any]] = set()
         self.settling: list[tuple[Call, Branch | None]] = []  # who waits for the replay to come to rest
+        self.gate: Gate | None = None  # where the run's loop commits
         self.executing = 0  # steps of async code under way, or waiting for their next attempt
         self.closed = False
         self.abandoned = False

@@ -11,7 +11,7 @@ from perdure.core.call import Failed
 from perdure.core.effects import Branch, Execute, Load, Outcome, Save, SaveAttempt, Settle, Wait
 from perdure.core.run import Begin, Body, End, Forget, Recall
 from perdure.core.spec import Call
-from perdure.engines.local.gate import Gates
+from perdure.engines.local.gate import Gate, Gates
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.timeouts import bounded
 from perdure.engines.scope import StepContext, here
@@ -72,7 +72,7 @@ class TaskDriver:
                     answer = await self._execute(effect, scope)
                 elif kind is Save:
                     answer = None
-                    await self._save(effect)
+                    await self._save(effect, scope)
                 elif kind is Load:
                     answer = self._engine.sync.load(effect, scope)  # type: ignore[arg-type]
                 else:
@@ -118,13 +118,13 @@ class TaskDriver:
                 return await self._end(effect)
         raise TypeError(f"an effect that nobody performs: {effect!r}")
 
-    def _save(self, effect: Save) -> asyncio.Future[Any]:
+    def _save(self, effect: Save, scope: Any) -> asyncio.Future[Any]:
+        gate: Gate = scope.gate or self._gates.here()
+        scope.gate = gate
         if not effect.letters:
-            return self._gates.here().write(effect.rows)
+            return gate.write(effect.rows)
         store = self._engine.store
-        return self._gates.here().write(
-            effect.rows, store.saving(effect.rows, effect.letters, self._engine.world.now())
-        )
+        return gate.write(effect.rows, store.saving(effect.rows, effect.letters, self._engine.world.now()))
 
     async def _execute(self, effect: Execute, scope: Any) -> Outcome:
         """One attempt, in this task."""
