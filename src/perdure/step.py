@@ -21,7 +21,7 @@ from perdure.errors import OptionError, UsageError
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 S = TypeVar("S")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from perdure.handle import Handle
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 
 

@@ -36,7 +36,7 @@ class Branch:
         self.task = task
         self.parent = parent
         self.children = 0
-        self.clock = parent.clock if parent is not None else clock
+        self.clock: Callable[[], int] = parent.clock if parent is not None else clock
         self.living: list[Branch] = parent.living if parent is not None else []
         self.born = self.clock()
         self.path = b""

@@ -19,8 +19,8 @@ from perdure.engines.scope import OnFailure
 if TYPE_CHECKING:
     import asyncio
 
-    from perdure.engines.local.gate import Gate
     from perdure.engines.local.engine import LocalEngine
+    from perdure.engines.local.gate import Gate
 
 
 class LocalScope(Running):

@@ -27,8 +27,8 @@ QUIET_TURNS = 20
 BUSY_SECONDS = 30.0
 LOOK_SECONDS = 0.005
 """The replay has come to rest when every branch asks for something new, and none has claimed anything for so many turns
-of the loop. A branch may also be awaiting something of its own, a request say, before its next call: that is waited for,
-but not for ever, since what it awaits may be the branch that asks."""
+of the loop. A branch may also be awaiting something of its own, a request say, before its next call: that is waited
+for, but not for ever, since what it awaits may be the branch that asks."""
 
 
 class TaskDriver:

@@ -1,0 +1,106 @@
+"""What type checkers see. Never run: `mypy --strict` and `pyright` check it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_type
+from uuid import UUID
+
+import perdure
+from perdure import Batch, DeadLetter, Retry, step, workflow
+
+
+@dataclass
+class Order:
+    id: str
+
+
+@step
+def bare(order: Order, n: int = 1) -> str:
+    return order.id * n
+
+
+@step(retry=Retry(attempts=5, on=(OSError,)), timeout="20s", name="named", isolate=False)
+def with_options(order: Order, *, fast: bool = False) -> list[str]:
+    return [order.id] if fast else []
+
+
+@step(retry=None, timeout=timedelta(seconds=3), key=lambda order: order.id)
+async def asynchronous(order: Order) -> int:
+    return len(order.id)
+
+
+class Client:
+    @step
+    def method(self, order: Order) -> bytes:
+        return order.id.encode()
+
+    @step
+    async def amethod(self, order: Order) -> bytes:
+        return order.id.encode()
+
+
+def plain(n: int) -> float:
+    return n / 2
+
+
+wrapped = step(plain, name="plain", timeout=1.5)
+
+order = Order("o")
+assert_type(bare(order), str)
+assert_type(bare(order, n=2), str)
+assert_type(with_options(order, fast=True), list[str])
+assert_type(wrapped(1), float)
+assert_type(Client().method(order), bytes)
+bare("o")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+bare(order, m=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Client().method(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+assert_type(bare.map([order]), Batch[str])
+assert_type(wrapped.map(range(3), concurrency=4, on_failure="raise", key=str), Batch[float])
+assert_type(Client().method.map([order]), Batch[bytes])
+assert_type(bare.map([order]).dead[0], DeadLetter)
+assert_type(list(bare.map([order]).results), list[str])
+
+
+async def in_async_code() -> None:
+    assert_type(await asynchronous(order), int)
+    assert_type(await Client().amethod(order), bytes)
+    assert_type(await asynchronous.map([order], concurrency=2), Batch[int])
+    assert_type(await asynchronous.map(orders()), Batch[int])
+    assert_type(await Client().amethod.map([order]), Batch[bytes])
+    assert_type(await anightly("d"), int)
+    assert_type(await anightly.with_options(id="x")("d"), int)
+    assert_type(await anightly.start("d"), int)
+    assert_type(await nightly.start("d"), str)
+
+
+async def orders() -> AsyncIterator[Order]:
+    yield order
+
+
+@workflow
+def nightly(day: str, count: int = 1) -> str:
+    return day * count
+
+
+@workflow(name="anightly")
+async def anightly(day: str) -> int:
+    return len(day)
+
+
+assert_type(nightly("d", count=2), str)
+assert_type(nightly.with_options(id="x")("d"), str)
+assert_type(nightly.start("d").result(), str)
+assert_type(nightly.start("d").result(timeout=3.0), str)
+assert_type(anightly.start("d").result(), int)
+assert_type(nightly.start("d").id, str)
+nightly(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+assert_type(perdure.now(), datetime)
+assert_type(perdure.uuid(), UUID)
+assert_type(perdure.random(), float)
+assert_type(perdure.idempotency_key(), str)
+assert_type(perdure.attempt(), int)
