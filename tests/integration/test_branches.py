@@ -12,8 +12,7 @@ from perdure import step, workflow
 
 
 def test_identical_calls_of_branches_that_interleave_otherwise_are_no_drift(machine: Machine) -> None:
-    """Identical calls of two branches are interchangeable: whichever comes first on resume, no record is left over and held against
-    the script."""
+    """Identical calls of two branches are interchangeable: whichever comes first, none is left over to be drift."""
     delays, dies = {"p": 0.02, "q": 0.0}, [True]
 
     @step(retry=None)
