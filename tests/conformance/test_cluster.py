@@ -307,3 +307,19 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERDURE_ENGINE", "temporal://127.0.0.1:1/default")
     with pytest.raises(EngineError, match="no Temporal cluster answers"):
         unreachable()
+
+
+@pytest.mark.long
+def test_ten_thousand_items(server: Server, tmp_path: Path) -> None:
+    """A batch of more items than one record of Temporal's may hold, with the limits as they are by default."""
+
+    @workflow
+    def ten_thousand(count: int) -> list[int]:
+        batch = tick.map(range(count), concurrency=100)
+        return [len(batch.results), sum(batch.results), len(batch.dead), batch.skipped]
+
+    with Bench(server.url(), tmp_path).in_force() as bench:
+        good = [n + 1 for n in range(10_000) if n % 50 != 49]
+        assert bench.run(ten_thousand, 10_000) == [len(good), sum(good), 200, 0]
+        assert sorted(steps()) == list(range(10_000))
+        assert executions(bench, "ten_thousand") > 3

@@ -1,0 +1,256 @@
+"""The command line on a cluster: run, ps, show, resume, cancel, check and worker, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conformance.conftest import Server
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+class Desk:
+    """A folder with a script in it, and commands that are typed there."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.url = url
+        # Each script has a name of its own: the name is what its workers go by on the cluster.
+        self.script = folder / f"script_{folder.name}.py".replace("-", "_")
+        ours = ("PERDURE_", "WORKFLOW_", "STEP_TIMEOUT")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        self._env = {**clean, "PYTHONPATH": str(SOURCE), "FOLDER": str(folder)}
+
+    def write(self, text: str) -> None:
+        """The script, or its next edition."""
+        head = "import os, time\nfrom pathlib import Path\nimport perdure\nfrom perdure import step, workflow\n"
+        head += "FOLDER = Path(os.environ['FOLDER'])\n"
+        self.script.write_text(head + textwrap.dedent(text))
+
+    def start(self, command: str, *args: str) -> subprocess.Popen[str]:
+        """Type a command, and do not wait for it."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "perdure", command, *(["--engine", self.url] if command == "run" else []), *args]
+            + ([] if command == "run" else ["--engine", self.url]),
+            cwd=self.folder,
+            env=self._env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def type(self, command: str, *args: str) -> tuple[int, str, str]:
+        """Type a command: its exit code, and what it said on both channels."""
+        process = self.start(command, *args)
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+    def told(self, command: str, *args: str) -> Any:
+        """What a command says to programs."""
+        _, out, err = self.type(command, *args, "--json")
+        assert out, err
+        return json.loads(out)
+
+
+@pytest.fixture
+def desk(server: Server, tmp_path: Path) -> Desk:
+    """A desk beside a cluster."""
+    return Desk(tmp_path, server.url(dead_after="2s"))
+
+
+FRAGILE = """
+    @step(retry=None)
+    def first(n: int) -> int:
+        return n + 1
+
+    @step(retry=perdure.Retry(attempts=2, delay="10ms", jitter=0))
+    def fragile(n: int) -> int:
+        if not (FOLDER / "mended").exists():
+            raise ConnectionError(f"attempt {perdure.attempt()}")
+        return n * 2
+
+    @workflow
+    def nightly(n: int) -> int:
+        return fragile(first(n))
+"""
+
+
+def test_run_show_resume(desk: Desk) -> None:
+    """A run that fails is shown with its steps and attempts, and goes on when it is resumed."""
+    desk.write(FRAGILE)
+    code, out, err = desk.type("run", str(desk.script), "20")
+    assert (code, out) == (1, "")
+    assert "ConnectionError: attempt 2" in err
+    (view,) = (run for run in desk.told("ps") if run["script"] == str(desk.script))
+    assert (view["status"], view["steps"], view["workflow"]) == ("failed", 1, "nightly")
+    shown = desk.told("show", view["id"])
+    assert [(each["name"], each["result"]) for each in shown["steps"]] == [("first", 21)]
+    assert [each["error"]["message"] for each in shown["open"][0]["failures"]] == ["attempt 1", "attempt 2"]
+    assert shown["error"]["type"] == "ConnectionError"
+
+    (desk.folder / "mended").touch()
+    code, out, err = desk.type("resume", view["id"])
+    assert (code, out) == (0, "42\n"), err
+    shown = desk.told("show", view["id"])
+    assert shown["run"]["status"] == "done"
+    assert [(each["name"], each["result"]) for each in shown["steps"]] == [("first", 21), ("fragile", 42)]
+
+
+def test_ids_and_dead_letters(desk: Desk) -> None:
+    """An id stands for one run; dead letters are counted, shown, and told by the exit code."""
+    desk.write("""
+        @step(retry=None)
+        def half(n: int) -> int:
+            if n % 2:
+                raise ValueError(f"{n} is odd")
+            return n // 2
+
+        @workflow
+        def halves() -> int:
+            return sum(half.map(range(4)).results)
+    """)
+    for _ in range(2):
+        code, out, err = desk.type("run", "--id", f"halves-{desk.folder.name}", str(desk.script))
+        assert (code, out) == (3, "1\n"), err
+    shown = desk.told("show", f"halves-{desk.folder.name}")
+    assert (shown["run"]["status"], shown["run"]["dead_letters"]) == ("dead", 2)
+    assert [each["status"] for each in shown["steps"]] == ["done", "dead", "done", "dead"]
+
+
+WAITING = """
+    @step(retry=None)
+    def first(n: int) -> int:
+        return n
+
+    @step(retry=None, timeout="60s")
+    def wait(n: int) -> int:
+        (FOLDER / "waiting").touch()
+        while not (FOLDER / "go").exists():
+            time.sleep(0.02)
+        return n
+
+    @step(retry=None)
+    def other(n: int) -> int:
+        with open(FOLDER / "others", "a") as others:
+            print(n, file=others)
+        return n
+
+    @workflow
+    def long(n: int) -> int:
+        BODY
+"""
+
+
+def edition(body: str) -> str:
+    """The waiting workflow, as it was edited."""
+    return WAITING.replace("BODY", body)
+
+
+def test_a_worker_serves_and_ends(desk: Desk) -> None:
+    """A worker of another process takes the work; told to end, it lets a step under way end first."""
+    desk.write(edition("return first(n) + wait(n)"))
+    worker = desk.start("worker", str(desk.script))
+    run = desk.start("run", str(desk.script), "4")
+    wait_for(lambda: (desk.folder / "waiting").exists())
+    worker.terminate()
+    (desk.folder / "go").touch()
+    assert run.communicate(timeout=30)[0] == "8\n"
+    assert worker.wait(40) == 0
+    assert "worker ended" in worker.communicate()[1]
+
+
+def test_cancel(desk: Desk) -> None:
+    """A run that is told to end does so, and whoever waits for it is told."""
+    desk.write(edition("return first(n) + wait(n)"))
+    run = desk.start("run", str(desk.script), "5")
+    wait_for(lambda: (desk.folder / "waiting").exists())
+    (view,) = (each for each in desk.told("ps") if each["script"] == str(desk.script))
+    assert view["status"] == "running"
+    code, _, err = desk.type("cancel", view["id"])
+    assert code == 0, err
+    assert "was cancelled" in run.communicate(timeout=30)[1]
+    assert run.returncode == 1
+    assert desk.told("show", view["id"])["run"]["status"] == "cancelled"
+    assert desk.type("cancel", view["id"])[0] == 1
+
+
+def test_an_edited_script_and_a_run_under_way(desk: Desk) -> None:
+    """check says which run would not fit, and where; run nevertheless, it ends as drift; run again, it goes on."""
+    desk.write(edition("return first(n) + wait(n)"))
+    run = desk.start("run", str(desk.script), "6")
+    wait_for(lambda: (desk.folder / "waiting").exists())
+    assert desk.type("check", str(desk.script))[:2] == (0, "1 run under way fits\n")
+    run.kill()
+    run.communicate()
+
+    desk.write(edition("return other(n) + first(n) + wait(n)"))
+    code, out, err = desk.type("check", str(desk.script))
+    assert code == 1, err
+    assert "does not fit: the run had called first(6); the script calls step 'other' there" in out
+
+    (desk.folder / "go").touch()
+    code, _, err = desk.type("run", str(desk.script), "6")
+    assert code == 1
+    assert "[code-drift]" in err
+    assert "the run had called step 'first'; the script calls step 'other' there" in err
+    assert "Traceback" not in err
+    assert not (desk.folder / "others").exists(), "nothing was executed"
+
+    code, out, err = desk.type("run", str(desk.script), "6")
+    assert (code, out) == (0, "18\n"), err
+    assert (desk.folder / "others").read_text() == "6\n"
+
+
+def test_other_inputs_of_a_run_under_way(desk: Desk) -> None:
+    """Completed steps that are called with other inputs now are drift, also where Temporal looks at types only."""
+    desk.write(edition("return first(n) + wait(n)"))
+    run = desk.start("run", str(desk.script), "7")
+    wait_for(lambda: (desk.folder / "waiting").exists())
+    run.kill()
+    run.communicate()
+    desk.write(edition("return first(n + 1) + wait(n)"))
+    assert "the script calls step 'first' with other inputs there" in desk.type("check", str(desk.script))[1]
+    (desk.folder / "go").touch()
+    assert "[code-drift]" in desk.type("run", str(desk.script), "7")[2]
+    code, _, err = desk.type("run", str(desk.script), "7")
+    assert code == 1
+    assert "recorded: first(7)" in err
+    assert "now:      first(8)" in err
+
+
+def test_resume_with_accepted_changes(desk: Desk) -> None:
+    """Who accepts the changes of a script gets what it calls anew, and keeps the rest."""
+    desk.write(FRAGILE)
+    assert desk.type("run", str(desk.script), "1")[0] == 1
+    desk.write(FRAGILE.replace("fragile(first(n))", "fragile(first(n + 10))"))
+    (desk.folder / "mended").touch()
+    (view,) = (run for run in desk.told("ps") if run["script"] == str(desk.script))
+    assert "[code-drift]" in desk.type("resume", view["id"])[2]
+    code, out, err = desk.type("resume", view["id"], "--accept-changes")
+    assert (code, out) == (0, "24\n"), err
+
+
+def test_commands_that_need_a_cluster(desk: Desk) -> None:
+    """They say so, and how to name one."""
+    desk.url = "local"
+    for command in ("worker", "check"):
+        code, _, err = desk.type(command, str(desk.script))
+        assert code == 2
+        assert "--engine temporal://HOST:7233/NAMESPACE" in err
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + 40
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
