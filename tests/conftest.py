@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,9 @@ import pytest
 import perdure
 from perdure.engines.local import LocalEngine
 from perdure.engines.local import engine as local
+
+# A suite that is run in the background of a shell starts with SIGINT ignored, and so would every process of its tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SOURCE = Path(perdure.__file__).parents[1]
 """What is tested, for processes of their own."""
