@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from tests.conformance.bench import Bench, ledger, note, steps
@@ -135,3 +136,32 @@ def items_that_come_from_steps(bench: Bench) -> None:
 
     assert bench.run(drawn) == [1, 4, 9]
     assert steps() == [e for n in range(3) for e in (("add", n, 1), ("square", n + 1))]
+
+
+@shape
+def a_map_over_nothing(bench: Bench) -> None:
+    @workflow
+    def nothing() -> list[Any]:
+        batch = square.map([])
+        return [list(batch.results), batch.ok]
+
+    assert bench.run(nothing) == [[], True]
+
+
+@shape
+def items_that_run_out_of_time(bench: Bench) -> None:
+    @step(retry=None, timeout="100ms")
+    def dawdle(n: int) -> int:
+        note("dawdle", n)
+        time.sleep(1 if n == 1 else 0)
+        return n
+
+    @workflow
+    def timed_map() -> list[Any]:
+        batch = dawdle.map(range(4), concurrency=2)
+        return [list(batch.results), [letter.error.partition(" [")[0] for letter in batch.dead]]
+
+    results, dead = bench.run(timed_map)
+    assert results == [0, 2, 3]
+    assert dead == ["StepTimeout: step 'dawdle' did not finish within 100 ms"]
+    ledger.sort()

@@ -94,6 +94,85 @@ def an_async_failure_and_resume(bench: Bench) -> None:
     ledger.sort()
 
 
+@shape
+def branches_are_resumed_each_in_its_place(bench: Bench) -> None:
+    broken = [True]
+    clocks: list[Any] = []
+
+    @step(retry=None)
+    async def part(branch: int, n: int) -> int:
+        note("part", branch, n)
+        if broken[0] and (branch, n) == (1, 2):
+            raise ConnectionError("part")
+        return branch * 10 + n
+
+    @workflow
+    async def resumed_branches() -> list[int]:
+        async def branch(number: int) -> int:
+            started = perdure.random()
+            clocks.append((number, started))
+            return sum([await part(number, n) for n in range(4)])
+
+        return list(await asyncio.gather(*(branch(number) for number in range(3)), return_exceptions=not broken[0]))
+
+    assert isinstance(bench.run(resumed_branches), ConnectionError)
+    first = dict(clocks)
+    clocks.clear()
+    broken[0] = False
+    assert bench.run(resumed_branches) == [6, 46, 86]
+    assert dict(clocks) == first, "each branch has its own numbers again"
+    executed = [entry[:-1] for entry in ledger]
+    assert len(set(executed)) == 12
+    ledger.clear()  # how far the others had come when one failed is a matter of speed
+
+
+@shape
+def an_async_workflow_is_edited(bench: Bench) -> None:
+    broken = [True]
+
+    @step(retry=None)
+    async def end() -> str:
+        note("end")
+        if broken[0]:
+            raise ConnectionError("end")
+        return "end"
+
+    @workflow(name="aedited")
+    async def first_edition() -> list[str]:
+        return [*(await asyncio.gather(ado("a"), ado("b"))), await end()]
+
+    assert isinstance(bench.run(first_edition), ConnectionError)
+    broken[0] = False
+
+    @workflow(name="aedited")
+    async def second_edition() -> list[Any]:
+        return [add(5), *(await asyncio.gather(ado("b"), ado("a"))), await end()]
+
+    assert bench.run(second_edition) == [6, "b", "a", "end"]
+    assert sorted(map(str, steps())) == ["('add', 5, 1)", "a", "b", "end", "end"]
+    ledger.sort(key=str)
+
+
+@shape
+def task_groups(bench: Bench) -> None:
+    @step(retry=None)
+    async def failing() -> None:
+        note("failing")
+        raise ValueError("failing")
+
+    @workflow
+    async def grouped() -> str:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(failing())
+        except* ValueError as errors:
+            told = str(errors.exceptions[0])
+        return await ado(told)
+
+    assert bench.run(grouped) == "failing"
+    assert steps() == ["failing", "failing"]
+
+
 @workflow
 def small(n: int) -> int:
     return add(n, 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from typing import Any
 
@@ -284,3 +285,41 @@ def a_timeout_of_an_async_step(bench: Bench) -> None:
 
     assert bench.run(awaiting) == "second time"
     assert len(ledger) == 2
+
+
+@step(retry=None, isolate=True, timeout="30s")
+def elsewhere(n: int) -> list[int]:
+    """In a process of its own."""
+    if n < 0:
+        raise ValueError(f"{n}")
+    return [n, os.getpid()]
+
+
+@shape
+def a_step_in_a_process_of_its_own(bench: Bench) -> None:
+    @workflow
+    def isolated() -> list[Any]:
+        n, pid = elsewhere(3)
+        try:
+            elsewhere(-1)
+        except ValueError as error:
+            return [n, pid != os.getpid(), str(error)]
+        return []
+
+    assert bench.run(isolated) == [3, True, "-1"]
+
+
+@shape
+def progress(bench: Bench) -> None:
+    @step(retry=None)
+    def counting() -> int:
+        for n in range(3):
+            perdure.progress(n, 3, "counting")
+        note("counted")
+        return 3
+
+    @workflow
+    def with_progress() -> int:
+        return counting()
+
+    assert bench.run(with_progress) == 3

@@ -156,7 +156,7 @@ class _Execution:
     async def _body(self, effect: Body) -> Outcome:
         """Call the workflow's function."""
         call, order = effect.call, self._order
-        strand = Strand(0.7 * order.dead_after, order.events, self._renew)
+        strand = Strand(0.7 * order.dead_after, order.events, lambda: self._memory.size, self._renew)
         scope = self._scope = ClusterScope(order, effect.history, self._memory, strand, self._children)
         started = workflow.time()
         token = here.set(scope)

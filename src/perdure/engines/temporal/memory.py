@@ -11,13 +11,17 @@ from perdure.core.records import AttemptRecord, StepRecord, attempt_checksum, st
 from perdure.core.spec import Call
 from perdure.engines.temporal.wire import Carried, Identity
 
+OVERHEAD = 100
+"""Bytes of a record beside its inputs and its result, about."""
+
 
 class Memory:
-    """Records by their number; and what the failed attempts of their calls said."""
+    """Records by their number; and what the failed attempts of their calls said. `size` is about how many bytes."""
 
     def __init__(self) -> None:
         self.records: dict[int, StepRecord] = {}
         self.exempt: list[tuple[int, int]] = []
+        self.size = 0
         self._tried: dict[Identity, list[AttemptNote]] = {}
 
     def take_over(self, carried: Iterable[Carried], exempt: Iterable[Identity]) -> None:
@@ -27,6 +31,7 @@ class Memory:
             crc = step_checksum(one.name, one.key, one.n, one.status, one.input, one.output)
             rest = (one.started, int(one.seconds * 1000), one.attempts, crc)
             self.records[seq] = StepRecord(seq, one.name, one.key, one.n, one.status, one.input, one.output, *rest)
+            self.size += len(one.input) + len(one.output) + OVERHEAD
             identity = (one.name, one.key, one.n)
             if one.tried:
                 self._tried[identity] = one.tried
@@ -36,6 +41,7 @@ class Memory:
     def add(self, rows: Iterable[Row]) -> None:
         """New records."""
         for row in rows:
+            self.size += len(row[6]) + len(row[7]) + OVERHEAD
             self.records[row[1]] = StepRecord(*row[1:])  # type: ignore[arg-type]  # the core writes no other status
 
     def drop(self, seqs: Iterable[int], aftermath: tuple[int, int] | None) -> None:

@@ -26,6 +26,8 @@ from perdure.engines.temporal.strand import Strand, Ticket
 from perdure.engines.temporal.wire import Carry, RunOrder, StepOrder, fits
 from perdure.errors import NotStorable, StopRun
 
+MOST_KEPT = 40_000_000
+"""Bytes of records: a new record of Temporal's has to begin with all of them."""
 FIRST_LOOK = 0.05
 """Seconds of the first wait for a branch that is on its way to its next call; each further one is as long as all before
 it, since Temporal notes every timer."""
@@ -224,6 +226,12 @@ class ClusterScope(Running):
             StopRun: the inputs cannot travel.
         """
         call = effect.call
+        if self.memory.size > MOST_KEPT:
+            grown = NotStorable(
+                f"what run {self.id} has done takes {self.memory.size // 1_000_000} MB; a cluster keeps 50",
+                "keep large results in files or an object store, or split the run into child workflows",
+            )
+            raise self.stop(StopRun(grown))
         if isinstance(effect, ChildRun):
             order = self._child_order(call)
             return self.strand.submit(lambda: carry_child(order, call), len(call.input), on_done)

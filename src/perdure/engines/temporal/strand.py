@@ -24,6 +24,8 @@ Operation = Callable[[], Awaitable[Any]]
 
 MOST_OPEN = 500
 """Operations under way at a time: Temporal refuses more than 2,000 in a run."""
+MOST_RECORDED = 25_000_000
+"""Bytes of Temporal's record of a run before a new one is begun; at 50 MB Temporal would end the run."""
 CLEAN_UP = 0.5
 """Seconds that an unwound function has for its `finally` blocks before it is left to itself."""
 MOST_BYTES = 2_500_000
@@ -55,15 +57,19 @@ class Strand:
     Args:
         longest: seconds that the function may compute between two steps.
         most_events: the length of Temporal's record at which nothing new is begun in it.
+        kept: how many bytes a new record would begin with.
         renew: goes on in a new execution of the run, with what was done so far; never returns.
 
     `now` is the time of day, which stands still while the function runs.
     """
 
-    def __init__(self, longest: float, most_events: int, renew: Callable[[], NoReturn]) -> None:
+    def __init__(
+        self, longest: float, most_events: int, kept: Callable[[], int], renew: Callable[[], NoReturn]
+    ) -> None:
         self.now = 0.0
         self._longest = longest
         self._most_events = most_events
+        self._kept = kept
         self._renew = renew
         self._function: Callable[[], Any] | None = None
         self._value: Any = None
@@ -198,7 +204,7 @@ class Strand:
 
     def _begin(self) -> None:
         """Begin what may begin: not too much at a time, and nothing in a record that is full."""
-        full = workflow.info().get_current_history_length() >= self._most_events
+        full = self._is_full()
         while self._queued and not full and len(self._open) < MOST_OPEN:
             if self._open and self._bytes + self._queued[0].size > MOST_BYTES:
                 return
@@ -206,6 +212,12 @@ class Strand:
             self._open[ticket] = None
             self._bytes += ticket.size
             ticket.task = asyncio.create_task(self._carry_out(ticket))
+
+    def _is_full(self) -> bool:
+        """Is it time for a new record? Temporal bounds its length and its size; a new one only has what is kept."""
+        info = workflow.info()
+        most = max(MOST_RECORDED, self._kept() + self._kept() // 10 + 5_000_000)
+        return info.get_current_history_length() >= self._most_events or info.get_current_history_size() >= most
 
     async def _carry_out(self, ticket: Ticket) -> None:
         try:
