@@ -170,7 +170,7 @@ def doctor(*, json: Json = False, state: State = None, file: Script = None) -> i
     """Look over this installation and the state file."""
     from perdure.operations.health import examine
 
-    found = examine(locate(state, file))
+    found = examine(locate(state, file, "local"))
     if json:
         lists.as_json(found)
     else:

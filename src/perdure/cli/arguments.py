@@ -20,6 +20,7 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "id": (str | None, "Exactly one run under this id, ever: resumed if it is unfinished; its result if it is done."),
     "json": (bool, "Print one JSON object instead of the result as Python shows it."),
     "state": (Path | None, "The state file, if not .perdure/state.db beside the script."),
+    "engine": (str | None, "A cluster to run it on: temporal://HOST:7233/NAMESPACE."),
 }
 """What `perdure run` itself knows, before the file's name or behind it."""
 

@@ -73,8 +73,8 @@ def run(tokens: Sequence[str]) -> int:
         if parsed is None:
             return DONE
         args, kwargs, own = parsed
-        if place is None or "state" in own:
-            place = locate(own.get("state"), Path(workflow.spec.file))
+        if place is None or "state" in own or "engine" in own:
+            place = locate(own.get("state"), Path(workflow.spec.file), own.get("engine"))
         execution = Execution(workflow, place, view.observer)
         id = own.get("id") or wish.id
         return _carry_out(execution, lambda: execution.run(args, kwargs, id), view, json=own.get("json") or wish.json)

@@ -12,7 +12,7 @@ import msgspec
 
 from perdure import settings
 from perdure.engines.choice import cluster_at
-from perdure.errors import NotFound, StateCorrupt
+from perdure.errors import NotFound, OptionError, StateCorrupt
 from perdure.store.runs import Store
 
 VARIABLES = ("PERDURE_STATE", "WORKFLOW_STATE_PATH")
@@ -38,7 +38,12 @@ def locate(state: Path | None = None, script: Path | None = None, engine: str | 
         state: the file itself, if somebody named it.
         script: a script whose state is wanted.
         engine: "local", or the address of a cluster, if somebody named it; else as the settings say.
+
+    Raises:
+        OptionError: both a state file and a cluster were named.
     """
+    if state is not None and engine not in (None, "local"):
+        raise OptionError("--state names a state file, and --engine a cluster", "give one of the two")
     url = engine or (settings.engine_url(str(script) if script else "") if state is None else "local")
     if url != "local":
         option = "" if url == settings.engine_url() else f" --engine {shlex.quote(url)}"
