@@ -268,6 +268,48 @@ def test_cancel(bench: Bench) -> None:
     assert engine.status(handle.id) == "cancelled"
 
 
+def test_a_run_that_was_terminated(bench: Bench) -> None:
+    """Nobody asked the run what it had moved past; resumed, also twice, it keeps what it had done and handled."""
+    go = threading.Event()
+    entered = threading.Semaphore(0)
+
+    @step(retry=None)
+    def optional() -> None:
+        note("optional")
+        raise KeyError("optional")
+
+    @step(retry=None)
+    def gate() -> str:
+        note("gate")
+        entered.release()
+        go.wait(20)
+        return "through"
+
+    @workflow
+    def terminated() -> str:
+        try:
+            optional()
+        except KeyError:
+            tick(0)
+        return gate()
+
+    engine = cluster_at(bench.engine)
+
+    async def terminate(id: str) -> None:
+        client = await engine.cluster.client()
+        await client.get_workflow_handle((await engine.find(id)).workflow_id).terminate()
+
+    for _ in range(2):
+        handle = terminated.start()
+        assert entered.acquire(timeout=20)
+        engine.cluster.wait(terminate(handle.id))
+        with pytest.raises(RunError, match="was terminated"):
+            handle.result(20)
+    go.set()
+    assert bench.run(terminated) == "through"
+    assert steps() == ["optional", 0, "gate", "gate", "gate"]
+
+
 def test_a_workflow_that_exits(bench: Bench) -> None:
     """sys.exit() ends the run, not the worker."""
 

@@ -248,6 +248,16 @@ def test_commands_that_need_a_cluster(desk: Desk) -> None:
         assert "--engine temporal://HOST:7233/NAMESPACE" in err
 
 
+def test_two_scripts_of_one_name(desk: Desk) -> None:
+    """A cluster knows a script by its file's name, so a worker takes no two of the same."""
+    desk.write(FRAGILE)
+    (desk.folder / "other").mkdir()
+    twin = desk.folder / "other" / desk.script.name
+    twin.write_text(desk.script.read_text())
+    code, _, err = desk.type("worker", str(desk.script), str(twin))
+    assert (code, "two scripts are called" in err) == (2, True)
+
+
 def wait_for(condition: Callable[[], bool]) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + 40

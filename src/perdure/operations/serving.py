@@ -12,6 +12,7 @@ import msgspec
 
 from perdure.core.records import RunStatus
 from perdure.engines.choice import cluster_at
+from perdure.errors import OptionError
 from perdure.loading import load_script
 
 GRACE = 30.0
@@ -27,15 +28,13 @@ def serve(engine: str, scripts: Sequence[Path], ready: Callable[[list[str]], Non
         ready: told the stems of the scripts when they are loaded.
 
     Raises:
-        OptionError: the address is none.
+        OptionError: the address is none, or two scripts have one name.
         NotFound: there is no such file.
         EngineError: the cluster cannot be reached.
         Exception: whatever a script raises when it is loaded.
     """
     cluster = cluster_at(engine)
-    stems = [path.stem for path in scripts]
-    for path in scripts:
-        load_script(path)
+    stems = _loaded(scripts)
     stop = threading.Event()
 
     def end(signum: int, frame: FrameType | None) -> None:
@@ -48,6 +47,18 @@ def serve(engine: str, scripts: Sequence[Path], ready: Callable[[list[str]], Non
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _loaded(scripts: Sequence[Path]) -> list[str]:
+    """Load the scripts; returns their stems, which are what they go by on a cluster."""
+    stems = [path.stem for path in scripts]
+    for path in scripts:
+        if stems.count(path.stem) > 1:
+            raise OptionError(
+                f"two scripts are called {path.stem}, and a cluster knows scripts by that name", "rename one of them"
+            )
+        load_script(path)
+    return stems
 
 
 class Fitting(msgspec.Struct, frozen=True):
@@ -66,9 +77,7 @@ def check(engine: str, scripts: Sequence[Path]) -> list[Fitting]:
         As `serve` does.
     """
     cluster = cluster_at(engine)
-    for path in scripts:
-        load_script(path)
-    return [Fitting(fit.run, fit.workflow, fit.fits, fit.where) for fit in cluster.check(each.stem for each in scripts)]
+    return [Fitting(fit.run, fit.workflow, fit.fits, fit.where) for fit in cluster.check(_loaded(scripts))]
 
 
 def cancel(engine: str, run: str) -> RunStatus:

@@ -167,7 +167,9 @@ class Past:
         for at, one in self._ended:
             identity = (one.name, one.key, one.n)
             # Without a word from the run itself: what came after a failure shows that the workflow had moved past it.
-            history = one.status != "failed" or (identity in known if known is not None else at < self._last_call)
+            # What was carried over (`at` is 0) was history before.
+            moved_past = identity in known if known is not None else at < self._last_call or at == 0
+            history = one.status != "failed" or moved_past
             if history:
                 records.pop(identity, None)
                 records[identity] = one
