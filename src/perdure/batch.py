@@ -127,5 +127,4 @@ def _letter(reader: Reader, seq: int) -> DeadLetter:
 
 
 def _line(error: bytes) -> str:
-    fault = faults.decode(error)
-    return f"{fault.name}: {fault.message}" if fault.message else fault.name
+    return faults.decode(error).line

@@ -126,7 +126,8 @@ def _took(seconds: float) -> str:
 
 
 def _error_line(error: ErrorView) -> str:
-    return one_line(f"{error.type}: {error.message}" if error.message else error.type)
+    first = error.message.partition("\n")[0]
+    return one_line(f"{error.type}: {first}" if first else error.type)
 
 
 def _indented(text: str, by: int) -> str:

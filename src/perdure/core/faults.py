@@ -65,6 +65,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     members: list[Fault] = []
 
     @property
+    def line(self) -> str:
+        """The class and the first line of the message."""
+        first = self.message.partition("\n")[0]
+        return f"{self.name}: {first}" if first else self.name
+
+    @property
     def name(self) -> str:
         """The class's own name, without module and enclosing scopes."""
         return self.qualname.rpartition(".")[2]
