@@ -184,7 +184,7 @@ def test_more_than_a_cluster_keeps_of_a_run(server: Server, tmp_path: Path) -> N
         assert bench.run(hoarding, 20) == 20
         error = bench.run(hoarding, 40)
         assert isinstance(error, NotStorable)
-        assert "takes 40 MB" in str(error)
+        assert "a cluster keeps 50" in str(error)
 
 
 # -- code between the steps -------------------------------------------------------------------------------------------

@@ -148,6 +148,41 @@ def expected(count: int) -> int:
     return sum(2 * n for n in range(count)) + sum(2 * n for n in range(100, 100 + count)) + 2 * (1000 + 1001)
 
 
+CRASHING = """
+import os
+import signal
+from perdure import Retry, step, workflow
+
+@step(retry=Retry(delay="10ms", jitter=0))
+def crash() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@workflow
+def crashing() -> None:
+    crash()
+"""
+
+
+@pytest.mark.long
+def test_a_step_that_kills_its_workers(server: Server, tmp_path: Path) -> None:
+    """It is given up in the end, rather than killing one worker after the other for ever."""
+    script = tmp_path / "crashing.py"
+    script.write_text(CRASHING)
+    url = server.url(dead_after="1s")
+    engine = cluster_at(url)
+    spec = find_workflow(script, "crashing").spec
+    call = identify(spec, (), {})
+    engine.cluster.wait(engine._take(call, str(script), "crashing", None))
+    deaths = 0
+    with workers(url, tmp_path / "ledger", script) as crew:
+        while engine.status("crashing") == "running":
+            crew.start()
+            wait_for(lambda: crew.alive[-1].poll() is not None or engine.status("crashing") != "running")
+            deaths += crew.alive[-1].poll() is not None
+    assert deaths == 10
+    assert "10 workers died while they ran it" in engine.tell("crashing")[-1].output.decode("utf-8", "replace")
+
+
 def test_a_few_kills(server: Server, tmp_path: Path) -> None:
     """Whenever a worker dies, another goes on; nothing that was done is done again."""
     carry_through_kills(server, tmp_path, kills=4, seed=1)

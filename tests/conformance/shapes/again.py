@@ -45,7 +45,10 @@ def exactly_one_run_has_an_id(bench: Bench) -> None:
     assert bench.run(once, 1, id="once") == 2
     assert bench.run(once, 1, id="once") == 2
     assert len(ledger) == 1
-    assert isinstance(bench.run(once, 2, id="once"), OtherInputs)
+    other = bench.run(once, 2, id="once")
+    assert isinstance(other, OtherInputs)
+    assert "recorded: once(1)" in other.what
+    assert "now:      once(2)" in other.what
     assert len(ledger) == 1
     bench.told.pop()  # the id in the message is another on each engine
 

@@ -35,7 +35,7 @@ from perdure.engines.temporal.wire import PORTION, Carry, Progress, Ran, StepOrd
 from perdure.engines.tracebacks import from_user_code
 from perdure.errors import ArgumentChanged, NotStorable, PerdureError, ProcessDied
 
-DEATHS = 20
+DEATHS = 10
 """So many workers may die under one call before it counts as its own fault."""
 NOTED = 200
 """Failed attempts that are remembered with what they said."""

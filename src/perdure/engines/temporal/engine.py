@@ -137,6 +137,8 @@ class TemporalEngine:
             workflow_id = id or f"{spec.name}-{codec.digest(spec.main.encode() + call.key).hex()[:10]}"
         for _ in range(TRIES):
             found = await self._describe(workflow_id)
+            if found is not None and id is not None and found.memo.key != call.key:
+                raise await self._other_inputs(found, call)
             if found is None:
                 started = await self._start(self._order(call, script, id or self._new_id(workflow_id)), workflow_id)
             elif (done := self._as_it_is(found, call, id, known)) is not None:
@@ -154,14 +156,22 @@ class TemporalEngine:
                 return started, found is not None and found.status == "failed"
         raise EngineError(f"run {workflow_id} is started and ended by others all the time", "try again later")
 
+    async def _other_inputs(self, found: Found, call: Call) -> OtherInputs:
+        client = await self.cluster.client()
+        handle = client.get_workflow_handle(found.workflow_id, run_id=found.run_id)
+        recorded = ""
+        async for event in handle.fetch_history_events(page_size=1):
+            payload = event.workflow_execution_started_event_attributes.input.payloads[0]
+            recorded = f"    recorded: {found.memo.name}{codec.describe_inputs(decode(payload.data, RunOrder).input)}\n"
+            break
+        return OtherInputs(
+            f"run {found.memo.id} was started with other inputs\n{recorded}"
+            f"    now:      {call.spec.name}{codec.describe_inputs(call.input)}",
+            "an id stands for exactly one run: give these inputs an id of their own",
+        )
+
     def _as_it_is(self, found: Found, call: Call, id: str | None, known: Found | None) -> Found | None:
         """The run, if there is nothing to be started."""
-        if id is not None and found.memo.key != call.key:
-            raise OtherInputs(
-                f"run {found.memo.id} was started with other inputs\n"
-                f"    now:      {call.spec.name}{codec.describe_inputs(call.input)}",
-                "an id stands for exactly one run: give these inputs an id of their own",
-            )
         if found.status == "running":
             return found
         if known is not None and known.memo.id != found.memo.id:

@@ -21,7 +21,7 @@ from perdure.engines import registry
 from perdure.engines.scope import here
 from perdure.engines.temporal.inner_loop import InnerLoop
 from perdure.engines.temporal.memory import Memory
-from perdure.engines.temporal.orders import recall
+from perdure.engines.temporal.orders import recall, task_timeout
 from perdure.engines.temporal.scope import ClusterScope
 from perdure.engines.temporal.strand import Strand, Unwound
 from perdure.engines.temporal.wire import Carry, RunFailed, RunOrder, decode, encode, fits
@@ -30,6 +30,8 @@ from perdure.errors import OtherInputs, PerdureError, RunError, StopRun
 
 LONGEST_MESSAGE = 1_000
 """Characters of an error that Temporal shows."""
+PATIENCE = 0.7
+"""How much of the time that a worker may hold a workflow's task its function may compute between two steps."""
 LARGEST_FAULT = 1_000_000
 """Bytes. One that is larger is told in short."""
 
@@ -156,7 +158,12 @@ class _Execution:
     async def _body(self, effect: Body) -> Outcome:
         """Call the workflow's function."""
         call, order = effect.call, self._order
-        strand = Strand(0.7 * order.dead_after, order.events, lambda: self._memory.size, self._renew)
+        strand = Strand(
+            PATIENCE * task_timeout(order.dead_after).total_seconds(),
+            order.events,
+            lambda: self._memory.size,
+            self._renew,
+        )
         scope = self._scope = ClusterScope(order, effect.history, self._memory, strand, self._children)
         started = workflow.time()
         token = here.set(scope)
