@@ -21,7 +21,8 @@ from perdure.errors import OptionError, UsageError
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
-R = TypeVar("R", covariant=True)
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 S = TypeVar("S")
 
@@ -38,42 +39,26 @@ class _Unset:
 UNSET = _Unset()
 
 
-class Step(Generic[P, R]):
-    """A function whose result is saved when a workflow calls it.
+class BoundStep(Generic[P, R_co]):
+    """A step whose first arguments are given: as a method, of the instance that it belongs to.
 
-    Called from a workflow: the first call runs the function (tries it again when it fails) and saves the result; a
-    later run of the same workflow gets the saved result. Called from anywhere else: the plain function.
+    The instance is part of the step's inputs if it can be stored; its class stands for it if not.
     """
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, *first: Any) -> None:
         self.spec = spec
-        register(spec)
-        functools.update_wrapper(self, spec.fn, updated=())
-        if spec.is_async and hasattr(inspect, "markcoroutinefunction"):
-            inspect.markcoroutinefunction(self)
+        self._first = first
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the step."""
-        return cast(R, _call(self.spec, args, kwargs))
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.spec.is_method = True
-        self.spec.receiver = owner
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> Step[P, R]: ...
-    @overload
-    def __get__(self: Step[Concatenate[S, Q], R], instance: S, owner: type | None = None) -> BoundStep[Q, R]: ...
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        """The step as a method of an instance."""
-        return self if instance is None else BoundStep(self.spec, instance)
+        return cast(R_co, _call(self.spec, (*self._first, *args), kwargs))
 
     def __repr__(self) -> str:
-        return f"<step {self.spec.name!r}>"
+        return f"<step {self.spec.name!r}{f' of {self._first[0]!r}' if self._first else ''}>"
 
     @overload
     def map(  # type: ignore[overload-overlap]  # a coroutine is a T as well; the first match is meant
-        self: Step[Concatenate[S, Q], Coroutine[Any, Any, T]],
+        self: BoundStep[Concatenate[S, Q], Coroutine[Any, Any, T]],
         items: Iterable[S] | AsyncIterable[S],
         *,
         key: Callable[[S], Any] | None = None,
@@ -82,7 +67,7 @@ class Step(Generic[P, R]):
     ) -> Awaitable[Batch[T]]: ...
     @overload
     def map(
-        self: Step[Concatenate[S, Q], T],
+        self: BoundStep[Concatenate[S, Q], T],
         items: Iterable[S],
         *,
         key: Callable[[S], Any] | None = None,
@@ -113,51 +98,34 @@ class Step(Generic[P, R]):
             OptionError: an option is not valid.
             Drift: items that were done before are gone from the list, and new ones are there instead.
         """
-        return _map(self.spec, (), items, key, concurrency, on_failure)
+        return _map(self.spec, self._first, items, key, concurrency, on_failure)
 
 
-class BoundStep(Generic[P, R]):
-    """A step as a method of one instance, which is part of its inputs if it can be stored; its class is, if not."""
+class Step(BoundStep[P, R_co]):
+    """A function whose result is saved when a workflow calls it.
 
-    def __init__(self, spec: Spec, instance: Any) -> None:
-        self.spec = spec
-        self._instance = instance
+    Called from a workflow: the first call runs the function (tries it again when it fails) and saves the result; a
+    later run of the same workflow gets the saved result. Called from anywhere else: the plain function.
+    """
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the step."""
-        return cast(R, _call(self.spec, (self._instance, *args), kwargs))
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        register(spec)
+        functools.update_wrapper(self, spec.fn, updated=())
+        if spec.is_async and hasattr(inspect, "markcoroutinefunction"):
+            inspect.markcoroutinefunction(self)
 
-    def __repr__(self) -> str:
-        return f"<step {self.spec.name!r} of {self._instance!r}>"
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.spec.is_method = True
+        self.spec.receiver = owner
 
     @overload
-    def map(  # type: ignore[overload-overlap]  # as above
-        self: BoundStep[Concatenate[S, Q], Coroutine[Any, Any, T]],
-        items: Iterable[S] | AsyncIterable[S],
-        *,
-        key: Callable[[S], Any] | None = None,
-        concurrency: int = 1,
-        on_failure: OnFailure = "dead_letter",
-    ) -> Awaitable[Batch[T]]: ...
+    def __get__(self, instance: None, owner: type) -> Step[P, R_co]: ...
     @overload
-    def map(
-        self: BoundStep[Concatenate[S, Q], T],
-        items: Iterable[S],
-        *,
-        key: Callable[[S], Any] | None = None,
-        concurrency: int = 1,
-        on_failure: OnFailure = "dead_letter",
-    ) -> Batch[T]: ...
-    def map(
-        self,
-        items: Any,
-        *,
-        key: Callable[[Any], Any] | None = None,
-        concurrency: int = 1,
-        on_failure: OnFailure = "dead_letter",
-    ) -> Any:
-        """Call the step for every item, as `Step.map` does."""
-        return _map(self.spec, (self._instance,), items, key, concurrency, on_failure)
+    def __get__(self: Step[Concatenate[S, Q], R_co], instance: S, owner: type | None = None) -> BoundStep[Q, R_co]: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """The step as a method of an instance."""
+        return self if instance is None else BoundStep(self.spec, instance)
 
 
 def _call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
