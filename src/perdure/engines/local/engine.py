@@ -6,6 +6,8 @@ import atexit
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,30 +74,27 @@ class LocalEngine:
             StateError: the state file cannot be used.
             Exception: whatever the workflow raises.
         """
-        try:
+        with self._outside():
             return ended(self.sync.drive(live(call, self.start(call, script, id, resume), began), None))
-        except StopRun as stop:
-            raise stop.error from stop.error.__cause__
-        except Skipped as skipped:
-            self._say_skipped(skipped)
-            raise
 
     async def arun(
         self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None
     ) -> Any:
         """Run an async workflow to its end, as `run` does."""
-        try:
+        with self._outside():
             return ended(await self.tasks.drive(live(call, self.start(call, script, id, resume), began), None))
+
+    @contextmanager
+    def _outside(self) -> Iterator[None]:
+        """Where the caller of a workflow is: what stopped a run comes out of its wrapping here."""
+        try:
+            yield
         except StopRun as stop:
             raise stop.error from stop.error.__cause__
         except Skipped as skipped:
-            self._say_skipped(skipped)
+            if self.observer is None:  # nobody else will say so: an uncaught SystemExit ends a script without a word
+                print(f"perdure: {skipped.what}; skipped", file=sys.stderr)
             raise
-
-    def _say_skipped(self, skipped: Skipped) -> None:
-        # Nobody else will: an uncaught SystemExit ends a script without a word.
-        if self.observer is None:
-            print(f"perdure: {skipped.what}; skipped", file=sys.stderr)
 
     def start(
         self, call: Call, script: str, id: str | None = None, resume: str | None = None, parent: int | None = None
