@@ -90,6 +90,8 @@ def test_run_show_resume(desk: Desk) -> None:
     code, out, err = desk.type("run", str(desk.script), "20")
     assert (code, out) == (1, "")
     assert "ConnectionError: attempt 2" in err
+    assert "raised on a worker:" in err
+    assert ", in fragile\n" in err
     (view,) = (run for run in desk.told("ps") if run["script"] == str(desk.script))
     assert (view["status"], view["steps"], view["workflow"]) == ("failed", 1, "nightly")
     shown = desk.told("show", view["id"])
@@ -100,6 +102,7 @@ def test_run_show_resume(desk: Desk) -> None:
     (desk.folder / "mended").touch()
     code, out, err = desk.type("resume", view["id"])
     assert (code, out) == (0, "42\n"), err
+    assert "resumed, with 1 step saved before" in err
     shown = desk.told("show", view["id"])
     assert shown["run"]["status"] == "done"
     assert [(each["name"], each["result"]) for each in shown["steps"]] == [("first", 21), ("fragile", 42)]

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,6 +25,7 @@ from perdure.engines.scope import Began
 from perdure.engines.temporal.address import Address
 from perdure.engines.temporal.cluster import Cluster, queue_of
 from perdure.engines.temporal.orders import MEMO, failure_of, memo_of, task_timeout
+from perdure.engines.temporal.past import read_past
 from perdure.engines.temporal.wire import Carry, RunMemo, RunOrder, decode, encode, fits
 from perdure.errors import EngineError, NotFound, OtherInputs, RunError, StopRun
 from perdure.store.snapshot import ToldRun
@@ -106,26 +107,32 @@ class TemporalEngine:
         found, resumed = await self._take(call, script, id, resume)
         if began is not None:
             began(found.memo.id)
-        if self.observer is not None:
-            self.observer.run_began(found.memo.id, spec.name, 0, resumed)
+        under_way = found.status != "done"
+        if self.observer is not None and under_way:
+            recorded = await self._recorded(found) if resumed else 0
+            self.observer.run_began(found.memo.id, spec.name, recorded, resumed)
         client = await self.cluster.client()
         handle = client.get_workflow_handle(found.workflow_id, run_id=found.run_id, result_type=bytes)
         status = "failed"
         try:
-            if found.status == "done":
+            async with self.cluster.working(queue_of(spec.main)) if under_way else nullcontext():
                 payload = await handle.result()
-            else:
-                async with self.cluster.working(queue_of(spec.main)):
-                    payload = await handle.result()
             status = "done"
         except WorkflowFailureError as failed:
             if isinstance(failed.cause, CancelledError):
                 raise RunError(f"run {found.memo.id} was cancelled", "give the new run another id") from None
             raise _error(failed.cause, found.memo.id, call) from None
         finally:
-            if self.observer is not None:
+            if self.observer is not None and under_way:
                 self.observer.run_ended(found.memo.id, spec.name, status)
         return spec.plan.unpack(payload)
+
+    async def _recorded(self, found: Found) -> int:
+        """How many steps had been done before."""
+        past = await read_past(await self.cluster.client(), found.workflow_id, found.run_id)
+        if past.order is not None and past.order.carry is not None:
+            past = await read_past(await self.cluster.client(), found.workflow_id, past.order.carry.run)
+        return len(past.records)
 
     async def _take(self, call: Call, script: str, id: str | None, resume: str | None) -> tuple[Found, bool]:
         """The run that is to be waited for, started or resumed if need be; and whether it had been started before."""

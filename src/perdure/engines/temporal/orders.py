@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import textwrap
 from datetime import timedelta
 
 from temporalio import workflow
@@ -24,6 +25,7 @@ GRACE = 30.0
 UNBOUNDED = 365 * 24 * 3600.0
 """Seconds: Temporal wants a bound where the step has none."""
 MEMO = "perdure"
+RAISED = "perdure: raised on a worker:"
 RECALL = "perdure.recall"
 
 
@@ -75,8 +77,18 @@ def outcome_of(ran: Ran, spec: Spec) -> Outcome:
     """The same as the core takes it."""
     if ran.ok:
         return Outcome(None, None, ran.started, ran.seconds, ran.attempts, ran.packed)
-    error = faults.restore(faults.decode(ran.packed), main=spec.main)
+    error = _raised(ran.packed, spec)
     return Outcome(None, error, ran.started, ran.seconds, ran.attempts)
+
+
+def _raised(packed: bytes, spec: Spec) -> Exception:
+    """The recorded exception. Its frames are on another machine, so they come as a note, once."""
+    fault = faults.decode(packed)
+    error = faults.restore(fault, main=spec.main)
+    told = any(note.startswith(RAISED) for note in fault.notes)
+    if fault.traceback and not told and not isinstance(error, PerdureError):
+        error.add_note(f"{RAISED}\n{textwrap.indent(fault.traceback.rstrip(), '  ')}")
+    return error
 
 
 async def recall(order: RunOrder, carry: Carry, first: int) -> Portion:
@@ -121,7 +133,7 @@ def failure_of(cause: BaseException | None, id: str, spec: Spec) -> Exception:
     """
     if isinstance(cause, ApplicationError) and cause.details and type(cause.details[0]) is bytes:
         failed = decode(cause.details[0], RunFailed)
-        error = faults.restore(faults.decode(failed.fault), main=spec.main)
+        error = _raised(failed.fault, spec)
         if failed.stopped and isinstance(error, PerdureError):
             raise StopRun(error)
         return error
