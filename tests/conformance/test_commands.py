@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class Desk:
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
         self.url = url
+        self.processes: list[subprocess.Popen[str]] = []
         # Each script has a name of its own: the name is what its workers go by on the cluster.
         self.script = folder / f"script_{folder.name}.py".replace("-", "_")
         ours = ("PERDURE_", "WORKFLOW_", "STEP_TIMEOUT")
@@ -38,7 +39,7 @@ class Desk:
 
     def start(self, command: str, *args: str) -> subprocess.Popen[str]:
         """Type a command, and do not wait for it."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "perdure", command, *(["--engine", self.url] if command == "run" else []), *args]
             + ([] if command == "run" else ["--engine", self.url]),
             cwd=self.folder,
@@ -47,6 +48,14 @@ class Desk:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """Leave nothing running."""
+        for process in self.processes:
+            process.kill()
+            process.communicate()
 
     def type(self, command: str, *args: str) -> tuple[int, str, str]:
         """Type a command: its exit code, and what it said on both channels."""
@@ -62,9 +71,11 @@ class Desk:
 
 
 @pytest.fixture
-def desk(server: Server, tmp_path: Path) -> Desk:
+def desk(server: Server, tmp_path: Path) -> Iterator[Desk]:
     """A desk beside a cluster."""
-    return Desk(tmp_path, server.url(dead_after="2s"))
+    desk = Desk(tmp_path, server.url(dead_after="2s"))
+    yield desk
+    desk.close()
 
 
 FRAGILE = """
