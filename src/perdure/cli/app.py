@@ -131,11 +131,11 @@ def fork(
 
 
 @app.command
-def cancel(run: Reference, *, engine: Engine = None) -> int:
-    """End a run of a cluster for good; what its function has to clean up is done."""
+def cancel(run: Reference, *, state: State = None, engine: Engine = None) -> int:
+    """End an unfinished run for good. On a cluster its function is interrupted; here nobody may be executing it."""
     from perdure.cli import clusters
 
-    return clusters.cancel(engine, run)
+    return clusters.cancel(locate(state, engine=engine), run)
 
 
 @app.command

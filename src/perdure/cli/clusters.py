@@ -1,4 +1,4 @@
-"""`perdure worker` and `perdure check`: what there is to do for a cluster only."""
+"""`perdure worker` and `perdure check`, which are for clusters, and `perdure cancel`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from perdure import settings
 from perdure.cli.exits import DONE, FAILED
 from perdure.cli.text import Printer, count
 from perdure.errors import OptionError
+from perdure.operations.place import Place
 
 
 def engine_meant(engine: str | None, command: str) -> str:
@@ -26,20 +27,19 @@ def engine_meant(engine: str | None, command: str) -> str:
     return url
 
 
-def cancel(engine: str | None, reference: str) -> int:
+def cancel(place: Place, reference: str) -> int:
     """`perdure cancel`: returns the exit code."""
     from perdure.operations.lookup import find_run
-    from perdure.operations.place import locate, opened
+    from perdure.operations.place import opened
     from perdure.operations.serving import cancel
 
-    url = engine_meant(engine, "cancel")
-    with opened(locate(engine=url), reference) as store:
+    with opened(place, reference) as store:
         run = find_run(store, reference)
-    was = cancel(url, run.id)
-    if was != "running":
+    was = cancel(place, run.id)
+    if was in ("done", "cancelled") or (was == "failed" and place.engine != "local"):
         sys.stderr.write(f"run {run.id} was {was} already; nothing was done\n")
         return FAILED
-    sys.stderr.write(f"run {run.id} was told to end\n")
+    sys.stderr.write(f"run {run.id} {'was told to end' if place.engine != 'local' else 'is cancelled'}\n")
     return DONE
 
 

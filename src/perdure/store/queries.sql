@@ -36,6 +36,9 @@ UPDATE run SET holder = NULL WHERE rid = ? AND holder = ?
 -- name: end_run
 UPDATE run SET status = ?, output = ?, ended = ?, holder = NULL, epoch = ?, crc = ? WHERE rid = ? AND holder = ?
 
+-- name: cancel_run
+UPDATE run SET status = 'cancelled', output = NULL, ended = ?, holder = NULL, crc = ? WHERE rid = ?
+
 -- name: exempt
 INSERT OR IGNORE INTO exempt (run, first, last) VALUES (?, ?, ?)
 

@@ -13,7 +13,7 @@ import msgspec
 from perdure.core.effects import Row
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord, run_checksum
 from perdure.core.run import End, Finished, Forget, Held, HolderInfo, Other, Start, Taken
-from perdure.errors import NotFound, StateCorrupt, StateError
+from perdure.errors import AlreadyRunning, NotFound, StateCorrupt, StateError
 from perdure.store import database
 from perdure.store.holders import Holder
 from perdure.store.journal import Journal, Operation
@@ -131,6 +131,32 @@ class Store:
         with suppress(StateError):
             self.journal.write((), operation)
         self._active.discard(run.rid)
+
+    def cancel(self, id: str, now: float) -> RunRecord:
+        """End an unfinished run for good, if nobody executes it; returns it as it was.
+
+        Raises:
+            NotFound: there is none.
+            AlreadyRunning: somebody executes it at this moment.
+        """
+        rid = self.run(id).rid
+
+        def operation(connection: apsw.Connection) -> RunRecord:
+            run = self._run(connection, rid)
+            if run.status in ("done", "cancelled"):
+                return run
+            by = None if run.holder is None else self.holder.living(connection, run.holder)
+            if by is not None:
+                raise AlreadyRunning(
+                    f"run {id} is being executed by pid {by.pid} on {by.host}",
+                    "end that process first (Ctrl-C, or kill); what it has saved is kept",
+                )
+            crc = run_checksum(run.id, run.workflow, run.key, "cancelled", run.input, None)
+            connection.execute(self._sql["cancel_run"], (now, crc, rid))
+            return run
+
+        was: RunRecord = self.journal.write((), operation)
+        return was
 
     def accept(self, rid: int) -> None:
         """Do not hold the records so far against the edited script."""
