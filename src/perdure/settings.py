@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -101,8 +100,3 @@ def _table(folder: Path) -> tuple[dict[str, Any], Path]:
         if key not in KNOWN:
             raise OptionError(f"unknown setting {key!r} in [tool.perdure] of {path}", f"known are: {', '.join(KNOWN)}")
     return table, place
-
-
-def main_script() -> str:
-    """The path of the script that this process runs, or an empty text."""
-    return getattr(sys.modules.get("__main__"), "__file__", None) or ""

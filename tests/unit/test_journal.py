@@ -194,3 +194,21 @@ def test_the_lock_is_free_after_every_failure(store: Store) -> None:
     assert isinstance(store.journal, Journal)
     store.journal.write((row(1),))
     assert saved(store) == [1]
+
+
+def test_a_failed_read_wakes_whoever_queued_behind_it(store: Store) -> None:
+    """A writer that came while a read was under way is served, also when the read fails."""
+    writer = threading.Thread(target=store.journal.write, args=([row(1)],), daemon=True)
+
+    def question(connection: apsw.Connection) -> None:
+        writer.start()
+        while not store.journal._waiting:
+            threading.Event().wait(0.001)
+        threading.Event().wait(0.05)  # it has tried the lock by now, and sleeps
+        raise apsw.IOError("no luck")
+
+    with pytest.raises(StateIO):
+        store.journal.read(question)
+    writer.join(10)
+    assert not writer.is_alive()
+    assert saved(store) == [1]

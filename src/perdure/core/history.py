@@ -101,7 +101,6 @@ class History:
         self._open = 0
         self._exempt = exempt
         self._not_done: set[int] = set()
-        self._dead: set[int] = set()
         self._tries: dict[tuple[str, bytes, int], Tries] = {}
         last = self.recorded = 0
         for seq, name, key, n, status in index:
@@ -125,8 +124,6 @@ class History:
             step.taken[key].add(0)
         if status != "done":
             self._not_done.add(seq)
-            if status == "dead":
-                self._dead.add(seq)
         elif not self.is_exempt(seq):
             step.open.add(seq)
             self._open += 1
@@ -193,10 +190,6 @@ class History:
     def from_before(self, seq: int | None) -> bool:
         """Is that the number of a record that an earlier process left?"""
         return seq is not None and (self.before is None or seq <= self.before)
-
-    def is_dead(self, seq: int) -> bool:
-        """Is that the record of a dead letter?"""
-        return seq in self._dead
 
     def is_done(self, seq: int) -> bool:
         """Is that the record of a success?"""

@@ -109,15 +109,15 @@ class Journal:
         Raises:
             StateError: the file could not be read.
         """
-        with self._writer:
-            try:
-                answer = question(self._connection)
-            except apsw.Error as error:
-                raise translate(error, self._path) from error
-            except UnicodeDecodeError as error:  # flipped bytes in a text
-                raise translate(apsw.CorruptError(str(error)), self._path) from error
-        self._hand_over()
-        return answer
+        try:
+            with self._writer:
+                return question(self._connection)
+        except apsw.Error as error:
+            raise translate(error, self._path) from error
+        except UnicodeDecodeError as error:  # flipped bytes in a text
+            raise translate(apsw.CorruptError(str(error)), self._path) from error
+        finally:
+            self._hand_over()  # whoever queued up while we were reading must not wait for ever, also after an error
 
     def close(self) -> None:
         """Close the connection; the last one to a file checkpoints it."""
