@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sized
 from datetime import timedelta
-from typing import Any, Concatenate, Generic, Never, ParamSpec, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
 from perdure import settings
 from perdure.batch import Batch
@@ -146,8 +146,7 @@ def _map(
 ) -> Any:
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
         raise OptionError(f"concurrency is {concurrency!r}", "give a whole number of at least 1")
-    if on_failure not in ("dead_letter", "raise"):
-        raise OptionError(f"on_failure is {on_failure!r}", 'it is "dead_letter" or "raise"')
+    _checked(on_failure)
     scope = here.get()
     if not isinstance(items, Iterable) and not (spec.is_async and isinstance(items, AsyncIterable)):
         raise OptionError(
@@ -184,41 +183,40 @@ async def _amap(
     return Batch.of(tally, scope.reader(), spec)
 
 
+class StepOptions(TypedDict, total=False):
+    """What `@step(...)` takes by keyword; see `step`."""
+
+    name: str | None
+    retry: Retry | None
+    timeout: Duration | None
+    isolate: bool
+    key: Callable[..., Any] | None
+    undo: BoundStep[..., Any] | None
+
+
+KNOWN = (*StepOptions.__annotations__, "on_failure")
+
+
+class _Parking(Protocol):
+    """The decorator `@step(on_failure="dead_letter")`: the result may be None."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, T]], /) -> Step[P, Coroutine[Any, Any, T | None]]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Step[P, R | None]: ...
+
+
+@overload
+def step(fn: Callable[P, R], /, **options: Unpack[StepOptions]) -> Step[P, R]: ...
+@overload
+def step(fn: None = None, /, **options: Unpack[StepOptions]) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 @overload
 def step(
-    fn: Callable[P, R],
-    /,
-    *,
-    name: str | None = None,
-    retry: Retry | None = DEFAULT_RETRY,
-    timeout: Duration | _Unset | None = UNSET,
-    isolate: bool = False,
-    key: Callable[..., Any] | None = None,
-    **unknown: Never,
-) -> Step[P, R]: ...
-@overload
-def step(
-    fn: None = None,
-    /,
-    *,
-    name: str | None = None,
-    retry: Retry | None = DEFAULT_RETRY,
-    timeout: Duration | _Unset | None = UNSET,
-    isolate: bool = False,
-    key: Callable[..., Any] | None = None,
-    **unknown: Never,
+    fn: None = None, /, *, on_failure: Literal["raise"], **options: Unpack[StepOptions]
 ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
-def step(
-    fn: Callable[..., Any] | None = None,
-    /,
-    *,
-    name: str | None = None,
-    retry: Retry | None = DEFAULT_RETRY,
-    timeout: Duration | _Unset | None = UNSET,
-    isolate: bool = False,
-    key: Callable[..., Any] | None = None,
-    **unknown: Any,
-) -> Any:
+@overload
+def step(fn: None = None, /, *, on_failure: Literal["dead_letter"], **options: Unpack[StepOptions]) -> _Parking: ...
+def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a step of a function: `@step`, `@step(timeout="20s")`, or `get = step(httpx.get, name="get")`.
 
     Args:
@@ -231,27 +229,34 @@ def step(
         isolate: run each attempt in a process of its own, which is killed when its time is over.
         key: takes the arguments and returns what identifies the call. By default the arguments do, all of which can be
             stored then.
+        undo: the step that takes back what this one did. When the run fails or is cancelled, it is called with this
+            one's result, the last call first; what was undone is done again if the run is resumed.
+        on_failure: what a call does that fails for good: "raise" (by default), or "dead_letter": it is parked with its
+            input and attempts, to be looked at and re-driven, and the call returns None. (`map` has its own.)
 
     Raises:
         OptionError: an option is not valid.
     """
-    if unknown:
-        raise unknown_option("step", unknown, ("name", "retry", "timeout", "isolate", "key"))
+    for name in options:
+        if name not in KNOWN:
+            raise unknown_option("step", name, KNOWN)
     if fn is None:
-        return lambda function: step(function, name=name, retry=retry, timeout=timeout, isolate=isolate, key=key)
+        return lambda function: step(function, **options)
     if isinstance(fn, staticmethod | classmethod):
-        inner = step(fn.__func__, name=name, retry=retry, timeout=timeout, isolate=isolate, key=key)
-        return type(fn)(inner)
-    return Step(_spec(fn, name, retry, timeout, isolate, key))
+        return type(fn)(step(fn.__func__, **options))
+    return Step(_spec(fn, **options))
 
 
 def _spec(
     fn: Callable[..., Any],
-    name: str | None,
-    retry: Retry | None,
-    timeout: Duration | _Unset | None,
-    isolate: bool,
-    key: Callable[..., Any] | None,
+    *,
+    name: str | None = None,
+    retry: Retry | None = DEFAULT_RETRY,
+    timeout: Duration | _Unset | None = UNSET,
+    isolate: bool = False,
+    key: Callable[..., Any] | None = None,
+    undo: BoundStep[..., Any] | None = None,
+    on_failure: OnFailure = "raise",
 ) -> Spec:
     if not callable(fn):
         raise OptionError(
@@ -269,6 +274,9 @@ def _spec(
         raise OptionError(f"the name of a step is {name!r}", "give a text that is not empty")
     spec = Spec("step", fn, name, retry=Retry.of(retry), isolate=isolate, key=key)
     spec.locals = surroundings(fn)
+    spec.park = _checked(on_failure) == "dead_letter"
+    if undo is not None:
+        spec.undo = _undo(spec, undo)
     if isinstance(timeout, _Unset):
         spec.timeout, spec.explicit = settings.step_timeout(spec.file)
     elif timeout is not None:
@@ -280,6 +288,24 @@ def _spec(
 
         check_isolable(spec)
     return spec
+
+
+def _checked(on_failure: Any) -> OnFailure:
+    if on_failure not in ("dead_letter", "raise"):
+        raise OptionError(f"on_failure is {on_failure!r}", 'it is "dead_letter" or "raise"')
+    checked: OnFailure = on_failure
+    return checked
+
+
+def _undo(spec: Spec, undo: Any) -> Spec:
+    if not isinstance(undo, Step):
+        raise OptionError(
+            f"undo of {spec.owner} is {undo!r}, which is not a step",
+            "decorate the function that takes it back with @step, above this one, and name it: undo=that_function",
+        )
+    if undo.spec.is_async and not spec.is_async:
+        raise OptionError(f"undo of {spec.owner} is async, and the step is not", "make both sync, or both async")
+    return undo.spec
 
 
 def function_name(fn: Callable[..., Any]) -> str:
@@ -301,11 +327,10 @@ def surroundings(fn: Callable[..., Any]) -> dict[str, Any]:
     return dict(frame.f_locals)
 
 
-def unknown_option(decorator: str, unknown: dict[str, Any], known: tuple[str, ...]) -> OptionError:
-    """The error for options that do not exist, with the one that was probably meant."""
+def unknown_option(decorator: str, name: str, known: tuple[str, ...]) -> OptionError:
+    """The error for an option that does not exist, with the one that was probably meant."""
     import difflib
 
-    name = next(iter(unknown))
     close = difflib.get_close_matches(name, known, n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""
     return OptionError(f"@{decorator} has no option {name!r}", f"{meant}It knows: {', '.join(known)}")

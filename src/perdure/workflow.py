@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Generic, Never, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
+from perdure.core.durations import seconds
 from perdure.core.identity import identify
-from perdure.core.spec import Spec
+from perdure.core.spec import IfLocked, Rules, Spec
 from perdure.engines.registry import register
 from perdure.engines.scope import Engine, StepContext, here
 from perdure.errors import OptionError, UsageError
-from perdure.step import Step, function_name, surroundings, unknown_option
+from perdure.step import Duration, Step, function_name, surroundings, unknown_option
 
 if TYPE_CHECKING:
     from perdure.handle import Handle
@@ -104,26 +105,58 @@ class Workflow(Generic[P, R]):
         return f"<workflow {self.spec.name!r}>"
 
 
+class WorkflowOptions(TypedDict, total=False):
+    """What `@workflow(...)` takes by keyword; see `workflow`."""
+
+    name: str | None
+    timeout: Duration | None
+    lock: bool | str
+    if_locked: IfLocked
+    park_after: int | None
+
+
+KNOWN = tuple(WorkflowOptions.__annotations__)
+
+
 @overload
-def workflow(fn: Callable[P, R], /, *, name: str | None = None, **unknown: Never) -> Workflow[P, R]: ...
+def workflow(fn: Callable[P, R], /, **options: Unpack[WorkflowOptions]) -> Workflow[P, R]: ...
 @overload
-def workflow(
-    fn: None = None, /, *, name: str | None = None, **unknown: Never
-) -> Callable[[Callable[P, R]], Workflow[P, R]]: ...
-def workflow(fn: Callable[..., Any] | None = None, /, *, name: str | None = None, **unknown: Any) -> Any:
-    """Make a workflow of a function: `@workflow`, or `@workflow(name="nightly")`.
+def workflow(fn: None = None, /, **options: Unpack[WorkflowOptions]) -> Callable[[Callable[P, R]], Workflow[P, R]]: ...
+def workflow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a workflow of a function: `@workflow`, or `@workflow(timeout="2h", lock=True)`.
 
     Args:
         fn: the function, sync or async.
         name: what it goes by in the state file; the function's qualified name by default.
+        timeout: how long a run may take from its start or resumption to its end, waits and retries included: seconds,
+            a timedelta or "2h"; None for no bound. A child run is also bound by its parent's.
+        lock: True: no other process runs this workflow at the same time, whatever its inputs. A text: nor any other
+            workflow that names the same lock. (Two processes never execute the same run, with or without it.)
+        if_locked: what a call does if another process has the run or the lock: "skip" (end the script with exit code 0
+            and a line that says who has it), "wait" (until it is free) or "fail" (raise AlreadyRunning).
+        park_after: a run that has failed so often is set aside as a dead letter: `perdure dlq` re-drives it, and a call
+            with the same inputs starts a new run. None: it can be resumed for ever.
 
     Raises:
         OptionError: an option is not valid.
     """
-    if unknown:
-        raise unknown_option("workflow", unknown, ("name",))
+    for name in options:
+        if name not in KNOWN:
+            raise unknown_option("workflow", name, KNOWN)
     if fn is None:
-        return lambda function: workflow(function, name=name)
+        return lambda function: workflow(function, **options)
+    return Workflow(_spec(fn, **options))
+
+
+def _spec(
+    fn: Callable[..., Any],
+    *,
+    name: str | None = None,
+    timeout: Duration | None = None,
+    lock: bool | str = False,
+    if_locked: IfLocked = "skip",
+    park_after: int | None = None,
+) -> Spec:
     if isinstance(fn, Step | Workflow) or not callable(fn):
         raise OptionError(
             f"@workflow was given {fn!r}", "write @workflow above a def, as the only decorator of perdure's"
@@ -134,5 +167,46 @@ def workflow(fn: Callable[..., Any] | None = None, /, *, name: str | None = None
         raise OptionError(f"the name of a workflow is {name!r}", "give a text that is not empty")
     spec = Spec("workflow", fn, name or function_name(fn))
     spec.locals = surroundings(fn)
+    spec.rules = Rules(
+        timeout=_timeout(timeout),
+        lock=_lock(lock, spec),
+        if_locked=checked_if_locked(if_locked),
+        park_after=_times(park_after),
+    )
     register(spec)
-    return Workflow(spec)
+    return spec
+
+
+def _timeout(value: Duration | None) -> float | None:
+    if value is None:
+        return None
+    given = seconds(value, option="timeout")
+    if given == 0:
+        raise OptionError("timeout is 0", "give some time, or None for no bound")
+    return given
+
+
+def _lock(value: bool | str, spec: Spec) -> str | None:
+    if isinstance(value, bool):
+        return f"{spec.main}:{spec.name}" if value else None
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise OptionError(f"lock is {value!r}", "give True, or the name of a lock that several workflows share")
+    return value
+
+
+def checked_if_locked(value: Any) -> IfLocked:
+    """The option `if_locked`, looked at.
+
+    Raises:
+        OptionError: it is none of the three.
+    """
+    if value not in ("skip", "wait", "fail"):
+        raise OptionError(f"if_locked is {value!r}", 'it is "skip", "wait" or "fail"')
+    checked: IfLocked = value
+    return checked
+
+
+def _times(value: int | None) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise OptionError(f"park_after is {value!r}", "give a whole number of failures of at least 1, or None")
+    return value

@@ -6,11 +6,24 @@ import inspect
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from perdure.core import codec, shapes
 from perdure.core.inputs import EMPTY, Signature
 from perdure.core.retry import Retry
+
+IfLocked = Literal["skip", "wait", "fail"]
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What holds for a whole run: `timeout` in seconds, the name of a `lock`, failures after which it is set aside."""
+
+    timeout: float | None = None
+    lock: str | None = None
+    if_locked: IfLocked = "skip"
+    park_after: int | None = None
 
 
 class Spec:
@@ -27,8 +40,9 @@ class Spec:
         key: takes the arguments and returns what identifies the call, instead of the arguments themselves.
 
     `is_method` and `receiver` (the class) are set when it is found in a class, `locals` (what annotations may name)
-    when it was defined in a function; `file` is where the function was written down, `main` the name that its
-    module has when it is imported.
+    when it was defined in a function. `park`: a call that fails for good becomes a dead letter; `undo`: the step that
+    takes a call back; `rules`: what holds for the runs of a workflow. `file` is where the function was written down,
+    `main` the name that its module has when it is imported.
     """
 
     def __init__(
@@ -54,6 +68,9 @@ class Spec:
         self.explicit = explicit
         self.isolate = isolate
         self.key = key
+        self.park = False
+        self.undo: Spec | None = None
+        self.rules = Rules()
         self.is_method = False
         self.receiver: Any = EMPTY
         self.locals: dict[str, Any] = {}
