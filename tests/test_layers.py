@@ -17,9 +17,9 @@ LAYERS: list[set[str]] = [
     {"errors"},
     {"core"},
     {"settings", "loading"},
-    {"store"},
+    {"store", "alerts"},
     {"engines"},
-    {"step", "workflow", "batch", "context", "handle", "perdure"},
+    {"step", "workflow", "batch", "context", "ids", "retrying", "handle", "perdure"},
     {"operations"},
     {"cli", "demo", "__main__"},
 ]

@@ -531,18 +531,18 @@ def test_odd_exceptions_are_kept_all_the_same():
 def test_notes_of_attempts():
     """The user's own exception tells how often it was tried and what each try said; equal ones are one line."""
     tried = [AttemptNote("ConnectError", "refused")] * 3 + [AttemptNote("ReadTimeout", "")]
-    assert note("charge", tried, 7.31, "no attempts left") == [
+    assert note("step 'charge'", tried, 7.31, "no attempts left") == [
         "perdure: step 'charge' failed 4 times in 7.3 s; no attempts left",
         "  1-3. ConnectError: refused",
         "  4. ReadTimeout",
     ]
-    assert note("charge", tried[:1], 0.25) == ["perdure: step 'charge' failed at its first attempt, after 250 ms"]
+    assert note("step 'charge'", tried[:1], 0.25) == ["perdure: step 'charge' failed at its first attempt, after 250 ms"]
 
 
 def test_notes_of_attempts_are_bounded():
     """A thousand attempts with long messages of many lines are a few short lines."""
     tried = [AttemptNote("Error", f"{number}\n" + "x" * 10_000) for number in range(1, 1001)]
-    lines = note("charge", tried, 3600)
+    lines = note("step 'charge'", tried, 3600)
     assert len(lines) <= 10
     assert all(len(line) < 250 and "\n" not in line for line in lines)
     assert lines[1].startswith("  1. Error: 1 ")

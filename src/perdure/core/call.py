@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 
 from perdure.core import codec, faults
+from perdure.core.cleanup import salt, undo_row
 from perdure.core.effects import BRANCH, Effect, Execute, Load, Outcome, Row, Save, SaveAttempt, Settle, Wait
 from perdure.core.failures import assess
 from perdure.core.history import Failure, History
 from perdure.core.identity import refuse_change
 from perdure.core.records import AttemptRecord, StepRecord, StepStatus, attempt_checksum
-from perdure.core.retry import Again, Verdict, verdict
+from perdure.core.retry import Again, Retry, Verdict, verdict
 from perdure.core.spec import Call
 from perdure.errors import ArgumentChanged, Drift, NotDecodable, NotStorable, StopRun
 
@@ -160,13 +161,18 @@ class Series(msgspec.Struct):
     tried: list[faults.AttemptNote] = []
 
     def judge(
-        self, call: Call, number: int, error: Exception, outcome: Outcome, uniform: Callable[[], float]
+        self,
+        policy: Retry,
+        owner: str,
+        number: int,
+        error: Exception,
+        outcome: Outcome,
+        uniform: Callable[[], float],
     ) -> tuple[Verdict, faults.Fault]:
         """What the policy says about attempt `number`, which failed with `error`; and the error as data.
 
-        When the verdict is to give up, the exception is told of all attempts in its notes.
+        When the verdict is to give up, the exception is told of all attempts of `owner` in its notes.
         """
-        policy = call.spec.retry
         first = self.first = outcome.started if self.first is None else self.first
         now = outcome.started + outcome.seconds
         assessment = policy.judge(error, assess(error, now))
@@ -176,7 +182,7 @@ class Series(msgspec.Struct):
         if isinstance(decision, Again):
             self.counted += decision.counts
         else:
-            for line in faults.note(call.spec.name, self.tried, now - first, _WHY[decision.reason]):
+            for line in faults.note(owner, self.tried, now - first, _WHY[decision.reason]):
                 error.add_note(line)
         return decision, fault
 
@@ -185,6 +191,8 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
     """Try the call until it succeeds or its policy gives up; what succeeds is saved."""
     yield from move_on(history)
     spec = call.spec
+    if history.undone:
+        call.salt += salt(call, history)
     tries = history.tries(call)
     number = tries.made
     series = None
@@ -200,14 +208,15 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
                 error = refusal
             else:
                 row = history.row(call, "done", payload, outcome.started, outcome.seconds, outcome.attempts or number)
-                yield Save((row,))
+                rows = (row,) if spec.undo is None else (row, undo_row(call, history, row))
+                yield Save(rows, drop=call.drop)
                 return Succeeded(value, row[1])
         if outcome.attempts:
             return Failed(error, outcome, outcome.attempts)
         if series is None:
             # A series that a crash found used up begins anew: it was the run that ended, and this is asking again.
             series = Series(tries.made, tries.counted % spec.retry.attempts)
-        decision, fault = series.judge(call, number, error, outcome, history.uniform)
+        decision, fault = series.judge(spec.retry, spec.owner, number, error, outcome, history.uniform)
         counts = decision.counts if isinstance(decision, Again) else True
         yield SaveAttempt(history.rid, _attempt(call, history, number, counts, fault, outcome))
         if not isinstance(decision, Again):

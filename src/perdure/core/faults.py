@@ -151,19 +151,19 @@ class AttemptNote(msgspec.Struct, frozen=True):
     message: str
 
 
-def note(step: str, attempts: Sequence[AttemptNote], took: float, why: str = "") -> list[str]:
+def note(owner: str, attempts: Sequence[AttemptNote], took: float, why: str = "") -> list[str]:
     """Lines to add to the user's own exception with add_note(): how often it was tried, and what each try said.
 
     Args:
-        step: the step's name.
+        owner: who failed: "step 'charge'".
         attempts: every failed attempt, in order.
         took: seconds from the beginning of the first attempt to the end of the last.
         why: why it was not tried again, in words.
     """
     ending = f"; {why}" if why else ""
     if len(attempts) <= 1:
-        return [f"perdure: step {step!r} failed at its first attempt, after {show(took)}{ending}"]
-    lines = [f"perdure: step {step!r} failed {len(attempts)} times in {show(took)}{ending}"]
+        return [f"perdure: {owner} failed at its first attempt, after {show(took)}{ending}"]
+    lines = [f"perdure: {owner} failed {len(attempts)} times in {show(took)}{ending}"]
     groups = list(_alike(attempts))
     for index, (first, last, text) in enumerate(groups):
         if len(groups) > _NOTED and index == _NOTED // 2:

@@ -128,7 +128,7 @@ class Attempts:
     ) -> ApplicationError:
         """What Temporal is told about an attempt that failed."""
         series = Series(0, progress.counted, progress.first, list(progress.tried))
-        decision, fault = series.judge(call, number, error, outcome, random)
+        decision, fault = series.judge(call.spec.retry, call.spec.owner, number, error, outcome, random)
         note = faults.AttemptNote(fault.name, fault.message[:LONGEST_NOTE])
         tried = [*progress.tried, note][-NOTED:]
         if isinstance(decision, Again):
