@@ -17,6 +17,7 @@ PerdureError                     has .code, .what and .hint
 ├── StepTimeout                  an attempt ran out of time (also a TimeoutError)
 ├── EngineError                  the cluster cannot be reached or used
 ├── ProcessDied                  an isolated attempt's process ended without an answer
+├── AlertError                   an alert could not be delivered
 └── StateError                   the state file cannot be used
     ├── StateCorrupt             damaged, truncated, or a checksum does not match
     ├── StateForeign             not a state file of perdure
@@ -152,6 +153,21 @@ class ProcessDied(PerdureError):
     """An isolated attempt's process ended without an answer."""
 
     code = "process-died"
+
+
+class AlertError(PerdureError):
+    """An alert could not be delivered.
+
+    `retry_after` is how many seconds the channel asked to wait; `refused` that it refused this one message, so the
+    next need not wait for it.
+    """
+
+    code = "alert"
+
+    def __init__(self, what: str, hint: str = "", *, retry_after: float | None = None, refused: bool = False) -> None:
+        super().__init__(what, hint)
+        self.retry_after = retry_after
+        self.refused = refused
 
 
 class StateError(PerdureError):
