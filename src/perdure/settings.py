@@ -13,7 +13,7 @@ from perdure.errors import OptionError
 STEP_TIMEOUT = 600.0
 """Seconds. A net against hanging for ever; calls to the outside set their own."""
 
-KNOWN = ("state", "engine", "step_timeout")
+KNOWN = ("state", "engine", "step_timeout", "alerts", "heartbeat")
 
 
 def state_path(script: str) -> Path:
@@ -66,6 +66,31 @@ def engine_url(script: str = "") -> str:
         return named
     configured, _ = _configured(script_folder(script), "engine")
     return str(configured) if configured is not None else "local"
+
+
+def alert_targets(script: str) -> list[str]:
+    """Where alerts go, one or several targets in each text: PERDURE_ALERTS, or `alerts` in pyproject.toml.
+
+    Raises:
+        OptionError: `alerts` is neither a text nor a list of texts.
+    """
+    named = os.environ.get("PERDURE_ALERTS")
+    if named is not None:  # set and empty: none
+        return [named]
+    configured, _ = _configured(script_folder(script), "alerts")
+    texts = [configured] if isinstance(configured, str) else configured or []
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise OptionError("alerts in pyproject.toml is not a list of targets", 'for instance alerts = ["tgram://..."]')
+    return texts
+
+
+def heartbeat_url(script: str) -> str | None:
+    """The address of the dead-man's switch: PERDURE_HEARTBEAT, or `heartbeat` in pyproject.toml."""
+    named = os.environ.get("PERDURE_HEARTBEAT")
+    if named is not None:
+        return named or None
+    configured, _ = _configured(script_folder(script), "heartbeat")
+    return str(configured) if configured else None
 
 
 def _positive(value: float) -> float:
