@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"settings", "loading"},
     {"store", "alerts"},
     {"engines"},
-    {"step", "workflow", "batch", "context", "ids", "retrying", "handle", "perdure"},
+    {"step", "workflow", "batch", "context", "ids", "retrying", "handle", "alerting", "perdure"},
     {"operations"},
     {"cli", "demo", "__main__"},
 ]
