@@ -10,6 +10,8 @@ from uuid import UUID
 
 import perdure
 from perdure import Batch, DeadLetter, Retry, step, workflow
+from perdure.ids import deterministic_id
+from perdure.retrying import retry
 
 
 @dataclass
@@ -104,3 +106,44 @@ assert_type(perdure.uuid(), UUID)
 assert_type(perdure.random(), float)
 assert_type(perdure.idempotency_key(), str)
 assert_type(perdure.attempt(), int)
+
+
+@retry
+def retried(order: Order, n: int = 1) -> str:
+    return order.id * n
+
+
+@retry(attempts=5, delay="1s", jitter="full", on=(OSError,))
+async def aretried(order: Order) -> int:
+    return len(order.id)
+
+
+class Retried:
+    @retry(Retry(attempts=2))
+    def method(self, n: int) -> bytes:
+        return bytes(n)
+
+    @classmethod
+    @retry
+    def made(cls, n: int) -> int:
+        return n
+
+    @staticmethod
+    @retry(cap="5s")
+    def static(n: int) -> int:
+        return n
+
+
+async def awaited() -> None:
+    assert_type(await aretried(order), int)
+
+
+assert_type(retried(order, n=2), str)
+assert_type(Retried().method(1), bytes)
+assert_type(Retried.made(1), int)
+assert_type(Retried.static(1), int)
+assert_type(retry(attempts=2)(plain)(1), float)
+retried("o")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Retried().method("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+retry(attempt=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+assert_type(deterministic_id("order", 4711), UUID)
