@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from perdure.core import codec, faults
+from perdure.core.moments import moment
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.errors import PerdureError
-from perdure.operations.moments import moment
 from perdure.operations.runs import RunView, view_of
 from perdure.operations.steps import check_name
 from perdure.store.runs import Store

@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from perdure.core.moments import moment
 from perdure.core.records import RunRecord, StepRecord
-from perdure.operations.moments import moment
 from perdure.store import listing
 from perdure.store.runs import Store
 

@@ -17,11 +17,13 @@ WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN fam
 SELECT count(*) FROM dead_letter d JOIN family f ON d.run = f.rid WHERE d.status = 'parked'
 
 -- name: stray_letters
-SELECT run, seq FROM dead_letter d WHERE NOT EXISTS (SELECT 1 FROM step s WHERE s.run = d.run AND s.seq = d.seq)
+SELECT run, seq FROM dead_letter d
+WHERE NOT EXISTS (SELECT 1 FROM run r WHERE r.rid = d.run)
+   OR (seq > 0 AND NOT EXISTS (SELECT 1 FROM step s WHERE s.run = d.run AND s.seq = d.seq))
 
 -- name: runs_after
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
-       input, output, created, started, ended, crc
+       input, output, created, started, ended, crc, stop
 FROM run WHERE rid > ? ORDER BY rid LIMIT ?
 
 -- name: steps_after

@@ -19,7 +19,7 @@ SELECT rid FROM run WHERE id = ?
 
 -- name: get_run
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
-       input, output, created, started, ended, crc
+       input, output, created, started, ended, crc, stop
 FROM run WHERE rid = ?
 
 -- name: add_run
@@ -34,10 +34,21 @@ UPDATE run SET status = 'running', holder = ?, path = ?, started = ?, ended = NU
 UPDATE run SET holder = NULL WHERE rid = ? AND holder = ?
 
 -- name: end_run
-UPDATE run SET status = ?, output = ?, ended = ?, holder = NULL, epoch = ?, crc = ? WHERE rid = ? AND holder = ?
+UPDATE run SET status = ?, output = ?, ended = ?, holder = NULL, stop = NULL, epoch = ?, crc = ?
+WHERE rid = ? AND holder = ?
 
 -- name: cancel_run
-UPDATE run SET status = 'cancelled', output = NULL, ended = ?, holder = NULL, crc = ? WHERE rid = ?
+UPDATE run SET status = 'cancelled', output = NULL, ended = ?, holder = NULL, stop = NULL, crc = ? WHERE rid = ?
+
+-- name: ask_stop
+UPDATE run SET stop = coalesce(stop, ?) WHERE rid = ?
+
+-- name: stopping
+WITH RECURSIVE up (rid, parent, stop) AS (
+    SELECT rid, parent, stop FROM run WHERE rid = ?
+    UNION ALL SELECT r.rid, r.parent, r.stop FROM run r JOIN up ON r.rid = up.parent
+)
+SELECT count(stop) FROM up
 
 -- name: exempt
 INSERT OR IGNORE INTO exempt (run, first, last) VALUES (?, ?, ?)
@@ -53,7 +64,7 @@ INSERT INTO exempt (run, first, last) SELECT ?, first, last FROM exempt WHERE ru
 
 -- name: list_runs
 SELECT r.rid, r.id, r.script, r.path, r.workflow, r.key, r.named, r.parent, r.status, r.holder, r.epoch,
-       r.input, r.output, r.created, r.started, r.ended, r.crc
+       r.input, r.output, r.created, r.started, r.ended, r.crc, r.stop
 FROM run r
 WHERE (?1 IS NULL OR r.status = ?1) AND (?2 IS NULL OR r.workflow = ?2) AND (?3 OR r.parent IS NULL)
 ORDER BY r.rid DESC LIMIT ?4
@@ -79,15 +90,11 @@ WHERE run = ? AND seq >= ? ORDER BY seq LIMIT ?
 SELECT seq, name, key, n, status, input, output, started, ms, attempts, crc FROM step WHERE run = ? ORDER BY seq DESC LIMIT 1
 
 -- name: count_steps
-SELECT status, count(*) FROM step WHERE run = ? GROUP BY status
+SELECT status, count(*) FROM step WHERE run = ? AND name <> 'perdure.undo' GROUP BY status
 
 -- name: copy_steps
 INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc)
 SELECT ?, seq, name, key, n, status, input, output, started, ms, attempts, crc FROM step WHERE run = ? AND seq < ?
-
--- name: copy_letters
-INSERT INTO dead_letter (run, seq, status, created)
-SELECT ?, seq, status, created FROM dead_letter WHERE run = ? AND seq < ?
 
 -- name: add_attempt
 INSERT INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc)
@@ -103,6 +110,3 @@ WHERE run = ? ORDER BY epoch, started, number
 -- name: attempts_of_call
 SELECT epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
 WHERE run = ? AND name = ? AND key = ? AND n = ? ORDER BY epoch, number
-
--- name: add_letter
-INSERT INTO dead_letter (run, seq, status, created) VALUES (?, ?, 'parked', ?)

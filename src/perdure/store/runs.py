@@ -10,16 +10,17 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
-from perdure.core.effects import Row
+from perdure.core.effects import Row, Save
+from perdure.core.letters import LetterRecord
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord, run_checksum
 from perdure.core.run import End, Finished, Forget, Held, HolderInfo, Other, Start, Taken
 from perdure.errors import AlreadyRunning, NotFound, StateCorrupt, StateError
-from perdure.store import database
+from perdure.store import database, letters
 from perdure.store.holders import Holder
 from perdure.store.journal import Journal, Operation
 from perdure.store.sql import load
 
-R = TypeVar("R", StepRecord, AttemptRecord, RunRecord)
+R = TypeVar("R", StepRecord, AttemptRecord, RunRecord, LetterRecord)
 
 CHUNK = 512
 
@@ -75,7 +76,7 @@ class Store:
         return Taken(RunRecord(*names, "running", hid, 0, start.input, None, now, now, None, crc), resumed=False)
 
     def _take(self, connection: apsw.Connection, run: RunRecord, start: Start, now: float) -> Taken | Held | Finished:
-        if run.status in ("done", "cancelled"):
+        if run.status in ("done", "cancelled") or (run.status == "parked" and start.rid is None):
             return Finished(run)
         if run.rid in self._active:
             return Held(run, None, self._last(connection, run.rid))
@@ -90,9 +91,10 @@ class Store:
         return Taken(self._run(connection, run.rid), resumed=True)
 
     def end(self, effect: End, now: float) -> Operation:
-        """An operation that ends a run as done or failed, and takes back the records it forgets."""
-        run, status, output = effect.run, effect.status, effect.output
-        epoch = run.epoch + (status == "failed")
+        """An operation that ends a run, and takes back the records it forgets."""
+        run, status = effect.run, effect.status
+        output = None if status == "cancelled" else effect.output
+        epoch = run.epoch + (status in ("failed", "parked"))
         crc = run_checksum(run.id, run.workflow, run.key, status, run.input, output)
 
         def operation(connection: apsw.Connection) -> None:
@@ -103,6 +105,8 @@ class Store:
                     f"run {run.id} was taken by another process", "see who holds it with `perdure ps`, then run again"
                 )
             self._take_back(connection, run.rid, effect.forget, effect.aftermath)
+            if status == "done":
+                letters.run_done(connection, run.rid, now)
 
         return operation
 
@@ -115,6 +119,7 @@ class Store:
     ) -> None:
         for seq in seqs:
             connection.execute(self._sql["drop_step"], (rid, seq))
+            letters.forget(connection, rid, seq)
         if aftermath is not None:
             connection.execute(self._sql["exempt"], (rid, *aftermath))
 
@@ -170,7 +175,7 @@ class Store:
             row = (new_id, source.script, source.path, source.workflow, source.key, True, None, None)
             (rid,) = next(connection.execute(self._sql["add_run"], (*row, source.input, now, now, crc)))
             connection.execute(self._sql["copy_steps"], (rid, source.rid, before))
-            connection.execute(self._sql["copy_letters"], (rid, source.rid, before))
+            letters.copy(connection, source.rid, rid, before)
             connection.execute(self._sql["copy_exempt"], (rid, source.rid))
             return new_id
 
@@ -189,12 +194,26 @@ class Store:
 
     # -- what a run writes --------------------------------------------------------------------------------------------
 
-    def saving(self, rows: Sequence[Row], letters: Sequence[int], now: float) -> Operation | None:
-        """What has to be done besides writing the rows: those that are dead letters are parked."""
-        if not letters:
+    def stopping(self, rid: int) -> bool:
+        """Has somebody asked for the end of the run, or of one that it is a child of?"""
+        count: int = self._all("stopping", rid)[0][0]
+        return count > 0
+
+    def saving(self, effect: Save, now: float, terms: letters.Terms = letters.TERMS) -> Operation | None:
+        """What has to be done besides writing the rows: some are taken back, and dead letters are parked.
+
+        The operation returns a letters.Parking.
+        """
+        if not effect.letters and not effect.drop:
             return None
-        parked = [(row[0], row[1], now) for row in rows if row[1] in letters]
-        return lambda connection: connection.executemany(self._sql["add_letter"], parked) and None
+        rid = effect.rows[0][0]
+        parked = [(rid, seq) for seq in effect.letters]
+
+        def operation(connection: apsw.Connection) -> letters.Parking:
+            self._take_back(connection, rid, effect.drop, None)
+            return letters.park(connection, parked, terms, now)
+
+        return operation
 
     def attempt(self, rid: int, record: AttemptRecord) -> Operation:
         """An operation that writes down a failed attempt."""
@@ -295,6 +314,29 @@ class Store:
         """Close the file and let go of the lock."""
         self.journal.close()
         self.holder.close()
+
+    # -- in somebody's transaction ------------------------------------------------------------------------------------
+
+    def run_in(self, connection: apsw.Connection, rid: int) -> RunRecord:
+        """The run of that row number."""
+        return self._run(connection, rid)
+
+    def record_in(self, connection: apsw.Connection, rid: int, seq: int) -> StepRecord:
+        """A record of a run.
+
+        Raises:
+            StateCorrupt: it is gone, or does not match its checksum.
+        """
+        row = self._one(connection, "steps_from", rid, seq, 1)
+        if row is None or row[0] != seq:
+            raise StateCorrupt(
+                f"record #{seq} has vanished from {self.path}", "somebody edited the file; restore a backup"
+            )
+        return self._record(StepRecord, row)
+
+    def add_row(self, connection: apsw.Connection, row: Row) -> None:
+        """Add a record."""
+        connection.execute(self._sql["add_step"], row)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@
 -- its short number, used by the tables below; `id` is the name that people use. A run without a name of its own is found
 -- again by script (the file's name, so that a deploy to another folder resumes) + workflow + key (the digest of its
 -- inputs) until it has ended; `path` is where the script was last seen. `holder` is who runs it; a dead holder's
--- runs are free. `epoch` counts how often the run has failed: attempts of an earlier epoch no longer count.
+-- runs are free. `epoch` counts how often the run has failed: attempts of an earlier epoch no longer count. `stop` is when
+-- somebody asked for its end; a *parked* run has failed too often, and is gone on with only when somebody says so.
 --
 -- A *step* row says that the workflow has moved past a call: it is done, or failed and was handled, or its item was parked
 -- as a dead letter. Identity is name + key + n, n being how many times that pair came before. Rows are appended in the order of completion
@@ -19,7 +20,12 @@
 --
 -- An *attempt* row says that one try of a call failed. They outlive the process, so a crash does not hand out new attempts.
 --
--- A *dead letter* points at the step row of an item that failed for good; input, error and attempts are found there.
+-- A *dead letter* points at the step row of a call that failed for good (seq 0: at a run that was set aside as a whole);
+-- input, error and attempts are found there. `lid` is the number that people type, never given twice. Parked, it waits to
+-- be looked at; `holder` is who re-drives it at this moment, and a dead holder's letters are free. `input` is what somebody
+-- edited the input into, `result` what a redrive came to; if the run could still see it, its step row has been replaced by
+-- one that is done. `exported` says whether it was also to be appended to a JSON Lines file (0), and has been (1). Evicted
+-- is what a newer one had to make room for: its attempts are gone.
 --
 -- crc is a CRC-32 over what identifies the row and its payloads; SQLite does not notice flipped bytes by itself.
 
@@ -40,7 +46,7 @@ CREATE TABLE run (
     key      BLOB NOT NULL CHECK (length(key) = 16),
     named    INTEGER NOT NULL CHECK (named IN (0, 1)),
     parent   INTEGER REFERENCES run (rid),
-    status   TEXT NOT NULL CHECK (status IN ('running', 'failed', 'done', 'cancelled')),
+    status   TEXT NOT NULL CHECK (status IN ('running', 'failed', 'parked', 'done', 'cancelled')),
     holder   INTEGER REFERENCES holder (hid),
     epoch    INTEGER NOT NULL DEFAULT 0 CHECK (epoch >= 0),
     input    BLOB NOT NULL,
@@ -49,7 +55,8 @@ CREATE TABLE run (
     started  REAL NOT NULL,
     ended    REAL,
     crc      INTEGER NOT NULL,
-    CHECK ((status IN ('done', 'failed')) = (output IS NOT NULL))
+    stop     REAL,
+    CHECK ((status IN ('done', 'failed', 'parked')) = (output IS NOT NULL))
 ) STRICT;
 
 CREATE INDEX run_unfinished ON run (workflow, key)
@@ -95,9 +102,22 @@ CREATE TABLE attempt (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE dead_letter (
-    run     INTEGER NOT NULL,
-    seq     INTEGER NOT NULL,
-    status  TEXT NOT NULL CHECK (status IN ('parked', 'resolved', 'dropped')),
-    created REAL NOT NULL,
-    PRIMARY KEY (run, seq)
-) STRICT, WITHOUT ROWID;
+    lid      INTEGER PRIMARY KEY AUTOINCREMENT,
+    run      INTEGER NOT NULL,
+    seq      INTEGER NOT NULL CHECK (seq >= 0),
+    status   TEXT NOT NULL CHECK (status IN ('parked', 'resolved', 'dropped', 'evicted')),
+    created  REAL NOT NULL,
+    changed  REAL NOT NULL,
+    redriven INTEGER NOT NULL DEFAULT 0 CHECK (redriven >= 0),
+    holder   INTEGER REFERENCES holder (hid),
+    input    BLOB,
+    result   BLOB,
+    exported INTEGER CHECK (exported IN (0, 1)),
+    crc      INTEGER NOT NULL,
+    UNIQUE (run, seq),
+    CHECK (result IS NULL OR status = 'resolved')
+) STRICT;
+
+CREATE INDEX letter_evictable ON dead_letter (lid) WHERE status = 'parked' AND seq > 0 AND holder IS NULL;
+
+CREATE INDEX letter_due ON dead_letter (lid) WHERE exported = 0;

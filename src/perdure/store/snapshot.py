@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
+from perdure.core.letters import letter_checksum
 from perdure.core.records import AttemptRecord, RunRecord, RunStatus, StepRecord, run_checksum
 from perdure.core.run import HolderInfo
 from perdure.store.runs import Store
@@ -55,7 +56,11 @@ class Snapshot(Store):
                 connection.executemany(statements["add_step"], steps)
                 tries = [(rid, *msgspec.structs.astuple(attempt)) for attempt in run.attempts]
                 connection.executemany(statements["add_attempt"], tries)
-                letters = [(rid, step.seq, step.started) for step in run.steps if step.status == "dead"]
+                letters = [
+                    (rid, step.seq, step.started + step.ms / 1000, letter_checksum(step.seq, None, None))
+                    for step in run.steps
+                    if step.status == "dead"
+                ]
                 connection.executemany(statements["add_letter"], letters)
 
         self.journal.write((), operation)

@@ -14,4 +14,4 @@ INSERT OR IGNORE INTO attempt (run, epoch, name, key, n, number, counted, input,
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: add_letter
-INSERT INTO dead_letter (run, seq, status, created) VALUES (?, ?, 'parked', ?)
+INSERT INTO dead_letter (run, seq, status, created, changed, crc) VALUES (?1, ?2, 'parked', ?3, ?3, ?4)

@@ -1,0 +1,178 @@
+"""Dead letters: what is written down of one, and what is told of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+from zlib import crc32
+
+import msgspec
+
+from perdure.core import codec, faults
+from perdure.core.moments import moment
+from perdure.core.records import AttemptRecord, RunRecord, StepRecord
+from perdure.core.redact import HIDDEN, redact
+from perdure.core.secret_names import is_secret
+from perdure.errors import PerdureError
+
+LetterStatus = Literal["parked", "resolved", "dropped", "evicted"]
+
+WHOLE_RUN = 0
+"""The number of the record, for a dead letter that stands for its run as a whole."""
+
+
+class LetterRecord(msgspec.Struct, frozen=True):
+    """A dead letter. `run` and `holder` are row numbers, `seq` is the number of the step's record.
+
+    `input` is the edited input, `result` what a redrive came to, `exported` None if nobody asked for it to be exported.
+    """
+
+    lid: int
+    run: int
+    seq: int
+    status: LetterStatus
+    created: float
+    changed: float
+    redriven: int
+    holder: int | None
+    input: bytes | None
+    result: bytes | None
+    exported: int | None
+    crc: int
+
+    def intact(self) -> bool:
+        """Do the payloads match the checksum that was stored with them?"""
+        return self.crc == letter_checksum(self.seq, self.input, self.result)
+
+
+def letter_checksum(seq: int, given: bytes | None, result: bytes | None) -> int:
+    """CRC-32 over which record it is about, and the payloads."""
+    return crc32(result or b"", crc32(given or b"", crc32(f"{seq}\0{given is None}\0{result is None}".encode())))
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """One attempt that failed: `number` counts from 1, `seconds` it took; `error` is the exception's class.
+
+    `redrive`: it was made to re-drive the letter.
+    """
+
+    number: int
+    time: datetime | None
+    seconds: float
+    error: str
+    message: str
+    notes: list[str]
+    traceback: str
+    redrive: bool
+
+
+class Told(msgspec.Struct, frozen=True):
+    """All about a dead letter, as plain data.
+
+    `id` is the same in every place that it is told in. `step`, `key` and `seq` are empty for a letter that stands for a
+    whole run; `key` is what identifies the call, in hexadecimal digits. `inputs` are the recorded ones, `edited` what
+    somebody made of them; `first` and `last` say when it failed first and last, `redriven` how often it was re-driven.
+    """
+
+    id: str
+    letter: int
+    status: str
+    workflow: str
+    run: str
+    script: str
+    step: str | None
+    seq: int | None
+    key: str | None
+    inputs: Any
+    edited: Any
+    error: str
+    message: str
+    attempts: list[Failure]
+    first: datetime | None
+    last: datetime | None
+    parked: datetime | None
+    changed: datetime | None
+    redriven: int
+    result: Any
+
+
+def letter_id(run: str, seq: int, created: float) -> str:
+    """What a letter goes by outside of its state file, wherever that lies: 16 hexadecimal digits."""
+    return hashlib.blake2b(f"{run}\0{seq}\0{created!r}".encode(), digest_size=8).hexdigest()
+
+
+def tell(letter: LetterRecord, run: RunRecord, record: StepRecord | None, attempts: Sequence[AttemptRecord]) -> Told:
+    """All about a letter, with credentials taken out.
+
+    Args:
+        letter: which.
+        run: the run that it is of.
+        record: the record of its call; None if it stands for the run as a whole.
+        attempts: the attempts of its call that failed.
+    """
+    failures = [_failure(one, letter.created) for one in attempts]
+    fault = _fault(run.output if record is None else record.output if record.status != "done" else None)
+    error, message = fault[:2] if fault else ("", "")
+    if failures and not error:
+        error, message = failures[-1].error, failures[-1].message
+    times = [one.time for one in failures if one.time is not None] or [
+        time for time in (moment(record.started) if record else moment(run.ended),) if time is not None
+    ]
+    return Told(
+        id=letter_id(run.id, letter.seq, letter.created),
+        letter=letter.lid,
+        status=letter.status,
+        workflow=run.workflow,
+        run=run.id,
+        script=run.path,
+        step=record.name if record else None,
+        seq=letter.seq or None,
+        key=record.key.hex() if record else None,
+        inputs=cleaned(codec.to_builtins(record.input if record else run.input)),
+        edited=None if letter.input is None else cleaned(codec.to_builtins(letter.input)),
+        error=error,
+        message=message,
+        attempts=failures,
+        first=times[0] if times else None,
+        last=times[-1] if times else None,
+        parked=moment(letter.created),
+        changed=moment(letter.changed),
+        redriven=letter.redriven,
+        result=None if letter.result is None else cleaned(codec.to_builtins(letter.result)),
+    )
+
+
+def _failure(one: AttemptRecord, parked: float) -> Failure:
+    error, message, notes, traceback = _fault(one.error) or ("", "", [], "")
+    seconds = one.ms / 1000
+    return Failure(
+        one.number, moment(one.started), seconds, error, message, notes, traceback, one.started + seconds > parked
+    )
+
+
+def _fault(packed: bytes | None) -> tuple[str, str, list[str], str] | None:
+    """Class, message, notes and traceback; a fault that cannot be read is told as such."""
+    if packed is None:
+        return None
+    try:
+        fault = faults.decode(packed)
+    except PerdureError as unreadable:
+        return "unreadable", unreadable.what, [], ""
+    return fault.name, redact(fault.message), [redact(note) for note in fault.notes], redact(fault.traceback)
+
+
+def cleaned(data: Any) -> Any:
+    """Plain data with the credentials taken out of its texts."""
+    match data:
+        case str():
+            return redact(data)
+        case list():
+            return [cleaned(one) for one in data]
+        case dict():
+            return {
+                key: HIDDEN if isinstance(value, str) and value and is_secret(key) else cleaned(value)
+                for key, value in data.items()
+            }
+    return data
