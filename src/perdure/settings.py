@@ -13,7 +13,10 @@ from perdure.errors import OptionError
 STEP_TIMEOUT = 600.0
 """Seconds. A net against hanging for ever; calls to the outside set their own."""
 
-KNOWN = ("state", "engine", "step_timeout", "alerts", "heartbeat")
+DEAD_LETTERS = 10_000
+"""Parked ones that a state file keeps before the oldest make room."""
+
+KNOWN = ("state", "engine", "step_timeout", "alerts", "heartbeat", "dead_letters")
 
 
 def state_path(script: str) -> Path:
@@ -91,6 +94,31 @@ def heartbeat_url(script: str) -> str | None:
         return named or None
     configured, _ = _configured(script_folder(script), "heartbeat")
     return str(configured) if configured else None
+
+
+def dead_letters(script: str = "") -> int:
+    """How many parked dead letters a state file keeps: PERDURE_DEAD_LETTERS, `dead_letters` in pyproject.toml; 10,000.
+
+    Raises:
+        OptionError: the value is not a whole number of at least 1.
+    """
+    given: Any = os.environ.get("PERDURE_DEAD_LETTERS") or None
+    where = "PERDURE_DEAD_LETTERS"
+    if given is None:
+        given, _ = _configured(script_folder(script), "dead_letters")
+        where = "dead_letters in pyproject.toml"
+    if given is None:
+        return DEAD_LETTERS
+    text = str(given)
+    if isinstance(given, bool) or not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise OptionError(f"{where} is {given!r}", "give a whole number of at least 1")
+    return int(text)
+
+
+def dead_letter_file() -> Path | None:
+    """The JSON Lines file that dead letters are also appended to: WORKFLOW_DLQ_PATH."""
+    named = os.environ.get("WORKFLOW_DLQ_PATH")
+    return Path(named).absolute() if named else None
 
 
 def _positive(value: float) -> float:

@@ -15,7 +15,7 @@ SELECT lid, run, seq FROM dead_letter WHERE status = 'parked' AND seq > 0 AND ho
 ORDER BY lid DESC LIMIT -1 OFFSET ?
 
 -- name: evict
-UPDATE dead_letter SET status = 'evicted', changed = ?, exported = nullif(exported, 0) WHERE lid = ?
+UPDATE dead_letter SET status = 'evicted', changed = ? WHERE lid = ?
 
 -- name: call_of
 SELECT s.name, s.key, s.n, r.epoch FROM step s JOIN run r ON r.rid = s.run WHERE s.run = ? AND s.seq = ?
@@ -78,7 +78,7 @@ WHERE run = ? AND seq = ? AND status = 'dead'
 UPDATE dead_letter SET input = ?, changed = ?, crc = ? WHERE lid = ?
 
 -- name: drop
-UPDATE dead_letter SET status = 'dropped', holder = NULL, changed = ?, exported = nullif(exported, 0) WHERE lid = ?
+UPDATE dead_letter SET status = 'dropped', holder = NULL, changed = ? WHERE lid = ?
 
 -- name: due
 SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc

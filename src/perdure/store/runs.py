@@ -13,11 +13,12 @@ import msgspec
 from perdure.core.effects import Row, Save
 from perdure.core.letters import LetterRecord
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord, run_checksum
-from perdure.core.run import End, Finished, Forget, Held, HolderInfo, Other, Start, Taken
-from perdure.errors import AlreadyRunning, NotFound, StateCorrupt, StateError
+from perdure.core.run import End, Finished, Forget, Held, HolderInfo, Locked, Other, Start, Taken
+from perdure.errors import AlreadyRunning, LockLost, NotFound, StateCorrupt, StateError
 from perdure.store import database, letters
 from perdure.store.holders import Holder
 from perdure.store.journal import Journal, Operation
+from perdure.store.locks import Asker, Locks, asker
 from perdure.store.sql import load
 
 R = TypeVar("R", StepRecord, AttemptRecord, RunRecord, LetterRecord)
@@ -43,39 +44,47 @@ class Store:
         connection = database.connect(path, create=not read_only, read_only=read_only, vfs=vfs)
         self.journal = Journal(connection, path, self._sql["add_step"], self._ended)
         self.holder = Holder(path, self._sql)
-        self._active: set[int] = set()
+        self.locks = Locks(self.holder, lambda connection, rid: (self._run(connection, rid), self._last(connection, rid)))
+        self._active: dict[int, int | None] = {}  # what this process executes, and whose children those runs are
         self._taken: list[int] = []  # in the transaction under way
 
     # -- taking and ending runs ---------------------------------------------------------------------------------------
 
     def begin(self, start: Start, now: float) -> Operation:
-        """An operation that finds or makes a run and takes it: returns Taken, Held, Finished or Other."""
+        """An operation that finds or makes a run and takes it: returns Taken, Held, Locked, Finished or Other."""
+        who = asker()
 
-        def operation(connection: apsw.Connection) -> Taken | Held | Finished | Other:
+        def operation(connection: apsw.Connection) -> Taken | Held | Locked | Finished | Other:
+            self.check_sound(connection)
             if start.rid is not None:
-                return self._take(connection, self._run(connection, start.rid), start, now)
+                return self._take(connection, self._run(connection, start.rid), start, now, who)
             if start.id is not None:
                 found = self._one(connection, "find_id", start.id)
             else:
                 found = self._one(connection, "find_unfinished", start.workflow, start.key, start.script)
             if found is None:
-                return self._add(connection, start, now)
+                return self._add(connection, start, now, who)
             run = self._run(connection, found[0])
-            return Other(run) if run.key != start.key else self._take(connection, run, start, now)
+            return Other(run) if run.key != start.key else self._take(connection, run, start, now, who)
 
         return operation
 
-    def _add(self, connection: apsw.Connection, start: Start, now: float) -> Taken:
+    def _add(self, connection: apsw.Connection, start: Start, now: float, who: Asker) -> Taken | Locked:
+        locked = self.locks.obstacle(connection, start.lock, who)
+        if locked is not None:
+            return locked
         id = start.id or start.fresh
         crc = run_checksum(id, start.workflow, start.key, "running", start.input, None)
         hid = self.holder.hid(connection, now)
         row = (id, start.script, start.path, start.workflow, start.key, start.named, start.parent, hid)
         (rid,) = next(connection.execute(self._sql["add_run"], (*row, start.input, now, now, crc)))
-        self._hold(rid)
+        self._hold(connection, rid, start, now)
         names = (rid, id, start.script, start.path, start.workflow, start.key, start.named, start.parent)
         return Taken(RunRecord(*names, "running", hid, 0, start.input, None, now, now, None, crc), resumed=False)
 
-    def _take(self, connection: apsw.Connection, run: RunRecord, start: Start, now: float) -> Taken | Held | Finished:
+    def _take(
+        self, connection: apsw.Connection, run: RunRecord, start: Start, now: float, who: Asker
+    ) -> Taken | Held | Locked | Finished:
         if run.status in ("done", "cancelled") or (run.status == "parked" and start.rid is None):
             return Finished(run)
         if run.rid in self._active:
@@ -84,10 +93,15 @@ class Store:
             info = self.holder.living(connection, run.holder)
             if info is not None:
                 return Held(run, info, self._last(connection, run.rid))
+        locked = self.locks.obstacle(connection, start.lock, who)
+        if locked is not None:
+            return locked
+        if run.holder is not None and not self.holder.is_me(run.holder):
+            self.holder.bury(connection, run.holder)
         hid = self.holder.hid(connection, now)
         crc = run_checksum(run.id, run.workflow, run.key, "running", run.input, None)
         connection.execute(self._sql["take_run"], (hid, start.path, now, crc, run.rid))
-        self._hold(run.rid)
+        self._hold(connection, run.rid, start, now)
         return Taken(self._run(connection, run.rid), resumed=True)
 
     def end(self, effect: End, now: float) -> Operation:
@@ -98,12 +112,13 @@ class Store:
         crc = run_checksum(run.id, run.workflow, run.key, status, run.input, output)
 
         def operation(connection: apsw.Connection) -> None:
+            if not self.holder.owns(connection, run.rid):
+                raise self._taken_over(run.id)
             hid = self.holder.hid(connection, now)
             connection.execute(self._sql["end_run"], (status, output, now, epoch, crc, run.rid, hid))
             if connection.changes() != 1:
-                raise StateCorrupt(
-                    f"run {run.id} was taken by another process", "see who holds it with `perdure ps`, then run again"
-                )
+                raise self._taken_over(run.id)
+            self.locks.leave(connection, run.rid)
             self._take_back(connection, run.rid, effect.forget, effect.aftermath)
             if status == "done":
                 letters.run_done(connection, run.rid, now)
@@ -112,7 +127,13 @@ class Store:
 
     def forget(self, effect: Forget) -> Operation:
         """An operation that takes back records: the workflow turned out not to have moved past them."""
-        return lambda connection: self._take_back(connection, effect.run.rid, effect.seqs, effect.aftermath)
+
+
+        def operation(connection: apsw.Connection) -> None:
+            self.check_owned(connection, effect.run.rid, effect.run.id)
+            self._take_back(connection, effect.run.rid, effect.seqs, effect.aftermath)
+
+        return operation
 
     def _take_back(
         self, connection: apsw.Connection, rid: int, seqs: Sequence[int], aftermath: tuple[int, int] | None
@@ -125,17 +146,19 @@ class Store:
 
     def let_go(self, run: RunRecord) -> None:
         """This process runs it no more."""
-        self._active.discard(run.rid)
+        self.locks.forget(run.rid)
+        self._active.pop(run.rid, None)
 
     def release(self, run: RunRecord, now: float) -> None:
         """The run was stopped without having ended: let it go, and say so in the file if that can still be done."""
 
         def operation(connection: apsw.Connection) -> None:
             connection.execute(self._sql["release_run"], (run.rid, self.holder.hid(connection, now)))
+            self.locks.leave(connection, run.rid)
 
         with suppress(StateError):
             self.journal.write((), operation)
-        self._active.discard(run.rid)
+        self.let_go(run)
 
     def cancel(self, id: str, now: float) -> RunRecord:
         """End an unfinished run for good, if nobody executes it; returns it as it was.
@@ -172,25 +195,69 @@ class Store:
 
         def operation(connection: apsw.Connection) -> str:
             crc = run_checksum(new_id, source.workflow, source.key, "running", source.input, None)
-            row = (new_id, source.script, source.path, source.workflow, source.key, True, None, None)
+            hid = self.holder.hid(connection, now)  # who adds records to a run has to hold it
+            row = (new_id, source.script, source.path, source.workflow, source.key, True, None, hid)
             (rid,) = next(connection.execute(self._sql["add_run"], (*row, source.input, now, now, crc)))
             connection.execute(self._sql["copy_steps"], (rid, source.rid, before))
             letters.copy(connection, source.rid, rid, before)
             connection.execute(self._sql["copy_exempt"], (rid, source.rid))
+            connection.execute(self._sql["release_run"], (rid, hid))
             return new_id
 
         return operation
 
-    def _hold(self, rid: int) -> None:
-        self._active.add(rid)
+    def _hold(self, connection: apsw.Connection, rid: int, start: Start, now: float) -> None:
+        self._active[rid] = start.parent
         self._taken.append(rid)
+        self.locks.join(connection, start.lock, rid, now)
 
     def _ended(self, committed: bool) -> None:
         """A transaction has ended; a rolled back one took nothing, and introduced nobody."""
         if not committed:
-            self._active.difference_update(self._taken)
-            self.holder.forget()
+            for rid in self._taken:
+                self._active.pop(rid, None)
         self._taken.clear()
+        self.locks.ended(committed)
+        self.holder.ended(committed)
+
+    # -- what others may have taken over ------------------------------------------------------------------------------
+
+    def check_sound(self, connection: apsw.Connection) -> None:
+        """Take nothing more with a lock file that others do not see.
+
+        Raises:
+            LockLost: it was removed, or somebody took this process for dead, while it executes something.
+        """
+        if self.holder.sound(connection):
+            return
+        if self._active or self.locks.any:
+            raise LockLost(
+                f"the lock file of this process is gone from {self.path}-locks, or it was taken for dead",
+                "end this process, and run again; never remove that folder while something runs",
+            )
+        self.holder.renew()
+
+    def check_owned(self, connection: apsw.Connection, rid: int, id: str | None = None) -> None:
+        """Write only to runs that this process still holds.
+
+        Raises:
+            LockLost: another process has taken this one over.
+        """
+        if not self.holder.owns(connection, rid):
+            raise self._taken_over(id or self._run(connection, rid).id)
+
+    def _taken_over(self, id: str) -> LockLost:
+        return LockLost(
+            f"run {id} was taken over by another process",
+            "nothing more of it is saved here; see who has it with `perdure ps`",
+        )
+
+    def lineage(self, rid: int) -> list[int]:
+        """A run that this process executes, the run that it is a child of, and so on."""
+        line = [rid]
+        while (parent := self._active.get(line[-1])) is not None:
+            line.append(parent)
+        return line
 
     # -- what a run writes --------------------------------------------------------------------------------------------
 
@@ -218,7 +285,12 @@ class Store:
     def attempt(self, rid: int, record: AttemptRecord) -> Operation:
         """An operation that writes down a failed attempt."""
         row = msgspec.structs.astuple(record)
-        return lambda connection: connection.execute(self._sql["add_attempt"], (rid, *row)) and None
+
+        def operation(connection: apsw.Connection) -> None:
+            self.check_owned(connection, rid)
+            connection.execute(self._sql["add_attempt"], (rid, *row))
+
+        return operation
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -233,6 +305,15 @@ class Store:
             StateCorrupt: a checksum does not match.
         """
         return [self._record(StepRecord, row) for row in self._all("steps_from", rid, first, most)]
+
+    def record(self, rid: int, seq: int) -> StepRecord:
+        """The record of that number.
+
+        Raises:
+            StateCorrupt: it is gone, or does not match its checksum.
+        """
+        record: StepRecord = self.journal.read(lambda connection: self.record_in(connection, rid, seq))
+        return record
 
     def all_records(self, rid: int) -> Iterator[StepRecord]:
         """Every record of a run, a chunk at a time, so that a long read does not keep the journal from shrinking."""

@@ -17,6 +17,7 @@ from perdure.core.records import RunRecord, RunStatus
 from perdure.core.run import Ended, Start, live
 from perdure.core.spec import Call
 from perdure.engines.local.clock import RealWorld, World
+from perdure.engines.local.letters import LetterBox
 from perdure.engines.local.sync import SyncDriver
 from perdure.engines.observer import Observer
 from perdure.engines.scope import Began
@@ -42,6 +43,7 @@ class LocalEngine:
     def __init__(self, path: Path, *, world: World | None = None, vfs: str | None = None) -> None:
         self.world: World = world or RealWorld()
         self.store = Store(path, vfs=vfs)
+        self.letters = LetterBox(self.store)
         self.observer: Observer | None = None
         self.sync = SyncDriver(self)
         self._tasks: TaskDriver | None = None
@@ -114,6 +116,7 @@ class LocalEngine:
             named=id is not None and parent is None,
             parent=parent,
             rid=rid,
+            lock=call.spec.rules.lock,
         )
 
     def status(self, id: str) -> RunStatus:

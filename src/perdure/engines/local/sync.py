@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.effects import Branch, Execute, Load, Outcome, Save, SaveAttempt, Settle, Wait
-from perdure.core.run import Begin, Body, End, Forget, Recall
+from perdure.core.run import Begin, Body, End, Forget, Recall, StandBy, Unwind
 from perdure.core.spec import Call, Spec
+from perdure.core.unwind import unwind
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.threads import Pool, in_pool
 from perdure.engines.local.timeouts import Abandoned, Ticket, interrupted_after, on_main_thread, timed_out
+from perdure.engines.registry import find_step
 from perdure.engines.scope import StepContext, here
 from perdure.engines.tracebacks import from_user_code
 from perdure.errors import StateError, StopRun
@@ -38,8 +41,10 @@ class SyncDriver:
             Settle: self._settle,
             Branch: self._branch,
             Begin: self._begin,
+            StandBy: self._stand_by,
             Recall: self.recall,
             Body: self._body,
+            Unwind: self._unwind,
             Forget: self._forget,
             End: self._end,
         }
@@ -99,12 +104,13 @@ class SyncDriver:
 
     def load(self, effect: Load, scope: LocalScope) -> Any:
         """Read a record."""
-        if self._engine.observer is not None and not effect.peek:
+        if self._engine.observer is not None and effect.call is not None and not effect.peek:
             self._engine.observer.replayed(scope.id, effect.call)
         return scope.records.record(effect.seq)
 
     def execute(self, effect: Execute, scope: LocalScope) -> Outcome:
         """One attempt."""
+        scope.look()
         engine = self._engine
         call = effect.call
         observer = engine.observer
@@ -124,26 +130,26 @@ class SyncDriver:
         outcome = Outcome(value, error, started, now() - started)
         if observer is not None:
             observer.ended(scope.id, call, effect.attempt, outcome)
+        scope.check_late(error)
         return outcome
 
     def _attempt(self, call: Call, scope: LocalScope, attempt: int) -> Any:
         spec = call.spec
+        seconds = scope.limits.bound(spec.timeout)
         if spec.isolate:
             from perdure.engines.local.isolate import run_isolated
 
-            return run_isolated(call, scope, attempt)
-        if spec.timeout is None:
+            return run_isolated(call, scope.id, attempt, seconds)
+        if seconds is None:
             return spec.fn(*call.args, **call.kwargs)
         if on_main_thread():
-            return interrupted_after(spec.timeout, spec.owner, spec.fn, call.args, call.kwargs)
+            return interrupted_after(seconds, spec.owner, spec.fn, call.args, call.kwargs)
         carried = in_pool.carried
         if carried is None:
             return spec.fn(*call.args, **call.kwargs)  # the default net cannot be held under a thread of the user's own
-        return self._watched(spec, call, carried)
+        return self._watched(spec, call, carried, seconds)
 
-    def _watched(self, spec: Spec, call: Call, carried: Carried) -> Any:
-        seconds = spec.timeout
-        assert seconds is not None
+    def _watched(self, spec: Spec, call: Call, carried: Carried, seconds: float) -> Any:
         started = self._engine.world.now()
 
         def on_expiry() -> None:
@@ -167,8 +173,11 @@ class SyncDriver:
             raise Abandoned
 
     def _save(self, effect: Save, scope: LocalScope) -> None:
-        store = self._engine.store
-        store.journal.write(effect.rows, store.saving(effect.rows, effect.letters, self._engine.world.now()))
+        engine = self._engine
+        saving = engine.letters.saving(effect, scope.run.path, engine.world.now())
+        parking = engine.store.journal.write(effect.rows, saving)
+        if effect.letters:
+            engine.letters.parked(parking)
 
     def _save_attempt(self, effect: SaveAttempt, scope: LocalScope) -> None:
         store = self._engine.store
@@ -177,7 +186,12 @@ class SyncDriver:
     def _wait(self, effect: Wait, scope: LocalScope) -> None:
         if self._engine.observer is not None:
             self._engine.observer.waiting(scope.id, effect.call, effect.attempt, effect.seconds, effect.error)
-        self._engine.world.sleep(effect.seconds)
+        world = self._engine.world
+        until = world.clock() + effect.seconds
+        while (left := until - world.clock()) > 0:
+            scope.look()
+            world.sleep(scope.limits.bound(min(left, world.slice)) or 0.0)
+        scope.look()
 
     def _settle(self, effect: Settle, scope: LocalScope) -> tuple[Call, ...]:
         """There is but one branch: it has come to rest by asking."""
@@ -192,9 +206,23 @@ class SyncDriver:
         store = self._engine.store
         return store.journal.write((), store.begin(effect.start, self._engine.world.now()))
 
+    def _stand_by(self, effect: StandBy, scope: Any) -> None:
+        self.told(effect)
+        self._engine.world.sleep(effect.seconds)
+
+    def told(self, effect: StandBy) -> None:
+        """Tell whoever watches, or else standard error, that a run has to wait for somebody."""
+        if not effect.first:
+            return
+        if self._engine.observer is not None:
+            self._engine.observer.standing_by(effect.workflow, effect.reason)
+        else:
+            print(f"perdure: {effect.workflow} waits: {effect.reason}", file=sys.stderr, flush=True)
+
     def recall(self, effect: Recall, scope: Any) -> Any:
         """Read what a run has done."""
         history = self._engine.recall(effect.run, effect.resumed)
+        self._engine.letters.ready(effect.run.path)
         if self._engine.observer is not None:
             run = effect.run
             self._engine.observer.run_began(run.id, run.workflow, history.recorded, effect.resumed)
@@ -202,22 +230,29 @@ class SyncDriver:
 
     def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:
         call, now = effect.call, self._engine.world.now
-        inner = LocalScope(self._engine, effect.run, effect.history)
+        inner = LocalScope(self._engine, effect.run, effect.history, call.spec, scope)
         token = here.set(inner)
         started = now()
         try:
-            value = call.spec.fn(*call.args, **call.kwargs)
+            with inner.alarm():
+                value = call.spec.fn(*call.args, **call.kwargs)
             inner.check()
             return Outcome(value, None, started, now() - started)
         except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to write down
-            return Outcome(None, from_user_code(error), started, now() - started)
+            return Outcome(None, inner.ending or from_user_code(error), started, now() - started)
         except BaseException:
+            if inner.ending is not None:
+                return Outcome(None, inner.ending, started, now() - started)
             if not inner.abandoned:
                 self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
             inner.check()  # what stopped it first, should something else have come out
             raise
         finally:
             here.reset(token)
+
+    def _unwind(self, effect: Unwind, scope: Any) -> list[str]:
+        inner = LocalScope(self._engine, effect.run, effect.history, None, None)
+        return self.drive(unwind(effect.history, find_step, ok=effect.ok), inner)  # type: ignore[no-any-return]
 
     def _forget(self, effect: Forget, scope: Any) -> None:
         store = self._engine.store

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Awaitable, Generator
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.branch import busy
 from perdure.core.call import Failed
 from perdure.core.effects import Branch, Execute, Load, Outcome, Save, SaveAttempt, Settle, Wait
-from perdure.core.run import Begin, Body, End, Forget, Recall
+from perdure.core.run import Begin, Body, End, Forget, Recall, StandBy, Unwind
 from perdure.core.spec import Call
+from perdure.core.unwind import unwind
 from perdure.engines.local.gate import Gate, Gates
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.timeouts import bounded
+from perdure.engines.registry import find_step
 from perdure.engines.scope import StepContext, here
 from perdure.engines.tracebacks import from_user_code
 from perdure.errors import StateError, StopRun
@@ -95,42 +97,50 @@ class TaskDriver:
             case SaveAttempt():
                 return await self._gates.here().write((), store.attempt(effect.rid, effect.record))
             case Wait():
-                if engine.observer is not None:
-                    engine.observer.waiting(scope.id, effect.call, effect.attempt, effect.seconds, effect.error)
-                scope.executing += 1
-                try:
-                    return await engine.world.asleep(effect.seconds)
-                finally:
-                    scope.executing -= 1
+                return await self._wait(effect, scope)
             case Settle():
                 return await self._settle(effect, scope)
             case Branch():
                 return scope.branch()
             case Begin():
                 return await self._gates.here().write((), store.begin(effect.start, now()))
+            case StandBy():
+                engine.sync.told(effect)
+                return await engine.world.asleep(effect.seconds)
             case Recall():
                 return engine.sync.recall(effect, scope)
             case Body():
-                return await self._body(effect)
+                return await self._body(effect, scope)
+            case Unwind():
+                inner = LocalScope(engine, effect.run, effect.history, None, None)
+                return await self.drive(unwind(effect.history, find_step, ok=effect.ok), inner)
             case Forget():
                 return await self._gates.here().write((), store.forget(effect))
             case End():
                 return await self._end(effect)
         raise TypeError(f"an effect that nobody performs: {effect!r}")
 
-    def _save(self, effect: Save, scope: Any) -> asyncio.Future[Any]:
+    def _save(self, effect: Save, scope: Any) -> Awaitable[Any]:
         gate: Gate = scope.gate or self._gates.here()
         scope.gate = gate
-        if not effect.letters:
+        if not effect.letters and not effect.drop:
             return gate.write(effect.rows)
-        store = self._engine.store
-        return gate.write(effect.rows, store.saving(effect.rows, effect.letters, self._engine.world.now()))
+        return self._save_more(effect, scope, gate)
+
+    async def _save_more(self, effect: Save, scope: Any, gate: Gate) -> None:
+        letters = self._engine.letters
+        parking = await gate.write(effect.rows, letters.saving(effect, scope.run.path, self._engine.world.now()))
+        if effect.letters:
+            await asyncio.to_thread(letters.parked, parking)  # may have to wait for another process
 
     async def _execute(self, effect: Execute, scope: Any) -> Outcome:
         """One attempt, in this task."""
         engine = self._engine
         call = effect.call
         spec = call.spec
+        if not spec.is_async:
+            return engine.sync.execute(effect, scope)  # a clean-up, or the undoing of something
+        scope.look()
         observer = engine.observer
         if observer is not None:
             observer.began(scope.id, call, effect.attempt)
@@ -140,13 +150,14 @@ class TaskDriver:
         error: Exception | None = None
         value = None
         scope.executing += 1
+        seconds = scope.limits.bound(spec.timeout)
         try:
             if spec.isolate:
-                value = await self._isolated(effect, scope)
-            elif spec.timeout is None:
+                value = await self._isolated(effect, scope, seconds)
+            elif seconds is None:
                 value = await spec.fn(*call.args, **call.kwargs)
             else:
-                value = await bounded(spec.fn(*call.args, **call.kwargs), spec.timeout, spec.owner)
+                value = await bounded(spec.fn(*call.args, **call.kwargs), seconds, spec.owner)
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
             error = from_user_code(raised)
         finally:
@@ -155,12 +166,28 @@ class TaskDriver:
         outcome = Outcome(value, error, started, now() - started)
         if observer is not None:
             observer.ended(scope.id, call, effect.attempt, outcome)
+        scope.check_late(error)
         return outcome
 
-    async def _isolated(self, effect: Execute, scope: Any) -> Any:
+    async def _isolated(self, effect: Execute, scope: Any, seconds: float | None) -> Any:
         from perdure.engines.local.isolate import run_isolated
 
-        return await asyncio.to_thread(run_isolated, effect.call, scope, effect.attempt)
+        return await asyncio.to_thread(run_isolated, effect.call, scope.id, effect.attempt, seconds)
+
+    async def _wait(self, effect: Wait, scope: LocalScope) -> None:
+        engine = self._engine
+        if engine.observer is not None:
+            engine.observer.waiting(scope.id, effect.call, effect.attempt, effect.seconds, effect.error)
+        world = engine.world
+        until = world.clock() + effect.seconds
+        scope.executing += 1
+        try:
+            while (left := until - world.clock()) > 0:
+                scope.look()
+                await world.asleep(scope.limits.bound(min(left, world.slice)) or 0.0)
+        finally:
+            scope.executing -= 1
+        scope.look()
 
     async def _settle(self, effect: Settle, scope: LocalScope) -> tuple[Call, ...]:
         """Let the other branches claim what is theirs, until none has for a while or nothing is left to claim."""
@@ -194,22 +221,28 @@ class TaskDriver:
         resting = [branch for _, branch in scope.settling if branch is not None]
         return BUSY_SECONDS if scope.main is not None and busy(scope.main.living, resting) else 0.0
 
-    async def _body(self, effect: Body) -> Outcome:
+    async def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:
         call, now = effect.call, self._engine.world.now
-        inner = LocalScope(self._engine, effect.run, effect.history)
+        inner = LocalScope(self._engine, effect.run, effect.history, call.spec, scope)
+        inner.is_async = True
+        seconds = inner.limits.bound(None)
         token = here.set(inner)
         started = now()
         try:
             try:
                 with inner.main_branch():
-                    value = await call.spec.fn(*call.args, **call.kwargs)
+                    body = call.spec.fn(*call.args, **call.kwargs)
+                    value = await (body if seconds is None else bounded(body, seconds, call.spec.owner))
             finally:
                 await self._cancel_branches(inner)
             inner.check()
             return Outcome(value, None, started, now() - started)
         except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to write down
-            return Outcome(None, from_user_code(error), started, now() - started)
+            ended = inner.ending or inner.limits.late(error) or from_user_code(error)
+            return Outcome(None, ended, started, now() - started)
         except BaseException:
+            if inner.ending is not None and not _cancelled_from_outside():
+                return Outcome(None, inner.ending, started, now() - started)
             self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
             inner.check()  # what stopped it first: a task group wraps that into a group of its own
             raise
@@ -239,3 +272,8 @@ class TaskDriver:
         if engine.observer is not None:
             engine.observer.run_ended(effect.run.id, effect.run.workflow, effect.status)
         return None
+
+
+def _cancelled_from_outside() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
