@@ -1,0 +1,72 @@
+"""Text that may go to somebody's phone: nothing secret in it, nothing that a terminal or a reader is misled by."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Mapping
+
+from perdure.core.redact import Redactor
+from perdure.core.secret_names import is_secret_variable
+
+LONGEST = 20_000
+"""Characters of a text that are looked at; what is sent of them is far less."""
+
+_KEPT = "\n\t\u200c\u200d"
+"""Besides what can be printed: the two joiners, which scripts and emoji are made with, do no harm."""
+
+_JOINERS = " \u200c\u200d\ufe0f"
+"""What has lost its letter at the end of a text that was cut, and would be drawn on the dots."""
+
+
+def clean(text: str) -> str:
+    """The text without credentials, and with what cannot be seen written out.
+
+    Never raises: a text that cannot be cleaned is withheld.
+    """
+    try:
+        # Made visible first, since an invisible character in the middle would hide a secret from the rules.
+        return _redactor()(harmless(text[:LONGEST]))
+    except Exception:  # noqa: BLE001  an alert about a strange text is worth more than the text
+        return "(a text that could not be cleaned of secrets)"
+
+
+def harmless(text: str) -> str:
+    """Control characters, bidi overrides and lone surrogates are written as escapes; line breaks and tabs are kept."""
+    if text.isascii() and text.isprintable():
+        return text
+    text = text.replace("\r\n", "\n")
+    return "".join(c if c.isprintable() or c in _KEPT else _visible(c) for c in text)
+
+
+def _visible(c: str) -> str:
+    return " " if unicodedata.category(c) == "Zs" else ascii(c)[1:-1]
+
+
+def one_line(text: str) -> str:
+    """The text with its line breaks and runs of blanks as single spaces."""
+    return " ".join(text.split())
+
+
+def cut(text: str, limit: int) -> str:
+    """At most `limit` characters; where something is missing stands `...`, after a whole word if one ends near."""
+    if len(text) <= limit:
+        return text
+    kept = text[: limit - 3]
+    space = kept.rfind(" ")
+    if space > limit * 2 // 3:
+        kept = kept[:space]
+    return kept.rstrip(_JOINERS) + "..."
+
+
+_known: tuple[frozenset[str], Redactor] | None = None
+
+
+def _redactor(environment: Mapping[str, str] | None = None) -> Redactor:
+    """What takes credentials out, those in this process's environment variables included."""
+    global _known
+    variables = os.environ if environment is None else environment
+    secrets = frozenset(value for name, value in variables.items() if is_secret_variable(name))
+    if _known is None or _known[0] != secrets:
+        _known = secrets, Redactor(secrets)
+    return _known[1]
