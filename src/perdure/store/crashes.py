@@ -1,0 +1,148 @@
+"""Crashes, as far as they speak against a step: which calls were in flight at how many deaths in a row.
+
+A row of the crash table says that a call was in flight when a process died. It goes when the call comes to an end, well
+or badly: then it is not what kills processes. What is counted is what may be the step's doing; a process that somebody
+ended with SIGTERM, say at a deploy, speaks against nobody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+
+from perdure.core.crashes import Crashes, fitted
+from perdure.core.spec import Call
+from perdure.store import flight
+from perdure.store.flight import Flight
+from perdure.store.holders import is_held
+from perdure.store.journal import Operation
+from perdure.store.runs import Store
+from perdure.store.sql import load
+
+_SQL = load("crashes.sql")
+
+ASKED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+"""Somebody wanted the process to end."""
+
+PATIENCE = 0.5
+LOOK = 0.01
+"""Seconds. A companion that is about to say how the process died is waited for that long."""
+
+
+class Crash(msgspec.Struct, frozen=True):
+    """A call that was in flight when a process died. Times in seconds since the epoch."""
+
+    name: str
+    key: bytes
+    n: int
+    attempt: int
+    started: float
+    died: float
+    cause: str
+
+
+class Left(msgspec.Struct, frozen=True):
+    """A run that a dead process has left in its middle: whose it was, and the run."""
+
+    token: str
+    pid: int
+    host: str
+    started: float
+    run: str
+    workflow: str
+    script: str
+
+
+def locks_of(state: Path) -> Path:
+    """Where the locks of the processes lie that use a state file."""
+    return state.with_name(state.name + "-locks")
+
+
+def collect(store: Store) -> list[Flight]:
+    """Write down which calls were in flight when processes died, and clear away what nobody needs any more.
+
+    To be called before this process takes its first run: what is left of a run goes by who held it last. May be called
+    any number of times, by any number of processes. A record stays while its run is as the crash left it (for `show`
+    and `why`), and until somebody has been told.
+
+    Returns:
+        The records of dead processes, oldest first.
+
+    Raises:
+        StateError: the state file could not be written.
+    """
+    gone = flight.dead(flight.folder_of(store.path), locks_of(store.path))
+    found = [_settled(one) for one in gone]
+    guilty = [one for one in found if one.calls and one.cause not in ASKED]
+    if guilty:
+        store.journal.write((), _adding(guilty))
+    for one in found:
+        if one.told and not _is_left(store, one.token):
+            one.path.unlink(missing_ok=True)
+    return found
+
+
+def _settled(one: Flight) -> Flight:
+    """The record once its companion has said how the process died, if one is about to."""
+    for _ in range(int(PATIENCE / LOOK)):
+        if one.cause or not flight.is_watched(one.path):
+            break
+        time.sleep(LOOK)
+        one = flight.read(one.path) or one
+    return one
+
+
+def _adding(flights: Sequence[Flight]) -> Operation:
+    rows = [
+        (call.run, one.token, call.name, call.key, call.n, call.attempt, call.started, one.seen, one.cause)
+        for one in flights
+        for call in one.calls
+    ]
+    return lambda connection: connection.executemany(_SQL["add"], rows) and None
+
+
+def crashes_of(store: Store, rid: int) -> Crashes:
+    """At how many crashes in a row each call of a run was in flight; for `core.crashes.count`."""
+    return {(name, key, n): times for name, key, n, times in _all(store, "of_run", rid)}
+
+
+def list_of(store: Store, rid: int) -> list[Crash]:
+    """Every crash that still speaks against a call of a run, oldest first."""
+    return [Crash(*row) for row in _all(store, "list", rid)]
+
+
+def forget(rid: int, call: Call) -> Operation:
+    """An operation that forgets the crashes of a call: it has come to an end. Only needed if there were any."""
+    row = (rid, fitted(call.spec.name), call.key, call.n)
+    return lambda connection: connection.execute(_SQL["forget"], row) and None
+
+
+def forget_run(rid: int) -> Operation:
+    """An operation that forgets the crashes of a whole run: it has ended."""
+    return lambda connection: connection.execute(_SQL["forget_run"], (rid,)) and None
+
+
+def left(store: Store) -> list[Left]:
+    """The runs (no child runs) that dead processes have left in their middle."""
+    locks = locks_of(store.path)
+    found = [Left(*row) for row in _all(store, "left")]
+    held = {token: is_held(locks / f"{token}.lock") for token in {one.token for one in found}}
+    return [one for one in found if not held[one.token]]
+
+
+def _is_left(store: Store, token: str) -> bool:
+    count: int = _all(store, "is_left", token)[0][0]
+    return count > 0
+
+
+def _all(store: Store, query: str, *values: Any) -> list[Any]:
+    def question(connection: apsw.Connection) -> list[Any]:
+        return connection.execute(_SQL[query], values).fetchall()
+
+    rows: list[Any] = store.journal.read(question)
+    return rows
