@@ -16,7 +16,7 @@ PACKAGE = SOURCE / "perdure"
 LAYERS: list[set[str]] = [
     {"errors"},
     {"core"},
-    {"settings", "loading"},
+    {"settings", "loading", "secrets", "logs"},
     {"store", "alerts"},
     {"engines"},
     {"step", "workflow", "batch", "context", "ids", "retrying", "handle", "alerting", "perdure"},

@@ -23,6 +23,7 @@ from perdure.core.codec_builtins import (
     SCALARS,
     Refused,
     Unfit,
+    Withheld,
     encode,
     items_of,
 )
@@ -255,6 +256,11 @@ def unpack_inputs(data: bytes, plans: Iterable[Plan], *, owner: str) -> tuple[li
         positional, keyword = whole if type(whole) is tuple else (whole, {})
         if type(positional) is not list or type(keyword) is not dict or not all(type(name) is str for name in keyword):
             raise Unfit("these are not the arguments of a call")
+    except Withheld as error:
+        shown = describe_inputs(data)
+        what = f"the arguments of {owner} were {shown}; a Secret is never stored and cannot be given again"
+        hint = "run the script itself again, which gives it anew; or let the step read the secret where it needs it"
+        raise NotDecodable(what, hint) from error
     except Exception as error:
         what = f"the saved arguments of {owner} are {describe_inputs(data)}, which cannot be loaded: {_reason(error)}"
         raise NotDecodable(what, f"annotate the parameters of {owner} with the classes that it takes") from error

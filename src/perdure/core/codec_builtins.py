@@ -16,6 +16,8 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from perdure.core.secret import Secret
+
 # The codes are on disk: never renumber, never use one again for something else.
 BIG_INT: Final = 1
 ODD_STR: Final = 2
@@ -40,6 +42,8 @@ ORDERED_DICT: Final = 20
 DEQUE: Final = 21
 COUNTER: Final = 22
 CONSTANT: Final = 23
+SECRET: Final = 24
+STAND_IN: Final = 25
 INSTANCE: Final = 32
 MEMBER: Final = 33
 
@@ -67,6 +71,19 @@ class Refused(Exception):
 
 class Unfit(Exception):
     """Stored bytes cannot become a value."""
+
+
+class Withheld(Unfit):
+    """What the bytes stand for was never stored."""
+
+
+class StandIn:
+    """Stands for an argument that cannot be stored, of a call that goes by a key: the name of its type is kept."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind.__qualname__
 
 
 class Lowering(Protocol):
@@ -192,6 +209,15 @@ def _lower_parts(code: int, parts: Callable[[Any], list[Any]]) -> Lower:
     return lower
 
 
+def _lower_secret(w: Lowering, value: Secret[Any], depth: int) -> Any:
+    # The arguments of a call are written canonically: a secret among them is stood in for. A result has to come back.
+    if w.canonical:
+        return Ext(SECRET, b"")
+    raise Refused(
+        "is never stored", value, "return what the workflow needs of it, and read the secret where it is used"
+    )
+
+
 def _zone_key(zone: Any) -> Any:
     if zone.key is None:
         raise Refused("is a ZoneInfo without a key", zone, "make it with ZoneInfo('Area/City')")
@@ -227,7 +253,9 @@ LOWERING: Final[dict[type, Lower]] = {
     datetime.timezone: _lower_parts(TIMEZONE, _offset_parts),
     decimal.Decimal: lambda w, v, d: Ext(DECIMAL, str(v).encode()),
     uuid.UUID: lambda w, v, d: Ext(UUID, v.bytes),
+    StandIn: lambda w, v, d: Ext(STAND_IN, v.kind.encode("utf-8", "replace")),
     type(...): lambda w, v, d: Ext(CONSTANT, b"..."),
+    Secret: _lower_secret,
     msgspec.UnsetType: lambda w, v, d: Ext(CONSTANT, b"UNSET"),
 }
 
@@ -327,7 +355,17 @@ def _read_constant(data: Any, decode: Decode) -> Any:
     return {b"...": ..., b"UNSET": msgspec.UNSET}[bytes(data)]
 
 
+def _read_secret(data: Any, decode: Decode) -> Any:
+    raise Withheld("a Secret among them was never stored")
+
+
+def _read_stand_in(data: Any, decode: Decode) -> Any:
+    raise Unfit(f"of an argument that could not be stored only the type is known, {str(data, 'utf-8')}")
+
+
 READING: Final[dict[int, Read]] = {
+    SECRET: _read_secret,
+    STAND_IN: _read_stand_in,
     BIG_INT: lambda data, decode: int.from_bytes(data, "big", signed=True),
     ODD_STR: lambda data, decode: str(data, "utf-8", "surrogatepass"),
     TUPLE: lambda data, decode: tuple(items_of(data, decode)),

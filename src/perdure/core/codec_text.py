@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from perdure.core.codec_builtins import INSTANCE, MEMBER, READING, Unfit, items_of
+from perdure.core.codec_builtins import INSTANCE, MEMBER, READING, SECRET, STAND_IN, Unfit, items_of
+from perdure.core.secret import SHOWN
 
 # Printing an int takes quadratic time, and Python refuses beyond 4,300 digits.
 _LONG_INT = 1 << 400
@@ -73,6 +74,10 @@ def _guarded(data: bytes, limit: int, show: Callable[[_Text, Any], None]) -> str
 
 
 def _hook(code: int, data: memoryview) -> Any:
+    if code == STAND_IN:
+        return _Shown(f"<{_name(str(data, 'utf-8'))}>", None)
+    if code == SECRET:
+        return _Shown(SHOWN, None)
     read = READING.get(code)
     if read is not None:
         return read(data, _decode)

@@ -1,5 +1,7 @@
 """An exception as data, and back: what is kept of a failure, and the exception that a resumed run raises again.
 
+Credentials are taken out of everything that is kept of it (docs/decisions/0009-secrets.md).
+
 `except SomeError` around a step has to behave on resume as on the first run, so the class has to be the same one. Yet
 data must never name code. docs/decisions/0003-exceptions-as-data.md says how both hold: nothing is imported or looked
 up in a module, only exception classes that this process has loaded anyway are considered, and none is called.
@@ -7,7 +9,7 @@ up in a module, only exception classes that this process has loaded anyway are c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -94,13 +96,36 @@ class Lost:
         return hash(self._text)
 
 
+Hide = Callable[[str], str]
+
+
+def _by_shape() -> Hide:
+    from perdure.core.redact import redact  # here, since most runs never fail
+
+    return redact
+
+
+_hiding: Callable[[], Hide] = _by_shape
+
+
+def hide_with(source: Callable[[], Hide]) -> None:
+    """Let whoever knows this process's secrets say how they are taken out of a text.
+
+    Args:
+        source: asked anew for every exception; what it gives takes a text and hides the credentials in it.
+    """
+    global _hiding
+    _hiding = source
+
+
 def to_fault(exc: Exception) -> Fault:
-    """What is kept of `exc`. Never raises, however odd the exception."""
+    """What is kept of `exc`, without the credentials in it. Never raises, however odd the exception."""
+    hide = _hiding()
     try:
-        return _Recorder().record(exc, 0)
+        return _Recorder(hide).record(exc, 0)
     except Exception:  # noqa: BLE001  an exception that cannot be looked at is still a failure to be kept
         module, qualname = exceptions.label(type(exc))
-        return Fault(module=module, qualname=qualname, bases=[], message=exceptions.message(exc))
+        return Fault(module=module, qualname=qualname, bases=[], message=hide(exceptions.message(exc)))
 
 
 def encode(fault: Fault) -> bytes:
@@ -187,7 +212,8 @@ def _alike(attempts: Sequence[AttemptNote]) -> Iterator[tuple[int, int, str]]:
 class _Recorder:
     """One exception and what hangs on it, read without running more of the user's code than str() and repr()."""
 
-    def __init__(self) -> None:
+    def __init__(self, hide: Hide) -> None:
+        self._hide = hide
         self._left = _MOST
         self._seen: set[int] = set()
 
@@ -204,7 +230,7 @@ class _Recorder:
             if group
             else exceptions.get(BaseException, "args", exc)
         )
-        packed = [_bytes(each) for each in args]
+        packed = [self._bytes(each) for each in args]
         attributes = exceptions.attributes(exc, contents)
         answers = {name: kept for name, value in attributes.items() if (kept := responses.content_of(value))}
         plain = {name: value for name, value in attributes.items() if name not in answers}
@@ -213,19 +239,19 @@ class _Recorder:
             module=label[0],
             qualname=label[1],
             bases=bases,
-            message=exceptions.message(exc),
+            message=self._hide(exceptions.message(exc)),
             args=[data or b"" for data in packed],
-            reprs={place: _repr(args[place]) for place, data in enumerate(packed) if data is None},
+            reprs={place: self._repr(args[place]) for place, data in enumerate(packed) if data is None},
             attributes=self._packed(plain, lost),
             responses=self._packed(answers, lost),
             slots=self._packed(exceptions.slots(exc), lost),
             members=self._members(exc, depth, lost) if group else [],
             lost=list(dict.fromkeys(lost)),
-            notes=[_cut(each, _LONGEST_TRACEBACK) for each in exceptions.notes(contents)],
+            notes=[_cut(self._hide(each), _LONGEST_TRACEBACK) for each in exceptions.notes(contents)],
             cause=self._chained(cause, depth),
             context=None if suppressed else self._chained(context, depth),
             suppressed=suppressed,
-            traceback=_traceback(exc) if depth == 0 else "",
+            traceback=self._traceback(exc) if depth == 0 else "",
         )
 
     def _chained(self, exc: BaseException | None, depth: int) -> Fault | None:
@@ -241,37 +267,45 @@ class _Recorder:
         return kept
 
     def _packed(self, values: dict[str, Any], lost: list[str]) -> dict[str, bytes]:
-        packed = {name: _bytes(value) for name, value in values.items()}
+        packed = {name: self._bytes(value, name) for name, value in values.items()}
         lost += [name for name, data in packed.items() if data is None]
         return {name: data for name, data in packed.items() if data is not None}
 
+    def _bytes(self, value: Any, name: str = "") -> bytes | None:
+        from perdure.core.conceal import conceal  # here, since most runs never fail
 
-def _bytes(value: Any) -> bytes | None:
-    try:
-        data = _VALUES.pack(value)
-    except Exception:  # noqa: BLE001  whatever the reason, the value is not storable
-        return None
-    return data if len(data) <= exceptions.LONGEST_TEXT else None
+        try:
+            data = _VALUES.pack(value)
+            if len(data) > exceptions.LONGEST_TEXT:
+                return None
+            safe = conceal(value, self._hide, name)
+            return data if safe is value else _VALUES.pack(safe)
+        except Exception:  # noqa: BLE001  whatever the reason, the value is not storable
+            return None
+
+    def _repr(self, value: Any) -> str:
+        try:
+            return _cut(self._hide(exceptions.text(repr(value))), _LONGEST_REPR)
+        except Exception:  # noqa: BLE001  as above
+            return f"<{exceptions.label(type(value))[1]}>"
+
+    def _traceback(self, exc: Exception) -> str:
+        import traceback  # here, since most runs never fail
+
+        try:
+            text = exceptions.text("".join(traceback.format_exception(exc)))
+        except Exception:  # noqa: BLE001  as above
+            return ""
+        # What is looked through for credentials reaches further than what is kept: none is cut in two.
+        text = self._hide(_ends(text, 5 * _LONGEST_TRACEBACK))
+        return _ends(text, _LONGEST_TRACEBACK)
 
 
-def _repr(value: Any) -> str:
-    try:
-        return _cut(exceptions.text(repr(value)), _LONGEST_REPR)
-    except Exception:  # noqa: BLE001  as above
-        return f"<{exceptions.label(type(value))[1]}>"
-
-
-def _traceback(exc: Exception) -> str:
-    import traceback  # here, since most runs never fail
-
-    try:
-        text = exceptions.text("".join(traceback.format_exception(exc)))
-    except Exception:  # noqa: BLE001  as above
-        return ""
-    if len(text) <= _LONGEST_TRACEBACK:
+def _ends(text: str, longest: int) -> str:
+    if len(text) <= longest:
         return text
     # The end says what happened, the beginning who asked.
-    head, tail = _LONGEST_TRACEBACK // 4, _LONGEST_TRACEBACK * 3 // 4
+    head, tail = longest // 4, longest * 3 // 4
     return f"{text[:head]}\n  [... {len(text) - head - tail} characters left out ...]\n{text[-tail:]}"
 
 

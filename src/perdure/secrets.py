@@ -1,0 +1,73 @@
+"""What this process knows to be secret: credentials in its environment, and the values of its `Secret`s.
+
+`core.redact` knows how credentials look; here is what they are. Whatever stores, shows or sends a text that may quote
+somebody else's asks `conceal`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from perdure.core import faults, secret
+from perdure.core.secret import Secret
+
+if TYPE_CHECKING:
+    from perdure.core.redact import Redactor
+
+__all__ = ["Secret", "conceal", "known", "redactor"]
+
+_LOGIN = re.compile(r"://[^\s/?#:@]*:([^\s@]+)@|://([^\s/?#:@]{12,})@|[?&](?:password|token|key|sig|secret)=([^&\s]+)")
+
+
+def conceal(text: str) -> str:
+    """`text` without credentials: without what looks like one, and without what this process knows to be one."""
+    if not text:
+        return text
+    return redactor()(text)
+
+
+def known() -> frozenset[str]:
+    """The values that are secret in this process, as they are at this moment."""
+    found: set[str] = set(secret.living())
+    for name, value in os.environ.items():
+        if value:
+            found.update(_secrets_in(name, value))
+    return frozenset(found)
+
+
+@lru_cache(4096)
+def _secrets_in(name: str, value: str) -> tuple[str, ...]:
+    from perdure.core.secret_names import is_secret, is_secret_variable
+
+    if "://" in value:
+        # Of an address only the credentials are secret; the host helps to find a fault.
+        if not (is_secret_variable(name) or name.upper().endswith(("_URL", "_URI", "_DSN", "_ALERTS"))):
+            return ()
+        parts = tuple(part for login in _LOGIN.findall(value) for part in login if part)
+        return parts or ((value,) if is_secret_variable(name) else ())
+    if not is_secret_variable(name) or value.startswith(("/", "~/", "./")):
+        return ()  # the path of a key is none
+    # `SORT_KEY=created_at` says no secret; only the name's end spoke for it.
+    plain = value.isascii() and value.lower() == value and not any(map(str.isdigit, value)) and len(value) < 20
+    return () if plain and not is_secret(name) else (value,)
+
+
+_made: tuple[frozenset[str], Redactor] | None = None
+
+
+def redactor() -> Redactor:
+    """What takes the secrets out of texts, as they are at this moment; for many texts at once."""
+    global _made
+    now = known()
+    made = _made
+    if made is None or made[0] != now:
+        from perdure.core.redact import Redactor
+
+        made = _made = (now, Redactor(now))
+    return made[1]
+
+
+faults.hide_with(redactor)
