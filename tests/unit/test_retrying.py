@@ -178,7 +178,8 @@ def test_a_cancelled_task_stops_waiting() -> None:
 
     async def main() -> None:
         task = asyncio.create_task(retry(functools.partial(aflaky, flaky))())
-        await waiting.wait()
+        async with asyncio.timeout(10):
+            await waiting.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
