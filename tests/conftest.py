@@ -37,12 +37,17 @@ class FakeWorld:
     `slept` is the list of all waits, in seconds.
     """
 
+    slice = float("inf")
+
     def __init__(self) -> None:
         self.time = 1_800_000_000.0
         self.slept: list[float] = []
         self._ids = 0
 
     def now(self) -> float:
+        return self.time
+
+    def clock(self) -> float:
         return self.time
 
     def sleep(self, seconds: float) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import random as _random
 import uuid as _uuid
 from datetime import UTC, datetime
+from typing import Any, ParamSpec
 
+from perdure.core.history import DEFER
 from perdure.engines.scope import StepContext, here
-from perdure.errors import UsageError
-from perdure.step import step
+from perdure.errors import OptionError, UsageError
+from perdure.step import BoundStep, step
+
+P = ParamSpec("P")
 
 
 def _inside(function: str) -> StepContext:
@@ -40,6 +44,38 @@ def attempt() -> int:
         UsageError: called outside a step of a running workflow.
     """
     return _inside("attempt").attempt
+
+
+@step(name=DEFER, retry=None, timeout=None)
+def _note(module: str, name: str, given: bytes) -> None:
+    """What is deferred, as a record; see core/unwind.py."""
+
+
+def defer(step: BoundStep[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
+    """Call a step when the run ends: when it has succeeded, failed, or been cancelled; also after a crash.
+
+    What was deferred last is called first. Each call is retried by the step's own policy, and one that fails for good
+    becomes a dead letter; it never hides the error that the run failed with. Since a failed run can be resumed, and ends
+    once more then, the step may be called again: let it be one that does no harm twice (delete if it is there).
+
+    Args:
+        step: the step; its arguments follow, all of which can be stored.
+
+    Raises:
+        UsageError: called outside a workflow, or with an async step in a sync workflow.
+        NotStorable: an argument cannot be stored.
+    """
+    scope = here.get()
+    if scope is None or isinstance(scope, StepContext):
+        raise UsageError(
+            "perdure.defer() was called outside a workflow, which it is to be done at the end of",
+            "call it in a function decorated with @workflow, right after the step that makes what is to be put away",
+        )
+    if not isinstance(step, BoundStep):
+        raise OptionError(
+            f"perdure.defer() was given {step!r}, which is not a step", "decorate the function with @step"
+        )
+    scope.defer(step.spec, step.arguments(args), kwargs, _note.spec)
 
 
 def progress(done: float, total: float | None = None, note: str = "") -> None:

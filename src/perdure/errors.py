@@ -13,8 +13,11 @@ PerdureError                     has .code, .what and .hint
 │   ├── NotDecodable             a stored value does not fit the type that the script now declares
 │   ├── AlreadyRunning           the run is being executed
 │   │   └── Skipped              ... by another process (also a SystemExit: uncaught, the exit code is 0)
-│   └── HasDeadLetters           raised by Batch.raise_if_dead()
+│   ├── HasDeadLetters           raised by Batch.raise_if_dead()
+│   ├── Cancelled                somebody told the run to end
+│   └── DeadlineExceeded         the run took longer than its workflow's timeout (also a TimeoutError)
 ├── StepTimeout                  an attempt ran out of time (also a TimeoutError)
+├── BreakerOpen                  the circuit breaker of a service lets no call through
 ├── EngineError                  the cluster cannot be reached or used
 ├── ProcessDied                  an isolated attempt's process ended without an answer
 ├── AlertError                   an alert could not be delivered
@@ -24,6 +27,7 @@ PerdureError                     has .code, .what and .hint
     ├── StateNewer               written by a newer perdure
     ├── StateReadOnly            cannot be written
     ├── StateBusy                another process kept it locked for too long
+    ├── LockLost                 another process has taken over what this one was executing
     ├── DiskFull                 no space left
     └── StateIO                  the system reported an I/O error
 
@@ -137,10 +141,32 @@ class HasDeadLetters(RunError):
     code = "dead-letters"
 
 
+class Cancelled(RunError):
+    """Somebody told the run to end, and it has."""
+
+    code = "cancelled"
+
+
+class DeadlineExceeded(RunError, TimeoutError):
+    """The run took longer than its workflow's timeout allows."""
+
+    code = "deadline"
+
+
 class StepTimeout(PerdureError, TimeoutError):
     """An attempt ran out of time."""
 
     code = "timeout"
+
+
+class BreakerOpen(PerdureError):
+    """A service keeps failing (or has asked for patience), and the call was not made.
+
+    `retry_after`: seconds until it may be worth asking again; None if nobody can say.
+    """
+
+    code = "breaker-open"
+    retry_after: float | None = None
 
 
 class EngineError(PerdureError):
@@ -204,6 +230,12 @@ class StateBusy(StateError):
     """Another process kept the state file locked for too long."""
 
     code = "state-busy"
+
+
+class LockLost(StateError):
+    """Another process has taken over a run or a lock of this one, which may write to it no more."""
+
+    code = "lock-lost"
 
 
 class DiskFull(StateError):

@@ -53,6 +53,10 @@ class BoundStep(Generic[P, R_co]):
         """Call the step."""
         return cast(R_co, _call(self.spec, (*self._first, *args), kwargs))
 
+    def arguments(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """All arguments of a call with these, the first ones included."""
+        return (*self._first, *args)
+
     def __repr__(self) -> str:
         return f"<step {self.spec.name!r}{f' of {self._first[0]!r}' if self._first else ''}>"
 

@@ -43,15 +43,3 @@ def test_a_failed_run_is_cancelled_and_never_resumed(scripts: Scripts) -> None:
     assert perdure(scripts, "cancel", "last").returncode == 1
     scripts.start(script).communicate("fail\n")
     assert perdure(scripts, "ps", "--json").stdout.count('"workflow"') == 2
-
-
-def test_a_run_that_is_being_executed_is_left_alone(scripts: Scripts) -> None:
-    """The error says who executes it, and what to do."""
-    process = scripts.start(scripts.write(FLOW))
-    assert process.stdout is not None
-    assert process.stdout.readline() == "in\n"
-    refused = perdure(scripts, "cancel", "last")
-    assert refused.returncode != 0
-    assert f"pid {process.pid}" in refused.stderr
-    process.communicate("go on\n")
-    assert process.returncode == 0

@@ -131,11 +131,18 @@ def fork(
 
 
 @app.command
-def cancel(run: Reference, *, state: State = None, engine: Engine = None) -> int:
-    """End an unfinished run for good. On a cluster its function is interrupted; here nobody may be executing it."""
-    from perdure.cli import clusters
+def cancel(
+    run: Reference,
+    file: Annotated[Path | None, Parameter(help="The script, if it is not where it was.")] = None,
+    /,
+    *,
+    state: State = None,
+    engine: Engine = None,
+) -> int:
+    """End an unfinished run for good, at its next safe point; its clean-ups are made."""
+    from perdure.cli import cancelling
 
-    return clusters.cancel(locate(state, engine=engine), run)
+    return cancelling.main(_place(state, file, engine), run, file)
 
 
 @app.command

@@ -27,14 +27,14 @@ BAR, INPUTS, ERROR = 30, 50, 60
 class _Running:
     """A call that is being tried, or waits for its next try."""
 
-    __slots__ = ("again", "attempt", "call", "error", "note", "since", "total", "units")
+    __slots__ = ("again", "attempt", "call", "note", "reason", "since", "total", "units")
 
     def __init__(self, call: Call, attempt: int, since: float) -> None:
         self.call = call
         self.attempt = attempt
         self.since = since
         self.again: float | None = None
-        self.error: BaseException | None = None
+        self.reason = ""
         self.units: float | None = None
         self.total: float | None = None
         self.note = ""
@@ -79,7 +79,14 @@ class Board:
         """A failed attempt will be repeated."""
         with self._lock:
             one = self._running[id(call)] = _Running(call, attempt, self._clock())
-            one.again, one.error = self._clock() + seconds, error
+            line = error_line(error)
+            one.again, one.reason = self._clock() + seconds, f" after {line[:ERROR]}{'...' * (len(line) > ERROR)}"
+
+    def held(self, call: Call, seconds: float, reason: str) -> None:
+        """A call may not go yet."""
+        with self._lock:
+            one = self._running[id(call)] = _Running(call, 1, self._clock())
+            one.again, one.reason = self._clock() + seconds, f" waits for {reason}"
 
     def batch(self, run_id: str, name: str, counts: tuple[int, int, int, int | None]) -> None:
         """A batch has come that far: done, dead, skipped, total."""
@@ -135,11 +142,9 @@ def _draw_step(one: _Running, now: float, frame: str) -> RenderableType:
     text = Text(no_wrap=True, overflow="ellipsis")
     name = one_line(one.call.spec.name)
     if one.again is not None:
-        assert one.error is not None
         left = max(one.again - now, 0.0)
         text.append(f"{frame} {name}{codec.describe_inputs(one.call.input, INPUTS)}", "yellow")
-        error = error_line(one.error)
-        text.append(f" again in {show(round(left, 1))} after {error[:ERROR]}{'...' * (len(error) > ERROR)}")
+        text.append(f" again in {show(round(left, 1))}{one_line(one.reason)}")
         return text
     text.append(f"{frame} ", "cyan")
     text.append(f"{name}{codec.describe_inputs(one.call.input, INPUTS)}")

@@ -1,4 +1,4 @@
-"""`perdure worker` and `perdure check`, which are for clusters, and `perdure cancel`."""
+"""`perdure worker` and `perdure check`, which are for clusters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from perdure import settings
 from perdure.cli.exits import DONE, FAILED
 from perdure.cli.text import Printer, count
 from perdure.errors import OptionError
-from perdure.operations.place import Place
 
 
 def engine_meant(engine: str | None, command: str) -> str:
@@ -25,22 +24,6 @@ def engine_meant(engine: str | None, command: str) -> str:
             f"perdure {command} --engine temporal://HOST:7233/NAMESPACE FILE, or set PERDURE_ENGINE",
         )
     return url
-
-
-def cancel(place: Place, reference: str) -> int:
-    """`perdure cancel`: returns the exit code."""
-    from perdure.operations.lookup import find_run
-    from perdure.operations.place import opened
-    from perdure.operations.serving import cancel
-
-    with opened(place, reference) as store:
-        run = find_run(store, reference)
-    was = cancel(place, run.id)
-    if was in ("done", "cancelled") or (was == "failed" and place.engine != "local"):
-        sys.stderr.write(f"run {run.id} was {was} already; nothing was done\n")
-        return FAILED
-    sys.stderr.write(f"run {run.id} {'was told to end' if place.engine != 'local' else 'is cancelled'}\n")
-    return DONE
 
 
 def check(engine: str | None, files: list[Path], *, json: bool) -> int:

@@ -72,6 +72,11 @@ class Narrator:
 
     # -- what the engine reports --------------------------------------------------------------------------------------
 
+    def standing_by(self, workflow: str, reason: str) -> None:
+        """A run has to wait for somebody."""
+        with self._lock:
+            self._say(f"{workflow} waits: {one_line(reason)}", "yellow")
+
     def run_began(self, run_id: str, workflow: str, recorded: int, resumed: bool) -> None:
         """A run was started or resumed."""
         with self._lock:
@@ -116,6 +121,12 @@ class Narrator:
             with self._lock:
                 self._tell("again", call.spec.name, lambda: f"{_call(call)} is tried again in {show(seconds)}", "")
 
+    def held(self, run_id: str, call: Call, reason: str, seconds: float) -> None:
+        """A call may not go yet."""
+        if seconds >= LONG_WAIT:
+            with self._lock:
+                self._tell("held", call.spec.name, lambda: f"{_call(call)} waits for {one_line(reason)}", "")
+
     def batch(self, run_id: str, name: str, done: int, dead: int, skipped: int, total: int | None) -> None:
         """A batch has come that far."""
         with self._lock:
@@ -159,7 +170,8 @@ class Narrator:
     def _tell_held(self, kind: str, name: str, told: _Told) -> None:
         # What is done in a batch is in the line about the batch.
         if told.held and not (kind == "done" and name in self._mapped):
-            what = {"done": "done", "failed": "failed attempts", "again": "waits", "run": "child runs"}[kind]
+            names = {"done": "done", "failed": "failed attempts", "run": "child runs"}
+            what = names.get(kind, "waits")
             self._say(f"{name}: {told.held} more {what}", "yellow" if kind == "failed" else "")
         told.held, told.last = 0, self._clock()
 

@@ -163,6 +163,7 @@ class _Both:
     def __init__(self, narrator: Narrator, board: Board) -> None:
         self._narrator = narrator
         self._board = board
+        self.standing_by = narrator.standing_by
         self.run_began = narrator.run_began
         self.run_ended = narrator.run_ended
         self.replayed = narrator.replayed
@@ -177,6 +178,10 @@ class _Both:
     def waiting(self, run_id: str, call: Call, attempt: int, seconds: float, error: Exception) -> None:
         self._board.waiting(call, attempt, seconds, error)
         self._narrator.waiting(run_id, call, attempt, seconds, error)
+
+    def held(self, run_id: str, call: Call, reason: str, seconds: float) -> None:
+        self._board.held(call, seconds, reason)
+        self._narrator.held(run_id, call, reason, seconds)
 
     def batch(self, run_id: str, name: str, done: int, dead: int, skipped: int, total: int | None) -> None:
         self._board.batch(run_id, name, (done, dead, skipped, total))

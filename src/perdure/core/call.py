@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from perdure.core import codec, faults
+from perdure.core.admission import Patience, admission, report_failure, report_success
 from perdure.core.cleanup import salt, undo_row
-from perdure.core.effects import BRANCH, Effect, Execute, Load, Outcome, Row, Save, SaveAttempt, Settle, Wait
+from perdure.core.effects import BRANCH, Effect, Execute, Guarded, Load, Outcome, Row, Save, SaveAttempt, Settle, Wait
 from perdure.core.failures import assess
 from perdure.core.history import Failure, History
 from perdure.core.identity import refuse_change
 from perdure.core.records import AttemptRecord, StepRecord, StepStatus, attempt_checksum
 from perdure.core.retry import Again, Retry, Verdict, verdict
 from perdure.core.spec import Call
-from perdure.errors import ArgumentChanged, Drift, NotDecodable, NotStorable, StopRun
+from perdure.errors import ArgumentChanged, BreakerOpen, Drift, NotDecodable, NotStorable, StopRun
 
 SHOWN = 3
 
@@ -48,9 +50,10 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Parked(msgspec.Struct, frozen=True, gc=False):
-    """The call has failed for good and is a dead letter, saved under the number `seq`."""
+    """The call has failed for good and is a dead letter, saved under the number `seq`; whoever made it gets None."""
 
     seq: int
+    value: None = None
 
 
 End = Succeeded | Failed | Parked
@@ -59,21 +62,22 @@ Decision = Generator[Effect, Any, End]
 
 def perform(call: Call, history: History) -> Decision:
     """One call of a step from a workflow."""
+    park = call.spec.park
     seq = history.claim(call)
     if seq is not None:
-        return recall(call, history, (yield Load(call, seq)))
+        return recall(call, history, (yield Load(call, seq)), park)
     if history.unsettled(call.spec.name):
         record = yield from settle(call, history)
         if record is not None:
-            return recall(call, history, record)
-    end = yield from attempts(call, history)
+            return recall(call, history, record, park)
+    end = yield from item(call, history, park)
     if type(end) is Failed:
         yield from fail(call, history, end)
     return end
 
 
-def recall(call: Call, history: History, record: StepRecord) -> End:
-    """What the record says.
+def recall(call: Call, history: History, record: StepRecord, park: bool = False) -> End:
+    """What the record says; of a dead letter, that it is one, if it may be (`park`), or else what it failed with.
 
     Raises:
         StopRun: with Drift, if a call that goes by a key has other inputs now; with NotDecodable, if the saved value
@@ -81,6 +85,8 @@ def recall(call: Call, history: History, record: StepRecord) -> End:
     """
     if call.named and record.input != call.input and not history.is_exempt(record.seq):
         raise StopRun(_drift(call, history, [record]))
+    if park and record.status == "dead":
+        return Parked(record.seq)
     try:
         if record.status == "done":
             return Succeeded(call.spec.plan.unpack(record.output), record.seq)
@@ -195,12 +201,23 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
         call.salt += salt(call, history)
     tries = history.tries(call)
     number = tries.made
-    series = None
+    series, last, patience = None, None, Patience()
     while True:
         number += 1
-        outcome: Outcome = yield Execute(call, number, parked)
+        guard, ticket = spec.guard, None
+        outcome: Outcome
+        if guard is None:
+            outcome = yield Execute(call, number, parked)
+        else:
+            wait = partial(_hold_on, call, number)
+            entry = yield from admission(guard, spec.retry.total, patience, history.uniform, wait)
+            if isinstance(entry, BreakerOpen):
+                return _not_made(call, entry, number - 1, series, last, patience.spent)
+            ticket = entry
+            outcome = yield Guarded(Execute(call, number, parked), guard, ticket)
         error = outcome.error
         if error is None:
+            yield from report_success(guard, ticket)
             try:
                 refuse_change(call)
                 payload, value = _read(call, outcome) if outcome.attempts else spec.plan.round_trip(outcome.value)
@@ -215,13 +232,35 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
             return Failed(error, outcome, outcome.attempts)
         if series is None:
             # A series that a crash found used up begins anew: it was the run that ended, and this is asking again.
-            series = Series(tries.made, tries.counted % spec.retry.attempts)
+            series = Series(tries.made, tries.counted % spec.retry.attempts, outcome.started - patience.spent)
+        elif patience.queued and series.first is not None:
+            series.first += patience.queued  # who stands in a queue of their own making is not out of time for it
+        patience.queued = 0.0
         decision, fault = series.judge(spec.retry, spec.owner, number, error, outcome, history.uniform)
+        if outcome.error is not None:
+            yield from report_failure(call, ticket, error, fault, decision, outcome)
         counts = decision.counts if isinstance(decision, Again) else True
         yield SaveAttempt(history.rid, _attempt(call, history, number, counts, fault, outcome))
+        last = Failed(error, outcome, number)
         if not isinstance(decision, Again):
-            return Failed(error, outcome, number)
+            return last
+        patience.spent += outcome.seconds + decision.delay
         yield Wait(call, decision.delay, number, error)
+
+
+def _hold_on(call: Call, number: int, seconds: float, reason: str) -> Wait:
+    return Wait(call, seconds, number, reason=reason)
+
+
+def _not_made(
+    call: Call, refusal: BreakerOpen, made: int, series: Series | None, last: Failed | None, seconds: float
+) -> Failed:
+    """The breaker lets no further attempt through. What the last one failed with comes first, if there was one."""
+    if series is None or last is None:
+        return Failed(refusal, None, made)
+    for line in faults.note(call.spec.owner, series.tried, seconds, refusal.what):
+        last.error.add_note(line)
+    return last
 
 
 def _read(call: Call, outcome: Outcome) -> tuple[bytes, Any]:
@@ -247,7 +286,7 @@ def ended_row(call: Call, history: History, status: StepStatus, end: Failed) -> 
 
 
 def item(call: Call, history: History, park: bool) -> Decision:
-    """One item of a batch, claimed and missed: its result is saved; if it fails for good, it is parked if asked to."""
+    """A call that has no record: its result is saved; if it fails for good, it is parked if asked to."""
     end = yield from attempts(call, history, park)
     if park and isinstance(end, Failed):
         row = ended_row(call, history, "dead", end)
@@ -260,7 +299,7 @@ def recheck(call: Call, history: History, seq: int, park: bool) -> Decision:
     """One item of a batch that has a record; it is read only if there is something to look at in it."""
     done = history.is_done(seq)
     if call.named or not (done or park):
-        end = recall(call, history, (yield Load(call, seq)))
+        end = recall(call, history, (yield Load(call, seq)), park)
         if isinstance(end, Failed) and not park:
             return end
     return Succeeded(None, seq) if done else Parked(seq)

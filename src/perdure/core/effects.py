@@ -10,6 +10,9 @@ from typing import Any
 
 import msgspec
 
+from perdure.core.breaker import Grade, Ticket
+from perdure.core.guard import Guard
+from perdure.core.rate import Turn
 from perdure.core.records import AttemptRecord
 from perdure.core.spec import Call
 
@@ -35,7 +38,7 @@ class Outcome(msgspec.Struct, gc=False):
 class Load(msgspec.Struct, frozen=True, gc=False):
     """Read a record of this run, to answer the call with or (`peek`) only to look at it. Answer: the StepRecord."""
 
-    call: Call
+    call: Call | None
     seq: int
     peek: bool = False
 
@@ -52,19 +55,58 @@ class Execute(msgspec.Struct, frozen=True, gc=False):
 
 
 class Wait(msgspec.Struct, frozen=True, gc=False):
-    """Let that many seconds pass before the next attempt. Answer: None."""
+    """Let that many seconds pass before the attempt of that number.
+
+    `error` is what the one before failed with; or `reason` says what is waited for (a breaker, a turn). Answer: None.
+    """
 
     call: Call
     seconds: float
     attempt: int
-    error: Exception
+    error: Exception | None = None
+    reason: str = ""
+
+
+class Admit(msgspec.Struct, frozen=True, gc=False):
+    """May a call go, as far as its guard is concerned? `turn` is the slot that it has. Answer: a Pass or a Hold."""
+
+    guard: Guard
+    turn: Turn | None = None
+
+
+class Guarded(msgspec.Struct, frozen=True, gc=False):
+    """Execute, with a ticket: it is given back if the attempt is broken off, so that nothing is said about it.
+
+    Answer: an Outcome.
+    """
+
+    execute: Execute
+    guard: Guard
+    ticket: Ticket
+
+
+class Report(msgspec.Struct, frozen=True, gc=False):
+    """A call that was let through has ended; `error` is its failure in one line. Answer: None.
+
+    With `pause`, nobody is to call the service for so many seconds.
+    """
+
+    guard: Guard
+    ticket: Ticket
+    grade: Grade
+    error: str = ""
+    pause: float | None = None
 
 
 class Save(msgspec.Struct, frozen=True, gc=False):
-    """Make these rows durable; `letters` are the numbers of rows that are dead letters. Answer: None."""
+    """Make these rows durable, and take those numbered `drop` back; `letters` are the rows that are dead letters.
+
+    Answer: None.
+    """
 
     rows: tuple[Row, ...]
     letters: tuple[int, ...] = ()
+    drop: tuple[int, ...] = ()
 
 
 class SaveAttempt(msgspec.Struct, frozen=True, gc=False):
@@ -89,4 +131,4 @@ class Branch(msgspec.Struct, frozen=True, gc=False):
 
 BRANCH = Branch()
 
-Effect = Load | Execute | Wait | Save | SaveAttempt | Settle | Branch
+Effect = Load | Execute | Admit | Guarded | Report | Wait | Save | SaveAttempt | Settle | Branch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import insort
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -12,6 +13,13 @@ from perdure.core.branch import Branch
 from perdure.core.effects import Row
 from perdure.core.records import StepRecord, StepStatus, step_checksum
 from perdure.core.spec import Call
+
+DEFER = "perdure.defer"
+UNDO = "perdure.undo"
+CLEANED = ("defer:", "undo:")
+"""Names of records: a call to be made at the end, a call that can be taken back, and beginnings of what was cleaned up.
+None of them is ever held against the script, and only `DEFER` is claimed by calls."""
+_NONE = b"\xc0"
 
 
 class Tries(msgspec.Struct, gc=False):
@@ -101,6 +109,9 @@ class History:
         self._open = 0
         self._exempt = exempt
         self._not_done: set[int] = set()
+        self._to_clean: dict[int, str] = {}
+        self._cleaned: set[tuple[str, bytes, int]] = set()
+        self.undone: Counter[bytes] = Counter()
         self._tries: dict[tuple[str, bytes, int], Tries] = {}
         last = self.recorded = 0
         for seq, name, key, n, status in index:
@@ -114,6 +125,13 @@ class History:
             tries.counted += counted
 
     def _remember(self, seq: int, name: str, key: bytes, n: int, status: str) -> None:
+        if name == UNDO:
+            self._to_clean[seq] = UNDO
+            return
+        if name.startswith(CLEANED):
+            self._cleaned.add((name, key, n))
+            self.undone[key] += name.startswith("undo:") and status == "done"
+            return
         step = self._step(name)
         if n == 0:
             step.once[key] = seq
@@ -122,7 +140,9 @@ class History:
             step.taken.setdefault(key, {0} if key in step.once else set()).add(n)
         if n == 0 and key in step.taken:
             step.taken[key].add(0)
-        if status != "done":
+        if name == DEFER:
+            self._to_clean[seq] = DEFER
+        elif status != "done":
             self._not_done.add(seq)
         elif not self.is_exempt(seq):
             step.open.add(seq)
@@ -232,9 +252,33 @@ class History:
         """A new record, numbered."""
         seq = next(self._numbers)  # atomic: pool threads number their records too
         name = call.spec.name
+        if name == DEFER:
+            self._to_clean[seq] = DEFER
         crc = step_checksum(name, call.key, call.n, status, call.input, output)
         ms = int(seconds * 1000)
         return (self.rid, seq, name, call.key, call.n, status, call.input, output, started, ms, attempts, crc)
+
+    # -- what is to be put away ---------------------------------------------------------------------------------------
+
+    def can_be_undone(self, row: Row, given: bytes) -> Row:
+        """The record that says so of the call with the record `row`."""
+        note = self.note(UNDO, row[3], row[4], "done", given, _NONE)
+        self._to_clean[note[1]] = UNDO
+        return note
+
+    def note(self, name: str, key: bytes, n: int, status: StepStatus, given: bytes, output: bytes) -> Row:
+        """A record of something that no call has made."""
+        seq = next(self._numbers)
+        crc = step_checksum(name, key, n, status, given, output)
+        return (self.rid, seq, name, key, n, status, given, output, 0.0, 0, 0, crc)
+
+    def to_clean(self) -> list[tuple[int, str]]:
+        """Number and kind (`DEFER` or `UNDO`) of the records of what is to be put away, the last one first."""
+        return sorted(self._to_clean.items(), reverse=True)
+
+    def is_cleaned(self, name: str, key: bytes, n: int) -> bool:
+        """Was that clean-up made before the process died?"""
+        return (name, key, n) in self._cleaned
 
     # -- failures -----------------------------------------------------------------------------------------------------
 

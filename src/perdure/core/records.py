@@ -8,7 +8,7 @@ from zlib import crc32
 import msgspec
 
 StepStatus = Literal["done", "failed", "dead"]
-RunStatus = Literal["running", "failed", "done", "cancelled"]
+RunStatus = Literal["running", "failed", "parked", "done", "cancelled"]
 
 
 class StepRecord(msgspec.Struct, frozen=True, gc=False):
@@ -56,7 +56,10 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class RunRecord(msgspec.Struct, frozen=True):
-    """A run. `path` is where its script was last seen; `parent` and `holder` are row numbers."""
+    """A run. `path` is where its script was last seen; `parent` and `holder` are row numbers.
+
+    `stop` is when somebody asked for its end, in seconds since the epoch.
+    """
 
     rid: int
     id: str
@@ -75,6 +78,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     started: float
     ended: float | None
     crc: int
+    stop: float | None = None
 
     def intact(self) -> bool:
         """Do the payloads match the checksum that was stored with them?"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -14,8 +14,8 @@ from perdure.core.call import Failed, Succeeded, fail, move_on, recall, settle
 from perdure.core.effects import Effect, Load, Outcome, Row, Save
 from perdure.core.history import History
 from perdure.core.records import RunRecord, StepRecord
-from perdure.core.spec import Call
-from perdure.errors import AlreadyRunning, NotStorable, OtherInputs, RunError, Skipped
+from perdure.core.spec import Call, Rules
+from perdure.errors import AlreadyRunning, Cancelled, NotStorable, OtherInputs, RunError, Skipped
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -35,6 +35,7 @@ class Start(msgspec.Struct, frozen=True):
     named: bool = False
     parent: int | None = None
     rid: int | None = None
+    lock: str | None = None
 
 
 class HolderInfo(msgspec.Struct, frozen=True):
@@ -52,6 +53,19 @@ class Held(msgspec.Struct, frozen=True):
     run: RunRecord
     by: HolderInfo | None
     last: StepRecord | None
+
+
+class Locked(msgspec.Struct, frozen=True):
+    """The workflow's lock is taken. `by` is None if a block of this very process has it; `run` is whose it is, if known.
+
+    `since` is in seconds since the epoch; `last` is the newest record of that run.
+    """
+
+    name: str
+    by: HolderInfo | None
+    since: float = 0.0
+    run: RunRecord | None = None
+    last: StepRecord | None = None
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -74,9 +88,18 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Begin(msgspec.Struct, frozen=True):
-    """Find or make the run and take it, in one transaction. Answer: Taken, Held, Finished or Other."""
+    """Find or make the run and take it, in one transaction. Answer: Taken, Held, Locked, Finished or Other."""
 
     start: Start
+
+
+class StandBy(msgspec.Struct, frozen=True):
+    """Somebody else has the run or its lock: say so the `first` time, and wait some seconds. Answer: None."""
+
+    workflow: str
+    reason: str
+    seconds: float
+    first: bool
 
 
 class Recall(msgspec.Struct, frozen=True):
@@ -92,6 +115,14 @@ class Body(msgspec.Struct, frozen=True):
     call: Call
     run: RunRecord
     history: History
+
+
+class Unwind(msgspec.Struct, frozen=True):
+    """Put away what the run has left, `ok` or not: `unwind.unwind`. Answer: what could not be tried, a line each."""
+
+    run: RunRecord
+    history: History
+    ok: bool
 
 
 class Forget(msgspec.Struct, frozen=True):
@@ -116,7 +147,7 @@ class End(msgspec.Struct, frozen=True):
     aftermath: tuple[int, int] | None = None
 
 
-RunEffect = Effect | Begin | Recall | Body | Forget | End
+RunEffect = Effect | Begin | StandBy | Recall | Body | Unwind | Forget | End
 Life = Generator[RunEffect, Any, "Ended | Failed"]
 
 
@@ -131,9 +162,9 @@ class Ended(msgspec.Struct, frozen=True):
 
 def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -> Life:
     """One run from its start or resumption to its end; `began` is told its id."""
-    answer = yield Begin(start)
+    answer = yield from _taking(call, start)
     if not isinstance(answer, Taken):
-        return _not_taken(call, answer, began)
+        return _not_taken(call, start, answer, began)
     run = answer.run
     if began is not None:
         began(run.id)
@@ -147,6 +178,8 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
             except NotStorable as refusal:
                 error = refusal
             else:
+                if history.to_clean():
+                    yield Unwind(run, history, ok=True)
                 trouble = yield End(run, "done", payload, rows=history.all_pending())
                 if trouble is not None:
                     raise trouble
@@ -159,14 +192,79 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
             history = yield Recall(run, resumed=True)
             continue
         fault = faults.encode(faults.to_fault(error))
-        trouble = yield End(run, "failed", fault, forget=blame.records, aftermath=blame.aftermath)
+        if history.to_clean():
+            history.pending.clear()  # the workflow has not moved past what has ended it
+            for line in (yield Unwind(run, history, ok=False)):
+                error.add_note(f"perdure: {line}")
+        status = _how(error, call.spec.rules, run)
+        trouble = yield End(run, status, fault, forget=blame.records, aftermath=blame.aftermath)
         if trouble is not None:
-            error.add_note(f"perdure: that the run failed could not be saved: {trouble}")
-        error.add_note(f"perdure: run {run.id} failed; run the script again to go on from here")
+            error.add_note(f"perdure: that the run {_ENDED[status]} could not be saved: {trouble}")
+        error.add_note(f"perdure: run {run.id} {_ENDED[status]}; {_WAY_ON[status].format(run.id)}")
         return Failed(error, outcome, 1)
 
 
-def _not_taken(call: Call, answer: Held | Finished | Other, began: Callable[[str], None] | None) -> Ended:
+_ENDED = {"failed": "failed", "cancelled": "was cancelled", "parked": "has failed too often and was set aside"}
+_WAY_ON = {
+    "failed": "run the script again to go on from here",
+    "cancelled": "a run of the same inputs starts anew",
+    "parked": "`perdure resume {}` tries it again, and a run of the same inputs starts anew",
+}
+
+
+def call_off(start: Start, *, clean: bool) -> Generator[RunEffect, Any, list[str] | None]:
+    """End a run for good that nobody executes; `clean` it up first.
+
+    Returns:
+        What could not be cleaned up, a line each; None if somebody executes it after all, or it has ended.
+    """
+    answer = yield Begin(start)
+    if not isinstance(answer, Taken):
+        return None
+    run = answer.run
+    history = yield Recall(run, resumed=True)
+    missed: list[str] = (yield Unwind(run, history, ok=False)) if clean and history.to_clean() else []
+    trouble = yield End(run, "cancelled", b"")
+    if trouble is not None:
+        raise trouble
+    return missed
+
+
+def _how(error: Exception, rules: Rules, run: RunRecord) -> str:
+    """How a run has ended that did not end well."""
+    if isinstance(error, Cancelled):
+        return "cancelled"
+    often = rules.park_after is not None and run.epoch + 1 >= rules.park_after
+    return "parked" if often and run.parent is None else "failed"
+
+
+Answer = Taken | Held | Locked | Finished | Other
+
+PAUSES = (0.02, 0.05, 0.1, 0.2)
+"""Seconds between two looks at who has it; the last one again and again."""
+
+
+def _taking(call: Call, start: Start) -> Generator[RunEffect, Any, Answer]:
+    """Begin, as soon as nobody else has the run or its lock, if it is to wait for that."""
+    answer: Answer = yield Begin(start)
+    looks = 0
+    while call.spec.rules.if_locked == "wait" and _in_the_way(answer):
+        yield StandBy(call.spec.name, _who(answer), PAUSES[min(looks, len(PAUSES) - 1)], first=looks == 0)
+        answer = yield Begin(start)
+        looks += 1
+    return answer
+
+
+def _in_the_way(answer: Answer) -> TypeGuard[Held | Locked]:
+    # What this process executes itself may be what the caller is inside of: that would be waited for in vain.
+    return isinstance(answer, Locked) or (isinstance(answer, Held) and answer.by is not None)
+
+
+def _not_taken(
+    call: Call, start: Start, answer: Held | Locked | Finished | Other, began: Callable[[str], None] | None
+) -> Ended:
+    if isinstance(answer, Held | Locked):
+        raise _refusal(call, start, answer)
     run = answer.run
     match answer:
         case Finished() if run.status == "done" and run.output is not None:
@@ -184,21 +282,42 @@ def _not_taken(call: Call, answer: Held | Finished | Other, began: Callable[[str
                 f"    now:      {run.workflow}{codec.describe_inputs(call.input)}",
                 "an id stands for exactly one run: give these inputs an id of their own",
             )
-        case Held(by=None):
-            raise AlreadyRunning(
-                f"run {run.id} is already running in this process",
-                "wait for it, or start another run with an id of its own",
-            )
-        case Held():
-            raise Skipped(_who(answer), "nothing was done; it goes on by itself")
 
 
-def _who(held: Held) -> str:
-    by, last = held.by, held.last
-    assert by is not None
-    since = datetime.fromtimestamp(by.started).isoformat(" ", "seconds")
-    at = f"last saved step: #{last.seq} {last.name}" if last else "no step saved yet"
-    return f"run {held.run.id} is already running: pid {by.pid} on {by.host} since {since}, {at}"
+def _refusal(call: Call, start: Start, answer: Held | Locked) -> AlreadyRunning:
+    what = _who(answer)
+    if answer.by is None:
+        return AlreadyRunning(what, "wait for it, or start another run with an id of its own")
+    if call.spec.rules.if_locked == "fail" or start.parent is not None:  # a parent run needs the result: no skipping
+        return AlreadyRunning(what, 'nothing was done; if_locked="wait" waits until it is free')
+    return Skipped(what, "nothing was done; it goes on by itself")
+
+
+def _who(answer: Held | Locked) -> str:
+    if isinstance(answer, Locked):
+        return describe_locked(answer)
+    by = answer.by
+    if by is None:
+        return f"run {answer.run.id} is already running in this process"
+    return f"run {answer.run.id} is already running: {_process(by, by.started)}, {_last(answer.last)}"
+
+
+def describe_locked(locked: Locked) -> str:
+    """Who has a lock, in a line: the process, since when, and what it does with it."""
+    if locked.by is None:
+        return f"lock {locked.name!r} is taken, by this very process"
+    text = f"lock {locked.name!r} is taken: {_process(locked.by, locked.since)}"
+    if locked.run is None:
+        return text
+    return f"{text}, run {locked.run.id} of workflow {locked.run.workflow!r}, {_last(locked.last)}"
+
+
+def _process(by: HolderInfo, since: float) -> str:
+    return f"pid {by.pid} on {by.host} since {datetime.fromtimestamp(since).isoformat(' ', 'seconds')}"
+
+
+def _last(record: StepRecord | None) -> str:
+    return f"last saved step: #{record.seq} {record.name}" if record else "no step saved yet"
 
 
 def child(call: Call, history: History, start: Callable[[], Start]) -> Generator[RunEffect, Any, CallEnd]:

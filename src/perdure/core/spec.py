@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from perdure.core import codec, shapes
+from perdure.core.guard import Guard
 from perdure.core.inputs import EMPTY, Signature
 from perdure.core.retry import Retry
 
@@ -41,8 +42,8 @@ class Spec:
 
     `is_method` and `receiver` (the class) are set when it is found in a class, `locals` (what annotations may name)
     when it was defined in a function. `park`: a call that fails for good becomes a dead letter; `undo`: the step that
-    takes a call back; `rules`: what holds for the runs of a workflow. `file` is where the function was written down,
-    `main` the name that its module has when it is imported.
+    takes a call back; `rules`: what holds for the runs of a workflow; `guard`: what its calls have to come past.
+    `file` is where the function was written down, `main` the name that its module has when it is imported.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Spec:
         self.park = False
         self.undo: Spec | None = None
         self.rules = Rules()
+        self.guard: Guard | None = None
         self.is_method = False
         self.receiver: Any = EMPTY
         self.locals: dict[str, Any] = {}
@@ -107,10 +109,11 @@ class Call:
     """One call of a step or of a child workflow.
 
     `input` is the packed arguments, `key` 16 bytes that stand for them (or for what the caller's key function said:
-    `named`), `n` how many times name + key came before in this run.
+    `named`), `n` how many times name + key came before in this run. `salt` sets its idempotency key apart from that of
+    the same call before (it was undone, or its input edited); `drop` are the numbers of records that its own replaces.
     """
 
-    __slots__ = ("args", "input", "key", "kwargs", "n", "named", "spec")
+    __slots__ = ("args", "drop", "input", "key", "kwargs", "n", "named", "salt", "spec")
 
     def __init__(
         self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], given: bytes, key: bytes, named: bool = False
@@ -122,3 +125,5 @@ class Call:
         self.key = key
         self.named = named
         self.n = 0
+        self.salt = b""
+        self.drop: tuple[int, ...] = ()

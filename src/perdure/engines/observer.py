@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from perdure.core.effects import Outcome
+from perdure.core.effects import Outcome, Wait
 from perdure.core.spec import Call
 
 
 class Observer(Protocol):
     """Called from whichever thread it happens in; quick, and never raising."""
+
+    def standing_by(self, workflow: str, reason: str) -> None:
+        """A run cannot begin yet: somebody else has it, or its lock. Told once."""
 
     def run_began(self, run_id: str, workflow: str, recorded: int, resumed: bool) -> None:
         """A run was started or resumed, with that many records behind it."""
@@ -29,8 +32,21 @@ class Observer(Protocol):
     def waiting(self, run_id: str, call: Call, attempt: int, seconds: float, error: Exception) -> None:
         """A failed attempt will be repeated after that many seconds."""
 
+    def held(self, run_id: str, call: Call, reason: str, seconds: float) -> None:
+        """A call may not go yet (a breaker is open, or it is not its turn), and asks again after that many seconds."""
+
     def batch(self, run_id: str, name: str, done: int, dead: int, skipped: int, total: int | None) -> None:
         """A batch has come that far."""
 
     def progress(self, run_id: str, call: Call, done: float, total: float | None, note: str) -> None:
         """A step says how far it has come."""
+
+
+def tell_wait(observer: Observer | None, run_id: str, effect: Wait) -> None:
+    """Tell an onlooker what a call waits for, if there is one."""
+    if observer is None:
+        return
+    if effect.error is None:
+        observer.held(run_id, effect.call, effect.reason, effect.seconds)
+    else:
+        observer.waiting(run_id, effect.call, effect.attempt, effect.seconds, effect.error)

@@ -6,6 +6,7 @@ data can name an entry of this table, never a piece of code.
 
 from __future__ import annotations
 
+from perdure.core.history import CLEANED
 from perdure.core.spec import Spec
 from perdure.errors import NotFound
 
@@ -30,3 +31,20 @@ def find(kind: str, module: str, name: str) -> Spec:
             "it may run an older version of the script: start it anew; define steps at the top level of the script",
         )
     return spec
+
+
+def find_step(module: str, name: str) -> Spec:
+    """The step of that name, from the file with that stem; also by the name that its clean-ups have.
+
+    Raises:
+        NotFound: no script that this process has loaded defines it.
+    """
+    plain = name.partition(":")[2] if name.startswith(CLEANED) else name
+    return _known.get(("step", module, name)) or find("step", module, plain)
+
+
+def steps_named(name: str) -> list[Spec]:
+    """The steps of that name, from whichever file; also by the name that their clean-ups have."""
+    plain = name.partition(":")[2] if name.startswith(CLEANED) else name
+    steps = [spec for (kind, _, _), spec in _known.items() if kind == "step"]
+    return [spec for spec in steps if spec.name == name] or [spec for spec in steps if spec.name == plain]

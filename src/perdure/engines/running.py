@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from perdure.core.branch import Branch
 from perdure.core.history import History
-from perdure.core.identity import identify
+from perdure.core.identity import identify, pack_strictly
 from perdure.core.spec import Call, Spec
 from perdure.engines.scope import idempotency_key
-from perdure.errors import DuplicateStep, StopRun
+from perdure.errors import Cancelled, DeadlineExceeded, DuplicateStep, PerdureError, StopRun, UsageError
 
 
-class Running:
+class Running(ABC):
     """A workflow whose function is executing.
 
     Args:
@@ -25,6 +26,7 @@ class Running:
     def __init__(self, id: str, history: History) -> None:
         self.id = id
         self.history = history
+        self.is_async = False
         self.main: Branch | None = None  # of an async workflow, while its function executes
         self._current: Callable[[], Branch | None] = lambda: None
         self._stopped: StopRun | None = None
@@ -43,6 +45,12 @@ class Running:
         """
         if self._stopped is not None:
             raise self._stopped
+
+    @property
+    def ending(self) -> PerdureError | None:
+        """What the run was stopped for, if that is how it ends: it was cancelled, or its time is over."""
+        error = None if self._stopped is None else self._stopped.error
+        return error if isinstance(error, Cancelled | DeadlineExceeded) else None
 
     def bind(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """A call of the step, identified.
@@ -87,6 +95,25 @@ class Running:
                 "give one of them another name: @step(name=...)",
             )
         self._functions[spec.name] = spec.fn
+
+    def defer(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], note: Spec) -> None:
+        """Call a step at the end; `note` is the step that writes that down.
+
+        Raises:
+            UsageError: the step is async and the workflow is not.
+            TypeError: the step would not accept these arguments.
+            NotStorable: an argument cannot be stored.
+        """
+        if spec.is_async and not self.is_async:
+            raise UsageError(
+                f"{spec.owner} is async, and the workflow that defers it is not", "defer a step that is not async"
+            )
+        given = pack_strictly(identify(spec, args, kwargs))
+        self.call(note, (spec.main, spec.name, given), {})
+
+    @abstractmethod
+    def call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a sync step."""
 
     def child_id(self, call: Call) -> str:
         """The id of a child run. It follows from the place in the parent: resumed, that finds the same child again."""

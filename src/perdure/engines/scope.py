@@ -30,7 +30,8 @@ class StepContext:
 
     def idempotency_key(self) -> str:
         """The same for every attempt of this call, in this process or another; different for every other call."""
-        return idempotency_key(self.run_id, self.call.spec.name, self.call.key, self.call.n)
+        call = self.call
+        return idempotency_key(self.run_id, call.spec.name, call.key + call.salt, call.n)
 
 
 def idempotency_key(run_id: str, name: str, key: bytes, n: int) -> str:
@@ -71,6 +72,9 @@ class Scope(Protocol):
         total: int | None,
     ) -> Tally:
         """Run an async step over many items, `concurrency` at a time."""
+
+    def defer(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], note: Spec) -> None:
+        """Call a step at the end; `note` is the step that writes that down."""
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
         """Tell whoever watches how far a step has come."""

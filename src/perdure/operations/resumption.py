@@ -38,7 +38,7 @@ def workflow_of(run: RunRecord, script: Path | None = None) -> AnyWorkflow:
         NotFound: the script, or the workflow in it, is gone.
         Exception: whatever the script raises when it is loaded.
     """
-    _refuse_child(run)
+    refuse_child(run)
     path = script or Path(run.path)
     if not path.is_file():
         raise NotFound(
@@ -71,7 +71,7 @@ def fork(place: Place, run: RunRecord, step: str, now: float) -> RunRecord:
         NotFound: there is no such step.
         StateError: the file cannot be written.
     """
-    _refuse_child(run)
+    refuse_child(run)
     if place.engine != "local":
         raise UsageError(
             "fork works on a state file only, not on a cluster so far",
@@ -84,7 +84,12 @@ def fork(place: Place, run: RunRecord, step: str, now: float) -> RunRecord:
     return engine.store.run(new_id)
 
 
-def _refuse_child(run: RunRecord) -> None:
+def refuse_child(run: RunRecord) -> None:
+    """Go on only with a run that stands for itself.
+
+    Raises:
+        UsageError: it is a child run.
+    """
     if run.parent is not None:
         raise UsageError(
             f"run {run.id} is a child run, which goes on when its parent does", "name the run that it belongs to"

@@ -14,8 +14,9 @@ from perdure.core.records import RunRecord, StepRecord
 from perdure.store import listing
 from perdure.store.runs import Store
 
-Standing = Literal["running", "interrupted", "failed", "done", "dead", "cancelled"]
-"""How a run stands: "interrupted" is unfinished with nobody alive who runs it, "dead" is done with dead letters."""
+Standing = Literal["running", "stopping", "interrupted", "failed", "parked", "done", "dead", "cancelled"]
+"""How a run stands: "stopping" was cancelled and is on its way to a safe point, "interrupted" is unfinished with nobody
+alive who runs it, "parked" has failed too often, "dead" is done with dead letters."""
 
 MANY = 100_000
 
@@ -77,7 +78,7 @@ def _candidates(
     store: Store, status: Standing | None, workflow: str | None, children: bool, limit: int | None
 ) -> Iterator[RunRecord]:
     # What a person calls interrupted or dead is not written down as such, so more has to be looked at than is shown.
-    written = {"interrupted": "running", "dead": "done"}.get(status or "", status)
+    written = {"interrupted": "running", "stopping": "running", "dead": "done"}.get(status or "", status)
     most = limit if status is None and limit is not None else MANY
     yield from store.runs(status=written, workflow=workflow, children=children, most=most)
 
@@ -90,6 +91,8 @@ def view_of(store: Store, run: RunRecord) -> RunView:
     status: Standing = run.status
     if run.status == "running" and holder is None:
         status = "interrupted"
+    elif run.status == "running" and run.stop is not None:
+        status = "stopping"
     elif run.status == "done" and dead:
         status = "dead"
     return RunView(

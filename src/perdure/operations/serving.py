@@ -1,22 +1,18 @@
-"""`perdure worker` and `perdure check`, which are for clusters, and `perdure cancel`."""
+"""`perdure worker` and `perdure check`, which are for clusters."""
 
 from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
 import msgspec
 
-from perdure.core.records import RunStatus
 from perdure.engines.choice import cluster_at
 from perdure.errors import OptionError
 from perdure.loading import load_script
-from perdure.operations.place import Place
-from perdure.store.runs import Store
 
 GRACE = 30.0
 """Seconds that steps under way have to end when the worker is told to."""
@@ -81,21 +77,3 @@ def check(engine: str, scripts: Sequence[Path]) -> list[Fitting]:
     """
     cluster = cluster_at(engine)
     return [Fitting(fit.run, fit.workflow, fit.fits, fit.where) for fit in cluster.check(_loaded(scripts))]
-
-
-def cancel(place: Place, run: str) -> RunStatus:
-    """Tell a run to end; returns how it stood.
-
-    Raises:
-        NotFound: there is no such run.
-        AlreadyRunning: a process of this machine executes it: that is to be ended first.
-        StateError: the state file cannot be used.
-        EngineError: the cluster cannot be reached.
-    """
-    if place.engine != "local":
-        return cluster_at(place.engine).cancel(run)
-    store = Store(place.path)
-    try:
-        return store.cancel(run, time.time()).status
-    finally:
-        store.close()

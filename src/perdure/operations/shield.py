@@ -22,6 +22,10 @@ class Shield:
             except Exception:  # noqa: BLE001  a view that fails is no reason to stop what it shows
                 self._watch = None
 
+    def standing_by(self, workflow: str, reason: str) -> None:
+        """A run has to wait for somebody."""
+        self._tell(lambda watch: watch.standing_by(workflow, reason))
+
     def run_began(self, run_id: str, workflow: str, recorded: int, resumed: bool) -> None:
         """A run was started or resumed."""
         self._tell(lambda watch: watch.run_began(run_id, workflow, recorded, resumed))
@@ -45,6 +49,10 @@ class Shield:
     def waiting(self, run_id: str, call: Call, attempt: int, seconds: float, error: Exception) -> None:
         """A failed attempt will be repeated."""
         self._tell(lambda watch: watch.waiting(run_id, call, attempt, seconds, error))
+
+    def held(self, run_id: str, call: Call, reason: str, seconds: float) -> None:
+        """A call may not go yet."""
+        self._tell(lambda watch: watch.held(run_id, call, reason, seconds))
 
     def batch(self, run_id: str, name: str, done: int, dead: int, skipped: int, total: int | None) -> None:
         """A batch has come that far."""

@@ -68,7 +68,7 @@ def collect(store: Store) -> list[Flight]:
 
     To be called before this process takes its first run: what is left of a run goes by who held it last. May be called
     any number of times, by any number of processes. A record stays while its run is as the crash left it (for `show`
-    and `why`), and until somebody has been told.
+    and `why`), and while its companion is about to tell of it.
 
     Returns:
         The records of dead processes, oldest first.
@@ -82,7 +82,7 @@ def collect(store: Store) -> list[Flight]:
     if guilty:
         store.journal.write((), _adding(guilty))
     for one in found:
-        if one.told and not _is_left(store, one.token):
+        if not _is_left(store, one.token) and (one.told or not flight.is_watched(one.path)):
             one.path.unlink(missing_ok=True)
     return found
 

@@ -3,11 +3,16 @@
 Every process that runs something keeps one flock, on a file of its own, for as long as it lives. A run names its
 holder; the holder is alive exactly as long as that lock is taken. The kernel drops it at death, however the process
 dies: no stale window, no guessing from process ids (flock(2)).
+
+A process whose lock file was removed while it ran (or whose file system does not keep locks) looks dead. Whoever takes a
+run or a lock from it declares it gone, and from then on a trigger of its own connection refuses its steps: what it
+checks and what it writes is one transaction.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,7 @@ import apsw
 
 from perdure.core.run import HolderInfo
 from perdure.errors import StateReadOnly
+from perdure.store.sql import load
 
 
 class Holder:
@@ -31,6 +37,13 @@ class Holder:
         self._descriptor: int | None = None
         self._token = ""
         self._hid: int | None = None
+        self._new = False  # introduced by the transaction under way
+        self._fencing = load("locks.sql")
+
+    @property
+    def known(self) -> int | None:
+        """This process's number in the file, if it has one."""
+        return self._hid
 
     def hid(self, connection: apsw.Connection, now: float) -> int:
         """This process's number in the file; takes the lock the first time. Called inside a transaction."""
@@ -38,11 +51,42 @@ class Holder:
             self._lock()
             row = (self._token, os.getpid(), os.uname().nodename, now)
             self._hid = next(connection.execute(self._sql["add_holder"], row))[0]
+            self._new = True
+            connection.execute(self._fencing["unfence"])
+            connection.execute(self._fencing["fence"].replace(":hid", str(self._hid)))  # triggers take no parameters
         return self._hid
 
-    def forget(self) -> None:
-        """The transaction that introduced this process was rolled back: introduce it again next time."""
-        self._hid = None
+    def ended(self, committed: bool) -> None:
+        """A transaction has ended. If it introduced this process and was rolled back, that is done again next time."""
+        if self._new and not committed:
+            self._hid = None
+        self._new = False
+
+    def sound(self, connection: apsw.Connection) -> bool:
+        """Would others take this process for alive? Not if somebody removed its lock file, or took something from it."""
+        if self._hid is None or self._new:
+            return True
+        if connection.execute(self._fencing["is_gone"], (self._hid,)).fetchone() != (0,):
+            return False
+        assert self._descriptor is not None
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
+        except OSError:
+            return False
+
+    def renew(self) -> None:
+        """Begin anew under another number; nothing may be held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = self._hid = None
+
+    def bury(self, connection: apsw.Connection, hid: int) -> None:
+        """Something is taken from a holder that was found dead: it is so for good, whatever it believes itself."""
+        connection.execute(self._fencing["bury"], (hid,))
+
+    def owns(self, connection: apsw.Connection, rid: int) -> bool:
+        """Does this process still execute that run, as far as all others are concerned?"""
+        return connection.execute(self._fencing["is_mine"], (rid, self._hid)).fetchone() is not None
 
     def is_me(self, hid: int) -> bool:
         """Does this process go by that number?"""
@@ -56,10 +100,19 @@ class Holder:
         info = HolderInfo(*row)
         return info if is_held(self._folder / f"{info.token}.lock") else None
 
+    def nudges(self) -> int:
+        """Changes when somebody has nudged this process, to look into the file for what it is asked to do."""
+        return 0 if self._descriptor is None else os.fstat(self._descriptor).st_mtime_ns
+
+    def nudge(self, token: str) -> None:
+        """Make another process look."""
+        with suppress(OSError):  # it has ended meanwhile
+            os.utime(self._folder / f"{token}.lock")
+
     def close(self) -> None:
         """Let go of everything; the lock file goes too."""
         if self._descriptor is not None:
-            (self._folder / f"{self._token}.lock").unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = self._hid = None
 
@@ -69,14 +122,17 @@ class Holder:
             os.close(self._descriptor)  # closing a copy does not unlock; an unlock call would
             self._descriptor = self._hid = None
 
+    @property
+    def _path(self) -> Path:
+        return self._folder / f"{self._token}.lock"
+
     def _lock(self) -> None:
         if self._descriptor is not None:
             return
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             self._token = f"{os.getpid()}-{os.urandom(8).hex()}"
-            path = self._folder / f"{self._token}.lock"
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+            descriptor = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
             _flock(descriptor)
         except OSError as error:
             raise StateReadOnly(

@@ -15,7 +15,7 @@ from typing import Any
 
 import apsw
 
-from perdure.errors import PerdureError, StateCorrupt, StateError, StateIO
+from perdure.errors import LockLost, PerdureError, StateCorrupt, StateError, StateIO
 from perdure.store.database import translate
 
 Operation = Callable[[apsw.Connection], Any]
@@ -164,11 +164,16 @@ class Journal:
             return
         try:
             self._transact(batch)
-        except apsw.ConstraintError:
+        except apsw.ConstraintError as error:
             # One of them broke a rule of the schema. The others must not suffer for it.
             if len(batch) > 1:
                 for entry in batch:
                     self._commit((entry,))
+            elif getattr(error, "extendedresult", 0) == apsw.SQLITE_CONSTRAINT_TRIGGER:  # the fence (store/locks.sql)
+                batch[0].error = LockLost(
+                    f"a run of this process was taken over by another one: {self._path}",
+                    "nothing more of it is saved here; see who has it with `perdure ps`",
+                )
             else:
                 batch[0].error = StateCorrupt(
                     f"another process wrote to this run: {self._path}",

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import msgspec
 
-from perdure.core.effects import Row
+from perdure.core.history import CLEANED
 from perdure.core.letters import WHOLE_RUN, LetterRecord, LetterStatus, letter_checksum
 from perdure.core.records import RunRecord, StepRecord, step_checksum
+from perdure.core.redrive import Resolve
 from perdure.core.run import HolderInfo
 from perdure.errors import AlreadyRunning, NotFound, RunError, StateCorrupt
 from perdure.store.journal import Operation
@@ -197,7 +198,7 @@ def release(store: Store, lid: int, now: float) -> Operation:
     return lambda connection: connection.execute(_SQL["release"], (lid, store.holder.hid(connection, now))) and None
 
 
-def resolve(store: Store, lid: int, rows: Sequence[Row], now: float) -> Operation:
+def resolve(store: Store, effect: Resolve, now: float) -> Operation:
     """An operation that resolves a letter with the record of its success: returns whether the run will see it.
 
     It does if the run is unfinished, nobody executes it, and its workflow has not gone on to another step since: the
@@ -208,29 +209,31 @@ def resolve(store: Store, lid: int, rows: Sequence[Row], now: float) -> Operatio
     """
 
     def operation(connection: apsw.Connection) -> bool:
-        letter = _letter(store, connection, lid)
-        output = rows[0][7]
+        letter = _letter(store, connection, effect.lid)
+        output = effect.rows[0][7]
         crc = letter_checksum(letter.seq, letter.input, output)
-        connection.execute(_SQL["resolve"], (output, now, crc, lid, store.holder.hid(connection, now)))
+        connection.execute(_SQL["resolve"], (output, now, crc, letter.lid, store.holder.hid(connection, now)))
         if connection.changes() != 1:
             raise StateCorrupt(
-                f"dead letter {lid} was taken by another process", f"see `perdure dlq show {lid}` for what became of it"
+                f"dead letter {letter.lid} was taken by another process",
+                f"see `perdure dlq show {letter.lid}` for what became of it",
             )
-        return _replace(store, connection, letter, rows)
+        return _replace(store, connection, letter, effect)
 
     return operation
 
 
-def _replace(store: Store, connection: apsw.Connection, letter: LetterRecord, rows: Sequence[Row]) -> bool:
+def _replace(store: Store, connection: apsw.Connection, letter: LetterRecord, effect: Resolve) -> bool:
     run = store.run_in(connection, letter.run)
     record = store.record_in(connection, letter.run, letter.seq)
     if record.status != "dead" or run.status in ("done", "cancelled"):
         return False
     if run.holder is not None and store.holder.living(connection, run.holder) is not None:
         return False
-    if next(connection.execute(_SQL["moved_past"], (letter.run, letter.seq, record.name)))[0]:
+    clean_up = record.name.startswith(CLEANED)  # which no call of the workflow's claims
+    if not clean_up and next(connection.execute(_SQL["moved_past"], (letter.run, letter.seq, record.name)))[0]:
         return False
-    first, *others = rows
+    first, *others = effect.rows
     output, started, ms, attempts = first[7:11]
     crc = step_checksum(record.name, record.key, record.n, "done", record.input, output)
     connection.execute(_SQL["replace_step"], (output, started, ms, attempts, crc, letter.run, letter.seq))
@@ -238,6 +241,7 @@ def _replace(store: Store, connection: apsw.Connection, letter: LetterRecord, ro
     (last,) = next(connection.execute(_SQL["last_number"], (letter.run,)))
     for place, row in enumerate(others, last + 1):
         store.add_row(connection, (letter.run, place, *row[2:]))
+    store.take_back(connection, letter.run, effect.drop)
     return True
 
 

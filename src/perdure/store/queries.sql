@@ -3,7 +3,7 @@ INSERT INTO holder (token, pid, host, started) VALUES (?, ?, ?, ?)
 ON CONFLICT (token) DO UPDATE SET pid = excluded.pid RETURNING hid
 
 -- name: get_holder
-SELECT token, pid, host, started FROM holder WHERE hid = ?
+SELECT token, pid, host, started FROM holder WHERE hid = ? AND NOT gone
 
 -- name: drop_holder
 DELETE FROM holder WHERE hid = ? AND NOT EXISTS (SELECT 1 FROM run WHERE holder = ?1)
@@ -36,9 +36,6 @@ UPDATE run SET holder = NULL WHERE rid = ? AND holder = ?
 -- name: end_run
 UPDATE run SET status = ?, output = ?, ended = ?, holder = NULL, stop = NULL, epoch = ?, crc = ?
 WHERE rid = ? AND holder = ?
-
--- name: cancel_run
-UPDATE run SET status = 'cancelled', output = NULL, ended = ?, holder = NULL, stop = NULL, crc = ? WHERE rid = ?
 
 -- name: ask_stop
 UPDATE run SET stop = coalesce(stop, ?) WHERE rid = ?

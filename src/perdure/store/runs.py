@@ -44,7 +44,9 @@ class Store:
         connection = database.connect(path, create=not read_only, read_only=read_only, vfs=vfs)
         self.journal = Journal(connection, path, self._sql["add_step"], self._ended)
         self.holder = Holder(path, self._sql)
-        self.locks = Locks(self.holder, lambda connection, rid: (self._run(connection, rid), self._last(connection, rid)))
+        self.locks = Locks(
+            self.holder, lambda connection, rid: (self._run(connection, rid), self._last(connection, rid))
+        )
         self._active: dict[int, int | None] = {}  # what this process executes, and whose children those runs are
         self._taken: list[int] = []  # in the transaction under way
 
@@ -128,7 +130,6 @@ class Store:
     def forget(self, effect: Forget) -> Operation:
         """An operation that takes back records: the workflow turned out not to have moved past them."""
 
-
         def operation(connection: apsw.Connection) -> None:
             self.check_owned(connection, effect.run.rid, effect.run.id)
             self._take_back(connection, effect.run.rid, effect.seqs, effect.aftermath)
@@ -160,31 +161,25 @@ class Store:
             self.journal.write((), operation)
         self.let_go(run)
 
-    def cancel(self, id: str, now: float) -> RunRecord:
-        """End an unfinished run for good, if nobody executes it; returns it as it was.
+    def ask_to_stop(self, id: str, now: float) -> tuple[RunRecord, HolderInfo | None]:
+        """Tell whoever executes a run to end it; returns the run as it was, and who that is, if anybody.
 
         Raises:
             NotFound: there is none.
-            AlreadyRunning: somebody executes it at this moment.
         """
         rid = self.run(id).rid
 
-        def operation(connection: apsw.Connection) -> RunRecord:
+        def operation(connection: apsw.Connection) -> tuple[RunRecord, HolderInfo | None]:
             run = self._run(connection, rid)
-            if run.status in ("done", "cancelled"):
-                return run
             by = None if run.holder is None else self.holder.living(connection, run.holder)
             if by is not None:
-                raise AlreadyRunning(
-                    f"run {id} is being executed by pid {by.pid} on {by.host}",
-                    "end that process first (Ctrl-C, or kill); what it has saved is kept",
-                )
-            crc = run_checksum(run.id, run.workflow, run.key, "cancelled", run.input, None)
-            connection.execute(self._sql["cancel_run"], (now, crc, rid))
-            return run
+                connection.execute(self._sql["ask_stop"], (now, rid))
+            return run, by
 
-        was: RunRecord = self.journal.write((), operation)
-        return was
+        run, by = self.journal.write((), operation)
+        if by is not None:
+            self.holder.nudge(by.token)
+        return run, by
 
     def accept(self, rid: int) -> None:
         """Do not hold the records so far against the edited script."""
@@ -414,6 +409,10 @@ class Store:
                 f"record #{seq} has vanished from {self.path}", "somebody edited the file; restore a backup"
             )
         return self._record(StepRecord, row)
+
+    def take_back(self, connection: apsw.Connection, rid: int, seqs: Sequence[int]) -> None:
+        """Remove records."""
+        self._take_back(connection, rid, seqs, None)
 
     def add_row(self, connection: apsw.Connection, row: Row) -> None:
         """Add a record."""

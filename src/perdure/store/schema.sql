@@ -1,7 +1,8 @@
 -- The story of the data.
 --
 -- A *holder* is a process that has opened this file to run something. It keeps an flock on <state>-locks/<token> for as long
--- as it lives; nothing else says whether it is alive.
+-- as it lives; nothing else says whether it is alive. It is `gone` once somebody has taken something from it, for good: its
+-- own connection refuses to write to its runs then (store/locks.sql).
 --
 -- A *run* is one execution of a workflow from its first step to its result, over as many processes as that takes. `rid` is
 -- its short number, used by the tables below; `id` is the name that people use. A run without a name of its own is found
@@ -9,6 +10,9 @@
 -- inputs) until it has ended; `path` is where the script was last seen. `holder` is who runs it; a dead holder's
 -- runs are free. `epoch` counts how often the run has failed: attempts of an earlier epoch no longer count. `stop` is when
 -- somebody asked for its end; a *parked* run has failed too often, and is gone on with only when somebody says so.
+--
+-- A *lock* keeps the processes that name it apart. `holder` is who has it; a dead holder's locks are free. `fence` grows
+-- with every acquisition and is never taken back, `run` is the one that joined last, if a run has it.
 --
 -- A *step* row says that the workflow has moved past a call: it is done, or failed and was handled, or its item was parked
 -- as a dead letter. Identity is name + key + n, n being how many times that pair came before. Rows are appended in the order of completion
@@ -30,11 +34,12 @@
 -- crc is a CRC-32 over what identifies the row and its payloads; SQLite does not notice flipped bytes by itself.
 
 CREATE TABLE holder (
-    hid     INTEGER PRIMARY KEY,
+    hid     INTEGER PRIMARY KEY AUTOINCREMENT,
     token   TEXT NOT NULL UNIQUE,
     pid     INTEGER NOT NULL,
     host    TEXT NOT NULL,
-    started REAL NOT NULL
+    started REAL NOT NULL,
+    gone    INTEGER NOT NULL DEFAULT 0 CHECK (gone IN (0, 1))
 ) STRICT;
 
 CREATE TABLE run (
@@ -61,6 +66,14 @@ CREATE TABLE run (
 
 CREATE INDEX run_unfinished ON run (workflow, key)
     WHERE named = 0 AND parent IS NULL AND status IN ('running', 'failed');
+
+CREATE TABLE lock (
+    name   TEXT PRIMARY KEY,
+    holder INTEGER REFERENCES holder (hid),
+    fence  INTEGER NOT NULL CHECK (fence > 0),
+    since  REAL NOT NULL,
+    run    INTEGER REFERENCES run (rid)
+) STRICT;
 
 CREATE TABLE step (
     run      INTEGER NOT NULL,

@@ -11,8 +11,14 @@ from typing import Protocol
 class World(Protocol):
     """Where an engine gets time, randomness and new ids from."""
 
+    slice: float
+    """Seconds that a longer wait is cut into, so that it can be called off."""
+
     def now(self) -> float:
         """The time of day, in seconds since the epoch."""
+
+    def clock(self) -> float:
+        """Seconds that only ever grow, for measuring; also while the time of day is being set."""
 
     def sleep(self, seconds: float) -> None:
         """Let time pass, blocking the thread."""
@@ -30,7 +36,9 @@ class World(Protocol):
 class RealWorld:
     """The system's clock and randomness."""
 
+    slice = 0.25
     now = staticmethod(time.time)
+    clock = staticmethod(time.monotonic)
     sleep = staticmethod(time.sleep)
     uniform = staticmethod(random.random)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.core.call import Failed
 from perdure.core.history import History
 from perdure.core.records import RunRecord, RunStatus
-from perdure.core.run import Ended, Start, live
+from perdure.core.run import Ended, Start, call_off, live
 from perdure.core.spec import Call
 from perdure.engines.local.clock import RealWorld, World
 from perdure.engines.local.letters import LetterBox
@@ -25,6 +25,7 @@ from perdure.errors import Skipped, StopRun
 from perdure.store.runs import Store
 
 if TYPE_CHECKING:
+    from perdure.engines.local.guards import Guards
     from perdure.engines.local.tasks import TaskDriver
 
 
@@ -47,6 +48,18 @@ class LocalEngine:
         self.observer: Observer | None = None
         self.sync = SyncDriver(self)
         self._tasks: TaskDriver | None = None
+        self._guards: Guards | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def guards(self) -> Guards:
+        """What is known of the services that steps call; begun with the first guarded step."""
+        with self._lock:
+            if self._guards is None:
+                from perdure.engines.local.guards import Guards
+
+                self._guards = Guards(self.store.path, self.world)
+            return self._guards
 
     @property
     def tasks(self) -> TaskDriver:
@@ -119,6 +132,19 @@ class LocalEngine:
             lock=call.spec.rules.lock,
         )
 
+    def call_off(self, run: RunRecord) -> list[str] | None:
+        """End a run for good that nobody executes, with its clean-ups; the script has been loaded, if there is one.
+
+        Returns:
+            What could not be cleaned up, a line each; None if somebody executes it after all, or it has ended.
+        """
+        start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid)
+        # What failed has been cleaned up when it did.
+        import asyncio
+
+        missed: list[str] | None = asyncio.run(self.tasks.drive(call_off(start, clean=run.status == "running"), None))
+        return missed
+
     def status(self, id: str) -> RunStatus:
         """How a run stands.
 
@@ -144,6 +170,8 @@ class LocalEngine:
 
     def close(self) -> None:
         """Close the state file and let go of the lock."""
+        if self._guards is not None:
+            self._guards.close()
         self.store.close()
 
 
@@ -183,6 +211,8 @@ def _after_fork() -> None:
     _lock = threading.Lock()
     for engine in _engines.values():
         engine.store.holder.close_in_child()
+        if engine._guards is not None:
+            engine._guards.presence.close_in_child()
         _orphans.append(engine)
     _engines.clear()
 

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -17,9 +17,6 @@ from perdure.core import faults
 from perdure.core.spec import Call, Spec
 from perdure.engines.local.timeouts import timed_out
 from perdure.errors import OptionError, ProcessDied
-
-if TYPE_CHECKING:
-    from perdure.engines.local.scope import LocalScope
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -56,8 +53,8 @@ def check_isolable(spec: Spec) -> None:
         )
 
 
-def run_isolated(call: Call, scope: LocalScope, attempt: int) -> Any:
-    """One attempt in a process of its own.
+def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None) -> Any:
+    """One attempt in a process of its own, which may take so many seconds.
 
     Raises:
         StepTimeout: it ran out of time and was killed, with all processes that it had started.
@@ -66,7 +63,15 @@ def run_isolated(call: Call, scope: LocalScope, attempt: int) -> Any:
     """
     spec = call.spec
     order = Order(
-        spec.file, spec.fn.__module__, spec.fn.__qualname__, call.input, scope.id, call.key, call.n, attempt, sys.path
+        spec.file,
+        spec.fn.__module__,
+        spec.fn.__qualname__,
+        call.input,
+        run_id,
+        call.key + call.salt,
+        call.n,
+        attempt,
+        sys.path,
     )
     reading, writing = os.pipe()
     request_reading, request_writing = os.pipe()
@@ -83,7 +88,7 @@ def run_isolated(call: Call, scope: LocalScope, attempt: int) -> Any:
     try:
         with os.fdopen(request_writing, "wb") as request:
             request.write(msgspec.msgpack.encode(order))
-        data = _read(reading, spec, process)
+        data = _read(reading, spec, process, seconds)
     except BaseException:
         _kill(process)
         raise
@@ -93,18 +98,18 @@ def run_isolated(call: Call, scope: LocalScope, attempt: int) -> Any:
     return _unpack(data, call, process.returncode)
 
 
-def _read(descriptor: int, spec: Spec, process: subprocess.Popen[bytes]) -> bytes:
+def _read(descriptor: int, spec: Spec, process: subprocess.Popen[bytes], seconds: float | None) -> bytes:
     import select
     import time
 
-    deadline = None if spec.timeout is None else time.monotonic() + spec.timeout
+    deadline = None if seconds is None else time.monotonic() + seconds
     chunks: list[bytes] = []
     while True:
         left = None if deadline is None else max(deadline - time.monotonic(), 0)
         ready, _, _ = select.select([descriptor], [], [], left)
         if not ready:
-            assert spec.timeout is not None
-            raise timed_out(spec.owner, spec.timeout)
+            assert seconds is not None
+            raise timed_out(spec.owner, seconds)
         chunk = os.read(descriptor, 1 << 20)
         if not chunk:
             return b"".join(chunks)

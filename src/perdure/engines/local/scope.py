@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.batch import Tally
@@ -12,9 +13,12 @@ from perdure.core.history import History
 from perdure.core.records import RunRecord
 from perdure.core.run import Start, child
 from perdure.core.spec import Call, Spec
+from perdure.engines.local.limits import Limits
 from perdure.engines.local.reader import RunReader
+from perdure.engines.local.timeouts import on_main_thread
 from perdure.engines.running import Running
 from perdure.engines.scope import OnFailure
+from perdure.errors import StopRun
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,11 +34,16 @@ class LocalScope(Running):
         engine: who runs it.
         run: its row.
         history: its records, and what is claimed of them.
+        spec: the workflow; None while a run that has ended is cleaned up.
+        parent: the run that it is a child of.
     """
 
-    def __init__(self, engine: LocalEngine, run: RunRecord, history: History) -> None:
+    def __init__(
+        self, engine: LocalEngine, run: RunRecord, history: History, spec: Spec | None, parent: LocalScope | None
+    ) -> None:
         super().__init__(run.id, history)
         self.engine = engine
+        self.limits: Limits = Limits(engine, run, spec, parent.limits if parent is not None else None)
         self.run = run
         self.records = RunReader(engine.store, run.rid)
         self.running: set[asyncio.Task[Any]] = set()
@@ -43,6 +52,36 @@ class LocalScope(Running):
         self.executing = 0  # steps of async code under way, or waiting for their next attempt
         self.closed = False
         self.abandoned = False
+
+    def look(self) -> None:
+        """A safe point: the run may be ended here.
+
+        Raises:
+            StopRun: its time is over, or somebody has cancelled it.
+        """
+        reason = self.limits.look()
+        if reason is not None:
+            raise self.stop(StopRun(reason))
+
+    def check_late(self, error: Exception | None) -> None:
+        """The same after an attempt: if it ran out of time because the run did, it is the run that has failed.
+
+        Raises:
+            StopRun: it did.
+        """
+        if error is not None and (late := self.limits.late(error)) is not None:
+            raise self.stop(StopRun(late))
+
+    def alarm(self) -> AbstractContextManager[None]:
+        """Where the code between the steps of a sync workflow is interrupted when the run's time is over."""
+        deadline = self.limits.deadline
+        if deadline is None or not on_main_thread():
+            return nullcontext()
+        from perdure.engines.local.alarm import alarm
+
+        left = self.limits.bound(None)
+        assert left is not None
+        return alarm(left, lambda: self.stop(StopRun(deadline.exceeded())))
 
     # -- steps --------------------------------------------------------------------------------------------------------
 

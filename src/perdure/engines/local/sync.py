@@ -8,17 +8,33 @@ import threading
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from perdure.core.effects import Branch, Execute, Load, Outcome, Save, SaveAttempt, Settle, Wait
+from perdure.core.effects import (
+    Admit,
+    Branch,
+    Execute,
+    Guarded,
+    Load,
+    Outcome,
+    Report,
+    Save,
+    SaveAttempt,
+    Settle,
+    Wait,
+)
+from perdure.core.guard import Hold, Pass
+from perdure.core.redrive import Resolve
 from perdure.core.run import Begin, Body, End, Forget, Recall, StandBy, Unwind
 from perdure.core.spec import Call, Spec
 from perdure.core.unwind import unwind
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.threads import Pool, in_pool
 from perdure.engines.local.timeouts import Abandoned, Ticket, interrupted_after, on_main_thread, timed_out
+from perdure.engines.observer import tell_wait
 from perdure.engines.registry import find_step
 from perdure.engines.scope import StepContext, here
 from perdure.engines.tracebacks import from_user_code
 from perdure.errors import StateError, StopRun
+from perdure.store.letters import resolve
 
 if TYPE_CHECKING:
     from perdure.engines.local.engine import LocalEngine
@@ -35,6 +51,9 @@ class SyncDriver:
         self._perform: dict[type, Callable[[Any, Any], Any]] = {
             Load: self.load,
             Execute: self.execute,
+            Admit: self.admit,
+            Guarded: self._guarded,
+            Report: self.report,
             Save: self._save,
             SaveAttempt: self._save_attempt,
             Wait: self._wait,
@@ -47,6 +66,7 @@ class SyncDriver:
             Unwind: self._unwind,
             Forget: self._forget,
             End: self._end,
+            Resolve: self._resolve,
         }
 
     def drive(self, program: Program, scope: LocalScope | None, answer: Any = None) -> Any:
@@ -147,15 +167,20 @@ class SyncDriver:
         carried = in_pool.carried
         if carried is None:
             return spec.fn(*call.args, **call.kwargs)  # the default net cannot be held under a thread of the user's own
-        return self._watched(spec, call, carried, seconds)
+        return self._watched(call, carried, seconds)
 
-    def _watched(self, spec: Spec, call: Call, carried: Carried, seconds: float) -> Any:
+    def _watched(self, call: Call, carried: Carried, seconds: float) -> Any:
+        spec, scope = call.spec, carried.scope
         started = self._engine.world.now()
 
         def on_expiry() -> None:
-            late = Outcome(None, timed_out(spec.owner, seconds), started, seconds)
             context = carried.context.copy()
-            self.pool.spawn(lambda: context.run(carried.go_on, late))
+            late = timed_out(spec.owner, seconds)
+            if (over := scope.limits.late(late)) is not None:
+                stop = scope.stop(StopRun(over))
+                self.pool.spawn(lambda: context.run(carried.give_up, stop))
+            else:
+                self.pool.spawn(lambda: context.run(carried.go_on, Outcome(None, late, started, seconds)))
 
         ticket = Ticket(seconds, on_expiry)
         self.pool.monitor.add(ticket)
@@ -172,6 +197,23 @@ class SyncDriver:
         if not ticket.claim():
             raise Abandoned
 
+    def admit(self, effect: Admit, scope: LocalScope) -> Pass | Hold:
+        """May a call go to its service now?"""
+        return self._engine.guards.admit(effect.guard, effect.turn)
+
+    def _guarded(self, effect: Guarded, scope: LocalScope) -> Outcome:
+        try:
+            return self.execute(effect.execute, scope)
+        except Abandoned:
+            raise  # another thread has gone on with it, and will report
+        except BaseException:
+            self._engine.guards.give_back(effect.guard, effect.ticket)
+            raise
+
+    def report(self, effect: Report, scope: LocalScope) -> None:
+        """Tell those who call the same service how it went."""
+        self._engine.guards.report(effect)
+
     def _save(self, effect: Save, scope: LocalScope) -> None:
         engine = self._engine
         saving = engine.letters.saving(effect, scope.run.path, engine.world.now())
@@ -179,13 +221,17 @@ class SyncDriver:
         if effect.letters:
             engine.letters.parked(parking)
 
+    def _resolve(self, effect: Resolve, scope: LocalScope) -> bool:
+        store = self._engine.store
+        seen: bool = store.journal.write((), resolve(store, effect, self._engine.world.now()))
+        return seen
+
     def _save_attempt(self, effect: SaveAttempt, scope: LocalScope) -> None:
         store = self._engine.store
         store.journal.write((), store.attempt(effect.rid, effect.record))
 
     def _wait(self, effect: Wait, scope: LocalScope) -> None:
-        if self._engine.observer is not None:
-            self._engine.observer.waiting(scope.id, effect.call, effect.attempt, effect.seconds, effect.error)
+        tell_wait(self._engine.observer, scope.id, effect)
         world = self._engine.world
         until = world.clock() + effect.seconds
         while (left := until - world.clock()) > 0:
@@ -323,5 +369,12 @@ class Carried:
     def go_on(self, answer: Any) -> None:
         """Take over from a thread that is stuck, and do what it would have done next."""
         self.run(answer)
+        if self.afterwards is not None:
+            self.afterwards()
+
+    def give_up(self, error: BaseException) -> None:
+        """The same, without going on with it."""
+        self.program.close()
+        self.on_end(None, error)
         if self.afterwards is not None:
             self.afterwards()

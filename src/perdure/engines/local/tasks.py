@@ -8,17 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.core.branch import busy
 from perdure.core.call import Failed
-from perdure.core.effects import Branch, Execute, Load, Outcome, Save, SaveAttempt, Settle, Wait
+from perdure.core.effects import (
+    Admit,
+    Branch,
+    Execute,
+    Guarded,
+    Load,
+    Outcome,
+    Report,
+    Save,
+    SaveAttempt,
+    Settle,
+    Wait,
+)
+from perdure.core.redrive import Resolve
 from perdure.core.run import Begin, Body, End, Forget, Recall, StandBy, Unwind
 from perdure.core.spec import Call
 from perdure.core.unwind import unwind
 from perdure.engines.local.gate import Gate, Gates
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.timeouts import bounded
+from perdure.engines.observer import tell_wait
 from perdure.engines.registry import find_step
 from perdure.engines.scope import StepContext, here
 from perdure.engines.tracebacks import from_user_code
 from perdure.errors import StateError, StopRun
+from perdure.store.letters import resolve
 
 if TYPE_CHECKING:
     from perdure.engines.local.engine import LocalEngine
@@ -98,6 +113,12 @@ class TaskDriver:
                 return await self._gates.here().write((), store.attempt(effect.rid, effect.record))
             case Wait():
                 return await self._wait(effect, scope)
+            case Admit():
+                return engine.sync.admit(effect, scope)
+            case Guarded():
+                return await self._guarded(effect, scope)
+            case Report():
+                return engine.sync.report(effect, scope)
             case Settle():
                 return await self._settle(effect, scope)
             case Branch():
@@ -118,6 +139,8 @@ class TaskDriver:
                 return await self._gates.here().write((), store.forget(effect))
             case End():
                 return await self._end(effect)
+            case Resolve():
+                return await self._gates.here().write((), resolve(store, effect, now()))
         raise TypeError(f"an effect that nobody performs: {effect!r}")
 
     def _save(self, effect: Save, scope: Any) -> Awaitable[Any]:
@@ -169,6 +192,13 @@ class TaskDriver:
         scope.check_late(error)
         return outcome
 
+    async def _guarded(self, effect: Guarded, scope: Any) -> Outcome:
+        try:
+            return await self._execute(effect.execute, scope)
+        except BaseException:
+            self._engine.guards.give_back(effect.guard, effect.ticket)
+            raise
+
     async def _isolated(self, effect: Execute, scope: Any, seconds: float | None) -> Any:
         from perdure.engines.local.isolate import run_isolated
 
@@ -176,8 +206,7 @@ class TaskDriver:
 
     async def _wait(self, effect: Wait, scope: LocalScope) -> None:
         engine = self._engine
-        if engine.observer is not None:
-            engine.observer.waiting(scope.id, effect.call, effect.attempt, effect.seconds, effect.error)
+        tell_wait(engine.observer, scope.id, effect)
         world = engine.world
         until = world.clock() + effect.seconds
         scope.executing += 1

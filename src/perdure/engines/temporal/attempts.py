@@ -272,7 +272,7 @@ def _call_of(order: StepOrder) -> Call:
 def _isolated(call: Call, side: StepSide, number: int) -> Any:
     from perdure.engines.local.isolate import run_isolated
 
-    return run_isolated(call, side, number)  # type: ignore[arg-type]
+    return run_isolated(call, side.id, number, call.spec.timeout)
 
 
 def _told(error: Exception, ran: Ran) -> ApplicationError:

@@ -9,6 +9,7 @@ from typing import Any, cast
 from perdure.core.batch import Tally
 from perdure.core.branch import Branch, busy
 from perdure.core.call import Failed, perform
+from perdure.core.codec_builtins import StandIn
 from perdure.core.effects import Branch as AskBranch
 from perdure.core.effects import Execute, Load, Save, SaveAttempt, Settle
 from perdure.core.history import History
@@ -328,7 +329,7 @@ def travelling(call: Call) -> bytes:
     """
     spec = call.spec
     first = call.args[0] if call.args else None
-    stands_in = spec.is_method and type(receiver(first)) is str and not isinstance(first, str)
+    stands_in = spec.is_method and type(receiver(first)) is StandIn
     if isinstance(first, type) or stands_in:
         raise NotStorable(
             f"{spec.owner} is a method of {first!r}, which cannot be stored; on a cluster it has to travel",

@@ -1,0 +1,26 @@
+"""What the journal notes of calls that can be undone, and of those that were."""
+
+from __future__ import annotations
+
+from perdure.core import codec
+from perdure.core.effects import Row
+from perdure.core.history import UNDO, History
+from perdure.core.spec import Call
+
+
+def undo_row(call: Call, history: History, row: Row) -> Row:
+    """What stands beside the record `row` of a call that can be undone."""
+    undo = call.spec.undo
+    assert undo is not None
+    return history.can_be_undone(row, codec.pack_inputs([undo.main, undo.name, row[1], call.spec.name], {}, owner=UNDO))
+
+
+def undone_key(step: str, key: bytes) -> bytes:
+    """What the undoings of a step's calls with that key go by."""
+    return codec.digest(f"{step}\0".encode() + key)
+
+
+def salt(call: Call, history: History) -> bytes:
+    """What sets the idempotency key of a call apart from the same call before it was undone."""
+    times = history.undone[undone_key(call.spec.name, call.key)]
+    return b"undone %d" % times if times else b""

@@ -1,0 +1,56 @@
+"""Interrupts a workflow's own code on the main thread when its time is over."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # as in timeouts
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from perdure.errors import StopRun
+
+PACKAGE = f"{Path(__file__).parents[2]}{os.sep}"
+AGAIN = 0.02
+"""Seconds until the next try, if the signal found the thread in code of perdure's, which must not be interrupted."""
+
+
+@contextmanager
+def alarm(seconds: float, stop: Callable[[], StopRun]) -> Iterator[None]:
+    """Raise what `stop` gives in the code inside when the time is over, wherever it is in code that is not ours.
+
+    In a step, or while a result is being saved, it waits until that is over: steps have bounds of their own, which are
+    never longer than the run's. A handler or timer of the program's own is put back afterwards.
+    """
+    active = True
+
+    def fire(signum: int, frame: FrameType | None) -> None:
+        if active and not _in_perdure(frame):
+            raise stop()
+
+    theirs = _signal.getsignal(_signal.SIGALRM)
+    _signal.signal(_signal.SIGALRM, fire)
+    left, interval = _signal.setitimer(_signal.ITIMER_REAL, seconds, AGAIN)
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        active = False
+        if left:
+            left = max(left - (time.monotonic() - began), 0.000_001)
+        _signal.setitimer(_signal.ITIMER_REAL, left, interval)
+        if theirs is not None:
+            _signal.signal(_signal.SIGALRM, theirs)
+
+
+def _in_perdure(frame: FrameType | None) -> bool:
+    """Is code of perdure's running, or waiting for what it has called, below the workflow's function?"""
+    while frame is not None:
+        if frame.f_code.co_name == "_body" and frame.f_code.co_filename.startswith(PACKAGE):
+            return False
+        if frame.f_code.co_filename.startswith(PACKAGE):
+            return True
+        frame = frame.f_back
+    return True
