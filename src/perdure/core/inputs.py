@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from perdure.core import codec
+from perdure.core.codec_builtins import StandIn
 from perdure.errors import NotStorable
 
 EMPTY = inspect.Parameter.empty
@@ -128,12 +129,12 @@ def _stand_in(value: Any) -> Any:
     try:
         codec.pack_inputs([value], {}, owner="")
     except NotStorable:
-        return f"<{type(value).__qualname__}>"
+        return StandIn(type(value))
     return value
 
 
 def receiver(value: Any) -> Any:
     """What stands for `self` or `cls` in a method's inputs: its value if it can be stored, else its class."""
     if isinstance(value, type):
-        return f"<{value.__qualname__}>"
+        return StandIn(value)
     return _stand_in(value)

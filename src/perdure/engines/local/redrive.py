@@ -1,0 +1,269 @@
+"""Re-drives dead letters: several at a time, at a bounded rate, each claimed by one process at most."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from perdure.core.call import Succeeded
+from perdure.core.history import History
+from perdure.core.records import RunRecord, StepRecord
+from perdure.core.redrive import Redriven, call_of, history_for, redrive, takes_back
+from perdure.core.spec import Spec
+from perdure.engines.local.engine import LocalEngine
+from perdure.engines.local.scope import LocalScope
+from perdure.engines.local.sync import Carried
+from perdure.errors import NotDecodable, PerdureError, StateError, StopRun
+from perdure.store import letters
+from perdure.store.letters import Claim
+
+if TYPE_CHECKING:
+    import asyncio
+
+Find = Callable[[RunRecord, StepRecord], Spec]
+"""The step of a record, as the script has it now. May raise anything."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """How it went with a letter.
+
+    "resolved" (`seen`: its run will see the result), "failed" (it is parked still; `error` is what the step raised), or
+    "refused" (nothing was tried; `error` says why).
+    """
+
+    letter: int
+    status: Literal["resolved", "failed", "refused"]
+    error: Exception | None = None
+    seen: bool = False
+
+
+class Redriver:
+    """Carries letters through their attempts.
+
+    Args:
+        engine: of the state file.
+        find: finds the step of a record.
+        told: is told of each letter how it went, one at a time.
+        concurrency: how many at a time.
+        interval: seconds between the beginnings of two.
+    """
+
+    def __init__(
+        self,
+        engine: LocalEngine,
+        find: Find,
+        told: Callable[[Result], None],
+        *,
+        concurrency: int = 1,
+        interval: float = 0.0,
+    ) -> None:
+        self._engine = engine
+        self._find = find
+        self._told = told
+        self._concurrency = concurrency
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._next_start = 0.0
+        self._rest: Iterable[int] = iter(())
+        self._undone: dict[int, dict[bytes, int]] = {}
+        self._working = 0
+        self._idle = threading.Event()
+        self._error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loops_thread: threading.Thread | None = None
+
+    def run(self, lids: Iterable[int]) -> None:
+        """Re-drive these letters; a failure of one does not stop the others.
+
+        Raises:
+            StateError: the state file cannot be used.
+        """
+        self._rest = iter(lids)
+        try:
+            if self._concurrency == 1:
+                while (lid := self._draw()) is not None:
+                    self._alone(lid)
+            else:
+                self._work_side_by_side()
+        finally:
+            self._end_loop()
+        if self._error is not None:
+            raise self._error
+
+    # -- one letter after the other -----------------------------------------------------------------------------------
+
+    def _draw(self) -> int | None:
+        """The next letter, when its time has come."""
+        with self._turn:
+            if self._error is not None:
+                return None
+            lid = next(iter(self._rest), None)
+            if lid is not None and self._interval:
+                now = self._engine.world.now()
+                wait = self._next_start - now
+                if wait > 0:
+                    self._engine.world.sleep(wait)
+                self._next_start = max(self._next_start, now) + self._interval
+            return lid
+
+    def _alone(self, lid: int) -> None:
+        begun = self._begin(lid)
+        if begun is None:
+            return
+        program, scope, spec = begun
+        try:
+            end = self._await(program, scope) if spec.is_async else self._engine.sync.call(program, scope, spec)
+        except BaseException as error:
+            self._end(lid, None, error)
+            if not isinstance(error, Exception | StopRun):
+                raise
+        else:
+            self._end(lid, end, None)
+
+    # -- several at a time --------------------------------------------------------------------------------------------
+
+    def _work_side_by_side(self) -> None:
+        self._working = self._concurrency
+        for _ in range(self._concurrency):
+            context = contextvars.copy_context()
+            self._engine.sync.pool.spawn(lambda context=context: context.run(self._work))  # type: ignore[misc]
+        while True:
+            try:
+                self._idle.wait()
+                return
+            except KeyboardInterrupt as error:
+                again, self._error = self._error is not None, self._error or error
+                if again:
+                    raise
+
+    def _work(self) -> None:
+        """A pool thread's life: take a letter, carry it to its end, take the next."""
+        try:
+            while (lid := self._draw()) is not None:
+                begun = self._begin(lid)
+                if begun is None:
+                    continue
+                program, scope, spec = begun
+                on_end = self._on_end(lid)
+                if spec.is_async:
+                    try:
+                        on_end(self._await(program, scope), None)
+                    except BaseException as error:  # noqa: BLE001  it is told there
+                        on_end(None, error)
+                else:
+                    pristine = contextvars.copy_context()
+                    Carried(self._engine.sync, program, scope, on_end, self._work, context=pristine).run()
+        except BaseException as error:
+            from perdure.engines.local.timeouts import Abandoned
+
+            if isinstance(error, Abandoned):
+                raise  # another thread has taken over, and is counted in this one's place
+            self._error = self._error or error
+        with self._lock:
+            self._working -= 1
+            if self._working == 0:
+                self._idle.set()
+
+    def _on_end(self, lid: int) -> Callable[[Any, BaseException | None], None]:
+        return lambda end, error: self._end(lid, end, error)
+
+    # -- one letter ---------------------------------------------------------------------------------------------------
+
+    def _begin(self, lid: int) -> tuple[Any, LocalScope, Spec] | None:
+        """Claim a letter, and prepare what is to be done; None if that cannot be, which has been told then."""
+        engine, store = self._engine, self._engine.store
+        try:
+            letter = letters.get(store, lid)
+            run, record = store.run_by_number(letter.run), store.record(letter.run, letter.seq)
+            spec = self._find(run, record)
+            self._call(record, spec, letter.input, lid)  # refused before it counts as an attempt to re-drive
+            claim: Claim = store.journal.write((), letters.claim(store, lid, engine.world.now()))
+        except StateError:
+            raise
+        except Exception as refusal:  # noqa: BLE001  also what a script raises when it is loaded
+            self._tell(Result(lid, "refused", refusal))
+            return None
+        try:
+            call = self._call(claim.record, spec, claim.letter.input, lid)
+            call.drop = takes_back(claim.record, store.all_records(claim.run.rid))
+            history = history_for(
+                claim.run, claim.record, claim.attempts, self._undone_in(claim.run), engine.world.uniform
+            )
+            scope = LocalScope(engine, claim.run, history, None, None)
+            return redrive(lid, call, history), scope, call.spec
+        except BaseException:
+            self._release(lid)
+            raise
+
+    def _call(self, record: StepRecord, spec: Spec, edited: bytes | None, lid: int) -> Any:
+        try:
+            return call_of(record, spec, edited)
+        except NotDecodable as misfit:
+            misfit.hint += f"; or give the letter another input: perdure dlq edit {lid} --set NAME=JSON"
+            raise
+        except TypeError as misfit:
+            raise NotDecodable(
+                f"{spec.owner} does not take the recorded input any more: {misfit}",
+                f"edit the letter to what it takes: perdure dlq edit {lid} --set NAME=JSON",
+            ) from None
+
+    def _undone_in(self, run: RunRecord) -> dict[bytes, int]:
+        with self._lock:
+            if run.rid not in self._undone:
+                self._undone[run.rid] = History(run.rid, run.id, self._engine.store.index(run.rid)).undone
+            return self._undone[run.rid]
+
+    def _end(self, lid: int, end: Redriven | None, error: BaseException | None) -> None:
+        if end is not None and isinstance(end.end, Succeeded):
+            self._tell(Result(lid, "resolved", seen=end.seen))
+            return
+        self._release(lid)
+        if end is not None:
+            self._tell(Result(lid, "failed", getattr(end.end, "error", None)))
+            return
+        cause = error.error if isinstance(error, StopRun) else error
+        if isinstance(cause, StateError) or not isinstance(cause, Exception):
+            self._error = self._error or cause
+        else:
+            self._tell(Result(lid, "refused" if isinstance(cause, PerdureError) else "failed", cause))
+
+    def _release(self, lid: int) -> None:
+        store = self._engine.store
+        with suppress(StateError):  # it is free at the latest when this process ends
+            store.journal.write((), letters.release(store, lid, self._engine.world.now()))
+
+    def _tell(self, result: Result) -> None:
+        with self._lock:
+            self._told(result)
+
+    # -- async steps --------------------------------------------------------------------------------------------------
+
+    def _await(self, program: Any, scope: LocalScope) -> Redriven:
+        """Carry a decision about an async step on the one loop that all of them share."""
+        import asyncio
+
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._loops_thread = threading.Thread(target=self._loop.run_forever, name="perdure-loop", daemon=True)
+                self._loops_thread.start()
+            loop = self._loop
+        pending = asyncio.run_coroutine_threadsafe(self._engine.tasks.drive(program, scope), loop)
+        try:
+            return pending.result()  # type: ignore[no-any-return]
+        except BaseException:
+            pending.cancel()
+            raise
+
+    def _end_loop(self) -> None:
+        loop, thread = self._loop, self._loops_thread
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
