@@ -48,6 +48,9 @@ SEGMENTS = 32
 
 VALID = RECORD.size - 1
 
+CLOSED = (ValueError, TypeError)
+"""What is raised by writing to a map that is closed, as it is in a forked child."""
+
 Slot = tuple[mmap.mmap, int] | None
 """A segment and a place in it; None for an attempt beyond what the file holds."""
 
@@ -157,7 +160,7 @@ class Recorder:
             if len(run) > WIDTH or len(step) > WIDTH:
                 run, step = fitted(run_id).encode(), fitted(name).encode()
             RECORD.pack_into(slot[0], slot[1], started, n, attempt, len(run), len(step), key, run, step, 1)
-        except (ValueError, struct.error):  # a lone surrogate in a name; the map of a forked child is closed
+        except (*CLOSED, struct.error):  # a lone surrogate in a name is a ValueError too
             pass
         return slot
 
@@ -170,13 +173,13 @@ class Recorder:
             slot[0][slot[1] + VALID] = 0
             if done:
                 _counter.pack_into(self._head, PROGRESS, self._tick())
-        except ValueError:
+        except CLOSED:
             return  # in a forked child, or closed: the slot is not ours any more
         self._free.append(slot)
 
     def progress(self) -> None:
         """Something moves that is not a step: whoever watches for a stall is to know."""
-        with suppress(ValueError):
+        with suppress(*CLOSED):
             _counter.pack_into(self._head, PROGRESS, self._tick())
 
     def close(self) -> None:
@@ -193,8 +196,9 @@ class Recorder:
         self._free.clear()
         for segment in self._segments:
             segment.close()
-        with suppress(OSError):
+        if self._descriptor >= 0:
             os.close(self._descriptor)
+            self._descriptor = -1
 
     def _places(self) -> Iterator[tuple[mmap.mmap, int]]:
         for segment in self._segments:
@@ -232,7 +236,7 @@ class Recorder:
     def _count(self, by: int) -> None:
         with self._growing:
             self._more = max(self._more + by, 0)
-            with suppress(ValueError):
+            with suppress(*CLOSED):
                 _small.pack_into(self._head, MORE, self._more)
 
 

@@ -1,0 +1,154 @@
+"""Crash loops: what is counted against a call, and what is forgotten again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from perdure.core.crashes import Crashes, verdict
+from perdure.core.run import Start, Taken
+from perdure.core.spec import Call
+from perdure.engines.local import engine as local
+from perdure.step import step
+from perdure.store import crashes, flight
+from perdure.store.flight import Recorder
+from perdure.store.runs import Store
+
+KEY = b"k" * 16
+
+
+TABLE = """
+CREATE TABLE IF NOT EXISTS crash (
+    run     INTEGER NOT NULL,
+    name    TEXT NOT NULL,
+    key     BLOB NOT NULL CHECK (length(key) = 16),
+    n       INTEGER NOT NULL,
+    token   TEXT NOT NULL,
+    attempt INTEGER NOT NULL CHECK (attempt > 0),
+    started REAL NOT NULL,
+    died    REAL NOT NULL,
+    cause   TEXT NOT NULL,
+    PRIMARY KEY (run, name, key, n, token)
+) STRICT, WITHOUT ROWID
+"""
+
+
+class Fate:
+    """Processes that come, take a run, and die."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.store = Store(state)
+        self.store.journal.write((), lambda connection: connection.execute(TABLE) and None)
+        self.rid = 0
+
+    def live(self) -> Recorder:
+        """A process begins: it collects what others left, and takes the run."""
+        self.store = Store(self.state)
+        crashes.collect(self.store)
+        path = str(self.state.with_name("nightly.py"))
+        start = Start("nightly.py", path, "nightly", KEY, b"", "nightly-1", id="nightly-1", named=True)
+        taken = self.store.journal.write((), self.store.begin(start, 1.0))
+        assert isinstance(taken, Taken)
+        self.rid = taken.run.rid
+        return Recorder(flight.folder_of(self.state), self.store.holder._token, path, 1.0)
+
+    def die(self, recorder: Recorder, cause: str = "SIGKILL") -> None:
+        """It dies with what it had in flight; a companion may have said how."""
+        with recorder.path.open("r+b") as file:
+            file.seek(flight.CAUSE)
+            file.write(cause.encode())
+        recorder.close_in_child()
+        self.store.holder.close_in_child()  # the lock is free, its file stays
+        self.store.close()
+
+    def counted(self) -> Crashes:
+        self.store = Store(self.state)
+        crashes.collect(self.store)
+        found = crashes.crashes_of(self.store, self.rid)
+        self.store.close()
+        return found
+
+
+@pytest.fixture
+def fate(tmp_path: Path) -> Iterator[Fate]:
+    fate = Fate(tmp_path / "state.db")
+    yield fate
+    local.close_all()
+
+
+def crash(fate: Fate, *names: str, cause: str = "SIGKILL") -> None:
+    recorder = fate.live()
+    for name in names:
+        recorder.begin("nightly-1", name, KEY, 0, 1, 2.0)
+    fate.die(recorder, cause)
+
+
+def test_each_crash_counts_once(fate: Fate) -> None:
+    """However often and by however many what was left behind is collected."""
+    crash(fate, "charge", "other")
+    for _ in range(3):
+        assert fate.counted() == {("charge", KEY, 0): 1, ("other", KEY, 0): 1}
+    crash(fate, "charge")
+    assert fate.counted() == {("charge", KEY, 0): 2, ("other", KEY, 0): 1}
+    crash(fate, "charge")
+    assert fate.counted()["charge", KEY, 0] == 3
+
+
+def test_a_call_that_ends_is_cleared(fate: Fate) -> None:
+    """In a row: what has come to an end in between, well or badly, begins anew; and it is not counted a second time."""
+    crash(fate, "charge")
+    fate.counted()
+    recorder = fate.live()
+
+    @step(name="charge")
+    def charge() -> None: ...
+
+    call = Call(charge.spec, (), {}, b"", KEY)
+    fate.store.journal.write((), crashes.forget(fate.rid, call))
+    fate.die(recorder)
+    assert fate.counted() == {}
+    crash(fate, "charge")
+    assert fate.counted() == {("charge", KEY, 0): 1}
+
+
+@pytest.mark.parametrize("cause", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_who_was_asked_to_end_did_not_crash(fate: Fate, cause: str) -> None:
+    """A deploy that stops the process in the middle of a long step does not speak against the step."""
+    crash(fate, "charge", cause=cause)
+    assert fate.counted() == {}
+
+
+def test_records_are_cleared_away(fate: Fate) -> None:
+    """A record is there as long as the run is as the crash left it, and gone when the run has been taken on."""
+    crash(fate, "charge")
+    (path,) = flight.folder_of(fate.state).iterdir()
+    flight.mark_told(path)
+    fate.counted()
+    assert path.exists()
+    recorder = fate.live()
+    crashes.collect(fate.store)
+    assert [each.name for each in flight.folder_of(fate.state).iterdir()] == [recorder.path.name]
+    recorder.close()
+    fate.store.close()
+    assert os.listdir(flight.folder_of(fate.state)) == []
+
+
+def test_what_was_left_is_known(fate: Fate) -> None:
+    """The runs of dead processes, whether or not they left a record."""
+    recorder = fate.live()
+    assert crashes.left(fate.store) == []
+    fate.die(recorder)
+    recorder.path.unlink()
+    store = Store(fate.state)
+    (found,) = crashes.left(store)
+    assert (found.run, found.workflow, found.script, found.pid) == ("nightly-1", "nightly", "nightly.py", os.getpid())
+    store.close()
+
+
+def test_three_in_a_row_are_a_loop() -> None:
+    """The first crash makes a call a suspect, which runs alone; the third condemns it."""
+    assert [verdict(count) for count in range(5)] == ["go", "alone", "alone", "condemned", "condemned"]

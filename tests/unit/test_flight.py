@@ -1,0 +1,278 @@
+"""The flight recorder: what it says of a process that died, whatever the process was in the middle of."""
+
+from __future__ import annotations
+
+import os
+import random
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from perdure.core.crashes import WIDTH
+from perdure.store import flight
+from perdure.store.flight import Recorder, Slot
+
+KEY = bytes(range(16))
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    recorder = Recorder(tmp_path / "state.db-flight", "7-abc", "/home/me/nightly.py", 1000.0)
+    yield recorder
+    recorder.close()
+
+
+def begin(recorder: Recorder, name: str = "charge", n: int = 0, run: str = "nightly-1") -> Slot:
+    return recorder.begin(run, name, KEY, n, 2, 1234.5)
+
+
+def names(recorder: Recorder) -> list[tuple[str, int]]:
+    found = flight.read(recorder.path)
+    assert found is not None
+    return sorted((call.name, call.n) for call in found.calls)
+
+
+def test_what_is_in_flight_is_read(recorder: Recorder) -> None:
+    """An attempt is there from its beginning to its end, with all that identifies it; and so is who made the file."""
+    slot = begin(recorder)
+    found = flight.read(recorder.path)
+    assert found is not None
+    assert (found.token, found.pid, found.script, found.started) == (
+        "7-abc",
+        os.getpid(),
+        "/home/me/nightly.py",
+        1000.0,
+    )
+    assert found.boot == flight.boot_id()
+    assert (found.told, found.more, found.cause, found.memory) == (False, 0, "", 0)
+    assert found.calls == [flight.InFlight("nightly-1", "charge", KEY, 0, 2, 1234.5)]
+    recorder.end(slot)
+    assert names(recorder) == []
+
+
+def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+    """The file is 0600 and its folder 0700, whatever the umask."""
+    before = os.umask(0)
+    try:
+        recorder = Recorder(tmp_path / "flight", "7-abc")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(recorder.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(recorder.path.parent.stat().st_mode) == 0o700
+    recorder.close()
+
+
+def test_a_torn_slot_is_left_out(recorder: Recorder) -> None:
+    """A slot without its last byte does not count, whatever its other bytes say."""
+    begin(recorder, n=1)
+    begin(recorder, n=2)
+    data = bytearray(recorder.path.read_bytes())
+    places = [at for at in range(flight.SLOTS_AT, len(data), flight.SLOT) if data[at + flight.VALID]]
+    os.truncate(recorder.path, len(data))
+    with recorder.path.open("r+b") as file:
+        file.seek(places[0] + flight.VALID)
+        file.write(b"\0")
+    assert len(names(recorder)) == 1
+
+
+def test_no_content_whatever_makes_a_reader_fail(tmp_path: Path, recorder: Recorder) -> None:
+    """Flipped, cut or foreign: a reader gets what can be understood, or nothing."""
+    for n in range(5):
+        begin(recorder, n=n)
+    good = recorder.path.read_bytes()
+    chance = random.Random(1)
+    path = tmp_path / "damaged.rec"
+    for _ in range(500):
+        data = bytearray(good[: chance.randrange(len(good))]) if chance.random() < 0.3 else bytearray(good)
+        for _ in range(chance.randrange(40)):
+            if data:
+                data[chance.randrange(min(len(data), 4096))] = chance.randrange(256)
+        path.write_bytes(data)
+        flight.read(path)
+    path.write_bytes(b"")
+    assert flight.read(path) is None
+    assert flight.read(tmp_path / "missing.rec") is None
+
+
+def test_long_names_stay_apart(recorder: Recorder) -> None:
+    """Names that do not fit are cut such that two with the same beginning are still two; odd ones do no harm."""
+    begin(recorder, "x" * WIDTH)
+    begin(recorder, "x" * WIDTH + "a")
+    begin(recorder, "x" * WIDTH + "b")
+    begin(recorder, "\N{SNOWMAN}" * 300)
+    recorder.end(begin(recorder, "\ud800"))
+    found = [name for name, _ in names(recorder)]
+    assert len(set(found)) == 4
+    assert all(len(name.encode()) <= WIDTH for name in found)
+    assert "x" * WIDTH in found
+
+
+def test_many_at_a_time(recorder: Recorder) -> None:
+    """The file grows with the attempts; what is beyond its bound is counted."""
+    bound = flight.SEGMENTS * (flight.SEGMENT // flight.SLOT) - flight.SLOTS_AT // flight.SLOT
+    slots = [begin(recorder, n=n) for n in range(bound + 3)]
+    found = flight.read(recorder.path)
+    assert found is not None
+    assert len(found.calls) == bound
+    assert found.more == 3
+    for slot in slots:
+        recorder.end(slot)
+    found = flight.read(recorder.path)
+    assert found is not None
+    assert (found.calls, found.more) == ([], 0)
+
+
+def test_a_full_disk_does_no_harm(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that cannot grow says that there are more; the run does not notice."""
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    slots = [begin(recorder, n=n) for n in range(200)]
+    found = flight.read(recorder.path)
+    assert found is not None
+    assert found.more == 200 - len(found.calls) > 0
+    for slot in slots:
+        recorder.end(slot)
+
+
+def test_threads_share_it(recorder: Recorder) -> None:
+    """No slot is given to two threads at a time, and none is lost."""
+    both = threading.Barrier(8)
+    clashes: list[object] = []
+    held: set[int] = set()
+
+    def work(number: int) -> None:
+        both.wait()
+        for n in range(500):
+            slot = recorder.begin("run", f"step {number}", KEY, n, 1, 1.0)
+            assert slot is not None
+            if slot[1] in held:
+                clashes.append(slot)
+            held.add(slot[1])
+            held.discard(slot[1])
+            recorder.end(slot)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not clashes
+    assert names(recorder) == []
+    assert len(recorder._free) == (flight.SEGMENT - flight.SLOTS_AT) // flight.SLOT
+
+
+def test_a_forked_child_leaves_it_alone(recorder: Recorder) -> None:
+    """The child shares the memory; what it ends or begins does not show in the parent's file."""
+    slot = begin(recorder)
+    child = os.fork()
+    if child == 0:
+        recorder.close_in_child()
+        recorder.end(slot)
+        begin(recorder, "of the child")
+        recorder.progress()
+        recorder.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert names(recorder) == [("charge", 0)]
+
+
+def test_a_clean_end_leaves_nothing(tmp_path: Path) -> None:
+    """Closed with nothing in flight the file is gone; closed in the middle of a step it stays."""
+    for flying in (False, True):
+        recorder = Recorder(tmp_path / "flight", f"7-{flying}")
+        slot = begin(recorder)
+        if not flying:
+            recorder.end(slot)
+        recorder.close()
+        recorder.close()
+        assert recorder.path.exists() == flying
+
+
+def test_progress_moves(recorder: Recorder) -> None:
+    """A step that finishes is progress, and so is what says that it is; an attempt that fails is none."""
+
+    def counter() -> bytes:
+        return recorder.path.read_bytes()[flight.PROGRESS : flight.PROGRESS + 8]
+
+    seen = [counter()]
+    recorder.end(begin(recorder), done=False)
+    assert counter() == seen[-1]
+    recorder.end(begin(recorder))
+    seen.append(counter())
+    recorder.progress()
+    seen.append(counter())
+    assert len(set(seen)) == 3
+
+
+def test_one_tells(recorder: Recorder) -> None:
+    """Of many who want to tell of a death at the same moment one may, and after it nobody."""
+    begin(recorder)
+    allowed: list[bool] = []
+    together, done = threading.Barrier(6), threading.Barrier(6)
+
+    def tell() -> None:
+        together.wait()
+        with flight.telling(recorder.path) as ours:
+            allowed.append(ours)
+            done.wait()  # everybody has asked before anybody lets go
+            if ours:
+                flight.mark_told(recorder.path)
+
+    threads = [threading.Thread(target=tell) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(allowed) == [False] * 5 + [True]
+    with flight.telling(recorder.path) as ours:
+        assert not ours
+    found = flight.read(recorder.path)
+    assert found is not None
+    assert found.told
+
+
+def test_left_behind_are_the_dead_and_untold(tmp_path: Path) -> None:
+    """Not those whose process holds its lock; not those that somebody has told of."""
+    import fcntl
+
+    folder, locks = tmp_path / "flight", tmp_path / "locks"
+    locks.mkdir()
+    for token in ("dead", "alive", "told"):
+        begin(Recorder(folder, token))
+    living = os.open(locks / "alive.lock", os.O_CREAT | os.O_RDWR)
+    fcntl.flock(living, fcntl.LOCK_EX)
+    (locks / "dead.lock").touch()
+    flight.mark_told(folder / "told.rec")
+    assert [found.token for found in flight.left_behind(folder, locks)] == ["dead"]
+    assert sorted(found.token for found in flight.dead(folder, locks)) == ["dead", "told"]
+    assert flight.left_behind(tmp_path / "none", locks) == []
+    os.close(living)
+
+
+def test_a_stand_in_is_read_like_a_record(tmp_path: Path) -> None:
+    """A process that left no record gets one, once, so that it can be marked as told."""
+    path = flight.stand_in(tmp_path / "flight", "7-gone", 7, 1000.0)
+    flight.mark_told(path)
+    assert flight.stand_in(tmp_path / "flight", "7-gone", 7, 1000.0) == path
+    found = flight.read(path)
+    assert found is not None
+    assert (found.pid, found.started, found.calls, found.told) == (7, 1000.0, [], True)
+
+
+def test_the_companion_knows_the_offsets() -> None:
+    """It imports nothing of ours, so they are written a second time."""
+    import ast
+
+    source = Path(flight.__file__).parents[1] / "alerts" / "companion.py"
+    (values,) = [
+        ast.literal_eval(node.value)
+        for node in ast.parse(source.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).startswith("(PROGRESS")
+    ]
+    assert values == (flight.PROGRESS, flight.MEMORY, flight.CAUSE, flight.HEADER.size - flight.CAUSE)
