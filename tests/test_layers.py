@@ -19,7 +19,8 @@ LAYERS: list[set[str]] = [
     {"settings", "loading", "secrets", "logs"},
     {"store", "alerts"},
     {"engines"},
-    {"step", "workflow", "batch", "context", "ids", "retrying", "handle", "alerting", "perdure"},
+    {"step", "workflow", "batch", "context", "ids", "retrying", "guarding", "breaker", "rate", "handle", "alerting"}
+    | {"perdure"},
     {"operations"},
     {"cli", "demo", "__main__"},
 ]

@@ -7,7 +7,20 @@ import inspect
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sized
 from datetime import timedelta
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 from perdure import settings
 from perdure.batch import Batch
@@ -18,6 +31,10 @@ from perdure.core.spec import Call, Spec
 from perdure.engines.registry import register
 from perdure.engines.scope import OnFailure, Scope, StepContext, here
 from perdure.errors import OptionError, UsageError
+
+if TYPE_CHECKING:
+    from perdure.breaker import Breaker
+    from perdure.rate import Rate
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -196,6 +213,8 @@ class StepOptions(TypedDict, total=False):
     isolate: bool
     key: Callable[..., Any] | None
     undo: BoundStep[..., Any] | None
+    breaker: str | Breaker | None
+    rate: str | Rate | None
 
 
 KNOWN = (*StepOptions.__annotations__, "on_failure")
@@ -235,6 +254,10 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
             stored then.
         undo: the step that takes back what this one did. When the run fails or is cancelled, it is called with this
             one's result, the last call first; what was undone is done again if the run is resumed.
+        breaker: the name of the service that it calls, or a `Breaker`. While that is open, calls wait for it within
+            `Retry(total=...)`, or fail at once with BreakerOpen (`Breaker(when_open="fail")`); no attempt is used.
+        rate: how often it may be called: "10/s", "100/min"; shared by all steps of its name in all threads, tasks and
+            processes on the state file. A `Rate` is shared by all steps that are given it.
         on_failure: what a call does that fails for good: "raise" (by default), or "dead_letter": it is parked with its
             input and attempts, to be looked at and re-driven, and the call returns None. (`map` has its own.)
 
@@ -260,6 +283,8 @@ def _spec(
     isolate: bool = False,
     key: Callable[..., Any] | None = None,
     undo: BoundStep[..., Any] | None = None,
+    breaker: str | Breaker | None = None,
+    rate: str | Rate | None = None,
     on_failure: OnFailure = "raise",
 ) -> Spec:
     if not callable(fn):
@@ -281,6 +306,10 @@ def _spec(
     spec.park = _checked(on_failure) == "dead_letter"
     if undo is not None:
         spec.undo = _undo(spec, undo)
+    if breaker is not None or rate is not None:
+        from perdure.rate import guard_of  # not before a step asks for it
+
+        spec.guard = guard_of(name, breaker, rate)
     if isinstance(timeout, _Unset):
         spec.timeout, spec.explicit = settings.step_timeout(spec.file)
     elif timeout is not None:

@@ -82,7 +82,14 @@ def test_negative_durations_are_not_suggested_a_positive_one():
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"), [("10/s", (10, 1.0)), ("100/min", (100, 60.0)), ("7/h", (7, 3600.0)), ("1/d", (1, 86400.0))]
+    ("written", "meant"),
+    [
+        ("10/s", (10, 1.0)),
+        ("100/min", (100, 60.0)),
+        ("5/2s", (5, 2.0)),
+        ("7/h", (7, 3600.0)),
+        ("1/d", (1, 86400.0)),
+    ],
 )
 def test_rates(written, meant):
     """A rate is a count and the seconds it is for."""
@@ -90,7 +97,7 @@ def test_rates(written, meant):
 
 
 @pytest.mark.parametrize(
-    "written", ["", "10", "10/", "/s", "0/s", "-1/s", "1.5/s", "10/y", "9" * 30 + "/s", 10, None, True]
+    "written", ["", "10", "10/", "/s", "0/s", "-1/s", "1.5/s", "10/y", "5/0s", "1/999999999d", "9" * 30 + "/s", 10, None, True]
 )
 def test_what_is_not_a_rate_is_refused(written):
     """What is no rate is an OptionError that names the option and the valid forms."""

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from perdure.cli.narrator import error_line
 from perdure.cli.text import one_line
-from perdure.core import codec
+from perdure import secrets
 from perdure.core.durations import show
 from perdure.core.spec import Call
 
@@ -143,11 +143,11 @@ def _draw_step(one: _Running, now: float, frame: str) -> RenderableType:
     name = one_line(one.call.spec.name)
     if one.again is not None:
         left = max(one.again - now, 0.0)
-        text.append(f"{frame} {name}{codec.describe_inputs(one.call.input, INPUTS)}", "yellow")
+        text.append(f"{frame} {name}{secrets.describe_inputs(one.call.input, INPUTS)}", "yellow")
         text.append(f" again in {show(round(left, 1))}{one_line(one.reason)}")
         return text
     text.append(f"{frame} ", "cyan")
-    text.append(f"{name}{codec.describe_inputs(one.call.input, INPUTS)}")
+    text.append(f"{name}{secrets.describe_inputs(one.call.input, INPUTS)}")
     text.append("".join(_particulars(one, now)), "dim")
     if one.units is None or not one.total:
         return text

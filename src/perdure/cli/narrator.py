@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from perdure.cli.text import count, one_line
-from perdure.core import codec
+from perdure import secrets
 from perdure.core.durations import show
 from perdure.core.effects import Outcome
 from perdure.core.spec import Call
@@ -197,7 +197,8 @@ class Narrator:
 def error_line(error: BaseException) -> str:
     """An exception in one line of bounded length."""
     try:
-        message = one_line(error.what if isinstance(error, PerdureError) else str(error))
+        message = secrets.conceal(error.what if isinstance(error, PerdureError) else str(error))
+        message = one_line(message)
     except Exception:  # noqa: BLE001  a __str__ of the user's may fail
         message = ""
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
@@ -205,4 +206,4 @@ def error_line(error: BaseException) -> str:
 
 
 def _call(call: Call) -> str:
-    return f"{one_line(call.spec.name)}{codec.describe_inputs(call.input, INPUTS)}"
+    return f"{one_line(call.spec.name)}{secrets.describe_inputs(call.input, INPUTS)}"

@@ -16,12 +16,12 @@ LONGEST = 100 * 365 * 86400.0
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _FORMS = 'a number of seconds, a timedelta, or text such as "250ms", "30s", "5m", "2h", "3d" or "1h30m"'
-_RATE_FORMS = 'text such as "10/s", "100/min", "500/h" or "1000/d"'
+_RATE_FORMS = 'text such as "10/s", "100/min", "5/2s", "500/h" or "1000/d"'
 _RATE_UNITS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)([a-z]+)")
 _LOOSE_PART = re.compile(r"([0-9]+(?:[.,][0-9]+)?)\s*([a-zA-Zµ]*)[\s,]*(?:and\s+)?")
-_RATE = re.compile(r"([0-9]+)/([a-z]+)")
+_RATE = re.compile(r"([0-9]+)/([0-9]*)([a-z]+)")
 _LOOSE_RATE = re.compile(r"([0-9]+)\s*(?:/|per|a)\s*([a-zA-Z]+)")
 
 # What people write for a unit; looked at only to suggest what they meant.
@@ -60,7 +60,7 @@ def seconds(value: Duration, *, option: str) -> float:
 
 
 def rate(value: str, *, option: str) -> tuple[int, float]:
-    """How many, and in how many seconds: "10/s" is (10, 1.0), "100/min" is (100, 60.0).
+    """How many, and in how many seconds: "10/s" is (10, 1.0), "100/min" is (100, 60.0), "5/2s" is (5, 2.0).
 
     Raises:
         OptionError: the value is not a rate; names the option, the value and the valid forms.
@@ -69,11 +69,14 @@ def rate(value: str, *, option: str) -> tuple[int, float]:
     if not isinstance(value, str):
         raise OptionError(f"{option}={value!r} is not a rate.", hint)
     match = _RATE.fullmatch(value)
-    if match is None or match[2] not in _RATE_UNITS or len(match[1]) > 9:
+    if match is None or match[3] not in _RATE_UNITS or len(match[1]) > 9 or len(match[2]) > 9:
         raise OptionError(f"{option}={value!r} is not a rate.", _suggest(_meant_rate(value)) + hint)
+    period = int(match[2] or 1) * _RATE_UNITS[match[3]]
     if int(match[1]) == 0:
         raise OptionError(f"{option}={value!r} would never let anything through.", hint)
-    return int(match[1]), _RATE_UNITS[match[2]]
+    if not 0 < period <= LONGEST:
+        raise OptionError(f"{option}={value!r} is for no time, or for longer than a hundred years.", hint)
+    return int(match[1]), period
 
 
 def show(length: float) -> str:

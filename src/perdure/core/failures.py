@@ -154,6 +154,8 @@ def _by_class(exc: Exception) -> Assessment | None:
     if isinstance(exc, _OURS):
         kind: Kind = "transient" if isinstance(exc, errors.StateBusy) else "permanent"
         return Assessment(kind=kind, code=_our_code(exc))
+    if isinstance(exc, errors.BreakerOpen):
+        return Assessment(kind="throttled", retry_after=exc.retry_after)
     if isinstance(exc, TimeoutError):
         return Assessment(kind="transient", code="cascading-timeout")
     if isinstance(exc, MemoryError):

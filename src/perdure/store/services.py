@@ -1,0 +1,208 @@
+"""What the processes of one state file know together about the services that they call.
+
+Soft state: it survives a restart and a SIGKILL, but nothing of a run depends on it. So no commit waits for the disk,
+and a damaged file is set aside and begun anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import apsw
+import msgspec
+
+from perdure.core.breaker import BreakerState
+from perdure.core.rate import PauseState, RateState
+from perdure.errors import StateReadOnly
+from perdure.store.database import BUSY_MS, translated
+from perdure.store.sql import load
+
+Kind = Literal["breaker", "rate", "pause"]
+Cell = BreakerState | RateState | PauseState
+S = TypeVar("S", BreakerState, RateState, PauseState)
+T = TypeVar("T")
+
+APPLICATION_ID = 0x50455253  # "PERS"
+_DAMAGE = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError, apsw.SQLError)
+
+_STATES: dict[str, type[Any]] = {"breaker": BreakerState, "rate": RateState, "pause": PauseState}
+_decoders = {kind: msgspec.msgpack.Decoder(state) for kind, state in _STATES.items()}
+_encode = msgspec.msgpack.Encoder().encode
+_log = logging.getLogger("perdure")
+
+
+class Services:
+    """The cells of one state file, as one process uses them. Opened when first used.
+
+    Args:
+        state: the state file; the cells lie beside it, in `<state>-services`.
+        now: the time of day, in seconds since the epoch.
+    """
+
+    def __init__(self, state: Path, now: Callable[[], float]) -> None:
+        self.path = state.with_name(state.name + "-services")
+        self._now = now
+        self._sql = load("services.sql")
+        self._lock = threading.Lock()
+        self._connection: apsw.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+
+    def about(self, name: str) -> dict[str, Cell]:
+        """What is known under a name, by kind.
+
+        Raises:
+            StateError: the file cannot be used.
+        """
+        found: Any = self._using(lambda it: it.execute(self._sql["about"], (name,)).fetchall())
+        return {kind: self._decoded(kind, name, state) for kind, state in found}
+
+    def all(self) -> list[tuple[str, str, Cell]]:
+        """Kind, name and state of every cell; nothing if there is no file.
+
+        Raises:
+            StateError: the file cannot be used.
+        """
+        if not self.path.exists():
+            return []
+        rows: Any = self._using(lambda it: it.execute(self._sql["all"]).fetchall())
+        return [(kind, name, self._decoded(kind, name, state)) for kind, name, state in rows]
+
+    def update(self, kind: Kind, name: str, function: Callable[[Any, float], tuple[Any, T]]) -> T:
+        """Change a cell while nobody else can: in no process is another function at it.
+
+        Args:
+            kind: what it is.
+            name: whose it is.
+            function: given the state and the time, returns the state that shall be (the very same: nothing is written)
+                and an answer, which is returned.
+
+        Raises:
+            StateError: the file cannot be used.
+        """
+
+        def change(connection: apsw.Connection) -> T:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                row: Any = connection.execute(self._sql["get"], (name, kind)).fetchone()
+                before = _STATES[kind]() if row is None else self._decoded(kind, name, row[0])
+                after, answer = function(
+                    before, self._now()
+                )  # not asked before the lock was had: that may take a while
+                if after is not before:
+                    connection.execute(self._sql["put"], (kind, name, _encode(after), after.changed))
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            return answer
+
+        return self._using(change)
+
+    def close(self) -> None:
+        """Close the file; it is opened again when it is used again."""
+        with self._lock:
+            self._close()
+
+    # -- the file -----------------------------------------------------------------------------------------------------
+
+    def _using(self, question: Callable[[apsw.Connection], T]) -> T:
+        with self._lock, translated(self.path):
+            try:
+                return question(self._opened())
+            except _DAMAGE as error:
+                self._set_aside(error)
+                return question(self._opened())
+
+    def _opened(self) -> apsw.Connection:
+        """The connection, to the file that has the name now: it may have been set aside, or deleted."""
+        connection = self._connection
+        if connection is not None:
+            if self._identity == self._on_disk():
+                return connection
+            self._close()
+        for _ in range(3):
+            if self._on_disk() is None:
+                self._create()
+            identity = self._on_disk()
+            connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
+            self._connection, self._identity = connection, identity
+            connection.set_busy_timeout(BUSY_MS)
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+            connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+            if connection.pragma("application_id") != APPLICATION_ID:
+                raise apsw.NotADBError("it is not a file of perdure's services")
+            if identity == self._on_disk():
+                return connection
+            self._close()
+        raise apsw.CantOpenError("the file is exchanged all the time")
+
+    def _on_disk(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            with suppress(apsw.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _set_aside(self, error: apsw.Error) -> None:
+        """Nothing in it is worth stopping a run for."""
+        mine, self._identity = self._identity, None
+        self._close()
+        if mine is None or mine != self._on_disk():
+            return  # another process was faster
+        aside = self.path.with_name(f"{self.path.name}.damaged-{os.urandom(4).hex()}")
+        with suppress(FileNotFoundError):
+            os.rename(self.path, aside)
+        for suffix in ("-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.rename(f"{self.path}{suffix}", f"{aside}{suffix}")
+        _log.warning(
+            "the file of breakers and rate limits is damaged (%s): it was set aside as %s, and all begin closed",
+            error,
+            aside,
+        )
+
+    def _create(self) -> None:
+        """Make the file complete under another name, then link it: whoever sees it sees all of it."""
+        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            try:
+                connection = apsw.Connection(str(draft), flags=apsw.SQLITE_OPEN_READWRITE)
+                try:
+                    connection.execute("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF")
+                    connection.execute(f"PRAGMA application_id = {APPLICATION_ID};" + self._sql["schema"])
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                finally:
+                    connection.close()
+                with suppress(FileExistsError):  # another process was first
+                    os.link(draft, self.path)
+            finally:
+                for suffix in ("", "-wal", "-shm"):
+                    Path(f"{draft}{suffix}").unlink(missing_ok=True)
+        except OSError as error:
+            raise StateReadOnly(
+                f"the file of breakers and rate limits cannot be made: {self.path} ({error.strerror})",
+                "check the permissions of the folder, or set PERDURE_STATE to another path",
+            ) from error
+
+    def _decoded(self, kind: str, name: str, state: bytes) -> Any:
+        try:
+            return _decoders[kind].decode(state)
+        except (msgspec.MsgspecError, KeyError, UnicodeError) as error:
+            _log.warning("the saved state of %s %r is damaged (%s): it begins anew", kind, name, error)
+            return _STATES[kind]()
