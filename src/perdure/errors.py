@@ -18,7 +18,6 @@ PerdureError                     has .code, .what and .hint
 │   └── DeadlineExceeded         the run took longer than its workflow's timeout (also a TimeoutError)
 ├── StepTimeout                  an attempt ran out of time (also a TimeoutError)
 ├── BreakerOpen                  the circuit breaker of a service lets no call through
-├── BreakerOpen                  the circuit breaker of a service lets no call through
 ├── EngineError                  the cluster cannot be reached or used
 ├── ProcessDied                  an isolated attempt's process ended without an answer
 ├── AlertError                   an alert could not be delivered
@@ -158,16 +157,6 @@ class StepTimeout(PerdureError, TimeoutError):
     """An attempt ran out of time."""
 
     code = "timeout"
-
-
-class BreakerOpen(PerdureError):
-    """A service keeps failing (or has asked for patience), and the call was not made.
-
-    `retry_after`: seconds until it may be worth asking again; None if nobody can say.
-    """
-
-    code = "breaker-open"
-    retry_after: float | None = None
 
 
 class BreakerOpen(PerdureError):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
+
+import msgspec
 
 from perdure.core.durations import seconds
 from perdure.core.identity import identify
@@ -61,20 +64,26 @@ class Workflow(Generic[P, R]):
         run = engine.arun if self.spec.is_async else engine.run
         return cast(R, run(call, script=self.spec.file, id=self._id))
 
-    def with_options(self, *, id: str) -> Workflow[P, R]:
-        """The same workflow under a name of your own: exactly one run has that id, ever.
-
-        A finished run's result is returned, an unfinished one is resumed.
+    def with_options(self, *, id: str | None = None, if_locked: IfLocked | None = None) -> Workflow[P, R]:
+        """The same workflow, for a call that wants it otherwise.
 
         Args:
-            id: a text that is not empty, for instance "nightly-2026-11-23".
+            id: a name of your own for the run, for instance "nightly-2026-11-23": exactly one run has that id, ever. A
+                finished run's result is returned, an unfinished one is resumed.
+            if_locked: as in `workflow`: "skip", "wait" or "fail".
 
         Raises:
-            OptionError: the id is not valid.
+            OptionError: an option is not valid.
         """
+        spec = self.spec
+        if if_locked is not None:
+            spec = copy.copy(spec)
+            spec.rules = msgspec.structs.replace(spec.rules, if_locked=checked_if_locked(if_locked))
+        if id is None and if_locked is not None:
+            return Workflow(spec, self._id)
         if not isinstance(id, str) or not id or any(not c.isprintable() for c in id):
             raise OptionError(f"the id of a run is {id!r}", "give a printable text that is not empty")
-        return Workflow(self.spec, id)
+        return Workflow(spec, id)
 
     @overload
     def start(self: Workflow[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...

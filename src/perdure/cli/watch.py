@@ -183,10 +183,6 @@ class _Both:
         self._board.held(call, seconds, reason)
         self._narrator.held(run_id, call, reason, seconds)
 
-    def held(self, run_id: str, call: Call, reason: str, seconds: float) -> None:
-        self._board.held(call, seconds, reason)
-        self._narrator.held(run_id, call, reason, seconds)
-
     def batch(self, run_id: str, name: str, done: int, dead: int, skipped: int, total: int | None) -> None:
         self._board.batch(run_id, name, (done, dead, skipped, total))
         self._narrator.batch(run_id, name, done, dead, skipped, total)

@@ -54,10 +54,6 @@ class Shield:
         """A call may not go yet."""
         self._tell(lambda watch: watch.held(run_id, call, reason, seconds))
 
-    def held(self, run_id: str, call: Call, reason: str, seconds: float) -> None:
-        """A call may not go yet."""
-        self._tell(lambda watch: watch.held(run_id, call, reason, seconds))
-
     def batch(self, run_id: str, name: str, done: int, dead: int, skipped: int, total: int | None) -> None:
         """A batch has come that far."""
         self._tell(lambda watch: watch.batch(run_id, name, done, dead, skipped, total))

@@ -4,15 +4,16 @@ Every process that runs something keeps one flock, on a file of its own, for as 
 holder; the holder is alive exactly as long as that lock is taken. The kernel drops it at death, however the process
 dies: no stale window, no guessing from process ids (flock(2)).
 
-A process whose lock file was removed while it ran (or whose file system does not keep locks) looks dead. Whoever takes a
-run or a lock from it declares it gone, and from then on a trigger of its own connection refuses its steps: what it
+A process whose lock file was removed while it ran (or whose file system does not keep locks) looks dead. Whoever takes
+a run or a lock from it declares it gone, and from then on a trigger of its own connection refuses its steps: what it
 checks and what it writes is one transaction.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class Holder:
         self._new = False
 
     def sound(self, connection: apsw.Connection) -> bool:
-        """Would others take this process for alive? Not if somebody removed its lock file, or took something from it."""
+        """Do others take this process for alive? Not if its lock file was removed, or something taken from it."""
         if self._hid is None or self._new:
             return True
         if connection.execute(self._fencing["is_gone"], (self._hid,)).fetchone() != (0,):
@@ -87,6 +88,17 @@ class Holder:
     def owns(self, connection: apsw.Connection, rid: int) -> bool:
         """Does this process still execute that run, as far as all others are concerned?"""
         return connection.execute(self._fencing["is_mine"], (rid, self._hid)).fetchone() is not None
+
+    def redrives(self, connection: apsw.Connection, rid: int) -> bool:
+        """Does this process have a dead letter of that run?"""
+        return connection.execute(self._fencing["redrives"], (rid, self._hid)).fetchone() is not None
+
+    @contextmanager
+    def lent(self, connection: apsw.Connection, rid: int, holder: int | None) -> Iterator[None]:
+        """Add records to a run that nobody executes; `holder` is whom it names, and will name again."""
+        connection.execute(self._fencing["lend"], (self._hid, rid))
+        yield
+        connection.execute(self._fencing["lend"], (holder, rid))
 
     def is_me(self, hid: int) -> bool:
         """Does this process go by that number?"""

@@ -14,7 +14,7 @@ from perdure.core.effects import Row, Save
 from perdure.core.letters import LetterRecord
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord, run_checksum
 from perdure.core.run import End, Finished, Forget, Held, HolderInfo, Locked, Other, Start, Taken
-from perdure.errors import AlreadyRunning, LockLost, NotFound, StateCorrupt, StateError
+from perdure.errors import LockLost, NotFound, StateCorrupt, StateError
 from perdure.store import database, letters
 from perdure.store.holders import Holder
 from perdure.store.journal import Journal, Operation
@@ -106,14 +106,17 @@ class Store:
         self._hold(connection, run.rid, start, now)
         return Taken(self._run(connection, run.rid), resumed=True)
 
-    def end(self, effect: End, now: float) -> Operation:
-        """An operation that ends a run, and takes back the records it forgets."""
+    def end(self, effect: End, now: float, terms: letters.Terms = letters.TERMS) -> Operation:
+        """An operation that ends a run, and takes back the records it forgets; one that is parked is a dead letter.
+
+        The operation returns a letters.Parking then, else None.
+        """
         run, status = effect.run, effect.status
         output = None if status == "cancelled" else effect.output
         epoch = run.epoch + (status in ("failed", "parked"))
         crc = run_checksum(run.id, run.workflow, run.key, status, run.input, output)
 
-        def operation(connection: apsw.Connection) -> None:
+        def operation(connection: apsw.Connection) -> letters.Parking | None:
             if not self.holder.owns(connection, run.rid):
                 raise self._taken_over(run.id)
             hid = self.holder.hid(connection, now)
@@ -124,6 +127,10 @@ class Store:
             self._take_back(connection, run.rid, effect.forget, effect.aftermath)
             if status == "done":
                 letters.run_done(connection, run.rid, now)
+            if status != "parked":
+                return None
+            parking: letters.Parking = letters.park_run(run, terms, now)(connection)
+            return parking
 
         return operation
 
@@ -282,7 +289,8 @@ class Store:
         row = msgspec.structs.astuple(record)
 
         def operation(connection: apsw.Connection) -> None:
-            self.check_owned(connection, rid)
+            if not self.holder.redrives(connection, rid):
+                self.check_owned(connection, rid)
             connection.execute(self._sql["add_attempt"], (rid, *row))
 
         return operation
@@ -415,8 +423,9 @@ class Store:
         self._take_back(connection, rid, seqs, None)
 
     def add_row(self, connection: apsw.Connection, row: Row) -> None:
-        """Add a record."""
-        connection.execute(self._sql["add_step"], row)
+        """Add a record to a run that nobody executes."""
+        with self.holder.lent(connection, row[0], self._run(connection, row[0]).holder):
+            connection.execute(self._sql["add_step"], row)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,214 @@
+"""Named locks: which process has which, and the fence that grows with every acquisition.
+
+A lock belongs to a process: to its holder, which is alive exactly as long as its flock is taken. Inside the process it
+is shared by the runs that name it, and kept apart between its `with perdure.lock(...)` blocks.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Collection
+from typing import Any
+
+import apsw
+import msgspec
+
+from perdure.core.records import RunRecord, StepRecord
+from perdure.core.run import Locked
+from perdure.errors import LockLost
+from perdure.store.holders import Holder
+from perdure.store.journal import Operation
+from perdure.store.sql import load
+
+
+class Asker(msgspec.Struct, frozen=True):
+    """Who asks for a lock, within the process: a thread, the task that it executes, the runs that it is inside of."""
+
+    thread: int
+    task: Any = None
+    runs: Collection[int] = ()
+
+    def is_inside(self, owner: Asker) -> bool:
+        """Is that the asker itself, or a block that its thread entered before it began to execute tasks?"""
+        return self.thread == owner.thread and owner.task in (None, self.task)
+
+
+def asker(runs: Collection[int] = ()) -> Asker:
+    """Whoever calls this; to be asked before the transaction, which may be another thread's."""
+    asyncio = sys.modules.get("asyncio")  # without it, nobody is a task
+    task = None
+    if asyncio is not None:
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            task = None  # no loop executes on this thread
+    return Asker(threading.get_ident(), task, runs)
+
+
+class _Claim:
+    """What this process has of one lock."""
+
+    __slots__ = ("depth", "fence", "owner", "runs")
+
+    def __init__(self) -> None:
+        self.runs: set[int] = set()
+        self.owner: Asker | None = None
+        self.depth = 0
+        self.fence = 0
+
+    @property
+    def free(self) -> bool:
+        return not self.runs and self.owner is None
+
+
+class Locks:
+    """The named locks of one state file, as this process has them.
+
+    Args:
+        holder: this process.
+        describe: the run of a number and its newest record, for messages.
+    """
+
+    def __init__(
+        self, holder: Holder, describe: Callable[[apsw.Connection, int], tuple[RunRecord, StepRecord | None]]
+    ) -> None:
+        self._holder = holder
+        self._describe = describe
+        self._sql = load("locks.sql")
+        self._claims: dict[str, _Claim] = {}
+        self._undo: list[Callable[[], None]] = []  # of the transaction under way
+
+    @property
+    def any(self) -> bool:
+        """Does this process have any?"""
+        return not all(claim.free for claim in list(self._claims.values()))
+
+    # -- for runs, inside the transaction that takes or ends one ------------------------------------------------------
+
+    def obstacle(
+        self, connection: apsw.Connection, name: str | None, who: Asker, *, block: bool = False
+    ) -> Locked | None:
+        """What keeps `who` from having the lock at this moment; a dead holder does not, and is dead for good then."""
+        if name is None:
+            return None
+        claim = self._claims.get(name)
+        if claim is not None:
+            entered = claim.owner is not None and not who.is_inside(claim.owner)
+            # A block does not share with runs of the process, unless it is inside of one of them.
+            if entered or (block and claim.runs and claim.runs.isdisjoint(who.runs)):
+                return Locked(name, None)
+        row: Any = connection.execute(self._sql["get_lock"], (name,)).fetchone()
+        if row is None or row[0] is None or self._holder.is_me(row[0]):
+            return None
+        hid, _, since, rid = row
+        info = self._holder.living(connection, hid)
+        if info is None:
+            self._holder.bury(connection, hid)
+            return None
+        known = rid is not None and connection.execute(self._sql["lock_run"], (rid, hid)).fetchone() is not None
+        return Locked(name, info, since, *(self._describe(connection, rid) if known else (None, None)))
+
+    def join(self, connection: apsw.Connection, name: str | None, rid: int, now: float) -> None:
+        """A run is taken, and its lock with it. Nothing was in the way."""
+        if name is None:
+            return
+        claim = self._claims.setdefault(name, _Claim())
+        if claim.free:
+            claim.fence = self._take(connection, name, now, rid)
+        else:
+            connection.execute(self._sql["join_lock"], (rid, name))
+        claim.runs.add(rid)
+        self._undo.append(lambda: claim.runs.discard(rid))
+
+    def leave(self, connection: apsw.Connection, rid: int) -> None:
+        """A run has ended; the last one lets its lock go."""
+        for name, claim in self._claims.items():
+            if rid in claim.runs:
+                claim.runs.discard(rid)
+                if claim.free and self._holder.known is not None:
+                    connection.execute(self._sql["free_lock"], (name, self._holder.known, None))
+
+    def forget(self, rid: int) -> None:
+        """This process runs it no more, whatever could be written."""
+        for claim in list(self._claims.values()):
+            claim.runs.discard(rid)
+
+    # -- for blocks ---------------------------------------------------------------------------------------------------
+
+    def again(self, name: str, who: Asker) -> int | None:
+        """Enter once more, if `who` is inside already: returns the fence."""
+        claim = self._claims.get(name)
+        if claim is None or claim.owner is None or not who.is_inside(claim.owner):
+            return None
+        claim.depth += 1
+        return claim.fence
+
+    def enter(self, name: str, who: Asker, now: float) -> Operation:
+        """An operation that takes the lock for a block: returns its fence, or Locked."""
+
+        def operation(connection: apsw.Connection) -> int | Locked:
+            obstacle = self.obstacle(connection, name, who, block=True)
+            if obstacle is not None:
+                return obstacle
+            claim = self._claims.setdefault(name, _Claim())
+            claim.fence = self._take(connection, name, now, next(iter(who.runs), None))
+            claim.owner, claim.depth = who, 1
+            self._undo.append(lambda: setattr(claim, "owner", None))
+            return claim.fence
+
+        return operation
+
+    def exit(self, name: str) -> Operation | None:
+        """Leave a block: an operation that lets the lock go, or None if this was an inner one.
+
+        The operation raises LockLost if somebody else has had the lock meanwhile.
+        """
+        claim = self._claims[name]
+        claim.depth -= 1
+        if claim.depth:
+            return None
+
+        def operation(connection: apsw.Connection) -> None:
+            mine = self._is_mine(connection, name, claim.fence)
+            claim.owner = None
+            if not mine:
+                raise lost(name)
+            if claim.free:
+                connection.execute(self._sql["free_lock"], (name, self._holder.known, claim.fence))
+
+        return operation
+
+    def abandon(self, name: str) -> None:
+        """A block is over, but that could not be written: within the process the lock is free."""
+        self._claims[name].owner = None
+
+    def confirm(self, name: str, fence: int) -> Operation:
+        """An operation that tells whether this process still has the lock, acquired under that fence."""
+        return lambda connection: self._is_mine(connection, name, fence)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def ended(self, committed: bool) -> None:
+        """A transaction has ended; a rolled back one took nothing."""
+        if not committed:
+            for undo in self._undo:
+                undo()
+        self._undo.clear()
+
+    def _take(self, connection: apsw.Connection, name: str, now: float, rid: int | None) -> int:
+        row = (name, self._holder.hid(connection, now), now, rid)
+        fence: int = next(connection.execute(self._sql["take_lock"], row))[0]
+        return fence
+
+    def _is_mine(self, connection: apsw.Connection, name: str, fence: int) -> bool:
+        row: Any = connection.execute(self._sql["get_lock"], (name,)).fetchone()
+        return row is not None and row[0] is not None and self._holder.is_me(row[0]) and row[1] == fence
+
+
+def lost(name: str) -> LockLost:
+    """The error of a block whose lock somebody else has had meanwhile."""
+    return LockLost(
+        f"lock {name!r} was taken over by another process while this one had it",
+        "its lock file was removed, or its file system does not keep locks; what was done meanwhile may be done twice",
+    )
