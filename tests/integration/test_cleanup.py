@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Died, Machine, Scripts, Trouble
 
+from conftest import Died, Machine, Scripts, Trouble
 from perdure import Retry, defer, idempotency_key, step, workflow
 from perdure.errors import OptionError, UsageError
 
@@ -291,7 +291,7 @@ def test_async_workflows_clean_up_as_well(machine: Machine, told: list[Any]) -> 
 
 def test_defer_says_where_it_belongs(machine: Machine, told: list[Any]) -> None:
     """Outside a workflow, in a step, without a step, or with an async step in a sync workflow it is a clear error."""
-    make, close, _ = steps(told)
+    _, close, _ = steps(told)
 
     @step(name="late")
     async def late() -> None:

@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 import pytest
-from conftest import Machine, Trouble
 
+from conftest import Machine, Trouble
 from perdure import Retry, defer, step, workflow
 from perdure.errors import DeadlineExceeded, OptionError, StepTimeout
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
+from perdure import secrets
 from perdure.core import codec, faults
+from perdure.core.history import DEFER, UNDO
 from perdure.core.moments import moment
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.errors import PerdureError
@@ -101,7 +103,7 @@ def details_of(
     for attempt in store.attempt_records(run.rid):
         if step in (None, attempt.name):
             failures.setdefault((attempt.name, attempt.key, attempt.n), []).append(attempt)
-    index = [row for row in store.index(run.rid) if step in (None, row[1])]
+    index = [row for row in store.index(run.rid) if step in (None, row[1]) and row[1] != UNDO]
     earlier = max(len(index) - limit, 0) if limit is not None else 0
     for _, name, key, n, _ in index[:earlier]:
         failures.pop((name, key, n), None)
@@ -131,8 +133,8 @@ class _Show(msgspec.Struct, frozen=True):
     value: Any
 
 
-_as_text = _Show(codec.describe_inputs, codec.describe)
-_as_data = _Show(codec.to_builtins, codec.to_builtins)
+_as_text = _Show(secrets.describe_inputs, secrets.describe)
+_as_data = _Show(secrets.to_builtins, secrets.to_builtins)
 
 
 def _from(store: Store, rid: int, first: int) -> Iterable[StepRecord]:
@@ -143,11 +145,12 @@ def _from(store: Store, rid: int, first: int) -> Iterable[StepRecord]:
 
 def _step(record: StepRecord, tries: list[AttemptRecord], show: _Show) -> StepView:
     done = record.status == "done"
+    name, given = _called(record)
     return StepView(
         seq=record.seq,
-        name=record.name,
+        name=name,
         status=record.status,
-        inputs=show.inputs(record.input),
+        inputs=show.inputs(given),
         result=show.value(record.output) if done else None,
         error=None if done else error_view(record.output),
         attempts=record.attempts,
@@ -155,6 +158,14 @@ def _step(record: StepRecord, tries: list[AttemptRecord], show: _Show) -> StepVi
         seconds=record.ms / 1000,
         failures=_attempts(tries),
     )
+
+
+def _called(record: StepRecord) -> tuple[str, bytes]:
+    """Name and packed inputs: of what is deferred, rather than of the deferring."""
+    if record.name != DEFER:
+        return record.name, record.input
+    (_, name, given), _ = codec.unpack_inputs(record.input, (), owner=DEFER)
+    return f"{DEFER} {name}", given
 
 
 def _attempts(tries: list[AttemptRecord]) -> list[AttemptView]:
@@ -169,4 +180,5 @@ def error_view(data: bytes) -> ErrorView:
         fault = faults.decode(data)
     except PerdureError as unreadable:
         return ErrorView("unreadable", unreadable.what, [], "")
-    return ErrorView(fault.name, fault.message, fault.notes, fault.traceback)
+    hide = secrets.redactor()  # what was stored by an earlier version, or before a value was known to be secret
+    return ErrorView(fault.name, hide(fault.message), list(map(hide, fault.notes)), hide(fault.traceback))
