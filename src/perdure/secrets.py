@@ -9,15 +9,18 @@ from __future__ import annotations
 import os
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from perdure.core import faults, secret
+from perdure.core import codec, faults, secret
 from perdure.core.secret import Secret
 
 if TYPE_CHECKING:
     from perdure.core.redact import Redactor
 
-__all__ = ["Secret", "conceal", "known", "redactor"]
+__all__ = ["Secret", "conceal", "describe", "describe_inputs", "known", "redactor", "to_builtins"]
+
+_BEYOND = 2_000
+"""Characters that are looked through behind what is shown, so that no credential is cut in two and not known again."""
 
 _LOGIN = re.compile(r"://[^\s/?#:@]*:([^\s@]+)@|://([^\s/?#:@]{12,})@|[?&](?:password|token|key|sig|secret)=([^&\s]+)")
 
@@ -27,6 +30,27 @@ def conceal(text: str) -> str:
     if not text:
         return text
     return redactor()(text)
+
+
+def describe(data: bytes, limit: int = 200) -> str:
+    """As `codec.describe`, without credentials."""
+    return _cut(conceal(codec.describe(data, limit + _BEYOND)), limit)
+
+
+def describe_inputs(data: bytes, limit: int = 200) -> str:
+    """As `codec.describe_inputs`, without credentials."""
+    return _cut(conceal(codec.describe_inputs(data, limit + _BEYOND)), limit)
+
+
+def to_builtins(data: bytes) -> Any:
+    """As `codec.to_builtins`, without credentials."""
+    from perdure.core.conceal import conceal as within
+
+    return within(codec.to_builtins(data), redactor())
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: max(limit - 3, 0)] + "..."[:limit]
 
 
 def known() -> frozenset[str]:

@@ -11,9 +11,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from perdure import secrets
 from perdure.cli.narrator import error_line
 from perdure.cli.text import one_line
-from perdure import secrets
 from perdure.core.durations import show
 from perdure.core.spec import Call
 

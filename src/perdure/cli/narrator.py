@@ -6,8 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from perdure.cli.text import count, one_line
 from perdure import secrets
+from perdure.cli.text import count, one_line
 from perdure.core.durations import show
 from perdure.core.effects import Outcome
 from perdure.core.spec import Call

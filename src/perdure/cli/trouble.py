@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 
 import perdure
+from perdure import secrets
 from perdure.cli.exits import FAILED, USAGE
 from perdure.cli.text import Printer, safe
 from perdure.errors import PerdureError, UsageError
@@ -19,11 +20,12 @@ _MACHINERY = tuple(str(Path(os.__file__).parent / part) for part in ("asyncio", 
 def show_error(error: PerdureError) -> int:
     """An error of perdure's own; returns the exit code that it deserves."""
     printer = Printer(sys.stderr)
-    printer.line(f"error [{type(error).code}]: {error.what}", "red")
+    hide = secrets.redactor()
+    printer.line(f"error [{type(error).code}]: {hide(error.what)}", "red")
     for note in getattr(error, "__notes__", ()):
-        printer.line(str(note))
+        printer.line(hide(str(note)))
     if error.hint:
-        printer.line(f"what to do: {error.hint}")
+        printer.line(f"what to do: {hide(error.hint)}")
     return USAGE if isinstance(error, UsageError) else FAILED
 
 
@@ -34,7 +36,8 @@ def show_usage(what: str, hint: str) -> int:
 
 def show_traceback(error: BaseException) -> None:
     """An error of the user's script, as Python shows it, without the frames of what runs the script."""
-    sys.stderr.write(safe("".join(_own(traceback.TracebackException.from_exception(error)).format())))
+    told = "".join(_own(traceback.TracebackException.from_exception(error)).format())
+    sys.stderr.write(safe(secrets.conceal(told)))
 
 
 def _own(told: traceback.TracebackException) -> traceback.TracebackException:

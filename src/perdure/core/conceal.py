@@ -11,7 +11,7 @@ from perdure.core.secret_names import is_secret
 Hide = Callable[[str], str]
 
 _CLEAR: Final = frozenset({type(None), bool, int, float, complex})
-_DEEPEST: Final = 100
+_DEEPEST: Final = 300
 
 
 class Hopeless(Exception):
