@@ -75,7 +75,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         key: alerts of one key are the same failure of the same workflow, and are told once and counted. By default
             made of workflow, what, step, and the class of the error.
         id: unlike that of every other alert, so it is delivered once.
-        repeated: how many more of the key there were since the last one that was sent.
+        repeated: how many more of the key there were since the last one that was told.
+        since: when that was, in seconds since the epoch.
     """
 
     what: str
@@ -95,6 +96,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     id: str = msgspec.field(default_factory=_new_id)
     repeated: int = 0
+    since: float = 0.0
 
     def __post_init__(self) -> None:
         put = msgspec.structs.force_setattr
@@ -108,6 +110,12 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     def digest(self) -> str:
         """The key as a name for a file."""
         return hashlib.blake2b(self.key.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+    def takes_back(self, other: Alert) -> bool:
+        """Says this alert the opposite of the other? By key, or of all of the workflow if it has no key of its own."""
+        if self.what != RECOVERED:
+            return False
+        return self.key == other.key or (self.key == _default_key(self) and self.workflow == other.workflow)
 
     def title(self) -> str:
         """One line: how bad, what, where."""
@@ -148,9 +156,9 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
     def _facts(self, most: int) -> list[str]:
         said = self.error.strip().split("\n")[1:] if self.what == "message" else [_first(self.error)]
-        times = "once" if self.repeated == 1 else f"{self.repeated:,} times"
+        since = datetime.fromtimestamp(self.since, UTC).strftime("%H:%M UTC")
         known = [
-            f"and {times} more since then" if self.repeated else "",
+            f"{self.repeated:,} more of this since {since}" if self.repeated else "",
             f"kind: {self.code}" if self.code else "",
             "" if self.saved is None else f"saved: {self.saved:,} {'step' if self.saved == 1 else 'steps'}",
             self._where(),

@@ -59,7 +59,7 @@ class Other(Target):
         self._url = url
 
     def _deliver(self, alert: Alert, text: str) -> None:
-        from subprocess import PIPE, TimeoutExpired, run
+        from subprocess import TimeoutExpired, run
 
         if find_spec("apprise") is None:
             raise AlertError("the package apprise is not installed", "pip install 'perdure[alerts]'")
@@ -70,8 +70,7 @@ class Other(Target):
                 # -P: a script called apprise.py in the working directory is not meant.
                 [sys.executable, "-P", "-m", "perdure.alerts.sender"],
                 input=msgspec.json.encode(order),
-                stdout=PIPE,
-                stderr=PIPE,
+                capture_output=True,
                 timeout=STARTING + SECONDS,
                 check=False,
                 start_new_session=True,

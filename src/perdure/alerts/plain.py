@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
-from collections.abc import Mapping
 
-from perdure.core.redact import Redactor
-from perdure.core.secret_names import is_secret_variable
+from perdure.secrets import conceal
 
 LONGEST = 20_000
 """Characters of a text that are looked at; what is sent of them is far less."""
@@ -26,7 +23,7 @@ def clean(text: str) -> str:
     """
     try:
         # Made visible first, since an invisible character in the middle would hide a secret from the rules.
-        return _redactor()(harmless(text[:LONGEST]))
+        return conceal(harmless(text[:LONGEST]))
     except Exception:  # noqa: BLE001  an alert about a strange text is worth more than the text
         return "(a text that could not be cleaned of secrets)"
 
@@ -57,16 +54,3 @@ def cut(text: str, limit: int) -> str:
     if space > limit * 2 // 3:
         kept = kept[:space]
     return kept.rstrip(_JOINERS) + "..."
-
-
-_known: tuple[frozenset[str], Redactor] | None = None
-
-
-def _redactor(environment: Mapping[str, str] | None = None) -> Redactor:
-    """What takes credentials out, those in this process's environment variables included."""
-    global _known
-    variables = os.environ if environment is None else environment
-    secrets = frozenset(value for name, value in variables.items() if is_secret_variable(name))
-    if _known is None or _known[0] != secrets:
-        _known = secrets, Redactor(secrets)
-    return _known[1]

@@ -63,11 +63,11 @@ class Telegram(Target):
             self._ask(self._chat, alert.plainest())
 
     def _ask(self, chat: str, text: str, moved: bool = False) -> None:
-        from perdure.alerts import http
+        from perdure.alerts import request
 
         body = msgspec.json.encode({"chat_id": chat, "text": text, "link_preview_options": {"is_disabled": True}})
         url = f"{self._api}/bot{self._token}/sendMessage"
-        answer = http.post(url, body, {"Content-Type": "application/json"})
+        answer = request.post(url, body, {"Content-Type": "application/json"})
         try:
             said = msgspec.json.decode(answer.body, type=_Answer)
         except msgspec.DecodeError:

@@ -28,10 +28,10 @@ class Webhook(Target):
         self._url = url
 
     def _deliver(self, alert: Alert, text: str) -> None:
-        from perdure.alerts import http
+        from perdure.alerts import request
 
         headers = {"Content-Type": "application/json", "Idempotency-Key": alert.id}
-        answer = http.post(self._url, msgspec.json.encode(alert.as_json()), headers)
+        answer = request.post(self._url, msgspec.json.encode(alert.as_json()), headers)
         status = answer.status
         if 200 <= status < 300:
             return
