@@ -29,7 +29,7 @@ from perdure.core.identity import identify, identify_by
 from perdure.core.retry import Retry
 from perdure.core.spec import Call, Spec
 from perdure.engines.registry import register
-from perdure.engines.scope import OnFailure, Scope, StepContext, here
+from perdure.engines.scope import Concurrency, OnFailure, Scope, StepContext, here
 from perdure.errors import OptionError, UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class BoundStep(Generic[P, R_co]):
         items: Iterable[S] | AsyncIterable[S],
         *,
         key: Callable[[S], Any] | None = None,
-        concurrency: int = 1,
+        concurrency: Concurrency = 1,
         on_failure: OnFailure = "dead_letter",
     ) -> Awaitable[Batch[T]]: ...
     @overload
@@ -92,7 +92,7 @@ class BoundStep(Generic[P, R_co]):
         items: Iterable[S],
         *,
         key: Callable[[S], Any] | None = None,
-        concurrency: int = 1,
+        concurrency: Concurrency = 1,
         on_failure: OnFailure = "dead_letter",
     ) -> Batch[T]: ...
     def map(
@@ -100,7 +100,7 @@ class BoundStep(Generic[P, R_co]):
         items: Any,
         *,
         key: Callable[[Any], Any] | None = None,
-        concurrency: int = 1,
+        concurrency: Concurrency = 1,
         on_failure: OnFailure = "dead_letter",
     ) -> Any:
         """Call the step for every item, each with a checkpoint of its own.
@@ -109,7 +109,9 @@ class BoundStep(Generic[P, R_co]):
             items: what to go through; for an async step it may be asynchronous too. Items are drawn as they are needed.
             key: takes an item and says what identifies it; by default its content does. Items are matched with what was
                 done before by this key, never by their place.
-            concurrency: how many items run at a time: in threads for a sync step, in tasks for an async one.
+            concurrency: how many items run at a time: in threads for a sync step, in tasks for an async one. "auto"
+                finds out how many the service bears, from 4, up to 64: one more after each round that went well, half
+                as many after an attempt that is throttled (HTTP 429, Retry-After) or times out. Not on a cluster.
             on_failure: "dead_letter" parks an item that fails for good and goes on; "raise" raises its error.
 
         Returns:
@@ -162,11 +164,11 @@ def _map(
     first: tuple[Any, ...],
     items: Any,
     key: Callable[[Any], Any] | None,
-    concurrency: int,
+    concurrency: Concurrency,
     on_failure: OnFailure,
 ) -> Any:
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-        raise OptionError(f"concurrency is {concurrency!r}", "give a whole number of at least 1")
+    if concurrency != "auto" and (not isinstance(concurrency, int) or concurrency < 1 or concurrency is True):
+        raise OptionError(f"concurrency is {concurrency!r}", 'give a whole number of at least 1, or "auto"')
     _checked(on_failure)
     scope = here.get()
     if not isinstance(items, Iterable) and not (spec.is_async and isinstance(items, AsyncIterable)):
@@ -196,7 +198,7 @@ async def _amap(
     spec: Spec,
     items: Any,
     bind: Callable[[Any], Call],
-    concurrency: int,
+    concurrency: Concurrency,
     on_failure: OnFailure,
     total: int | None,
 ) -> Batch[Any]:

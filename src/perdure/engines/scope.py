@@ -13,6 +13,7 @@ from perdure.core.spec import Call, Spec
 from perdure.engines.observer import Observer
 
 OnFailure = Literal["dead_letter", "raise"]
+Concurrency = int | Literal["auto"]
 Began = Callable[[str], None]
 """Told the id of a run as soon as it is taken."""
 
@@ -58,7 +59,7 @@ class Scope(Protocol):
         """Call an async workflow as a child."""
 
     def batch(
-        self, calls: Iterator[Call], spec: Spec, concurrency: int, on_failure: OnFailure, total: int | None
+        self, calls: Iterator[Call], spec: Spec, concurrency: Concurrency, on_failure: OnFailure, total: int | None
     ) -> Tally:
         """Run a sync step over many calls, `concurrency` at a time."""
 
@@ -67,7 +68,7 @@ class Scope(Protocol):
         items: Iterable[Any] | AsyncIterable[Any],
         bind: Callable[[Any], Call],
         spec: Spec,
-        concurrency: int,
+        concurrency: Concurrency,
         on_failure: OnFailure,
         total: int | None,
     ) -> Tally:

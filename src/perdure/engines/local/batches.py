@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import contextvars
 import threading
+from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perdure.core.batch import Feed, Job, Tally
 from perdure.core.call import Failed, Parked, fail, item, move_on, recheck, settle
+from perdure.core.pace import CEILING, Pace, paced
 from perdure.core.spec import Call, Spec
 from perdure.engines.local.sync import Carried
-from perdure.engines.scope import OnFailure
+from perdure.engines.scope import Concurrency, OnFailure
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class AnyBatch:
-    """What all kinds share: the count, and the first thing that went wrong."""
+    """What all kinds share: the count, and the first thing that went wrong.
 
-    def __init__(self, scope: Any, spec: Spec, concurrency: int, on_failure: OnFailure, total: int | None) -> None:
+    `concurrency` is how many items may ever be under way at a time; `pace`, if there is one, how many may be now.
+    """
+
+    def __init__(
+        self, scope: Any, spec: Spec, concurrency: Concurrency, on_failure: OnFailure, total: int | None
+    ) -> None:
         self.scope = scope
         self.spec = spec
+        self.pace: Pace | None = None
+        self.lock: AbstractContextManager[Any] = nullcontext()
+        if concurrency == "auto":
+            self.pace = Pace(CEILING if total is None else min(CEILING, total))
+            concurrency = self.pace.most
         self.concurrency = concurrency
         self.park = on_failure == "dead_letter"
         self.total = total
@@ -47,7 +63,8 @@ class AnyBatch:
     def program(self, job: Job) -> Any:
         """What decides on this item."""
         if job.seq is None:
-            return item(job.call, self.history, self.park)
+            decision = item(job.call, self.history, self.park)
+            return decision if self.pace is None else paced(decision, self.pace, self.lock)
         return recheck(job.call, self.history, job.seq, self.park)
 
     def ended(self, job: Job, end: Any) -> None:
@@ -70,7 +87,7 @@ class ThreadBatch(AnyBatch):
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._room = threading.Event()
         self._idle = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = self.lock = threading.Lock()
         self._workers = 0
         self._unfinished = 0
         self._context = contextvars.copy_context()
@@ -127,10 +144,12 @@ class ThreadBatch(AnyBatch):
             self._enqueue(job)
 
     def _enqueue(self, job: Job) -> None:
+        if self.pace is not None:
+            self._admit(self.pace)
         with self._lock:
             self._unfinished += 1
         self._queue.put(job)
-        if self._workers < self.concurrency:
+        if self._workers < (self.concurrency if self.pace is None else self._unfinished):
             self._workers += 1
             context = self._context.copy()
             self.scope.engine.sync.pool.spawn(lambda: context.run(self._work))
@@ -139,6 +158,16 @@ class ThreadBatch(AnyBatch):
             self._room.clear()
             if self._queue.qsize() >= 4 * self.concurrency:
                 self._room.wait()
+
+    def _admit(self, pace: Pace) -> None:
+        """Wait until one more item may start."""
+        while True:
+            self._room.clear()
+            with self._lock:
+                if self.stopped or not pace.full:
+                    pace.enter()
+                    return
+            self._room.wait()
 
     def _work(self) -> None:
         """A pool thread's life in this batch: take an item, carry it to its end, take the next."""
@@ -171,6 +200,10 @@ class ThreadBatch(AnyBatch):
             self._unfinished -= 1
             if self._unfinished == 0:
                 self._idle.set()
+            if self.pace is not None:
+                self.pace.leave()
+        if self.pace is not None:
+            self._room.set()
 
     def _wind_up(self) -> None:
         """Wait for the items under way (also after Ctrl-C; a second one ends that), and send the threads home."""
@@ -192,6 +225,8 @@ class ThreadBatch(AnyBatch):
 class TaskBatch(AnyBatch):
     """As many tasks as may run at a time draw the items and run them."""
 
+    turnstile: _Turnstile | None = None
+
     async def run(self, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call]) -> Tally:
         """Run them all.
 
@@ -205,6 +240,7 @@ class TaskBatch(AnyBatch):
 
         await self.scope.engine.tasks.drive(move_on(self.history), self.scope)
         jobs = _Jobs(self, items, bind)
+        self.turnstile = None if self.pace is None else _Turnstile(self.pace)
         with unwatched():  # they come to rest when the batch does
             workers = [asyncio.create_task(self._work(jobs)) for _ in range(self.concurrency)]
         try:
@@ -222,15 +258,56 @@ class TaskBatch(AnyBatch):
         return self.tally
 
     async def _work(self, jobs: _Jobs) -> None:
-        drive = self.scope.engine.tasks.drive
         while not self.over:
-            job = jobs.ready()
-            if job is None:
-                job = await jobs.next()
-                if job is None:
+            if self.turnstile is None:
+                if not await self._next(jobs):
                     return
-            if self.may_start(job):
-                self.ended(job, await drive(self.program(job), self.scope))
+                continue
+            await self.turnstile.enter()
+            try:
+                if self.over or not await self._next(jobs):
+                    return
+            finally:
+                self.turnstile.leave()
+
+    async def _next(self, jobs: _Jobs) -> bool:
+        """Run the next item; False if there are no more."""
+        job = jobs.ready()
+        if job is None:
+            job = await jobs.next()
+            if job is None:
+                return False
+        if self.may_start(job):
+            self.ended(job, await self.scope.engine.tasks.drive(self.program(job), self.scope))
+        return True
+
+
+class _Turnstile:
+    """Lets as many tasks through as the pace allows, in the order in which they came."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self) -> None:
+        """Wait for a place."""
+        import asyncio
+
+        while self._pace.full:
+            place = asyncio.get_running_loop().create_future()
+            self._waiting.append(place)
+            await place
+        self._pace.enter()
+
+    def leave(self) -> None:
+        """Give a place back; whoever waits looks whether it may have one."""
+        self._pace.leave()
+        for _ in range(self._pace.limit - self._pace.inside):
+            if not self._waiting:
+                return
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
 
 
 class _Jobs:

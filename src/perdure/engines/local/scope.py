@@ -17,7 +17,7 @@ from perdure.engines.local.limits import Limits
 from perdure.engines.local.reader import RunReader
 from perdure.engines.local.timeouts import on_main_thread
 from perdure.engines.running import Running
-from perdure.engines.scope import OnFailure
+from perdure.engines.scope import Concurrency, OnFailure
 from perdure.errors import StopRun
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class LocalScope(Running):
     # -- batches ------------------------------------------------------------------------------------------------------
 
     def batch(
-        self, calls: Iterator[Call], spec: Spec, concurrency: int, on_failure: OnFailure, total: int | None
+        self, calls: Iterator[Call], spec: Spec, concurrency: Concurrency, on_failure: OnFailure, total: int | None
     ) -> Tally:
         """Run a sync step over many calls, `concurrency` at a time."""
         from perdure.engines.local.batches import ThreadBatch
@@ -129,7 +129,7 @@ class LocalScope(Running):
         items: Iterable[Any] | AsyncIterable[Any],
         bind: Callable[[Any], Call],
         spec: Spec,
-        concurrency: int,
+        concurrency: Concurrency,
         on_failure: OnFailure,
         total: int | None,
     ) -> Tally:

@@ -10,7 +10,24 @@ from perdure.core.call import fail, move_on, settle
 from perdure.core.effects import Execute
 from perdure.core.spec import Call
 from perdure.engines.local.batches import AnyBatch
+from perdure.engines.scope import Concurrency
 from perdure.engines.temporal.strand import Ticket
+from perdure.errors import OptionError
+
+
+def number(concurrency: Concurrency) -> int:
+    """How many items may be under way.
+
+    Raises:
+        OptionError: that was to be found out, for which the attempts would have to be made here.
+    """
+    if concurrency == "auto":
+        raise OptionError(
+            'concurrency is "auto", which there is not on a cluster: its workers make the attempts, '
+            "and try them again, out of this workflow's sight",
+            "give a number, such as concurrency=8",
+        )
+    return concurrency
 
 
 class LockstepBatch(AnyBatch):

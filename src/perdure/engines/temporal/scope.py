@@ -19,7 +19,7 @@ from perdure.core.run import Ended, nested
 from perdure.core.spec import Call, Spec
 from perdure.engines.local.tasks import BUSY_SECONDS, QUIET_TURNS
 from perdure.engines.running import Running
-from perdure.engines.scope import OnFailure
+from perdure.engines.scope import Concurrency, OnFailure
 from perdure.engines.temporal.inner_loop import InnerLoop
 from perdure.engines.temporal.memory import Memory
 from perdure.engines.temporal.orders import carry_child, carry_step, outcome_of
@@ -110,27 +110,28 @@ class ClusterScope(Running):
     # -- batches ------------------------------------------------------------------------------------------------------
 
     def batch(
-        self, calls: Iterator[Call], spec: Spec, concurrency: int, on_failure: OnFailure, total: int | None
+        self, calls: Iterator[Call], spec: Spec, concurrency: Concurrency, on_failure: OnFailure, total: int | None
     ) -> Tally:
         """Run a sync step over many calls, `concurrency` at a time."""
-        from perdure.engines.temporal.batches import LockstepBatch
+        from perdure.engines.temporal.batches import LockstepBatch, number
 
         placed = map(self.placing(lambda call: call), calls)
-        return LockstepBatch(self, spec, concurrency, on_failure, total).run(placed)
+        return LockstepBatch(self, spec, number(concurrency), on_failure, total).run(placed)
 
     async def abatch(
         self,
         items: Iterable[Any] | AsyncIterable[Any],
         bind: Callable[[Any], Call],
         spec: Spec,
-        concurrency: int,
+        concurrency: Concurrency,
         on_failure: OnFailure,
         total: int | None,
     ) -> Tally:
         """Run an async step over many items, `concurrency` at a time."""
         from perdure.engines.local.batches import TaskBatch
+        from perdure.engines.temporal.batches import number
 
-        return await TaskBatch(self, spec, concurrency, on_failure, total).run(items, self.placing(bind))
+        return await TaskBatch(self, spec, number(concurrency), on_failure, total).run(items, self.placing(bind))
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
         """Steps report from the worker that runs them."""
