@@ -84,7 +84,7 @@ class Pace:
 
 
 def is_congestion(outcome: Outcome) -> bool:
-    """Whether there was too much load for an attempt: it was throttled (HTTP 429, Retry-After), or not answered in time.
+    """Whether there was too much load for an attempt: throttled (HTTP 429, Retry-After), or not answered in time.
 
     The client libraries' own timeouts derive from nothing common; they are known by their names.
     """

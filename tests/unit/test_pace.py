@@ -1,0 +1,165 @@
+"""The controller behind concurrency="auto": up by one a round, down by half, fair to others."""
+
+from __future__ import annotations
+
+import random
+import urllib.error
+from collections import deque
+from email.message import Message
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perdure.core.effects import Outcome
+from perdure.core.pace import CEILING, FIRST, Pace, is_congestion
+from perdure.errors import StepTimeout
+
+
+def a_round(pace: Pace) -> list[int]:
+    """As many attempts as may be under way begin."""
+    while not pace.full:
+        pace.enter()
+    return [pace.began() for _ in range(pace.inside)]
+
+
+def end(pace: Pace, attempts: list[int], good: bool = True) -> None:
+    for attempt in attempts:
+        (pace.succeeded if good else pace.congested)(attempt)
+        pace.leave()
+
+
+def test_one_more_after_each_full_round() -> None:
+    """From 4, by one for as many successes as may be under way."""
+    pace = Pace()
+    seen = []
+    for _ in range(5):
+        seen.append(pace.limit)
+        end(pace, a_round(pace))
+    assert seen == [4, 5, 6, 7, 8]
+
+
+def test_half_as_many_once_for_all_that_were_under_way() -> None:
+    """Ten that are told "too many" at the same time cut once; the next round's may cut again. Never below 1."""
+    pace = Pace()
+    while pace.limit < 16:
+        end(pace, a_round(pace))
+    seen = []
+    for _ in range(6):
+        end(pace, a_round(pace), good=False)
+        seen.append(pace.limit)
+    assert seen == [8, 4, 2, 1, 1, 1]
+
+
+def test_what_began_before_a_cut_does_not_raise_the_limit() -> None:
+    """It tells of the load before."""
+    pace = Pace()
+    attempts = a_round(pace)
+    end(pace, attempts[:1], good=False)
+    assert pace.limit == 2
+    end(pace, attempts[1:])
+    assert pace.limit == 2
+
+
+def test_room_that_nobody_used_says_nothing_about_more() -> None:
+    """A slow source of items does not let the limit rise."""
+    pace = Pace()
+    for _ in range(100):
+        pace.enter()
+        end(pace, [pace.began()])
+    assert pace.limit == FIRST
+
+
+def test_never_above_what_it_may() -> None:
+    """The ceiling, or the number of items."""
+    for most in (1, 3, 7, CEILING):
+        pace = Pace(most)
+        for _ in range(3 * CEILING):
+            end(pace, a_round(pace))
+        assert pace.limit == most
+    assert Pace(0).limit == 1
+
+
+@given(st.lists(st.sampled_from(["begin", "good", "bad", "other"]), max_size=300), st.integers(1, 20))
+def test_bounds_hold_whatever_happens(events: list[str], most: int) -> None:
+    """1 to the ceiling; never more inside than the limit was when they came."""
+    pace, open_ = Pace(most), deque[int]()
+    for event in events:
+        if event == "begin":
+            if not pace.full:
+                pace.enter()
+                open_.append(pace.began())
+                assert pace.inside <= pace.limit
+        elif open_:
+            attempt = open_.popleft()
+            if event != "other":
+                (pace.succeeded if event == "good" else pace.congested)(attempt)
+            pace.leave()
+        assert 1 <= pace.limit <= most
+        assert pace.inside == len(open_)
+
+
+def share(seed: int, capacity: int, heads: list[int], rounds: int) -> list[float]:
+    """Several controllers at one service that answers 429 to what exceeds its capacity; their mean limits at the end.
+
+    Time goes in round trips: all attempts of one begin, in random order, and end before those of the next.
+    """
+    chance = random.Random(seed)
+    paces = [Pace() for _ in heads]
+    for pace, head in zip(paces, heads, strict=True):
+        while pace.limit < head:
+            end(pace, a_round(pace))
+    sums = [0] * len(paces)
+    for turn in range(rounds):
+        attempts = [(pace, attempt) for pace in paces for attempt in a_round(pace)]
+        chance.shuffle(attempts)
+        for place, (pace, attempt) in enumerate(attempts):
+            end(pace, [attempt], good=place < capacity)
+        if turn >= rounds // 2:
+            sums = [total + pace.limit for total, pace in zip(sums, paces, strict=True)]
+    return [total / (rounds - rounds // 2) for total in sums]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_come_to_equal_shares(seed: int) -> None:
+    """From 40 and 4 to parts that differ by less than a tenth, using most of the service (Chiu and Jain 1989)."""
+    first, second = share(seed, 48, [40, 4], 4000)
+    assert abs(first - second) < 0.1 * (first + second) / 2
+    assert 0.6 * 48 < first + second < 1.1 * 48
+
+
+def test_alone_it_finds_the_capacity() -> None:
+    """Between half of it and it, as a saw's teeth."""
+    (mean,) = share(1, 24, [4], 2000)
+    assert 0.6 * 24 < mean < 24
+
+
+def too_many(status: int, **headers: str) -> urllib.error.HTTPError:
+    message = Message()
+    for name, value in headers.items():
+        message[name.replace("_", "-")] = value
+    return urllib.error.HTTPError("http://api.test/", status, "", message, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "congestion"),
+    [
+        (too_many(429), True),
+        (too_many(503, Retry_After="3"), True),
+        (too_many(504), True),
+        (StepTimeout("x"), True),
+        (TimeoutError(), True),
+        (httpx.ReadTimeout("x"), True),
+        (httpx.ConnectTimeout("x"), True),
+        (too_many(503), False),
+        (too_many(404), False),
+        (ValueError(), False),
+        (ConnectionResetError(), False),
+        (None, False),
+    ],
+    ids=repr,
+)
+def test_what_is_congestion(error: Exception | None, congestion: bool) -> None:
+    """Throttling and no answer in time; not the item's own trouble."""
+    assert is_congestion(Outcome(None, error, 1_800_000_000.0, 1.0)) is congestion
