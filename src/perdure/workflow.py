@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
 import msgspec
@@ -122,6 +122,9 @@ class WorkflowOptions(TypedDict, total=False):
     lock: bool | str
     if_locked: IfLocked
     park_after: int | None
+    alert: str | Sequence[str] | None
+    heartbeat: str | None
+    stall: Duration | None
 
 
 KNOWN = tuple(WorkflowOptions.__annotations__)
@@ -145,6 +148,13 @@ def workflow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
             and a line that says who has it), "wait" (until it is free) or "fail" (raise AlreadyRunning).
         park_after: a run that has failed so often is set aside as a dead letter: `perdure dlq` re-drives it, and a call
             with the same inputs starts a new run. None: it can be resumed for ever.
+        alert: whom to tell when a run ends abnormally: an address such as "tgram://TOKEN/CHAT", "https://..." (a
+            webhook), "exec:/path", or several; see docs/alerts.md. By default PERDURE_ALERTS, `alerts` in
+            pyproject.toml, or ALERT_TELEGRAM_TOKEN and ALERT_CHAT_ID; an empty list: nobody.
+        heartbeat: the address of a check that expects to hear from each run, as healthchecks.io has them; by default
+            `heartbeat` in pyproject.toml, or PERDURE_HEARTBEAT.
+        stall: a run in which no step has finished for so long counts as hanging, and somebody is told. None: only
+            `timeout` says when.
 
     Raises:
         OptionError: an option is not valid.
@@ -165,6 +175,9 @@ def _spec(
     lock: bool | str = False,
     if_locked: IfLocked = "skip",
     park_after: int | None = None,
+    alert: str | Sequence[str] | None = None,
+    heartbeat: str | None = None,
+    stall: Duration | None = None,
 ) -> Spec:
     if isinstance(fn, Step | Workflow) or not callable(fn):
         raise OptionError(
@@ -177,22 +190,32 @@ def _spec(
     spec = Spec("workflow", fn, name or function_name(fn))
     spec.locals = surroundings(fn)
     spec.rules = Rules(
-        timeout=_timeout(timeout),
+        timeout=_time(timeout, "timeout"),
         lock=_lock(lock, spec),
         if_locked=checked_if_locked(if_locked),
         park_after=_times(park_after),
+        alerts=_alerts(alert),
+        heartbeat=heartbeat,
+        stall=_time(stall, "stall"),
     )
     register(spec)
     return spec
 
 
-def _timeout(value: Duration | None) -> float | None:
+def _time(value: Duration | None, option: str) -> float | None:
     if value is None:
         return None
-    given = seconds(value, option="timeout")
+    given = seconds(value, option=option)
     if given == 0:
-        raise OptionError("timeout is 0", "give some time, or None for no bound")
+        raise OptionError(f"{option} is 0", "give some time, or None for no bound")
     return given
+
+
+def _alerts(value: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    named = value.split() if isinstance(value, str) else value
+    if named is not None and not all(isinstance(each, str) for each in named):
+        raise OptionError("alert is neither an address nor a list of them", 'for instance alert="tgram://TOKEN/CHAT"')
+    return None if named is None else tuple(named)
 
 
 def _lock(value: bool | str, spec: Spec) -> str | None:

@@ -19,12 +19,19 @@ IfLocked = Literal["skip", "wait", "fail"]
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What holds for a whole run: `timeout` in seconds, the name of a `lock`, failures after which it is set aside."""
+    """What holds for a whole run.
+
+    `timeout` in seconds, the name of a `lock`, failures after which it is set aside; whom to tell of its end (`alerts`;
+    None: as the settings say), where to send a `heartbeat`, and after how many seconds without progress it hangs.
+    """
 
     timeout: float | None = None
     lock: str | None = None
     if_locked: IfLocked = "skip"
     park_after: int | None = None
+    alerts: tuple[str, ...] | None = None
+    heartbeat: str | None = None
+    stall: float | None = None
 
 
 class Spec:
