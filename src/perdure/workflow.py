@@ -212,7 +212,7 @@ def _time(value: Duration | None, option: str) -> float | None:
 
 
 def _alerts(value: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    named = value.split() if isinstance(value, str) else value
+    named = [value] if isinstance(value, str) else value
     if named is not None and not all(isinstance(each, str) for each in named):
         raise OptionError("alert is neither an address nor a list of them", 'for instance alert="tgram://TOKEN/CHAT"')
     return None if named is None else tuple(named)
