@@ -172,6 +172,9 @@ def worker(
     return clusters.worker(engine, files)
 
 
+app.command("perdure.cli.breakers:app", name="breaker", help="Look at circuit breakers; close or isolate one.")
+
+
 @app.command
 def doctor(*, json: Json = False, state: State = None, file: Script = None) -> int:
     """Look over this installation and the state file."""

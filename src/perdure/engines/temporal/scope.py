@@ -10,8 +10,9 @@ from perdure.core.batch import Tally
 from perdure.core.branch import Branch, busy
 from perdure.core.call import Failed, perform
 from perdure.core.codec_builtins import StandIn
+from perdure.core.effects import Admit, Execute, Load, Save, SaveAttempt, Settle
 from perdure.core.effects import Branch as AskBranch
-from perdure.core.effects import Execute, Load, Save, SaveAttempt, Settle
+from perdure.core.guard import Guard
 from perdure.core.history import History
 from perdure.core.identity import pack_strictly
 from perdure.core.inputs import receiver
@@ -25,7 +26,7 @@ from perdure.engines.temporal.memory import Memory
 from perdure.engines.temporal.orders import carry_child, carry_step, outcome_of
 from perdure.engines.temporal.strand import Strand, Ticket
 from perdure.engines.temporal.wire import Carry, RunOrder, StepOrder, fits
-from perdure.errors import NotStorable, StopRun
+from perdure.errors import NotStorable, OptionError, StopRun
 
 MOST_KEPT = 40_000_000
 """Bytes of records: a new record of Temporal's has to begin with all of them."""
@@ -216,6 +217,8 @@ class ClusterScope(Running):
                 return self.branch()
             case SaveAttempt():
                 return None
+            case Admit():
+                raise self.stop(StopRun(_unguarded(effect.guard)))
         raise TypeError(f"an effect that nobody performs: {effect!r}")
 
     def _result(self, ticket: Ticket) -> Any:
@@ -337,6 +340,16 @@ def travelling(call: Call) -> bytes:
             "make it a function, or its class a dataclass",
         )
     return pack_strictly(call)
+
+
+def _unguarded(guard: Guard) -> OptionError:
+    option = f"breaker {guard.service!r}" if guard.breaker is not None else f"the rate limit of {guard.step!r}"
+    return OptionError(
+        f"{option} cannot be kept on a cluster: its steps are called by workers on many machines, and what all of them "
+        "know about a service would have to be kept by Temporal, which has no such thing",
+        "leave it out there, and guard the calls of each worker machine inside the step (`with Breaker(...):`), or bound "
+        "the rate of the whole task queue (`temporal task-queue config set --queue-rps-limit`)",
+    )
 
 
 def _value(end: Any) -> Any:

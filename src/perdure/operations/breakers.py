@@ -1,0 +1,117 @@
+"""The circuit breakers, pauses and rate limits of a state file."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from perdure.core.breaker import BreakerState, Mode
+from perdure.core.rate import PauseState, RateState, left
+from perdure.core.redact import redact
+from perdure.engines.local.clock import RealWorld
+from perdure.engines.local.guards import Guards
+from perdure.errors import NotFound, UsageError
+from perdure.operations.place import Place
+
+
+class BreakerView(msgspec.Struct, frozen=True):
+    """What is known about one service.
+
+    Attributes:
+        name: the breaker's; for a step without one, the step's.
+        state: None if it has no breaker, or one that has never seen a failure.
+        until: when the cool-down of an open breaker ends.
+        failures: in a row, of late.
+        openings: how often it has opened.
+        error: the last failure, with credentials taken out.
+        paused_until: when the pause ends that the service has asked for.
+        rate: the rate limit under this name.
+    """
+
+    name: str
+    state: Mode | None = None
+    until: datetime | None = None
+    failures: int = 0
+    openings: int = 0
+    error: str = ""
+    paused_until: datetime | None = None
+    rate: str = ""
+
+
+def list_breakers(place: Place) -> list[BreakerView]:
+    """All of them, by name.
+
+    Raises:
+        UsageError: the place is a cluster.
+        StateError: the file cannot be used.
+    """
+    guards = _guards(place)
+    try:
+        cells = guards.services.all()
+    finally:
+        guards.close()
+    now = time.time()
+    views: dict[str, BreakerView] = {}
+    for _, name, cell in cells:
+        views[name] = _with(views.get(name, BreakerView(name)), cell, now)
+    return [view for view in views.values() if view != BreakerView(view.name)]
+
+
+def change_breaker(place: Place, name: str, order: Literal["reset", "isolate"]) -> bool:
+    """Close a breaker, or let nobody through it; returns whether the file knew it.
+
+    Raises:
+        NotFound: there is nothing to reset under that name.
+        UsageError: the place is a cluster.
+        StateError: the file cannot be used.
+    """
+    guards = _guards(place)
+    try:
+        names = {known for _, known, _ in guards.services.all()}
+        if order == "isolate":
+            guards.isolate(name)
+        elif name not in names:
+            listed = ", ".join(sorted(names)) or "none"
+            raise NotFound(
+                f"no call of {name!r} has failed yet: there is nothing to reset in {place.path}",
+                f"known are: {listed}. Another state file: --file SCRIPT or --state PATH",
+            )
+        else:
+            guards.reset(name)
+        return name in names
+    finally:
+        guards.close()
+
+
+def _guards(place: Place) -> Guards:
+    if place.engine != "local":
+        raise UsageError(
+            "there are no breakers on a cluster", "`--engine local` names the state file of this machine's workflows"
+        )
+    return Guards(place.path, RealWorld())
+
+
+def _with(view: BreakerView, cell: object, now: float) -> BreakerView:
+    match cell:
+        case BreakerState():
+            return msgspec.structs.replace(
+                view,
+                state=cell.mode,
+                until=_date(cell.until) if cell.mode == "open" else None,
+                failures=cell.consecutive,
+                openings=cell.openings,
+                error=redact(cell.error),
+            )
+        case PauseState():
+            seconds = left(cell, now)
+            return msgspec.structs.replace(view, paused_until=_date(now + seconds)) if seconds > 0 else view
+        case RateState():
+            return msgspec.structs.replace(view, rate=cell.limit)
+    return view
+
+
+def _date(moment: float) -> datetime:
+    return datetime.fromtimestamp(moment, UTC)
