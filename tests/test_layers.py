@@ -16,11 +16,11 @@ PACKAGE = SOURCE / "perdure"
 LAYERS: list[set[str]] = [
     {"errors"},
     {"core"},
-    {"settings", "loading", "secrets", "logs"},
+    {"settings", "loading", "secrets"},
     {"store", "alerts"},
-    {"engines"},
+    {"engines", "logs"},
     {"step", "workflow", "batch", "context", "ids", "retrying", "guarding", "breaker", "rate", "handle", "alerting"}
-    | {"perdure"},
+    | {"locking", "perdure"},
     {"operations"},
     {"cli", "demo", "__main__"},
 ]

@@ -221,9 +221,18 @@ def _alerts(value: str | Sequence[str] | None) -> tuple[str, ...] | None:
 def _lock(value: bool | str, spec: Spec) -> str | None:
     if isinstance(value, bool):
         return f"{spec.main}:{spec.name}" if value else None
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise OptionError(f"lock is {value!r}", "give True, or the name of a lock that several workflows share")
-    return value
+    return checked_lock(value, "give True, or the name of a lock that several workflows share")
+
+
+def checked_lock(name: Any, hint: str = "give a printable text that is not empty") -> str:
+    """The name of a lock, looked at.
+
+    Raises:
+        OptionError: it is none.
+    """
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise OptionError(f"lock is {name!r}", hint)
+    return name
 
 
 def checked_if_locked(value: Any) -> IfLocked:

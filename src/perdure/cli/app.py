@@ -103,6 +103,10 @@ def resume(
     accept_changes: Annotated[
         bool, Parameter(negative="", help="The script was edited on purpose: what it calls anew is new work.")
     ] = False,
+    if_locked: Annotated[
+        Literal["skip", "wait", "fail"] | None,
+        Parameter(help="If another process has it. As the workflow says, else skip."),
+    ] = None,
     json: Json = False,
     state: State = None,
     engine: Engine = None,
@@ -110,7 +114,8 @@ def resume(
     """Go on with a run, with the inputs that it was started with."""
     from perdure.cli import running
 
-    return running.resume(run, file, _place(state, file, engine), accept=accept_changes, json=json)
+    place = _place(state, file, engine)
+    return running.resume(run, file, place, accept=accept_changes, json=json, if_locked=if_locked)
 
 
 @app.command
@@ -173,6 +178,7 @@ def worker(
 
 
 app.command("perdure.cli.breakers:app", name="breaker", help="Look at circuit breakers; close or isolate one.")
+app.command("perdure.cli.alerts:app", name="alert", help="Prove that alerts arrive; see what waits; send it.")
 
 
 @app.command

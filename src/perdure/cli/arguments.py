@@ -6,7 +6,7 @@ import inspect
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from cyclopts import App, Group, Parameter, Token
@@ -18,6 +18,10 @@ Parsed = tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]
 
 OPTIONS: dict[str, tuple[Any, str]] = {
     "id": (str | None, "Exactly one run under this id, ever: resumed if it is unfinished; its result if it is done."),
+    "if_locked": (
+        Literal["skip", "wait", "fail"] | None,
+        "If another process has the run, or the lock of its workflow. As the workflow says, else skip.",
+    ),
     "json": (bool, "Print one JSON object instead of the result as Python shows it."),
     "state": (Path | None, "The state file, if not .perdure/state.db beside the script."),
     "engine": (str | None, "A cluster to run it on: temporal://HOST:7233/NAMESPACE."),
@@ -90,8 +94,9 @@ def _parameters(spec: Spec) -> Iterator[inspect.Parameter]:
 def _options(taken: set[str]) -> Iterator[inspect.Parameter]:
     group = Group("perdure", sort_key=1)
     for name, (kind, text) in OPTIONS.items():
-        if name not in taken:
-            how = Parameter(name=f"--{name}", help=text, group=group, negative="", show_default=False)
+        option = name.replace("_", "-")
+        if option not in taken:
+            how = Parameter(name=f"--{option}", help=text, group=group, negative="", show_default=False)
             default = False if kind is bool else None
             yield inspect.Parameter(
                 _PREFIX + name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, how]

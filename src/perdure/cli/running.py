@@ -25,8 +25,10 @@ from perdure.operations.lookup import find_run
 from perdure.operations.place import Place, locate, opened, pin
 from perdure.operations.resumption import accept_changes, finished, fork, workflow_of
 from perdure.operations.scripts import AnyWorkflow, find_workflow, split_target
+from perdure.workflow import checked_if_locked
 
-RUN_HELP = """Usage: perdure run [--id ID] [--json] [--state PATH] [--engine URL] FILE[:WORKFLOW] [ARGUMENTS]
+RUN_HELP = """Usage: perdure run [--id ID] [--json] [--log-json] [--if-locked WHAT] [--state PATH] [--engine URL]
+                   FILE[:WORKFLOW] [ARGUMENTS]
 
 Run a workflow, or go on with it: an unfinished run with the same arguments is resumed, and no finished step runs again.
 
@@ -34,13 +36,16 @@ Run a workflow, or go on with it: an unfinished run with the same arguments is r
   ARGUMENTS        The workflow's own. `perdure run FILE --help` shows them.
   --id ID          Exactly one run under this id, ever: resumed if it is unfinished; its result if it is done.
   --json           Print one JSON object instead of the result as Python shows it.
+  --if-locked WHAT If another process has the run, or the lock of its workflow: skip (exit code 0 and one line that says
+                   who has it), wait (until it is free) or fail (exit code 1). As the workflow says, else skip.
+  --log-json       Standard error is one JSON object a line: what perdure, the script and its libraries log.
   --state PATH     The state file, if not .perdure/state.db beside the script.
   --engine URL     Run it on a cluster: temporal://HOST:7233/NAMESPACE. This process lends it a worker meanwhile.
 
 Exit codes: 0 done (or skipped, since another process runs it), 1 failed, 2 wrong usage, 3 done with dead letters,
 130 interrupted."""
 
-VALUED = {"--id": "id", "--state": "state", "--engine": "engine"}
+VALUED = {"--id": "id", "--if-locked": "if_locked", "--state": "state", "--engine": "engine"}
 
 
 class Wish(msgspec.Struct):
@@ -50,8 +55,10 @@ class Wish(msgspec.Struct):
     rest: list[str]
     id: str | None = None
     json: bool = False
+    log_json: bool = False
     state: Path | None = None
     engine: str | None = None
+    if_locked: str | None = None
 
 
 def run(tokens: Sequence[str]) -> int:
@@ -65,7 +72,7 @@ def run(tokens: Sequence[str]) -> int:
     if place is not None:
         pin(place)  # also for what the script looks up while it is loaded
     path, name = split_target(wish.target)
-    with watching() as view:
+    with watching(wish.log_json) as view:
         workflow = _loaded(lambda: find_workflow(path, name))
         if workflow is None:
             return FAILED
@@ -75,19 +82,31 @@ def run(tokens: Sequence[str]) -> int:
         args, kwargs, own = parsed
         if place is None or "state" in own or "engine" in own:
             place = locate(own.get("state"), Path(workflow.spec.file), own.get("engine"))
+        workflow = _told(workflow, own.get("if_locked") or wish.if_locked)
         execution = Execution(workflow, place, view.observer)
         id = own.get("id") or wish.id
         return _carry_out(execution, lambda: execution.run(args, kwargs, id), view, json=own.get("json") or wish.json)
 
 
-def resume(reference: str, script: Path | None, place: Place, *, accept: bool, json: bool) -> int:
+def _told(workflow: AnyWorkflow, if_locked: str | None) -> AnyWorkflow:
+    """The workflow, told on the command line what to do if it is locked.
+
+    Raises:
+        OptionError: it is none of the three.
+    """
+    return workflow if if_locked is None else workflow.with_options(if_locked=checked_if_locked(if_locked))
+
+
+def resume(
+    reference: str, script: Path | None, place: Place, *, accept: bool, json: bool, if_locked: str | None = None
+) -> int:
     """`perdure resume`: returns the exit code."""
     with opened(place, reference) as store:
         found = find_run(store, reference)
     if found.status == "done":
         sys.stderr.write(f"run {found.id} is done; this is its result\n")
         return _print_finish(finished(place, found), json=json)
-    return _go_on(found, script, place, accept=accept, json=json)
+    return _go_on(found, script, place, accept=accept, json=json, if_locked=if_locked)
 
 
 def fork_and_run(reference: str, step: str, script: Path | None, place: Place, *, start: bool, json: bool) -> int:
@@ -105,13 +124,15 @@ def fork_and_run(reference: str, step: str, script: Path | None, place: Place, *
     return _go_on(made, script, place, accept=False, json=json)
 
 
-def _go_on(run: RunRecord, script: Path | None, place: Place, *, accept: bool, json: bool) -> int:
+def _go_on(
+    run: RunRecord, script: Path | None, place: Place, *, accept: bool, json: bool, if_locked: str | None = None
+) -> int:
     pin(place)  # also for what the script looks up while it is loaded
     with watching() as view:
         workflow = _loaded(lambda: workflow_of(run, script))
         if workflow is None:
             return FAILED
-        execution = Execution(workflow, place, view.observer)
+        execution = Execution(_told(workflow, if_locked), place, view.observer)
         if accept:
             accept_changes(place, run)
         return _carry_out(execution, lambda: execution.resume(run), view, json=json)
@@ -123,8 +144,8 @@ def _read(tokens: Sequence[str]) -> Wish:
     rest = list(tokens)
     while rest and rest[0].startswith("-"):
         option, equals, value = rest.pop(0).partition("=")
-        if option == "--json":
-            given["json"] = True
+        if option in ("--json", "--log-json"):
+            given[option[2:].replace("-", "_")] = True
         elif option in VALUED and (equals or rest):
             given[VALUED[option]] = value if equals else rest.pop(0)
         else:

@@ -56,7 +56,7 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Locked(msgspec.Struct, frozen=True):
-    """The workflow's lock is taken. `by` is None if a block of this very process has it; `run` is whose it is, if known.
+    """The workflow's lock is taken. `by` is None if a block of this very process has it; `run` is the one that has it.
 
     `since` is in seconds since the epoch; `last` is the newest record of that run.
     """

@@ -248,6 +248,17 @@ class Store:
         if not self.holder.owns(connection, rid):
             raise self._taken_over(id or self._run(connection, rid).id)
 
+    def enter(self, name: str, who: Asker, now: float) -> Operation:
+        """An operation that takes a lock for a block: returns its fence, or Locked."""
+        enter = self.locks.enter(name, who, now)
+
+        def operation(connection: apsw.Connection) -> int | Locked:
+            self.check_sound(connection)
+            fence: int | Locked = enter(connection)
+            return fence
+
+        return operation
+
     def _taken_over(self, id: str) -> LockLost:
         return LockLost(
             f"run {id} was taken over by another process",

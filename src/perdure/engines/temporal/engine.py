@@ -26,6 +26,7 @@ from perdure.engines.temporal.address import Address
 from perdure.engines.temporal.cluster import Cluster, queue_of
 from perdure.engines.temporal.orders import MEMO, failure_of, memo_of, task_timeout
 from perdure.engines.temporal.past import read_past
+from perdure.engines.temporal.refusals import refuse_locks
 from perdure.engines.temporal.wire import Carry, RunMemo, RunOrder, decode, encode, fits
 from perdure.errors import EngineError, NotFound, OtherInputs, RunError, StopRun
 from perdure.store.snapshot import ToldRun
@@ -102,6 +103,7 @@ class TemporalEngine:
 
     async def _run(self, call: Call, script: str, id: str | None, resume: str | None, began: Began | None) -> Any:
         spec = call.spec
+        refuse_locks(spec)
         attempts = await self.cluster.attempts()
         attempts.observer = self.observer
         found, resumed = await self._take(call, script, id, resume)

@@ -24,6 +24,7 @@ from perdure.engines.scope import Concurrency, OnFailure
 from perdure.engines.temporal.inner_loop import InnerLoop
 from perdure.engines.temporal.memory import Memory
 from perdure.engines.temporal.orders import carry_child, carry_step, outcome_of
+from perdure.engines.temporal.refusals import refuse_locks
 from perdure.engines.temporal.strand import Strand, Ticket
 from perdure.engines.temporal.wire import Carry, RunOrder, StepOrder, fits
 from perdure.errors import NotStorable, OptionError, StopRun
@@ -95,10 +96,12 @@ class ClusterScope(Running):
 
     def child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a sync workflow as a child."""
+        refuse_locks(spec)
         return _value(self.drive_sync(self._nested(self.bind(spec, args, kwargs))))
 
     async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async workflow as a child."""
+        refuse_locks(spec)
         return await self._in_task(self._nested(self.bind(spec, args, kwargs)))
 
     def _nested(self, call: Call) -> Program:

@@ -1,0 +1,26 @@
+"""What a workflow may ask for on one machine, and not on a cluster: refused before anything runs, not ignored."""
+
+from __future__ import annotations
+
+from perdure.core.spec import Spec
+from perdure.errors import OptionError
+
+
+def refuse_locks(spec: Spec) -> None:
+    """Refuse the options of a workflow that only a state file can keep.
+
+    Raises:
+        OptionError: it has a lock, or is told what to do if it is locked.
+    """
+    rules = spec.rules
+    if rules.lock is not None:
+        raise OptionError(
+            f"{spec.owner} asks for lock {rules.lock!r}, which a cluster does not have",
+            "leave lock= away: of runs with the same inputs, or with the same with_options(id=...), a cluster executes"
+            " one at a time, on whatever machine; to keep different runs apart, run them with --engine local",
+        )
+    if rules.if_locked != "skip":
+        raise OptionError(
+            f"{spec.owner} asks for if_locked={rules.if_locked!r}, which a cluster does not know",
+            "leave it away: on a cluster a call waits for the run that is under way, and returns its result",
+        )
