@@ -16,7 +16,7 @@ STEP_TIMEOUT = 600.0
 DEAD_LETTERS = 10_000
 """Parked ones that a state file keeps before the oldest make room."""
 
-KNOWN = ("state", "engine", "step_timeout", "alerts", "heartbeat", "dead_letters")
+KNOWN = ("state", "engine", "step_timeout", "alerts", "heartbeat", "dead_letters", "otel")
 
 
 def state_path(script: str) -> Path:
@@ -119,6 +119,24 @@ def dead_letter_file() -> Path | None:
     """The JSON Lines file that dead letters are also appended to: WORKFLOW_DLQ_PATH."""
     named = os.environ.get("WORKFLOW_DLQ_PATH")
     return Path(named).absolute() if named else None
+
+
+def log_json() -> bool:
+    """Whether logs are to be lines of JSON on standard error: PERDURE_LOG_JSON."""
+    return _is_on(os.environ.get("PERDURE_LOG_JSON", ""))
+
+
+def otel(script: str = "") -> bool:
+    """Whether runs are told to OpenTelemetry: PERDURE_OTEL, or `otel` in pyproject.toml."""
+    named = os.environ.get("PERDURE_OTEL")
+    if named:
+        return _is_on(named)
+    configured, _ = _configured(script_folder(script), "otel")
+    return configured is True
+
+
+def _is_on(text: str) -> bool:
+    return text.strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def _positive(value: float) -> float:

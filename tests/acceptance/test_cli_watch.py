@@ -21,7 +21,7 @@ from perdure.cli.narrator import EVERY, FULL, Narrator
 from perdure.core import codec
 from perdure.core.effects import Outcome
 from perdure.core.spec import Call, Spec
-from perdure.operations.shield import Shield
+from perdure.engines.fan import Fan
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -231,9 +231,9 @@ def test_an_onlooker_that_fails_is_left_out() -> None:
             told.append("ended")
             raise OSError("the terminal is gone")
 
-    shield = Shield(Broken(lambda text, style: None))
+    fan = Fan(Broken(lambda text, style: None))
     for _ in range(2):
-        shield.ended("r", call(), 1, Outcome(1, None, 0.0, 0.0))
+        fan.ended("r", call(), 1, Outcome(1, None, 0.0, 0.0))
     assert told == ["ended"]
 
 

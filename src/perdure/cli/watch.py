@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from perdure import settings
 from perdure.cli.feed import Feed
 from perdure.cli.narrator import Narrator
 from perdure.cli.text import is_terminal, safe
+from perdure.cli.trouble import show_error
 from perdure.core.effects import Outcome
 from perdure.core.spec import Call
 from perdure.engines.observer import Observer
+from perdure.errors import PerdureError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -41,8 +44,16 @@ class Watch(Protocol):
 
 
 @contextmanager
-def watching() -> Iterator[Watch]:
-    """What fits where stderr goes; to be begun before the script is loaded, which may set up its logging then."""
+def watching(log_json: bool = False) -> Iterator[Watch]:
+    """What fits where stderr goes; to be begun before the script is loaded, which may set up its logging then.
+
+    Args:
+        log_json: stderr is for lines of JSON and for nothing else.
+    """
+    if log_json or settings.log_json():
+        with _logging() as logged:
+            yield logged
+        return
     if not is_terminal(sys.stderr):
         yield PlainWatch()
         return
@@ -57,6 +68,23 @@ def watching() -> Iterator[Watch]:
         yield LiveWatch(feeds)
     finally:
         sys.stdout, sys.stderr = stdout, stderr
+
+
+@contextmanager
+def _logging() -> Iterator[Watch]:
+    from perdure import logs
+    from perdure.cli.jsonlines import JsonLines, LoggedWatch
+
+    stderr = sys.stderr
+    logs.as_json(stderr)
+    sys.stderr = lines = JsonLines(stderr)
+    try:
+        yield LoggedWatch()
+    except PerdureError as error:
+        raise SystemExit(show_error(error)) from error  # shown while stderr still is lines of JSON
+    finally:
+        lines.end()
+        sys.stderr = stderr
 
 
 class PlainWatch:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from perdure import settings
+from perdure.engines.onlookers import attached
 from perdure.engines.scope import Engine
 from perdure.errors import OptionError
 
@@ -20,6 +21,12 @@ def engine_for(script: str) -> Engine:
         OptionError: the settings name none, or what it needs is not installed.
         StateError: the state file cannot be used.
     """
+    engine = _chosen(script)
+    engine.observer = attached(engine.observer, script)
+    return engine
+
+
+def _chosen(script: str) -> Engine:
     url = settings.engine_url(script)
     if url != "local":
         return cluster_at(url)

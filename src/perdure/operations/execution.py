@@ -11,13 +11,14 @@ from perdure.core import codec
 from perdure.core.identity import identify
 from perdure.core.records import RunRecord
 from perdure.core.spec import Call
+from perdure.engines.fan import Fan
 from perdure.engines.local import LocalEngine
 from perdure.engines.observer import Observer
+from perdure.engines.onlookers import onlookers
 from perdure.engines.scope import Engine
 from perdure.errors import OtherInputs
 from perdure.operations.place import Place, opened, pin
 from perdure.operations.scripts import AnyWorkflow
-from perdure.operations.shield import Shield
 from perdure.store import listing
 from perdure.store.runs import Store
 
@@ -63,7 +64,7 @@ class Execution:
         self.run_id: str | None = None
         pin(place)
         self._engine = workflow.engine()
-        self._engine.observer = Shield(watch)
+        self._engine.observer = Fan(watch, *onlookers(workflow.spec.file), shows=True)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None = None) -> Finish:
         """Start the workflow, or go on with it, or take the result that its id has.

@@ -107,7 +107,8 @@ class LocalEngine:
         except StopRun as stop:
             raise stop.error from stop.error.__cause__
         except Skipped as skipped:
-            if self.observer is None:  # nobody else will say so: an uncaught SystemExit ends a script without a word
+            # Where nobody looks on, nobody else will say so: an uncaught SystemExit ends a script without a word.
+            if not getattr(self.observer, "shows", self.observer is not None):
                 print(f"perdure: {skipped.what}; skipped", file=sys.stderr)
             raise
 

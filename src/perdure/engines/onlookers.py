@@ -1,0 +1,54 @@
+"""Who looks on by the settings in force: the log, and OpenTelemetry."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from perdure import logs, settings
+from perdure.engines.fan import Fan
+from perdure.engines.observer import Observer
+from perdure.errors import OptionError
+
+_made: dict[str, Observer] = {}
+
+
+def onlookers(script: str) -> tuple[Observer, ...]:
+    """Who looks on at the runs of a script.
+
+    Args:
+        script: its path; `[tool.perdure]` of its project counts.
+
+    Raises:
+        OptionError: OpenTelemetry was asked for and is not installed.
+    """
+    found: list[Observer] = []
+    if settings.log_json():
+        logs.as_json()
+    if logs.heard():
+        if "log" not in _made:
+            from perdure.engines.logbook import Logbook
+
+            _made["log"] = Logbook()
+        found.append(_made["log"])
+    if settings.otel(script):
+        if "otel" not in _made:
+            if find_spec("opentelemetry") is None:
+                raise OptionError(
+                    "OpenTelemetry was asked for (PERDURE_OTEL, or otel in pyproject.toml) and is not installed",
+                    'pip install "perdure[otel]"',
+                )
+            from perdure.engines.telemetry import Telemetry
+
+            _made["otel"] = Telemetry()
+        found.append(_made["otel"])
+    return tuple(found)
+
+
+def attached(observer: Observer | None, script: str) -> Observer | None:
+    """What an engine is given to tell: what it has, or whoever looks on by the settings in force."""
+    if observer is not None and not (isinstance(observer, Fan) and not observer.shows):
+        return observer
+    found = onlookers(script)
+    if isinstance(observer, Fan) and observer.observers == found:
+        return observer
+    return Fan(*found) if found else None
