@@ -53,7 +53,7 @@ def _targets(text: str) -> list[Target]:
     if scheme is None or len(text) == scheme.end():
         raise OptionError(
             f"an alert target is not an address ({len(text)} characters, not shown: they may be secret)",
-            "it looks like tgram://TOKEN/CHAT, https://host/path, exec:/path/to/program, or another that Apprise knows",
+            "it looks like https://host/path, exec:/path/to/program, or an address that Apprise knows",
         )
     kind = scheme[1].lower()
     if kind in ("http", "https", "webhook+http", "webhook+https"):

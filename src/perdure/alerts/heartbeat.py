@@ -30,7 +30,7 @@ def ping(url: str, signal: Signal, run: str = "", log: str = "", *, seconds: flo
         url: the address of the check.
         signal: what to tell.
         run: the id of the run; told as a UUID that is always the same for it.
-        log: a text to go with it, cleaned of credentials; what is beyond 20,000 characters is cut off.
+        log: a text to go with it, cleaned of credentials; the first 100 kB are sent.
         seconds: how long it may take.
 
     Returns:
@@ -39,7 +39,7 @@ def ping(url: str, signal: Signal, run: str = "", log: str = "", *, seconds: flo
     try:
         from perdure.alerts import request
 
-        body = clean(log).encode()[:LOG] if log else None
+        body = clean(log, LOG).encode()[:LOG] if log else None
         answer = request.post(_address(url, signal, run), body, {"Content-Type": "text/plain"}, seconds=seconds)
         if 200 <= answer.status < 300:
             return True

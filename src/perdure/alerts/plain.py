@@ -16,14 +16,14 @@ _JOINERS = " \u200c\u200d\ufe0f"
 """What has lost its letter at the end of a text that was cut, and would be drawn on the dots."""
 
 
-def clean(text: str) -> str:
-    """The text without credentials, and with what cannot be seen written out.
+def clean(text: str, longest: int = LONGEST) -> str:
+    """The text (so many characters of it) without credentials, and with what cannot be seen written out.
 
     Never raises: a text that cannot be cleaned is withheld.
     """
     try:
         # Made visible first, since an invisible character in the middle would hide a secret from the rules.
-        return conceal(harmless(text[:LONGEST]))
+        return conceal(harmless(text[:longest]))
     except Exception:  # noqa: BLE001  an alert about a strange text is worth more than the text
         return "(a text that could not be cleaned of secrets)"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,24 +22,35 @@ def folder_of(state: Path) -> Path:
     return state.with_name(state.name + "-alerts")
 
 
-def targets(explicit: str | Sequence[str] | None = None, script: str = "") -> list[Target]:
-    """Whom to tell: the argument, else PERDURE_ALERTS, else `alerts` in pyproject.toml, else the Telegram variables.
+def texts(explicit: str | Sequence[str] | None = None, script: str = "") -> tuple[str, ...]:
+    """Whom to tell, as texts that `channels.parse` understands.
+
+    The argument, else PERDURE_ALERTS, else `alerts` in pyproject.toml, else the Telegram variables.
 
     Args:
         explicit: what somebody named, in code or in a command; empty: nobody.
         script: the path of the script, beside which pyproject.toml is looked for.
 
-    Returns:
-        The targets; none if nobody is named anywhere.
+    Raises:
+        OptionError: `alerts` in pyproject.toml is not a list of texts.
+    """
+    if explicit is not None:
+        named = [explicit] if isinstance(explicit, str) else explicit
+    else:
+        variable = "PERDURE_ALERTS" in os.environ
+        named = settings.alert_targets(script)
+        if not named and not variable and telegram.from_environment() is not None:
+            named = [channels.TELEGRAM]
+    return tuple(text for text in named if text.strip())
+
+
+def targets(explicit: str | Sequence[str] | None = None, script: str = "") -> list[Target]:
+    """Whom to tell, as `texts` finds them; none if nobody is named anywhere.
 
     Raises:
         OptionError: one of them is not the address of a target.
     """
-    named = explicit if explicit is not None else settings.alert_targets(script)
-    if explicit is None and not named:
-        chat = telegram.from_environment()
-        return [chat] if chat is not None else []
-    return channels.parse(named)
+    return channels.parse(texts(explicit, script))
 
 
 def send(alert: Alert, targets: Sequence[Target], folder: Path) -> list[Failure]:
