@@ -83,7 +83,8 @@ def alert_targets(script: str) -> list[str]:
     configured, _ = _configured(script_folder(script), "alerts")
     texts = [configured] if isinstance(configured, str) else configured or []
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise OptionError("alerts in pyproject.toml is not a list of targets", 'for instance alerts = ["https://host/path"]')
+        hint = 'for instance alerts = ["https://host/path"]'
+        raise OptionError("alerts in pyproject.toml is not a list of targets", hint)
     return texts
 
 
