@@ -195,6 +195,14 @@ def doctor(*, json: Json = False, state: State = None, file: Script = None) -> i
 
 
 @app.command
+def new(file: Annotated[Path, Parameter(help="A new file, such as my_workflow.py.")], /) -> int:
+    """Write a short, runnable workflow to a new file: a checkpoint, recovery, an alert, and places to fill in."""
+    from perdure.cli.new import new as write
+
+    return write(file)
+
+
+@app.command
 def demo(
     *,
     orders: Annotated[int, Parameter(help="How many orders to charge.")] = 200,
