@@ -29,8 +29,8 @@ class HeldLock:
     """A lock that this block has.
 
     `name` is the lock's; `fence` a number that is greater with each acquisition, by whomever: a service that is given
-    it with every write, and refuses a smaller one than it has seen, is safe from a process that has lost the lock without
-    knowing (a stopped one, say, whose lock file somebody removed).
+    it with every write, and refuses a smaller one than it has seen, is safe from a process that has lost the lock
+    without knowing (a stopped one, say, whose lock file somebody removed).
     """
 
     def __init__(self, name: str, fence: int, store: Store) -> None:
@@ -67,8 +67,8 @@ class lock:  # noqa: N801  used like a function
     Args:
         name: which lock.
         if_locked: what to do if somebody has it: "fail" (raise AlreadyRunning), "wait" (until it is free, with a line
-            on standard error that says who has it), or "skip": print who has it, and end the script with exit code 0, by
-            raising Skipped. Inside of a run there is nothing to skip to: as "fail".
+            on standard error that says who has it), or "skip": print who has it, and end the script with exit code 0,
+            by raising Skipped. Inside of a run there is nothing to skip to: as "fail".
         timeout: how long to wait at most: seconds, a timedelta or "30s"; AlreadyRunning is raised then. None: for ever.
 
     Raises:
