@@ -178,6 +178,7 @@ def worker(
 
 
 app.command("perdure.cli.breakers:app", name="breaker", help="Look at circuit breakers; close or isolate one.")
+app.command("perdure.cli.letters:app", name="dlq", help="Dead letters: look at them, edit, re-drive, drop, export.")
 app.command("perdure.cli.alerts:app", name="alert", help="Prove that alerts arrive; see what waits; send it.")
 
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
+from perdure.core.history import CLEANED
+from perdure.core.records import RunRecord, StepRecord
+from perdure.core.spec import Spec
+from perdure.engines.registry import steps_named
 from perdure.errors import NotFound, UsageError
 from perdure.loading import load_script
+from perdure.step import BoundStep
 from perdure.workflow import Workflow
 
 AnyWorkflow = Workflow[..., Any]
+
+_loading = Lock()
 
 
 def split_target(target: str) -> tuple[Path, str | None]:
@@ -60,3 +68,42 @@ def _workflows(module: ModuleType) -> dict[str, AnyWorkflow]:
 def _first_line(workflow: AnyWorkflow) -> str:
     lines = (workflow.__doc__ or "").strip().splitlines()
     return f"    {lines[0]}" if lines else ""
+
+
+def step_of(run: RunRecord, record: StepRecord, script: Path | None = None) -> Spec:
+    """The step that a record is of, as the script of its run has it now.
+
+    Args:
+        run: whose script it is.
+        record: of a step, or of a clean-up.
+        script: where the script is now, if not where it was last seen.
+
+    Raises:
+        NotFound: the script is gone, or has no such step at its top level.
+        UsageError: several steps go by that name.
+        Exception: whatever the script raises when it is loaded.
+    """
+    path = script or Path(run.path)
+    if not path.is_file():
+        raise NotFound(f"the script of run {run.id} is gone: {path}", "name where it is now: --script FILE")
+    with _loading:  # two threads must not load one script side by side
+        module = load_script(path)
+    name = record.name.partition(":")[2] if record.name.startswith(CLEANED) else record.name
+    own = {id(each.spec): each.spec for each in vars(module).values() if isinstance(each, BoundStep)}
+    known = steps_named(record.name)
+    for found in (
+        [spec for spec in known if spec.main == path.stem],
+        [spec for spec in own.values() if spec.name == name],
+        known,
+    ):
+        if len(found) == 1:
+            return found[0]
+    if known:
+        files = ", ".join(sorted(spec.file for spec in known))
+        raise UsageError(f"several files define a step {name!r}: {files}", "name the right one: --script FILE")
+    names = sorted({spec.name for spec in own.values()})
+    close = difflib.get_close_matches(name, names, n=1)
+    meant = f"did you rename it to {close[0]!r}? " if close else ""
+    raise NotFound(
+        f"{path} has no step {name!r} at its top level", f"{meant}Give it its old name: @step(name={name!r})"
+    )

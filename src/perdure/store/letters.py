@@ -184,11 +184,27 @@ def claim(store: Store, lid: int, now: float) -> Operation:
 
     def operation(connection: apsw.Connection) -> Claim:
         letter = _free(store, connection, lid, "re-driven")
+        if letter.holder is not None:
+            store.holder.bury(connection, letter.holder)  # nobody may have two of the same letter
         run = store.run_in(connection, letter.run)
         record = store.record_in(connection, letter.run, letter.seq)
         (made,) = next(connection.execute(_SQL["attempts_made"], (letter.run, record.name, record.key, record.n)))
         connection.execute(_SQL["claim"], (store.holder.hid(connection, now), now, lid))
         return Claim(letter, run, record, max(made, record.attempts))
+
+    return operation
+
+
+def count(store: Store, lid: int, now: float) -> Operation:
+    """An operation that notes of a letter which stands for a whole run that the run is gone on with.
+
+    Raises, in the operation:
+        RunError, AlreadyRunning: as for `claim`.
+    """
+
+    def operation(connection: apsw.Connection) -> None:
+        _free(store, connection, lid, "re-driven")
+        connection.execute(_SQL["claim"], (None, now, lid))
 
     return operation
 
@@ -212,12 +228,13 @@ def resolve(store: Store, effect: Resolve, now: float) -> Operation:
         letter = _letter(store, connection, effect.lid)
         output = effect.rows[0][7]
         crc = letter_checksum(letter.seq, letter.input, output)
-        connection.execute(_SQL["resolve"], (output, now, crc, letter.lid, store.holder.hid(connection, now)))
-        if connection.changes() != 1:
+        hid = store.holder.hid(connection, now)
+        if letter.status != "parked" or letter.holder != hid or not store.holder.redrives(connection, letter.run):
             raise StateCorrupt(
                 f"dead letter {letter.lid} was taken by another process",
                 f"see `perdure dlq show {letter.lid}` for what became of it",
             )
+        connection.execute(_SQL["resolve"], (output, now, crc, letter.lid))
         return _replace(store, connection, letter, effect)
 
     return operation

@@ -55,8 +55,7 @@ UPDATE dead_letter SET holder = ?, redriven = redriven + 1, changed = ? WHERE li
 UPDATE dead_letter SET holder = NULL WHERE lid = ? AND holder = ?
 
 -- name: resolve
-UPDATE dead_letter SET status = 'resolved', result = ?, holder = NULL, changed = ?, crc = ?
-WHERE lid = ? AND holder = ? AND status = 'parked'
+UPDATE dead_letter SET status = 'resolved', result = ?, holder = NULL, changed = ?, crc = ? WHERE lid = ?
 
 -- name: resolve_run
 UPDATE dead_letter SET status = 'resolved', holder = NULL, changed = ? WHERE run = ? AND seq = 0 AND status = 'parked'

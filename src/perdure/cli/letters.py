@@ -1,0 +1,447 @@
+"""`perdure dlq`: dead letters listed, shown, edited, re-driven, dropped, exported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Group, Parameter
+from cyclopts.validators import Number
+
+from perdure.cli.exits import DEAD_LETTERS, DONE, FAILED
+from perdure.cli.text import Printer, count, date, one_line
+from perdure.errors import OptionError, PerdureError
+from perdure.operations.place import Place, locate, opened
+
+if TYPE_CHECKING:
+    from perdure.core.letters import LetterRecord, Told
+    from perdure.operations.letters import Listing, Selection
+    from perdure.operations.redriving import Result
+    from perdure.store.runs import Store
+
+WHERE = Group("State file", sort_key=2)
+WHICH = Group("Which letters", sort_key=1)
+
+State = Annotated[Path | None, Parameter("--state", group=WHERE, help="The state file.")]
+File = Annotated[Path | None, Parameter("--file", group=WHERE, help="A script, whose .perdure/state.db is meant.")]
+Engine = Annotated[str | None, Parameter("--engine", group=WHERE, help='A cluster: "temporal://HOST:7233/NAMESPACE".')]
+Json = Annotated[bool, Parameter("--json", negative="", help="One line of JSON, for programs.")]
+Script = Annotated[Path | None, Parameter("--script", help="The letters' script, if it is not where it was.")]
+Every = Annotated[bool, Parameter("--all", negative="", group=WHICH, help="All that are parked.")]
+Standings = Literal["parked", "re-driven", "resolved", "dropped", "evicted"]
+Status = Annotated[
+    Standings | None, Parameter("--status", group=WHICH, help="Only those that stand so; re-driven: at this moment.")
+]
+Reference = Annotated[str, Parameter(help="A letter's number, or RUN#STEP as `dlq ls` prints it on a cluster.")]
+
+STYLES = {"parked": "yellow", "re-driven": "cyan", "resolved": "green", "dropped": "dim", "evicted": "dim"}
+MOST = 100_000
+"""Runs of a cluster that are asked about."""
+
+app = App(name="dlq", help="Dead letters: what failed for good, to be looked at, mended and done again.")
+
+
+@Parameter(name="*", group=WHICH)
+@dataclass(frozen=True)
+class Which:
+    """Which letters are meant."""
+
+    step: Annotated[str | None, Parameter("--step", help="Only those of this step.")] = None
+    run: Annotated[str | None, Parameter("--run", help='Only those of this run: its id, the beginning, or "last".')] = (
+        None
+    )
+    workflow: Annotated[str | None, Parameter("--workflow", help="Only those of this workflow.")] = None
+    error: Annotated[str | None, Parameter("--error", help="Only with this in the error's class or message.")] = None
+    older: Annotated[str | None, Parameter("--older", help='Only those parked longer ago than this: "2d".')] = None
+    newer: Annotated[str | None, Parameter("--newer", help='Only those parked since then: "1h".')] = None
+
+    def selection(self, status: Standings | None) -> Selection:
+        """The same for the operations."""
+        from perdure.operations.letters import Selection
+
+        return Selection(status, self.run, self.workflow, self.step, self.error, self.older, self.newer)
+
+
+ANY = Which()
+
+
+@app.command(name=["ls", "list"])
+def ls(
+    which: Which = ANY,
+    *,
+    status: Status = None,
+    limit: Annotated[int, Parameter("--limit", validator=Number(gte=0), help="How many at most; 0 for all.")] = 50,
+    json: Json = False,
+    state: State = None,
+    file: File = None,
+    engine: Engine = None,
+) -> int:
+    """List the dead letters that are parked, newest first."""
+    from perdure.cli.lists import as_json
+    from perdure.operations.letters import list_letters
+
+    place = locate(state, file, engine)
+    with opened(place, which.run, None if which.run else MOST) as store:
+        found = list_letters(store, which.selection(status or "parked"), limit or None)
+    if json:
+        as_json(found)
+    else:
+        _print_listing(found, place, status or "parked")
+    return DONE
+
+
+@app.command
+def show(
+    letter: Reference,
+    *,
+    verbose: Annotated[bool, Parameter(("--verbose", "-v"), negative="", help="Tracebacks too.")] = False,
+    json: Json = False,
+    state: State = None,
+    file: File = None,
+    engine: Engine = None,
+) -> int:
+    """Show one dead letter: its input, every attempt, what it was edited into, what became of it."""
+    from perdure.cli.lists import as_json
+    from perdure.operations.letters import details_of, find_letter, run_named
+
+    place = locate(state, file, engine)
+    with opened(place, run_named(letter), None if run_named(letter) else MOST) as store:
+        told = details_of(store, find_letter(store, letter))
+    if json:
+        as_json(told)
+    else:
+        _print_letter(told, verbose=verbose, place=place)
+    return DONE
+
+
+@app.command
+def edit(
+    letter: Reference,
+    *,
+    set: Annotated[
+        list[str] | None, Parameter("--set", negative="", help="A place in the input and JSON for it: order.total=5.")
+    ] = None,
+    reset: Annotated[bool, Parameter("--reset", negative="", help="Take the recorded input again.")] = False,
+    script: Script = None,
+    json: Json = False,
+    state: State = None,
+    file: File = None,
+    engine: Engine = None,
+) -> int:
+    """Change the input that a dead letter is re-driven with; the recorded one is kept. Without --set: in $EDITOR."""
+    from perdure.cli.editor import edited
+    from perdure.operations.letters import begin_edit, end_edit, take_back
+
+    place = locate(state, file, engine)
+    if reset:
+        number = take_back(place, letter)
+        return _edited(number, "has its recorded input again", {}, json=json)
+    editing = begin_edit(place, letter, script)
+    if set:
+        for path, value in _changes(set):
+            editing.arguments.set(path, value)
+    else:
+        changed = edited(editing.as_json())
+        if changed is None:
+            return _edited(editing.letter, "was left as it is", editing.as_json(), json=json)
+        editing.arguments.replace(changed)
+    differs = end_edit(place, editing)
+    if editing.spec is None:
+        sys.stderr.write(f"the new input was not checked, since the script cannot be loaded: {editing.unchecked}\n")
+    how = f"is re-driven with another input: perdure dlq redrive {editing.letter}{place.option}"
+    return _edited(editing.letter, how if differs else "has its recorded input again", editing.as_json(), json=json)
+
+
+@app.command
+def redrive(
+    letters: Annotated[list[str] | None, Parameter(negative="", help="Their numbers.")] = None,
+    /,
+    which: Which = ANY,
+    *,
+    all: Every = False,
+    rate: Annotated[str | None, Parameter("--rate", help='How many may begin in a time: "5/s", "100/min".')] = None,
+    concurrency: Annotated[int, Parameter("--concurrency", validator=Number(gte=1), help="How many at a time.")] = 1,
+    script: Script = None,
+    json: Json = False,
+    state: State = None,
+    file: File = None,
+    engine: Engine = None,
+) -> int:
+    """Try dead letters again, as their steps are in the script now. Exit code 3 if some failed again."""
+    from perdure.core.durations import rate as read_rate
+    from perdure.operations import redriving
+    from perdure.operations.letters import refuse_cluster
+
+    place = locate(state, file, engine)
+    refuse_cluster(place, "redrive")
+    pace = read_rate(rate, option="--rate") if rate else None
+    chosen = _chosen(place, letters, which, all=all)
+    report = _Report(place, json=json)
+    with redirect_stdout(sys.stderr) if json else nullcontext():  # whatever the steps print
+        redriving.redrive(place, chosen, report.add, watch=_quiet(), script=script, rate=pace, concurrency=concurrency)
+    return report.end()
+
+
+@app.command
+def drop(
+    letters: Annotated[list[str] | None, Parameter(negative="", help="Their numbers.")] = None,
+    /,
+    which: Which = ANY,
+    *,
+    all: Every = False,
+    json: Json = False,
+    state: State = None,
+    file: File = None,
+    engine: Engine = None,
+) -> int:
+    """Drop dead letters: they are not to be re-driven any more. What is known of them stays."""
+    from perdure.operations.letters import drop, refuse_cluster
+
+    place = locate(state, file, engine)
+    refuse_cluster(place, "drop")
+    chosen = [letter.lid for letter in _chosen(place, letters, which, all=all)]
+    refused = drop(place, chosen)
+    for error in refused.values():
+        sys.stderr.write(f"{error.what}\n")
+    if json:
+        _print_json({"dropped": [lid for lid in chosen if lid not in refused], "refused": list(refused)})
+    else:
+        sys.stdout.write(f"{count(len(chosen) - len(refused), 'dead letter')} dropped\n")
+    return FAILED if refused else DONE
+
+
+@app.command
+def export(
+    letters: Annotated[list[str] | None, Parameter(negative="", help="Their numbers; by default all.")] = None,
+    /,
+    which: Which = ANY,
+    *,
+    status: Status = None,
+    output: Annotated[Path | None, Parameter(("--output", "-o"), help="A file, by default standard output.")] = None,
+    state: State = None,
+    file: File = None,
+    engine: Engine = None,
+) -> int:
+    """Write dead letters as JSON Lines, with every attempt; those that are parked, unless --status says otherwise."""
+    from perdure.cli.editor import private
+    from perdure.operations.letters import lines
+
+    place = locate(state, file, engine)
+    with opened(place, which.run, None if which.run else MOST) as store:
+        chosen = _among(store, letters, which, all=True, status=status)
+        if output is None:
+            for line in lines(store, chosen):
+                sys.stdout.write(line.decode())
+            return DONE
+        with private(output) as stream:
+            stream.writelines(lines(store, chosen))
+    sys.stderr.write(f"{count(len(chosen), 'dead letter')} written to {output}\n")
+    return DONE
+
+
+# -- which ------------------------------------------------------------------------------------------------------------
+
+
+def _chosen(place: Place, named: Sequence[str] | None, which: Which, *, all: bool) -> list[LetterRecord]:
+    with opened(place) as store:
+        return _among(store, named, which, all=all, status="parked")
+
+
+def _among(
+    store: Store, named: Sequence[str] | None, which: Which, *, all: bool, status: Standings | None
+) -> list[LetterRecord]:
+    from perdure.operations.letters import find_letter, select
+
+    if named:
+        if which != ANY:
+            raise OptionError("letters were named, and filters given as well", "give the ones or the others")
+        return list({letter.lid: letter for letter in (find_letter(store, each) for each in named)}.values())
+    if which == ANY and not all:
+        raise OptionError("no dead letter was named", "give their numbers (`perdure dlq ls`), a filter, or --all")
+    return list(select(store, which.selection(status or "parked")))
+
+
+def _changes(given: Sequence[str]) -> list[tuple[str, Any]]:
+    import json
+
+    found = []
+    for each in given:
+        path, equals, text = each.partition("=")
+        if not equals:
+            raise OptionError(f"--set {each} has no value", "write PATH=JSON, for instance --set order.total=5")
+        try:
+            found.append((path.strip(), json.loads(text)))
+        except ValueError:
+            raise OptionError(f"{text!r} is not JSON", f"a text stands in quotes: --set '{path}=\"{text}\"'") from None
+    return found
+
+
+# -- how it looks -----------------------------------------------------------------------------------------------------
+
+
+def _print_json(fields: dict[str, Any]) -> None:
+    import msgspec
+
+    sys.stdout.write(msgspec.json.encode(fields).decode() + "\n")
+
+
+def _print_listing(found: Listing, place: Place, status: str) -> None:
+    printer = Printer()
+    local = place.engine == "local"
+    rows = [
+        (
+            str(view.letter) if local else view.reference,
+            "parked, edited" if view.edited and view.status == "parked" else view.status,
+            f"{view.step}{view.inputs}" if view.step else f"(the run as a whole) {view.workflow}{view.inputs}",
+            str(view.attempts),
+            date(view.parked),
+            view.run,
+            view.error,
+        )
+        for view in found.letters
+    ]
+    if rows:
+        headings = ("LETTER", "STATUS", "STEP", "ATTEMPTS", "PARKED", "RUN", "ERROR")
+        printer.table(
+            headings, [[_cut(cell) for cell in row] for row in rows], [STYLES[v.status] for v in found.letters]
+        )
+    else:
+        printer.line(f"no dead letter is {status}" + ("" if not found.totals else " as asked for"))
+    others = {name: number for name, number in sorted(found.totals.items()) if name not in (status, "evicted")}
+    shown = len(found.letters)
+    in_all = found.totals.get(status, shown)
+    if in_all > shown:
+        others = {f"{status} in all": in_all} | others
+    if others:
+        printer.line(", ".join(f"{number:,} {name}" for name, number in others.items()), "dim")
+    evicted = found.totals.get("evicted", 0)
+    if evicted:
+        have = "has" if evicted == 1 else "have"
+        printer.line(
+            f"{count(evicted, 'older one')} {have} made room for newer ones (see PERDURE_DEAD_LETTERS)", "yellow"
+        )
+
+
+def _cut(cell: str) -> str:
+    return cell if len(cell) <= 60 else f"{cell[:57]}..."
+
+
+def _print_letter(told: Told, *, verbose: bool, place: Place) -> None:
+    printer = Printer()
+    facts = {
+        "letter": f"{told.letter}" if place.engine == "local" else f"{told.run}#{told.seq}",
+        "status": told.status + (f", re-driven {count(told.redriven, 'time')}" if told.redriven else ""),
+        "step": f"{told.step}{_inputs(told.inputs)}" if told.step else None,
+        "edited": _inputs(told.edited) if told.edited is not None else None,
+        "run": f"{told.run}" + (f" (record #{told.seq})" if told.seq else ", as a whole"),
+        "workflow": told.workflow if told.step else f"{told.workflow}{_inputs(told.inputs)}",
+        "script": told.script,
+        "key": told.key,
+        "first": f"{date(told.first)}   last {date(told.last)}",
+        "parked": date(told.parked),
+        "changed": date(told.changed) if told.changed != told.parked else None,
+        "result": _inputs(told.result) if told.status == "resolved" and told.step else None,
+    }
+    for name, fact in facts.items():
+        if fact is not None:
+            printer.line(f"{name:<9} {one_line(fact)}", STYLES.get(told.status, "") if name == "status" else "")
+    if told.error:
+        printer.line(f"{'error':<9} {one_line(_error(told.error, told.message))}", "red")
+    for one in told.attempts:
+        again = " (re-driven)" if one.redrive else ""
+        line = f"  {date(one.time)}  attempt {one.number}{again}: {_error(one.error, one.message)}"
+        printer.line(one_line(line), "dim")
+        if verbose:
+            for text in (*one.notes, one.traceback.rstrip()):
+                printer.line("".join(f"      {part}\n" for part in text.splitlines()).rstrip("\n"))
+    if told.status == "evicted":
+        printer.line("its attempts were dropped when newer letters needed room", "yellow")
+
+
+def _inputs(data: Any) -> str:
+    import msgspec
+
+    text = msgspec.json.encode(data).decode()
+    return text if len(text) <= 400 else f"{text[:397]}..."
+
+
+def _error(kind: str, message: str) -> str:
+    first = message.partition("\n")[0]
+    return f"{kind}: {first}" if first else kind
+
+
+def _edited(letter: int, how: str, inputs: dict[str, Any], *, json: bool) -> int:
+    if json:
+        _print_json({"letter": letter, "inputs": inputs})
+    else:
+        sys.stdout.write(f"letter {letter} {how}\n")
+    return DONE
+
+
+class _Report:
+    """Tells of each letter how it went, and of all of them at the end."""
+
+    def __init__(self, place: Place, *, json: bool) -> None:
+        self._place = place
+        self._json = json
+        self._stdout = sys.stdout
+        self._results: list[Result] = []
+
+    def add(self, result: Result) -> None:
+        """One more."""
+        self._results.append(result)
+        if self._json:
+            return
+        printer = Printer(sys.stderr)
+        match result.status:
+            case "resolved":
+                more = "; its run will see the result when it is resumed" if result.seen else ""
+                printer.line(f"letter {result.letter} resolved{more}", "green")
+            case "failed":
+                printer.line(f"letter {result.letter} failed again: {_told(result.error)}", "yellow")
+            case "refused":
+                printer.line(f"letter {result.letter} was not tried: {_told(result.error)}", "red")
+                if isinstance(result.error, PerdureError) and result.error.hint:
+                    printer.line(f"  what to do: {result.error.hint}")
+
+    def end(self) -> int:
+        """The summary, and the exit code."""
+        import msgspec
+
+        by = {status: [one for one in self._results if one.status == status] for status in _OUTCOMES}
+        if self._json:
+            fields: dict[str, Any] = {status: len(found) for status, found in by.items()}
+            fields["letters"] = [
+                {"letter": one.letter, "status": one.status, "seen": one.seen, "error": one.error and _told(one.error)}
+                for one in self._results
+            ]
+            self._stdout.write(msgspec.json.encode(fields).decode() + "\n")
+        elif not self._results:
+            self._stdout.write("no dead letter is parked as asked for; nothing was done\n")
+        else:
+            self._stdout.write(", ".join(f"{len(by[s])} {words}" for s, words in _OUTCOMES.items() if by[s]) + "\n")
+        if by["refused"]:
+            return FAILED
+        return DEAD_LETTERS if by["failed"] else DONE
+
+
+_OUTCOMES = {"resolved": "resolved", "failed": "failed again", "refused": "not tried"}
+
+
+def _told(error: Exception | None) -> str:
+    from perdure.core.redact import redact
+
+    if isinstance(error, PerdureError):
+        return one_line(redact(error.what))
+    return one_line(redact(_error(type(error).__name__, str(error)))) if error is not None else "unknown"
+
+
+def _quiet() -> Any:
+    """Tells nobody of the runs that are gone on with."""
+    from perdure.cli.narrator import Narrator
+
+    return Narrator(lambda text, style: None)
