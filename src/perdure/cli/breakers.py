@@ -65,7 +65,7 @@ def _told(name: str, state: str, *, json: bool, note: str) -> int:
 
 
 def _row(view: BreakerView) -> tuple[str, ...]:
-    state = view.state or "-"
+    state: str = view.state or "-"
     if view.until is not None:
         state = f"open until {date(view.until)}"
     return (

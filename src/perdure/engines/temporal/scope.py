@@ -350,8 +350,8 @@ def _unguarded(guard: Guard) -> OptionError:
     return OptionError(
         f"{option} cannot be kept on a cluster: its steps are called by workers on many machines, and what all of them "
         "know about a service would have to be kept by Temporal, which has no such thing",
-        "leave it out there, and guard the calls of each worker machine inside the step (`with Breaker(...):`), or bound "
-        "the rate of the whole task queue (`temporal task-queue config set --queue-rps-limit`)",
+        "leave it out there, and guard the calls of each worker machine inside the step (`with Breaker(...):`); or "
+        "bound the rate of the whole task queue (`temporal task-queue config set --queue-rps-limit`)",
     )
 
 

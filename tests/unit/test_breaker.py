@@ -1,0 +1,196 @@
+"""A breaker opens when it should, lets exactly the permitted probes through, and is not confused by anything late."""
+
+from __future__ import annotations
+
+import pytest
+from breaker_world import World, live
+
+from perdure.core import breaker
+from perdure.core.breaker import BreakerPolicy, BreakerState, Refusal, Ticket
+from perdure.core.failures import assess
+from perdure.core.guard import grade
+from perdure.errors import BreakerOpen
+
+POLICY = BreakerPolicy()
+T = 1_800_000_000.0
+
+
+def fail(state: BreakerState, times: int, policy: BreakerPolicy = POLICY, now: float = T) -> BreakerState:
+    for _ in range(times):
+        state = breaker.report(state, policy, now, Ticket(state.generation), "failure", "down")
+    return state
+
+
+def ask(
+    state: BreakerState, now: float, policy: BreakerPolicy = POLICY, lease: str = "a"
+) -> tuple[BreakerState, object]:
+    return breaker.admit(state, policy, now, lease, "me", lambda whose: True)
+
+
+# -- ten thousand openings --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("probes", [1, 3])
+def test_exactly_the_permitted_probes(probes: int) -> None:
+    """However many callers in four processes wait, whoever dies and whatever the clock does: so many probes, no more
+    and no fewer, after every cool-down."""
+    world = live(World(1, 1000, BreakerPolicy(probes=probes)), 400)
+    assert min(world.deaths, world.jumps, world.late) > 20
+
+
+@pytest.mark.long
+def test_exactly_the_permitted_probes_ten_thousand_times(request: pytest.FixtureRequest) -> None:
+    """The same, as often as is promised: 10,000 openings, 1,000 callers."""
+    if "long" not in (request.config.option.markexpr or ""):
+        pytest.skip("run with -m long")
+    world = live(World(2, 1000, POLICY), 10_000)
+    print(f"{world.openings} openings, {world.deaths} deaths, {world.jumps} clock jumps, {world.late} late reports")
+
+
+def test_a_breaker_that_lets_everybody_probe_is_found_out() -> None:
+    """The control: the onlooker notices a half-open breaker that admits all who wait."""
+
+    def lax(state: BreakerState, policy: BreakerPolicy, now: float, *others: object) -> tuple[BreakerState, object]:
+        after, answer = breaker.admit(state, policy, now, *others)  # type: ignore[arg-type]
+        if isinstance(answer, Refusal) and answer.mode == "half-open":
+            return after, Ticket(after.generation, next(iter(after.leases)))
+        return after, answer
+
+    with pytest.raises(AssertionError, match="more probes"):
+        live(World(1, 1000, POLICY, lax), 60)  # type: ignore[arg-type]
+
+
+def test_a_breaker_that_keeps_the_leases_of_the_dead_is_found_out() -> None:
+    """The control: the onlooker notices that nobody can probe after a prober has died."""
+
+    def credulous(state: BreakerState, policy: BreakerPolicy, now: float, lease: str, holder: str, alive: object):  # type: ignore[no-untyped-def]
+        return breaker.admit(state, policy, now, lease, holder, lambda whose: True)
+
+    with pytest.raises((AssertionError, IndexError)):
+        live(World(1, 1000, POLICY, credulous), 60)
+
+
+# -- opening ----------------------------------------------------------------------------------------------------------
+
+
+def test_three_failures_in_a_row_open_it() -> None:
+    """Three; and a success in between begins the count anew."""
+    state = fail(BreakerState(), 2)
+    state = breaker.report(state, POLICY, T, Ticket(state.generation), "success")
+    assert fail(state, 2).mode == "closed"
+    opened = fail(state, 3)
+    assert (opened.mode, opened.until, opened.error) == ("open", T + 30, "down")
+
+
+@pytest.mark.parametrize("said", ["throttled", "unknown"])
+def test_what_says_nothing_does_not_count(said: breaker.Grade) -> None:
+    """HTTP 429 and the program's own errors neither count as failures nor interrupt a row of them."""
+    state = fail(BreakerState(), 2)
+    assert breaker.report(state, POLICY, T, Ticket(state.generation), said) is state
+
+
+def test_success_while_all_is_well_changes_nothing() -> None:
+    """A healthy service costs no write."""
+    state = BreakerState()
+    assert breaker.report(state, POLICY, T, Ticket(), "success") is state
+
+
+def test_a_ratio_opens_it_only_once_there_are_enough_calls() -> None:
+    """Half of the calls of a minute, if there were ten; failures in a row do not count then."""
+    policy = BreakerPolicy(failures=None, ratio=0.5, minimum=10)
+    state = fail(BreakerState(), 9, policy)
+    assert state.mode == "closed"
+    assert fail(state, 1, policy).mode == "open"
+    state = BreakerState()
+    for second in range(100):
+        said: breaker.Grade = "failure" if second % 4 == 3 else "success"
+        state = breaker.report(state, policy, T + second, Ticket(state.generation), said)
+    assert state.mode == "closed"
+    assert sum(bucket.calls for bucket in state.window) <= 66
+    assert len(state.window) <= breaker.BUCKETS + 1
+
+
+def test_failures_older_than_the_window_do_not_count() -> None:
+    """Nine failures, then nothing for a minute: the tenth is the first."""
+    policy = BreakerPolicy(failures=None, ratio=0.5, minimum=10)
+    assert fail(fail(BreakerState(), 9, policy), 1, policy, T + 61).mode == "closed"
+
+
+# -- cooling down -----------------------------------------------------------------------------------------------------
+
+
+def test_the_cool_down_grows_if_asked_to() -> None:
+    """30 s, 60 s, 120 s ... up to the cap, while probes keep failing; anew after it was closed."""
+    policy = BreakerPolicy(cooldown_factor=2, cooldown_cap=100)
+    state, now, seen = fail(BreakerState(), 3, policy), T, []
+    for _ in range(4):
+        seen.append(state.cooldown)
+        now = state.until
+        state, ticket = ask(state, now, policy)
+        assert isinstance(ticket, Ticket)
+        state = breaker.report(state, policy, now, ticket, "failure")
+    assert seen == [30, 60, 100, 100]
+    state, ticket = ask(state, state.until, policy)
+    assert isinstance(ticket, Ticket)
+    state = breaker.report(state, policy, now, ticket, "success")
+    assert state.mode == "closed"
+    assert fail(state, 3, policy).cooldown == 30
+
+
+def test_an_answer_to_a_probe_closes_it_and_a_429_gives_the_lease_back() -> None:
+    """A 4xx means that somebody is there; a 429 says nothing, and another may probe."""
+    state, ticket = ask(fail(BreakerState(), 3), T + 30)
+    assert isinstance(ticket, Ticket)
+    assert breaker.report(state, POLICY, T + 31, ticket, "answered").mode == "closed"
+    back = breaker.report(state, POLICY, T + 31, ticket, "throttled")
+    assert back.mode == "half-open"
+    assert isinstance(ask(back, T + 32)[1], Ticket)
+
+
+def test_a_clock_that_was_set_back_does_not_keep_it_open() -> None:
+    """What was left of the cool-down is left; an hour is not added to it."""
+    opened = fail(BreakerState(), 3)
+    state, refused = ask(opened, T - 3600)
+    assert refused == Refusal("open", 30)
+    assert isinstance(ask(state, T - 3600 + 30)[1], Ticket)
+
+
+def test_isolated_until_it_is_reset() -> None:
+    """Nobody comes through, however long one waits, and no late report ends it."""
+    state = breaker.isolate(BreakerState(), T)
+    assert ask(state, T + 1e9)[1] == Refusal("isolated")
+    assert breaker.report(state, POLICY, T, Ticket(0), "success") is state
+    assert isinstance(ask(breaker.reset(state, T), T)[1], Ticket)
+
+
+# -- what counts ------------------------------------------------------------------------------------------------------
+
+
+class Answered(Exception):
+    """As the errors of HTTP clients."""
+
+    def __init__(self, status: int, **headers: str) -> None:
+        super().__init__(f"HTTP {status}")
+        self.response = type("Response", (), {"status_code": status, "headers": headers})()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (None, "success"),
+        (ConnectionError("refused"), "failure"),
+        (TimeoutError(), "failure"),
+        (Answered(500), "failure"),
+        (Answered(501), "failure"),
+        (Answered(503, **{"retry-after": "5"}), "failure"),
+        (Answered(429), "throttled"),
+        (Answered(400), "answered"),
+        (Answered(404), "answered"),
+        (Answered(409), "answered"),
+        (TypeError("a slip"), "unknown"),
+        (BreakerOpen("further inside"), "unknown"),
+    ],
+)
+def test_what_a_call_says_about_the_service(error: Exception | None, said: str) -> None:
+    """Failures are what may heal, and HTTP 5xx; 429, other 4xx and the program's own errors are none."""
+    assert grade(error, assess(error, T) if error else None) == said
