@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -86,6 +87,51 @@ def test_seconds_and_dates(machine: Machine, server: Server, client: Callable[[s
     server.script = [(429, "7"), (503, "30"), (429, date), (429, "2")]
     assert fetch(client, server.url, attempts=2) == 200
     assert machine.world.slept == [7, 30, 45, 2]
+
+
+def forms(moment: float) -> list[str]:
+    """The three forms of an HTTP-date, as RFC 9110, section 5.6.7, has them."""
+    at = datetime.fromtimestamp(moment, UTC)
+    asctime = f"{at:%a %b} {at.day:2} {at:%H:%M:%S %Y}"
+    return [f"{at:%a, %d %b %Y %H:%M:%S} GMT", f"{at:%A, %d-%b-%y %H:%M:%S} GMT", asctime]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_every_form_of_a_date(machine: Machine, server: Server, client: Callable[[str], int]) -> None:
+    """IMF-fixdate, RFC 850 and asctime; for one that is past, the policy's shortest wait is kept."""
+    later, past = forms(CLOCK + 45), forms(CLOCK - 86400 * 400)
+    server.script = [(503, date) for date in (*later, *past)]
+    assert fetch(client, server.url, attempts=2) == 200
+    assert machine.world.slept == [45, 45, 45, 1, 1, 1]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("date", forms(CLOCK + 86400 * 365 * 10))
+def test_a_date_beyond_the_bound_ends_the_step_at_once(
+    machine: Machine, server: Server, client: Callable[[str], int], date: str
+) -> None:
+    """Ten years are nothing to wait for, however they are written."""
+    server.script = [(429, date)] * 9
+    with pytest.raises(Exception, match="429"):
+        fetch(client, server.url)
+    assert (machine.world.slept, server.requests) == ([], 1)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    "delay", ["-5", "soon", "1e3", "Tue, 99 Nov 2023 99:99:99 GMT", "2030-01-01T00:00:00Z", "5, 10"]
+)
+def test_what_is_no_delay_is_ignored(
+    machine: Machine, server: Server, client: Callable[[str], int], delay: str
+) -> None:
+    """The policy's own waits are kept instead; a 503 that names nothing uses up attempts, a 429 does not."""
+    server.script = [(429, delay), (429, delay), (503, delay)]
+    assert fetch(client, server.url, attempts=2) == 200
+    assert machine.world.slept == [1, 2, 4]
+    server.script = [(503, delay)] * 9
+    with pytest.raises(Exception, match="503"):
+        fetch(client, server.url, attempts=2)
+    assert machine.world.slept[3:] == [1]
 
 
 @pytest.mark.parametrize("client", CLIENTS)

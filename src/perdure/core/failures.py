@@ -315,7 +315,8 @@ def _http_date(text: str) -> float | None:
         if parts is None:
             return None
         # The asctime form names no zone; an HTTP-date is in GMT always.
-        return datetime(*parts[:6], tzinfo=UTC).timestamp() - (parts[9] or 0)
+        # A leap second is 60, which RFC 9110 allows and datetime does not.
+        return datetime(*parts[:5], min(parts[5], 59), tzinfo=UTC).timestamp() - (parts[9] or 0)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
