@@ -26,7 +26,7 @@ class Hurt:
         self.pid = pid
         self.since = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else 0.0
         self.folders: list[str] = []
-        self.before = self.latest = (0, 0)
+        self.before = self.latest = self.count()
         self.look()
 
     def look(self, alive: bool = False) -> None:
@@ -103,7 +103,7 @@ def stat_fields(pid: int) -> list[str]:
     return read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
 
 
-def exit_status(pid: int, pidfd: int) -> int | None:
+def exit_status(pid: int, born: str, pidfd: int) -> int | None:
     """How the process ended, as wait(2) would say; None if nobody can tell.
 
     While it is a zombie /proc has it; once its parent has taken note, only its pidfd, since Linux 6.15.
@@ -111,6 +111,8 @@ def exit_status(pid: int, pidfd: int) -> int | None:
     until = time.monotonic() + GRACE
     while time.monotonic() < until:
         fields = stat_fields(pid)
+        if fields[19:20] != [born]:
+            fields = []  # the number belongs to another process by now
         if len(fields) > 49 and (fields[0] in "ZX" or fields[49] != "0"):
             return int(fields[49])
         if fields:

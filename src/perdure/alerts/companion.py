@@ -1,6 +1,6 @@
 """The companion: a small process that sees how the process of a run ends, and starts whoever tells of it.
 
-    python -I -S -c "...; import companion; companion.main()" PIPE PID BORN FLIGHT PYTHON
+    python -I -S -c "...; import companion; companion.main()" PIPE PIDFD PID BORN FLIGHT PYTHON
 
 It imports nothing of ours and little of Python's, so that it starts in milliseconds and stays small. The run's process
 (`alerts/watchdog.py`) writes lines into the pipe; what is in braces is JSON that only the teller reads:
@@ -65,19 +65,21 @@ class Companion:
 
     Args:
         pipe: what it says.
+        pidfd: says when it is gone (pidfd_open(2)); -1 where there is none.
         pid: its number.
         born: when it was started, in ticks since boot, as /proc/PID/stat has it; empty if that is not known.
         flight: the path of its flight record.
         python: the interpreter for whoever tells.
     """
 
-    def __init__(self, pipe: int, pid: int, born: str, flight: str, python: str) -> None:
+    def __init__(self, pipe: int, pidfd: int, pid: int, born: str, flight: str, python: str) -> None:
         self.pipe = pipe
+        self.pidfd = pidfd
         self.pid = pid
+        self.born = born
         self.python = python
         self.flight = flight
         self.record = lock(flight)
-        self.pidfd = open_pidfd(pid, born)
         self.buffer = b""
         self.hello = b"{}"
         self.bye = b"null"
@@ -222,7 +224,7 @@ class Companion:
         runs = list(self.runs.values())
         if not runs:
             return
-        status = autopsy.exit_status(self.pid, self.pidfd)
+        status = autopsy.exit_status(self.pid, self.born, self.pidfd)
         starved = self.hurt.starved() if status in (None, 9) else ""
         cause = "oom" if starved else autopsy.name_of(status)
         self.write(MEMORY, struct.pack("<Qd", self.memory, died))
@@ -282,18 +284,6 @@ def lock(path: str) -> int:
     return record
 
 
-def open_pidfd(pid: int, born: str) -> int:
-    """A descriptor that says when the process is gone; -1 where there are none, or if it is gone by now."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        return -1
-    if born and autopsy.stat_fields(pid)[19:20] != [born]:
-        os.close(descriptor)  # the number belongs to another process by now
-        return -1
-    return descriptor
-
-
 def exists(pid: int) -> bool:
     """Is there a process of that number?"""
     try:
@@ -305,14 +295,14 @@ def exists(pid: int) -> bool:
     return True
 
 
-def let_go(keep: int) -> None:
-    """Close all descriptors but the standard ones and the pipe: nobody who waits for their end is to wait for us."""
+def let_go(*kept: int) -> None:
+    """Close all descriptors but the standard ones and those: nobody who waits for their end is to wait for us."""
     try:
         others = [int(name) for name in os.listdir("/dev/fd")]
     except (OSError, ValueError):
         others = list(range(256))
     for descriptor in others:
-        if descriptor > 2 and descriptor != keep:
+        if descriptor > 2 and descriptor not in kept:
             try:  # noqa: SIM105  contextlib is not light
                 os.close(descriptor)
             except OSError:
@@ -324,9 +314,9 @@ def main() -> None:
     # What ends the process that is watched, Ctrl-C in a terminal say, is not to end whoever is to tell of it.
     for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
         _signal.signal(number, _signal.SIG_IGN)
-    pipe, pid, born, flight, python = sys.argv[1:6]
-    let_go(int(pipe))
-    companion = Companion(int(pipe), int(pid), born, flight, python)
+    pipe, pidfd, pid = map(int, sys.argv[1:4])
+    let_go(pipe, pidfd)
+    companion = Companion(pipe, pidfd, pid, *sys.argv[4:7])
     companion.watch()
     companion.mourn()
     companion.rest()

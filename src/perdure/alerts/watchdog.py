@@ -221,16 +221,20 @@ def _said(error: BaseException) -> str:
 
 def _spawn(reading: int, flight: str) -> None:
     """Start the companion; it is a child of ours only where there is no shell to detach it."""
-    handed = 5 if reading != 5 else 6
-    born = _born()
-    command = [sys.executable, "-I", "-S", "-c", COMPANION, str(Path(__file__).parent)]
-    command += [str(handed), str(os.getpid()), born, flight, sys.executable]
-    actions = [
+    own = _pidfd()
+    # To numbers that neither has now: the copies, and only they, are inherited.
+    first = max(reading, own) + 1
+    numbers = [str(first), str(first + 1 if own >= 0 else -1)]
+    command = [sys.executable, "-I", "-S", "-c", COMPANION, str(Path(__file__).parent), *numbers]
+    command += [str(os.getpid()), _born(), flight, sys.executable]
+    actions: list[Any] = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
         (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-        (os.POSIX_SPAWN_DUP2, reading, handed),
+        (os.POSIX_SPAWN_DUP2, reading, first),
     ]
+    if own >= 0:
+        actions.append((os.POSIX_SPAWN_DUP2, own, first + 1))
     detached = ["/bin/sh", "-c", 'trap "" INT TERM HUP; "$@" &', "sh", *command]
     shell = os.path.exists(detached[0])
     words = detached if shell else command
@@ -238,8 +242,18 @@ def _spawn(reading: int, flight: str) -> None:
         pid = os.posix_spawn(words[0], words, os.environ, file_actions=actions, setsid=True, setsigmask=[])
     except NotImplementedError:  # no new sessions: at least a group of its own
         pid = os.posix_spawn(words[0], words, os.environ, file_actions=actions, setpgroup=0, setsigmask=[])
+    finally:
+        if own >= 0:
+            os.close(own)
     if shell:
         os.waitpid(pid, 0)
+
+
+def _pidfd() -> int:
+    try:
+        return os.pidfd_open(os.getpid())
+    except (AttributeError, OSError):
+        return -1
 
 
 def _born() -> str:

@@ -1,0 +1,241 @@
+"""However a process dies in the middle of a run, somebody is told once, and nothing else happens because of it.
+
+The long version is a command: `python tests/integration/deaths.py --trials 200`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import deaths
+import pytest
+from deaths import QUIET, TOLD, Sink, Trial, all_gone, attempt, left_running, memory_cgroup
+
+from perdure.alerts import aftermath
+from perdure.store import crashes, flight
+from perdure.store.runs import Store
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes by /proc")
+
+SOON = 2.0
+"""Seconds in which somebody is told."""
+
+
+@pytest.fixture(scope="module")
+def sink() -> Iterator[Sink]:
+    sink = Sink()
+    yield sink
+    sink.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    for pid in left_running(tmp_path):
+        os.kill(pid, signal.SIGKILL)
+
+
+def told_of(trial: Trial, way: str) -> dict[str, Any]:
+    """The one alert, after a look at whether it is the right one."""
+    assert len(trial.alerts) == 1, (trial.alerts, trial.err)
+    (alert,) = trial.alerts
+    what, words = TOLD[way]
+    assert alert["what"] == what
+    assert words in alert["text"]
+    assert trial.delays[0] < SOON
+    assert trial.pipes < SOON
+    return alert
+
+
+def start(way: str, folder: Path, sink: Sink, *options: str, **how: Any) -> subprocess.Popen[str]:
+    """A process that waits to be told what comes next."""
+    sink.got.clear()
+    process = subprocess.Popen(
+        deaths.command(way, folder / "state.db", sink, *options),
+        env=deaths.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **how,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    return process
+
+
+def say(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+@pytest.mark.parametrize("way", [way for way in TOLD if way != "out of memory"])
+def test_every_death_is_told_once(way: str, folder: Path, sink: Sink) -> None:
+    """Within 2 s, saying how it died and what it was doing; whoever waits for its output is not kept; nothing stays."""
+    alert = told_of(attempt(way, folder, sink), way)
+    assert (alert["workflow"], alert["run"], alert["saved"]) == ("nightly", "nightly-1", 0)
+    assert [command for _, command in alert["commands"]] == [
+        f"perdure show nightly-1 --state {folder}/state.db",
+        f"perdure resume nightly-1 --state {folder}/state.db",
+    ]
+    if not way.startswith("sys.exit"):  # which goes through the step's `finally`
+        assert (alert["step"], alert["attempt"]) == ("charge", 2)
+
+
+def test_out_of_memory_is_told_as_such(folder: Path, sink: Sink) -> None:
+    """Of a process that the kernel killed for want of memory, and not merely that it was killed."""
+    with memory_cgroup() as cgroup:
+        if cgroup is None:
+            pytest.skip("no memory cgroup can be made here (needs root, and a writable /sys/fs/cgroup)")
+        alert = told_of(attempt("out of memory", folder, sink, within=cgroup), "out of memory")
+    assert alert["code"] == "out-of-memory"
+    assert "probably" not in alert["text"]
+    assert any("of 134 MB" in note for note in alert["notes"])
+
+
+@pytest.mark.parametrize("way", QUIET)
+def test_no_alarm(way: str, folder: Path, sink: Sink) -> None:
+    """A clean end, Ctrl-C, the end of a forked child; and a script may wait for its children: the companion is none."""
+    trial = attempt(way, folder, sink)
+    assert trial.alerts == []
+    if way in ("clean", "forks"):
+        assert trial.status == 0, trial.err
+        assert os.listdir(flight.folder_of(folder / "state.db")) == []
+    if way == "forks":
+        assert trial.said == "childless\n"
+
+
+@pytest.mark.parametrize("way", ["Ctrl-C", "Ctrl-C in asyncio"])
+def test_interrupts_are_told_to_who_asks(way: str, folder: Path, sink: Sink) -> None:
+    """As information."""
+    (alert,) = attempt(way, folder, sink, "interrupts=yes").alerts
+    assert (alert["what"], alert["level"]) == ("interrupted", "info")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
+def test_a_signal_to_the_group(number: int, folder: Path, sink: Sink) -> None:
+    """What ends the run's whole process group, as a shell or cron does it, leaves the companion to tell of it."""
+    process = start("wait", folder, sink, start_new_session=True)
+    os.killpg(process.pid, number)
+    died = time.monotonic()
+    process.communicate()
+    assert sink.wait(1)
+    assert sink.got[0][0] - died < SOON
+    assert all_gone(folder)
+    assert [signal.Signals(number).name in alert["text"] for _, alert in sink.got] == [True]
+
+
+def test_signals_do_not_end_the_companion(folder: Path, sink: Sink) -> None:
+    """A service manager sends SIGTERM to every process; who is to tell of the end stays until the end."""
+    process = start("wait", folder, sink)
+    (companion,) = [pid for pid in left_running(folder) if pid != process.pid]
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        os.kill(companion, number)
+    process.kill()
+    process.communicate()
+    assert sink.wait(1)
+    assert all_gone(folder)
+    assert len(sink.got) == 1
+
+
+def test_a_companion_that_is_killed_harms_nobody(folder: Path, sink: Sink) -> None:
+    """The run goes on, whatever the script has made of SIGPIPE."""
+    process = start("loses its companion", folder, sink)
+    (companion,) = [pid for pid in left_running(folder) if pid != process.pid]
+    os.kill(companion, signal.SIGKILL)
+    until = time.monotonic() + 10
+    while companion in left_running(folder) and time.monotonic() < until:
+        time.sleep(0.005)
+    say(process)
+    out, _ = process.communicate(timeout=20)
+    assert (out, process.returncode) == ("alive\n", 0)
+
+
+def test_a_hang_is_told_while_it_hangs(folder: Path, sink: Sink) -> None:
+    """Once, with the step that is under way; and again, as information, when steps finish again."""
+    process = start("hangs", folder, sink, "stall=0.3")
+    assert sink.wait(1)
+    assert process.poll() is None
+    assert (sink.got[0][1]["what"], sink.got[0][1]["step"]) == ("hung", "charge")
+    say(process)
+    assert sink.wait(2)
+    assert (sink.got[1][1]["what"], sink.got[1][1]["level"]) == ("recovered", "info")
+    say(process)
+    process.communicate(timeout=20)
+    assert all_gone(folder)
+    assert process.returncode == 0
+
+
+def test_a_deadline_is_told_while_it_runs(folder: Path, sink: Sink) -> None:
+    """Once."""
+    process = start("hangs", folder, sink, "deadline=0.3")
+    assert sink.wait(1)
+    assert process.poll() is None
+    say(process)
+    say(process)
+    process.communicate(timeout=20)
+    assert all_gone(folder)
+    assert [(alert["what"], "deadline" in alert["text"]) for _, alert in sink.got] == [("hung", True)]
+
+
+def die_alone(folder: Path, sink: Sink) -> Path:
+    """A run whose process and companion die at the same moment, as at a power cut; returns the record."""
+    process = start("wait", folder, sink)
+    for pid in left_running(folder):
+        if pid != process.pid:
+            os.kill(pid, signal.SIGKILL)
+    process.kill()
+    process.communicate()
+    assert all_gone(folder)
+    (record,) = flight.folder_of(folder / "state.db").iterdir()
+    return record
+
+
+@pytest.mark.parametrize("lost", ["nothing", "the record", "the boot"])
+def test_what_nobody_told_is_told_at_the_next_start(lost: str, folder: Path, sink: Sink) -> None:
+    """Once, also with several processes that start at the same moment; also if the record did not survive."""
+    record = die_alone(folder, sink)
+    match lost:
+        case "the record":
+            record.unlink()
+        case "the boot":
+            data = bytearray(record.read_bytes())
+            data[flight.MORE + 4 : flight.CAUSE] = b"another boot did"
+            record.write_bytes(data)
+    assert sink.got == []
+    both = threading.Barrier(4)
+    told: list[int] = []
+
+    def next_start() -> None:
+        store = Store(folder / "state.db")
+        both.wait()
+        told.append(aftermath.at_start(store, (sink.url,)))
+        store.close()
+
+    threads = [threading.Thread(target=next_start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told) == [0, 0, 0, 1]
+    aftermath.deliver((sink.url,), folder / "state.db")
+    ((_, alert),) = sink.got
+    assert (alert["what"], alert["run"]) == ("killed", "nightly-1")
+    assert ("machine went down" in alert["text"]) == (lost == "the boot")
+    assert ("charge" in alert["text"]) == (lost != "the record")
+    store = Store(folder / "state.db")
+    assert aftermath.at_start(store, (sink.url,)) == 0
+    store.close()
+
+
+def test_what_the_companion_told_is_not_told_again(folder: Path, sink: Sink) -> None:
+    """The next start finds the death marked as told; and what was in flight is still there for who asks."""
+    attempt("SIGKILL", folder, sink)
+    store = Store(folder / "state.db")
+    assert aftermath.at_start(store, (sink.url,)) == 0
+    (found,) = flight.dead(flight.folder_of(store.path), crashes.locks_of(store.path))
+    assert (found.told, found.cause, [call.name for call in found.calls]) == (True, "SIGKILL", ["charge"])
+    store.close()
