@@ -147,3 +147,5 @@ retried("o")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Retried().method("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 retry(attempt=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 assert_type(deterministic_id("order", 4711), UUID)
+assert_type(bare.map([order], concurrency="auto"), Batch[str])
+bare.map([order], concurrency="many")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
