@@ -1,0 +1,287 @@
+"""200 secrets go through a run in every way there is; none is in what is stored of errors, shown, logged or printed.
+
+A real script, run by the real command, with real state files. What a step is given and returns is stored as it is
+(docs/secrets.md): those canaries have to be there, and only there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from perdure.core import codec, faults
+from perdure.store.runs import Store
+
+SCRIPT = '''
+import logging, os, sys
+import perdure
+from perdure import Retry, step, workflow
+from perdure.core.secret import Secret
+
+log = logging.getLogger("shop")
+if os.environ.get("PLAIN_LOG"):
+    logging.basicConfig(level=logging.INFO, filename=os.environ["PLAIN_LOG"])
+ONCE = Retry(attempts=2, delay=0.001, jitter=0)
+
+
+class Refused(Exception):
+    def __init__(self, message, **more):
+        super().__init__(message)
+        self.__dict__.update(more)
+
+
+class Local(Exception):
+    """Prints as what it was made of."""
+
+
+def canary(kind, n):
+    return f"cnry{kind}{n:02d}Zx9Qw7"  # as nobody would write anywhere else
+
+
+def shapes(n, secret):
+    """A text that holds a secret in the way number n."""
+    return [
+        f"GET https://h.example/p?token={secret}&page=2 failed",
+        f"postgres://bob:{secret}@db.example:5432/shop refused",
+        f"Authorization: Bearer {secret}",
+        f"{{'Cookie': 'sid={secret}; theme=dark', 'Accept': '*/*'}}",
+        f'{{"password": "{secret}", "user": "bob"}}',
+        f"connect(host='h', api_key='{secret}', port=1)",
+        f"https://api.telegram.org/bot1234567:{secret}/sendMessage",
+        f"tool --secret {secret} --quiet",
+        f"https://hooks.slack.com/services/T1/B2/{secret}",
+        f"AWS_SECRET_ACCESS_KEY={secret}",
+        f"tgram://77:{secret}/9",
+        f"X-Api-Key: {secret}",
+        f"upload to https://s3.example/x?X-Amz-Signature={secret}&e=1",
+        f"<password>{secret}</password>",
+        f"could not log in with password: {secret}",
+        f"https://{secret}@sentry.example/4",
+    ][n % 16]
+
+
+@step(retry=ONCE)
+def in_message(n):
+    raise Refused(shapes(n, canary("msg", n)))
+
+
+@step(retry=ONCE)
+def in_args(n):
+    raise Refused("refused", url=shapes(n, canary("att", n)), headers={"Authorization": canary("hdr", n)},
+                  body=shapes(4, canary("bod", n)).encode(), token=canary("tok", n))
+
+
+@step(retry=ONCE)
+def in_cause(n):
+    try:
+        raise ValueError(shapes(n, canary("cau", n)))
+    except ValueError as error:
+        fault = Refused("while signing in")
+        fault.add_note(shapes(n + 1, canary("not", n)))
+        if n % 2:
+            raise fault from error
+        raise fault  # as context
+
+
+@step(retry=ONCE)
+def in_reprs(n):
+    class Odd:
+        def __repr__(self):
+            return f"<session {shapes(n, canary('rep', n))}>"
+    raise Local("odd", Odd())
+
+
+@step(retry=ONCE)
+def from_environment(n):
+    value = os.environ[f"CANARY_{n}_TOKEN"]
+    raise Refused(f"the server said: {value}; {value!r}", seen=[value], raw=value.encode())
+
+
+@step(retry=ONCE)
+def from_secret(n, secret):
+    log.warning("using %s", secret.reveal())
+    raise Refused(f"the server did not like {secret.reveal()}", args_were=(secret, secret.reveal()))
+
+
+@step(retry=ONCE)
+def from_argument(n, url):
+    log.error("calling %s", url)
+    raise Refused(f"cannot reach {url}")
+
+
+@step(on_failure="raise")
+def stored(n):
+    return {"n": n, "value": canary("res", n)}
+
+
+@workflow
+def job():
+    for n in range(20):
+        stored(n)
+    parked = [
+        in_message.map(range(32)), in_args.map(range(20)), in_cause.map(range(20)), in_reprs.map(range(20)),
+        from_environment.map(range(20)),
+    ]
+    for n in range(8):
+        try:
+            from_secret(n, Secret("plain words " + canary("sec", n)))
+        except Refused:
+            pass
+        try:
+            from_argument(n, shapes(n, canary("arg", n)))
+        except Refused:
+            pass
+    log.info("%d dead", sum(len(batch.dead) for batch in parked))
+    raise Refused("at the end: " + shapes(2, canary("end", 0)), password=canary("end", 1))
+
+
+if __name__ == "__main__":
+    job()
+'''
+
+HIDDEN = {"msg": 32, "att": 20, "hdr": 20, "bod": 20, "tok": 20, "cau": 20, "not": 20, "rep": 20, "sec": 8, "end": 2}
+ENVIRONMENT = 20
+ARGUMENTS = 8
+RESULTS = 20
+
+
+def canary(kind: str, n: int) -> str:
+    return f"cnry{kind}{n:02d}Zx9Qw7"
+
+
+NEVER = [canary(kind, n) for kind, count in HIDDEN.items() for n in range(count)]
+FROM_ENVIRONMENT = [canary("env", n) for n in range(ENVIRONMENT)]
+IN_ARGUMENTS = [canary("arg", n) for n in range(ARGUMENTS)]
+IN_RESULTS = [canary("res", n) for n in range(RESULTS)]
+
+
+class Ran:
+    """The script, run once, and the commands that look at it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "job.py").write_text(SCRIPT)
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith("PERDURE")}
+        self.env |= {f"CANARY_{n}_TOKEN": value for n, value in enumerate(FROM_ENVIRONMENT)}
+        self.env["PLAIN_LOG"] = str(folder / "plain.log")
+
+    def perdure(self, *arguments: str, **more: str) -> str:
+        """What a command prints, on both streams."""
+        command = [sys.executable, "-m", "perdure", *arguments]
+        env = {name: value for name, value in (self.env | more).items() if value}
+        done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=120)
+        return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    ran = Ran(tmp_path_factory.mktemp("canaries"))
+    ran.printed = ran.perdure("run", "job.py")  # type: ignore[attr-defined]
+    assert "Refused: at the end" in ran.printed  # type: ignore[attr-defined]
+    return ran
+
+
+def found(text: str | bytes, canaries: list[str]) -> list[str]:
+    data = text.encode() if isinstance(text, str) else text
+    return [each for each in canaries if each.encode() in data]
+
+
+ALL = NEVER + FROM_ENVIRONMENT
+
+
+def test_there_are_enough_of_them() -> None:
+    """At least 200, of which all but those in arguments and results have to vanish."""
+    assert len(ALL) >= 200
+    assert len(set(ALL)) == len(ALL)
+
+
+def test_none_is_printed_by_the_run(ran: Ran) -> None:
+    """The lines about each attempt, the traceback at the end."""
+    printed = ran.printed  # type: ignore[attr-defined]
+    assert "Bearer ***" in printed
+    assert not found(printed, ALL + IN_ARGUMENTS)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("show", "last", "--limit", "0"),
+        ("show", "last", "-v", "--limit", "0"),
+        ("show", "last", "--json"),
+        ("ps",),
+        ("ps", "--json"),
+    ],
+    ids=" ".join,
+)
+def test_none_is_shown(ran: Ran, command: tuple[str, ...]) -> None:
+    """Text and JSON, with tracebacks and without: also not what is in the arguments of a step."""
+    text = ran.perdure(*command)
+    assert "job" in text
+    if command[0] == "show":
+        assert "***" in text
+        assert "db.example:5432" in text  # what helps stays
+    assert not found(text, ALL + IN_ARGUMENTS)
+
+
+def test_none_is_in_the_state_file_but_what_is_stored_by_design(ran: Ran) -> None:
+    """Every byte of every file of the run: exceptions and environment have left nothing; arguments and results have."""
+    files = [path for path in (ran.folder / ".perdure").rglob("*") if path.is_file()]
+    content = b"".join(path.read_bytes() for path in files)
+    assert not found(content, ALL)
+    assert found(content, IN_ARGUMENTS) == IN_ARGUMENTS
+    assert found(content, IN_RESULTS) == IN_RESULTS
+
+
+def test_stored_arguments_and_results_are_in_their_columns_only(ran: Ran) -> None:
+    """Where docs/secrets.md says so: the inputs of a step and of its attempts, and its result; not in an error."""
+    store = Store(ran.folder / ".perdure" / "state.db")
+    try:
+        run = store.run(_last(ran))
+        records = store.records(run.rid, 0)
+        while chunk := store.records(run.rid, records[-1].seq + 1):
+            records = [*records, *chunk]
+        failed = [record for record in records if record.status != "done"]
+        assert len(failed) > 100
+        for record in failed:
+            assert not found(record.output, ALL + IN_ARGUMENTS)
+            assert faults.decode(record.output).message
+        for attempt in store.attempt_records(run.rid):
+            assert not found(attempt.error, ALL + IN_ARGUMENTS)
+        inside = [record for record in records if found(record.input, IN_ARGUMENTS)]
+        assert {record.name for record in inside} == {"from_argument"}
+        results = [record for record in records if record.status == "done" and found(record.output, IN_RESULTS)]
+        assert {record.name for record in results} == {"stored"}
+        assert all("Secret('***')" in codec.describe_inputs(r.input) for r in records if r.name == "from_secret")
+    finally:
+        store.close()
+
+
+def _last(ran: Ran) -> str:
+    rows: list[dict[str, str]] = json.loads(ran.perdure("ps", "--json"))
+    return rows[0]["id"]
+
+
+def test_none_is_in_the_log(ran: Ran, tmp_path: Path) -> None:
+    """Lines of JSON: what perdure logs, what the script logs, and what is printed there."""
+    other = str(tmp_path / "state.db")
+    text = ran.perdure("run", "--log-json", "--state", other, "job.py", PLAIN_LOG="")
+    records = [json.loads(line) for line in text.splitlines()]
+    assert {"perdure", "shop", "stderr"} <= {record["logger"] for record in records}
+    mine = [record for record in records if record["logger"] == "shop" and record["level"] == "WARNING"]
+    assert {(record["workflow"], record["step"]) for record in mine} == {("job", "from_secret")}
+    assert {record["attempt"] for record in mine} == {1, 2}
+    assert not found(text, ALL + IN_ARGUMENTS)
+
+
+def test_none_is_in_what_perdure_logs_to_other_handlers(ran: Ran, tmp_path: Path) -> None:
+    """A plain log file of the user's own: what perdure writes there has none."""
+    other = str(tmp_path / "state.db")
+    ran.perdure("run", "--state", other, "job.py", PLAIN_LOG=str(tmp_path / "plain.log"))
+    lines = [line for line in (tmp_path / "plain.log").read_text().splitlines() if ":perdure:" in line]
+    assert len(lines) > 200
+    assert not found("\n".join(lines), ALL + IN_ARGUMENTS)
