@@ -20,6 +20,7 @@ PerdureError                     has .code, .what and .hint
 ├── BreakerOpen                  the circuit breaker of a service lets no call through
 ├── EngineError                  the cluster cannot be reached or used
 ├── ProcessDied                  an isolated attempt's process ended without an answer
+├── CrashLoop                    a call was in flight at several deaths of the process in a row; it is not tried again
 ├── AlertError                   an alert could not be delivered
 └── StateError                   the state file cannot be used
     ├── StateCorrupt             damaged, truncated, or a checksum does not match
@@ -179,6 +180,12 @@ class ProcessDied(PerdureError):
     """An isolated attempt's process ended without an answer."""
 
     code = "process-died"
+
+
+class CrashLoop(PerdureError):
+    """A call was in flight at several deaths of the process in a row, and is not tried again."""
+
+    code = "crash-loop"
 
 
 class AlertError(PerdureError):
