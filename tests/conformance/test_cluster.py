@@ -87,6 +87,25 @@ def test_a_long_map_goes_on_in_new_records(bench: Bench) -> None:
     assert executions(bench, "long_map") > 3
 
 
+def test_a_concurrency_that_is_to_be_found_out_is_refused(bench: Bench) -> None:
+    """Attempts are made on workers, out of the workflow's sight: the error says what to give instead."""
+
+    @workflow
+    def auto() -> object:
+        return tick.map(range(3), concurrency="auto")
+
+    @workflow
+    async def aauto() -> object:
+        return await atick.map(range(3), concurrency="auto")
+
+    for refused in (auto, aauto):
+        error = bench.run(refused)
+        assert isinstance(error, OptionError)
+        assert "not on a cluster" in str(error)
+        assert "concurrency=8" in str(error)
+    assert steps() == []
+
+
 def test_many_branches_go_on_in_new_records(bench: Bench) -> None:
     """The same for branches that run side by side."""
 
