@@ -131,7 +131,7 @@ def test_a_full_disk_does_no_harm(recorder: Recorder, monkeypatch: pytest.Monkey
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(os, "write", full)
     slots = [begin(recorder, n=n) for n in range(200)]
     found = flight.read(recorder.path)
     assert found is not None

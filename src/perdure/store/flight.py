@@ -193,6 +193,7 @@ class Recorder:
 
     def close_in_child(self) -> None:
         """After a fork the child shares the map: what it does must not show there."""
+        self._growing = threading.Lock()
         self._free.clear()
         for segment in self._segments:
             segment.close()
@@ -224,7 +225,7 @@ class Recorder:
         # Written, not only made longer: a hole in the file would have to be filled later, and on a full disk
         # that is a SIGBUS.
         at = len(self._segments) * SEGMENT
-        if os.pwrite(self._descriptor, bytes(SEGMENT), at) != SEGMENT:
+        if _write_at(self._descriptor, bytes(SEGMENT), at) != SEGMENT:
             raise OSError("the file could not be made longer")
         segment = mmap.mmap(self._descriptor, SEGMENT, offset=at)
         if not self._segments:
@@ -321,7 +322,7 @@ def telling(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _locked(descriptor) and os.pread(descriptor, 1, TOLD) == b"\0"
+        yield _locked(descriptor) and _read_at(descriptor, TOLD) == b"\0"
     finally:
         os.close(descriptor)
 
@@ -343,7 +344,7 @@ def mark_told(path: Path) -> None:
     with suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_RDWR)
         try:
-            os.pwrite(descriptor, b"\1", TOLD)
+            _write_at(descriptor, b"\1", TOLD)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -357,10 +358,20 @@ def stand_in(folder: Path, token: str, pid: int, started: float) -> Path:
     with suppress(FileExistsError):
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         try:
-            os.pwrite(descriptor, header.ljust(SLOTS_AT, b"\0"), 0)
+            _write_at(descriptor, header.ljust(SLOTS_AT, b"\0"), 0)
         finally:
             os.close(descriptor)
     return path
+
+
+def _write_at(descriptor: int, data: bytes, at: int) -> int:
+    os.lseek(descriptor, at, os.SEEK_SET)  # pwrite(2) would do both, but not on Windows
+    return os.write(descriptor, data)
+
+
+def _read_at(descriptor: int, at: int) -> bytes:
+    os.lseek(descriptor, at, os.SEEK_SET)
+    return os.read(descriptor, 1)
 
 
 def _locked(descriptor: int) -> bool:
