@@ -1,0 +1,171 @@
+"""Logging: quiet by default, each record says where it comes from, and lines of JSON are lines of JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure import Retry, logs, step, workflow
+from perdure.engines.fan import Fan
+from perdure.engines.local.engine import close_all
+
+log = logging.getLogger("shop")
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("PERDURE_STATE", str(tmp_path / "state.db"))
+    yield
+    close_all()
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """What a handler with perdure's formatter and filter writes."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logs.JsonFormatter())  # type: ignore[arg-type]
+    handler.addFilter(logs.LogContext())
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield stream
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+def records(stream: io.StringIO, logger: str) -> list[dict[str, Any]]:
+    return [each for each in map(json.loads, stream.getvalue().splitlines()) if each["logger"] == logger]
+
+
+def test_each_record_says_where_it_comes_from(lines: io.StringIO) -> None:
+    """Inside a step: run, workflow, step, attempt; in the workflow: run and workflow; outside: nothing."""
+
+    @step(retry=Retry(attempts=2, delay=0.001, jitter=0))
+    def fetch() -> None:
+        log.info("inside")
+        if len(records(lines, "shop")) < 4:
+            raise OSError("once")
+
+    @workflow
+    def job() -> None:
+        log.info("between")
+        fetch()
+
+    log.info("outside")
+    job()
+    outside, between, first, second = records(lines, "shop")
+    assert not {"run", "workflow", "step", "attempt"} & outside.keys()
+    assert between["workflow"] == "job"
+    assert "step" not in between
+    assert (first["run"], first["step"], first["attempt"]) == (between["run"], "fetch", 1)
+    assert (second["run"], second["step"], second["attempt"]) == (between["run"], "fetch", 2)
+
+
+def test_what_happens_is_logged(lines: io.StringIO) -> None:
+    """Runs, failed attempts, repetitions, dead letters and batches, at their levels, about their steps."""
+
+    @step(retry=Retry(attempts=2, delay=0.001, jitter=0))
+    def item(n: int) -> int:
+        if n == 2:
+            raise OSError("token=abcdef123456 refused")
+        return n
+
+    @workflow
+    def job() -> None:
+        item.map([1, 2])
+
+    job()
+    told = records(lines, "perdure")
+    by_level = {level: [each["message"] for each in told if each["level"] == level] for level in ("WARNING", "INFO")}
+    assert len([text for text in by_level["WARNING"] if "failed at attempt" in text]) == 2
+    assert any("dead letter" in text for text in by_level["WARNING"])
+    assert any("is tried again" in text for text in by_level["INFO"])
+    assert by_level["INFO"][0].endswith("started")
+    assert by_level["INFO"][-1].endswith("done")
+    assert {each["workflow"] for each in told} == {"job"}
+    assert "abcdef123456" not in lines.getvalue()
+
+
+def test_a_line_of_json_is_one_line_of_json(lines: io.StringIO) -> None:
+    """Exceptions, odd text, values that JSON does not know, extra fields; credentials are hidden."""
+    try:
+        raise ValueError("password=hunter22\n\ud800")
+    except ValueError:
+        log.exception("two\nlines \ud800 %s", object, extra={"order": 17, "token": "abc", "odd": {1, 2}})
+    text = lines.getvalue()
+    (line,) = text.splitlines()
+    record = json.loads(line)
+    assert record["order"] == 17
+    assert record["token"] == "***"
+    assert "ValueError: password=***" in record["exception"]
+    assert "hunter22" not in text
+
+
+def test_nothing_is_printed_or_imported_unless_asked(tmp_path: Path) -> None:
+    """A script without logging: `import perdure` and a failing step print nothing of perdure's on their own account."""
+    script = tmp_path / "quiet.py"
+    script.write_text(
+        "import sys, perdure\n"
+        "assert 'logging' not in sys.modules\n"
+        "@perdure.step(retry=perdure.Retry(attempts=2, delay=0.001, jitter=0))\n"
+        "def f(): raise OSError('x')\n"
+        "@perdure.workflow\n"
+        "def w():\n"
+        "    try: f()\n"
+        "    except OSError: return 1\n"
+        "assert w() == 1\n"
+        "assert 'perdure.engines.logbook' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_an_onlooker_that_fails_is_dropped_and_the_others_are_told() -> None:
+    """It harms neither the run nor the others."""
+    told: list[str] = []
+
+    class Broken:
+        def run_ended(self, *_: object) -> None:
+            told.append("broken")
+            raise OSError("gone")
+
+    class Sound:
+        def run_ended(self, *_: object) -> None:
+            told.append("sound")
+
+    fan = Fan(Broken(), Sound())  # type: ignore[arg-type]
+    fan.run_ended("r", "w", "done")
+    fan.run_ended("r", "w", "done")
+    assert told == ["broken", "sound", "sound"]
+
+
+def test_the_fan_hands_on_everything() -> None:
+    """Every event of the protocol, with its particulars: none is forgotten when one is added."""
+    from perdure.engines.observer import Observer
+
+    told: list[str] = []
+
+    class All:
+        def __getattr__(self, name: str) -> Any:
+            return lambda *particulars: told.append(name)
+
+    events = [name for name, value in vars(Observer).items() if callable(value) and not name.startswith("_")]
+    fan = Fan(All())  # type: ignore[arg-type]
+    for name in events:
+        method = getattr(fan, name)
+        method(*range(method.__code__.co_argcount - 1))
+    assert told == events
+    assert {"began", "ended"} <= set(events)
+    from perdure.engines.logbook import Logbook
+
+    assert all(hasattr(Logbook, name) for name in events)
