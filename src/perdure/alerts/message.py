@@ -21,6 +21,8 @@ TITLE: Final = 120
 LINE: Final = 240
 """Characters; a command that is longer is cut too, and says so by its dots."""
 LINES: Final = 12
+MOST: Final = 6
+"""Commands."""
 SHORTEST: Final = 20
 """Characters; less of a line is worth nothing."""
 TEXT: Final = 900
@@ -103,7 +105,11 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         for name, limit in _TEXTS.items():
             put(self, name, cut(clean(str(getattr(self, name))), limit))
         put(self, "notes", tuple(cut(one_line(clean(note)), LINE) for note in self.notes[:LINES]))
-        put(self, "commands", tuple((cut(clean(for_), 40), cut(clean(c), LINE)) for for_, c in self.commands[:LINES]))
+        put(
+            self,
+            "commands",
+            tuple((one_line(_command(for_, 40)), _command(c, LINE)) for for_, c in self.commands[:MOST]),
+        )
         put(self, "key", cut(clean(self.key), KEY) if self.key else _default_key(self))
 
     @property
@@ -187,6 +193,10 @@ _TEXTS = {
     "host": 60,
 }
 """The texts that come from outside, and how many characters of each are kept."""
+
+
+def _command(text: str, limit: int) -> str:
+    return cut(clean(text).replace("\n", "\\n").replace("\t", "\\t"), limit)  # its blanks count, so they stay
 
 
 def _first(text: str) -> str:

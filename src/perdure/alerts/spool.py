@@ -137,7 +137,7 @@ class Spool:
             target = targets.get(digest)
             if target is None:
                 found += self._expire(queue)
-            elif self._has_work(queue, all):
+            elif queue.has_work() or (all and queue.names()):
                 work.append((target, queue))
         until = time.monotonic() + budget
 
@@ -182,11 +182,6 @@ class Spool:
     def _tell_counts(self) -> None:
         for alert, targets in self._flood.ended():
             self._queue(alert, targets)
-
-    def _has_work(self, queue: Queue, all: bool) -> bool:
-        now = self._now()
-        entries = map(queue.read, queue.names())
-        return queue.dropped() > 0 or any(entry is not None and (all or entry.due(now)) for entry in entries)
 
     def _expire(self, queue: Queue) -> list[Failure]:
         old = [name for name in queue.names() if created(name) < self._now() - KEPT]

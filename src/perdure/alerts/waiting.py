@@ -29,7 +29,8 @@ LONGEST_ASKED: Final = 3600.0
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """An alert that waits: how often it was tried, why that failed, and when it is tried again (epoch seconds).
 
-    `refused`: the channel would not have this one, so those behind it do not wait for it.
+    `refused`: the channel would not have this one, so those behind it do not wait for it; else they do, and `behind`
+    is the last of them at that time.
     """
 
     alert: Alert
@@ -38,6 +39,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     next: float = 0.0
     refused: bool = False
+    behind: str = ""
 
     def due(self, now: float) -> bool:
         """Is it to be tried now? A pause that reaches further than any is a clock that was set back."""
@@ -129,12 +131,25 @@ class Queue:
             error=error.what,
             next=self._now() + pause,
             refused=error.refused,
+            behind=max(self.names(), default=""),
         )
         files.write(self.folder / name, msgspec.json.encode(changed))
 
     def done(self, name: str) -> None:
         """It was delivered: nobody sends it again once this has returned."""
         files.remove(self.folder / name)
+
+    def has_work(self) -> bool:
+        """Is there something to be tried now: something new, or what failed and has waited for long enough?"""
+        now = self._now()
+        names = self.names()
+        for name in names:
+            entry = self.read(name)
+            if entry is not None and not entry.refused:
+                return entry.due(now) or names[-1] > entry.behind
+            if entry is not None and entry.due(now):
+                return True
+        return self.dropped() > 0
 
     def damaged(self) -> int:
         """How many files were set aside."""
