@@ -152,10 +152,10 @@ def _alert(seen: Seen, said: Said, group: Sequence[About], record: Flight | None
     notes = [more, *_flying(calls, now, record), _memory(seen, record)]
     only = calls[0] if len(calls) == 1 else None
     hung = said.what in ("hung", RECOVERED)
-    where = f" --state {shlex.quote(seen.hello.state)}"
-    commands = [("see more", f"perdure show {first.run}{where}")]
+    run, where = shlex.quote(first.run), f" --state {shlex.quote(seen.hello.state)}"
+    commands = [("see more", f"perdure show {run}{where}")]
     if not hung:
-        commands.append(("go on", f"perdure resume {first.run}{where}"))
+        commands.append(("go on", f"perdure resume {run}{where}"))
     return Alert(
         what=said.what,
         level=said.level,
@@ -208,12 +208,12 @@ def _memory(seen: Seen, record: Flight | None) -> str:
 
 def size(count: int) -> str:
     """Bytes for people to read."""
-    amount, unit = float(count), "bytes"
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):  # noqa: B007
-        if amount < 1000:
-            break
+    amount = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 999.5:
+            return f"{amount:.3g} {unit}"
         amount /= 1000
-    return f"{amount:.3g} {unit}" if amount < 1000 else f"{amount:,.0f} {unit}"
+    return f"{amount:,.0f} TB"
 
 
 def _saved(state: Path, run: str) -> int | None:

@@ -214,7 +214,8 @@ def how_stopped(error: BaseException) -> Stop:
 
 def _said(error: BaseException) -> str:
     try:
-        return str(error)[:TEXT].encode("utf-8", "backslashreplace").decode()
+        text = error.what if isinstance(error, PerdureError) else str(error)
+        return text[:TEXT].encode("utf-8", "backslashreplace").decode()
     except Exception:  # noqa: BLE001  the class of the user's own may fail to say anything
         return ""
 

@@ -1,0 +1,93 @@
+"""The run's side of the watchdog: whatever fails about it, the run goes on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from perdure.alerts.watchdog import Settings, Stop, Watchdog, how_stopped
+from perdure.errors import Drift, StopRun
+
+
+@pytest.fixture
+def watchdog(tmp_path: Path) -> Watchdog:
+    return Watchdog(Settings(tmp_path / "state.db"), None)
+
+
+def spawned(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    started: list[object] = []
+
+    def refuse(*words: object, **_: object) -> int:
+        started.append(words)
+        raise OSError("no process can be made")
+
+    monkeypatch.setattr(os, "posix_spawn", refuse)
+    return started
+
+
+def test_a_companion_that_cannot_start_is_said_once(
+    watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On the logger, once; every method goes on as if nothing had happened, and no descriptor is left open."""
+    started = spawned(monkeypatch)
+    before = len(os.listdir("/dev/fd"))
+    with caplog.at_level(logging.WARNING, "perdure"):
+        for n in range(3):
+            watchdog.began(f"run-{n}", "nightly", ("exec:/bin/true",))
+        watchdog.stopped("run-0", SystemExit(3))
+        watchdog.ended("run-1")
+        watchdog.deliver(("exec:/bin/true",))
+        watchdog.progress()
+        watchdog.clean()
+        watchdog.close_in_child()
+    assert len(started) == 1
+    assert [record.message for record in caplog.records] == [
+        "the watchdog does not work, the run goes on unwatched: no process can be made"
+    ]
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_nobody_to_tell_needs_no_companion(watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run without targets starts nothing."""
+    started = spawned(monkeypatch)
+    watchdog.began("run", "nightly", ())
+    watchdog.ended("run")
+    assert started == []
+
+
+def test_no_interpreter_is_said(
+    watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A program that Python is embedded in has none to start."""
+    monkeypatch.setattr(sys, "executable", "")
+    with caplog.at_level(logging.WARNING, "perdure"):
+        watchdog.began("run", "nightly", ("exec:/bin/true",))
+    assert "no companion" in caplog.text
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (SystemExit(3), Stop("SystemExit", "", 3)),
+        (SystemExit(), Stop("SystemExit", "", 0)),
+        (SystemExit("no disk"), Stop("SystemExit", "no disk", 1)),
+        (KeyboardInterrupt(), Stop("KeyboardInterrupt", "")),
+        (ValueError("a\nb"), Stop("ValueError", "a\nb")),
+        (ValueError("\ud800"), Stop("ValueError", "\\ud800")),
+        (Mute(), Stop("Mute", "")),
+        (StopRun(Drift("changed")), Stop("Drift", "changed", "code-drift")),
+    ],
+    ids=repr,
+)
+def test_how_it_was_stopped(error: BaseException, expected: Stop) -> None:
+    """As plain data; an exception that cannot say anything is known by its class."""
+    assert how_stopped(error) == expected
