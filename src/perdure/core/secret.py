@@ -44,6 +44,9 @@ class Secret(Generic[T]):
 
         _living[number] = weakref.ref(self, gone)
 
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("a Secret has no subclasses: they could store or print what it holds")
+
     def reveal(self) -> T:
         """The value itself."""
         return self._value
