@@ -24,10 +24,11 @@ def main() -> None:
     deadline = Timer(SECONDS, _tell, (Outcome(False, LATE),))
     deadline.daemon = True
     deadline.start()
-    _tell(_send(apprise, order))
+    _tell(send(apprise, order))
 
 
-def _send(apprise: Any, order: Order) -> Outcome:
+def send(apprise: Any, order: Order) -> Outcome:
+    """Send it by this module."""
     heard = _Heard()
     logging.getLogger("apprise").addHandler(heard)
     asset = apprise.AppriseAsset(async_mode=False, app_id="perdure", app_desc="perdure", app_url="")
