@@ -197,6 +197,8 @@ def test_a_block_and_a_workflow_share_the_lock(scripts: Scripts) -> None:
     holder = scripts.start(block, "fail")
     assert said(holder) == "entered 1"
     assert "skipped" in scripts.run(script, "hourly", "x").stderr
+    doctor = scripts.write("from perdure.cli import main\nmain(['doctor'])\n", "doctor.py")
+    assert f"lock 'nightly' is taken: pid {holder.pid}" in " ".join(scripts.run(doctor).stdout.split())
     skipped = scripts.run(block, "skip")
     assert (skipped.returncode, skipped.stdout, len(skipped.stderr.splitlines())) == (0, "", 1)
     assert f"pid {holder.pid}" in skipped.stderr

@@ -12,9 +12,10 @@ from typing import Literal
 
 import msgspec
 
+from perdure.core.run import describe_locked
 from perdure.errors import PerdureError, StateError
 from perdure.operations.place import Place, damage_named
-from perdure.store import listing
+from perdure.store import letters, listing
 from perdure.store.runs import Store
 
 Verdict = Literal["ok", "note", "warning", "wrong"]
@@ -105,7 +106,7 @@ def _state(place: Place) -> Iterator[Check]:
         yield Check("content", "wrong", f"[{type(error).code}] {error.what}", error.hint)
         return
     try:
-        for look in (_integrity, _checksums, _runs, _holders):
+        for look in (_integrity, _checksums, _runs, _letters, _holders, _locks):
             yield from _guarded(place.path, store, look)
     finally:
         store.close()
@@ -191,6 +192,21 @@ def _runs(store: Store) -> Iterator[Check]:
     yield Check("runs", "ok", shown or "none yet")
 
 
+def _letters(store: Store) -> Iterator[Check]:
+    totals = letters.totals(store)
+    if not totals:
+        return
+    shown = ", ".join(f"{totals[status]:,} {status}" for status in STATUSES if totals.get(status))
+    yield Check("dead letters", "ok", shown)
+    if totals.get("evicted"):
+        finding = f"{totals['evicted']:,} dead letters had to make room for newer ones, and their attempts are gone"
+        hint = "re-drive or drop those that are parked (perdure dlq), or keep more of them: PERDURE_DEAD_LETTERS"
+        yield Check("evicted", "warning", finding, hint)
+
+
+STATUSES = ("parked", "resolved", "dropped", "evicted")
+
+
 def _holders(store: Store) -> Iterator[Check]:
     known = listing.holders(store)
     alive = [one for one in known if one.alive]
@@ -207,3 +223,8 @@ def _holders(store: Store) -> Iterator[Check]:
     if left:
         finding = f"{len(left)} lock files belong to no process that runs anything; they do no harm"
         yield Check("lock files", "note", finding, f"when nothing runs they can be removed from {folder}")
+
+
+def _locks(store: Store) -> Iterator[Check]:
+    held = store.journal.read(store.locks.held)
+    yield Check("locks", "ok", "; ".join(describe_locked(locked) for locked in held) or "none is taken")

@@ -102,12 +102,15 @@ class Locks:
         if row is None or row[0] is None or self._holder.is_me(row[0]):
             return None
         hid, _, since, rid = row
-        info = self._holder.living(connection, hid)
-        if info is None:
+        found = self._look(connection, name, hid, since, rid)
+        if found is None:
             self._holder.bury(connection, hid)
-            return None
-        known = rid is not None and connection.execute(self._sql["lock_run"], (rid, hid)).fetchone() is not None
-        return Locked(name, info, since, *(self._describe(connection, rid) if known else (None, None)))
+        return found
+
+    def held(self, connection: apsw.Connection) -> list[Locked]:
+        """Every lock that a living process has."""
+        rows: list[Any] = connection.execute(self._sql["locks"]).fetchall()
+        return [found for row in rows if (found := self._look(connection, *row)) is not None]
 
     def join(self, connection: apsw.Connection, name: str | None, rid: int, now: float) -> None:
         """A run is taken, and its lock with it. Nothing was in the way."""
@@ -195,6 +198,14 @@ class Locks:
             for undo in self._undo:
                 undo()
         self._undo.clear()
+
+    def _look(self, connection: apsw.Connection, name: str, hid: int, since: float, rid: int | None) -> Locked | None:
+        """Who has a lock, and for which run; None if its holder is dead."""
+        info = self._holder.living(connection, hid)
+        if info is None:
+            return None
+        known = rid is not None and connection.execute(self._sql["lock_run"], (rid, hid)).fetchone() is not None
+        return Locked(name, info, since, *(self._describe(connection, rid) if known and rid else (None, None)))
 
     def _take(self, connection: apsw.Connection, name: str, now: float, rid: int | None) -> int:
         row = (name, self._holder.hid(connection, now), now, rid)

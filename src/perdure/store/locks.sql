@@ -44,5 +44,4 @@ UPDATE lock SET holder = NULL, run = NULL WHERE name = ? AND holder = ? AND (?3 
 SELECT rid FROM run WHERE rid = ? AND holder = ?
 
 -- name: locks
-SELECT l.name, l.holder, l.fence, l.since, r.id FROM lock l LEFT JOIN run r ON r.rid = l.run AND r.holder = l.holder
-WHERE l.holder IS NOT NULL ORDER BY l.name
+SELECT name, holder, since, run FROM lock WHERE holder IS NOT NULL ORDER BY name
