@@ -24,7 +24,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """An item that failed for good: what it was, and what each attempt said.
 
     `input` is the item as text, `attempts` one line for each attempt, `error` the last error as text, `started` when
-    its last attempt began, in seconds since the epoch.
+    its last attempt began, in seconds since the epoch. `letter` is its number for `perdure dlq`, where it has one.
     """
 
     step: str
@@ -32,6 +32,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     error: str
     attempts: list[str]
     started: float
+    letter: int | None = None
 
 
 class Results(Sequence[T_co]):
@@ -113,7 +114,8 @@ class Batch(Generic[T]):
             first = "\n".join(f"    {letter.step}{letter.input}: {letter.error}" for letter in self.dead[:5])
             raise HasDeadLetters(
                 f"{len(self.dead)} of {len(self.dead) + len(self.results)} items failed for good\n{first}",
-                "`perdure show RUN` has every attempt",
+                "`perdure dlq ls` lists them; when the cause is mended, `perdure dlq redrive` does them again, and the "
+                "run goes on",
             )
 
     def __repr__(self) -> str:
@@ -123,7 +125,8 @@ class Batch(Generic[T]):
 def _letter(reader: Reader, seq: int) -> DeadLetter:
     record = reader.record(seq)
     attempts = [_line(attempt.error) for attempt in reader.attempts(record)]
-    return DeadLetter(record.name, codec.describe_inputs(record.input), _line(record.output), attempts, record.started)
+    given = codec.describe_inputs(record.input)
+    return DeadLetter(record.name, given, _line(record.output), attempts, record.started, reader.letter(seq))
 
 
 def _line(error: bytes) -> str:

@@ -19,7 +19,7 @@ from perdure.operations.place import Place, locate, opened
 
 if TYPE_CHECKING:
     from perdure.core.letters import LetterRecord, Told
-    from perdure.operations.letters import Listing, Selection
+    from perdure.operations.letters import Listing, Selection, Texts
     from perdure.operations.redriving import Result
     from perdure.store.runs import Store
 
@@ -106,15 +106,16 @@ def show(
 ) -> int:
     """Show one dead letter: its input, every attempt, what it was edited into, what became of it."""
     from perdure.cli.lists import as_json
-    from perdure.operations.letters import details_of, find_letter, run_named
+    from perdure.operations.letters import details_of, find_letter, run_named, texts_of
 
     place = locate(state, file, engine)
     with opened(place, run_named(letter), None if run_named(letter) else MOST) as store:
-        told = details_of(store, find_letter(store, letter))
+        found = find_letter(store, letter)
+        told, texts = details_of(store, found), texts_of(store, found)
     if json:
         as_json(told)
     else:
-        _print_letter(told, verbose=verbose, place=place)
+        _print_letter(told, texts, verbose=verbose, place=place)
     return DONE
 
 
@@ -310,7 +311,7 @@ def _print_listing(found: Listing, place: Place, status: str) -> None:
             headings, [[_cut(cell) for cell in row] for row in rows], [STYLES[v.status] for v in found.letters]
         )
     else:
-        printer.line(f"no dead letter is {status}" + ("" if not found.totals else " as asked for"))
+        printer.line(f"no dead letter is {status}" + (", of those asked for" if found.totals.get(status) else ""))
     others = {name: number for name, number in sorted(found.totals.items()) if name not in (status, "evicted")}
     shown = len(found.letters)
     in_all = found.totals.get(status, shown)
@@ -330,21 +331,21 @@ def _cut(cell: str) -> str:
     return cell if len(cell) <= 60 else f"{cell[:57]}..."
 
 
-def _print_letter(told: Told, *, verbose: bool, place: Place) -> None:
+def _print_letter(told: Told, texts: Texts, *, verbose: bool, place: Place) -> None:
     printer = Printer()
     facts = {
         "letter": f"{told.letter}" if place.engine == "local" else f"{told.run}#{told.seq}",
         "status": told.status + (f", re-driven {count(told.redriven, 'time')}" if told.redriven else ""),
-        "step": f"{told.step}{_inputs(told.inputs)}" if told.step else None,
-        "edited": _inputs(told.edited) if told.edited is not None else None,
+        "step": f"{told.step}{texts.inputs}" if told.step else None,
+        "edited": f"{told.step}{texts.edited}" if texts.edited is not None else None,
         "run": f"{told.run}" + (f" (record #{told.seq})" if told.seq else ", as a whole"),
-        "workflow": told.workflow if told.step else f"{told.workflow}{_inputs(told.inputs)}",
+        "workflow": told.workflow if told.step else f"{told.workflow}{texts.inputs}",
         "script": told.script,
         "key": told.key,
         "first": f"{date(told.first)}   last {date(told.last)}",
         "parked": date(told.parked),
         "changed": date(told.changed) if told.changed != told.parked else None,
-        "result": _inputs(told.result) if told.status == "resolved" and told.step else None,
+        "result": texts.result,
     }
     for name, fact in facts.items():
         if fact is not None:
@@ -360,13 +361,6 @@ def _print_letter(told: Told, *, verbose: bool, place: Place) -> None:
                 printer.line("".join(f"      {part}\n" for part in text.splitlines()).rstrip("\n"))
     if told.status == "evicted":
         printer.line("its attempts were dropped when newer letters needed room", "yellow")
-
-
-def _inputs(data: Any) -> str:
-    import msgspec
-
-    text = msgspec.json.encode(data).decode()
-    return text if len(text) <= 400 else f"{text[:397]}..."
 
 
 def _error(kind: str, message: str) -> str:
@@ -421,7 +415,7 @@ class _Report:
             ]
             self._stdout.write(msgspec.json.encode(fields).decode() + "\n")
         elif not self._results:
-            self._stdout.write("no dead letter is parked as asked for; nothing was done\n")
+            self._stdout.write("no dead letter is parked, of those asked for; nothing was done\n")
         else:
             self._stdout.write(", ".join(f"{len(by[s])} {words}" for s, words in _OUTCOMES.items() if by[s]) + "\n")
         if by["refused"]:
@@ -433,11 +427,11 @@ _OUTCOMES = {"resolved": "resolved", "failed": "failed again", "refused": "not t
 
 
 def _told(error: Exception | None) -> str:
-    from perdure.core.redact import redact
+    from perdure.secrets import conceal
 
     if isinstance(error, PerdureError):
-        return one_line(redact(error.what))
-    return one_line(redact(_error(type(error).__name__, str(error)))) if error is not None else "unknown"
+        return one_line(conceal(error.what))
+    return one_line(conceal(_error(type(error).__name__, str(error)))) if error is not None else "unknown"
 
 
 def _quiet() -> Any:

@@ -105,11 +105,14 @@ def _error(printer: Printer, error: ErrorView | None, *, verbose: bool) -> None:
 
 
 def _step(printer: Printer, step: StepView, width: int, *, verbose: bool) -> None:
-    outcome = f"-> {step.result}" if step.error is None else f"!! {_error_line(step.error)}"
+    resolved = step.standing == "resolved"
+    outcome = f"-> {step.result}" if step.error is None or resolved else f"!! {_error_line(step.error)}"
     state = {"done": "", "failed": "failed, handled  ", "dead": "dead letter  "}[step.status]
+    if step.letter is not None:
+        state = f"dead letter {step.letter}, {'resolved by redrive' if resolved else step.standing}  "
     tries = f", {step.attempts} attempts" if step.attempts > 1 else ""
     text = f"  {f'#{step.seq}'.rjust(width)}  {step.name}{step.inputs}  {state}{_took(step.seconds)}{tries}  {outcome}"
-    printer.line(one_line(text), "" if step.status == "done" else "yellow")
+    printer.line(one_line(text), "" if step.status == "done" or resolved else "yellow")
     _failures(printer, step.failures, width, verbose=verbose)
 
 

@@ -231,7 +231,7 @@ def _print_summary(finish: Finish, told: Narrator, place: Place) -> None:
         text += f", {told.recorded} from before"
     if finish.dead_letters:
         letters = count(finish.dead_letters, "dead letter")
-        text += f"; {letters}, see: perdure show {finish.run}{place.option}"
+        text += f"; {letters}, see: perdure dlq ls --run {finish.run}{place.option}"
     printer.line(text, "yellow" if finish.dead_letters else "green")
 
 

@@ -11,10 +11,10 @@ from zlib import crc32
 import msgspec
 
 from perdure.core import codec, faults
+from perdure.core.conceal import Hide, conceal
 from perdure.core.moments import moment
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
-from perdure.core.redact import HIDDEN, redact
-from perdure.core.secret_names import is_secret
+from perdure.core.redact import redact
 from perdure.errors import PerdureError
 
 LetterStatus = Literal["parked", "resolved", "dropped", "evicted"]
@@ -103,7 +103,13 @@ def letter_id(run: str, seq: int, created: float) -> str:
     return hashlib.blake2b(f"{run}\0{seq}\0{created!r}".encode(), digest_size=8).hexdigest()
 
 
-def tell(letter: LetterRecord, run: RunRecord, record: StepRecord | None, attempts: Sequence[AttemptRecord]) -> Told:
+def tell(
+    letter: LetterRecord,
+    run: RunRecord,
+    record: StepRecord | None,
+    attempts: Sequence[AttemptRecord],
+    hide: Hide = redact,
+) -> Told:
     """All about a letter, with credentials taken out.
 
     Args:
@@ -111,9 +117,15 @@ def tell(letter: LetterRecord, run: RunRecord, record: StepRecord | None, attemp
         run: the run that it is of.
         record: the record of its call; None if it stands for the run as a whole.
         attempts: the attempts of its call that failed.
+        hide: takes credentials out of a text.
     """
-    failures = [_failure(one, letter.created) for one in attempts]
-    fault = _fault(run.output if record is None else record.output if record.status != "done" else None)
+
+    def plain(packed: bytes | None) -> Any:
+        return None if packed is None else conceal(codec.to_builtins(packed), hide)
+
+    failures = [_failure(one, letter.created, hide) for one in attempts]
+    failed = run.output if run.status in ("failed", "parked") else None
+    fault = _fault(failed if record is None else record.output if record.status != "done" else None, hide)
     error, message = fault[:2] if fault else ("", "")
     if failures and not error:
         error, message = failures[-1].error, failures[-1].message
@@ -130,8 +142,8 @@ def tell(letter: LetterRecord, run: RunRecord, record: StepRecord | None, attemp
         step=record.name if record else None,
         seq=letter.seq or None,
         key=record.key.hex() if record else None,
-        inputs=cleaned(codec.to_builtins(record.input if record else run.input)),
-        edited=None if letter.input is None else cleaned(codec.to_builtins(letter.input)),
+        inputs=plain(record.input if record else run.input),
+        edited=plain(letter.input),
         error=error,
         message=message,
         attempts=failures,
@@ -140,19 +152,19 @@ def tell(letter: LetterRecord, run: RunRecord, record: StepRecord | None, attemp
         parked=moment(letter.created),
         changed=moment(letter.changed),
         redriven=letter.redriven,
-        result=None if letter.result is None else cleaned(codec.to_builtins(letter.result)),
+        result=plain(letter.result),
     )
 
 
-def _failure(one: AttemptRecord, parked: float) -> Failure:
-    error, message, notes, traceback = _fault(one.error) or ("", "", [], "")
+def _failure(one: AttemptRecord, parked: float, hide: Hide) -> Failure:
+    error, message, notes, traceback = _fault(one.error, hide) or ("", "", [], "")
     seconds = one.ms / 1000
     return Failure(
         one.number, moment(one.started), seconds, error, message, notes, traceback, one.started + seconds > parked
     )
 
 
-def _fault(packed: bytes | None) -> tuple[str, str, list[str], str] | None:
+def _fault(packed: bytes | None, hide: Hide) -> tuple[str, str, list[str], str] | None:
     """Class, message, notes and traceback; a fault that cannot be read is told as such."""
     if packed is None:
         return None
@@ -160,19 +172,4 @@ def _fault(packed: bytes | None) -> tuple[str, str, list[str], str] | None:
         fault = faults.decode(packed)
     except PerdureError as unreadable:
         return "unreadable", unreadable.what, [], ""
-    return fault.name, redact(fault.message), [redact(note) for note in fault.notes], redact(fault.traceback)
-
-
-def cleaned(data: Any) -> Any:
-    """Plain data with the credentials taken out of its texts."""
-    match data:
-        case str():
-            return redact(data)
-        case list():
-            return [cleaned(one) for one in data]
-        case dict():
-            return {
-                key: HIDDEN if isinstance(value, str) and value and is_secret(key) else cleaned(value)
-                for key, value in data.items()
-            }
-    return data
+    return fault.name, hide(fault.message), [hide(note) for note in fault.notes], hide(fault.traceback)

@@ -93,6 +93,9 @@ class Reader(Protocol):
     def attempts(self, record: StepRecord) -> Sequence[AttemptRecord]:
         """The failed attempts of that record's call."""
 
+    def letter(self, seq: int) -> int | None:
+        """The number of the dead letter that is about that record, where letters have numbers."""
+
 
 class Engine(Protocol):
     """Runs workflows from the outside. `observer`, if there is one, is told what happens."""

@@ -11,11 +11,13 @@ import msgspec
 from perdure import secrets
 from perdure.core import codec, faults
 from perdure.core.history import DEFER, UNDO
+from perdure.core.letters import LetterRecord
 from perdure.core.moments import moment
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.errors import PerdureError
 from perdure.operations.runs import RunView, view_of
 from perdure.operations.steps import check_name
+from perdure.store import letters
 from perdure.store.runs import Store
 
 Identity = tuple[str, bytes, int]
@@ -41,7 +43,11 @@ class AttemptView(msgspec.Struct, frozen=True):
 
 
 class StepView(msgspec.Struct, frozen=True):
-    """A call that the workflow has moved past. `status` is done, failed (and handled) or dead (a dead letter)."""
+    """A call that the workflow has moved past. `status` is done, failed (and handled) or dead (a dead letter).
+
+    `letter` is the number of the dead letter that it is or was, `standing` how that stands. Of one that was resolved by
+    a redrive after the run could see it, `result` is what the redrive came to, and `error` what the run saw.
+    """
 
     seq: int
     name: str
@@ -53,6 +59,8 @@ class StepView(msgspec.Struct, frozen=True):
     started: datetime | None
     seconds: float
     failures: list[AttemptView]
+    letter: int | None = None
+    standing: str | None = None
 
 
 class OpenStep(msgspec.Struct, frozen=True):
@@ -109,8 +117,9 @@ def details_of(
         failures.pop((name, key, n), None)
     wanted = {row[0] for row in index[earlier:]}
     show = _as_data if data else _as_text
+    dead = {letter.seq: letter for letter in letters.of_run(store, run.rid)}
     steps = [
-        _step(record, failures.pop((record.name, record.key, record.n), []), show)
+        _step(record, failures.pop((record.name, record.key, record.n), []), show, dead.get(record.seq))
         for record in (_from(store, run.rid, min(wanted)) if wanted else ())
         if record.seq in wanted
     ]
@@ -143,20 +152,23 @@ def _from(store: Store, rid: int, first: int) -> Iterable[StepRecord]:
         first = chunk[-1].seq + 1
 
 
-def _step(record: StepRecord, tries: list[AttemptRecord], show: _Show) -> StepView:
+def _step(record: StepRecord, tries: list[AttemptRecord], show: _Show, letter: LetterRecord | None) -> StepView:
     done = record.status == "done"
+    result = record.output if done else letter.result if letter else None
     name, given = _called(record)
     return StepView(
         seq=record.seq,
         name=name,
         status=record.status,
         inputs=show.inputs(given),
-        result=show.value(record.output) if done else None,
+        result=None if result is None else show.value(result),
         error=None if done else error_view(record.output),
         attempts=record.attempts,
         started=moment(record.started),
         seconds=record.ms / 1000,
         failures=_attempts(tries),
+        letter=letter.lid if letter else None,
+        standing=letter.status if letter else None,
     )
 
 

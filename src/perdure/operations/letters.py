@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from perdure.core import codec, faults
+from perdure import secrets
+from perdure.core import faults
 from perdure.core.codec_edit import Arguments, misfit
 from perdure.core.durations import seconds
 from perdure.core.letters import LetterRecord, Told
 from perdure.core.moments import moment
-from perdure.core.redact import redact
 from perdure.core.spec import Spec
 from perdure.engines.local import engine_at
 from perdure.errors import NotDecodable, NotFound, OptionError, PerdureError, RunError, UsageError
@@ -163,13 +163,35 @@ def view_of(store: Store, letter: LetterRecord) -> LetterView:
         workflow=run.workflow,
         run=run.id,
         step=record.name if record else None,
-        inputs=redact(codec.describe_inputs(given)),
+        inputs=secrets.describe_inputs(given),
         edited=letter.input is not None,
         error=error,
         attempts=attempts,
         parked=moment(letter.created),
         redriven=letter.redriven,
     )
+
+
+class Texts(msgspec.Struct, frozen=True):
+    """Recorded input, edited input and result of a letter, as Python would show them."""
+
+    inputs: str
+    edited: str | None
+    result: str | None
+
+
+def texts_of(store: Store, letter: LetterRecord) -> Texts:
+    """What a letter holds, for a person."""
+    given = store.record(letter.run, letter.seq).input if letter.seq else store.run_by_number(letter.run).input
+    return Texts(
+        secrets.describe_inputs(given, LONG),
+        None if letter.input is None else secrets.describe_inputs(letter.input, LONG),
+        None if letter.result is None else secrets.describe(letter.result, LONG),
+    )
+
+
+LONG = 2000
+"""Characters of an input or a result that are shown of a single letter."""
 
 
 def details_of(store: Store, letter: LetterRecord) -> Told:
@@ -190,7 +212,7 @@ def _error(store: Store, letter: LetterRecord) -> tuple[int, str]:
 
 def _line(packed: bytes) -> str:
     try:
-        return redact(faults.decode(packed).line)
+        return secrets.conceal(faults.decode(packed).line)
     except PerdureError as unreadable:
         return unreadable.what
 

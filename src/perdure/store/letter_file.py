@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from perdure.core.letters import LetterRecord, Told, tell
+from perdure.secrets import redactor
 from perdure.store import letters
 from perdure.store.database import sync_folder
 from perdure.store.runs import Store
@@ -79,9 +80,9 @@ def told(store: Store, letter: LetterRecord) -> Told:
     """All about a letter, with what the state file knows of its run and its call."""
     run = store.run_by_number(letter.run)
     if not letter.seq:
-        return tell(letter, run, None, ())
+        return tell(letter, run, None, (), redactor())
     record = store.record(letter.run, letter.seq)
-    return tell(letter, run, record, store.attempts_of(letter.run, record.name, record.key, record.n))
+    return tell(letter, run, record, store.attempts_of(letter.run, record.name, record.key, record.n), redactor())
 
 
 @contextmanager

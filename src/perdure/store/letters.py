@@ -47,7 +47,10 @@ TERMS = Terms(10_000)
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """Which letters are meant. `run` is a row number; `before` and `since` are seconds since the epoch."""
+    """Which letters are meant.
+
+    `run` is a row number; letters of its child runs count. `before` and `since` are seconds since the epoch.
+    """
 
     status: LetterStatus | None = None
     run: int | None = None

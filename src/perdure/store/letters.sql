@@ -40,7 +40,9 @@ FROM dead_letter WHERE run = ? AND seq >= ? ORDER BY seq LIMIT ?
 -- name: after
 SELECT d.lid, d.run, d.seq, d.status, d.created, d.changed, d.redriven, d.holder, d.input, d.result, d.exported, d.crc
 FROM dead_letter d JOIN run r ON r.rid = d.run LEFT JOIN step s ON s.run = d.run AND s.seq = d.seq
-WHERE d.lid > ?1 AND (?2 IS NULL OR d.status = ?2) AND (?3 IS NULL OR d.run = ?3)
+WHERE d.lid > ?1 AND (?2 IS NULL OR d.status = ?2) AND (?3 IS NULL OR d.run IN (
+    WITH RECURSIVE family (rid) AS (SELECT ?3 UNION SELECT c.rid FROM run c JOIN family f ON c.parent = f.rid)
+    SELECT rid FROM family))
   AND (?4 IS NULL OR r.workflow = ?4) AND (?5 IS NULL OR s.name = ?5)
   AND (?6 IS NULL OR d.created < ?6) AND (?7 IS NULL OR d.created >= ?7)
 ORDER BY d.lid LIMIT ?8

@@ -8,6 +8,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from perdure.core.letters import LetterRecord
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.run import HolderInfo
 from perdure.store.runs import CHUNK, Store, intact
@@ -88,6 +89,8 @@ def rows(store: Store) -> Iterator[Row]:
         yield Row("step", f"#{row[1]} {row[2]} of run number {row[0]}", intact(StepRecord, row[1:]) is not None)
     for row in _walk(store, "attempts_after", (-1, 0, "", b"", 0, 0), lambda row: row[:6]):
         yield Row("attempt", f"{row[5]} of {row[2]} of run number {row[0]}", intact(AttemptRecord, row[1:]) is not None)
+    for letter in _walk(store, "letters_after", (0,), lambda row: row[:1]):
+        yield Row("dead letter", str(letter[0]), intact(LetterRecord, letter) is not None)
     for run, seq in _all(store, "stray_letters"):
         yield Row("dead letter", f"#{seq} of run number {run}", intact=False)
 

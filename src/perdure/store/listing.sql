@@ -33,3 +33,7 @@ WHERE (run, seq) > (?, ?) ORDER BY run, seq LIMIT ?
 -- name: attempts_after
 SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
 WHERE (run, epoch, name, key, n, number) > (?, ?, ?, ?, ?, ?) ORDER BY run, epoch, name, key, n, number LIMIT ?
+
+-- name: letters_after
+SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc FROM dead_letter
+WHERE lid > ? ORDER BY lid LIMIT ?

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from perdure.core.records import AttemptRecord, StepRecord
 from perdure.errors import StateCorrupt
+from perdure.store import letters
 from perdure.store.runs import CHUNK, Store
 
 KEPT = 8 * CHUNK
@@ -46,3 +47,7 @@ class RunReader:
     def attempts(self, record: StepRecord) -> Sequence[AttemptRecord]:
         """The failed attempts of that record's call."""
         return self._store.attempts_of(self._rid, record.name, record.key, record.n)
+
+    def letter(self, seq: int) -> int | None:
+        """The number of the dead letter that is about that record."""
+        return letters.number(self._store, self._rid, seq)

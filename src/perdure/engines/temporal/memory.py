@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from perdure.core import faults
+from perdure.core.cleanup import undo_note
 from perdure.core.effects import Row
 from perdure.core.faults import AttemptNote
+from perdure.core.history import UNDO
 from perdure.core.records import AttemptRecord, StepRecord, attempt_checksum, step_checksum
 from perdure.core.spec import Call
 from perdure.engines.temporal.wire import Carried, Identity
 
+NOTHING = b"\xc0"
 OVERHEAD = 100
 """Bytes of a record beside its inputs and its result, about."""
 
@@ -27,7 +30,8 @@ class Memory:
     def take_over(self, carried: Iterable[Carried], exempt: Iterable[Identity]) -> None:
         """Begin with the records of an earlier execution; those in `exempt` are not held against the script."""
         spared = set(exempt)
-        for seq, one in enumerate(carried, start=len(self.records) + 1):
+        for one in carried:
+            seq = len(self.records) + 1
             crc = step_checksum(one.name, one.key, one.n, one.status, one.input, one.output)
             rest = (one.started, int(one.seconds * 1000), one.attempts, crc)
             self.records[seq] = StepRecord(seq, one.name, one.key, one.n, one.status, one.input, one.output, *rest)
@@ -37,6 +41,14 @@ class Memory:
                 self._tried[identity] = one.tried
             if identity in spared:
                 self.exempt.append((seq, seq))
+            if one.undo is not None:
+                self._note_undo(one, seq, one.undo)
+
+    def _note_undo(self, one: Carried, done: int, undo: tuple[str, str]) -> None:
+        """What stands beside the record of a call that can be undone."""
+        seq, given = done + 1, undo_note(undo, done, one.name)
+        crc = step_checksum(UNDO, one.key, one.n, "done", given, NOTHING)
+        self.records[seq] = StepRecord(seq, UNDO, one.key, one.n, "done", given, NOTHING, 0.0, 0, 0, crc)
 
     def add(self, rows: Iterable[Row]) -> None:
         """New records."""
@@ -50,6 +62,11 @@ class Memory:
             self.records.pop(seq, None)
         if aftermath is not None:
             self.exempt.append(aftermath)
+
+    def identity(self, seq: int) -> Identity:
+        """What the call with the record of that number goes by."""
+        record = self.records[seq]
+        return (record.name, record.key, record.n)
 
     def remember(self, call: Call, tried: list[AttemptNote]) -> None:
         """What the failed attempts of a call said."""
@@ -81,6 +98,9 @@ class Memory:
         """The failed attempts of that record's call."""
         tried = self._tried.get((record.name, record.key, record.n), [])
         return attempt_records(record, tried)
+
+    def letter(self, seq: int) -> None:
+        """On a cluster dead letters have no numbers of their own."""
 
 
 def attempt_records(record: StepRecord | Carried, tried: Sequence[AttemptNote]) -> list[AttemptRecord]:
