@@ -100,6 +100,19 @@ def test_a_chat_stays_the_same_when_its_token_is_renewed() -> None:
     assert old.digest == new.digest != other.digest
 
 
+def test_telegram_without_a_chat_is_skipped(tmp_path: Path) -> None:
+    """A script that names it runs where the variables are not set; only a test of the set-up says what is missing."""
+    from perdure.alerts.message import Alert
+    from perdure.alerts.spool import Spool
+
+    targets = parse("telegram")
+    assert sending.send(Alert(what="failed"), targets, tmp_path / "alerts") == []
+    assert Spool(tmp_path / "alerts").pending({}).alerts == []
+    failure = sending.attempt(Alert(what="test"), targets[0])
+    assert failure is not None
+    assert "ALERT_TELEGRAM_TOKEN" in failure.hint
+
+
 def test_without_apprise_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command to type."""
     from perdure.alerts import other

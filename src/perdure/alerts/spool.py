@@ -98,7 +98,7 @@ class Spool:
         Raises:
             OSError: the disk would not have it.
         """
-        whom = {target.digest: target.name for target in targets}
+        whom = {target.digest: target.name for target in targets if target.ready}
         files.make_folder(self.folder)
         # Better two at once than an alert that is not kept: so the lock is waited for, and then done without.
         with files.locked(self.folder / "lock", PATIENCE):

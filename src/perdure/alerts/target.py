@@ -21,7 +21,10 @@ class Target:
     Attributes:
         name: what may be shown: no credentials in it.
         digest: stands for the target in the spool, which does not hold its address.
+        ready: whether it can be sent to at all; nothing is kept for one that is not.
     """
+
+    ready = True
 
     def __init__(self, name: str, identity: str, secrets: Iterable[str] = ()) -> None:
         self.name = clean(name)

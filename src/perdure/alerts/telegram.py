@@ -97,6 +97,8 @@ def from_environment() -> Telegram | None:
 class Unset(Target):
     """Telegram was asked for, and nothing says which chat: sending says so, and the script runs all the same."""
 
+    ready = False
+
     def __init__(self) -> None:
         super().__init__("telegram", "telegram unset")
 
