@@ -200,7 +200,7 @@ def test_dead_letters_are_an_exit_code_of_their_own(folder: Path) -> None:
     assert done.returncode == 3
     assert json.loads(done.stdout)["dead_letters"] == 1
     assert "looking at 3" in done.stderr
-    assert "1 dead letter, see: perdure show b" in done.stderr
+    assert "1 dead letter, see: perdure dlq ls --run b" in done.stderr
     again = perdure(folder, "run", "flow.py:batch", "--id", "b")
     assert (again.returncode, again.stdout) == (3, "3\n")
     assert "done before" in again.stderr
