@@ -12,7 +12,12 @@ def undo_row(call: Call, history: History, row: Row) -> Row:
     """What stands beside the record `row` of a call that can be undone."""
     undo = call.spec.undo
     assert undo is not None
-    return history.can_be_undone(row, codec.pack_inputs([undo.main, undo.name, row[1], call.spec.name], {}, owner=UNDO))
+    return history.can_be_undone(row, undo_note((undo.main, undo.name), row[1], call.spec.name))
+
+
+def undo_note(undo: tuple[str, str], seq: int, step: str) -> bytes:
+    """What that record says: the step that takes the call back (its file's stem, its name), and what it takes back."""
+    return codec.pack_inputs([*undo, seq, step], {}, owner=UNDO)
 
 
 def undone_key(step: str, key: bytes) -> bytes:

@@ -12,7 +12,7 @@ from perdure.core import codec, faults
 from perdure.core.call import End as CallEnd
 from perdure.core.call import Failed, Succeeded, fail, move_on, recall, settle
 from perdure.core.effects import Effect, Load, Outcome, Row, Save
-from perdure.core.history import History
+from perdure.core.history import Blame, History
 from perdure.core.records import RunRecord, StepRecord
 from perdure.core.spec import Call, Rules
 from perdure.errors import AlreadyRunning, Cancelled, NotStorable, OtherInputs, RunError, Skipped
@@ -118,11 +118,16 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Unwind(msgspec.Struct, frozen=True):
-    """Put away what the run has left, `ok` or not: `unwind.unwind`. Answer: what could not be tried, a line each."""
+    """Put away what the run has left, `ok` or not: `unwind.unwind`. Answer: what could not be tried, a line each.
+
+    What the run has failed with, packed, and what that takes back: for an engine that may have to stop in the middle.
+    """
 
     run: RunRecord
     history: History
     ok: bool
+    fault: bytes = b""
+    blame: Blame | None = None
 
 
 class Forget(msgspec.Struct, frozen=True):
@@ -194,7 +199,7 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
         fault = faults.encode(faults.to_fault(error))
         if history.to_clean():
             history.pending.clear()  # the workflow has not moved past what has ended it
-            for line in (yield Unwind(run, history, ok=False)):
+            for line in (yield Unwind(run, history, ok=False, fault=fault, blame=blame)):
                 error.add_note(f"perdure: {line}")
         status = _how(error, call.spec.rules, run)
         trouble = yield End(run, status, fault, forget=blame.records, aftermath=blame.aftermath)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from random import random
-from time import time
-from typing import Any
+from time import monotonic, time
+from typing import Any, NoReturn
 
 import msgspec
 from temporalio import activity
@@ -33,7 +34,7 @@ from perdure.engines.temporal.orders import RECALL
 from perdure.engines.temporal.past import Past, read_past
 from perdure.engines.temporal.wire import PORTION, Carry, Progress, Ran, StepOrder, decode, encode, fits
 from perdure.engines.tracebacks import from_user_code
-from perdure.errors import ArgumentChanged, NotStorable, PerdureError, ProcessDied
+from perdure.errors import ArgumentChanged, NotStorable, PerdureError, ProcessDied, StepTimeout
 
 DEATHS = 10
 """So many workers may die under one call before it counts as its own fault."""
@@ -107,6 +108,8 @@ class Attempts:
     async def _step(self, order: StepOrder, progress: Progress, tried: int) -> bytes:
         number = progress.made + 1
         try:
+            if order.refused:
+                _refuse(order)
             call = _call_of(order)
             if tried - number >= DEATHS:
                 raise ProcessDied(
@@ -117,7 +120,12 @@ class Attempts:
             # Nothing was tried, and trying again would not help.
             ran = Ran(False, faults.encode(faults.to_fault(refusal)), number, time(), 0.0, progress.tried)
             raise _told(refusal, ran) from None
-        outcome, packed = await self._attempt(call, number, StepSide(order.run_id, progress, self.observer))
+        left = _left(order)
+        began = monotonic()
+        outcome, packed = await self._attempt(call, number, StepSide(order.run_id, progress, self.observer), left)
+        if left is not None and isinstance(outcome.error, StepTimeout) and monotonic() - began >= left:
+            late = faults.encode(faults.to_fault(outcome.error))
+            raise _told(outcome.error, Ran(False, late, number, outcome.started, outcome.seconds, [], late=True))
         if packed is not None:
             return encode(Ran(True, packed, number, outcome.started, outcome.seconds, progress.tried))
         assert outcome.error is not None
@@ -148,9 +156,12 @@ class Attempts:
             packed = faults.encode(msgspec.structs.replace(fault, args=[], attributes={}, slots={}, responses={}))
         return _told(error, Ran(False, packed, number, outcome.started, outcome.seconds, tried))
 
-    async def _attempt(self, call: Call, number: int, side: StepSide) -> tuple[Outcome, bytes | None]:
-        """The step's function once, under its timeout: how it went, and the packed result."""
+    async def _attempt(
+        self, call: Call, number: int, side: StepSide, left: float | None
+    ) -> tuple[Outcome, bytes | None]:
+        """The step's function once, under its timeout and what is `left` to the run: how it went; the packed result."""
         spec, observer = call.spec, self.observer
+        seconds = spec.timeout if left is None else left if spec.timeout is None else min(spec.timeout, left)
         if observer is not None:
             observer.began(side.id, call, number)
         context = contextvars.copy_context()
@@ -161,11 +172,11 @@ class Attempts:
         value: Any = None
         try:
             if spec.isolate:
-                value = await self._in_thread(context, lambda: _isolated(call, side, number), None, spec)
+                value = await self._in_thread(context, lambda: _isolated(call, side, number, seconds), None, spec)
             elif spec.is_async:
-                value = await self._on_loop(context, call)
+                value = await self._on_loop(context, call, seconds)
             else:
-                value = await self._in_thread(context, lambda: spec.fn(*call.args, **call.kwargs), spec.timeout, spec)
+                value = await self._in_thread(context, lambda: spec.fn(*call.args, **call.kwargs), seconds, spec)
             refuse_change(call)
             packed, value = spec.plan.round_trip(value)
             fits(packed, f"the result of {spec.owner}")
@@ -203,7 +214,7 @@ class Attempts:
         self._pool.spawn(lambda: context.run(work))
         try:
             async with asyncio.timeout(timeout):
-                value, error = await future
+                value, error = await _although_cancelled(future)
         except TimeoutError:
             assert timeout is not None
             raise timed_out(spec.owner, timeout) from None
@@ -211,13 +222,13 @@ class Attempts:
             raise error if isinstance(error, Exception) else ProcessDied(f"{spec.owner} raised {error!r}", "")
         return value
 
-    async def _on_loop(self, context: contextvars.Context, call: Call) -> Any:
+    async def _on_loop(self, context: contextvars.Context, call: Call, seconds: float | None) -> Any:
         """Await an async step on the loop of all async steps: one that blocks it does not make the worker look dead."""
         spec = call.spec
 
         async def main() -> Any:
             coroutine = spec.fn(*call.args, **call.kwargs)
-            return await (coroutine if spec.timeout is None else bounded(coroutine, spec.timeout, spec.owner))
+            return await (coroutine if seconds is None else bounded(coroutine, seconds, spec.owner))
 
         loop = self._steps_loop()
         future = context.run(asyncio.run_coroutine_threadsafe, main(), loop)
@@ -262,17 +273,54 @@ async def _beat(progress: Progress, dead_after: float) -> None:
 
 def _call_of(order: StepOrder) -> Call:
     """The call, as it was made in the workflow."""
-    spec = registry.find("step", order.module, order.name)
+    spec = registry.find_step(order.module, order.name)
+    if spec.name != order.name:  # a clean-up, which goes by a name of its own
+        spec = copy.copy(spec)
+        spec.name = order.name
     args, kwargs = codec.unpack_inputs(order.input, spec.parameter_plans(), owner=spec.owner)
     call = Call(spec, tuple(args), kwargs, order.input, order.key, order.named)
-    call.n = order.n
+    call.n, call.salt = order.n, order.salt
     return call
 
 
-def _isolated(call: Call, side: StepSide, number: int) -> Any:
+def _refuse(order: StepOrder) -> NoReturn:
+    """A step that could not be asked for: the run wants that written down, as the end of the call."""
+    fault = faults.decode(order.refused)
+    raise ApplicationError(
+        fault.message[:LONGEST_NOTE],
+        encode(Ran(False, order.refused, 0, time(), 0.0)),
+        type=fault.name,
+        non_retryable=True,
+        category=ApplicationErrorCategory.BENIGN,
+    )
+
+
+def _left(order: StepOrder) -> float | None:
+    """Seconds until the time of the run is over; by the cluster's clock, whatever this machine's says."""
+    if order.until is None:
+        return None
+    return max(order.until - activity.info().started_time.timestamp(), 0.001)
+
+
+async def _although_cancelled(future: asyncio.Future[Any]) -> Any:
+    """What a thread comes to. It cannot be interrupted: if somebody cancels the run, that waits until it is done.
+
+    Raises:
+        asyncio.CancelledError: nobody wants to know any more.
+    """
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        details = activity.cancellation_details()
+        if future.done() or details is None or not details.cancel_requested:
+            raise
+        return await future
+
+
+def _isolated(call: Call, side: StepSide, number: int, seconds: float | None) -> Any:
     from perdure.engines.local.isolate import run_isolated
 
-    return run_isolated(call, side.id, number, call.spec.timeout)
+    return run_isolated(call, side.id, number, seconds)
 
 
 def _told(error: Exception, ran: Ran) -> ApplicationError:

@@ -12,7 +12,7 @@ from perdure.core.spec import Call
 from perdure.engines.local.batches import AnyBatch
 from perdure.engines.scope import Concurrency
 from perdure.engines.temporal.strand import Ticket
-from perdure.errors import OptionError
+from perdure.errors import OptionError, StopRun
 
 
 def number(concurrency: Concurrency) -> int:
@@ -46,22 +46,32 @@ class LockstepBatch(AnyBatch):
             Exception: the first item that failed for good, if that is not to be parked.
         """
         self.scope.drive_sync(move_on(self.history))
-        for call in calls:
-            if self.over:
-                break
-            job = self.feed.offer(call)
-            if job is not None and self.may_start(job):
-                self._start(job)
-            self._release(exhausted=False)
-        self._release(exhausted=True)
-        while self._open:
-            self._reap()
+        try:
+            for call in calls:
+                if self.over:
+                    break
+                job = self.feed.offer(call)
+                if job is not None and self.may_start(job):
+                    self._start(job)
+                self._release(exhausted=False)
+            self._release(exhausted=True)
+        except StopRun:
+            if self.scope.ending is not None:
+                self._drain()
+            raise
+        self._drain()
+        self.scope.check()
         if self.failed is not None:
             call, end = self.failed
             if not end.replayed:
                 self.scope.drive_sync(fail(call, self.history, end))
             raise end.error
         return self.tally
+
+    def _drain(self) -> None:
+        """What is under way ends, also if the run is to end: whatever is done then is saved, and can be undone."""
+        while self._open:
+            self._reap()
 
     def _release(self, *, exhausted: bool) -> None:
         while not self.stopped:
@@ -100,6 +110,11 @@ class LockstepBatch(AnyBatch):
         ended, self._ended[:] = list(self._ended), []
         for ticket in ended:
             job, program, effect = self._open.pop(ticket)
-            if ticket.error is not None:
-                raise ticket.error
-            self._advance(job, program, self.scope.answer(effect, ticket.value))
+            try:
+                answer = self.scope.taken(effect, ticket)
+            except StopRun:
+                if self.scope.ending is None:
+                    raise
+                program.close()  # the time of the run is over, or it was cancelled: others may still have something
+                continue
+            self._advance(job, program, answer)

@@ -24,11 +24,11 @@ from perdure.engines.observer import Observer
 from perdure.engines.scope import Began
 from perdure.engines.temporal.address import Address
 from perdure.engines.temporal.cluster import Cluster, queue_of
-from perdure.engines.temporal.orders import MEMO, failure_of, memo_of, task_timeout
+from perdure.engines.temporal.orders import MEMO, cancelled, failure_of, memo_of, task_timeout
 from perdure.engines.temporal.past import read_past
-from perdure.engines.temporal.refusals import refuse_locks
+from perdure.engines.temporal.refusals import refuse_locks, refuse_parking
 from perdure.engines.temporal.wire import Carry, RunMemo, RunOrder, decode, encode, fits
-from perdure.errors import EngineError, NotFound, OtherInputs, RunError, StopRun
+from perdure.errors import EngineError, NotFound, OtherInputs, RunError, StopRun, UsageError
 from perdure.store.snapshot import ToldRun
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class TemporalEngine:
     async def _run(self, call: Call, script: str, id: str | None, resume: str | None, began: Began | None) -> Any:
         spec = call.spec
         refuse_locks(spec)
+        refuse_parking(spec)
         attempts = await self.cluster.attempts()
         attempts.observer = self.observer
         found, resumed = await self._take(call, script, id, resume)
@@ -122,7 +123,8 @@ class TemporalEngine:
             status = "done"
         except WorkflowFailureError as failed:
             if isinstance(failed.cause, CancelledError):
-                raise RunError(f"run {found.memo.id} was cancelled", "give the new run another id") from None
+                status = "cancelled"
+                raise cancelled(found.memo.id) from None
             raise _error(failed.cause, found.memo.id, call) from None
         finally:
             if self.observer is not None and under_way:
@@ -204,6 +206,7 @@ class TemporalEngine:
             dead_after=self.address.dead_after,
             events=self.address.events,
             created=time.time(),
+            timeout=spec.rules.timeout,
         )
 
     def _new_id(self, workflow_id: str) -> str:
@@ -297,12 +300,15 @@ class TemporalEngine:
 
         Raises:
             NotFound: there is no such run.
+            UsageError: it is a child run.
             EngineError: the cluster cannot be reached.
         """
         return self.cluster.wait(self._cancel(id))
 
     async def _cancel(self, id: str) -> RunStatus:
         found = await self.find(id)
+        if found.memo.parent is not None:
+            raise UsageError(f"run {id} is a child run, which ends when its parent does", f"name {found.memo.parent}")
         if found.status == "running":
             client = await self.cluster.client()
             await client.get_workflow_handle(found.workflow_id, run_id=found.run_id).cancel()

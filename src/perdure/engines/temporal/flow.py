@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import msgspec
@@ -15,23 +16,27 @@ from perdure.core.call import Failed
 from perdure.core.effects import Outcome
 from perdure.core.history import History
 from perdure.core.records import RunRecord
-from perdure.core.run import Begin, Body, End, Forget, Recall, Start, Taken, live
+from perdure.core.run import Begin, Body, End, Forget, Recall, Start, Taken, Unwind, live
 from perdure.core.spec import Call
 from perdure.engines import registry
+from perdure.engines.local.limits import Deadline
 from perdure.engines.scope import here
+from perdure.engines.temporal.cleaning import CleaningScope
 from perdure.engines.temporal.inner_loop import InnerLoop
 from perdure.engines.temporal.memory import Memory
-from perdure.engines.temporal.orders import recall, task_timeout
+from perdure.engines.temporal.orders import cancelled, recall, task_timeout
 from perdure.engines.temporal.scope import ClusterScope
 from perdure.engines.temporal.strand import Strand, Unwound
 from perdure.engines.temporal.wire import Carry, RunFailed, RunOrder, decode, encode, fits
 from perdure.engines.tracebacks import from_user_code
-from perdure.errors import OtherInputs, PerdureError, RunError, StopRun
+from perdure.errors import Cancelled, DeadlineExceeded, OtherInputs, PerdureError, RunError, StopRun
 
 LONGEST_MESSAGE = 1_000
 """Characters of an error that Temporal shows."""
 PATIENCE = 0.7
 """How much of the time that a worker may hold a workflow's task its function may compute between two steps."""
+LONGEST_RECORD = 45_000
+"""Events that a record may have whose end cannot be left to a new one; at 51,200 Temporal would end the run."""
 LARGEST_FAULT = 1_000_000
 """Bytes. One that is larger is told in short."""
 
@@ -53,6 +58,10 @@ class _Execution:
         self._memory = Memory()
         self._children: dict[str, str] = {}
         self._before: int | None = None
+        self._epoch = 0
+        self._deadline = order.deadline
+        self._cancelled = False
+        self._unwound = False
         self._scope: ClusterScope | None = None
 
     async def carry(self) -> bytes:
@@ -60,12 +69,36 @@ class _Execution:
 
         Raises:
             ApplicationError: the run has failed; its details say how.
+            asyncio.CancelledError: it was cancelled, and has made its clean-ups.
         """
+        if self._order.timeout is not None and not self._order.ending:
+            own = Deadline(
+                workflow.time() + self._order.timeout,
+                self._order.timeout,
+                self._order.id,
+                f"workflow {self._order.name!r}",
+            )
+            if self._deadline is None or own.at < self._deadline.at:
+                self._deadline = own
+        work = asyncio.create_task(self._carry())
+        while True:
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                # A workflow that is only dropped from a worker's cache has all its tasks cancelled, and no reason.
+                if work.done() or self._cancelled or workflow.cancellation_reason() is None:
+                    raise
+                self._cancelled = True
+                self._interrupt(cancelled(self._order.id))
+
+    async def _carry(self) -> bytes:
         try:
             await self._take_over()
             call = self._call()
             end = await self._drive(live(call, self._start(call)))
             if isinstance(end, Failed):
+                if self._cancelled and isinstance(end.error, Cancelled):
+                    raise asyncio.CancelledError
                 self._fail(end.error, stopped=False)
             return fits(end.payload, f"the result of {call.spec.owner}")
         except StopRun as stop:
@@ -83,6 +116,7 @@ class _Execution:
             portion = await recall(self._order, carry, first)
             self._memory.take_over(portion.records, portion.exempt)
             self._children.update(portion.children)
+            self._epoch = portion.epoch
             first = portion.more
         count = len(self._memory.records)
         self._before = count if carry.before is None else carry.before
@@ -120,7 +154,9 @@ class _Execution:
                 case Recall():
                     answer = self._history()
                 case Body():
-                    answer = await self._body(effect)
+                    answer = self._ending(effect) or await self._body(effect)
+                case Unwind():
+                    answer = await self._unwind(effect)
                 case Forget():
                     self._memory.drop(effect.seqs, effect.aftermath)
                 case End():
@@ -142,7 +178,7 @@ class _Execution:
             parent=None,
             status="running",
             holder=None,
-            epoch=0,
+            epoch=self._epoch,
             input=start.input,
             output=None,
             created=self._order.created,
@@ -153,60 +189,112 @@ class _Execution:
 
     def _history(self) -> History:
         memory = self._memory
-        return History(0, self._order.id, memory.index(), exempt=memory.exempt, before=self._before or 0)
+        index = memory.index()
+        return History(0, self._order.id, index, exempt=memory.exempt, epoch=self._epoch, before=self._before or 0)
+
+    def _ending(self, effect: Body) -> Outcome | None:
+        """How the function has ended, if that was in an earlier execution, or before it could begin."""
+        error: Exception
+        if self._order.ending:
+            error = faults.restore(faults.decode(self._order.ending), main=effect.call.spec.main)
+        elif self._cancelled:
+            error = cancelled(self._order.id)
+        else:
+            return None
+        return Outcome(None, error, workflow.time(), 0.0)
 
     async def _body(self, effect: Body) -> Outcome:
         """Call the workflow's function."""
-        call, order = effect.call, self._order
-        strand = Strand(
-            PATIENCE * task_timeout(order.dead_after).total_seconds(),
-            order.events,
-            lambda: self._memory.size,
-            self._renew,
-        )
-        scope = self._scope = ClusterScope(order, effect.history, self._memory, strand, self._children)
+        order = self._order
+        strand = self._strand(order.events, lambda: self._renew(effect.history))
+        scope = ClusterScope(order, effect.history, self._memory, strand, self._children, self._deadline)
+        scope.is_async = effect.call.spec.is_async
+        self._scope = scope
+        over = asyncio.create_task(self._expire(self._deadline)) if self._deadline is not None else None
         started = workflow.time()
         token = here.set(scope)
         try:
-            value = await strand.carry(lambda: _function(call, scope))
-            scope.check()
-            return Outcome(value, None, started, workflow.time() - started)
-        except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to judge
-            return Outcome(None, from_user_code(error), started, workflow.time() - started)
-        except StopRun:
-            scope.check()  # what stopped it first: a task group wraps that into a group of its own
-            raise
-        except (SystemExit, KeyboardInterrupt, Unwound, BaseExceptionGroup) as leaving:
-            scope.check()
-            raise RunError(
-                f"workflow {order.name!r} ended itself with {leaving!r}", "let it return, or raise an exception"
-            ) from None
+            value, error = await self._call_function(effect.call, scope)
         finally:
             here.reset(token)
+            self._scope = None
+            if over is not None:
+                over.cancel()
+        await strand.quiesce()
+        return Outcome(value, error, started, workflow.time() - started)
 
-    def _renew(self) -> NoReturn:
+    async def _call_function(self, call: Call, scope: ClusterScope) -> tuple[Any, Exception | None]:
+        """What the workflow's function has returned, or how the run ends instead."""
+        try:
+            value = await scope.strand.carry(lambda: _function(call, scope))
+            scope.check()
+            return value, None
+        except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to judge
+            return None, scope.ending or from_user_code(error)
+        except BaseException as leaving:
+            if scope.strand.dropped:
+                raise
+            if scope.ending is not None:
+                return None, scope.ending
+            scope.check()  # what stopped it first: a task group wraps that into a group of its own
+            if not isinstance(leaving, SystemExit | KeyboardInterrupt | Unwound | BaseExceptionGroup):
+                raise
+            raise RunError(
+                f"workflow {call.spec.name!r} ended itself with {leaving!r}", "let it return, or raise an exception"
+            ) from None
+
+    def _strand(self, most_events: int, renew: Callable[[], NoReturn]) -> Strand:
+        longest = PATIENCE * task_timeout(self._order.dead_after).total_seconds()
+        return Strand(longest, most_events, lambda: self._memory.size, renew)
+
+    async def _expire(self, deadline: Deadline) -> None:
+        """End the run when its time is over."""
+        await asyncio.sleep(max(deadline.at - workflow.time(), 0.0))
+        self._interrupt(deadline.exceeded())
+
+    def _interrupt(self, reason: PerdureError) -> None:
+        """The function is to be left, wherever it is; if it is over already, that changes nothing."""
+        if self._scope is not None:
+            self._scope.stop(StopRun(reason))
+            self._scope.strand.interrupt(bounded=isinstance(reason, DeadlineExceeded))
+
+    async def _unwind(self, effect: Unwind) -> list[str]:
+        """Put away what the run has left."""
+        self._unwound = True
+        # A new execution would not know that this one was cancelled.
+        most_events = LONGEST_RECORD if self._cancelled else self._order.events
+        strand = self._strand(most_events, lambda: self._renew_cleaning(effect))
+        scope = CleaningScope(self._order, effect.history, self._memory, strand, self._children)
+        missed: list[str] = await strand.carry(lambda: scope.clean(ok=effect.ok))
+        return missed
+
+    def _renew_cleaning(self, effect: Unwind) -> NoReturn:
+        """The same while the clean-ups are made; a function that has failed is not called again for them."""
+        if effect.blame is not None:
+            self._memory.drop(effect.blame.records, effect.blame.aftermath)
+        ending = effect.fault
+        if len(ending) + len(self._order.input) > LARGEST_FAULT:
+            ending = _shortened(faults.decode(ending))
+        self._renew(effect.history, ending)
+
+    def _renew(self, history: History, ending: bytes = b"") -> NoReturn:
         """Temporal's record of this execution is full: go on in a new one."""
-        scope = self._scope
-        assert scope is not None
-        pending = [(row[2], row[3], row[4]) for row in (failure.row for failure in scope.history.pending)]
+        pending = [(row[2], row[3], row[4]) for row in (failure.row for failure in history.pending)]
         carry = Carry(
             workflow.info().run_id,
             kept=[*self._memory.failures(), *pending],
             exempt=self._memory.spared(),
             before=self._before or 0,
         )
-        workflow.continue_as_new(encode(msgspec.structs.replace(self._order, carry=carry)))
+        order = msgspec.structs.replace(self._order, carry=carry, timeout=None, deadline=self._deadline, ending=ending)
+        workflow.continue_as_new(encode(order))
 
     def _fail(self, error: Exception, *, stopped: bool) -> NoReturn:
         fault = faults.to_fault(error)
         packed = faults.encode(fault)
         if len(packed) > LARGEST_FAULT:
-            packed = faults.encode(
-                faults.Fault(
-                    module=fault.module, qualname=fault.qualname, bases=fault.bases, message=fault.message[:100_000]
-                )
-            )
-        failed = RunFailed(packed, stopped, self._memory.failures(), self._memory.spared())
+            packed = _shortened(fault)
+        failed = RunFailed(packed, stopped, self._memory.failures(), self._memory.spared(), self._unwound)
         raise ApplicationError(
             fault.message[:LONGEST_MESSAGE],
             encode(failed),
@@ -214,6 +302,13 @@ class _Execution:
             non_retryable=True,
             category=ApplicationErrorCategory.BENIGN,
         ) from None
+
+
+def _shortened(fault: faults.Fault) -> bytes:
+    """An error in short: its class and its message."""
+    return faults.encode(
+        faults.Fault(module=fault.module, qualname=fault.qualname, bases=fault.bases, message=fault.message[:100_000])
+    )
 
 
 def _function(call: Call, scope: ClusterScope) -> Any:

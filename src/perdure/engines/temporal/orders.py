@@ -18,7 +18,7 @@ from perdure.core.run import Ended
 from perdure.core.spec import Call, Spec
 from perdure.engines.temporal.misfit import explained
 from perdure.engines.temporal.wire import Carry, Portion, Ran, RunFailed, RunMemo, RunOrder, StepOrder, decode, encode
-from perdure.errors import Drift, PerdureError, RunError, StopRun
+from perdure.errors import Cancelled, Drift, PerdureError, RunError, StopRun
 
 GRACE = 30.0
 """Seconds that a worker gets to report a timeout itself, before Temporal does."""
@@ -51,6 +51,8 @@ def retry_policy(retry: Retry) -> RetryPolicy:
 async def carry_step(order: StepOrder, spec: Spec) -> Ran:
     """One call of a step, on whichever worker takes it: how it ended."""
     bound = UNBOUNDED if spec.timeout is None else spec.timeout + GRACE
+    if order.until is not None:
+        bound = min(bound, max(order.until - workflow.time(), 0.0) + GRACE)
     try:
         answer = await workflow.execute_activity(
             order.name,
@@ -60,6 +62,8 @@ async def carry_step(order: StepOrder, spec: Spec) -> Ran:
             start_to_close_timeout=timedelta(seconds=bound),
             heartbeat_timeout=timedelta(seconds=order.dead_after),
             retry_policy=retry_policy(spec.retry),
+            # What is broken off is over before the run goes on to put away what it uses.
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
     except ActivityError as failed:
         cause = failed.cause
@@ -119,8 +123,9 @@ async def carry_child(order: RunOrder, call: Call) -> Ended | Failed:
         )
     except ChildWorkflowError as failed:
         if isinstance(failed.cause, CancelledError):
-            raise asyncio.CancelledError from None
-        error = failure_of(failed.cause, order.id, spec)
+            error: Exception = cancelled(order.id)
+        else:
+            error = failure_of(failed.cause, order.id, spec)
         return Failed(error, Outcome(None, error, started, workflow.time() - started), 1)
     return Ended(spec.plan.unpack(payload), payload, started, workflow.time() - started)
 
@@ -142,6 +147,11 @@ def failure_of(cause: BaseException | None, id: str, spec: Spec) -> Exception:
     if isinstance(cause, TerminatedError):
         return RunError(f"run {id} was terminated", "run it again: it goes on where it stopped")
     return RunError(f"run {id} was ended by the cluster: {cause}", "run it again: it goes on where it stopped")
+
+
+def cancelled(id: str) -> Cancelled:
+    """The error for a run that somebody has told to end."""
+    return Cancelled(f"run {id} was cancelled", "give the new run another id, or other inputs")
 
 
 def drifted(id: str, told: str) -> Drift:

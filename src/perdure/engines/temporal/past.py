@@ -10,6 +10,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.core.faults import AttemptNote
+from perdure.core.history import CLEANED
 from perdure.engines.temporal.orders import RECALL
 from perdure.engines.temporal.wire import (
     Carried,
@@ -47,7 +48,7 @@ class Past:
 
     `records` are in the order of completion. `open` are the calls under way, and those that failed last. `children` are
     the executions of child runs that are not done, by id. `output` is the packed result, `failed` how it failed; `last`
-    is the time of the last event.
+    is the time of the last event. `epoch` is how often the run had been cleaned up when it began.
     """
 
     def __init__(self, events: Iterable[HistoryEvent], carry: Carry | None = None) -> None:
@@ -57,6 +58,9 @@ class Past:
         self.output: bytes | None = None
         self.failed: RunFailed | None = None
         self.exempt: list[Identity] = []
+        self.epoch = 0
+        self._cancelled = False
+        self._undoes: dict[Identity, Identity] = {}
         self._carry = carry
         self._ended: list[tuple[int, Carried]] = []
         self._calls: dict[int, StepOrder] = {}
@@ -95,6 +99,8 @@ class Past:
             info = event.workflow_execution_failed_event_attributes.failure.application_failure_info
             if info.details.payloads:
                 self.failed = decode(info.details.payloads[0].data, RunFailed)
+        elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+            self._cancelled = True
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
             again = event.workflow_execution_continued_as_new_event_attributes
             self._carry = decode(again.input.payloads[0].data, RunOrder).carry
@@ -108,7 +114,10 @@ class Past:
             return
         call = decode(scheduled.input.payloads[0].data, StepOrder)
         self._calls[event.event_id] = call
-        self._last_call = event.event_id
+        if not call.name.startswith(CLEANED):  # those say nothing about what the workflow has moved past
+            self._last_call = event.event_id
+        if call.undoes is not None:
+            self._undoes[call.name, call.key, call.n] = call.undoes
         at = event.event_time.ToMicroseconds() / 1e6
         self._underway[event.event_id] = OpenCall(call.name, call.key, call.n, call.input, at)
 
@@ -118,11 +127,14 @@ class Past:
             self._ended += [(0, record) for record in portion.records]
             self.children.update(portion.children)
             self.exempt += portion.exempt
+            self.epoch = portion.epoch
             return
         call, ran = self._calls[scheduled], decode(data, Ran)
+        if ran.late:
+            return  # it was under way when the run ended
         self._underway.pop(scheduled, None)
         status = "done" if ran.ok else "dead" if call.parked else "failed"
-        rest = (ran.packed, ran.started, ran.seconds, ran.attempts, ran.tried)
+        rest = (ran.packed, ran.started, ran.seconds, ran.attempts, ran.tried, call.undo)
         self._ended.append((at, Carried(call.name, call.key, call.n, status, call.input, *rest)))  # type: ignore[arg-type]
 
     def _read_child(self, event: HistoryEvent) -> None:
@@ -173,6 +185,8 @@ class Past:
             if history:
                 records.pop(identity, None)
                 records[identity] = one
+                if one.status == "done" and identity in self._undoes:
+                    records.pop(self._undoes[identity], None)
             elif at:
                 failures.append(
                     OpenCall(one.name, one.key, one.n, one.input, one.started, one.tried, one.output, one.seconds)
@@ -186,12 +200,14 @@ class Past:
         """The records from number `first` on, up to `most` bytes of them."""
         taken: list[Carried] = []
         size = 0
+        unwound = self._cancelled or (self.failed is not None and self.failed.unwound)
+        epoch = self.epoch + unwound
         for number, record in enumerate(self.records[first:], start=first):
             size += len(record.input) + len(record.output) + 100 + 50 * len(record.tried)
             if taken and size > most:
-                return Portion(taken, number)
+                return Portion(taken, number, epoch=epoch)
             taken.append(record)
-        return Portion(taken, None, self.children, self.exempt)
+        return Portion(taken, None, self.children, self.exempt, epoch)
 
 
 async def read_past(client: Any, id: str, run: str | None, carry: Carry | None = None) -> Past:

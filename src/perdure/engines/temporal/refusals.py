@@ -6,6 +6,19 @@ from perdure.core.spec import Spec
 from perdure.errors import OptionError
 
 
+def refuse_parking(spec: Spec) -> None:
+    """Refuse to count how often a run has failed, in order to set it aside.
+
+    Raises:
+        OptionError: it is to be set aside after so many failures.
+    """
+    if spec.rules.park_after is not None:
+        raise OptionError(
+            f"{spec.owner} asks for park_after={spec.rules.park_after}, which a cluster does not know",
+            "leave it away: on a cluster a failed run is kept as it is, and can be resumed; `perdure ps` lists it",
+        )
+
+
 def refuse_locks(spec: Spec) -> None:
     """Refuse the options of a workflow that only a state file can keep.
 

@@ -18,6 +18,7 @@ from perdure.core.identity import pack_strictly
 from perdure.core.inputs import receiver
 from perdure.core.run import Ended, nested
 from perdure.core.spec import Call, Spec
+from perdure.engines.local.limits import Deadline
 from perdure.engines.local.tasks import BUSY_SECONDS, QUIET_TURNS
 from perdure.engines.running import Running
 from perdure.engines.scope import Concurrency, OnFailure
@@ -54,14 +55,23 @@ class ClusterScope(Running):
         memory: the records themselves.
         strand: the function's thread.
         children: the executions of unfinished child runs, by id.
+        deadline: when the run is over, if that is bounded.
     """
 
     observer = None
+    most_kept: float = MOST_KEPT
 
     def __init__(
-        self, order: RunOrder, history: History, memory: Memory, strand: Strand, children: dict[str, str]
+        self,
+        order: RunOrder,
+        history: History,
+        memory: Memory,
+        strand: Strand,
+        children: dict[str, str],
+        deadline: Deadline | None = None,
     ) -> None:
         super().__init__(order.id, history)
+        self.deadline = deadline
         self.order = order
         self.memory = memory
         self.strand = strand
@@ -157,7 +167,7 @@ class ClusterScope(Running):
             while True:
                 effect = program.send(answer)
                 if isinstance(effect, Execute | ChildRun):
-                    answer = self.answer(effect, self._result(self.hand_over(effect)))
+                    answer = self.taken(effect, self.hand_over(effect))
                 else:
                     answer = self.perform(effect)
         except StopIteration as end:
@@ -179,6 +189,9 @@ class ClusterScope(Running):
                     self.executing += 1
                     try:
                         answer = self.answer(effect, await future)
+                    except asyncio.CancelledError:
+                        self.check()  # if the run is to end, that is why
+                        raise
                     finally:
                         self.executing -= 1
                 elif isinstance(effect, Settle):
@@ -213,6 +226,7 @@ class ClusterScope(Running):
                 return self.memory.record(effect.seq)
             case Save():
                 self.memory.add(effect.rows)
+                self.memory.drop(effect.drop, None)
                 return None
             case Settle():
                 return (effect.call,)
@@ -225,16 +239,29 @@ class ClusterScope(Running):
         raise TypeError(f"an effect that nobody performs: {effect!r}")
 
     def _result(self, ticket: Ticket) -> Any:
-        return self.strand.result(ticket)
+        try:
+            return self.strand.result(ticket)
+        except asyncio.CancelledError:
+            self.check()  # if the run is to end, that is why
+            raise
+
+    def taken(self, effect: Execute | ChildRun, ticket: Ticket) -> Any:
+        """What came of an operation that has ended, for the core.
+
+        Raises:
+            StopRun: it was broken off, since the run is to end.
+        """
+        return self.answer(effect, self._result(ticket))
 
     def hand_over(self, effect: Execute | ChildRun, on_done: Callable[[Ticket], None] | None = None) -> Ticket:
         """Ask Temporal for a step or a child run.
 
         Raises:
-            StopRun: the inputs cannot travel.
+            StopRun: the inputs cannot travel, or the run is to end.
         """
+        self.check()
         call = effect.call
-        if self.memory.size > MOST_KEPT:
+        if self.memory.size > self.most_kept:
             grown = NotStorable(
                 f"what run {self.id} has done takes {self.memory.size // 1_000_000} MB; a cluster keeps 50",
                 "keep large results in files or an object store, or split the run into child workflows",
@@ -242,24 +269,52 @@ class ClusterScope(Running):
             raise self.stop(StopRun(grown))
         if isinstance(effect, ChildRun):
             order = self._child_order(call)
-            return self.strand.submit(lambda: carry_child(order, call), len(call.input), on_done)
+            ticket = self.strand.submit(lambda: carry_child(order, call), len(call.input), on_done)
+            ticket.bound = True
+            return ticket
         step = self._step_order(call, effect.parked)
         return self.strand.submit(lambda: carry_step(step, call.spec), len(call.input), on_done)
 
     def answer(self, effect: Execute | ChildRun, result: Any) -> Any:
-        """What Temporal's answer is to the core."""
+        """What Temporal's answer is to the core.
+
+        Raises:
+            StopRun: the time of the run was over before the step had ended.
+        """
         if isinstance(effect, ChildRun):
             return result
         call = effect.call
+        if result.late and self.deadline is not None:
+            raise self.stop(StopRun(self.deadline.exceeded()))
         if result.tried:
             self.memory.remember(call, result.tried)
         return outcome_of(result, call.spec)
 
     def _step_order(self, call: Call, parked: bool) -> StepOrder:
-        spec = call.spec
-        given = fits(travelling(call), f"the input of {spec.owner}")
-        order = self.order
-        return StepOrder(self.id, spec.main, spec.name, call.key, call.n, given, call.named, order.dead_after, parked)
+        spec, undo = call.spec, call.spec.undo
+        return StepOrder(
+            run_id=self.id,
+            module=spec.main,
+            name=spec.name,
+            key=call.key,
+            n=call.n,
+            input=self.given(call),
+            named=call.named,
+            dead_after=self.order.dead_after,
+            parked=parked,
+            salt=call.salt,
+            undo=None if undo is None else (undo.main, undo.name),
+            undoes=self.memory.identity(call.drop[0]) if call.drop else None,
+            until=None if self.deadline is None else self.deadline.at,
+        )
+
+    def given(self, call: Call) -> bytes:
+        """The inputs of a step as they travel.
+
+        Raises:
+            NotStorable: they cannot.
+        """
+        return fits(travelling(call), f"the input of {call.spec.owner}")
 
     def _child_order(self, call: Call) -> RunOrder:
         spec, mine = call.spec, self.order
@@ -278,6 +333,8 @@ class ClusterScope(Running):
             created=self.strand.now,
             parent=self.id,
             carry=Carry(earlier) if earlier else None,
+            timeout=spec.rules.timeout,
+            deadline=self.deadline,
         )
 
     # -- async --------------------------------------------------------------------------------------------------------
@@ -317,6 +374,7 @@ class ClusterScope(Running):
     async def run_async(self, call: Call) -> Any:
         """The workflow's function, if it is async; what it left running is over with it."""
         try:
+            self.strand.on_interrupt = cast(asyncio.Task[Any], asyncio.current_task()).cancel
             with self.main_branch():
                 return await call.spec.fn(*call.args, **call.kwargs)
         finally:

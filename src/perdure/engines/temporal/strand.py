@@ -28,6 +28,8 @@ MOST_RECORDED = 25_000_000
 """Bytes of Temporal's record of a run before a new one is begun; at 50 MB Temporal would end the run."""
 CLEAN_UP = 0.5
 """Seconds that an unwound function has for its `finally` blocks before it is left to itself."""
+LEAVING = 5.0
+"""Seconds that a function may wait for timers of its own after it was told to leave."""
 MOST_BYTES = 2_500_000
 """Of operations under way at a time: what is handed to Temporal at once may have 4 MB."""
 
@@ -37,15 +39,20 @@ class Unwound(BaseException):
 
 
 class Ticket:
-    """An operation that was handed over; `value` or `error` is its result once it is `done`."""
+    """An operation that was handed over; `value` or `error` is its result once it is `done`.
 
-    __slots__ = ("done", "error", "on_done", "operation", "size", "task", "value")
+    `bound`: it ends by itself when the time of the run is over.
+    """
+
+    __slots__ = ("bound", "done", "error", "on_done", "operation", "size", "task", "value", "withdrawn")
 
     def __init__(self, operation: Operation, size: int, on_done: Callable[[Ticket], None] | None) -> None:
         self.operation = operation
         self.size = size
         self.on_done = on_done
+        self.bound = False
         self.done = False
+        self.withdrawn = False
         self.value: Any = None
         self.error: BaseException | None = None
         self.task: asyncio.Task[None] | None = None
@@ -60,13 +67,18 @@ class Strand:
         kept: how many bytes a new record would begin with.
         renew: goes on in a new execution of the run, with what was done so far; never returns.
 
-    `now` is the time of day, which stands still while the function runs.
+    `now` is the time of day, which stands still while the function runs. `on_interrupt` is called on the thread, if it
+    waits for something, when the run is to end. `dropped`: the workflow goes on elsewhere, and nothing is done here.
     """
 
     def __init__(
         self, longest: float, most_events: int, kept: Callable[[], int], renew: Callable[[], NoReturn]
     ) -> None:
         self.now = 0.0
+        self.on_interrupt: Callable[[], object] | None = None
+        self.dropped = False
+        self._interrupted = False
+        self._leave_by: float | None = None
         self._longest = longest
         self._most_events = most_events
         self._kept = kept
@@ -121,7 +133,10 @@ class Strand:
             self._go.acquire()
             if self._unwinding:
                 raise Unwound
-            if until is not None and not self._ended:
+            interrupted, self._interrupted = self._interrupted, False
+            if interrupted and self.on_interrupt is not None:
+                self.on_interrupt()
+            elif until is not None and not self._ended and not interrupted:
                 self.now = max(self.now, until)
         ended = list(self._ended)
         self._ended.clear()
@@ -165,6 +180,9 @@ class Strand:
             while not self._over:
                 await self._serve()
                 self._resume()
+        except asyncio.CancelledError:
+            self.dropped = True
+            raise
         finally:
             self._leave()
         if self._error is not None:
@@ -193,14 +211,35 @@ class Strand:
         self._begin()
         if self._queued and not self._open:
             self._renew()
-        while not self._ended:
-            left = None if self._until is None else self._until - workflow.time()
-            if left is not None and left <= 0:
-                return
-            try:
-                await workflow.wait_condition(lambda: bool(self._ended), timeout=left)
-            except TimeoutError:
-                return
+        while not self._ended and not self._interrupted:
+            until = self._until
+            if self._leave_by is not None and not self._open:
+                until = self._leave_by if until is None else min(until, self._leave_by)
+            left = None if until is None else until - workflow.time()
+            if left is None or left > 0:
+                try:
+                    await workflow.wait_condition(lambda: bool(self._ended) or self._interrupted, timeout=left)
+                    continue
+                except TimeoutError:
+                    pass
+            if until == self._leave_by:
+                self._unwinding = True  # it was told to leave, and waits for something else
+            return
+
+    def interrupt(self, *, bounded: bool = False) -> None:
+        """The run is to end: break off what is under way, except (`bounded`) for what ends now by itself."""
+        self._leave_by = workflow.time() + LEAVING
+        self._interrupted = True
+        for ticket in [*self._open, *self._queued]:
+            if not (bounded and ticket.bound and ticket.task is not None):
+                self._withdraw(ticket)
+
+    async def quiesce(self) -> None:
+        """The function has left: wait until everything that was broken off is over."""
+        while self._open:
+            for ticket in list(self._open):
+                if ticket.task is not None:
+                    await asyncio.wait([ticket.task])
 
     def _begin(self) -> None:
         """Begin what may begin: not too much at a time, and nothing in a record that is full."""
@@ -212,6 +251,7 @@ class Strand:
             self._open[ticket] = None
             self._bytes += ticket.size
             ticket.task = asyncio.create_task(self._carry_out(ticket))
+            ticket.task.add_done_callback(lambda _, it=ticket: self._end(it))  # type: ignore[misc]
 
     def _is_full(self) -> bool:
         """Is it time for a new record? Temporal bounds its length and its size; a new one only has what is kept."""
@@ -224,9 +264,10 @@ class Strand:
             ticket.value = await ticket.operation()
         except BaseException as error:  # noqa: BLE001  also a cancellation: the function's thread is told
             ticket.error = error
-        self._end(ticket)
 
     def _end(self, ticket: Ticket) -> None:
+        if ticket.task is not None and ticket.task.cancelled():
+            ticket.error = asyncio.CancelledError()  # before it began
         if ticket in self._open:
             del self._open[ticket]
             self._bytes -= ticket.size
@@ -234,6 +275,9 @@ class Strand:
         self._ended.append(ticket)
 
     def _withdraw(self, ticket: Ticket) -> None:
+        if ticket.withdrawn:
+            return
+        ticket.withdrawn = True
         if ticket.task is not None:
             ticket.task.cancel()
         elif ticket in self._queued:
@@ -244,8 +288,7 @@ class Strand:
     def _leave(self) -> None:
         """Leave nothing behind: no operation under way, no thread."""
         for ticket in self._open:
-            if ticket.task is not None:
-                ticket.task.cancel()
+            self._withdraw(ticket)
         if not self._over:
             self._unwinding = True
             self._go.release()

@@ -8,6 +8,7 @@ import msgspec
 
 from perdure.core.faults import AttemptNote
 from perdure.core.records import StepStatus
+from perdure.engines.local.limits import Deadline
 from perdure.errors import NotStorable
 
 T = TypeVar("T")
@@ -22,7 +23,12 @@ Identity = tuple[str, bytes, int]
 
 
 class StepOrder(msgspec.Struct, frozen=True, array_like=True):
-    """One call of a step, for whichever worker makes it. `parked`: if it fails for good, it is a dead letter."""
+    """One call of a step, for whichever worker makes it. `parked`: if it fails for good, it is a dead letter.
+
+    `salt` sets its idempotency key apart from that of the same call before it was undone. `undo` is the step that would
+    take it back (its file's stem, its name), `undoes` the call that it takes back itself. `until` is when the run is
+    over, by the cluster's clock. `refused` is why it cannot be made, packed: then a worker only writes that down.
+    """
 
     run_id: str
     module: str
@@ -33,10 +39,18 @@ class StepOrder(msgspec.Struct, frozen=True, array_like=True):
     named: bool
     dead_after: float
     parked: bool = False
+    salt: bytes = b""
+    undo: tuple[str, str] | None = None
+    undoes: Identity | None = None
+    until: float | None = None
+    refused: bytes = b""
 
 
 class Ran(msgspec.Struct, frozen=True, array_like=True):
-    """How a call ended: its packed result, or its packed fault. `tried` is what each failed attempt said."""
+    """How a call ended: its packed result, or its packed fault. `tried` is what each failed attempt said.
+
+    `late`: it was broken off because the time of the whole run was over, and has not failed by itself.
+    """
 
     ok: bool
     packed: bytes
@@ -44,6 +58,7 @@ class Ran(msgspec.Struct, frozen=True, array_like=True):
     started: float
     seconds: float
     tried: list[AttemptNote] = []
+    late: bool = False
 
 
 class Progress(msgspec.Struct, array_like=True):
@@ -75,7 +90,11 @@ class Carry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RunOrder(msgspec.Struct, frozen=True, array_like=True):
-    """A run, for whichever worker carries it. `n` is its occurrence in its parent; `script` where its file was."""
+    """A run, for whichever worker carries it. `n` is its occurrence in its parent; `script` where its file was.
+
+    `timeout` is how many seconds it may take, `deadline` when it is over: by its parent's timeout, or by its own that
+    began in an earlier execution. `ending` is what it has failed with, packed, if only clean-ups are left to be made.
+    """
 
     id: str
     module: str
@@ -89,6 +108,9 @@ class RunOrder(msgspec.Struct, frozen=True, array_like=True):
     created: float
     parent: str | None = None
     carry: Carry | None = None
+    timeout: float | None = None
+    deadline: Deadline | None = None
+    ending: bytes = b""
 
 
 class RunMemo(msgspec.Struct, frozen=True, array_like=True):
@@ -103,16 +125,20 @@ class RunMemo(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RunFailed(msgspec.Struct, frozen=True, array_like=True):
-    """How a run failed. `stopped`: perdure itself stopped it; `kept` and `exempt` are what a `Carry` needs."""
+    """How a run failed. `stopped`: perdure itself stopped it; `kept` and `exempt` are what a `Carry` needs.
+
+    `unwound`: it has made its clean-ups, which have to be made again when it ends once more.
+    """
 
     fault: bytes
     stopped: bool
     kept: list[Identity]
     exempt: list[Identity]
+    unwound: bool = False
 
 
 class Carried(msgspec.Struct, frozen=True, array_like=True):
-    """A record of an earlier execution."""
+    """A record of an earlier execution. `undo` is the step that would take the call back."""
 
     name: str
     key: bytes
@@ -124,10 +150,11 @@ class Carried(msgspec.Struct, frozen=True, array_like=True):
     seconds: float
     attempts: int
     tried: list[AttemptNote] = []
+    undo: tuple[str, str] | None = None
 
 
 class Portion(msgspec.Struct, frozen=True, array_like=True):
-    """Some of the records; `more` is where the next begin.
+    """Some of the records; `more` is where the next begin; `epoch` is how often the run has been cleaned up.
 
     In the last portion, `children` are the executions of unfinished child runs, by id, and `exempt` the records
     that are not held against the script.
@@ -137,6 +164,7 @@ class Portion(msgspec.Struct, frozen=True, array_like=True):
     more: int | None
     children: dict[str, str] = {}
     exempt: list[Identity] = []
+    epoch: int = 0
 
 
 def encode(value: msgspec.Struct) -> bytes:
