@@ -208,8 +208,9 @@ def _open(node: Any) -> tuple[Items, Callable[[Any], Any]] | None:
 
 
 def _key(node: Any) -> str:
-    plain = _plain(node)
-    return plain if isinstance(plain, str) else str(plain)
+    """What a key of any kind is called in JSON."""
+    (name,) = _plain(Ext(kinds.DICT, encode([node, None])))
+    return str(name)
 
 
 def _is_instance(node: Any) -> bool:

@@ -1,0 +1,187 @@
+"""The input of a dead letter, edited: every leaf stays of its kind, and what does not fit is refused."""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perdure.core.codec import pack_inputs, unpack_inputs
+from perdure.core.codec_builtins import StandIn
+from perdure.core.codec_edit import Arguments, misfit
+from perdure.core.spec import Spec
+from perdure.errors import OptionError
+
+
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+
+@dataclass
+class Line:
+    name: str
+    price: Decimal
+
+
+@dataclass
+class Order:
+    id: int
+    lines: list[Line]
+    colour: Colour = Colour.RED
+    labels: dict[str, int] = field(default_factory=dict)
+
+
+def charge(order: Order, note: str = "", *, tries: int = 1) -> None: ...
+
+
+SPEC = Spec("step", charge, "charge")
+ORDER = Order(7, [Line("pen", Decimal("3.10")), Line("ink", Decimal("8"))], labels={"a": 1})
+PACKED = pack_inputs([ORDER], {"tries": 2}, owner="")
+
+
+def changed(path: str, value: Any, packed: bytes = PACKED) -> tuple[list[Any], dict[str, Any]]:
+    arguments = Arguments(packed, ["order", "note"])
+    arguments.set(path, value)
+    return unpack_inputs(arguments.packed(), SPEC.parameter_plans(), owner="")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("order.id", 8, Order(8, ORDER.lines, labels={"a": 1})),
+        ("0.id", 8, Order(8, ORDER.lines, labels={"a": 1})),
+        ("order.lines[1].price", "9.99", Order(7, [ORDER.lines[0], Line("ink", Decimal("9.99"))], labels={"a": 1})),
+        ("order.lines[1].price", 5, Order(7, [ORDER.lines[0], Line("ink", Decimal("5"))], labels={"a": 1})),
+        ("order.colour", "BLUE", Order(7, ORDER.lines, Colour.BLUE, {"a": 1})),
+        ("order.colour", "Colour.BLUE", Order(7, ORDER.lines, Colour.BLUE, {"a": 1})),
+        ("order.labels.b", 2, Order(7, ORDER.lines, labels={"a": 1, "b": 2})),
+        ('order.labels["a"]', 3, Order(7, ORDER.lines, labels={"a": 3})),
+        ("order.lines", [{"name": "pen"}], Order(7, [ORDER.lines[0]], labels={"a": 1})),
+        ("order", {"id": 1}, Order(1, ORDER.lines, labels={"a": 1})),
+    ],
+)
+def test_a_place_is_changed_and_keeps_its_class(path: str, value: Any, expected: Order) -> None:
+    """A class stays a class, a Decimal a Decimal, a member a member; all else is as it was."""
+    if path.startswith("0"):
+        arguments = Arguments(PACKED)
+        arguments.set(path, value)
+        assert unpack_inputs(arguments.packed(), SPEC.parameter_plans(), owner="") == ([expected], {"tries": 2})
+    else:
+        assert changed(path, value) == ([expected], {"tries": 2})
+
+
+def test_arguments_by_name() -> None:
+    """One given by name is changed; one that had its default is given."""
+    assert changed("tries", 5)[1] == {"tries": 5}
+    assert changed("note", "hello")[1] == {"tries": 2, "note": "hello"}
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "after"),
+    [
+        (1.5, 2, 2.0),
+        ((1, 2), [3, 4, 5], (3, 4, 5)),
+        ({1, 2}, [2, 3], {2, 3}),
+        (deque([1], 3), [2, 3], deque([2, 3], 3)),
+        (1 << 80, 5, 5),
+        (datetime(2026, 1, 1, tzinfo=UTC), "2027-02-03T04:05:06+00:00", datetime(2027, 2, 3, 4, 5, 6, tzinfo=UTC)),
+        (date(2026, 1, 1), "2027-02-03", date(2027, 2, 3)),
+        (timedelta(seconds=5), 90, timedelta(seconds=90)),
+        (Fraction(1, 3), "2/3", Fraction(2, 3)),
+        (UUID(int=1), str(UUID(int=2)), UUID(int=2)),
+        (PurePosixPath("a"), "b/c", PurePosixPath("b/c")),
+        ({(1, 2): "x"}, {"(1, 2)": "y"}, {(1, 2): "y"}),
+        ({3: "x"}, {"3": "y"}, {3: "y"}),
+        ("text", None, None),
+        (None, {"a": 1}, {"a": 1}),
+        (StandIn(dict), [1], [1]),
+    ],
+)
+def test_every_kind_is_made_of_json(before: Any, given: Any, after: Any) -> None:
+    """What JSON cannot say is made of what it can, of the kind that stood there."""
+    arguments = Arguments(pack_inputs([before], {}, owner=""))
+    arguments.set("0", given)
+    ((found,), _) = unpack_inputs(arguments.packed(), (), owner="")
+    assert (found, type(found)) == (after, type(after))
+    assert getattr(found, "maxlen", None) == getattr(after, "maxlen", None)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("ordr.id", 1, "it has: order, tries, note"),
+        ("order.idd", 1, "there is no 'idd'"),
+        ("order.lines[5]", 1, "it has: 0, 1"),
+        ("order.id.x", 1, "has no parts"),
+        ("order", 5, "give an object"),
+        ("order.lines[0].price", "many", "nothing of that kind"),
+        ("order.colour", [1], "give its name"),
+        ("", 1, "names no place"),
+        ("order..id", 1, "names no place"),
+    ],
+)
+def test_what_cannot_be_is_refused(path: str, value: Any, says: str) -> None:
+    """The error says what is there."""
+    with pytest.raises(OptionError) as caught:
+        changed(path, value)
+    assert says in str(caught.value)
+
+
+def test_bytes_and_secrets_are_left_alone() -> None:
+    """JSON cannot say them."""
+    for value in (b"abc", 1j, ...):
+        arguments = Arguments(pack_inputs([value], {}, owner=""))
+        with pytest.raises(OptionError):
+            arguments.set("0", "other")
+
+
+def test_the_annotations_are_held() -> None:
+    """Also where only builtins are declared, in fields too."""
+    for path, value, says in [
+        ("order.id", "seven", "order.id is 'seven', and int is declared there"),
+        ("order.labels.a", "x", "order.labels['a'] is 'x', and int"),
+        ("tries", "x", "tries is 'x', and int"),
+        ("order.lines[0].name", 5, "order.lines[0].name is 5, and str"),
+    ]:
+        arguments = Arguments(PACKED, ["order", "note"])
+        arguments.set(path, value)
+        assert says in str(misfit(arguments.packed(), SPEC))
+    assert misfit(PACKED, SPEC) is None
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False)
+        | st.text(max_size=5)
+        | st.decimals(allow_nan=False, allow_infinity=False)
+        | st.dates()
+        | st.uuids(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+            | st.tuples(inner, inner)
+            | st.dictionaries(st.integers(), inner, max_size=2)
+        ),
+        max_leaves=8,
+    )
+)
+def test_what_is_written_back_as_it_was_stays_as_it_was(value: Any) -> None:
+    """Somebody opens the editor and changes nothing: not a byte differs in what it means."""
+    packed = pack_inputs([value, "x"], {}, owner="")
+    arguments = Arguments(packed, ["value", "other"])
+    arguments.replace(arguments.as_json())
+    assert unpack_inputs(arguments.packed(), (), owner="") == unpack_inputs(packed, (), owner="")
