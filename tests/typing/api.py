@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import assert_type
+from typing import Literal, assert_type
 from uuid import UUID
 
 import perdure
 from perdure import Batch, DeadLetter, Retry, step, workflow
+from perdure.breaker import Breaker
 from perdure.ids import deterministic_id
+from perdure.rate import Rate
 from perdure.retrying import retry
 
 
@@ -50,7 +52,42 @@ def plain(n: int) -> float:
 
 wrapped = step(plain, name="plain", timeout=1.5)
 
+breaker = Breaker("svc", ratio=0.5, window="1m", cooldown=timedelta(seconds=3), when_open="fail")
+rate = Rate("10/s", name="api")
+
+
+@step(breaker=breaker, rate=rate)
+def guarded(order: Order) -> str:
+    return order.id
+
+
+@step(breaker="svc", rate="10/s")
+async def aguarded(order: Order) -> str:
+    return order.id
+
+
+@breaker
+def broken(order: Order, n: int = 1) -> str:
+    return order.id * n
+
+
+@rate
+async def limited(order: Order) -> int:
+    return len(order.id)
+
+
+Breaker("svc", when_open="hope")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
 order = Order("o")
+assert_type(guarded(order), str)
+assert_type(guarded.map([order]), Batch[str])
+assert_type(broken(order, n=2), str)
+assert_type(breaker.call(broken, order), str)
+assert_type(rate.call(len, "abc"), int)
+assert_type(breaker.state, Literal["closed", "open", "half-open", "isolated"])
+broken("o")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+with breaker, rate:
+    pass
 assert_type(bare(order), str)
 assert_type(bare(order, n=2), str)
 assert_type(with_options(order, fast=True), list[str])
@@ -68,6 +105,11 @@ assert_type(list(bare.map([order]).results), list[str])
 
 
 async def in_async_code() -> None:
+    assert_type(await limited(order), int)
+    assert_type(await breaker.call(limited, order), int)
+    assert_type(await aguarded(order), str)
+    async with breaker, rate:
+        pass
     assert_type(await asynchronous(order), int)
     assert_type(await Client().amethod(order), bytes)
     assert_type(await asynchronous.map([order], concurrency=2), Batch[int])
