@@ -6,6 +6,7 @@ The long version is a command: `python tests/integration/deaths.py --trials 200`
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -26,6 +27,9 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lo
 
 SOON = 2.0
 """Seconds in which somebody is told."""
+
+PATIENCE = 3.0
+"""Seconds; less than a channel is given to answer."""
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +130,25 @@ def test_a_signal_to_the_group(number: int, folder: Path, sink: Sink) -> None:
     assert sink.got[0][0] - died < SOON
     assert all_gone(folder)
     assert [signal.Signals(number).name in alert["text"] for _, alert in sink.got] == [True]
+
+
+def test_nobody_waits_for_the_companion(folder: Path, sink: Sink) -> None:
+    """Cron, a container and a pipeline wait until all that they hear from is closed: it is, before anybody is told."""
+    reading, writing = os.pipe()  # as a shell hands on to everything that it starts
+    process = start("wait", folder, sink, stderr=subprocess.PIPE, pass_fds=(writing,))
+    os.close(writing)
+    sink.answering.clear()
+    try:
+        process.kill()
+        assert sink.wait(1)
+        assert left_running(folder)  # they wait for an answer
+        process.communicate(timeout=PATIENCE)
+        assert select.select([reading], [], [], PATIENCE)[0]
+        assert left_running(folder)
+    finally:
+        sink.answering.set()
+        os.close(reading)
+    assert all_gone(folder)
 
 
 def test_signals_do_not_end_the_companion(folder: Path, sink: Sink) -> None:

@@ -36,7 +36,9 @@ class Hurt:
         the kernel counts before it kills.
         """
         folders = []
-        for line in read_text(f"/proc/{self.pid}/cgroup").splitlines():
+        # If it is dead already: whoever is started by a process begins in its cgroup.
+        known = read_text(f"/proc/{self.pid}/cgroup") or ("" if self.folders else read_text("/proc/self/cgroup"))
+        for line in known.splitlines():
             _, _, rest = line.partition(":")
             kinds, _, path = rest.partition(":")
             if not kinds:
