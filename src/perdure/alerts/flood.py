@@ -42,7 +42,8 @@ class Flood:
 
     def counted(self, alert: Alert) -> bool:
         """Was the same told in the open window? Then it is counted, and not to be told."""
-        window = self._read(self._path(alert))
+        names = [name for name in self._names() if name.startswith(alert.digest)]
+        window = self._read(self._folder / names[-1]) if names else None
         if window is None or alert.what == RECOVERED:
             return False
         if window.alert.id != alert.id:  # not the same one put again by somebody who died over it
@@ -57,7 +58,7 @@ class Flood:
     def taken_back(self, alert: Alert) -> Alert:
         """An alert that says the opposite of others closes their windows, and tells their counts."""
         count, since = 0, 0.0
-        for path, window in list(self._windows()):
+        for path, window in self._windows():
             if alert.takes_back(window.alert):
                 count += window.count
                 since = min(since or window.began, window.began)
@@ -70,24 +71,22 @@ class Flood:
         A summary begins a new window, so that a failure that goes on is told once a window.
         """
         now = self._now()
-        for path, window in list(self._windows()):
-            if 0 <= now - window.began < self._seconds:
-                continue
+        for path, window in self._windows(lambda began: not 0 <= now - began < self._seconds):
             if window.count:
                 id = hashlib.blake2b(f"{window.alert.id} {window.began}".encode(), digest_size=12).hexdigest()
                 summary = msgspec.structs.replace(window.alert, id=id, repeated=window.count, since=window.began)
                 yield summary, window.targets
                 self._write(msgspec.structs.replace(window, began=now, count=0))
-            else:
-                files.remove(path)
+            files.remove(path)
 
     def waiting(self) -> int:
         """How many alerts are counted and not told yet."""
         return sum(window.count for _, window in self._windows())
 
-    def _windows(self) -> Iterator[tuple[Path, Window]]:
+    def _windows(self, wanted: Callable[[float], bool] = lambda _: True) -> Iterator[tuple[Path, Window]]:
         for name in self._names():
-            window = self._read(self._folder / name)
+            # Names tell the beginnings, so that an alert is not the slower the more windows are open.
+            window = self._read(self._folder / name) if wanted(_began(name)) else None
             if window is not None:
                 yield self._folder / name, window
 
@@ -96,9 +95,6 @@ class Flood:
             return sorted(name for name in os.listdir(self._folder) if name.endswith(".json"))
         except FileNotFoundError:
             return []
-
-    def _path(self, alert: Alert) -> Path:
-        return self._folder / f"{alert.digest}.json"
 
     def _read(self, path: Path) -> Window | None:
         try:
@@ -111,4 +107,10 @@ class Flood:
 
     def _write(self, window: Window) -> None:
         files.make_folder(self._folder)
-        files.write(self._path(window.alert), msgspec.json.encode(window))
+        name = f"{window.alert.digest}-{int(window.began * 1000):016d}.json"
+        files.write(self._folder / name, msgspec.json.encode(window))
+
+
+def _began(name: str) -> float:
+    number = name.removesuffix(".json").split("-")[-1]
+    return int(number) / 1000 if number.isdecimal() else 0.0
