@@ -23,6 +23,15 @@ SOURCE = Path(perdure.__file__).parents[1]
 """What is tested, for processes of their own."""
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes minutes runs only when it is asked for."""
+    if "long" in (config.option.markexpr or ""):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
 class Died(BaseException):
     """Ends a run as a death of the process would: no `except Exception` sees it."""
 
