@@ -135,8 +135,10 @@ def test_a_signal_to_the_group(number: int, folder: Path, sink: Sink) -> None:
 def test_nobody_waits_for_the_companion(folder: Path, sink: Sink) -> None:
     """Cron, a container and a pipeline wait until all that they hear from is closed: it is, before anybody is told."""
     reading, writing = os.pipe()  # as a shell hands on to everything that it starts
-    process = start("wait", folder, sink, stderr=subprocess.PIPE, pass_fds=(writing,))
+    high = os.dup2(writing, 200)  # a number that nothing else of the process gets
+    process = start("wait", folder, sink, stderr=subprocess.PIPE, pass_fds=(high,))
     os.close(writing)
+    os.close(high)
     sink.answering.clear()
     try:
         process.kill()
