@@ -106,6 +106,42 @@ def test_a_concurrency_that_is_to_be_found_out_is_refused(bench: Bench) -> None:
     assert steps() == []
 
 
+@step(breaker="svc")
+def broken(n: int) -> None:
+    note(n)
+
+
+@step(rate="10/s")
+async def limited(n: int) -> None:
+    note(n)
+
+
+def test_breakers_and_rate_limits_are_refused(bench: Bench) -> None:
+    """Nobody on a cluster keeps what all workers know of a service: the run stops at the first call, and says so."""
+
+    @workflow
+    def call() -> object:
+        return broken(1)
+
+    @workflow
+    def call_many() -> object:
+        return broken.map([1, 2], concurrency=2)
+
+    @workflow
+    async def acall() -> object:
+        return await limited(1)
+
+    @workflow
+    async def acall_many() -> object:
+        return await limited.map([1, 2])
+
+    for refused in (call, call_many, acall, acall_many):
+        error = bench.run(refused)
+        assert isinstance(error, OptionError)
+        assert "cannot be kept on a cluster" in str(error)
+    assert steps() == []
+
+
 def test_many_branches_go_on_in_new_records(bench: Bench) -> None:
     """The same for branches that run side by side."""
 

@@ -149,8 +149,10 @@ class Guards:
 
     def reset(self, name: str) -> None:
         """Close a breaker, and end the pause of its service."""
-        self.services.update("breaker", name, lambda state, now: (breaker.reset(state, now), None))
-        if "pause" in self.services.about(name):
+        known = self.services.about(name)
+        if "breaker" in known:
+            self.services.update("breaker", name, lambda state, now: (breaker.reset(state, now), None))
+        if "pause" in known:
             self.services.update("pause", name, lambda state, now: (PauseState(now), None))
 
     def isolate(self, name: str) -> None:
