@@ -12,7 +12,7 @@ import msgspec
 
 from perdure import settings
 from perdure.engines.choice import cluster_at
-from perdure.errors import NotFound, OptionError, StateCorrupt
+from perdure.errors import NotFound, OptionError, PerdureError, StateCorrupt
 from perdure.store.runs import Store
 
 VARIABLES = ("PERDURE_STATE", "WORKFLOW_STATE_PATH")
@@ -121,6 +121,8 @@ def damage_named(path: Path) -> Iterator[None]:
     """Values of a type, a size or an encoding that perdure never writes are damage, wherever one stumbles over them."""
     try:
         yield
+    except PerdureError:
+        raise  # some of ours are ValueErrors too, and say already what is wrong
     except (UnicodeError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise StateCorrupt(
             f"the state file holds something that perdure never writes: {path} ({type(error).__name__}: {error})",
