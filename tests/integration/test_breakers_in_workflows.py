@@ -14,6 +14,7 @@ from conftest import Machine, Trouble
 from perdure import Retry, step, workflow
 from perdure.breaker import Breaker
 from perdure.core.breaker import BreakerState
+from perdure.core.pace import Pace
 from perdure.errors import BreakerOpen, OptionError
 from perdure.rate import Rate
 
@@ -192,6 +193,28 @@ def test_the_queue_of_a_rate_limit_is_no_lost_time(machine: Machine) -> None:
     assert main() == [0, 1, 2]
     assert machine.ran == [0, 1, 1, 1, 2]
     assert 40 * 60 <= machine.world.time - began <= 41 * 60
+
+
+def test_a_map_that_finds_its_pace_sees_through_the_guard(machine: Machine) -> None:
+    """concurrency="auto" is told of the attempts of guarded steps too: a throttled one halves the pace."""
+
+    @step(breaker="svc", retry=None, timeout=None)
+    def call(n: int) -> int:
+        if n == 30:
+            raise TooMany
+        return n
+
+    @workflow
+    def main() -> list[int]:
+        return list(call.map(range(40), concurrency="auto").results)
+
+    told: list[str] = []
+    began, cut = Pace.began, Pace.congested
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pace, "began", lambda self: told.append("began") or began(self))
+        patch.setattr(Pace, "congested", lambda self, attempt: told.append("cut") or cut(self, attempt))
+        assert len(main()) == 39
+    assert (told.count("began"), told.count("cut")) == (40, 1)
 
 
 def test_slips_of_the_program_do_not_open_it(machine: Machine) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Generator
 from contextlib import AbstractContextManager
 from typing import Any
 
-from perdure.core.effects import Execute, Outcome
+from perdure.core.effects import Execute, Guarded, Outcome
 from perdure.core.failures import assess
 
 FIRST = 4
@@ -108,7 +108,7 @@ def paced(program: Generator[Any, Any, Any], pace: Pace, lock: AbstractContextMa
     try:
         effect = next(program)
         while True:
-            if type(effect) is not Execute:
+            if type(effect) is not Execute and type(effect) is not Guarded:
                 effect = program.send((yield effect))
                 continue
             with lock:
