@@ -1,4 +1,4 @@
-"""The file that the processes of a state file share about services: atomic, cheap while all is well, never in the way."""
+"""The file that the processes of a state file share about services: atomic, cheap while all is well, not in the way."""
 
 from __future__ import annotations
 
