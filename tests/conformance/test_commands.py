@@ -183,7 +183,7 @@ def test_a_worker_serves_and_ends(desk: Desk) -> None:
 
 
 def test_cancel(desk: Desk) -> None:
-    """A run that is told to end does so, and whoever waits for it is told."""
+    """A run that is told to end does so when its step has ended, and whoever waits for it is told."""
     desk.write(edition("return first(n) + wait(n)"))
     run = desk.start("run", str(desk.script), "5")
     wait_for(lambda: (desk.folder / "waiting").exists())
@@ -191,6 +191,7 @@ def test_cancel(desk: Desk) -> None:
     assert view["status"] == "running"
     code, _, err = desk.type("cancel", view["id"])
     assert code == 0, err
+    (desk.folder / "go").touch()
     assert "was cancelled" in run.communicate(timeout=30)[1]
     assert run.returncode == 1
     assert desk.told("show", view["id"])["run"]["status"] == "cancelled"

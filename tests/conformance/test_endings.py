@@ -223,6 +223,47 @@ def test_a_run_that_is_cleaning_up_is_not_cancelled(bench: Bench, entered: threa
     assert steps() == [("slow", "b"), ("close", "a")]
 
 
+def test_a_child_whose_branch_is_cancelled(bench: Bench, entered: threading.Semaphore) -> None:
+    """Its parent fails; it is over before that is, cleaned up, and goes on when the parent is resumed."""
+    broken = threading.Event()
+    broken.set()
+
+    @step(retry=None, timeout="60s")
+    async def hang() -> None:
+        note("hang")
+        entered.release()
+        await asyncio.sleep(60 if broken.is_set() else 0)
+
+    @step(retry=None, timeout="60s")
+    async def afragile() -> None:
+        if broken.is_set():
+            assert await asyncio.to_thread(entered.acquire, timeout=20)
+            raise ConnectionError("down")
+
+    @step(retry=None)
+    async def done() -> None:
+        note("done")
+
+    @workflow
+    async def inner() -> str:
+        defer(close, "inner")
+        make("child")
+        await done()
+        await hang()
+        return "inner"
+
+    @workflow
+    async def outer() -> list[Any]:
+        return list(await asyncio.gather(inner(), afragile()))
+
+    assert isinstance(bench.run(outer), ConnectionError)
+    assert steps() == [("make", "child"), "done", "hang", ("close", "child"), ("close", "inner")]
+    broken.clear()
+    ledger.clear()
+    assert bench.run(outer) == ["inner", None]
+    assert steps() == [("make", "child"), "hang", ("close", "inner")]
+
+
 # -- full records, replays, deaths ------------------------------------------------------------------------------------
 
 

@@ -85,8 +85,8 @@ class _Execution:
             try:
                 return await asyncio.shield(work)
             except asyncio.CancelledError:
-                # A workflow that is only dropped from a worker's cache has all its tasks cancelled, and no reason.
-                if work.done() or self._cancelled or workflow.cancellation_reason() is None:
+                # Of a workflow that is only dropped from a worker's cache, all tasks are cancelled, not just this one.
+                if work.done() or work.cancelling() or self._cancelled:
                     raise
                 self._cancelled = True
                 self._interrupt(cancelled(self._order.id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from perdure.core.guard import Guard
 from perdure.core.spec import Spec
 from perdure.errors import OptionError
 
@@ -37,3 +38,14 @@ def refuse_locks(spec: Spec) -> None:
             f"{spec.owner} asks for if_locked={rules.if_locked!r}, which a cluster does not know",
             "leave it away: on a cluster a call waits for the run that is under way, and returns its result",
         )
+
+
+def unguarded(guard: Guard) -> OptionError:
+    """The refusal of a step that has a breaker or a rate limit."""
+    option = f"breaker {guard.service!r}" if guard.breaker is not None else f"the rate limit of {guard.step!r}"
+    return OptionError(
+        f"{option} cannot be kept on a cluster: its steps are called by workers on many machines, and what all of them "
+        "know about a service would have to be kept by Temporal, which has no such thing",
+        "leave it out there, and guard the calls of each worker machine inside the step (`with Breaker(...):`); or "
+        "bound the rate of the whole task queue (`temporal task-queue config set --queue-rps-limit`)",
+    )

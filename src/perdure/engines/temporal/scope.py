@@ -12,7 +12,6 @@ from perdure.core.call import Failed, perform
 from perdure.core.codec_builtins import StandIn
 from perdure.core.effects import Admit, Execute, Load, Save, SaveAttempt, Settle
 from perdure.core.effects import Branch as AskBranch
-from perdure.core.guard import Guard
 from perdure.core.history import History
 from perdure.core.identity import pack_strictly
 from perdure.core.inputs import receiver
@@ -25,10 +24,10 @@ from perdure.engines.scope import Concurrency, OnFailure
 from perdure.engines.temporal.inner_loop import InnerLoop
 from perdure.engines.temporal.memory import Memory
 from perdure.engines.temporal.orders import carry_child, carry_step, outcome_of
-from perdure.engines.temporal.refusals import refuse_locks
+from perdure.engines.temporal.refusals import refuse_locks, unguarded
 from perdure.engines.temporal.strand import Strand, Ticket
 from perdure.engines.temporal.wire import Carry, RunOrder, StepOrder, fits
-from perdure.errors import NotStorable, OptionError, StopRun
+from perdure.errors import NotStorable, StopRun
 
 MOST_KEPT = 40_000_000
 """Bytes of records: a new record of Temporal's has to begin with all of them."""
@@ -103,6 +102,17 @@ class ClusterScope(Running):
     async def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async step."""
         return await self._in_task(perform(self.bind(spec, args, kwargs), self.history))
+
+    def defer(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], note: Spec) -> None:
+        """Call a step at the end; `note` is the step that writes that down.
+
+        Raises:
+            StopRun: it has what a cluster cannot keep; at the end that would hide what the run has come to.
+            UsageError, TypeError, NotStorable: as on one machine.
+        """
+        if spec.guard is not None:
+            raise self.stop(StopRun(unguarded(spec.guard)))
+        super().defer(spec, args, kwargs, note)
 
     def child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a sync workflow as a child."""
@@ -235,7 +245,7 @@ class ClusterScope(Running):
             case SaveAttempt():
                 return None
             case Admit():
-                raise self.stop(StopRun(_unguarded(effect.guard)))
+                raise self.stop(StopRun(unguarded(effect.guard)))
         raise TypeError(f"an effect that nobody performs: {effect!r}")
 
     def _result(self, ticket: Ticket) -> Any:
@@ -292,6 +302,8 @@ class ClusterScope(Running):
 
     def _step_order(self, call: Call, parked: bool) -> StepOrder:
         spec, undo = call.spec, call.spec.undo
+        if undo is not None and undo.guard is not None:
+            raise self.stop(StopRun(unguarded(undo.guard)))
         return StepOrder(
             run_id=self.id,
             module=spec.main,
@@ -401,16 +413,6 @@ def travelling(call: Call) -> bytes:
             "make it a function, or its class a dataclass",
         )
     return pack_strictly(call)
-
-
-def _unguarded(guard: Guard) -> OptionError:
-    option = f"breaker {guard.service!r}" if guard.breaker is not None else f"the rate limit of {guard.step!r}"
-    return OptionError(
-        f"{option} cannot be kept on a cluster: its steps are called by workers on many machines, and what all of them "
-        "know about a service would have to be kept by Temporal, which has no such thing",
-        "leave it out there, and guard the calls of each worker machine inside the step (`with Breaker(...):`); or "
-        "bound the rate of the whole task queue (`temporal task-queue config set --queue-rps-limit`)",
-    )
 
 
 def _value(end: Any) -> Any:
