@@ -55,8 +55,8 @@ def defer(step: BoundStep[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None
     """Call a step when the run ends: when it has succeeded, failed, or been cancelled; also after a crash.
 
     What was deferred last is called first. Each call is retried by the step's own policy, and one that fails for good
-    becomes a dead letter; it never hides the error that the run failed with. Since a failed run can be resumed, and ends
-    once more then, the step may be called again: let it be one that does no harm twice (delete if it is there).
+    becomes a dead letter; it never hides the error that the run failed with. Since a failed run can be resumed, and
+    ends once more then, the step may be called again: let it do no harm twice (delete if it is there).
 
     Args:
         step: the step; its arguments follow, all of which can be stored.

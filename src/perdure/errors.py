@@ -13,6 +13,7 @@ PerdureError                     has .code, .what and .hint
 │   ├── NotDecodable             a stored value does not fit the type that the script now declares
 │   ├── AlreadyRunning           the run is being executed
 │   │   └── Skipped              ... by another process (also a SystemExit: uncaught, the exit code is 0)
+│   ├── CrashLoop                a call was in flight at several deaths of the process in a row; it is not tried again
 │   ├── HasDeadLetters           raised by Batch.raise_if_dead()
 │   ├── Cancelled                somebody told the run to end
 │   └── DeadlineExceeded         the run took longer than its workflow's timeout (also a TimeoutError)
@@ -20,7 +21,6 @@ PerdureError                     has .code, .what and .hint
 ├── BreakerOpen                  the circuit breaker of a service lets no call through
 ├── EngineError                  the cluster cannot be reached or used
 ├── ProcessDied                  an isolated attempt's process ended without an answer
-├── CrashLoop                    a call was in flight at several deaths of the process in a row; it is not tried again
 ├── AlertError                   an alert could not be delivered
 └── StateError                   the state file cannot be used
     ├── StateCorrupt             damaged, truncated, or a checksum does not match
@@ -136,6 +136,12 @@ class Skipped(AlreadyRunning, SystemExit):
         vars(self)["code"] = 0  # the exit status of a script that does not catch this
 
 
+class CrashLoop(RunError):
+    """A step was in flight when the process died, several times in a row; it is not tried again by itself."""
+
+    code = "crash-loop"
+
+
 class HasDeadLetters(RunError):
     """Some items of a batch became dead letters."""
 
@@ -180,12 +186,6 @@ class ProcessDied(PerdureError):
     """An isolated attempt's process ended without an answer."""
 
     code = "process-died"
-
-
-class CrashLoop(PerdureError):
-    """A call was in flight at several deaths of the process in a row, and is not tried again."""
-
-    code = "crash-loop"
 
 
 class AlertError(PerdureError):

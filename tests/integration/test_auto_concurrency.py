@@ -128,13 +128,10 @@ def test_it_finds_what_the_server_bears(
 ) -> None:
     """All items are done, most of the time about as many run as the server bears, and few requests are turned away."""
     monkeypatch.setenv("PERDURE_STATE", str(tmp_path / "state.db"))
-    began = time.monotonic()
     assert run(kind, server.url, 300, "auto") == [300, 0]
-    took = time.monotonic() - began
     assert server.served == 300
     assert 0 < server.refused < 100
     assert BEARS <= max(limits) <= BEARS + 3
-    assert took < 0.6 * 300 * TAKES, "one at a time would take no less than 6 s"
 
 
 @pytest.mark.parametrize("kind", ["threads", "tasks"])

@@ -8,17 +8,30 @@ from typing import Any
 
 import msgspec
 
-from perdure.core import codec, faults
+from perdure.core import codec, crashes, faults
 from perdure.core.admission import Patience, admission, report_failure, report_success
 from perdure.core.cleanup import salt, undo_row
-from perdure.core.effects import BRANCH, Effect, Execute, Guarded, Load, Outcome, Row, Save, SaveAttempt, Settle, Wait
+from perdure.core.effects import (
+    BRANCH,
+    Acquit,
+    Effect,
+    Execute,
+    Guarded,
+    Load,
+    Outcome,
+    Row,
+    Save,
+    SaveAttempt,
+    Settle,
+    Wait,
+)
 from perdure.core.failures import assess
 from perdure.core.history import Failure, History
 from perdure.core.identity import refuse_change
 from perdure.core.records import AttemptRecord, StepRecord, StepStatus, attempt_checksum
 from perdure.core.retry import Again, Retry, Verdict, verdict
 from perdure.core.spec import Call
-from perdure.errors import ArgumentChanged, BreakerOpen, Drift, NotDecodable, NotStorable, StopRun
+from perdure.errors import ArgumentChanged, BreakerOpen, CrashLoop, Drift, NotDecodable, NotStorable, StopRun
 
 SHOWN = 3
 
@@ -202,19 +215,25 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
     tries = history.tries(call)
     number = tries.made
     series, last, patience = None, None, Patience()
+    crashed = crashes.count(history.crashes, call)
+    if crashes.verdict(crashed) == "condemned":
+        return Failed(_crash_loop(call, crashed), None, number)
     while True:
         number += 1
         guard, ticket = spec.guard, None
         outcome: Outcome
         if guard is None:
-            outcome = yield Execute(call, number, parked)
+            outcome = yield Execute(call, number, parked, crashed > 0)
         else:
             wait = partial(_hold_on, call, number)
             entry = yield from admission(guard, spec.retry.total, patience, history.uniform, wait)
             if isinstance(entry, BreakerOpen):
                 return _not_made(call, entry, number - 1, series, last, patience.spent)
             ticket = entry
-            outcome = yield Guarded(Execute(call, number, parked), guard, ticket)
+            outcome = yield Guarded(Execute(call, number, parked, crashed > 0), guard, ticket)
+        if crashed:
+            yield Acquit(history.rid, call)
+            crashed = 0
         error = outcome.error
         if error is None:
             yield from report_success(guard, ticket)
@@ -246,6 +265,13 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
             return last
         patience.spent += outcome.seconds + decision.delay
         yield Wait(call, decision.delay, number, error)
+
+
+def _crash_loop(call: Call, times: int) -> CrashLoop:
+    return CrashLoop(
+        f"{call.spec.owner} was in flight at {times} crashes in a row, and is not tried again",
+        "find out what it does to its process (memory, native code; isolate=True contains it), then run it again",
+    )
 
 
 def _hold_on(call: Call, number: int, seconds: float, reason: str) -> Wait:

@@ -46,12 +46,22 @@ class Load(msgspec.Struct, frozen=True, gc=False):
 class Execute(msgspec.Struct, frozen=True, gc=False):
     """Run the call's function once, under its timeout; `parked`: failing for good makes a dead letter of it.
 
+    `suspect`: it was in flight when the process died, so no other suspect is to run beside it.
+
     Answer: an Outcome.
     """
 
     call: Call
     attempt: int
     parked: bool = False
+    suspect: bool = False
+
+
+class Acquit(msgspec.Struct, frozen=True, gc=False):
+    """A suspect has come to an end without killing the process: forget what spoke against it. Answer: None."""
+
+    rid: int
+    call: Call
 
 
 class Wait(msgspec.Struct, frozen=True, gc=False):
@@ -131,4 +141,4 @@ class Branch(msgspec.Struct, frozen=True, gc=False):
 
 BRANCH = Branch()
 
-Effect = Load | Execute | Admit | Guarded | Report | Wait | Save | SaveAttempt | Settle | Branch
+Effect = Load | Execute | Acquit | Admit | Guarded | Report | Wait | Save | SaveAttempt | Settle | Branch

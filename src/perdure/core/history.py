@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from perdure.core.branch import Branch
+from perdure.core.crashes import Crashes
 from perdure.core.effects import Row
 from perdure.core.records import StepRecord, StepStatus, step_checksum
 from perdure.core.spec import Call
@@ -83,6 +84,7 @@ class History:
         epoch: how often the run has failed.
         uniform: a source of random numbers in [0, 1).
         before: records up to this number were there when the run was resumed; None if all of them were.
+        crashes: at how many crashes in a row each call was in flight.
     """
 
     def __init__(
@@ -95,12 +97,14 @@ class History:
         epoch: int = 0,
         uniform: Callable[[], float] = lambda: 0.0,
         before: int | None = None,
+        crashes: Crashes | None = None,
     ) -> None:
         self.rid = rid
         self.id = id
         self.epoch = epoch
         self.uniform = uniform
         self.before = before
+        self.crashes = crashes or {}
         self.claims = 0
         self.rested = False
         self.pending: list[Failure] = []

@@ -47,6 +47,11 @@ class Running(ABC):
             raise self._stopped
 
     @property
+    def stopped(self) -> StopRun | None:
+        """What the run was stopped by, if it was."""
+        return self._stopped
+
+    @property
     def ending(self) -> PerdureError | None:
         """What the run was stopped for, if that is how it ends: it was cancelled, or its time is over."""
         error = None if self._stopped is None else self._stopped.error

@@ -42,6 +42,11 @@ class Holder:
         self._fencing = load("locks.sql")
 
     @property
+    def token(self) -> str:
+        """What this process's lock goes by; empty as long as it has none."""
+        return self._token
+
+    @property
     def known(self) -> int | None:
         """This process's number in the file, if it has one."""
         return self._hid

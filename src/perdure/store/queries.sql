@@ -100,6 +100,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: attempts_of_epoch
 SELECT name, key, n, number, counted, started FROM attempt WHERE run = ? AND epoch = ?
 
+-- name: last_attempt
+SELECT name, number FROM attempt WHERE run = ? AND epoch = ? ORDER BY started DESC LIMIT 1
+
 -- name: attempts_of_run
 SELECT epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
 WHERE run = ? ORDER BY epoch, started, number

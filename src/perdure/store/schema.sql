@@ -24,6 +24,9 @@
 --
 -- An *attempt* row says that one try of a call failed. They outlive the process, so a crash does not hand out new attempts.
 --
+-- A *crash* row says that an attempt of a call was in flight when the process with that token died. It goes when the call
+-- comes to an end, well or badly.
+--
 -- A *dead letter* points at the step row of a call that failed for good (seq 0: at a run that was set aside as a whole);
 -- input, error and attempts are found there. `lid` is the number that people type, never given twice. Parked, it waits to
 -- be looked at; `holder` is who re-drives it at this moment, and a dead holder's letters are free. `input` is what somebody
@@ -75,6 +78,8 @@ CREATE TABLE lock (
     run    INTEGER REFERENCES run (rid)
 ) STRICT;
 
+CREATE INDEX run_held ON run (holder) WHERE holder IS NOT NULL;
+
 CREATE TABLE step (
     run      INTEGER NOT NULL,
     seq      INTEGER NOT NULL,
@@ -96,6 +101,19 @@ CREATE TABLE exempt (
     first INTEGER NOT NULL,
     last  INTEGER NOT NULL CHECK (last >= first),
     PRIMARY KEY (run, first, last)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE crash (
+    run     INTEGER NOT NULL,
+    name    TEXT NOT NULL,
+    key     BLOB NOT NULL CHECK (length(key) = 16),
+    n       INTEGER NOT NULL,
+    token   TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    started REAL NOT NULL,
+    died    REAL NOT NULL,
+    cause   TEXT NOT NULL,
+    PRIMARY KEY (run, name, key, n, token)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE attempt (

@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, Any
 from perdure.core.call import Failed
 from perdure.core.history import History
 from perdure.core.records import RunRecord, RunStatus
-from perdure.core.run import Ended, Start, call_off, live
+from perdure.core.run import End, Ended, Start, call_off, live
 from perdure.core.spec import Call
 from perdure.engines.local.clock import RealWorld, World
 from perdure.engines.local.letters import LetterBox
 from perdure.engines.local.sync import SyncDriver
+from perdure.engines.local.vigil import Vigil
 from perdure.engines.observer import Observer
 from perdure.engines.scope import Began
-from perdure.errors import Skipped, StopRun
+from perdure.errors import Skipped, StateError, StopRun
+from perdure.store.crashes import crashes_of
+from perdure.store.journal import Operation
+from perdure.store.letters import Parking
 from perdure.store.runs import Store
 
 if TYPE_CHECKING:
@@ -46,6 +50,7 @@ class LocalEngine:
         self.store = Store(path, vfs=vfs)
         self.letters = LetterBox(self.store)
         self.observer: Observer | None = None
+        self.vigil = Vigil(self.store, self.world.now)
         self.sync = SyncDriver(self)
         self._tasks: TaskDriver | None = None
         self._guards: Guards | None = None
@@ -89,6 +94,7 @@ class LocalEngine:
             StateError: the state file cannot be used.
             Exception: whatever the workflow raises.
         """
+        self.vigil.ready(call.spec)
         with self._outside():
             return ended(self.sync.drive(live(call, self.start(call, script, id, resume), began), None))
 
@@ -96,6 +102,7 @@ class LocalEngine:
         self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None
     ) -> Any:
         """Run an async workflow to its end, as `run` does."""
+        self.vigil.ready(call.spec)
         with self._outside():
             return ended(await self.tasks.drive(live(call, self.start(call, script, id, resume), began), None))
 
@@ -146,6 +153,24 @@ class LocalEngine:
         missed: list[str] | None = asyncio.run(self.tasks.drive(call_off(start, clean=run.status == "running"), None))
         return missed
 
+    def ending(self, effect: End) -> Operation:
+        """The operation that writes down how a run has ended."""
+        return self.store.end(effect, self.world.now(), self.letters.terms(effect.run.path))
+
+    def ended(self, effect: End, parking: Parking | None) -> None:
+        """That is written: let go of the run, and tell whoever wants to know."""
+        self.store.let_go(effect.run)
+        if parking is not None:
+            self.letters.parked(parking)
+        self.vigil.ended(effect)
+        if self.observer is not None:
+            self.observer.run_ended(effect.run.id, effect.run.workflow, effect.status)
+
+    def not_ended(self, effect: End, trouble: StateError) -> None:
+        """It could not be written."""
+        self.store.let_go(effect.run)
+        self.vigil.stopped(effect.run, trouble)
+
     def status(self, id: str) -> RunStatus:
         """How a run stands.
 
@@ -167,10 +192,12 @@ class LocalEngine:
             exempt=store.exempted(run.rid),
             epoch=run.epoch,
             uniform=uniform,
+            crashes=crashes_of(store, run.rid),
         )
 
     def close(self) -> None:
         """Close the state file and let go of the lock."""
+        self.vigil.close()
         if self._guards is not None:
             self._guards.close()
         self.store.close()
@@ -211,6 +238,7 @@ def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
     for engine in _engines.values():
+        engine.vigil.close_in_child()
         engine.store.holder.close_in_child()
         if engine._guards is not None:
             engine._guards.presence.close_in_child()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,8 @@ class LocalScope(Running):
         self.executing = 0  # steps of async code under way, or waiting for their next attempt
         self.closed = False
         self.abandoned = False
+        self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
+        self._suspects: asyncio.Lock | None = None
 
     def look(self) -> None:
         """A safe point: the run may be ended here.
@@ -62,6 +65,14 @@ class LocalScope(Running):
         reason = self.limits.look()
         if reason is not None:
             raise self.stop(StopRun(reason))
+
+    def suspects_in_turn(self) -> asyncio.Lock:
+        """The same for async steps."""
+        import asyncio
+
+        if self._suspects is None:
+            self._suspects = asyncio.Lock()
+        return self._suspects
 
     def check_late(self, error: Exception | None) -> None:
         """The same after an attempt: if it ran out of time because the run did, it is the run that has failed.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.effects import (
+    Acquit,
     Admit,
     Branch,
     Execute,
@@ -34,6 +35,7 @@ from perdure.engines.registry import find_step
 from perdure.engines.scope import StepContext, here
 from perdure.engines.tracebacks import from_user_code
 from perdure.errors import StateError, StopRun
+from perdure.store import crashes
 from perdure.store.letters import resolve
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class SyncDriver:
         self._perform: dict[type, Callable[[Any, Any], Any]] = {
             Load: self.load,
             Execute: self.execute,
+            Acquit: self._acquit,
             Admit: self.admit,
             Guarded: self._guarded,
             Report: self.report,
@@ -130,6 +133,12 @@ class SyncDriver:
 
     def execute(self, effect: Execute, scope: LocalScope) -> Outcome:
         """One attempt."""
+        if effect.suspect:
+            with scope.suspects:
+                return self._execute(effect, scope)
+        return self._execute(effect, scope)
+
+    def _execute(self, effect: Execute, scope: LocalScope) -> Outcome:
         scope.look()
         engine = self._engine
         call = effect.call
@@ -141,17 +150,24 @@ class SyncDriver:
         started = now()
         error: Exception | None = None
         value = None
+        recorder = engine.vigil.recorder
+        slot = None if recorder is None else recorder.begin(*flying(effect, scope), started)
         try:
             value = self._attempt(call, scope, effect.attempt)
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
             error = from_user_code(raised)
         finally:
             here.reset(token)
+            if recorder is not None:
+                recorder.end(slot, error is None)
         outcome = Outcome(value, error, started, now() - started)
         if observer is not None:
             observer.ended(scope.id, call, effect.attempt, outcome)
         scope.check_late(error)
         return outcome
+
+    def _acquit(self, effect: Acquit, scope: LocalScope) -> None:
+        self._engine.store.journal.write((), crashes.forget(effect.rid, effect.call))
 
     def _attempt(self, call: Call, scope: LocalScope, attempt: int) -> Any:
         spec = call.spec
@@ -277,6 +293,7 @@ class SyncDriver:
     def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:
         call, now = effect.call, self._engine.world.now
         inner = LocalScope(self._engine, effect.run, effect.history, call.spec, scope)
+        self._engine.vigil.began(effect.run, call.spec)
         token = here.set(inner)
         started = now()
         try:
@@ -286,9 +303,10 @@ class SyncDriver:
             return Outcome(value, None, started, now() - started)
         except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to write down
             return Outcome(None, inner.ending or from_user_code(error), started, now() - started)
-        except BaseException:
+        except BaseException as stop:
             if inner.ending is not None:
                 return Outcome(None, inner.ending, started, now() - started)
+            self._engine.vigil.stopped(effect.run, inner.stopped or stop)
             if not inner.abandoned:
                 self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
             inner.check()  # what stopped it first, should something else have come out
@@ -305,15 +323,13 @@ class SyncDriver:
         store.journal.write((), store.forget(effect))
 
     def _end(self, effect: End, scope: Any) -> StateError | None:
-        store = self._engine.store
+        engine = self._engine
         try:
-            store.journal.write(effect.rows, store.end(effect, self._engine.world.now()))
+            parking = engine.store.journal.write(effect.rows, engine.ending(effect))
         except StateError as trouble:
+            engine.not_ended(effect, trouble)
             return trouble
-        finally:
-            store.let_go(effect.run)
-        if self._engine.observer is not None:
-            self._engine.observer.run_ended(effect.run.id, effect.run.workflow, effect.status)
+        engine.ended(effect, parking)
         return None
 
 
@@ -378,3 +394,9 @@ class Carried:
         self.on_end(None, error)
         if self.afterwards is not None:
             self.afterwards()
+
+
+def flying(effect: Execute, scope: LocalScope) -> tuple[str, str, bytes, int, int]:
+    """What the flight recorder is told of an attempt."""
+    call = effect.call
+    return scope.id, call.spec.name, call.key, call.n, effect.attempt

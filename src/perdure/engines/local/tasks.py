@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.core.branch import busy
 from perdure.core.call import Failed
 from perdure.core.effects import (
+    Acquit,
     Admit,
     Branch,
     Execute,
@@ -27,12 +28,14 @@ from perdure.core.spec import Call
 from perdure.core.unwind import unwind
 from perdure.engines.local.gate import Gate, Gates
 from perdure.engines.local.scope import LocalScope
+from perdure.engines.local.sync import flying
 from perdure.engines.local.timeouts import bounded
 from perdure.engines.observer import tell_wait
 from perdure.engines.registry import find_step
 from perdure.engines.scope import StepContext, here
 from perdure.engines.tracebacks import from_user_code
 from perdure.errors import StateError, StopRun
+from perdure.store import crashes
 from perdure.store.letters import resolve
 
 if TYPE_CHECKING:
@@ -109,6 +112,8 @@ class TaskDriver:
         engine = self._engine
         store, now = engine.store, engine.world.now
         match effect:
+            case Acquit():
+                return await self._gates.here().write((), crashes.forget(effect.rid, effect.call))
             case SaveAttempt():
                 return await self._gates.here().write((), store.attempt(effect.rid, effect.record))
             case Wait():
@@ -158,11 +163,17 @@ class TaskDriver:
 
     async def _execute(self, effect: Execute, scope: Any) -> Outcome:
         """One attempt, in this task."""
+        if not effect.call.spec.is_async:
+            return self._engine.sync.execute(effect, scope)  # a clean-up, or the undoing of something
+        if effect.suspect:
+            async with scope.suspects_in_turn():
+                return await self._attempt(effect, scope)
+        return await self._attempt(effect, scope)
+
+    async def _attempt(self, effect: Execute, scope: Any) -> Outcome:
         engine = self._engine
         call = effect.call
         spec = call.spec
-        if not spec.is_async:
-            return engine.sync.execute(effect, scope)  # a clean-up, or the undoing of something
         scope.look()
         observer = engine.observer
         if observer is not None:
@@ -172,6 +183,8 @@ class TaskDriver:
         started = now()
         error: Exception | None = None
         value = None
+        recorder = engine.vigil.recorder
+        slot = None if recorder is None else recorder.begin(*flying(effect, scope), started)
         scope.executing += 1
         seconds = scope.limits.bound(spec.timeout)
         try:
@@ -186,6 +199,8 @@ class TaskDriver:
         finally:
             scope.executing -= 1
             here.reset(token)
+            if recorder is not None:
+                recorder.end(slot, error is None)
         outcome = Outcome(value, error, started, now() - started)
         if observer is not None:
             observer.ended(scope.id, call, effect.attempt, outcome)
@@ -254,6 +269,7 @@ class TaskDriver:
         call, now = effect.call, self._engine.world.now
         inner = LocalScope(self._engine, effect.run, effect.history, call.spec, scope)
         inner.is_async = True
+        self._engine.vigil.began(effect.run, call.spec)
         seconds = inner.limits.bound(None)
         token = here.set(inner)
         started = now()
@@ -269,9 +285,10 @@ class TaskDriver:
         except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to write down
             ended = inner.ending or inner.limits.late(error) or from_user_code(error)
             return Outcome(None, ended, started, now() - started)
-        except BaseException:
+        except BaseException as stop:
             if inner.ending is not None and not _cancelled_from_outside():
                 return Outcome(None, inner.ending, started, now() - started)
+            self._engine.vigil.stopped(effect.run, inner.stopped or stop)
             self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
             inner.check()  # what stopped it first: a task group wraps that into a group of its own
             raise
@@ -293,13 +310,11 @@ class TaskDriver:
     async def _end(self, effect: End) -> StateError | None:
         engine = self._engine
         try:
-            await self._gates.here().write(effect.rows, engine.store.end(effect, engine.world.now()))
+            parking = await self._gates.here().write(effect.rows, engine.ending(effect))
         except StateError as trouble:
+            engine.not_ended(effect, trouble)
             return trouble
-        finally:
-            engine.store.let_go(effect.run)
-        if engine.observer is not None:
-            engine.observer.run_ended(effect.run.id, effect.run.workflow, effect.status)
+        await asyncio.to_thread(engine.ended, effect, parking)  # it may have to tell somebody
         return None
 
 
