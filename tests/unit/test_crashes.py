@@ -20,29 +20,12 @@ from perdure.store.runs import Store
 KEY = b"k" * 16
 
 
-TABLE = """
-CREATE TABLE IF NOT EXISTS crash (
-    run     INTEGER NOT NULL,
-    name    TEXT NOT NULL,
-    key     BLOB NOT NULL CHECK (length(key) = 16),
-    n       INTEGER NOT NULL,
-    token   TEXT NOT NULL,
-    attempt INTEGER NOT NULL CHECK (attempt > 0),
-    started REAL NOT NULL,
-    died    REAL NOT NULL,
-    cause   TEXT NOT NULL,
-    PRIMARY KEY (run, name, key, n, token)
-) STRICT, WITHOUT ROWID
-"""
-
-
 class Fate:
     """Processes that come, take a run, and die."""
 
     def __init__(self, state: Path) -> None:
         self.state = state
         self.store = Store(state)
-        self.store.journal.write((), lambda connection: connection.execute(TABLE) and None)
         self.rid = 0
 
     def live(self) -> Recorder:
