@@ -39,10 +39,8 @@ def test_exactly_the_permitted_probes(probes: int) -> None:
 
 
 @pytest.mark.long
-def test_exactly_the_permitted_probes_ten_thousand_times(request: pytest.FixtureRequest) -> None:
+def test_exactly_the_permitted_probes_ten_thousand_times() -> None:
     """The same, as often as is promised: 10,000 openings, 1,000 callers."""
-    if "long" not in (request.config.option.markexpr or ""):
-        pytest.skip("run with -m long")
     world = live(World(2, 1000, POLICY), 10_000)
     print(f"{world.openings} openings, {world.deaths} deaths, {world.jumps} clock jumps, {world.late} late reports")
 
