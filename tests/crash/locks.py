@@ -21,10 +21,9 @@ from pathlib import Path
 
 from . import ledger
 from .kill import Kill
-from .shape import FOLDER
 from .victim import Death, Home, Nursery
 
-SCRIPT = FOLDER / "contended.py"
+SCRIPT = Path(__file__).with_name("contended.py")
 CONTENDERS = 4
 LINES = 24  # that a life has if it is not ended
 
