@@ -97,7 +97,8 @@ def test_rates(written, meant):
 
 
 @pytest.mark.parametrize(
-    "written", ["", "10", "10/", "/s", "0/s", "-1/s", "1.5/s", "10/y", "5/0s", "1/999999999d", "9" * 30 + "/s", 10, None, True]
+    "written",
+    ["", "10", "10/", "/s", "0/s", "-1/s", "1.5/s", "10/y", "5/0s", "1/999999999d", "9" * 30 + "/s", 10, None, True],
 )
 def test_what_is_not_a_rate_is_refused(written):
     """What is no rate is an OptionError that names the option and the valid forms."""
