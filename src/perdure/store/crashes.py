@@ -122,11 +122,6 @@ def forget(rid: int, call: Call) -> Operation:
     return lambda connection: connection.execute(_SQL["forget"], row) and None
 
 
-def forget_run(rid: int) -> Operation:
-    """An operation that forgets the crashes of a whole run: it has ended."""
-    return lambda connection: connection.execute(_SQL["forget_run"], (rid,)) and None
-
-
 def left(store: Store) -> list[Left]:
     """The runs (no child runs) that dead processes have left in their middle."""
     locks = locks_of(store.path)

@@ -13,9 +13,6 @@ SELECT name, key, n, attempt, started, died, cause FROM crash WHERE run = ? ORDE
 -- name: forget
 DELETE FROM crash WHERE run = ? AND name = ? AND key = ? AND n = ?
 
--- name: forget_run
-DELETE FROM crash WHERE run = ?
-
 -- name: left
 SELECT h.token, h.pid, h.host, h.started, r.id, r.workflow, r.script
 FROM run r JOIN holder h ON r.holder = h.hid

@@ -37,6 +37,9 @@ UPDATE run SET holder = NULL WHERE rid = ? AND holder = ?
 UPDATE run SET status = ?, output = ?, ended = ?, holder = NULL, stop = NULL, epoch = ?, crc = ?
 WHERE rid = ? AND holder = ?
 
+-- name: forget_crashes
+DELETE FROM crash WHERE run = ?
+
 -- name: ask_stop
 UPDATE run SET stop = coalesce(stop, ?) WHERE rid = ?
 

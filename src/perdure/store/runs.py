@@ -124,6 +124,7 @@ class Store:
             if connection.changes() != 1:
                 raise self._taken_over(run.id)
             self.locks.leave(connection, run.rid)
+            connection.execute(self._sql["forget_crashes"], (run.rid,))
             self._take_back(connection, run.rid, effect.forget, effect.aftermath)
             if status == "done":
                 letters.run_done(connection, run.rid, now)

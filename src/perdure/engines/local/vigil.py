@@ -55,6 +55,7 @@ class Vigil:
         self._lock = threading.Lock()
         self._ready = False
         self._recording = False
+        self._delivered = False
         self._runs: dict[int, _Watched] = {}
 
     # -- before the first run -----------------------------------------------------------------------------------------
@@ -75,8 +76,6 @@ class Vigil:
 
             at_start(self._store, targets, self._now())
         crashes.collect(self._store)
-        if targets and any(True for _ in _spool(self._store).glob("*")):
-            self._dog().deliver(targets)  # what could not be delivered then
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
@@ -141,6 +140,9 @@ class Vigil:
         timeout = spec.rules.timeout
         deadline = None if timeout is None else timeout + GRACE
         self._dog().began(run.id, run.workflow, targets, deadline=deadline, stall=spec.rules.stall)
+        if not self._delivered and targets and spool_of(self._store.path).is_dir():
+            self._dog().deliver(targets)  # what waits since an earlier time
+        self._delivered = True
 
     def _dog(self) -> Watchdog:
         if self._watchdog is None:
@@ -160,7 +162,7 @@ class Vigil:
             from perdure.alerts import channels
             from perdure.alerts.spool import Spool
 
-            Spool(_spool(self._store)).put(told, channels.parse(watched.targets))
+            Spool(spool_of(self._store.path)).put(told, channels.parse(watched.targets))
         self._dog().ended(run.id)
         if told is not None:
             self._dog().deliver(watched.targets)
@@ -186,5 +188,6 @@ def addresses(spec: Spec) -> tuple[str, ...]:
     return texts(named, spec.file)
 
 
-def _spool(store: Store) -> Path:
-    return store.path.with_name(store.path.name + "-alerts")
+def spool_of(state: Path) -> Path:
+    """Where the alerts of a state file wait to be delivered."""
+    return state.with_name(state.name + "-alerts")
