@@ -57,8 +57,9 @@ def cancel(bench: Bench, handle: Any, entered: threading.Semaphore, times: int =
 
 def is_cancelled(bench: Bench, handle: Any) -> bool:
     """Does everybody say so?"""
-    with pytest.raises(Cancelled, match="was cancelled"):
+    with pytest.raises(Cancelled, match="was cancelled") as caught:
         handle.result(30)
+    assert caught.value.__notes__[-1].endswith("a run of the same inputs starts anew")
     return cluster_at(bench.engine).status(handle.id) == "cancelled"
 
 
@@ -198,6 +199,32 @@ def test_a_workflow_that_will_not_leave(bench: Bench, entered: threading.Semapho
     cancel(bench, handle, entered)
     assert is_cancelled(bench, handle)
     assert steps() == [("close", "a")]
+
+
+def test_what_a_cancelled_run_could_not_put_away(bench: Bench, entered: threading.Semaphore) -> None:
+    """Whoever waits for it is told; it is a dead letter."""
+
+    @step(retry=None)
+    def stubborn() -> None:
+        raise ValueError("cannot")
+
+    @step(retry=LONG)
+    def flaky() -> None:
+        entered.release()
+        raise ConnectionError("later")
+
+    @workflow
+    def messy() -> None:
+        defer(stubborn)
+        flaky()
+
+    handle = messy.start()
+    cancel(bench, handle, entered)
+    with pytest.raises(Cancelled) as caught:
+        handle.result(30)
+    assert caught.value.__notes__[0] == "perdure: clean-up defer:stubborn has failed, and is a dead letter"
+    (told,) = told_of(bench, handle)
+    assert [(each.name, each.status) for each in told.steps][-1] == ("defer:stubborn", "dead")
 
 
 def test_a_run_that_is_cleaning_up_is_not_cancelled(bench: Bench, entered: threading.Semaphore) -> None:

@@ -17,6 +17,7 @@ from temporalio.exceptions import CancelledError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from perdure.core import codec
+from perdure.core.history import CLEANED
 from perdure.core.records import RunStatus
 from perdure.core.spec import Call
 from perdure.engines.local.clock import RealWorld
@@ -28,7 +29,7 @@ from perdure.engines.temporal.orders import MEMO, cancelled, failure_of, memo_of
 from perdure.engines.temporal.past import read_past
 from perdure.engines.temporal.refusals import refuse_locks, refuse_parking
 from perdure.engines.temporal.wire import Carry, RunMemo, RunOrder, decode, encode, fits
-from perdure.errors import EngineError, NotFound, OtherInputs, RunError, StopRun, UsageError
+from perdure.errors import Cancelled, EngineError, NotFound, OtherInputs, RunError, StopRun, UsageError
 from perdure.store.snapshot import ToldRun
 
 if TYPE_CHECKING:
@@ -124,12 +125,22 @@ class TemporalEngine:
         except WorkflowFailureError as failed:
             if isinstance(failed.cause, CancelledError):
                 status = "cancelled"
-                raise cancelled(found.memo.id) from None
+                raise await self._cancelled(found) from None
             raise _error(failed.cause, found.memo.id, call) from None
         finally:
             if self.observer is not None and under_way:
                 self.observer.run_ended(found.memo.id, spec.name, status)
         return spec.plan.unpack(payload)
+
+    async def _cancelled(self, found: Found) -> Cancelled:
+        """The error for a run that was cancelled, with what it could not put away; Temporal keeps no error of it."""
+        error = cancelled(found.memo.id)
+        past = await read_past(await self.cluster.client(), found.workflow_id, found.run_id)
+        for record in past.records:
+            if record.status == "dead" and record.name.startswith(CLEANED):
+                error.add_note(f"perdure: clean-up {record.name} has failed, and is a dead letter")
+        error.add_note(f"perdure: run {found.memo.id} was cancelled; a run of the same inputs starts anew")
+        return error
 
     async def _recorded(self, found: Found) -> int:
         """How many steps had been done before."""
