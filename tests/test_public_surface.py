@@ -12,8 +12,8 @@ from pathlib import Path
 import perdure
 from perdure import errors
 from perdure.handle import Handle
-from perdure.step import BoundStep, Step
-from perdure.workflow import Workflow
+from perdure.step import BoundStep, Step, StepOptions
+from perdure.workflow import Workflow, WorkflowOptions
 
 SNAPSHOT = Path(__file__).with_name("public_surface.txt")
 
@@ -49,6 +49,8 @@ def surface() -> Iterator[str]:
             yield f"perdure.{name}{parameters(thing)}"
             if isinstance(thing, type):
                 yield from members(f"perdure.{name}", thing)
+    for options in (StepOptions, WorkflowOptions):
+        yield f"{options.__name__}: {', '.join(options.__annotations__)}"
     for kind in (Step, BoundStep, Workflow, Handle):
         yield from members(kind.__name__, kind)
     for name, thing in sorted(vars(errors).items()):
