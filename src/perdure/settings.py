@@ -13,10 +13,13 @@ from perdure.errors import OptionError
 STEP_TIMEOUT = 600.0
 """Seconds. A net against hanging for ever; calls to the outside set their own."""
 
+CRASH_LIMIT = 3
+"""A step in flight at so many crashes in a row is not tried again."""
+
 DEAD_LETTERS = 10_000
 """Parked ones that a state file keeps before the oldest make room."""
 
-KNOWN = ("state", "engine", "step_timeout", "alerts", "heartbeat", "dead_letters", "otel")
+KNOWN = ("state", "engine", "step_timeout", "alerts", "heartbeat", "dead_letters", "crash_limit", "otel")
 
 
 def state_path(script: str) -> Path:
@@ -97,23 +100,24 @@ def heartbeat_url(script: str) -> str | None:
     return str(configured) if configured else None
 
 
+def crash_limit(script: str = "") -> int:
+    """After how many crashes in a row a step is not tried again: PERDURE_CRASH_LIMIT, `crash_limit` in pyproject.toml.
+
+    3 by default. More of them suit machines that are taken away often, in the middle of long steps.
+
+    Raises:
+        OptionError: the value is not a whole number of at least 1.
+    """
+    return _whole("PERDURE_CRASH_LIMIT", "crash_limit", script, CRASH_LIMIT)
+
+
 def dead_letters(script: str = "") -> int:
     """How many parked dead letters a state file keeps: PERDURE_DEAD_LETTERS, `dead_letters` in pyproject.toml; 10,000.
 
     Raises:
         OptionError: the value is not a whole number of at least 1.
     """
-    given: Any = os.environ.get("PERDURE_DEAD_LETTERS") or None
-    where = "PERDURE_DEAD_LETTERS"
-    if given is None:
-        given, _ = _configured(script_folder(script), "dead_letters")
-        where = "dead_letters in pyproject.toml"
-    if given is None:
-        return DEAD_LETTERS
-    text = str(given)
-    if isinstance(given, bool) or not text.isascii() or not text.isdecimal() or int(text) < 1:
-        raise OptionError(f"{where} is {given!r}", "give a whole number of at least 1")
-    return int(text)
+    return _whole("PERDURE_DEAD_LETTERS", "dead_letters", script, DEAD_LETTERS)
 
 
 def dead_letter_file() -> Path | None:
@@ -138,6 +142,20 @@ def otel(script: str = "") -> bool:
 
 def _is_on(text: str) -> bool:
     return text.strip().lower() not in ("", "0", "false", "no", "off")
+
+
+def _whole(variable: str, name: str, script: str, default: int) -> int:
+    given: Any = os.environ.get(variable) or None
+    where = variable
+    if given is None:
+        given, _ = _configured(script_folder(script), name)
+        where = f"{name} in pyproject.toml"
+    if given is None:
+        return default
+    text = str(given)
+    if isinstance(given, bool) or not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise OptionError(f"{where} is {given!r}", "give a whole number of at least 1")
+    return int(text)
 
 
 def _positive(value: float) -> float:

@@ -197,7 +197,7 @@ def test_nobody_else_can_read_the_state(tmp_path: Path, monkeypatch: pytest.Monk
         local.close_all()
     assert {"made", "state.db", "state.db-wal", "state.db-shm", "state.db-locks"} <= modes.keys()
     for name, mode in modes.items():
-        assert mode == ("700" if name in ("made", "state.db-locks") else "600"), name
+        assert mode == ("700" if name in ("made", "state.db-locks", "state.db-flight") else "600"), name
 
 
 def test_many_tasks_share_a_commit(machine: Machine) -> None:

@@ -66,12 +66,6 @@ def admission(
         yield wait(delay, waiting_for(guard, answer))
 
 
-def report_success(guard: Guard | None, ticket: Ticket | None) -> Generator[Effect, Any, None]:
-    """The service has answered as it should."""
-    if guard is not None and ticket is not None:
-        yield Report(guard, ticket, "success")
-
-
 def report_failure(
     call: Call, ticket: Ticket | None, error: Exception, fault: Fault, decision: Verdict, outcome: Outcome
 ) -> Generator[Effect, Any, None]:

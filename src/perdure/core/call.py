@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from perdure.core import codec, crashes, faults
-from perdure.core.admission import Patience, admission, report_failure, report_success
+from perdure.core.admission import Patience, admission, report_failure
 from perdure.core.cleanup import salt, undo_row
 from perdure.core.effects import (
     BRANCH,
@@ -19,6 +19,7 @@ from perdure.core.effects import (
     Guarded,
     Load,
     Outcome,
+    Report,
     Row,
     Save,
     SaveAttempt,
@@ -215,8 +216,8 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
     tries = history.tries(call)
     number = tries.made
     series, last, patience = None, None, Patience()
-    crashed = crashes.count(history.crashes, call)
-    if crashes.verdict(crashed) == "condemned":
+    crashed = crashes.count(history.crashes, call) if history.crashes else 0
+    if crashed and crashes.verdict(crashed, history.crash_limit) == "condemned":
         return Failed(_crash_loop(call, crashed), None, number)
     while True:
         number += 1
@@ -236,7 +237,8 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
             crashed = 0
         error = outcome.error
         if error is None:
-            yield from report_success(guard, ticket)
+            if guard is not None and ticket is not None:
+                yield Report(guard, ticket, "success")
             try:
                 refuse_change(call)
                 payload, value = _read(call, outcome) if outcome.attempts else spec.plan.round_trip(outcome.value)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from perdure.core.branch import Branch
-from perdure.core.crashes import Crashes
+from perdure.core.crashes import LIMIT, Crashes
 from perdure.core.effects import Row
 from perdure.core.records import StepRecord, StepStatus, step_checksum
 from perdure.core.spec import Call
@@ -85,6 +85,7 @@ class History:
         uniform: a source of random numbers in [0, 1).
         before: records up to this number were there when the run was resumed; None if all of them were.
         crashes: at how many crashes in a row each call was in flight.
+        crash_limit: after so many it is not tried again.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class History:
         uniform: Callable[[], float] = lambda: 0.0,
         before: int | None = None,
         crashes: Crashes | None = None,
+        crash_limit: int = LIMIT,
     ) -> None:
         self.rid = rid
         self.id = id
@@ -105,6 +107,7 @@ class History:
         self.uniform = uniform
         self.before = before
         self.crashes = crashes or {}
+        self.crash_limit = crash_limit
         self.claims = 0
         self.rested = False
         self.pending: list[Failure] = []

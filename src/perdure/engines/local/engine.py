@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perdure import settings
 from perdure.core.call import Failed
 from perdure.core.history import History
 from perdure.core.records import RunRecord, RunStatus
@@ -193,6 +194,7 @@ class LocalEngine:
             epoch=run.epoch,
             uniform=uniform,
             crashes=crashes_of(store, run.rid),
+            crash_limit=settings.crash_limit(run.path),
         )
 
     def close(self) -> None:

@@ -59,7 +59,7 @@ class Limits:
                 self.deadline = own
 
     def look(self) -> PerdureError | None:
-        """The reason to end the run now, if there is one. Quick: a clock, and now and then a time stamp."""
+        """The reason to end the run now, if there is one; to be asked when the clock has come to `look_at`."""
         clock = self._engine.world.clock()
         if clock < self.look_at:
             return None

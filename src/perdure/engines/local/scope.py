@@ -74,13 +74,13 @@ class LocalScope(Running):
             self._suspects = asyncio.Lock()
         return self._suspects
 
-    def check_late(self, error: Exception | None) -> None:
+    def check_late(self, error: Exception) -> None:
         """The same after an attempt: if it ran out of time because the run did, it is the run that has failed.
 
         Raises:
             StopRun: it did.
         """
-        if error is not None and (late := self.limits.late(error)) is not None:
+        if (late := self.limits.late(error)) is not None:
             raise self.stop(StopRun(late))
 
     def alarm(self) -> AbstractContextManager[None]:

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from perdure.core.effects import (
     Acquit,
     Admit,
@@ -135,12 +137,10 @@ class SyncDriver:
         """One attempt."""
         if effect.suspect:
             with scope.suspects:
-                return self._execute(effect, scope)
-        return self._execute(effect, scope)
-
-    def _execute(self, effect: Execute, scope: LocalScope) -> Outcome:
-        scope.look()
+                return self.execute(msgspec.structs.replace(effect, suspect=False), scope)
         engine = self._engine
+        if engine.world.clock() >= scope.limits.look_at:
+            scope.look()
         call = effect.call
         observer = engine.observer
         if observer is not None:
@@ -151,7 +151,9 @@ class SyncDriver:
         error: Exception | None = None
         value = None
         recorder = engine.vigil.recorder
-        slot = None if recorder is None else recorder.begin(*flying(effect, scope), started)
+        slot = None
+        if recorder is not None:
+            slot = recorder.begin(scope.id, call.spec.name, call.key, call.n, effect.attempt, started)
         try:
             value = self._attempt(call, scope, effect.attempt)
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
@@ -163,7 +165,8 @@ class SyncDriver:
         outcome = Outcome(value, error, started, now() - started)
         if observer is not None:
             observer.ended(scope.id, call, effect.attempt, outcome)
-        scope.check_late(error)
+        if error is not None:
+            scope.check_late(error)
         return outcome
 
     def _acquit(self, effect: Acquit, scope: LocalScope) -> None:
@@ -171,7 +174,8 @@ class SyncDriver:
 
     def _attempt(self, call: Call, scope: LocalScope, attempt: int) -> Any:
         spec = call.spec
-        seconds = scope.limits.bound(spec.timeout)
+        limits = scope.limits
+        seconds = spec.timeout if limits.deadline is None else limits.bound(spec.timeout)
         if spec.isolate:
             from perdure.engines.local.isolate import run_isolated
 
@@ -394,9 +398,3 @@ class Carried:
         self.on_end(None, error)
         if self.afterwards is not None:
             self.afterwards()
-
-
-def flying(effect: Execute, scope: LocalScope) -> tuple[str, str, bytes, int, int]:
-    """What the flight recorder is told of an attempt."""
-    call = effect.call
-    return scope.id, call.spec.name, call.key, call.n, effect.attempt

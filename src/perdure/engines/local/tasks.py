@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Generator
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from perdure.core.branch import busy
 from perdure.core.call import Failed
 from perdure.core.effects import (
@@ -28,7 +30,6 @@ from perdure.core.spec import Call
 from perdure.core.unwind import unwind
 from perdure.engines.local.gate import Gate, Gates
 from perdure.engines.local.scope import LocalScope
-from perdure.engines.local.sync import flying
 from perdure.engines.local.timeouts import bounded
 from perdure.engines.observer import tell_wait
 from perdure.engines.registry import find_step
@@ -167,14 +168,13 @@ class TaskDriver:
             return self._engine.sync.execute(effect, scope)  # a clean-up, or the undoing of something
         if effect.suspect:
             async with scope.suspects_in_turn():
-                return await self._attempt(effect, scope)
-        return await self._attempt(effect, scope)
-
-    async def _attempt(self, effect: Execute, scope: Any) -> Outcome:
+                return await self._execute(msgspec.structs.replace(effect, suspect=False), scope)
         engine = self._engine
         call = effect.call
         spec = call.spec
-        scope.look()
+        limits = scope.limits
+        if engine.world.clock() >= limits.look_at:
+            scope.look()
         observer = engine.observer
         if observer is not None:
             observer.began(scope.id, call, effect.attempt)
@@ -184,9 +184,11 @@ class TaskDriver:
         error: Exception | None = None
         value = None
         recorder = engine.vigil.recorder
-        slot = None if recorder is None else recorder.begin(*flying(effect, scope), started)
+        slot = None
+        if recorder is not None:
+            slot = recorder.begin(scope.id, spec.name, call.key, call.n, effect.attempt, started)
         scope.executing += 1
-        seconds = scope.limits.bound(spec.timeout)
+        seconds = spec.timeout if limits.deadline is None else limits.bound(spec.timeout)
         try:
             if spec.isolate:
                 value = await self._isolated(effect, scope, seconds)
@@ -204,7 +206,8 @@ class TaskDriver:
         outcome = Outcome(value, error, started, now() - started)
         if observer is not None:
             observer.ended(scope.id, call, effect.attempt, outcome)
-        scope.check_late(error)
+        if error is not None:
+            scope.check_late(error)
         return outcome
 
     async def _guarded(self, effect: Guarded, scope: Any) -> Outcome:
