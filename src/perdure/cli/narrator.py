@@ -10,6 +10,7 @@ from perdure import secrets
 from perdure.cli.text import count, one_line
 from perdure.core.durations import show
 from perdure.core.effects import Outcome
+from perdure.core.faults import Fault
 from perdure.core.spec import Call
 from perdure.errors import PerdureError
 
@@ -95,6 +96,14 @@ class Narrator:
             else:
                 self._tell("run", workflow, f"child run {run_id} {status}", "")
 
+    def run_stopped(self, run_id: str, workflow: str, error: BaseException) -> None:
+        """A run was broken off; of the first one whoever started it tells that too."""
+        with self._lock:
+            if run_id == self.run_id:
+                self._catch_up()
+            else:
+                self._tell("run", workflow, f"child run {run_id} stopped", "")
+
     def replayed(self, run_id: str, call: Call) -> None:
         """A call was answered from its record: not worth a line."""
 
@@ -126,6 +135,12 @@ class Narrator:
         if seconds >= LONG_WAIT:
             with self._lock:
                 self._tell("held", call.spec.name, lambda: f"{_call(call)} waits for {one_line(reason)}", "")
+
+    def parked(self, run_id: str, name: str, letter: int, fault: Fault) -> None:
+        """A call has become a dead letter."""
+        with self._lock:
+            line = f"{one_line(name)} is parked as dead letter {letter}: {_cut(one_line(secrets.conceal(fault.line)))}"
+            self._tell("parked", name, line, "red")
 
     def batch(self, run_id: str, name: str, done: int, dead: int, skipped: int, total: int | None) -> None:
         """A batch has come that far."""
@@ -170,7 +185,7 @@ class Narrator:
     def _tell_held(self, kind: str, name: str, told: _Told) -> None:
         # What is done in a batch is in the line about the batch.
         if told.held and not (kind == "done" and name in self._mapped):
-            names = {"done": "done", "failed": "failed attempts", "run": "child runs"}
+            names = {"done": "done", "failed": "failed attempts", "run": "child runs", "parked": "dead letters"}
             what = names.get(kind, "waits")
             self._say(f"{name}: {told.held} more {what}", "yellow" if kind == "failed" else "")
         told.held, told.last = 0, self._clock()
@@ -202,6 +217,10 @@ def error_line(error: BaseException) -> str:
     except Exception:  # noqa: BLE001  a __str__ of the user's may fail
         message = ""
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= MESSAGE else f"{text[: MESSAGE - 3]}..."
 
 

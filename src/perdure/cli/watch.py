@@ -194,7 +194,9 @@ class _Both:
         self.standing_by = narrator.standing_by
         self.run_began = narrator.run_began
         self.run_ended = narrator.run_ended
+        self.run_stopped = narrator.run_stopped
         self.replayed = narrator.replayed
+        self.parked = narrator.parked
 
     def began(self, run_id: str, call: Call, attempt: int) -> None:
         self._board.began(call, attempt)

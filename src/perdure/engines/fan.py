@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perdure.core.effects import Outcome
+from perdure.core.faults import Fault
 from perdure.core.spec import Call
 from perdure.engines.observer import Observer
 
@@ -31,6 +32,10 @@ class Fan:
         """A run has ended."""
         self._tell("run_ended", run_id, workflow, status)
 
+    def run_stopped(self, run_id: str, workflow: str, error: BaseException) -> None:
+        """A run was broken off."""
+        self._tell("run_stopped", run_id, workflow, error)
+
     def replayed(self, run_id: str, call: Call) -> None:
         """A call was answered from its record."""
         self._tell("replayed", run_id, call)
@@ -50,6 +55,10 @@ class Fan:
     def held(self, run_id: str, call: Call, reason: str, seconds: float) -> None:
         """A call may not go yet."""
         self._tell("held", run_id, call, reason, seconds)
+
+    def parked(self, run_id: str, name: str, letter: int, fault: Fault) -> None:
+        """A call has become a dead letter."""
+        self._tell("parked", run_id, name, letter, fault)
 
     def batch(self, run_id: str, name: str, done: int, dead: int, skipped: int, total: int | None) -> None:
         """A batch has come that far."""

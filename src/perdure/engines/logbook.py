@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 
 from perdure import logs, secrets
 from perdure.core.durations import show
 from perdure.core.effects import Outcome
+from perdure.core.faults import Fault
 from perdure.core.spec import Call
 from perdure.errors import PerdureError
 
@@ -15,15 +15,13 @@ from perdure.errors import PerdureError
 class Logbook:
     """An onlooker that logs.
 
-    What is done goes at DEBUG; runs, waits and batches at INFO; failed attempts and dead letters at WARNING; failed
-    runs at ERROR. Every record says which run, workflow, step and attempt it is about.
+    What is done goes at DEBUG; runs, waits and batches at INFO; failed attempts, dead letters and runs that are broken
+    off at WARNING; failed runs at ERROR. Every record says which run, workflow, step and attempt it is about.
     """
 
     def __init__(self) -> None:
         self._log = logs.logger()
-        self._lock = threading.Lock()
         self._workflows: dict[str, str] = {}
-        self._dead: dict[tuple[str, str], int] = {}
 
     def standing_by(self, workflow: str, reason: str) -> None:
         """A run has to wait for somebody."""
@@ -42,9 +40,12 @@ class Logbook:
         level = logging.INFO if status == "done" else logging.WARNING if status == "cancelled" else logging.ERROR
         self._say(level, "run %s %s", run_id, status, run=run_id, workflow=workflow)
         self._workflows.pop(run_id, None)
-        with self._lock:
-            for key in [key for key in self._dead if key[0] == run_id]:
-                del self._dead[key]
+
+    def run_stopped(self, run_id: str, workflow: str, error: BaseException) -> None:
+        """A run was broken off."""
+        what = error_line(error)
+        self._say(logging.WARNING, "run %s was broken off: %s", run_id, what, run=run_id, workflow=workflow)
+        self._workflows.pop(run_id, None)
 
     def replayed(self, run_id: str, call: Call) -> None:
         """A call was answered from its record."""
@@ -88,14 +89,16 @@ class Logbook:
                 step=call.spec.name,
             )
 
+    def parked(self, run_id: str, name: str, letter: int, fault: Fault) -> None:
+        """A call has become a dead letter."""
+        if self._log.isEnabledFor(logging.WARNING):
+            hidden = secrets.conceal(fault.line)
+            self._say(
+                logging.WARNING, "step %r is parked as dead letter %d: %s", name, letter, hidden, run=run_id, step=name
+            )
+
     def batch(self, run_id: str, name: str, done: int, dead: int, skipped: int, total: int | None) -> None:
         """A batch has come that far."""
-        with self._lock:
-            before = self._dead.get((run_id, name), 0)
-            if dead > before:
-                self._dead[run_id, name] = dead
-        if dead > before:
-            self._say(logging.WARNING, "step %r has parked a dead letter, %d so far", name, dead, run=run_id, step=name)
         if total is not None and done + dead >= total:
             said = "batch of step %r is over: %d done, %d of them before, %d dead letters"
             self._say(logging.INFO, said, name, done, skipped, dead, run=run_id, step=name)
@@ -120,7 +123,7 @@ class Logbook:
             )
 
 
-def error_line(error: Exception) -> str:
+def error_line(error: BaseException) -> str:
     """An exception in one line, without credentials."""
     try:
         text = error.what if isinstance(error, PerdureError) else str(error)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from perdure.core.effects import Outcome, Wait
+from perdure.core import faults
+from perdure.core.effects import Outcome, Save, Wait
+from perdure.core.faults import Fault
 from perdure.core.spec import Call
 
 
@@ -18,7 +21,10 @@ class Observer(Protocol):
         """A run was started or resumed, with that many records behind it."""
 
     def run_ended(self, run_id: str, workflow: str, status: str) -> None:
-        """A run is done or failed."""
+        """A run is done, failed, parked as a whole or cancelled."""
+
+    def run_stopped(self, run_id: str, workflow: str, error: BaseException) -> None:
+        """A run was broken off in its middle, by Ctrl-C or sys.exit say: nothing has ended, it can be resumed."""
 
     def replayed(self, run_id: str, call: Call) -> None:
         """A call was answered from its record."""
@@ -35,6 +41,9 @@ class Observer(Protocol):
     def held(self, run_id: str, call: Call, reason: str, seconds: float) -> None:
         """A call may not go yet (a breaker is open, or it is not its turn), and asks again after that many seconds."""
 
+    def parked(self, run_id: str, name: str, letter: int, fault: Fault) -> None:
+        """A call of that name (a step's, or a clean-up's) has become the dead letter of that number."""
+
     def batch(self, run_id: str, name: str, done: int, dead: int, skipped: int, total: int | None) -> None:
         """A batch has come that far."""
 
@@ -50,3 +59,11 @@ def tell_wait(observer: Observer | None, run_id: str, effect: Wait) -> None:
         observer.held(run_id, effect.call, effect.reason, effect.seconds)
     else:
         observer.waiting(run_id, effect.call, effect.attempt, effect.seconds, effect.error)
+
+
+def tell_parked(observer: Observer | None, run_id: str, effect: Save, numbers: Sequence[int]) -> None:
+    """Tell an onlooker, if there is one, which of the records that were saved are dead letters, of those numbers."""
+    if observer is not None:
+        rows = {row[1]: row for row in effect.rows}
+        for seq, number in zip(effect.letters, numbers, strict=True):
+            observer.parked(run_id, rows[seq][2], number, faults.decode(rows[seq][7]))

@@ -17,7 +17,7 @@ from opentelemetry import context, metrics, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from perdure.core.effects import Outcome
-from perdure.core.faults import to_fault
+from perdure.core.faults import Fault, to_fault
 from perdure.core.spec import Call
 from perdure.engines.logbook import error_line
 
@@ -32,7 +32,6 @@ class _Run(msgspec.Struct):
     around: Span
     """What was current when the run began."""
     began: int
-    dead: dict[str, int] = {}
 
 
 class _Attempt(msgspec.Struct):
@@ -73,7 +72,7 @@ class Telemetry:
         self._parked = meter.create_counter(
             "perdure.dead_letters", unit="{dead_letter}", description="Items that were parked as dead letters."
         )
-        # A run that is broken off has no end that is told; its span is exported all the same.
+        # What other threads still have under way when the process ends is exported all the same.
         atexit.register(self.close)
 
     def standing_by(self, workflow: str, reason: str) -> None:
@@ -102,13 +101,24 @@ class Telemetry:
 
     def run_ended(self, run_id: str, workflow: str, status: str) -> None:
         """A run has ended."""
+        self._end(run_id, workflow, status, None if status == "done" else f"run {status}")
+
+    def run_stopped(self, run_id: str, workflow: str, error: BaseException) -> None:
+        """A run was broken off: its span ends, and the process may go on."""
+        with self._lock:
+            run = self._runs.get(run_id)
+        if run is not None:
+            run.span.set_attribute("error.type", _kind(error))
+        self._end(run_id, workflow, "stopped", error_line(error))
+
+    def _end(self, run_id: str, workflow: str, status: str, trouble: str | None) -> None:
         with self._lock:
             run = self._runs.pop(run_id, None)
         if run is None:
             return
         run.span.set_attribute("perdure.run.status", status)
-        if status != "done":
-            run.span.set_status(Status(StatusCode.ERROR, f"run {status}"))
+        if trouble is not None:
+            run.span.set_status(Status(StatusCode.ERROR, trouble))
         run.span.end()
         seconds = (time_ns() - run.began) / 1e9
         self._ran.record(seconds, {"perdure.workflow.name": workflow, "perdure.run.status": status})
@@ -158,16 +168,14 @@ class Telemetry:
         if run is not None:
             run.span.add_event("perdure.held", {"perdure.step.name": call.spec.name, "perdure.held.reason": reason})
 
+    def parked(self, run_id: str, name: str, letter: int, fault: Fault) -> None:
+        """A call has become a dead letter."""
+        run = self._runs.get(run_id)
+        about = {"perdure.step.name": name, "perdure.workflow.name": "" if run is None else run.workflow}
+        self._parked.add(1, about)
+
     def batch(self, run_id: str, name: str, done: int, dead: int, skipped: int, total: int | None) -> None:
-        """A batch has come that far: its new dead letters are counted."""
-        with self._lock:
-            run = self._runs.get(run_id)
-            if run is None:
-                return
-            new = dead - run.dead.get(name, 0)
-            run.dead[name] = max(dead, run.dead.get(name, 0))
-        if new > 0:
-            self._parked.add(new, {"perdure.workflow.name": run.workflow, "perdure.step.name": name})
+        """A batch has come that far: its attempts and dead letters are counted one by one."""
 
     def progress(self, run_id: str, call: Call, done: float, total: float | None, note: str) -> None:
         """A step says how far it has come: it may say so itself, in its own span."""
@@ -210,6 +218,6 @@ class Telemetry:
         self._took.record(seconds, about)
 
 
-def _kind(error: Exception) -> str:
+def _kind(error: BaseException) -> str:
     cls = type(error)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"

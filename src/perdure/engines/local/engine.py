@@ -170,7 +170,13 @@ class LocalEngine:
     def not_ended(self, effect: End, trouble: StateError) -> None:
         """It could not be written."""
         self.store.let_go(effect.run)
-        self.vigil.stopped(effect.run, trouble)
+        self.stopped(effect.run, trouble)
+
+    def stopped(self, run: RunRecord, error: BaseException) -> None:
+        """A run was broken off in its middle: tell whoever wants to know."""
+        self.vigil.stopped(run, error)
+        if self.observer is not None:
+            self.observer.run_stopped(run.id, run.workflow, error.error if isinstance(error, StopRun) else error)
 
     def status(self, id: str) -> RunStatus:
         """How a run stands.

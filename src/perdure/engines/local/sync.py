@@ -32,7 +32,7 @@ from perdure.core.unwind import unwind
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.threads import Pool, in_pool
 from perdure.engines.local.timeouts import Abandoned, Ticket, interrupted_after, on_main_thread, timed_out
-from perdure.engines.observer import tell_wait
+from perdure.engines.observer import tell_parked, tell_wait
 from perdure.engines.registry import find_step
 from perdure.engines.scope import StepContext, here
 from perdure.engines.tracebacks import from_user_code
@@ -240,6 +240,7 @@ class SyncDriver:
         parking = engine.store.journal.write(effect.rows, saving)
         if effect.letters:
             engine.letters.parked(parking)
+            tell_parked(engine.observer, scope.id, effect, parking.parked)
 
     def _resolve(self, effect: Resolve, scope: LocalScope) -> bool:
         store = self._engine.store
@@ -310,7 +311,7 @@ class SyncDriver:
         except BaseException as stop:
             if inner.ending is not None:
                 return Outcome(None, inner.ending, started, now() - started)
-            self._engine.vigil.stopped(effect.run, inner.stopped or stop)
+            self._engine.stopped(effect.run, inner.stopped or stop)
             if not inner.abandoned:
                 self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
             inner.check()  # what stopped it first, should something else have come out

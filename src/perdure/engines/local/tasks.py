@@ -31,7 +31,7 @@ from perdure.core.unwind import unwind
 from perdure.engines.local.gate import Gate, Gates
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.timeouts import bounded
-from perdure.engines.observer import tell_wait
+from perdure.engines.observer import tell_parked, tell_wait
 from perdure.engines.registry import find_step
 from perdure.engines.scope import StepContext, here
 from perdure.engines.tracebacks import from_user_code
@@ -161,6 +161,7 @@ class TaskDriver:
         parking = await gate.write(effect.rows, letters.saving(effect, scope.run.path, self._engine.world.now()))
         if effect.letters:
             await asyncio.to_thread(letters.parked, parking)  # may have to wait for another process
+            tell_parked(self._engine.observer, scope.id, effect, parking.parked)
 
     async def _execute(self, effect: Execute, scope: Any) -> Outcome:
         """One attempt, in this task."""
@@ -291,7 +292,7 @@ class TaskDriver:
         except BaseException as stop:
             if inner.ending is not None and not _cancelled_from_outside():
                 return Outcome(None, inner.ending, started, now() - started)
-            self._engine.vigil.stopped(effect.run, inner.stopped or stop)
+            self._engine.stopped(effect.run, inner.stopped or stop)
             self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
             inner.check()  # what stopped it first: a task group wraps that into a group of its own
             raise

@@ -117,18 +117,23 @@ class TemporalEngine:
             self.observer.run_began(found.memo.id, spec.name, recorded, resumed)
         client = await self.cluster.client()
         handle = client.get_workflow_handle(found.workflow_id, run_id=found.run_id, result_type=bytes)
-        status = "failed"
+        status: RunStatus | None = None
         try:
             async with self.cluster.working(queue_of(spec.main)) if under_way else nullcontext():
                 payload = await handle.result()
             status = "done"
         except WorkflowFailureError as failed:
+            status = "failed"
             if isinstance(failed.cause, CancelledError):
                 status = "cancelled"
                 raise await self._cancelled(found) from None
             raise _error(failed.cause, found.memo.id, call) from None
-        finally:
+        except BaseException as error:
             if self.observer is not None and under_way:
+                self.observer.run_stopped(found.memo.id, spec.name, error)  # here; the cluster goes on with it
+            raise
+        finally:
+            if self.observer is not None and under_way and status is not None:
                 self.observer.run_ended(found.memo.id, spec.name, status)
         return spec.plan.unpack(payload)
 

@@ -1,0 +1,142 @@
+"""Who looks on is told everything: no onlooker misses an event, and what is broken off or parked is an event."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure import Retry, step, workflow
+from perdure.cli.board import Board
+from perdure.cli.narrator import Narrator
+from perdure.cli.watch import _Both
+from perdure.engines.fan import Fan
+from perdure.engines.local.engine import close_all
+from perdure.engines.logbook import Logbook
+from perdure.engines.observer import Observer
+from perdure.engines.telemetry import Telemetry
+
+EVENTS = {name: method for name, method in vars(Observer).items() if inspect.isfunction(method) and name[0] != "_"}
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("PERDURE_STATE", str(tmp_path / "state.db"))
+    yield
+    close_all()
+
+
+@pytest.mark.parametrize("onlooker", [Fan(), Logbook(), Telemetry(), Narrator(print), _Both(Narrator(print), Board())])
+def test_every_onlooker_takes_every_event(onlooker: object) -> None:
+    """By its name and with the same parameters: one that raised would be told nothing more."""
+    for name, event in EVENTS.items():
+        theirs = list(inspect.signature(getattr(onlooker, name)).parameters)
+        assert theirs == list(inspect.signature(event).parameters)[1:], name
+
+
+def test_a_fan_hands_on_every_event() -> None:
+    """To each of its observers, with every particular, under the same name."""
+    told: list[tuple[str, tuple[Any, ...]]] = []
+
+    class Witness:
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda *particulars: told.append((name, particulars))
+
+    fan = Fan(Witness(), Witness())  # type: ignore[arg-type]
+    for name, event in EVENTS.items():
+        particulars = tuple(list(inspect.signature(event).parameters)[1:])
+        getattr(fan, name)(*particulars)
+        assert told == [(name, particulars)] * 2
+        told.clear()
+
+
+@step(retry=Retry(attempts=2, delay=0, jitter=0))
+def charge(order: int) -> int:
+    if order % 2:
+        raise ValueError(f"order {order} is odd")
+    return order
+
+
+@step(retry=Retry(attempts=1))
+async def acharge(order: int) -> int:
+    if order % 2:
+        raise ValueError(f"order {order} is odd")
+    return order
+
+
+def messages(caplog: pytest.LogCaptureFixture, of: str) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "perdure" and of in record.getMessage()]
+
+
+def test_each_dead_letter_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """With its number and its error, at WARNING; nothing about those of an earlier process when the run is resumed."""
+    caplog.set_level(logging.WARNING, "perdure")
+    broken = True
+
+    @workflow
+    def job() -> None:
+        charge.map(range(4))
+        if broken:
+            raise OSError("the printer is off")
+
+    with pytest.raises(OSError, match="printer"):
+        job()
+    said = [f"step 'charge' is parked as dead letter {n}: ValueError: order {2 * n - 1} is odd" for n in (1, 2)]
+    assert messages(caplog, "parked") == said
+    broken = False
+    job()
+    assert messages(caplog, "parked") == said
+
+
+def test_dead_letters_of_async_steps_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Just the same."""
+    import asyncio
+
+    caplog.set_level(logging.WARNING, "perdure")
+
+    @workflow
+    async def job() -> None:
+        await acharge.map([1, 2])
+
+    asyncio.run(job())
+    assert messages(caplog, "parked") == ["step 'acharge' is parked as dead letter 1: ValueError: order 1 is odd"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(3)])
+def test_a_run_that_is_broken_off_is_told(caplog: pytest.LogCaptureFixture, stop: BaseException) -> None:
+    """As broken off, once, and not as ended: it can be resumed."""
+    caplog.set_level(logging.INFO, "perdure")
+    stops = [stop]
+
+    @workflow
+    def job() -> str:
+        charge(2)
+        if stops:
+            raise stops.pop()
+        return "done"
+
+    with pytest.raises(type(stop)):
+        job()
+    assert len(messages(caplog, f"was broken off: {type(stop).__name__}")) == 1
+    assert not messages(caplog, " done")
+    assert job() == "done"
+    assert len(messages(caplog, "was broken off")) == 1
+
+
+def test_an_async_run_that_is_broken_off_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Just the same."""
+    import asyncio
+
+    caplog.set_level(logging.INFO, "perdure")
+
+    @workflow
+    async def job() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        asyncio.run(job())
+    assert len(messages(caplog, "was broken off: SystemExit: 3")) == 1
