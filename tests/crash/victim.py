@@ -56,6 +56,7 @@ class Home:
     def environment(self, life: int, kill: Kill) -> dict[str, str]:
         return {
             "PERDURE_STATE": str(self.state),
+            "PERDURE_CRASH_LIMIT": "1000000",  # dying in the same step again and again is what this is about
             "CRASH_LIFE": str(life),
             "CRASH_LEDGER": str(self.ledger),
             "CRASH_PIPE": str(self.pipe),
