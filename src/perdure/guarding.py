@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from types import TracebackType
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from perdure import settings
 from perdure.core.breaker import Ticket
 from perdure.core.guard import Guard
-from perdure.engines.scope import StepContext, here
+from perdure.engines.scope import StepContext, here, script_around
 from perdure.errors import BreakerOpen, OptionError
 from perdure.step import BoundStep
 
@@ -167,13 +166,4 @@ def guards_here() -> Guards:
         return guards
     from perdure.engines.local.guards import guards_at
 
-    return guards_at(settings.state_path(_script(running)))
-
-
-def _script(running: object) -> str:
-    """The file of the program; for what perdure runs itself (a worker, an isolated attempt), that of the step."""
-    main = sys.modules.get("__main__")
-    name = getattr(getattr(main, "__spec__", None), "name", None) or ""
-    if name.partition(".")[0] != "perdure":
-        return getattr(main, "__file__", None) or ""
-    return running.call.spec.file if isinstance(running, StepContext) else ""
+    return guards_at(settings.state_path(script_around(running)))

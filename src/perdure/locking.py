@@ -13,7 +13,7 @@ from perdure import settings
 from perdure.core.durations import Duration, seconds
 from perdure.core.run import Locked, describe_locked
 from perdure.core.spec import IfLocked
-from perdure.engines.scope import StepContext, here
+from perdure.engines.scope import StepContext, here, script_around
 from perdure.errors import AlreadyRunning, OptionError, Skipped, StateError
 from perdure.workflow import checked_if_locked, checked_lock
 
@@ -185,19 +185,10 @@ def _caller() -> tuple[Store, Asker]:
     scope: Any = context.scope if isinstance(context, StepContext) else context
     if isinstance(scope, LocalScope):
         return scope.engine.store, asker(scope.engine.store.lineage(scope.run.rid))
-    script = _script(context)
+    script = script_around(context)
     if scope is not None or settings.engine_url(script) != "local":
         raise OptionError(
             "perdure.lock was called on a cluster, which does not have locks: a state file's are of one machine",
             "leave it to an id: of runs with the same with_options(id=...), a cluster executes one at a time",
         )
     return engine_at(settings.state_path(script)).store, asker()
-
-
-def _script(context: Any) -> str:
-    """The file of the program; for what perdure itself starts (an isolated attempt, a worker), that of the step."""
-    main = sys.modules.get("__main__")
-    module = getattr(getattr(main, "__spec__", None), "name", None) or ""
-    if module.partition(".")[0] != "perdure":
-        return getattr(main, "__file__", None) or ""
-    return context.call.spec.file if isinstance(context, StepContext) else ""

@@ -37,7 +37,7 @@ class Fate:
         taken = self.store.journal.write((), self.store.begin(start, 1.0))
         assert isinstance(taken, Taken)
         self.rid = taken.run.rid
-        return Recorder(flight.folder_of(self.state), self.store.holder._token, path, 1.0)
+        return Recorder(flight.folder_of(self.state), self.store.holder.token, path, 1.0)
 
     def die(self, recorder: Recorder, cause: str = "SIGKILL") -> None:
         """It dies with what it had in flight; a companion may have said how."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, Literal, Protocol
@@ -117,3 +118,12 @@ class Engine(Protocol):
 
 
 here: ContextVar[Scope | StepContext | None] = ContextVar("perdure", default=None)
+
+
+def script_around(context: Scope | StepContext | None) -> str:
+    """The file of the program, whose settings hold; for what perdure itself starts (a worker, say) that of the step."""
+    main = sys.modules.get("__main__")
+    module = getattr(getattr(main, "__spec__", None), "name", None) or ""
+    if module.partition(".")[0] != "perdure":
+        return getattr(main, "__file__", None) or ""
+    return context.call.spec.file if isinstance(context, StepContext) else ""

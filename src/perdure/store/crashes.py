@@ -19,8 +19,8 @@ from perdure.core.crashes import Crashes, fitted
 from perdure.core.spec import Call
 from perdure.store import flight
 from perdure.store.flight import Flight
-from perdure.store.holders import is_held
 from perdure.store.journal import Operation
+from perdure.store.presence import is_held
 from perdure.store.runs import Store
 from perdure.store.sql import load
 
@@ -77,7 +77,7 @@ def collect(store: Store) -> list[Flight]:
         StateError: the state file could not be written.
     """
     gone = flight.dead(flight.folder_of(store.path), locks_of(store.path))
-    found = [_settled(one) for one in gone]
+    found = [settled(one) for one in gone]
     guilty = [one for one in found if one.calls and one.cause not in ASKED]
     if guilty:
         store.journal.write((), _adding(guilty))
@@ -87,7 +87,7 @@ def collect(store: Store) -> list[Flight]:
     return found
 
 
-def _settled(one: Flight) -> Flight:
+def settled(one: Flight) -> Flight:
     """The record once its companion has said how the process died, if one is about to."""
     for _ in range(int(PATIENCE / LOOK)):
         if one.cause or not flight.is_watched(one.path):

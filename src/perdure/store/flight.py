@@ -26,7 +26,7 @@ from pathlib import Path
 import msgspec
 
 from perdure.core.crashes import WIDTH, fitted
-from perdure.store.holders import is_held
+from perdure.store.presence import is_held
 
 MAGIC = b"PERDFLT1"
 HEADER = struct.Struct("<8sIIdQQdBxHI16s64s")

@@ -1,5 +1,7 @@
-"""A process that others can see is alive, without being the holder of a run: callers of a service, inside and outside
-workflows. Its lock lies with those of the holders, and is freed by death in the same way (see `store/holders.py`).
+"""A process that others can see is alive.
+
+It keeps one flock, on a file of its own, for as long as it lives. The kernel drops it at death, however the process
+dies: no stale window, no guessing from process ids (flock(2)).
 """
 
 from __future__ import annotations
@@ -7,10 +9,10 @@ from __future__ import annotations
 import os
 import re
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from perdure.errors import StateReadOnly
-from perdure.store.holders import is_held
 
 _TOKEN = re.compile(r"[0-9]+-[0-9a-f]{16}")
 """What a token looks like. It comes back out of a file, and must not lead to other files."""
@@ -21,58 +23,115 @@ class Presence:
 
     Args:
         state: the state file; the locks lie beside it, in `<state>-locks/`.
+
+    `token` is what it goes by; empty as long as it has no lock.
     """
 
     def __init__(self, state: Path) -> None:
+        self.token = ""
         self._folder = state.with_name(state.name + "-locks")
         self._mutex = threading.Lock()
         self._descriptor: int | None = None
-        self._token = ""
 
-    def token(self) -> str:
-        """What this process goes by; takes the lock the first time.
+    def show(self) -> str:
+        """Take the lock, if that has not been done; returns the token.
 
         Raises:
             StateReadOnly: the lock cannot be made.
         """
         with self._mutex:
             if self._descriptor is None:
-                self._token = f"{os.getpid()}-{os.urandom(8).hex()}"
-                self._descriptor = self._locked(self._path)
-            return self._token
+                self.token = f"{os.getpid()}-{os.urandom(8).hex()}"
+                self._descriptor = self._locked()
+            return self.token
 
     def lives(self, token: str) -> bool:
         """Is the process alive that goes by that?"""
-        return _TOKEN.fullmatch(token) is not None and is_held(self._folder / f"{token}.lock")
+        return _TOKEN.fullmatch(token) is not None and is_held(self._path(token))
+
+    def is_seen(self) -> bool:
+        """Do others take this process for alive? Not if somebody removed its lock file."""
+        if self._descriptor is None:
+            return False
+        try:
+            return os.path.samestat(os.stat(self._path(self.token)), os.fstat(self._descriptor))
+        except OSError:
+            return False
+
+    def nudges(self) -> int:
+        """Changes when somebody has nudged this process, to look into the file for what it is asked to do."""
+        return 0 if self._descriptor is None else os.fstat(self._descriptor).st_mtime_ns
+
+    def nudge(self, token: str) -> None:
+        """Make another process look."""
+        with suppress(OSError):  # it has ended meanwhile
+            os.utime(self._path(token))
 
     def close(self) -> None:
-        """This process is about to end; the lock file goes too."""
+        """Let go of the lock; its file goes too."""
         with self._mutex:
             if self._descriptor is not None:
-                self._path.unlink(missing_ok=True)
-                os.close(self._descriptor)
-                self._descriptor = None
+                self._path(self.token).unlink(missing_ok=True)
+                self._let_go()
 
-    def close_in_child(self) -> None:
-        """After a fork: the child's copy of the descriptor would keep the lock alive beyond the parent's death."""
+    def forget(self) -> None:
+        """Have no lock any more, without unlocking it for others who have it: a parent, after a fork.
+
+        The child's copy of the descriptor would keep the lock alive beyond the parent's death.
+        """
         if self._descriptor is not None:
-            os.close(self._descriptor)  # closing a copy does not unlock; an unlock call would
-            self._descriptor = None
+            self._let_go()
 
-    @property
-    def _path(self) -> Path:
-        return self._folder / f"{self._token}.lock"
+    def _let_go(self) -> None:
+        assert self._descriptor is not None
+        os.close(self._descriptor)
+        self._descriptor = None
 
-    def _locked(self, path: Path) -> int:
-        from filelock import lock_descriptor
+    def _path(self, token: str) -> Path:
+        return self._folder / f"{token}.lock"
 
+    def _locked(self) -> int:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-            lock_descriptor(descriptor, blocking=False)
+            descriptor = os.open(self._path(self.token), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+            _flock(descriptor)
         except OSError as error:
             raise StateReadOnly(
                 f"no lock can be made in {self._folder} ({error.strerror})",
                 "check the permissions of the folder, or set PERDURE_STATE to another path",
             ) from error
         return descriptor
+
+
+def _flock(descriptor: int) -> bool:
+    from filelock import lock_descriptor
+
+    return lock_descriptor(descriptor, blocking=False)
+
+
+def _is_free(descriptor: int) -> bool:
+    # A shared lock: two that look at the same moment must not take each other for the holder.
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return _flock(descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_held(path: Path) -> bool:
+    """Is the process that made this lock file alive? A dead one's file is removed."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        if not _is_free(descriptor):
+            return True
+        path.unlink(missing_ok=True)  # a token is never used twice, so nobody can be about to lock it
+        return False
+    finally:
+        os.close(descriptor)

@@ -249,7 +249,7 @@ def _after_fork() -> None:
         engine.vigil.close_in_child()
         engine.store.holder.close_in_child()
         if engine._guards is not None:
-            engine._guards.presence.close_in_child()
+            engine._guards.presence.forget()
         _orphans.append(engine)
     _engines.clear()
 

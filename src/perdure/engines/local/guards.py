@@ -91,7 +91,7 @@ class Guards:
 
     def _probe(self, name: str, policy: BreakerPolicy) -> Pass | Hold:
         presence = self.presence
-        holder = presence.token()
+        holder = presence.show()
         lease = f"{holder}/{next(self._numbers)}"
 
         def ask(state: BreakerState, now: float) -> tuple[BreakerState, tuple[Ticket | Refusal, BreakerState]]:
@@ -193,7 +193,7 @@ def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
     for guards in _alone.values():
-        guards.presence.close_in_child()
+        guards.presence.forget()
         _orphans.append(guards)
     _alone.clear()
 
