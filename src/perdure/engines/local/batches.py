@@ -14,7 +14,7 @@ from perdure.core.batch import Feed, Job, Tally
 from perdure.core.call import Failed, Parked, fail, item, move_on, recheck, settle
 from perdure.core.pace import CEILING, Pace, paced
 from perdure.core.spec import Call, Spec
-from perdure.engines.local.sync import Carried
+from perdure.engines.local.carried import Carried
 from perdure.engines.scope import Concurrency, OnFailure
 
 if TYPE_CHECKING:
