@@ -215,6 +215,10 @@ def _alerts(value: str | Sequence[str] | None) -> tuple[str, ...] | None:
     named = [value] if isinstance(value, str) else value
     if named is not None and not all(isinstance(each, str) for each in named):
         raise OptionError("alert is neither an address nor a list of them", 'for instance alert="tgram://TOKEN/CHAT"')
+    if named:
+        from perdure.alerts import channels
+
+        channels.parse(named)  # a slip in an address should not come to light when it is needed
     return None if named is None else tuple(named)
 
 

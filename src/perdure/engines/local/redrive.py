@@ -15,9 +15,9 @@ from perdure.core.history import History
 from perdure.core.records import RunRecord, StepRecord
 from perdure.core.redrive import Redriven, call_of, history_for, redrive, takes_back
 from perdure.core.spec import Spec
+from perdure.engines.local.carried import Carried
 from perdure.engines.local.engine import LocalEngine
 from perdure.engines.local.scope import LocalScope
-from perdure.engines.local.sync import Carried
 from perdure.errors import NotDecodable, PerdureError, StateError, StopRun
 from perdure.store import letters
 from perdure.store.letters import Claim
