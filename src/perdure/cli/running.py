@@ -202,23 +202,31 @@ def _carry_out(execution: Execution, go: Callable[[], Finish], view: Watch, *, j
 
 
 def _failed(execution: Execution, *, json: bool) -> int:
-    if _print_standing("failed", execution):
+    if (status := _print_standing("failed", execution)) is not None:
         where = f"{execution.run_id}{execution.place.option}"
-        sys.stderr.write(f"  see more: perdure show {where}   go on: perdure resume {where}\n")
+        onward = "" if status == "cancelled" else f"   go on: perdure resume {where}"
+        sys.stderr.write(f"  see more: perdure show {where}{onward}\n")
         if json:
-            _print_json({"run": execution.run_id, "workflow": execution.workflow.spec.name, "status": "failed"})
+            _print_json({"run": execution.run_id, "workflow": execution.workflow.spec.name, "status": status})
     return FAILED
 
 
-def _print_standing(how: str, execution: Execution) -> bool:
-    """One line about a run that has not come to its end; False if there is none."""
+_ENDINGS = {
+    "cancelled": "was cancelled; {} saved; a run of the same inputs starts anew",
+    "parked": "has failed too often and was set aside; {} saved",
+}
+
+
+def _print_standing(how: str, execution: Execution) -> str | None:
+    """One line about a run that has not come to a good end; returns its status, None if there is none."""
     printer = Printer(sys.stderr)
     saved = execution.saved()
     if saved is None:
         printer.line(f"{how}; nothing was run", "bold")
-        return False
-    printer.line(f"run {saved.run} {how}; {count(saved.steps, 'step')} saved; run again to resume", "bold")
-    return True
+        return None
+    ending = _ENDINGS.get(saved.status, f"{how}; {{}} saved; run again to resume")
+    printer.line(f"run {saved.run} {ending.format(count(saved.steps, 'step'))}", "bold")
+    return saved.status if saved.status in _ENDINGS else "failed"
 
 
 def _print_summary(finish: Finish, told: Narrator, place: Place) -> None:
