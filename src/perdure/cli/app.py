@@ -20,7 +20,7 @@ Engine = Annotated[str | None, Parameter("--engine", group=WHERE, help='A cluste
 Json = Annotated[bool, Parameter("--json", negative="", help="One line of JSON, for programs.")]
 Limit = Annotated[int, Parameter("--limit", validator=Number(gte=0))]
 Reference = Annotated[str, Parameter(help='A run\'s id, the beginning of it, or "last".')]
-Standings = Literal["running", "interrupted", "failed", "done", "dead", "cancelled"]
+Standings = Literal["running", "stopping", "interrupted", "failed", "parked", "done", "dead", "cancelled"]
 
 SHOWN_STEPS = 200
 
@@ -92,6 +92,14 @@ def show(
     else:
         lists.run(details, verbose=verbose)
     return DONE
+
+
+@app.command
+def why(run: Reference, *, json: Json = False, state: State = None, file: Script = None, engine: Engine = None) -> int:
+    """Tell why a run is not moving, and the commands that help."""
+    from perdure.cli.why import main
+
+    return main(locate(state, file, engine), run, json=json)
 
 
 @app.command

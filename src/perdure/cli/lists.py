@@ -8,13 +8,26 @@ from typing import Any
 
 import msgspec
 
+from perdure.alerts.obituary import size
 from perdure.cli.text import Printer, count, date, one_line
 from perdure.core.durations import show
 from perdure.operations.details import AttemptView, ErrorView, RunDetails, StepView
+from perdure.operations.flying import Flying, ProcessView, Suspect
 from perdure.operations.health import Check, Health
 from perdure.operations.runs import RunView
 
-STYLES = {"running": "cyan", "interrupted": "yellow", "failed": "red", "done": "", "dead": "yellow", "cancelled": "dim"}
+STYLES = {
+    "running": "cyan",
+    "stopping": "cyan",
+    "interrupted": "yellow",
+    "failed": "red",
+    "parked": "red",
+    "done": "",
+    "dead": "yellow",
+    "cancelled": "dim",
+}
+FLYING = 10
+"""Attempts in flight that are shown."""
 VERDICTS = {"ok": "green", "note": "", "warning": "yellow", "wrong": "red"}
 
 
@@ -57,6 +70,9 @@ def run(details: RunDetails, *, verbose: bool) -> None:
     printer = Printer()
     _header(printer, details)
     _error(printer, details.error, verbose=verbose)
+    _process(printer, details.process, details.run.id)
+    for suspect in details.suspects:
+        printer.line(f"{'crashes':<9} {suspect_line(suspect)}", "yellow")
     printer.line()
     if details.earlier:
         printer.line(f"  {details.earlier} earlier steps are left out; --limit 0 shows all", "dim")
@@ -102,6 +118,36 @@ def _error(printer: Printer, error: ErrorView | None, *, verbose: bool) -> None:
     if verbose and error.traceback:
         printer.line()
         printer.line(_indented(error.traceback.rstrip(), 2))
+
+
+def _process(printer: Printer, process: ProcessView | None, run: str) -> None:
+    if process is None:
+        return
+    style = "cyan" if process.alive else "yellow"
+    if not process.alive:
+        when = f", {date(process.ended)}" if process.ended else ""
+        printer.line(f"{'died':<9} {process.how} (pid {process.pid}{when})", style)
+    for one in process.flying[:FLYING]:
+        printer.line(f"{'in flight':<9} {flying_line(one, run)}", style)
+    more = len(process.flying[FLYING:]) + process.more
+    if more:
+        printer.line(f"{'':<9} and {more:,} more", style)
+    if process.memory:
+        printer.line(f"{'memory':<9} up to {size(process.memory)}", style)
+
+
+def flying_line(one: Flying, run: str) -> str:
+    """An attempt in flight, of that run or of one of its child runs."""
+    child = "" if one.run == run else f" of child run {one.run}"
+    lasted = f"since {date(one.since)}" if one.seconds is None else f"for {show(round(one.seconds, 1))}"
+    return one_line(f"{one.step}{one.inputs}{child}, attempt {one.attempt}, {lasted}")
+
+
+def suspect_line(one: Suspect) -> str:
+    """A call that crashes speak against."""
+    times = f"{one.crashes} crashes in a row" if one.crashes > 1 else "the last crash"
+    verdict = "is not tried again" if one.crashes >= one.limit else f"at {one.limit} it is not tried again"
+    return one_line(f"{one.step}{one.inputs} was in flight at {times} ({one.cause}); {verdict}")
 
 
 def _step(printer: Printer, step: StepView, width: int, *, verbose: bool) -> None:

@@ -15,6 +15,7 @@ from perdure.core.letters import LetterRecord
 from perdure.core.moments import moment
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.errors import PerdureError
+from perdure.operations.flying import ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.runs import RunView, view_of
 from perdure.operations.steps import check_name
 from perdure.store import letters
@@ -75,7 +76,8 @@ class RunDetails(msgspec.Struct, frozen=True):
     """A run in full.
 
     Inputs and results are text, or plain data if asked for. `earlier` is how many steps were left out at the beginning,
-    `parent` the id of the run whose child this is.
+    `parent` the id of the run whose child this is. `process` is who executes it, or did when it died; `suspects` are
+    the calls that crashes speak against.
     """
 
     run: RunView
@@ -87,6 +89,8 @@ class RunDetails(msgspec.Struct, frozen=True):
     steps: list[StepView]
     open: list[OpenStep]
     children: list[RunView]
+    process: ProcessView | None = None
+    suspects: list[Suspect] = []
 
 
 def details_of(
@@ -134,6 +138,8 @@ def details_of(
         steps=steps,
         open=[OpenStep(tries[0].name, show.inputs(tries[0].input), _attempts(tries)) for tries in failures.values()],
         children=[view_of(store, store.run(id)) for id in store.children(run.rid)],
+        process=process_of(store, run),
+        suspects=suspects_of(store, run),
     )
 
 

@@ -77,6 +77,14 @@ def holders(store: Store) -> list[HolderState]:
     return found
 
 
+def holder_of(store: Store, run: RunRecord) -> HolderInfo | None:
+    """Which process a run names as the one that has it, whether that lives or not."""
+    if run.holder is None:
+        return None
+    found = _all(store, "holder", run.holder)
+    return HolderInfo(*found[0]) if found else None
+
+
 def rows(store: Store) -> Iterator[Row]:
     """Every row that has a checksum, a chunk at a time, and every dead letter that points nowhere.
 

@@ -12,6 +12,9 @@ SELECT status, count(*) FROM run GROUP BY status
 SELECT h.hid, h.token, h.pid, h.host, h.started, count(r.rid)
 FROM holder h LEFT JOIN run r ON r.holder = h.hid GROUP BY h.hid ORDER BY h.hid
 
+-- name: holder
+SELECT token, pid, host, started FROM holder WHERE hid = ?
+
 -- name: dead_letters
 WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
 SELECT count(*) FROM dead_letter d JOIN family f ON d.run = f.rid WHERE d.status = 'parked'

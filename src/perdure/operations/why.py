@@ -1,0 +1,354 @@
+"""Why a run is not moving, and what gets it going: `perdure why`."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from datetime import datetime
+
+import msgspec
+
+from perdure import secrets
+from perdure.core import faults
+from perdure.core.crashes import fitted
+from perdure.core.durations import show
+from perdure.core.failures import Assessment, assess
+from perdure.core.records import AttemptRecord, RunRecord
+from perdure.errors import PerdureError
+from perdure.operations.details import error_view
+from perdure.operations.flying import INPUTS, Flying, ProcessView, Suspect, process_of, suspects_of
+from perdure.operations.place import Place
+from perdure.operations.runs import Standing, view_of
+from perdure.store import letters
+from perdure.store.runs import Store
+
+SHOWN = 5
+"""Calls that are named."""
+
+NOBODY = "nobody saw how it died: name somebody to alert (see `perdure alert test`), and a watchdog will"
+
+
+class Way(msgspec.Struct, frozen=True):
+    """A command that helps, and what for."""
+
+    purpose: str
+    command: str
+
+
+class Why(msgspec.Struct, frozen=True):
+    """Why a run is not moving.
+
+    `reasons` are sentences, the most important first; `ways` the commands that help; `code` the entry of the failure
+    catalogue, where it is known.
+    """
+
+    run: str
+    workflow: str
+    status: Standing
+    reasons: list[str]
+    ways: list[Way]
+    code: str | None = None
+
+
+def explain(store: Store, run: RunRecord, place: Place) -> Why:
+    """Why a run is not moving.
+
+    Args:
+        store: the state file, or what a cluster has told.
+        run: which.
+        place: where it was found.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    return _Inquiry(store, run, place).answer()
+
+
+class _Inquiry:
+    """What is asked of one run."""
+
+    def __init__(self, store: Store, run: RunRecord, place: Place) -> None:
+        self.store = store
+        self.run = run
+        self.place = place
+        self.now = time.time()
+        self.view = view_of(store, run)
+        self.reasons: list[str] = []
+        self.ways: list[Way] = []
+        self.code: str | None = None
+
+    def answer(self) -> Why:
+        """By how the run stands."""
+        match self.view.status:
+            case "running" | "stopping":
+                self._under_way()
+            case "interrupted":
+                self._interrupted()
+            case "failed":
+                self._failed()
+            case "parked":
+                self._parked()
+            case "cancelled":
+                self._say(f"it was cancelled {self._ago(self.run.ended)}; a run of the same inputs starts anew")
+                self._dead_letters()
+            case _:
+                self._say(f"it was done {self._ago(self.run.ended)}: there is nothing to wait for")
+                self._dead_letters()
+        self._parent()
+        return Why(self.run.id, self.run.workflow, self.view.status, self.reasons, self.ways, self.code)
+
+    # -- under way ----------------------------------------------------------------------------------------------------
+
+    def _under_way(self) -> None:
+        if self.place.engine != "local":
+            self._on_cluster()
+            return
+        process = process_of(self.store, self.run)
+        self._say(f"pid {self.view.pid} on {self.view.host} executes it, for {self._since(self.run.started)}")
+        flying = process.flying if process is not None else []
+        if self.run.stop is not None:
+            self._say(f"it was told to end {self._ago(self.run.stop)}, and does so at its next safe point")
+        for one in flying[:SHOWN]:
+            self._say(f"in flight: {self._call(one)}")
+        more = len(flying[SHOWN:]) + (process.more if process is not None else 0)
+        if more:
+            self._say(f"and {more:,} more in flight")
+        waiting = self._open_calls(flying)
+        self._waiting(waiting)
+        if not flying and not waiting:
+            self._between_steps()
+        if waiting or not flying:
+            self._services()
+            self._locks()
+        self._way("see more", "show")
+        if self.run.stop is None:
+            self._way("end it", "cancel")
+
+    def _on_cluster(self) -> None:
+        stop = self.run.stop is not None
+        self._say(f"it is under way at {self.place.engine}" + (", and was told to end" if stop else ""))
+        waiting = self._open_calls([])
+        self._waiting(waiting)
+        if not waiting:
+            self._between_steps()
+        self._say("what its workers do at this moment the cluster does not tell; if none runs, nothing moves")
+        script = shlex.quote(self.run.path) if self.run.path else "FILE"
+        self.ways.append(Way("see more", self._command("show")))
+        self.ways.append(Way("lend it a worker", f"perdure worker {script}{self.place.option}"))
+
+    def _waiting(self, waiting: list[AttemptRecord]) -> None:
+        for one in waiting[:SHOWN]:
+            ago = show(round(max(self.now - one.started - one.ms / 1000, 0.0), 1))
+            self._say(
+                f"{self._attempted(one)} failed at attempt {one.number}, {ago} ago: {_line(one.error)}; "
+                "it waits for its next attempt, if it has one left"
+            )
+            self.code = self.code or self._assess(one.error).code
+        if len(waiting) > SHOWN:
+            self._say(f"and {len(waiting) - SHOWN:,} more calls wait after a failed attempt")
+
+    def _between_steps(self) -> None:
+        last = self.store.last_record(self.run.rid)
+        after = "no step has ended yet"
+        if last is not None:
+            after = f"the last one, {last.name}, ended {self._ago(last.started + last.ms / 1000)}"
+        self._say(f"no step of it is in flight or has failed ({after}): its own code runs, or waits for something")
+
+    def _services(self) -> None:
+        """What holds calls back, of the services of this state file; only the script says which of them it uses."""
+        from perdure.operations.breakers import list_breakers
+
+        for one in list_breakers(self.place):
+            way = Way(f"close breaker {one.name}", f"perdure breaker reset {shlex.quote(one.name)}{self.place.option}")
+            if one.state in ("open", "half-open", "isolated"):
+                until = f" until {_clock(one.until)}" if one.until is not None else ""
+                error = f", after {one.error}" if one.error else ""
+                self._say(f"breaker {one.name!r} is {one.state}{until}{error}: calls that it guards wait or fail")
+                self.ways.append(way)
+            if one.paused_until is not None:
+                self._say(f"{one.name!r} asked for a pause until {_clock(one.paused_until)}: calls of it wait")
+                self.ways.append(way)
+
+    def _locks(self) -> None:
+        held = self.store.journal.read(self.store.locks.held)
+        for one in held:
+            if one.by is None or (one.by.pid == self.view.pid and one.by.host == self.view.host):
+                continue
+            who = f", for run {one.run.id}" if one.run is not None else ""
+            self._say(
+                f"lock {one.name!r} is held by pid {one.by.pid} on {one.by.host}{who}, for {self._since(one.since)}: "
+                "what needs it waits"
+            )
+
+    # -- not under way ------------------------------------------------------------------------------------------------
+
+    def _interrupted(self) -> None:
+        process = process_of(self.store, self.run)
+        if process is None:
+            self._say(f"nobody executes it: it was broken off (Ctrl-C, sys.exit, a deploy), {self._saved()}")
+        else:
+            self._died(process)
+        suspects = suspects_of(self.store, self.run)
+        for one in suspects:
+            if process is None or one.crashes > 1:
+                self._say(_suspicion(one))
+        if any(one.crashes >= one.limit for one in suspects):
+            self.code = "crash-loop"
+        self._locks()
+        if self.run.parent is None:
+            self._way("go on", "resume")
+        self._way("see more", "show")
+
+    def _died(self, process: ProcessView) -> None:
+        when = f" {self._ago(process.ended.timestamp())}" if process.ended is not None and process.watched else ""
+        self._say(f"nobody executes it: its process (pid {process.pid}) died{when}, {self._saved()}")
+        self._say(NOBODY if process.cause == "unseen" else process.how)
+        if process.cause == "oom":
+            self.code = "out-of-memory"
+        for one in process.flying[:SHOWN]:
+            self._say(f"it died in {self._call(one)}")
+        more = len(process.flying[SHOWN:]) + process.more
+        if more:
+            self._say(f"and {more:,} more in flight")
+        for call in self._open_calls(process.flying)[-1:]:
+            self._say(f"{self._attempted(call)} had failed at attempt {call.number}: {_line(call.error)}")
+        if process.memory:
+            from perdure.alerts.obituary import size
+
+            self._say(f"it had used up to {size(process.memory)} of memory")
+
+    def _failed(self) -> None:
+        assert self.run.output is not None
+        line = _line(self.run.output)
+        tried = [one for one in self._open_calls([], before=True) if _line(one.error) == line]
+        if tried:
+            last = tried[-1]
+            times = "at its only attempt" if last.number == 1 else f"at attempt {last.number}"
+            self._say(f"{self._attempted(last)} failed {times}, {self._ago(self.run.ended)}: {line}")
+        else:
+            self._failed_outside(line)
+        found = self._assess(self.run.output)
+        self.code = found.code
+        again = {
+            "permanent": "such an error does not heal by itself: mend the cause, then run it again",
+            "transient": "such an error may heal by itself: run it again, or mend the cause first",
+            "throttled": "the service was asked too often: run it again when it has had a rest",
+        }
+        self._say(f"{again[found.kind]}; {self._saved()}, and none of them is made again")
+        self._way("go on", "resume")
+        self._way("see more", "show")
+        self._dead_letters()
+
+    def _failed_outside(self, line: str) -> None:
+        """Its error is not that of a step of its own: a child's, or what the workflow made of a step's."""
+        ago = self._ago(self.run.ended)
+        for id in self.store.children(self.run.rid):
+            child = self.store.run(id)
+            if child.status == "failed" and child.output is not None and _line(child.output) == line:
+                self._say(f"its child run {id} failed {ago}: {line}")
+                self.ways.append(Way("ask about that", f"perdure why {shlex.quote(id)}{self.place.option}"))
+                return
+        self._say(f"its workflow failed {ago}: {line}")
+        for one in self._open_calls([], before=True)[-1:]:
+            self._say(f"before that, {self._attempted(one)} failed at attempt {one.number}: {_line(one.error)}")
+
+    def _parked(self) -> None:
+        error = f", the last time with {_line(self.run.output)}" if self.run.output is not None else ""
+        self._say(f"it has failed too often and was set aside {self._ago(self.run.ended)}{error}")
+        self._say("it is a dead letter as a whole: nothing happens to it until somebody says so")
+        number = letters.number(self.store, self.run.rid, 0)
+        if number is not None:
+            self.ways.append(Way("try it again", f"perdure dlq redrive {number}{self.place.option}"))
+        self._way("see more", "show")
+
+    def _dead_letters(self) -> None:
+        if self.view.dead_letters:
+            many = "1 dead letter is" if self.view.dead_letters == 1 else f"{self.view.dead_letters:,} dead letters are"
+            self._say(f"{many} left: what failed for good waits to be looked after")
+            run = shlex.quote(self.run.id)
+            self.ways.append(Way("look at them", f"perdure dlq ls --run {run}{self.place.option}"))
+            if self.place.engine == "local":
+                self.ways.append(Way("do them again", f"perdure dlq redrive --run {run}{self.place.option}"))
+
+    def _parent(self) -> None:
+        if self.run.parent is None:
+            return
+        parent = self.store.run_by_number(self.run.parent)
+        standing = view_of(self.store, parent).status
+        self._say(f"it is a child of run {parent.id}, which is {standing}, and goes on when that does")
+        self.ways.insert(0, Way("ask about that", f"perdure why {shlex.quote(parent.id)}{self.place.option}"))
+
+    # -- words --------------------------------------------------------------------------------------------------------
+
+    def _open_calls(self, flying: list[Flying], *, before: bool = False) -> list[AttemptRecord]:
+        """The last failed attempt of each call that has no record and is not in flight, in the order of their ends.
+
+        Args:
+            flying: what is in flight.
+            before: of the time until the run last failed, rather than of the time since.
+        """
+        epoch = None if self.place.engine != "local" else self.run.epoch - before  # a snapshot has but one
+        recorded = {(name, key, n) for _, name, key, n, _ in self.store.index(self.run.rid)}
+        in_flight = {(one.step, one.key, one.n) for one in flying if one.run == self.run.id}
+        found: dict[tuple[str, bytes, int], AttemptRecord] = {}
+        for one in self.store.attempt_records(self.run.rid):
+            identity = (one.name, one.key, one.n)
+            open = identity not in recorded and (fitted(one.name), one.key.hex(), one.n) not in in_flight
+            if open and epoch in (None, one.epoch):
+                found[identity] = one
+        return sorted(found.values(), key=lambda one: one.started + one.ms / 1000)
+
+    def _attempted(self, one: AttemptRecord) -> str:
+        return f"{one.name}{secrets.describe_inputs(one.input, INPUTS)}"
+
+    def _call(self, one: Flying) -> str:
+        child = "" if one.run == self.run.id else f" of child run {one.run}"
+        lasted = "" if one.seconds is None else f", for {show(round(one.seconds, 1))}"
+        return f"{one.step}{one.inputs}{child}, attempt {one.attempt}{lasted}"
+
+    def _assess(self, packed: bytes) -> Assessment:
+        try:
+            error = faults.restore(faults.decode(packed))
+        except PerdureError as unreadable:
+            error = unreadable
+        return assess(error, self.now)
+
+    def _saved(self) -> str:
+        return f"{self.view.steps:,} step{'' if self.view.steps == 1 else 's'} saved"
+
+    def _ago(self, moment: float | None) -> str:
+        return "at an unknown time" if moment is None else f"{self._since(moment)} ago"
+
+    def _since(self, moment: float) -> str:
+        seconds = max(self.now - moment, 0.0)
+        return show(round(seconds, 1) if seconds < 60 else int(seconds))
+
+    def _say(self, text: str) -> None:
+        self.reasons.append(text)
+
+    def _way(self, purpose: str, command: str) -> None:
+        self.ways.append(Way(purpose, self._command(command)))
+
+    def _command(self, command: str) -> str:
+        return f"perdure {command} {shlex.quote(self.run.id)}{self.place.option}"
+
+
+def _suspicion(one: Suspect) -> str:
+    call = f"{one.step}{one.inputs}"
+    if one.crashes >= one.limit:
+        return (
+            f"{call} was in flight at {one.crashes} crashes in a row, so it is not tried again blindly: in a map its "
+            "item becomes a dead letter, else the run fails with a crash loop"
+        )
+    times = "at this crash" if one.crashes == 1 else f"at {one.crashes} crashes in a row"
+    return f"{call} was in flight {times}; it is tried again until that has happened {one.limit} times"
+
+
+def _line(packed: bytes) -> str:
+    error = error_view(packed)
+    first = error.message.partition("\n")[0]
+    return f"{error.type}: {first}" if first else error.type
+
+
+def _clock(moment: datetime | None) -> str:
+    return "some time" if moment is None else moment.astimezone().strftime("%H:%M:%S")
