@@ -8,8 +8,6 @@ import threading
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from perdure.core.effects import (
     Acquit,
     Admit,
@@ -39,6 +37,7 @@ from perdure.engines.scope import StepContext, here
 from perdure.engines.tracebacks import from_user_code
 from perdure.errors import StateError, StopRun
 from perdure.store import crashes
+from perdure.store.flight import Slot
 from perdure.store.letters import resolve
 
 if TYPE_CHECKING:
@@ -134,11 +133,10 @@ class SyncDriver:
             self._engine.observer.replayed(scope.id, effect.call)
         return scope.records.record(effect.seq)
 
-    def execute(self, effect: Execute, scope: LocalScope) -> Outcome:
-        """One attempt."""
-        if effect.suspect:
-            with scope.suspects:
-                return self.execute(msgspec.structs.replace(effect, suspect=False), scope)
+    def execute(self, effect: Execute, scope: LocalScope, *, alone: bool = False) -> Outcome:
+        """One attempt; `alone` if no other suspect runs beside it."""
+        if effect.suspect and not alone:
+            return self._alone(effect, scope)
         engine = self._engine
         if engine.world.clock() >= scope.limits.look_at:
             scope.look()
@@ -156,9 +154,12 @@ class SyncDriver:
         if recorder is not None:
             slot = recorder.begin(scope.id, call.spec.name, call.key, call.n, effect.attempt, started)
         try:
-            value = self._attempt(call, scope, effect.attempt)
+            value = self._attempt(effect, scope, slot)
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
             error = from_user_code(raised)
+        except Abandoned:
+            recorder = None  # whoever gave it up has said so
+            raise
         finally:
             here.reset(token)
             if recorder is not None:
@@ -170,10 +171,24 @@ class SyncDriver:
             scope.check_late(error)
         return outcome
 
+    def _alone(self, effect: Execute, scope: LocalScope) -> Outcome:
+        """One attempt of a call that crashes speak against."""
+        scope.suspects.acquire()
+        try:
+            outcome = self.execute(effect, scope, alone=True)
+        except Abandoned:
+            raise  # whoever gave it up lets the next one in: this thread may be stuck for ever
+        except BaseException:
+            scope.suspects.release()
+            raise
+        scope.suspects.release()
+        return outcome
+
     def _acquit(self, effect: Acquit, scope: LocalScope) -> None:
         self._engine.store.journal.write((), crashes.forget(effect.rid, effect.call))
 
-    def _attempt(self, call: Call, scope: LocalScope, attempt: int) -> Any:
+    def _attempt(self, effect: Execute, scope: LocalScope, slot: Slot) -> Any:
+        call, attempt = effect.call, effect.attempt
         spec = call.spec
         limits = scope.limits
         seconds = spec.timeout if limits.deadline is None else limits.bound(spec.timeout)
@@ -188,15 +203,17 @@ class SyncDriver:
         carried = in_pool.carried
         if carried is None:
             return spec.fn(*call.args, **call.kwargs)  # the default net cannot be held under a thread of the user's own
-        return self._watched(call, carried, seconds)
+        return self._watched(effect, carried, seconds, slot)
 
-    def _watched(self, call: Call, carried: Carried, seconds: float) -> Any:
-        spec, scope = call.spec, carried.scope
+    def _watched(self, effect: Execute, carried: Carried, seconds: float, slot: Slot) -> Any:
+        call, scope = effect.call, carried.scope
+        spec = call.spec
         started = self._engine.world.now()
 
         def on_expiry() -> None:
             context = carried.context.copy()
             late = timed_out(spec.owner, seconds)
+            self._given_up(effect, scope, slot, Outcome(None, late, started, seconds))
             if (over := scope.limits.late(late)) is not None:
                 stop = scope.stop(StopRun(over))
                 self.pool.spawn(lambda: context.run(carried.give_up, stop))
@@ -212,6 +229,16 @@ class SyncDriver:
             raise
         self._settle_ticket(ticket)
         return value
+
+    def _given_up(self, effect: Execute, scope: LocalScope, slot: Slot, outcome: Outcome) -> None:
+        """An attempt is over, although its thread does not know yet."""
+        engine = self._engine
+        if engine.vigil.recorder is not None:
+            engine.vigil.recorder.end(slot, done=False)
+        if engine.observer is not None:
+            engine.observer.ended(scope.id, effect.call, effect.attempt, outcome)
+        if effect.suspect:
+            scope.suspects.release()
 
     def _settle_ticket(self, ticket: Ticket) -> None:
         self.pool.monitor.remove(ticket)
