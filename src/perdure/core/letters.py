@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from zlib import crc32
 
 import msgspec
 
 from perdure.core import codec, faults
-from perdure.core.conceal import Hide, conceal
 from perdure.core.moments import moment
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
-from perdure.core.redact import redact
 from perdure.errors import PerdureError
+
+if TYPE_CHECKING:
+    from perdure.core.conceal import Hide
 
 LetterStatus = Literal["parked", "resolved", "dropped", "evicted"]
 
@@ -108,7 +109,7 @@ def tell(
     run: RunRecord,
     record: StepRecord | None,
     attempts: Sequence[AttemptRecord],
-    hide: Hide = redact,
+    hide: Hide,
 ) -> Told:
     """All about a letter, with credentials taken out.
 
@@ -119,6 +120,8 @@ def tell(
         attempts: the attempts of its call that failed.
         hide: takes credentials out of a text.
     """
+
+    from perdure.core.conceal import conceal  # here, since most runs have no dead letters
 
     def plain(packed: bytes | None) -> Any:
         return None if packed is None else conceal(codec.to_builtins(packed), hide)
