@@ -119,7 +119,7 @@ class _Inquiry:
             self._between_steps()
         if waiting or not flying:
             self._services()
-            self._locks()
+        self._locks()
         self._way("see more", "show")
         if self.run.stop is None:
             self._way("end it", "cancel")
