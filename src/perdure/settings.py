@@ -19,7 +19,21 @@ CRASH_LIMIT = 3
 DEAD_LETTERS = 10_000
 """Parked ones that a state file keeps before the oldest make room."""
 
-KNOWN = ("state", "engine", "step_timeout", "alerts", "heartbeat", "dead_letters", "crash_limit", "otel")
+BREAKER_AFTER = 300.0
+"""Seconds that a circuit breaker may be open before somebody is told."""
+
+KNOWN = (
+    "state",
+    "engine",
+    "step_timeout",
+    "alerts",
+    "heartbeat",
+    "dead_letters",
+    "crash_limit",
+    "otel",
+    "alert_breaker_after",
+    "alert_interrupts",
+)
 
 
 def state_path(script: str) -> Path:
@@ -98,6 +112,32 @@ def heartbeat_url(script: str) -> str | None:
         return named or None
     configured, _ = _configured(script_folder(script), "heartbeat")
     return str(configured) if configured else None
+
+
+def alert_breaker_after(script: str = "") -> float:
+    """Seconds that a breaker may be open before somebody is told: PERDURE_ALERT_BREAKER_AFTER, `alert_breaker_after`.
+
+    5 minutes by default.
+
+    Raises:
+        OptionError: the value is not a duration.
+    """
+    named = os.environ.get("PERDURE_ALERT_BREAKER_AFTER")
+    if named:
+        return seconds(named, option="PERDURE_ALERT_BREAKER_AFTER")
+    configured, _ = _configured(script_folder(script), "alert_breaker_after")
+    if configured is None:
+        return BREAKER_AFTER
+    return seconds(configured, option="alert_breaker_after in pyproject.toml")
+
+
+def alert_interrupts(script: str = "") -> bool:
+    """Whether Ctrl-C is told of, too: PERDURE_ALERT_INTERRUPTS, or `alert_interrupts` in pyproject.toml."""
+    named = os.environ.get("PERDURE_ALERT_INTERRUPTS")
+    if named:
+        return _is_on(named)
+    configured, _ = _configured(script_folder(script), "alert_interrupts")
+    return configured is True
 
 
 def crash_limit(script: str = "") -> int:

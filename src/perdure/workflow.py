@@ -15,7 +15,7 @@ from perdure.core.identity import identify
 from perdure.core.spec import IfLocked, Rules, Spec
 from perdure.engines.registry import register
 from perdure.engines.scope import Engine, StepContext, here
-from perdure.errors import OptionError, UsageError
+from perdure.errors import OptionError, StateError, UsageError
 from perdure.step import Duration, Step, function_name, surroundings, unknown_option
 
 if TYPE_CHECKING:
@@ -108,7 +108,13 @@ class Workflow(Generic[P, R]):
         """The engine that runs it, by the settings in force."""
         from perdure.engines.choice import engine_for
 
-        return engine_for(self.spec.file)
+        try:
+            return engine_for(self.spec.file)
+        except StateError as error:
+            from perdure.engines.distress import tell_unusable
+
+            tell_unusable(self.spec, error)
+            raise
 
     def __repr__(self) -> str:
         return f"<workflow {self.spec.name!r}>"

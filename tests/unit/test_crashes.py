@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.core.crashes import Crashes, verdict
+from perdure.core.crashes import verdict
 from perdure.core.run import Start, Taken
 from perdure.core.spec import Call
 from perdure.engines.local import engine as local
@@ -48,12 +48,12 @@ class Fate:
         self.store.holder.close_in_child()  # the lock is free, its file stays
         self.store.close()
 
-    def counted(self) -> Crashes:
+    def counted(self) -> dict[tuple[str, bytes, int], int]:
         self.store = Store(self.state)
         crashes.collect(self.store)
         found = crashes.crashes_of(self.store, self.rid)
         self.store.close()
-        return found
+        return {call: len(told) for call, told in found.items()}
 
 
 @pytest.fixture

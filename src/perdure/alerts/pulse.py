@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from queue import SimpleQueue
+from typing import Literal
 
 from perdure.alerts.deadline import SECONDS
 from perdure.alerts.heartbeat import Signal, ping
 
-LAST = ("success", "fail")
+LAST = ("success", "fail", "")
+"""Signals after which there are no more; the empty one is not sent."""
 
 
 class Pulse:
@@ -20,18 +22,24 @@ class Pulse:
     """
 
     def __init__(self, url: str, run: str) -> None:
-        self._queue: SimpleQueue[tuple[Signal, str]] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Signal | Literal[""], str]] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, args=(url, run), name="perdure-heartbeat", daemon=True)
         self._thread.start()
 
-    def beat(self, signal: Signal, log: str = "") -> None:
-        """Send a signal; the last one is waited for, for 5 s at most."""
+    def beat(self, signal: Signal | Literal[""], log: str = "") -> None:
+        """Send a signal; the last one is waited for, for 5 s at most.
+
+        Args:
+            signal: "start", "success" or "fail"; empty: the run was left in its middle, and nothing is said of it.
+            log: a text to go with it.
+        """
         self._queue.put((signal, log))
         if signal in LAST:
             self._thread.join(SECONDS)
 
     def _work(self, url: str, run: str) -> None:
-        signal: Signal = "start"
+        signal: Signal | Literal[""] = "start"
         while signal not in LAST:
             signal, log = self._queue.get()
-            ping(url, signal, run, log)
+            if signal:
+                ping(url, signal, run, log)

@@ -22,7 +22,7 @@ from typing import Final
 
 import msgspec
 
-from perdure.alerts import files
+from perdure.alerts import ailing, files
 from perdure.alerts.deadline import SECONDS
 from perdure.alerts.flood import Flood
 from perdure.alerts.message import Alert
@@ -34,6 +34,8 @@ WINDOW: Final = 900.0
 """Seconds in which alerts of one key are told once and counted."""
 MOST: Final = 1_000
 """Alerts that may wait for one target; beyond it the oldest are dropped, which is told."""
+APART: Final = ("windows", ailing.FOLDER)
+"""Folders of the spool that are no queues."""
 KEPT: Final = 7 * 86_400.0
 """Seconds that alerts are kept for a target that is not among the settings any more."""
 PATIENCE: Final = 2 * SECONDS
@@ -102,6 +104,7 @@ class Spool:
         files.make_folder(self.folder)
         # Better two at once than an alert that is not kept: so the lock is waited for, and then done without.
         with files.locked(self.folder / "lock", PATIENCE):
+            ailing.note(self.folder, alert)
             self._tell_counts()
             if self._flood.counted(alert):
                 return False
@@ -170,7 +173,7 @@ class Spool:
     def _queues(self) -> list[tuple[str, Queue]]:
         if not self.folder.is_dir():
             return []
-        folders = [path for path in sorted(self.folder.iterdir()) if path.is_dir() and path.name != "windows"]
+        folders = [path for path in sorted(self.folder.iterdir()) if path.is_dir() and path.name not in APART]
         return [(path.name, Queue(path, self._now)) for path in folders]
 
     def _queue(self, alert: Alert, targets: Mapping[str, str]) -> None:

@@ -69,6 +69,8 @@ class BreakerState(msgspec.Struct, frozen=True, omit_defaults=True):
         passed: probes that have succeeded since the cool-down.
         window: the calls of late, if a ratio is looked at.
         error: the last failure, as one line.
+        since: when it was opened first since it was last closed; 0 while it is closed.
+        told: somebody has been told that it is open for long.
     """
 
     changed: float = 0.0
@@ -83,6 +85,8 @@ class BreakerState(msgspec.Struct, frozen=True, omit_defaults=True):
     passed: int = 0
     window: list[Bucket] = []
     error: str = ""
+    since: float = 0.0
+    told: bool = False
 
 
 class Ticket(msgspec.Struct, frozen=True):
@@ -173,7 +177,21 @@ def report(
 def reset(state: BreakerState, now: float) -> BreakerState:
     """Close it, and forget the failures."""
     closed = _changed(state, now, mode="closed", leases={}, passed=0)
-    return msgspec.structs.replace(closed, consecutive=0, streak=0, until=0.0, cooldown=0.0, window=[])
+    return msgspec.structs.replace(
+        closed, consecutive=0, streak=0, until=0.0, cooldown=0.0, window=[], since=0.0, told=False
+    )
+
+
+def overdue(state: BreakerState, now: float, seconds: float) -> bool:
+    """Has it been open for so long, probes that failed included, and has nobody been told?"""
+    return state.mode in ("open", "half-open") and not state.told and bool(state.since) and now - state.since >= seconds
+
+
+def tell(state: BreakerState, now: float, seconds: float) -> tuple[BreakerState, bool]:
+    """The same with somebody told, if it is time for that; and whether it was."""
+    if not overdue(state, now, seconds):
+        return state, False
+    return msgspec.structs.replace(state, told=True), True
 
 
 def isolate(state: BreakerState, now: float) -> BreakerState:
@@ -229,6 +247,7 @@ def _opened(state: BreakerState, policy: BreakerPolicy, now: float, error: str) 
         consecutive=max(state.consecutive, 1),
         window=[],
         error=error,
+        since=state.since or now,
     )
 
 

@@ -216,9 +216,10 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
     tries = history.tries(call)
     number = tries.made
     series, last, patience = None, None, Patience()
-    crashed = crashes.count(history.crashes, call) if history.crashes else 0
+    told = crashes.against(history.crashes, call) if history.crashes else ()
+    crashed = len(told)
     if crashed and crashes.verdict(crashed, history.crash_limit) == "condemned":
-        return Failed(_crash_loop(call, crashed), None, number)
+        return Failed(_crash_loop(call, told), None, number)
     while True:
         number += 1
         guard, ticket = spec.guard, None
@@ -269,11 +270,14 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
         yield Wait(call, decision.delay, number, error)
 
 
-def _crash_loop(call: Call, times: int) -> CrashLoop:
-    return CrashLoop(
-        f"{call.spec.owner} was in flight at {times} crashes in a row, and is not tried again",
+def _crash_loop(call: Call, told: Sequence[str]) -> CrashLoop:
+    error = CrashLoop(
+        f"{call.spec.owner} was in flight at {len(told)} crashes in a row, and is not tried again",
         "find out what it does to its process (memory, native code; isolate=True contains it), then run it again",
     )
+    for line in told:
+        error.add_note(f"perdure: {line}")
+    return error
 
 
 def _hold_on(call: Call, number: int, seconds: float, reason: str) -> Wait:

@@ -13,8 +13,8 @@ LIMIT = 3
 WIDTH = 200
 """Bytes of a run's id or a step's name that the flight recorder keeps."""
 
-Crashes = dict[tuple[str, bytes, int], int]
-"""Name (as `fitted`), key and occurrence of a call: at how many crashes in a row it was in flight."""
+Crashes = dict[tuple[str, bytes, int], tuple[str, ...]]
+"""Name (as `fitted`), key and occurrence of a call: the crashes in a row at which it was in flight, a line each."""
 
 Verdict = Literal["go", "alone", "condemned"]
 
@@ -30,9 +30,9 @@ def verdict(count: int, limit: int = LIMIT) -> Verdict:
     return "alone" if count else "go"
 
 
-def count(crashes: Crashes, call: Call) -> int:
-    """At how many crashes in a row the call was in flight."""
-    return crashes.get((fitted(call.spec.name), call.key, call.n), 0) if crashes else 0
+def against(crashes: Crashes, call: Call) -> tuple[str, ...]:
+    """The crashes in a row at which the call was in flight."""
+    return crashes.get((fitted(call.spec.name), call.key, call.n), ()) if crashes else ()
 
 
 def fitted(text: str) -> str:

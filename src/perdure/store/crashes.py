@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import apsw
 import msgspec
 
 from perdure.core.crashes import Crashes, fitted
+from perdure.core.durations import show
 from perdure.core.spec import Call
 from perdure.store import flight
 from perdure.store.flight import Flight
@@ -107,8 +109,19 @@ def _adding(flights: Sequence[Flight]) -> Operation:
 
 
 def crashes_of(store: Store, rid: int) -> Crashes:
-    """At how many crashes in a row each call of a run was in flight; for `core.crashes.count`."""
-    return {(name, key, n): times for name, key, n, times in _all(store, "of_run", rid)}
+    """At which crashes in a row each call of a run was in flight; for `core.crashes.against`."""
+    found: Crashes = {}
+    for crash in list_of(store, rid):
+        call = crash.name, crash.key, crash.n
+        found[call] = (*found.get(call, ()), _line(crash))
+    return found
+
+
+def _line(crash: Crash) -> str:
+    moment = datetime.fromtimestamp(crash.died, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    how = crash.cause or "nobody saw how"
+    length = show(max(crash.died - crash.started, 0.0))
+    return f"its process died at {moment} ({how}), {length} into attempt {crash.attempt}"
 
 
 def list_of(store: Store, rid: int) -> list[Crash]:

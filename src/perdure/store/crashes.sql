@@ -4,9 +4,6 @@ SELECT r.rid, ?3, ?4, ?5, h.token, ?6, ?7, ?8, ?9
 FROM run r JOIN holder h ON r.holder = h.hid
 WHERE r.id = ?1 AND h.token = ?2 AND r.status = 'running'
 
--- name: of_run
-SELECT name, key, n, count(*) FROM crash WHERE run = ? GROUP BY name, key, n
-
 -- name: list
 SELECT name, key, n, attempt, started, died, cause FROM crash WHERE run = ? ORDER BY died, name
 

@@ -99,7 +99,7 @@ def folder_of(state: Path) -> Path:
 def boot_id() -> bytes:
     """16 bytes that change with every start of the machine (random(4)); zeros where the system does not say."""
     try:
-        return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").replace("-", ""))
+        return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_bytes().decode("ascii").replace("-", ""))
     except (OSError, ValueError):
         return bytes(16)
 
@@ -132,6 +132,7 @@ class Recorder:
             os.close(self._descriptor)
             self.path.unlink(missing_ok=True)
             raise
+        self._asked = _note_sigterm(self.path)
         path = os.fsencode(script)[: SLOTS_AT - SCRIPT]
         self._head[SCRIPT : SCRIPT + len(path)] = path
         HEADER.pack_into(
@@ -197,6 +198,9 @@ class Recorder:
         self._free.clear()
         for segment in self._segments:
             segment.close()
+        if self._asked >= 0:
+            _forget_sigterm(self._asked)
+            self._asked = -1
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -269,7 +273,7 @@ def read(path: Path) -> Flight | None:
         memory=memory,
         calls=calls,
         more=more,
-        cause=cause.rstrip(b"\0").decode("utf-8", "replace"),
+        cause=cause.rstrip(b"\0").decode("utf-8", "replace") or ("SIGTERM" if len(data) % SEGMENT else ""),
         told=told != 0,
     )
 
@@ -362,6 +366,35 @@ def stand_in(folder: Path, token: str, pid: int, started: float) -> Path:
         finally:
             os.close(descriptor)
     return path
+
+
+def _note_sigterm(path: Path) -> int:
+    """Have it noted, at the end of the record, if the process is told to end; a descriptor, -1 if that cannot be had.
+
+    The companion of a run that somebody is told of sees that, but most runs have none. The handler is one of C
+    (faulthandler): it works inside a call that does not return, and then does what SIGTERM would have done. A program
+    that has a handler of its own is left alone.
+    """
+    import _signal  # type: ignore[import-not-found]  # the module `signal` is slow to import
+
+    if os.name != "posix" or _signal.getsignal(_signal.SIGTERM) != _signal.SIG_DFL:
+        return -1
+    import faulthandler
+
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        faulthandler.register(_signal.SIGTERM, descriptor, all_threads=False, chain=True)
+    except (OSError, ValueError, RuntimeError):
+        return -1
+    return descriptor
+
+
+def _forget_sigterm(descriptor: int) -> None:
+    import _signal
+    import faulthandler
+
+    faulthandler.unregister(_signal.SIGTERM)
+    os.close(descriptor)
 
 
 def _write_at(descriptor: int, data: bytes, at: int) -> int:

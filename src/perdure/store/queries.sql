@@ -103,8 +103,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: attempts_of_epoch
 SELECT name, key, n, number, counted, started FROM attempt WHERE run = ? AND epoch = ?
 
--- name: last_attempt
-SELECT name, number FROM attempt WHERE run = ? AND epoch = ? ORDER BY started DESC LIMIT 1
+-- name: last_failure
+WITH RECURSIVE family(rid) AS (SELECT ?1 UNION ALL SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
+SELECT a.epoch, a.name, a.key, a.n, a.number, a.counted, a.input, a.error, a.started, a.ms, a.crc
+FROM attempt a JOIN family f ON a.run = f.rid ORDER BY a.started DESC LIMIT 1
 
 -- name: attempts_of_run
 SELECT epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt

@@ -349,10 +349,10 @@ class Store:
         """Every failed attempt of a run."""
         return [self._record(AttemptRecord, row) for row in self._all("attempts_of_run", rid)]
 
-    def last_attempt(self, rid: int, epoch: int) -> tuple[str, int] | None:
-        """Step and number of the failed attempt that began last, of those that still count."""
-        found = self._all("last_attempt", rid, epoch)
-        return found[0] if found else None
+    def last_failure(self, rid: int) -> AttemptRecord | None:
+        """The failed attempt that began last, of a run and its child runs."""
+        found = self._all("last_failure", rid)
+        return self._record(AttemptRecord, found[0]) if found else None
 
     def attempts_of(self, rid: int, name: str, key: bytes, n: int) -> list[AttemptRecord]:
         """Every failed attempt of one call."""

@@ -16,7 +16,7 @@ from perdure.core.call import Failed
 from perdure.core.history import History
 from perdure.core.records import RunRecord, RunStatus
 from perdure.core.run import End, Ended, Start, call_off, live
-from perdure.core.spec import Call
+from perdure.core.spec import Call, Spec
 from perdure.engines.local.clock import RealWorld, World
 from perdure.engines.local.letters import LetterBox
 from perdure.engines.local.sync import SyncDriver
@@ -65,6 +65,7 @@ class LocalEngine:
                 from perdure.engines.local.guards import Guards
 
                 self._guards = Guards(self.store.path, self.world)
+                self._guards.lookout = self.vigil
             return self._guards
 
     @property
@@ -96,7 +97,7 @@ class LocalEngine:
             Exception: whatever the workflow raises.
         """
         self.vigil.ready(call.spec)
-        with self._outside():
+        with self._outside(call.spec):
             return ended(self.sync.drive(live(call, self.start(call, script, id, resume), began), None))
 
     async def arun(
@@ -104,16 +105,22 @@ class LocalEngine:
     ) -> Any:
         """Run an async workflow to its end, as `run` does."""
         self.vigil.ready(call.spec)
-        with self._outside():
+        with self._outside(call.spec):
             return ended(await self.tasks.drive(live(call, self.start(call, script, id, resume), began), None))
 
     @contextmanager
-    def _outside(self) -> Iterator[None]:
+    def _outside(self, spec: Spec) -> Iterator[None]:
         """Where the caller of a workflow is: what stopped a run comes out of its wrapping here."""
         try:
             yield
         except StopRun as stop:
             raise stop.error from stop.error.__cause__
+        except StateError as error:
+            if error is not self.vigil.told:
+                from perdure.engines.distress import tell_unusable
+
+                tell_unusable(spec, error)
+            raise
         except Skipped as skipped:
             # Where nobody looks on, nobody else will say so: an uncaught SystemExit ends a script without a word.
             if not getattr(self.observer, "shows", self.observer is not None):

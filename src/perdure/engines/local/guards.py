@@ -7,7 +7,7 @@ import itertools
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from perdure.core import breaker, rate
 from perdure.core.breaker import BreakerPolicy, BreakerState, Refusal, Ticket
@@ -30,6 +30,20 @@ LONGEST_LOOK = 1.0
 CLOSED = BreakerState()
 
 
+class Lookout(Protocol):
+    """Whoever tells people of breakers."""
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds that one may be open before that is told; None if there is nobody to tell."""
+
+    def opened(self, service: str, state: BreakerState) -> None:
+        """It has been open for too long."""
+
+    def closed(self, service: str) -> None:
+        """It has closed, after somebody was told that it was open."""
+
+
 class Guards:
     """What this process knows of the services that it calls.
 
@@ -44,6 +58,7 @@ class Guards:
         self.presence = Presence(state)
         self._numbers = itertools.count(1)
         self._crowds: dict[str, tuple[float, int]] = {}
+        self.lookout: Lookout | None = None
 
     def admit(self, guard: Guard, turn: Turn | None = None) -> Pass | Hold:
         """May a call go now?
@@ -102,12 +117,22 @@ class Guards:
         return Pass(answer) if isinstance(answer, Ticket) else self._hold(name, policy, answer, state)
 
     def _hold(self, name: str, policy: BreakerPolicy, refused: Refusal, state: BreakerState) -> Hold:
+        self._notice(name, state)
         if refused.seconds is not None:
             crowd = self._crowd(name, state.openings, more=1)
             return Hold("open", refused.seconds, _spread(policy.cooldown, crowd), error=state.error)
         look = max(min(policy.cooldown * SPREAD, LONGEST_LOOK), APART * self._crowd(name, state.openings))
         why: Why = "isolated" if refused.mode == "isolated" else "half-open"
         return Hold(why, look / 2, look, error=state.error)
+
+    def _notice(self, name: str, state: BreakerState) -> None:
+        """See to it that a breaker that stays open is told of, once, by whichever process."""
+        lookout = self.lookout
+        seconds = None if lookout is None else lookout.patience
+        if lookout is None or seconds is None or not breaker.overdue(state, self._now(), seconds):
+            return
+        if self.services.update("breaker", name, lambda state, now: breaker.tell(state, now, seconds)):
+            lookout.opened(name, state)
 
     def _crowd(self, name: str, occasion: float, more: int = 0) -> int:
         """How many calls of this process have been told to wait on this occasion. Roughly: nobody locks for that."""
@@ -137,10 +162,12 @@ class Guards:
         if breaker.report(state, policy, self._now(), ticket, grade, effect.error) is state:
             return  # as nearly always, and worth no write
 
-        def change(state: BreakerState, now: float) -> tuple[BreakerState, None]:
-            return breaker.report(state, policy, now, ticket, grade, effect.error), None
+        def change(state: BreakerState, now: float) -> tuple[BreakerState, bool]:
+            after = breaker.report(state, policy, now, ticket, grade, effect.error)
+            return after, state.told and not after.told
 
-        self.services.update("breaker", guard.service, change)
+        if self.services.update("breaker", guard.service, change) and self.lookout is not None:
+            self.lookout.closed(guard.service)
 
     def give_back(self, guard: Guard, ticket: Ticket) -> None:
         """A call was broken off: that says nothing about the service, and another may probe it."""

@@ -150,7 +150,9 @@ class LocalScope(Running):
         return await TaskBatch(self, spec, concurrency, on_failure, total).run(items, self.placing(bind))
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
-        """Tell whoever watches how far a step has come."""
+        """Tell whoever watches how far a step has come; a run that hears of progress does not hang."""
+        if self.engine.vigil.recorder is not None:
+            self.engine.vigil.recorder.progress()
         if self.engine.observer is not None:
             self.engine.observer.progress(self.id, call, done, total, note)
 

@@ -11,10 +11,12 @@ import os
 import shlex
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perdure import settings
+from perdure.core.breaker import BreakerState
 from perdure.core.records import RunRecord
 from perdure.core.run import End
 from perdure.core.spec import Spec
@@ -24,6 +26,7 @@ from perdure.store.flight import Recorder
 from perdure.store.runs import Store
 
 if TYPE_CHECKING:
+    from perdure.alerts.message import Alert
     from perdure.alerts.pulse import Pulse
     from perdure.alerts.watchdog import Watchdog
 
@@ -34,7 +37,8 @@ GRACE = 1.0
 class _Watched:
     """A run that somebody is to be told about."""
 
-    def __init__(self, targets: tuple[str, ...], pulse: Pulse | None) -> None:
+    def __init__(self, run: RunRecord, targets: tuple[str, ...], pulse: Pulse | None) -> None:
+        self.run = run
         self.targets = targets
         self.pulse = pulse
 
@@ -54,8 +58,11 @@ class Vigil:
         self._watchdog: Watchdog | None = None
         self._lock = threading.Lock()
         self._ready = False
-        self._recording = False
+        self._token = ""  # under which is recorded
         self._delivered = False
+        self._interrupts = False
+        self._patience = 0.0
+        self.told: BaseException | None = None  # the last thing that stopped a run, and was told
         self._runs: dict[int, _Watched] = {}
 
     # -- before the first run -----------------------------------------------------------------------------------------
@@ -81,7 +88,7 @@ class Vigil:
 
     def began(self, run: RunRecord, spec: Spec) -> None:
         """A run begins, or goes on."""
-        if not self._recording:
+        if self._store.holder.token != self._token:
             self._record(run)
         if run.rid not in self._runs and run.parent is None:
             self._safely("watching over a run", lambda: self._watch(run, spec))
@@ -90,15 +97,40 @@ class Vigil:
         """A run was stopped in its middle, by something that is not an Exception."""
         watched = self._runs.pop(run.rid, None)
         if watched is not None:
-            self._dog().stopped(run.id, error)
-            if watched.pulse is not None:
-                watched.pulse.beat("fail", f"{type(error).__name__}: {error}")
+            self.told = error
+            self._safely("telling of a run that was stopped", lambda: self._stop(run, watched, error))
 
     def ended(self, effect: End) -> None:
         """A run has come to its end, good or bad, and that is saved."""
         watched = self._runs.pop(effect.run.rid, None)
         if watched is not None:
             self._safely("telling of the end of a run", lambda: self._tell(effect, watched))
+
+    # -- services -----------------------------------------------------------------------------------------------------
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds that a breaker may be open before that is told; None if nobody is to be told of anything."""
+        return self._patience if any(watched.targets for watched in list(self._runs.values())) else None
+
+    def opened(self, service: str, state: BreakerState) -> None:
+        """A breaker has been open for long."""
+        from perdure.alerts import endings
+
+        length = self._now() - state.since
+        self._pass_on(lambda run: endings.breaker_open(run, service, length, state.error, self._option))
+
+    def closed(self, service: str) -> None:
+        """It has closed again."""
+        from perdure.alerts import endings
+
+        self._pass_on(lambda run: endings.breaker_closed(run, service))
+
+    def _pass_on(self, alert: Callable[[RunRecord], Alert]) -> None:
+        """Once to each of those who are told of the runs of this process."""
+        first = {watched.targets: watched.run for watched in reversed(self._runs.values()) if watched.targets}
+        for targets, run in first.items():
+            self._safely("telling of a service", partial(self._send, alert(run), targets))
 
     def close(self) -> None:
         """This process is done."""
@@ -117,13 +149,23 @@ class Vigil:
 
     def _record(self, run: RunRecord) -> None:
         with self._lock:
-            if not self._recording:
-                self._recording = True
+            if self._store.holder.token != self._token:
+                self._token = self._store.holder.token
                 self._safely("recording what is in flight", lambda: self._open(run))
 
     def _open(self, run: RunRecord) -> None:
-        folder, token = flight.folder_of(self._store.path), self._store.holder.token
-        self.recorder = Recorder(folder, token, run.path, self._now())
+        self.close()  # nothing is under way if this process has become another one, as far as others are concerned
+        self.recorder = self._watchdog = None
+        self.recorder = Recorder(flight.folder_of(self._store.path), self._token, run.path, self._now())
+
+    def _stop(self, run: RunRecord, watched: _Watched, error: BaseException) -> None:
+        self._dog().stopped(run.id, error)
+        if watched.pulse is not None:
+            from perdure.alerts.watchdog import how_stopped
+
+            how = how_stopped(error)
+            quiet = how.kind in ("KeyboardInterrupt", "CancelledError") and not self._interrupts
+            watched.pulse.beat("" if quiet else "fail", f"{how.kind}: {how.text}")
 
     def _watch(self, run: RunRecord, spec: Spec) -> None:
         targets = addresses(spec)
@@ -136,7 +178,9 @@ class Vigil:
 
             pulse = Pulse(url, run.id)
             pulse.beat("start")
-        self._runs[run.rid] = _Watched(targets, pulse)
+        self._interrupts = settings.alert_interrupts(spec.file)
+        self._patience = settings.alert_breaker_after(spec.file)
+        self._runs[run.rid] = _Watched(run, targets, pulse)
         timeout = spec.rules.timeout
         deadline = None if timeout is None else timeout + GRACE
         self._dog().began(run.id, run.workflow, targets, deadline=deadline, stall=spec.rules.stall)
@@ -148,24 +192,42 @@ class Vigil:
         if self._watchdog is None:
             from perdure.alerts.watchdog import Settings, Watchdog
 
-            self._watchdog = Watchdog(Settings(self._store.path), self.recorder)
+            self._watchdog = Watchdog(Settings(self._store.path, self._interrupts), self.recorder)
         return self._watchdog
 
     def _tell(self, effect: End, watched: _Watched) -> None:
         from perdure.alerts.endings import ending
 
         run = effect.run
-        told = ending(self._store, run, effect.status, effect.output, f" --state {shlex.quote(str(self._store.path))}")
+        told = ending(self._store, run, effect.status, effect.output, self._option, ailing=self._is_ailing(run))
         if watched.pulse is not None:
             watched.pulse.beat("success" if effect.status == "done" else "fail", told.text() if told else "")
         if told is not None and watched.targets:
-            from perdure.alerts import channels
-            from perdure.alerts.spool import Spool
-
-            Spool(spool_of(self._store.path)).put(told, channels.parse(watched.targets))
+            self._send(told, watched.targets)
         self._dog().ended(run.id)
-        if told is not None:
-            self._dog().deliver(watched.targets)
+
+    def _send(self, alert: Alert, targets: tuple[str, ...]) -> None:
+        """Keep it, and have it delivered: by another process, so that nothing here waits for a channel."""
+        from perdure.alerts import channels, sending
+        from perdure.alerts.spool import Spool
+
+        whom = channels.parse(targets)
+        try:
+            Spool(spool_of(self._store.path)).put(alert, whom)
+        except OSError:
+            sending.send(alert, whom, spool_of(self._store.path))  # the disk is full: now or never
+        else:
+            self._dog().deliver(targets)
+
+    def _is_ailing(self, run: RunRecord) -> bool:
+        from perdure.alerts.ailing import is_ailing
+
+        return is_ailing(spool_of(self._store.path), run.id)
+
+    @property
+    def _option(self) -> str:
+        """What a command needs to find the state file."""
+        return f" --state {shlex.quote(str(self._store.path))}"
 
     def _safely(self, what: str, act: Callable[[], Any]) -> None:
         try:
