@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, overload
 
 import msgspec
 
+from perdure import secrets
 from perdure.core import codec, faults
 from perdure.core.batch import Tally
 from perdure.core.codec_builtins import store_as_list
@@ -23,8 +24,9 @@ T_co = TypeVar("T_co", covariant=True)
 class DeadLetter(msgspec.Struct, frozen=True):
     """An item that failed for good: what it was, and what each attempt said.
 
-    `input` is the item as text, `attempts` one line for each attempt, `error` the last error as text, `started` when
-    its last attempt began, in seconds since the epoch. `letter` is its number for `perdure dlq`, where it has one.
+    `input` is the item as text without credentials, `attempts` one line for each attempt, `error` the last error as
+    text, `started` when its last attempt began, in seconds since the epoch. `letter` is its number for `perdure dlq`,
+    where it has one.
     """
 
     step: str
@@ -125,7 +127,7 @@ class Batch(Generic[T]):
 def _letter(reader: Reader, seq: int) -> DeadLetter:
     record = reader.record(seq)
     attempts = [_line(attempt.error) for attempt in reader.attempts(record)]
-    given = codec.describe_inputs(record.input)
+    given = secrets.describe_inputs(record.input)
     return DeadLetter(record.name, given, _line(record.output), attempts, record.started, reader.letter(seq))
 
 

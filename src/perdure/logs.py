@@ -118,18 +118,29 @@ def logger() -> logging.Logger:
     return found
 
 
-def heard() -> bool:
-    """Whether somebody has set up logging such that what perdure logs goes anywhere."""
+def heard(shown: bool = False) -> bool:
+    """Whether somebody has set up logging such that what perdure logs goes anywhere.
+
+    Args:
+        shown: people see on the terminal what happens, so that handlers which print there as well do not count.
+    """
     if "logging" not in sys.modules:
         return False
     import logging
 
     at: logging.Logger | None = logging.getLogger(NAME)
     while at is not None:
-        if any(not isinstance(each, logging.NullHandler) for each in at.handlers):
+        if any(not isinstance(each, logging.NullHandler) and not (shown and _prints(each)) for each in at.handlers):
             return True
         at = at.parent if at.propagate else None
     return False
+
+
+def _prints(handler: logging.Handler) -> bool:
+    """Does it print for people to read, on standard error or output (or what stands in for them)?"""
+    stream = getattr(handler, "stream", None)
+    standard = stream is not None and stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    return standard and not isinstance(handler.formatter, JsonFormatter)
 
 
 def as_json(stream: TextIO | None = None) -> None:

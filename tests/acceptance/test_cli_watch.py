@@ -110,7 +110,7 @@ def test_a_terminal_gets_a_live_picture_and_a_summary(tmp_path: Path) -> None:
         assert shown[: shown.index(line)].endswith((b"\n", b"\x1b[2K")), f"{line!r} runs through the picture"
     last = after.splitlines()
     assert last[-1].endswith(b"62")
-    assert b"61 steps executed; 1 dead letter, see: perdure show" in last[-2]
+    assert b"61 steps executed; 1 dead letter, see: perdure dlq ls" in last[-2]
 
 
 def test_an_interrupt_on_a_terminal_leaves_one_line(tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from perdure import secrets
-from perdure.cli.narrator import error_line
+from perdure.cli.narrator import call_line, error_line
 from perdure.cli.text import one_line
 from perdure.core.durations import show
 from perdure.core.spec import Call
@@ -140,14 +139,14 @@ def _draw_bar(bar: _Bar, now: float) -> RenderableType:
 
 def _draw_step(one: _Running, now: float, frame: str) -> RenderableType:
     text = Text(no_wrap=True, overflow="ellipsis")
-    name = one_line(one.call.spec.name)
+    line = call_line(one.call, INPUTS)
     if one.again is not None:
         left = max(one.again - now, 0.0)
-        text.append(f"{frame} {name}{secrets.describe_inputs(one.call.input, INPUTS)}", "yellow")
+        text.append(f"{frame} {line}", "yellow")
         text.append(f" again in {show(round(left, 1))}{one_line(one.reason)}")
         return text
     text.append(f"{frame} ", "cyan")
-    text.append(f"{name}{secrets.describe_inputs(one.call.input, INPUTS)}")
+    text.append(line)
     text.append("".join(_particulars(one, now)), "dim")
     if one.units is None or not one.total:
         return text

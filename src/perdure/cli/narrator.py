@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from perdure import secrets
 from perdure.cli.text import count, one_line
+from perdure.core.cleanup import called
 from perdure.core.durations import show
 from perdure.core.effects import Outcome
 from perdure.core.faults import Fault
@@ -117,24 +118,27 @@ class Narrator:
             if outcome.error is None:
                 self.executed += 1
                 again = f", at attempt {attempt}" if attempt > 1 else ""
-                self._tell("done", name, lambda: f"{_call(call)} ran in {show(outcome.seconds)}{again}", "green")
+                self._tell("done", name, lambda: f"{call_line(call)} ran in {show(outcome.seconds)}{again}", "green")
             else:
                 error = outcome.error
                 self._tell(
-                    "failed", name, lambda: f"{_call(call)} failed at attempt {attempt}: {error_line(error)}", "yellow"
+                    "failed",
+                    name,
+                    lambda: f"{call_line(call)} failed at attempt {attempt}: {error_line(error)}",
+                    "yellow",
                 )
 
     def waiting(self, run_id: str, call: Call, attempt: int, seconds: float, error: Exception) -> None:
         """A failed attempt will be repeated."""
         if seconds >= LONG_WAIT:
             with self._lock:
-                self._tell("again", call.spec.name, lambda: f"{_call(call)} is tried again in {show(seconds)}", "")
+                self._tell("again", call.spec.name, lambda: f"{call_line(call)} is tried again in {show(seconds)}", "")
 
     def held(self, run_id: str, call: Call, reason: str, seconds: float) -> None:
         """A call may not go yet."""
         if seconds >= LONG_WAIT:
             with self._lock:
-                self._tell("held", call.spec.name, lambda: f"{_call(call)} waits for {one_line(reason)}", "")
+                self._tell("held", call.spec.name, lambda: f"{call_line(call)} waits for {one_line(reason)}", "")
 
     def parked(self, run_id: str, name: str, letter: int, fault: Fault) -> None:
         """A call has become a dead letter."""
@@ -161,7 +165,7 @@ class Narrator:
             if self._clock() - told.last >= EVERY:
                 told.last = self._clock()
                 of = f" of {total:g}" if total is not None else ""
-                self._say(f"{_call(call)}: {done:g}{of}{f', {one_line(note)}' if note else ''}", "")
+                self._say(f"{call_line(call)}: {done:g}{of}{f', {one_line(note)}' if note else ''}", "")
 
     # -- what is told of it -------------------------------------------------------------------------------------------
 
@@ -224,5 +228,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= MESSAGE else f"{text[: MESSAGE - 3]}..."
 
 
-def _call(call: Call) -> str:
-    return f"{one_line(call.spec.name)}{secrets.describe_inputs(call.input, INPUTS)}"
+def call_line(call: Call, most: int = INPUTS) -> str:
+    """A call as people see it, with that many characters of its inputs at most, and without credentials."""
+    name, given = called(call.spec.name, call.input)
+    return f"{one_line(name)}{secrets.describe_inputs(given, most)}"

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from perdure.core import codec
 from perdure.core.effects import Row
-from perdure.core.history import UNDO, History
+from perdure.core.history import DEFER, UNDO, History
 from perdure.core.spec import Call
+
+
+def called(name: str, given: bytes) -> tuple[str, bytes]:
+    """Name and packed inputs of a call as people see them: of what is deferred, rather than of the deferring."""
+    if name != DEFER:
+        return name, given
+    (_, step, deferred), _ = codec.unpack_inputs(given, (), owner=DEFER)
+    return f"defer {step}", deferred
 
 
 def undo_row(call: Call, history: History, row: Row) -> Row:

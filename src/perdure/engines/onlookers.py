@@ -12,11 +12,12 @@ from perdure.errors import OptionError
 _made: dict[str, Observer] = {}
 
 
-def onlookers(script: str) -> tuple[Observer, ...]:
+def onlookers(script: str, *, shown: bool = False) -> tuple[Observer, ...]:
     """Who looks on at the runs of a script.
 
     Args:
         script: its path; `[tool.perdure]` of its project counts.
+        shown: people see on the terminal what happens: a log that is printed there would say it again.
 
     Raises:
         OptionError: OpenTelemetry was asked for and is not installed.
@@ -24,7 +25,7 @@ def onlookers(script: str) -> tuple[Observer, ...]:
     found: list[Observer] = []
     if settings.log_json():
         logs.as_json()
-    if logs.heard():
+    if logs.heard(shown):
         if "log" not in _made:
             from perdure.engines.logbook import Logbook
 

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from perdure import secrets
-from perdure.core import codec, faults
-from perdure.core.history import DEFER, UNDO
+from perdure.core import faults
+from perdure.core.cleanup import called
+from perdure.core.history import UNDO
 from perdure.core.letters import LetterRecord
 from perdure.core.moments import moment
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
@@ -161,7 +162,7 @@ def _from(store: Store, rid: int, first: int) -> Iterable[StepRecord]:
 def _step(record: StepRecord, tries: list[AttemptRecord], show: _Show, letter: LetterRecord | None) -> StepView:
     done = record.status == "done"
     result = record.output if done else letter.result if letter else None
-    name, given = _called(record)
+    name, given = called(record.name, record.input)
     return StepView(
         seq=record.seq,
         name=name,
@@ -176,14 +177,6 @@ def _step(record: StepRecord, tries: list[AttemptRecord], show: _Show, letter: L
         letter=letter.lid if letter else None,
         standing=letter.status if letter else None,
     )
-
-
-def _called(record: StepRecord) -> tuple[str, bytes]:
-    """Name and packed inputs: of what is deferred, rather than of the deferring."""
-    if record.name != DEFER:
-        return record.name, record.input
-    (_, name, given), _ = codec.unpack_inputs(record.input, (), owner=DEFER)
-    return f"{DEFER} {name}", given
 
 
 def _attempts(tries: list[AttemptRecord]) -> list[AttemptView]:

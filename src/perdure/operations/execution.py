@@ -64,7 +64,7 @@ class Execution:
         self.run_id: str | None = None
         pin(place)
         self._engine = workflow.engine()
-        self._engine.observer = Fan(watch, *onlookers(workflow.spec.file), shows=True)
+        self._engine.observer = Fan(watch, *onlookers(workflow.spec.file, shown=True), shows=True)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None = None) -> Finish:
         """Start the workflow, or go on with it, or take the result that its id has.
