@@ -260,3 +260,30 @@ def test_fork_runs_a_copy_from_a_step_on(shell: Shell, failed: str) -> None:
     assert shell.ledger()[-2:] == ["report", "report"]
     assert shell.json("show", failed) == before
     assert [run["id"] for run in shell.json("ps")] == [made["run"], failed]
+
+
+def json_lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_log_json_is_for_all_that_runs_something(shell: Shell, failed: str) -> None:
+    """`resume`, `fork` and `dlq redrive`: standard error is lines of JSON and nothing else, logs and prints alike."""
+    import logging
+
+    handlers, level = list(logging.getLogger().handlers), logging.getLogger().level
+
+    def lines(*args: str) -> list[dict[str, Any]]:
+        shell(*args, "--log-json")
+        os.environ.pop("PERDURE_STATE", None)
+        logging.getLogger().handlers[:] = handlers
+        logging.getLogger().setLevel(level)
+        return json_lines(shell.err)
+
+    said = lines("resume", failed)
+    assert any(line["message"].startswith("step 'report' failed at attempt") for line in said)
+    assert any(line["logger"] == "stderr" and "failed; 1 step saved" in line["message"] for line in said)
+    said = lines("fork", failed, "--from", "part")
+    assert any(line["logger"] == "stderr" and "is a copy of" in line["message"] for line in said)
+    said = lines("dlq", "redrive", "1")
+    assert any("letter 1 failed again" in line["message"] for line in said)
+    assert any(line["message"].startswith("step 'charge' failed at attempt") for line in said)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from perdure import Retry, step, workflow
+import perdure
+from perdure import Retry, settings, step, workflow
 from perdure.cli.board import Board
 from perdure.cli.narrator import Narrator
 from perdure.cli.watch import _Both
 from perdure.engines.fan import Fan
-from perdure.engines.local.engine import close_all
+from perdure.engines.local.engine import close_all, engine_at
 from perdure.engines.logbook import Logbook
 from perdure.engines.observer import Observer
 from perdure.engines.telemetry import Telemetry
+from perdure.errors import HasDeadLetters
 
 EVENTS = {name: method for name, method in vars(Observer).items() if inspect.isfunction(method) and name[0] != "_"}
 
@@ -38,22 +39,6 @@ def test_every_onlooker_takes_every_event(onlooker: object) -> None:
         assert theirs == list(inspect.signature(event).parameters)[1:], name
 
 
-def test_a_fan_hands_on_every_event() -> None:
-    """To each of its observers, with every particular, under the same name."""
-    told: list[tuple[str, tuple[Any, ...]]] = []
-
-    class Witness:
-        def __getattr__(self, name: str) -> Callable[..., None]:
-            return lambda *particulars: told.append((name, particulars))
-
-    fan = Fan(Witness(), Witness())  # type: ignore[arg-type]
-    for name, event in EVENTS.items():
-        particulars = tuple(list(inspect.signature(event).parameters)[1:])
-        getattr(fan, name)(*particulars)
-        assert told == [(name, particulars)] * 2
-        told.clear()
-
-
 @step(retry=Retry(attempts=2, delay=0, jitter=0))
 def charge(order: int) -> int:
     if order % 2:
@@ -66,6 +51,40 @@ async def acharge(order: int) -> int:
     if order % 2:
         raise ValueError(f"order {order} is odd")
     return order
+
+
+def test_what_is_deferred_is_shown_rather_than_the_deferring() -> None:
+    """The step that is to be called and its inputs, in the lines about a run."""
+    lines: list[str] = []
+    watch = Narrator(lambda text, style: lines.append(text))
+
+    @workflow
+    def job() -> None:
+        perdure.defer(charge, 2)
+
+    engine_at(settings.state_path("")).observer = watch
+    job()
+    texts = [line.partition(" ran in ")[0] for line in lines if " ran in " in line]
+    assert texts == ["defer charge(2)", "defer:charge(2)"]
+
+
+def test_dead_letters_show_no_credentials() -> None:
+    """Neither the input of a dead letter nor what `raise_if_dead` says."""
+
+    @step(retry=None)
+    def fetch(url: str) -> None:
+        raise ValueError("no")
+
+    @workflow
+    def job() -> None:
+        batch = fetch.map(["https://user:hunter2@example.com/"])
+        assert batch.dead[0].input == "('https://user:***@example.com/')"
+        batch.raise_if_dead()
+
+    with pytest.raises(HasDeadLetters) as raised:
+        job()
+    assert "fetch('https://user:***@example.com/')" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
 
 
 def messages(caplog: pytest.LogCaptureFixture, of: str) -> list[str]:

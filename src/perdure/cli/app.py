@@ -18,6 +18,7 @@ State = Annotated[Path | None, Parameter("--state", group=WHERE, help="The state
 Script = Annotated[Path | None, Parameter("--file", group=WHERE, help="A script, whose .perdure/state.db is meant.")]
 Engine = Annotated[str | None, Parameter("--engine", group=WHERE, help='A cluster: "temporal://HOST:7233/NAMESPACE".')]
 Json = Annotated[bool, Parameter("--json", negative="", help="One line of JSON, for programs.")]
+LogJson = Annotated[bool, Parameter("--log-json", negative="", help="Standard error is one JSON object a line.")]
 Limit = Annotated[int, Parameter("--limit", validator=Number(gte=0))]
 Reference = Annotated[str, Parameter(help='A run\'s id, the beginning of it, or "last".')]
 Standings = Literal["running", "stopping", "interrupted", "failed", "parked", "done", "dead", "cancelled"]
@@ -116,6 +117,7 @@ def resume(
         Parameter(help="If another process has it. As the workflow says, else skip."),
     ] = None,
     json: Json = False,
+    log_json: LogJson = False,
     state: State = None,
     engine: Engine = None,
 ) -> int:
@@ -123,7 +125,7 @@ def resume(
     from perdure.cli import running
 
     place = _place(state, file, engine)
-    return running.resume(run, file, place, accept=accept_changes, json=json, if_locked=if_locked)
+    return running.resume(run, file, place, accept=accept_changes, json=json, log_json=log_json, if_locked=if_locked)
 
 
 @app.command
@@ -135,12 +137,14 @@ def fork(
     step: Annotated[str, Parameter("--from", help="A step's name (its first record counts), or # and a number.")],
     run_it: Annotated[bool, Parameter("--run", negative="--no-run", help="Run the copy.")] = True,
     json: Json = False,
+    log_json: LogJson = False,
     state: State = None,
 ) -> int:
     """Start a new run with the results of another up to a step, which is made again."""
     from perdure.cli import running
 
-    return running.fork_and_run(run, step, file, _place(state, file), start=run_it, json=json)
+    place = _place(state, file)
+    return running.fork_and_run(run, step, file, place, start=run_it, json=json, log_json=log_json)
 
 
 @app.command

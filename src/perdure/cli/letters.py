@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Group, Parameter
 from cyclopts.validators import Number
 
+from perdure import settings
 from perdure.cli import letter_pages as pages
 from perdure.cli.exits import DONE, FAILED
 from perdure.cli.text import count
@@ -30,6 +31,7 @@ State = Annotated[Path | None, Parameter("--state", group=WHERE, help="The state
 File = Annotated[Path | None, Parameter("--file", group=WHERE, help="A script, whose .perdure/state.db is meant.")]
 Engine = Annotated[str | None, Parameter("--engine", group=WHERE, help='A cluster: "temporal://HOST:7233/NAMESPACE".')]
 Json = Annotated[bool, Parameter("--json", negative="", help="One line of JSON, for programs.")]
+LogJson = Annotated[bool, Parameter("--log-json", negative="", help="Standard error is one JSON object a line.")]
 Script = Annotated[Path | None, Parameter("--script", help="The letters' script, if it is not where it was.")]
 Every = Annotated[bool, Parameter("--all", negative="", group=WHICH, help="All that are parked.")]
 Standings = Literal["parked", "re-driven", "resolved", "dropped", "evicted"]
@@ -169,11 +171,13 @@ def redrive(
     concurrency: Annotated[int, Parameter("--concurrency", validator=Number(gte=1), help="How many at a time.")] = 1,
     script: Script = None,
     json: Json = False,
+    log_json: LogJson = False,
     state: State = None,
     file: File = None,
     engine: Engine = None,
 ) -> int:
     """Try dead letters again, as their steps are in the script now. Exit code 3 if some failed again."""
+    from perdure.cli.watch import logged
     from perdure.core.durations import rate as read_rate
     from perdure.operations import redriving
     from perdure.operations.letters import refuse_cluster
@@ -183,9 +187,12 @@ def redrive(
     pace = read_rate(rate, option="--rate") if rate else None
     chosen = _chosen(place, letters, which, all=all)
     report = pages.Report(place, json=json)
-    with redirect_stdout(sys.stderr) if json else nullcontext():  # whatever the steps print
+    with (
+        logged() if log_json or settings.log_json() else nullcontext(),
+        redirect_stdout(sys.stderr) if json else nullcontext(),  # whatever the steps print
+    ):
         redriving.redrive(place, chosen, report.add, watch=_quiet(), script=script, rate=pace, concurrency=concurrency)
-    return report.end()
+        return report.end()
 
 
 @app.command

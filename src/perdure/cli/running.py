@@ -98,7 +98,14 @@ def _told(workflow: AnyWorkflow, if_locked: str | None) -> AnyWorkflow:
 
 
 def resume(
-    reference: str, script: Path | None, place: Place, *, accept: bool, json: bool, if_locked: str | None = None
+    reference: str,
+    script: Path | None,
+    place: Place,
+    *,
+    accept: bool,
+    json: bool,
+    log_json: bool = False,
+    if_locked: str | None = None,
 ) -> int:
     """`perdure resume`: returns the exit code."""
     with opened(place, reference) as store:
@@ -106,10 +113,12 @@ def resume(
     if found.status == "done":
         sys.stderr.write(f"run {found.id} is done; this is its result\n")
         return _print_finish(finished(place, found), json=json)
-    return _go_on(found, script, place, accept=accept, json=json, if_locked=if_locked)
+    return _go_on(found, script, place, accept=accept, json=json, log_json=log_json, if_locked=if_locked)
 
 
-def fork_and_run(reference: str, step: str, script: Path | None, place: Place, *, start: bool, json: bool) -> int:
+def fork_and_run(
+    reference: str, step: str, script: Path | None, place: Place, *, start: bool, json: bool, log_json: bool = False
+) -> int:
     """`perdure fork`: returns the exit code."""
     with opened(place, reference) as store:
         source = find_run(store, reference)
@@ -120,15 +129,24 @@ def fork_and_run(reference: str, step: str, script: Path | None, place: Place, *
         else:
             sys.stdout.write(f"{made.id}\n")
         return DONE
-    sys.stderr.write(f"run {made.id} is a copy of {source.id} up to {step}\n")
-    return _go_on(made, script, place, accept=False, json=json)
+    said = f"run {made.id} is a copy of {source.id} up to {step}\n"
+    return _go_on(made, script, place, accept=False, json=json, log_json=log_json, said=said)
 
 
 def _go_on(
-    run: RunRecord, script: Path | None, place: Place, *, accept: bool, json: bool, if_locked: str | None = None
+    run: RunRecord,
+    script: Path | None,
+    place: Place,
+    *,
+    accept: bool,
+    json: bool,
+    log_json: bool,
+    if_locked: str | None = None,
+    said: str = "",
 ) -> int:
     pin(place)  # also for what the script looks up while it is loaded
-    with watching() as view:
+    with watching(log_json) as view:
+        sys.stderr.write(said)
         workflow = _loaded(lambda: workflow_of(run, script))
         if workflow is None:
             return FAILED

@@ -51,8 +51,8 @@ def watching(log_json: bool = False) -> Iterator[Watch]:
         log_json: stderr is for lines of JSON and for nothing else.
     """
     if log_json or settings.log_json():
-        with _logging() as logged:
-            yield logged
+        with logged() as watch:
+            yield watch
         return
     if not is_terminal(sys.stderr):
         yield PlainWatch()
@@ -71,7 +71,8 @@ def watching(log_json: bool = False) -> Iterator[Watch]:
 
 
 @contextmanager
-def _logging() -> Iterator[Watch]:
+def logged() -> Iterator[Watch]:
+    """Standard error is for lines of JSON and for nothing else."""
     from perdure import logs
     from perdure.cli.jsonlines import JsonLines, LoggedWatch
 

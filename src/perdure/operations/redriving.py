@@ -13,6 +13,7 @@ from perdure.core.spec import Spec
 from perdure.engines.local import LocalEngine, engine_at
 from perdure.engines.local.redrive import Redriver, Result
 from perdure.engines.observer import Observer
+from perdure.engines.onlookers import attached
 from perdure.errors import PerdureError, Skipped, StateError
 from perdure.operations.execution import Execution
 from perdure.operations.letters import refuse_cluster
@@ -52,6 +53,7 @@ def redrive(
     refuse_cluster(place, "redrive")
     pin(place)  # also for what the scripts look up while they are loaded
     engine = engine_at(place.path)
+    engine.observer = attached(engine.observer, str(script) if script else "")
     interval = rate[1] / rate[0] if rate else 0.0
     find = _Finder(script)
     calls = [letter.lid for letter in chosen if letter.seq]

@@ -11,6 +11,8 @@ from types import FrameType
 import msgspec
 
 from perdure.engines.choice import cluster_at
+from perdure.engines.fan import Fan
+from perdure.engines.onlookers import onlookers
 from perdure.errors import OptionError
 from perdure.loading import load_script
 
@@ -34,6 +36,9 @@ def serve(engine: str, scripts: Sequence[Path], ready: Callable[[list[str]], Non
     """
     cluster = cluster_at(engine)
     stems = _loaded(scripts)
+    # After the scripts: they may have set up logging.
+    found = dict.fromkeys(each for script in scripts for each in onlookers(str(script.absolute())))
+    cluster.observer = Fan(*found) if found else None
     stop = threading.Event()
 
     def end(signum: int, frame: FrameType | None) -> None:

@@ -129,10 +129,10 @@ class Attempts:
         if packed is not None:
             return encode(Ran(True, packed, number, outcome.started, outcome.seconds, progress.tried))
         assert outcome.error is not None
-        raise self._judged(call, number, outcome, outcome.error, progress)
+        raise self._judged(order.run_id, call, number, outcome, outcome.error, progress)
 
     def _judged(
-        self, call: Call, number: int, outcome: Outcome, error: Exception, progress: Progress
+        self, run_id: str, call: Call, number: int, outcome: Outcome, error: Exception, progress: Progress
     ) -> ApplicationError:
         """What Temporal is told about an attempt that failed."""
         series = Series(0, progress.counted, progress.first, list(progress.tried))
@@ -144,7 +144,7 @@ class Attempts:
             progress.counted, progress.first = series.counted, series.first
             activity.heartbeat(encode(progress))
             if self.observer is not None:
-                self.observer.waiting("", call, number, decision.delay, error)
+                self.observer.waiting(run_id, call, number, decision.delay, error)
             return ApplicationError(
                 fault.message[:LONGEST_NOTE],
                 type=fault.name,
