@@ -109,6 +109,10 @@ def test_run_show_resume(desk: Desk) -> None:
     assert [(each["name"], each["result"]) for each in shown["steps"]] == [("first", 21)]
     assert [each["error"]["message"] for each in shown["open"][0]["failures"]] == ["attempt 1", "attempt 2"]
     assert shown["error"]["type"] == "ConnectionError"
+    why = desk.told("why", view["id"])
+    assert (why["status"], "fragile(" in why["reasons"][0]) == ("failed", True), why
+    assert "failed at attempt 2, " in why["reasons"][0]
+    assert "ConnectionError: attempt 2" in why["reasons"][0]
 
     (desk.folder / "mended").touch()
     code, out, err = desk.type("resume", view["id"])
@@ -175,6 +179,11 @@ def test_a_worker_serves_and_ends(desk: Desk) -> None:
     worker = desk.start("worker", str(desk.script))
     run = desk.start("run", str(desk.script), "4")
     wait_for(lambda: (desk.folder / "waiting").exists())
+    (view,) = (each for each in desk.told("ps") if each["script"] == str(desk.script))
+    why = desk.told("why", view["id"])
+    assert why["reasons"][0] == f"it is under way at {desk.url}"
+    assert "the last one, first, ended " in why["reasons"][1]
+    assert any(way["command"].startswith(f"perdure worker {desk.script}") for way in why["ways"])
     worker.terminate()
     (desk.folder / "go").touch()
     assert run.communicate(timeout=30)[0] == "8\n"

@@ -14,6 +14,7 @@ from perdure import Retry, settings, step, workflow
 from perdure.cli.board import Board
 from perdure.cli.narrator import Narrator
 from perdure.cli.watch import _Both
+from perdure.core.faults import to_fault
 from perdure.engines.fan import Fan
 from perdure.engines.local.engine import close_all, engine_at
 from perdure.engines.logbook import Logbook
@@ -159,3 +160,23 @@ def test_an_async_run_that_is_broken_off_is_told(caplog: pytest.LogCaptureFixtur
     with pytest.raises(SystemExit):
         asyncio.run(job())
     assert len(messages(caplog, "was broken off: SystemExit: 3")) == 1
+
+
+def test_whoever_looks_on_by_the_settings_looks_on_at_a_worker(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A script that sets up logging gets what its steps do on a worker as well."""
+    from perdure.operations import serving
+
+    class Cluster:
+        observer: Observer | None = None
+
+        def serve(self, *_: object) -> None:
+            assert self.observer is not None
+            self.observer.parked("r", "charge", 7, to_fault(ValueError("no")))
+
+    script = tmp_path / "served.py"
+    script.write_text("")
+    monkeypatch.setattr(serving, "cluster_at", lambda url: Cluster())
+    serving.serve("temporal://nowhere", [script], lambda stems: None)
+    assert messages(caplog, "parked") == ["step 'charge' is parked as dead letter 7: ValueError: no"]
