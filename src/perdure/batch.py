@@ -10,10 +10,11 @@ from typing import Any, Generic, TypeVar, overload
 import msgspec
 
 from perdure import secrets
-from perdure.core import codec, faults
+from perdure.core import faults
 from perdure.core.batch import Tally
-from perdure.core.codec_builtins import store_as_list
 from perdure.core.spec import Spec
+from perdure.core.values import codec
+from perdure.core.values.builtins import store_as_list
 from perdure.engines.scope import Reader
 from perdure.errors import HasDeadLetters
 

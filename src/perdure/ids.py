@@ -6,7 +6,7 @@ import hashlib
 from typing import Any, Final
 from uuid import UUID
 
-from perdure.core import codec
+from perdure.core.values import codec
 from perdure.errors import UsageError
 
 NAMESPACE: Final = UUID("d80f6b1b-8b94-4674-b939-2d1f014cb04e")

@@ -11,8 +11,9 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from perdure.core import codec, faults, secret
+from perdure.core import faults, secret
 from perdure.core.secret import Secret
+from perdure.core.values import codec
 
 if TYPE_CHECKING:
     from perdure.core.redact import Redactor

@@ -18,9 +18,9 @@ from rich.console import Console
 from perdure.cli.board import Board
 from perdure.cli.feed import Feed
 from perdure.cli.narrator import EVERY, FULL, Narrator
-from perdure.core import codec
 from perdure.core.effects import Outcome
 from perdure.core.spec import Call, Spec
+from perdure.core.values import codec
 from perdure.engines.fan import Fan
 
 SOURCE = Path(__file__).parents[2] / "src"

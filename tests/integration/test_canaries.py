@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from perdure.core import codec, faults
+from perdure.core import faults
+from perdure.core.values import codec
 from perdure.store.runs import Store
 
 SCRIPT = '''

@@ -286,7 +286,7 @@ def test_an_edited_input_has_a_key_of_its_own(machine: Machine) -> None:
     with pytest.raises(HasDeadLetters):
         strict()
     store = machine.engine.store
-    from perdure.core.codec import pack_inputs
+    from perdure.core.values.codec import pack_inputs
 
     broken.update([20])
     for given in (pack_inputs([20], {}, owner=""), pack_inputs([20], {}, owner=""), None):

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from conftest import SOURCE, _clean
-from perdure.core import codec
+from perdure.core.values import codec
 from perdure.store import letters
 from perdure.store.letters import Filter
 from perdure.store.runs import Store

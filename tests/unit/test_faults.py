@@ -536,7 +536,8 @@ def test_notes_of_attempts():
         "  1-3. ConnectError: refused",
         "  4. ReadTimeout",
     ]
-    assert note("step 'charge'", tried[:1], 0.25) == ["perdure: step 'charge' failed at its first attempt, after 250 ms"]
+    first = "perdure: step 'charge' failed at its first attempt, after 250 ms"
+    assert note("step 'charge'", tried[:1], 0.25) == [first]
 
 
 def test_notes_of_attempts_are_bounded():

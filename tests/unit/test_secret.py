@@ -13,8 +13,9 @@ import msgspec
 import pytest
 
 from perdure import secrets, step, workflow
-from perdure.core import codec, faults
+from perdure.core import faults
 from perdure.core.secret import Secret, living
+from perdure.core.values import codec
 from perdure.engines.local.engine import close_all
 from perdure.errors import NotDecodable, NotStorable, OptionError
 

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from perdure.core import codec
+from perdure.core.values import codec
 from perdure.errors import NotStorable
 
 UNTYPED = codec.plan(Any, owner="step 'charge'")
@@ -122,7 +122,7 @@ def test_arguments_of_other_type_are_another_call(one: Any, two: Any) -> None:
 def test_digests_do_not_depend_on_the_hash_seed() -> None:
     """A resumed process has another hash seed: its sets are in another order, its digests must not be."""
     program = (
-        "from perdure.core import codec\n"
+        "from perdure.core.values import codec\n"
         "words = {f'w{i}' for i in range(50)} | {1, 2.5, None, (1, 'x'), frozenset({'a', 'b'})}\n"
         "print(codec.digest(codec.pack_inputs([words, {'k': words}], {'z': {w: 1 for w in words}}, owner='s')).hex())\n"
     )
@@ -136,7 +136,7 @@ def test_digests_do_not_depend_on_the_hash_seed() -> None:
 def test_the_codec_does_not_import_pydantic() -> None:
     """Pydantic models work when the program uses Pydantic; perdure never imports it."""
     program = (
-        "import sys, typing, dataclasses\nfrom perdure.core import codec\n"
+        "import sys, typing, dataclasses\nfrom perdure.core.values import codec\n"
         "A = dataclasses.make_dataclass('A', ['x'])\ncodec.plan(A, owner='s').round_trip(A(1))\n"
         "heavy = ('pydantic', 'attr', 'asyncio', 'sqlite3', 'apsw', 'zoneinfo')\n"
         "print([module for module in heavy if module in sys.modules])"

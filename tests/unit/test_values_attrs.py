@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from perdure.core import codec
+from perdure.core.values import codec
 
 attr = pytest.importorskip("attr")
 

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.core.codec import pack_inputs, unpack_inputs
-from perdure.core.codec_builtins import StandIn
-from perdure.core.codec_edit import Arguments, misfit
 from perdure.core.spec import Spec
+from perdure.core.values.builtins import StandIn
+from perdure.core.values.codec import pack_inputs, unpack_inputs
+from perdure.core.values.edit import Arguments, misfit
 from perdure.errors import OptionError
 
 

@@ -18,7 +18,7 @@ import msgspec
 import pydantic
 import pytest
 
-from perdure.core import codec, shapes
+from perdure.core.values import codec, shapes
 from perdure.errors import NotDecodable, NotStorable
 
 T = TypeVar("T")

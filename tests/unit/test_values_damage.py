@@ -18,8 +18,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from perdure.core import codec
-from perdure.core.codec_builtins import INSTANCE, MEMBER, READING
+from perdure.core.values import codec
+from perdure.core.values.builtins import INSTANCE, MEMBER, READING
 from perdure.errors import NotDecodable
 
 gone: list[str] = []

@@ -8,7 +8,7 @@ import msgspec
 import pydantic
 import pytest
 
-from perdure.core import codec
+from perdure.core.values import codec
 from perdure.errors import NotDecodable
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from perdure.core import codec
 from perdure.core.spec import Call
+from perdure.core.values import codec
 
 NO_INPUTS = codec.pack_inputs([], {}, owner="")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from perdure.core import codec, crashes, faults
+from perdure.core import crashes, faults
 from perdure.core.admission import Patience, admission, report_failure
 from perdure.core.cleanup import salt, undo_row
 from perdure.core.effects import (
@@ -32,6 +32,7 @@ from perdure.core.identity import refuse_change
 from perdure.core.records import AttemptRecord, StepRecord, StepStatus, attempt_checksum
 from perdure.core.retry import Again, Retry, Verdict, verdict
 from perdure.core.spec import Call
+from perdure.core.values import codec
 from perdure.errors import ArgumentChanged, BreakerOpen, CrashLoop, Drift, NotDecodable, NotStorable, StopRun
 
 SHOWN = 3

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from perdure.core import codec
 from perdure.core.effects import Row
 from perdure.core.history import DEFER, UNDO, History
 from perdure.core.spec import Call
+from perdure.core.values import codec
 
 
 def called(name: str, given: bytes) -> tuple[str, bytes]:

@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 
 from perdure import errors
-from perdure.core import codec, exceptions, responses
+from perdure.core import exceptions, responses
 from perdure.core.durations import show
+from perdure.core.values import codec
 
 _LONGEST_TRACEBACK = 20_000
 _LONGEST_REPR = 200

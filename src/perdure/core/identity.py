@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from perdure.core import codec
-from perdure.core.codec_builtins import SCALARS
 from perdure.core.inputs import pack, pack_leniently, receiver
 from perdure.core.spec import Call, Spec
+from perdure.core.values import codec
+from perdure.core.values.builtins import SCALARS
 from perdure.errors import ArgumentChanged
 
 

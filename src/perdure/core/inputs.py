@@ -11,8 +11,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from perdure.core import codec
-from perdure.core.codec_builtins import StandIn
+from perdure.core.values import codec
+from perdure.core.values.builtins import StandIn
 from perdure.errors import NotStorable
 
 EMPTY = inspect.Parameter.empty

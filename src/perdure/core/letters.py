@@ -10,9 +10,10 @@ from zlib import crc32
 
 import msgspec
 
-from perdure.core import codec, faults
+from perdure.core import faults
 from perdure.core.moments import moment
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
+from perdure.core.values import codec
 from perdure.errors import PerdureError
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from perdure.core import codec
 from perdure.core.call import End, attempts
 from perdure.core.cleanup import undone_key
 from perdure.core.effects import Effect, Row, Save
@@ -20,6 +19,7 @@ from perdure.core.history import UNDO, History
 from perdure.core.inputs import pack_leniently
 from perdure.core.records import RunRecord, StepRecord
 from perdure.core.spec import Call, Spec
+from perdure.core.values import codec
 
 
 class Resolve(msgspec.Struct, frozen=True):

@@ -8,13 +8,14 @@ from typing import Any, TypeGuard
 
 import msgspec
 
-from perdure.core import codec, faults
+from perdure.core import faults
 from perdure.core.call import End as CallEnd
 from perdure.core.call import Failed, Succeeded, fail, move_on, recall, settle
 from perdure.core.effects import Effect, Load, Outcome, Row, Save
 from perdure.core.history import Blame, History
 from perdure.core.records import RunRecord, StepRecord
 from perdure.core.spec import Call, Rules
+from perdure.core.values import codec
 from perdure.errors import AlreadyRunning, Cancelled, NotStorable, OtherInputs, RunError, Skipped
 
 

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from perdure.core import codec, shapes
 from perdure.core.guard import Guard
 from perdure.core.inputs import EMPTY, Signature
 from perdure.core.retry import Retry
+from perdure.core.values import codec, shapes
 
 IfLocked = Literal["skip", "wait", "fail"]
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import msgspec
 
-from perdure.core import codec, faults
+from perdure.core import faults
 from perdure.core.call import Succeeded, item
 from perdure.core.cleanup import undone_key
 from perdure.core.effects import Effect, Load, Save
 from perdure.core.history import DEFER, UNDO, History
 from perdure.core.records import StepRecord
 from perdure.core.spec import Call, Spec
+from perdure.core.values import codec
 from perdure.errors import PerdureError
 
 Find = Callable[[str, str], Spec]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from perdure.core import codec
 from perdure.core.records import StepRecord
+from perdure.core.values import codec
 from perdure.demo.proof import Account
 from perdure.store.runs import Store
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from perdure.core import codec
 from perdure.core.identity import identify
 from perdure.core.records import RunRecord
 from perdure.core.spec import Call
+from perdure.core.values import codec
 from perdure.engines.fan import Fan
 from perdure.engines.local import LocalEngine
 from perdure.engines.observer import Observer

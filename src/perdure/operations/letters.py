@@ -13,11 +13,11 @@ import msgspec
 
 from perdure import secrets
 from perdure.core import faults
-from perdure.core.codec_edit import Arguments, misfit
 from perdure.core.durations import seconds
 from perdure.core.letters import LetterRecord, Told
 from perdure.core.moments import moment
 from perdure.core.spec import Spec
+from perdure.core.values.edit import Arguments, misfit
 from perdure.engines.local import engine_at
 from perdure.errors import NotDecodable, NotFound, OptionError, PerdureError, RunError, UsageError
 from perdure.operations.lookup import find_run

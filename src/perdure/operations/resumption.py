@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from perdure.core import codec
 from perdure.core.records import RunRecord
+from perdure.core.values import codec
 from perdure.engines.choice import cluster_at
 from perdure.engines.local import engine_at
 from perdure.errors import NotFound, UsageError

@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from perdure.core import codec, faults
+from perdure.core import faults
 from perdure.core.spec import Call, Spec
+from perdure.core.values import codec
 from perdure.engines.local.isolate import Answer, Order
 from perdure.engines.scope import StepContext, here
 from perdure.loading import load_script

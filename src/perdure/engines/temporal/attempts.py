@@ -19,12 +19,13 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from perdure.core import codec, faults
+from perdure.core import faults
 from perdure.core.call import Series
 from perdure.core.effects import Outcome
 from perdure.core.identity import refuse_change
 from perdure.core.retry import Again
 from perdure.core.spec import Call, Spec
+from perdure.core.values import codec
 from perdure.engines import registry
 from perdure.engines.local.threads import Pool
 from perdure.engines.local.timeouts import bounded, timed_out

@@ -16,10 +16,10 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import CancelledError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from perdure.core import codec
 from perdure.core.history import CLEANED
 from perdure.core.records import RunStatus
 from perdure.core.spec import Call
+from perdure.core.values import codec
 from perdure.engines.local.clock import RealWorld
 from perdure.engines.observer import Observer
 from perdure.engines.scope import Began

@@ -9,7 +9,7 @@ import msgspec
 from temporalio.client import Client, WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
-from perdure.core import codec
+from perdure.core.values import codec
 from perdure.engines.temporal.cluster import queue_of, quiet_runtime
 from perdure.engines.temporal.engine import TemporalEngine, memo_in
 from perdure.engines.temporal.flow import Flow

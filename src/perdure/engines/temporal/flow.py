@@ -11,13 +11,14 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from perdure.core import codec, faults
+from perdure.core import faults
 from perdure.core.call import Failed
 from perdure.core.effects import Outcome
 from perdure.core.history import History
 from perdure.core.records import RunRecord
 from perdure.core.run import Begin, Body, End, Forget, Recall, Start, Taken, Unwind, live
 from perdure.core.spec import Call
+from perdure.core.values import codec
 from perdure.engines import registry
 from perdure.engines.local.limits import Deadline
 from perdure.engines.scope import here

@@ -9,7 +9,6 @@ from typing import Any, cast
 from perdure.core.batch import Tally
 from perdure.core.branch import Branch, busy
 from perdure.core.call import Failed, perform
-from perdure.core.codec_builtins import StandIn
 from perdure.core.effects import Admit, Execute, Load, Save, SaveAttempt, Settle
 from perdure.core.effects import Branch as AskBranch
 from perdure.core.history import History
@@ -17,6 +16,7 @@ from perdure.core.identity import pack_strictly
 from perdure.core.inputs import receiver
 from perdure.core.run import Ended, nested
 from perdure.core.spec import Call, Spec
+from perdure.core.values.builtins import StandIn
 from perdure.engines.local.limits import Deadline
 from perdure.engines.local.tasks import BUSY_SECONDS, QUIET_TURNS
 from perdure.engines.running import Running

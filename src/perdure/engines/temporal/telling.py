@@ -6,8 +6,9 @@ import asyncio
 
 import msgspec
 
-from perdure.core import codec, faults
+from perdure.core import faults
 from perdure.core.records import AttemptRecord, StepRecord, attempt_checksum, step_checksum
+from perdure.core.values import codec
 from perdure.engines.temporal.engine import STATUS, Found, TemporalEngine, memo_in
 from perdure.engines.temporal.memory import attempt_records
 from perdure.engines.temporal.past import OpenCall, Past, read_past

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from perdure.core.codec_builtins import Refused, Unfit
+from perdure.core.values.builtins import Refused, Unfit
 
 _MISSING: Any = object()
 

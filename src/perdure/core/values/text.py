@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from perdure.core.codec_builtins import INSTANCE, MEMBER, READING, SECRET, STAND_IN, Unfit, items_of
 from perdure.core.secret import SHOWN
+from perdure.core.values.builtins import INSTANCE, MEMBER, READING, SECRET, STAND_IN, Unfit, items_of
 
 # Printing an int takes quadratic time, and Python refuses beyond 4,300 digits.
 _LONG_INT = 1 << 400

@@ -87,7 +87,7 @@ class StandIn:
 
 
 class Lowering(Protocol):
-    """What takes a value apart into what msgpack knows; see `codec_writer.Writer`."""
+    """What takes a value apart into what msgpack knows; see `writer.Writer`."""
 
     direct: frozenset[type]
     canonical: bool

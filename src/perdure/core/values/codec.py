@@ -1,6 +1,6 @@
 """Values to bytes and back: lossless, or refused by name.
 
-One wire format (msgpack with extensions, see `codec_builtins`) that says by itself what it holds. Builtins come back
+One wire format (msgpack with extensions, see `builtins`) that says by itself what it holds. Builtins come back
 whatever the annotation; a class instance comes back only as a class that the declared annotation names (see `shapes`),
 so stored bytes can never name code. The first run sees the value as it was read back, so that it is the same on resume.
 """
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.core.codec_builtins import (
+from perdure.core.values.builtins import (
     INSTANCE,
     MEMBER,
     READING,
@@ -27,10 +27,10 @@ from perdure.core.codec_builtins import (
     encode,
     items_of,
 )
-from perdure.core.codec_records import Members, Record, record_of
-from perdure.core.codec_text import describe, describe_inputs, to_builtins
-from perdure.core.codec_writer import NotAdmitted, Writer, locate
-from perdure.core.shapes import Closed, Misfit, Position, type_name
+from perdure.core.values.records import Members, Record, record_of
+from perdure.core.values.shapes import Closed, Misfit, Position, type_name
+from perdure.core.values.text import describe, describe_inputs, to_builtins
+from perdure.core.values.writer import NotAdmitted, Writer, locate
 from perdure.errors import NotDecodable, NotStorable
 
 __all__ = [

@@ -16,7 +16,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Final
 
-from perdure.core.codec_records import Record, record_of
+from perdure.core.values.records import Record, record_of
 
 _WRAPPERS: Final = frozenset({"Required", "NotRequired", "ReadOnly", "Final", "ClassVar", "InitVar"})
 _AWAITABLE: Final = (collections.abc.Awaitable, collections.abc.Coroutine)

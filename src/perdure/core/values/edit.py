@@ -1,6 +1,6 @@
 """Changes the packed arguments of a call by hand, without the classes in them.
 
-Packed bytes say by themselves what they hold (see `codec_builtins`), so a leaf is changed where it stands: what was a
+Packed bytes say by themselves what they hold (see `builtins`), so a leaf is changed where it stands: what was a
 Decimal, a date or a member of an enumeration stays one, made of the JSON that somebody gave; an instance stays one of
 its class. Whether the step takes the result is judged by `misfit`, with its annotations.
 """
@@ -18,11 +18,11 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.core import codec_builtins as kinds
-from perdure.core.codec import pack_inputs, to_builtins, unpack_inputs
-from perdure.core.codec_builtins import Ext, encode
-from perdure.core.shapes import Closed, Position, type_name
 from perdure.core.spec import Spec
+from perdure.core.values import builtins as kinds
+from perdure.core.values.builtins import Ext, encode
+from perdure.core.values.codec import pack_inputs, to_builtins, unpack_inputs
+from perdure.core.values.shapes import Closed, Position, type_name
 from perdure.errors import OptionError
 
 _decode: Final = msgspec.msgpack.Decoder().decode
