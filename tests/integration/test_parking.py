@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Machine, Trouble
 
+from conftest import Machine, Trouble
 from perdure import step, workflow
 from perdure.errors import OptionError, RunError
 
