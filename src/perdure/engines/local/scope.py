@@ -51,6 +51,7 @@ class LocalScope(Running):
         self.settling: list[tuple[Call, Branch | None]] = []  # who waits for the replay to come to rest
         self.gate: Gate | None = None  # where the run's loop commits
         self.executing = 0  # steps of async code under way, or waiting for their next attempt
+        self._children = 0
         self.closed = False
         self.abandoned = False
         self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
@@ -120,7 +121,15 @@ class LocalScope(Running):
     async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async workflow as a child."""
         call = self.bind(spec, args, kwargs)
-        return await self.engine.tasks.call(child(call, self.history, lambda: self._start(call)), self)
+        self._children += 1
+        try:
+            return await self.engine.tasks.call(child(call, self.history, lambda: self._start(call)), self)
+        finally:
+            self._children -= 1
+
+    def has_children(self) -> bool:
+        """Is a child run under way? It has the same deadline, ends by itself then, and is not to be torn off."""
+        return self._children > 0
 
     def _start(self, call: Call) -> Start:
         return self.engine.start(call, self.run.path, id=self.child_id(call), parent=self.run.rid)

@@ -281,7 +281,9 @@ class TaskDriver:
             try:
                 with inner.main_branch():
                     body = call.spec.fn(*call.args, **call.kwargs)
-                    value = await (body if seconds is None else bounded(body, seconds, call.spec.owner))
+                    if seconds is not None:
+                        body = bounded(body, seconds, call.spec.owner, unless=inner.has_children)
+                    value = await body
             finally:
                 await self._cancel_branches(inner)
             inner.check()

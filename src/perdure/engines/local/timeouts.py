@@ -26,6 +26,8 @@ AGAIN = 1.0
 """Seconds until code that swallowed an interruption is interrupted again."""
 GRACE = 5.0
 """Seconds at most that a cancelled coroutine may take to clean up."""
+LOOK = 0.02
+"""Seconds until a coroutine that is let be is looked at again."""
 
 
 def timed_out(owner: str, seconds: float) -> StepTimeout:
@@ -111,18 +113,21 @@ class bounded:  # noqa: N801  used like a function: `await bounded(...)`
 
     It is cancelled as `asyncio.timeout` does it. One that swallows the cancellation is cancelled once more after
     `GRACE` seconds and closed after as many again; whatever it comes back with then, the attempt has timed out
-    (`asyncio.wait_for` would return late and raise nothing).
+    (`asyncio.wait_for` would return late and raise nothing). As long as `unless` says so, it is let be.
 
     Raises:
         StepTimeout: it ran out of time.
     """
 
-    __slots__ = ("_coroutine", "_expired", "_owner", "_seconds", "_task", "_timer")
+    __slots__ = ("_coroutine", "_expired", "_owner", "_seconds", "_task", "_timer", "_unless")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], seconds: float, owner: str) -> None:
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, Any], seconds: float, owner: str, unless: Callable[[], bool] | None = None
+    ) -> None:
         self._coroutine = coroutine
         self._seconds = seconds
         self._owner = owner
+        self._unless = unless
         self._expired = 0
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -162,6 +167,9 @@ class bounded:  # noqa: N801  used like a function: `await bounded(...)`
             self._timer.cancel()
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._unless is not None and self._unless():
+            self._timer = loop.call_later(LOOK, self._expire, loop)
+            return
         self._expired += 1
         assert self._task is not None
         self._task.cancel()
