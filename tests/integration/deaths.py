@@ -39,14 +39,14 @@ TOLD = {
     "os._exit": ("stopped", "exit code 3"),
     "sys.exit": ("stopped", "sys.exit(3)"),
     "sys.exit with a text": ("stopped", "no disk"),
-    "exception": ("stopped", "ValueError: the moon is full"),
+    "exception": ("failed", "ValueError: the moon is full"),
     "out of memory": ("killed", "out of memory"),
     "closes everything": ("killed", "SIGKILL"),
     "leaves a child": ("killed", "SIGKILL"),
 }
 """Each way to die, and what the alert says of it."""
 
-QUIET = ("clean", "Ctrl-C", "Ctrl-C in asyncio", "forks")
+QUIET = ("clean", "Ctrl-C", "forks")
 """What is no alarm."""
 
 CAMPAIGN = ("SIGKILL", "out of memory", "segfault", "os._exit", "exception", "SIGTERM", "sys.exit", "clean")

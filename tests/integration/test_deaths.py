@@ -58,6 +58,9 @@ def told_of(trial: Trial, way: str) -> dict[str, Any]:
     return alert
 
 
+PLACES = ("step", "between", "threads", "child", "async step", "async between", "tasks", "async child")
+
+
 def start(way: str, folder: Path, sink: Sink, *options: str, **how: Any) -> subprocess.Popen[str]:
     """A process that waits to be told what comes next."""
     sink.got.clear()
@@ -80,7 +83,7 @@ def say(process: subprocess.Popen[str]) -> None:
 def test_every_death_is_told_once(way: str, folder: Path, sink: Sink) -> None:
     """Within 2 s, saying how it died and what it was doing; whoever waits for its output is not kept; nothing stays."""
     alert = told_of(attempt(way, folder, sink), way)
-    assert (alert["workflow"], alert["run"], alert["saved"]) == ("nightly", "nightly-1", 0)
+    assert (alert["workflow"], alert["run"], alert["saved"]) == ("nightly", "nightly-1", 1)
     assert [command for _, command in alert["commands"]] == [
         f"perdure show nightly-1 --state {folder}/state.db",
         f"perdure resume nightly-1 --state {folder}/state.db",
@@ -100,6 +103,29 @@ def test_out_of_memory_is_told_as_such(folder: Path, sink: Sink) -> None:
     assert any("of 134 MB" in note for note in alert["notes"])
 
 
+@pytest.mark.parametrize("where", PLACES)
+@pytest.mark.parametrize("way", ["SIGKILL", "os._exit", "sys.exit"])
+def test_wherever_it_dies(way: str, where: str, folder: Path, sink: Sink) -> None:
+    """In a step and between steps, in threads, in tasks, in a child run: one alert, which says what was in flight."""
+    alert = told_of(attempt(way, folder, sink, f"where={where}"), way)
+    assert (alert["workflow"], alert["run"]) == ("nightly", "nightly-1")
+    if way != "sys.exit":
+        flying = [note for note in alert["notes"] if "in flight" in note]
+        several = where in ("threads", "tasks")
+        assert len(flying) == {"between": 0, "async between": 0, "threads": 4, "tasks": 4}.get(where, 1)
+        assert (alert["step"] in ("charge", "acharge")) == (len(flying) == 1)
+        assert all("item, attempt 2" in note for note in flying[:3]) or not several
+
+
+@pytest.mark.parametrize("where", PLACES)
+@pytest.mark.parametrize("way", ["clean", "Ctrl-C"])
+def test_no_alarm_wherever(way: str, where: str, folder: Path, sink: Sink) -> None:
+    """Ctrl-C in a thread's main thread and in an event loop look different inside."""
+    trial = attempt(way, folder, sink, f"where={where}")
+    assert trial.alerts == [], trial.err
+    assert trial.status == (0 if way == "clean" else -signal.SIGINT), trial.err
+
+
 @pytest.mark.parametrize("way", QUIET)
 def test_no_alarm(way: str, folder: Path, sink: Sink) -> None:
     """A clean end, Ctrl-C, the end of a forked child; and a script may wait for its children: the companion is none."""
@@ -112,10 +138,10 @@ def test_no_alarm(way: str, folder: Path, sink: Sink) -> None:
         assert trial.said == "childless\n"
 
 
-@pytest.mark.parametrize("way", ["Ctrl-C", "Ctrl-C in asyncio"])
-def test_interrupts_are_told_to_who_asks(way: str, folder: Path, sink: Sink) -> None:
-    """As information."""
-    (alert,) = attempt(way, folder, sink, "interrupts=yes").alerts
+@pytest.mark.parametrize("where", ["step", "between", "async step", "async between"])
+def test_interrupts_are_told_to_who_asks(where: str, folder: Path, sink: Sink) -> None:
+    """As information; the setting is PERDURE_ALERT_INTERRUPTS, or `alert_interrupts` in pyproject.toml."""
+    (alert,) = attempt("Ctrl-C", folder, sink, "interrupts=yes", f"where={where}").alerts
     assert (alert["what"], alert["level"]) == ("interrupted", "info")
 
 
@@ -179,12 +205,15 @@ def test_a_companion_that_is_killed_harms_nobody(folder: Path, sink: Sink) -> No
     assert (out, process.returncode) == ("alive\n", 0)
 
 
-def test_a_hang_is_told_while_it_hangs(folder: Path, sink: Sink) -> None:
+@pytest.mark.parametrize("where", ["step", "async step"])
+def test_a_hang_is_told_while_it_hangs(where: str, folder: Path, sink: Sink) -> None:
     """Once, with the step that is under way; and again, as information, when steps finish again."""
-    process = start("hangs", folder, sink, "stall=0.3")
+    process = start("hangs", folder, sink, "stall=0.3", f"where={where}")
+    began = time.monotonic()
     assert sink.wait(1)
     assert process.poll() is None
-    assert (sink.got[0][1]["what"], sink.got[0][1]["step"]) == ("hung", "charge")
+    assert sink.got[0][0] - began < 0.3 + SOON
+    assert (sink.got[0][1]["what"], sink.got[0][1]["step"]) == ("hung", {"step": "charge"}.get(where, "acharge"))
     say(process)
     assert sink.wait(2)
     assert (sink.got[1][1]["what"], sink.got[1][1]["level"]) == ("recovered", "info")
@@ -194,16 +223,21 @@ def test_a_hang_is_told_while_it_hangs(folder: Path, sink: Sink) -> None:
     assert process.returncode == 0
 
 
-def test_a_deadline_is_told_while_it_runs(folder: Path, sink: Sink) -> None:
-    """Once."""
-    process = start("hangs", folder, sink, "deadline=0.3")
+@pytest.mark.parametrize("option", ["timeout=0.3", "stall=0.5"])
+def test_what_cannot_be_interrupted_is_told_while_it_hangs(option: str, folder: Path, sink: Sink) -> None:
+    """A C call that is deaf to signals and holds the interpreter's lock: the process itself could not say a word."""
+    process = start("cannot be interrupted", folder, sink, option)
+    began = time.monotonic()
     assert sink.wait(1)
     assert process.poll() is None
-    say(process)
-    say(process)
+    ((at, alert),) = sink.got
+    assert at - began < float(option.partition("=")[2]) + SOON
+    assert (alert["what"], alert["step"], alert["attempt"]) == ("hung", "charge", 2)
+    assert ("deadline" in alert["text"]) == option.startswith("timeout")
+    process.kill()
     process.communicate(timeout=20)
     assert all_gone(folder)
-    assert [(alert["what"], "deadline" in alert["text"]) for _, alert in sink.got] == [("hung", True)]
+    assert [alert["what"] for _, alert in sink.got] == ["hung", "killed"]
 
 
 def die_alone(folder: Path, sink: Sink) -> Path:

@@ -1,7 +1,8 @@
-"""A process that is watched, and dies in the middle of a step: `watched.py WAY STATE TARGET [OPTION=VALUE ...]`."""
+"""A script whose run dies in the middle of something: `watched.py WAY STATE TARGET [where=PLACE] [OPTION=VALUE]`."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import signal
@@ -11,119 +12,91 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from perdure.alerts.watchdog import Settings, Watchdog
-from perdure.core.run import Start, Taken
+from perdure import Retry, step, workflow
+from perdure.context import attempt
+from perdure.engines.local.engine import LocalEngine, engine_at
 from perdure.store import flight
-from perdure.store.flight import Recorder, Slot
-from perdure.store.runs import Store
 
-RUN = "nightly-1"
-
-
-class Life:
-    """The run of a process, as an engine would go about it."""
-
-    def __init__(self, state: Path, target: str, options: dict[str, str]) -> None:
-        self.store = Store(state)
-        start = Start("watched.py", __file__, "nightly", b"k" * 16, b"", RUN, id=RUN, named=True)
-        taken = self.store.journal.write((), self.store.begin(start, time.time()))
-        assert isinstance(taken, Taken)
-        self.run = taken.run
-        self.recorder = Recorder(flight.folder_of(state), self.store.holder._token, __file__, time.time())
-        self.watchdog = Watchdog(Settings(state, interrupts="interrupts" in options), self.recorder)
-        self.watchdog.began(
-            *(RUN, "nightly", (target,)),
-            stall=float(options.get("stall", 0)),
-            deadline=float(options.get("deadline", 0)),
-        )
-        self.slot: Slot = None
-        self.step()
-
-    def step(self) -> None:
-        """A step begins."""
-        self.slot = self.recorder.begin(RUN, "charge", b"c" * 16, 0, 2, time.time())
-
-    def stop(self, error: BaseException) -> None:
-        """Something goes through the workflow that is not an Exception."""
-        self.recorder.end(self.slot, done=False)
-        self.watchdog.stopped(RUN, error)
-        self.store.release(self.run, time.time())
-        self.close()
-        raise error
-
-    def close(self) -> None:
-        for _ in range(2):  # twice does no harm
-            self.recorder.close()
-            self.watchdog.clean()
-        self.store.close()
-
-    def end(self) -> None:
-        """All went well."""
-        self.recorder.end(self.slot)
-        self.watchdog.ended(RUN)
-        self.close()
+WAY, STATE, TARGET = sys.argv[1:4]
+OPTIONS = dict(option.split("=", 1) for option in sys.argv[4:])
+TWICE = Retry(attempts=2, delay=0.001, jitter=0)
 
 
-def kill(number: int) -> Callable[[Life], None]:
-    def die(life: Life) -> None:
+class Trouble(Exception):
+    """What may heal."""
+
+
+def engine() -> LocalEngine:
+    return engine_at(Path(STATE))
+
+
+# -- ways to die ------------------------------------------------------------------------------------------------------
+
+
+def kill(number: int) -> Callable[[], None]:
+    def die() -> None:
         os.kill(os.getpid(), number)
-        signal.pause()
+        if number != signal.SIGINT:
+            signal.pause()
 
     return die
 
 
-def segfault(life: Life) -> None:
+def segfault() -> None:
     import faulthandler
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler._sigsegv()  # type: ignore[attr-defined]
 
 
-def hoard(life: Life) -> None:
+def hoard() -> None:
     """Once it is watched: what the kernel counts is compared with what it had counted before."""
+    recorder = engine().vigil.recorder
+    assert recorder is not None
     until = time.monotonic() + 10
-    while (seen := flight.read(life.recorder.path)) is not None and not seen.memory and time.monotonic() < until:
+    while (seen := flight.read(recorder.path)) is not None and not seen.memory and time.monotonic() < until:
         time.sleep(0.005)
     kept = []
     while True:
         kept.append(bytearray(b"x") * (1 << 20))
 
 
-def boom(life: Life) -> None:
+def boom() -> None:
     raise ValueError("the moon is full")
 
 
-def cancelled(life: Life) -> None:
-    """What asyncio makes of Ctrl-C: the workflow is cancelled, and KeyboardInterrupt ends the process."""
-    import asyncio
+def leave(code: object) -> Callable[[], None]:
+    def die() -> None:
+        sys.exit(code)  # type: ignore[arg-type]
 
-    life.watchdog.stopped(RUN, asyncio.CancelledError())
-    raise KeyboardInterrupt
+    return die
 
 
-def wait(life: Life) -> None:
+def wait() -> None:
     print("waiting", flush=True)
     threading.Event().wait(60)
 
 
-def closes_everything(life: Life) -> None:
+def closes_everything() -> None:
     """As a script does that makes itself a daemon."""
     os.closerange(3, 256)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def leaves_a_child(life: Life) -> None:
+def leaves_a_child() -> None:
     """A grandchild that holds the pipe open, as one forked by a C library would."""
     import subprocess
 
+    watchdog = engine().vigil._watchdog
+    assert watchdog is not None
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    child = subprocess.Popen(["sleep", "60"], pass_fds=(life.watchdog._pipe,), **quiet)  # type: ignore[call-overload]
+    child = subprocess.Popen(["sleep", "60"], pass_fds=(watchdog._pipe,), **quiet)  # type: ignore[call-overload]
     print(child.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def forks(life: Life) -> None:
-    """A child of its own that ends first, and another that outlives it; neither is the run."""
+def forks() -> None:
+    """A child of its own that ends first, while a companion runs that is none."""
     child = os.fork()
     if child == 0:
         sys.exit(7)
@@ -132,51 +105,187 @@ def forks(life: Life) -> None:
         os.wait()
     except ChildProcessError:
         print("childless", flush=True)
-    life.end()
 
 
-def loses_its_companion(life: Life) -> None:
+def listens() -> None:
+    print("waiting", flush=True)
+    sys.stdin.readline()
+
+
+def loses_its_companion() -> None:
     """The companion is gone, and SIGPIPE as deadly as the system has it."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    listens()
+
+
+def cannot_be_interrupted() -> None:
+    """A C call that waits for what never comes, deaf to signals, with the interpreter's lock in its hands."""
+    import ctypes
+
+    mutex = ctypes.create_string_buffer(128)
+    library = ctypes.PyDLL(None)
     print("waiting", flush=True)
-    sys.stdin.readline()
-    life.watchdog.began("nightly-2", "nightly", ("exec:/bin/true",))
-    life.watchdog.ended("nightly-2")
-    life.end()
-    print("alive", flush=True)
+    library.pthread_mutex_lock(mutex)
+    library.pthread_mutex_lock(mutex)
 
 
-def hangs(life: Life) -> None:
-    """No step finishes until somebody says so; then one does, and all ends well."""
-    print("waiting", flush=True)
-    sys.stdin.readline()
-    life.recorder.end(life.slot)
-    life.step()
-    sys.stdin.readline()
-    life.end()
-
-
-WAYS: dict[str, Callable[[Life], None]] = {
+WAYS: dict[str, Callable[[], None]] = {
     "SIGKILL": kill(signal.SIGKILL),
     "SIGTERM": kill(signal.SIGTERM),
     "SIGHUP": kill(signal.SIGHUP),
     "segfault": segfault,
-    "os._exit": lambda life: os._exit(3),
-    "sys.exit": lambda life: life.stop(SystemExit(3)),
-    "sys.exit with a text": lambda life: life.stop(SystemExit("no disk")),
+    "os._exit": lambda: os._exit(3),
+    "sys.exit": leave(3),
+    "sys.exit with a text": leave("no disk"),
     "exception": boom,
-    "Ctrl-C": lambda life: life.stop(KeyboardInterrupt()),
-    "Ctrl-C in asyncio": cancelled,
+    "Ctrl-C": kill(signal.SIGINT),
     "out of memory": hoard,
-    "clean": Life.end,
+    "clean": lambda: None,
     "wait": wait,
     "closes everything": closes_everything,
     "leaves a child": leaves_a_child,
     "forks": forks,
     "loses its companion": loses_its_companion,
-    "hangs": hangs,
+    "hangs": listens,
+    "cannot be interrupted": cannot_be_interrupted,
+}
+
+
+def die(number: int = 0) -> None:
+    """What this process is for; on the second try, of the third that come together."""
+    if WAY != "exception" and attempt() == 1:
+        raise Trouble("once")
+    if number == 0:
+        WAYS[WAY]()
+
+
+# -- places to die in -------------------------------------------------------------------------------------------------
+
+
+@step
+def first() -> int:
+    return 1
+
+
+@step(retry=TWICE)
+def charge() -> None:
+    die()
+
+
+@step(retry=TWICE)
+async def acharge() -> None:
+    if WAY == "Ctrl-C" and attempt() == 2:  # the loop has to see it
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(60)
+    if WAY == "hangs":
+        print("waiting", flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+        return
+    die()
+
+
+together = threading.Barrier(4)
+
+
+@step(retry=TWICE)
+def item(number: int) -> None:
+    if attempt() == 2:
+        together.wait(10)  # all of them are in flight
+    die(number)
+    if WAY not in ("clean", "Ctrl-C", "sys.exit"):
+        threading.Event().wait(10)
+
+
+@step(retry=TWICE)
+async def aitem(number: int) -> None:
+    if attempt() == 2 and number == 0:
+        await asyncio.sleep(0.05)  # the others are in flight by then
+    die(number)
+    if WAY != "clean":
+        await asyncio.sleep(10)
+
+
+@workflow
+def child() -> None:
+    first()
+    charge()
+
+
+@workflow
+async def achild() -> None:
+    await acharge()
+
+
+def nightly() -> None:
+    first()
+    charge()
+    if WAY == "hangs":
+        sys.stdin.readline()
+
+
+def between() -> None:
+    first()
+    WAYS[WAY]()
+
+
+def other() -> None:
+    first()
+
+
+def threads() -> None:
+    first()
+    item.map(range(4), concurrency=4)
+
+
+def parent() -> None:
+    child()
+
+
+async def anightly() -> None:
+    await acharge()
+    if WAY == "hangs":
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+
+
+async def abetween() -> None:
+    await asyncio.sleep(0)
+    if WAY == "Ctrl-C":
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(60)
+    WAYS[WAY]()
+
+
+async def tasks() -> None:
+    await aitem.map(range(4), concurrency=4)
+
+
+async def aparent() -> None:
+    await achild()
+
+
+PLACES = {
+    "step": nightly,
+    "between": between,
+    "threads": threads,
+    "child": parent,
+    "async step": anightly,
+    "async between": abetween,
+    "tasks": tasks,
+    "async child": aparent,
 }
 
 if __name__ == "__main__":
-    way, state, target, *rest = sys.argv[1:]
-    WAYS[way](Life(Path(state), target, dict(option.split("=") for option in rest)))
+    os.environ["PERDURE_STATE"] = STATE
+    if "interrupts" in OPTIONS:
+        os.environ["PERDURE_ALERT_INTERRUPTS"] = "yes"
+    rules = {name: f"{OPTIONS[name]}s" for name in ("stall", "timeout") if name in OPTIONS}
+    heartbeat = OPTIONS.get("heartbeat")
+    body = PLACES[OPTIONS.get("where", "step")]
+    run = workflow(body, name="nightly", alert=TARGET, heartbeat=heartbeat, **rules).with_options(id="nightly-1")  # type: ignore[arg-type]
+    if run.spec.is_async:
+        asyncio.run(run())
+    else:
+        run()
+    if WAY == "loses its companion":
+        workflow(other, alert="exec:/bin/true")()
+        print("alive", flush=True)

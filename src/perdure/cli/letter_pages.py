@@ -89,6 +89,9 @@ def letter(told: Told, texts: Texts, *, verbose: bool, place: Place) -> None:
             printer.line(f"{name:<9} {one_line(fact)}", STYLES.get(told.status, "") if name == "status" else "")
     if told.error:
         printer.line(f"{'error':<9} {one_line(_error(told.error, told.message))}", "red")
+    if not told.attempts or told.attempts[-1].error != told.error:  # else the attempt has them
+        for note in told.notes:
+            printer.line(f"          {one_line(note)}", "dim")
     for one in told.attempts:
         again = " (re-driven)" if one.redrive else ""
         line = f"  {date(one.time)}  attempt {one.number}{again}: {_error(one.error, one.message)}"

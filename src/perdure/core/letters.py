@@ -75,7 +75,8 @@ class Told(msgspec.Struct, frozen=True):
 
     `id` is the same in every place that it is told in. `step`, `key` and `seq` are empty for a letter that stands for a
     whole run; `key` is what identifies the call, in hexadecimal digits. `inputs` are the recorded ones, `edited` what
-    somebody made of them; `first` and `last` say when it failed first and last, `redriven` how often it was re-driven.
+    somebody made of them; `notes` is what the error says besides (of a crash loop: each crash); `first` and `last` say
+    when it failed first and last, `redriven` how often it was re-driven.
     """
 
     id: str
@@ -91,6 +92,7 @@ class Told(msgspec.Struct, frozen=True):
     edited: Any
     error: str
     message: str
+    notes: list[str]
     attempts: list[Failure]
     first: datetime | None
     last: datetime | None
@@ -130,9 +132,9 @@ def tell(
     failures = [_failure(one, letter.created, hide) for one in attempts]
     failed = run.output if run.status in ("failed", "parked") else None
     fault = _fault(failed if record is None else record.output if record.status != "done" else None, hide)
-    error, message = fault[:2] if fault else ("", "")
+    error, message, notes = fault[:3] if fault else ("", "", [])
     if failures and not error:
-        error, message = failures[-1].error, failures[-1].message
+        error, message, notes = failures[-1].error, failures[-1].message, failures[-1].notes
     times = [one.time for one in failures if one.time is not None] or [
         time for time in (moment(record.started) if record else moment(run.ended),) if time is not None
     ]
@@ -150,6 +152,7 @@ def tell(
         edited=plain(letter.input),
         error=error,
         message=message,
+        notes=notes,
         attempts=failures,
         first=times[0] if times else None,
         last=times[-1] if times else None,

@@ -1,0 +1,186 @@
+"""A step that kills its process again and again is found out, and nothing that ran beside it suffers for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import SOURCE, Scripts
+
+SCRIPT = '''
+import asyncio, os, signal, sys, threading, time
+from pathlib import Path
+from perdure import Retry, step, workflow
+
+WAY = os.environ.get("WAY", "kill")
+POISON = 5
+ONCE = Retry(attempts=2, delay=0.001, jitter=0)
+
+
+def dies():
+    if not Path("cured").exists():
+        os._exit(3) if WAY == "exit" else os.kill(os.getpid(), signal.SIGKILL)
+
+
+def beside(n):
+    with open("ran", "a") as file:
+        file.write(f"{n}\\n")
+    time.sleep(0.02 if n != POISON else 0.01)  # so that others are in flight when it dies
+
+
+@step(retry=ONCE)
+def item(n):
+    beside(n)
+    if n == POISON:
+        dies()
+    return n
+
+
+@step(retry=ONCE)
+async def aitem(n):
+    with open("ran", "a") as file:
+        file.write(f"{n}\\n")
+    await asyncio.sleep(0.02 if n != POISON else 0.01)
+    if n == POISON:
+        dies()
+    return n
+
+
+@step(retry=ONCE)
+def single():
+    dies()
+
+
+@workflow(name="nightly")
+def threads():
+    batch = item.map(range(24), concurrency=8)
+    print(sorted(batch.results), len(batch.dead))
+
+
+@workflow(name="nightly")
+async def tasks():
+    batch = await aitem.map(range(24), concurrency=8)
+    print(sorted(batch.results), len(batch.dead))
+
+
+@workflow(name="nightly")
+def alone():
+    single()
+    print("through")
+
+
+@step(timeout="0.2s", retry=None)
+def stuck(n):
+    """The first time it dies with all in flight; then each hangs for longer than it may."""
+    if not Path("died").exists():
+        time.sleep(0.05)
+        if n == 0:
+            Path("died").touch()
+            os._exit(3)
+        time.sleep(5)
+    threading.Event().wait(1)
+
+
+@workflow(name="nightly")
+def hanging():
+    print(len(stuck.map(range(4), concurrency=4).dead))
+
+
+@step
+def long():
+    print("waiting", flush=True)
+    threading.Event().wait(20)
+
+
+@workflow(name="nightly")
+def deployed():
+    long()
+
+
+if __name__ == "__main__":
+    chosen = globals()[sys.argv[1]]
+    asyncio.run(chosen()) if sys.argv[1] == "tasks" else chosen()
+'''
+
+INNOCENT = str([n for n in range(24) if n != 5])
+
+
+@pytest.fixture
+def path(scripts: Scripts) -> Path:
+    return scripts.write(SCRIPT, "loop.py")
+
+
+@pytest.mark.parametrize("way", ["kill", "exit"])
+@pytest.mark.parametrize("where", ["threads", "tasks"])
+def test_a_poison_item_alone_becomes_a_dead_letter(where: str, way: str, path: Path, scripts: Scripts) -> None:
+    """After three crashes in a row, with eight items in flight at a time; all the others succeed."""
+    died = 0
+    while (ended := scripts.run(path, where, WAY=way)).returncode in (3, -signal.SIGKILL):
+        died += 1
+        assert died <= 3
+    assert died == 3
+    assert ended.stdout == f"{INNOCENT} 1\n", ended.stderr
+    ran = (scripts.folder / "ran").read_text().split()
+    assert ran.count("5") == 3
+    (letter,) = _letters(scripts)
+    assert "CrashLoop" in json.dumps(letter)
+    shown = _perdure(scripts, "dlq", "show", "1").stdout
+    assert shown.count("its process died at ") == 3
+    (scripts.folder / "cured").touch()
+    again = _perdure(scripts, "dlq", "redrive", "--all")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert _letters(scripts) == []
+
+
+@pytest.mark.parametrize("way", ["kill", "exit"])
+def test_a_poison_step_fails_the_run_and_is_tried_again_when_asked(way: str, path: Path, scripts: Scripts) -> None:
+    """The error says so, with each crash as a note; an explicit resume is another three tries."""
+    for _ in range(3):
+        assert scripts.run(path, "alone", WAY=way).returncode in (3, -signal.SIGKILL)
+    ended = scripts.run(path, "alone", WAY=way)
+    assert ended.returncode == 1
+    assert "CrashLoop: step 'single' was in flight at 3 crashes in a row" in ended.stderr
+    assert ended.stderr.count("perdure: its process died at ") == 3
+    assert scripts.run(path, "alone", WAY=way).returncode in (3, -signal.SIGKILL)  # it is tried again
+    (scripts.folder / "cured").touch()
+    ended = scripts.run(path, "alone", WAY=way)
+    assert ended.stdout == "through\n", ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM])
+@pytest.mark.parametrize("watched", [False, True])
+def test_deploys_count_against_nobody(watched: bool, number: int, path: Path, scripts: Scripts) -> None:
+    """However often a long step is cut short by SIGTERM, with a companion that sees it or without."""
+    env = {"PERDURE_ALERTS": "exec:/bin/true"} if watched else {}
+    for _ in range(5):
+        process = scripts.start(path, "deployed", **env)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(number)
+        assert process.wait(20) == -number
+        process.communicate()
+
+
+def test_a_suspect_that_hangs_holds_up_no_other(path: Path, scripts: Scripts) -> None:
+    """Suspects run one at a time; one whose thread is stuck when its time is over lets the next one in."""
+    assert scripts.run(path, "hanging").returncode == 3
+    ended = scripts.run(path, "hanging")
+    assert (ended.returncode, ended.stdout) == (0, "4\n"), ended.stderr
+
+
+def _perdure(scripts: Scripts, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "perdure", *words, "--state", ".perdure/state.db"],
+        cwd=scripts.folder, env={**os.environ, "PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+def _letters(scripts: Scripts) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(_perdure(scripts, "dlq", "ls", "--json").stdout)["letters"]
+    return found
