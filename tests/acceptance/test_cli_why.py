@@ -50,7 +50,7 @@ FLOW = """
     def full() -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    @step(breaker=Breaker("printer", failures=1, cooldown="1h"), retry=Retry(attempts=3, delay=0, jitter=0))
+    @step(breaker=Breaker("printer", failures=1, cooldown="10m"), retry=Retry(attempts=3, delay=0, jitter=0))
     def guarded() -> None:
         print("asks", flush=True)
         raise ConnectionError("the printer is off")

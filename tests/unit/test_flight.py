@@ -47,7 +47,8 @@ def test_what_is_in_flight_is_read(recorder: Recorder) -> None:
         1000.0,
     )
     assert found.boot == flight.boot_id()
-    assert (found.told, found.more, found.cause, found.memory) == (False, 0, "", 0)
+    assert (found.told, found.watched, found.more, found.cause) == (False, False, 0, "")
+    assert found.memory > 1_000_000
     assert found.calls == [flight.InFlight("nightly-1", "charge", KEY, 0, 2, 1234.5)]
     recorder.end(slot)
     assert names(recorder) == []

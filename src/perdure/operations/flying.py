@@ -150,7 +150,7 @@ def _dead(store: Store, run: RunRecord, holder: HolderInfo, record: Flight | Non
     from perdure.alerts.obituary import Hello, Seen, put
 
     here = flight.boot_id()
-    watched = record is not None and bool(record.memory or record.cause)  # what a companion writes down
+    watched = record is not None and (record.watched or bool(record.cause))
     cause = "unseen" if record is None else record.cause
     if record is not None and not cause:
         went_down = any(here) and any(record.boot) and record.boot != here

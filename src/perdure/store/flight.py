@@ -15,6 +15,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import sys
 import threading
 import time
 from collections import deque
@@ -24,6 +25,9 @@ from itertools import count
 from pathlib import Path
 
 import msgspec
+
+if sys.platform != "win32":
+    import resource
 
 from perdure.core.crashes import WIDTH, fitted
 from perdure.store.presence import is_held
@@ -54,6 +58,9 @@ CLOSED = (ValueError, TypeError)
 Slot = tuple[mmap.mmap, int] | None
 """A segment and a place in it; None for an attempt beyond what the file holds."""
 
+LOOK = 0.5
+"""Seconds between two looks at the memory in use."""
+
 _counter = struct.Struct("<Q")
 _small = struct.Struct("<I")
 
@@ -74,7 +81,8 @@ class Flight(msgspec.Struct, frozen=True):
 
     `seen` is its last sign of life (seconds since the epoch), `memory` the most it was seen to use (bytes; 0: nobody
     looked), `calls` the attempts in flight and `more` how many the file had no place for, `cause` how it died as far as
-    its companion could tell, `told` whether somebody has been alerted. `boot` is 16 zero bytes if unknown.
+    its companion could tell, `told` whether somebody has been alerted, `watched` whether a companion looked after it.
+    `boot` is 16 zero bytes if unknown.
     """
 
     path: Path
@@ -89,6 +97,7 @@ class Flight(msgspec.Struct, frozen=True):
     more: int
     cause: str
     told: bool
+    watched: bool = False
 
 
 def folder_of(state: Path) -> Path:
@@ -124,6 +133,7 @@ class Recorder:
         self._growing = threading.Lock()
         self._segments: list[mmap.mmap] = []
         self._more = 0
+        self._look_at = 0.0
         self._tick = count(1).__next__
         self._descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         try:
@@ -150,6 +160,8 @@ class Recorder:
             attempt: its number, from 1.
             started: seconds since the epoch.
         """
+        if started >= self._look_at:
+            self._look(started)
         try:
             slot: Slot = self._free.pop()
         except IndexError:
@@ -177,6 +189,16 @@ class Recorder:
         except CLOSED:
             return  # in a forked child, or closed: the slot is not ours any more
         self._free.append(slot)
+
+    def _look(self, now: float) -> None:
+        """Note now and then the most memory that this process has used; a companion, if there is one, sees more."""
+        self._look_at = now + LOOK
+        if sys.platform == "win32":
+            return
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        with suppress(*CLOSED):
+            if peak > _counter.unpack_from(self._head, MEMORY)[0]:
+                _counter.pack_into(self._head, MEMORY, peak)
 
     def progress(self) -> None:
         """Something moves that is not a step: whoever watches for a stall is to know."""
@@ -275,6 +297,7 @@ def read(path: Path) -> Flight | None:
         more=more,
         cause=cause.rstrip(b"\0").decode("utf-8", "replace") or ("SIGTERM" if len(data) % SEGMENT else ""),
         told=told != 0,
+        watched=seen != 0,
     )
 
 
