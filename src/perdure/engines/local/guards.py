@@ -162,12 +162,14 @@ class Guards:
         if breaker.report(state, policy, self._now(), ticket, grade, effect.error) is state:
             return  # as nearly always, and worth no write
 
-        def change(state: BreakerState, now: float) -> tuple[BreakerState, bool]:
+        def change(state: BreakerState, now: float) -> tuple[BreakerState, tuple[BreakerState, bool]]:
             after = breaker.report(state, policy, now, ticket, grade, effect.error)
-            return after, state.told and not after.told
+            return after, (after, state.told and not after.told)
 
-        if self.services.update("breaker", guard.service, change) and self.lookout is not None:
+        after, well = self.services.update("breaker", guard.service, change)
+        if well and self.lookout is not None:
             self.lookout.closed(guard.service)
+        self._notice(guard.service, after)
 
     def give_back(self, guard: Guard, ticket: Ticket) -> None:
         """A call was broken off: that says nothing about the service, and another may probe it."""
