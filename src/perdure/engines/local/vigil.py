@@ -242,12 +242,12 @@ class Vigil:
 
 def addresses(spec: Spec) -> tuple[str, ...]:
     """Whom to tell about the runs of a workflow, as texts: its own, else by the settings; none if nobody is named."""
-    named = spec.rules.alerts
-    if named is None and not settings.alert_targets(spec.file) and not os.environ.get("ALERT_TELEGRAM_TOKEN"):
-        return ()  # most scripts: not worth an import
+    named = settings.alert_targets(spec.file) if spec.rules.alerts is None else spec.rules.alerts
+    if named or spec.rules.alerts is not None or not os.environ.get("ALERT_TELEGRAM_TOKEN"):
+        return tuple(text for text in named if text.strip())  # nearly all scripts: not worth an import
     from perdure.alerts.sending import texts
 
-    return texts(named, spec.file)
+    return texts(None, spec.file)
 
 
 def spool_of(state: Path) -> Path:

@@ -1,0 +1,101 @@
+"""What an engine writes into the flight record: what is in flight, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from conftest import Machine
+from perdure import Retry, step, workflow
+from perdure.store import flight
+
+late = threading.Event()
+inside: list[list[flight.InFlight]] = []
+
+
+@step(timeout="0.1s", retry=None)
+def stuck(n: int) -> None:
+    late.wait(20)
+
+
+@workflow
+def leaving_threads_behind() -> int:
+    return len(stuck.map(range(3), concurrency=3).dead)
+
+
+class Watching:
+    """An observer that only counts."""
+
+    def __init__(self) -> None:
+        self.began_ = 0
+        self.ended_: list[str] = []
+
+    def began(self, run_id: str, call: Any, attempt: int) -> None:
+        self.began_ += 1
+
+    def ended(self, run_id: str, call: Any, attempt: int, outcome: Any) -> None:
+        self.ended_.append(type(outcome.error).__name__)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *_: None
+
+
+def flying(machine: Machine) -> list[flight.InFlight]:
+    recorder = machine.engine.vigil.recorder
+    assert recorder is not None
+    found = flight.read(recorder.path)
+    assert found is not None
+    return found.calls
+
+
+def test_an_abandoned_attempt_is_over(machine: Machine) -> None:
+    """Its thread may be stuck for ever: it is not in flight any more, onlookers are told, its place is free once."""
+    late.clear()
+    watching = Watching()
+    machine.engine.observer = watching  # type: ignore[assignment]
+    try:
+        assert leaving_threads_behind() == 3
+        assert flying(machine) == []
+        assert (watching.began_, watching.ended_) == (3, ["StepTimeout"] * 3)
+        recorder = machine.engine.vigil.recorder
+        assert recorder is not None
+        free = len(recorder._free)
+    finally:
+        late.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("perdure") and thread.daemon:
+            thread.join(0.2)
+    assert len(recorder._free) == free
+    assert watching.ended_ == ["StepTimeout"] * 3
+
+
+@step(retry=Retry(attempts=1))
+def look() -> int:
+    inside.append(flying(there[-1]))
+    return 1
+
+
+@workflow
+def looking() -> int:
+    return look()
+
+
+there: list[Machine] = []
+
+
+def test_a_process_that_begins_anew_records_anew(machine: Machine) -> None:
+    """Its lock file was removed, so it goes by another name: a record under the old one would look dead."""
+    there.append(machine)
+    assert looking() == 1
+    engine = machine.engine
+    before = engine.store.holder.token
+    for lock in (engine.store.path.parent / "state.db-locks").glob("*.lock"):
+        lock.unlink()
+    assert looking.with_options(id="again")() == 1
+    recorder = engine.vigil.recorder
+    assert recorder is not None
+    assert before != engine.store.holder.token == recorder.path.stem
+    assert [each.name for each in flight.folder_of(engine.store.path).iterdir()] == [recorder.path.name]
+    assert [[call.name for call in calls] for calls in inside] == [["look"], ["look"]]
