@@ -54,7 +54,7 @@ def hoard() -> None:
     recorder = engine().vigil.recorder
     assert recorder is not None
     until = time.monotonic() + 10
-    while (seen := flight.read(recorder.path)) is not None and not seen.memory and time.monotonic() < until:
+    while not flight.is_watched(recorder.path) and time.monotonic() < until:
         time.sleep(0.005)
     kept = []
     while True:

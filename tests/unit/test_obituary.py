@@ -74,15 +74,16 @@ def test_what_was_in_flight(tmp_path: Path) -> None:
     )
     ((alert, _),) = alerts(seen(cause="SIGKILL"), record)
     assert alert.step == ""
-    assert [note.split(",")[0] for note in alert.notes] == ["in flight: a", "in flight: b"]
+    assert [note.split(",")[0] for note in alert.notes if "flight" in note] == ["in flight: a", "in flight: b"]
 
 
 def test_many_in_flight_are_counted(tmp_path: Path) -> None:
     """Three are named."""
     record = recorded(tmp_path, *(("nightly-1", f"step {n}", float(n)) for n in range(10)))
     ((alert, _),) = alerts(seen(cause="SIGKILL"), record)
-    assert alert.notes[-1] == "and 7 more in flight"
-    assert len(alert.notes) == 4
+    told = [note for note in alert.notes if "flight" in note]
+    assert told[-1] == "and 7 more in flight"
+    assert len(told) == 4
 
 
 def test_memory_is_said() -> None:
