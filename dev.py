@@ -23,13 +23,16 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "installed"
 
+PARTS = ("conformance", "crash", "integration", "acceptance", "docs")
 CHECKS = (
     ("-m", "ruff", "format", "--check", "."),
     ("-m", "ruff", "check", "."),
     ("-m", "mypy"),
     ("-m", "mypy", "tests/typing"),
     ("-m", "pyright", "tests/typing"),
-    ("-m", "pytest"),
+    ("-m", "pytest", "tests/unit", "tests/test_layers.py", "tests/test_public_surface.py"),
+    # Two at a time, a file on one side: most of their time is spent waiting for processes.
+    ("-m", "pytest", "-n", "2", "--dist", "loadfile", *(f"tests/{each}" for each in PARTS)),
 )
 COMMANDS = {
     "demo": (("-m", "perdure", "demo"),),

@@ -295,7 +295,7 @@ async def agenerator() -> Any:
         (Flaky, "class 'Flaky'"),
         (5, "5, which is not a function"),
     ],
-    ids=str,
+    ids=["step", "workflow", "generator", "agenerator", "class", "number"],
 )
 def test_what_cannot_be_called_again_is_refused(thing: Any, says: str) -> None:
     """When the decorator runs, with what to do instead."""
