@@ -67,6 +67,12 @@ def test_code_on_the_page_runs_and_prints_what_it_says(page: Path, tmp_path: Pat
             assert status == 0, f"{block['body']}\n{printed}"
 
 
+def test_the_pages_for_one_machine_are_run() -> None:
+    """None of them is left out because it happens to mention a cluster."""
+    named = {page.name for page in pages_with_code()}
+    assert {"README.md", "guide.md", "recovery.md", "alerts.md", "secrets.md", "observability.md"} <= named
+
+
 def test_the_readme_is_short_and_begins_with_the_install() -> None:
     """Install by line 20, a run that is killed and resumes by line 60, under 150 lines in all."""
     lines = (ROOT / "README.md").read_text().splitlines()
