@@ -1,8 +1,6 @@
 """`python -m perdure` is the `perdure` command."""
 
-import sys
-
-from perdure.cli import main
+from perdure.cli import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

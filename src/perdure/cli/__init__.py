@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
-__all__ = ["main"]
+__all__ = ["entry", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,3 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read it has seen enough. What is left in the buffer must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+
+
+def entry() -> None:
+    """What the `perdure` command is: carry out the command line of this process, and end it."""
+    code = main()
+    if "temporalio" not in sys.modules:
+        sys.exit(code)
+    # The SDK's own threads outlive the interpreter's end, and now and then one that comes back too late aborts it.
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
