@@ -119,8 +119,10 @@ def _by_shape(text: str) -> str:
 
 # -- what looks like a credential wherever it stands -------------------------------------------------------------------
 
+# Atomic groups, and possessive repeats of single characters only: those of groups match wrongly before Python 3.11.5
+# (https://github.com/python/cpython/issues/106052).
 _PEM = re.compile(
-    r"(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)(?:[^-]|-(?!----))*+(-----END [A-Z0-9 ]{0,60}-----)?"
+    r"(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)(?>(?:[^-]|-(?!----))*)(-----END [A-Z0-9 ]{0,60}-----)?"
 )
 _START = r"(?<![A-Za-z0-9_-])"
 _TOKENS = re.compile(
@@ -201,12 +203,12 @@ _NAMED = re.compile(
 _OPTION = re.compile(r"(?<![\w\-])--?([A-Za-z][\w\-]++)(?:\\{0,4}[\"'],?)?[^\S\r\n]{1,8}(?![\-=])")
 _VALUE = re.compile(
     r"(?P<prefix>[bBrRuUfF]{0,2})(?:"
-    r"(?P<q>\\{1,4}[\"'])(?P<escaped>(?:(?!(?P=q))[^\n])*+)"
-    r"|\"(?P<double>(?:[^\"\\\n]|\\.)*+)"
-    r"|'(?P<single>(?:[^'\\\n]|\\.)*+))"
-    r"|(?P<bare>(?:[^\s&,;\"'<>()\[\]{}`\\%]|%(?!26)|[,;\"')\]}\\](?![\s,;:\"')\]}\\nr]|\w{1,40}\s?=|$))++)"
+    r"(?P<q>\\{1,4}[\"'])(?P<escaped>(?>(?:(?!(?P=q))[^\n])*))"
+    r"|\"(?P<double>(?>(?:[^\"\\\n]|\\.)*))"
+    r"|'(?P<single>(?>(?:[^'\\\n]|\\.)*)))"
+    r"|(?P<bare>(?>(?:[^\s&,;\"'<>()\[\]{}`\\%]|%(?!26)|[,;\"')\]}\\](?![\s,;:\"')\]}\\nr]|\w{1,40}\s?=|$))+))"
 )
-_LINE = re.compile(r"(?:[^\r\n\"'\\]|\\(?![nr\"'])|[\"'](?=[\w])|(?<==)[\"'])++")
+_LINE = re.compile(r"(?>(?:[^\r\n\"'\\]|\\(?![nr\"'])|[\"'](?=[\w])|(?<==)[\"'])+)")
 _AUTH = re.compile(r"([A-Za-z][A-Za-z0-9\-]{1,30})[ ]+(?=\S)")
 _HARMLESS = words(
     "none null nil true false undefined empty missing required invalid expired unset str bytes int float bool any"
