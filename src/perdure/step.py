@@ -24,7 +24,7 @@ from typing import (
 
 from perdure import settings
 from perdure.batch import Batch
-from perdure.core.durations import seconds
+from perdure.core.durations import bound
 from perdure.core.identity import identify, identify_by
 from perdure.core.retry import Retry
 from perdure.core.spec import Call, Spec
@@ -315,9 +315,7 @@ def _spec(
     if isinstance(timeout, _Unset):
         spec.timeout, spec.explicit = settings.step_timeout(spec.file)
     elif timeout is not None:
-        spec.timeout, spec.explicit = seconds(timeout, option="timeout"), True
-        if spec.timeout == 0:
-            raise OptionError("timeout is 0", "give some time, or None for no bound")
+        spec.timeout, spec.explicit = bound(timeout, option="timeout"), True
     if isolate:
         from perdure.engines.local.isolate import check_isolable
 

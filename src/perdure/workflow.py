@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, U
 
 import msgspec
 
-from perdure.core.durations import seconds
+from perdure.core.durations import bound
 from perdure.core.identity import identify
 from perdure.core.spec import IfLocked, Rules, Spec
 from perdure.engines.registry import register
@@ -196,25 +196,16 @@ def _spec(
     spec = Spec("workflow", fn, name or function_name(fn))
     spec.locals = surroundings(fn)
     spec.rules = Rules(
-        timeout=_time(timeout, "timeout"),
+        timeout=None if timeout is None else bound(timeout, option="timeout"),
         lock=_lock(lock, spec),
         if_locked=checked_if_locked(if_locked),
         park_after=_times(park_after),
         alerts=_alerts(alert),
         heartbeat=heartbeat,
-        stall=_time(stall, "stall"),
+        stall=None if stall is None else bound(stall, option="stall"),
     )
     register(spec)
     return spec
-
-
-def _time(value: Duration | None, option: str) -> float | None:
-    if value is None:
-        return None
-    given = seconds(value, option=option)
-    if given == 0:
-        raise OptionError(f"{option} is 0", "give some time, or None for no bound")
-    return given
 
 
 def _alerts(value: str | Sequence[str] | None) -> tuple[str, ...] | None:

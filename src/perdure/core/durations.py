@@ -160,3 +160,15 @@ def _meant_rate(text: str) -> str | None:
     if match is None or unit is None or unit == "ms" or len(match[1]) > 9:
         return None
     return f"{match[1]}/{'min' if unit == 'm' else unit}"
+
+
+def bound(value: Duration, *, option: str) -> float:
+    """A length of time that bounds something, in seconds: more than none.
+
+    Raises:
+        OptionError: it is not a length of time, or 0.
+    """
+    length = seconds(value, option=option)
+    if length == 0:
+        raise OptionError(f"{option} is 0", "give some time, or None for no bound")
+    return length

@@ -32,11 +32,6 @@ class Guard(msgspec.Struct, frozen=True):
     rate: Rate | None = None
     step: str = ""
 
-    @property
-    def asked_for(self) -> bool:
-        """Somebody gave the step a breaker or a rate, rather than a 429 having taught it to pause."""
-        return self.breaker is not None or self.rate is not None
-
 
 class Pass(msgspec.Struct, frozen=True):
     """The call may go, and its end is to be reported with that ticket."""

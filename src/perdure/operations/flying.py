@@ -16,7 +16,7 @@ from perdure.core.records import RunRecord
 from perdure.core.run import HolderInfo
 from perdure.store import crashes, flight, listing
 from perdure.store.flight import Flight, InFlight
-from perdure.store.presence import is_held
+from perdure.store.presence import is_held, locks_of
 from perdure.store.runs import Store
 
 Identity = tuple[str, bytes, int]
@@ -89,7 +89,7 @@ def process_of(store: Store, run: RunRecord) -> ProcessView | None:
     holder = _holder(store, run)
     if holder is None:
         return None
-    alive = is_held(crashes.locks_of(store.path) / f"{holder.token}.lock")
+    alive = is_held(locks_of(store.path) / f"{holder.token}.lock")
     record = flight.read(flight.folder_of(store.path) / f"{holder.token}.rec")
     if record is not None and not alive:
         record = crashes.settled(record)
@@ -104,7 +104,7 @@ def suspects_of(store: Store, run: RunRecord) -> list[Suspect]:
     """
     known = [((one.name, one.key, one.n), one.attempt, one.died, one.cause) for one in crashes.list_of(store, run.rid)]
     holder = _holder(store, run)
-    if holder is not None and not is_held(crashes.locks_of(store.path) / f"{holder.token}.lock"):
+    if holder is not None and not is_held(locks_of(store.path) / f"{holder.token}.lock"):
         record = flight.read(flight.folder_of(store.path) / f"{holder.token}.rec")
         if record is not None and record.cause not in crashes.ASKED:
             counted = {died for _, _, died, _ in known}

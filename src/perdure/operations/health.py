@@ -16,6 +16,7 @@ from perdure.core.run import describe_locked
 from perdure.errors import PerdureError, StateError
 from perdure.operations.place import Place, damage_named
 from perdure.store import letters, listing
+from perdure.store.presence import locks_of
 from perdure.store.runs import Store
 
 Verdict = Literal["ok", "note", "warning", "wrong"]
@@ -218,7 +219,7 @@ def _holders(store: Store) -> Iterator[Check]:
         yield Check("interrupted", "note", finding, "run their scripts again, or perdure resume RUN; see perdure ps")
     # Only the files of known processes may be tried: a newcomer's is for a moment there without being locked.
     tokens = {f"{one.info.token}.lock" for one in alive}
-    folder = store.path.with_name(store.path.name + "-locks")
+    folder = locks_of(store.path)
     left = [file for file in folder.glob("*.lock") if file.name not in tokens] if folder.is_dir() else []
     if left:
         finding = f"{len(left)} lock files belong to no process that runs anything; they do no harm"

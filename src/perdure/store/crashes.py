@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import apsw
@@ -22,7 +21,7 @@ from perdure.core.spec import Call
 from perdure.store import flight
 from perdure.store.flight import Flight
 from perdure.store.journal import Operation
-from perdure.store.presence import is_held
+from perdure.store.presence import is_held, locks_of
 from perdure.store.runs import Store
 from perdure.store.sql import load
 
@@ -58,11 +57,6 @@ class Left(msgspec.Struct, frozen=True):
     run: str
     workflow: str
     script: str
-
-
-def locks_of(state: Path) -> Path:
-    """Where the locks of the processes lie that use a state file."""
-    return state.with_name(state.name + "-locks")
 
 
 def collect(store: Store) -> list[Flight]:

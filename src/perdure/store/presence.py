@@ -18,6 +18,11 @@ _TOKEN = re.compile(r"[0-9]+-[0-9a-f]{16}")
 """What a token looks like. It comes back out of a file, and must not lead to other files."""
 
 
+def locks_of(state: Path) -> Path:
+    """Where the locks of the processes lie that use a state file."""
+    return state.with_name(state.name + "-locks")
+
+
 class Presence:
     """This process.
 
@@ -29,7 +34,7 @@ class Presence:
 
     def __init__(self, state: Path) -> None:
         self.token = ""
-        self._folder = state.with_name(state.name + "-locks")
+        self._folder = locks_of(state)
         self._mutex = threading.Lock()
         self._descriptor: int | None = None
 

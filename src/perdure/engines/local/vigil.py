@@ -184,7 +184,7 @@ class Vigil:
         timeout = spec.rules.timeout
         deadline = None if timeout is None else timeout + GRACE
         self._dog().began(run.id, run.workflow, targets, deadline=deadline, stall=spec.rules.stall)
-        if not self._delivered and targets and spool_of(self._store.path).is_dir():
+        if not self._delivered and targets and self._spool.is_dir():
             self._dog().deliver(targets)  # what waits since an earlier time
         self._delivered = True
 
@@ -213,16 +213,23 @@ class Vigil:
 
         whom = channels.parse(targets)
         try:
-            Spool(spool_of(self._store.path)).put(alert, whom)
+            Spool(self._spool).put(alert, whom)
         except OSError:
-            sending.send(alert, whom, spool_of(self._store.path))  # the disk is full: now or never
+            sending.send(alert, whom, self._spool)  # the disk is full: now or never
         else:
             self._dog().deliver(targets)
 
     def _is_ailing(self, run: RunRecord) -> bool:
         from perdure.alerts.ailing import is_ailing
 
-        return is_ailing(spool_of(self._store.path), run.id)
+        return is_ailing(self._spool, run.id)
+
+    @property
+    def _spool(self) -> Path:
+        """Where the alerts wait to be delivered."""
+        from perdure.alerts.sending import folder_of
+
+        return folder_of(self._store.path)
 
     @property
     def _option(self) -> str:
@@ -248,8 +255,3 @@ def addresses(spec: Spec) -> tuple[str, ...]:
     from perdure.alerts.sending import texts
 
     return texts(None, spec.file)
-
-
-def spool_of(state: Path) -> Path:
-    """Where the alerts of a state file wait to be delivered."""
-    return state.with_name(state.name + "-alerts")
