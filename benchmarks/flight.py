@@ -11,8 +11,8 @@ import time
 import timeit
 from pathlib import Path
 
-from perdure.alerts.watchdog import Settings, Watchdog
-from perdure.store.flight import Recorder
+from perdure.alerts.watchdog.client import Settings, Watchdog
+from perdure.store.flight_recorder import Recorder
 
 CALLS = 200_000
 STARTS = 21

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import perdure
 from perdure import errors
-from perdure.handle import Handle
-from perdure.step import BoundStep, Step, StepOptions
-from perdure.workflow import Workflow, WorkflowOptions
+from perdure.api.handle import Handle
+from perdure.api.step import BoundStep, Step, StepOptions
+from perdure.api.workflow import Workflow, WorkflowOptions
 
 SNAPSHOT = Path(__file__).with_name("public_surface.txt")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from perdure.breaker import Breaker
+from perdure.api.breaker import Breaker
+from perdure.api.rate import Rate
 from perdure.cli import main
-from perdure.rate import Rate
 
 
 @pytest.fixture

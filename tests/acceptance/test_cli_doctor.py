@@ -13,9 +13,10 @@ from typing import Any
 import apsw
 import pytest
 
-from perdure import settings, step, workflow
+from perdure import step, workflow
 from perdure.cli import main
-from perdure.engines.local import engine as local
+from perdure.config import settings
+from perdure.engines.local import engine
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -44,7 +45,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PERDURE_STATE", str(path))
     for n in (2, 5, 12):
         some(n)
-    local.close_all()
+    engine.close_all()
     return path
 
 

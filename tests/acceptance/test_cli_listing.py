@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from perdure.cli import main
-from perdure.engines.local import engine as local
+from perdure.engines.local import engine
 
 FLOW = """
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "flow.py").write_text(FLOW)
     yield Shell(tmp_path, capsys)
-    local.close_all()
+    engine.close_all()
     os.environ.clear()
     os.environ.update(before)
     for name in set(sys.modules) - modules:

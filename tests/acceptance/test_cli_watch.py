@@ -15,13 +15,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from perdure.cli.board import Board
-from perdure.cli.feed import Feed
-from perdure.cli.narrator import EVERY, FULL, Narrator
-from perdure.core.effects import Outcome
-from perdure.core.spec import Call, Spec
+from perdure.cli.view.board import Board
+from perdure.cli.view.progress_lines import EVERY, FULL, Narrator
+from perdure.cli.view.stream_proxy import Feed
+from perdure.core.execution.effects import Outcome
+from perdure.core.execution.spec import Call, Spec
 from perdure.core.values import codec
-from perdure.engines.fan import Fan
+from perdure.engines.observers.fanout import Fan
 
 SOURCE = Path(__file__).parents[2] / "src"
 

@@ -15,7 +15,7 @@ import pytest
 
 from conftest import SOURCE, Scripts
 from perdure.cli import main
-from perdure.engines.local import engine as local
+from perdure.engines.local import engine
 
 FLOW = """
     import errno, os, sys, time
@@ -158,7 +158,7 @@ def shop(scripts: Scripts, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     for process in shop.started:
         process.kill()
         process.communicate()
-    local.close_all()
+    engine.close_all()
 
 
 def test_a_step_in_flight(shop: Shop) -> None:

@@ -15,8 +15,8 @@ from tests.conformance.conftest import Server
 
 import perdure
 from perdure import Retry, step, workflow
-from perdure.engines.choice import cluster_at
-from perdure.engines.temporal import cluster as cluster_module
+from perdure.engines.selection import cluster_at
+from perdure.engines.temporal import connection
 from perdure.errors import EngineError, NotStorable, OptionError, RunError, UsageError
 
 
@@ -274,7 +274,7 @@ def test_threads_of_an_async_workflow(bench: Bench) -> None:
 
 def test_a_full_cache(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workflows that do not fit into a worker's cache are replayed; their threads do not pile up."""
-    monkeypatch.setattr(cluster_module, "CACHED", 2)
+    monkeypatch.setattr(connection, "CACHED", 2)
 
     called: list[int] = []
 

@@ -16,10 +16,10 @@ from tests.conformance.conftest import Server
 import perdure
 from perdure import Retry, defer, step, workflow
 from perdure.engines import registry
-from perdure.engines.choice import cluster_at
-from perdure.engines.temporal import cluster as cluster_module
+from perdure.engines.selection import cluster_at
+from perdure.engines.temporal import connection
 from perdure.errors import Cancelled, DeadlineExceeded, RunError, UsageError
-from perdure.store.snapshot import ToldRun
+from perdure.store.cluster_snapshot import ToldRun
 
 LONG = Retry(attempts=5, delay="1h", cap="1h", jitter=0, total="9h")
 
@@ -328,7 +328,7 @@ def test_clean_ups_go_on_in_new_records(bench: Bench) -> None:
 
 def test_replayed_clean_ups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that do not fit into a worker's cache are replayed also while they clean up, and come to the same."""
-    monkeypatch.setattr(cluster_module, "CACHED", 2)
+    monkeypatch.setattr(connection, "CACHED", 2)
 
     @workflow(timeout="1h")
     def squeezed(n: int) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from tests.conformance.conftest import Server
 
-from perdure.core.identity import identify
-from perdure.engines.choice import cluster_at
-from perdure.engines.scope import idempotency_key
+from perdure.core.execution.identity import identify
+from perdure.engines.interface import idempotency_key
+from perdure.engines.selection import cluster_at
 from perdure.engines.temporal.engine import TemporalEngine
-from perdure.engines.temporal.wire import StepOrder, decode
+from perdure.engines.temporal.payloads import StepOrder, decode
 from perdure.operations.scripts import find_workflow
 
 VICTIM = Path(__file__).parent / "victim.py"

@@ -11,9 +11,9 @@ from tests.conformance.bench import Bench, ledger, note, steps
 from tests.conformance.conftest import Server
 
 from perdure import defer, step, workflow
-from perdure.engines.choice import cluster_at
+from perdure.api.lock import lock
+from perdure.engines.selection import cluster_at
 from perdure.errors import OptionError
-from perdure.locking import lock
 
 
 @pytest.fixture

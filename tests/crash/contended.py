@@ -12,8 +12,8 @@ from contextlib import suppress
 from witness import say
 
 from perdure import step, workflow
+from perdure.api.lock import lock
 from perdure.errors import LockLost
-from perdure.locking import lock
 
 TURNS = 6
 UNLOCKED = "CRASH_UNLOCKED" in os.environ

@@ -18,11 +18,13 @@ import pytest
 from sinks import CHAT, TOKEN, Sink, TelegramSink, answering, serving
 
 import perdure
-from perdure.alerts import deadline, heartbeat, request, sender, sending
-from perdure.alerts.channels import parse
-from perdure.alerts.message import Alert
+from perdure.alerts import delivery, heartbeat
+from perdure.alerts.alert import Alert
+from perdure.alerts.channels import apprise_process, deadline
+from perdure.alerts.channels import http as request
+from perdure.alerts.channels.base import Target
+from perdure.alerts.channels.parse import parse
 from perdure.alerts.spool import Spool
-from perdure.alerts.target import Target
 from perdure.errors import AlertError
 
 SOURCE = Path(perdure.__file__).parents[1]
@@ -180,7 +182,7 @@ def test_every_naughty_text_arrives_by_apprise(hook: Sink, form: str) -> None:
     for text in texts():
         title, _, body = failed(text).text().partition("\n")
         url = f"json://{hook.address}/x?format={form}"
-        took.append(sender.send(apprise, sender.Order(url, title, body, "failure")).sent)
+        took.append(apprise_process.send(apprise, apprise_process.Order(url, title, body, "failure")).sent)
     assert all(took)
     assert len(hook.requests) == len(texts())
     assert not any(json.loads(body)["message"].strip() == "" for _, _, body in hook.requests)
@@ -197,7 +199,9 @@ def test_every_naughty_text_arrives_by_the_telegram_of_apprise(
     monkeypatch.setattr(NotifyTelegram, "notify_url", f"http://{telegram.address}/bot")
     for text in texts():
         title, _, body = failed(text).text().partition("\n")
-        sender.send(apprise, sender.Order(f"tgram://{TOKEN}/{CHAT}?silent=yes", title, body, "failure"))
+        apprise_process.send(
+            apprise, apprise_process.Order(f"tgram://{TOKEN}/{CHAT}?silent=yes", title, body, "failure")
+        )
     assert telegram.refused == []
     assert len(telegram.texts) == len(texts())
 
@@ -347,7 +351,7 @@ def test_the_deadline_is_five_seconds() -> None:
 
 def test_a_program_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the processes that it started; its exit code and last words are told."""
-    from perdure.alerts import command
+    from perdure.alerts.channels import command
 
     monkeypatch.setattr(command, "SECONDS", 0.5)
     fifo = tmp_path / "fifo"
@@ -376,8 +380,8 @@ def run(code: str, folder: Path, **env: str) -> subprocess.Popen[str]:
 DELIVER = """
 import os, sys
 from pathlib import Path
-from perdure.alerts.channels import parse
-from perdure.alerts.message import Alert
+from perdure.alerts.channels.parse import parse
+from perdure.alerts.alert import Alert
 from perdure.alerts.spool import Spool
 targets = parse(os.environ["TO"])
 spool = Spool(Path("alerts"))
@@ -420,7 +424,7 @@ def test_killed_between_put_and_deliver(telegram: TelegramSink, tmp_path: Path) 
     process.communicate()
     assert telegram.texts == []
     for _ in range(2):
-        assert sending.deliver(parse(to), tmp_path / "alerts") == []
+        assert delivery.deliver(parse(to), tmp_path / "alerts") == []
     assert len(telegram.texts) == 3
 
 

@@ -10,7 +10,7 @@ import pytest
 from sinks import Sink, serving
 
 from perdure import step, workflow
-from perdure.alerting import alert
+from perdure.api.alert import alert
 from perdure.cli import main
 from perdure.errors import OptionError
 

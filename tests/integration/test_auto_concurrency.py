@@ -16,8 +16,8 @@ import pytest
 import perdure
 from conftest import Machine
 from perdure import Retry, step, workflow
-from perdure.core.pace import Pace
-from perdure.engines.local import batches
+from perdure.core.execution.adaptive_concurrency import Pace
+from perdure.engines.local import thread_map
 from perdure.errors import OptionError, StepTimeout
 
 BEARS = 6
@@ -81,7 +81,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             super()._change(limit)
             seen.append(limit)
 
-    monkeypatch.setattr(batches, "Pace", Watched)
+    monkeypatch.setattr(thread_map, "Pace", Watched)
     return seen
 
 

@@ -16,7 +16,7 @@ from conftest import Scripts
 CALLERS = """
     import os, sys, urllib.request
     from perdure import Retry, step, workflow
-    from perdure.breaker import Breaker
+    from perdure.api.breaker import Breaker
 
     @step(breaker=Breaker("svc", cooldown="400ms"), retry=Retry(attempts=50, delay="1ms", jitter=0), timeout="30s")
     def call(n: int) -> int:
@@ -99,7 +99,7 @@ def test_a_job_that_comes_back_within_the_cool_down_does_not_call(scripts: Scrip
             """
             import sys, urllib.request
             from perdure import Retry, step, workflow
-            from perdure.breaker import Breaker
+            from perdure.api.breaker import Breaker
 
             @step(breaker=Breaker("svc", when_open="fail", cooldown="10m"), retry=Retry(delay="1ms", jitter=0))
             def call() -> int:

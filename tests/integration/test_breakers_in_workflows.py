@@ -12,11 +12,11 @@ import pytest
 
 from conftest import Machine, Trouble
 from perdure import Retry, step, workflow
-from perdure.breaker import Breaker
-from perdure.core.breaker import BreakerState
-from perdure.core.pace import Pace
+from perdure.api.breaker import Breaker
+from perdure.api.rate import Rate
+from perdure.core.execution.adaptive_concurrency import Pace
+from perdure.core.policies.breaker import BreakerState
 from perdure.errors import BreakerOpen, OptionError
-from perdure.rate import Rate
 
 
 class TooMany(Exception):

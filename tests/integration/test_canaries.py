@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.core import faults
+from perdure.core.exceptions import capture
 from perdure.core.values import codec
 from perdure.store.runs import Store
 
@@ -22,7 +22,7 @@ SCRIPT = '''
 import logging, os, sys
 import perdure
 from perdure import Retry, step, workflow
-from perdure.core.secret import Secret
+from perdure.core.redaction.secret import Secret
 
 log = logging.getLogger("shop")
 if os.environ.get("PLAIN_LOG"):
@@ -250,7 +250,7 @@ def test_stored_arguments_and_results_are_in_their_columns_only(ran: Ran) -> Non
         assert len(failed) > 100
         for record in failed:
             assert not found(record.output, ALL + IN_ARGUMENTS)
-            assert faults.decode(record.output).message
+            assert capture.decode(record.output).message
         for attempt in store.attempt_records(run.rid):
             assert not found(attempt.error, ALL + IN_ARGUMENTS)
         inside = [record for record in records if found(record.input, IN_ARGUMENTS)]

@@ -16,11 +16,11 @@ import pytest
 import perdure
 from conftest import Died, Machine, Trouble
 from perdure import Retry, step, workflow
-from perdure.core.spec import Spec
+from perdure.core.execution.spec import Spec
 from perdure.engines.local.redrive import Redriver, Result
 from perdure.errors import AlreadyRunning, HasDeadLetters, NotDecodable, RunError
-from perdure.store import letters
-from perdure.store.letters import Filter
+from perdure.store import dead_letters
+from perdure.store.dead_letters import Filter
 
 keys: list[tuple[Any, str, int]] = []
 broken: set[Any] = set()
@@ -72,7 +72,7 @@ def redrive(machine: Machine, *lids: int, specs: dict[str, Spec] = SPECS, concur
 
 
 def letter_of(machine: Machine, lid: int = 1) -> Any:
-    return letters.get(machine.engine.store, lid)
+    return dead_letters.get(machine.engine.store, lid)
 
 
 @workflow(name="strict")
@@ -228,7 +228,7 @@ def test_where_nothing_is_parked_any_more_the_call_is_made_again(machine: Machin
     stops.clear()
     machine.boot()
     assert retired("x") == "plain"
-    assert letters.totals(machine.engine.store) == {}
+    assert dead_letters.totals(machine.engine.store) == {}
 
 
 def test_many_at_a_time(machine: Machine) -> None:
@@ -250,7 +250,7 @@ def test_many_at_a_time(machine: Machine) -> None:
     results = redrive(machine, *range(1, 17), concurrency=4)
     assert [one.letter for one in results if one.status != "resolved"] == [4, 14]
     assert {one.status for one in results} == {"resolved", "failed"}
-    assert letters.totals(machine.engine.store) == {"parked": 2, "resolved": 14}
+    assert dead_letters.totals(machine.engine.store) == {"parked": 2, "resolved": 14}
 
 
 def test_one_letter_is_redriven_by_one_at_a_time(machine: Machine) -> None:
@@ -290,7 +290,7 @@ def test_an_edited_input_has_a_key_of_its_own(machine: Machine) -> None:
 
     broken.update([20])
     for given in (pack_inputs([20], {}, owner=""), pack_inputs([20], {}, owner=""), None):
-        store.journal.write((), letters.edit(store, 1, given, 0.0))
+        store.journal.write((), dead_letters.edit(store, 1, given, 0.0))
         redrive(machine, 1)
     of = {item: {key for what, key, _ in keys if what == item} for item in (2, 20)}
     assert len(of[2]) == len(of[20]) == 1
@@ -353,8 +353,8 @@ def test_the_oldest_make_room_and_somebody_is_told(
     with caplog.at_level(logging.WARNING, "perdure"):
         assert full.with_options(id="full")() == 5
     store = machine.engine.store
-    assert letters.totals(store) == {"parked": 3, "evicted": 2}
-    assert [one.lid for one in letters.find(store, Filter(status="evicted"))] == [1, 2]
+    assert dead_letters.totals(store) == {"parked": 3, "evicted": 2}
+    assert [one.lid for one in dead_letters.find(store, Filter(status="evicted"))] == [1, 2]
     assert sorted({one.number for one in store.attempt_records(1)}) == [1, 2]
     assert len(store.attempt_records(1)) == 6
     said = [record.getMessage() for record in caplog.records if "make room" in record.getMessage()]

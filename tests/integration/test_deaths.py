@@ -19,8 +19,8 @@ import deaths
 import pytest
 from deaths import QUIET, TOLD, Sink, Trial, all_gone, attempt, left_running, memory_cgroup
 
-from perdure.alerts import aftermath
-from perdure.store import crashes, flight
+from perdure.alerts.watchdog import report
+from perdure.store import crashes, flight_recorder
 from perdure.store.runs import Store
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes by /proc")
@@ -133,7 +133,7 @@ def test_no_alarm(way: str, folder: Path, sink: Sink) -> None:
     assert trial.alerts == []
     if way in ("clean", "forks"):
         assert trial.status == 0, trial.err
-        assert os.listdir(flight.folder_of(folder / "state.db")) == []
+        assert os.listdir(flight_recorder.folder_of(folder / "state.db")) == []
     if way == "forks":
         assert trial.said == "childless\n"
 
@@ -249,7 +249,7 @@ def die_alone(folder: Path, sink: Sink) -> Path:
     process.kill()
     process.communicate()
     assert all_gone(folder)
-    (record,) = flight.folder_of(folder / "state.db").iterdir()
+    (record,) = flight_recorder.folder_of(folder / "state.db").iterdir()
     return record
 
 
@@ -262,7 +262,7 @@ def test_what_nobody_told_is_told_at_the_next_start(lost: str, folder: Path, sin
             record.unlink()
         case "the boot":
             data = bytearray(record.read_bytes())
-            data[flight.MORE + 4 : flight.CAUSE] = b"another boot did"
+            data[flight_recorder.MORE + 4 : flight_recorder.CAUSE] = b"another boot did"
             record.write_bytes(data)
     assert sink.got == []
     both = threading.Barrier(4)
@@ -271,7 +271,7 @@ def test_what_nobody_told_is_told_at_the_next_start(lost: str, folder: Path, sin
     def next_start() -> None:
         store = Store(folder / "state.db")
         both.wait()
-        told.append(aftermath.at_start(store, (sink.url,)))
+        told.append(report.at_start(store, (sink.url,)))
         store.close()
 
     threads = [threading.Thread(target=next_start) for _ in range(4)]
@@ -280,13 +280,13 @@ def test_what_nobody_told_is_told_at_the_next_start(lost: str, folder: Path, sin
     for thread in threads:
         thread.join()
     assert sorted(told) == [0, 0, 0, 1]
-    aftermath.deliver((sink.url,), folder / "state.db")
+    report.deliver((sink.url,), folder / "state.db")
     ((_, alert),) = sink.got
     assert (alert["what"], alert["run"]) == ("killed", "nightly-1")
     assert ("machine went down" in alert["text"]) == (lost == "the boot")
     assert ("charge" in alert["text"]) == (lost != "the record")
     store = Store(folder / "state.db")
-    assert aftermath.at_start(store, (sink.url,)) == 0
+    assert report.at_start(store, (sink.url,)) == 0
     store.close()
 
 
@@ -294,7 +294,7 @@ def test_what_the_companion_told_is_not_told_again(folder: Path, sink: Sink) -> 
     """The next start finds the death marked as told; and what was in flight is still there for who asks."""
     attempt("SIGKILL", folder, sink)
     store = Store(folder / "state.db")
-    assert aftermath.at_start(store, (sink.url,)) == 0
-    (found,) = flight.dead(flight.folder_of(store.path), crashes.locks_of(store.path))
+    assert report.at_start(store, (sink.url,)) == 0
+    (found,) = flight_recorder.dead(flight_recorder.folder_of(store.path), crashes.locks_of(store.path))
     assert (found.told, found.cause, [call.name for call in found.calls]) == (True, "SIGKILL", ["charge"])
     store.close()

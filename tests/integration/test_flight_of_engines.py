@@ -7,10 +7,10 @@ from typing import Any
 
 from conftest import Machine
 from perdure import Retry, step, workflow
-from perdure.store import flight
+from perdure.store import flight_recorder
 
 late = threading.Event()
-inside: list[list[flight.InFlight]] = []
+inside: list[list[flight_recorder.InFlight]] = []
 
 
 @step(timeout="0.1s", retry=None)
@@ -42,10 +42,10 @@ class Watching:
         return lambda *_: None
 
 
-def flying(machine: Machine) -> list[flight.InFlight]:
+def flying(machine: Machine) -> list[flight_recorder.InFlight]:
     recorder = machine.engine.vigil.recorder
     assert recorder is not None
-    found = flight.read(recorder.path)
+    found = flight_recorder.read(recorder.path)
     assert found is not None
     return found.calls
 
@@ -97,5 +97,5 @@ def test_a_process_that_begins_anew_records_anew(machine: Machine) -> None:
     recorder = engine.vigil.recorder
     assert recorder is not None
     assert before != engine.store.holder.token == recorder.path.stem
-    assert [each.name for each in flight.folder_of(engine.store.path).iterdir()] == [recorder.path.name]
+    assert [each.name for each in flight_recorder.folder_of(engine.store.path).iterdir()] == [recorder.path.name]
     assert [[call.name for call in calls] for calls in inside] == [["look"], ["look"]]

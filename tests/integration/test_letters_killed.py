@@ -24,8 +24,8 @@ import pytest
 
 from conftest import SOURCE, _clean
 from perdure.core.values import codec
-from perdure.store import letters
-from perdure.store.letters import Filter
+from perdure.store import dead_letters
+from perdure.store.dead_letters import Filter
 from perdure.store.runs import Store
 
 SCRIPT = """
@@ -137,7 +137,7 @@ class Ground:
         try:
             assert store.check() == []
             found = {}
-            for letter in letters.find(store, Filter()):
+            for letter in dead_letters.find(store, Filter()):
                 ((item,), _) = codec.unpack_inputs(store.record(letter.run, letter.seq).input, (), owner="")
                 result = None if letter.result is None else codec.to_builtins(letter.result)
                 found[letter.lid] = (item, letter.status, result)
@@ -261,7 +261,7 @@ def appended_under_kills(ground: Ground, rng: random.Random, writers: int, kills
 def check_file(ground: Ground) -> None:
     store = Store(ground.folder / ".perdure" / "state.db", read_only=True)
     try:
-        wanted = sorted(letter.lid for letter in letters.find(store, Filter()))
+        wanted = sorted(letter.lid for letter in dead_letters.find(store, Filter()))
     finally:
         store.close()
     lines = [json.loads(line) for line in (ground.folder / "dead.jsonl").read_text().splitlines()]

@@ -19,12 +19,12 @@ import pytest
 
 from conftest import SOURCE, Machine, Scripts
 from perdure import step, workflow
+from perdure.api.lock import lock
 from perdure.errors import AlreadyRunning, LockLost, Skipped
-from perdure.locking import lock
 
 BLOCK = """
     import sys
-    from perdure.locking import lock
+    from perdure.api.lock import lock
 
     with lock("nightly", if_locked=sys.argv[1]) as held:
         print("entered", held.fence, flush=True)
@@ -288,7 +288,7 @@ def test_a_block_that_lost_its_lock_says_so(scripts: Scripts) -> None:
 
 PARENT = """
     import multiprocessing, os, signal, subprocess, sys, time
-    from perdure.locking import lock
+    from perdure.api.lock import lock
 
     def live():
         for descriptor in (0, 1, 2):
@@ -333,7 +333,7 @@ def test_a_forked_child_does_not_let_go(scripts: Scripts) -> None:
         """
         import os, sys
         from perdure.errors import AlreadyRunning
-        from perdure.locking import lock
+        from perdure.api.lock import lock
 
         with lock("nightly"):
             child = os.fork()

@@ -48,7 +48,7 @@ def test_a_run_that_keeps_failing_is_parked(machine: Machine) -> None:
     fails.clear()
     machine.boot()
     parked = machine.engine.store.runs(status="parked")[0]
-    from perdure.core.identity import identify
+    from perdure.core.execution.identity import identify
 
     assert machine.engine.run(identify(flow.spec, (), {}), script=flow.spec.file, resume=parked.id) == 3
     assert made == [1, 1]
@@ -73,7 +73,7 @@ def test_a_named_run_that_is_parked_says_so(machine: Machine) -> None:
 
 def test_a_parked_run_that_fails_again_stays_one_letter(machine: Machine) -> None:
     """Its letter is parked again."""
-    from perdure.core.identity import identify
+    from perdure.core.execution.identity import identify
 
     @workflow(park_after=1)
     def flow() -> None:

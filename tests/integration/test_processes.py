@@ -140,7 +140,7 @@ def test_two_processes_write_to_one_file(scripts: Scripts) -> None:
 
 SHOWING = """
     import perdure
-    from perdure import settings
+    from perdure.config import settings
 
     @perdure.workflow
     def nightly() -> None: ...
@@ -174,7 +174,7 @@ def test_where_the_state_lies(scripts: Scripts, tmp_path: Path, how: str) -> Non
 
 def test_nobody_else_can_read_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are 0600 and folders 0700, whatever the umask."""
-    from perdure.engines.local import engine as local
+    from perdure.engines.local import engine
 
     monkeypatch.setenv("PERDURE_STATE", str(tmp_path / "made" / "state.db"))
     modes: dict[str, str] = {}
@@ -194,7 +194,7 @@ def test_nobody_else_can_read_the_state(tmp_path: Path, monkeypatch: pytest.Monk
         wf()
     finally:
         os.umask(before)
-        local.close_all()
+        engine.close_all()
     assert {"made", "state.db", "state.db-wal", "state.db-shm", "state.db-locks"} <= modes.keys()
     for name, mode in modes.items():
         assert mode == ("700" if name in ("made", "state.db-locks", "state.db-flight") else "600"), name

@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 
 from perdure import Retry, step, workflow
-from perdure.breaker import Breaker
-from perdure.engines.local import LocalEngine
-from perdure.engines.local import engine as local
+from perdure.api.breaker import Breaker
+from perdure.engines.local import LocalEngine, engine
 
 WORKFLOWS = 1000
 MINUTES = 10
@@ -148,14 +147,14 @@ def storm(
 ) -> tuple[Server, Counter[str]]:
     state, loop, server = tmp_path / "state.db", VirtualLoop(), Server()
     monkeypatch.setenv("PERDURE_STATE", str(state))
-    local.close_all()
-    local._engines[state] = LocalEngine(state, world=VirtualWorld(loop))
+    engine.close_all()
+    engine._engines[state] = LocalEngine(state, world=VirtualWorld(loop))
     try:
         return server, loop.run_until_complete(ten_minutes(server, breaker, workflows))
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
-        local.close_all()
+        engine.close_all()
 
 
 def waves(server: Server, since: float, until: float) -> tuple[int, int]:

@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from perdure.core.breaker import BreakerPolicy, BreakerState, isolate
-from perdure.core.effects import Report
-from perdure.core.guard import Guard, Pass
-from perdure.engines.local.clock import RealWorld
-from perdure.engines.local.guards import Guards
+from perdure.core.execution.effects import Report
+from perdure.core.policies.breaker import BreakerPolicy, BreakerState, isolate
+from perdure.core.policies.guard import Guard, Pass
+from perdure.engines.guards import Guards
+from perdure.engines.runtime.clock import RealWorld
 from perdure.store.services import Services
 
 

@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from perdure import Retry, step, workflow
-from perdure.engines import onlookers
 from perdure.engines.local.engine import close_all
+from perdure.engines.observers import attach
 from perdure.errors import StepTimeout
 
 EXPORTER = InMemorySpanExporter()
@@ -40,7 +40,7 @@ def listening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     EXPORTER.clear()
     yield
     close_all()
-    onlookers._made.pop("otel", None)
+    attach._made.pop("otel", None)
 
 
 def spans(name: str) -> list[ReadableSpan]:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from perdure import Retry, step, workflow
-from perdure.context import attempt
+from perdure.api.context import attempt
 from perdure.engines.local.engine import LocalEngine, engine_at
-from perdure.store import flight
+from perdure.store import flight_recorder
 
 WAY, STATE, TARGET = sys.argv[1:4]
 OPTIONS = dict(option.split("=", 1) for option in sys.argv[4:])
@@ -54,7 +54,7 @@ def hoard() -> None:
     recorder = engine().vigil.recorder
     assert recorder is not None
     until = time.monotonic() + 10
-    while not flight.is_watched(recorder.path) and time.monotonic() < until:
+    while not flight_recorder.is_watched(recorder.path) and time.monotonic() < until:
         time.sleep(0.005)
     kept = []
     while True:

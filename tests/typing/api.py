@@ -10,10 +10,10 @@ from uuid import UUID
 
 import perdure
 from perdure import Batch, DeadLetter, Retry, step, workflow
-from perdure.breaker import Breaker
-from perdure.ids import deterministic_id
-from perdure.rate import Rate
-from perdure.retrying import retry
+from perdure.api.breaker import Breaker
+from perdure.api.ids import deterministic_id
+from perdure.api.rate import Rate
+from perdure.api.retry import retry
 
 
 @dataclass

@@ -10,8 +10,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from perdure.core import breaker
-from perdure.core.breaker import BreakerPolicy, BreakerState, Grade, Refusal, Ticket
+from perdure.core.policies import breaker
+from perdure.core.policies.breaker import BreakerPolicy, BreakerState, Grade, Refusal, Ticket
 
 PROCESSES = 4
 Admit = Callable[..., tuple[BreakerState, Ticket | Refusal]]

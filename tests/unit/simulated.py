@@ -13,15 +13,15 @@ from typing import Any
 
 from shapes import KINDS, Child, Do, Gather, Handle, Map, Node, Reraise, Sequence
 
-from perdure.core.batch import Feed, Job, Tally
-from perdure.core.call import Failed, Parked, fail, item, perform, recheck, settle
-from perdure.core.effects import Branch, Execute, Load, Outcome, Row, Save, SaveAttempt, Settle, Wait
-from perdure.core.history import History
-from perdure.core.identity import identify, identify_by
+from perdure.core.execution.call import Failed, Parked, fail, item, perform, recheck, settle
+from perdure.core.execution.effects import Branch, Execute, Load, Outcome, Row, Save, SaveAttempt, Settle, Wait
+from perdure.core.execution.history import History
+from perdure.core.execution.identity import identify, identify_by
+from perdure.core.execution.map_items import Feed, Job, Tally
+from perdure.core.execution.run import Begin, Body, End, Ended, Finished, Forget, Recall, Start, Taken, child, live
+from perdure.core.execution.spec import Call, Spec
+from perdure.core.policies.retry import Retry
 from perdure.core.records import RunRecord, StepRecord
-from perdure.core.retry import Retry
-from perdure.core.run import Begin, Body, End, Ended, Finished, Forget, Recall, Start, Taken, child, live
-from perdure.core.spec import Call, Spec
 from perdure.errors import StopRun
 
 ATTEMPTS = 3

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.alerts.message import RECOVERED, TEXT, Alert
-from perdure.alerts.plain import cut, harmless
+from perdure.alerts.alert import RECOVERED, TEXT, Alert
+from perdure.alerts.sanitize import cut, harmless
 
 FULL = Alert(
     what="failed",
@@ -88,12 +88,12 @@ def test_no_field_of_an_alert_holds_a_credential(monkeypatch: pytest.MonkeyPatch
 
 def test_a_text_that_cannot_be_cleaned_is_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
     """The alert goes out all the same."""
-    from perdure.alerts import plain
+    from perdure.alerts import sanitize
 
     def broken(_: str) -> str:
         raise RuntimeError
 
-    monkeypatch.setattr(plain, "conceal", broken)
+    monkeypatch.setattr(sanitize, "conceal", broken)
     assert "hunter2" not in Alert(what="failed", error="password=hunter2").text()
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from perdure import settings
-from perdure.alerts import sending
-from perdure.alerts.channels import parse
+from perdure.alerts import delivery, recipients
+from perdure.alerts.channels.parse import parse
+from perdure.config import settings
 from perdure.errors import OptionError
 
 TOKEN = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw9"
@@ -22,7 +22,7 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def names(*args: object) -> list[str]:
-    return [target.name for target in sending.targets(*args)]  # type: ignore[arg-type]
+    return [target.name for target in recipients.targets(*args)]  # type: ignore[arg-type]
 
 
 def test_the_most_specific_setting_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,21 +102,21 @@ def test_a_chat_stays_the_same_when_its_token_is_renewed() -> None:
 
 def test_telegram_without_a_chat_is_skipped(tmp_path: Path) -> None:
     """A script that names it runs where the variables are not set; only a test of the set-up says what is missing."""
-    from perdure.alerts.message import Alert
+    from perdure.alerts.alert import Alert
     from perdure.alerts.spool import Spool
 
     targets = parse("telegram")
-    assert sending.send(Alert(what="failed"), targets, tmp_path / "alerts") == []
+    assert delivery.send(Alert(what="failed"), targets, tmp_path / "alerts") == []
     assert Spool(tmp_path / "alerts").pending({}).alerts == []
-    failure = sending.attempt(Alert(what="test"), targets[0])
+    failure = delivery.attempt(Alert(what="test"), targets[0])
     assert failure is not None
     assert "ALERT_TELEGRAM_TOKEN" in failure.hint
 
 
 def test_without_apprise_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command to type."""
-    from perdure.alerts import other
-    from perdure.alerts.message import Alert
+    from perdure.alerts.alert import Alert
+    from perdure.alerts.channels import apprise_channel as other
     from perdure.errors import AlertError
 
     monkeypatch.setattr(other, "find_spec", lambda _: None)

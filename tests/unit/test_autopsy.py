@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from perdure.alerts import watchdog
+from perdure.alerts.watchdog import client
 
-PLACE = Path(watchdog.__file__).with_name("autopsy.py")
+PLACE = Path(client.__file__).with_name("exit_cause.py")
 
 
 @pytest.fixture

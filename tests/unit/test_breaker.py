@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from breaker_world import World, live
 
-from perdure.core import breaker
-from perdure.core.breaker import BreakerPolicy, BreakerState, Refusal, Ticket
-from perdure.core.failures import assess
-from perdure.core.guard import grade
+from perdure.core.policies import breaker
+from perdure.core.policies.breaker import BreakerPolicy, BreakerState, Refusal, Ticket
+from perdure.core.policies.classify import assess
+from perdure.core.policies.guard import grade
 from perdure.errors import BreakerOpen
 
 POLICY = BreakerPolicy()

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from perdure.core.crashes import verdict
-from perdure.core.run import Start, Taken
-from perdure.core.spec import Call
-from perdure.engines.local import engine as local
-from perdure.step import step
-from perdure.store import crashes, flight
-from perdure.store.flight import Recorder
+from perdure.api.step import step
+from perdure.core.execution.crash_loop import verdict
+from perdure.core.execution.run import Start, Taken
+from perdure.core.execution.spec import Call
+from perdure.engines.local import engine
+from perdure.store import crashes, flight_recorder
+from perdure.store.flight_recorder import Recorder
 from perdure.store.runs import Store
 
 KEY = b"k" * 16
@@ -37,12 +37,12 @@ class Fate:
         taken = self.store.journal.write((), self.store.begin(start, 1.0))
         assert isinstance(taken, Taken)
         self.rid = taken.run.rid
-        return Recorder(flight.folder_of(self.state), self.store.holder.token, path, 1.0)
+        return Recorder(flight_recorder.folder_of(self.state), self.store.holder.token, path, 1.0)
 
     def die(self, recorder: Recorder, cause: str = "SIGKILL") -> None:
         """It dies with what it had in flight; a companion may have said how."""
         with recorder.path.open("r+b") as file:
-            file.seek(flight.CAUSE)
+            file.seek(flight_recorder.CAUSE)
             file.write(cause.encode())
         recorder.close_in_child()
         self.store.holder.close_in_child()  # the lock is free, its file stays
@@ -60,7 +60,7 @@ class Fate:
 def fate(tmp_path: Path) -> Iterator[Fate]:
     fate = Fate(tmp_path / "state.db")
     yield fate
-    local.close_all()
+    engine.close_all()
 
 
 def crash(fate: Fate, *names: str, cause: str = "SIGKILL") -> None:
@@ -108,16 +108,16 @@ def test_who_was_asked_to_end_did_not_crash(fate: Fate, cause: str) -> None:
 def test_records_are_cleared_away(fate: Fate) -> None:
     """A record is there as long as the run is as the crash left it, and gone when the run has been taken on."""
     crash(fate, "charge")
-    (path,) = flight.folder_of(fate.state).iterdir()
-    flight.mark_told(path)
+    (path,) = flight_recorder.folder_of(fate.state).iterdir()
+    flight_recorder.mark_told(path)
     fate.counted()
     assert path.exists()
     recorder = fate.live()
     crashes.collect(fate.store)
-    assert [each.name for each in flight.folder_of(fate.state).iterdir()] == [recorder.path.name]
+    assert [each.name for each in flight_recorder.folder_of(fate.state).iterdir()] == [recorder.path.name]
     recorder.close()
     fate.store.close()
-    assert os.listdir(flight.folder_of(fate.state)) == []
+    assert os.listdir(flight_recorder.folder_of(fate.state)) == []
 
 
 def test_what_was_left_is_known(fate: Fate) -> None:

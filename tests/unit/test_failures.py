@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from perdure import errors
-from perdure.core.failures import assess
+from perdure.core.policies.classify import assess
 
 NOW = 1_700_000_000.0
 
@@ -384,7 +384,7 @@ def test_no_client_library_is_imported():
     """The assessment is by shape: a program without these libraries does not load them."""
     libraries = ["httpx", "requests", "aiohttp", "botocore", "pydantic", "ssl", "email.utils", "asyncio"]
     program = (
-        "import sys; from perdure.core.failures import assess; assess(ValueError(), 0.0);"
+        "import sys; from perdure.core.policies.classify import assess; assess(ValueError(), 0.0);"
         f"print([name for name in {libraries} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

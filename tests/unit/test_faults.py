@@ -22,13 +22,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure import errors
-from perdure.core import faults
-from perdure.core.faults import AttemptNote, Fault, note, restore, to_fault
+from perdure.core.exceptions import capture
+from perdure.core.exceptions.capture import AttemptNote, Fault, note, restore, to_fault
 
 
 def again(exc: Exception, main: str = "__main__") -> Exception:
     """`exc` as a resumed run gets it."""
-    return restore(faults.decode(faults.encode(to_fault(exc))), main=main)
+    return restore(capture.decode(capture.encode(to_fault(exc))), main=main)
 
 
 def raised(function) -> Exception:
@@ -266,12 +266,12 @@ def test_cycles_and_floods_are_bounded():
     assert type(again(loop).__cause__) is KeyError
     assert to_fault(loop).cause.cause is None
     huge = ExceptionGroup("huge", [ValueError("x" * 100) for _ in range(5000)])
-    data = faults.encode(to_fault(huge))
+    data = capture.encode(to_fault(huge))
     assert len(data) < 100_000
-    back = restore(faults.decode(data))
+    back = restore(capture.decode(data))
     assert isinstance(back, ExceptionGroup)
     assert str(back) == "huge (5000 sub-exceptions)"
-    assert len(faults.encode(to_fault(ValueError("x" * 50_000_000)))) < 3_000_000
+    assert len(capture.encode(to_fault(ValueError("x" * 50_000_000)))) < 3_000_000
     deep = ValueError("bottom")
     for _ in range(900):
         deep = ExceptionGroup("deep", [deep])
@@ -398,7 +398,7 @@ def test_damaged_fields_of_python_classes_are_not_trusted():
 def test_no_bytes_break_the_decoder(data):
     """Any bytes are a fault or NotDecodable."""
     try:
-        fault = faults.decode(data)
+        fault = capture.decode(data)
     except errors.NotDecodable:
         return
     assert isinstance(fault, Fault)
@@ -410,14 +410,14 @@ def test_a_flipped_byte_is_noticed_or_harmless(place, value):
     data = bytearray(SAMPLE)
     data[place % len(data)] = value
     try:
-        back = restore(faults.decode(bytes(data)))
+        back = restore(capture.decode(bytes(data)))
     except errors.NotDecodable:
         return
     assert isinstance(back, Exception)
     assert isinstance(str(back), str)
 
 
-SAMPLE = faults.encode(
+SAMPLE = capture.encode(
     to_fault(
         ExceptionGroup("g", [Declined(1, reason="x"), OSError(2, "x", "f"), UnicodeDecodeError("a", b"b", 0, 1, "c")])
     )

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from perdure.core.crashes import WIDTH
-from perdure.store import flight
-from perdure.store.flight import Recorder, Slot
+from perdure.core.execution.crash_loop import WIDTH
+from perdure.store import flight_recorder
+from perdure.store.flight_recorder import Recorder, Slot
 
 KEY = bytes(range(16))
 
@@ -30,7 +30,7 @@ def begin(recorder: Recorder, name: str = "charge", n: int = 0, run: str = "nigh
 
 
 def names(recorder: Recorder) -> list[tuple[str, int]]:
-    found = flight.read(recorder.path)
+    found = flight_recorder.read(recorder.path)
     assert found is not None
     return sorted((call.name, call.n) for call in found.calls)
 
@@ -38,7 +38,7 @@ def names(recorder: Recorder) -> list[tuple[str, int]]:
 def test_what_is_in_flight_is_read(recorder: Recorder) -> None:
     """An attempt is there from its beginning to its end, with all that identifies it; and so is who made the file."""
     slot = begin(recorder)
-    found = flight.read(recorder.path)
+    found = flight_recorder.read(recorder.path)
     assert found is not None
     assert (found.token, found.pid, found.script, found.started) == (
         "7-abc",
@@ -46,10 +46,10 @@ def test_what_is_in_flight_is_read(recorder: Recorder) -> None:
         "/home/me/nightly.py",
         1000.0,
     )
-    assert found.boot == flight.boot_id()
+    assert found.boot == flight_recorder.boot_id()
     assert (found.told, found.watched, found.more, found.cause) == (False, False, 0, "")
     assert found.memory > 1_000_000
-    assert found.calls == [flight.InFlight("nightly-1", "charge", KEY, 0, 2, 1234.5)]
+    assert found.calls == [flight_recorder.InFlight("nightly-1", "charge", KEY, 0, 2, 1234.5)]
     recorder.end(slot)
     assert names(recorder) == []
 
@@ -71,10 +71,14 @@ def test_a_torn_slot_is_left_out(recorder: Recorder) -> None:
     begin(recorder, n=1)
     begin(recorder, n=2)
     data = bytearray(recorder.path.read_bytes())
-    places = [at for at in range(flight.SLOTS_AT, len(data), flight.SLOT) if data[at + flight.VALID]]
+    places = [
+        at
+        for at in range(flight_recorder.SLOTS_AT, len(data), flight_recorder.SLOT)
+        if data[at + flight_recorder.VALID]
+    ]
     os.truncate(recorder.path, len(data))
     with recorder.path.open("r+b") as file:
-        file.seek(places[0] + flight.VALID)
+        file.seek(places[0] + flight_recorder.VALID)
         file.write(b"\0")
     assert len(names(recorder)) == 1
 
@@ -92,10 +96,10 @@ def test_no_content_whatever_makes_a_reader_fail(tmp_path: Path, recorder: Recor
             if data:
                 data[chance.randrange(min(len(data), 4096))] = chance.randrange(256)
         path.write_bytes(data)
-        flight.read(path)
+        flight_recorder.read(path)
     path.write_bytes(b"")
-    assert flight.read(path) is None
-    assert flight.read(tmp_path / "missing.rec") is None
+    assert flight_recorder.read(path) is None
+    assert flight_recorder.read(tmp_path / "missing.rec") is None
 
 
 def test_long_names_stay_apart(recorder: Recorder) -> None:
@@ -113,15 +117,18 @@ def test_long_names_stay_apart(recorder: Recorder) -> None:
 
 def test_many_at_a_time(recorder: Recorder) -> None:
     """The file grows with the attempts; what is beyond its bound is counted."""
-    bound = flight.SEGMENTS * (flight.SEGMENT // flight.SLOT) - flight.SLOTS_AT // flight.SLOT
+    bound = (
+        flight_recorder.SEGMENTS * (flight_recorder.SEGMENT // flight_recorder.SLOT)
+        - flight_recorder.SLOTS_AT // flight_recorder.SLOT
+    )
     slots = [begin(recorder, n=n) for n in range(bound + 3)]
-    found = flight.read(recorder.path)
+    found = flight_recorder.read(recorder.path)
     assert found is not None
     assert len(found.calls) == bound
     assert found.more == 3
     for slot in slots:
         recorder.end(slot)
-    found = flight.read(recorder.path)
+    found = flight_recorder.read(recorder.path)
     assert found is not None
     assert (found.calls, found.more) == ([], 0)
 
@@ -134,7 +141,7 @@ def test_a_full_disk_does_no_harm(recorder: Recorder, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "write", full)
     slots = [begin(recorder, n=n) for n in range(200)]
-    found = flight.read(recorder.path)
+    found = flight_recorder.read(recorder.path)
     assert found is not None
     assert found.more == 200 - len(found.calls) > 0
     for slot in slots:
@@ -165,7 +172,7 @@ def test_threads_share_it(recorder: Recorder) -> None:
         thread.join()
     assert not clashes
     assert names(recorder) == []
-    assert len(recorder._free) == (flight.SEGMENT - flight.SLOTS_AT) // flight.SLOT
+    assert len(recorder._free) == (flight_recorder.SEGMENT - flight_recorder.SLOTS_AT) // flight_recorder.SLOT
 
 
 def test_a_forked_child_leaves_it_alone(recorder: Recorder) -> None:
@@ -199,7 +206,7 @@ def test_progress_moves(recorder: Recorder) -> None:
     """A step that finishes is progress, and so is what says that it is; an attempt that fails is none."""
 
     def counter() -> bytes:
-        return recorder.path.read_bytes()[flight.PROGRESS : flight.PROGRESS + 8]
+        return recorder.path.read_bytes()[flight_recorder.PROGRESS : flight_recorder.PROGRESS + 8]
 
     seen = [counter()]
     recorder.end(begin(recorder), done=False)
@@ -219,11 +226,11 @@ def test_one_tells(recorder: Recorder) -> None:
 
     def tell() -> None:
         together.wait()
-        with flight.telling(recorder.path) as ours:
+        with flight_recorder.telling(recorder.path) as ours:
             allowed.append(ours)
             done.wait()  # everybody has asked before anybody lets go
             if ours:
-                flight.mark_told(recorder.path)
+                flight_recorder.mark_told(recorder.path)
 
     threads = [threading.Thread(target=tell) for _ in range(6)]
     for thread in threads:
@@ -231,9 +238,9 @@ def test_one_tells(recorder: Recorder) -> None:
     for thread in threads:
         thread.join()
     assert sorted(allowed) == [False] * 5 + [True]
-    with flight.telling(recorder.path) as ours:
+    with flight_recorder.telling(recorder.path) as ours:
         assert not ours
-    found = flight.read(recorder.path)
+    found = flight_recorder.read(recorder.path)
     assert found is not None
     assert found.told
 
@@ -249,19 +256,19 @@ def test_left_behind_are_the_dead_and_untold(tmp_path: Path) -> None:
     living = os.open(locks / "alive.lock", os.O_CREAT | os.O_RDWR)
     fcntl.flock(living, fcntl.LOCK_EX)
     (locks / "dead.lock").touch()
-    flight.mark_told(folder / "told.rec")
-    assert [found.token for found in flight.left_behind(folder, locks)] == ["dead"]
-    assert sorted(found.token for found in flight.dead(folder, locks)) == ["dead", "told"]
-    assert flight.left_behind(tmp_path / "none", locks) == []
+    flight_recorder.mark_told(folder / "told.rec")
+    assert [found.token for found in flight_recorder.left_behind(folder, locks)] == ["dead"]
+    assert sorted(found.token for found in flight_recorder.dead(folder, locks)) == ["dead", "told"]
+    assert flight_recorder.left_behind(tmp_path / "none", locks) == []
     os.close(living)
 
 
 def test_a_stand_in_is_read_like_a_record(tmp_path: Path) -> None:
     """A process that left no record gets one, once, so that it can be marked as told."""
-    path = flight.stand_in(tmp_path / "flight", "7-gone", 7, 1000.0)
-    flight.mark_told(path)
-    assert flight.stand_in(tmp_path / "flight", "7-gone", 7, 1000.0) == path
-    found = flight.read(path)
+    path = flight_recorder.stand_in(tmp_path / "flight", "7-gone", 7, 1000.0)
+    flight_recorder.mark_told(path)
+    assert flight_recorder.stand_in(tmp_path / "flight", "7-gone", 7, 1000.0) == path
+    found = flight_recorder.read(path)
     assert found is not None
     assert (found.pid, found.started, found.calls, found.told) == (7, 1000.0, [], True)
 
@@ -270,10 +277,15 @@ def test_the_companion_knows_the_offsets() -> None:
     """It imports nothing of ours, so they are written a second time."""
     import ast
 
-    source = Path(flight.__file__).parents[1] / "alerts" / "companion.py"
+    source = Path(flight_recorder.__file__).parents[1] / "alerts" / "watchdog" / "process.py"
     (values,) = [
         ast.literal_eval(node.value)
         for node in ast.parse(source.read_text(encoding="utf-8")).body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).startswith("(PROGRESS")
     ]
-    assert values == (flight.PROGRESS, flight.MEMORY, flight.CAUSE, flight.HEADER.size - flight.CAUSE)
+    assert values == (
+        flight_recorder.PROGRESS,
+        flight_recorder.MEMORY,
+        flight_recorder.CAUSE,
+        flight_recorder.HEADER.size - flight_recorder.CAUSE,
+    )

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perdure.api.ids import NAMESPACE, deterministic_id
 from perdure.errors import NotStorable, UsageError
-from perdure.ids import NAMESPACE, deterministic_id
 
 SOURCE = Path(__file__).parents[2] / "src"
 DOCS = Path(__file__).parents[2] / "docs"
@@ -94,7 +94,7 @@ def test_no_two_lists_of_parts_share_an_id(parts, data):
 
 def test_another_process_makes_the_same_id():
     """Under any hash seed."""
-    program = "from perdure.ids import deterministic_id as d; print(d({'x', 'y', 'z'}, {'k': {'q', 'r'}}))"
+    program = "from perdure import deterministic_id as d; print(d({'x', 'y', 'z'}, {'k': {'q', 'r'}}))"
     seen = {
         subprocess.run(
             [sys.executable, "-c", program],

@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from perdure.core.effects import Row
+from perdure.core.execution.effects import Row
 from perdure.errors import DiskFull, OptionError, StateCorrupt, StateError, StateIO
 from perdure.store.journal import Entry, Journal
 from perdure.store.runs import Store

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from perdure import Retry, logs, step, workflow
-from perdure.engines.fan import Fan
+from perdure import Retry, step, workflow
 from perdure.engines.local.engine import close_all
+from perdure.engines.observers import json_logs
+from perdure.engines.observers.fanout import Fan
 
 log = logging.getLogger("shop")
 
@@ -32,8 +33,8 @@ def lines() -> Iterator[io.StringIO]:
     """What a handler with perdure's formatter and filter writes."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logs.JsonFormatter())  # type: ignore[arg-type]
-    handler.addFilter(logs.LogContext())
+    handler.setFormatter(json_logs.JsonFormatter())  # type: ignore[arg-type]
+    handler.addFilter(json_logs.LogContext())
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)
@@ -124,7 +125,7 @@ def test_nothing_is_printed_or_imported_unless_asked(tmp_path: Path) -> None:
         "    try: f()\n"
         "    except OSError: return 1\n"
         "assert w() == 1\n"
-        "assert 'perdure.engines.logbook' not in sys.modules\n"
+        "assert 'perdure.engines.observers.log_observer' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -166,6 +167,6 @@ def test_the_fan_hands_on_everything() -> None:
         method(*range(method.__code__.co_argcount - 1))
     assert told == events
     assert {"began", "ended"} <= set(events)
-    from perdure.engines.logbook import Logbook
+    from perdure.engines.observers.log_observer import Logbook
 
     assert all(hasattr(Logbook, name) for name in events)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from perdure import step, workflow
-from perdure.core.effects import Row
-from perdure.core.run import Begin, End, Held, Locked, Start, Taken
-from perdure.engines.temporal.refusals import refuse_locks
+from perdure.api.lock import lock
+from perdure.core.execution.effects import Row
+from perdure.core.execution.run import Begin, End, Held, Locked, Start, Taken
+from perdure.engines.temporal.unsupported import refuse_locks
 from perdure.errors import LockLost, OptionError
-from perdure.locking import lock
 from perdure.store.locks import asker
 from perdure.store.runs import Store
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from perdure.alerts.message import TEXT
-from perdure.alerts.obituary import About, Hello, How, Seen, alerts, put, size
-from perdure.store import flight
-from perdure.store.flight import Flight, Recorder
+from perdure.alerts.alert import TEXT
+from perdure.alerts.crash_alerts import About, Hello, How, Seen, alerts, put, size
+from perdure.store import flight_recorder
+from perdure.store.flight_recorder import Flight, Recorder
 
 KEY = b"k" * 16
 TARGETS = ("https://example.org/a",)
@@ -26,7 +26,7 @@ def recorded(folder: Path, *calls: tuple[str, str, float]) -> Flight:
     for run, name, started in calls:
         recorder.begin(run, name, KEY, 0, 2, started)
     recorder.close_in_child()
-    found = flight.read(recorder.path)
+    found = flight_recorder.read(recorder.path)
     assert found is not None
     return found
 

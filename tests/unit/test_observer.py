@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 
 import perdure
-from perdure import Retry, settings, step, workflow
-from perdure.cli.board import Board
-from perdure.cli.narrator import Narrator
-from perdure.cli.watch import _Both
-from perdure.core.faults import to_fault
-from perdure.engines.fan import Fan
+from perdure import Retry, step, workflow
+from perdure.cli.view.board import Board
+from perdure.cli.view.live import _Both
+from perdure.cli.view.progress_lines import Narrator
+from perdure.config import settings
+from perdure.core.exceptions.capture import to_fault
 from perdure.engines.local.engine import close_all, engine_at
-from perdure.engines.logbook import Logbook
 from perdure.engines.observer import Observer
-from perdure.engines.telemetry import Telemetry
+from perdure.engines.observers.fanout import Fan
+from perdure.engines.observers.log_observer import Logbook
+from perdure.engines.observers.telemetry import Telemetry
 from perdure.errors import HasDeadLetters
 
 EVENTS = {name: method for name, method in vars(Observer).items() if inspect.isfunction(method) and name[0] != "_"}
@@ -166,7 +167,7 @@ def test_whoever_looks_on_by_the_settings_looks_on_at_a_worker(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A script that sets up logging gets what its steps do on a worker as well."""
-    from perdure.operations import serving
+    from perdure.operations import worker
 
     class Cluster:
         observer: Observer | None = None
@@ -177,6 +178,6 @@ def test_whoever_looks_on_by_the_settings_looks_on_at_a_worker(
 
     script = tmp_path / "served.py"
     script.write_text("")
-    monkeypatch.setattr(serving, "cluster_at", lambda url: Cluster())
-    serving.serve("temporal://nowhere", [script], lambda stems: None)
+    monkeypatch.setattr(worker, "cluster_at", lambda url: Cluster())
+    worker.serve("temporal://nowhere", [script], lambda stems: None)
     assert messages(caplog, "parked") == ["step 'charge' is parked as dead letter 7: ValueError: no"]

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.core.effects import Outcome
-from perdure.core.pace import CEILING, FIRST, Pace, is_congestion
+from perdure.core.execution.adaptive_concurrency import CEILING, FIRST, Pace, is_congestion
+from perdure.core.execution.effects import Outcome
 from perdure.errors import StepTimeout
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perdure.core import rate
-from perdure.core.rate import PauseState, Rate, RateState, Turn, parse
+from perdure.core.policies import rate
+from perdure.core.policies.rate import PauseState, Rate, RateState, Turn, parse
 
 T = 1_800_000_000.0
 

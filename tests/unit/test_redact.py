@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from perdure.core.redact import Redactor, redact
+from perdure.core.redaction.text import Redactor, redact
 
 CANARY = "cAnary7Xq9Zw3"
 LONG = "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.core.failures import Assessment
-from perdure.core.retry import DEFAULT, Again, GiveUp, Retry, verdict
+from perdure.core.policies.classify import Assessment
+from perdure.core.policies.retry import DEFAULT, Again, GiveUp, Retry, verdict
 from perdure.errors import OptionError
 
 TRANSIENT = Assessment(kind="transient")

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from conftest import Machine
-from perdure import Retry, retrying, step, workflow
+from perdure import Retry, step, workflow
+from perdure.api import retry as retrying
+from perdure.api.retry import retry
 from perdure.errors import Drift, OptionError, UsageError
-from perdure.retrying import retry
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -374,7 +375,7 @@ def test_it_is_light() -> None:
     """A script that retries plain functions loads no asyncio, no SQLite, and leaves no file behind."""
     program = """
 import sys
-from perdure.retrying import retry
+from perdure.api.retry import retry
 left = [OSError(), OSError()]
 @retry(delay=0, jitter=0)
 def fetch():

@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from perdure import secrets, step, workflow
-from perdure.core import faults
-from perdure.core.secret import Secret, living
+from perdure import step, workflow
+from perdure.config import secrets
+from perdure.core.exceptions import capture
+from perdure.core.redaction.secret import Secret, living
 from perdure.core.values import codec
 from perdure.engines.local.engine import close_all
 from perdure.errors import NotDecodable, NotStorable, OptionError
@@ -133,8 +134,8 @@ def stored(error: Exception) -> tuple[bytes, Exception]:
     try:
         raise error
     except Exception as raised:
-        data = faults.encode(faults.to_fault(raised))
-    return data, faults.restore(faults.decode(data))
+        data = capture.encode(capture.to_fault(raised))
+    return data, capture.restore(capture.decode(data))
 
 
 def test_what_is_kept_of_an_exception_has_no_credentials() -> None:

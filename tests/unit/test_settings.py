@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from perdure import settings, step
+from perdure import step
+from perdure.config import settings
 from perdure.errors import OptionError
 
 

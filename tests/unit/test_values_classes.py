@@ -18,7 +18,8 @@ import msgspec
 import pydantic
 import pytest
 
-from perdure.core.values import codec, shapes
+from perdure.core.values import annotations as shapes
+from perdure.core.values import codec
 from perdure.errors import NotDecodable, NotStorable
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from perdure.core.values import codec
-from perdure.core.values.builtins import INSTANCE, MEMBER, READING
+from perdure.core.values.builtin_types import INSTANCE, MEMBER, READING
 from perdure.errors import NotDecodable
 
 gone: list[str] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.alerts.watchdog import Settings, Stop, Watchdog, how_stopped
+from perdure.alerts.watchdog.client import Settings, Stop, Watchdog, how_stopped
 from perdure.errors import Drift, StopRun
 
 

@@ -11,8 +11,8 @@ import uuid
 from typing import Literal
 from urllib.parse import urlsplit
 
-from perdure.alerts.deadline import SECONDS
-from perdure.alerts.plain import clean
+from perdure.alerts.channels.deadline import SECONDS
+from perdure.alerts.sanitize import clean
 from perdure.errors import AlertError
 
 LOG = 100_000
@@ -37,10 +37,10 @@ def ping(url: str, signal: Signal, run: str = "", log: str = "", *, seconds: flo
         Whether the service took it.
     """
     try:
-        from perdure.alerts import request
+        from perdure.alerts.channels import http
 
         body = clean(log, LOG).encode()[:LOG] if log else None
-        answer = request.post(_address(url, signal, run), body, {"Content-Type": "text/plain"}, seconds=seconds)
+        answer = http.post(_address(url, signal, run), body, {"Content-Type": "text/plain"}, seconds=seconds)
         if 200 <= answer.status < 300:
             return True
         why = f"answered {answer.status}"

@@ -22,19 +22,19 @@ from typing import Final
 
 import msgspec
 
-from perdure.alerts import ailing, files
-from perdure.alerts.deadline import SECONDS
-from perdure.alerts.flood import Flood
-from perdure.alerts.message import Alert
-from perdure.alerts.target import Target
-from perdure.alerts.waiting import Entry, Queue, created
+from perdure.alerts import durable_files, open_incidents
+from perdure.alerts.alert import Alert
+from perdure.alerts.channels.base import Target
+from perdure.alerts.channels.deadline import SECONDS
+from perdure.alerts.dedup import Flood
+from perdure.alerts.target_queue import Entry, Queue, created
 from perdure.errors import AlertError
 
 WINDOW: Final = 900.0
 """Seconds in which alerts of one key are told once and counted."""
 MOST: Final = 1_000
 """Alerts that may wait for one target; beyond it the oldest are dropped, which is told."""
-APART: Final = ("windows", ailing.FOLDER)
+APART: Final = ("windows", open_incidents.FOLDER)
 """Folders of the spool that are no queues."""
 KEPT: Final = 7 * 86_400.0
 """Seconds that alerts are kept for a target that is not among the settings any more."""
@@ -101,10 +101,10 @@ class Spool:
             OSError: the disk would not have it.
         """
         whom = {target.digest: target.name for target in targets if target.ready}
-        files.make_folder(self.folder)
+        durable_files.make_folder(self.folder)
         # Better two at once than an alert that is not kept: so the lock is waited for, and then done without.
-        with files.locked(self.folder / "lock", PATIENCE):
-            ailing.note(self.folder, alert)
+        with durable_files.locked(self.folder / "lock", PATIENCE):
+            open_incidents.note(self.folder, alert)
             self._tell_counts()
             if self._flood.counted(alert):
                 return False
@@ -132,7 +132,7 @@ class Spool:
         """
         if not self.folder.is_dir():
             return []
-        with files.locked(self.folder / "lock", PATIENCE):
+        with durable_files.locked(self.folder / "lock", PATIENCE):
             self._tell_counts()
         found: list[Failure] = []
         work: list[tuple[Target, Queue]] = []
@@ -199,11 +199,11 @@ class Spool:
 
     def _drain(self, target: Target, queue: Queue, all: bool, until: float) -> list[Failure]:
         found: list[Failure] = []
-        with files.locked(queue.folder / "lock", PATIENCE, needless=lambda: not queue.names()) as ours:
+        with durable_files.locked(queue.folder / "lock", PATIENCE, needless=lambda: not queue.names()) as ours:
             if not ours:
                 return found  # whoever holds it sends them
             queue.tidy()
-            with files.locked(self.folder / "lock", PATIENCE):
+            with durable_files.locked(self.folder / "lock", PATIENCE):
                 queue.tell_of_dropped(target.name)
             seen: set[str] = set()
             # Looked at anew each time: what another process has put meanwhile is sent too.

@@ -24,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from cyclopts import CycloptsError
 
     from perdure.cli.app import app
-    from perdure.cli.exits import DONE, FAILED, INTERRUPTED
-    from perdure.cli.trouble import show_error, show_usage
+    from perdure.cli.exit_codes import DONE, FAILED, INTERRUPTED
+    from perdure.cli.view.errors import show_error, show_usage
     from perdure.errors import PerdureError
 
     tokens = sys.argv[1:] if arguments is None else arguments

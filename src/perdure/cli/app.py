@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from cyclopts import App, Group, Parameter
 from cyclopts.validators import Number
 
-from perdure.cli import lists
-from perdure.cli.exits import DONE, FAILED
-from perdure.operations.place import Place, locate, opened
+from perdure.cli.exit_codes import DONE, FAILED
+from perdure.cli.view import show_page
+from perdure.operations.location import Place, locate, opened
 
 WHERE = Group("State file", sort_key=1)
 
@@ -36,7 +36,7 @@ app = App(
 @app.command(help_flags=[])
 def run(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]) -> int:
     """Run a workflow, or go on with it: perdure run FILE[:WORKFLOW] [ARGUMENTS]."""
-    from perdure.cli import running
+    from perdure.cli.commands import run as running
 
     return running.run(tokens)
 
@@ -56,14 +56,14 @@ def ps(
     engine: Engine = None,
 ) -> int:
     """List the runs, newest first."""
-    from perdure.operations.runs import list_runs
+    from perdure.operations.ps import list_runs
 
     with opened(locate(state, file, engine), most=limit or None) as store:
         views = list_runs(store, status=status, workflow=workflow, children=all, limit=limit or None)
     if json:
-        lists.as_json(views)
+        show_page.as_json(views)
     else:
-        lists.runs(views)
+        show_page.runs(views)
     return DONE
 
 
@@ -82,23 +82,23 @@ def show(
     engine: Engine = None,
 ) -> int:
     """Show one run: inputs, result or error, every step with its attempts, child runs."""
-    from perdure.operations.details import details_of
-    from perdure.operations.lookup import find_run
+    from perdure.operations.find_run import find_run
+    from perdure.operations.show import details_of
 
     most = (None if json else SHOWN_STEPS) if limit is None else limit or None
     with opened(locate(state, file, engine), run) as store:
         details = details_of(store, find_run(store, run), step=step, limit=most, data=json)
     if json:
-        lists.as_json(details)
+        show_page.as_json(details)
     else:
-        lists.run(details, verbose=verbose)
+        show_page.run(details, verbose=verbose)
     return DONE
 
 
 @app.command
 def why(run: Reference, *, json: Json = False, state: State = None, file: Script = None, engine: Engine = None) -> int:
     """Tell why a run is not moving, and the commands that help."""
-    from perdure.cli.why import main
+    from perdure.cli.commands.why import main
 
     return main(locate(state, file, engine), run, json=json)
 
@@ -122,7 +122,7 @@ def resume(
     engine: Engine = None,
 ) -> int:
     """Go on with a run, with the inputs that it was started with."""
-    from perdure.cli import running
+    from perdure.cli.commands import run as running
 
     place = _place(state, file, engine)
     return running.resume(run, file, place, accept=accept_changes, json=json, log_json=log_json, if_locked=if_locked)
@@ -141,7 +141,7 @@ def fork(
     state: State = None,
 ) -> int:
     """Start a new run with the results of another up to a step, which is made again."""
-    from perdure.cli import running
+    from perdure.cli.commands import run as running
 
     place = _place(state, file)
     return running.fork_and_run(run, step, file, place, start=run_it, json=json, log_json=log_json)
@@ -157,7 +157,7 @@ def cancel(
     engine: Engine = None,
 ) -> int:
     """End an unfinished run for good, at its next safe point; its clean-ups are made."""
-    from perdure.cli import cancelling
+    from perdure.cli.commands import cancel as cancelling
 
     return cancelling.main(_place(state, file, engine), run, file)
 
@@ -171,7 +171,7 @@ def check(
     engine: Engine = None,
 ) -> int:
     """Tell which runs that are under way on a cluster would not fit edited scripts, and where."""
-    from perdure.cli import clusters
+    from perdure.cli.commands import worker as clusters
 
     return clusters.check(engine, files, json=json)
 
@@ -184,33 +184,35 @@ def worker(
     engine: Engine = None,
 ) -> int:
     """Run the steps and workflows of scripts for a cluster, until it is told to end (SIGTERM, Ctrl-C)."""
-    from perdure.cli import clusters
+    from perdure.cli.commands import worker as clusters
 
     return clusters.worker(engine, files)
 
 
-app.command("perdure.cli.breakers:app", name="breaker", help="Look at circuit breakers; close or isolate one.")
-app.command("perdure.cli.letters:app", name="dlq", help="Dead letters: look at them, edit, re-drive, drop, export.")
-app.command("perdure.cli.alerts:app", name="alert", help="Prove that alerts arrive; see what waits; send it.")
+app.command("perdure.cli.commands.breaker:app", name="breaker", help="Look at circuit breakers; close or isolate one.")
+app.command(
+    "perdure.cli.commands.dlq:app", name="dlq", help="Dead letters: look at them, edit, re-drive, drop, export."
+)
+app.command("perdure.cli.commands.alert:app", name="alert", help="Prove that alerts arrive; see what waits; send it.")
 
 
 @app.command
 def doctor(*, json: Json = False, state: State = None, file: Script = None) -> int:
     """Look over this installation and the state file."""
-    from perdure.operations.health import examine
+    from perdure.operations.doctor import examine
 
     found = examine(locate(state, file, "local"))
     if json:
-        lists.as_json(found)
+        show_page.as_json(found)
     else:
-        lists.health(found)
+        show_page.health(found)
     return DONE if found.ok else FAILED
 
 
 @app.command
 def new(file: Annotated[Path, Parameter(help="A new file, such as my_workflow.py.")], /) -> int:
     """Write a short, runnable workflow to a new file: a checkpoint, recovery, an alert, and places to fill in."""
-    from perdure.cli.new import new as write
+    from perdure.cli.commands.new import new as write
 
     return write(file)
 

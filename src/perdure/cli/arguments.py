@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from cyclopts import App, Group, Parameter, Token
 
-from perdure.core.spec import Spec
+from perdure.core.execution.spec import Spec
 
 Parsed = tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]
 """Positional arguments and keyword arguments of the workflow, and perdure's own options."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from perdure.cli.text import is_terminal
+from perdure.cli.view.terminal import is_terminal
 from perdure.errors import OptionError, UsageError
 
 

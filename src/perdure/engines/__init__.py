@@ -6,7 +6,7 @@ durable), in a step (a StepContext: an inner call is a plain call), or outside (
 
 from __future__ import annotations
 
-import perdure.secrets  # noqa: F401  from here on, what is stored of errors is without them
-from perdure.engines.scope import Engine, Scope, StepContext, here
+import perdure.config.secrets  # noqa: F401  from here on, what is stored of errors is without them
+from perdure.engines.interface import Engine, Scope, StepContext, here
 
 __all__ = ["Engine", "Scope", "StepContext", "here"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from perdure.core import faults
-from perdure.core.effects import Outcome, Save, Wait
-from perdure.core.faults import Fault
-from perdure.core.spec import Call
+from perdure.core.exceptions import capture
+from perdure.core.exceptions.capture import Fault
+from perdure.core.execution.effects import Outcome, Save, Wait
+from perdure.core.execution.spec import Call
 
 
 class Observer(Protocol):
@@ -66,4 +66,4 @@ def tell_parked(observer: Observer | None, run_id: str, effect: Save, numbers: S
     if observer is not None:
         rows = {row[1]: row for row in effect.rows}
         for seq, number in zip(effect.letters, numbers, strict=True):
-            observer.parked(run_id, rows[seq][2], number, faults.decode(rows[seq][7]))
+            observer.parked(run_id, rows[seq][2], number, capture.decode(rows[seq][7]))

@@ -6,8 +6,8 @@ data can name an entry of this table, never a piece of code.
 
 from __future__ import annotations
 
-from perdure.core.history import CLEANED
-from perdure.core.spec import Spec
+from perdure.core.execution.history import CLEANED
+from perdure.core.execution.spec import Spec
 from perdure.errors import NotFound
 
 _known: dict[tuple[str, str, str], Spec] = {}

@@ -9,12 +9,12 @@ from threading import Thread
 
 import msgspec
 
-from perdure.alerts import sending
-from perdure.alerts.message import Alert
+from perdure.alerts import delivery, recipients
+from perdure.alerts.alert import Alert
+from perdure.alerts.channels.base import Target
 from perdure.alerts.spool import Failure, Pending, Spool
-from perdure.alerts.target import Target
 from perdure.errors import OptionError
-from perdure.operations.place import Place
+from perdure.operations.location import Place
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ def whom(to: Sequence[str], script: Path | None) -> list[Target]:
     Raises:
         OptionError: there are none, or one of them is not valid.
     """
-    found = sending.targets(list(to) or None, str(script) if script else "")
+    found = recipients.targets(list(to) or None, str(script) if script else "")
     if not found:
         raise OptionError(
             "nobody is set up to be told",
@@ -55,7 +55,7 @@ def prove(targets: Sequence[Target]) -> list[Tried]:
 
     def one(target: Target) -> None:
         began = time.perf_counter()
-        failure = sending.attempt(alert, target) or Failure(target.name, "")
+        failure = delivery.attempt(alert, target) or Failure(target.name, "")
         ms = round((time.perf_counter() - began) * 1000)
         found[target.digest] = Tried(target.name, not failure.what, ms, failure.what, failure.hint)
 
@@ -69,16 +69,16 @@ def prove(targets: Sequence[Target]) -> list[Tried]:
 
 def pending(place: Place, script: Path | None) -> Pending:
     """What waits to be delivered, beside that state file."""
-    return Spool(sending.folder_of(place.path)).pending(_configured(script))
+    return Spool(delivery.folder_of(place.path)).pending(_configured(script))
 
 
 def flush(place: Place, script: Path | None) -> tuple[list[Failure], Pending]:
     """Try to deliver all that waits, also what failed a moment ago; what failed again, and what waits now."""
     targets = _configured(script)
-    spool = Spool(sending.folder_of(place.path))
+    spool = Spool(delivery.folder_of(place.path))
     failures = spool.deliver(targets, all=True, budget=float("inf"))
     return failures, spool.pending(targets)
 
 
 def _configured(script: Path | None) -> dict[str, Target]:
-    return {target.digest: target for target in sending.targets(None, str(script) if script else "")}
+    return {target.digest: target for target in recipients.targets(None, str(script) if script else "")}

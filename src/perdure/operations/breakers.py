@@ -8,13 +8,13 @@ from typing import Literal
 
 import msgspec
 
-from perdure.core.breaker import BreakerState, Mode
-from perdure.core.rate import PauseState, RateState, left
-from perdure.core.redact import redact
-from perdure.engines.local.clock import RealWorld
-from perdure.engines.local.guards import Guards
+from perdure.core.policies.breaker import BreakerState, Mode
+from perdure.core.policies.rate import PauseState, RateState, left
+from perdure.core.redaction.text import redact
+from perdure.engines.guards import Guards
+from perdure.engines.runtime.clock import RealWorld
 from perdure.errors import NotFound, UsageError
-from perdure.operations.place import Place
+from perdure.operations.location import Place
 
 
 class BreakerView(msgspec.Struct, frozen=True):

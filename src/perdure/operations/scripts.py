@@ -8,14 +8,14 @@ from threading import Lock
 from types import ModuleType
 from typing import Any
 
-from perdure.core.history import CLEANED
+from perdure.api.step import BoundStep
+from perdure.api.workflow import Workflow
+from perdure.config.script_loader import load_script
+from perdure.core.execution.history import CLEANED
+from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord, StepRecord
-from perdure.core.spec import Spec
 from perdure.engines.registry import steps_named
 from perdure.errors import NotFound, UsageError
-from perdure.loading import load_script
-from perdure.step import BoundStep
-from perdure.workflow import Workflow
 
 AnyWorkflow = Workflow[..., Any]
 

@@ -8,18 +8,18 @@ from datetime import datetime
 
 import msgspec
 
-from perdure import secrets
-from perdure.core import faults
-from perdure.core.crashes import fitted
+from perdure.config import secrets
 from perdure.core.durations import show
-from perdure.core.failures import Assessment, assess
+from perdure.core.exceptions import capture
+from perdure.core.execution.crash_loop import fitted
+from perdure.core.policies.classify import Assessment, assess
 from perdure.core.records import AttemptRecord, RunRecord
 from perdure.errors import PerdureError
-from perdure.operations.details import error_view
-from perdure.operations.flying import INPUTS, Flying, ProcessView, Suspect, process_of, suspects_of
-from perdure.operations.place import Place
-from perdure.operations.runs import Standing, view_of
-from perdure.store import letters
+from perdure.operations.location import Place
+from perdure.operations.processes import INPUTS, Flying, ProcessView, Suspect, process_of, suspects_of
+from perdure.operations.ps import Standing, view_of
+from perdure.operations.show import error_view
+from perdure.store import dead_letters
 from perdure.store.runs import Store
 
 SHOWN = 5
@@ -213,7 +213,7 @@ class _Inquiry:
         for call in self._open_calls(process.flying)[-1:]:
             self._say(f"{self._attempted(call)} had failed at attempt {call.number}: {_line(call.error)}")
         if process.memory:
-            from perdure.alerts.obituary import size
+            from perdure.alerts.crash_alerts import size
 
             self._say(f"it had used up to {size(process.memory)} of memory")
 
@@ -256,7 +256,7 @@ class _Inquiry:
         error = f", the last time with {_line(self.run.output)}" if self.run.output is not None else ""
         self._say(f"it has failed too often and was set aside {self._ago(self.run.ended)}{error}")
         self._say("it is a dead letter as a whole: nothing happens to it until somebody says so")
-        number = letters.number(self.store, self.run.rid, 0)
+        number = dead_letters.number(self.store, self.run.rid, 0)
         if number is not None:
             self.ways.append(Way("try it again", f"perdure dlq redrive {number}{self.place.option}"))
         self._way("see more", "show")
@@ -308,7 +308,7 @@ class _Inquiry:
 
     def _assess(self, packed: bytes) -> Assessment:
         try:
-            error = faults.restore(faults.decode(packed))
+            error = capture.restore(capture.decode(packed))
         except PerdureError as unreadable:
             error = unreadable
         return assess(error, self.now)

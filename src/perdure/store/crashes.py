@@ -15,15 +15,15 @@ from typing import Any
 import apsw
 import msgspec
 
-from perdure.core.crashes import Crashes, fitted
 from perdure.core.durations import show
-from perdure.core.spec import Call
-from perdure.store import flight
-from perdure.store.flight import Flight
+from perdure.core.execution.crash_loop import Crashes, fitted
+from perdure.core.execution.spec import Call
+from perdure.store import flight_recorder
+from perdure.store.flight_recorder import Flight
 from perdure.store.journal import Operation
-from perdure.store.presence import is_held, locks_of
+from perdure.store.liveness import is_held, locks_of
 from perdure.store.runs import Store
-from perdure.store.sql import load
+from perdure.store.statements import load
 
 _SQL = load("crashes.sql")
 
@@ -72,13 +72,13 @@ def collect(store: Store) -> list[Flight]:
     Raises:
         StateError: the state file could not be written.
     """
-    gone = flight.dead(flight.folder_of(store.path), locks_of(store.path))
+    gone = flight_recorder.dead(flight_recorder.folder_of(store.path), locks_of(store.path))
     found = [settled(one) for one in gone]
     guilty = [one for one in found if one.calls and one.cause not in ASKED]
     if guilty:
         store.journal.write((), _adding(guilty))
     for one in found:
-        if not _is_left(store, one.token) and (one.told or not flight.is_watched(one.path)):
+        if not _is_left(store, one.token) and (one.told or not flight_recorder.is_watched(one.path)):
             one.path.unlink(missing_ok=True)
     return found
 
@@ -86,10 +86,10 @@ def collect(store: Store) -> list[Flight]:
 def settled(one: Flight) -> Flight:
     """The record once its companion has said how the process died, if one is about to."""
     for _ in range(int(PATIENCE / LOOK)):
-        if one.cause or not flight.is_watched(one.path):
+        if one.cause or not flight_recorder.is_watched(one.path):
             break
         time.sleep(LOOK)
-        one = flight.read(one.path) or one
+        one = flight_recorder.read(one.path) or one
     return one
 
 

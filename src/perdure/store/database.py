@@ -23,7 +23,7 @@ from perdure.errors import (
     StateNewer,
     StateReadOnly,
 )
-from perdure.store.sql import HERE
+from perdure.store.statements import HERE
 
 APPLICATION_ID = 0x50455244  # "PERD"
 SCHEMA_VERSION = 1

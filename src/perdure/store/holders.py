@@ -17,9 +17,9 @@ from typing import Any
 
 import apsw
 
-from perdure.core.run import HolderInfo
-from perdure.store.presence import Presence
-from perdure.store.sql import load
+from perdure.core.execution.run import HolderInfo
+from perdure.store.liveness import Presence
+from perdure.store.statements import load
 
 
 class Holder:

@@ -169,7 +169,9 @@ class Journal:
             if len(batch) > 1:
                 for entry in batch:
                     self._commit((entry,))
-            elif getattr(error, "extendedresult", 0) == apsw.SQLITE_CONSTRAINT_TRIGGER:  # the fence (store/locks.sql)
+            elif (
+                getattr(error, "extendedresult", 0) == apsw.SQLITE_CONSTRAINT_TRIGGER
+            ):  # the fence (store/sql/locks.sql)
                 batch[0].error = LockLost(
                     f"a run of this process was taken over by another one: {self._path}",
                     "nothing more of it is saved here; see who has it with `perdure ps`",

@@ -8,11 +8,11 @@ from typing import Any
 import apsw
 import msgspec
 
-from perdure.core.letters import LetterRecord
+from perdure.core.dead_letters import LetterRecord
+from perdure.core.execution.run import HolderInfo
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
-from perdure.core.run import HolderInfo
 from perdure.store.runs import CHUNK, Store, intact
-from perdure.store.sql import load
+from perdure.store.statements import load
 
 _SQL = load("listing.sql")
 

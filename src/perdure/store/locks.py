@@ -14,12 +14,12 @@ from typing import Any
 import apsw
 import msgspec
 
+from perdure.core.execution.run import Locked
 from perdure.core.records import RunRecord, StepRecord
-from perdure.core.run import Locked
 from perdure.errors import LockLost
 from perdure.store.holders import Holder
 from perdure.store.journal import Operation
-from perdure.store.sql import load
+from perdure.store.statements import load
 
 
 class Asker(msgspec.Struct, frozen=True):

@@ -10,16 +10,16 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
-from perdure.core.effects import Row, Save
-from perdure.core.letters import LetterRecord
+from perdure.core.dead_letters import LetterRecord
+from perdure.core.execution.effects import Row, Save
+from perdure.core.execution.run import End, Finished, Forget, Held, HolderInfo, Locked, Other, Start, Taken
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord, run_checksum
-from perdure.core.run import End, Finished, Forget, Held, HolderInfo, Locked, Other, Start, Taken
 from perdure.errors import LockLost, NotFound, StateCorrupt, StateError
-from perdure.store import database, letters
+from perdure.store import database, dead_letters
 from perdure.store.holders import Holder
 from perdure.store.journal import Journal, Operation
 from perdure.store.locks import Asker, Locks, asker
-from perdure.store.sql import load
+from perdure.store.statements import load
 
 R = TypeVar("R", StepRecord, AttemptRecord, RunRecord, LetterRecord)
 
@@ -40,7 +40,7 @@ class Store:
 
     def __init__(self, path: Path, *, read_only: bool = False, vfs: str | None = None) -> None:
         self.path = path
-        self._sql = load("queries.sql")
+        self._sql = load("runs.sql")
         connection = database.connect(path, create=not read_only, read_only=read_only, vfs=vfs)
         self.journal = Journal(connection, path, self._sql["add_step"], self._ended)
         self.holder = Holder(path, self._sql)
@@ -106,7 +106,7 @@ class Store:
         self._hold(connection, run.rid, start, now)
         return Taken(self._run(connection, run.rid), resumed=True)
 
-    def end(self, effect: End, now: float, terms: letters.Terms = letters.TERMS) -> Operation:
+    def end(self, effect: End, now: float, terms: dead_letters.Terms = dead_letters.TERMS) -> Operation:
         """An operation that ends a run, and takes back the records it forgets; one that is parked is a dead letter.
 
         The operation returns a letters.Parking then, else None.
@@ -116,7 +116,7 @@ class Store:
         epoch = run.epoch + (status in ("failed", "parked"))
         crc = run_checksum(run.id, run.workflow, run.key, status, run.input, output)
 
-        def operation(connection: apsw.Connection) -> letters.Parking | None:
+        def operation(connection: apsw.Connection) -> dead_letters.Parking | None:
             if not self.holder.owns(connection, run.rid):
                 raise self._taken_over(run.id)
             hid = self.holder.hid(connection, now)
@@ -127,10 +127,10 @@ class Store:
             connection.execute(self._sql["forget_crashes"], (run.rid,))
             self._take_back(connection, run.rid, effect.forget, effect.aftermath)
             if status == "done":
-                letters.run_done(connection, run.rid, now)
+                dead_letters.run_done(connection, run.rid, now)
             if status != "parked":
                 return None
-            parking: letters.Parking = letters.park_run(run, terms, now)(connection)
+            parking: dead_letters.Parking = dead_letters.park_run(run, terms, now)(connection)
             return parking
 
         return operation
@@ -149,7 +149,7 @@ class Store:
     ) -> None:
         for seq in seqs:
             connection.execute(self._sql["drop_step"], (rid, seq))
-            letters.forget(connection, rid, seq)
+            dead_letters.forget(connection, rid, seq)
         if aftermath is not None:
             connection.execute(self._sql["exempt"], (rid, *aftermath))
 
@@ -202,7 +202,7 @@ class Store:
             row = (new_id, source.script, source.path, source.workflow, source.key, True, None, hid)
             (rid,) = next(connection.execute(self._sql["add_run"], (*row, source.input, now, now, crc)))
             connection.execute(self._sql["copy_steps"], (rid, source.rid, before))
-            letters.copy(connection, source.rid, rid, before)
+            dead_letters.copy(connection, source.rid, rid, before)
             connection.execute(self._sql["copy_exempt"], (rid, source.rid))
             connection.execute(self._sql["release_run"], (rid, hid))
             return new_id
@@ -280,7 +280,7 @@ class Store:
         count: int = self._all("stopping", rid)[0][0]
         return count > 0
 
-    def saving(self, effect: Save, now: float, terms: letters.Terms = letters.TERMS) -> Operation | None:
+    def saving(self, effect: Save, now: float, terms: dead_letters.Terms = dead_letters.TERMS) -> Operation | None:
         """What has to be done besides writing the rows: some are taken back, and dead letters are parked.
 
         The operation returns a letters.Parking.
@@ -290,9 +290,9 @@ class Store:
         rid = effect.rows[0][0]
         parked = [(rid, seq) for seq in effect.letters]
 
-        def operation(connection: apsw.Connection) -> letters.Parking:
+        def operation(connection: apsw.Connection) -> dead_letters.Parking:
             self._take_back(connection, rid, effect.drop, None)
-            return letters.park(connection, parked, terms, now)
+            return dead_letters.park(connection, parked, terms, now)
 
         return operation
 

@@ -17,11 +17,11 @@ from typing import Any, Literal, TypeVar
 import apsw
 import msgspec
 
-from perdure.core.breaker import BreakerState
-from perdure.core.rate import PauseState, RateState
+from perdure.core.policies.breaker import BreakerState
+from perdure.core.policies.rate import PauseState, RateState
 from perdure.errors import StateReadOnly
 from perdure.store.database import BUSY_MS, translated
-from perdure.store.sql import load
+from perdure.store.statements import load
 
 Kind = Literal["breaker", "rate", "pause"]
 Cell = BreakerState | RateState | PauseState

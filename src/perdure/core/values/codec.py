@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.core.values.builtins import (
+from perdure.core.values.annotations import Closed, Misfit, Position, type_name
+from perdure.core.values.builtin_types import (
     INSTANCE,
     MEMBER,
     READING,
@@ -27,9 +28,8 @@ from perdure.core.values.builtins import (
     encode,
     items_of,
 )
-from perdure.core.values.records import Members, Record, record_of
-from perdure.core.values.shapes import Closed, Misfit, Position, type_name
-from perdure.core.values.text import describe, describe_inputs, to_builtins
+from perdure.core.values.classes import Members, Record, record_of
+from perdure.core.values.describe import describe, describe_inputs, to_builtins
 from perdure.core.values.writer import NotAdmitted, Writer, locate
 from perdure.errors import NotDecodable, NotStorable
 

@@ -6,7 +6,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from perdure.core.values.builtins import (
+from perdure.core.values.builtin_types import (
     INSTANCE,
     LOWERING,
     MEMBER,
@@ -18,7 +18,7 @@ from perdure.core.values.builtins import (
     lower_fields,
     lowering_of,
 )
-from perdure.core.values.records import Members, Record, record_of
+from perdure.core.values.classes import Members, Record, record_of
 
 Admit = Callable[[type], "tuple[str, Record] | None"]
 """Which classes may be written: gives the name to write and the record, or None for a class that is not admitted."""

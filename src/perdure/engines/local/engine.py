@@ -11,27 +11,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perdure import settings
-from perdure.core.call import Failed
-from perdure.core.history import History
+from perdure.config import settings
+from perdure.core.execution.call import Failed
+from perdure.core.execution.history import History
+from perdure.core.execution.run import End, Ended, Start, call_off, live
+from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord, RunStatus
-from perdure.core.run import End, Ended, Start, call_off, live
-from perdure.core.spec import Call, Spec
-from perdure.engines.local.clock import RealWorld, World
-from perdure.engines.local.letters import LetterBox
-from perdure.engines.local.sync import SyncDriver
-from perdure.engines.local.vigil import Vigil
+from perdure.engines.interface import Began
+from perdure.engines.local.dead_letters import LetterBox
+from perdure.engines.local.monitor import Vigil
+from perdure.engines.local.sync_driver import SyncDriver
 from perdure.engines.observer import Observer
-from perdure.engines.scope import Began
+from perdure.engines.runtime.clock import RealWorld, World
 from perdure.errors import Skipped, StateError, StopRun
 from perdure.store.crashes import crashes_of
+from perdure.store.dead_letters import Parking
 from perdure.store.journal import Operation
-from perdure.store.letters import Parking
 from perdure.store.runs import Store
 
 if TYPE_CHECKING:
-    from perdure.engines.local.guards import Guards
-    from perdure.engines.local.tasks import TaskDriver
+    from perdure.engines.guards import Guards
+    from perdure.engines.local.async_driver import TaskDriver
 
 
 class LocalEngine:
@@ -62,7 +62,7 @@ class LocalEngine:
         """What is known of the services that steps call; begun with the first guarded step."""
         with self._lock:
             if self._guards is None:
-                from perdure.engines.local.guards import Guards
+                from perdure.engines.guards import Guards
 
                 self._guards = Guards(self.store.path, self.world)
                 self._guards.lookout = self.vigil
@@ -72,7 +72,7 @@ class LocalEngine:
     def tasks(self) -> TaskDriver:
         """The driver of async code; asyncio is imported with it, so scripts without it do not pay for it."""
         if self._tasks is None:
-            from perdure.engines.local.tasks import TaskDriver
+            from perdure.engines.local.async_driver import TaskDriver
 
             self._tasks = TaskDriver(self)
         return self._tasks
@@ -117,7 +117,7 @@ class LocalEngine:
             raise stop.error from stop.error.__cause__
         except StateError as error:
             if error is not self.vigil.told:
-                from perdure.engines.distress import tell_unusable
+                from perdure.alerts.unusable_state import tell_unusable
 
                 tell_unusable(spec, error)
             raise

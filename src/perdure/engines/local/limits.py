@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from perdure.core.durations import show
+from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord
-from perdure.core.spec import Spec
 from perdure.errors import Cancelled, DeadlineExceeded, PerdureError, StepTimeout
 
 if TYPE_CHECKING:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from perdure.core.call import Succeeded
-from perdure.core.history import History
+from perdure.core.execution.call import Succeeded
+from perdure.core.execution.history import History
+from perdure.core.execution.redrive import Redriven, call_of, history_for, redrive, takes_back
+from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord, StepRecord
-from perdure.core.redrive import Redriven, call_of, history_for, redrive, takes_back
-from perdure.core.spec import Spec
-from perdure.engines.local.carried import Carried
 from perdure.engines.local.engine import LocalEngine
+from perdure.engines.local.handoff import Carried
 from perdure.engines.local.scope import LocalScope
 from perdure.errors import NotDecodable, PerdureError, StateError, StopRun
-from perdure.store import letters
-from perdure.store.letters import Claim
+from perdure.store import dead_letters
+from perdure.store.dead_letters import Claim
 
 if TYPE_CHECKING:
     import asyncio
@@ -160,7 +160,7 @@ class Redriver:
                     pristine = contextvars.copy_context()
                     Carried(self._engine.sync, program, scope, on_end, self._work, context=pristine).run()
         except BaseException as error:
-            from perdure.engines.local.timeouts import Abandoned
+            from perdure.engines.runtime.timeouts import Abandoned
 
             if isinstance(error, Abandoned):
                 raise  # another thread has taken over, and is counted in this one's place
@@ -179,11 +179,11 @@ class Redriver:
         """Claim a letter, and prepare what is to be done; None if that cannot be, which has been told then."""
         engine, store = self._engine, self._engine.store
         try:
-            letter = letters.get(store, lid)
+            letter = dead_letters.get(store, lid)
             run, record = store.run_by_number(letter.run), store.record(letter.run, letter.seq)
             spec = self._find(run, record)
             self._call(record, spec, letter.input, lid)  # refused before it counts as an attempt to re-drive
-            claim: Claim = store.journal.write((), letters.claim(store, lid, engine.world.now()))
+            claim: Claim = store.journal.write((), dead_letters.claim(store, lid, engine.world.now()))
         except StateError:
             raise
         except Exception as refusal:  # noqa: BLE001  also what a script raises when it is loaded
@@ -236,7 +236,7 @@ class Redriver:
     def _release(self, lid: int) -> None:
         store = self._engine.store
         with suppress(StateError):  # it is free at the latest when this process ends
-            store.journal.write((), letters.release(store, lid, self._engine.world.now()))
+            store.journal.write((), dead_letters.release(store, lid, self._engine.world.now()))
 
     def _tell(self, result: Result) -> None:
         with self._lock:

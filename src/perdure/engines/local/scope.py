@@ -7,25 +7,25 @@ from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from perdure.core.batch import Tally
-from perdure.core.branch import Branch
-from perdure.core.call import Failed, perform
-from perdure.core.history import History
+from perdure.core.execution.branch import Branch
+from perdure.core.execution.call import Failed, perform
+from perdure.core.execution.history import History
+from perdure.core.execution.map_items import Tally
+from perdure.core.execution.run import Start, child
+from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord
-from perdure.core.run import Start, child
-from perdure.core.spec import Call, Spec
+from perdure.engines.interface import Concurrency, OnFailure
 from perdure.engines.local.limits import Limits
-from perdure.engines.local.reader import RunReader
-from perdure.engines.local.timeouts import on_main_thread
-from perdure.engines.running import Running
-from perdure.engines.scope import Concurrency, OnFailure
+from perdure.engines.local.record_reader import RunReader
+from perdure.engines.runtime.base_scope import Running
+from perdure.engines.runtime.timeouts import on_main_thread
 from perdure.errors import StopRun
 
 if TYPE_CHECKING:
     import asyncio
 
+    from perdure.engines.local.async_commit import Gate
     from perdure.engines.local.engine import LocalEngine
-    from perdure.engines.local.gate import Gate
 
 
 class LocalScope(Running):
@@ -89,7 +89,7 @@ class LocalScope(Running):
         deadline = self.limits.deadline
         if deadline is None or not on_main_thread():
             return nullcontext()
-        from perdure.engines.local.alarm import alarm
+        from perdure.engines.local.interrupt import alarm
 
         left = self.limits.bound(None)
         assert left is not None
@@ -140,7 +140,7 @@ class LocalScope(Running):
         self, calls: Iterator[Call], spec: Spec, concurrency: Concurrency, on_failure: OnFailure, total: int | None
     ) -> Tally:
         """Run a sync step over many calls, `concurrency` at a time."""
-        from perdure.engines.local.batches import ThreadBatch
+        from perdure.engines.local.thread_map import ThreadBatch
 
         return ThreadBatch(self, spec, concurrency, on_failure, total).run(map(self.placing(lambda call: call), calls))
 
@@ -154,7 +154,7 @@ class LocalScope(Running):
         total: int | None,
     ) -> Tally:
         """Run an async step over many items, `concurrency` at a time."""
-        from perdure.engines.local.batches import TaskBatch
+        from perdure.engines.local.thread_map import TaskBatch
 
         return await TaskBatch(self, spec, concurrency, on_failure, total).run(items, self.placing(bind))
 

@@ -16,24 +16,24 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import CancelledError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from perdure.core.history import CLEANED
+from perdure.core.execution.history import CLEANED
+from perdure.core.execution.spec import Call
 from perdure.core.records import RunStatus
-from perdure.core.spec import Call
 from perdure.core.values import codec
-from perdure.engines.local.clock import RealWorld
+from perdure.engines.interface import Began
 from perdure.engines.observer import Observer
-from perdure.engines.scope import Began
+from perdure.engines.runtime.clock import RealWorld
 from perdure.engines.temporal.address import Address
-from perdure.engines.temporal.cluster import Cluster, queue_of
-from perdure.engines.temporal.orders import MEMO, cancelled, failure_of, memo_of, task_timeout
-from perdure.engines.temporal.past import read_past
-from perdure.engines.temporal.refusals import refuse_locks, refuse_parking
-from perdure.engines.temporal.wire import Carry, RunMemo, RunOrder, decode, encode, fits
+from perdure.engines.temporal.commands import MEMO, cancelled, failure_of, memo_of, task_timeout
+from perdure.engines.temporal.connection import Cluster, queue_of
+from perdure.engines.temporal.event_history import read_past
+from perdure.engines.temporal.payloads import Carry, RunMemo, RunOrder, decode, encode, fits
+from perdure.engines.temporal.unsupported import refuse_locks, refuse_parking
 from perdure.errors import Cancelled, EngineError, NotFound, OtherInputs, RunError, StopRun, UsageError
-from perdure.store.snapshot import ToldRun
+from perdure.store.cluster_snapshot import ToldRun
 
 if TYPE_CHECKING:
-    from perdure.engines.temporal.fitting import Fit
+    from perdure.engines.temporal.replay_check import Fit
 
 TRIES = 10
 """Others may start and end the same run while this process looks at it."""
@@ -282,7 +282,7 @@ class TemporalEngine:
         Raises:
             EngineError: the cluster cannot be reached.
         """
-        from perdure.engines.temporal.fitting import fits
+        from perdure.engines.temporal.replay_check import fits
 
         return self.cluster.wait(fits(self, modules))
 
@@ -307,7 +307,7 @@ class TemporalEngine:
         Raises:
             EngineError: the cluster cannot be reached.
         """
-        from perdure.engines.temporal.telling import tell
+        from perdure.engines.temporal.run_listing import tell
 
         return self.cluster.wait(tell(self, reference, most))
 

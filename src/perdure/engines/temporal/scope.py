@@ -6,27 +6,27 @@ import asyncio
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
 from typing import Any, cast
 
-from perdure.core.batch import Tally
-from perdure.core.branch import Branch, busy
-from perdure.core.call import Failed, perform
-from perdure.core.effects import Admit, Execute, Load, Save, SaveAttempt, Settle
-from perdure.core.effects import Branch as AskBranch
-from perdure.core.history import History
-from perdure.core.identity import pack_strictly
-from perdure.core.inputs import receiver
-from perdure.core.run import Ended, nested
-from perdure.core.spec import Call, Spec
-from perdure.core.values.builtins import StandIn
+from perdure.core.execution.branch import Branch, busy
+from perdure.core.execution.call import Failed, perform
+from perdure.core.execution.effects import Admit, Execute, Load, Save, SaveAttempt, Settle
+from perdure.core.execution.effects import Branch as AskBranch
+from perdure.core.execution.history import History
+from perdure.core.execution.identity import pack_strictly
+from perdure.core.execution.inputs import receiver
+from perdure.core.execution.map_items import Tally
+from perdure.core.execution.run import Ended, nested
+from perdure.core.execution.spec import Call, Spec
+from perdure.core.values.builtin_types import StandIn
+from perdure.engines.interface import Concurrency, OnFailure
+from perdure.engines.local.async_driver import BUSY_SECONDS, QUIET_TURNS
 from perdure.engines.local.limits import Deadline
-from perdure.engines.local.tasks import BUSY_SECONDS, QUIET_TURNS
-from perdure.engines.running import Running
-from perdure.engines.scope import Concurrency, OnFailure
-from perdure.engines.temporal.inner_loop import InnerLoop
-from perdure.engines.temporal.memory import Memory
-from perdure.engines.temporal.orders import carry_child, carry_step, outcome_of
-from perdure.engines.temporal.refusals import refuse_locks, unguarded
-from perdure.engines.temporal.strand import Strand, Ticket
-from perdure.engines.temporal.wire import Carry, RunOrder, StepOrder, fits
+from perdure.engines.runtime.base_scope import Running
+from perdure.engines.temporal.commands import carry_child, carry_step, outcome_of
+from perdure.engines.temporal.event_loop import InnerLoop
+from perdure.engines.temporal.lockstep_thread import Strand, Ticket
+from perdure.engines.temporal.payloads import Carry, RunOrder, StepOrder, fits
+from perdure.engines.temporal.run_records import Memory
+from perdure.engines.temporal.unsupported import refuse_locks, unguarded
 from perdure.errors import NotStorable, StopRun
 
 MOST_KEPT = 40_000_000
@@ -137,7 +137,7 @@ class ClusterScope(Running):
         self, calls: Iterator[Call], spec: Spec, concurrency: Concurrency, on_failure: OnFailure, total: int | None
     ) -> Tally:
         """Run a sync step over many calls, `concurrency` at a time."""
-        from perdure.engines.temporal.batches import LockstepBatch, number
+        from perdure.engines.temporal.lockstep_map import LockstepBatch, number
 
         placed = map(self.placing(lambda call: call), calls)
         return LockstepBatch(self, spec, number(concurrency), on_failure, total).run(placed)
@@ -152,8 +152,8 @@ class ClusterScope(Running):
         total: int | None,
     ) -> Tally:
         """Run an async step over many items, `concurrency` at a time."""
-        from perdure.engines.local.batches import TaskBatch
-        from perdure.engines.temporal.batches import number
+        from perdure.engines.local.thread_map import TaskBatch
+        from perdure.engines.temporal.lockstep_map import number
 
         return await TaskBatch(self, spec, number(concurrency), on_failure, total).run(items, self.placing(bind))
 

@@ -1,0 +1,1 @@
+"""Where alerts go: each kind of target sends one text within a few seconds."""

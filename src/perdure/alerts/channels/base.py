@@ -1,0 +1,58 @@
+"""Somewhere to send alerts to, whatever it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from perdure.alerts.alert import Alert
+from perdure.alerts.sanitize import clean, cut, one_line
+from perdure.errors import AlertError
+
+KNOWN_BY = 6
+"""Characters. A part of an address that is shorter is no secret, and would be found all over the place."""
+ERROR = 300
+"""Characters of what went wrong with a target."""
+
+
+class Target:
+    """Somewhere to send alerts to.
+
+    Attributes:
+        name: what may be shown: no credentials in it.
+        digest: stands for the target in the spool, which does not hold its address.
+        ready: whether it can be sent to at all; nothing is kept for one that is not.
+    """
+
+    ready = True
+
+    def __init__(self, name: str, identity: str, secrets: Iterable[str] = ()) -> None:
+        self.name = clean(name)
+        self.digest = hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+        self._secrets = sorted({s for s in secrets if len(s) >= KNOWN_BY}, key=len, reverse=True)
+
+    def __repr__(self) -> str:
+        return f"<alert target {self.name}>"
+
+    def send(self, alert: Alert) -> None:
+        """Deliver an alert, within 5 s.
+
+        Raises:
+            AlertError: it was not delivered. The text holds nothing of the address but its host.
+        """
+        try:
+            self._deliver(alert, alert.text())
+        except AlertError as error:
+            raise self._told(error) from None
+        except Exception as error:  # noqa: BLE001  a channel that fails in an unforeseen way has failed
+            raise self._told(AlertError(f"{type(error).__name__}: {error}")) from None
+
+    def _deliver(self, alert: Alert, text: str) -> None:
+        raise NotImplementedError
+
+    def _told(self, error: AlertError) -> AlertError:
+        what = error.what
+        for secret in self._secrets:
+            what = what.replace(secret, "***")
+        what = cut(one_line(clean(what)), ERROR)
+        return AlertError(what, error.hint, retry_after=error.retry_after, refused=error.refused)

@@ -1,0 +1,80 @@
+"""Sending an alert: into the spool, and from there to its targets. Nothing here ever harms a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from perdure.alerts.alert import Alert
+from perdure.alerts.channels.base import Target
+from perdure.alerts.spool import Failure, Spool
+from perdure.errors import AlertError
+
+_logger = logging.getLogger("perdure")
+
+
+def folder_of(state: Path) -> Path:
+    """Where the alerts of a state file wait: beside it."""
+    return state.with_name(state.name + "-alerts")
+
+
+def send(alert: Alert, targets: Sequence[Target], folder: Path) -> list[Failure]:
+    """Put an alert into the spool of that folder and deliver what waits there. Never raises.
+
+    Without a spool, since the disk is full or read-only, the alert is sent all the same.
+
+    Args:
+        alert: what to tell.
+        targets: whom; if there are none, nothing happens.
+        folder: of the spool (`folder_of` a state file).
+
+    Returns:
+        Which targets were not reached; that is logged too, and for those the alert waits.
+    """
+    if not targets:
+        return []
+    try:
+        Spool(folder).put(alert, targets)
+    except Exception as error:  # noqa: BLE001  nothing about an alert may harm a run
+        _logger.warning("an alert cannot be kept until it is delivered: %s", _reason(error))
+        return _told([failure for target in targets if (failure := attempt(alert, target))], waits=False)
+    return deliver(targets, folder)
+
+
+def deliver(targets: Sequence[Target], folder: Path, *, all: bool = False) -> list[Failure]:
+    """Deliver what waits in the spool of that folder. Never raises.
+
+    Args:
+        targets: those that are configured now.
+        folder: of the spool.
+        all: try also those that failed a moment ago.
+
+    Returns:
+        Which targets were not reached; that is logged too.
+    """
+    try:
+        return _told(Spool(folder).deliver({target.digest: target for target in targets}, all=all))
+    except Exception as error:  # noqa: BLE001  nothing about an alert may harm a run
+        return _told([Failure("the spool", f"the alerts that wait cannot be delivered: {_reason(error)}")])
+
+
+def attempt(alert: Alert, target: Target) -> Failure | None:
+    """Send an alert to a target at once, without a spool. What went wrong, if something did."""
+    try:
+        target.send(alert)
+    except AlertError as error:
+        return Failure(target.name, error.what, error.hint)
+    return None
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _told(failures: list[Failure], waits: bool = True) -> list[Failure]:
+    for failure in failures:
+        hint = f" ({failure.hint})" if failure.hint else ""
+        later = "; it waits and is tried again" if waits else ""
+        _logger.warning("alert not delivered to %s: %s%s%s", failure.target, failure.what, hint, later)
+    return failures

@@ -1,0 +1,45 @@
+"""The heartbeat of one run, sent from a thread of its own so that no step waits for it."""
+
+from __future__ import annotations
+
+import threading
+from queue import SimpleQueue
+from typing import Literal
+
+from perdure.alerts.channels.deadline import SECONDS
+from perdure.alerts.heartbeat import Signal, ping
+
+LAST = ("success", "fail", "")
+"""Signals after which there are no more; the empty one is not sent."""
+
+
+class Pulse:
+    """Tells a check of a run's start and of its end, in this order.
+
+    Args:
+        url: the address of the check.
+        run: the id of the run.
+    """
+
+    def __init__(self, url: str, run: str) -> None:
+        self._queue: SimpleQueue[tuple[Signal | Literal[""], str]] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, args=(url, run), name="perdure-heartbeat", daemon=True)
+        self._thread.start()
+
+    def beat(self, signal: Signal | Literal[""], log: str = "") -> None:
+        """Send a signal; the last one is waited for, for 5 s at most.
+
+        Args:
+            signal: "start", "success" or "fail"; empty: the run was left in its middle, and nothing is said of it.
+            log: a text to go with it.
+        """
+        self._queue.put((signal, log))
+        if signal in LAST:
+            self._thread.join(SECONDS)
+
+    def _work(self, url: str, run: str) -> None:
+        signal: Signal | Literal[""] = "start"
+        while signal not in LAST:
+            signal, log = self._queue.get()
+            if signal:
+                ping(url, signal, run, log)

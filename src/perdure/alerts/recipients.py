@@ -1,0 +1,47 @@
+"""Who is alerted: named by the workflow, the environment or pyproject.toml."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from perdure.config import settings
+
+if TYPE_CHECKING:
+    from perdure.alerts.channels.base import Target
+
+
+def addresses(explicit: str | Sequence[str] | None = None, script: str = "") -> tuple[str, ...]:
+    """The addresses of the recipients, as `channels.parse` understands them.
+
+    The argument, else PERDURE_ALERTS, else `alerts` in pyproject.toml, else the Telegram variables.
+
+    Args:
+        explicit: addresses named in code or in a command; empty: nobody.
+        script: the path of the script, beside which pyproject.toml is looked for.
+
+    Raises:
+        OptionError: `alerts` in pyproject.toml is not a list of texts.
+    """
+    if explicit is not None:
+        named = [explicit] if isinstance(explicit, str) else explicit
+    else:
+        named = settings.alert_targets(script)
+        if not named and "PERDURE_ALERTS" not in os.environ and os.environ.get("ALERT_TELEGRAM_TOKEN"):
+            from perdure.alerts.channels import parse, telegram  # not for scripts that name nobody
+
+            if telegram.from_environment() is not None:
+                named = [parse.TELEGRAM]
+    return tuple(text for text in named if text.strip())
+
+
+def targets(explicit: str | Sequence[str] | None = None, script: str = "") -> list[Target]:
+    """The recipients, as `addresses` finds them; none if nobody is named anywhere.
+
+    Raises:
+        OptionError: one of them is not the address of a target.
+    """
+    from perdure.alerts.channels import parse
+
+    return parse.parse(addresses(explicit, script))

@@ -1,0 +1,128 @@
+"""What an alert says of a run that has come to its end."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from perdure.alerts.alert import RECOVERED, Alert
+from perdure.core.durations import show
+from perdure.core.exceptions import capture
+from perdure.core.policies.classify import assess
+from perdure.core.records import RunRecord
+from perdure.errors import PerdureError
+from perdure.store import listing
+from perdure.store.runs import Store
+
+
+def ending(
+    store: Store, run: RunRecord, status: str, output: bytes, option: str, *, ailing: bool = False
+) -> Alert | None:
+    """What to tell of the end of a run; None if it is nothing to be told of.
+
+    Args:
+        store: the state file.
+        run: the run, as it was when it was taken.
+        status: how it has ended.
+        output: its packed fault, if it has failed.
+        option: what a command needs to find the state file, with a space before it.
+        ailing: somebody was told that something is wrong with it.
+    """
+    name = shlex.quote(run.id)
+    saved = sum(store.counts(run.rid).values())
+    more = ("see more", f"perdure show {name}{option}")
+    if status in ("failed", "parked"):
+        return _failed(store, run, status, output, saved, [more, ("go on", f"perdure resume {name}{option}")])
+    dead = listing.dead_letters(store, run.rid) if status == "done" else 0
+    if dead:
+        told = "1 item became a dead letter" if dead == 1 else f"{dead:,} items became dead letters"
+        commands = [
+            ("see more", f"perdure dlq ls --run {name}{option}"),
+            ("try again", f"perdure dlq redrive --run {name}{option}"),
+        ]
+        return _alert(run, saved, "dead-letters", "warning", commands, error=told)
+    if status == "done" and (run.epoch or ailing):
+        return _alert(run, saved, RECOVERED, "info", [more])
+    return None
+
+
+def breaker_open(run: RunRecord, service: str, seconds: float, error: str, option: str) -> Alert:
+    """A breaker has been open for so long; `run` is one that waits for it, or may."""
+    name = shlex.quote(service)
+    return Alert(
+        what="breaker-open",
+        level="warning",
+        workflow=run.workflow,
+        run=run.id,
+        error=f"the breaker of {service} has been open for {show(seconds)}: {error}",
+        notes=("its calls are held back; it lets one through now and then to see whether the service is back",),
+        commands=(
+            ("see more", f"perdure breaker ls{option}"),
+            ("close it", f"perdure breaker reset {name}{option}"),
+        ),
+        key=_about(service),
+    )
+
+
+def breaker_closed(run: RunRecord, service: str) -> Alert:
+    """It has closed again."""
+    return Alert(
+        what=RECOVERED,
+        level="info",
+        workflow=run.workflow,
+        error=f"the breaker of {service} has closed",
+        key=_about(service),
+    )
+
+
+def _about(service: str) -> str:
+    return f"breaker-open\n{service}"
+
+
+def _failed(
+    store: Store, run: RunRecord, status: str, output: bytes, saved: int, commands: Sequence[tuple[str, str]]
+) -> Alert:
+    fault = capture.decode(output)
+    error = capture.restore(fault)
+    code = error.code if isinstance(error, PerdureError) else assess(error, 0.0).code or ""
+    step, attempt = _guilty(store, run, fault)
+    notes = ["it has failed too often and was set aside"] if status == "parked" else []
+    return _alert(
+        run, saved, "failed", "error", commands, error=fault.line, code=code, step=step, attempt=attempt, notes=notes
+    )
+
+
+def _guilty(store: Store, run: RunRecord, fault: capture.Fault) -> tuple[str, int]:
+    """The step whose last attempt failed with what the run has failed with, in the run or in a child run of it."""
+    found = store.last_failure(run.rid)
+    if found is not None and capture.decode(found.error).line == fault.line:
+        return found.name, found.number
+    return "", 0
+
+
+def _alert(
+    run: RunRecord,
+    saved: int,
+    what: str,
+    level: str,
+    commands: Sequence[tuple[str, str]],
+    *,
+    error: str = "",
+    code: str = "",
+    step: str = "",
+    attempt: int = 0,
+    notes: Sequence[str] = (),
+) -> Alert:
+    return Alert(
+        what=what,
+        level=level,  # type: ignore[arg-type]  # one of those above
+        workflow=run.workflow,
+        run=run.id,
+        step=step,
+        attempt=attempt,
+        error=error,
+        code=code,
+        saved=saved,
+        notes=tuple(notes),
+        commands=tuple(commands),
+    )

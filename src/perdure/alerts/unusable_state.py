@@ -1,0 +1,90 @@
+"""Somebody is told when a workflow cannot even begin, since its state file cannot be used."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import stat
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perdure.config import settings
+from perdure.core.execution.spec import Spec
+from perdure.errors import StateError
+
+if TYPE_CHECKING:
+    from perdure.alerts.alert import Alert
+    from perdure.alerts.channels.base import Target
+
+
+def tell_unusable(spec: Spec, error: StateError) -> None:
+    """Tell those who are to be told of a workflow; once within the window of the spool. Never raises.
+
+    Waits for the channels, 5 s at most: the script is about to end.
+
+    Args:
+        spec: the workflow.
+        error: what is wrong with the state file.
+    """
+    try:
+        from perdure.alerts.recipients import addresses
+
+        named = addresses(spec.rules.alerts, spec.file)
+        if named:
+            from perdure.alerts.channels import parse
+
+            state = settings.state_path(spec.file)
+            _send(_alert(spec, error, state), parse.parse(named), state)
+    except Exception as trouble:  # noqa: BLE001  the error itself is what counts
+        import logging
+
+        logging.getLogger("perdure").warning("nobody could be told of %s: %s", error.code, trouble)
+
+
+def _alert(spec: Spec, error: StateError, state: Path) -> Alert:
+    from perdure.alerts.alert import Alert
+
+    return Alert(
+        what="state-unusable",
+        level="critical",
+        workflow=spec.name,
+        error=error.what,
+        code=error.code,
+        notes=(f"what to do: {error.hint}",) if error.hint else (),
+        commands=(("look at it", f"perdure doctor --state {shlex.quote(str(state))}"),),
+    )
+
+
+def _send(alert: Alert, targets: list[Target], state: Path) -> None:
+    """By a spool, so that the next try of the same does not tell it again; by another one if that cannot be written."""
+    from perdure.alerts import delivery
+    from perdure.alerts.spool import Spool
+
+    for place in (delivery.folder_of, _elsewhere):
+        try:
+            folder = place(state)
+            Spool(folder).put(alert, targets)
+        except OSError:
+            continue
+        delivery.deliver(targets, folder)
+        return
+    for target in targets:
+        delivery.attempt(alert, target)
+
+
+def _elsewhere(state: Path) -> Path:
+    """A folder of our own among the system's temporary files.
+
+    Raises:
+        OSError: it cannot be made, or belongs to somebody else.
+    """
+    digest = hashlib.blake2b(os.fsencode(state), digest_size=12).hexdigest()
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"perdure-{user}-{digest}-alerts"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != user) or found.st_mode & 0o022:
+        raise PermissionError(f"{folder} is not ours")
+    return folder

@@ -1,0 +1,298 @@
+"""The run's side of the watchdog: starts the companion, and tells it what it cannot see from outside.
+
+Nothing here may harm the run: what fails is said once on the logger `perdure`, and the run goes on unwatched.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from perdure.errors import PerdureError, Skipped, StopRun
+from perdure.store.flight_recorder import Recorder
+
+COMPANION = "import sys; sys.path.append(sys.argv.pop(1)); import process; process.main()"
+"""Imported, so that it is compiled but once."""
+TEXT = 600
+"""Characters of an error that are handed on."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What the watchdog of a state file needs to know.
+
+    `state` is the state file; `interrupts` whether Ctrl-C is to be told of as well.
+    """
+
+    state: Path
+    interrupts: bool = False
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """How a run was stopped in its middle, or what ended the process: the class of the exception, and what it said.
+
+    `code` is the exit code, if it was a SystemExit, or the code of an error of perdure's own.
+    """
+
+    kind: str
+    text: str
+    code: int | str | None = None
+
+
+class Watchdog:
+    """Sees to it that somebody is told if this process dies in the middle of a run. No method ever raises.
+
+    Args:
+        settings: what it needs to know.
+        recorder: the flight recorder of this process, if it has one.
+    """
+
+    def __init__(self, settings: Settings, recorder: Recorder | None) -> None:
+        self._settings = settings
+        self._recorder = recorder
+        self._pipe = -1
+        self._started = False
+        self._lock = Lock()
+        self._next = count(1).__next__
+        self._open: dict[str, int] = {}
+
+    # -- what happens to runs -----------------------------------------------------------------------------------------
+
+    def began(
+        self,
+        run_id: str,
+        workflow: str,
+        targets: tuple[str, ...],
+        *,
+        deadline: float | None = None,
+        stall: float | None = None,
+    ) -> None:
+        """A run (not a child run) was started or resumed; with nobody to be told, nobody watches.
+
+        Args:
+            run_id: the run.
+            workflow: the name of its workflow.
+            targets: whom to tell, as `alerts.sending` understands it.
+            deadline: seconds from now after which it counts as hanging.
+            stall: seconds without a step that finishes after which it counts as hanging.
+        """
+        if targets:
+            about = {"run": run_id, "workflow": workflow, "targets": targets}
+            self._guarded(lambda: self._begin(run_id, about, stall or 0.0, deadline or 0.0))
+
+    def ended(self, run_id: str) -> None:
+        """A run is done, failed or cancelled; if that is to be told, somebody else does."""
+        number = self._open.pop(run_id, None)
+        if number is not None:
+            self._say(f"ended {number}")
+
+    def stopped(self, run_id: str, error: BaseException) -> None:
+        """A run was stopped in its middle by something that is not an Exception; tells of it if that is an alarm.
+
+        A cancelled task is one only if the process ends badly: Ctrl-C in asyncio looks like that, and so does a timeout
+        of the caller's.
+        """
+        if run_id not in self._open:
+            return
+        if isinstance(error, Skipped) or (isinstance(error, KeyboardInterrupt) and not self._settings.interrupts):
+            self.ended(run_id)
+        elif type(error).__name__ == "CancelledError":
+            self._say(f"loose {self._open[run_id]}")
+        else:
+            stop = _json(how_stopped(error))
+            self._say(f"stopped {self._open.pop(run_id)} {stop}")
+
+    def deliver(self, targets: tuple[str, ...]) -> None:
+        """Have delivered what waits in the spool, by another process."""
+        self._guarded(lambda: self._tell({"targets": targets}))
+
+    def progress(self) -> None:
+        """Something moves that is not a step."""
+        if self._recorder is not None:
+            self._recorder.progress()
+
+    def clean(self) -> None:
+        """This process wants nothing more of the watchdog; if a run is still open, it has died in its middle."""
+        with self._lock:
+            if self._pipe >= 0:
+                os.close(self._pipe)
+                self._pipe = -1
+        _watchdogs.discard(self)
+
+    def close_in_child(self) -> None:
+        """After a fork: the child has no run, and must not keep the companion from seeing the parent's end."""
+        self._lock = Lock()
+        self._open.clear()
+        self._started = True
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _begin(self, run_id: str, about: dict[str, Any], stall: float, deadline: float) -> None:
+        self._start()
+        number = self._open[run_id] = self._next()
+        self._say(f"began {number} {stall:.3f} {deadline:.3f} {_json(about)}")
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        self._start()
+        self._say(f"tell {_json(message)}")
+
+    def _start(self) -> None:
+        """Start the companion, detached: not a child of ours, for a script that waits for its children; no terminal."""
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+            if os.name != "posix" or not sys.executable:
+                raise OSError("there is no companion on this system")
+            reading, writing = os.pipe()
+            try:
+                _spawn(reading, str(self._recorder.path) if self._recorder else "")
+            except BaseException:
+                os.close(writing)
+                raise
+            finally:
+                os.close(reading)
+            os.set_blocking(writing, False)
+            self._pipe = writing
+        hello = {
+            "state": str(self._settings.state),
+            "flight": str(self._recorder.path) if self._recorder else "",
+            "interrupts": self._settings.interrupts,
+            "path": sys.path,
+        }
+        self._say(f"hello {_json(hello)}")
+        _watch(self)
+
+    def _say(self, line: str) -> None:
+        if self._pipe >= 0:
+            self._guarded(lambda: self._write(line.encode() + b"\n"))
+
+    def _write(self, data: bytes) -> None:
+        with self._lock:
+            while data and self._pipe >= 0:
+                poll = select.poll()
+                poll.register(self._pipe, select.POLLOUT)
+                ready = poll.poll(1000)
+                # Looked at first, since a script may have made SIGPIPE deadly again.
+                if not ready or ready[0][1] & select.POLLERR:
+                    os.close(self._pipe)
+                    self._pipe = -1
+                    raise BrokenPipeError("the companion is gone")
+                data = data[os.write(self._pipe, data) :]
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001  the run is not to suffer
+            import logging
+
+            logging.getLogger("perdure").warning("the watchdog does not work, the run goes on unwatched: %s", error)
+
+
+def how_stopped(error: BaseException) -> Stop:
+    """An exception as the teller needs it."""
+    if isinstance(error, StopRun):
+        return how_stopped(error.error)
+    if isinstance(error, SystemExit):
+        code = error.code
+        if code is None or isinstance(code, int):
+            return Stop("SystemExit", "", code or 0)
+        return Stop("SystemExit", _said(error), 1)
+    return Stop(type(error).__name__, _said(error), error.code if isinstance(error, PerdureError) else None)
+
+
+def _said(error: BaseException) -> str:
+    try:
+        text = error.what if isinstance(error, PerdureError) else str(error)
+        return text[:TEXT].encode("utf-8", "backslashreplace").decode()
+    except Exception:  # noqa: BLE001  the class of the user's own may fail to say anything
+        return ""
+
+
+def _spawn(reading: int, flight: str) -> None:
+    """Start the companion; it is a child of ours only where there is no shell to detach it."""
+    own = _pidfd()
+    # To numbers that neither has now: the copies, and only they, are inherited.
+    first = max(reading, own) + 1
+    numbers = [str(first), str(first + 1 if own >= 0 else -1)]
+    command = [sys.executable, "-I", "-S", "-c", COMPANION, str(Path(__file__).parent), *numbers]
+    command += [str(os.getpid()), _born(), flight, sys.executable]
+    actions: list[Any] = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_DUP2, reading, first),
+    ]
+    if own >= 0:
+        actions.append((os.POSIX_SPAWN_DUP2, own, first + 1))
+    detached = ["/bin/sh", "-c", 'trap "" INT TERM HUP; "$@" &', "sh", *command]
+    shell = os.path.exists(detached[0])
+    words = detached if shell else command
+    try:
+        pid = os.posix_spawn(words[0], words, os.environ, file_actions=actions, setsid=True, setsigmask=[])
+    except NotImplementedError:  # no new sessions: at least a group of its own
+        pid = os.posix_spawn(words[0], words, os.environ, file_actions=actions, setpgroup=0, setsigmask=[])
+    finally:
+        if own >= 0:
+            os.close(own)
+    if shell:
+        os.waitpid(pid, 0)
+
+
+def _pidfd() -> int:
+    try:
+        return os.pidfd_open(os.getpid())
+    except (AttributeError, OSError):
+        return -1
+
+
+def _born() -> str:
+    try:
+        return Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+_watchdogs: set[Watchdog] = set()
+_hooked = False
+
+
+def _watch(watchdog: Watchdog) -> None:
+    global _hooked
+    _watchdogs.add(watchdog)
+    if _hooked:
+        return
+    _hooked = True
+    before = sys.excepthook
+
+    def excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        for each in list(_watchdogs):
+            each._say(f"bye {_json(how_stopped(error))}")
+        before(kind, error, traceback)
+
+    sys.excepthook = excepthook
+
+
+def _after_fork() -> None:
+    for watchdog in list(_watchdogs):
+        watchdog.close_in_child()
+    _watchdogs.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

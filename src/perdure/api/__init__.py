@@ -1,0 +1,1 @@
+"""What users touch: decorators, typed handles, and the patterns that also work alone."""

@@ -1,0 +1,136 @@
+"""What `map` returns."""
+
+from __future__ import annotations
+
+import reprlib
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Any, Generic, TypeVar, overload
+
+import msgspec
+
+from perdure.config import secrets
+from perdure.core.exceptions import capture
+from perdure.core.execution.map_items import Tally
+from perdure.core.execution.spec import Spec
+from perdure.core.values import codec
+from perdure.core.values.builtin_types import store_as_list
+from perdure.engines.interface import Reader
+from perdure.errors import HasDeadLetters
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """An item that failed for good: what it was, and what each attempt said.
+
+    `input` is the item as text without credentials, `attempts` one line for each attempt, `error` the last error as
+    text, `started` when its last attempt began, in seconds since the epoch. `letter` is its number for `perdure dlq`,
+    where it has one.
+    """
+
+    step: str
+    input: str
+    error: str
+    attempts: list[str]
+    started: float
+    letter: int | None = None
+
+
+class Results(Sequence[T_co]):
+    """The results of those items that succeeded, in the order of the input.
+
+    They are read from the state file as they are looked at, so a million of them need no memory; `list(results)` makes
+    an ordinary list, and so does handing them to a step.
+    """
+
+    def __init__(self, seqs: array[int], reader: Reader, plan: codec.Plan) -> None:
+        self._seqs = seqs
+        self._reader = reader
+        self._plan = plan
+
+    def __len__(self) -> int:
+        return len(self._seqs)
+
+    @overload
+    def __getitem__(self, index: int) -> T_co: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T_co]: ...
+    def __getitem__(self, index: int | slice) -> T_co | list[T_co]:
+        if isinstance(index, slice):
+            return [self._value(seq) for seq in self._seqs[index]]
+        value: T_co = self._value(self._seqs[index])
+        return value
+
+    def __iter__(self) -> Iterator[T_co]:
+        return map(self._value, self._seqs)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str | bytes):
+            return NotImplemented
+        return len(self) == len(other) and all(mine == theirs for mine, theirs in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(reprlib.repr(value) for value in self[:6])
+        return f"[{shown}, ... {len(self)} in all]" if len(self) > 6 else f"[{shown}]"
+
+    def _value(self, seq: int) -> Any:
+        return self._plan.unpack(self._reader.record(seq).output)
+
+
+store_as_list(Results)
+
+
+class Batch(Generic[T]):
+    """How a `map` went.
+
+    `results` are those of the items that succeeded, in the order of the input; `dead` the dead letters, likewise;
+    `skipped` how many items had ended in an earlier process and were not run again.
+    """
+
+    def __init__(self, results: Sequence[T], dead: Sequence[DeadLetter], skipped: int = 0) -> None:
+        self.results = results
+        self.dead = dead
+        self.skipped = skipped
+
+    @classmethod
+    def of(cls, tally: Tally, reader: Reader, spec: Spec) -> Batch[Any]:
+        """The batch that a tally speaks of."""
+        dead = [_letter(reader, seq) for seq in tally.letters()]
+        return Batch(Results(tally.results(), reader, spec.plan), dead, tally.skipped)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every item succeeded."""
+        return not self.dead
+
+    def raise_if_dead(self) -> None:
+        """Raise HasDeadLetters if an item failed for good.
+
+        Raises:
+            HasDeadLetters: naming the first few.
+        """
+        if self.dead:
+            first = "\n".join(f"    {letter.step}{letter.input}: {letter.error}" for letter in self.dead[:5])
+            raise HasDeadLetters(
+                f"{len(self.dead)} of {len(self.dead) + len(self.results)} items failed for good\n{first}",
+                "`perdure dlq ls` lists them; when the cause is mended, `perdure dlq redrive` does them again, and the "
+                "run goes on",
+            )
+
+    def __repr__(self) -> str:
+        return f"<batch: {len(self.results)} done, {len(self.dead)} dead, {self.skipped} of them from before>"
+
+
+def _letter(reader: Reader, seq: int) -> DeadLetter:
+    record = reader.record(seq)
+    attempts = [_line(attempt.error) for attempt in reader.attempts(record)]
+    given = secrets.describe_inputs(record.input)
+    return DeadLetter(record.name, given, _line(record.output), attempts, record.started, reader.letter(seq))
+
+
+def _line(error: bytes) -> str:
+    return capture.decode(error).line

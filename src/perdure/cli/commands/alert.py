@@ -1,0 +1,104 @@
+"""`perdure alert`: prove that alerts arrive, see what waits, send it now."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Group, Parameter
+
+from perdure.alerts.spool import Pending
+from perdure.cli.exit_codes import DONE, FAILED
+from perdure.cli.view.terminal import Printer, count, date
+from perdure.operations import alerts
+from perdure.operations.location import locate
+
+WHERE = Group("State file", sort_key=1)
+
+State = Annotated[Path | None, Parameter("--state", group=WHERE, help="The state file, beside which alerts wait.")]
+Script = Annotated[Path | None, Parameter("--file", group=WHERE, help="A script, whose settings and state are meant.")]
+Json = Annotated[bool, Parameter("--json", negative="", help="One line of JSON, for programs.")]
+
+app = App(name="alert", help="Prove that alerts arrive, see what waits, send it now.")
+
+
+@app.command(name="test")
+def prove(
+    *,
+    to: Annotated[
+        list[str] | None, Parameter("--to", negative="", help="A target to try, rather than those that are set up.")
+    ] = None,
+    json: Json = False,
+    file: Script = None,
+) -> int:
+    """Send a test alert to every target, and say for each whether it was delivered."""
+    tried = alerts.prove(alerts.whom(to or [], file))
+    if json:
+        _as_json(tried)
+    else:
+        printer = Printer()
+        for one in tried:
+            if one.delivered:
+                printer.line(f"{one.target}: delivered in {one.ms:,} ms", "green")
+            else:
+                printer.line(f"{one.target}: not delivered: {one.what}", "red")
+                if one.hint:
+                    printer.line(f"  what to do: {one.hint}")
+    return DONE if all(one.delivered for one in tried) else FAILED
+
+
+@app.command
+def pending(*, json: Json = False, state: State = None, file: Script = None) -> int:
+    """List the alerts that wait to be delivered, oldest first."""
+    found = alerts.pending(locate(state, file, "local"), file)
+    if json:
+        _as_json(found)
+    else:
+        _show(Printer(), found)
+    return DONE
+
+
+@app.command
+def flush(*, json: Json = False, state: State = None, file: Script = None) -> int:
+    """Deliver what waits now, also what failed a moment ago."""
+    failures, left = alerts.flush(locate(state, file, "local"), file)
+    if json:
+        _as_json({"failures": failures, "pending": left})
+    else:
+        printer = Printer()
+        for failure in failures:
+            printer.line(f"{failure.target}: not delivered: {failure.what}", "red")
+            if failure.hint:
+                printer.line(f"  what to do: {failure.hint}")
+        _show(printer, left)
+    return FAILED if failures else DONE
+
+
+def _show(printer: Printer, found: Pending) -> None:
+    if not found.alerts:
+        printer.line("no alert waits")
+    else:
+        rows = [
+            (
+                date(datetime.fromtimestamp(one.created, UTC)),
+                one.target if one.configured else f"{one.target} (not configured)",
+                str(one.tries),
+                one.title,
+                one.error or "-",
+            )
+            for one in found.alerts
+        ]
+        printer.table(("SINCE", "TARGET", "TRIES", "ALERT", "LAST ERROR"), rows)
+    if found.counted:
+        printer.line(f"{count(found.counted, 'repetition')} to be told when the window of 15 minutes ends")
+    if found.dropped:
+        printer.line(f"{count(found.dropped, 'older alert')} dropped, since too many waited", "yellow")
+    if found.damaged:
+        printer.line(f"{count(found.damaged, 'damaged file')} set aside", "yellow")
+
+
+def _as_json(value: object) -> None:
+    from perdure.cli.view.show_page import as_json
+
+    as_json(value)

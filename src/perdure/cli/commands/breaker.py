@@ -1,0 +1,79 @@
+"""`perdure breaker`: circuit breakers, pauses and rate limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Group, Parameter
+
+from perdure.cli.exit_codes import DONE
+from perdure.cli.view.show_page import as_json
+from perdure.cli.view.terminal import Printer, date
+from perdure.operations.breakers import BreakerView, change_breaker, list_breakers
+from perdure.operations.location import locate
+
+WHERE = Group("State file", sort_key=1)
+STYLES = {"open": "red", "half-open": "yellow", "isolated": "yellow"}
+
+State = Annotated[Path | None, Parameter("--state", group=WHERE, help="The state file.")]
+Script = Annotated[Path | None, Parameter("--file", group=WHERE, help="A script, whose .perdure/state.db is meant.")]
+Json = Annotated[bool, Parameter("--json", negative="", help="One line of JSON, for programs.")]
+Name = Annotated[str, Parameter(help="The name of the breaker, as `perdure breaker ls` has it.")]
+
+app = App(name="breaker", help="Look at circuit breakers and rate limits, close them, or let nobody through.")
+
+
+@app.command
+def ls(*, json: Json = False, state: State = None, file: Script = None) -> int:
+    """List what is known about the services that steps call."""
+    views = list_breakers(locate(state, file))
+    if json:
+        as_json(views)
+        return DONE
+    printer = Printer()
+    if not views:
+        printer.line("no breaker has seen a failure, and no rate limit is in use", "dim")
+        return DONE
+    headings = ("NAME", "STATE", "FAILURES", "OPENED", "PAUSED UNTIL", "RATE", "LAST ERROR")
+    printer.table(headings, [_row(view) for view in views], [STYLES.get(view.state or "", "") for view in views])
+    return DONE
+
+
+@app.command
+def reset(name: Name, *, json: Json = False, state: State = None, file: Script = None) -> int:
+    """Close a breaker, and end the pause of its service: calls go through again at once."""
+    place = locate(state, file)
+    change_breaker(place, name, "reset")
+    return _told(name, "closed", json=json, note="")
+
+
+@app.command
+def isolate(name: Name, *, json: Json = False, state: State = None, file: Script = None) -> int:
+    """Let no call through until it is reset: steps wait within their bound, or fail at once."""
+    place = locate(state, file)
+    known = change_breaker(place, name, "isolate")
+    return _told(name, "isolated", json=json, note="" if known else f" (new: no failed call of it is in {place.path})")
+
+
+def _told(name: str, state: str, *, json: bool, note: str) -> int:
+    if json:
+        as_json({"name": name, "state": state})
+    else:
+        Printer().line(f"breaker {name} is {state}{note}")
+    return DONE
+
+
+def _row(view: BreakerView) -> tuple[str, ...]:
+    state: str = view.state or "-"
+    if view.until is not None:
+        state = f"open until {date(view.until)}"
+    return (
+        view.name,
+        state,
+        str(view.failures),
+        str(view.openings),
+        date(view.paused_until),
+        view.rate or "-",
+        view.error or "-",
+    )

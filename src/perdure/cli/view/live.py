@@ -1,0 +1,222 @@
+"""Shows a run while it goes on: live on a terminal, plain lines with the time elsewhere. All of it on stderr."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from perdure.cli.view.errors import show_error
+from perdure.cli.view.progress_lines import Narrator
+from perdure.cli.view.stream_proxy import Feed
+from perdure.cli.view.terminal import is_terminal, safe
+from perdure.config import settings
+from perdure.core.execution.effects import Outcome
+from perdure.core.execution.spec import Call
+from perdure.engines.observer import Observer
+from perdure.errors import PerdureError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from perdure.cli.view.board import Board
+
+REDRAWN = 0.12
+"""Seconds."""
+
+
+class Watch(Protocol):
+    """Something that shows a run; `observer` is what the engine tells."""
+
+    narrator: Narrator
+
+    @property
+    def observer(self) -> Observer:
+        """What the engine tells."""
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """While a run goes on."""
+
+
+@contextmanager
+def watching(log_json: bool = False) -> Iterator[Watch]:
+    """What fits where stderr goes; to be begun before the script is loaded, which may set up its logging then.
+
+    Args:
+        log_json: stderr is for lines of JSON and for nothing else.
+    """
+    if log_json or settings.log_json():
+        with logged() as watch:
+            yield watch
+        return
+    if not is_terminal(sys.stderr):
+        yield PlainWatch()
+        return
+    stdout, stderr = sys.stdout, sys.stderr
+    # What goes into a file or a pipe goes as it is.
+    feeds = [Feed(stderr)]
+    sys.stderr = feeds[0]
+    if is_terminal(stdout):
+        feeds.append(Feed(stdout))
+        sys.stdout = feeds[1]
+    try:
+        yield LiveWatch(feeds)
+    finally:
+        sys.stdout, sys.stderr = stdout, stderr
+
+
+@contextmanager
+def logged() -> Iterator[Watch]:
+    """Standard error is for lines of JSON and for nothing else."""
+    from perdure.cli.view.json_stderr import JsonLines, LoggedWatch
+    from perdure.engines.observers import json_logs
+
+    stderr = sys.stderr
+    json_logs.as_json(stderr)
+    sys.stderr = lines = JsonLines(stderr)
+    try:
+        yield LoggedWatch()
+    except PerdureError as error:
+        raise SystemExit(show_error(error)) from error  # shown while stderr still is lines of JSON
+    finally:
+        lines.end()
+        sys.stderr = stderr
+
+
+class PlainWatch:
+    """For a pipe, a file, cron: each line with the time of day."""
+
+    def __init__(self) -> None:
+        self.narrator = Narrator(self._say)
+
+    @property
+    def observer(self) -> Observer:
+        """What the engine tells."""
+        return self.narrator
+
+    def _say(self, text: str, style: str) -> None:
+        sys.stderr.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {safe(text)}\n")
+        sys.stderr.flush()
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """While a run goes on."""
+        yield
+
+
+class LiveWatch:
+    """For a terminal: what is finished scrolls up, what is running is redrawn below it, by a thread of its own.
+
+    Args:
+        feeds: the standard streams that end on the same terminal; the first is stderr.
+    """
+
+    def __init__(self, feeds: list[Feed]) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        from perdure.cli.view.board import Board
+
+        self.narrator = Narrator(self._say)
+        self.board = Board()
+        self._feeds = feeds
+        self._console = Console(file=feeds[0].stream, highlight=False)
+        self._live = Live(
+            self.board,
+            console=self._console,
+            transient=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._waiting: deque[RenderableType] = deque()
+        self._over = threading.Event()
+
+    @property
+    def observer(self) -> Observer:
+        """What the engine tells."""
+        return _Both(self.narrator, self.board)
+
+    def _say(self, text: str, style: str) -> None:
+        from rich.text import Text
+
+        self._waiting.append(Text(safe(text), style))
+
+    def _printed(self, lines: str) -> None:
+        from rich.text import Text
+
+        self._waiting.append(Text.from_ansi(lines))
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """While a run goes on."""
+        drawer = threading.Thread(target=self._draw, name="perdure-view", daemon=True)
+        for feed in self._feeds:
+            feed.begin(self._printed)
+        self._live.start()
+        drawer.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            drawer.join()
+            self._live.stop()
+            for feed in self._feeds:
+                feed.end()
+
+    def _draw(self) -> None:
+        while not self._over.wait(REDRAWN):
+            self._draw_once()
+        self._draw_once()
+
+    def _draw_once(self) -> None:
+        from rich.console import Group
+
+        try:
+            lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            if lines:
+                self._console.print(Group(*lines), soft_wrap=True)
+            self._live.refresh()
+        except OSError:  # the terminal is gone; the run is not
+            self._waiting.clear()
+
+
+class _Both:
+    """Tells the narrator and the board."""
+
+    def __init__(self, narrator: Narrator, board: Board) -> None:
+        self._narrator = narrator
+        self._board = board
+        self.standing_by = narrator.standing_by
+        self.run_began = narrator.run_began
+        self.run_ended = narrator.run_ended
+        self.run_stopped = narrator.run_stopped
+        self.replayed = narrator.replayed
+        self.parked = narrator.parked
+
+    def began(self, run_id: str, call: Call, attempt: int) -> None:
+        self._board.began(call, attempt)
+
+    def ended(self, run_id: str, call: Call, attempt: int, outcome: Outcome) -> None:
+        self._board.ended(call)
+        self._narrator.ended(run_id, call, attempt, outcome)
+
+    def waiting(self, run_id: str, call: Call, attempt: int, seconds: float, error: Exception) -> None:
+        self._board.waiting(call, attempt, seconds, error)
+        self._narrator.waiting(run_id, call, attempt, seconds, error)
+
+    def held(self, run_id: str, call: Call, reason: str, seconds: float) -> None:
+        self._board.held(call, seconds, reason)
+        self._narrator.held(run_id, call, reason, seconds)
+
+    def batch(self, run_id: str, name: str, done: int, dead: int, skipped: int, total: int | None) -> None:
+        self._board.batch(run_id, name, (done, dead, skipped, total))
+        self._narrator.batch(run_id, name, done, dead, skipped, total)
+
+    def progress(self, run_id: str, call: Call, done: float, total: float | None, note: str) -> None:
+        self._board.progress(call, done, total, note)

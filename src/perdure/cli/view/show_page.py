@@ -1,0 +1,199 @@
+"""How `perdure ps`, `show` and `doctor` look."""
+
+from __future__ import annotations
+
+import sys
+from socket import gethostname
+from typing import Any
+
+import msgspec
+
+from perdure.alerts.crash_alerts import size
+from perdure.cli.view.terminal import Printer, count, date, one_line
+from perdure.core.durations import show
+from perdure.operations.doctor import Check, Health
+from perdure.operations.processes import Flying, ProcessView, Suspect
+from perdure.operations.ps import RunView
+from perdure.operations.show import AttemptView, ErrorView, RunDetails, StepView
+
+STYLES = {
+    "running": "cyan",
+    "stopping": "cyan",
+    "interrupted": "yellow",
+    "failed": "red",
+    "parked": "red",
+    "done": "",
+    "dead": "yellow",
+    "cancelled": "dim",
+}
+FLYING = 10
+"""Attempts in flight that are shown."""
+VERDICTS = {"ok": "green", "note": "", "warning": "yellow", "wrong": "red"}
+
+
+def as_json(value: Any) -> None:
+    """A struct, or a list of them, as one line of JSON."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+
+
+def runs(views: list[RunView]) -> None:
+    """A table of runs."""
+    printer = Printer()
+    rows = [
+        (
+            view.id,
+            view.workflow,
+            _status(view),
+            str(view.steps),
+            date(view.started),
+            "-" if view.seconds is None else show(view.seconds),
+            view.last_step or "-",
+        )
+        for view in views
+    ]
+    headings = ("RUN", "WORKFLOW", "STATUS", "STEPS", "STARTED", "TOOK", "LAST STEP")
+    printer.table(headings, rows, [STYLES[view.status] for view in views])
+
+
+def _status(view: RunView) -> str:
+    if view.status == "running" and not view.pid:
+        return f"running on {view.host}"
+    if view.status == "running":
+        return f"running (pid {view.pid}{'' if view.host == gethostname() else f' on {view.host}'})"
+    if view.dead_letters:
+        return f"{'done' if view.status == 'dead' else view.status}, {count(view.dead_letters, 'dead letter')}"
+    return view.status
+
+
+def run(details: RunDetails, *, verbose: bool) -> None:
+    """Everything about one run."""
+    printer = Printer()
+    _header(printer, details)
+    _error(printer, details.error, verbose=verbose)
+    _process(printer, details.process, details.run.id)
+    for suspect in details.suspects:
+        printer.line(f"{'crashes':<9} {suspect_line(suspect)}", "yellow")
+    printer.line()
+    if details.earlier:
+        printer.line(f"  {details.earlier} earlier steps are left out; --limit 0 shows all", "dim")
+    width = len(str(details.steps[-1].seq)) + 1 if details.steps else 0
+    for step in details.steps:
+        _step(printer, step, width, verbose=verbose)
+    for one in details.open:
+        printer.line(f"  {'-'.rjust(width)}  {one.name}{one.inputs}  not completed", "yellow")
+        _failures(printer, one.failures, width, verbose=verbose)
+    if not details.steps and not details.open:
+        printer.line("  no step is saved yet", "dim")
+    if details.children:
+        printer.line()
+        printer.line("child runs", "bold")
+        runs(details.children)
+
+
+def _header(printer: Printer, details: RunDetails) -> None:
+    view = details.run
+    took = f", {show(view.seconds)}" if view.seconds is not None else ""
+    facts = {
+        "run": view.id,
+        "workflow": f"{view.workflow}{details.inputs}",
+        "script": view.script,
+        "status": f"{_status(view)}{took}",
+        "created": date(view.created),
+        "resumed": date(view.started) if view.started != view.created else None,
+        "ended": date(view.ended) if view.ended else None,
+        "child of": details.parent,
+        "result": details.result,
+    }
+    for name, fact in facts.items():
+        if fact is not None:
+            printer.line(f"{name:<9} {fact}", STYLES[view.status] if name == "status" else "")
+
+
+def _error(printer: Printer, error: ErrorView | None, *, verbose: bool) -> None:
+    if error is None:
+        return
+    printer.line(f"{'error':<9} {_error_line(error)}", "red")
+    for note in error.notes:
+        printer.line(_indented(note, 10))
+    if verbose and error.traceback:
+        printer.line()
+        printer.line(_indented(error.traceback.rstrip(), 2))
+
+
+def _process(printer: Printer, process: ProcessView | None, run: str) -> None:
+    if process is None:
+        return
+    style = "cyan" if process.alive else "yellow"
+    if not process.alive:
+        when = f", {date(process.ended)}" if process.ended else ""
+        printer.line(f"{'died':<9} {process.how} (pid {process.pid}{when})", style)
+    for one in process.flying[:FLYING]:
+        printer.line(f"{'in flight':<9} {flying_line(one, run)}", style)
+    more = len(process.flying[FLYING:]) + process.more
+    if more:
+        printer.line(f"{'':<9} and {more:,} more", style)
+    if process.memory:
+        printer.line(f"{'memory':<9} up to {size(process.memory)}", style)
+
+
+def flying_line(one: Flying, run: str) -> str:
+    """An attempt in flight, of that run or of one of its child runs."""
+    child = "" if one.run == run else f" of child run {one.run}"
+    lasted = f"since {date(one.since)}" if one.seconds is None else f"for {show(round(one.seconds, 1))}"
+    return one_line(f"{one.step}{one.inputs}{child}, attempt {one.attempt}, {lasted}")
+
+
+def suspect_line(one: Suspect) -> str:
+    """A call that crashes speak against."""
+    times = f"{one.crashes} crashes in a row" if one.crashes > 1 else "the last crash"
+    verdict = "is not tried again" if one.crashes >= one.limit else f"at {one.limit} it is not tried again"
+    return one_line(f"{one.step}{one.inputs} was in flight at {times} ({one.cause}); {verdict}")
+
+
+def _step(printer: Printer, step: StepView, width: int, *, verbose: bool) -> None:
+    resolved = step.standing == "resolved"
+    outcome = f"-> {step.result}" if step.error is None or resolved else f"!! {_error_line(step.error)}"
+    state = {"done": "", "failed": "failed, handled  ", "dead": "dead letter  "}[step.status]
+    if step.letter is not None:
+        state = f"dead letter {step.letter}, {'resolved by redrive' if resolved else step.standing}  "
+    tries = f", {step.attempts} attempts" if step.attempts > 1 else ""
+    text = f"  {f'#{step.seq}'.rjust(width)}  {step.name}{step.inputs}  {state}{_took(step.seconds)}{tries}  {outcome}"
+    printer.line(one_line(text), "" if step.status == "done" or resolved else "yellow")
+    _failures(printer, step.failures, width, verbose=verbose)
+
+
+def _failures(printer: Printer, failures: list[AttemptView], width: int, *, verbose: bool) -> None:
+    indent = " " * (width + 6)
+    for one in failures:
+        printer.line(f"{indent}attempt {one.number} failed after {_took(one.seconds)}: {_error_line(one.error)}", "dim")
+        if verbose and one.error.traceback:
+            printer.line(_indented(one.error.traceback.rstrip(), width + 8))
+
+
+def _took(seconds: float) -> str:
+    return show(seconds) if seconds else "<1 ms"
+
+
+def _error_line(error: ErrorView) -> str:
+    first = error.message.partition("\n")[0]
+    return one_line(f"{error.type}: {first}" if first else error.type)
+
+
+def _indented(text: str, by: int) -> str:
+    return "\n".join(" " * by + line for line in text.splitlines())
+
+
+def health(found: Health) -> None:
+    """What the doctor has found."""
+    printer = Printer()
+    for title, checks in (("installation", found.installation), ("state file", found.state)):
+        printer.line(title, "bold")
+        for check in checks:
+            _check(printer, check)
+    printer.line("nothing is wrong" if found.ok else "something is wrong", "green" if found.ok else "red")
+
+
+def _check(printer: Printer, check: Check) -> None:
+    printer.line(f"  {check.verdict:<8} {check.name:<12} {check.finding}", VERDICTS[check.verdict])
+    if check.hint:
+        printer.line(f"{'':<11} {'':<12} what to do: {check.hint}")

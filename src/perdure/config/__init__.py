@@ -1,0 +1,1 @@
+"""Argument, environment, pyproject.toml, default: the settings in force; scripts as modules; known secrets."""

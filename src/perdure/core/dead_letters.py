@@ -1,0 +1,182 @@
+"""Dead letters: what is written down of one, and what is told of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+from zlib import crc32
+
+import msgspec
+
+from perdure.core.exceptions import capture
+from perdure.core.records import AttemptRecord, RunRecord, StepRecord
+from perdure.core.timestamps import moment
+from perdure.core.values import codec
+from perdure.errors import PerdureError
+
+if TYPE_CHECKING:
+    from perdure.core.redaction.nested import Hide
+
+LetterStatus = Literal["parked", "resolved", "dropped", "evicted"]
+
+WHOLE_RUN = 0
+"""The number of the record, for a dead letter that stands for its run as a whole."""
+
+
+class LetterRecord(msgspec.Struct, frozen=True):
+    """A dead letter. `run` and `holder` are row numbers, `seq` is the number of the step's record.
+
+    `input` is the edited input, `result` what a redrive came to, `exported` None if nobody asked for it to be exported.
+    """
+
+    lid: int
+    run: int
+    seq: int
+    status: LetterStatus
+    created: float
+    changed: float
+    redriven: int
+    holder: int | None
+    input: bytes | None
+    result: bytes | None
+    exported: int | None
+    crc: int
+
+    def intact(self) -> bool:
+        """Do the payloads match the checksum that was stored with them?"""
+        return self.crc == letter_checksum(self.seq, self.input, self.result)
+
+
+def letter_checksum(seq: int, given: bytes | None, result: bytes | None) -> int:
+    """CRC-32 over which record it is about, and the payloads."""
+    return crc32(result or b"", crc32(given or b"", crc32(f"{seq}\0{given is None}\0{result is None}".encode())))
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """One attempt that failed: `number` counts from 1, `seconds` it took; `error` is the exception's class.
+
+    `redrive`: it was made to re-drive the letter.
+    """
+
+    number: int
+    time: datetime | None
+    seconds: float
+    error: str
+    message: str
+    notes: list[str]
+    traceback: str
+    redrive: bool
+
+
+class Told(msgspec.Struct, frozen=True):
+    """All about a dead letter, as plain data.
+
+    `id` is the same in every place that it is told in. `step`, `key` and `seq` are empty for a letter that stands for a
+    whole run; `key` is what identifies the call, in hexadecimal digits. `inputs` are the recorded ones, `edited` what
+    somebody made of them; `notes` is what the error says besides (of a crash loop: each crash); `first` and `last` say
+    when it failed first and last, `redriven` how often it was re-driven.
+    """
+
+    id: str
+    letter: int
+    status: str
+    workflow: str
+    run: str
+    script: str
+    step: str | None
+    seq: int | None
+    key: str | None
+    inputs: Any
+    edited: Any
+    error: str
+    message: str
+    notes: list[str]
+    attempts: list[Failure]
+    first: datetime | None
+    last: datetime | None
+    parked: datetime | None
+    changed: datetime | None
+    redriven: int
+    result: Any
+
+
+def letter_id(run: str, seq: int, created: float) -> str:
+    """What a letter goes by outside of its state file, wherever that lies: 16 hexadecimal digits."""
+    return hashlib.blake2b(f"{run}\0{seq}\0{created!r}".encode(), digest_size=8).hexdigest()
+
+
+def tell(
+    letter: LetterRecord,
+    run: RunRecord,
+    record: StepRecord | None,
+    attempts: Sequence[AttemptRecord],
+    hide: Hide,
+) -> Told:
+    """All about a letter, with credentials taken out.
+
+    Args:
+        letter: which.
+        run: the run that it is of.
+        record: the record of its call; None if it stands for the run as a whole.
+        attempts: the attempts of its call that failed.
+        hide: takes credentials out of a text.
+    """
+
+    from perdure.core.redaction.nested import conceal  # here, since most runs have no dead letters
+
+    def plain(packed: bytes | None) -> Any:
+        return None if packed is None else conceal(codec.to_builtins(packed), hide)
+
+    failures = [_failure(one, letter.created, hide) for one in attempts]
+    failed = run.output if run.status in ("failed", "parked") else None
+    fault = _fault(failed if record is None else record.output if record.status != "done" else None, hide)
+    error, message, notes = fault[:3] if fault else ("", "", [])
+    if failures and not error:
+        error, message, notes = failures[-1].error, failures[-1].message, failures[-1].notes
+    times = [one.time for one in failures if one.time is not None] or [
+        time for time in (moment(record.started) if record else moment(run.ended),) if time is not None
+    ]
+    return Told(
+        id=letter_id(run.id, letter.seq, letter.created),
+        letter=letter.lid,
+        status=letter.status,
+        workflow=run.workflow,
+        run=run.id,
+        script=run.path,
+        step=record.name if record else None,
+        seq=letter.seq or None,
+        key=record.key.hex() if record else None,
+        inputs=plain(record.input if record else run.input),
+        edited=plain(letter.input),
+        error=error,
+        message=message,
+        notes=notes,
+        attempts=failures,
+        first=times[0] if times else None,
+        last=times[-1] if times else None,
+        parked=moment(letter.created),
+        changed=moment(letter.changed),
+        redriven=letter.redriven,
+        result=plain(letter.result),
+    )
+
+
+def _failure(one: AttemptRecord, parked: float, hide: Hide) -> Failure:
+    error, message, notes, traceback = _fault(one.error, hide) or ("", "", [], "")
+    seconds = one.ms / 1000
+    return Failure(
+        one.number, moment(one.started), seconds, error, message, notes, traceback, one.started + seconds > parked
+    )
+
+
+def _fault(packed: bytes | None, hide: Hide) -> tuple[str, str, list[str], str] | None:
+    """Class, message, notes and traceback; a fault that cannot be read is told as such."""
+    if packed is None:
+        return None
+    try:
+        fault = capture.decode(packed)
+    except PerdureError as unreadable:
+        return "unreadable", unreadable.what, [], ""
+    return fault.name, hide(fault.message), [hide(note) for note in fault.notes], hide(fault.traceback)

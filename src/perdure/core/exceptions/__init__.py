@@ -1,0 +1,1 @@
+"""An exception as data, and back."""

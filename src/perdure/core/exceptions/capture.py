@@ -1,0 +1,360 @@
+"""An exception as data, and back: what is kept of a failure, and the exception that a resumed run raises again.
+
+Credentials are taken out of everything that is kept of it (docs/decisions/0009-secrets.md).
+
+`except SomeError` around a step has to behave on resume as on the first run, so the class has to be the same one. Yet
+data must never name code. docs/decisions/0003-exceptions-as-data.md says how both hold: nothing is imported or looked
+up in a module, only exception classes that this process has loaded anyway are considered, and none is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from perdure import errors
+from perdure.core.durations import show
+from perdure.core.exceptions import http_responses as responses
+from perdure.core.exceptions import rebuild
+from perdure.core.values import codec
+
+_LONGEST_TRACEBACK = 20_000
+_LONGEST_REPR = 200
+_NOTED = 8
+_DEEPEST = 8
+_MOST = 64
+"""Exceptions kept of one failure: its causes, its contexts and the members of its groups, all together."""
+
+_CHAIN = ("__cause__", "__context__", "__suppress_context__")
+# Builtins come back as they were; an instance of a class has no annotation here that says what to make of it.
+_VALUES = codec.plan(Any, owner="an exception")
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is kept of an exception.
+
+    Attributes:
+        module, qualname: its class, as a label to compare with, never to look up.
+        bases: the labels of its base classes, in method resolution order, up to Exception.
+        message: what str() gave.
+        args: each argument packed; empty where it could not be stored.
+        reprs: the repr() of those that could not, by their position.
+        attributes: what was in its `__dict__`, packed.
+        slots: what Python's own classes keep elsewhere (such as OSError.errno), packed.
+        responses: attributes that held an HTTP response: what is kept of it, packed.
+        lost: the names of attributes that could not be stored.
+        notes: what add_note() was given.
+        traceback: the formatted traceback, the causes included; for people only.
+        cause, context, suppressed: how it came from another exception; `suppressed` is `__suppress_context__`.
+        members: the exceptions in an ExceptionGroup.
+    """
+
+    module: str
+    qualname: str
+    bases: list[tuple[str, str]]
+    message: str
+    args: list[bytes] = []
+    reprs: dict[int, str] = {}
+    attributes: dict[str, bytes] = {}
+    slots: dict[str, bytes] = {}
+    responses: dict[str, bytes] = {}
+    lost: list[str] = []
+    notes: list[str] = []
+    traceback: str = ""
+    cause: Fault | None = None
+    context: Fault | None = None
+    suppressed: bool = False
+    members: list[Fault] = []
+
+    @property
+    def line(self) -> str:
+        """The class and the first line of the message."""
+        first = self.message.partition("\n")[0]
+        return f"{self.name}: {first}" if first else self.name
+
+    @property
+    def name(self) -> str:
+        """The class's own name, without module and enclosing scopes."""
+        return self.qualname.rpartition(".")[2]
+
+
+class Lost:
+    """Stands in for an argument that could not be stored: prints as the argument did."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return other._text == self._text if isinstance(other, Lost) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+Hide = Callable[[str], str]
+
+
+def _by_shape() -> Hide:
+    from perdure.core.redaction.text import redact  # here, since most runs never fail
+
+    return redact
+
+
+_hiding: Callable[[], Hide] = _by_shape
+
+
+def hide_with(source: Callable[[], Hide]) -> None:
+    """Let whoever knows this process's secrets say how they are taken out of a text.
+
+    Args:
+        source: asked anew for every exception; what it gives takes a text and hides the credentials in it.
+    """
+    global _hiding
+    _hiding = source
+
+
+def to_fault(exc: Exception) -> Fault:
+    """What is kept of `exc`, without the credentials in it. Never raises, however odd the exception."""
+    hide = _hiding()
+    try:
+        return _Recorder(hide).record(exc, 0)
+    except Exception:  # noqa: BLE001  an exception that cannot be looked at is still a failure to be kept
+        module, qualname = rebuild.label(type(exc))
+        return Fault(module=module, qualname=qualname, bases=[], message=hide(rebuild.message(exc)))
+
+
+def encode(fault: Fault) -> bytes:
+    """`fault` as bytes."""
+    return msgspec.msgpack.encode(fault)
+
+
+def decode(data: bytes) -> Fault:
+    """The fault that `encode` wrote.
+
+    Raises:
+        errors.NotDecodable: the bytes are not a fault.
+    """
+    try:
+        return msgspec.msgpack.decode(data, type=Fault)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as failed:
+        raise errors.NotDecodable(
+            f"a saved exception cannot be read back ({type(failed).__name__}: {failed}).",
+            "The state file holds damaged data. `perdure doctor` checks the whole file.",
+        ) from failed
+
+
+def restore(fault: Fault, *, main: str = "__main__") -> Exception:
+    """An exception that behaves as the recorded one did: same class, message, arguments and attributes.
+
+    Where its class is not loaded, it is of a new class with the recorded name, below the nearest base class that is.
+
+    Args:
+        fault: the recorded exception.
+        main: the name under which the script is imported elsewhere; a class of `__main__` and one of this module are
+            taken for the same.
+
+    Raises:
+        errors.NotDecodable: a packed value in the fault is damaged.
+    """
+    exc = _instance(fault, _parts(fault, main), main)
+    for name, chained in (("__cause__", fault.cause), ("__context__", fault.context)):
+        if chained is not None:
+            rebuild.put(BaseException, name, exc, restore(chained, main=main))
+    rebuild.put(BaseException, "__suppress_context__", exc, fault.suppressed)
+    return exc
+
+
+class AttemptNote(msgspec.Struct, frozen=True):
+    """One failed attempt in short: the name of the error's class, and its message."""
+
+    error: str
+    message: str
+
+
+def note(owner: str, attempts: Sequence[AttemptNote], took: float, why: str = "") -> list[str]:
+    """Lines to add to the user's own exception with add_note(): how often it was tried, and what each try said.
+
+    Args:
+        owner: who failed: "step 'charge'".
+        attempts: every failed attempt, in order.
+        took: seconds from the beginning of the first attempt to the end of the last.
+        why: why it was not tried again, in words.
+    """
+    ending = f"; {why}" if why else ""
+    if len(attempts) <= 1:
+        return [f"perdure: {owner} failed at its first attempt, after {show(took)}{ending}"]
+    lines = [f"perdure: {owner} failed {len(attempts)} times in {show(took)}{ending}"]
+    groups = list(_alike(attempts))
+    for index, (first, last, text) in enumerate(groups):
+        if len(groups) > _NOTED and index == _NOTED // 2:
+            lines.append(f"  ... {len(groups) - _NOTED + 1} lines left out")
+        if len(groups) <= _NOTED or index < _NOTED // 2 or index > len(groups) - _NOTED // 2:
+            lines.append(f"  {first}. {text}" if first == last else f"  {first}-{last}. {text}")
+    return lines
+
+
+def _alike(attempts: Sequence[AttemptNote]) -> Iterator[tuple[int, int, str]]:
+    """Attempts in a row that said the same, as one: the first's number, the last's number, and what they said."""
+    first = 1
+    for number, attempt in enumerate(attempts, start=1):
+        following = attempts[number] if number < len(attempts) else None
+        if following is None or (following.error, following.message) != (attempt.error, attempt.message):
+            message = " ".join(attempt.message[: 2 * _LONGEST_REPR].split())
+            yield first, number, _cut(f"{attempt.error}: {message}" if message else attempt.error, _LONGEST_REPR)
+            first = number + 1
+
+
+class _Recorder:
+    """One exception and what hangs on it, read without running more of the user's code than str() and repr()."""
+
+    def __init__(self, hide: Hide) -> None:
+        self._hide = hide
+        self._left = _MOST
+        self._seen: set[int] = set()
+
+    def record(self, exc: Exception, depth: int) -> Fault:
+        self._left -= 1
+        self._seen.add(id(exc))
+        lost = list(type(exc)._perdure_lost) if isinstance(exc, rebuild.Restored) else []
+        label, *bases = dict.fromkeys(rebuild.label(each) for each in type(exc).__mro__ if Exception in each.__mro__)
+        contents = object.__getattribute__(exc, "__dict__")
+        group = isinstance(exc, ExceptionGroup)
+        # A group's args are its message and its members; the members are kept as such.
+        args = (rebuild.get(BaseExceptionGroup, "message", exc),) if group else rebuild.get(BaseException, "args", exc)
+        packed = [self._bytes(each) for each in args]
+        attributes = rebuild.attributes(exc, contents)
+        answers = {name: kept for name, value in attributes.items() if (kept := responses.content_of(value))}
+        plain = {name: value for name, value in attributes.items() if name not in answers}
+        cause, context, suppressed = (rebuild.get(BaseException, name, exc) for name in _CHAIN)
+        return Fault(
+            module=label[0],
+            qualname=label[1],
+            bases=bases,
+            message=self._hide(rebuild.message(exc)),
+            args=[data or b"" for data in packed],
+            reprs={place: self._repr(args[place]) for place, data in enumerate(packed) if data is None},
+            attributes=self._packed(plain, lost),
+            responses=self._packed(answers, lost),
+            slots=self._packed(rebuild.slots(exc), lost),
+            members=self._members(exc, depth, lost) if group else [],
+            lost=list(dict.fromkeys(lost)),
+            notes=[_cut(self._hide(each), _LONGEST_TRACEBACK) for each in rebuild.notes(contents)],
+            cause=self._chained(cause, depth),
+            context=None if suppressed else self._chained(context, depth),
+            suppressed=suppressed,
+            traceback=self._traceback(exc) if depth == 0 else "",
+        )
+
+    def _chained(self, exc: BaseException | None, depth: int) -> Fault | None:
+        if not isinstance(exc, Exception) or id(exc) in self._seen or self._left <= 0 or depth >= _DEEPEST:
+            return None
+        return self.record(exc, depth + 1)
+
+    def _members(self, group: Any, depth: int, lost: list[str]) -> list[Fault]:
+        every = rebuild.get(BaseExceptionGroup, "exceptions", group)
+        kept = [fault for each in every if (fault := self._chained(each, depth)) is not None]
+        if len(kept) < len(every):
+            lost.append(f"exceptions[{len(kept)}:]")
+        return kept
+
+    def _packed(self, values: dict[str, Any], lost: list[str]) -> dict[str, bytes]:
+        packed = {name: self._bytes(value, name) for name, value in values.items()}
+        lost += [name for name, data in packed.items() if data is None]
+        return {name: data for name, data in packed.items() if data is not None}
+
+    def _bytes(self, value: Any, name: str = "") -> bytes | None:
+        from perdure.core.redaction.nested import conceal  # here, since most runs never fail
+
+        try:
+            data = _VALUES.pack(value)
+            if len(data) > rebuild.LONGEST_TEXT:
+                return None
+            safe = conceal(value, self._hide, name)
+            return data if safe is value else _VALUES.pack(safe)
+        except Exception:  # noqa: BLE001  whatever the reason, the value is not storable
+            return None
+
+    def _repr(self, value: Any) -> str:
+        try:
+            return _cut(self._hide(rebuild.text(repr(value))), _LONGEST_REPR)
+        except Exception:  # noqa: BLE001  as above
+            return f"<{rebuild.label(type(value))[1]}>"
+
+    def _traceback(self, exc: Exception) -> str:
+        import traceback  # here, since most runs never fail
+
+        try:
+            text = rebuild.text("".join(traceback.format_exception(exc)))
+        except Exception:  # noqa: BLE001  as above
+            return ""
+        # What is looked through for credentials reaches further than what is kept: none is cut in two.
+        text = self._hide(_ends(text, 5 * _LONGEST_TRACEBACK))
+        return _ends(text, _LONGEST_TRACEBACK)
+
+
+def _ends(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    # The end says what happened, the beginning who asked.
+    head, tail = longest // 4, longest * 3 // 4
+    return f"{text[:head]}\n  [... {len(text) - head - tail} characters left out ...]\n{text[-tail:]}"
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def _parts(fault: Fault, main: str) -> rebuild.Parts:
+    return rebuild.Parts(
+        message=fault.message,
+        args=tuple(
+            _VALUES.unpack(data) if data else Lost(fault.reprs.get(place, "")) for place, data in enumerate(fault.args)
+        ),
+        attributes={name: _VALUES.unpack(data) for name, data in fault.attributes.items()}
+        | {name: responses.RecordedResponse(_content(data)) for name, data in fault.responses.items()},
+        slots={name: _VALUES.unpack(data) for name, data in fault.slots.items()},
+        members=[restore(each, main=main) for each in fault.members],
+        notes=fault.notes,
+    )
+
+
+def _content(data: bytes) -> dict[str, Any]:
+    """What was kept of a response; nothing where damaged data hold something else."""
+    content = _VALUES.unpack(data)
+    return {name: value for name, value in content.items() if type(name) is str} if type(content) is dict else {}
+
+
+def _instance(fault: Fault, parts: rebuild.Parts, main: str) -> Exception:
+    label = (fault.module, fault.qualname)
+    for each in (label, *fault.bases):
+        cls = rebuild.loaded(each, main)
+        if cls is None:
+            continue
+        try:
+            exc = rebuild.build(cls, parts)
+        except (TypeError, ValueError):
+            # A class written in C that makes its instances in its own way, or damaged parts: the next base is tried.
+            continue
+        same = rebuild.message(exc) == fault.message
+        if same and not fault.lost and rebuild.is_labelled(cls, label, main):
+            return exc
+        try:
+            made = rebuild.derive(cls, label, None if same else fault.message, fault.lost)
+            return rebuild.build(made, parts)
+        except (TypeError, ValueError):
+            # Nobody may derive from it. The right class is worth more than the right message.
+            return exc
+    return _bare(label, fault, parts)
+
+
+def _bare(label: rebuild.Label, fault: Fault, parts: rebuild.Parts) -> Exception:
+    """The last resort, for a fault that names no base that fits."""
+    made = rebuild.derive(Exception, label, fault.message, fault.lost)
+    return rebuild.build(made, msgspec.structs.replace(parts, slots={}))

@@ -1,0 +1,125 @@
+"""How many items of a batch to have under way, found out by trying: `concurrency="auto"`.
+
+Additive increase, multiplicative decrease. Of the linear rules it is the one that leads everybody who shares a service,
+from wherever they begin, to using it fully and in equal parts: D.-M. Chiu and R. Jain, "Analysis of the Increase and
+Decrease Algorithms for Congestion Avoidance in Computer Networks", Computer Networks and ISDN Systems 17 (1), 1989,
+pages 1-14. The steps are those of V. Jacobson, "Congestion Avoidance and Control", SIGCOMM '88, pages 314-329: one more
+for each full round that went well, half as many when it did not. What was under way at the time of a cut tells of the
+load before it, so it cuts no second time: at most one cut a round trip, as RFC 3168, section 6.1.2, words it for TCP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import AbstractContextManager
+from typing import Any
+
+from perdure.core.execution.effects import Execute, Guarded, Outcome
+from perdure.core.policies.classify import assess
+
+FIRST = 4
+CEILING = 64
+
+
+class Pace:
+    """How many may be under way at a time. Not for several threads at once.
+
+    Args:
+        most: never more than that.
+
+    `limit` is how many may be, `inside` how many are.
+    """
+
+    __slots__ = ("_begun", "_cut", "_peak", "_successes", "inside", "limit", "most")
+
+    def __init__(self, most: int = CEILING) -> None:
+        self.most = max(1, most)
+        self.limit = min(FIRST, self.most)
+        self.inside = 0
+        self._begun = 0
+        self._cut = 0  # attempts up to this number began before the last cut
+        self._successes = 0
+        self._peak = 0
+
+    @property
+    def full(self) -> bool:
+        """Nobody else may start now."""
+        return self.inside >= self.limit
+
+    def enter(self) -> None:
+        """An item starts."""
+        self.inside += 1
+        self._peak = max(self._peak, self.inside)
+
+    def leave(self) -> None:
+        """An item has come to its end."""
+        self.inside -= 1
+
+    def began(self) -> int:
+        """An attempt begins; the number that stands for it."""
+        self._begun += 1
+        return self._begun
+
+    def succeeded(self, attempt: int) -> None:
+        """An attempt went well: after a full round of them, there is room for one more.
+
+        Unless there was room before that nobody used: then they say nothing about more.
+        """
+        if attempt <= self._cut:
+            return
+        self._successes += 1
+        if self._successes >= self.limit and self._peak >= self.limit and self.limit < self.most:
+            self._change(self.limit + 1)
+
+    def congested(self, attempt: int) -> None:
+        """An attempt met too much load: half as many, if it began since the last cut."""
+        if attempt > self._cut:
+            self._cut = self._begun
+            self._change(max(1, self.limit // 2))
+
+    def _change(self, limit: int) -> None:
+        self.limit = limit
+        self._successes = 0
+        self._peak = self.inside
+
+
+def is_congestion(outcome: Outcome) -> bool:
+    """Whether there was too much load for an attempt: throttled (HTTP 429, Retry-After), or not answered in time.
+
+    The client libraries' own timeouts derive from nothing common; they are known by their names.
+    """
+    error = outcome.error
+    if error is None:
+        return False
+    seen = assess(error, outcome.started + outcome.seconds)
+    if seen.kind == "throttled" or seen.code == "cascading-timeout":
+        return True
+    return any("Timeout" in each.__name__ for each in type(error).__mro__)
+
+
+def paced(program: Generator[Any, Any, Any], pace: Pace, lock: AbstractContextManager[Any]) -> Generator[Any, Any, Any]:
+    """The decision on an item, with `pace` told of all its attempts, those that are tried again too.
+
+    Args:
+        program: the decision.
+        pace: is told.
+        lock: held meanwhile, since several threads may carry decisions.
+    """
+    try:
+        effect = next(program)
+        while True:
+            if type(effect) is not Execute and type(effect) is not Guarded:
+                effect = program.send((yield effect))
+                continue
+            with lock:
+                attempt = pace.began()
+            outcome: Outcome = yield effect
+            if is_congestion(outcome):
+                with lock:
+                    pace.congested(attempt)
+            elif outcome.error is None:
+                with lock:
+                    pace.succeeded(attempt)
+            effect = program.send(outcome)
+    except StopIteration as end:
+        return end.value

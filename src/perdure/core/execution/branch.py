@@ -1,0 +1,82 @@
+"""The concurrent branches of a workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from perdure.core.execution.spec import Call
+from perdure.core.values import codec
+
+NO_INPUTS = codec.pack_inputs([], {}, owner="")
+
+
+class Task(Protocol):
+    """What carries a branch."""
+
+    def done(self) -> bool:
+        """Has it ended?"""
+
+
+class Branch:
+    """One line of execution: the workflow's own, or a task that it started, directly or through others.
+
+    `path` tells it from all others of its run by the order in which each parent started its children; `born` is how
+    many calls the run had made by then; `living` holds the branches of the run that have not been seen to end.
+
+    Args:
+        task: what carries it.
+        parent: the branch that started it; None for the workflow's own.
+        clock: how many calls the run has made; a child has its parent's.
+    """
+
+    __slots__ = ("born", "children", "clock", "living", "parent", "path", "task")
+
+    def __init__(self, task: Task, parent: Branch | None = None, clock: Callable[[], int] = int) -> None:
+        self.task = task
+        self.parent = parent
+        self.children = 0
+        self.clock: Callable[[], int] = parent.clock if parent is not None else clock
+        self.living: list[Branch] = parent.living if parent is not None else []
+        self.born = self.clock()
+        self.path = b""
+        if parent is not None:
+            self.path = b"%b.%d" % (parent.path, parent.children)
+            parent.children += 1
+        self.living.append(self)
+        if len(self.living) % 256 == 0:
+            self.living[:] = [one for one in self.living if not one.done()]
+
+    def done(self) -> bool:
+        """Has it ended?"""
+        return self.task.done()
+
+    def came_from(self, other: Branch, since: int) -> bool:
+        """Did `other` start it, directly or through others, after `since` calls had been made?"""
+        if self.born < since:
+            return False
+        ancestor = self.parent
+        while ancestor is not None and ancestor is not other:
+            ancestor = ancestor.parent
+        return ancestor is other
+
+    def place(self, call: Call) -> Call:
+        """The call as one of this branch.
+
+        Calls with inputs are told apart by those, whichever branch they are in. A call without (the time, a random
+        number) is told from its like only by its place, and the order of places in different branches is no fixed one.
+        """
+        if self.path and call.input == NO_INPUTS and not call.named:
+            call.key = codec.digest(call.key + self.path)
+        return call
+
+
+def busy(living: Iterable[Branch], resting: Iterable[Branch]) -> bool:
+    """Is a branch on its way to something, beside those that rest and those that wait for them?"""
+    idle: set[Branch] = set()
+    for branch in resting:
+        one: Branch | None = branch
+        while one is not None:
+            idle.add(one)
+            one = one.parent
+    return any(branch not in idle and not branch.done() for branch in living)

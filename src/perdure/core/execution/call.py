@@ -1,0 +1,371 @@
+"""The life of a call: look it up, run it, retry it, wait, write it down, park it. Written once, for every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from perdure.core.exceptions import capture
+from perdure.core.execution import crash_loop
+from perdure.core.execution.admission import Patience, admission, report_failure
+from perdure.core.execution.cleanup_records import salt, undo_row
+from perdure.core.execution.effects import (
+    BRANCH,
+    Acquit,
+    Effect,
+    Execute,
+    Guarded,
+    Load,
+    Outcome,
+    Report,
+    Row,
+    Save,
+    SaveAttempt,
+    Settle,
+    Wait,
+)
+from perdure.core.execution.history import Failure, History
+from perdure.core.execution.identity import refuse_change
+from perdure.core.execution.spec import Call
+from perdure.core.policies.classify import assess
+from perdure.core.policies.retry import Again, Retry, Verdict, verdict
+from perdure.core.records import AttemptRecord, StepRecord, StepStatus, attempt_checksum
+from perdure.core.values import codec
+from perdure.errors import ArgumentChanged, BreakerOpen, CrashLoop, Drift, NotDecodable, NotStorable, StopRun
+
+SHOWN = 3
+
+_WHY = {
+    "permanent": "an error of this kind does not heal by trying again",
+    "attempts": "",
+    "total": "there was no time left for another try",
+}
+
+
+class Succeeded(msgspec.Struct, frozen=True, gc=False):
+    """The call has a result, and the result is saved under the number `seq`."""
+
+    value: Any
+    seq: int
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The call has failed for good, and the caller of the workflow's function is to raise `error`.
+
+    It is returned rather than raised: a generator cannot raise StopIteration, which a step may well do. `last` is the
+    last attempt, `attempts` how many there were; both are empty for a failure that comes from the history (`replayed`).
+    """
+
+    error: Exception
+    last: Outcome | None = None
+    attempts: int = 0
+    replayed: bool = False
+
+
+class Parked(msgspec.Struct, frozen=True, gc=False):
+    """The call has failed for good and is a dead letter, saved under the number `seq`; whoever made it gets None."""
+
+    seq: int
+    value: None = None
+
+
+End = Succeeded | Failed | Parked
+Decision = Generator[Effect, Any, End]
+
+
+def perform(call: Call, history: History) -> Decision:
+    """One call of a step from a workflow."""
+    park = call.spec.park
+    seq = history.claim(call)
+    if seq is not None:
+        return recall(call, history, (yield Load(call, seq)), park)
+    if history.unsettled(call.spec.name):
+        record = yield from settle(call, history)
+        if record is not None:
+            return recall(call, history, record, park)
+    end = yield from item(call, history, park)
+    if type(end) is Failed:
+        yield from fail(call, history, end)
+    return end
+
+
+def recall(call: Call, history: History, record: StepRecord, park: bool = False) -> End:
+    """What the record says; of a dead letter, that it is one, if it may be (`park`), or else what it failed with.
+
+    Raises:
+        StopRun: with Drift, if a call that goes by a key has other inputs now; with NotDecodable, if the saved value
+            does not fit what the script now declares.
+    """
+    if call.named and record.input != call.input and not history.is_exempt(record.seq):
+        raise StopRun(_drift(call, history, [record]))
+    if park and record.status == "dead":
+        return Parked(record.seq)
+    try:
+        if record.status == "done":
+            return Succeeded(call.spec.plan.unpack(record.output), record.seq)
+        error = capture.restore(capture.decode(record.output), main=call.spec.main)
+    except NotDecodable as misfit:
+        raise StopRun(misfit) from misfit
+    history.replayed(call, error, record.seq)
+    return Failed(error, replayed=True)
+
+
+def settle(call: Call, history: History) -> Generator[Effect, Any, StepRecord | None]:
+    """A call without a record waits until the replay has come to rest, and is judged then.
+
+    Returns:
+        The record of a call with the same inputs that nobody has made again, and that the call may have then: the
+        script was rearranged. None if it is new.
+
+    Raises:
+        StopRun: with Drift, if completed calls of the same name remain that nobody has made again.
+    """
+    while history.unsettled(call.spec.name):
+        waiting: Sequence[Call] = yield Settle(call)
+        found = yield from _counterpart(call, history)
+        if found is not None:
+            history.adopt(call, found)
+            return found
+        drifted = None
+        for one in (call, *waiting):
+            if not history.doubtful(one.spec.name):
+                continue
+            if one is not call and (yield from _counterpart(one, history)) is not None:
+                break  # it will have that record first; then look again
+            drifted = drifted or one
+        else:
+            # One branch that has drifted stops them all: none may execute while another is about to say so.
+            if drifted is not None:
+                raise StopRun((yield from _drifted(drifted, history)))
+            history.rested = True
+            return None
+    return None
+
+
+def _drifted(call: Call, history: History) -> Generator[Effect, Any, Drift]:
+    records: list[StepRecord] = []
+    for seq in history.unclaimed(call.spec.name)[:SHOWN]:
+        record = yield Load(call, seq, peek=True)
+        records.append(record)
+    return _drift(call, history, records)
+
+
+def _counterpart(call: Call, history: History) -> Generator[Effect, Any, StepRecord | None]:
+    if history.doubtful(call.spec.name):
+        for seq in history.unclaimed(call.spec.name):
+            record: StepRecord = yield Load(call, seq, peek=True)
+            if record.input == call.input:
+                return record
+    return None
+
+
+def move_on(history: History) -> Generator[Effect, Any, None]:
+    """Something new is about to be done: the failures that the workflow has handled become history first."""
+    if history.pending:
+        passed = history.moved_past((yield BRANCH))
+        if passed:
+            yield Save(passed)
+
+
+class Series(msgspec.Struct):
+    """The attempts of a call, one after the other, as far as its policy has to know them.
+
+    `before` is how many were made by an earlier process, `counted` how many used up the policy's, `first` when the
+    first of this process began (seconds since the epoch), `tried` what those said that failed.
+    """
+
+    before: int = 0
+    counted: int = 0
+    first: float | None = None
+    tried: list[capture.AttemptNote] = []
+
+    def judge(
+        self,
+        policy: Retry,
+        owner: str,
+        number: int,
+        error: Exception,
+        outcome: Outcome,
+        uniform: Callable[[], float],
+    ) -> tuple[Verdict, capture.Fault]:
+        """What the policy says about attempt `number`, which failed with `error`; and the error as data.
+
+        When the verdict is to give up, the exception is told of all attempts of `owner` in its notes.
+        """
+        first = self.first = outcome.started if self.first is None else self.first
+        now = outcome.started + outcome.seconds
+        assessment = policy.judge(error, assess(error, now))
+        decision = verdict(policy, assessment, number - self.before, self.counted, now - first, uniform)
+        fault = capture.to_fault(error)
+        self.tried.append(capture.AttemptNote(fault.name, fault.message))
+        if isinstance(decision, Again):
+            self.counted += decision.counts
+        else:
+            for line in capture.note(owner, self.tried, now - first, _WHY[decision.reason]):
+                error.add_note(line)
+        return decision, fault
+
+
+def attempts(call: Call, history: History, parked: bool = False) -> Decision:
+    """Try the call until it succeeds or its policy gives up; what succeeds is saved."""
+    yield from move_on(history)
+    spec = call.spec
+    if history.undone:
+        call.salt += salt(call, history)
+    tries = history.tries(call)
+    number = tries.made
+    series, last, patience = None, None, Patience()
+    told = crash_loop.against(history.crashes, call) if history.crashes else ()
+    crashed = len(told)
+    if crashed and crash_loop.verdict(crashed, history.crash_limit) == "condemned":
+        return Failed(_crash_loop(call, told), None, number)
+    while True:
+        number += 1
+        guard, ticket = spec.guard, None
+        outcome: Outcome
+        if guard is None:
+            outcome = yield Execute(call, number, parked, crashed > 0)
+        else:
+            wait = partial(_hold_on, call, number)
+            entry = yield from admission(guard, spec.retry.total, patience, history.uniform, wait)
+            if isinstance(entry, BreakerOpen):
+                return _not_made(call, entry, number - 1, series, last, patience.spent)
+            ticket = entry
+            outcome = yield Guarded(Execute(call, number, parked, crashed > 0), guard, ticket)
+        if crashed:
+            yield Acquit(history.rid, call)
+            crashed = 0
+        error = outcome.error
+        if error is None:
+            if guard is not None and ticket is not None:
+                yield Report(guard, ticket, "success")
+            try:
+                refuse_change(call)
+                payload, value = _read(call, outcome) if outcome.attempts else spec.plan.round_trip(outcome.value)
+            except (NotStorable, ArgumentChanged) as refusal:
+                error = refusal
+            else:
+                row = history.row(call, "done", payload, outcome.started, outcome.seconds, outcome.attempts or number)
+                rows = (row,) if spec.undo is None else (row, undo_row(call, history, row))
+                yield Save(rows, drop=call.drop)
+                return Succeeded(value, row[1])
+        if outcome.attempts:
+            return Failed(error, outcome, outcome.attempts)
+        if series is None:
+            # A series that a crash found used up begins anew: it was the run that ended, and this is asking again.
+            series = Series(tries.made, tries.counted % spec.retry.attempts, outcome.started - patience.spent)
+        elif patience.queued and series.first is not None:
+            series.first += patience.queued  # who stands in a queue of their own making is not out of time for it
+        patience.queued = 0.0
+        decision, fault = series.judge(spec.retry, spec.owner, number, error, outcome, history.uniform)
+        if outcome.error is not None:
+            yield from report_failure(call, ticket, error, fault, decision, outcome)
+        counts = decision.counts if isinstance(decision, Again) else True
+        yield SaveAttempt(history.rid, _attempt(call, history, number, counts, fault, outcome))
+        last = Failed(error, outcome, number)
+        if not isinstance(decision, Again):
+            return last
+        patience.spent += outcome.seconds + decision.delay
+        yield Wait(call, decision.delay, number, error)
+
+
+def _crash_loop(call: Call, told: Sequence[str]) -> CrashLoop:
+    error = CrashLoop(
+        f"{call.spec.owner} was in flight at {len(told)} crashes in a row, and is not tried again",
+        "find out what it does to its process (memory, native code; isolate=True contains it), then run it again",
+    )
+    for line in told:
+        error.add_note(f"perdure: {line}")
+    return error
+
+
+def _hold_on(call: Call, number: int, seconds: float, reason: str) -> Wait:
+    return Wait(call, seconds, number, reason=reason)
+
+
+def _not_made(
+    call: Call, refusal: BreakerOpen, made: int, series: Series | None, last: Failed | None, seconds: float
+) -> Failed:
+    """The breaker lets no further attempt through. What the last one failed with comes first, if there was one."""
+    if series is None or last is None:
+        return Failed(refusal, None, made)
+    for line in capture.note(call.spec.owner, series.tried, seconds, refusal.what):
+        last.error.add_note(line)
+    return last
+
+
+def _read(call: Call, outcome: Outcome) -> tuple[bytes, Any]:
+    assert outcome.packed is not None
+    try:
+        return outcome.packed, call.spec.plan.unpack(outcome.packed)
+    except NotDecodable as misfit:
+        raise StopRun(misfit) from misfit
+
+
+def fail(call: Call, history: History, end: Failed) -> Generator[Effect, Any, None]:
+    """A step has failed for good; whether that becomes history is decided later, by what the workflow does about it."""
+    row = ended_row(call, history, "failed", end)
+    history.pending.append(Failure(end.error, row, (yield BRANCH), history.claims))
+
+
+def ended_row(call: Call, history: History, status: StepStatus, end: Failed) -> Row:
+    """The record of a call that has failed for good."""
+    last = end.last or Outcome(None, end.error, 0.0, 0.0)
+    return history.row(
+        call, status, capture.encode(capture.to_fault(end.error)), last.started, last.seconds, end.attempts
+    )
+
+
+def item(call: Call, history: History, park: bool) -> Decision:
+    """A call that has no record: its result is saved; if it fails for good, it is parked if asked to."""
+    end = yield from attempts(call, history, park)
+    if park and isinstance(end, Failed):
+        row = ended_row(call, history, "dead", end)
+        yield Save((row,), letters=(row[1],))
+        return Parked(row[1])
+    return end
+
+
+def recheck(call: Call, history: History, seq: int, park: bool) -> Decision:
+    """One item of a batch that has a record; it is read only if there is something to look at in it."""
+    done = history.is_done(seq)
+    if call.named or not (done or park):
+        end = recall(call, history, (yield Load(call, seq)), park)
+        if isinstance(end, Failed) and not park:
+            return end
+    return Succeeded(None, seq) if done else Parked(seq)
+
+
+def _attempt(
+    call: Call, history: History, number: int, counted: bool, fault: capture.Fault, outcome: Outcome
+) -> AttemptRecord:
+    packed = capture.encode(fault)
+    name = call.spec.name
+    crc = attempt_checksum(name, call.key, call.n, number, call.input, packed)
+    ms = int(outcome.seconds * 1000)
+    return AttemptRecord(
+        history.epoch, name, call.key, call.n, number, counted, call.input, packed, outcome.started, ms, crc
+    )
+
+
+def _drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
+    name, run = call.spec.name, history.id
+    lines = [f"step {name!r} had completed with other inputs than it is called with now; nothing was executed"]
+    lines += [
+        f"    recorded: {name}{codec.describe_inputs(record.input)}  (step #{record.seq} of run {run})"
+        for record in records
+    ]
+    more = len(history.unclaimed(name)) - len(records) if not call.named else 0
+    if more > 0:
+        lines.append(f"              and {more} more")
+    lines.append(f"    now:      {name}{codec.describe_inputs(call.input)}")
+    return Drift(
+        "\n".join(lines),
+        "one of these, whichever is true:\n"
+        f"    the call is new work, the recorded results stand:  perdure resume {run} --accept-changes\n"
+        f"    the recorded results are to be made again:         perdure fork {run} --from {name}\n"
+        "    the inputs come from something that changed (a list, a file, the clock): read it in a step of its own",
+    )

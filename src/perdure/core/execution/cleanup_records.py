@@ -1,0 +1,39 @@
+"""What the journal notes of calls that can be undone, and of those that were."""
+
+from __future__ import annotations
+
+from perdure.core.execution.effects import Row
+from perdure.core.execution.history import DEFER, UNDO, History
+from perdure.core.execution.spec import Call
+from perdure.core.values import codec
+
+
+def called(name: str, given: bytes) -> tuple[str, bytes]:
+    """Name and packed inputs of a call as people see them: of what is deferred, rather than of the deferring."""
+    if name != DEFER:
+        return name, given
+    (_, step, deferred), _ = codec.unpack_inputs(given, (), owner=DEFER)
+    return f"defer {step}", deferred
+
+
+def undo_row(call: Call, history: History, row: Row) -> Row:
+    """What stands beside the record `row` of a call that can be undone."""
+    undo = call.spec.undo
+    assert undo is not None
+    return history.can_be_undone(row, undo_note((undo.main, undo.name), row[1], call.spec.name))
+
+
+def undo_note(undo: tuple[str, str], seq: int, step: str) -> bytes:
+    """What that record says: the step that takes the call back (its file's stem, its name), and what it takes back."""
+    return codec.pack_inputs([*undo, seq, step], {}, owner=UNDO)
+
+
+def undone_key(step: str, key: bytes) -> bytes:
+    """What the undoings of a step's calls with that key go by."""
+    return codec.digest(f"{step}\0".encode() + key)
+
+
+def salt(call: Call, history: History) -> bytes:
+    """What sets the idempotency key of a call apart from the same call before it was undone."""
+    times = history.undone[undone_key(call.spec.name, call.key)]
+    return b"undone %d" % times if times else b""

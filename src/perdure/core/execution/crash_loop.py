@@ -1,0 +1,46 @@
+"""What a crash says about the steps that were in flight, and when a step is not tried again blindly."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from perdure.core.execution.spec import Call
+
+LIMIT = 3
+"""So many crashes in a row with the same call in flight are a crash loop."""
+
+WIDTH = 200
+"""Bytes of a run's id or a step's name that the flight recorder keeps."""
+
+Crashes = dict[tuple[str, bytes, int], tuple[str, ...]]
+"""Name (as `fitted`), key and occurrence of a call: the crashes in a row at which it was in flight, a line each."""
+
+Verdict = Literal["go", "alone", "condemned"]
+
+
+def verdict(count: int, limit: int = LIMIT) -> Verdict:
+    """What to do with a call that was in flight at so many crashes in a row.
+
+    `go`: nothing speaks against it. `alone`: it is a suspect, and suspects run one at a time, so that the next crash
+    convicts one of them and not all that happen to run beside it. `condemned`: it is not tried again.
+    """
+    if count >= limit:
+        return "condemned"
+    return "alone" if count else "go"
+
+
+def against(crashes: Crashes, call: Call) -> tuple[str, ...]:
+    """The crashes in a row at which the call was in flight."""
+    return crashes.get((fitted(call.spec.name), call.key, call.n), ()) if crashes else ()
+
+
+def fitted(text: str) -> str:
+    """The text itself if it has a place in a flight record; else its beginning and a digest of the whole.
+
+    Two long names that begin alike stay two.
+    """
+    data = text.encode("utf-8", "surrogatepass")
+    if len(data) <= WIDTH:
+        return text
+    return data[: WIDTH - 36].decode("utf-8", "ignore") + "..~" + hashlib.blake2b(data, digest_size=16).hexdigest()

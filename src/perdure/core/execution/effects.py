@@ -1,0 +1,144 @@
+"""What the core asks an engine to do.
+
+A decision is a generator: it yields one of these, the engine does it and sends back the answer. Each effect says what
+it is answered with.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from perdure.core.execution.spec import Call
+from perdure.core.policies.breaker import Grade, Ticket
+from perdure.core.policies.guard import Guard
+from perdure.core.policies.rate import Turn
+from perdure.core.records import AttemptRecord
+
+Row = tuple[int, int, str, bytes, int, str, bytes, bytes, float, int, int, int]
+"""A row of the step table, in the order of its columns."""
+
+
+class Outcome(msgspec.Struct, gc=False):
+    """How an attempt went: its value, or the exception. `started` in seconds since the epoch, `seconds` it took.
+
+    Where the whole series of attempts was made elsewhere, under the same policy, `attempts` is how many there were:
+    the outcome is final then, and `packed` is the value as bytes instead of `value`.
+    """
+
+    value: Any
+    error: Exception | None
+    started: float
+    seconds: float
+    attempts: int = 0
+    packed: bytes | None = None
+
+
+class Load(msgspec.Struct, frozen=True, gc=False):
+    """Read a record of this run, to answer the call with or (`peek`) only to look at it. Answer: the StepRecord."""
+
+    call: Call | None
+    seq: int
+    peek: bool = False
+
+
+class Execute(msgspec.Struct, frozen=True, gc=False):
+    """Run the call's function once, under its timeout; `parked`: failing for good makes a dead letter of it.
+
+    `suspect`: it was in flight when the process died, so no other suspect is to run beside it.
+
+    Answer: an Outcome.
+    """
+
+    call: Call
+    attempt: int
+    parked: bool = False
+    suspect: bool = False
+
+
+class Acquit(msgspec.Struct, frozen=True, gc=False):
+    """A suspect has come to an end without killing the process: forget what spoke against it. Answer: None."""
+
+    rid: int
+    call: Call
+
+
+class Wait(msgspec.Struct, frozen=True, gc=False):
+    """Let that many seconds pass before the attempt of that number.
+
+    `error` is what the one before failed with; or `reason` says what is waited for (a breaker, a turn). Answer: None.
+    """
+
+    call: Call
+    seconds: float
+    attempt: int
+    error: Exception | None = None
+    reason: str = ""
+
+
+class Admit(msgspec.Struct, frozen=True, gc=False):
+    """May a call go, as far as its guard is concerned? `turn` is the slot that it has. Answer: a Pass or a Hold."""
+
+    guard: Guard
+    turn: Turn | None = None
+
+
+class Guarded(msgspec.Struct, frozen=True, gc=False):
+    """Execute, with a ticket: it is given back if the attempt is broken off, so that nothing is said about it.
+
+    Answer: an Outcome.
+    """
+
+    execute: Execute
+    guard: Guard
+    ticket: Ticket
+
+
+class Report(msgspec.Struct, frozen=True, gc=False):
+    """A call that was let through has ended; `error` is its failure in one line. Answer: None.
+
+    With `pause`, nobody is to call the service for so many seconds.
+    """
+
+    guard: Guard
+    ticket: Ticket
+    grade: Grade
+    error: str = ""
+    pause: float | None = None
+
+
+class Save(msgspec.Struct, frozen=True, gc=False):
+    """Make these rows durable, and take those numbered `drop` back; `letters` are the rows that are dead letters.
+
+    Answer: None.
+    """
+
+    rows: tuple[Row, ...]
+    letters: tuple[int, ...] = ()
+    drop: tuple[int, ...] = ()
+
+
+class SaveAttempt(msgspec.Struct, frozen=True, gc=False):
+    """Make the record of a failed attempt of run `rid` durable. Answer: None."""
+
+    rid: int
+    record: AttemptRecord
+
+
+class Settle(msgspec.Struct, frozen=True, gc=False):
+    """Let every other branch of the workflow go on until it too waits for something new.
+
+    Answer: the calls of all branches that wait in the same way.
+    """
+
+    call: Call
+
+
+class Branch(msgspec.Struct, frozen=True, gc=False):
+    """Which branch of the workflow is asking. Answer: a `core.branch.Branch`, or None if there is but one."""
+
+
+BRANCH = Branch()
+
+Effect = Load | Execute | Acquit | Admit | Guarded | Report | Wait | Save | SaveAttempt | Settle | Branch

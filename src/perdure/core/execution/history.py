@@ -1,0 +1,345 @@
+"""What a run has done so far, as the core sees it: which records are there, and which calls have claimed theirs."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import insort
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from perdure.core.execution.branch import Branch
+from perdure.core.execution.crash_loop import LIMIT, Crashes
+from perdure.core.execution.effects import Row
+from perdure.core.execution.spec import Call
+from perdure.core.records import StepRecord, StepStatus, step_checksum
+
+DEFER = "perdure.defer"
+UNDO = "perdure.undo"
+CLEANED = ("defer:", "undo:")
+"""Names of records: a call to be made at the end, a call that can be taken back, and beginnings of what was cleaned up.
+None of them is ever held against the script, and only `DEFER` is claimed by calls."""
+_NONE = b"\xc0"
+
+
+class Tries(msgspec.Struct, gc=False):
+    """Attempts of a call that an earlier process made: how many, and how many of them used up the policy's."""
+
+    made: int = 0
+    counted: int = 0
+
+
+class Failure(msgspec.Struct, eq=False):
+    """A step has failed for good; whether that becomes history depends on what the workflow does about it.
+
+    `row` is what would be written, `branch` who called, `at` how many calls had been made by then.
+    """
+
+    error: BaseException
+    row: Row
+    branch: Branch | None
+    at: int = 0
+    replayed: bool = False
+
+
+class Blame(msgspec.Struct, frozen=True):
+    """What the failure that ends a run takes back.
+
+    `records`: failures that were written down as handled, and are what ends the run after all. `replayed`: one of them
+    came from the history. `aftermath`: first and last number of the records made since the failure. They were made
+    because of it (or beside it), so the script need not come to them again when it goes well.
+    """
+
+    records: tuple[int, ...]
+    replayed: bool
+    aftermath: tuple[int, int] | None
+
+
+class _Step:
+    """All that a run knows of the calls under one name."""
+
+    __slots__ = ("again", "once", "open", "seen", "taken")
+
+    def __init__(self) -> None:
+        # By key: which occurrence a new call would be, if no record has that already; the unclaimed record of the first
+        # occurrence; occurrence and number of the unclaimed further ones; and the occurrences that have records, if
+        # there are further ones.
+        self.seen: dict[bytes, int] = {}
+        self.once: dict[bytes, int] = {}
+        self.again: dict[bytes, list[tuple[int, int]]] = {}
+        self.taken: dict[bytes, set[int]] = {}
+        self.open: set[int] = set()  # unclaimed records of completed calls, which edited code may contradict
+
+
+class History:
+    """The records of one run, and what has been claimed of them.
+
+    Args:
+        rid: the run's number in the state file.
+        id: the run's id.
+        index: number, name, key, occurrence and status of each record, in the order of their numbers.
+        attempts: name, key, occurrence, number, counted and start of each attempt that still counts.
+        exempt: first and last number of each stretch of records that is not held against the script.
+        epoch: how often the run has failed.
+        uniform: a source of random numbers in [0, 1).
+        before: records up to this number were there when the run was resumed; None if all of them were.
+        crashes: at how many crashes in a row each call was in flight.
+        crash_limit: after so many it is not tried again.
+    """
+
+    def __init__(
+        self,
+        rid: int,
+        id: str,
+        index: Iterable[tuple[int, str, bytes, int, str]] = (),
+        attempts: Iterable[tuple[str, bytes, int, int, int, float]] = (),
+        exempt: Sequence[tuple[int, int]] = (),
+        epoch: int = 0,
+        uniform: Callable[[], float] = lambda: 0.0,
+        before: int | None = None,
+        crashes: Crashes | None = None,
+        crash_limit: int = LIMIT,
+    ) -> None:
+        self.rid = rid
+        self.id = id
+        self.epoch = epoch
+        self.uniform = uniform
+        self.before = before
+        self.crashes = crashes or {}
+        self.crash_limit = crash_limit
+        self.claims = 0
+        self.rested = False
+        self.pending: list[Failure] = []
+        self._written: list[Failure] = []
+        self._steps: dict[str, _Step] = {}
+        self._open = 0
+        self._exempt = exempt
+        self._not_done: set[int] = set()
+        self._to_clean: dict[int, str] = {}
+        self._cleaned: set[tuple[str, bytes, int]] = set()
+        self.undone: Counter[bytes] = Counter()
+        self._tries: dict[tuple[str, bytes, int], Tries] = {}
+        last = self.recorded = 0
+        for seq, name, key, n, status in index:
+            self.recorded += 1
+            self._remember(seq, name, key, n, status)
+            last = seq
+        self._numbers = itertools.count(last + 1)
+        for name, key, n, number, counted, _ in attempts:
+            tries = self._tries.setdefault((name, key, n), Tries())
+            tries.made = max(tries.made, number)
+            tries.counted += counted
+
+    def _remember(self, seq: int, name: str, key: bytes, n: int, status: str) -> None:
+        if name == UNDO:
+            self._to_clean[seq] = UNDO
+            return
+        if name.startswith(CLEANED):
+            self._cleaned.add((name, key, n))
+            self.undone[key] += name.startswith("undo:") and status == "done"
+            return
+        step = self._step(name)
+        if n == 0:
+            step.once[key] = seq
+        else:
+            insort(step.again.setdefault(key, []), (n, seq))
+            step.taken.setdefault(key, {0} if key in step.once else set()).add(n)
+        if n == 0 and key in step.taken:
+            step.taken[key].add(0)
+        if name == DEFER:
+            self._to_clean[seq] = DEFER
+        elif status != "done":
+            self._not_done.add(seq)
+        elif not self.is_exempt(seq):
+            step.open.add(seq)
+            self._open += 1
+
+    def _step(self, name: str) -> _Step:
+        step = self._steps.get(name)
+        if step is None:
+            step = self._steps[name] = _Step()
+        return step
+
+    # -- claims -------------------------------------------------------------------------------------------------------
+
+    def claim(self, call: Call) -> int | None:
+        """Give the call its occurrence; return the number of its record, or None if it has not been done yet."""
+        step = self._steps.get(call.spec.name)
+        if step is None:
+            step = self._step(call.spec.name)
+        self.claims += 1
+        key = call.key
+        if not (step.once or step.again):
+            call.n = self._new_occurrence(step, key)
+            return None
+        seq = step.once.pop(key, None)
+        if seq is not None:
+            call.n = 0
+            step.seen[key] = 1
+        elif key in step.again:
+            # Calls that are alike are interchangeable: the records go to them in order, whichever branch comes first.
+            call.n, seq = step.again[key].pop(0)
+            if not step.again[key]:
+                del step.again[key]
+        else:
+            call.n = self._new_occurrence(step, key)
+            return None
+        self._close(step, seq)
+        return seq
+
+    def _new_occurrence(self, step: _Step, key: bytes) -> int:
+        n = step.seen.get(key, 0)
+        if key in step.taken:
+            while n in step.taken[key]:
+                n += 1
+        step.seen[key] = n + 1
+        return n
+
+    def _close(self, step: _Step, seq: int) -> None:
+        if seq in step.open:
+            step.open.remove(seq)
+            self._open -= 1
+
+    def adopt(self, call: Call, record: StepRecord) -> None:
+        """Give the call a record that was another's: the script has been rearranged, and the inputs are the same."""
+        step = self._steps[record.name]
+        call.key, call.n = record.key, record.n
+        if record.n == 0:
+            del step.once[record.key]
+        else:
+            step.again[record.key].remove((record.n, record.seq))
+            if not step.again[record.key]:
+                del step.again[record.key]
+        self._close(step, record.seq)
+        self.claims += 1
+
+    def from_before(self, seq: int | None) -> bool:
+        """Is that the number of a record that an earlier process left?"""
+        return seq is not None and (self.before is None or seq <= self.before)
+
+    def is_done(self, seq: int) -> bool:
+        """Is that the record of a success?"""
+        return seq not in self._not_done
+
+    def is_exempt(self, seq: int) -> bool:
+        """Is that record not to be held against the script?"""
+        return any(first <= seq <= last for first, last in self._exempt)
+
+    def unsettled(self, name: str) -> bool:
+        """Must a call that has no record wait until every other branch has claimed what is its own?
+
+        Yes, while completed records of its own name are unclaimed; and, until the replay has come to rest for the first
+        time, while any are: nothing is executed before the whole script has been compared with what it did before.
+        """
+        if not self._open:
+            return False
+        return not self.rested or self.doubtful(name)
+
+    def doubtful(self, name: str) -> bool:
+        """Are completed records of this name still unclaimed?"""
+        step = self._steps.get(name)
+        return step is not None and bool(step.open)
+
+    def unclaimed(self, name: str) -> list[int]:
+        """The numbers of the completed records of this name that no call has claimed, in order."""
+        return sorted(self._steps[name].open)
+
+    # -- attempts -----------------------------------------------------------------------------------------------------
+
+    def tries(self, call: Call) -> Tries:
+        """The attempts of this call that earlier processes made."""
+        if not self._tries:
+            return Tries()
+        return self._tries.pop((call.spec.name, call.key, call.n), None) or Tries()
+
+    # -- new records --------------------------------------------------------------------------------------------------
+
+    def row(self, call: Call, status: StepStatus, output: bytes, started: float, seconds: float, attempts: int) -> Row:
+        """A new record, numbered."""
+        seq = next(self._numbers)  # atomic: pool threads number their records too
+        name = call.spec.name
+        if name == DEFER:
+            self._to_clean[seq] = DEFER
+        crc = step_checksum(name, call.key, call.n, status, call.input, output)
+        ms = int(seconds * 1000)
+        return (self.rid, seq, name, call.key, call.n, status, call.input, output, started, ms, attempts, crc)
+
+    # -- what is to be put away ---------------------------------------------------------------------------------------
+
+    def can_be_undone(self, row: Row, given: bytes) -> Row:
+        """The record that says so of the call with the record `row`."""
+        note = self.note(UNDO, row[3], row[4], "done", given, _NONE)
+        self._to_clean[note[1]] = UNDO
+        return note
+
+    def note(self, name: str, key: bytes, n: int, status: StepStatus, given: bytes, output: bytes) -> Row:
+        """A record of something that no call has made."""
+        seq = next(self._numbers)
+        crc = step_checksum(name, key, n, status, given, output)
+        return (self.rid, seq, name, key, n, status, given, output, 0.0, 0, 0, crc)
+
+    def to_clean(self) -> list[tuple[int, str]]:
+        """Number and kind (`DEFER` or `UNDO`) of the records of what is to be put away, the last one first."""
+        return sorted(self._to_clean.items(), reverse=True)
+
+    def is_cleaned(self, name: str, key: bytes, n: int) -> bool:
+        """Was that clean-up made before the process died?"""
+        return (name, key, n) in self._cleaned
+
+    # -- failures -----------------------------------------------------------------------------------------------------
+
+    def moved_past(self, branch: Branch | None) -> tuple[Row, ...]:
+        """The failures that the workflow has moved past now that `branch` makes its next call; they become history.
+
+        A branch has moved past its own failure, and so have those that it has started since. All have moved past that
+        of a branch that is over, since somebody has received its exception.
+        """
+        passed = [
+            failure
+            for failure in self.pending
+            if branch is None
+            or failure.branch is None
+            or failure.branch is branch
+            or failure.branch.done()
+            or branch.came_from(failure.branch, failure.at)
+        ]
+        for failure in passed:
+            self.pending.remove(failure)
+            self._written.append(failure)
+        return tuple(failure.row for failure in passed)
+
+    def all_pending(self) -> tuple[Row, ...]:
+        """The workflow has ended well, so it has moved past everything."""
+        rows = tuple(failure.row for failure in self.pending)
+        self.pending.clear()
+        return rows
+
+    def replayed(self, call: Call, error: BaseException, seq: int) -> None:
+        """A recorded failure has been raised again."""
+        row = (self.rid, seq, call.spec.name, call.key, call.n, "failed", b"", b"", 0.0, 0, 0, 0)
+        self._written.append(Failure(error, row, None, self.claims, replayed=True))
+
+    def blame(self, error: BaseException) -> Blame:
+        """Which failures end the run, given that `error` does: it is one of theirs, or was raised from one."""
+        failures = [*self._written, *self.pending]
+        guilty: list[Failure] = []
+        seen: set[int] = set()
+        rest = [error]
+        while rest:
+            one = rest.pop()
+            if id(one) in seen:
+                continue
+            seen.add(id(one))
+            found = [failure for failure in failures if failure.error is one]
+            guilty += found
+            if not found:
+                # A failed step's own exception says nothing about those that were handled before it.
+                rest += [other for other in (one.__cause__, one.__context__) if other is not None]
+                rest += getattr(one, "exceptions", ())
+        first, last = min((failure.row[1] for failure in guilty), default=0) + 1, next(self._numbers) - 1
+        return Blame(
+            tuple(failure.row[1] for failure in guilty if failure in self._written),
+            any(failure.replayed for failure in guilty),
+            (first, last) if guilty and first <= last else None,
+        )

@@ -1,0 +1,71 @@
+"""What makes two calls the same: the step's name, and a digest of the inputs or of what the caller says they go by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure.core.execution.inputs import pack, pack_leniently, receiver
+from perdure.core.execution.spec import Call, Spec
+from perdure.core.values import codec
+from perdure.core.values.builtin_types import SCALARS
+from perdure.errors import ArgumentChanged
+
+
+def identify(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    """A call by its inputs, or by the step's own key function.
+
+    Raises:
+        TypeError: the function would not accept these arguments.
+        NotStorable: an argument cannot be stored.
+    """
+    if spec.key is not None:
+        return identify_by(spec, args, kwargs, spec.key(*args, **kwargs))
+    given = pack(spec.signature, _shown(spec, args), kwargs)
+    return Call(spec, args, kwargs, given, codec.digest(given))
+
+
+def identify_by(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], key: Any) -> Call:
+    """A call by a key. Its inputs are kept for comparison and for the eye; what of them cannot be stored is named only.
+
+    Raises:
+        TypeError: the function would not accept these arguments.
+        NotStorable: the key cannot be stored.
+    """
+    given = pack_leniently(spec.signature, _shown(spec, args), kwargs)
+    named = codec.pack_inputs([key], {}, owner=f"the key of {spec.owner}")
+    return Call(spec, args, kwargs, given, codec.digest(named), named=True)
+
+
+def refuse_change(call: Call) -> None:
+    """Make sure that the step has left its arguments as they were.
+
+    The workflow would see the change on the first run, and not on resume.
+
+    Raises:
+        ArgumentChanged: it has not.
+    """
+    if not call.kwargs and SCALARS.issuperset(map(type, call.args)):
+        return
+    now = pack_leniently(call.spec.signature, _shown(call.spec, call.args), call.kwargs)
+    if now != call.input:
+        raise ArgumentChanged(
+            f"{call.spec.owner} changed an argument that it was given; on resume it would stay as it was\n"
+            f"    given:      {call.spec.name}{codec.describe_inputs(call.input)}\n"
+            f"    afterwards: {call.spec.name}{codec.describe_inputs(now)}",
+            "work on a copy, and return what the workflow needs",
+        )
+
+
+def pack_strictly(call: Call) -> bytes:
+    """The inputs of a call, also of one that goes by a key, such that it can be made again from them.
+
+    Raises:
+        NotStorable: an argument cannot be stored.
+    """
+    return pack(call.spec.signature, _shown(call.spec, call.args), call.kwargs) if call.named else call.input
+
+
+def _shown(spec: Spec, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    if args and (spec.is_method or isinstance(args[0], type)):
+        return (receiver(args[0]), *args[1:])
+    return args

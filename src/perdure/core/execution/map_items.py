@@ -1,0 +1,93 @@
+"""Which items of a batch may start, and how each of them ended. Written once, for threads and for tasks."""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+
+import msgspec
+
+from perdure.core.execution.history import History
+from perdure.core.execution.spec import Call
+
+
+class Job(msgspec.Struct, frozen=True, gc=False):
+    """An item: its place in the input, its call, and the number of its record if it has been done before."""
+
+    index: int
+    call: Call
+    seq: int | None
+
+
+class Feed:
+    """Matches items with records as they come, and lets those through that may start.
+
+    An item without a record waits while completed records of the step remain that later items may claim: with a list
+    that has changed, the run has to stop before anything is executed. On a first run nothing ever waits, so any
+    iterable of any length passes through in bounded memory.
+    """
+
+    def __init__(self, history: History, name: str) -> None:
+        self._history = history
+        self._name = name
+        self._held: deque[Job] = deque()
+        self._count = 0
+
+    def offer(self, call: Call) -> Job | None:
+        """The next item: what may start because of it, if anything. Others may come from `released`."""
+        job = Job(self._count, call, self._history.claim(call))
+        self._count += 1
+        if job.seq is None and (self._held or self._history.unsettled(self._name)):
+            self._held.append(job)
+            return None
+        return job
+
+    def released(self) -> Job | None:
+        """A held item that may start now, if there is one."""
+        if self._held and not self._history.unsettled(self._name):
+            return self._held.popleft()
+        return None
+
+    def adopt(self, seq: int) -> Job:
+        """The item that was `waiting` may have the record of that number."""
+        job = self._held.popleft()
+        return Job(job.index, job.call, seq)
+
+    def waiting(self, *, exhausted: bool) -> Job | None:
+        """A held item that can only start after the replay has come to rest: let it `settle`.
+
+        While items are still to come, they may claim what is left under this name, so only the other names matter then.
+        """
+        if self._held and self._history.unsettled(self._name) and (exhausted or not self._history.doubtful(self._name)):
+            return self._held[0]
+        return None
+
+
+class Tally:
+    """How the items ended, 8 bytes each: the number of the record, negative for a dead letter, 0 for one not ended."""
+
+    def __init__(self) -> None:
+        self._seqs = array("q")
+        self.done = 0
+        self.dead = 0
+        self.skipped = 0
+
+    def ended(self, index: int, seq: int, dead: bool, replayed: bool) -> None:
+        """An item has ended, now or (`replayed`) in an earlier process. Not for several threads at once."""
+        seqs = self._seqs
+        if index >= len(seqs):
+            seqs.extend([0] * (index + 1 - len(seqs)))
+        seqs[index] = -seq if dead else seq
+        if dead:
+            self.dead += 1
+        else:
+            self.done += 1
+        self.skipped += replayed
+
+    def results(self) -> array[int]:
+        """The records of those that succeeded, in the order of the input."""
+        return array("q", (seq for seq in self._seqs if seq > 0))
+
+    def letters(self) -> list[int]:
+        """The records of the dead letters, in the order of the input."""
+        return [-seq for seq in self._seqs if seq < 0]

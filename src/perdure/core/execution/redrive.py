@@ -1,0 +1,112 @@
+"""A dead letter, re-driven: its call is tried again, under the policy that its step has now.
+
+The attempts are a series of their own: their numbers go on from where the last one ended, what the policy counts begins
+anew. Nothing but a success resolves the letter.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import msgspec
+
+from perdure.core.execution.call import End, attempts
+from perdure.core.execution.cleanup_records import undone_key
+from perdure.core.execution.effects import Effect, Row, Save
+from perdure.core.execution.history import UNDO, History
+from perdure.core.execution.inputs import pack_leniently
+from perdure.core.execution.spec import Call, Spec
+from perdure.core.records import RunRecord, StepRecord
+from perdure.core.values import codec
+
+
+class Resolve(msgspec.Struct, frozen=True):
+    """Resolve the letter `lid` with the first of these rows, and take back the records `drop`.
+
+    Answer: whether the letter's run will see it.
+    """
+
+    lid: int
+    rows: tuple[Row, ...]
+    drop: tuple[int, ...] = ()
+
+
+class Redriven(msgspec.Struct, frozen=True):
+    """How it went: the end of the call; `seen`, whether the letter's run will see the result."""
+
+    end: End
+    seen: bool
+
+
+def redrive(lid: int, call: Call, history: History) -> Generator[Effect | Resolve, Any, Redriven]:
+    """Try the call of the letter `lid` again; what its attempts would save as a record resolves the letter."""
+    program = attempts(call, history)
+    answer: Any = None
+    seen = False
+    try:
+        while True:
+            effect = program.send(answer)
+            if isinstance(effect, Save):
+                answer, seen = None, (yield Resolve(lid, effect.rows, effect.drop))
+            else:
+                answer = yield effect
+    except StopIteration as end:
+        return Redriven(end.value, seen)
+
+
+def call_of(record: StepRecord, spec: Spec, edited: bytes | None) -> Call:
+    """The call that a record is about, as the step `spec` takes it now.
+
+    Its idempotency key is that of the record's call; with an edited input, one that depends on that too.
+
+    Raises:
+        NotDecodable: the inputs cannot be loaded as arguments of the step.
+        TypeError: the step does not take them any more.
+    """
+    if spec.name != record.name:  # a clean-up: the step under the name that it has in the journal
+        spec = copy.copy(spec)
+        spec.name, spec.undo = record.name, None
+    given = record.input if edited is None else edited
+    args, kwargs = codec.unpack_inputs(given, spec.parameter_plans(), owner=spec.owner)
+    packed = pack_leniently(spec.signature, tuple(args), kwargs)  # as the step's arguments are compared afterwards
+    call = Call(spec, tuple(args), kwargs, packed, record.key)
+    call.n = record.n
+    if edited is not None:
+        call.salt = b"edited" + codec.digest(edited)
+    return call
+
+
+def history_for(run: RunRecord, record: StepRecord, made: int, undone: dict[bytes, int], uniform: Any) -> History:
+    """What the attempts of a redrive have to know of the run.
+
+    Args:
+        run: the letter's run.
+        record: the record of its call; the one of a success gets the same number.
+        made: the number of the last attempt so far.
+        undone: how often which calls of the run were undone, as in `History.undone`.
+        uniform: a source of random numbers in [0, 1).
+    """
+    before = (record.seq - 1, "", b"", 0, "failed")
+    tried = (record.name, record.key, record.n, made, 0, 0.0)
+    history = History(run.rid, run.id, [before], [tried], epoch=run.epoch, uniform=uniform)
+    history.undone.update(undone)
+    return history
+
+
+def takes_back(record: StepRecord, records: Iterator[StepRecord]) -> tuple[int, ...]:
+    """The numbers of the records that go when the undoing of `record` succeeds: of what it undoes, and that it can be.
+
+    Args:
+        record: a dead letter's; one that is no undoing takes nothing back.
+        records: those of its run.
+    """
+    if not record.name.startswith("undo:"):
+        return ()
+    for one in records:
+        if one.name == UNDO:
+            (_, _, seq, step), _ = codec.unpack_inputs(one.input, (), owner=UNDO)
+            if undone_key(step, one.key) == record.key:
+                return (seq, one.seq)
+    return ()

@@ -1,0 +1,352 @@
+"""The life of a run: take it, call the workflow's function, write down how it ended. Written once, for every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from datetime import datetime
+from typing import Any, TypeGuard
+
+import msgspec
+
+from perdure.core.exceptions import capture
+from perdure.core.execution.call import End as CallEnd
+from perdure.core.execution.call import Failed, Succeeded, fail, move_on, recall, settle
+from perdure.core.execution.effects import Effect, Load, Outcome, Row, Save
+from perdure.core.execution.history import Blame, History
+from perdure.core.execution.spec import Call, Rules
+from perdure.core.records import RunRecord, StepRecord
+from perdure.core.values import codec
+from perdure.errors import AlreadyRunning, Cancelled, NotStorable, OtherInputs, RunError, Skipped
+
+
+class Start(msgspec.Struct, frozen=True):
+    """What to run: what to look for, and what to write if nothing is found.
+
+    `id` is the run's name if the caller gave one (`named`), a child's derived one, or None; `fresh` is the id that a
+    new run gets then. `rid` names a known run to be resumed, whatever its inputs.
+    """
+
+    script: str
+    path: str
+    workflow: str
+    key: bytes
+    input: bytes
+    fresh: str
+    id: str | None = None
+    named: bool = False
+    parent: int | None = None
+    rid: int | None = None
+    lock: str | None = None
+
+
+class HolderInfo(msgspec.Struct, frozen=True):
+    """Who holds a run: process id, host, and since when (seconds since the epoch)."""
+
+    token: str
+    pid: int
+    host: str
+    started: float
+
+
+class Held(msgspec.Struct, frozen=True):
+    """The run is taken. `by` is None if this very process has it; `last` is the newest record."""
+
+    run: RunRecord
+    by: HolderInfo | None
+    last: StepRecord | None
+
+
+class Locked(msgspec.Struct, frozen=True):
+    """The workflow's lock is taken. `by` is None if a block of this very process has it; `run` is the one that has it.
+
+    `since` is in seconds since the epoch; `last` is the newest record of that run.
+    """
+
+    name: str
+    by: HolderInfo | None
+    since: float = 0.0
+    run: RunRecord | None = None
+    last: StepRecord | None = None
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """The run under that id has ended before."""
+
+    run: RunRecord
+
+
+class Other(msgspec.Struct, frozen=True):
+    """The run under that id has other inputs."""
+
+    run: RunRecord
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """The run is ours: new, or to be resumed."""
+
+    run: RunRecord
+    resumed: bool
+
+
+class Begin(msgspec.Struct, frozen=True):
+    """Find or make the run and take it, in one transaction. Answer: Taken, Held, Locked, Finished or Other."""
+
+    start: Start
+
+
+class StandBy(msgspec.Struct, frozen=True):
+    """Somebody else has the run or its lock: say so the `first` time, and wait some seconds. Answer: None."""
+
+    workflow: str
+    reason: str
+    seconds: float
+    first: bool
+
+
+class Recall(msgspec.Struct, frozen=True):
+    """Read what the run has done. Answer: a History."""
+
+    run: RunRecord
+    resumed: bool
+
+
+class Body(msgspec.Struct, frozen=True):
+    """Call the workflow's function, with this history behind its steps. Answer: an Outcome."""
+
+    call: Call
+    run: RunRecord
+    history: History
+
+
+class Unwind(msgspec.Struct, frozen=True):
+    """Put away what the run has left, `ok` or not: `unwind.unwind`. Answer: what could not be tried, a line each.
+
+    What the run has failed with, packed, and what that takes back: for an engine that may have to stop in the middle.
+    """
+
+    run: RunRecord
+    history: History
+    ok: bool
+    fault: bytes = b""
+    blame: Blame | None = None
+
+
+class Forget(msgspec.Struct, frozen=True):
+    """Take these records back, and hold the `aftermath` no longer against the script. Answer: None."""
+
+    run: RunRecord
+    seqs: tuple[int, ...]
+    aftermath: tuple[int, int] | None = None
+
+
+class End(msgspec.Struct, frozen=True):
+    """The run has ended: write that down, with `rows`, without the records in `forget`; let it go.
+
+    Answer: None, or the StateError that kept it from being written.
+    """
+
+    run: RunRecord
+    status: str
+    output: bytes
+    rows: tuple[Row, ...] = ()
+    forget: tuple[int, ...] = ()
+    aftermath: tuple[int, int] | None = None
+
+
+RunEffect = Effect | Begin | StandBy | Recall | Body | Unwind | Forget | End
+Life = Generator[RunEffect, Any, "Ended | Failed"]
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a run ended well: its result, as the caller sees it and packed, and the time it took in all."""
+
+    value: Any
+    payload: bytes
+    started: float
+    seconds: float
+
+
+def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -> Life:
+    """One run from its start or resumption to its end; `began` is told its id."""
+    answer = yield from _taking(call, start)
+    if not isinstance(answer, Taken):
+        return _not_taken(call, start, answer, began)
+    run = answer.run
+    if began is not None:
+        began(run.id)
+    history = yield Recall(run, answer.resumed)
+    while True:
+        outcome: Outcome = yield Body(call, run, history)
+        error = outcome.error
+        if error is None:
+            try:
+                payload, value = call.spec.plan.round_trip(outcome.value)
+            except NotStorable as refusal:
+                error = refusal
+            else:
+                if history.to_clean():
+                    yield Unwind(run, history, ok=True)
+                trouble = yield End(run, "done", payload, rows=history.all_pending())
+                if trouble is not None:
+                    raise trouble
+                return Ended(value, payload, run.created, outcome.started + outcome.seconds - run.created)
+        blame = history.blame(error)
+        if blame.replayed:
+            # A failure was taken for handled (a sibling branch had moved on), and turns out to be what ends the run.
+            # It is not history, so the step gets its chance.
+            yield Forget(run, blame.records, blame.aftermath)
+            history = yield Recall(run, resumed=True)
+            continue
+        fault = capture.encode(capture.to_fault(error))
+        if history.to_clean():
+            history.pending.clear()  # the workflow has not moved past what has ended it
+            for line in (yield Unwind(run, history, ok=False, fault=fault, blame=blame)):
+                error.add_note(f"perdure: {line}")
+        status = _how(error, call.spec.rules, run)
+        trouble = yield End(run, status, fault, forget=blame.records, aftermath=blame.aftermath)
+        if trouble is not None:
+            error.add_note(f"perdure: that the run {_ENDED[status]} could not be saved: {trouble}")
+        error.add_note(f"perdure: run {run.id} {_ENDED[status]}; {_WAY_ON[status].format(run.id)}")
+        return Failed(error, outcome, 1)
+
+
+_ENDED = {"failed": "failed", "cancelled": "was cancelled", "parked": "has failed too often and was set aside"}
+_WAY_ON = {
+    "failed": "run the script again to go on from here",
+    "cancelled": "a run of the same inputs starts anew",
+    "parked": "`perdure resume {}` tries it again, and a run of the same inputs starts anew",
+}
+
+
+def call_off(start: Start, *, clean: bool) -> Generator[RunEffect, Any, list[str] | None]:
+    """End a run for good that nobody executes; `clean` it up first.
+
+    Returns:
+        What could not be cleaned up, a line each; None if somebody executes it after all, or it has ended.
+    """
+    answer = yield Begin(start)
+    if not isinstance(answer, Taken):
+        return None
+    run = answer.run
+    history = yield Recall(run, resumed=True)
+    missed: list[str] = (yield Unwind(run, history, ok=False)) if clean and history.to_clean() else []
+    trouble = yield End(run, "cancelled", b"")
+    if trouble is not None:
+        raise trouble
+    return missed
+
+
+def _how(error: Exception, rules: Rules, run: RunRecord) -> str:
+    """How a run has ended that did not end well."""
+    if isinstance(error, Cancelled):
+        return "cancelled"
+    often = rules.park_after is not None and run.epoch + 1 >= rules.park_after
+    return "parked" if often and run.parent is None else "failed"
+
+
+Answer = Taken | Held | Locked | Finished | Other
+
+PAUSES = (0.02, 0.05, 0.1, 0.2)
+"""Seconds between two looks at who has it; the last one again and again."""
+
+
+def _taking(call: Call, start: Start) -> Generator[RunEffect, Any, Answer]:
+    """Begin, as soon as nobody else has the run or its lock, if it is to wait for that."""
+    answer: Answer = yield Begin(start)
+    looks = 0
+    while call.spec.rules.if_locked == "wait" and _in_the_way(answer):
+        yield StandBy(call.spec.name, _who(answer), PAUSES[min(looks, len(PAUSES) - 1)], first=looks == 0)
+        answer = yield Begin(start)
+        looks += 1
+    return answer
+
+
+def _in_the_way(answer: Answer) -> TypeGuard[Held | Locked]:
+    # What this process executes itself may be what the caller is inside of: that would be waited for in vain.
+    return isinstance(answer, Locked) or (isinstance(answer, Held) and answer.by is not None)
+
+
+def _not_taken(
+    call: Call, start: Start, answer: Held | Locked | Finished | Other, began: Callable[[str], None] | None
+) -> Ended:
+    if isinstance(answer, Held | Locked):
+        raise _refusal(call, start, answer)
+    run = answer.run
+    match answer:
+        case Finished() if run.status == "done" and run.output is not None:
+            if began is not None:
+                began(run.id)
+            return Ended(
+                call.spec.plan.unpack(run.output), run.output, run.started, (run.ended or run.started) - run.started
+            )
+        case Finished():
+            raise RunError(f"run {run.id} was {run.status}", "give the new run another id")
+        case Other():
+            raise OtherInputs(
+                f"run {run.id} was started with other inputs\n"
+                f"    recorded: {run.workflow}{codec.describe_inputs(run.input)}\n"
+                f"    now:      {run.workflow}{codec.describe_inputs(call.input)}",
+                "an id stands for exactly one run: give these inputs an id of their own",
+            )
+
+
+def _refusal(call: Call, start: Start, answer: Held | Locked) -> AlreadyRunning:
+    what = _who(answer)
+    if answer.by is None:
+        return AlreadyRunning(what, "wait for it, or start another run with an id of its own")
+    if call.spec.rules.if_locked == "fail" or start.parent is not None:  # a parent run needs the result: no skipping
+        return AlreadyRunning(what, 'nothing was done; if_locked="wait" waits until it is free')
+    return Skipped(what, "nothing was done; it goes on by itself")
+
+
+def _who(answer: Held | Locked) -> str:
+    if isinstance(answer, Locked):
+        return describe_locked(answer)
+    by = answer.by
+    if by is None:
+        return f"run {answer.run.id} is already running in this process"
+    return f"run {answer.run.id} is already running: {_process(by, by.started)}, {_last(answer.last)}"
+
+
+def describe_locked(locked: Locked) -> str:
+    """Who has a lock, in a line: the process, since when, and what it does with it."""
+    if locked.by is None:
+        return f"lock {locked.name!r} is taken, by this very process"
+    text = f"lock {locked.name!r} is taken: {_process(locked.by, locked.since)}"
+    if locked.run is None:
+        return text
+    return f"{text}, run {locked.run.id} of workflow {locked.run.workflow!r}, {_last(locked.last)}"
+
+
+def _process(by: HolderInfo, since: float) -> str:
+    return f"pid {by.pid} on {by.host} since {datetime.fromtimestamp(since).isoformat(' ', 'seconds')}"
+
+
+def _last(record: StepRecord | None) -> str:
+    return f"last saved step: #{record.seq} {record.name}" if record else "no step saved yet"
+
+
+def child(call: Call, history: History, start: Callable[[], Start]) -> Generator[RunEffect, Any, CallEnd]:
+    """A workflow called from a workflow: a run of its own, and a record in the history of the caller."""
+    return nested(call, history, lambda: live(call, start()))
+
+
+def nested(
+    call: Call, history: History, life: Callable[[], Generator[Any, Any, Ended | Failed]]
+) -> Generator[Any, Any, CallEnd]:
+    """The same, for an engine that has its own way to carry a child: `life` begins when it turns out to be needed."""
+    seq = history.claim(call)
+    if seq is not None:
+        return recall(call, history, (yield Load(call, seq)))
+    if history.unsettled(call.spec.name):
+        record = yield from settle(call, history)
+        if record is not None:
+            return recall(call, history, record)
+    yield from move_on(history)
+    ended = yield from life()
+    if isinstance(ended, Failed):
+        yield from fail(call, history, ended)
+        return ended
+    row = history.row(call, "done", ended.payload, ended.started, ended.seconds, 1)
+    yield Save((row,))
+    return Succeeded(ended.value, row[1])

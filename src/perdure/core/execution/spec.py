@@ -1,0 +1,137 @@
+"""What is known about a step or a workflow before it is called."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import PurePath
+from typing import Any, Literal
+
+import msgspec
+
+from perdure.core.execution.inputs import EMPTY, Signature
+from perdure.core.policies.guard import Guard
+from perdure.core.policies.retry import Retry
+from perdure.core.values import annotations as shapes
+from perdure.core.values import codec
+
+IfLocked = Literal["skip", "wait", "fail"]
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What holds for a whole run.
+
+    `timeout` in seconds, the name of a `lock`, failures after which it is set aside; whom to tell of its end (`alerts`;
+    None: as the settings say), where to send a `heartbeat`, and after how many seconds without progress it hangs.
+    """
+
+    timeout: float | None = None
+    lock: str | None = None
+    if_locked: IfLocked = "skip"
+    park_after: int | None = None
+    alerts: tuple[str, ...] | None = None
+    heartbeat: str | None = None
+    stall: float | None = None
+
+
+class Spec:
+    """A function that perdure calls: a step's or a workflow's.
+
+    Args:
+        kind: "step" or "workflow", for messages.
+        fn: the function itself, sync or async.
+        name: what it goes by in the journal.
+        retry: when to try again.
+        timeout: seconds that one attempt may take, or None for no bound.
+        explicit: the timeout was asked for, rather than being the default net.
+        isolate: run each attempt in a process of its own.
+        key: takes the arguments and returns what identifies the call, instead of the arguments themselves.
+
+    `is_method` and `receiver` (the class) are set when it is found in a class, `locals` (what annotations may name)
+    when it was defined in a function. `park`: a call that fails for good becomes a dead letter; `undo`: the step that
+    takes a call back; `rules`: what holds for the runs of a workflow; `guard`: what its calls have to come past.
+    `file` is where the function was written down, `main` the name that its module has when it is imported.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        fn: Callable[..., Any],
+        name: str,
+        *,
+        retry: Retry | None = None,
+        timeout: float | None = None,
+        explicit: bool = False,
+        isolate: bool = False,
+        key: Callable[..., Any] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.fn = fn
+        self.name = name
+        self.owner = f"{kind} {name!r}"
+        called = fn if inspect.isroutine(fn) else getattr(fn, "func", type(fn).__call__)
+        self.is_async = inspect.iscoroutinefunction(called)
+        self.retry = retry or Retry.once()
+        self.timeout = timeout
+        self.explicit = explicit
+        self.isolate = isolate
+        self.key = key
+        self.park = False
+        self.undo: Spec | None = None
+        self.rules = Rules()
+        self.guard: Guard | None = None
+        self.is_method = False
+        self.receiver: Any = EMPTY
+        self.locals: dict[str, Any] = {}
+        self.signature = Signature(fn, self.owner)
+        code = getattr(inspect.unwrap(fn), "__code__", None)
+        self.file = code.co_filename if code is not None else ""
+        self.main = PurePath(self.file).stem or "__main__"
+
+    @cached_property
+    def plan(self) -> codec.Plan:
+        """How the result is packed; made at the first use, when all names that annotations mention are defined."""
+        return codec.plan(self.hints().get("return", EMPTY), owner=self.owner, names=self._names())
+
+    def parameter_plans(self) -> list[codec.Plan]:
+        """How the arguments are packed, in the order of the parameters."""
+        hints, names = self.hints(), self._names()
+        parameters = list(inspect.signature(self.fn).parameters)
+        if self.is_method:
+            hints.setdefault(parameters[0], self.receiver)
+        return [
+            codec.plan(hints.get(name, EMPTY), owner=f"parameter {name!r} of {self.owner}", names=names)
+            for name in parameters
+        ]
+
+    def hints(self) -> dict[str, Any]:
+        """The annotations, resolved as far as they can be."""
+        return shapes.hints_of(self.fn, self.locals)
+
+    def _names(self) -> dict[str, Any]:
+        return shapes.scope_of(self.fn) | self.locals
+
+
+class Call:
+    """One call of a step or of a child workflow.
+
+    `input` is the packed arguments, `key` 16 bytes that stand for them (or for what the caller's key function said:
+    `named`), `n` how many times name + key came before in this run. `salt` sets its idempotency key apart from that of
+    the same call before (it was undone, or its input edited); `drop` are the numbers of records that its own replaces.
+    """
+
+    __slots__ = ("args", "drop", "input", "key", "kwargs", "n", "named", "salt", "spec")
+
+    def __init__(
+        self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], given: bytes, key: bytes, named: bool = False
+    ) -> None:
+        self.spec = spec
+        self.args = args
+        self.kwargs = kwargs
+        self.input = given
+        self.key = key
+        self.named = named
+        self.n = 0
+        self.salt = b""
+        self.drop: tuple[int, ...] = ()

@@ -1,0 +1,1 @@
+"""Credentials taken out of texts and nested values; `Secret`."""

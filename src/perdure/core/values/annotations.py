@@ -1,0 +1,394 @@
+"""What an annotation admits: the closed set of classes that stored bytes may become, and where each may stand.
+
+Only classes that the annotation itself reaches (through unions, containers, generics, aliases and the fields of
+classes) are in the set. Positions are worked out when a value gets there, so that recursive types need no special case.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import contextlib
+import enum
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Final
+
+from perdure.core.values.classes import Record, record_of
+
+_WRAPPERS: Final = frozenset({"Required", "NotRequired", "ReadOnly", "Final", "ClassVar", "InitVar"})
+_AWAITABLE: Final = (collections.abc.Awaitable, collections.abc.Coroutine)
+# PEP 484: an int is acceptable where a float is declared, and so on.
+_TOWER: Final[dict[type, tuple[type, ...]]] = {float: (int,), complex: (int, float)}
+# A generic class may name itself with ever larger arguments; further down than this, it names no more classes.
+_FAR: Final = 40
+
+
+class Anything:
+    """Stands for an annotation that names no classes: none at all, Any, object, or one that cannot be read."""
+
+
+def type_name(annotation: Any) -> str:
+    """An annotation as a user would write it."""
+    if annotation is type(None):
+        return "None"
+    if isinstance(annotation, type) and typing.get_origin(annotation) is None:
+        return annotation.__qualname__.rpartition("<locals>.")[2]
+    if isinstance(annotation, (str, typing.ForwardRef)):
+        return annotation if isinstance(annotation, str) else annotation.__forward_arg__
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return " | ".join(map(type_name, typing.get_args(annotation)))
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is not None and isinstance(origin, type) and args:
+        inner = ", ".join("..." if arg is ... else type_name(arg) for arg in args)
+        return f"{type_name(origin)}[{inner}]"
+    return repr(annotation).replace("typing.", "")
+
+
+class Closed:
+    """The closed set of classes of one annotation (or several), and the positions in it.
+
+    Args:
+        annotations: the annotations; a string that cannot be resolved admits anything, but no class.
+        names: what strings in the annotations, and in the fields of classes, may name beside their modules' globals.
+    """
+
+    def __init__(self, *annotations: Any, names: Mapping[str, Any] | None = None) -> None:
+        self.scope = names or {}
+        self.records: dict[type, Record] = {}
+        self.unread: list[str] = []
+        self._fields: dict[Any, dict[str, Any]] = {}
+        self._positions: dict[Any, Position | None] = {}
+        self._seen: dict[Any, bool] = {}
+        for annotation in annotations:
+            self._collect(annotation, 0)
+        self.labels: dict[type, str] = {}
+        self.names: dict[str, Record] = {}
+        shared = collections.Counter(cls.__qualname__ for cls in self.records)
+        for cls, record in self.records.items():
+            name = cls.__qualname__
+            label = name if shared[name] == 1 else f"{cls.__module__}.{name}"
+            self.labels[cls] = label
+            self.names[label] = record
+
+    def admit(self, cls: type) -> tuple[str, Record] | None:
+        """The name to write for an instance of exactly `cls`, and its record; None outside of the set."""
+        record = self.records.get(cls)
+        return None if record is None else (self.labels[cls], record)
+
+    def position(self, annotation: Any) -> Position | None:
+        """What may stand where `annotation` is declared; None when any value may."""
+        key = _key(annotation)
+        if key not in self._positions:
+            choices = self.expand(annotation)
+            free = any(choice is Anything for choice in choices) or not any(map(self._names_classes, choices))
+            self._positions[key] = None if free else Position(self, annotation, choices)
+        return self._positions[key]
+
+    def expand(self, annotation: Any, depth: int = 0) -> list[Any]:
+        """The alternatives of an annotation: `Anything`, classes, generic aliases and Literals."""
+        if depth > _FAR:
+            return [Anything]
+        again = depth + 1
+        origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+        if annotation is None:
+            return [type(None)]
+        if annotation in (Any, object, inspect.Parameter.empty, Anything):
+            return [Anything]
+        if origin in (typing.Union, types.UnionType):
+            return [one for arg in args for one in self.expand(arg, again)]
+        if origin is typing.Annotated or (args and getattr(origin, "_name", None) in _WRAPPERS):
+            return self.expand(args[0], again)
+        if origin in _AWAITABLE:
+            return self.expand(args[-1], again)
+        if isinstance(annotation, typing.NewType):
+            return self.expand(annotation.__supertype__, again)
+        if isinstance(annotation, typing.TypeVar):
+            return [
+                one
+                for arg in annotation.__constraints__ or (annotation.__bound__ or Any,)
+                for one in self.expand(arg, again)
+            ]
+        alias = annotation if origin is None else origin
+        if type(alias).__name__ == "TypeAliasType":
+            return self._expand_alias(alias, args, again)
+        if origin is typing.Literal or isinstance(alias, type):
+            return [annotation]
+        if isinstance(annotation, (str, typing.ForwardRef)):
+            # typing leaves the strings inside recursive aliases as they are.
+            for where in (None, *self.records):
+                found = resolve(annotation, where, self.scope)
+                if not isinstance(found, (str, typing.ForwardRef)):
+                    return self.expand(found, again)
+        self.unread.append(type_name(annotation))
+        return [Anything]
+
+    def _expand_alias(self, alias: Any, args: tuple[Any, ...], depth: int) -> list[Any]:
+        try:
+            value = alias.__value__
+        except (NameError, AttributeError, TypeError):
+            self.unread.append(alias.__name__)
+            return [Anything]
+        return self.expand(_substitute(value, dict(zip(alias.__type_params__, args, strict=False))), depth)
+
+    def fields(self, annotation: Any) -> dict[str, Any]:
+        """The annotations of a class's fields, with its type arguments put in."""
+        key = _key(annotation)
+        if key not in self._fields:
+            origin = typing.get_origin(annotation) or annotation
+            self._fields[key] = _field_annotations(origin, typing.get_args(annotation), self._known())
+        return self._fields[key]
+
+    def _known(self) -> dict[str, Any]:
+        return dict(self.scope) | {cls.__name__: cls for cls in self.records if cls.__name__ not in self.scope}
+
+    def _names_classes(self, annotation: Any) -> bool:
+        """Whether an alternative reaches any class of the set."""
+        key = _key(annotation)
+        found = self._seen.get(key)
+        if found is None:
+            probe = Closed(annotation, names=self.scope)
+            found = self._seen[key] = bool(probe.records)
+        return found
+
+    def _collect(self, annotation: Any, depth: int, seen: set[Any] | None = None) -> None:
+        seen = set() if seen is None else seen
+        todo = [(annotation, depth)]
+        while todo:
+            annotation, depth = todo.pop()
+            for one in self.expand(annotation):
+                key = _key(one)
+                if one is Anything or key in seen or depth > _FAR:
+                    continue
+                seen.add(key)
+                todo += [(inner, depth + 1) for inner in self._inside(one)]
+
+    def _inside(self, one: Any) -> list[Any]:
+        """The annotations inside an alternative; its class, if it has fields, joins the set."""
+        origin, args = typing.get_origin(one), typing.get_args(one)
+        if origin is typing.Literal:
+            return [type(arg) for arg in args if isinstance(arg, enum.Enum)]
+        cls = origin or one
+        if (record := record_of(cls)) is not None:
+            self.records[cls] = record
+            return list(self.fields(one).values())
+        if typing.is_typeddict(cls):
+            return list(self.fields(one).values())
+        return [arg for arg in args if arg is not ... and not isinstance(arg, list)]
+
+
+Misfit = tuple[str, Any, "Position"]
+"""Where in a value, what stands there, and what should."""
+
+
+class Position:
+    """What may stand at one place.
+
+    Args:
+        closed: the set that it belongs to.
+        annotation: what is declared there.
+        choices: its alternatives.
+    """
+
+    def __init__(self, closed: Closed, annotation: Any, choices: list[Any]) -> None:
+        self.closed = closed
+        self.annotation = annotation
+        self.choices = choices
+        self._by_type: dict[type, list[Any]] = {}
+
+    def misfit(self, value: Any) -> Misfit | None:
+        """The first place at which `value` does not fit, or None."""
+        kind = type(value)
+        choices = self._by_type.get(kind)
+        if choices is None:
+            choices = self._by_type[kind] = [one for one in self.choices if _accepts(one, kind)]
+        bad: Misfit | None = ("", value, self)
+        for one in choices:
+            bad = self._inside(one, value)
+            if bad is None:
+                return None
+        return bad
+
+    def _inside(self, one: Any, value: Any) -> Misfit | None:
+        closed, args = self.closed, typing.get_args(one)
+        cls = typing.get_origin(one) or one
+        kind = type(value)
+        if cls is typing.Literal:
+            return None if any(arg == value and type(arg) is kind for arg in args) else ("", value, self)
+        if kind is cls and kind in closed.records and not isinstance(value, enum.Enum):
+            return self._named(closed.fields(one), value)
+        if typing.is_typeddict(cls):
+            return self._keyed(closed.fields(one), value)
+        if not args or kind in (str, bytes) or kind in closed.records:
+            return None
+        if kind is tuple and cls is tuple and not (len(args) == 2 and args[1] is ...):
+            return self._fixed(args, value)
+        if len(args) == 2 and isinstance(value, dict):
+            return self._mapping(args, value)
+        each = closed.position(args[0])
+        if each is None or not isinstance(value, collections.abc.Iterable):
+            return None
+        for index, item in enumerate(value):
+            if (bad := each.misfit(item)) is not None:
+                return f"[{index}]{bad[0]}", bad[1], bad[2]
+        return None
+
+    def _named(self, fields: dict[str, Any], value: Any) -> Misfit | None:
+        for name, annotation in fields.items():
+            position = self.closed.position(annotation)
+            if position is not None and (bad := position.misfit(getattr(value, name))) is not None:
+                return f".{name}{bad[0]}", bad[1], bad[2]
+        return None
+
+    def _keyed(self, fields: dict[str, Any], value: Any) -> Misfit | None:
+        for name, annotation in fields.items():
+            position = self.closed.position(annotation) if name in value else None
+            if position is not None and (bad := position.misfit(value[name])) is not None:
+                return f"[{name!r}]{bad[0]}", bad[1], bad[2]
+        return None
+
+    def _fixed(self, args: tuple[Any, ...], value: tuple[Any, ...]) -> Misfit | None:
+        if any(getattr(arg, "__unpacked__", False) or typing.get_origin(arg) is typing.Unpack for arg in args):
+            return None
+        if len(args) != len(value):
+            return "", value, self
+        for index, (annotation, item) in enumerate(zip(args, value, strict=True)):
+            position = self.closed.position(annotation)
+            if position is not None and (bad := position.misfit(item)) is not None:
+                return f"[{index}]{bad[0]}", bad[1], bad[2]
+        return None
+
+    def _mapping(self, args: tuple[Any, ...], value: dict[Any, Any]) -> Misfit | None:
+        keys, items = map(self.closed.position, args)
+        for key, item in value.items():
+            if keys is not None and (bad := keys.misfit(key)) is not None:
+                return f"<key {key!r}>{bad[0]}", bad[1], bad[2]
+            if items is not None and (bad := items.misfit(item)) is not None:
+                return f"[{key!r}]{bad[0]}", bad[1], bad[2]
+        return None
+
+
+def _accepts(one: Any, kind: type) -> bool:
+    """Whether values of exactly `kind` may be meant by the alternative `one`."""
+    cls = typing.get_origin(one) or one
+    if cls is typing.Literal:
+        return any(type(arg) is kind for arg in typing.get_args(one))
+    if typing.is_typeddict(cls):
+        return kind is dict
+    if kind is cls or kind in _TOWER.get(cls, ()):
+        return True
+    try:
+        return issubclass(kind, cls)
+    except TypeError:  # a protocol that cannot be checked
+        return False
+
+
+def _key(annotation: Any) -> Any:
+    """Something to remember an annotation by; Annotated may hold metadata that cannot be hashed."""
+    try:
+        hash(annotation)
+    except TypeError:
+        return repr(annotation)
+    return annotation
+
+
+def _substitute(annotation: Any, values: dict[Any, Any]) -> Any:
+    """The annotation with type variables replaced; one without a value admits anything."""
+    if isinstance(annotation, typing.TypeVar):
+        return values.get(annotation, annotation)
+    parameters = getattr(annotation, "__parameters__", ())
+    if not values or not parameters or (isinstance(annotation, type) and typing.get_origin(annotation) is None):
+        return annotation
+    try:
+        return annotation[tuple(values.get(parameter, parameter) for parameter in parameters)]
+    except TypeError:
+        return Anything
+
+
+def _field_annotations(cls: Any, args: tuple[Any, ...], names: dict[str, Any]) -> dict[str, Any]:
+    """The annotations of the fields of `cls`, resolved, in the order of its bases."""
+    record = record_of(cls)
+    given = record.annotations() if record is not None else None
+    wanted = None if record is None else frozenset(record.names)
+    values: dict[type, dict[Any, Any]] = {cls: dict(zip(_parameters(cls), args, strict=False))}
+    bases = [cls] if typing.is_typeddict(cls) else list(cls.__mro__)
+    for base in bases:
+        for generic in base.__dict__.get("__orig_bases__", ()):
+            origin = typing.get_origin(generic)
+            if isinstance(origin, type) and origin is not typing.Generic:
+                inner = [_substitute(arg, values.get(base, {})) for arg in typing.get_args(generic)]
+                values.setdefault(origin, dict(zip(_parameters(origin), inner, strict=False)))
+    if given is not None:
+        return {name: resolve(annotation, cls, names) for name, annotation in given.items()}
+    found: dict[str, Any] = {}
+    for base in reversed(bases):
+        for name, annotation in _own_annotations(base).items():
+            if wanted is None or name in wanted:
+                found[name] = _substitute(resolve(annotation, base, names), values.get(base, {}))
+    return found
+
+
+def _parameters(cls: Any) -> tuple[Any, ...]:
+    return getattr(cls, "__parameters__", ())
+
+
+def _own_annotations(where: Any) -> dict[str, Any]:
+    try:
+        return inspect.get_annotations(where)
+    except NameError:  # Python 3.14 evaluates them here
+        return {}
+
+
+def hints_of(function: Any, names: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The annotations of a function by parameter (and "return"), each resolved by itself.
+
+    Args:
+        function: the function; what `functools.wraps` wrapped is looked through.
+        names: further names, for instance the locals of the function in which it is defined.
+    """
+    function = inspect.unwrap(function)
+    scope = scope_of(function) | dict(names or {})
+    return {name: resolve(annotation, None, scope) for name, annotation in _own_annotations(function).items()}
+
+
+def scope_of(function: Any) -> dict[str, Any]:
+    """What the strings in a function's annotations may name: the globals of its module and what it closes over."""
+    function = inspect.unwrap(function)
+    code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None) or ()
+    scope = dict(getattr(function, "__globals__", {}))
+    for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
+        with contextlib.suppress(ValueError):  # a cell that is not filled yet
+            scope[name] = cell.cell_contents
+    return scope | {variable.__name__: variable for variable in getattr(function, "__type_params__", ())}
+
+
+def resolve(annotation: Any, where: type | None, names: Mapping[str, Any] | None = None) -> Any:
+    """An annotation with its strings replaced by what they name, seen from the class `where`.
+
+    Returns it unchanged (a string admits anything, but no class) when a name cannot be found.
+
+    Args:
+        annotation: what stands in the source.
+        where: the class that it belongs to, if any.
+        names: further names, used where the class and its module do not define them.
+    """
+    if annotation is None or type(annotation) is type:
+        return annotation
+    scope: dict[str, Any] = dict(names or {})
+    if isinstance(where, type):
+        # In this order: a field that is called like a type must not hide the type.
+        scope |= vars(where)
+        scope |= getattr(sys.modules.get(where.__module__), "__dict__", {})
+        # A class inside of a function refers to itself and to its neighbours, whatever the module calls by these names.
+        around = where.__qualname__.rpartition(".")[0]
+        near = [other for other in (where, *(names or {}).values()) if isinstance(other, type)]
+        near = [other for other in near if other.__module__ == where.__module__]
+        scope |= {other.__name__: other for other in near if other.__qualname__.rpartition(".")[0] == around}
+    scope |= {variable.__name__: variable for variable in getattr(where, "__type_params__", ())}
+    holder = types.SimpleNamespace(__annotations__={"it": annotation})
+    try:
+        return typing.get_type_hints(holder, scope, scope, include_extras=True)["it"]
+    except (NameError, AttributeError, SyntaxError, TypeError):
+        return annotation

@@ -1,0 +1,209 @@
+"""Stored bytes as text and as JSON, for listings and errors: needs no classes, and no bytes can make it fail."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from perdure.core.redaction.secret import SHOWN
+from perdure.core.values.builtin_types import INSTANCE, MEMBER, READING, SECRET, STAND_IN, Unfit, items_of
+
+# Printing an int takes quadratic time, and Python refuses beyond 4,300 digits.
+_LONG_INT = 1 << 400
+_JSON_INT = 1 << 53
+
+
+class _Shown:
+    """An instance or an enumeration's member whose class is not needed to show it."""
+
+    __slots__ = ("fields", "label")
+
+    def __init__(self, label: str, fields: dict[Any, Any] | None) -> None:
+        self.label = label
+        self.fields = fields
+
+
+def describe(data: bytes, limit: int = 200) -> str:
+    """What `data` holds, for a person, in at most `limit` characters: "Order(id=7, total=Decimal('3.10'))".
+
+    Never raises: damaged bytes are described as such.
+    """
+    return _guarded(data, limit, _show)
+
+
+def describe_inputs(data: bytes, limit: int = 200) -> str:
+    """The arguments that `data` holds, as in a call: "(7, 'eur', note=None)"."""
+
+    def call(out: _Text, whole: Any) -> None:
+        positional, keyword = whole if type(whole) is tuple and len(whole) == 2 else (whole, {})
+        out.add("(")
+        for index, item in enumerate(positional):
+            out.add(", " if index else "")
+            _show(out, item)
+        for index, (name, item) in enumerate(keyword.items()):
+            out.add(f"{', ' if index or positional else ''}{_name(name)}=")
+            _show(out, item)
+        out.add(")")
+
+    return _guarded(data, limit, call)
+
+
+def to_builtins(data: bytes) -> Any:
+    """What `data` holds as a tree that JSON can write. Not reversible: for output only.
+
+    Never raises: damaged bytes give {"unreadable": number of bytes}.
+    """
+    try:
+        return _plain(_decode(data))
+    except Exception:  # noqa: BLE001 - a listing shows what it can
+        return {"unreadable": len(data)}
+
+
+def _guarded(data: bytes, limit: int, show: Callable[[_Text, Any], None]) -> str:
+    out = _Text(limit)
+    try:
+        show(out, _decode(data))
+    except _Full:
+        return out.cut()
+    except Exception:  # noqa: BLE001 - a listing shows what it can
+        return f"<unreadable: {len(data)} bytes>"[:limit]
+    return out.text()
+
+
+def _hook(code: int, data: memoryview) -> Any:
+    if code == STAND_IN:
+        return _Shown(f"<{_name(str(data, 'utf-8'))}>", None)
+    if code == SECRET:
+        return _Shown(SHOWN, None)
+    read = READING.get(code)
+    if read is not None:
+        return read(data, _decode)
+    label, content, *more = items_of(data, _decode)
+    if code == MEMBER:
+        return _Shown(f"{_short(label)}.{content}" if type(content) is str else f"{_short(label)}({content!r})", None)
+    if code != INSTANCE or type(content) is not dict:
+        raise Unfit("not known")
+    return _Shown(_short(label), content | (more[0] if more else {}))
+
+
+_decode = msgspec.msgpack.Decoder(ext_hook=_hook).decode
+
+
+def _short(label: Any) -> str:
+    return _name(label).rpartition("<locals>.")[2]
+
+
+def _name(name: Any) -> str:
+    """A name that may be shown bare: what a terminal would act on, or cannot show, is escaped."""
+    text = str(name)
+    return text if text.isprintable() else ascii(text)
+
+
+class _Full(Exception):
+    pass
+
+
+class _Text:
+    """Text that grows up to a limit, so that describing a large value costs no more than what is shown of it."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.parts: list[str] = []
+        self.length = 0
+
+    def add(self, part: str) -> None:
+        self.parts.append(part)
+        self.length += len(part)
+        if self.length > self.limit:
+            raise _Full
+
+    def text(self) -> str:
+        return "".join(self.parts)
+
+    def cut(self) -> str:
+        return self.text()[: max(self.limit - 3, 0)] + "..."[: self.limit]
+
+
+def _show(out: _Text, value: Any) -> None:
+    kind = type(value)
+    if kind is _Shown:
+        out.add(value.label)
+        if value.fields is not None:
+            _show_all(out, "(", value.fields.items(), ")", _show_field)
+    elif kind is dict:
+        _show_all(out, "{", value.items(), "}", _show_item)
+    elif kind is list:
+        _show_all(out, "[", value, "]", _show)
+    elif kind is tuple:
+        _show_all(out, "(", value, ",)" if len(value) == 1 else ")", _show)
+    elif kind in (set, frozenset):
+        opening, closing = ("{", "}") if kind is set and value else (f"{kind.__name__}(", ")")
+        _show_all(out, opening, value, closing, _show)
+    elif kind in (str, bytes, bytearray) and len(value) > out.limit:
+        out.add(repr(value[: out.limit]))
+    elif kind is int and abs(value) >= _LONG_INT:
+        out.add(f"<int of {value.bit_length()} bits>")
+    elif kind.__module__ == "datetime":
+        out.add(repr(value).removeprefix("datetime."))
+    else:
+        out.add(repr(value))
+
+
+def _show_all(out: _Text, opening: str, items: Iterable[Any], closing: str, show: Callable[[_Text, Any], None]) -> None:
+    out.add(opening)
+    for index, item in enumerate(items):
+        if index:
+            out.add(", ")
+        show(out, item)
+    out.add(closing)
+
+
+def _show_field(out: _Text, pair: tuple[Any, Any]) -> None:
+    out.add(f"{_name(pair[0])}=")
+    _show(out, pair[1])
+
+
+def _show_item(out: _Text, pair: tuple[Any, Any]) -> None:
+    _show(out, pair[0])
+    out.add(": ")
+    _show(out, pair[1])
+
+
+def _plain(value: Any) -> Any:
+    kind = type(value)
+    if value is None or kind is bool:
+        return value
+    if kind is str:
+        return _writable(value)
+    if kind is int:
+        return value if -_JSON_INT <= value <= _JSON_INT else _text(value)
+    if kind is float:
+        return value if math.isfinite(value) else repr(value)
+    if kind is _Shown:
+        return value.label if value.fields is None else {_writable(str(k)): _plain(v) for k, v in value.fields.items()}
+    if isinstance(value, dict):
+        return {_writable(k) if type(k) is str else _text(k): _plain(v) for k, v in value.items()}
+    if kind in (list, tuple, set, frozenset) or kind.__name__ == "deque":
+        return [_plain(item) for item in value]
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if kind.__name__ in ("Decimal", "UUID", "Fraction") or hasattr(value, "__fspath__"):
+        return _writable(str(value))
+    return _text(value)
+
+
+def _writable(text: str) -> str:
+    """Text without lone surrogates, which JSON cannot carry."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _text(value: Any) -> str:
+    out = _Text(10_000)
+    try:
+        _show(out, value)
+    except _Full:
+        return out.cut()
+    return out.text()

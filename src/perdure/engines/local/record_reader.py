@@ -1,0 +1,53 @@
+"""Reads the records of a run, ahead of those who ask for them one after the other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from perdure.core.records import AttemptRecord, StepRecord
+from perdure.errors import StateCorrupt
+from perdure.store import dead_letters
+from perdure.store.runs import CHUNK, Store
+
+KEPT = 8 * CHUNK
+
+
+class RunReader:
+    """The records of one run, asked for nearly in order: branches that ran side by side finished nearly so."""
+
+    def __init__(self, store: Store, rid: int) -> None:
+        self._store = store
+        self._rid = rid
+        self._ahead: dict[int, StepRecord] = {}
+        self._lock = threading.Lock()
+
+    def record(self, seq: int) -> StepRecord:
+        """The record of that number.
+
+        Raises:
+            StateCorrupt: it is gone, or does not match its checksum.
+        """
+        found = self._ahead.pop(seq, None)
+        return found if found is not None else self._read(seq)
+
+    def _read(self, seq: int) -> StepRecord:
+        with self._lock:
+            if len(self._ahead) > KEPT:
+                self._ahead.clear()
+            for record in self._store.records(self._rid, seq):
+                self._ahead[record.seq] = record
+            found = self._ahead.pop(seq, None)
+        if found is None:
+            raise StateCorrupt(
+                f"record #{seq} has vanished from {self._store.path}", "somebody edited the file; restore a backup"
+            )
+        return found
+
+    def attempts(self, record: StepRecord) -> Sequence[AttemptRecord]:
+        """The failed attempts of that record's call."""
+        return self._store.attempts_of(self._rid, record.name, record.key, record.n)
+
+    def letter(self, seq: int) -> int | None:
+        """The number of the dead letter that is about that record."""
+        return dead_letters.number(self._store, self._rid, seq)

@@ -1,0 +1,1 @@
+"""What every engine's running workflow needs: branches, maps, timeouts, deadlines."""

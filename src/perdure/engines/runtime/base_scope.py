@@ -1,0 +1,130 @@
+"""What every engine's running workflow does with a call before anything else happens to it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from perdure.core.execution.branch import Branch
+from perdure.core.execution.history import History
+from perdure.core.execution.identity import identify, pack_strictly
+from perdure.core.execution.spec import Call, Spec
+from perdure.engines.interface import idempotency_key
+from perdure.errors import Cancelled, DeadlineExceeded, DuplicateStep, PerdureError, StopRun, UsageError
+
+
+class Running(ABC):
+    """A workflow whose function is executing.
+
+    Args:
+        id: the run's id.
+        history: its records, and what is claimed of them.
+    """
+
+    def __init__(self, id: str, history: History) -> None:
+        self.id = id
+        self.history = history
+        self.is_async = False
+        self.main: Branch | None = None  # of an async workflow, while its function executes
+        self._current: Callable[[], Branch | None] = lambda: None
+        self._stopped: StopRun | None = None
+        self._functions: dict[str, Any] = {}
+
+    def stop(self, stop: StopRun) -> StopRun:
+        """The run cannot go on: every further call says so again, if the workflow should swallow the first time."""
+        self._stopped = self._stopped or stop
+        return stop
+
+    def check(self) -> None:
+        """Refuse to go on with a run that was stopped.
+
+        Raises:
+            StopRun: as it was stopped.
+        """
+        if self._stopped is not None:
+            raise self._stopped
+
+    @property
+    def stopped(self) -> StopRun | None:
+        """What the run was stopped by, if it was."""
+        return self._stopped
+
+    @property
+    def ending(self) -> PerdureError | None:
+        """What the run was stopped for, if that is how it ends: it was cancelled, or its time is over."""
+        error = None if self._stopped is None else self._stopped.error
+        return error if isinstance(error, Cancelled | DeadlineExceeded) else None
+
+    def bind(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """A call of the step, identified.
+
+        Raises:
+            TypeError: the function would not accept these arguments.
+            NotStorable: an argument cannot be stored.
+            DuplicateStep: another function runs under this name.
+        """
+        if self._stopped is not None:
+            raise self._stopped
+        known = self._functions.get(spec.name)
+        if known is not spec.fn:
+            self._admit(spec, known)
+        call = identify(spec, args, kwargs)
+        branch = self.branch()
+        return call if branch is None else branch.place(call)
+
+    @contextmanager
+    def main_branch(self) -> Iterator[None]:
+        """The body of an async workflow: the current task is its own branch, the tasks that it starts are others."""
+        from perdure.engines.runtime import branches
+
+        with branches.main_branch(lambda: self.history.claims) as main:
+            self.main = main
+            self._current = branches.current
+            yield
+
+    def branch(self) -> Branch | None:
+        """The branch that is asking; None if the workflow is sync, and has but one."""
+        return None if self.main is None else self._current()
+
+    def placing(self, bind: Callable[[Any], Call]) -> Callable[[Any], Call]:
+        """What binds the items of a batch, such that their calls are those of the branch that is asking."""
+        branch = self.branch()
+        return bind if branch is None else lambda item: branch.place(bind(item))
+
+    def _admit(self, spec: Spec, known: Any) -> None:
+        if known is not None and getattr(known, "__code__", known) is not getattr(spec.fn, "__code__", spec.fn):
+            raise DuplicateStep(
+                f"two different functions run as step {spec.name!r}: {_where(known)} and {_where(spec.fn)}",
+                "give one of them another name: @step(name=...)",
+            )
+        self._functions[spec.name] = spec.fn
+
+    def defer(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], note: Spec) -> None:
+        """Call a step at the end; `note` is the step that writes that down.
+
+        Raises:
+            UsageError: the step is async and the workflow is not.
+            TypeError: the step would not accept these arguments.
+            NotStorable: an argument cannot be stored.
+        """
+        if spec.is_async and not self.is_async:
+            raise UsageError(
+                f"{spec.owner} is async, and the workflow that defers it is not", "defer a step that is not async"
+            )
+        given = pack_strictly(identify(spec, args, kwargs))
+        self.call(note, (spec.main, spec.name, given), {})
+
+    @abstractmethod
+    def call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a sync step."""
+
+    def child_id(self, call: Call) -> str:
+        """The id of a child run. It follows from the place in the parent: resumed, that finds the same child again."""
+        return f"{self.id}.{call.spec.name}-{idempotency_key(self.id, call.spec.name, call.key, call.n)[:10]}"
+
+
+def _where(fn: Any) -> str:
+    code = getattr(fn, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(fn)

@@ -1,0 +1,92 @@
+"""The branches of async workflows: every task that one starts, directly or through others, in the order of their start.
+
+While a workflow runs, the loop's task factory takes note of each new task. That is the one place that sees tasks being
+made, so branches can be numbered in the order of their creation, which a resumed run repeats, rather than in the order
+in which they come to their first call, which depends on what they await before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from perdure.core.execution.branch import Branch
+
+_here: ContextVar[Branch | None] = ContextVar("perdure_branch", default=None)
+_of_task: WeakKeyDictionary[asyncio.Task[Any], Branch] = WeakKeyDictionary()
+_users: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
+
+
+@contextmanager
+def main_branch(clock: Callable[[], int]) -> Iterator[Branch]:
+    """The body of an async workflow: the current task is its own branch, and every task made inside is another.
+
+    Args:
+        clock: how many calls the run has made so far; branches remember it as their time of birth.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    main = Branch(task, clock=clock)
+    token = _here.set(main)
+    loop = asyncio.get_running_loop()
+    _watch(loop)
+    try:
+        yield main
+    finally:
+        _here.reset(token)
+        _unwatch(loop)
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Tasks that are made inside are no branches of their own."""
+    token = _here.set(None)
+    try:
+        yield
+    finally:
+        _here.reset(token)
+
+
+def current() -> Branch | None:
+    """The branch that the current task is."""
+    branch = _here.get()
+    if branch is None or branch.task is asyncio.current_task():
+        return branch
+    task = asyncio.current_task()
+    known = _of_task.get(task) if task is not None else None
+    return branch if known is None else known
+
+
+class _Factory:
+    """Makes tasks as they would be made otherwise, and takes note of those that belong to a branch."""
+
+    def __init__(self, before: Any) -> None:
+        self.before = before
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        parent = _here.get()
+        if parent is not None:
+            parent = current()
+        make = self.before or (lambda loop, coroutine, **options: asyncio.Task(coroutine, loop=loop, **options))
+        task = make(loop, coroutine, **options)
+        if parent is not None and isinstance(task, asyncio.Task):
+            _of_task[task] = Branch(task, parent)
+        return task
+
+
+def _watch(loop: asyncio.AbstractEventLoop) -> None:
+    users = _users.get(loop, 0)
+    if users == 0:
+        loop.set_task_factory(_Factory(loop.get_task_factory()))
+    _users[loop] = users + 1
+
+
+def _unwatch(loop: asyncio.AbstractEventLoop) -> None:
+    _users[loop] -= 1
+    factory = loop.get_task_factory()
+    if _users[loop] == 0 and isinstance(factory, _Factory):  # else somebody has put another in front of ours
+        loop.set_task_factory(factory.before)

@@ -1,0 +1,138 @@
+"""An attempt in a process of its own, which can be killed whatever it does (`@step(isolate=True)`).
+
+The child loads the script, finds the step and calls it; arguments and result cross a pipe in the journal's own format.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import msgspec
+
+from perdure.core.exceptions import capture
+from perdure.core.execution.spec import Call, Spec
+from perdure.engines.runtime.timeouts import timed_out
+from perdure.errors import OptionError, ProcessDied
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What the child is to do. `key` and `n` identify the call; `path` is the list of folders to import from."""
+
+    file: str
+    module: str
+    qualname: str
+    input: bytes
+    run_id: str
+    key: bytes
+    n: int
+    attempt: int
+    path: list[str]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """How it went: the packed result, or the packed fault."""
+
+    ok: bool
+    payload: bytes
+
+
+def check_isolable(spec: Spec) -> None:
+    """Refuse what another process could not find.
+
+    Raises:
+        OptionError: the function is not at the top level of a file, or in a class there.
+    """
+    if "<" in spec.fn.__qualname__ or not spec.file or spec.file.startswith("<"):
+        raise OptionError(
+            f"{spec.owner} cannot be isolated: {spec.fn.__qualname__} is not at the top level of a file",
+            "move the function to the top level of the script, so that a process of its own can find it",
+        )
+
+
+def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None) -> Any:
+    """One attempt in a process of its own, which may take so many seconds.
+
+    Raises:
+        StepTimeout: it ran out of time and was killed, with all processes that it had started.
+        ProcessDied: it ended without an answer.
+        Exception: whatever the step raised.
+    """
+    spec = call.spec
+    order = Order(
+        spec.file,
+        spec.fn.__module__,
+        spec.fn.__qualname__,
+        call.input,
+        run_id,
+        call.key + call.salt,
+        call.n,
+        attempt,
+        sys.path,
+    )
+    reading, writing = os.pipe()
+    request_reading, request_writing = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "perdure.engines.runtime.isolated_main", str(request_reading), str(writing)],
+            pass_fds=(request_reading, writing),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    finally:
+        os.close(request_reading)
+        os.close(writing)
+    try:
+        with os.fdopen(request_writing, "wb") as request:
+            request.write(msgspec.msgpack.encode(order))
+        data = _read(reading, spec, process, seconds)
+    except BaseException:
+        _kill(process)
+        raise
+    finally:
+        os.close(reading)
+        process.wait()
+    return _unpack(data, call, process.returncode)
+
+
+def _read(descriptor: int, spec: Spec, process: subprocess.Popen[bytes], seconds: float | None) -> bytes:
+    import select
+    import time
+
+    deadline = None if seconds is None else time.monotonic() + seconds
+    chunks: list[bytes] = []
+    while True:
+        left = None if deadline is None else max(deadline - time.monotonic(), 0)
+        ready, _, _ = select.select([descriptor], [], [], left)
+        if not ready:
+            assert seconds is not None
+            raise timed_out(spec.owner, seconds)
+        chunk = os.read(descriptor, 1 << 20)
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        process.kill()
+
+
+def _unpack(data: bytes, call: Call, status: int) -> Any:
+    if not data:
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
+        raise ProcessDied(
+            f"the process of {call.spec.owner} {how} without an answer", "its own output, if any, says more"
+        )
+    answer = msgspec.msgpack.decode(data, type=Answer)
+    if answer.ok:
+        return call.spec.plan.unpack(answer.payload)
+    fault = capture.decode(answer.payload)
+    error = capture.restore(fault, main=call.spec.main)
+    error.add_note(f"perdure: raised in a process of its own:\n{fault.traceback}")
+    raise error

@@ -1,0 +1,335 @@
+"""The worker's side of a step: one attempt, the policy's verdict on it, and what Temporal is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import lru_cache
+from random import random
+from time import monotonic, time
+from typing import Any, NoReturn
+
+import msgspec
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from perdure.core.exceptions import capture
+from perdure.core.execution.call import Series
+from perdure.core.execution.effects import Outcome
+from perdure.core.execution.identity import refuse_change
+from perdure.core.execution.spec import Call, Spec
+from perdure.core.policies.retry import Again
+from perdure.core.values import codec
+from perdure.engines import registry
+from perdure.engines.interface import StepContext, here
+from perdure.engines.observer import Observer
+from perdure.engines.runtime.threads import Pool
+from perdure.engines.runtime.timeouts import bounded, timed_out
+from perdure.engines.runtime.tracebacks import from_user_code
+from perdure.engines.temporal.commands import RECALL
+from perdure.engines.temporal.event_history import Past, read_past
+from perdure.engines.temporal.payloads import PORTION, Carry, Progress, Ran, StepOrder, decode, encode, fits
+from perdure.errors import ArgumentChanged, NotStorable, PerdureError, ProcessDied, StepTimeout
+
+DEATHS = 10
+"""So many workers may die under one call before it counts as its own fault."""
+NOTED = 200
+"""Failed attempts that are remembered with what they said."""
+LONGEST_NOTE = 2_000
+
+
+class StepSide:
+    """What code inside a step reaches of the run: its id, and whom to tell how far it has come."""
+
+    def __init__(self, id: str, progress: Progress, observer: Observer | None) -> None:
+        self.id = id
+        self._progress = progress
+        self._observer = observer
+
+    def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
+        """Tell whoever watches; it travels with the next heartbeat."""
+        self._progress.note = f"{done:g}{f' of {total:g}' if total is not None else ''} {note}".strip()[:200]
+        if self._observer is not None:
+            self._observer.progress(self.id, call, done, total, note)
+
+
+class Attempts:
+    """The activities of a worker.
+
+    Args:
+        client: the cluster.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._pool = Pool()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+        self._past = lru_cache(maxsize=4)(lambda id, carry: asyncio.ensure_future(self._read(id, carry)))
+        self.observer: Observer | None = None
+
+    @property
+    def activities(self) -> list[Callable[..., Any]]:
+        """What a worker is to be given."""
+
+        @activity.defn(dynamic=True)
+        async def step(args: Sequence[RawValue]) -> bytes:
+            order = decode(activity.payload_converter().from_payload(args[0].payload, bytes), StepOrder)
+            return await self.step(order)
+
+        @activity.defn(name=RECALL)
+        async def recall(id: str, first: int, carry: bytes) -> bytes:
+            return await self.recall(id, first, carry)
+
+        return [step, recall]
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    async def step(self, order: StepOrder) -> bytes:
+        """One attempt.
+
+        Raises:
+            ApplicationError: it has failed; Temporal tries again if that is the verdict.
+        """
+        info = activity.info()
+        progress = decode(info.heartbeat_details[0], Progress) if info.heartbeat_details else Progress()
+        progress.note = ""
+        beating = asyncio.create_task(_beat(progress, order.dead_after))
+        try:
+            return await self._step(order, progress, info.attempt)
+        finally:
+            beating.cancel()
+
+    async def _step(self, order: StepOrder, progress: Progress, tried: int) -> bytes:
+        number = progress.made + 1
+        try:
+            if order.refused:
+                _refuse(order)
+            call = _call_of(order)
+            if tried - number >= DEATHS:
+                raise ProcessDied(
+                    f"{call.spec.owner} was given up: {tried - number} workers died while they ran it",
+                    "find out what it does to its process (memory, a crash in native code); isolate=True contains it",
+                )
+        except PerdureError as refusal:
+            # Nothing was tried, and trying again would not help.
+            ran = Ran(False, capture.encode(capture.to_fault(refusal)), number, time(), 0.0, progress.tried)
+            raise _told(refusal, ran) from None
+        left = _left(order)
+        began = monotonic()
+        outcome, packed = await self._attempt(call, number, StepSide(order.run_id, progress, self.observer), left)
+        if left is not None and isinstance(outcome.error, StepTimeout) and monotonic() - began >= left:
+            late = capture.encode(capture.to_fault(outcome.error))
+            raise _told(outcome.error, Ran(False, late, number, outcome.started, outcome.seconds, [], late=True))
+        if packed is not None:
+            return encode(Ran(True, packed, number, outcome.started, outcome.seconds, progress.tried))
+        assert outcome.error is not None
+        raise self._judged(order.run_id, call, number, outcome, outcome.error, progress)
+
+    def _judged(
+        self, run_id: str, call: Call, number: int, outcome: Outcome, error: Exception, progress: Progress
+    ) -> ApplicationError:
+        """What Temporal is told about an attempt that failed."""
+        series = Series(0, progress.counted, progress.first, list(progress.tried))
+        decision, fault = series.judge(call.spec.retry, call.spec.owner, number, error, outcome, random)
+        note = capture.AttemptNote(fault.name, fault.message[:LONGEST_NOTE])
+        tried = [*progress.tried, note][-NOTED:]
+        if isinstance(decision, Again):
+            progress.made, progress.tried = number, tried
+            progress.counted, progress.first = series.counted, series.first
+            activity.heartbeat(encode(progress))
+            if self.observer is not None:
+                self.observer.waiting(run_id, call, number, decision.delay, error)
+            return ApplicationError(
+                fault.message[:LONGEST_NOTE],
+                type=fault.name,
+                next_retry_delay=timedelta(seconds=max(decision.delay, 0.001)),
+                category=ApplicationErrorCategory.BENIGN,
+            )
+        packed = capture.encode(capture.to_fault(error))
+        if len(packed) > PORTION:
+            packed = capture.encode(msgspec.structs.replace(fault, args=[], attributes={}, slots={}, responses={}))
+        return _told(error, Ran(False, packed, number, outcome.started, outcome.seconds, tried))
+
+    async def _attempt(
+        self, call: Call, number: int, side: StepSide, left: float | None
+    ) -> tuple[Outcome, bytes | None]:
+        """The step's function once, under its timeout and what is `left` to the run: how it went; the packed result."""
+        spec, observer = call.spec, self.observer
+        seconds = spec.timeout if left is None else left if spec.timeout is None else min(spec.timeout, left)
+        if observer is not None:
+            observer.began(side.id, call, number)
+        context = contextvars.copy_context()
+        context.run(here.set, StepContext(side.id, call, number, side))  # type: ignore[arg-type]
+        started = time()
+        error: Exception | None = None
+        packed: bytes | None = None
+        value: Any = None
+        try:
+            if spec.isolate:
+                value = await self._in_thread(context, lambda: _isolated(call, side, number, seconds), None, spec)
+            elif spec.is_async:
+                value = await self._on_loop(context, call, seconds)
+            else:
+                value = await self._in_thread(context, lambda: spec.fn(*call.args, **call.kwargs), seconds, spec)
+            refuse_change(call)
+            packed, value = spec.plan.round_trip(value)
+            fits(packed, f"the result of {spec.owner}")
+        except (NotStorable, ArgumentChanged) as refusal:
+            error, packed = refusal, None
+        except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
+            error = from_user_code(raised)
+        outcome = Outcome(value, error, started, time() - started)
+        if observer is not None:
+            observer.ended(side.id, call, number, outcome)
+        return outcome, packed
+
+    async def _in_thread(
+        self, context: contextvars.Context, function: Callable[[], Any], timeout: float | None, spec: Spec
+    ) -> Any:
+        """Call a sync function in a thread of the pool; one that is stuck is left to itself when its time is over."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+
+        def finish(value: Any, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result((value, None))
+            else:
+                future.set_result((None, error))
+
+        def work() -> None:
+            try:
+                value, error = function(), None
+            except BaseException as raised:  # noqa: BLE001  whoever waits for it judges it
+                value, error = None, raised
+            loop.call_soon_threadsafe(finish, value, error)
+
+        self._pool.spawn(lambda: context.run(work))
+        try:
+            async with asyncio.timeout(timeout):
+                value, error = await _although_cancelled(future)
+        except TimeoutError:
+            assert timeout is not None
+            raise timed_out(spec.owner, timeout) from None
+        if error is not None:
+            raise error if isinstance(error, Exception) else ProcessDied(f"{spec.owner} raised {error!r}", "")
+        return value
+
+    async def _on_loop(self, context: contextvars.Context, call: Call, seconds: float | None) -> Any:
+        """Await an async step on the loop of all async steps: one that blocks it does not make the worker look dead."""
+        spec = call.spec
+
+        async def main() -> Any:
+            coroutine = spec.fn(*call.args, **call.kwargs)
+            return await (coroutine if seconds is None else bounded(coroutine, seconds, spec.owner))
+
+        loop = self._steps_loop()
+        future = context.run(asyncio.run_coroutine_threadsafe, main(), loop)
+        return await asyncio.wrap_future(future)
+
+    def _steps_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="perdure-steps", daemon=True).start()
+            return self._loop
+
+    def close(self) -> None:
+        """End the loop of the async steps."""
+        with self._lock:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._loop = None
+
+    # -- records ------------------------------------------------------------------------------------------------------
+
+    async def recall(self, id: str, first: int, carry: bytes) -> bytes:
+        """Some of the records of an earlier execution."""
+        try:
+            past: Past = await asyncio.shield(self._past(id, carry))
+        except BaseException:
+            self._past.cache_clear()
+            raise
+        return encode(past.portion(first, PORTION))
+
+    async def _read(self, id: str, carry: bytes) -> Past:
+        given = decode(carry, Carry)
+        return await read_past(self._client, id, given.run, given)
+
+
+async def _beat(progress: Progress, dead_after: float) -> None:
+    """Let Temporal know that this worker is alive."""
+    while True:
+        activity.heartbeat(encode(progress))
+        await asyncio.sleep(dead_after / 4)
+
+
+def _call_of(order: StepOrder) -> Call:
+    """The call, as it was made in the workflow."""
+    spec = registry.find_step(order.module, order.name)
+    if spec.name != order.name:  # a clean-up, which goes by a name of its own
+        spec = copy.copy(spec)
+        spec.name = order.name
+    args, kwargs = codec.unpack_inputs(order.input, spec.parameter_plans(), owner=spec.owner)
+    call = Call(spec, tuple(args), kwargs, order.input, order.key, order.named)
+    call.n, call.salt = order.n, order.salt
+    return call
+
+
+def _refuse(order: StepOrder) -> NoReturn:
+    """A step that could not be asked for: the run wants that written down, as the end of the call."""
+    fault = capture.decode(order.refused)
+    raise ApplicationError(
+        fault.message[:LONGEST_NOTE],
+        encode(Ran(False, order.refused, 0, time(), 0.0)),
+        type=fault.name,
+        non_retryable=True,
+        category=ApplicationErrorCategory.BENIGN,
+    )
+
+
+def _left(order: StepOrder) -> float | None:
+    """Seconds until the time of the run is over; by the cluster's clock, whatever this machine's says."""
+    if order.until is None:
+        return None
+    return max(order.until - activity.info().started_time.timestamp(), 0.001)
+
+
+async def _although_cancelled(future: asyncio.Future[Any]) -> Any:
+    """What a thread comes to. It cannot be interrupted: if somebody cancels the run, that waits until it is done.
+
+    Raises:
+        asyncio.CancelledError: nobody wants to know any more.
+    """
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        details = activity.cancellation_details()
+        if future.done() or details is None or not details.cancel_requested:
+            raise
+        return await future
+
+
+def _isolated(call: Call, side: StepSide, number: int, seconds: float | None) -> Any:
+    from perdure.engines.runtime.isolated_step import run_isolated
+
+    return run_isolated(call, side.id, number, seconds)
+
+
+def _told(error: Exception, ran: Ran) -> ApplicationError:
+    """The failure that ends a call for good."""
+    return ApplicationError(
+        str(error)[:LONGEST_NOTE],
+        encode(ran),
+        type=type(error).__name__,
+        non_retryable=True,
+        category=ApplicationErrorCategory.BENIGN,
+    )

@@ -1,0 +1,183 @@
+"""Hands steps and child runs to Temporal, from inside its workflow: what is asked of it, and what it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import textwrap
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, ChildWorkflowError, TerminatedError
+
+from perdure.core.exceptions import capture
+from perdure.core.execution.call import Failed
+from perdure.core.execution.effects import Outcome
+from perdure.core.execution.run import Ended
+from perdure.core.execution.spec import Call, Spec
+from perdure.core.policies.retry import Retry
+from perdure.engines.temporal.nondeterminism import explained
+from perdure.engines.temporal.payloads import (
+    Carry,
+    Portion,
+    Ran,
+    RunFailed,
+    RunMemo,
+    RunOrder,
+    StepOrder,
+    decode,
+    encode,
+)
+from perdure.errors import Cancelled, Drift, PerdureError, RunError, StopRun
+
+GRACE = 30.0
+"""Seconds that a worker gets to report a timeout itself, before Temporal does."""
+UNBOUNDED = 365 * 24 * 3600.0
+"""Seconds: Temporal wants a bound where the step has none."""
+MEMO = "perdure"
+RAISED = "perdure: raised on a worker:"
+RECALL = "perdure.recall"
+
+
+def activity_id(name: str, key: bytes, n: int) -> str:
+    """What Temporal knows a call by. Other inputs give another id: so a run does not replay onto an edited script."""
+    return f"{name}:{key.hex()[:16]}:{n}"
+
+
+def retry_policy(retry: Retry) -> RetryPolicy:
+    """Temporal's form of a step's policy.
+
+    It bounds no attempts, since Temporal counts those whose worker died too: the worker says when to stop, and how long
+    to wait if that is not the policy's own number.
+    """
+    first = max(retry.delay, 0.001)
+    return RetryPolicy(
+        initial_interval=timedelta(seconds=first),
+        backoff_coefficient=retry.factor,
+        maximum_interval=timedelta(seconds=max(retry.cap, first)),
+    )
+
+
+async def carry_step(order: StepOrder, spec: Spec) -> Ran:
+    """One call of a step, on whichever worker takes it: how it ended."""
+    bound = UNBOUNDED if spec.timeout is None else spec.timeout + GRACE
+    if order.until is not None:
+        bound = min(bound, max(order.until - workflow.time(), 0.0) + GRACE)
+    try:
+        answer = await workflow.execute_activity(
+            order.name,
+            encode(order),
+            activity_id=activity_id(order.name, order.key, order.n),
+            result_type=bytes,
+            start_to_close_timeout=timedelta(seconds=bound),
+            heartbeat_timeout=timedelta(seconds=order.dead_after),
+            retry_policy=retry_policy(spec.retry),
+            # What is broken off is over before the run goes on to put away what it uses.
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+    except ActivityError as failed:
+        cause = failed.cause
+        if isinstance(cause, CancelledError):
+            raise asyncio.CancelledError from None
+        if isinstance(cause, ApplicationError) and cause.details and type(cause.details[0]) is bytes:
+            return decode(cause.details[0], Ran)
+        error = RunError(f"the cluster could not carry out {spec.owner}: {cause or failed}", "")
+        now = workflow.time()
+        return Ran(False, capture.encode(capture.to_fault(error)), 1, now, 0.0)
+    return decode(answer, Ran)
+
+
+def outcome_of(ran: Ran, spec: Spec) -> Outcome:
+    """The same as the core takes it."""
+    if ran.ok:
+        return Outcome(None, None, ran.started, ran.seconds, ran.attempts, ran.packed)
+    error = _raised(ran.packed, spec)
+    return Outcome(None, error, ran.started, ran.seconds, ran.attempts)
+
+
+def _raised(packed: bytes, spec: Spec) -> Exception:
+    """The recorded exception. Its frames are on another machine, so they come as a note, once."""
+    fault = capture.decode(packed)
+    error = capture.restore(fault, main=spec.main)
+    told = any(note.startswith(RAISED) for note in fault.notes)
+    if fault.traceback and not told and not isinstance(error, PerdureError):
+        error.add_note(f"{RAISED}\n{textwrap.indent(fault.traceback.rstrip(), '  ')}")
+    return error
+
+
+async def recall(order: RunOrder, carry: Carry, first: int) -> Portion:
+    """The records of an earlier execution, beginning with number `first`; not all of them at once."""
+    answer = await workflow.execute_activity(
+        RECALL,
+        args=[workflow.info().workflow_id, first, encode(carry)],
+        result_type=bytes,
+        start_to_close_timeout=timedelta(minutes=5),
+        heartbeat_timeout=timedelta(seconds=max(order.dead_after, 30)),
+    )
+    return decode(answer, Portion)
+
+
+async def carry_child(order: RunOrder, call: Call) -> Ended | Failed:
+    """A child run, from its start or resumption to its end."""
+    spec = call.spec
+    started = workflow.time()
+    try:
+        payload = await workflow.execute_child_workflow(
+            order.name,
+            encode(order),
+            id=order.id,
+            result_type=bytes,
+            task_timeout=task_timeout(order.dead_after),
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            memo={MEMO: encode(memo_of(order))},
+        )
+    except ChildWorkflowError as failed:
+        if isinstance(failed.cause, CancelledError):
+            error: Exception = cancelled(order.id)
+        else:
+            error = failure_of(failed.cause, order.id, spec)
+        return Failed(error, Outcome(None, error, started, workflow.time() - started), 1)
+    return Ended(spec.plan.unpack(payload), payload, started, workflow.time() - started)
+
+
+def failure_of(cause: BaseException | None, id: str, spec: Spec) -> Exception:
+    """What a run failed with, as Temporal tells it.
+
+    Raises:
+        StopRun: perdure stopped it, or its script was edited while it was under way.
+    """
+    if isinstance(cause, ApplicationError) and cause.details and type(cause.details[0]) is bytes:
+        failed = decode(cause.details[0], RunFailed)
+        error = _raised(failed.fault, spec)
+        if failed.stopped and isinstance(error, PerdureError):
+            raise StopRun(error)
+        return error
+    if isinstance(cause, ApplicationError) and (cause.type == "NondeterminismError" or "TMPRL1100" in str(cause)):
+        raise StopRun(drifted(id, str(cause)))
+    if isinstance(cause, TerminatedError):
+        return RunError(f"run {id} was terminated", "run it again: it goes on where it stopped")
+    return RunError(f"run {id} was ended by the cluster: {cause}", "run it again: it goes on where it stopped")
+
+
+def cancelled(id: str) -> Cancelled:
+    """The error for a run that somebody has told to end."""
+    return Cancelled(f"run {id} was cancelled", "give the new run another id, or other inputs")
+
+
+def drifted(id: str, told: str) -> Drift:
+    """The error for a run that was under way while its script was edited, told by Temporal in its own words."""
+    return Drift(
+        f"the script was edited while run {id} was under way, and does not fit it\n    {explained(told)}",
+        "run it again: completed steps keep their results, and what the edited script adds is new;\n"
+        "    next time, `perdure check --engine URL FILE` tells what would break before a worker runs the new script",
+    )
+
+
+def memo_of(order: RunOrder) -> RunMemo:
+    """What can be read about a run without its history."""
+    return RunMemo(order.id, order.name, order.key, order.script, order.created, order.parent)
+
+
+def task_timeout(dead_after: float) -> timedelta:
+    """How long a worker may hold a workflow's task; after that it is taken for dead."""
+    return timedelta(seconds=min(max(dead_after, 2.0), 120.0))

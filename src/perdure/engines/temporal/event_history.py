@@ -1,0 +1,230 @@
+"""What an execution has done, read from Temporal's history of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.core.exceptions.capture import AttemptNote
+from perdure.core.execution.history import CLEANED
+from perdure.engines.temporal.commands import RECALL
+from perdure.engines.temporal.payloads import (
+    Carried,
+    Carry,
+    Identity,
+    Portion,
+    Ran,
+    RunFailed,
+    RunOrder,
+    StepOrder,
+    decode,
+)
+from perdure.errors import RunError
+
+
+class OpenCall(msgspec.Struct):
+    """A call that has not ended, or failed without the workflow having moved past it."""
+
+    name: str
+    key: bytes
+    n: int
+    input: bytes
+    started: float
+    tried: list[AttemptNote] = []
+    fault: bytes = b""
+    seconds: float = 0.0
+
+
+class Past:
+    """What one execution of a run has done.
+
+    Args:
+        events: its history, from the first event.
+        carry: what is known about its end, if it handed over by itself.
+
+    `records` are in the order of completion. `open` are the calls under way, and those that failed last. `children` are
+    the executions of child runs that are not done, by id. `output` is the packed result, `failed` how it failed; `last`
+    is the time of the last event. `epoch` is how often the run had been cleaned up when it began.
+    """
+
+    def __init__(self, events: Iterable[HistoryEvent], carry: Carry | None = None) -> None:
+        self.order: RunOrder | None = None
+        self.children: dict[str, str] = {}
+        self.every_child: list[str] = []
+        self.output: bytes | None = None
+        self.failed: RunFailed | None = None
+        self.exempt: list[Identity] = []
+        self.epoch = 0
+        self._cancelled = False
+        self._undoes: dict[Identity, Identity] = {}
+        self._carry = carry
+        self._ended: list[tuple[int, Carried]] = []
+        self._calls: dict[int, StepOrder] = {}
+        self._runs: dict[int, RunOrder] = {}
+        self._portions: set[int] = set()
+        self._underway: dict[int, OpenCall] = {}
+        self._last_call = 0
+        self.last = 0.0
+        for event in events:
+            self._read(event)
+            self.last = event.event_time.ToMicroseconds() / 1e6
+        self.records, self.open = self._judge()
+
+    # -- the events ---------------------------------------------------------------------------------------------------
+
+    def _read(self, event: HistoryEvent) -> None:
+        kind = event.event_type
+        if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+            started = event.workflow_execution_started_event_attributes
+            self.order = decode(started.input.payloads[0].data, RunOrder)
+        elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            self._scheduled(event)
+        elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+            completed = event.activity_task_completed_event_attributes
+            self._step_ended(event.event_id, completed.scheduled_event_id, completed.result.payloads[0].data)
+        elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+            failed = event.activity_task_failed_event_attributes
+            details = failed.failure.application_failure_info.details.payloads
+            if details:
+                self._step_ended(event.event_id, failed.scheduled_event_id, details[0].data)
+        elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
+            self._underway.pop(event.activity_task_canceled_event_attributes.scheduled_event_id, None)
+        elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+            self.output = event.workflow_execution_completed_event_attributes.result.payloads[0].data
+        elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+            info = event.workflow_execution_failed_event_attributes.failure.application_failure_info
+            if info.details.payloads:
+                self.failed = decode(info.details.payloads[0].data, RunFailed)
+        elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+            self._cancelled = True
+        elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+            again = event.workflow_execution_continued_as_new_event_attributes
+            self._carry = decode(again.input.payloads[0].data, RunOrder).carry
+        else:
+            self._read_child(event)
+
+    def _scheduled(self, event: HistoryEvent) -> None:
+        scheduled = event.activity_task_scheduled_event_attributes
+        if scheduled.activity_type.name == RECALL:
+            self._portions.add(event.event_id)
+            return
+        call = decode(scheduled.input.payloads[0].data, StepOrder)
+        self._calls[event.event_id] = call
+        if not call.name.startswith(CLEANED):  # those say nothing about what the workflow has moved past
+            self._last_call = event.event_id
+        if call.undoes is not None:
+            self._undoes[call.name, call.key, call.n] = call.undoes
+        at = event.event_time.ToMicroseconds() / 1e6
+        self._underway[event.event_id] = OpenCall(call.name, call.key, call.n, call.input, at)
+
+    def _step_ended(self, at: int, scheduled: int, data: bytes) -> None:
+        if scheduled in self._portions:
+            portion = decode(data, Portion)
+            self._ended += [(0, record) for record in portion.records]
+            self.children.update(portion.children)
+            self.exempt += portion.exempt
+            self.epoch = portion.epoch
+            return
+        call, ran = self._calls[scheduled], decode(data, Ran)
+        if ran.late:
+            return  # it was under way when the run ended
+        self._underway.pop(scheduled, None)
+        status = "done" if ran.ok else "dead" if call.parked else "failed"
+        rest = (ran.packed, ran.started, ran.seconds, ran.attempts, ran.tried, call.undo)
+        self._ended.append((at, Carried(call.name, call.key, call.n, status, call.input, *rest)))  # type: ignore[arg-type]
+
+    def _read_child(self, event: HistoryEvent) -> None:
+        kind = event.event_type
+        if kind == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED:
+            initiated = event.start_child_workflow_execution_initiated_event_attributes
+            self._runs[event.event_id] = decode(initiated.input.payloads[0].data, RunOrder)
+            self._last_call = event.event_id
+        elif kind == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
+            execution = event.child_workflow_execution_started_event_attributes.workflow_execution
+            self.children[execution.workflow_id] = execution.run_id
+            self.every_child.append(execution.workflow_id)
+        elif kind == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED:
+            completed = event.child_workflow_execution_completed_event_attributes
+            self.children.pop(completed.workflow_execution.workflow_id, None)
+            self._child_ended(event, completed.initiated_event_id, True, completed.result.payloads[0].data)
+        elif kind == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED:
+            failed = event.child_workflow_execution_failed_event_attributes
+            self.children[failed.workflow_execution.workflow_id] = failed.workflow_execution.run_id
+            details = failed.failure.application_failure_info.details.payloads
+            if details:
+                fault = decode(details[0].data, RunFailed).fault
+                self._child_ended(event, failed.initiated_event_id, False, fault)
+
+    def _child_ended(self, event: HistoryEvent, initiated: int, ok: bool, packed: bytes) -> None:
+        order = self._runs[initiated]
+        seconds = event.event_time.ToMicroseconds() / 1e6 - order.created
+        rest = (packed, order.created, seconds, 1)
+        self._ended.append(
+            (event.event_id, Carried(order.name, order.key, order.n, "done" if ok else "failed", order.input, *rest))
+        )
+
+    # -- what they come to --------------------------------------------------------------------------------------------
+
+    def _judge(self) -> tuple[list[Carried], list[OpenCall]]:
+        """What is history, and what is not: a failure that ended the run is to be tried again."""
+        kept = self.failed.kept if self.failed is not None else self._carry.kept if self._carry is not None else None
+        known = None if kept is None or not self._is_over() else {(name, bytes(key), n) for name, key, n in kept}
+        self.exempt += self.failed.exempt if self.failed else self._carry.exempt if self._carry else []
+        records: dict[Identity, Carried] = {}
+        failures: list[OpenCall] = []
+        for at, one in self._ended:
+            identity = (one.name, one.key, one.n)
+            # Without a word from the run itself: what came after a failure shows that the workflow had moved past it.
+            # What was carried over (`at` is 0) was history before.
+            moved_past = identity in known if known is not None else at < self._last_call or at == 0
+            history = one.status != "failed" or moved_past
+            if history:
+                records.pop(identity, None)
+                records[identity] = one
+                if one.status == "done" and identity in self._undoes:
+                    records.pop(self._undoes[identity], None)
+            elif at:
+                failures.append(
+                    OpenCall(one.name, one.key, one.n, one.input, one.started, one.tried, one.output, one.seconds)
+                )
+        return list(records.values()), [*failures, *self._underway.values()]
+
+    def _is_over(self) -> bool:
+        return self.failed is not None or self._carry is not None
+
+    def portion(self, first: int, most: int) -> Portion:
+        """The records from number `first` on, up to `most` bytes of them."""
+        taken: list[Carried] = []
+        size = 0
+        unwound = self._cancelled or (self.failed is not None and self.failed.unwound)
+        epoch = self.epoch + unwound
+        for number, record in enumerate(self.records[first:], start=first):
+            size += len(record.input) + len(record.output) + 100 + 50 * len(record.tried)
+            if taken and size > most:
+                return Portion(taken, number, epoch=epoch)
+            taken.append(record)
+        return Portion(taken, None, self.children, self.exempt, epoch)
+
+
+async def read_past(client: Any, id: str, run: str | None, carry: Carry | None = None) -> Past:
+    """What an execution has done.
+
+    Raises:
+        RunError: the cluster does not keep it any more.
+    """
+    from temporalio.service import RPCError, RPCStatusCode
+
+    try:
+        handle = client.get_workflow_handle(id, run_id=run)
+        return Past([event async for event in handle.fetch_history_events()], carry)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        raise RunError(
+            f"the cluster has forgotten what run {id} had done (the retention period of its namespace is over)",
+            "start a new run, under another id or with other inputs",
+        ) from None

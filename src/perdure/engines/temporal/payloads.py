@@ -1,0 +1,195 @@
+"""What travels between the parts of the engine, as bytes of our own: Temporal stores it and never looks inside."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from perdure.core.exceptions.capture import AttemptNote
+from perdure.core.records import StepStatus
+from perdure.engines.local.limits import Deadline
+from perdure.errors import NotStorable
+
+T = TypeVar("T")
+
+LIMIT = 2_000_000
+"""Bytes. Temporal refuses payloads of more than 2 MiB; the rest is for what surrounds them."""
+PORTION = 1_000_000
+"""Bytes of records that are carried over at a time."""
+
+Identity = tuple[str, bytes, int]
+"""Name, key and occurrence of a call."""
+
+
+class StepOrder(msgspec.Struct, frozen=True, array_like=True):
+    """One call of a step, for whichever worker makes it. `parked`: if it fails for good, it is a dead letter.
+
+    `salt` sets its idempotency key apart from that of the same call before it was undone. `undo` is the step that would
+    take it back (its file's stem, its name), `undoes` the call that it takes back itself. `until` is when the run is
+    over, by the cluster's clock. `refused` is why it cannot be made, packed: then a worker only writes that down.
+    """
+
+    run_id: str
+    module: str
+    name: str
+    key: bytes
+    n: int
+    input: bytes
+    named: bool
+    dead_after: float
+    parked: bool = False
+    salt: bytes = b""
+    undo: tuple[str, str] | None = None
+    undoes: Identity | None = None
+    until: float | None = None
+    refused: bytes = b""
+
+
+class Ran(msgspec.Struct, frozen=True, array_like=True):
+    """How a call ended: its packed result, or its packed fault. `tried` is what each failed attempt said.
+
+    `late`: it was broken off because the time of the whole run was over, and has not failed by itself.
+    """
+
+    ok: bool
+    packed: bytes
+    attempts: int
+    started: float
+    seconds: float
+    tried: list[AttemptNote] = []
+    late: bool = False
+
+
+class Progress(msgspec.Struct, array_like=True):
+    """What the next attempt of a call has to know of those before; travels in Temporal's heartbeats.
+
+    `made` counts the attempts that failed; Temporal also counts those whose worker died.
+    """
+
+    made: int = 0
+    counted: int = 0
+    first: float | None = None
+    tried: list[AttemptNote] = []
+    note: str = ""
+
+
+class Carry(msgspec.Struct, frozen=True, array_like=True):
+    """Which execution's records a new one begins with.
+
+    `accepted`: none of them is held against the script. The rest is known only if the earlier execution hands over by
+    itself: `kept` are the failures that are history, `exempt` the records that are not held against the script,
+    `before` is how many records (the first ones) were there when the run was resumed.
+    """
+
+    run: str
+    accepted: bool = False
+    kept: list[Identity] | None = None
+    exempt: list[Identity] = []
+    before: int | None = None
+
+
+class RunOrder(msgspec.Struct, frozen=True, array_like=True):
+    """A run, for whichever worker carries it. `n` is its occurrence in its parent; `script` where its file was.
+
+    `timeout` is how many seconds it may take, `deadline` when it is over: by its parent's timeout, or by its own that
+    began in an earlier execution. `ending` is what it has failed with, packed, if only clean-ups are left to be made.
+    """
+
+    id: str
+    module: str
+    name: str
+    key: bytes
+    n: int
+    input: bytes
+    script: str
+    dead_after: float
+    events: int
+    created: float
+    parent: str | None = None
+    carry: Carry | None = None
+    timeout: float | None = None
+    deadline: Deadline | None = None
+    ending: bytes = b""
+
+
+class RunMemo(msgspec.Struct, frozen=True, array_like=True):
+    """What can be read about a run without its history."""
+
+    id: str
+    name: str
+    key: bytes
+    script: str
+    created: float
+    parent: str | None = None
+
+
+class RunFailed(msgspec.Struct, frozen=True, array_like=True):
+    """How a run failed. `stopped`: perdure itself stopped it; `kept` and `exempt` are what a `Carry` needs.
+
+    `unwound`: it has made its clean-ups, which have to be made again when it ends once more.
+    """
+
+    fault: bytes
+    stopped: bool
+    kept: list[Identity]
+    exempt: list[Identity]
+    unwound: bool = False
+
+
+class Carried(msgspec.Struct, frozen=True, array_like=True):
+    """A record of an earlier execution. `undo` is the step that would take the call back."""
+
+    name: str
+    key: bytes
+    n: int
+    status: StepStatus
+    input: bytes
+    output: bytes
+    started: float
+    seconds: float
+    attempts: int
+    tried: list[AttemptNote] = []
+    undo: tuple[str, str] | None = None
+
+
+class Portion(msgspec.Struct, frozen=True, array_like=True):
+    """Some of the records; `more` is where the next begin; `epoch` is how often the run has been cleaned up.
+
+    In the last portion, `children` are the executions of unfinished child runs, by id, and `exempt` the records
+    that are not held against the script.
+    """
+
+    records: list[Carried]
+    more: int | None
+    children: dict[str, str] = {}
+    exempt: list[Identity] = []
+    epoch: int = 0
+
+
+def encode(value: msgspec.Struct) -> bytes:
+    """A value as bytes."""
+    return msgspec.msgpack.encode(value)
+
+
+def decode(data: bytes, kind: type[T]) -> T:
+    """The value that `encode` wrote.
+
+    Raises:
+        msgspec.DecodeError: it wrote something else.
+    """
+    return msgspec.msgpack.decode(data, type=kind)
+
+
+def fits(data: bytes, what: str) -> bytes:
+    """The same data, if Temporal takes them.
+
+    Raises:
+        NotStorable: they are too large.
+    """
+    if len(data) <= LIMIT:
+        return data
+    raise NotStorable(
+        f"{what} takes {len(data):,} bytes; a Temporal cluster stores at most 2 MB at a time",
+        "keep large data in a file or an object store, and pass where it is",
+    )

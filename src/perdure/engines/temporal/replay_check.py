@@ -1,0 +1,76 @@
+"""Does an edited script fit the runs under way? Their histories are replayed against it; no step is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+from temporalio.client import Client, WorkflowHistory
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
+
+from perdure.core.values import codec
+from perdure.engines.temporal.commands import RECALL
+from perdure.engines.temporal.connection import queue_of, quiet_runtime
+from perdure.engines.temporal.engine import TemporalEngine, memo_in
+from perdure.engines.temporal.nondeterminism import explained
+from perdure.engines.temporal.payloads import RunOrder, StepOrder, decode
+from perdure.engines.temporal.workflow import Flow
+
+
+class Fit(msgspec.Struct, frozen=True):
+    """Whether a run fits; if not, `where` says at which step, and what the script does there now."""
+
+    run: str
+    workflow: str
+    fits: bool
+    where: str
+
+
+async def fits(engine: TemporalEngine, modules: Iterable[str]) -> list[Fit]:
+    """Every run under way of these scripts (the stems of their files), as this process has loaded them now.
+
+    Raises:
+        EngineError: the cluster cannot be reached.
+    """
+    client = await engine.cluster.client()
+    queues = {queue_of(module) for module in modules}
+    found = []
+    async for execution in client.list_workflows("ExecutionStatus = 'Running'"):
+        memo = await memo_in(execution)
+        if memo is not None and execution.task_queue in queues:
+            where = await _misfit(client, execution.id, execution.run_id)
+            found.append(Fit(memo.id, memo.name, where is None, where or ""))
+    return sorted(found, key=lambda fit: (fit.fits, fit.run))
+
+
+async def _misfit(client: Client, id: str, run: str) -> str | None:
+    """Where an execution does not fit; None if it does."""
+    history = await client.get_workflow_handle(id, run_id=run).fetch_history()
+    # Its own executor is shut down too early for workflows that end before their histories do.
+    with ThreadPoolExecutor(4) as executor:
+        replayer = Replayer(
+            workflows=[Flow],
+            workflow_runner=UnsandboxedWorkflowRunner(),
+            workflow_task_executor=executor,
+            runtime=quiet_runtime(),
+        )
+        result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
+    return None if result.replay_failure is None else explained(str(result.replay_failure), _calls(history))
+
+
+def _calls(history: WorkflowHistory) -> dict[str, str]:
+    """What the run has called, as text, by activity id and by the number of its event."""
+    calls: dict[str, str] = {}
+    for event in history.events:
+        if event.HasField("activity_task_scheduled_event_attributes"):
+            scheduled = event.activity_task_scheduled_event_attributes
+            if scheduled.activity_type.name != RECALL:
+                order = decode(scheduled.input.payloads[0].data, StepOrder)
+                text = f"{order.name}{codec.describe_inputs(order.input)}"
+                calls[scheduled.activity_id] = calls[str(event.event_id)] = text
+        elif event.HasField("start_child_workflow_execution_initiated_event_attributes"):
+            started = event.start_child_workflow_execution_initiated_event_attributes
+            child = decode(started.input.payloads[0].data, RunOrder)
+            calls[str(event.event_id)] = f"workflow {child.name}{codec.describe_inputs(child.input)}"
+    return calls

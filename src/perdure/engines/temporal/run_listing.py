@@ -1,0 +1,161 @@
+"""Tells about the runs of a cluster in perdure's own terms: what `ps` and `show` look at."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from perdure.core.exceptions import capture
+from perdure.core.records import AttemptRecord, StepRecord, attempt_checksum, step_checksum
+from perdure.core.values import codec
+from perdure.engines.temporal.engine import STATUS, Found, TemporalEngine, memo_in
+from perdure.engines.temporal.event_history import OpenCall, Past, read_past
+from perdure.engines.temporal.payloads import Carried
+from perdure.engines.temporal.run_records import attempt_records
+from perdure.errors import NotFound, RunError
+from perdure.store.cluster_snapshot import ToldRun
+
+LOOKED_AT = 1_000
+"""Executions that are looked at to find runs, newest first."""
+AT_A_TIME = 8
+"""Histories that are read at a time."""
+
+NO_INPUTS = codec.pack_inputs([], {}, owner="")
+NOTHING = codec.plan(None, owner="").pack(None)
+
+
+class _Known(msgspec.Struct):
+    found: Found
+    started: float
+    ended: float | None
+
+
+async def tell(engine: TemporalEngine, reference: str | None, most: int | None) -> list[ToldRun]:
+    """The runs of a cluster, parents before their children.
+
+    Args:
+        engine: which cluster.
+        reference: an id, the beginning of one, or "last": tells all about the runs that may be meant.
+        most: without a reference: tells all about so many of the newest; None for all of them.
+
+    Raises:
+        EngineError: the cluster cannot be reached.
+    """
+    known = await _known(engine, reference)
+    newest = sorted(known.values(), key=lambda each: -each.started)
+    if reference is None:
+        wanted = {each.found.memo.id for each in newest[:most]}
+    elif reference == "last":
+        parents = [each.found.memo.id for each in newest if each.found.memo.parent is None]
+        wanted = set(parents[:1])
+    else:
+        wanted = {id for id in known if id.startswith(reference)}
+    family = {id for id, each in known.items() if _belongs(each, wanted, known)}
+    gate = asyncio.Semaphore(AT_A_TIME)
+
+    async def one(each: _Known) -> ToldRun:
+        if each.found.memo.id not in family:
+            return _in_short(each)
+        async with gate:
+            client = await engine.cluster.client()
+            return _in_full(each, await read_past(client, each.found.workflow_id, each.found.run_id))
+
+    # From the oldest on: numbers grow with time, and a parent is older than its children.
+    return list(await asyncio.gather(*(one(each) for each in reversed(newest) if _is_complete(each, known))))
+
+
+async def _known(engine: TemporalEngine, reference: str | None) -> dict[str, _Known]:
+    client = await engine.cluster.client()
+    known: dict[str, _Known] = {}
+    async for execution in client.list_workflows(limit=LOOKED_AT):
+        memo = await memo_in(execution)
+        if memo is not None and memo.id not in known:
+            found = Found(execution.id, execution.run_id, memo, STATUS.get(execution.status, "running"))
+            ended = execution.close_time.timestamp() if execution.close_time else None
+            known[memo.id] = _Known(found, execution.start_time.timestamp(), ended)
+    if reference is not None and reference != "last":
+        # The list may lag behind by a second; the run itself does not.
+        try:
+            found = await engine.find(reference)
+        except NotFound:
+            return known
+        before = known.get(found.memo.id)
+        started = before.started if before is not None else found.memo.created
+        known[found.memo.id] = _Known(found, started, before.ended if before is not None else None)
+    return known
+
+
+def _belongs(each: _Known, wanted: set[str], known: dict[str, _Known]) -> bool:
+    while each.found.memo.id not in wanted:
+        parent = known.get(each.found.memo.parent or "")
+        if parent is None:
+            return False
+        each = parent
+    return True
+
+
+def _is_complete(each: _Known, known: dict[str, _Known]) -> bool:
+    """A child whose parent the cluster has forgotten is not shown."""
+    return each.found.memo.parent is None or each.found.memo.parent in known
+
+
+def _in_short(each: _Known) -> ToldRun:
+    memo = each.found.memo
+    output = {"done": NOTHING, "failed": _unknown("it failed")}.get(each.found.status)
+    rest = (memo.parent, each.found.status, NO_INPUTS, output, memo.created, each.started, each.ended)
+    return ToldRun(memo.id, memo.script, memo.name, memo.key, *rest)
+
+
+def _in_full(each: _Known, past: Past) -> ToldRun:
+    memo, status = each.found.memo, each.found.status
+    output = None
+    if status == "done":
+        output = past.output if past.output is not None else NOTHING
+    elif status == "failed":
+        output = past.failed.fault if past.failed is not None else _unknown("the cluster ended it")
+    steps = [_step(seq, record) for seq, record in enumerate(past.records, start=1)]
+    attempts: list[AttemptRecord] = []
+    for step, record in zip(steps, past.records, strict=True):
+        attempts += attempt_records(step, record.tried)
+    for call in past.open:
+        attempts += _tries(call)
+    return ToldRun(
+        id=memo.id,
+        path=memo.script,
+        workflow=memo.name,
+        key=memo.key,
+        parent=memo.parent,
+        status=status,
+        input=past.order.input if past.order is not None else NO_INPUTS,
+        output=output,
+        created=memo.created,
+        started=each.started,
+        ended=(each.ended or past.last) if status != "running" else None,
+        steps=steps,
+        attempts=attempts,
+    )
+
+
+def _step(seq: int, record: Carried) -> StepRecord:
+    crc = step_checksum(record.name, record.key, record.n, record.status, record.input, record.output)
+    rest = (record.started, int(record.seconds * 1000), record.attempts, crc)
+    return StepRecord(seq, record.name, record.key, record.n, record.status, record.input, record.output, *rest)
+
+
+def _tries(call: OpenCall) -> list[AttemptRecord]:
+    """What was tried of a call that has no record; the last failure in full."""
+    record = Carried(call.name, call.key, call.n, "failed", call.input, call.fault, call.started, call.seconds, 0)
+    made = attempt_records(record, call.tried)
+    if made and call.fault:
+        made[-1] = msgspec.structs.replace(made[-1], error=call.fault, ms=int(call.seconds * 1000))
+        made[-1] = msgspec.structs.replace(made[-1], crc=_crc(made[-1]))
+    return made
+
+
+def _crc(record: AttemptRecord) -> int:
+    return attempt_checksum(record.name, record.key, record.n, record.number, record.input, record.error)
+
+
+def _unknown(what: str) -> bytes:
+    return capture.encode(capture.to_fault(RunError(what, "")))

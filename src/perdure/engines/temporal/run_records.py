@@ -1,0 +1,118 @@
+"""The records of a run, while its function executes: Temporal's history has them for good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from perdure.core.exceptions import capture
+from perdure.core.exceptions.capture import AttemptNote
+from perdure.core.execution.cleanup_records import undo_note
+from perdure.core.execution.effects import Row
+from perdure.core.execution.history import UNDO
+from perdure.core.execution.spec import Call
+from perdure.core.records import AttemptRecord, StepRecord, attempt_checksum, step_checksum
+from perdure.engines.temporal.payloads import Carried, Identity
+
+NOTHING = b"\xc0"
+OVERHEAD = 100
+"""Bytes of a record beside its inputs and its result, about."""
+
+
+class Memory:
+    """Records by their number; and what the failed attempts of their calls said. `size` is about how many bytes."""
+
+    def __init__(self) -> None:
+        self.records: dict[int, StepRecord] = {}
+        self.exempt: list[tuple[int, int]] = []
+        self.size = 0
+        self._tried: dict[Identity, list[AttemptNote]] = {}
+
+    def take_over(self, carried: Iterable[Carried], exempt: Iterable[Identity]) -> None:
+        """Begin with the records of an earlier execution; those in `exempt` are not held against the script."""
+        spared = set(exempt)
+        for one in carried:
+            seq = len(self.records) + 1
+            crc = step_checksum(one.name, one.key, one.n, one.status, one.input, one.output)
+            rest = (one.started, int(one.seconds * 1000), one.attempts, crc)
+            self.records[seq] = StepRecord(seq, one.name, one.key, one.n, one.status, one.input, one.output, *rest)
+            self.size += len(one.input) + len(one.output) + OVERHEAD
+            identity = (one.name, one.key, one.n)
+            if one.tried:
+                self._tried[identity] = one.tried
+            if identity in spared:
+                self.exempt.append((seq, seq))
+            if one.undo is not None:
+                self._note_undo(one, seq, one.undo)
+
+    def _note_undo(self, one: Carried, done: int, undo: tuple[str, str]) -> None:
+        """What stands beside the record of a call that can be undone."""
+        seq, given = done + 1, undo_note(undo, done, one.name)
+        crc = step_checksum(UNDO, one.key, one.n, "done", given, NOTHING)
+        self.records[seq] = StepRecord(seq, UNDO, one.key, one.n, "done", given, NOTHING, 0.0, 0, 0, crc)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """New records."""
+        for row in rows:
+            self.size += len(row[6]) + len(row[7]) + OVERHEAD
+            self.records[row[1]] = StepRecord(*row[1:])  # type: ignore[arg-type]  # the core writes no other status
+
+    def drop(self, seqs: Iterable[int], aftermath: tuple[int, int] | None) -> None:
+        """Take records back, and hold others no longer against the script."""
+        for seq in seqs:
+            self.records.pop(seq, None)
+        if aftermath is not None:
+            self.exempt.append(aftermath)
+
+    def identity(self, seq: int) -> Identity:
+        """What the call with the record of that number goes by."""
+        record = self.records[seq]
+        return (record.name, record.key, record.n)
+
+    def remember(self, call: Call, tried: list[AttemptNote]) -> None:
+        """What the failed attempts of a call said."""
+        self._tried[call.spec.name, call.key, call.n] = tried
+
+    def index(self) -> list[tuple[int, str, bytes, int, str]]:
+        """Number, name, key, occurrence and status of every record, in the order of their numbers."""
+        return [(seq, one.name, one.key, one.n, one.status) for seq, one in sorted(self.records.items())]
+
+    def failures(self) -> list[Identity]:
+        """The failures that are history."""
+        return [(one.name, one.key, one.n) for one in self.records.values() if one.status == "failed"]
+
+    def spared(self) -> list[Identity]:
+        """The records that are not held against the script."""
+        return [
+            (one.name, one.key, one.n)
+            for seq, one in self.records.items()
+            if any(first <= seq <= last for first, last in self.exempt)
+        ]
+
+    # -- as batches read them -----------------------------------------------------------------------------------------
+
+    def record(self, seq: int) -> StepRecord:
+        """The record of that number."""
+        return self.records[seq]
+
+    def attempts(self, record: StepRecord) -> Sequence[AttemptRecord]:
+        """The failed attempts of that record's call."""
+        tried = self._tried.get((record.name, record.key, record.n), [])
+        return attempt_records(record, tried)
+
+    def letter(self, seq: int) -> None:
+        """On a cluster dead letters have no numbers of their own."""
+
+
+def attempt_records(record: StepRecord | Carried, tried: Sequence[AttemptNote]) -> list[AttemptRecord]:
+    """What failed attempts said, as records; their times are not known."""
+    made = []
+    for number, note in enumerate(tried, start=1):
+        fault = capture.Fault(module="", qualname=note.error, bases=[], message=note.message)
+        packed = capture.encode(fault)
+        crc = attempt_checksum(record.name, record.key, record.n, number, record.input, packed)
+        made.append(
+            AttemptRecord(
+                0, record.name, record.key, record.n, number, True, record.input, packed, record.started, 0, crc
+            )
+        )
+    return made

@@ -1,0 +1,361 @@
+"""The dead letters of a state file: found, shown, edited, dropped, exported. (Re-driven: see redriving.py.)"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from perdure.config import secrets
+from perdure.core.dead_letters import LetterRecord, Told
+from perdure.core.durations import seconds
+from perdure.core.exceptions import capture
+from perdure.core.execution.input_edit import Arguments, misfit
+from perdure.core.execution.spec import Spec
+from perdure.core.timestamps import moment
+from perdure.engines.local import engine_at
+from perdure.errors import NotDecodable, NotFound, OptionError, PerdureError, RunError, UsageError
+from perdure.operations.find_run import find_run
+from perdure.operations.location import Place, pin
+from perdure.operations.scripts import step_of
+from perdure.store import dead_letters as letters
+from perdure.store.dead_letter_file import told
+from perdure.store.dead_letters import Filter
+from perdure.store.runs import Store
+
+Standing = Literal["parked", "re-driven", "resolved", "dropped", "evicted"]
+"""How a letter stands; "re-driven" is parked, and being tried again at this moment."""
+
+_OF_RUN = re.compile(r"(?P<run>.+)#(?P<seq>\d+)")
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Which letters are meant.
+
+    `run` is what somebody typed, `error` a part of the error's class or message; `older` and `newer` are durations, by
+    the time at which they were parked.
+    """
+
+    status: Standing | None = None
+    run: str | None = None
+    workflow: str | None = None
+    step: str | None = None
+    error: str | None = None
+    older: str | None = None
+    newer: str | None = None
+
+    @property
+    def chosen(self) -> bool:
+        """Does it say anything besides the status?"""
+        return any((self.run, self.workflow, self.step, self.error, self.older, self.newer))
+
+
+class LetterView(msgspec.Struct, frozen=True):
+    """A letter in a listing: `inputs` and `error` are one line of text, `attempts` is how many failed."""
+
+    letter: int
+    reference: str
+    status: Standing
+    workflow: str
+    run: str
+    step: str | None
+    inputs: str
+    edited: bool
+    error: str
+    attempts: int
+    parked: datetime | None
+    redriven: int
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """The letters that are meant, the newest first; how many there are of each status, in all."""
+
+    letters: list[LetterView]
+    totals: dict[str, int]
+
+
+# -- finding ----------------------------------------------------------------------------------------------------------
+
+
+def list_letters(store: Store, wanted: Selection, limit: int | None = None) -> Listing:
+    """The letters that are meant.
+
+    Args:
+        store: the state file.
+        wanted: which.
+        limit: how many at most, the newest; None for all.
+
+    Raises:
+        NotFound: there is no such run.
+        OptionError: a duration is not valid.
+        StateError: the file cannot be read.
+    """
+    found = list(select(store, wanted))
+    shown = found[-limit:] if limit is not None else found
+    return Listing([view_of(store, letter) for letter in reversed(shown)], letters.totals(store))
+
+
+def select(store: Store, wanted: Selection) -> Iterator[LetterRecord]:
+    """The letters that are meant, in the order in which they were parked.
+
+    Raises:
+        As `list_letters`.
+    """
+    now = time.time()
+    status = "parked" if wanted.status == "re-driven" else wanted.status
+    filter = Filter(
+        status=status,
+        run=find_run(store, wanted.run).rid if wanted.run else None,
+        workflow=wanted.workflow,
+        step=wanted.step,
+        before=now - seconds(wanted.older, option="--older") if wanted.older else None,
+        since=now - seconds(wanted.newer, option="--newer") if wanted.newer else None,
+    )
+    for letter in letters.find(store, filter):
+        if wanted.status == "re-driven" and letters.holding(store, letter) is None:
+            continue
+        if wanted.error is None or wanted.error.lower() in _error(store, letter)[1].lower():
+            yield letter
+
+
+def find_letter(store: Store, reference: str) -> LetterRecord:
+    """The letter that is meant: by its number, or by its run and the number of its record (RUN#7).
+
+    Raises:
+        NotFound: there is none.
+    """
+    if reference.isdecimal():
+        return letters.get(store, int(reference))
+    match = _OF_RUN.fullmatch(reference)
+    if match is None:
+        raise NotFound(f"{reference!r} is no dead letter", "name one by its number: `perdure dlq ls` lists them")
+    run = find_run(store, match["run"])
+    lid = letters.number(store, run.rid, int(match["seq"]))
+    if lid is None:
+        raise NotFound(f"run {run.id} has no dead letter #{match['seq']}", f"see `perdure dlq ls --run {run.id}`")
+    return letters.get(store, lid)
+
+
+def run_named(reference: str) -> str | None:
+    """The run that a letter's reference names, if it does."""
+    match = _OF_RUN.fullmatch(reference)
+    return match["run"] if match else None
+
+
+def view_of(store: Store, letter: LetterRecord) -> LetterView:
+    """A letter as it is listed."""
+    run = store.run_by_number(letter.run)
+    attempts, error = _error(store, letter)
+    record = store.record(letter.run, letter.seq) if letter.seq else None
+    given = letter.input if letter.input is not None else record.input if record else run.input
+    standing: Standing = letter.status
+    if letter.status == "parked" and letters.holding(store, letter) is not None:
+        standing = "re-driven"
+    return LetterView(
+        letter=letter.lid,
+        reference=f"{run.id}#{letter.seq}",
+        status=standing,
+        workflow=run.workflow,
+        run=run.id,
+        step=record.name if record else None,
+        inputs=secrets.describe_inputs(given),
+        edited=letter.input is not None,
+        error=error,
+        attempts=attempts,
+        parked=moment(letter.created),
+        redriven=letter.redriven,
+    )
+
+
+class Texts(msgspec.Struct, frozen=True):
+    """Recorded input, edited input and result of a letter, as Python would show them."""
+
+    inputs: str
+    edited: str | None
+    result: str | None
+
+
+def texts_of(store: Store, letter: LetterRecord) -> Texts:
+    """What a letter holds, for a person."""
+    given = store.record(letter.run, letter.seq).input if letter.seq else store.run_by_number(letter.run).input
+    return Texts(
+        secrets.describe_inputs(given, LONG),
+        None if letter.input is None else secrets.describe_inputs(letter.input, LONG),
+        None if letter.result is None else secrets.describe(letter.result, LONG),
+    )
+
+
+LONG = 2000
+"""Characters of an input or a result that are shown of a single letter."""
+
+
+def details_of(store: Store, letter: LetterRecord) -> Told:
+    """All about a letter."""
+    return told(store, letter)
+
+
+def _error(store: Store, letter: LetterRecord) -> tuple[int, str]:
+    """How many attempts failed, and the last error in one line."""
+    if not letter.seq:
+        run = store.run_by_number(letter.run)
+        return run.epoch, _line(run.output) if run.output and run.status in ("failed", "parked") else ""
+    record = store.record(letter.run, letter.seq)
+    tries = store.attempts_of(letter.run, record.name, record.key, record.n)
+    last = tries[-1].error if tries else record.output if record.status != "done" else None
+    return len(tries) or record.attempts, _line(last) if last else ""
+
+
+def _line(packed: bytes) -> str:
+    try:
+        return secrets.conceal(capture.decode(packed).line)
+    except PerdureError as unreadable:
+        return unreadable.what
+
+
+# -- editing ----------------------------------------------------------------------------------------------------------
+
+
+class Editing(msgspec.Struct):
+    """An input that is being edited.
+
+    `original` and `current` are packed; `spec` is the step, if its script could be loaded, else `unchecked` says why
+    the new input cannot be checked.
+    """
+
+    letter: int
+    original: bytes
+    current: bytes
+    arguments: Arguments
+    spec: Spec | None = None
+    unchecked: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Every argument by its name, as plain data."""
+        return self.arguments.as_json()
+
+
+def begin_edit(place: Place, reference: str, script: Path | None = None) -> Editing:
+    """Open the input of a parked letter for editing.
+
+    Args:
+        place: the state file.
+        reference: which letter.
+        script: where its script is now, if not where it was.
+
+    Raises:
+        NotFound: there is no such letter.
+        UsageError: it stands for a whole run, or is on a cluster.
+        StateError: the file cannot be read.
+    """
+    refuse_cluster(place, "edit")
+    pin(place)
+    store = engine_at(place.path).store
+    letter = find_letter(store, reference)
+    if not letter.seq:
+        raise UsageError(
+            f"dead letter {letter.lid} stands for a whole run, whose input cannot be edited",
+            "start a run with other inputs, and drop this one",
+        )
+    run, record = store.run_by_number(letter.run), store.record(letter.run, letter.seq)
+    spec, unchecked = None, ""
+    try:
+        spec = step_of(run, record, script)
+    except Exception as error:  # the script's own errors too
+        if script is not None:
+            raise
+        unchecked = str(error).partition("\n")[0] or type(error).__name__
+    current = record.input if letter.input is None else letter.input
+    names = spec.signature.names(MANY) if spec else ()
+    return Editing(letter.lid, record.input, current, Arguments(current, names), spec, unchecked)
+
+
+MANY = 1000
+
+
+def end_edit(place: Place, editing: Editing) -> bool:
+    """Give the letter the input that was made of it; returns whether it differs from the recorded one.
+
+    Raises:
+        OptionError: it does not fit the annotations of the step.
+        RunError: the letter is not parked any more.
+        AlreadyRunning: somebody re-drives it at this moment.
+        StateError: the file cannot be written.
+    """
+    given = editing.arguments.packed()
+    if editing.spec is not None:
+        _check(given, editing, editing.spec)
+    store = engine_at(place.path).store
+    edited = given if given != editing.original else None
+    store.journal.write((), letters.edit(store, editing.letter, edited, time.time()))
+    return edited is not None
+
+
+def take_back(place: Place, reference: str) -> int:
+    """Give a letter the recorded input again; returns its number.
+
+    Raises:
+        As `end_edit`.
+    """
+    refuse_cluster(place, "edit")
+    store = engine_at(place.path).store
+    letter = find_letter(store, reference)
+    store.journal.write((), letters.edit(store, letter.lid, None, time.time()))
+    return letter.lid
+
+
+def _check(given: bytes, editing: Editing, spec: Spec) -> None:
+    try:
+        bad = misfit(given, spec)
+    except NotDecodable as error:
+        raise OptionError(f"the new input cannot be given to {spec.owner}: {error.what}", error.hint) from None
+    try:
+        before = misfit(editing.original, spec)
+    except NotDecodable:
+        before = None
+    if bad is not None and bad != before:
+        raise OptionError(f"the new input does not fit {spec.owner}: {bad}", "give a value of that type")
+
+
+# -- dropping and exporting -------------------------------------------------------------------------------------------
+
+
+def drop(place: Place, lids: Sequence[int]) -> dict[int, PerdureError]:
+    """Drop letters; their rows stay. Returns those that could not be, and why.
+
+    Raises:
+        StateError: the file cannot be written.
+    """
+    refuse_cluster(place, "drop")
+    store = engine_at(place.path).store
+    refused: dict[int, PerdureError] = {}
+    for lid in lids:
+        try:
+            store.journal.write((), letters.drop(store, lid, time.time()))
+        except (UsageError, RunError) as error:
+            refused[lid] = error
+    return refused
+
+
+def lines(store: Store, chosen: Sequence[LetterRecord]) -> Iterator[bytes]:
+    """Each letter as a line of JSON."""
+    for letter in chosen:
+        yield msgspec.json.encode(details_of(store, letter)) + b"\n"
+
+
+def refuse_cluster(place: Place, command: str) -> None:
+    """Refuse what can only be done to a state file.
+
+    Raises:
+        UsageError: the place is a cluster.
+    """
+    if place.engine != "local":
+        raise UsageError(
+            f"dlq {command} works on a state file only, not on a cluster so far",
+            "on a cluster, a dead letter is looked at with `dlq ls` and `dlq show`; to do the work again, start a run "
+            "with that input",
+        )

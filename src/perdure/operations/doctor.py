@@ -1,0 +1,231 @@
+"""Looks over this installation and a state file: `perdure doctor`."""
+
+from __future__ import annotations
+
+import platform
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from perdure.core.execution.run import describe_locked
+from perdure.errors import PerdureError, StateError
+from perdure.operations.location import Place, damage_named
+from perdure.store import dead_letters, listing
+from perdure.store.liveness import locks_of
+from perdure.store.runs import Store
+
+Verdict = Literal["ok", "note", "warning", "wrong"]
+
+EXTRAS = ("pydantic", "attrs")
+"""Packages that perdure works with where they are present."""
+
+NETWORK = {
+    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs"),
+    *("fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone"),
+}
+"""File systems on which locks and shared memory may not do what SQLite needs (https://www.sqlite.org/wal.html)."""
+
+MENTIONED = 5
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing that was looked at. `hint` says what to do about it."""
+
+    name: str
+    verdict: Verdict
+    finding: str
+    hint: str = ""
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Everything that was looked at; `ok` unless something is wrong."""
+
+    ok: bool
+    installation: list[Check]
+    state: list[Check]
+
+
+def examine(place: Place) -> Health:
+    """Look over this installation and the state file. Never raises for what it finds in the file."""
+    installation = list(_installation())
+    state = list(_state(place))
+    return Health(all(check.verdict != "wrong" for check in installation + state), installation, state)
+
+
+# -- the installation -------------------------------------------------------------------------------------------------
+
+
+def _installation() -> Iterator[Check]:
+    yield Check("python", "ok", f"{platform.python_version()} ({sys.executable})")
+    yield Check("perdure", "ok", _version("perdure") or "not installed as a package, imported from its folder")
+    sqlite = listing.sqlite_version()
+    version = ".".join(map(str, sqlite))
+    if sqlite >= listing.FIXED:
+        yield Check("sqlite", "ok", f"{version} (in apsw {_version('apsw')}), with the fix of the WAL-reset bug")
+    else:
+        yield Check(
+            "sqlite",
+            "wrong",
+            f"{version} can corrupt a file that several processes write to (the WAL-reset bug, fixed in 3.51.3)",
+            "upgrade it: pip install --upgrade apsw",
+        )
+    for name in ("msgspec", "filelock"):
+        yield Check(name, "ok", _version(name) or "present")
+    for name in EXTRAS:
+        version_of = _version(name)
+        yield Check(name, "ok" if version_of else "note", version_of or "not installed (optional)")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+# -- the state file ---------------------------------------------------------------------------------------------------
+
+
+def _state(place: Place) -> Iterator[Check]:
+    yield Check("path", "ok", f"{place.path} (by {place.source})")
+    try:
+        if not place.path.exists():
+            yield Check("file", "note", "there is none yet; the first run makes it")
+            return
+        yield from _file(place.path)
+    except OSError as error:
+        yield Check("file", "wrong", f"cannot be looked at: {error.strerror}", "check the permissions of its folder")
+        return
+    try:
+        store = Store(place.path, read_only=True)
+    except PerdureError as error:
+        yield Check("content", "wrong", f"[{type(error).code}] {error.what}", error.hint)
+        return
+    try:
+        for look in (_integrity, _checksums, _runs, _letters, _holders, _locks):
+            yield from _guarded(place.path, store, look)
+    finally:
+        store.close()
+
+
+def _guarded(path: Path, store: Store, look: Callable[[Store], Iterator[Check]]) -> Iterator[Check]:
+    try:
+        with damage_named(path):
+            yield from look(store)
+    except StateError as error:
+        yield Check(look.__name__.strip("_"), "wrong", f"[{type(error).code}] {error.what}", error.hint)
+
+
+def _file(path: Path) -> Iterator[Check]:
+    sizes = {suffix: _size(path.with_name(path.name + suffix)) for suffix in ("", "-wal")}
+    journal = f", and {sizes['-wal']:,} in its journal" if sizes["-wal"] else ""
+    yield Check("size", "ok", f"{sizes['']:,} bytes{journal}")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        finding, hint = f"{mode:04o}: others can read what the steps returned", f"chmod 600 {path}"
+        yield Check("permissions", "warning", finding, hint)
+    else:
+        yield Check("permissions", "ok", f"{mode:04o}")
+    kind = _file_system(path)
+    if kind in NETWORK:
+        finding = f"{kind}: over a network, locks may not hold, and the file may be damaged"
+        yield Check("file system", "warning", finding, "set PERDURE_STATE to a path on a local disk")
+    elif kind:
+        yield Check("file system", "ok", kind)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _file_system(path: Path) -> str | None:
+    """The type of the file system that holds the file, where the system says so (proc_pid_mountinfo(5))."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    found: tuple[int, str] | None = None
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        mount = Path(fields.split()[4].replace("\\040", " "))
+        if path.resolve().is_relative_to(mount) and (found is None or len(mount.parts) >= found[0]):
+            found = len(mount.parts), rest.split()[0]
+    return found[1] if found else None
+
+
+def _integrity(store: Store) -> Iterator[Check]:
+    problems = store.check()
+    if problems:
+        more = f" and {len(problems) - MENTIONED} more" if len(problems) > MENTIONED else ""
+        hint = "keep a copy of it; restore a backup, or move it away to start anew"
+        yield Check("integrity", "wrong", "; ".join(problems[:MENTIONED]) + more, hint)
+    else:
+        yield Check("integrity", "ok", "SQLite finds nothing wrong")
+
+
+def _checksums(store: Store) -> Iterator[Check]:
+    count = 0
+    damaged: list[str] = []
+    for row in listing.rows(store):
+        count += row.intact
+        if not row.intact:
+            damaged.append(f"{row.table} {row.label}")
+    if damaged:
+        more = f" and {len(damaged) - MENTIONED} more" if len(damaged) > MENTIONED else ""
+        hint = "the file was damaged or edited from outside; restore a backup, or fork the run from before the step"
+        finding = f"{len(damaged)} rows are not what was written: {'; '.join(damaged[:MENTIONED])}{more}"
+        yield Check("checksums", "wrong", finding, hint)
+    else:
+        yield Check("checksums", "ok", f"all {count:,} rows are as they were written")
+
+
+def _runs(store: Store) -> Iterator[Check]:
+    totals = listing.totals(store)
+    shown = ", ".join(f"{count} {status}" for status, count in sorted(totals.items()))
+    yield Check("runs", "ok", shown or "none yet")
+
+
+def _letters(store: Store) -> Iterator[Check]:
+    totals = dead_letters.totals(store)
+    if not totals:
+        return
+    shown = ", ".join(f"{totals[status]:,} {status}" for status in STATUSES if totals.get(status))
+    yield Check("dead letters", "ok", shown)
+    if totals.get("evicted"):
+        finding = f"{totals['evicted']:,} dead letters had to make room for newer ones, and their attempts are gone"
+        hint = "re-drive or drop those that are parked (perdure dlq), or keep more of them: PERDURE_DEAD_LETTERS"
+        yield Check("evicted", "warning", finding, hint)
+
+
+STATUSES = ("parked", "resolved", "dropped", "evicted")
+
+
+def _holders(store: Store) -> Iterator[Check]:
+    known = listing.holders(store)
+    alive = [one for one in known if one.alive]
+    shown = ", ".join(f"pid {one.info.pid} on {one.info.host}" for one in alive)
+    yield Check("processes", "ok", f"{len(alive)} running something{f': {shown}' if shown else ''}")
+    orphans = sum(one.runs for one in known if not one.alive)
+    if orphans:
+        finding = f"{orphans} runs were left unfinished by processes that are gone"
+        yield Check("interrupted", "note", finding, "run their scripts again, or perdure resume RUN; see perdure ps")
+    # Only the files of known processes may be tried: a newcomer's is for a moment there without being locked.
+    tokens = {f"{one.info.token}.lock" for one in alive}
+    folder = locks_of(store.path)
+    left = [file for file in folder.glob("*.lock") if file.name not in tokens] if folder.is_dir() else []
+    if left:
+        finding = f"{len(left)} lock files belong to no process that runs anything; they do no harm"
+        yield Check("lock files", "note", finding, f"when nothing runs they can be removed from {folder}")
+
+
+def _locks(store: Store) -> Iterator[Check]:
+    held = store.journal.read(store.locks.held)
+    yield Check("locks", "ok", "; ".join(describe_locked(locked) for locked in held) or "none is taken")

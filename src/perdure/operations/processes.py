@@ -1,0 +1,197 @@
+"""What the process that has a run is doing, or was doing when it died; and which calls crashes speak against."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from socket import gethostname
+
+import msgspec
+
+from perdure.config import secrets, settings
+from perdure.core.execution.crash_loop import fitted
+from perdure.core.execution.run import HolderInfo
+from perdure.core.records import RunRecord
+from perdure.core.timestamps import moment
+from perdure.store import crashes, flight_recorder, listing
+from perdure.store.flight_recorder import Flight, InFlight
+from perdure.store.liveness import is_held, locks_of
+from perdure.store.runs import Store
+
+Identity = tuple[str, bytes, int]
+
+INPUTS = 80
+"""Characters."""
+
+
+class Flying(msgspec.Struct, frozen=True):
+    """An attempt that is in flight, or was: of a step of `run` (the run itself, or a child run of it).
+
+    `key` (hexadecimal) and `n`, with the name, identify the call. `inputs` are known of a call only once an attempt of
+    it has failed, and empty until then. `seconds` is how long it has been going on; of a dead process, until it died,
+    or None if nobody watched it.
+    """
+
+    run: str
+    step: str
+    key: str
+    n: int
+    inputs: str
+    attempt: int
+    since: datetime | None
+    seconds: float | None
+
+
+class ProcessView(msgspec.Struct, frozen=True):
+    """The process that has a run.
+
+    `alive` or not, and then `ended` (when it was last heard of), `cause` (a word, such as "SIGKILL") and `how` (the
+    same for people); `watched`: a companion looks after it, or did. `memory` is the most that it was seen to use, in
+    bytes; 0 if nobody looked. `flying` are the attempts in flight, oldest first, `more` how many the flight record had
+    no place for.
+    """
+
+    pid: int
+    host: str
+    alive: bool
+    since: datetime | None
+    ended: datetime | None
+    watched: bool
+    cause: str
+    how: str
+    memory: int
+    flying: list[Flying]
+    more: int
+
+
+class Suspect(msgspec.Struct, frozen=True):
+    """A call that was in flight when processes died: at how many `crashes` in a row, the last one `last` by `cause`.
+
+    At `limit` crashes it is not tried again.
+    """
+
+    step: str
+    inputs: str
+    attempt: int
+    crashes: int
+    limit: int
+    last: datetime | None
+    cause: str
+
+
+def process_of(store: Store, run: RunRecord) -> ProcessView | None:
+    """The process that has an unfinished run, or had it when it died; None if nobody has it.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    holder = _holder(store, run)
+    if holder is None:
+        return None
+    alive = is_held(locks_of(store.path) / f"{holder.token}.lock")
+    record = flight_recorder.read(flight_recorder.folder_of(store.path) / f"{holder.token}.rec")
+    if record is not None and not alive:
+        record = crashes.settled(record)
+    return _alive(store, run, holder, record) if alive else _dead(store, run, holder, record)
+
+
+def suspects_of(store: Store, run: RunRecord) -> list[Suspect]:
+    """The calls that crashes speak against, with the crash that nobody has counted yet.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    known = [((one.name, one.key, one.n), one.attempt, one.died, one.cause) for one in crashes.list_of(store, run.rid)]
+    holder = _holder(store, run)
+    if holder is not None and not is_held(locks_of(store.path) / f"{holder.token}.lock"):
+        record = flight_recorder.read(flight_recorder.folder_of(store.path) / f"{holder.token}.rec")
+        if record is not None and record.cause not in crashes.ASKED:
+            counted = {died for _, _, died, _ in known}
+            mine = [call for call in record.calls if call.run == fitted(run.id) and record.seen not in counted]
+            known += [((one.name, one.key, one.n), one.attempt, record.seen, record.cause) for one in mine]
+    if not known:
+        return []
+    given, limit = _inputs(store, run), settings.crash_limit(run.path)
+    found: dict[Identity, Suspect] = {}
+    for identity, attempt, died, cause in known:
+        before = found[identity].crashes if identity in found else 0
+        found[identity] = Suspect(
+            identity[0], given.get(identity, ""), attempt, before + 1, limit, moment(died), cause or "unseen"
+        )
+    return list(found.values())
+
+
+def _holder(store: Store, run: RunRecord) -> HolderInfo | None:
+    return listing.holder_of(store, run) if run.status == "running" else None
+
+
+def _alive(store: Store, run: RunRecord, holder: HolderInfo, record: Flight | None) -> ProcessView:
+    from perdure.alerts.watchdog.exit_cause import high_water
+
+    here = holder.host == gethostname()
+    memory = max(record.memory if record else 0, high_water(holder.pid) if here else 0)
+    return ProcessView(
+        pid=holder.pid,
+        host=holder.host,
+        alive=True,
+        since=moment(max(run.started, holder.started)),
+        ended=None,
+        watched=record is not None and flight_recorder.is_watched(record.path),
+        cause="",
+        how="",
+        memory=memory,
+        flying=_flying(store, run, record.calls if record else (), time.time()),
+        more=record.more if record else 0,
+    )
+
+
+def _dead(store: Store, run: RunRecord, holder: HolderInfo, record: Flight | None) -> ProcessView:
+    from perdure.alerts.crash_alerts import Hello, Seen, put
+
+    here = flight_recorder.boot_id()
+    watched = record is not None and (record.watched or bool(record.cause))
+    cause = "unseen" if record is None else record.cause
+    if record is not None and not cause:
+        went_down = any(here) and any(record.boot) and record.boot != here
+        cause = "restart" if went_down else "unseen"
+    return ProcessView(
+        pid=holder.pid,
+        host=holder.host,
+        alive=False,
+        since=moment(max(run.started, holder.started)),
+        ended=moment(record.seen) if record else None,
+        watched=watched,
+        cause=cause,
+        how=put(Seen("death", Hello(), cause=cause)).error,
+        memory=record.memory if record else 0,
+        flying=_flying(store, run, record.calls if record else (), record.seen if record and watched else None),
+        more=record.more if record else 0,
+    )
+
+
+def _flying(store: Store, run: RunRecord, calls: Sequence[InFlight], now: float | None) -> list[Flying]:
+    id = fitted(run.id)
+    mine = [call for call in calls if call.run == id or call.run.startswith(f"{run.id}.")]
+    given = _inputs(store, run) if mine else {}
+    return [
+        Flying(
+            run=call.run,
+            step=call.name,
+            key=call.key.hex(),
+            n=call.n,
+            inputs=given.get((call.name, call.key, call.n), "") if call.run == id else "",
+            attempt=call.attempt,
+            since=moment(call.started),
+            seconds=None if now is None else max(now - call.started, 0.0),
+        )
+        for call in mine
+    ]
+
+
+def _inputs(store: Store, run: RunRecord) -> Mapping[Identity, str]:
+    """The inputs of the calls of which an attempt has failed."""
+    return {
+        (fitted(one.name), one.key, one.n): secrets.describe_inputs(one.input, INPUTS)
+        for one in store.attempt_records(run.rid)
+    }

@@ -1,0 +1,121 @@
+"""The runs of a state file, as a person sees them: `perdure ps`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from perdure.core.records import RunRecord, StepRecord
+from perdure.core.timestamps import moment
+from perdure.store import listing
+from perdure.store.runs import Store
+
+Standing = Literal["running", "stopping", "interrupted", "failed", "parked", "done", "dead", "cancelled"]
+"""How a run stands: "stopping" was cancelled and is on its way to a safe point, "interrupted" is unfinished with nobody
+alive who runs it, "parked" has failed too often, "dead" is done with dead letters."""
+
+MANY = 100_000
+
+
+class RunView(msgspec.Struct, frozen=True):
+    """A run.
+
+    `pid` and `host` say who runs it at this moment; `steps` counts its own records, `dead_letters` also those of its
+    child runs; `seconds` is the time from its beginning to its end, or as far as it is known to have come.
+    """
+
+    id: str
+    workflow: str
+    status: Standing
+    pid: int | None
+    host: str | None
+    steps: int
+    dead_letters: int
+    created: datetime | None
+    started: datetime | None
+    ended: datetime | None
+    seconds: float | None
+    last_step: str | None
+    script: str
+    child: bool
+
+
+def list_runs(
+    store: Store,
+    *,
+    status: Standing | None = None,
+    workflow: str | None = None,
+    children: bool = False,
+    limit: int | None = 20,
+) -> list[RunView]:
+    """Runs, newest first.
+
+    Args:
+        store: the state file.
+        status: only those that stand so.
+        workflow: only those of this workflow.
+        children: child runs too.
+        limit: how many at most; None for all.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    found: list[RunView] = []
+    for run in _candidates(store, status, workflow, children, limit):
+        view = view_of(store, run)
+        if status in (None, view.status):
+            found.append(view)
+            if len(found) == limit:
+                break
+    return found
+
+
+def _candidates(
+    store: Store, status: Standing | None, workflow: str | None, children: bool, limit: int | None
+) -> Iterator[RunRecord]:
+    # What a person calls interrupted or dead is not written down as such, so more has to be looked at than is shown.
+    written = {"interrupted": "running", "stopping": "running", "dead": "done"}.get(status or "", status)
+    most = limit if status is None and limit is not None else MANY
+    yield from store.runs(status=written, workflow=workflow, children=children, most=most)
+
+
+def view_of(store: Store, run: RunRecord) -> RunView:
+    """How a run stands at this moment."""
+    holder = store.holding(run) if run.status == "running" else None
+    last = store.last_record(run.rid)
+    dead = listing.dead_letters(store, run.rid)
+    status: Standing = run.status
+    if run.status == "running" and holder is None:
+        status = "interrupted"
+    elif run.status == "running" and run.stop is not None:
+        status = "stopping"
+    elif run.status == "done" and dead:
+        status = "dead"
+    return RunView(
+        id=run.id,
+        workflow=run.workflow,
+        status=status,
+        pid=holder.pid if holder else None,
+        host=holder.host if holder else None,
+        steps=sum(store.counts(run.rid).values()),
+        dead_letters=dead,
+        created=moment(run.created),
+        started=moment(run.started),
+        ended=moment(run.ended),
+        seconds=_seconds(run, last, holder is not None),
+        last_step=last.name if last else None,
+        script=run.path,
+        child=run.parent is not None,
+    )
+
+
+def _seconds(run: RunRecord, last: StepRecord | None, alive: bool) -> float | None:
+    if run.ended is not None:
+        return max(run.ended - run.created, 0.0)
+    if alive:
+        return max(time.time() - run.created, 0.0)
+    return max(last.started + last.ms / 1000 - run.created, 0.0) if last else None

@@ -1,0 +1,106 @@
+"""Re-drives dead letters: their calls, or the runs that they stand for, are tried again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from perdure.core.dead_letters import LetterRecord
+from perdure.core.execution.spec import Spec
+from perdure.core.records import RunRecord, StepRecord
+from perdure.engines.local import LocalEngine, engine_at
+from perdure.engines.local.redrive import Redriver, Result
+from perdure.engines.observer import Observer
+from perdure.engines.observers.attach import attached
+from perdure.errors import PerdureError, Skipped, StateError
+from perdure.operations.dead_letters import refuse_cluster
+from perdure.operations.location import Place, pin
+from perdure.operations.resume import workflow_of
+from perdure.operations.run import Execution
+from perdure.operations.scripts import step_of
+from perdure.store import dead_letters
+
+__all__ = ["Result", "redrive"]
+
+
+def redrive(
+    place: Place,
+    chosen: Sequence[LetterRecord],
+    told: Callable[[Result], None],
+    *,
+    watch: Observer,
+    script: Path | None = None,
+    rate: tuple[int, float] | None = None,
+    concurrency: int = 1,
+) -> None:
+    """Re-drive letters, each by itself: a failure of one does not stop the others.
+
+    Args:
+        place: the state file.
+        chosen: which; those that stand for whole runs come last, one after the other.
+        told: is told of each how it went.
+        watch: is told of the runs that are gone on with.
+        script: where the script is now, if not where it was.
+        rate: how many may begin in how many seconds.
+        concurrency: how many at a time.
+
+    Raises:
+        UsageError: the place is a cluster.
+        StateError: the state file cannot be used.
+    """
+    refuse_cluster(place, "redrive")
+    pin(place)  # also for what the scripts look up while they are loaded
+    engine = engine_at(place.path)
+    engine.observer = attached(engine.observer, str(script) if script else "")
+    interval = rate[1] / rate[0] if rate else 0.0
+    find = _Finder(script)
+    calls = [letter.lid for letter in chosen if letter.seq]
+    Redriver(engine, find, told, concurrency=concurrency, interval=interval).run(calls)
+    for letter in chosen:
+        if not letter.seq:
+            told(_whole_run(engine, place, letter, script, watch))
+
+
+class _Finder:
+    """Finds the steps of records, and loads each script once, also one that cannot be loaded."""
+
+    def __init__(self, script: Path | None) -> None:
+        self._script = script
+        self._failed: dict[str, Exception] = {}
+
+    def __call__(self, run: RunRecord, record: StepRecord) -> Spec:
+        failed = self._failed.get(run.path)
+        if failed is not None:
+            raise failed
+        try:
+            return step_of(run, record, self._script)
+        except PerdureError:
+            raise
+        except Exception as error:
+            self._failed[run.path] = error
+            raise
+
+
+def _whole_run(engine: LocalEngine, place: Place, letter: LetterRecord, script: Path | None, watch: Observer) -> Result:
+    """Go on with a run that was set aside; when it comes to a good end, that resolves its letter."""
+    result = partial(Result, letter.lid)
+    try:
+        run = engine.store.run_by_number(letter.run)
+        workflow = workflow_of(run, script)
+        engine.store.journal.write((), dead_letters.count(engine.store, letter.lid, time.time()))
+        execution = Execution(workflow, place, watch)
+    except StateError:
+        raise
+    except Exception as refusal:  # noqa: BLE001  also what a script raises when it is loaded
+        return result("refused", refusal)
+    try:
+        execution.resume(run)
+    except Skipped as skipped:
+        return result("refused", skipped)
+    except StateError:
+        raise
+    except Exception as error:  # noqa: BLE001  the workflow's own
+        return result("failed" if execution.run_id else "refused", error)
+    return result("resolved", seen=True)

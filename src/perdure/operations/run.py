@@ -1,0 +1,148 @@
+"""Runs a workflow while somebody watches: `perdure run`, `perdure resume`, `perdure fork`."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import msgspec
+
+from perdure.core.execution.identity import identify
+from perdure.core.execution.spec import Call
+from perdure.core.records import RunRecord
+from perdure.core.values import codec
+from perdure.engines.interface import Engine
+from perdure.engines.local import LocalEngine
+from perdure.engines.observer import Observer
+from perdure.engines.observers.attach import onlookers
+from perdure.engines.observers.fanout import Fan
+from perdure.errors import OtherInputs
+from perdure.operations.location import Place, opened, pin
+from perdure.operations.scripts import AnyWorkflow
+from perdure.store import listing
+from perdure.store.runs import Store
+
+LONGEST = 100_000
+"""Characters of a result that are shown."""
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """A run that is done: its result as plain data and as Python shows it; its dead letters, and its children's."""
+
+    run: str
+    workflow: str
+    result: Any
+    shown: str | None
+    dead_letters: int
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """How far a run has come: its status in the state file, and how many of its steps are saved."""
+
+    run: str
+    status: str
+    steps: int
+
+
+class Execution:
+    """A workflow that this process runs, once.
+
+    Args:
+        workflow: which.
+        place: the state file.
+        watch: told what happens; whatever it raises, the run goes on.
+
+    `run_id` is the id of the run as soon as it is taken.
+
+    Raises:
+        StateError: the state file cannot be used.
+    """
+
+    def __init__(self, workflow: AnyWorkflow, place: Place, watch: Observer) -> None:
+        self.workflow = workflow
+        self.place = place
+        self.run_id: str | None = None
+        pin(place)
+        self._engine = workflow.engine()
+        self._engine.observer = Fan(watch, *onlookers(workflow.spec.file, shown=True), shows=True)
+
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None = None) -> Finish:
+        """Start the workflow, or go on with it, or take the result that its id has.
+
+        Args:
+            args: its positional arguments.
+            kwargs: its keyword arguments.
+            id: exactly one run has this id, ever.
+
+        Raises:
+            As `Workflow.__call__` does.
+        """
+        options = self.workflow.with_options(id=id) if id is not None else self.workflow
+        return self._drive(identify(options.spec, args, kwargs), id=id)
+
+    def resume(self, run: RunRecord) -> Finish:
+        """Go on with a run, with the inputs that it was started with.
+
+        Raises:
+            OtherInputs: the workflow does not take them any more.
+            NotDecodable: its parameters are not annotated with the classes of the recorded inputs.
+            And as `run` does.
+        """
+        spec = self.workflow.spec
+        args, kwargs = codec.unpack_inputs(run.input, spec.parameter_plans(), owner=spec.owner)
+        try:
+            spec.signature.bind(tuple(args), kwargs)
+        except TypeError as misfit:
+            raise OtherInputs(
+                f"{spec.owner} does not take the inputs of run {run.id} any more: {misfit}\n"
+                f"    recorded: {run.workflow}{codec.describe_inputs(run.input)}",
+                "let it take them again (a new parameter needs a default), or start a new run",
+            ) from None
+        return self._drive(Call(spec, tuple(args), kwargs, run.input, run.key), resume=run.id)
+
+    def saved(self) -> Saved | None:
+        """How far the run has come; None if there is none yet."""
+        if self.run_id is None:
+            return None
+        with records_of(self._engine, self.place, self.run_id) as store:
+            run = store.run(self.run_id)
+            return Saved(run.id, run.status, sum(store.counts(run.rid).values()))
+
+    def _drive(self, call: Call, *, id: str | None = None, resume: str | None = None) -> Finish:
+        engine, spec = self._engine, self.workflow.spec
+        if spec.is_async:
+            import asyncio
+
+            value = asyncio.run(engine.arun(call, script=spec.file, id=id, resume=resume, began=self._began))
+        else:
+            value = engine.run(call, script=spec.file, id=id, resume=resume, began=self._began)
+        assert self.run_id is not None
+        with records_of(engine, self.place, self.run_id) as store:
+            return finish_of(store, self.run_id, value)
+
+    def _began(self, run_id: str) -> None:
+        self.run_id = run_id
+
+
+def records_of(engine: Engine, place: Place, run_id: str) -> AbstractContextManager[Store]:
+    """What is known of a run that this process has carried, or had carried."""
+    return nullcontext(engine.store) if isinstance(engine, LocalEngine) else opened(place, run_id)
+
+
+def finish_of(store: Store, run_id: str, value: Any) -> Finish:
+    """How a run that is done has ended, with the value that its workflow returned."""
+    run = store.run(run_id)
+    return Finish(
+        run=run.id,
+        workflow=run.workflow,
+        result=codec.to_builtins(run.output or b""),
+        shown=None if value is None else _repr(value, run.output or b""),
+        dead_letters=listing.dead_letters(store, run.rid),
+    )
+
+
+def _repr(value: Any, packed: bytes) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001  a __repr__ of the user's that fails must not fail a run that is done
+        return codec.describe(packed, limit=LONGEST)

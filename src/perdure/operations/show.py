@@ -1,0 +1,195 @@
+"""One run in full: `perdure show`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from perdure.config import secrets
+from perdure.core.dead_letters import LetterRecord
+from perdure.core.exceptions import capture
+from perdure.core.execution.cleanup_records import called
+from perdure.core.execution.history import UNDO
+from perdure.core.records import AttemptRecord, RunRecord, StepRecord
+from perdure.core.timestamps import moment
+from perdure.errors import PerdureError
+from perdure.operations.find_step import check_name
+from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
+from perdure.operations.ps import RunView, view_of
+from perdure.store import dead_letters
+from perdure.store.runs import Store
+
+Identity = tuple[str, bytes, int]
+
+
+class ErrorView(msgspec.Struct, frozen=True):
+    """An error that was written down."""
+
+    type: str
+    message: str
+    notes: list[str]
+    traceback: str
+
+
+class AttemptView(msgspec.Struct, frozen=True):
+    """A try that failed; `number` counts from 1, `epoch` how often the run had failed before, `seconds` it took."""
+
+    number: int
+    epoch: int
+    error: ErrorView
+    started: datetime | None
+    seconds: float
+
+
+class StepView(msgspec.Struct, frozen=True):
+    """A call that the workflow has moved past. `status` is done, failed (and handled) or dead (a dead letter).
+
+    `letter` is the number of the dead letter that it is or was, `standing` how that stands. Of one that was resolved by
+    a redrive after the run could see it, `result` is what the redrive came to, and `error` what the run saw.
+    """
+
+    seq: int
+    name: str
+    status: str
+    inputs: Any
+    result: Any
+    error: ErrorView | None
+    attempts: int
+    started: datetime | None
+    seconds: float
+    failures: list[AttemptView]
+    letter: int | None = None
+    standing: str | None = None
+
+
+class OpenStep(msgspec.Struct, frozen=True):
+    """A call that was tried, failed, and has no record: what ended the run, or is being tried still."""
+
+    name: str
+    inputs: Any
+    failures: list[AttemptView]
+
+
+class RunDetails(msgspec.Struct, frozen=True):
+    """A run in full.
+
+    Inputs and results are text, or plain data if asked for. `earlier` is how many steps were left out at the beginning,
+    `parent` the id of the run whose child this is. `process` is who executes it, or did when it died; `suspects` are
+    the calls that crashes speak against.
+    """
+
+    run: RunView
+    inputs: Any
+    result: Any
+    error: ErrorView | None
+    parent: str | None
+    earlier: int
+    steps: list[StepView]
+    open: list[OpenStep]
+    children: list[RunView]
+    process: ProcessView | None = None
+    suspects: list[Suspect] = []
+
+
+def details_of(
+    store: Store, run: RunRecord, *, step: str | None = None, limit: int | None = None, data: bool = False
+) -> RunDetails:
+    """A run in full.
+
+    Args:
+        store: the state file.
+        run: which.
+        step: only the steps of this name.
+        limit: how many steps at most, the last ones; None for all.
+        data: give inputs and results as plain data, as large as they are, rather than as text of bounded length.
+
+    Raises:
+        NotFound: no step has that name.
+        StateError: the file cannot be read.
+    """
+    if step is not None:
+        check_name(store, run, step)
+    failures: dict[Identity, list[AttemptRecord]] = {}
+    for attempt in store.attempt_records(run.rid):
+        if step in (None, attempt.name):
+            failures.setdefault((attempt.name, attempt.key, attempt.n), []).append(attempt)
+    index = [row for row in store.index(run.rid) if step in (None, row[1]) and row[1] != UNDO]
+    earlier = max(len(index) - limit, 0) if limit is not None else 0
+    for _, name, key, n, _ in index[:earlier]:
+        failures.pop((name, key, n), None)
+    wanted = {row[0] for row in index[earlier:]}
+    show = _as_data if data else _as_text
+    dead = {letter.seq: letter for letter in dead_letters.of_run(store, run.rid)}
+    steps = [
+        _step(record, failures.pop((record.name, record.key, record.n), []), show, dead.get(record.seq))
+        for record in (_from(store, run.rid, min(wanted)) if wanted else ())
+        if record.seq in wanted
+    ]
+    failed = run.status == "failed"
+    return RunDetails(
+        run=view_of(store, run),
+        inputs=show.inputs(run.input),
+        result=show.value(run.output) if run.output is not None and not failed else None,
+        error=error_view(run.output) if run.output is not None and failed else None,
+        parent=store.run_by_number(run.parent).id if run.parent is not None else None,
+        earlier=earlier,
+        steps=steps,
+        open=[OpenStep(tries[0].name, show.inputs(tries[0].input), _attempts(tries)) for tries in failures.values()],
+        children=[view_of(store, store.run(id)) for id in store.children(run.rid)],
+        process=process_of(store, run),
+        suspects=suspects_of(store, run),
+    )
+
+
+class _Show(msgspec.Struct, frozen=True):
+    inputs: Any
+    value: Any
+
+
+_as_text = _Show(secrets.describe_inputs, secrets.describe)
+_as_data = _Show(secrets.to_builtins, secrets.to_builtins)
+
+
+def _from(store: Store, rid: int, first: int) -> Iterable[StepRecord]:
+    while chunk := store.records(rid, first):
+        yield from chunk
+        first = chunk[-1].seq + 1
+
+
+def _step(record: StepRecord, tries: list[AttemptRecord], show: _Show, letter: LetterRecord | None) -> StepView:
+    done = record.status == "done"
+    result = record.output if done else letter.result if letter else None
+    name, given = called(record.name, record.input)
+    return StepView(
+        seq=record.seq,
+        name=name,
+        status=record.status,
+        inputs=show.inputs(given),
+        result=None if result is None else show.value(result),
+        error=None if done else error_view(record.output),
+        attempts=record.attempts,
+        started=moment(record.started),
+        seconds=record.ms / 1000,
+        failures=_attempts(tries),
+        letter=letter.lid if letter else None,
+        standing=letter.status if letter else None,
+    )
+
+
+def _attempts(tries: list[AttemptRecord]) -> list[AttemptView]:
+    return [
+        AttemptView(one.number, one.epoch, error_view(one.error), moment(one.started), one.ms / 1000) for one in tries
+    ]
+
+
+def error_view(data: bytes) -> ErrorView:
+    """A packed fault; one that cannot be read is shown as such."""
+    try:
+        fault = capture.decode(data)
+    except PerdureError as unreadable:
+        return ErrorView("unreadable", unreadable.what, [], "")
+    hide = secrets.redactor()  # what was stored by an earlier version, or before a value was known to be secret
+    return ErrorView(fault.name, hide(fault.message), list(map(hide, fault.notes)), hide(fault.traceback))

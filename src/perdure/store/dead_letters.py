@@ -1,0 +1,358 @@
+"""Dead letters: parked, found, edited, re-driven by one process at a time, resolved, dropped.
+
+The functions that return an `Operation` are for a transaction (see journal.py); what they raise is handed to whoever
+asked, and nothing was written then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import apsw
+import msgspec
+
+from perdure.core.dead_letters import WHOLE_RUN, LetterRecord, LetterStatus, letter_checksum
+from perdure.core.execution.history import CLEANED
+from perdure.core.execution.redrive import Resolve
+from perdure.core.execution.run import HolderInfo
+from perdure.core.records import RunRecord, StepRecord, step_checksum
+from perdure.errors import AlreadyRunning, NotFound, RunError, StateCorrupt
+from perdure.store.journal import Operation
+from perdure.store.statements import load
+
+if TYPE_CHECKING:
+    from perdure.store.runs import Store
+
+_SQL = load("dead_letters.sql")
+
+CHUNK = 256
+
+
+class Parking(msgspec.Struct, frozen=True):
+    """What was parked, and which older letters had to make room; their numbers."""
+
+    parked: list[int]
+    evicted: list[int]
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What holds for letters that are parked: how many at most, and whether they are to be exported as well."""
+
+    most: int
+    export: bool = False
+
+
+TERMS = Terms(10_000)
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Which letters are meant.
+
+    `run` is a row number; letters of its child runs count. `before` and `since` are seconds since the epoch.
+    """
+
+    status: LetterStatus | None = None
+    run: int | None = None
+    workflow: str | None = None
+    step: str | None = None
+    before: float | None = None
+    since: float | None = None
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A letter that this process re-drives: its run, its record, and how many attempts were made of its call so far."""
+
+    letter: LetterRecord
+    run: RunRecord
+    record: StepRecord
+    attempts: int
+
+
+# -- parking ----------------------------------------------------------------------------------------------------------
+
+
+def park(connection: apsw.Connection, letters: Sequence[tuple[int, int]], terms: Terms, now: float) -> Parking:
+    """Park the calls of these records (numbers of run and record) in the transaction that saves them."""
+    if not letters:
+        return Parking([], [])
+    due = 0 if terms.export else None
+    parked = [
+        next(connection.execute(_SQL["park"], (rid, seq, now, due, letter_checksum(seq, None, None))))[0]
+        for rid, seq in letters
+    ]
+    return Parking(parked, _evict(connection, terms.most, now))
+
+
+def park_run(run: RunRecord, terms: Terms, now: float) -> Operation:
+    """An operation that parks a run as a whole; redriving it is going on with it. Returns a Parking."""
+
+    def operation(connection: apsw.Connection) -> Parking:
+        due = 0 if terms.export else None
+        row = (run.rid, now, due, letter_checksum(WHOLE_RUN, None, None))
+        return Parking([next(connection.execute(_SQL["park_run"], row))[0]], [])
+
+    return operation
+
+
+def run_done(connection: apsw.Connection, rid: int, now: float) -> None:
+    """The run has come to a good end: if it had been parked as a whole, that is resolved. Inside a transaction."""
+    connection.execute(_SQL["resolve_run"], (now, rid))
+
+
+def _evict(connection: apsw.Connection, most: int, now: float) -> list[int]:
+    evicted: list[int] = []
+    rows: list[Any] = connection.execute(_SQL["too_old"], (most,)).fetchall()
+    for lid, rid, seq in rows:
+        connection.execute(_SQL["evict"], (now, lid))
+        call = connection.execute(_SQL["call_of"], (rid, seq)).fetchone()
+        if call is not None:
+            *identity, last = call
+            for epoch in range(last + 1):  # by epoch, so that the key of the table finds them
+                connection.execute(_SQL["drop_attempts"], (rid, epoch, *identity))
+        evicted.append(lid)
+    return evicted
+
+
+def copy(connection: apsw.Connection, source: int, target: int, before: int) -> None:
+    """Copy the letters of a run up to (not including) the record `before`. Inside a transaction."""
+    connection.execute(_SQL["copy"], (target, source, before))
+
+
+def forget(connection: apsw.Connection, rid: int, seq: int) -> None:
+    """A record was taken back, and with it the letter that it may have had. Inside a transaction."""
+    connection.execute(_SQL["forget"], (rid, seq))
+
+
+# -- finding ----------------------------------------------------------------------------------------------------------
+
+
+def get(store: Store, lid: int) -> LetterRecord:
+    """The letter of that number.
+
+    Raises:
+        NotFound: there is none.
+        StateCorrupt: it is not as it was written.
+    """
+    letter: LetterRecord = store.journal.read(lambda connection: _letter(store, connection, lid))
+    return letter
+
+
+def number(store: Store, rid: int, seq: int) -> int | None:
+    """The number of the letter that is about a record, if there is one."""
+    found = store.journal.read(lambda connection: connection.execute(_SQL["number"], (rid, seq)).fetchone())
+    return None if found is None else int(found[0])
+
+
+def of_run(store: Store, rid: int) -> Iterator[LetterRecord]:
+    """The letters of a run, in the order of its records."""
+    seq = 0
+    while rows := _all(store, "of_run", rid, seq, CHUNK):
+        found = [_checked(store, row) for row in rows]
+        yield from found
+        seq = found[-1].seq + 1
+
+
+def find(store: Store, wanted: Filter) -> Iterator[LetterRecord]:
+    """The letters that are meant, in the order in which they were parked."""
+    lid = 0
+    fields = (wanted.status, wanted.run, wanted.workflow, wanted.step, wanted.before, wanted.since)
+    while rows := _all(store, "after", lid, *fields, CHUNK):
+        found = [_checked(store, row) for row in rows]
+        yield from found
+        lid = found[-1].lid
+
+
+def totals(store: Store) -> dict[str, int]:
+    """How many letters of each status there are."""
+    return dict(_all(store, "totals"))
+
+
+def holding(store: Store, letter: LetterRecord) -> HolderInfo | None:
+    """Who re-drives a letter at this moment, if somebody does."""
+    info: HolderInfo | None = store.journal.read(lambda connection: _living(store, connection, letter))
+    return info
+
+
+# -- redriving --------------------------------------------------------------------------------------------------------
+
+
+def claim(store: Store, lid: int, now: float) -> Operation:
+    """An operation that takes a letter for re-driving, if nobody has it: returns a Claim.
+
+    Raises, in the operation:
+        RunError: it is not parked any more.
+        AlreadyRunning: somebody re-drives it at this moment.
+    """
+
+    def operation(connection: apsw.Connection) -> Claim:
+        letter = _free(store, connection, lid, "re-driven")
+        if letter.holder is not None:
+            store.holder.bury(connection, letter.holder)  # nobody may have two of the same letter
+        run = store.run_in(connection, letter.run)
+        record = store.record_in(connection, letter.run, letter.seq)
+        (made,) = next(connection.execute(_SQL["attempts_made"], (letter.run, record.name, record.key, record.n)))
+        connection.execute(_SQL["claim"], (store.holder.hid(connection, now), now, lid))
+        return Claim(letter, run, record, max(made, record.attempts))
+
+    return operation
+
+
+def count(store: Store, lid: int, now: float) -> Operation:
+    """An operation that notes of a letter which stands for a whole run that the run is gone on with.
+
+    Raises, in the operation:
+        RunError, AlreadyRunning: as for `claim`.
+    """
+
+    def operation(connection: apsw.Connection) -> None:
+        _free(store, connection, lid, "re-driven")
+        connection.execute(_SQL["claim"], (None, now, lid))
+
+    return operation
+
+
+def release(store: Store, lid: int, now: float) -> Operation:
+    """An operation that lets a letter go which has not been resolved."""
+    return lambda connection: connection.execute(_SQL["release"], (lid, store.holder.hid(connection, now))) and None
+
+
+def resolve(store: Store, effect: Resolve, now: float) -> Operation:
+    """An operation that resolves a letter with the record of its success: returns whether the run will see it.
+
+    It does if the run is unfinished, nobody executes it, and its workflow has not gone on to another step since: the
+    record of the dead letter becomes one that is done, in the same transaction.
+
+    Raises, in the operation:
+        StateCorrupt: this process does not hold the letter any more.
+    """
+
+    def operation(connection: apsw.Connection) -> bool:
+        letter = _letter(store, connection, effect.lid)
+        output = effect.rows[0][7]
+        crc = letter_checksum(letter.seq, letter.input, output)
+        hid = store.holder.hid(connection, now)
+        if letter.status != "parked" or letter.holder != hid or not store.holder.redrives(connection, letter.run):
+            raise StateCorrupt(
+                f"dead letter {letter.lid} was taken by another process",
+                f"see `perdure dlq show {letter.lid}` for what became of it",
+            )
+        connection.execute(_SQL["resolve"], (output, now, crc, letter.lid))
+        return _replace(store, connection, letter, effect)
+
+    return operation
+
+
+def _replace(store: Store, connection: apsw.Connection, letter: LetterRecord, effect: Resolve) -> bool:
+    run = store.run_in(connection, letter.run)
+    record = store.record_in(connection, letter.run, letter.seq)
+    if record.status != "dead" or run.status in ("done", "cancelled"):
+        return False
+    if run.holder is not None and store.holder.living(connection, run.holder) is not None:
+        return False
+    clean_up = record.name.startswith(CLEANED)  # which no call of the workflow's claims
+    if not clean_up and next(connection.execute(_SQL["moved_past"], (letter.run, letter.seq, record.name)))[0]:
+        return False
+    first, *others = effect.rows
+    output, started, ms, attempts = first[7:11]
+    crc = step_checksum(record.name, record.key, record.n, "done", record.input, output)
+    connection.execute(_SQL["replace_step"], (output, started, ms, attempts, crc, letter.run, letter.seq))
+    # What goes with the record (that it can be undone, say) comes behind all that is there.
+    (last,) = next(connection.execute(_SQL["last_number"], (letter.run,)))
+    for place, row in enumerate(others, last + 1):
+        store.add_row(connection, (letter.run, place, *row[2:]))
+    store.take_back(connection, letter.run, effect.drop)
+    return True
+
+
+# -- editing and dropping ---------------------------------------------------------------------------------------------
+
+
+def edit(store: Store, lid: int, given: bytes | None, now: float) -> Operation:
+    """An operation that gives a parked letter another input; None: the recorded one again.
+
+    Raises, in the operation:
+        RunError, AlreadyRunning: as for `claim`.
+    """
+
+    def operation(connection: apsw.Connection) -> None:
+        letter = _free(store, connection, lid, "edited")
+        crc = letter_checksum(letter.seq, given, letter.result)
+        connection.execute(_SQL["edit"], (given, now, crc, lid))
+
+    return operation
+
+
+def drop(store: Store, lid: int, now: float) -> Operation:
+    """An operation that drops a parked letter; its row stays.
+
+    Raises, in the operation:
+        RunError, AlreadyRunning: as for `claim`.
+    """
+
+    def operation(connection: apsw.Connection) -> None:
+        _free(store, connection, lid, "dropped")
+        connection.execute(_SQL["drop"], (now, lid))
+
+    return operation
+
+
+# -- exporting --------------------------------------------------------------------------------------------------------
+
+
+def due(store: Store) -> list[LetterRecord]:
+    """The letters that were to be exported when they were parked, and have not been."""
+    return [_checked(store, row) for row in _all(store, "due")]
+
+
+def mark_exported(store: Store, lids: Sequence[int]) -> None:
+    """They have been exported."""
+    store.journal.write(
+        (), lambda connection: connection.executemany(_SQL["exported"], [(lid,) for lid in lids]) and None
+    )
+
+
+# -- inside -----------------------------------------------------------------------------------------------------------
+
+
+def _free(store: Store, connection: apsw.Connection, lid: int, done: str) -> LetterRecord:
+    """The letter, if it is parked and nobody has it."""
+    letter = _letter(store, connection, lid)
+    if letter.status != "parked":
+        raise RunError(
+            f"dead letter {lid} is {letter.status}", f"only a parked one can be {done}; see `perdure dlq ls`"
+        )
+    by = _living(store, connection, letter)
+    if by is not None:
+        raise AlreadyRunning(
+            f"dead letter {lid} is being re-driven by pid {by.pid} on {by.host}", "wait until that has ended"
+        )
+    return letter
+
+
+def _living(store: Store, connection: apsw.Connection, letter: LetterRecord) -> HolderInfo | None:
+    return None if letter.holder is None else store.holder.living(connection, letter.holder)
+
+
+def _letter(store: Store, connection: apsw.Connection, lid: int) -> LetterRecord:
+    row = connection.execute(_SQL["get"], (lid,)).fetchone()
+    if row is None:
+        raise NotFound(f"there is no dead letter {lid} in {store.path}", "list them with `perdure dlq ls`")
+    return _checked(store, row)
+
+
+def _checked(store: Store, row: Sequence[Any]) -> LetterRecord:
+    from perdure.store.runs import intact
+
+    letter = intact(LetterRecord, row)
+    if letter is None:
+        raise StateCorrupt(
+            f"dead letter {row[0]} does not match its checksum: {store.path}",
+            "the file was damaged or edited from outside; see `perdure doctor`, or restore a backup",
+        )
+    return letter
+
+
+def _all(store: Store, query: str, *values: Any) -> list[Any]:
+    found: list[Any] = store.journal.read(lambda connection: connection.execute(_SQL[query], values).fetchall())
+    return found

@@ -1,0 +1,440 @@
+"""The flight recorder: which attempts are in flight, in a small file that outlives the process.
+
+A file `<state>-flight/<token>.rec` for each process, mapped into its memory: what is written there is the kernel's at
+once, so it survives the death of the process however it dies (not a power cut: nothing is flushed, and so it is cheap).
+The token is that of the process's lock (`store/holders.py`), which says whether it lives.
+
+    bytes 0 to 1023    who: process id, boot, script, start, progress; and from the companion: memory, last sign of life
+    then               slots of 512 bytes, one for each attempt in flight; the byte that makes a slot valid comes last
+
+The offsets of the header are written a second time in `alerts/watchdog/process.py`, which imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+
+import msgspec
+
+if sys.platform != "win32":
+    import resource
+
+from perdure.core.execution.crash_loop import WIDTH, fitted
+from perdure.store.liveness import is_held
+
+MAGIC = b"PERDFLT1"
+HEADER = struct.Struct("<8sIIdQQdBxHI16s64s")
+"""Magic and version, process id, size of a slot, start, progress, memory, seen, told, length of the script's path,
+attempts without a slot, boot id, cause of death. The script's path follows."""
+
+PROGRESS, MEMORY, TOLD, MORE, CAUSE = 24, 32, 48, 52, 72
+"""Offsets of the header that are written on their own; `seen` follows the memory."""
+
+SCRIPT = HEADER.size
+RECORD = struct.Struct(f"<dQIHH16s{WIDTH}s{WIDTH}sB")
+"""Start, occurrence, attempt, lengths of the run's id and of the name, key, run's id, name, valid."""
+
+SLOT = 512
+SLOTS_AT = 1024
+SEGMENT = 1 << 16
+SEGMENTS = 32
+"""A file grows by segments of 128 slots; beyond 4,000 attempts in flight it only says that there are more."""
+
+VALID = RECORD.size - 1
+
+CLOSED = (ValueError, TypeError)
+"""What is raised by writing to a map that is closed, as it is in a forked child."""
+
+Slot = tuple[mmap.mmap, int] | None
+"""A segment and a place in it; None for an attempt beyond what the file holds."""
+
+LOOK = 0.5
+"""Seconds between two looks at the memory in use."""
+
+_counter = struct.Struct("<Q")
+_small = struct.Struct("<I")
+
+
+class InFlight(msgspec.Struct, frozen=True):
+    """An attempt that was under way: of which call of which run, and since when (seconds since the epoch)."""
+
+    run: str
+    name: str
+    key: bytes
+    n: int
+    attempt: int
+    started: float
+
+
+class Flight(msgspec.Struct, frozen=True):
+    """What a process was doing when it was last heard of.
+
+    `seen` is its last sign of life (seconds since the epoch), `memory` the most it was seen to use (bytes; 0: nobody
+    looked), `calls` the attempts in flight and `more` how many the file had no place for, `cause` how it died as far as
+    its companion could tell, `told` whether somebody has been alerted, `watched` whether a companion looked after it.
+    `boot` is 16 zero bytes if unknown.
+    """
+
+    path: Path
+    token: str
+    pid: int
+    boot: bytes
+    script: str
+    started: float
+    seen: float
+    memory: int
+    calls: list[InFlight]
+    more: int
+    cause: str
+    told: bool
+    watched: bool = False
+
+
+def folder_of(state: Path) -> Path:
+    """Where the flight records of a state file lie."""
+    return state.with_name(state.name + "-flight")
+
+
+def boot_id() -> bytes:
+    """16 bytes that change with every start of the machine (random(4)); zeros where the system does not say."""
+    try:
+        return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_bytes().decode("ascii").replace("-", ""))
+    except (OSError, ValueError):
+        return bytes(16)
+
+
+class Recorder:
+    """Says which attempts of this process are in flight. Any thread may call `begin` and `end`; neither ever raises.
+
+    Args:
+        folder: where the file goes; made if missing.
+        token: that of this process's lock, which it must hold already.
+        script: the path of the script, for whoever reads the file.
+        now: seconds since the epoch.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+
+    def __init__(self, folder: Path, token: str, script: str = "", now: float = 0.0) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self.path = folder / f"{token}.rec"
+        self._free: deque[tuple[mmap.mmap, int]] = deque()
+        self._growing = threading.Lock()
+        self._segments: list[mmap.mmap] = []
+        self._more = 0
+        self._look_at = 0.0
+        self._tick = count(1).__next__
+        self._descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        try:
+            self._grow()
+        except BaseException:
+            os.close(self._descriptor)
+            self.path.unlink(missing_ok=True)
+            raise
+        self._asked = _note_sigterm(self.path)
+        path = os.fsencode(script)[: SLOTS_AT - SCRIPT]
+        self._head[SCRIPT : SCRIPT + len(path)] = path
+        HEADER.pack_into(
+            self._head, 0, MAGIC, os.getpid(), SLOT, now, 0, 0, 0.0, 0, len(path), 0, boot_id(), b""
+        )  # fmt: skip
+
+    def begin(self, run_id: str, name: str, key: bytes, n: int, attempt: int, started: float) -> Slot:
+        """An attempt begins.
+
+        Args:
+            run_id: the run.
+            name: the step's name.
+            key: the digest that identifies the call, 16 bytes.
+            n: how many times name and key came before in the run.
+            attempt: its number, from 1.
+            started: seconds since the epoch.
+        """
+        if started >= self._look_at:
+            self._look(started)
+        try:
+            slot: Slot = self._free.pop()
+        except IndexError:
+            slot = self._another()
+        if slot is None:
+            return None
+        try:
+            run, step = run_id.encode(), name.encode()
+            if len(run) > WIDTH or len(step) > WIDTH:
+                run, step = fitted(run_id).encode(), fitted(name).encode()
+            RECORD.pack_into(slot[0], slot[1], started, n, attempt, len(run), len(step), key, run, step, 1)
+        except (*CLOSED, struct.error):  # a lone surrogate in a name is a ValueError too
+            pass
+        return slot
+
+    def end(self, slot: Slot, done: bool = True) -> None:
+        """An attempt has ended; `done` if that is progress (a failed attempt is none)."""
+        if slot is None:
+            self._count(-1)
+            return
+        try:
+            slot[0][slot[1] + VALID] = 0
+            if done:
+                _counter.pack_into(self._head, PROGRESS, self._tick())
+        except CLOSED:
+            return  # in a forked child, or closed: the slot is not ours any more
+        self._free.append(slot)
+
+    def _look(self, now: float) -> None:
+        """Note now and then the most memory that this process has used; a companion, if there is one, sees more."""
+        self._look_at = now + LOOK
+        if sys.platform == "win32":
+            return
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        with suppress(*CLOSED):
+            if peak > _counter.unpack_from(self._head, MEMORY)[0]:
+                _counter.pack_into(self._head, MEMORY, peak)
+
+    def progress(self) -> None:
+        """Something moves that is not a step: whoever watches for a stall is to know."""
+        with suppress(*CLOSED):
+            _counter.pack_into(self._head, PROGRESS, self._tick())
+
+    def close(self) -> None:
+        """Remove the file, unless attempts are in flight: then the process ends in their middle, and it stays."""
+        if self._segments[0].closed:
+            return
+        flying = any(slots[at + VALID] for slots, at in self._places()) or self._more
+        self.close_in_child()
+        if not flying:
+            self.path.unlink(missing_ok=True)
+
+    def close_in_child(self) -> None:
+        """After a fork the child shares the map: what it does must not show there."""
+        self._growing = threading.Lock()
+        self._free.clear()
+        for segment in self._segments:
+            segment.close()
+        if self._asked >= 0:
+            _forget_sigterm(self._asked)
+            self._asked = -1
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _places(self) -> Iterator[tuple[mmap.mmap, int]]:
+        for segment in self._segments:
+            first = SLOTS_AT if segment is self._head else 0
+            yield from ((segment, at) for at in range(first, SEGMENT, SLOT))
+
+    def _another(self) -> Slot:
+        with self._growing:
+            try:
+                return self._free.pop()  # somebody else has made room
+            except IndexError:
+                pass
+            try:
+                if len(self._segments) < SEGMENTS:
+                    self._grow()
+                    return self._free.pop()
+            except (OSError, ValueError, IndexError):
+                pass  # the disk is full, or this is a forked child
+        self._count(1)
+        return None
+
+    def _grow(self) -> None:
+        # Written, not only made longer: a hole in the file would have to be filled later, and on a full disk
+        # that is a SIGBUS.
+        at = len(self._segments) * SEGMENT
+        if _write_at(self._descriptor, bytes(SEGMENT), at) != SEGMENT:
+            raise OSError("the file could not be made longer")
+        segment = mmap.mmap(self._descriptor, SEGMENT, offset=at)
+        if not self._segments:
+            self._head = segment
+        self._segments.append(segment)
+        first = SLOTS_AT if segment is self._head else 0
+        self._free.extendleft((segment, place) for place in range(first, SEGMENT, SLOT))
+
+    def _count(self, by: int) -> None:
+        with self._growing:
+            self._more = max(self._more + by, 0)
+            with suppress(*CLOSED):
+                _small.pack_into(self._head, MORE, self._more)
+
+
+def read(path: Path) -> Flight | None:
+    """What a flight record says; None if it is gone, or not one that this version understands.
+
+    Whatever is torn in it is left out.
+    """
+    try:
+        data = path.read_bytes()
+        written = path.stat().st_mtime
+    except OSError:
+        return None
+    if len(data) < SLOTS_AT or data[: len(MAGIC)] != MAGIC:
+        return None
+    _, pid, size, started, _, memory, seen, told, length, more, boot, cause = HEADER.unpack_from(data)
+    if size != SLOT:
+        return None
+    calls = [call for at in range(SLOTS_AT, len(data) - VALID, SLOT) if (call := _call(data, at)) is not None]
+    calls.sort(key=lambda call: call.started)
+    return Flight(
+        path=path,
+        token=path.stem,
+        pid=pid,
+        boot=boot,
+        script=os.fsdecode(data[SCRIPT : SCRIPT + length]),
+        started=started,
+        seen=seen or max([written, started, *(call.started for call in calls)]),
+        memory=memory,
+        calls=calls,
+        more=more,
+        cause=cause.rstrip(b"\0").decode("utf-8", "replace") or ("SIGTERM" if len(data) % SEGMENT else ""),
+        told=told != 0,
+        watched=seen != 0,
+    )
+
+
+def _call(data: bytes, at: int) -> InFlight | None:
+    if data[at + VALID] != 1:
+        return None
+    started, n, attempt, run_length, name_length, key, run, name, _ = RECORD.unpack_from(data, at)
+    if not 0 < run_length <= WIDTH or not 0 < name_length <= WIDTH or not attempt:
+        return None
+    run, name = (part[:size].decode("utf-8", "replace") for part, size in ((run, run_length), (name, name_length)))
+    return InFlight(run, name, key, n, attempt, started)
+
+
+def left_behind(folder: Path, locks: Path) -> list[Flight]:
+    """The flight records of dead processes that nobody has told of, oldest first.
+
+    Args:
+        folder: where the records lie.
+        locks: where the processes' locks lie.
+    """
+    return [flight for flight in dead(folder, locks) if not flight.told]
+
+
+def dead(folder: Path, locks: Path) -> list[Flight]:
+    """The flight records of all dead processes, told of or not, oldest first."""
+    try:
+        names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(".rec")]
+    except FileNotFoundError:
+        return []
+    gone = [name for name in names if not is_held(locks / f"{name.removesuffix('.rec')}.lock")]
+    flights = [flight for name in gone if (flight := read(folder / name)) is not None]
+    return sorted(flights, key=lambda flight: flight.started)
+
+
+TRIES = 3
+TRY = 0.005
+"""Seconds. Whoever only looks whether the lock is free holds it for a moment himself."""
+
+
+@contextmanager
+def telling(path: Path) -> Iterator[bool]:
+    """Hold the right to tell of a dead process; yields whether it is ours and nobody has told of it yet.
+
+    The lock is the record's own (flock(2)): a companion holds it from the start until it has spoken or died.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        yield False
+        return
+    try:
+        yield _locked(descriptor) and _read_at(descriptor, TOLD) == b"\0"
+    finally:
+        os.close(descriptor)
+
+
+def is_watched(path: Path) -> bool:
+    """Does somebody hold the right to tell of that process?"""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def mark_told(path: Path) -> None:
+    """Somebody has been alerted. On the disk when it returns: after a power cut it must not be told again."""
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            _write_at(descriptor, b"\1", TOLD)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def stand_in(folder: Path, token: str, pid: int, started: float) -> Path:
+    """A record for a process that left none (a power cut took it, or the disk was full): it is to be told of once."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{token}.rec"
+    header = HEADER.pack(MAGIC, pid, SLOT, started, 0, 0, started, 0, 0, 0, bytes(16), b"")
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        try:
+            _write_at(descriptor, header.ljust(SLOTS_AT, b"\0"), 0)
+        finally:
+            os.close(descriptor)
+    return path
+
+
+def _note_sigterm(path: Path) -> int:
+    """Have it noted, at the end of the record, if the process is told to end; a descriptor, -1 if that cannot be had.
+
+    The companion of a run that somebody is told of sees that, but most runs have none. The handler is one of C
+    (faulthandler): it works inside a call that does not return, and then does what SIGTERM would have done. A program
+    that has a handler of its own is left alone.
+    """
+    import _signal  # type: ignore[import-not-found]  # the module `signal` is slow to import
+
+    if os.name != "posix" or _signal.getsignal(_signal.SIGTERM) != _signal.SIG_DFL:
+        return -1
+    import faulthandler
+
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        faulthandler.register(_signal.SIGTERM, descriptor, all_threads=False, chain=True)
+    except (OSError, ValueError, RuntimeError):
+        return -1
+    return descriptor
+
+
+def _forget_sigterm(descriptor: int) -> None:
+    import _signal
+    import faulthandler
+
+    faulthandler.unregister(_signal.SIGTERM)
+    os.close(descriptor)
+
+
+def _write_at(descriptor: int, data: bytes, at: int) -> int:
+    os.lseek(descriptor, at, os.SEEK_SET)  # pwrite(2) would do both, but not on Windows
+    return os.write(descriptor, data)
+
+
+def _read_at(descriptor: int, at: int) -> bytes:
+    os.lseek(descriptor, at, os.SEEK_SET)
+    return os.read(descriptor, 1)
+
+
+def _locked(descriptor: int) -> bool:
+    from filelock import lock_descriptor
+
+    for _ in range(TRIES - 1):
+        if lock_descriptor(descriptor, blocking=False):
+            return True
+        time.sleep(TRY)
+    return lock_descriptor(descriptor, blocking=False)
