@@ -178,6 +178,6 @@ def test_whoever_looks_on_by_the_settings_looks_on_at_a_worker(
 
     script = tmp_path / "served.py"
     script.write_text("")
-    monkeypatch.setattr(worker, "cluster_at", lambda url: Cluster())
+    monkeypatch.setattr(worker, "worker_engine_at", lambda url, command: Cluster())
     worker.serve("temporal://nowhere", [script], lambda stems: None)
     assert messages(caplog, "parked") == ["step 'charge' is parked as dead letter 7: ValueError: no"]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED
-from perdure.cli.view.terminal import Printer, count, date, one_line
+from perdure.cli.view.terminal import Printer, as_json, count, date, one_line
+from perdure.engines.features import Feature
 from perdure.errors import PerdureError
-from perdure.operations.location import Place
+from perdure.operations.location import Location
 
 if TYPE_CHECKING:
     from perdure.core.dead_letters import Told
@@ -18,20 +21,13 @@ if TYPE_CHECKING:
 STYLES = {"parked": "yellow", "re-driven": "cyan", "resolved": "green", "dropped": "dim", "evicted": "dim"}
 
 
-def as_line(fields: dict[str, Any]) -> None:
-    """One line of JSON."""
-    import msgspec
-
-    sys.stdout.write(msgspec.json.encode(fields).decode() + "\n")
-
-
-def listing(found: Listing, place: Place, status: str) -> None:
+def listing(found: Listing, location: Location, status: str) -> None:
     """A table of letters, and what else there is."""
     printer = Printer()
-    local = place.engine == "local"
+    numbered = location.supports(Feature.LETTER_NUMBERS)
     rows = [
         (
-            str(view.letter) if local else view.reference,
+            str(view.letter) if numbered else view.reference,
             "parked, edited" if view.edited and view.status == "parked" else view.status,
             f"{view.step}{view.inputs}" if view.step else f"(the run as a whole) {view.workflow}{view.inputs}",
             str(view.attempts),
@@ -67,11 +63,11 @@ def _cut(cell: str) -> str:
     return cell if len(cell) <= 60 else f"{cell[:57]}..."
 
 
-def letter(told: Told, texts: Texts, *, verbose: bool, place: Place) -> None:
+def letter(told: Told, texts: Texts, *, verbose: bool, location: Location) -> None:
     """Everything about one letter."""
     printer = Printer()
     facts = {
-        "letter": f"{told.letter}" if place.engine == "local" else f"{told.run}#{told.seq}",
+        "letter": f"{told.letter}" if location.supports(Feature.LETTER_NUMBERS) else f"{told.run}#{told.seq}",
         "status": told.status + (f", re-driven {count(told.redriven, 'time')}" if told.redriven else ""),
         "step": f"{told.step}{texts.inputs}" if told.step else None,
         "edited": f"{told.step}{texts.edited}" if texts.edited is not None else None,
@@ -111,7 +107,7 @@ def _error(kind: str, message: str) -> str:
 def edited(letter: int, how: str, inputs: dict[str, Any], *, json: bool) -> int:
     """What became of an input; returns the exit code."""
     if json:
-        as_line({"letter": letter, "inputs": inputs})
+        as_json({"letter": letter, "inputs": inputs})
     else:
         sys.stdout.write(f"letter {letter} {how}\n")
     return DONE
@@ -120,8 +116,8 @@ def edited(letter: int, how: str, inputs: dict[str, Any], *, json: bool) -> int:
 class Report:
     """Tells of each letter how it went, and of all of them at the end."""
 
-    def __init__(self, place: Place, *, json: bool) -> None:
-        self._place = place
+    def __init__(self, location: Location, *, json: bool) -> None:
+        self._location = location
         self._json = json
         self._stdout = sys.stdout
         self._results: list[Result] = []
@@ -145,8 +141,6 @@ class Report:
 
     def end(self) -> int:
         """The summary, and the exit code."""
-        import msgspec
-
         by = {status: [one for one in self._results if one.status == status] for status in _OUTCOMES}
         if self._json:
             fields: dict[str, Any] = {status: len(found) for status, found in by.items()}

@@ -6,7 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TextIO
+from typing import Any, TextIO
+
+import msgspec
 
 STYLES = {
     "bold": "1",
@@ -88,5 +90,10 @@ class Printer:
 
 
 def date(moment: datetime | None) -> str:
-    """A date in the time zone of this place, to the second."""
+    """A date in the time zone of this location, to the second."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else "-"
+
+
+def as_json(value: Any) -> None:
+    """A struct, or a list of them, as one line of JSON."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
