@@ -24,6 +24,9 @@ class Feature(Enum):
     STEP_GUARDS = auto()
     """`breaker=` and `rate=` of a step, kept for all processes together."""
 
+    ADAPTIVE_CONCURRENCY = auto()
+    """`concurrency="auto"` of a map."""
+
     # What the commands ask for.
     STATE_FILE = auto()
     """Runs are kept in a state file, which can be opened, copied and looked over."""
@@ -127,6 +130,12 @@ TEMPORAL = Capabilities(
             "them know about a service would have to be kept by Temporal, which has no such thing",
             "leave it out there, and guard the calls of each worker machine inside the step (`with Breaker(...):`); or "
             "bound the rate of the whole task queue (`temporal task-queue config set --queue-rps-limit`)",
+            OptionError,
+        ),
+        Feature.ADAPTIVE_CONCURRENCY: Missing(
+            'concurrency is "auto", which there is not on a cluster: its workers make the attempts, '
+            "and try them again, out of this workflow's sight",
+            "give a number, such as concurrency=8",
             OptionError,
         ),
         Feature.STATE_FILE: Missing(

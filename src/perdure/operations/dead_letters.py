@@ -31,8 +31,8 @@ _OF_RUN = re.compile(r"(?P<run>.+)#(?P<seq>\d+)")
 class Selection(msgspec.Struct, frozen=True):
     """Which letters are meant.
 
-    `run` is what somebody typed, `error` a part of the error's class or message; `older` and `newer` are durations, by
-    the time at which they were parked.
+    `run` is a reference as it was typed, `error` a part of the error's class or message; `older` and `newer` are
+    durations, by the time at which they were parked.
     """
 
     status: Standing | None = None

@@ -75,12 +75,14 @@ def locate(state: Path | None = None, script: Path | None = None, engine: str | 
         engine: "local", or the address of a cluster, if it was named; else as the settings say.
 
     Raises:
-        OptionError: both a state file and a cluster were named.
+        OptionError: both a state file and a cluster were named, or an address names no engine.
     """
-    if state is not None and engine not in (None, LOCAL):
-        raise OptionError("--state names a state file, and --engine a cluster", "give one of the two")
-    url = engine or (settings.engine_url(str(script) if script else "") if state is None else LOCAL)
-    if url == LOCAL:
+    if state is not None:
+        if engine is not None and not capabilities_at(engine).supports(Feature.STATE_FILE):
+            raise OptionError("--state names a state file, and --engine a cluster", "give one of the two")
+        return locate_state_file(state, script)
+    url = engine or settings.engine_url(str(script) if script else "")
+    if capabilities_at(url).supports(Feature.STATE_FILE):
         return locate_state_file(state, script)
     option = "" if url == settings.engine_url() else f" --engine {shlex.quote(url)}"
     return Location(Path(), "--engine" if engine else "the settings", option, url)

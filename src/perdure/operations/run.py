@@ -1,4 +1,4 @@
-"""Runs a workflow while somebody watches: `perdure run`, `perdure resume`, `perdure fork`."""
+"""`perdure run`: executes a workflow while it is observed; `resume` and `fork` do the same."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Execution:
     Args:
         workflow: which.
         location: the state file.
-        watch: told what happens; whatever it raises, the run goes on.
+        watch: is notified of what happens; whatever it raises, the run goes on.
 
     `run_id` is the id of the run as soon as it is taken.
 

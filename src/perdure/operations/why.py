@@ -19,7 +19,7 @@ from perdure.engines.features import Feature
 from perdure.engines.selection import capabilities_at
 from perdure.errors import PerdureError
 from perdure.operations.location import Location
-from perdure.operations.processes import INPUTS, Flying, ProcessView, Suspect, process_of, suspects_of
+from perdure.operations.processes import INPUTS, CallInFlight, ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import Standing, view_of
 from perdure.operations.show import error_view
 from perdure.store import dead_letters
@@ -57,7 +57,7 @@ def explain(store: Store, run: RunRecord, location: Location) -> Why:
     """Why a run is not moving.
 
     Args:
-        store: the state file, or what a cluster has told.
+        store: the state file, or the records of a cluster.
         run: which.
         location: where it was found.
 
@@ -108,19 +108,19 @@ class _Inquiry:
             return
         process = process_of(self.store, self.run)
         self._say(f"pid {self.view.pid} on {self.view.host} executes it, for {self._since(self.run.started)}")
-        flying = process.flying if process is not None else []
+        in_flight = process.in_flight if process is not None else []
         if self.run.stop is not None:
             self._say(f"it was told to end {self._ago(self.run.stop)}, and does so at its next safe point")
-        for one in flying[:SHOWN]:
+        for one in in_flight[:SHOWN]:
             self._say(f"in flight: {self._call(one)}")
-        more = len(flying[SHOWN:]) + (process.more if process is not None else 0)
+        more = len(in_flight[SHOWN:]) + (process.more if process is not None else 0)
         if more:
             self._say(f"and {more:,} more in flight")
-        waiting = self._open_calls(flying)
+        waiting = self._open_calls(in_flight)
         self._waiting(waiting)
-        if not flying and not waiting:
+        if not in_flight and not waiting:
             self._between_steps()
-        if waiting or not flying:
+        if waiting or not in_flight:
             self._services()
         self._locks()
         self._way("see more", "show")
@@ -210,12 +210,12 @@ class _Inquiry:
         self._say(NOBODY if process.cause == "unseen" else process.how)
         if process.cause == "oom":
             self.code = "out-of-memory"
-        for one in process.flying[:SHOWN]:
+        for one in process.in_flight[:SHOWN]:
             self._say(f"it died in {self._call(one)}")
-        more = len(process.flying[SHOWN:]) + process.more
+        more = len(process.in_flight[SHOWN:]) + process.more
         if more:
             self._say(f"and {more:,} more in flight")
-        for call in self._open_calls(process.flying)[-1:]:
+        for call in self._open_calls(process.in_flight)[-1:]:
             self._say(f"{self._attempted(call)} had failed at attempt {call.number}: {_line(call.error)}")
         if process.memory:
             self._say(f"it had used up to {show_size(process.memory)} of memory")
@@ -283,20 +283,20 @@ class _Inquiry:
 
     # -- words --------------------------------------------------------------------------------------------------------
 
-    def _open_calls(self, flying: list[Flying], *, before: bool = False) -> list[AttemptRecord]:
+    def _open_calls(self, in_flight: list[CallInFlight], *, before: bool = False) -> list[AttemptRecord]:
         """The last failed attempt of each call that has no record and is not in flight, in the order of their ends.
 
         Args:
-            flying: what is in flight.
+            in_flight: what is in flight.
             before: of the time until the run last failed, rather than of the time since.
         """
         epoch = self.run.epoch - before if self.location.supports(Feature.EARLIER_ATTEMPTS) else None
         recorded = {(name, key, n) for _, name, key, n, _ in self.store.index(self.run.rid)}
-        in_flight = {(one.step, one.key, one.n) for one in flying if one.run == self.run.id}
+        identities = {(one.step, one.key, one.n) for one in in_flight if one.run == self.run.id}
         found: dict[tuple[str, bytes, int], AttemptRecord] = {}
         for one in self.store.attempt_records(self.run.rid):
             identity = (one.name, one.key, one.n)
-            open = identity not in recorded and (fitted(one.name), one.key.hex(), one.n) not in in_flight
+            open = identity not in recorded and (fitted(one.name), one.key.hex(), one.n) not in identities
             if open and epoch in (None, one.epoch):
                 found[identity] = one
         return sorted(found.values(), key=lambda one: one.started + one.ms / 1000)
@@ -304,7 +304,7 @@ class _Inquiry:
     def _attempted(self, one: AttemptRecord) -> str:
         return f"{one.name}{secrets.describe_inputs(one.input, INPUTS)}"
 
-    def _call(self, one: Flying) -> str:
+    def _call(self, one: CallInFlight) -> str:
         child = "" if one.run == self.run.id else f" of child run {one.run}"
         lasted = "" if one.seconds is None else f", for {show(round(one.seconds, 1))}"
         return f"{one.step}{one.inputs}{child}, attempt {one.attempt}{lasted}"

@@ -14,7 +14,7 @@ from perdure.engines.selection import worker_engine_at
 from perdure.operations.scripts import load_scripts
 
 GRACE = 30.0
-"""Seconds that steps in flight have to end when the worker is told to."""
+"""Seconds that steps in flight have to end when the worker is to end."""
 
 
 def serve(engine: str, scripts: Sequence[Path], ready: Callable[[list[str]], None]) -> None:

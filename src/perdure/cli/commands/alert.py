@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from perdure.alerts.spool import Pending
 from perdure.cli.exit_codes import DONE, FAILED
-from perdure.cli.parameters import ANY_STATE_FILE, File, Json, WhichStateFile
+from perdure.cli.shared_parameters import ANY_STATE_FILE, File, Json, WhichStateFile
 from perdure.cli.view.terminal import Printer, as_json, count, date
 from perdure.operations import alerts
 

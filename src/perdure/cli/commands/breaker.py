@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from perdure.cli.exit_codes import DONE
-from perdure.cli.parameters import ANYWHERE, Json, Where
+from perdure.cli.shared_parameters import ANYWHERE, Json, Where
 from perdure.cli.view.terminal import Printer, as_json, date
 from perdure.operations.breakers import BreakerView, change_breaker, list_breakers
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from perdure.cli.exit_codes import DONE, FAILED
-from perdure.cli.parameters import Engine, MovedScript, Reference, State
+from perdure.cli.shared_parameters import Engine, MovedScript, Reference, State
 from perdure.operations.cancel import cancel as cancel_run
 from perdure.operations.find_run import find_run
 from perdure.operations.location import locate_run, opened, pin

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from perdure.cli.exit_codes import DONE, FAILED
-from perdure.cli.parameters import Engine, Json
+from perdure.cli.shared_parameters import Engine, Json
 from perdure.cli.view.terminal import Printer, as_json, count
 from perdure.config import settings
 from perdure.errors import OptionError

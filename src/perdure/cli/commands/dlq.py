@@ -13,7 +13,7 @@ from cyclopts import App, Group, Parameter
 from cyclopts.validators import Number
 
 from perdure.cli.exit_codes import DONE, FAILED
-from perdure.cli.parameters import ANYWHERE, Json, Limit, LogJson, Verbose, Where
+from perdure.cli.shared_parameters import ANYWHERE, Json, Limit, LogJson, Verbose, Where
 from perdure.cli.view import dlq_tables
 from perdure.cli.view.terminal import as_json, count
 from perdure.config import settings
@@ -100,11 +100,11 @@ def show(
     location = where.locate()
     with opened(location, run_named(letter), None if run_named(letter) else MOST) as store:
         found = find_letter(store, letter)
-        told, texts = details_of(store, found), texts_of(store, found)
+        details, texts = details_of(store, found), texts_of(store, found)
     if json:
-        as_json(told)
+        as_json(details)
     else:
-        dlq_tables.letter(told, texts, verbose=verbose, location=location)
+        dlq_tables.letter(details, texts, verbose=verbose, location=location)
     return DONE
 
 
@@ -217,7 +217,7 @@ def export(
     where: Where = ANYWHERE,
 ) -> int:
     """Write dead letters as JSON Lines, with every attempt; those that are parked, unless --status says otherwise."""
-    from perdure.cli.editor import private
+    from perdure.cli.private_file import private_file
     from perdure.operations.dead_letters import lines
 
     location = where.locate()
@@ -227,7 +227,7 @@ def export(
             for line in lines(store, chosen):
                 sys.stdout.write(line.decode())
             return DONE
-        with private(output) as stream:
+        with private_file(output) as stream:
             stream.writelines(lines(store, chosen))
     sys.stderr.write(f"{count(len(chosen), 'dead letter')} written to {output}\n")
     return DONE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perdure.cli.exit_codes import DONE, FAILED
-from perdure.cli.parameters import ANY_STATE_FILE, Json, WhichStateFile
+from perdure.cli.shared_parameters import ANY_STATE_FILE, Json, WhichStateFile
 from perdure.cli.view.doctor_page import show_health
 from perdure.cli.view.terminal import as_json
 from perdure.operations.doctor import examine

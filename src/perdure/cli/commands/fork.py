@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from perdure.cli.exit_codes import DONE
-from perdure.cli.parameters import Json, LogJson, MovedScript, Reference, State
+from perdure.cli.shared_parameters import Json, LogJson, MovedScript, Reference, State
 from perdure.cli.view.terminal import as_json
 from perdure.cli.watched_run import go_on
 from perdure.operations.find_run import find_run

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from perdure.cli.exit_codes import DONE
-from perdure.cli.parameters import ANYWHERE, Json, Limit, Where
+from perdure.cli.shared_parameters import ANYWHERE, Json, Limit, Where
 from perdure.cli.view.ps_table import show_runs
 from perdure.cli.view.terminal import as_json
 from perdure.operations.location import opened

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from perdure.cli.parameters import Engine, Json, LogJson, MovedScript, Reference, State
+from perdure.cli.shared_parameters import Engine, Json, LogJson, MovedScript, Reference, State
 from perdure.cli.watched_run import go_on, print_finish
 from perdure.core.execution.spec import IfLocked
 from perdure.operations.find_run import find_run

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from perdure.cli.exit_codes import DONE
-from perdure.cli.parameters import ANYWHERE, Json, Reference, Verbose, Where
+from perdure.cli.shared_parameters import ANYWHERE, Json, Reference, Verbose, Where
 from perdure.cli.view.show_page import show_run
 from perdure.cli.view.terminal import as_json
 from perdure.operations.find_run import find_run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perdure.cli.exit_codes import DONE
-from perdure.cli.parameters import ANYWHERE, Json, Reference, Where
+from perdure.cli.shared_parameters import ANYWHERE, Json, Reference, Where
 from perdure.cli.view.ps_table import STYLES
 from perdure.cli.view.terminal import Printer, as_json, one_line
 from perdure.operations.find_run import find_run

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from perdure.cli.exit_codes import DONE
-from perdure.cli.parameters import Engine
+from perdure.cli.shared_parameters import Engine
 from perdure.config import settings
 from perdure.errors import OptionError
 

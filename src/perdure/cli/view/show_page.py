@@ -6,10 +6,10 @@ from perdure.cli.view.ps_table import STYLES, run_status, show_runs
 from perdure.cli.view.terminal import Printer, date, one_line
 from perdure.core.durations import show
 from perdure.core.sizes import show_size
-from perdure.operations.processes import Flying, ProcessView, Suspect
+from perdure.operations.processes import CallInFlight, ProcessView, Suspect
 from perdure.operations.show import AttemptView, ErrorView, RunDetails, StepView
 
-FLYING = 10
+IN_FLIGHT = 10
 """Attempts in flight that are shown."""
 
 
@@ -75,16 +75,16 @@ def _process(printer: Printer, process: ProcessView | None, run: str) -> None:
     if not process.alive:
         when = f", {date(process.ended)}" if process.ended else ""
         printer.line(f"{'died':<9} {process.how} (pid {process.pid}{when})", style)
-    for one in process.flying[:FLYING]:
-        printer.line(f"{'in flight':<9} {flying_line(one, run)}", style)
-    more = len(process.flying[FLYING:]) + process.more
+    for one in process.in_flight[:IN_FLIGHT]:
+        printer.line(f"{'in flight':<9} {in_flight_line(one, run)}", style)
+    more = len(process.in_flight[IN_FLIGHT:]) + process.more
     if more:
         printer.line(f"{'':<9} and {more:,} more", style)
     if process.memory:
         printer.line(f"{'memory':<9} up to {show_size(process.memory)}", style)
 
 
-def flying_line(one: Flying, run: str) -> str:
+def in_flight_line(one: CallInFlight, run: str) -> str:
     """An attempt in flight, of that run or of one of its child runs."""
     child = "" if one.run == run else f" of child run {one.run}"
     lasted = f"since {date(one.since)}" if one.seconds is None else f"for {show(round(one.seconds, 1))}"

@@ -38,7 +38,7 @@ def count(number: int, noun: str) -> str:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Is somebody looking at this stream, on something that can move a cursor?"""
+    """Whether this stream is a terminal that can move a cursor."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
