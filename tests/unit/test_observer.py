@@ -11,7 +11,7 @@ import pytest
 
 import perdure
 from perdure import Retry, step, workflow
-from perdure.cli.view.board import Board
+from perdure.cli.view.running_steps import Board
 from perdure.cli.view.live import _Both
 from perdure.cli.view.progress_lines import Narrator
 from perdure.config import settings
