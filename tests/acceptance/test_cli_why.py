@@ -171,7 +171,7 @@ def test_a_step_in_flight(shop: Shop) -> None:
     assert "perdure show flow-" in said
     assert "perdure cancel flow-" in said
     assert "in flight stuck('a'), attempt 2, for " in shop.told("show", "last")
-    (one,) = shop.json("show", "last")["process"]["flying"]
+    (one,) = shop.json("show", "last")["process"]["in_flight"]
     assert (one["step"], one["attempt"], one["inputs"]) == ("stuck", 2, "('a')")
     assert shop.json("show", "last")["process"]["alive"] is True
 

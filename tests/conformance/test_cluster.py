@@ -16,7 +16,8 @@ from tests.conformance.conftest import Server
 import perdure
 from perdure import Retry, step, workflow
 from perdure.engines.selection import cluster_at
-from perdure.engines.temporal import connection
+from perdure.engines.temporal import worker
+from perdure.engines.temporal.executions import find
 from perdure.errors import EngineError, NotStorable, OptionError, RunError, UsageError
 
 
@@ -274,7 +275,7 @@ def test_threads_of_an_async_workflow(bench: Bench) -> None:
 
 def test_a_full_cache(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workflows that do not fit into a worker's cache are replayed; their threads do not pile up."""
-    monkeypatch.setattr(connection, "CACHED", 2)
+    monkeypatch.setattr(worker, "CACHED", 2)
 
     called: list[int] = []
 
@@ -331,7 +332,7 @@ def test_cancel(bench: Bench) -> None:
     handle = cancelled.start()
     assert entered.wait(20)
     engine = cluster_at(bench.engine)
-    assert engine.cancel(handle.id) == "running"
+    assert engine.cancel(handle.id).was == "running"
     with pytest.raises(RunError, match="was cancelled"):
         handle.result(20)
     assert left.wait(5)
@@ -367,7 +368,7 @@ def test_a_run_that_was_terminated(bench: Bench) -> None:
 
     async def terminate(id: str) -> None:
         client = await engine.cluster.client()
-        await client.get_workflow_handle((await engine.find(id)).workflow_id).terminate()
+        await client.get_workflow_handle((await find(engine.cluster, id)).workflow_id).terminate()
 
     for _ in range(2):
         handle = terminated.start()

@@ -17,7 +17,8 @@ import perdure
 from perdure import Retry, defer, step, workflow
 from perdure.engines import registry
 from perdure.engines.selection import cluster_at
-from perdure.engines.temporal import connection
+from perdure.engines.temporal import worker
+from perdure.engines.temporal.executions import find
 from perdure.errors import Cancelled, DeadlineExceeded, RunError, UsageError
 from perdure.store.cluster_snapshot import ToldRun
 
@@ -53,7 +54,7 @@ def cancel(bench: Bench, handle: Any, entered: threading.Semaphore, times: int =
     for _ in range(times):
         assert entered.acquire(timeout=20)
     engine = cluster_at(bench.engine)
-    assert engine.cancel(handle.id) == "running"
+    assert engine.cancel(handle.id).was == "running"
 
 
 def is_cancelled(bench: Bench, handle: Any) -> bool:
@@ -66,7 +67,7 @@ def is_cancelled(bench: Bench, handle: Any) -> bool:
 
 def told_of(bench: Bench, handle: Any) -> list[ToldRun]:
     """What the cluster tells about a run and its children."""
-    return [told for told in cluster_at(bench.engine).tell(handle.id) if told.id.startswith(handle.id)]
+    return [told for told in cluster_at(bench.engine).list_runs(handle.id) if told.id.startswith(handle.id)]
 
 
 # -- cancel -----------------------------------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ def test_a_sync_step_ends_before_its_run_is_cancelled(bench: Bench, entered: thr
     assert is_cancelled(bench, handle)
     done = [("make", "b"), ("slow", "c"), ("slow ends", "c")]
     assert steps() == [*done, ("close", "c"), ("close", "b"), ("close", "a")]
-    assert cluster_at(bench.engine).cancel(handle.id) == "cancelled", "it is over"
+    assert cluster_at(bench.engine).cancel(handle.id).was == "cancelled", "it is over"
     again = between.start()
     assert again.id != handle.id, "a call with the same inputs starts a new run"
     cancel(bench, again, entered)
@@ -328,7 +329,7 @@ def test_clean_ups_go_on_in_new_records(bench: Bench) -> None:
 
 def test_replayed_clean_ups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that do not fit into a worker's cache are replayed also while they clean up, and come to the same."""
-    monkeypatch.setattr(connection, "CACHED", 2)
+    monkeypatch.setattr(worker, "CACHED", 2)
 
     @workflow(timeout="1h")
     def squeezed(n: int) -> None:
@@ -381,7 +382,7 @@ def test_a_run_that_was_terminated_while_it_cleaned_up(bench: Bench, entered: th
 
     async def terminate(id: str) -> None:
         client = await engine.cluster.client()
-        await client.get_workflow_handle((await engine.find(id)).workflow_id).terminate()
+        await client.get_workflow_handle((await find(engine.cluster, id)).workflow_id).terminate()
 
     handle = halfway.start()
     assert entered.acquire(timeout=20)

@@ -180,7 +180,7 @@ def test_a_step_that_kills_its_workers(server: Server, tmp_path: Path) -> None:
             wait_for(lambda: crew.alive[-1].poll() is not None or engine.status("crashing") != "running")
             deaths += crew.alive[-1].poll() is not None
     assert deaths == 10
-    assert "10 workers died while they ran it" in engine.tell("crashing")[-1].output.decode("utf-8", "replace")
+    assert "10 workers died while they ran it" in engine.list_runs("crashing")[-1].output.decode("utf-8", "replace")
 
 
 def test_a_few_kills(server: Server, tmp_path: Path) -> None:

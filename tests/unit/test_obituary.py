@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from perdure.alerts.alert import TEXT
-from perdure.alerts.crash_alerts import About, Hello, How, Seen, alerts, put, size
+from perdure.alerts.crash_alerts import About, Hello, How, Seen, alerts, put
+from perdure.core.sizes import show_size
 from perdure.store import flight_recorder
 from perdure.store.flight_recorder import Flight, Recorder
 
@@ -91,7 +92,7 @@ def test_memory_is_said() -> None:
     ((alert, _),) = alerts(seen(cause="oom", evidence="cgroup", memory=1 << 30, limit=1 << 31), None)
     assert "memory: up to 1.07 GB of 2.15 GB" in alert.notes
     assert alert.code == "out-of-memory"
-    assert [size(n) for n in (0, 999, 1000, 12_345_678, 10**18)] == [
+    assert [show_size(n) for n in (0, 999, 1000, 12_345_678, 10**18)] == [
         *("0 bytes", "999 bytes", "1 kB", "12.3 MB", "1,000,000 TB"),
     ]
 

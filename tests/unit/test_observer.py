@@ -11,7 +11,7 @@ import pytest
 
 import perdure
 from perdure import Retry, step, workflow
-from perdure.cli.view.board import Board
+from perdure.cli.view.running_steps import Board
 from perdure.cli.view.live import _Both
 from perdure.cli.view.progress_lines import Narrator
 from perdure.config import settings
@@ -178,6 +178,6 @@ def test_whoever_looks_on_by_the_settings_looks_on_at_a_worker(
 
     script = tmp_path / "served.py"
     script.write_text("")
-    monkeypatch.setattr(worker, "cluster_at", lambda url: Cluster())
+    monkeypatch.setattr(worker, "worker_engine_at", lambda url, command: Cluster())
     worker.serve("temporal://nowhere", [script], lambda stems: None)
     assert messages(caplog, "parked") == ["step 'charge' is parked as dead letter 7: ValueError: no"]

@@ -12,6 +12,7 @@ import msgspec
 
 from perdure.alerts.alert import RECOVERED, Alert, Level
 from perdure.core.durations import show
+from perdure.core.sizes import show_size
 from perdure.errors import PerdureError
 from perdure.store.flight_recorder import Flight, InFlight
 from perdure.store.runs import Store
@@ -203,17 +204,7 @@ def _memory(seen: Seen, record: Flight | None) -> str:
     most = seen.memory or (record.memory if record is not None else 0)
     if not most:
         return ""
-    return f"memory: up to {size(most)}" + (f" of {size(seen.limit)}" if seen.limit else "")
-
-
-def size(count: int) -> str:
-    """Bytes for people to read."""
-    amount = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if amount < 999.5:
-            return f"{amount:.3g} {unit}"
-        amount /= 1000
-    return f"{amount:,.0f} TB"
+    return f"memory: up to {show_size(most)}" + (f" of {show_size(seen.limit)}" if seen.limit else "")
 
 
 def _saved(state: Path, run: str) -> int | None:

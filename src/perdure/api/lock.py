@@ -177,8 +177,10 @@ class lock:  # noqa: N801  used like a function
 
 def _caller() -> tuple[Store, Asker]:
     """The state file that the caller's locks are in, and who the caller is to it."""
+    from perdure.engines.features import TEMPORAL, Feature
     from perdure.engines.local import engine_at
     from perdure.engines.local.scope import LocalScope
+    from perdure.engines.selection import capabilities_at
     from perdure.store.locks import asker
 
     context = here.get()
@@ -186,9 +188,7 @@ def _caller() -> tuple[Store, Asker]:
     if isinstance(scope, LocalScope):
         return scope.engine.store, asker(scope.engine.store.lineage(scope.run.rid))
     script = script_around(context)
-    if scope is not None or settings.engine_url(script) != "local":
-        raise OptionError(
-            "perdure.lock was called on a cluster, which does not have locks: a state file's are of one machine",
-            "leave it to an id: of runs with the same with_options(id=...), a cluster executes one at a time",
-        )
+    if scope is not None:
+        raise TEMPORAL.unsupported(Feature.NAMED_LOCK)
+    capabilities_at(settings.engine_url(script)).require(Feature.NAMED_LOCK)
     return engine_at(settings.state_path(script)).store, asker()

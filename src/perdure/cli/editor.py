@@ -1,4 +1,4 @@
-"""JSON in somebody's editor; and files that are nobody else's."""
+"""JSON in the user's editor."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from perdure.cli.view.terminal import is_terminal
 from perdure.errors import OptionError, UsageError
 
 
 def edited(data: dict[str, Any]) -> dict[str, Any] | None:
-    """What somebody makes of `data` in $VISUAL or $EDITOR; None if it was left as it was.
+    """What the user makes of `data` in $VISUAL or $EDITOR; None if it was left as it was.
 
     Raises:
         UsageError: there is no terminal, or no editor; or the editor failed.
@@ -51,18 +49,3 @@ def edited(data: dict[str, Any]) -> dict[str, Any] | None:
     if not isinstance(made, dict):
         raise OptionError("what you wrote is not a JSON object; nothing was changed", "leave every argument in")
     return made
-
-
-@contextmanager
-def private(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, made for nobody else to read; what it held before is replaced.
-
-    Raises:
-        UsageError: it cannot be written.
-    """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}", "name another file") from error
-    with os.fdopen(descriptor, "wb") as stream:
-        yield stream

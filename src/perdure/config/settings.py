@@ -10,6 +10,9 @@ from typing import Any
 from perdure.core.durations import seconds
 from perdure.errors import OptionError
 
+LOCAL = "local"
+"""The address of the engine of this machine, whose runs are in a state file."""
+
 STEP_TIMEOUT = 600.0
 """Seconds. A net against hanging for ever; calls to the outside set their own."""
 
@@ -85,7 +88,7 @@ def engine_url(script: str = "") -> str:
     if named:
         return named
     configured, _ = _configured(script_folder(script), "engine")
-    return str(configured) if configured is not None else "local"
+    return str(configured) if configured is not None else LOCAL
 
 
 def alert_targets(script: str) -> list[str]:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import msgspec
 
 from perdure.core.execution.map_items import Tally
 from perdure.core.execution.spec import Call, Spec
-from perdure.core.records import AttemptRecord, RunStatus, StepRecord
+from perdure.core.records import AttemptRecord, RunRecord, RunStatus, StepRecord
+from perdure.engines.features import Capabilities
 from perdure.engines.observer import Observer
+from perdure.errors import UsageError
+
+if TYPE_CHECKING:
+    import threading
+
+    from perdure.store.runs import Store
 
 OnFailure = Literal["dead_letter", "raise"]
 Concurrency = int | Literal["auto"]
@@ -98,23 +108,133 @@ class Reader(Protocol):
         """The number of the dead letter that is about that record, where letters have numbers."""
 
 
+class Cancellation(msgspec.Struct, frozen=True):
+    """What came of a request to cancel a run.
+
+    Attributes:
+        was: how the run stood before.
+        outcome: "none" if it had ended already; "requested" if what executes it ends it at its next safe point;
+            "ended" if no process executed it, so that it has been ended.
+        pid: the process that was told, where that is known.
+        missed: what could not be cleaned up, a line each.
+    """
+
+    was: RunStatus
+    outcome: Literal["none", "requested", "ended"]
+    pid: int | None = None
+    missed: list[str] = []
+
+
 class Engine(Protocol):
-    """Runs workflows from the outside. `observer`, if there is one, is told what happens."""
+    """Runs workflows, and answers for their runs from the outside."""
 
     observer: Observer | None
+    """Is told what happens to the runs of this process, if there is one."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the engine can do: ask this before anything that not every engine can do."""
 
     def run(
         self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None
     ) -> Any:
-        """Run a sync workflow to its end: start it, resume it, or return the result that its id already has."""
+        """Run a sync workflow to its end: start it, resume it, or return the result that its id already has.
+
+        Args:
+            call: the workflow's function and arguments.
+            script: the path of the script that it is in.
+            id: exactly one run under this id, ever.
+            resume: the id of a run to go on with, whatever its inputs.
+            began: is given the id of the run as soon as it is known.
+
+        Raises:
+            OptionError: the workflow asks for a feature that the engine lacks.
+            OtherInputs: the id stands for a run with other inputs.
+            Drift: the script was edited so that it does not fit what the run has done.
+            Exception: whatever the workflow raises.
+        """
 
     async def arun(
         self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None
     ) -> Any:
-        """The same for an async workflow."""
+        """Run an async workflow to its end, as `run` does."""
 
     def status(self, id: str) -> RunStatus:
-        """How a run stands."""
+        """How a run stands.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+
+    def records(self, reference: str | None = None, most: int | None = None) -> AbstractContextManager[Store]:
+        """The records of runs, for looking only.
+
+        Args:
+            reference: which run is looked for: its id, the beginning of it, or "last". All about the runs that may be
+                meant is there.
+            most: without a reference: so many of the newest runs are there in full; None for all of them.
+        """
+
+    def cancel(self, id: str, load: Callable[[RunRecord], object]) -> Cancellation:
+        """Ask a run to end at its next safe point; one that no process executes is ended here, with its clean-ups.
+
+        Args:
+            id: the run.
+            load: loads the script of a run; called if the clean-ups are made here.
+
+        Raises:
+            NotFound: there is no such run.
+            UsageError: it is a child run.
+        """
+
+    def accept_changes(self, run: RunRecord) -> None:
+        """When that run is gone on with next, its records are not held against the edited script.
+
+        Nothing happens if a process executes it at this moment.
+        """
+
+
+class ReplayCheck(msgspec.Struct, frozen=True):
+    """Whether a run that is under way fits the scripts as they are now; if not, `where` says at which step."""
+
+    run: str
+    workflow: str
+    fits: bool
+    where: str
+
+
+class WorkerEngine(Engine, Protocol):
+    """An engine whose workers execute what other processes start (Feature.WORKERS)."""
+
+    def serve(self, modules: Iterable[str], until: threading.Event, grace: float) -> None:
+        """Execute steps and workflows until the event is set.
+
+        Args:
+            modules: the stems of the scripts, which this process has loaded.
+            until: set when the worker is to end.
+            grace: seconds that steps in flight have to end then.
+        """
+
+    def replay_check(self, modules: Iterable[str]) -> Sequence[ReplayCheck]:
+        """Which runs under way fit the scripts of these stems, as this process has loaded them now.
+
+        The runs that do not fit come first. No step is executed.
+        """
+
+
+def refuse_child(id: str, parent: str | int | None) -> None:
+    """Only a run that stands for itself is gone on with or ended: a child run goes with its parent.
+
+    Args:
+        id: the run.
+        parent: its parent's id or number; None if it stands for itself.
+
+    Raises:
+        UsageError: it is a child run.
+    """
+    if parent is not None:
+        name = f"name {parent}" if isinstance(parent, str) else "name the run that it belongs to"
+        raise UsageError(f"run {id} is a child run, which goes on or ends when its parent does", name)
 
 
 here: ContextVar[Scope | StepContext | None] = ContextVar("perdure", default=None)

@@ -1,38 +1,111 @@
-"""Which engine runs a script, by the settings in force."""
+"""Which engine an address names, by the settings in force; nothing else looks into an address."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perdure.config import settings
-from perdure.engines.interface import Engine
-from perdure.engines.observers.attach import attached
+from perdure.config.settings import LOCAL
+from perdure.engines import features
+from perdure.engines.features import Capabilities, Feature
 from perdure.errors import OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from perdure.engines.interface import Engine, WorkerEngine
     from perdure.engines.temporal.engine import TemporalEngine
+    from perdure.store.runs import Store
 
 
 def engine_for(script: str) -> Engine:
-    """The engine for the workflows of a script.
+    """The engine for the workflows of a script, with the observers of its settings attached.
 
     Raises:
         OptionError: the settings name none, or what it needs is not installed.
         StateError: the state file cannot be used.
     """
-    engine = _chosen(script)
+    from perdure.engines.observers.attach import attached
+
+    engine = engine_at(settings.engine_url(script), settings.state_path(script))
     engine.observer = attached(engine.observer, script)
     return engine
 
 
-def _chosen(script: str) -> Engine:
-    url = settings.engine_url(script)
-    if url != "local":
+def engine_at(url: str, state: Path) -> Engine:
+    """The engine of this process for an address; there is never more than one.
+
+    Args:
+        url: the address: "local", or that of a cluster.
+        state: the state file, which only the local engine uses.
+
+    Raises:
+        OptionError: the address names no engine, or what it needs is not installed.
+        StateError: the state file cannot be used.
+    """
+    if url != LOCAL:
         return cluster_at(url)
     from perdure.engines.local import engine_at
 
-    return engine_at(settings.state_path(script))
+    return engine_at(state)
+
+
+def records_at(
+    url: str, state: Path, reference: str | None = None, most: int | None = None
+) -> AbstractContextManager[Store]:
+    """The records of runs, as `Engine.records` gives them; the local engine is not loaded for that.
+
+    Raises:
+        OptionError: the address names no engine, or what it needs is not installed.
+        StateError: the state file cannot be used.
+        EngineError: the cluster cannot be reached.
+    """
+    return _state_file(state) if url == LOCAL else cluster_at(url).records(reference, most)
+
+
+@contextmanager
+def _state_file(path: Path) -> Iterator[Store]:
+    from perdure.store.runs import Store
+
+    store = Store(path, read_only=True)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def capabilities_at(url: str) -> Capabilities:
+    """What the engine at an address can do; the engine is not loaded for that.
+
+    Raises:
+        OptionError: the address names no engine.
+    """
+    if url == LOCAL:
+        return features.LOCAL
+    if url.startswith("temporal://"):
+        return features.TEMPORAL
+    raise OptionError(
+        f"there is no engine {url!r}",
+        'it is "local", or a cluster: temporal://HOST:7233/NAMESPACE; '
+        "see --engine, PERDURE_ENGINE, and `engine` in pyproject.toml",
+    )
+
+
+def worker_engine_at(url: str, command: str) -> WorkerEngine:
+    """The engine at an address, whose workers execute what other processes start.
+
+    Args:
+        url: the address.
+        command: what needs it, for the error.
+
+    Raises:
+        OptionError: the address names no engine that has workers, or what it needs is not installed.
+    """
+    capabilities_at(url).require(Feature.WORKERS, command=command)
+    return cluster_at(url)
 
 
 def cluster_at(url: str) -> TemporalEngine:
@@ -41,12 +114,7 @@ def cluster_at(url: str) -> TemporalEngine:
     Raises:
         OptionError: the URL names none, or temporalio is not installed.
     """
-    if not url.startswith("temporal://"):
-        raise OptionError(
-            f"there is no engine {url!r}",
-            'it is "local", or a cluster: temporal://HOST:7233/NAMESPACE; '
-            "see --engine, PERDURE_ENGINE, and `engine` in pyproject.toml",
-        )
+    capabilities_at(url)
     if find_spec("temporalio") is None:
         raise OptionError(
             f"the engine {url!r} needs the package temporalio, which is not installed",

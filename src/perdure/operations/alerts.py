@@ -14,7 +14,7 @@ from perdure.alerts.alert import Alert
 from perdure.alerts.channels.base import Target
 from perdure.alerts.spool import Failure, Pending, Spool
 from perdure.errors import OptionError
-from perdure.operations.location import Place
+from perdure.operations.location import Location
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ def prove(targets: Sequence[Target]) -> list[Tried]:
     alert = Alert(
         what="test",
         level="info",
-        error="A test: alerts reach this place.",
+        error="A test: alerts reach this location.",
         commands=(("what waits", "perdure alert pending"),),
     )
 
@@ -67,15 +67,15 @@ def prove(targets: Sequence[Target]) -> list[Tried]:
     return [found[target.digest] for target in targets]
 
 
-def pending(place: Place, script: Path | None) -> Pending:
+def pending(location: Location, script: Path | None) -> Pending:
     """What waits to be delivered, beside that state file."""
-    return Spool(delivery.folder_of(place.path)).pending(_configured(script))
+    return Spool(delivery.folder_of(location.path)).pending(_configured(script))
 
 
-def flush(place: Place, script: Path | None) -> tuple[list[Failure], Pending]:
+def flush(location: Location, script: Path | None) -> tuple[list[Failure], Pending]:
     """Try to deliver all that waits, also what failed a moment ago; what failed again, and what waits now."""
     targets = _configured(script)
-    spool = Spool(delivery.folder_of(place.path))
+    spool = Spool(delivery.folder_of(location.path))
     failures = spool.deliver(targets, all=True, budget=float("inf"))
     return failures, spool.pending(targets)
 

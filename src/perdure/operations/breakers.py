@@ -11,10 +11,11 @@ import msgspec
 from perdure.core.policies.breaker import BreakerState, Mode
 from perdure.core.policies.rate import PauseState, RateState, left
 from perdure.core.redaction.text import redact
+from perdure.engines.features import Feature
 from perdure.engines.guards import Guards
 from perdure.engines.runtime.clock import RealWorld
-from perdure.errors import NotFound, UsageError
-from perdure.operations.location import Place
+from perdure.errors import NotFound
+from perdure.operations.location import Location
 
 
 class BreakerView(msgspec.Struct, frozen=True):
@@ -41,14 +42,14 @@ class BreakerView(msgspec.Struct, frozen=True):
     rate: str = ""
 
 
-def list_breakers(place: Place) -> list[BreakerView]:
+def list_breakers(location: Location) -> list[BreakerView]:
     """All of them, by name.
 
     Raises:
-        UsageError: the place is a cluster.
+        UsageError: the location is a cluster.
         StateError: the file cannot be used.
     """
-    guards = _guards(place)
+    guards = _guards(location)
     try:
         cells = guards.services.all()
     finally:
@@ -60,15 +61,15 @@ def list_breakers(place: Place) -> list[BreakerView]:
     return [view for view in views.values() if view != BreakerView(view.name)]
 
 
-def change_breaker(place: Place, name: str, order: Literal["reset", "isolate"]) -> bool:
-    """Close a breaker, or let nobody through it; returns whether the file knew it.
+def change_breaker(location: Location, name: str, order: Literal["reset", "isolate"]) -> bool:
+    """Close a breaker, or let no call through it; returns whether the file knew it.
 
     Raises:
         NotFound: there is nothing to reset under that name.
-        UsageError: the place is a cluster.
+        UsageError: the location is a cluster.
         StateError: the file cannot be used.
     """
-    guards = _guards(place)
+    guards = _guards(location)
     try:
         names = {known for _, known, _ in guards.services.all()}
         if order == "isolate":
@@ -76,7 +77,7 @@ def change_breaker(place: Place, name: str, order: Literal["reset", "isolate"]) 
         elif name not in names:
             listed = ", ".join(sorted(names)) or "none"
             raise NotFound(
-                f"no call of {name!r} has failed yet: there is nothing to reset in {place.path}",
+                f"no call of {name!r} has failed yet: there is nothing to reset in {location.path}",
                 f"known are: {listed}. Another state file: --file SCRIPT or --state PATH",
             )
         else:
@@ -86,12 +87,9 @@ def change_breaker(place: Place, name: str, order: Literal["reset", "isolate"]) 
         guards.close()
 
 
-def _guards(place: Place) -> Guards:
-    if place.engine != "local":
-        raise UsageError(
-            "there are no breakers on a cluster", "`--engine local` names the state file of this machine's workflows"
-        )
-    return Guards(place.path, RealWorld())
+def _guards(location: Location) -> Guards:
+    location.require(Feature.SERVICE_LISTING)
+    return Guards(location.path, RealWorld())
 
 
 def _with(view: BreakerView, cell: object, now: float) -> BreakerView:

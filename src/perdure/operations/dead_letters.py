@@ -1,4 +1,4 @@
-"""The dead letters of a state file: found, shown, edited, dropped, exported. (Re-driven: see redriving.py.)"""
+"""`perdure dlq ls`, `show` and `export`: dead letters found and shown. (Changed: see change_dead_letters.py.)"""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -15,14 +14,9 @@ from perdure.config import secrets
 from perdure.core.dead_letters import LetterRecord, Told
 from perdure.core.durations import seconds
 from perdure.core.exceptions import capture
-from perdure.core.execution.input_edit import Arguments, misfit
-from perdure.core.execution.spec import Spec
 from perdure.core.timestamps import moment
-from perdure.engines.local import engine_at
-from perdure.errors import NotDecodable, NotFound, OptionError, PerdureError, RunError, UsageError
+from perdure.errors import NotFound, PerdureError
 from perdure.operations.find_run import find_run
-from perdure.operations.location import Place, pin
-from perdure.operations.scripts import step_of
 from perdure.store import dead_letters as letters
 from perdure.store.dead_letter_file import told
 from perdure.store.dead_letters import Filter
@@ -37,8 +31,8 @@ _OF_RUN = re.compile(r"(?P<run>.+)#(?P<seq>\d+)")
 class Selection(msgspec.Struct, frozen=True):
     """Which letters are meant.
 
-    `run` is what somebody typed, `error` a part of the error's class or message; `older` and `newer` are durations, by
-    the time at which they were parked.
+    `run` is a reference as it was typed, `error` a part of the error's class or message; `older` and `newer` are
+    durations, by the time at which they were parked.
     """
 
     status: Standing | None = None
@@ -77,9 +71,6 @@ class Listing(msgspec.Struct, frozen=True):
 
     letters: list[LetterView]
     totals: dict[str, int]
-
-
-# -- finding ----------------------------------------------------------------------------------------------------------
 
 
 def list_letters(store: Store, wanted: Selection, limit: int | None = None) -> Listing:
@@ -217,145 +208,7 @@ def _line(packed: bytes) -> str:
         return unreadable.what
 
 
-# -- editing ----------------------------------------------------------------------------------------------------------
-
-
-class Editing(msgspec.Struct):
-    """An input that is being edited.
-
-    `original` and `current` are packed; `spec` is the step, if its script could be loaded, else `unchecked` says why
-    the new input cannot be checked.
-    """
-
-    letter: int
-    original: bytes
-    current: bytes
-    arguments: Arguments
-    spec: Spec | None = None
-    unchecked: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """Every argument by its name, as plain data."""
-        return self.arguments.as_json()
-
-
-def begin_edit(place: Place, reference: str, script: Path | None = None) -> Editing:
-    """Open the input of a parked letter for editing.
-
-    Args:
-        place: the state file.
-        reference: which letter.
-        script: where its script is now, if not where it was.
-
-    Raises:
-        NotFound: there is no such letter.
-        UsageError: it stands for a whole run, or is on a cluster.
-        StateError: the file cannot be read.
-    """
-    refuse_cluster(place, "edit")
-    pin(place)
-    store = engine_at(place.path).store
-    letter = find_letter(store, reference)
-    if not letter.seq:
-        raise UsageError(
-            f"dead letter {letter.lid} stands for a whole run, whose input cannot be edited",
-            "start a run with other inputs, and drop this one",
-        )
-    run, record = store.run_by_number(letter.run), store.record(letter.run, letter.seq)
-    spec, unchecked = None, ""
-    try:
-        spec = step_of(run, record, script)
-    except Exception as error:  # the script's own errors too
-        if script is not None:
-            raise
-        unchecked = str(error).partition("\n")[0] or type(error).__name__
-    current = record.input if letter.input is None else letter.input
-    names = spec.signature.names(MANY) if spec else ()
-    return Editing(letter.lid, record.input, current, Arguments(current, names), spec, unchecked)
-
-
-MANY = 1000
-
-
-def end_edit(place: Place, editing: Editing) -> bool:
-    """Give the letter the input that was made of it; returns whether it differs from the recorded one.
-
-    Raises:
-        OptionError: it does not fit the annotations of the step.
-        RunError: the letter is not parked any more.
-        AlreadyRunning: somebody re-drives it at this moment.
-        StateError: the file cannot be written.
-    """
-    given = editing.arguments.packed()
-    if editing.spec is not None:
-        _check(given, editing, editing.spec)
-    store = engine_at(place.path).store
-    edited = given if given != editing.original else None
-    store.journal.write((), letters.edit(store, editing.letter, edited, time.time()))
-    return edited is not None
-
-
-def take_back(place: Place, reference: str) -> int:
-    """Give a letter the recorded input again; returns its number.
-
-    Raises:
-        As `end_edit`.
-    """
-    refuse_cluster(place, "edit")
-    store = engine_at(place.path).store
-    letter = find_letter(store, reference)
-    store.journal.write((), letters.edit(store, letter.lid, None, time.time()))
-    return letter.lid
-
-
-def _check(given: bytes, editing: Editing, spec: Spec) -> None:
-    try:
-        bad = misfit(given, spec)
-    except NotDecodable as error:
-        raise OptionError(f"the new input cannot be given to {spec.owner}: {error.what}", error.hint) from None
-    try:
-        before = misfit(editing.original, spec)
-    except NotDecodable:
-        before = None
-    if bad is not None and bad != before:
-        raise OptionError(f"the new input does not fit {spec.owner}: {bad}", "give a value of that type")
-
-
-# -- dropping and exporting -------------------------------------------------------------------------------------------
-
-
-def drop(place: Place, lids: Sequence[int]) -> dict[int, PerdureError]:
-    """Drop letters; their rows stay. Returns those that could not be, and why.
-
-    Raises:
-        StateError: the file cannot be written.
-    """
-    refuse_cluster(place, "drop")
-    store = engine_at(place.path).store
-    refused: dict[int, PerdureError] = {}
-    for lid in lids:
-        try:
-            store.journal.write((), letters.drop(store, lid, time.time()))
-        except (UsageError, RunError) as error:
-            refused[lid] = error
-    return refused
-
-
 def lines(store: Store, chosen: Sequence[LetterRecord]) -> Iterator[bytes]:
     """Each letter as a line of JSON."""
     for letter in chosen:
         yield msgspec.json.encode(details_of(store, letter)) + b"\n"
-
-
-def refuse_cluster(place: Place, command: str) -> None:
-    """Refuse what can only be done to a state file.
-
-    Raises:
-        UsageError: the place is a cluster.
-    """
-    if place.engine != "local":
-        raise UsageError(
-            f"dlq {command} works on a state file only, not on a cluster so far",
-            "on a cluster, a dead letter is looked at with `dlq ls` and `dlq show`; to do the work again, start a run "
-            "with that input",
-        )

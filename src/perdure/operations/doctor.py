@@ -14,7 +14,7 @@ import msgspec
 
 from perdure.core.execution.run import describe_locked
 from perdure.errors import PerdureError, StateError
-from perdure.operations.location import Place, damage_named
+from perdure.operations.location import Location, damage_named
 from perdure.store import dead_letters, listing
 from perdure.store.liveness import locks_of
 from perdure.store.runs import Store
@@ -50,10 +50,10 @@ class Health(msgspec.Struct, frozen=True):
     state: list[Check]
 
 
-def examine(place: Place) -> Health:
+def examine(location: Location) -> Health:
     """Look over this installation and the state file. Never raises for what it finds in the file."""
     installation = list(_installation())
-    state = list(_state(place))
+    state = list(_state(location))
     return Health(all(check.verdict != "wrong" for check in installation + state), installation, state)
 
 
@@ -91,24 +91,24 @@ def _version(package: str) -> str | None:
 # -- the state file ---------------------------------------------------------------------------------------------------
 
 
-def _state(place: Place) -> Iterator[Check]:
-    yield Check("path", "ok", f"{place.path} (by {place.source})")
+def _state(location: Location) -> Iterator[Check]:
+    yield Check("path", "ok", f"{location.path} (by {location.source})")
     try:
-        if not place.path.exists():
+        if not location.path.exists():
             yield Check("file", "note", "there is none yet; the first run makes it")
             return
-        yield from _file(place.path)
+        yield from _file(location.path)
     except OSError as error:
         yield Check("file", "wrong", f"cannot be looked at: {error.strerror}", "check the permissions of its folder")
         return
     try:
-        store = Store(place.path, read_only=True)
+        store = Store(location.path, read_only=True)
     except PerdureError as error:
         yield Check("content", "wrong", f"[{type(error).code}] {error.what}", error.hint)
         return
     try:
         for look in (_integrity, _checksums, _runs, _letters, _holders, _locks):
-            yield from _guarded(place.path, store, look)
+            yield from _guarded(location.path, store, look)
     finally:
         store.close()
 

@@ -1,4 +1,4 @@
-"""Finds a run by what somebody typed: its id, the beginning of it, or "last"."""
+"""Finds a run by a reference as it was typed: its id, the beginning of it, or "last"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds a step of a run by what somebody typed: its name, or the number of its record."""
+"""Finds a step of a run by a reference as it was typed: its name, or the number of its record."""
 
 from __future__ import annotations
 

@@ -1,124 +1,182 @@
-"""Which state file is meant, and how it is opened for looking."""
+"""Where runs are kept, a state file or a cluster, and how that is opened."""
 
 from __future__ import annotations
 
 import os
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import msgspec
 
 from perdure.config import settings
-from perdure.engines.selection import cluster_at
+from perdure.config.settings import LOCAL
+from perdure.engines.features import Feature
+from perdure.engines.interface import Engine
+from perdure.engines.selection import capabilities_at, engine_at, records_at
 from perdure.errors import NotFound, OptionError, PerdureError, StateCorrupt
 from perdure.store.runs import Store
 
 VARIABLES = ("PERDURE_STATE", "WORKFLOW_STATE_PATH")
 
 
-class Place(msgspec.Struct, frozen=True):
-    """A state file, or a cluster.
+class Location(msgspec.Struct, frozen=True):
+    """Where runs are kept: a state file, or a cluster.
 
-    `source` is where it was said that it is this one; `option` what to add to a command, so that it finds the place
-    from here: empty if it does so by itself. `engine` is "local", or the address of the cluster.
+    Attributes:
+        path: the state file; empty for a cluster.
+        source: by what it is this one: an option, a variable, the settings, a folder.
+        option: what to add to a command so that it finds the location from here; empty if it does so without.
+        engine: the address of the engine: "local", or that of a cluster.
     """
 
     path: Path
     source: str
     option: str = ""
-    engine: str = "local"
+    engine: str = LOCAL
+
+    def supports(self, feature: Feature) -> bool:
+        """Whether the engine of this location has that feature; the engine is not loaded for that.
+
+        Raises:
+            OptionError: the address names no engine.
+        """
+        return capabilities_at(self.engine).supports(feature)
+
+    def require(self, feature: Feature, **asked: object) -> None:
+        """Return if the engine of this location has that feature.
+
+        Args:
+            feature: which.
+            asked: what the texts of the feature name, such as the command that needs it.
+
+        Raises:
+            UsageError: it has not.
+        """
+        capabilities_at(self.engine).require(feature, **asked)
+
+    def load_engine(self) -> Engine:
+        """The engine of this location; there is never more than one of this process.
+
+        Raises:
+            OptionError: the address names no engine, or what it needs is not installed.
+            StateError: the state file cannot be used.
+        """
+        return engine_at(self.engine, self.path)
 
 
-def locate(state: Path | None = None, script: Path | None = None, engine: str | None = None) -> Place:
-    """The state file: by argument, environment, pyproject.toml, or beside the script (else in the working directory).
+def locate(state: Path | None = None, script: Path | None = None, engine: str | None = None) -> Location:
+    """Where runs are kept: by argument, environment, pyproject.toml, or beside the script (else the working directory).
 
     Args:
-        state: the file itself, if somebody named it.
-        script: a script whose state is wanted.
-        engine: "local", or the address of a cluster, if somebody named it; else as the settings say.
+        state: the state file itself, if it was named.
+        script: a script whose runs are wanted.
+        engine: "local", or the address of a cluster, if it was named; else as the settings say.
 
     Raises:
-        OptionError: both a state file and a cluster were named.
+        OptionError: both a state file and a cluster were named, or an address names no engine.
     """
-    if state is not None and engine not in (None, "local"):
-        raise OptionError("--state names a state file, and --engine a cluster", "give one of the two")
-    url = engine or (settings.engine_url(str(script) if script else "") if state is None else "local")
-    if url != "local":
-        option = "" if url == settings.engine_url() else f" --engine {shlex.quote(url)}"
-        return Place(Path(), "--engine" if engine else "the settings", option, url)
-    by_itself = settings.state_path("")
-    path = state.absolute() if state is not None else settings.state_path(str(script) if script else "")
-    option = "" if path == by_itself else f" --state {shlex.quote(str(path))}"
     if state is not None:
-        return Place(path, "--state", option)
+        if engine is not None and not capabilities_at(engine).supports(Feature.STATE_FILE):
+            raise OptionError("--state names a state file, and --engine a cluster", "give one of the two")
+        return locate_state_file(state, script)
+    url = engine or settings.engine_url(str(script) if script else "")
+    if capabilities_at(url).supports(Feature.STATE_FILE):
+        return locate_state_file(state, script)
+    option = "" if url == settings.engine_url() else f" --engine {shlex.quote(url)}"
+    return Location(Path(), "--engine" if engine else "the settings", option, url)
+
+
+def locate_state_file(state: Path | None = None, script: Path | None = None) -> Location:
+    """The state file of this machine, also if the settings name a cluster.
+
+    Args:
+        state: the state file itself, if it was named.
+        script: a script whose state file is wanted.
+    """
+    without_option = settings.state_path("")
+    path = state.absolute() if state is not None else settings.state_path(str(script) if script else "")
+    option = "" if path == without_option else f" --state {shlex.quote(str(path))}"
+    if state is not None:
+        return Location(path, "--state", option)
     for name in VARIABLES:
         if os.environ.get(name):
-            return Place(path, f"the environment variable {name}", option)
+            return Location(path, f"the environment variable {name}", option)
     folder = settings.script_folder(str(script) if script else "")
     if path != folder / ".perdure" / "state.db":
-        return Place(path, "[tool.perdure] in pyproject.toml", option)
-    return Place(path, f"the folder of {script}" if script else "the working directory", option)
+        return Location(path, "[tool.perdure] in pyproject.toml", option)
+    return Location(path, f"the folder of {script}" if script else "the working directory", option)
 
 
-def pin(place: Place) -> None:
+def locate_run(state: Path | None, script: Path | None, engine: str | None = None) -> Location:
+    """Where a run is kept whose script may have moved.
+
+    A script that has moved may lie where its state file is not, so the working directory counts first.
+    """
+    here = locate(state, engine=engine)
+    if state is not None or script is None or not here.supports(Feature.STATE_FILE) or here.path.exists():
+        return here
+    return locate(None, script)
+
+
+def pin(location: Location) -> None:
     """Make it the state file, or the engine, of everything that this process starts from now on."""
-    os.environ["PERDURE_ENGINE"] = place.engine
-    if place.engine == "local":
-        os.environ["PERDURE_STATE"] = str(place.path)
+    os.environ["PERDURE_ENGINE"] = location.engine
+    if location.supports(Feature.STATE_FILE):
+        os.environ["PERDURE_STATE"] = str(location.path)
 
 
 @contextmanager
-def opened(place: Place, reference: str | None = None, most: int | None = None) -> Iterator[Store]:
-    """The state file, for looking only; or what a cluster tells about its runs, in the same form.
+def opened(location: Location, reference: str | None = None, most: int | None = None) -> Iterator[Store]:
+    """The records of the runs there, for looking only.
 
     Args:
-        place: which.
-        reference: which run is looked for: its id, the beginning of it, or "last". A cluster tells all about that one.
-        most: without a reference: so many of the newest runs are to be told about.
+        location: which.
+        reference: the run that is looked for: its id, the beginning of it, or "last". A cluster lists it in full.
+        most: without a reference: so many of the newest runs are listed in full.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no state file.
         StateError: it cannot be used.
         EngineError: the cluster cannot be reached.
     """
-    if place.engine != "local":
-        with _told(place.engine, reference, most) as snapshot:
-            yield snapshot
-        return
-    if not place.path.exists():
-        raise NotFound(
-            f"there is no state file: {place.path} (by {place.source})",
-            "go to the folder of the script, or name one: --file SCRIPT, --state PATH",
-        )
-    store = Store(place.path, read_only=True)
+    _check_that_it_exists(location)
+    named = damage_named(location.path) if location.supports(Feature.STATE_FILE) else nullcontext()
+    with records_at(location.engine, location.path, reference, most) as store, named:
+        yield store
+
+
+@contextmanager
+def opened_for_change(location: Location) -> Iterator[Store]:
+    """The state file there, for changing it without an engine.
+
+    Raises:
+        UsageError: the location is a cluster.
+        NotFound: there is no state file.
+        StateError: it cannot be used.
+    """
+    location.require(Feature.STATE_FILE)
+    _check_that_it_exists(location)
+    store = Store(location.path)
     try:
-        with damage_named(place.path):
+        with damage_named(location.path):
             yield store
     finally:
         store.close()
 
 
-@contextmanager
-def _told(url: str, reference: str | None, most: int | None) -> Iterator[Store]:
-    from tempfile import TemporaryDirectory
-
-    from perdure.store.cluster_snapshot import Snapshot
-
-    engine = cluster_at(url)
-    runs = engine.tell(reference, most)
-    with TemporaryDirectory(prefix="perdure-") as folder:
-        store = Snapshot(Path(folder) / "snapshot.db", runs, engine.address.target)
-        try:
-            yield store
-        finally:
-            store.close()
+def _check_that_it_exists(location: Location) -> None:
+    if location.supports(Feature.STATE_FILE) and not location.path.exists():
+        raise NotFound(
+            f"there is no state file: {location.path} (by {location.source})",
+            "go to the folder of the script, or name one: --file SCRIPT, --state PATH",
+        )
 
 
 @contextmanager
 def damage_named(path: Path) -> Iterator[None]:
-    """Values of a type, a size or an encoding that perdure never writes are damage, wherever one stumbles over them."""
+    """Values of a type, a size or an encoding that perdure never writes are damage, wherever they are read."""
     try:
         yield
     except PerdureError:

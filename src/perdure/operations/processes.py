@@ -25,12 +25,12 @@ INPUTS = 80
 """Characters."""
 
 
-class Flying(msgspec.Struct, frozen=True):
+class CallInFlight(msgspec.Struct, frozen=True):
     """An attempt that is in flight, or was: of a step of `run` (the run itself, or a child run of it).
 
     `key` (hexadecimal) and `n`, with the name, identify the call. `inputs` are known of a call only once an attempt of
     it has failed, and empty until then. `seconds` is how long it has been going on; of a dead process, until it died,
-    or None if nobody watched it.
+    or None if no watchdog saw it.
     """
 
     run: str
@@ -47,9 +47,9 @@ class ProcessView(msgspec.Struct, frozen=True):
     """The process that has a run.
 
     `alive` or not, and then `ended` (when it was last heard of), `cause` (a word, such as "SIGKILL") and `how` (the
-    same for people); `watched`: a companion looks after it, or did. `memory` is the most that it was seen to use, in
-    bytes; 0 if nobody looked. `flying` are the attempts in flight, oldest first, `more` how many the flight record had
-    no place for.
+    same for people); `watched`: a watchdog process watches it, or did. `memory` is the most that it was seen to use,
+    in bytes; 0 if that was not measured. `in_flight` are the attempts in flight, oldest first, `more` how many the
+    flight record had no place for.
     """
 
     pid: int
@@ -61,7 +61,7 @@ class ProcessView(msgspec.Struct, frozen=True):
     cause: str
     how: str
     memory: int
-    flying: list[Flying]
+    in_flight: list[CallInFlight]
     more: int
 
 
@@ -81,7 +81,7 @@ class Suspect(msgspec.Struct, frozen=True):
 
 
 def process_of(store: Store, run: RunRecord) -> ProcessView | None:
-    """The process that has an unfinished run, or had it when it died; None if nobody has it.
+    """The process that has an unfinished run, or had it when it died; None if no process has it.
 
     Raises:
         StateError: the file cannot be read.
@@ -97,7 +97,7 @@ def process_of(store: Store, run: RunRecord) -> ProcessView | None:
 
 
 def suspects_of(store: Store, run: RunRecord) -> list[Suspect]:
-    """The calls that crashes speak against, with the crash that nobody has counted yet.
+    """The calls that crashes speak against, with the crash that is not counted yet.
 
     Raises:
         StateError: the file cannot be read.
@@ -141,7 +141,7 @@ def _alive(store: Store, run: RunRecord, holder: HolderInfo, record: Flight | No
         cause="",
         how="",
         memory=memory,
-        flying=_flying(store, run, record.calls if record else (), time.time()),
+        in_flight=_calls_in_flight(store, run, record.calls if record else (), time.time()),
         more=record.more if record else 0,
     )
 
@@ -165,17 +165,19 @@ def _dead(store: Store, run: RunRecord, holder: HolderInfo, record: Flight | Non
         cause=cause,
         how=put(Seen("death", Hello(), cause=cause)).error,
         memory=record.memory if record else 0,
-        flying=_flying(store, run, record.calls if record else (), record.seen if record and watched else None),
+        in_flight=_calls_in_flight(
+            store, run, record.calls if record else (), record.seen if record and watched else None
+        ),
         more=record.more if record else 0,
     )
 
 
-def _flying(store: Store, run: RunRecord, calls: Sequence[InFlight], now: float | None) -> list[Flying]:
+def _calls_in_flight(store: Store, run: RunRecord, calls: Sequence[InFlight], now: float | None) -> list[CallInFlight]:
     id = fitted(run.id)
     mine = [call for call in calls if call.run == id or call.run.startswith(f"{run.id}.")]
     given = _inputs(store, run) if mine else {}
     return [
-        Flying(
+        CallInFlight(
             run=call.run,
             step=call.name,
             key=call.key.hex(),

@@ -15,8 +15,8 @@ from perdure.store import listing
 from perdure.store.runs import Store
 
 Standing = Literal["running", "stopping", "interrupted", "failed", "parked", "done", "dead", "cancelled"]
-"""How a run stands: "stopping" was cancelled and is on its way to a safe point, "interrupted" is unfinished with nobody
-alive who runs it, "parked" has failed too often, "dead" is done with dead letters."""
+"""How a run stands: "stopping" was cancelled and is on its way to a safe point, "interrupted" is unfinished with no
+process that runs it, "parked" has failed too often, "dead" is done with dead letters."""
 
 MANY = 100_000
 

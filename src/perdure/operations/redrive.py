@@ -10,25 +10,24 @@ from pathlib import Path
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord, StepRecord
+from perdure.engines.features import Feature
 from perdure.engines.local import LocalEngine, engine_at
 from perdure.engines.local.redrive import Redriver, Result
 from perdure.engines.observer import Observer
 from perdure.engines.observers.attach import attached
 from perdure.errors import PerdureError, Skipped, StateError
-from perdure.operations.dead_letters import refuse_cluster
-from perdure.operations.location import Place, pin
-from perdure.operations.resume import workflow_of
+from perdure.operations.location import Location, pin
 from perdure.operations.run import Execution
-from perdure.operations.scripts import step_of
+from perdure.operations.scripts import step_of, workflow_of
 from perdure.store import dead_letters
 
 __all__ = ["Result", "redrive"]
 
 
 def redrive(
-    place: Place,
+    location: Location,
     chosen: Sequence[LetterRecord],
-    told: Callable[[Result], None],
+    report: Callable[[Result], None],
     *,
     watch: Observer,
     script: Path | None = None,
@@ -38,29 +37,29 @@ def redrive(
     """Re-drive letters, each by itself: a failure of one does not stop the others.
 
     Args:
-        place: the state file.
+        location: the state file.
         chosen: which; those that stand for whole runs come last, one after the other.
-        told: is told of each how it went.
-        watch: is told of the runs that are gone on with.
+        report: is given what came of each.
+        watch: observes the runs that are gone on with.
         script: where the script is now, if not where it was.
         rate: how many may begin in how many seconds.
         concurrency: how many at a time.
 
     Raises:
-        UsageError: the place is a cluster.
+        UsageError: the location is a cluster.
         StateError: the state file cannot be used.
     """
-    refuse_cluster(place, "redrive")
-    pin(place)  # also for what the scripts look up while they are loaded
-    engine = engine_at(place.path)
+    location.require(Feature.CHANGE_DEAD_LETTERS, command="redrive")
+    pin(location)  # also for what the scripts look up while they are loaded
+    engine = engine_at(location.path)
     engine.observer = attached(engine.observer, str(script) if script else "")
     interval = rate[1] / rate[0] if rate else 0.0
     find = _Finder(script)
     calls = [letter.lid for letter in chosen if letter.seq]
-    Redriver(engine, find, told, concurrency=concurrency, interval=interval).run(calls)
+    Redriver(engine, find, report, concurrency=concurrency, interval=interval).run(calls)
     for letter in chosen:
         if not letter.seq:
-            told(_whole_run(engine, place, letter, script, watch))
+            report(_whole_run(engine, location, letter, script, watch))
 
 
 class _Finder:
@@ -83,14 +82,16 @@ class _Finder:
             raise
 
 
-def _whole_run(engine: LocalEngine, place: Place, letter: LetterRecord, script: Path | None, watch: Observer) -> Result:
+def _whole_run(
+    engine: LocalEngine, location: Location, letter: LetterRecord, script: Path | None, watch: Observer
+) -> Result:
     """Go on with a run that was set aside; when it comes to a good end, that resolves its letter."""
     result = partial(Result, letter.lid)
     try:
         run = engine.store.run_by_number(letter.run)
         workflow = workflow_of(run, script)
         engine.store.journal.write((), dead_letters.count(engine.store, letter.lid, time.time()))
-        execution = Execution(workflow, place, watch)
+        execution = Execution(workflow, location, watch)
     except StateError:
         raise
     except Exception as refusal:  # noqa: BLE001  also what a script raises when it is loaded

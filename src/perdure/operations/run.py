@@ -1,8 +1,7 @@
-"""Runs a workflow while somebody watches: `perdure run`, `perdure resume`, `perdure fork`."""
+"""`perdure run`: executes a workflow while it is observed; `resume` and `fork` do the same."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import msgspec
@@ -11,13 +10,11 @@ from perdure.core.execution.identity import identify
 from perdure.core.execution.spec import Call
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
-from perdure.engines.interface import Engine
-from perdure.engines.local import LocalEngine
 from perdure.engines.observer import Observer
 from perdure.engines.observers.attach import onlookers
 from perdure.engines.observers.fanout import Fan
 from perdure.errors import OtherInputs
-from perdure.operations.location import Place, opened, pin
+from perdure.operations.location import Location, pin
 from perdure.operations.scripts import AnyWorkflow
 from perdure.store import listing
 from perdure.store.runs import Store
@@ -49,8 +46,8 @@ class Execution:
 
     Args:
         workflow: which.
-        place: the state file.
-        watch: told what happens; whatever it raises, the run goes on.
+        location: the state file.
+        watch: is notified of what happens; whatever it raises, the run goes on.
 
     `run_id` is the id of the run as soon as it is taken.
 
@@ -58,11 +55,11 @@ class Execution:
         StateError: the state file cannot be used.
     """
 
-    def __init__(self, workflow: AnyWorkflow, place: Place, watch: Observer) -> None:
+    def __init__(self, workflow: AnyWorkflow, location: Location, watch: Observer) -> None:
         self.workflow = workflow
-        self.place = place
+        self.location = location
         self.run_id: str | None = None
-        pin(place)
+        pin(location)
         self._engine = workflow.engine()
         self._engine.observer = Fan(watch, *onlookers(workflow.spec.file, shown=True), shows=True)
 
@@ -104,7 +101,7 @@ class Execution:
         """How far the run has come; None if there is none yet."""
         if self.run_id is None:
             return None
-        with records_of(self._engine, self.place, self.run_id) as store:
+        with self._engine.records(self.run_id) as store:
             run = store.run(self.run_id)
             return Saved(run.id, run.status, sum(store.counts(run.rid).values()))
 
@@ -117,16 +114,11 @@ class Execution:
         else:
             value = engine.run(call, script=spec.file, id=id, resume=resume, began=self._began)
         assert self.run_id is not None
-        with records_of(engine, self.place, self.run_id) as store:
+        with engine.records(self.run_id) as store:
             return finish_of(store, self.run_id, value)
 
     def _began(self, run_id: str) -> None:
         self.run_id = run_id
-
-
-def records_of(engine: Engine, place: Place, run_id: str) -> AbstractContextManager[Store]:
-    """What is known of a run that this process has carried, or had carried."""
-    return nullcontext(engine.store) if isinstance(engine, LocalEngine) else opened(place, run_id)
 
 
 def finish_of(store: Store, run_id: str, value: Any) -> Finish:

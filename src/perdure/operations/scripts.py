@@ -1,8 +1,9 @@
-"""Finds a workflow in a script."""
+"""Finds workflows and steps in scripts."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
@@ -14,8 +15,9 @@ from perdure.config.script_loader import load_script
 from perdure.core.execution.history import CLEANED
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord, StepRecord
+from perdure.engines.interface import refuse_child
 from perdure.engines.registry import steps_named
-from perdure.errors import NotFound, UsageError
+from perdure.errors import NotFound, OptionError, UsageError
 
 AnyWorkflow = Workflow[..., Any]
 
@@ -59,6 +61,27 @@ def find_workflow(path: Path, name: str | None = None) -> AnyWorkflow:
         lines = "".join(f"\n    perdure run {path}:{each}{_first_line(it)}" for each, it in own.items())
         raise UsageError(f"{path} has several workflows", f"name the one to run:{lines}")
     return next(iter(own.values()))
+
+
+def workflow_of(run: RunRecord, script: Path | None = None) -> AnyWorkflow:
+    """The workflow that a run belongs to, loaded from its script.
+
+    Args:
+        run: which.
+        script: where the script is now, if not where it was last seen.
+
+    Raises:
+        UsageError: it is a child run.
+        NotFound: the script, or the workflow in it, is gone.
+        Exception: whatever the script raises when it is loaded.
+    """
+    refuse_child(run.id, run.parent)
+    path = script or Path(run.path)
+    if not path.is_file():
+        raise NotFound(
+            f"the script of run {run.id} is gone: {path}", f"name where it is now: perdure resume {run.id} FILE"
+        )
+    return find_workflow(path, run.workflow)
 
 
 def _workflows(module: ModuleType) -> dict[str, AnyWorkflow]:
@@ -107,3 +130,21 @@ def step_of(run: RunRecord, record: StepRecord, script: Path | None = None) -> S
     raise NotFound(
         f"{path} has no step {name!r} at its top level", f"{meant}Give it its old name: @step(name={name!r})"
     )
+
+
+def load_scripts(scripts: Sequence[Path]) -> list[str]:
+    """Load scripts for a worker; returns their stems, by which a cluster knows them.
+
+    Raises:
+        OptionError: two of them have one name.
+        NotFound: there is no such file.
+        Exception: whatever a script raises when it is loaded.
+    """
+    stems = [path.stem for path in scripts]
+    for path in scripts:
+        if stems.count(path.stem) > 1:
+            raise OptionError(
+                f"two scripts are called {path.stem}, and a cluster knows scripts by that name", "rename one of them"
+            )
+        load_script(path)
+    return stems

@@ -14,9 +14,12 @@ from perdure.core.exceptions import capture
 from perdure.core.execution.crash_loop import fitted
 from perdure.core.policies.classify import Assessment, assess
 from perdure.core.records import AttemptRecord, RunRecord
+from perdure.core.sizes import show_size
+from perdure.engines.features import Feature
+from perdure.engines.selection import capabilities_at
 from perdure.errors import PerdureError
-from perdure.operations.location import Place
-from perdure.operations.processes import INPUTS, Flying, ProcessView, Suspect, process_of, suspects_of
+from perdure.operations.location import Location
+from perdure.operations.processes import INPUTS, CallInFlight, ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import Standing, view_of
 from perdure.operations.show import error_view
 from perdure.store import dead_letters
@@ -50,27 +53,27 @@ class Why(msgspec.Struct, frozen=True):
     code: str | None = None
 
 
-def explain(store: Store, run: RunRecord, place: Place) -> Why:
+def explain(store: Store, run: RunRecord, location: Location) -> Why:
     """Why a run is not moving.
 
     Args:
-        store: the state file, or what a cluster has told.
+        store: the state file, or the records of a cluster.
         run: which.
-        place: where it was found.
+        location: where it was found.
 
     Raises:
         StateError: the file cannot be read.
     """
-    return _Inquiry(store, run, place).answer()
+    return _Inquiry(store, run, location).answer()
 
 
 class _Inquiry:
     """What is asked of one run."""
 
-    def __init__(self, store: Store, run: RunRecord, place: Place) -> None:
+    def __init__(self, store: Store, run: RunRecord, location: Location) -> None:
         self.store = store
         self.run = run
-        self.place = place
+        self.location = location
         self.now = time.time()
         self.view = view_of(store, run)
         self.reasons: list[str] = []
@@ -100,24 +103,24 @@ class _Inquiry:
     # -- under way ----------------------------------------------------------------------------------------------------
 
     def _under_way(self) -> None:
-        if self.place.engine != "local":
+        if not self.location.supports(Feature.PROCESSES):
             self._on_cluster()
             return
         process = process_of(self.store, self.run)
         self._say(f"pid {self.view.pid} on {self.view.host} executes it, for {self._since(self.run.started)}")
-        flying = process.flying if process is not None else []
+        in_flight = process.in_flight if process is not None else []
         if self.run.stop is not None:
             self._say(f"it was told to end {self._ago(self.run.stop)}, and does so at its next safe point")
-        for one in flying[:SHOWN]:
+        for one in in_flight[:SHOWN]:
             self._say(f"in flight: {self._call(one)}")
-        more = len(flying[SHOWN:]) + (process.more if process is not None else 0)
+        more = len(in_flight[SHOWN:]) + (process.more if process is not None else 0)
         if more:
             self._say(f"and {more:,} more in flight")
-        waiting = self._open_calls(flying)
+        waiting = self._open_calls(in_flight)
         self._waiting(waiting)
-        if not flying and not waiting:
+        if not in_flight and not waiting:
             self._between_steps()
-        if waiting or not flying:
+        if waiting or not in_flight:
             self._services()
         self._locks()
         self._way("see more", "show")
@@ -126,15 +129,15 @@ class _Inquiry:
 
     def _on_cluster(self) -> None:
         stop = self.run.stop is not None
-        self._say(f"it is under way at {self.place.engine}" + (", and was told to end" if stop else ""))
+        self._say(f"it is under way at {self.location.engine}" + (", and was told to end" if stop else ""))
         waiting = self._open_calls([])
         self._waiting(waiting)
         if not waiting:
             self._between_steps()
-        self._say("what its workers do at this moment the cluster does not tell; if none runs, nothing moves")
+        self._say(capabilities_at(self.location.engine).reason(Feature.PROCESSES))
         script = shlex.quote(self.run.path) if self.run.path else "FILE"
         self.ways.append(Way("see more", self._command("show")))
-        self.ways.append(Way("lend it a worker", f"perdure worker {script}{self.place.option}"))
+        self.ways.append(Way("lend it a worker", f"perdure worker {script}{self.location.option}"))
 
     def _waiting(self, waiting: list[AttemptRecord]) -> None:
         for one in waiting[:SHOWN]:
@@ -158,8 +161,10 @@ class _Inquiry:
         """What holds calls back, of the services of this state file; only the script says which of them it uses."""
         from perdure.operations.breakers import list_breakers
 
-        for one in list_breakers(self.place):
-            way = Way(f"close breaker {one.name}", f"perdure breaker reset {shlex.quote(one.name)}{self.place.option}")
+        for one in list_breakers(self.location):
+            way = Way(
+                f"close breaker {one.name}", f"perdure breaker reset {shlex.quote(one.name)}{self.location.option}"
+            )
             if one.state in ("open", "half-open", "isolated"):
                 until = f" until {_clock(one.until)}" if one.until is not None else ""
                 error = f", after {one.error}" if one.error else ""
@@ -205,17 +210,15 @@ class _Inquiry:
         self._say(NOBODY if process.cause == "unseen" else process.how)
         if process.cause == "oom":
             self.code = "out-of-memory"
-        for one in process.flying[:SHOWN]:
+        for one in process.in_flight[:SHOWN]:
             self._say(f"it died in {self._call(one)}")
-        more = len(process.flying[SHOWN:]) + process.more
+        more = len(process.in_flight[SHOWN:]) + process.more
         if more:
             self._say(f"and {more:,} more in flight")
-        for call in self._open_calls(process.flying)[-1:]:
+        for call in self._open_calls(process.in_flight)[-1:]:
             self._say(f"{self._attempted(call)} had failed at attempt {call.number}: {_line(call.error)}")
         if process.memory:
-            from perdure.alerts.crash_alerts import size
-
-            self._say(f"it had used up to {size(process.memory)} of memory")
+            self._say(f"it had used up to {show_size(process.memory)} of memory")
 
     def _failed(self) -> None:
         assert self.run.output is not None
@@ -246,7 +249,7 @@ class _Inquiry:
             child = self.store.run(id)
             if child.status == "failed" and child.output is not None and _line(child.output) == line:
                 self._say(f"its child run {id} failed {ago}: {line}")
-                self.ways.append(Way("ask about that", f"perdure why {shlex.quote(id)}{self.place.option}"))
+                self.ways.append(Way("ask about that", f"perdure why {shlex.quote(id)}{self.location.option}"))
                 return
         self._say(f"its workflow failed {ago}: {line}")
         for one in self._open_calls([], before=True)[-1:]:
@@ -258,7 +261,7 @@ class _Inquiry:
         self._say("it is a dead letter as a whole: nothing happens to it until somebody says so")
         number = dead_letters.number(self.store, self.run.rid, 0)
         if number is not None:
-            self.ways.append(Way("try it again", f"perdure dlq redrive {number}{self.place.option}"))
+            self.ways.append(Way("try it again", f"perdure dlq redrive {number}{self.location.option}"))
         self._way("see more", "show")
 
     def _dead_letters(self) -> None:
@@ -266,9 +269,9 @@ class _Inquiry:
             many = "1 dead letter is" if self.view.dead_letters == 1 else f"{self.view.dead_letters:,} dead letters are"
             self._say(f"{many} left: what failed for good waits to be looked after")
             run = shlex.quote(self.run.id)
-            self.ways.append(Way("look at them", f"perdure dlq ls --run {run}{self.place.option}"))
-            if self.place.engine == "local":
-                self.ways.append(Way("do them again", f"perdure dlq redrive --run {run}{self.place.option}"))
+            self.ways.append(Way("look at them", f"perdure dlq ls --run {run}{self.location.option}"))
+            if self.location.supports(Feature.CHANGE_DEAD_LETTERS):
+                self.ways.append(Way("do them again", f"perdure dlq redrive --run {run}{self.location.option}"))
 
     def _parent(self) -> None:
         if self.run.parent is None:
@@ -276,24 +279,24 @@ class _Inquiry:
         parent = self.store.run_by_number(self.run.parent)
         standing = view_of(self.store, parent).status
         self._say(f"it is a child of run {parent.id}, which is {standing}, and goes on when that does")
-        self.ways.insert(0, Way("ask about that", f"perdure why {shlex.quote(parent.id)}{self.place.option}"))
+        self.ways.insert(0, Way("ask about that", f"perdure why {shlex.quote(parent.id)}{self.location.option}"))
 
     # -- words --------------------------------------------------------------------------------------------------------
 
-    def _open_calls(self, flying: list[Flying], *, before: bool = False) -> list[AttemptRecord]:
+    def _open_calls(self, in_flight: list[CallInFlight], *, before: bool = False) -> list[AttemptRecord]:
         """The last failed attempt of each call that has no record and is not in flight, in the order of their ends.
 
         Args:
-            flying: what is in flight.
+            in_flight: what is in flight.
             before: of the time until the run last failed, rather than of the time since.
         """
-        epoch = None if self.place.engine != "local" else self.run.epoch - before  # a snapshot has but one
+        epoch = self.run.epoch - before if self.location.supports(Feature.EARLIER_ATTEMPTS) else None
         recorded = {(name, key, n) for _, name, key, n, _ in self.store.index(self.run.rid)}
-        in_flight = {(one.step, one.key, one.n) for one in flying if one.run == self.run.id}
+        identities = {(one.step, one.key, one.n) for one in in_flight if one.run == self.run.id}
         found: dict[tuple[str, bytes, int], AttemptRecord] = {}
         for one in self.store.attempt_records(self.run.rid):
             identity = (one.name, one.key, one.n)
-            open = identity not in recorded and (fitted(one.name), one.key.hex(), one.n) not in in_flight
+            open = identity not in recorded and (fitted(one.name), one.key.hex(), one.n) not in identities
             if open and epoch in (None, one.epoch):
                 found[identity] = one
         return sorted(found.values(), key=lambda one: one.started + one.ms / 1000)
@@ -301,7 +304,7 @@ class _Inquiry:
     def _attempted(self, one: AttemptRecord) -> str:
         return f"{one.name}{secrets.describe_inputs(one.input, INPUTS)}"
 
-    def _call(self, one: Flying) -> str:
+    def _call(self, one: CallInFlight) -> str:
         child = "" if one.run == self.run.id else f" of child run {one.run}"
         lasted = "" if one.seconds is None else f", for {show(round(one.seconds, 1))}"
         return f"{one.step}{one.inputs}{child}, attempt {one.attempt}{lasted}"
@@ -330,7 +333,7 @@ class _Inquiry:
         self.ways.append(Way(purpose, self._command(command)))
 
     def _command(self, command: str) -> str:
-        return f"perdure {command} {shlex.quote(self.run.id)}{self.place.option}"
+        return f"perdure {command} {shlex.quote(self.run.id)}{self.location.option}"
 
 
 def _suspicion(one: Suspect) -> str:

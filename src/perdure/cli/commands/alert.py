@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Group, Parameter
+from cyclopts import App, Parameter
 
 from perdure.alerts.spool import Pending
 from perdure.cli.exit_codes import DONE, FAILED
-from perdure.cli.view.terminal import Printer, count, date
+from perdure.cli.shared_parameters import ANY_STATE_FILE, File, Json, WhichStateFile
+from perdure.cli.view.terminal import Printer, as_json, count, date
 from perdure.operations import alerts
-from perdure.operations.location import locate
-
-WHERE = Group("State file", sort_key=1)
-
-State = Annotated[Path | None, Parameter("--state", group=WHERE, help="The state file, beside which alerts wait.")]
-Script = Annotated[Path | None, Parameter("--file", group=WHERE, help="A script, whose settings and state are meant.")]
-Json = Annotated[bool, Parameter("--json", negative="", help="One line of JSON, for programs.")]
 
 app = App(name="alert", help="Prove that alerts arrive, see what waits, send it now.")
 
@@ -30,12 +23,12 @@ def prove(
         list[str] | None, Parameter("--to", negative="", help="A target to try, rather than those that are set up.")
     ] = None,
     json: Json = False,
-    file: Script = None,
+    file: File = None,
 ) -> int:
     """Send a test alert to every target, and say for each whether it was delivered."""
     tried = alerts.prove(alerts.whom(to or [], file))
     if json:
-        _as_json(tried)
+        as_json(tried)
     else:
         printer = Printer()
         for one in tried:
@@ -49,22 +42,22 @@ def prove(
 
 
 @app.command
-def pending(*, json: Json = False, state: State = None, file: Script = None) -> int:
+def pending(*, json: Json = False, where: WhichStateFile = ANY_STATE_FILE) -> int:
     """List the alerts that wait to be delivered, oldest first."""
-    found = alerts.pending(locate(state, file, "local"), file)
+    found = alerts.pending(where.locate(), where.file)
     if json:
-        _as_json(found)
+        as_json(found)
     else:
         _show(Printer(), found)
     return DONE
 
 
 @app.command
-def flush(*, json: Json = False, state: State = None, file: Script = None) -> int:
+def flush(*, json: Json = False, where: WhichStateFile = ANY_STATE_FILE) -> int:
     """Deliver what waits now, also what failed a moment ago."""
-    failures, left = alerts.flush(locate(state, file, "local"), file)
+    failures, left = alerts.flush(where.locate(), where.file)
     if json:
-        _as_json({"failures": failures, "pending": left})
+        as_json({"failures": failures, "pending": left})
     else:
         printer = Printer()
         for failure in failures:
@@ -96,9 +89,3 @@ def _show(printer: Printer, found: Pending) -> None:
         printer.line(f"{count(found.dropped, 'older alert')} dropped, since too many waited", "yellow")
     if found.damaged:
         printer.line(f"{count(found.damaged, 'damaged file')} set aside", "yellow")
-
-
-def _as_json(value: object) -> None:
-    from perdure.cli.view.show_page import as_json
-
-    as_json(value)

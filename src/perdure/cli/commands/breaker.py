@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Group, Parameter
+from cyclopts import App, Parameter
 
 from perdure.cli.exit_codes import DONE
-from perdure.cli.view.show_page import as_json
-from perdure.cli.view.terminal import Printer, date
+from perdure.cli.shared_parameters import ANYWHERE, Json, Where
+from perdure.cli.view.terminal import Printer, as_json, date
 from perdure.operations.breakers import BreakerView, change_breaker, list_breakers
-from perdure.operations.location import locate
 
-WHERE = Group("State file", sort_key=1)
 STYLES = {"open": "red", "half-open": "yellow", "isolated": "yellow"}
 
-State = Annotated[Path | None, Parameter("--state", group=WHERE, help="The state file.")]
-Script = Annotated[Path | None, Parameter("--file", group=WHERE, help="A script, whose .perdure/state.db is meant.")]
-Json = Annotated[bool, Parameter("--json", negative="", help="One line of JSON, for programs.")]
 Name = Annotated[str, Parameter(help="The name of the breaker, as `perdure breaker ls` has it.")]
 
 app = App(name="breaker", help="Look at circuit breakers and rate limits, close them, or let nobody through.")
 
 
 @app.command
-def ls(*, json: Json = False, state: State = None, file: Script = None) -> int:
+def ls(*, json: Json = False, where: Where = ANYWHERE) -> int:
     """List what is known about the services that steps call."""
-    views = list_breakers(locate(state, file))
+    views = list_breakers(where.locate())
     if json:
         as_json(views)
         return DONE
@@ -41,22 +35,24 @@ def ls(*, json: Json = False, state: State = None, file: Script = None) -> int:
 
 
 @app.command
-def reset(name: Name, *, json: Json = False, state: State = None, file: Script = None) -> int:
+def reset(name: Name, *, json: Json = False, where: Where = ANYWHERE) -> int:
     """Close a breaker, and end the pause of its service: calls go through again at once."""
-    place = locate(state, file)
-    change_breaker(place, name, "reset")
-    return _told(name, "closed", json=json, note="")
+    location = where.locate()
+    change_breaker(location, name, "reset")
+    return _print_state(name, "closed", json=json, note="")
 
 
 @app.command
-def isolate(name: Name, *, json: Json = False, state: State = None, file: Script = None) -> int:
+def isolate(name: Name, *, json: Json = False, where: Where = ANYWHERE) -> int:
     """Let no call through until it is reset: steps wait within their bound, or fail at once."""
-    place = locate(state, file)
-    known = change_breaker(place, name, "isolate")
-    return _told(name, "isolated", json=json, note="" if known else f" (new: no failed call of it is in {place.path})")
+    location = where.locate()
+    known = change_breaker(location, name, "isolate")
+    return _print_state(
+        name, "isolated", json=json, note="" if known else f" (new: no failed call of it is in {location.path})"
+    )
 
 
-def _told(name: str, state: str, *, json: bool, note: str) -> int:
+def _print_state(name: str, state: str, *, json: bool, note: str) -> int:
     if json:
         as_json({"name": name, "state": state})
     else:

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from perdure.cli.exit_codes import DONE, FAILED
-from perdure.operations.cancel import cancel
+from perdure.cli.shared_parameters import Engine, MovedScript, Reference, State
+from perdure.operations.cancel import cancel as cancel_run
 from perdure.operations.find_run import find_run
-from perdure.operations.location import Place, opened, pin
+from perdure.operations.location import locate_run, opened, pin
 
 
-def main(place: Place, reference: str, script: Path | None) -> int:
-    """`perdure cancel`: returns the exit code."""
-    with opened(place, reference) as store:
-        run = find_run(store, reference).id
-    pin(place)  # also for what the script looks up while it is loaded
-    done = cancel(place, run, script)
-    if done.was in ("done", "cancelled") or (done.was == "failed" and place.engine != "local"):
-        sys.stderr.write(f"run {run} was {done.was} already; nothing was done\n")
-        return FAILED
-    for line in done.missed:
+def cancel(
+    run: Reference,
+    file: MovedScript = None,
+    /,
+    *,
+    state: State = None,
+    engine: Engine = None,
+) -> int:
+    """Carry out `perdure cancel`; returns the exit code."""
+    location = locate_run(state, file, engine)
+    with opened(location, run) as store:
+        id = find_run(store, run).id
+    pin(location)  # also for what the script looks up while it is loaded
+    found = cancel_run(location, id, file)
+    for line in found.missed:
         sys.stderr.write(f"{line}\n")
-    if done.pid is not None:
-        sys.stderr.write(f"run {run} was told to end: pid {done.pid} stops it at its next safe point\n")
-    elif place.engine != "local":
-        sys.stderr.write(f"run {run} was told to end\n")
-    else:
-        sys.stderr.write(f"run {run} is cancelled\n")
-    return FAILED if done.missed else DONE
+    match found.outcome:
+        case "none":
+            sys.stderr.write(f"run {id} was {found.was} already; nothing was done\n")
+            return FAILED
+        case "requested":
+            when = f": pid {found.pid} stops it at its next safe point" if found.pid is not None else ""
+            sys.stderr.write(f"run {id} was told to end{when}\n")
+        case "ended":
+            sys.stderr.write(f"run {id} is cancelled\n")
+    return FAILED if found.missed else DONE

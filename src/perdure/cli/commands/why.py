@@ -1,30 +1,32 @@
-"""How `perdure why` looks."""
+"""`perdure why`."""
 
 from __future__ import annotations
 
 from perdure.cli.exit_codes import DONE
-from perdure.cli.view.show_page import STYLES, as_json
-from perdure.cli.view.terminal import Printer, one_line
+from perdure.cli.shared_parameters import ANYWHERE, Json, Reference, Where
+from perdure.cli.view.ps_table import STYLES
+from perdure.cli.view.terminal import Printer, as_json, one_line
 from perdure.operations.find_run import find_run
-from perdure.operations.location import Place, opened
+from perdure.operations.location import opened
 from perdure.operations.why import explain
 
 
-def main(place: Place, reference: str, *, json: bool) -> int:
-    """`perdure why`: returns the exit code."""
-    with opened(place, reference) as store:
-        why = explain(store, find_run(store, reference), place)
+def why(run: Reference, *, json: Json = False, where: Where = ANYWHERE) -> int:
+    """Carry out `perdure why`; returns the exit code."""
+    location = where.locate()
+    with opened(location, run) as store:
+        found = explain(store, find_run(store, run), location)
     if json:
-        as_json(why)
+        as_json(found)
         return DONE
     printer = Printer()
-    printer.line(one_line(f"run {why.run} {_STANDING[why.status]}"), STYLES[why.status] or "bold")
-    for reason in why.reasons:
+    printer.line(one_line(f"run {found.run} {_STANDING[found.status]}"), STYLES[found.status] or "bold")
+    for reason in found.reasons:
         printer.line(one_line(f"  {reason}"))
-    if why.code is not None:
-        printer.line(f"  this kind of failure: {why.code}")
-    width = max((len(way.purpose) for way in why.ways), default=0) + 1
-    for way in why.ways:
+    if found.code is not None:
+        printer.line(f"  this kind of failure: {found.code}")
+    width = max((len(way.purpose) for way in found.ways), default=0) + 1
+    for way in found.ways:
         printer.line(f"{way.purpose + ':':<{width}} {way.command}", "bold")
     return DONE
 

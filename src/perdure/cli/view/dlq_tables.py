@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED
-from perdure.cli.view.terminal import Printer, count, date, one_line
+from perdure.cli.view.terminal import Printer, as_json, count, date, one_line
+from perdure.engines.features import Feature
 from perdure.errors import PerdureError
-from perdure.operations.location import Place
+from perdure.operations.location import Location
 
 if TYPE_CHECKING:
     from perdure.core.dead_letters import Told
@@ -18,20 +21,13 @@ if TYPE_CHECKING:
 STYLES = {"parked": "yellow", "re-driven": "cyan", "resolved": "green", "dropped": "dim", "evicted": "dim"}
 
 
-def as_line(fields: dict[str, Any]) -> None:
-    """One line of JSON."""
-    import msgspec
-
-    sys.stdout.write(msgspec.json.encode(fields).decode() + "\n")
-
-
-def listing(found: Listing, place: Place, status: str) -> None:
+def listing(found: Listing, location: Location, status: str) -> None:
     """A table of letters, and what else there is."""
     printer = Printer()
-    local = place.engine == "local"
+    numbered = location.supports(Feature.LETTER_NUMBERS)
     rows = [
         (
-            str(view.letter) if local else view.reference,
+            str(view.letter) if numbered else view.reference,
             "parked, edited" if view.edited and view.status == "parked" else view.status,
             f"{view.step}{view.inputs}" if view.step else f"(the run as a whole) {view.workflow}{view.inputs}",
             str(view.attempts),
@@ -67,39 +63,39 @@ def _cut(cell: str) -> str:
     return cell if len(cell) <= 60 else f"{cell[:57]}..."
 
 
-def letter(told: Told, texts: Texts, *, verbose: bool, place: Place) -> None:
+def letter(details: Told, texts: Texts, *, verbose: bool, location: Location) -> None:
     """Everything about one letter."""
     printer = Printer()
     facts = {
-        "letter": f"{told.letter}" if place.engine == "local" else f"{told.run}#{told.seq}",
-        "status": told.status + (f", re-driven {count(told.redriven, 'time')}" if told.redriven else ""),
-        "step": f"{told.step}{texts.inputs}" if told.step else None,
-        "edited": f"{told.step}{texts.edited}" if texts.edited is not None else None,
-        "run": f"{told.run}" + (f" (record #{told.seq})" if told.seq else ", as a whole"),
-        "workflow": told.workflow if told.step else f"{told.workflow}{texts.inputs}",
-        "script": told.script,
-        "key": told.key,
-        "first": f"{date(told.first)}   last {date(told.last)}",
-        "parked": date(told.parked),
-        "changed": date(told.changed) if told.changed != told.parked else None,
+        "letter": f"{details.letter}" if location.supports(Feature.LETTER_NUMBERS) else f"{details.run}#{details.seq}",
+        "status": details.status + (f", re-driven {count(details.redriven, 'time')}" if details.redriven else ""),
+        "step": f"{details.step}{texts.inputs}" if details.step else None,
+        "edited": f"{details.step}{texts.edited}" if texts.edited is not None else None,
+        "run": f"{details.run}" + (f" (record #{details.seq})" if details.seq else ", as a whole"),
+        "workflow": details.workflow if details.step else f"{details.workflow}{texts.inputs}",
+        "script": details.script,
+        "key": details.key,
+        "first": f"{date(details.first)}   last {date(details.last)}",
+        "parked": date(details.parked),
+        "changed": date(details.changed) if details.changed != details.parked else None,
         "result": texts.result,
     }
     for name, fact in facts.items():
         if fact is not None:
-            printer.line(f"{name:<9} {one_line(fact)}", STYLES.get(told.status, "") if name == "status" else "")
-    if told.error:
-        printer.line(f"{'error':<9} {one_line(_error(told.error, told.message))}", "red")
-    if not told.attempts or told.attempts[-1].error != told.error:  # else the attempt has them
-        for note in told.notes:
+            printer.line(f"{name:<9} {one_line(fact)}", STYLES.get(details.status, "") if name == "status" else "")
+    if details.error:
+        printer.line(f"{'error':<9} {one_line(_error(details.error, details.message))}", "red")
+    if not details.attempts or details.attempts[-1].error != details.error:  # else the attempt has them
+        for note in details.notes:
             printer.line(f"          {one_line(note)}", "dim")
-    for one in told.attempts:
+    for one in details.attempts:
         again = " (re-driven)" if one.redrive else ""
         line = f"  {date(one.time)}  attempt {one.number}{again}: {_error(one.error, one.message)}"
         printer.line(one_line(line), "dim")
         if verbose:
             for text in (*one.notes, one.traceback.rstrip()):
                 printer.line("".join(f"      {part}\n" for part in text.splitlines()).rstrip("\n"))
-    if told.status == "evicted":
+    if details.status == "evicted":
         printer.line("its attempts were dropped when newer letters needed room", "yellow")
 
 
@@ -111,17 +107,17 @@ def _error(kind: str, message: str) -> str:
 def edited(letter: int, how: str, inputs: dict[str, Any], *, json: bool) -> int:
     """What became of an input; returns the exit code."""
     if json:
-        as_line({"letter": letter, "inputs": inputs})
+        as_json({"letter": letter, "inputs": inputs})
     else:
         sys.stdout.write(f"letter {letter} {how}\n")
     return DONE
 
 
 class Report:
-    """Tells of each letter how it went, and of all of them at the end."""
+    """Prints what came of each letter, and a summary at the end."""
 
-    def __init__(self, place: Place, *, json: bool) -> None:
-        self._place = place
+    def __init__(self, location: Location, *, json: bool) -> None:
+        self._location = location
         self._json = json
         self._stdout = sys.stdout
         self._results: list[Result] = []
@@ -137,21 +133,24 @@ class Report:
                 more = "; its run will see the result when it is resumed" if result.seen else ""
                 printer.line(f"letter {result.letter} resolved{more}", "green")
             case "failed":
-                printer.line(f"letter {result.letter} failed again: {_told(result.error)}", "yellow")
+                printer.line(f"letter {result.letter} failed again: {_describe_error(result.error)}", "yellow")
             case "refused":
-                printer.line(f"letter {result.letter} was not tried: {_told(result.error)}", "red")
+                printer.line(f"letter {result.letter} was not tried: {_describe_error(result.error)}", "red")
                 if isinstance(result.error, PerdureError) and result.error.hint:
                     printer.line(f"  what to do: {result.error.hint}")
 
     def end(self) -> int:
         """The summary, and the exit code."""
-        import msgspec
-
         by = {status: [one for one in self._results if one.status == status] for status in _OUTCOMES}
         if self._json:
             fields: dict[str, Any] = {status: len(found) for status, found in by.items()}
             fields["letters"] = [
-                {"letter": one.letter, "status": one.status, "seen": one.seen, "error": one.error and _told(one.error)}
+                {
+                    "letter": one.letter,
+                    "status": one.status,
+                    "seen": one.seen,
+                    "error": one.error and _describe_error(one.error),
+                }
                 for one in self._results
             ]
             self._stdout.write(msgspec.json.encode(fields).decode() + "\n")
@@ -167,7 +166,7 @@ class Report:
 _OUTCOMES = {"resolved": "resolved", "failed": "failed again", "refused": "not tried"}
 
 
-def _told(error: Exception | None) -> str:
+def _describe_error(error: Exception | None) -> str:
     from perdure.config.secrets import conceal
 
     if isinstance(error, PerdureError):

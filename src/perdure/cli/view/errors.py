@@ -36,20 +36,20 @@ def show_usage(what: str, hint: str) -> int:
 
 def show_traceback(error: BaseException) -> None:
     """An error of the user's script, as Python shows it, without the frames of what runs the script."""
-    told = "".join(_own(traceback.TracebackException.from_exception(error)).format())
-    sys.stderr.write(safe(secrets.conceal(told)))
+    shown = "".join(_own(traceback.TracebackException.from_exception(error)).format())
+    sys.stderr.write(safe(secrets.conceal(shown)))
 
 
-def _own(told: traceback.TracebackException) -> traceback.TracebackException:
-    rest = [told]
+def _own(shown: traceback.TracebackException) -> traceback.TracebackException:
+    rest = [shown]
     while rest:
         one = rest.pop()
         one.stack = traceback.StackSummary.from_list(_user_frames(one.stack))
-        # How the run stands is told below the traceback, in more words.
+        # How the run stands is shown below the traceback, in more words.
         one.__notes__ = [note for note in one.__notes__ or () if not str(note).startswith("perdure: run ")]
         rest += [other for other in (one.__cause__, one.__context__) if other is not None]
         rest += one.exceptions or []
-    return told
+    return shown
 
 
 def _user_frames(stack: traceback.StackSummary) -> list[traceback.FrameSummary]:

@@ -23,7 +23,7 @@ from perdure.errors import PerdureError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from perdure.cli.view.board import Board
+    from perdure.cli.view.running_steps import Board
 
 REDRAWN = 0.12
 """Seconds."""
@@ -120,7 +120,7 @@ class LiveWatch:
         from rich.console import Console
         from rich.live import Live
 
-        from perdure.cli.view.board import Board
+        from perdure.cli.view.running_steps import Board
 
         self.narrator = Narrator(self._say)
         self.board = Board()

@@ -1,71 +1,19 @@
-"""How `perdure ps`, `show` and `doctor` look."""
+"""How `perdure show` looks."""
 
 from __future__ import annotations
 
-import sys
-from socket import gethostname
-from typing import Any
-
-import msgspec
-
-from perdure.alerts.crash_alerts import size
-from perdure.cli.view.terminal import Printer, count, date, one_line
+from perdure.cli.view.ps_table import STYLES, run_status, show_runs
+from perdure.cli.view.terminal import Printer, date, one_line
 from perdure.core.durations import show
-from perdure.operations.doctor import Check, Health
-from perdure.operations.processes import Flying, ProcessView, Suspect
-from perdure.operations.ps import RunView
+from perdure.core.sizes import show_size
+from perdure.operations.processes import CallInFlight, ProcessView, Suspect
 from perdure.operations.show import AttemptView, ErrorView, RunDetails, StepView
 
-STYLES = {
-    "running": "cyan",
-    "stopping": "cyan",
-    "interrupted": "yellow",
-    "failed": "red",
-    "parked": "red",
-    "done": "",
-    "dead": "yellow",
-    "cancelled": "dim",
-}
-FLYING = 10
+IN_FLIGHT = 10
 """Attempts in flight that are shown."""
-VERDICTS = {"ok": "green", "note": "", "warning": "yellow", "wrong": "red"}
 
 
-def as_json(value: Any) -> None:
-    """A struct, or a list of them, as one line of JSON."""
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
-
-
-def runs(views: list[RunView]) -> None:
-    """A table of runs."""
-    printer = Printer()
-    rows = [
-        (
-            view.id,
-            view.workflow,
-            _status(view),
-            str(view.steps),
-            date(view.started),
-            "-" if view.seconds is None else show(view.seconds),
-            view.last_step or "-",
-        )
-        for view in views
-    ]
-    headings = ("RUN", "WORKFLOW", "STATUS", "STEPS", "STARTED", "TOOK", "LAST STEP")
-    printer.table(headings, rows, [STYLES[view.status] for view in views])
-
-
-def _status(view: RunView) -> str:
-    if view.status == "running" and not view.pid:
-        return f"running on {view.host}"
-    if view.status == "running":
-        return f"running (pid {view.pid}{'' if view.host == gethostname() else f' on {view.host}'})"
-    if view.dead_letters:
-        return f"{'done' if view.status == 'dead' else view.status}, {count(view.dead_letters, 'dead letter')}"
-    return view.status
-
-
-def run(details: RunDetails, *, verbose: bool) -> None:
+def show_run(details: RunDetails, *, verbose: bool) -> None:
     """Everything about one run."""
     printer = Printer()
     _header(printer, details)
@@ -87,7 +35,7 @@ def run(details: RunDetails, *, verbose: bool) -> None:
     if details.children:
         printer.line()
         printer.line("child runs", "bold")
-        runs(details.children)
+        show_runs(details.children)
 
 
 def _header(printer: Printer, details: RunDetails) -> None:
@@ -97,7 +45,7 @@ def _header(printer: Printer, details: RunDetails) -> None:
         "run": view.id,
         "workflow": f"{view.workflow}{details.inputs}",
         "script": view.script,
-        "status": f"{_status(view)}{took}",
+        "status": f"{run_status(view)}{took}",
         "created": date(view.created),
         "resumed": date(view.started) if view.started != view.created else None,
         "ended": date(view.ended) if view.ended else None,
@@ -127,16 +75,16 @@ def _process(printer: Printer, process: ProcessView | None, run: str) -> None:
     if not process.alive:
         when = f", {date(process.ended)}" if process.ended else ""
         printer.line(f"{'died':<9} {process.how} (pid {process.pid}{when})", style)
-    for one in process.flying[:FLYING]:
-        printer.line(f"{'in flight':<9} {flying_line(one, run)}", style)
-    more = len(process.flying[FLYING:]) + process.more
+    for one in process.in_flight[:IN_FLIGHT]:
+        printer.line(f"{'in flight':<9} {in_flight_line(one, run)}", style)
+    more = len(process.in_flight[IN_FLIGHT:]) + process.more
     if more:
         printer.line(f"{'':<9} and {more:,} more", style)
     if process.memory:
-        printer.line(f"{'memory':<9} up to {size(process.memory)}", style)
+        printer.line(f"{'memory':<9} up to {show_size(process.memory)}", style)
 
 
-def flying_line(one: Flying, run: str) -> str:
+def in_flight_line(one: CallInFlight, run: str) -> str:
     """An attempt in flight, of that run or of one of its child runs."""
     child = "" if one.run == run else f" of child run {one.run}"
     lasted = f"since {date(one.since)}" if one.seconds is None else f"for {show(round(one.seconds, 1))}"
@@ -181,19 +129,3 @@ def _error_line(error: ErrorView) -> str:
 
 def _indented(text: str, by: int) -> str:
     return "\n".join(" " * by + line for line in text.splitlines())
-
-
-def health(found: Health) -> None:
-    """What the doctor has found."""
-    printer = Printer()
-    for title, checks in (("installation", found.installation), ("state file", found.state)):
-        printer.line(title, "bold")
-        for check in checks:
-            _check(printer, check)
-    printer.line("nothing is wrong" if found.ok else "something is wrong", "green" if found.ok else "red")
-
-
-def _check(printer: Printer, check: Check) -> None:
-    printer.line(f"  {check.verdict:<8} {check.name:<12} {check.finding}", VERDICTS[check.verdict])
-    if check.hint:
-        printer.line(f"{'':<11} {'':<12} what to do: {check.hint}")

@@ -6,7 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TextIO
+from typing import Any, TextIO
+
+import msgspec
 
 STYLES = {
     "bold": "1",
@@ -36,7 +38,7 @@ def count(number: int, noun: str) -> str:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Is somebody looking at this stream, on something that can move a cursor?"""
+    """Whether this stream is a terminal that can move a cursor."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
@@ -88,5 +90,10 @@ class Printer:
 
 
 def date(moment: datetime | None) -> str:
-    """A date in the time zone of this place, to the second."""
+    """A date in the time zone of this location, to the second."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else "-"
+
+
+def as_json(value: Any) -> None:
+    """A struct, or a list of them, as one line of JSON."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")

@@ -6,8 +6,8 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,14 @@ from perdure.core.execution.history import History
 from perdure.core.execution.run import End, Ended, Start, call_off, live
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord, RunStatus
-from perdure.engines.interface import Began
+from perdure.engines.features import LOCAL, Capabilities
+from perdure.engines.interface import Began, Cancellation, refuse_child
 from perdure.engines.local.dead_letters import LetterBox
 from perdure.engines.local.monitor import Vigil
 from perdure.engines.local.sync_driver import SyncDriver
 from perdure.engines.observer import Observer
 from perdure.engines.runtime.clock import RealWorld, World
-from perdure.errors import Skipped, StateError, StopRun
+from perdure.errors import PerdureError, Skipped, StateError, StopRun
 from perdure.store.crashes import crashes_of
 from perdure.store.dead_letters import Parking
 from perdure.store.journal import Operation
@@ -56,6 +57,11 @@ class LocalEngine:
         self._tasks: TaskDriver | None = None
         self._guards: Guards | None = None
         self._lock = threading.Lock()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the engine of one machine can do."""
+        return LOCAL
 
     @property
     def guards(self) -> Guards:
@@ -192,6 +198,44 @@ class LocalEngine:
             NotFound: there is no such run.
         """
         return self.store.run(id).status
+
+    def records(self, reference: str | None = None, most: int | None = None) -> AbstractContextManager[Store]:
+        """The records of all runs, in the state file of this engine."""
+        return nullcontext(self.store)
+
+    def cancel(self, id: str, load: Callable[[RunRecord], object]) -> Cancellation:
+        """Ask a run to end; one that no process executes is ended here, with its clean-ups.
+
+        Args:
+            id: the run.
+            load: loads the script of a run, so that its steps are known. Whatever it raises, the run is ended.
+
+        Raises:
+            NotFound: there is no such run.
+            UsageError: it is a child run.
+            StateError: the state file cannot be used.
+        """
+        refuse_child(id, self.store.run(id).parent)
+        found, by = self.store.ask_to_stop(id, self.world.now())
+        if by is not None:
+            return Cancellation(found.status, "requested", by.pid)
+        if found.status in ("done", "cancelled"):
+            return Cancellation(found.status, "none")
+        missed: list[str] = []
+        try:
+            load(found)
+        except Exception as error:  # noqa: BLE001  a script that is gone or broken must not keep a run from its end
+            cause = error.what if isinstance(error, PerdureError) else repr(error)
+            missed.append(f"its script could not be loaded: {cause}")
+        unclean = self.call_off(found)
+        if unclean is None:
+            return self.cancel(id, load)  # another process was faster
+        return Cancellation(found.status, "ended", None, [*missed, *unclean] if unclean else [])
+
+    def accept_changes(self, run: RunRecord) -> None:
+        """When that run is gone on with next, its records are not held against the edited script."""
+        if self.store.holding(run) is None:
+            self.store.accept(run.rid)
 
     def recall(self, run: RunRecord, resumed: bool) -> History:
         """What the run has done so far."""

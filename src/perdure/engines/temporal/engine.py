@@ -1,63 +1,47 @@
-"""The engine of a cluster, as the outside sees it: starts runs, waits for them, tells how they stand."""
+"""The engine of a cluster, as the outside sees it: starts runs, waits for them, lists, cancels and checks them."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
-from collections.abc import Iterable
-from contextlib import AsyncExitStack, nullcontext
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.client import WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import CancelledError, WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
 
 from perdure.core.execution.history import CLEANED
 from perdure.core.execution.spec import Call
-from perdure.core.records import RunStatus
+from perdure.core.records import RunRecord, RunStatus
 from perdure.core.values import codec
-from perdure.engines.interface import Began
+from perdure.engines.features import TEMPORAL, Capabilities
+from perdure.engines.interface import Began, Cancellation, ReplayCheck, refuse_child
 from perdure.engines.observer import Observer
 from perdure.engines.runtime.clock import RealWorld
 from perdure.engines.temporal.address import Address
 from perdure.engines.temporal.commands import MEMO, cancelled, failure_of, memo_of, task_timeout
-from perdure.engines.temporal.connection import Cluster, queue_of
+from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.event_history import read_past
-from perdure.engines.temporal.payloads import Carry, RunMemo, RunOrder, decode, encode, fits
+from perdure.engines.temporal.executions import Found, describe, find, recorded_inputs, recorded_steps
+from perdure.engines.temporal.payloads import Carry, RunOrder, encode, fits
 from perdure.engines.temporal.unsupported import refuse_locks, refuse_parking
-from perdure.errors import Cancelled, EngineError, NotFound, OtherInputs, RunError, StopRun, UsageError
-from perdure.store.cluster_snapshot import ToldRun
-
-if TYPE_CHECKING:
-    from perdure.engines.temporal.replay_check import Fit
+from perdure.engines.temporal.worker import Workers, queue_of
+from perdure.errors import Cancelled, EngineError, OtherInputs, RunError, StopRun
+from perdure.store.cluster_snapshot import Snapshot, ToldRun
+from perdure.store.runs import Store
 
 TRIES = 10
 """Others may start and end the same run while this process looks at it."""
 
-STATUS: dict[WorkflowExecutionStatus | None, RunStatus] = {
-    WorkflowExecutionStatus.COMPLETED: "done",
-    WorkflowExecutionStatus.CANCELED: "cancelled",
-    WorkflowExecutionStatus.FAILED: "failed",
-    WorkflowExecutionStatus.TERMINATED: "failed",
-    WorkflowExecutionStatus.TIMED_OUT: "failed",
-}
-
-
-class Found(msgspec.Struct, frozen=True):
-    """A run on the cluster: its execution, and what its memo says."""
-
-    workflow_id: str
-    run_id: str
-    memo: RunMemo
-    status: RunStatus
-
 
 class TemporalEngine:
-    """Runs workflows on a Temporal cluster; this process lends it a worker for as long as it waits for a run.
+    """Runs workflows on a Temporal cluster; this process runs a worker for as long as it waits for a run.
 
     Args:
         address: where the cluster is.
@@ -66,13 +50,15 @@ class TemporalEngine:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.cluster = Cluster(address)
+        self.workers = Workers(self.cluster)
         self.world = RealWorld()
         self.observer: Observer | None = None
         self._accepted: set[str] = set()
 
-    def accept(self, id: str) -> None:
-        """When that run is resumed next by this process, do not hold its records against the script."""
-        self._accepted.add(id)
+    @property
+    def capabilities(self) -> Capabilities:
+        """What a cluster can do."""
+        return TEMPORAL
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
@@ -106,20 +92,20 @@ class TemporalEngine:
         spec = call.spec
         refuse_locks(spec)
         refuse_parking(spec)
-        attempts = await self.cluster.attempts()
+        attempts = await self.workers.attempts()
         attempts.observer = self.observer
         found, resumed = await self._take(call, script, id, resume)
         if began is not None:
             began(found.memo.id)
         under_way = found.status != "done"
         if self.observer is not None and under_way:
-            recorded = await self._recorded(found) if resumed else 0
+            recorded = await recorded_steps(self.cluster, found) if resumed else 0
             self.observer.run_began(found.memo.id, spec.name, recorded, resumed)
         client = await self.cluster.client()
         handle = client.get_workflow_handle(found.workflow_id, run_id=found.run_id, result_type=bytes)
         status: RunStatus | None = None
         try:
-            async with self.cluster.working(queue_of(spec.main)) if under_way else nullcontext():
+            async with self.workers.working(queue_of(spec.main)) if under_way else nullcontext():
                 payload = await handle.result()
             status = "done"
         except WorkflowFailureError as failed:
@@ -147,25 +133,23 @@ class TemporalEngine:
         error.add_note(f"perdure: run {found.memo.id} was cancelled; a run of the same inputs starts anew")
         return error
 
-    async def _recorded(self, found: Found) -> int:
-        """How many steps had been done before."""
-        past = await read_past(await self.cluster.client(), found.workflow_id, found.run_id)
-        if past.order is not None and past.order.carry is not None:
-            past = await read_past(await self.cluster.client(), found.workflow_id, past.order.carry.run)
-        return len(past.records)
-
     async def _take(self, call: Call, script: str, id: str | None, resume: str | None) -> tuple[Found, bool]:
         """The run that is to be waited for, started or resumed if need be; and whether it had been started before."""
         spec = call.spec
-        known = None if resume is None else await self.find(resume)
+        known = None if resume is None else await find(self.cluster, resume)
         if known is not None:
             workflow_id = known.workflow_id
         else:
             workflow_id = id or f"{spec.name}-{codec.digest(spec.main.encode() + call.key).hex()[:10]}"
         for _ in range(TRIES):
-            found = await self._describe(workflow_id)
+            found = await describe(self.cluster, workflow_id)
             if found is not None and id is not None and found.memo.key != call.key:
-                raise await self._other_inputs(found, call)
+                recorded = await recorded_inputs(self.cluster, found)
+                raise OtherInputs(
+                    f"run {found.memo.id} was started with other inputs\n    recorded: {found.memo.name}{recorded}\n"
+                    f"    now:      {spec.name}{codec.describe_inputs(call.input)}",
+                    "an id stands for exactly one run: give these inputs an id of their own",
+                )
             if found is None:
                 started = await self._start(self._order(call, script, id or self._new_id(workflow_id)), workflow_id)
             elif (done := self._as_it_is(found, call, id, known)) is not None:
@@ -182,20 +166,6 @@ class TemporalEngine:
             if started is not None:
                 return started, found is not None and found.status == "failed"
         raise EngineError(f"run {workflow_id} is started and ended by others all the time", "try again later")
-
-    async def _other_inputs(self, found: Found, call: Call) -> OtherInputs:
-        client = await self.cluster.client()
-        handle = client.get_workflow_handle(found.workflow_id, run_id=found.run_id)
-        recorded = ""
-        async for event in handle.fetch_history_events(page_size=1):
-            payload = event.workflow_execution_started_event_attributes.input.payloads[0]
-            recorded = f"    recorded: {found.memo.name}{codec.describe_inputs(decode(payload.data, RunOrder).input)}\n"
-            break
-        return OtherInputs(
-            f"run {found.memo.id} was started with other inputs\n{recorded}"
-            f"    now:      {call.spec.name}{codec.describe_inputs(call.input)}",
-            "an id stands for exactly one run: give these inputs an id of their own",
-        )
 
     def _as_it_is(self, found: Found, call: Call, id: str | None, known: Found | None) -> Found | None:
         """The run, if there is nothing to be started."""
@@ -255,37 +225,6 @@ class TemporalEngine:
         assert handle.first_execution_run_id is not None
         return Found(workflow_id, handle.first_execution_run_id, memo_of(order), "running")
 
-    def serve(self, modules: Iterable[str], until: threading.Event, grace: float) -> None:
-        """Lend workers to the scripts of these stems until the event is set.
-
-        Args:
-            modules: the stems of the files, which this process has loaded.
-            until: set when it is to end.
-            grace: seconds that steps under way have to end then.
-
-        Raises:
-            EngineError: the cluster cannot be reached.
-        """
-        self.cluster.wait(self._serve(sorted(set(modules)), until, grace))
-
-    async def _serve(self, modules: list[str], until: threading.Event, grace: float) -> None:
-        (await self.cluster.attempts()).observer = self.observer
-        async with AsyncExitStack() as stack:
-            for module in modules:
-                await stack.enter_async_context(self.cluster.working(queue_of(module), grace))
-            while not until.is_set():  # set by a signal handler, on another thread
-                await asyncio.sleep(0.1)
-
-    def check(self, modules: Iterable[str]) -> list[Fit]:
-        """Which runs that are under way fit the scripts of these stems, as this process has loaded them now.
-
-        Raises:
-            EngineError: the cluster cannot be reached.
-        """
-        from perdure.engines.temporal.replay_check import fits
-
-        return self.cluster.wait(fits(self, modules))
-
     # -- how they stand -----------------------------------------------------------------------------------------------
 
     def status(self, id: str) -> RunStatus:
@@ -295,87 +234,94 @@ class TemporalEngine:
             NotFound: there is no such run.
             EngineError: the cluster cannot be reached.
         """
-        return self.cluster.wait(self.find(id)).status
+        return self.cluster.wait(find(self.cluster, id)).status
 
-    def tell(self, reference: str | None = None, most: int | None = None) -> list[ToldRun]:
-        """The runs of the cluster, parents before their children.
-
-        Args:
-            reference: an id, the beginning of one, or "last": tells all about the runs that may be meant.
-            most: without a reference: tells all about so many of the newest; None for all of them.
+    @contextmanager
+    def records(self, reference: str | None = None, most: int | None = None) -> Iterator[Store]:
+        """The records of runs, in a state file of the moment: see `list_runs` for which.
 
         Raises:
             EngineError: the cluster cannot be reached.
         """
-        from perdure.engines.temporal.run_listing import tell
+        runs = self.list_runs(reference, most)
+        with TemporaryDirectory(prefix="perdure-") as folder:
+            store = Snapshot(Path(folder) / "snapshot.db", runs, self.address.target)
+            try:
+                yield store
+            finally:
+                store.close()
 
-        return self.cluster.wait(tell(self, reference, most))
+    def list_runs(self, reference: str | None = None, most: int | None = None) -> list[ToldRun]:
+        """The runs of the cluster, parents before their children.
 
-    def cancel(self, id: str) -> RunStatus:
-        """Ask a run to end; returns how it stood. Steps under way are told at their next sign of life.
+        Args:
+            reference: an id, the beginning of one, or "last": the runs that may be meant are listed in full.
+            most: without a reference: so many of the newest are listed in full; None for all of them.
+
+        Raises:
+            EngineError: the cluster cannot be reached.
+        """
+        from perdure.engines.temporal.run_listing import list_runs
+
+        return self.cluster.wait(list_runs(self.cluster, reference, most))
+
+    # -- what changes them --------------------------------------------------------------------------------------------
+
+    def cancel(self, id: str, load: Callable[[RunRecord], object] | None = None) -> Cancellation:
+        """Ask a run to end. Steps in flight are told at their next heartbeat, and a worker makes the clean-ups.
+
+        Args:
+            id: the run.
+            load: not called: nothing is cleaned up in this process.
 
         Raises:
             NotFound: there is no such run.
             UsageError: it is a child run.
             EngineError: the cluster cannot be reached.
         """
-        return self.cluster.wait(self._cancel(id))
+        was = self.cluster.wait(self._cancel(id))
+        return Cancellation(was, "requested" if was == "running" else "none")
 
     async def _cancel(self, id: str) -> RunStatus:
-        found = await self.find(id)
-        if found.memo.parent is not None:
-            raise UsageError(f"run {id} is a child run, which ends when its parent does", f"name {found.memo.parent}")
+        found = await find(self.cluster, id)
+        refuse_child(id, found.memo.parent)
         if found.status == "running":
             client = await self.cluster.client()
             await client.get_workflow_handle(found.workflow_id, run_id=found.run_id).cancel()
         return found.status
 
-    async def find(self, id: str) -> Found:
-        """The run of that id.
+    def accept_changes(self, run: RunRecord) -> None:
+        """When this process goes on with that run next, its records are not held against the edited script."""
+        self._accepted.add(run.id)
+
+    # -- workers ------------------------------------------------------------------------------------------------------
+
+    def serve(self, modules: Iterable[str], until: threading.Event, grace: float) -> None:
+        """Execute the steps and workflows of the scripts of these stems until the event is set.
+
+        Args:
+            modules: the stems of the files, which this process has loaded.
+            until: set when it is to end.
+            grace: seconds that steps in flight have to end then.
 
         Raises:
-            NotFound: there is none.
+            EngineError: the cluster cannot be reached.
         """
-        found = await self._describe(id)
-        if found is None:
-            workflow_id = id.rpartition(".")[0]
-            newest = await self._describe(workflow_id) if workflow_id else None
-            if newest is not None and newest.memo.id == id:
-                return newest
-            found = await self._older(workflow_id, id) if newest is not None else None
-        if found is None:
-            raise NotFound(f"there is no run {id!r} on {self.address.target}", "list the runs with `perdure ps`")
-        return found
+        self.cluster.wait(self._serve(modules, until, grace))
 
-    async def _older(self, workflow_id: str, id: str) -> Found | None:
-        client = await self.cluster.client()
-        quoted = workflow_id.replace("'", "''")
-        async for execution in client.list_workflows(f"WorkflowId = '{quoted}'"):
-            memo = await memo_in(execution)
-            if memo is not None and memo.id == id:
-                return Found(workflow_id, execution.run_id, memo, STATUS.get(execution.status, "running"))
-        return None
+    async def _serve(self, modules: Iterable[str], until: threading.Event, grace: float) -> None:
+        (await self.workers.attempts()).observer = self.observer
+        await self.workers.serve(modules, until, grace)
 
-    async def _describe(self, workflow_id: str) -> Found | None:
-        client = await self.cluster.client()
-        try:
-            description = await client.get_workflow_handle(workflow_id).describe()
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return None
-            raise EngineError(f"the cluster refuses to tell about {workflow_id}: {error}", "") from None
-        memo = await memo_in(description)
-        if memo is None:
-            raise EngineError(
-                f"{workflow_id} is a workflow of somebody else's on that cluster", "give the run another id"
-            )
-        return Found(workflow_id, description.run_id, memo, STATUS.get(description.status, "running"))
+    def replay_check(self, modules: Iterable[str]) -> list[ReplayCheck]:
+        """Which runs that are under way fit the scripts of these stems, as this process has loaded them now.
 
+        Raises:
+            EngineError: the cluster cannot be reached.
+        """
+        from perdure.engines.temporal.replay_check import check_runs
 
-async def memo_in(execution: Any) -> RunMemo | None:
-    """What perdure noted about an execution; None if it is somebody else's."""
-    data = (await execution.memo()).get(MEMO)
-    return decode(data, RunMemo) if type(data) is bytes else None
+        return self.cluster.wait(check_runs(self.cluster, modules))
 
 
 def _error(cause: BaseException | None, id: str, call: Call) -> Exception:

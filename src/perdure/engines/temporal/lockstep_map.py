@@ -9,10 +9,11 @@ from perdure.core.execution.call import fail, move_on, settle
 from perdure.core.execution.effects import Execute
 from perdure.core.execution.map_items import Job, Tally
 from perdure.core.execution.spec import Call
+from perdure.engines.features import TEMPORAL, Feature
 from perdure.engines.interface import Concurrency
 from perdure.engines.local.thread_map import AnyBatch
 from perdure.engines.temporal.lockstep_thread import Ticket
-from perdure.errors import OptionError, StopRun
+from perdure.errors import StopRun
 
 
 def number(concurrency: Concurrency) -> int:
@@ -22,11 +23,7 @@ def number(concurrency: Concurrency) -> int:
         OptionError: that was to be found out, for which the attempts would have to be made here.
     """
     if concurrency == "auto":
-        raise OptionError(
-            'concurrency is "auto", which there is not on a cluster: its workers make the attempts, '
-            "and try them again, out of this workflow's sight",
-            "give a number, such as concurrency=8",
-        )
+        raise TEMPORAL.unsupported(Feature.ADAPTIVE_CONCURRENCY)
     return concurrency
 
 

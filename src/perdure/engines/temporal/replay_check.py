@@ -5,46 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-import msgspec
 from temporalio.client import Client, WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from perdure.core.values import codec
+from perdure.engines.interface import ReplayCheck
 from perdure.engines.temporal.commands import RECALL
-from perdure.engines.temporal.connection import queue_of, quiet_runtime
-from perdure.engines.temporal.engine import TemporalEngine, memo_in
+from perdure.engines.temporal.connection import Cluster, quiet_runtime
+from perdure.engines.temporal.executions import memo_in
 from perdure.engines.temporal.nondeterminism import explained
 from perdure.engines.temporal.payloads import RunOrder, StepOrder, decode
+from perdure.engines.temporal.worker import queue_of
 from perdure.engines.temporal.workflow import Flow
 
 
-class Fit(msgspec.Struct, frozen=True):
-    """Whether a run fits; if not, `where` says at which step, and what the script does there now."""
-
-    run: str
-    workflow: str
-    fits: bool
-    where: str
-
-
-async def fits(engine: TemporalEngine, modules: Iterable[str]) -> list[Fit]:
+async def check_runs(cluster: Cluster, modules: Iterable[str]) -> list[ReplayCheck]:
     """Every run under way of these scripts (the stems of their files), as this process has loaded them now.
 
     Raises:
         EngineError: the cluster cannot be reached.
     """
-    client = await engine.cluster.client()
+    client = await cluster.client()
     queues = {queue_of(module) for module in modules}
     found = []
     async for execution in client.list_workflows("ExecutionStatus = 'Running'"):
         memo = await memo_in(execution)
         if memo is not None and execution.task_queue in queues:
-            where = await _misfit(client, execution.id, execution.run_id)
-            found.append(Fit(memo.id, memo.name, where is None, where or ""))
-    return sorted(found, key=lambda fit: (fit.fits, fit.run))
+            where = await _nondeterminism(client, execution.id, execution.run_id)
+            found.append(ReplayCheck(memo.id, memo.name, where is None, where or ""))
+    return sorted(found, key=lambda check: (check.fits, check.run))
 
 
-async def _misfit(client: Client, id: str, run: str) -> str | None:
+async def _nondeterminism(client: Client, id: str, run: str) -> str | None:
     """Where an execution does not fit; None if it does."""
     history = await client.get_workflow_handle(id, run_id=run).fetch_history()
     # Its own executor is shut down too early for workflows that end before their histories do.

@@ -1,4 +1,4 @@
-"""Tells about the runs of a cluster in perdure's own terms: what `ps` and `show` look at."""
+"""Lists the runs of a cluster in perdure's own terms: what `ps` and `show` look at."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import msgspec
 from perdure.core.exceptions import capture
 from perdure.core.records import AttemptRecord, StepRecord, attempt_checksum, step_checksum
 from perdure.core.values import codec
-from perdure.engines.temporal.engine import STATUS, Found, TemporalEngine, memo_in
+from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.event_history import OpenCall, Past, read_past
+from perdure.engines.temporal.executions import STATUS, Found, find, memo_in
 from perdure.engines.temporal.payloads import Carried
 from perdure.engines.temporal.run_records import attempt_records
 from perdure.errors import NotFound, RunError
@@ -31,18 +32,18 @@ class _Known(msgspec.Struct):
     ended: float | None
 
 
-async def tell(engine: TemporalEngine, reference: str | None, most: int | None) -> list[ToldRun]:
+async def list_runs(cluster: Cluster, reference: str | None, most: int | None) -> list[ToldRun]:
     """The runs of a cluster, parents before their children.
 
     Args:
-        engine: which cluster.
-        reference: an id, the beginning of one, or "last": tells all about the runs that may be meant.
-        most: without a reference: tells all about so many of the newest; None for all of them.
+        cluster: which.
+        reference: an id, the beginning of one, or "last": the runs that may be meant are listed in full.
+        most: without a reference: so many of the newest are listed in full; None for all of them.
 
     Raises:
         EngineError: the cluster cannot be reached.
     """
-    known = await _known(engine, reference)
+    known = await _known(cluster, reference)
     newest = sorted(known.values(), key=lambda each: -each.started)
     if reference is None:
         wanted = {each.found.memo.id for each in newest[:most]}
@@ -52,21 +53,21 @@ async def tell(engine: TemporalEngine, reference: str | None, most: int | None) 
     else:
         wanted = {id for id in known if id.startswith(reference)}
     family = {id for id, each in known.items() if _belongs(each, wanted, known)}
-    gate = asyncio.Semaphore(AT_A_TIME)
+    limit = asyncio.Semaphore(AT_A_TIME)
 
     async def one(each: _Known) -> ToldRun:
         if each.found.memo.id not in family:
             return _in_short(each)
-        async with gate:
-            client = await engine.cluster.client()
+        async with limit:
+            client = await cluster.client()
             return _in_full(each, await read_past(client, each.found.workflow_id, each.found.run_id))
 
     # From the oldest on: numbers grow with time, and a parent is older than its children.
     return list(await asyncio.gather(*(one(each) for each in reversed(newest) if _is_complete(each, known))))
 
 
-async def _known(engine: TemporalEngine, reference: str | None) -> dict[str, _Known]:
-    client = await engine.cluster.client()
+async def _known(cluster: Cluster, reference: str | None) -> dict[str, _Known]:
+    client = await cluster.client()
     known: dict[str, _Known] = {}
     async for execution in client.list_workflows(limit=LOOKED_AT):
         memo = await memo_in(execution)
@@ -77,7 +78,7 @@ async def _known(engine: TemporalEngine, reference: str | None) -> dict[str, _Kn
     if reference is not None and reference != "last":
         # The list may lag behind by a second; the run itself does not.
         try:
-            found = await engine.find(reference)
+            found = await find(cluster, reference)
         except NotFound:
             return known
         before = known.get(found.memo.id)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.core.execution.input_edit import Arguments, misfit
+from perdure.core.execution.dead_letter_edit import Arguments, misfit
 from perdure.core.execution.spec import Spec
 from perdure.core.values.builtin_types import StandIn
 from perdure.core.values.codec import pack_inputs, unpack_inputs

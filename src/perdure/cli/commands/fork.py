@@ -1,0 +1,43 @@
+"""`perdure fork`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from perdure.cli.exit_codes import DONE
+from perdure.cli.shared_parameters import Json, LogJson, MovedScript, Reference, State
+from perdure.cli.view.terminal import as_json
+from perdure.cli.watched_run import go_on
+from perdure.operations.find_run import find_run
+from perdure.operations.fork import fork as fork_run
+from perdure.operations.location import locate_run, opened
+
+
+def fork(
+    run: Reference,
+    file: MovedScript = None,
+    /,
+    *,
+    step: Annotated[str, Parameter("--from", help="A step's name (its first record counts), or # and a number.")],
+    run_it: Annotated[bool, Parameter("--run", negative="--no-run", help="Run the copy.")] = True,
+    json: Json = False,
+    log_json: LogJson = False,
+    state: State = None,
+) -> int:
+    """Carry out `perdure fork`; returns the exit code."""
+    location = locate_run(state, file)
+    with opened(location, run) as store:
+        source = find_run(store, run)
+    made = fork_run(location, source, step, time.time())
+    if run_it:
+        said = f"run {made.id} is a copy of {source.id} up to {step}\n"
+        return go_on(made, file, location, accept=False, json=json, log_json=log_json, said=said)
+    if json:
+        as_json({"run": made.id})
+    else:
+        sys.stdout.write(f"{made.id}\n")
+    return DONE

@@ -1,0 +1,41 @@
+"""`perdure resume`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from perdure.cli.shared_parameters import Engine, Json, LogJson, MovedScript, Reference, State
+from perdure.cli.watched_run import go_on, print_finish
+from perdure.core.execution.spec import IfLocked
+from perdure.operations.find_run import find_run
+from perdure.operations.location import locate_run, opened
+from perdure.operations.resume import finished
+
+
+def resume(
+    run: Reference,
+    file: MovedScript = None,
+    /,
+    *,
+    accept_changes: Annotated[
+        bool, Parameter(negative="", help="The script was edited on purpose: what it calls anew is new work.")
+    ] = False,
+    if_locked: Annotated[
+        IfLocked | None, Parameter(help="If another process has it. As the workflow says, else skip.")
+    ] = None,
+    json: Json = False,
+    log_json: LogJson = False,
+    state: State = None,
+    engine: Engine = None,
+) -> int:
+    """Carry out `perdure resume`; returns the exit code."""
+    location = locate_run(state, file, engine)
+    with opened(location, run) as store:
+        found = find_run(store, run)
+    if found.status == "done":
+        sys.stderr.write(f"run {found.id} is done; this is its result\n")
+        return print_finish(finished(location, found), json=json)
+    return go_on(found, file, location, accept=accept_changes, json=json, log_json=log_json, if_locked=if_locked)

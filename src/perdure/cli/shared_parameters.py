@@ -1,0 +1,61 @@
+"""Parameters that several commands have, written once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
+
+from perdure.operations.location import Location, locate, locate_state_file
+
+WHERE = Group("State file", sort_key=2)
+
+State = Annotated[Path | None, Parameter("--state", group=WHERE, help="The state file.")]
+File = Annotated[
+    Path | None, Parameter("--file", group=WHERE, help="A script, whose settings and .perdure/state.db are meant.")
+]
+Engine = Annotated[str | None, Parameter("--engine", group=WHERE, help='A cluster: "temporal://HOST:7233/NAMESPACE".')]
+MovedScript = Annotated[Path | None, Parameter(help="The script, if it is not where it was.")]
+Json = Annotated[bool, Parameter("--json", negative="", help="One line of JSON, for programs.")]
+LogJson = Annotated[bool, Parameter("--log-json", negative="", help="Standard error is one JSON object a line.")]
+Verbose = Annotated[bool, Parameter(("--verbose", "-v"), negative="", help="Tracebacks too.")]
+Limit = Annotated[int, Parameter("--limit", validator=Number(gte=0), help="How many at most; 0 for all.")]
+Reference = Annotated[str, Parameter(help='A run\'s id, the beginning of it, or "last".')]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class WhichStateFile:
+    """Which state file is meant, for commands that no cluster has."""
+
+    state: State = None
+    file: File = None
+
+    def locate(self) -> Location:
+        """The state file, also if the settings name a cluster."""
+        return locate_state_file(self.state, self.file)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Where:
+    """Which state file or cluster is meant."""
+
+    state: State = None
+    file: File = None
+    engine: Engine = None
+
+    def locate(self) -> Location:
+        """The state file or the cluster.
+
+        Raises:
+            OptionError: both were named.
+        """
+        return locate(self.state, self.file, self.engine)
+
+
+ANY_STATE_FILE = WhichStateFile()
+ANYWHERE = Where()

@@ -1,0 +1,24 @@
+"""How `perdure doctor` looks."""
+
+from __future__ import annotations
+
+from perdure.cli.view.terminal import Printer
+from perdure.operations.doctor import Check, Health
+
+VERDICTS = {"ok": "green", "note": "", "warning": "yellow", "wrong": "red"}
+
+
+def show_health(found: Health) -> None:
+    """What the doctor has found."""
+    printer = Printer()
+    for title, checks in (("installation", found.installation), ("state file", found.state)):
+        printer.line(title, "bold")
+        for check in checks:
+            _check(printer, check)
+    printer.line("nothing is wrong" if found.ok else "something is wrong", "green" if found.ok else "red")
+
+
+def _check(printer: Printer, check: Check) -> None:
+    printer.line(f"  {check.verdict:<8} {check.name:<12} {check.finding}", VERDICTS[check.verdict])
+    if check.hint:
+        printer.line(f"{'':<11} {'':<12} what to do: {check.hint}")

@@ -1,0 +1,159 @@
+"""Runs a workflow while a person or a program watches: what `run`, `resume` and `fork` have in common."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext, redirect_stdout
+from pathlib import Path
+
+from perdure.api.workflow import checked_if_locked
+from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED, INTERRUPTED
+from perdure.cli.view.errors import show_error, show_traceback
+from perdure.cli.view.live import Watch, watching
+from perdure.cli.view.progress_lines import Narrator
+from perdure.cli.view.terminal import Printer, as_json, count
+from perdure.core.durations import show
+from perdure.core.records import RunRecord
+from perdure.errors import PerdureError, Skipped
+from perdure.operations.location import Location, pin
+from perdure.operations.resume import accept_changes
+from perdure.operations.run import Execution, Finish
+from perdure.operations.scripts import AnyWorkflow, workflow_of
+
+
+def with_if_locked(workflow: AnyWorkflow, if_locked: str | None) -> AnyWorkflow:
+    """The workflow with what the command line says to do if it is locked.
+
+    Raises:
+        OptionError: it is none of the three.
+    """
+    return workflow if if_locked is None else workflow.with_options(if_locked=checked_if_locked(if_locked))
+
+
+def go_on(
+    run: RunRecord,
+    script: Path | None,
+    location: Location,
+    *,
+    accept: bool,
+    json: bool,
+    log_json: bool,
+    if_locked: str | None = None,
+    said: str = "",
+) -> int:
+    """Go on with a run while it is watched; returns the exit code.
+
+    Args:
+        run: which.
+        script: where its script is now, if not where it was.
+        location: where the run is kept.
+        accept: whether its records are not held against the edited script.
+        json: whether the result is printed as JSON.
+        log_json: whether standard error is one JSON object a line.
+        if_locked: what to do if another process has the run.
+        said: is printed before anything else.
+    """
+    pin(location)  # also for what the script looks up while it is loaded
+    with watching(log_json) as view:
+        sys.stderr.write(said)
+        workflow = loaded(lambda: workflow_of(run, script))
+        if workflow is None:
+            return FAILED
+        execution = Execution(with_if_locked(workflow, if_locked), location, view.observer)
+        if accept:
+            accept_changes(location, run)
+        return carry_out(execution, lambda: execution.resume(run), view, json=json)
+
+
+def loaded(find: Callable[[], AnyWorkflow]) -> AnyWorkflow | None:
+    """The workflow; None if its script cannot be loaded, which has been shown then.
+
+    Raises:
+        PerdureError: it was not found.
+    """
+    try:
+        return find()
+    except PerdureError:
+        raise
+    except Exception as error:  # noqa: BLE001  the script's own
+        show_traceback(error)
+        sys.stderr.write("the script could not be loaded; nothing was run\n")
+        return None
+
+
+def carry_out(execution: Execution, go: Callable[[], Finish], view: Watch, *, json: bool) -> int:
+    """Run it while it is watched, and print how it ended; returns the exit code."""
+    try:
+        # With --json, standard output is for one line, whatever the script prints.
+        with redirect_stdout(sys.stderr) if json else nullcontext(), view.showing():
+            finish = go()
+    except Skipped as skipped:
+        sys.stderr.write(f"skipped: {skipped.what}\n")
+        return DONE
+    except KeyboardInterrupt:
+        _print_standing("interrupted", execution)
+        return INTERRUPTED
+    except SystemExit:
+        _print_standing("stopped by sys.exit", execution)
+        raise  # the exit code is the script's own
+    except PerdureError as error:
+        code = show_error(error)
+        return _failed(execution, json=json) if execution.run_id else code
+    except Exception as error:  # noqa: BLE001  the user's own
+        show_traceback(error)
+        return _failed(execution, json=json)
+    _print_summary(finish, view.narrator, execution.location)
+    return print_finish(finish, json=json)
+
+
+def _failed(execution: Execution, *, json: bool) -> int:
+    if (status := _print_standing("failed", execution)) is not None:
+        where = f"{execution.run_id}{execution.location.option}"
+        onward = "" if status == "cancelled" else f"   go on: perdure resume {where}"
+        sys.stderr.write(f"  see more: perdure show {where}{onward}\n")
+        if json:
+            as_json({"run": execution.run_id, "workflow": execution.workflow.spec.name, "status": status})
+    return FAILED
+
+
+_ENDINGS = {
+    "cancelled": "was cancelled; {} saved; a run of the same inputs starts anew",
+    "parked": "has failed too often and was set aside; {} saved",
+}
+
+
+def _print_standing(how: str, execution: Execution) -> str | None:
+    """One line about a run that has not come to a good end; returns its status, None if there is none."""
+    printer = Printer(sys.stderr)
+    saved = execution.saved()
+    if saved is None:
+        printer.line(f"{how}; nothing was run", "bold")
+        return None
+    ending = _ENDINGS.get(saved.status, f"{how}; {{}} saved; run again to resume")
+    printer.line(f"run {saved.run} {ending.format(count(saved.steps, 'step'))}", "bold")
+    return saved.status if saved.status in _ENDINGS else "failed"
+
+
+def _print_summary(finish: Finish, seen: Narrator, location: Location) -> None:
+    printer = Printer(sys.stderr)
+    if seen.run_id is None:
+        printer.line(f"run {finish.run} was done before; this is its result")
+        return
+    text = f"run {finish.run} done in {show(seen.seconds)}: {count(seen.executed, 'step')} executed"
+    if seen.recorded:
+        text += f", {seen.recorded} from before"
+    if finish.dead_letters:
+        letters = count(finish.dead_letters, "dead letter")
+        text += f"; {letters}, see: perdure dlq ls --run {finish.run}{location.option}"
+    printer.line(text, "yellow" if finish.dead_letters else "green")
+
+
+def print_finish(finish: Finish, *, json: bool) -> int:
+    """Print the result of a run that is done; returns the exit code."""
+    if json:
+        fields = {"run": finish.run, "workflow": finish.workflow, "status": "done", "result": finish.result}
+        as_json(fields | {"dead_letters": finish.dead_letters})
+    elif finish.shown is not None:
+        sys.stdout.write(f"{finish.shown}\n")
+    return DEAD_LETTERS if finish.dead_letters else DONE

@@ -1,0 +1,169 @@
+"""What an engine can do and what it cannot, with the reason and the alternative: known without loading the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import NamedTuple
+
+from perdure.errors import OptionError, PerdureError, UsageError
+
+
+class Feature(Enum):
+    """What an engine may lack. The set is closed: operations ask for these, and never for the engine's name."""
+
+    # What a workflow asks for.
+    RUN_LOCK = auto()
+    """`@workflow(lock=...)`: one run at a time under a name."""
+    IF_LOCKED = auto()
+    """`if_locked=`: what to do when another process has the run."""
+    PARK_AFTER = auto()
+    """`park_after=`: a run that has failed too often is set aside."""
+    NAMED_LOCK = auto()
+    """`perdure.lock`: a block of code that one process executes at a time."""
+    STEP_GUARDS = auto()
+    """`breaker=` and `rate=` of a step, kept for all processes together."""
+
+    ADAPTIVE_CONCURRENCY = auto()
+    """`concurrency="auto"` of a map."""
+
+    # What the commands ask for.
+    STATE_FILE = auto()
+    """Runs are kept in a state file, which can be opened, copied and looked over."""
+    PROCESSES = auto()
+    """Which process executes a run is known, and what is in flight there."""
+    EARLIER_ATTEMPTS = auto()
+    """Failed attempts are kept also from before the run last failed."""
+    LETTER_NUMBERS = auto()
+    """Dead letters have numbers of their own."""
+    CHANGE_DEAD_LETTERS = auto()
+    """Dead letters can be edited, re-driven and dropped."""
+    FORK = auto()
+    """A run can be copied up to a step."""
+    SERVICE_LISTING = auto()
+    """Breakers, pauses and rate limits can be listed and changed."""
+    WORKERS = auto()
+    """Workers execute what other processes start; runs under way can be checked against edited scripts."""
+
+
+class Missing(NamedTuple):
+    """Why a feature is missing, and what to do instead; both may have {placeholders} for what was asked for."""
+
+    reason: str
+    instead: str
+    error: type[PerdureError] = UsageError
+
+
+class Capabilities:
+    """What a kind of engine can do.
+
+    Args:
+        missing: the features that it lacks.
+    """
+
+    def __init__(self, missing: Mapping[Feature, Missing]) -> None:
+        self._missing = missing
+
+    def supports(self, feature: Feature) -> bool:
+        """Whether the engine has that feature."""
+        return feature not in self._missing
+
+    def require(self, feature: Feature, **asked: object) -> None:
+        """Return if the engine has that feature.
+
+        Args:
+            feature: which.
+            asked: what the texts of the feature name, such as the command that needs it.
+
+        Raises:
+            UsageError: it has not; an OptionError if an option of a decorator asks for it.
+        """
+        if feature in self._missing:
+            raise self.unsupported(feature, **asked)
+
+    def unsupported(self, feature: Feature, **asked: object) -> PerdureError:
+        """The error for a feature that the engine lacks."""
+        reason, instead, error = self._missing[feature]
+        return error(reason.format_map(asked), instead.format_map(asked))
+
+    def reason(self, feature: Feature) -> str:
+        """Why the engine lacks a feature."""
+        return self._missing[feature].reason
+
+
+LOCAL = Capabilities(
+    {
+        Feature.WORKERS: Missing(
+            "perdure {command} works for a cluster, and none was named",
+            "perdure {command} --engine temporal://HOST:7233/NAMESPACE FILE, or set PERDURE_ENGINE",
+            OptionError,
+        ),
+    }
+)
+"""The engine of one machine, whose runs are in a state file."""
+
+TEMPORAL = Capabilities(
+    {
+        Feature.RUN_LOCK: Missing(
+            "{owner} asks for lock {lock!r}, which a cluster does not have",
+            "leave lock= away: of runs with the same inputs, or with the same with_options(id=...), a cluster executes"
+            " one at a time, on whatever machine; to keep different runs apart, run them with --engine local",
+            OptionError,
+        ),
+        Feature.IF_LOCKED: Missing(
+            "{owner} asks for if_locked={if_locked!r}, which a cluster does not know",
+            "leave it away: on a cluster a call waits for the run that is under way, and returns its result",
+            OptionError,
+        ),
+        Feature.PARK_AFTER: Missing(
+            "{owner} asks for park_after={park_after}, which a cluster does not know",
+            "leave it away: on a cluster a failed run is kept as it is, and can be resumed; `perdure ps` lists it",
+            OptionError,
+        ),
+        Feature.NAMED_LOCK: Missing(
+            "perdure.lock was called on a cluster, which does not have locks: a state file's are of one machine",
+            "leave it to an id: of runs with the same with_options(id=...), a cluster executes one at a time",
+            OptionError,
+        ),
+        Feature.STEP_GUARDS: Missing(
+            "{option} cannot be kept on a cluster: its steps are called by workers on many machines, and what all of "
+            "them know about a service would have to be kept by Temporal, which has no such thing",
+            "leave it out there, and guard the calls of each worker machine inside the step (`with Breaker(...):`); or "
+            "bound the rate of the whole task queue (`temporal task-queue config set --queue-rps-limit`)",
+            OptionError,
+        ),
+        Feature.ADAPTIVE_CONCURRENCY: Missing(
+            'concurrency is "auto", which there is not on a cluster: its workers make the attempts, '
+            "and try them again, out of this workflow's sight",
+            "give a number, such as concurrency=8",
+            OptionError,
+        ),
+        Feature.STATE_FILE: Missing(
+            "the runs of a cluster are kept by the cluster, not in a state file",
+            "`--engine local` names the state file of this machine's workflows",
+        ),
+        Feature.PROCESSES: Missing(
+            "what its workers do at this moment the cluster does not tell; if none runs, nothing moves",
+            "see the logs of the workers",
+        ),
+        Feature.EARLIER_ATTEMPTS: Missing(
+            "a cluster keeps the failed attempts of a run since it was last gone on with", "see the logs of the workers"
+        ),
+        Feature.LETTER_NUMBERS: Missing(
+            "dead letters have no numbers on a cluster", "name one by its run and the number of its record: RUN#7"
+        ),
+        Feature.CHANGE_DEAD_LETTERS: Missing(
+            "dlq {command} works on a state file only, not on a cluster so far",
+            "on a cluster, a dead letter is looked at with `dlq ls` and `dlq show`; to do the work again, start a run "
+            "with that input",
+        ),
+        Feature.FORK: Missing(
+            "fork works on a state file only, not on a cluster so far",
+            "to keep what run {run} has and make the rest anew: perdure resume {run} --accept-changes",
+        ),
+        Feature.SERVICE_LISTING: Missing(
+            "there are no breakers on a cluster", "`--engine local` names the state file of this machine's workflows"
+        ),
+    }
+)
+"""The engine of a Temporal cluster."""

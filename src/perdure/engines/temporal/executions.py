@@ -1,0 +1,105 @@
+"""Executions on a cluster: how the run of an id is found, how it stands, and what its memo says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from perdure.core.records import RunStatus
+from perdure.core.values import codec
+from perdure.engines.temporal.commands import MEMO
+from perdure.engines.temporal.connection import Cluster
+from perdure.engines.temporal.event_history import read_past
+from perdure.engines.temporal.payloads import RunMemo, RunOrder, decode
+from perdure.errors import EngineError, NotFound
+
+STATUS: dict[WorkflowExecutionStatus | None, RunStatus] = {
+    WorkflowExecutionStatus.COMPLETED: "done",
+    WorkflowExecutionStatus.CANCELED: "cancelled",
+    WorkflowExecutionStatus.FAILED: "failed",
+    WorkflowExecutionStatus.TERMINATED: "failed",
+    WorkflowExecutionStatus.TIMED_OUT: "failed",
+}
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A run on the cluster: its execution, and what its memo says."""
+
+    workflow_id: str
+    run_id: str
+    memo: RunMemo
+    status: RunStatus
+
+
+async def memo_in(execution: Any) -> RunMemo | None:
+    """What perdure noted about an execution; None if it is somebody else's."""
+    data = (await execution.memo()).get(MEMO)
+    return decode(data, RunMemo) if type(data) is bytes else None
+
+
+async def find(cluster: Cluster, id: str) -> Found:
+    """The run of that id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = await describe(cluster, id)
+    if found is None:
+        workflow_id = id.rpartition(".")[0]
+        newest = await describe(cluster, workflow_id) if workflow_id else None
+        if newest is not None and newest.memo.id == id:
+            return newest
+        found = await _older(cluster, workflow_id, id) if newest is not None else None
+    if found is None:
+        raise NotFound(f"there is no run {id!r} on {cluster.address.target}", "list the runs with `perdure ps`")
+    return found
+
+
+async def _older(cluster: Cluster, workflow_id: str, id: str) -> Found | None:
+    client = await cluster.client()
+    quoted = workflow_id.replace("'", "''")
+    async for execution in client.list_workflows(f"WorkflowId = '{quoted}'"):
+        memo = await memo_in(execution)
+        if memo is not None and memo.id == id:
+            return Found(workflow_id, execution.run_id, memo, STATUS.get(execution.status, "running"))
+    return None
+
+
+async def describe(cluster: Cluster, workflow_id: str) -> Found | None:
+    """The newest execution of a workflow; None if there is none.
+
+    Raises:
+        EngineError: the cluster cannot be reached, or the execution is not one of perdure's.
+    """
+    client = await cluster.client()
+    try:
+        description = await client.get_workflow_handle(workflow_id).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise EngineError(f"the cluster refuses to tell about {workflow_id}: {error}", "") from None
+    memo = await memo_in(description)
+    if memo is None:
+        raise EngineError(f"{workflow_id} is a workflow of somebody else's on that cluster", "give the run another id")
+    return Found(workflow_id, description.run_id, memo, STATUS.get(description.status, "running"))
+
+
+async def recorded_steps(cluster: Cluster, found: Found) -> int:
+    """How many steps a run had done before this execution, or before the one that it goes on from."""
+    past = await read_past(await cluster.client(), found.workflow_id, found.run_id)
+    if past.order is not None and past.order.carry is not None:
+        past = await read_past(await cluster.client(), found.workflow_id, past.order.carry.run)
+    return len(past.records)
+
+
+async def recorded_inputs(cluster: Cluster, found: Found) -> str:
+    """The inputs that an execution was started with, as text."""
+    client = await cluster.client()
+    handle = client.get_workflow_handle(found.workflow_id, run_id=found.run_id)
+    async for event in handle.fetch_history_events(page_size=1):
+        payload = event.workflow_execution_started_event_attributes.input.payloads[0]
+        return codec.describe_inputs(decode(payload.data, RunOrder).input)
+    return "(unknown)"

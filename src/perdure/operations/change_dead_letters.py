@@ -1,0 +1,137 @@
+"""`perdure dlq edit` and `drop`: dead letters get another input, or are given up. (Re-driven: see redrive.py.)"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from perdure.core.execution.dead_letter_edit import Arguments, misfit
+from perdure.core.execution.spec import Spec
+from perdure.engines.features import Feature
+from perdure.errors import NotDecodable, OptionError, PerdureError, RunError, UsageError
+from perdure.operations.dead_letters import find_letter
+from perdure.operations.location import Location, opened_for_change, pin
+from perdure.operations.scripts import step_of
+from perdure.store import dead_letters as letters
+
+MANY = 1000
+"""Arguments that are given names; more are numbered."""
+
+
+class Editing(msgspec.Struct):
+    """An input that is being edited.
+
+    `original` and `current` are packed; `spec` is the step, if its script could be loaded, else `unchecked` says why
+    the new input cannot be checked.
+    """
+
+    letter: int
+    original: bytes
+    current: bytes
+    arguments: Arguments
+    spec: Spec | None = None
+    unchecked: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Every argument by its name, as plain data."""
+        return self.arguments.as_json()
+
+
+def begin_edit(location: Location, reference: str, script: Path | None = None) -> Editing:
+    """Open the input of a parked letter for editing.
+
+    Args:
+        location: the state file.
+        reference: which letter.
+        script: where its script is now, if not where it was.
+
+    Raises:
+        NotFound: there is no such letter.
+        UsageError: it stands for a whole run, or is on a cluster.
+        StateError: the file cannot be read.
+    """
+    location.require(Feature.CHANGE_DEAD_LETTERS, command="edit")
+    pin(location)  # also for what the script looks up while it is loaded
+    with opened_for_change(location) as store:
+        letter = find_letter(store, reference)
+        if not letter.seq:
+            raise UsageError(
+                f"dead letter {letter.lid} stands for a whole run, whose input cannot be edited",
+                "start a run with other inputs, and drop this one",
+            )
+        run, record = store.run_by_number(letter.run), store.record(letter.run, letter.seq)
+    spec, unchecked = None, ""
+    try:
+        spec = step_of(run, record, script)
+    except Exception as error:  # the script's own errors too
+        if script is not None:
+            raise
+        unchecked = str(error).partition("\n")[0] or type(error).__name__
+    current = record.input if letter.input is None else letter.input
+    names = spec.signature.names(MANY) if spec else ()
+    return Editing(letter.lid, record.input, current, Arguments(current, names), spec, unchecked)
+
+
+def end_edit(location: Location, editing: Editing) -> bool:
+    """Give the letter the input that was made of it; returns whether it differs from the recorded one.
+
+    Raises:
+        OptionError: it does not fit the annotations of the step.
+        RunError: the letter is not parked any more.
+        AlreadyRunning: it is being re-driven at this moment.
+        StateError: the file cannot be written.
+    """
+    given = editing.arguments.packed()
+    if editing.spec is not None:
+        _check(given, editing, editing.spec)
+    edited = given if given != editing.original else None
+    with opened_for_change(location) as store:
+        store.journal.write((), letters.edit(store, editing.letter, edited, time.time()))
+    return edited is not None
+
+
+def take_back(location: Location, reference: str) -> int:
+    """Give a letter the recorded input again; returns its number.
+
+    Raises:
+        As `end_edit`.
+    """
+    location.require(Feature.CHANGE_DEAD_LETTERS, command="edit")
+    with opened_for_change(location) as store:
+        letter = find_letter(store, reference)
+        store.journal.write((), letters.edit(store, letter.lid, None, time.time()))
+    return letter.lid
+
+
+def _check(given: bytes, editing: Editing, spec: Spec) -> None:
+    try:
+        bad = misfit(given, spec)
+    except NotDecodable as error:
+        raise OptionError(f"the new input cannot be given to {spec.owner}: {error.what}", error.hint) from None
+    try:
+        before = misfit(editing.original, spec)
+    except NotDecodable:
+        before = None
+    if bad is not None and bad != before:
+        raise OptionError(f"the new input does not fit {spec.owner}: {bad}", "give a value of that type")
+
+
+def drop(location: Location, lids: Sequence[int]) -> dict[int, PerdureError]:
+    """Drop letters; their rows stay. Returns those that could not be, and why.
+
+    Raises:
+        StateError: the file cannot be written.
+    """
+    location.require(Feature.CHANGE_DEAD_LETTERS, command="drop")
+    refused: dict[int, PerdureError] = {}
+    with opened_for_change(location) as store:
+        for lid in lids:
+            try:
+                store.journal.write((), letters.drop(store, lid, time.time()))
+            except (UsageError, RunError) as error:
+                refused[lid] = error
+    return refused

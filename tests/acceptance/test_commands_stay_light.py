@@ -1,0 +1,53 @@
+"""Commands that only look at runs load no engine: they answer at once, also where an engine cannot be loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+from perdure import step, workflow
+
+@step(retry=None, on_failure="dead_letter")
+def charge(n: int) -> int:
+    raise ValueError(n)
+
+@workflow
+def main() -> None:
+    charge(1)
+
+if __name__ == "__main__":
+    main()
+"""
+
+LOOK = """
+import sys
+from perdure.cli import main
+code = main(sys.argv[1:])
+heavy = ("perdure.engines.local", "perdure.engines.temporal", "perdure.alerts", "asyncio", "temporalio", "rich")
+print(code, sorted(name for name in heavy if name in sys.modules), file=sys.stderr)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a run with a dead letter has ended."""
+    folder = tmp_path_factory.mktemp("light")
+    (folder / "script.py").write_text(SCRIPT)
+    subprocess.run([sys.executable, "script.py"], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["ps", "show last", "why last", "dlq ls", "dlq show 1", "dlq edit 1 --reset", "dlq export", "doctor"],
+)
+def test_looking_loads_no_engine(folder: Path, command: str) -> None:
+    """Neither an engine nor alerts, asyncio or a library for the screen is imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK, *command.split()], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.stderr.splitlines()[-1:] == ["0 []"], done.stderr
