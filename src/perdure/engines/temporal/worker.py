@@ -14,7 +14,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from perdure.engines.temporal.activities import Attempts
 from perdure.engines.temporal.commands import task_timeout
 from perdure.engines.temporal.connection import Cluster
-from perdure.engines.temporal.workflow import Flow
+from perdure.engines.temporal.workflow import DynamicWorkflow
 
 CACHED = 100
 """Workflows that a worker keeps at hand, each with a thread; others are replayed when something happens to them."""
@@ -103,7 +103,7 @@ class Workers:
         worker = Worker(
             await self._cluster.client(),
             task_queue=queue,
-            workflows=[Flow],
+            workflows=[DynamicWorkflow],
             activities=attempts.activities,
             workflow_runner=UnsandboxedWorkflowRunner(),
             max_cached_workflows=CACHED,
