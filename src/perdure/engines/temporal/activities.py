@@ -59,7 +59,7 @@ class StepSide:
             self._observer.progress(self.id, call, done, total, note)
 
 
-class Attempts:
+class StepActivities:
     """The activities of a worker.
 
     Args:

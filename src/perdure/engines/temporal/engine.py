@@ -92,8 +92,8 @@ class TemporalEngine:
         spec = call.spec
         refuse_locks(spec)
         refuse_parking(spec)
-        attempts = await self.workers.attempts()
-        attempts.observer = self.observer
+        steps = await self.workers.step_activities()
+        steps.observer = self.observer
         found, resumed = await self._take(call, script, id, resume)
         if began is not None:
             began(found.memo.id)
@@ -310,7 +310,7 @@ class TemporalEngine:
         self.cluster.wait(self._serve(modules, until, grace))
 
     async def _serve(self, modules: Iterable[str], until: threading.Event, grace: float) -> None:
-        (await self.workers.attempts()).observer = self.observer
+        (await self.workers.step_activities()).observer = self.observer
         await self.workers.serve(modules, until, grace)
 
     def replay_check(self, modules: Iterable[str]) -> list[ReplayCheck]:
