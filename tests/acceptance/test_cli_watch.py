@@ -15,8 +15,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from perdure.cli.view.running_steps import Board
 from perdure.cli.view.progress_lines import EVERY, FULL, Narrator
+from perdure.cli.view.running_steps import Board
 from perdure.cli.view.stream_proxy import Feed
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.spec import Call, Spec

@@ -20,7 +20,7 @@ from perdure.engines.selection import cluster_at
 from perdure.engines.temporal import worker
 from perdure.engines.temporal.executions import find
 from perdure.errors import Cancelled, DeadlineExceeded, RunError, UsageError
-from perdure.store.cluster_snapshot import ToldRun
+from perdure.store.cluster_snapshot import ListedRun
 
 LONG = Retry(attempts=5, delay="1h", cap="1h", jitter=0, total="9h")
 
@@ -65,7 +65,7 @@ def is_cancelled(bench: Bench, handle: Any) -> bool:
     return cluster_at(bench.engine).status(handle.id) == "cancelled"
 
 
-def told_of(bench: Bench, handle: Any) -> list[ToldRun]:
+def told_of(bench: Bench, handle: Any) -> list[ListedRun]:
     """What the cluster tells about a run and its children."""
     return [told for told in cluster_at(bench.engine).list_runs(handle.id) if told.id.startswith(handle.id)]
 

@@ -19,7 +19,7 @@ from perdure.core.execution.identity import identify
 from perdure.engines.interface import idempotency_key
 from perdure.engines.selection import cluster_at
 from perdure.engines.temporal.engine import TemporalEngine
-from perdure.engines.temporal.payloads import StepOrder, decode
+from perdure.engines.temporal.payloads import StepCommand, decode
 from perdure.operations.scripts import find_workflow
 
 VICTIM = Path(__file__).parent / "victim.py"
@@ -119,7 +119,7 @@ async def completions(engine: TemporalEngine, id: str) -> dict[str, float]:
     found: dict[str, float] = {}
     async for event in client.get_workflow_handle(id).fetch_history_events():
         if event.HasField("activity_task_scheduled_event_attributes"):
-            order = decode(event.activity_task_scheduled_event_attributes.input.payloads[0].data, StepOrder)
+            order = decode(event.activity_task_scheduled_event_attributes.input.payloads[0].data, StepCommand)
             calls[event.event_id] = idempotency_key(order.run_id, order.name, order.key, order.n)
         elif event.HasField("activity_task_completed_event_attributes"):
             scheduled = event.activity_task_completed_event_attributes.scheduled_event_id

@@ -11,9 +11,9 @@ import pytest
 
 import perdure
 from perdure import Retry, step, workflow
-from perdure.cli.view.running_steps import Board
 from perdure.cli.view.live import _Both
 from perdure.cli.view.progress_lines import Narrator
+from perdure.cli.view.running_steps import Board
 from perdure.config import settings
 from perdure.core.exceptions.capture import to_fault
 from perdure.engines.local.engine import close_all, engine_at

@@ -115,7 +115,7 @@ class Cancellation(msgspec.Struct, frozen=True):
         was: how the run stood before.
         outcome: "none" if it had ended already; "requested" if what executes it ends it at its next safe point;
             "ended" if no process executed it, so that it has been ended.
-        pid: the process that was told, where that is known.
+        pid: the process that ends it, where that is known.
         missed: what could not be cleaned up, a line each.
     """
 
@@ -129,7 +129,7 @@ class Engine(Protocol):
     """Runs workflows, and answers for their runs from the outside."""
 
     observer: Observer | None
-    """Is told what happens to the runs of this process, if there is one."""
+    """Is notified of what happens to the runs of this process, if there is one."""
 
     @property
     def capabilities(self) -> Capabilities:

@@ -12,7 +12,7 @@ SHOWN = 12
 
 
 def check_name(store: Store, run: RunRecord, name: str) -> None:
-    """Is there a step of that name?
+    """Check that the run has a step of that name.
 
     Raises:
         NotFound: there is none; the error names those that are.

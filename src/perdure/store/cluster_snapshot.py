@@ -16,7 +16,7 @@ from perdure.store.runs import Store
 from perdure.store.statements import load
 
 
-class ToldRun(msgspec.Struct, frozen=True):
+class ListedRun(msgspec.Struct, frozen=True):
     """A run as another engine tells it; `parent` is the id of the run whose child it is."""
 
     id: str
@@ -43,7 +43,7 @@ class Snapshot(Store):
         origin: who runs those that are under way.
     """
 
-    def __init__(self, path: Path, runs: Sequence[ToldRun], origin: str) -> None:
+    def __init__(self, path: Path, runs: Sequence[ListedRun], origin: str) -> None:
         super().__init__(path)
         self._origin = origin
         statements = load("cluster_snapshot.sql")
@@ -70,7 +70,7 @@ class Snapshot(Store):
         return HolderInfo("", 0, self._origin, run.started) if run.status == "running" else None
 
 
-def _add(connection: apsw.Connection, statements: dict[str, str], run: ToldRun, parent: int | None) -> int:
+def _add(connection: apsw.Connection, statements: dict[str, str], run: ListedRun, parent: int | None) -> int:
     crc = run_checksum(run.id, run.workflow, run.key, run.status, run.input, run.output)
     name = os.path.basename(run.path)
     row = (run.id, name, run.path, run.workflow, run.key, parent, run.status, run.input, run.output)

@@ -33,8 +33,8 @@ from perdure.engines.runtime.threads import Pool
 from perdure.engines.runtime.timeouts import bounded, timed_out
 from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.engines.temporal.commands import RECALL
-from perdure.engines.temporal.event_history import Past, read_past
-from perdure.engines.temporal.payloads import PORTION, Carry, Progress, Ran, StepOrder, decode, encode, fits
+from perdure.engines.temporal.event_history import EventHistory, read_history
+from perdure.engines.temporal.payloads import PORTION, Carry, Progress, Ran, StepCommand, decode, encode, fits
 from perdure.errors import ArgumentChanged, NotStorable, PerdureError, ProcessDied, StepTimeout
 
 DEATHS = 10
@@ -59,7 +59,7 @@ class StepSide:
             self._observer.progress(self.id, call, done, total, note)
 
 
-class Attempts:
+class StepActivities:
     """The activities of a worker.
 
     Args:
@@ -71,7 +71,7 @@ class Attempts:
         self._pool = Pool()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
-        self._past = lru_cache(maxsize=4)(lambda id, carry: asyncio.ensure_future(self._read(id, carry)))
+        self._histories = lru_cache(maxsize=4)(lambda id, carry: asyncio.ensure_future(self._read(id, carry)))
         self.observer: Observer | None = None
 
     @property
@@ -80,8 +80,8 @@ class Attempts:
 
         @activity.defn(dynamic=True)
         async def step(args: Sequence[RawValue]) -> bytes:
-            order = decode(activity.payload_converter().from_payload(args[0].payload, bytes), StepOrder)
-            return await self.step(order)
+            command = decode(activity.payload_converter().from_payload(args[0].payload, bytes), StepCommand)
+            return await self.step(command)
 
         @activity.defn(name=RECALL)
         async def recall(id: str, first: int, carry: bytes) -> bytes:
@@ -91,7 +91,7 @@ class Attempts:
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
-    async def step(self, order: StepOrder) -> bytes:
+    async def step(self, command: StepCommand) -> bytes:
         """One attempt.
 
         Raises:
@@ -100,18 +100,18 @@ class Attempts:
         info = activity.info()
         progress = decode(info.heartbeat_details[0], Progress) if info.heartbeat_details else Progress()
         progress.note = ""
-        beating = asyncio.create_task(_beat(progress, order.dead_after))
+        beating = asyncio.create_task(_beat(progress, command.dead_after))
         try:
-            return await self._step(order, progress, info.attempt)
+            return await self._step(command, progress, info.attempt)
         finally:
             beating.cancel()
 
-    async def _step(self, order: StepOrder, progress: Progress, tried: int) -> bytes:
+    async def _step(self, command: StepCommand, progress: Progress, tried: int) -> bytes:
         number = progress.made + 1
         try:
-            if order.refused:
-                _refuse(order)
-            call = _call_of(order)
+            if command.refused:
+                _refuse(command)
+            call = _call_of(command)
             if tried - number >= DEATHS:
                 raise ProcessDied(
                     f"{call.spec.owner} was given up: {tried - number} workers died while they ran it",
@@ -121,16 +121,16 @@ class Attempts:
             # Nothing was tried, and trying again would not help.
             ran = Ran(False, capture.encode(capture.to_fault(refusal)), number, time(), 0.0, progress.tried)
             raise _told(refusal, ran) from None
-        left = _left(order)
+        left = _left(command)
         began = monotonic()
-        outcome, packed = await self._attempt(call, number, StepSide(order.run_id, progress, self.observer), left)
+        outcome, packed = await self._attempt(call, number, StepSide(command.run_id, progress, self.observer), left)
         if left is not None and isinstance(outcome.error, StepTimeout) and monotonic() - began >= left:
             late = capture.encode(capture.to_fault(outcome.error))
             raise _told(outcome.error, Ran(False, late, number, outcome.started, outcome.seconds, [], late=True))
         if packed is not None:
             return encode(Ran(True, packed, number, outcome.started, outcome.seconds, progress.tried))
         assert outcome.error is not None
-        raise self._judged(order.run_id, call, number, outcome, outcome.error, progress)
+        raise self._judged(command.run_id, call, number, outcome, outcome.error, progress)
 
     def _judged(
         self, run_id: str, call: Call, number: int, outcome: Outcome, error: Exception, progress: Progress
@@ -254,15 +254,15 @@ class Attempts:
     async def recall(self, id: str, first: int, carry: bytes) -> bytes:
         """Some of the records of an earlier execution."""
         try:
-            past: Past = await asyncio.shield(self._past(id, carry))
+            history: EventHistory = await asyncio.shield(self._histories(id, carry))
         except BaseException:
-            self._past.cache_clear()
+            self._histories.cache_clear()
             raise
-        return encode(past.portion(first, PORTION))
+        return encode(history.portion(first, PORTION))
 
-    async def _read(self, id: str, carry: bytes) -> Past:
+    async def _read(self, id: str, carry: bytes) -> EventHistory:
         given = decode(carry, Carry)
-        return await read_past(self._client, id, given.run, given)
+        return await read_history(self._client, id, given.run, given)
 
 
 async def _beat(progress: Progress, dead_after: float) -> None:
@@ -272,35 +272,35 @@ async def _beat(progress: Progress, dead_after: float) -> None:
         await asyncio.sleep(dead_after / 4)
 
 
-def _call_of(order: StepOrder) -> Call:
+def _call_of(command: StepCommand) -> Call:
     """The call, as it was made in the workflow."""
-    spec = registry.find_step(order.module, order.name)
-    if spec.name != order.name:  # a clean-up, which goes by a name of its own
+    spec = registry.find_step(command.module, command.name)
+    if spec.name != command.name:  # a clean-up, which goes by a name of its own
         spec = copy.copy(spec)
-        spec.name = order.name
-    args, kwargs = codec.unpack_inputs(order.input, spec.parameter_plans(), owner=spec.owner)
-    call = Call(spec, tuple(args), kwargs, order.input, order.key, order.named)
-    call.n, call.salt = order.n, order.salt
+        spec.name = command.name
+    args, kwargs = codec.unpack_inputs(command.input, spec.parameter_plans(), owner=spec.owner)
+    call = Call(spec, tuple(args), kwargs, command.input, command.key, command.named)
+    call.n, call.salt = command.n, command.salt
     return call
 
 
-def _refuse(order: StepOrder) -> NoReturn:
+def _refuse(command: StepCommand) -> NoReturn:
     """A step that could not be asked for: the run wants that written down, as the end of the call."""
-    fault = capture.decode(order.refused)
+    fault = capture.decode(command.refused)
     raise ApplicationError(
         fault.message[:LONGEST_NOTE],
-        encode(Ran(False, order.refused, 0, time(), 0.0)),
+        encode(Ran(False, command.refused, 0, time(), 0.0)),
         type=fault.name,
         non_retryable=True,
         category=ApplicationErrorCategory.BENIGN,
     )
 
 
-def _left(order: StepOrder) -> float | None:
+def _left(command: StepCommand) -> float | None:
     """Seconds until the time of the run is over; by the cluster's clock, whatever this machine's says."""
-    if order.until is None:
+    if command.until is None:
         return None
-    return max(order.until - activity.info().started_time.timestamp(), 0.001)
+    return max(command.until - activity.info().started_time.timestamp(), 0.001)
 
 
 async def _although_cancelled(future: asyncio.Future[Any]) -> Any:

@@ -9,11 +9,11 @@ from perdure.core.execution.effects import Row, Save
 from perdure.core.execution.spec import Call, Spec
 from perdure.engines.registry import find_step
 from perdure.engines.temporal.commands import carry_step
-from perdure.engines.temporal.payloads import StepOrder
+from perdure.engines.temporal.payloads import StepCommand
 from perdure.engines.temporal.scope import ClusterScope
 
 
-class CleaningScope(ClusterScope):
+class CleanupScope(ClusterScope):
     """One run, while its clean-ups are made. Nothing bounds them: neither a deadline, nor how much the run has kept."""
 
     most_kept = float("inf")
@@ -33,20 +33,20 @@ class CleaningScope(ClusterScope):
 
     def _note_refusal(self, row: Row) -> None:
         """Temporal remembers what steps came to, and nothing else: let a worker say it, so that it is not lost."""
-        order = StepOrder(
+        command = StepCommand(
             run_id=self.id,
-            module=self.order.module,
+            module=self.command.module,
             name=row[2],
             key=row[3],
             n=row[4],
             input=row[6],
             named=False,
-            dead_after=self.order.dead_after,
+            dead_after=self.command.dead_after,
             parked=True,
             refused=row[7],
         )
         spec = Spec("step", _never_called, row[2])
-        self._result(self.strand.submit(lambda: carry_step(order, spec), len(row[6]) + len(row[7])))
+        self._result(self.thread.submit(lambda: carry_step(command, spec), len(row[6]) + len(row[7])))
 
     def given(self, call: Call) -> bytes:
         """The inputs of a clean-up have been packed when it was deferred, or when what is undone was saved."""

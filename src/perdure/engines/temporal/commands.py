@@ -16,15 +16,15 @@ from perdure.core.execution.effects import Outcome
 from perdure.core.execution.run import Ended
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.retry import Retry
-from perdure.engines.temporal.nondeterminism import explained
+from perdure.engines.temporal.nondeterminism import explain
 from perdure.engines.temporal.payloads import (
     Carry,
     Portion,
     Ran,
+    RunCommand,
     RunFailed,
     RunMemo,
-    RunOrder,
-    StepOrder,
+    StepCommand,
     decode,
     encode,
 )
@@ -58,19 +58,19 @@ def retry_policy(retry: Retry) -> RetryPolicy:
     )
 
 
-async def carry_step(order: StepOrder, spec: Spec) -> Ran:
+async def carry_step(command: StepCommand, spec: Spec) -> Ran:
     """One call of a step, on whichever worker takes it: how it ended."""
     bound = UNBOUNDED if spec.timeout is None else spec.timeout + GRACE
-    if order.until is not None:
-        bound = min(bound, max(order.until - workflow.time(), 0.0) + GRACE)
+    if command.until is not None:
+        bound = min(bound, max(command.until - workflow.time(), 0.0) + GRACE)
     try:
         answer = await workflow.execute_activity(
-            order.name,
-            encode(order),
-            activity_id=activity_id(order.name, order.key, order.n),
+            command.name,
+            encode(command),
+            activity_id=activity_id(command.name, command.key, command.n),
             result_type=bytes,
             start_to_close_timeout=timedelta(seconds=bound),
-            heartbeat_timeout=timedelta(seconds=order.dead_after),
+            heartbeat_timeout=timedelta(seconds=command.dead_after),
             retry_policy=retry_policy(spec.retry),
             # What is broken off is over before the run goes on to put away what it uses.
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -99,49 +99,49 @@ def _raised(packed: bytes, spec: Spec) -> Exception:
     """The recorded exception. Its frames are on another machine, so they come as a note, once."""
     fault = capture.decode(packed)
     error = capture.restore(fault, main=spec.main)
-    told = any(note.startswith(RAISED) for note in fault.notes)
-    if fault.traceback and not told and not isinstance(error, PerdureError):
+    raised = any(note.startswith(RAISED) for note in fault.notes)
+    if fault.traceback and not raised and not isinstance(error, PerdureError):
         error.add_note(f"{RAISED}\n{textwrap.indent(fault.traceback.rstrip(), '  ')}")
     return error
 
 
-async def recall(order: RunOrder, carry: Carry, first: int) -> Portion:
+async def recall(command: RunCommand, carry: Carry, first: int) -> Portion:
     """The records of an earlier execution, beginning with number `first`; not all of them at once."""
     answer = await workflow.execute_activity(
         RECALL,
         args=[workflow.info().workflow_id, first, encode(carry)],
         result_type=bytes,
         start_to_close_timeout=timedelta(minutes=5),
-        heartbeat_timeout=timedelta(seconds=max(order.dead_after, 30)),
+        heartbeat_timeout=timedelta(seconds=max(command.dead_after, 30)),
     )
     return decode(answer, Portion)
 
 
-async def carry_child(order: RunOrder, call: Call) -> Ended | Failed:
+async def carry_child(command: RunCommand, call: Call) -> Ended | Failed:
     """A child run, from its start or resumption to its end."""
     spec = call.spec
     started = workflow.time()
     try:
         payload = await workflow.execute_child_workflow(
-            order.name,
-            encode(order),
-            id=order.id,
+            command.name,
+            encode(command),
+            id=command.id,
             result_type=bytes,
-            task_timeout=task_timeout(order.dead_after),
+            task_timeout=task_timeout(command.dead_after),
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            memo={MEMO: encode(memo_of(order))},
+            memo={MEMO: encode(memo_of(command))},
         )
     except ChildWorkflowError as failed:
         if isinstance(failed.cause, CancelledError):
-            error: Exception = cancelled(order.id)
+            error: Exception = cancelled(command.id)
         else:
-            error = failure_of(failed.cause, order.id, spec)
+            error = failure_of(failed.cause, command.id, spec)
         return Failed(error, Outcome(None, error, started, workflow.time() - started), 1)
     return Ended(spec.plan.unpack(payload), payload, started, workflow.time() - started)
 
 
 def failure_of(cause: BaseException | None, id: str, spec: Spec) -> Exception:
-    """What a run failed with, as Temporal tells it.
+    """What a run failed with, as Temporal has it.
 
     Raises:
         StopRun: perdure stopped it, or its script was edited while it was under way.
@@ -160,22 +160,22 @@ def failure_of(cause: BaseException | None, id: str, spec: Spec) -> Exception:
 
 
 def cancelled(id: str) -> Cancelled:
-    """The error for a run that somebody has told to end."""
+    """The error for a run that was cancelled."""
     return Cancelled(f"run {id} was cancelled", "give the new run another id, or other inputs")
 
 
-def drifted(id: str, told: str) -> Drift:
-    """The error for a run that was under way while its script was edited, told by Temporal in its own words."""
+def drifted(id: str, message: str) -> Drift:
+    """The error for a run that was under way while its script was edited, with what Temporal says of it."""
     return Drift(
-        f"the script was edited while run {id} was under way, and does not fit it\n    {explained(told)}",
+        f"the script was edited while run {id} was under way, and does not fit it\n    {explain(message)}",
         "run it again: completed steps keep their results, and what the edited script adds is new;\n"
         "    next time, `perdure check --engine URL FILE` tells what would break before a worker runs the new script",
     )
 
 
-def memo_of(order: RunOrder) -> RunMemo:
+def memo_of(command: RunCommand) -> RunMemo:
     """What can be read about a run without its history."""
-    return RunMemo(order.id, order.name, order.key, order.script, order.created, order.parent)
+    return RunMemo(command.id, command.name, command.key, command.script, command.created, command.parent)
 
 
 def task_timeout(dead_after: float) -> timedelta:

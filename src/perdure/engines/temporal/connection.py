@@ -79,6 +79,6 @@ class Cluster:
 
 @cache
 def quiet_runtime() -> Runtime:
-    """Temporal's machinery, without its own lines on stderr about what perdure handles and tells itself."""
+    """Temporal's machinery, without its own lines on stderr about what perdure handles and logs itself."""
     quiet = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
     return Runtime(telemetry=TelemetryConfig(logging=quiet))

@@ -27,13 +27,13 @@ from perdure.engines.runtime.clock import RealWorld
 from perdure.engines.temporal.address import Address
 from perdure.engines.temporal.commands import MEMO, cancelled, failure_of, memo_of, task_timeout
 from perdure.engines.temporal.connection import Cluster
-from perdure.engines.temporal.event_history import read_past
+from perdure.engines.temporal.event_history import read_history
 from perdure.engines.temporal.executions import Found, describe, find, recorded_inputs, recorded_steps
-from perdure.engines.temporal.payloads import Carry, RunOrder, encode, fits
+from perdure.engines.temporal.payloads import Carry, RunCommand, encode, fits
 from perdure.engines.temporal.unsupported import refuse_locks, refuse_parking
 from perdure.engines.temporal.worker import Workers, queue_of
 from perdure.errors import Cancelled, EngineError, OtherInputs, RunError, StopRun
-from perdure.store.cluster_snapshot import Snapshot, ToldRun
+from perdure.store.cluster_snapshot import ListedRun, Snapshot
 from perdure.store.runs import Store
 
 TRIES = 10
@@ -72,7 +72,7 @@ class TemporalEngine:
             script: the path of the script that it is in.
             id: exactly one run under this id, ever.
             resume: the id of a run to go on with, whatever its inputs.
-            began: told the id of the run as soon as it is known.
+            began: is given the id of the run as soon as it is known.
 
         Raises:
             OtherInputs: the id stands for a run with other inputs.
@@ -92,8 +92,8 @@ class TemporalEngine:
         spec = call.spec
         refuse_locks(spec)
         refuse_parking(spec)
-        attempts = await self.workers.attempts()
-        attempts.observer = self.observer
+        steps = await self.workers.step_activities()
+        steps.observer = self.observer
         found, resumed = await self._take(call, script, id, resume)
         if began is not None:
             began(found.memo.id)
@@ -126,8 +126,8 @@ class TemporalEngine:
     async def _cancelled(self, found: Found) -> Cancelled:
         """The error for a run that was cancelled, with what it could not put away; Temporal keeps no error of it."""
         error = cancelled(found.memo.id)
-        past = await read_past(await self.cluster.client(), found.workflow_id, found.run_id)
-        for record in past.records:
+        history = await read_history(await self.cluster.client(), found.workflow_id, found.run_id)
+        for record in history.records:
             if record.status == "dead" and record.name.startswith(CLEANED):
                 error.add_note(f"perdure: clean-up {record.name} has failed, and is a dead letter")
         error.add_note(f"perdure: run {found.memo.id} was cancelled; a run of the same inputs starts anew")
@@ -151,18 +151,18 @@ class TemporalEngine:
                     "an id stands for exactly one run: give these inputs an id of their own",
                 )
             if found is None:
-                started = await self._start(self._order(call, script, id or self._new_id(workflow_id)), workflow_id)
+                started = await self._start(self._command(call, script, id or self._new_id(workflow_id)), workflow_id)
             elif (done := self._as_it_is(found, call, id, known)) is not None:
                 return done, True
             elif found.status == "failed":
-                order = msgspec.structs.replace(
-                    self._order(call, script, found.memo.id),
+                command = msgspec.structs.replace(
+                    self._command(call, script, found.memo.id),
                     created=found.memo.created,
                     carry=Carry(found.run_id, accepted=resume is not None and resume in self._accepted),
                 )
-                started = await self._start(order, workflow_id, resume=True)
+                started = await self._start(command, workflow_id, resume=True)
             else:
-                started = await self._start(self._order(call, script, self._new_id(workflow_id)), workflow_id)
+                started = await self._start(self._command(call, script, self._new_id(workflow_id)), workflow_id)
             if started is not None:
                 return started, found is not None and found.status == "failed"
         raise EngineError(f"run {workflow_id} is started and ended by others all the time", "try again later")
@@ -179,9 +179,9 @@ class TemporalEngine:
             raise RunError(f"run {found.memo.id} was cancelled", "give the new run another id")
         return found if found.status == "done" else None
 
-    def _order(self, call: Call, script: str, id: str) -> RunOrder:
+    def _command(self, call: Call, script: str, id: str) -> RunCommand:
         spec = call.spec
-        return RunOrder(
+        return RunCommand(
             id=id,
             module=spec.main,
             name=spec.name,
@@ -199,10 +199,10 @@ class TemporalEngine:
         # Each run of the same workflow with the same arguments needs idempotency keys of its own.
         return f"{workflow_id}.{self.world.new_id()[:5]}"
 
-    async def _start(self, order: RunOrder, workflow_id: str, *, resume: bool = False) -> Found | None:
+    async def _start(self, command: RunCommand, workflow_id: str, *, resume: bool = False) -> Found | None:
         """Start an execution; None if somebody else was faster."""
         client = await self.cluster.client()
-        named = order.id == workflow_id
+        named = command.id == workflow_id
         if not named:
             reuse = WorkflowIDReusePolicy.ALLOW_DUPLICATE
         elif resume:
@@ -211,19 +211,19 @@ class TemporalEngine:
             reuse = WorkflowIDReusePolicy.REJECT_DUPLICATE
         try:
             handle = await client.start_workflow(
-                order.name,
-                encode(order),
+                command.name,
+                encode(command),
                 id=workflow_id,
-                task_queue=queue_of(order.module),
+                task_queue=queue_of(command.module),
                 id_reuse_policy=reuse,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                task_timeout=task_timeout(order.dead_after),
-                memo={MEMO: encode(memo_of(order))},
+                task_timeout=task_timeout(command.dead_after),
+                memo={MEMO: encode(memo_of(command))},
             )
         except WorkflowAlreadyStartedError:
             return None
         assert handle.first_execution_run_id is not None
-        return Found(workflow_id, handle.first_execution_run_id, memo_of(order), "running")
+        return Found(workflow_id, handle.first_execution_run_id, memo_of(command), "running")
 
     # -- how they stand -----------------------------------------------------------------------------------------------
 
@@ -251,7 +251,7 @@ class TemporalEngine:
             finally:
                 store.close()
 
-    def list_runs(self, reference: str | None = None, most: int | None = None) -> list[ToldRun]:
+    def list_runs(self, reference: str | None = None, most: int | None = None) -> list[ListedRun]:
         """The runs of the cluster, parents before their children.
 
         Args:
@@ -268,7 +268,7 @@ class TemporalEngine:
     # -- what changes them --------------------------------------------------------------------------------------------
 
     def cancel(self, id: str, load: Callable[[RunRecord], object] | None = None) -> Cancellation:
-        """Ask a run to end. Steps in flight are told at their next heartbeat, and a worker makes the clean-ups.
+        """Ask a run to end. Steps in flight notice it at their next heartbeat, and a worker makes the clean-ups.
 
         Args:
             id: the run.
@@ -310,7 +310,7 @@ class TemporalEngine:
         self.cluster.wait(self._serve(modules, until, grace))
 
     async def _serve(self, modules: Iterable[str], until: threading.Event, grace: float) -> None:
-        (await self.workers.attempts()).observer = self.observer
+        (await self.workers.step_activities()).observer = self.observer
         await self.workers.serve(modules, until, grace)
 
     def replay_check(self, modules: Iterable[str]) -> list[ReplayCheck]:

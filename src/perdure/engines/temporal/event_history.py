@@ -18,9 +18,9 @@ from perdure.engines.temporal.payloads import (
     Identity,
     Portion,
     Ran,
+    RunCommand,
     RunFailed,
-    RunOrder,
-    StepOrder,
+    StepCommand,
     decode,
 )
 from perdure.errors import RunError
@@ -39,7 +39,7 @@ class OpenCall(msgspec.Struct):
     seconds: float = 0.0
 
 
-class Past:
+class EventHistory:
     """What one execution of a run has done.
 
     Args:
@@ -52,7 +52,7 @@ class Past:
     """
 
     def __init__(self, events: Iterable[HistoryEvent], carry: Carry | None = None) -> None:
-        self.order: RunOrder | None = None
+        self.command: RunCommand | None = None
         self.children: dict[str, str] = {}
         self.every_child: list[str] = []
         self.output: bytes | None = None
@@ -63,8 +63,8 @@ class Past:
         self._undoes: dict[Identity, Identity] = {}
         self._carry = carry
         self._ended: list[tuple[int, Carried]] = []
-        self._calls: dict[int, StepOrder] = {}
-        self._runs: dict[int, RunOrder] = {}
+        self._calls: dict[int, StepCommand] = {}
+        self._runs: dict[int, RunCommand] = {}
         self._portions: set[int] = set()
         self._underway: dict[int, OpenCall] = {}
         self._last_call = 0
@@ -80,7 +80,7 @@ class Past:
         kind = event.event_type
         if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
             started = event.workflow_execution_started_event_attributes
-            self.order = decode(started.input.payloads[0].data, RunOrder)
+            self.command = decode(started.input.payloads[0].data, RunCommand)
         elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
             self._scheduled(event)
         elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
@@ -103,7 +103,7 @@ class Past:
             self._cancelled = True
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
             again = event.workflow_execution_continued_as_new_event_attributes
-            self._carry = decode(again.input.payloads[0].data, RunOrder).carry
+            self._carry = decode(again.input.payloads[0].data, RunCommand).carry
         else:
             self._read_child(event)
 
@@ -112,7 +112,7 @@ class Past:
         if scheduled.activity_type.name == RECALL:
             self._portions.add(event.event_id)
             return
-        call = decode(scheduled.input.payloads[0].data, StepOrder)
+        call = decode(scheduled.input.payloads[0].data, StepCommand)
         self._calls[event.event_id] = call
         if not call.name.startswith(CLEANED):  # those say nothing about what the workflow has moved past
             self._last_call = event.event_id
@@ -141,7 +141,7 @@ class Past:
         kind = event.event_type
         if kind == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED:
             initiated = event.start_child_workflow_execution_initiated_event_attributes
-            self._runs[event.event_id] = decode(initiated.input.payloads[0].data, RunOrder)
+            self._runs[event.event_id] = decode(initiated.input.payloads[0].data, RunCommand)
             self._last_call = event.event_id
         elif kind == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
             execution = event.child_workflow_execution_started_event_attributes.workflow_execution
@@ -160,11 +160,14 @@ class Past:
                 self._child_ended(event, failed.initiated_event_id, False, fault)
 
     def _child_ended(self, event: HistoryEvent, initiated: int, ok: bool, packed: bytes) -> None:
-        order = self._runs[initiated]
-        seconds = event.event_time.ToMicroseconds() / 1e6 - order.created
-        rest = (packed, order.created, seconds, 1)
+        command = self._runs[initiated]
+        seconds = event.event_time.ToMicroseconds() / 1e6 - command.created
+        rest = (packed, command.created, seconds, 1)
         self._ended.append(
-            (event.event_id, Carried(order.name, order.key, order.n, "done" if ok else "failed", order.input, *rest))
+            (
+                event.event_id,
+                Carried(command.name, command.key, command.n, "done" if ok else "failed", command.input, *rest),
+            )
         )
 
     # -- what they come to --------------------------------------------------------------------------------------------
@@ -210,7 +213,7 @@ class Past:
         return Portion(taken, None, self.children, self.exempt, epoch)
 
 
-async def read_past(client: Any, id: str, run: str | None, carry: Carry | None = None) -> Past:
+async def read_history(client: Any, id: str, run: str | None, carry: Carry | None = None) -> EventHistory:
     """What an execution has done.
 
     Raises:
@@ -220,7 +223,7 @@ async def read_past(client: Any, id: str, run: str | None, carry: Carry | None =
 
     try:
         handle = client.get_workflow_handle(id, run_id=run)
-        return Past([event async for event in handle.fetch_history_events()], carry)
+        return EventHistory([event async for event in handle.fetch_history_events()], carry)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise

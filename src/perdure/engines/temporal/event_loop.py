@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
-from perdure.engines.temporal.lockstep_thread import Strand, Ticket, Unwound
+from perdure.engines.temporal.lockstep_thread import LockstepThread, Ticket, Unwound
 from perdure.errors import UsageError
 
 TURNS = 100
@@ -20,34 +20,34 @@ TURNS = 100
 class _Events:
     """Stands where asyncio expects a selector."""
 
-    def __init__(self, strand: Strand) -> None:
-        self._strand = strand
+    def __init__(self, thread: LockstepThread) -> None:
+        self._thread = thread
         self.closing = False
 
     def select(self, timeout: float | None) -> list[Any]:
         """Wait for Temporal."""
         if not self.closing and (timeout is None or timeout > 0):
-            self._strand.wait(None if timeout is None else self._strand.now + timeout)
+            self._thread.wait(None if timeout is None else self._thread.now + timeout)
         return []
 
 
-class InnerLoop(asyncio.BaseEventLoop):
+class LockstepEventLoop(asyncio.BaseEventLoop):
     """The loop of one workflow function."""
 
-    def __init__(self, strand: Strand) -> None:
+    def __init__(self, thread: LockstepThread) -> None:
         super().__init__()
-        self._strand = strand
-        self._selector = _Events(strand)
+        self._thread = thread
+        self._selector = _Events(thread)
 
     def time(self) -> float:
         """The time of day; it stands still while the function computes."""
-        return self._strand.now
+        return self._thread.now
 
     def await_ticket(self, ticket_of: Callable[[Callable[[Ticket], None]], Ticket]) -> asyncio.Future[Any]:
         """A future of an operation; cancelling it withdraws the operation.
 
         Args:
-            ticket_of: hands over the operation, given whom to tell when it has ended.
+            ticket_of: hands over the operation, given what to call when it has ended.
         """
         future: asyncio.Future[Any] = self.create_future()
 
@@ -62,7 +62,7 @@ class InnerLoop(asyncio.BaseEventLoop):
                 future.set_exception(ticket.error)
 
         ticket = ticket_of(on_done)
-        future.add_done_callback(lambda ended: self._strand.cancel(ticket) if ended.cancelled() else None)
+        future.add_done_callback(lambda ended: self._thread.cancel(ticket) if ended.cancelled() else None)
         return future
 
     def run(self, main: Coroutine[Any, Any, Any]) -> Any:
@@ -89,7 +89,7 @@ class InnerLoop(asyncio.BaseEventLoop):
         self.close()
 
     def _process_events(self, event_list: list[Any]) -> None:
-        """There are none: those of Temporal have told whom they concern."""
+        """There are none: Temporal's events have been delivered already."""
 
     def _write_to_self(self) -> None:
         """Nobody wakes this loop from outside."""

@@ -12,8 +12,8 @@ from perdure.core.records import RunStatus
 from perdure.core.values import codec
 from perdure.engines.temporal.commands import MEMO
 from perdure.engines.temporal.connection import Cluster
-from perdure.engines.temporal.event_history import read_past
-from perdure.engines.temporal.payloads import RunMemo, RunOrder, decode
+from perdure.engines.temporal.event_history import read_history
+from perdure.engines.temporal.payloads import RunCommand, RunMemo, decode
 from perdure.errors import EngineError, NotFound
 
 STATUS: dict[WorkflowExecutionStatus | None, RunStatus] = {
@@ -89,10 +89,10 @@ async def describe(cluster: Cluster, workflow_id: str) -> Found | None:
 
 async def recorded_steps(cluster: Cluster, found: Found) -> int:
     """How many steps a run had done before this execution, or before the one that it goes on from."""
-    past = await read_past(await cluster.client(), found.workflow_id, found.run_id)
-    if past.order is not None and past.order.carry is not None:
-        past = await read_past(await cluster.client(), found.workflow_id, past.order.carry.run)
-    return len(past.records)
+    history = await read_history(await cluster.client(), found.workflow_id, found.run_id)
+    if history.command is not None and history.command.carry is not None:
+        history = await read_history(await cluster.client(), found.workflow_id, history.command.carry.run)
+    return len(history.records)
 
 
 async def recorded_inputs(cluster: Cluster, found: Found) -> str:
@@ -101,5 +101,5 @@ async def recorded_inputs(cluster: Cluster, found: Found) -> str:
     handle = client.get_workflow_handle(found.workflow_id, run_id=found.run_id)
     async for event in handle.fetch_history_events(page_size=1):
         payload = event.workflow_execution_started_event_attributes.input.payloads[0]
-        return codec.describe_inputs(decode(payload.data, RunOrder).input)
+        return codec.describe_inputs(decode(payload.data, RunCommand).input)
     return "(unknown)"

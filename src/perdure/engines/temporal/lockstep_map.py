@@ -103,7 +103,7 @@ class LockstepBatch(AnyBatch):
     def _reap(self) -> None:
         """Wait until at least one item has come further."""
         while not self._ended:
-            self.scope.strand.wait()
+            self.scope.thread.wait()
         ended, self._ended[:] = list(self._ended), []
         for ticket in ended:
             job, program, effect = self._open.pop(ticket)

@@ -29,7 +29,7 @@ MOST_RECORDED = 25_000_000
 CLEAN_UP = 0.5
 """Seconds that an unwound function has for its `finally` blocks before it is left to itself."""
 LEAVING = 5.0
-"""Seconds that a function may wait for timers of its own after it was told to leave."""
+"""Seconds that a function may wait for timers of its own after it was asked to leave."""
 MOST_BYTES = 2_500_000
 """Of operations under way at a time: what is handed to Temporal at once may have 4 MB."""
 
@@ -58,7 +58,7 @@ class Ticket:
         self.task: asyncio.Task[None] | None = None
 
 
-class Strand:
+class LockstepThread:
     """One workflow function and its thread.
 
     Args:
@@ -223,7 +223,7 @@ class Strand:
                 except TimeoutError:
                     pass
             if until == self._leave_by:
-                self._unwinding = True  # it was told to leave, and waits for something else
+                self._unwinding = True  # it was asked to leave, and waits for something else
             return
 
     def interrupt(self, *, bounded: bool = False) -> None:
@@ -262,7 +262,7 @@ class Strand:
     async def _carry_out(self, ticket: Ticket) -> None:
         try:
             ticket.value = await ticket.operation()
-        except BaseException as error:  # noqa: BLE001  also a cancellation: the function's thread is told
+        except BaseException as error:  # noqa: BLE001  also a cancellation: the function's thread gets it
             ticket.error = error
 
     def _end(self, ticket: Ticket) -> None:

@@ -10,16 +10,16 @@ _OTHER = re.compile(r"scheduled event '(.*?)' does not match activity (?:id|type
 _UNHANDLED = re.compile(r"HistoryEvent\(id: (\d+), (\w+)\)")
 
 
-def explained(told: str, recorded: Mapping[str, str] | None = None) -> str:
+def explain(message: str, recorded: Mapping[str, str] | None = None) -> str:
     """What does not fit, at the first place where it does not.
 
     Args:
-        told: what Temporal says.
+        message: what Temporal says.
         recorded: what the run has called, as text, by activity id and by the number of its event.
     """
     recorded = recorded or {}
-    found = _MESSAGE.search(told)
-    text = (found.group(1) if found else told).replace("[TMPRL1100] Nondeterminism error: ", "")
+    found = _MESSAGE.search(message)
+    text = (found.group(1) if found else message).replace("[TMPRL1100] Nondeterminism error: ", "")
     other = _OTHER.search(text)
     if other is not None:
         was, now = other.groups()

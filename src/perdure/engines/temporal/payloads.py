@@ -22,7 +22,7 @@ Identity = tuple[str, bytes, int]
 """Name, key and occurrence of a call."""
 
 
-class StepOrder(msgspec.Struct, frozen=True, array_like=True):
+class StepCommand(msgspec.Struct, frozen=True, array_like=True):
     """One call of a step, for whichever worker makes it. `parked`: if it fails for good, it is a dead letter.
 
     `salt` sets its idempotency key apart from that of the same call before it was undone. `undo` is the step that would
@@ -89,7 +89,7 @@ class Carry(msgspec.Struct, frozen=True, array_like=True):
     before: int | None = None
 
 
-class RunOrder(msgspec.Struct, frozen=True, array_like=True):
+class RunCommand(msgspec.Struct, frozen=True, array_like=True):
     """A run, for whichever worker carries it. `n` is its occurrence in its parent; `script` where its file was.
 
     `timeout` is how many seconds it may take, `deadline` when it is over: by its parent's timeout, or by its own that

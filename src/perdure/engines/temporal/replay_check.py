@@ -13,10 +13,10 @@ from perdure.engines.interface import ReplayCheck
 from perdure.engines.temporal.commands import RECALL
 from perdure.engines.temporal.connection import Cluster, quiet_runtime
 from perdure.engines.temporal.executions import memo_in
-from perdure.engines.temporal.nondeterminism import explained
-from perdure.engines.temporal.payloads import RunOrder, StepOrder, decode
+from perdure.engines.temporal.nondeterminism import explain
+from perdure.engines.temporal.payloads import RunCommand, StepCommand, decode
 from perdure.engines.temporal.worker import queue_of
-from perdure.engines.temporal.workflow import Flow
+from perdure.engines.temporal.workflow import DynamicWorkflow
 
 
 async def check_runs(cluster: Cluster, modules: Iterable[str]) -> list[ReplayCheck]:
@@ -42,13 +42,13 @@ async def _nondeterminism(client: Client, id: str, run: str) -> str | None:
     # Its own executor is shut down too early for workflows that end before their histories do.
     with ThreadPoolExecutor(4) as executor:
         replayer = Replayer(
-            workflows=[Flow],
+            workflows=[DynamicWorkflow],
             workflow_runner=UnsandboxedWorkflowRunner(),
             workflow_task_executor=executor,
             runtime=quiet_runtime(),
         )
         result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
-    return None if result.replay_failure is None else explained(str(result.replay_failure), _calls(history))
+    return None if result.replay_failure is None else explain(str(result.replay_failure), _calls(history))
 
 
 def _calls(history: WorkflowHistory) -> dict[str, str]:
@@ -58,11 +58,11 @@ def _calls(history: WorkflowHistory) -> dict[str, str]:
         if event.HasField("activity_task_scheduled_event_attributes"):
             scheduled = event.activity_task_scheduled_event_attributes
             if scheduled.activity_type.name != RECALL:
-                order = decode(scheduled.input.payloads[0].data, StepOrder)
-                text = f"{order.name}{codec.describe_inputs(order.input)}"
+                command = decode(scheduled.input.payloads[0].data, StepCommand)
+                text = f"{command.name}{codec.describe_inputs(command.input)}"
                 calls[scheduled.activity_id] = calls[str(event.event_id)] = text
         elif event.HasField("start_child_workflow_execution_initiated_event_attributes"):
             started = event.start_child_workflow_execution_initiated_event_attributes
-            child = decode(started.input.payloads[0].data, RunOrder)
+            child = decode(started.input.payloads[0].data, RunCommand)
             calls[str(event.event_id)] = f"workflow {child.name}{codec.describe_inputs(child.input)}"
     return calls

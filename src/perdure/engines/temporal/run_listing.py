@@ -10,12 +10,12 @@ from perdure.core.exceptions import capture
 from perdure.core.records import AttemptRecord, StepRecord, attempt_checksum, step_checksum
 from perdure.core.values import codec
 from perdure.engines.temporal.connection import Cluster
-from perdure.engines.temporal.event_history import OpenCall, Past, read_past
+from perdure.engines.temporal.event_history import EventHistory, OpenCall, read_history
 from perdure.engines.temporal.executions import STATUS, Found, find, memo_in
 from perdure.engines.temporal.payloads import Carried
 from perdure.engines.temporal.run_records import attempt_records
 from perdure.errors import NotFound, RunError
-from perdure.store.cluster_snapshot import ToldRun
+from perdure.store.cluster_snapshot import ListedRun
 
 LOOKED_AT = 1_000
 """Executions that are looked at to find runs, newest first."""
@@ -32,7 +32,7 @@ class _Known(msgspec.Struct):
     ended: float | None
 
 
-async def list_runs(cluster: Cluster, reference: str | None, most: int | None) -> list[ToldRun]:
+async def list_runs(cluster: Cluster, reference: str | None, most: int | None) -> list[ListedRun]:
     """The runs of a cluster, parents before their children.
 
     Args:
@@ -55,12 +55,12 @@ async def list_runs(cluster: Cluster, reference: str | None, most: int | None) -
     family = {id for id, each in known.items() if _belongs(each, wanted, known)}
     limit = asyncio.Semaphore(AT_A_TIME)
 
-    async def one(each: _Known) -> ToldRun:
+    async def one(each: _Known) -> ListedRun:
         if each.found.memo.id not in family:
             return _in_short(each)
         async with limit:
             client = await cluster.client()
-            return _in_full(each, await read_past(client, each.found.workflow_id, each.found.run_id))
+            return _in_full(each, await read_history(client, each.found.workflow_id, each.found.run_id))
 
     # From the oldest on: numbers grow with time, and a parent is older than its children.
     return list(await asyncio.gather(*(one(each) for each in reversed(newest) if _is_complete(each, known))))
@@ -101,38 +101,38 @@ def _is_complete(each: _Known, known: dict[str, _Known]) -> bool:
     return each.found.memo.parent is None or each.found.memo.parent in known
 
 
-def _in_short(each: _Known) -> ToldRun:
+def _in_short(each: _Known) -> ListedRun:
     memo = each.found.memo
     output = {"done": NOTHING, "failed": _unknown("it failed")}.get(each.found.status)
     rest = (memo.parent, each.found.status, NO_INPUTS, output, memo.created, each.started, each.ended)
-    return ToldRun(memo.id, memo.script, memo.name, memo.key, *rest)
+    return ListedRun(memo.id, memo.script, memo.name, memo.key, *rest)
 
 
-def _in_full(each: _Known, past: Past) -> ToldRun:
+def _in_full(each: _Known, history: EventHistory) -> ListedRun:
     memo, status = each.found.memo, each.found.status
     output = None
     if status == "done":
-        output = past.output if past.output is not None else NOTHING
+        output = history.output if history.output is not None else NOTHING
     elif status == "failed":
-        output = past.failed.fault if past.failed is not None else _unknown("the cluster ended it")
-    steps = [_step(seq, record) for seq, record in enumerate(past.records, start=1)]
+        output = history.failed.fault if history.failed is not None else _unknown("the cluster ended it")
+    steps = [_step(seq, record) for seq, record in enumerate(history.records, start=1)]
     attempts: list[AttemptRecord] = []
-    for step, record in zip(steps, past.records, strict=True):
+    for step, record in zip(steps, history.records, strict=True):
         attempts += attempt_records(step, record.tried)
-    for call in past.open:
+    for call in history.open:
         attempts += _tries(call)
-    return ToldRun(
+    return ListedRun(
         id=memo.id,
         path=memo.script,
         workflow=memo.name,
         key=memo.key,
         parent=memo.parent,
         status=status,
-        input=past.order.input if past.order is not None else NO_INPUTS,
+        input=history.command.input if history.command is not None else NO_INPUTS,
         output=output,
         created=memo.created,
         started=each.started,
-        ended=(each.ended or past.last) if status != "running" else None,
+        ended=(each.ended or history.last) if status != "running" else None,
         steps=steps,
         attempts=attempts,
     )

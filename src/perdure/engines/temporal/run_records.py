@@ -18,7 +18,7 @@ OVERHEAD = 100
 """Bytes of a record beside its inputs and its result, about."""
 
 
-class Memory:
+class RunRecords:
     """Records by their number; and what the failed attempts of their calls said. `size` is about how many bytes."""
 
     def __init__(self) -> None:

@@ -22,10 +22,10 @@ from perdure.engines.local.async_driver import BUSY_SECONDS, QUIET_TURNS
 from perdure.engines.local.limits import Deadline
 from perdure.engines.runtime.base_scope import Running
 from perdure.engines.temporal.commands import carry_child, carry_step, outcome_of
-from perdure.engines.temporal.event_loop import InnerLoop
-from perdure.engines.temporal.lockstep_thread import Strand, Ticket
-from perdure.engines.temporal.payloads import Carry, RunOrder, StepOrder, fits
-from perdure.engines.temporal.run_records import Memory
+from perdure.engines.temporal.event_loop import LockstepEventLoop
+from perdure.engines.temporal.lockstep_thread import LockstepThread, Ticket
+from perdure.engines.temporal.payloads import Carry, RunCommand, StepCommand, fits
+from perdure.engines.temporal.run_records import RunRecords
 from perdure.engines.temporal.unsupported import refuse_locks, unguarded
 from perdure.errors import NotStorable, StopRun
 
@@ -49,10 +49,10 @@ class ClusterScope(Running):
     """One run, while its workflow's function executes.
 
     Args:
-        order: the run.
+        command: the run.
         history: its records, and what is claimed of them.
-        memory: the records themselves.
-        strand: the function's thread.
+        records: the records themselves.
+        thread: the function's thread.
         children: the executions of unfinished child runs, by id.
         deadline: when the run is over, if that is bounded.
     """
@@ -62,20 +62,20 @@ class ClusterScope(Running):
 
     def __init__(
         self,
-        order: RunOrder,
+        command: RunCommand,
         history: History,
-        memory: Memory,
-        strand: Strand,
+        records: RunRecords,
+        thread: LockstepThread,
         children: dict[str, str],
         deadline: Deadline | None = None,
     ) -> None:
-        super().__init__(order.id, history)
+        super().__init__(command.id, history)
         self.deadline = deadline
-        self.order = order
-        self.memory = memory
-        self.strand = strand
+        self.command = command
+        self.records = records
+        self.thread = thread
         self.children = children
-        self.loop: InnerLoop | None = None
+        self.loop: LockstepEventLoop | None = None
         self.running: set[asyncio.Task[Any]] = set()
         self.settling: list[tuple[Call, Branch | None]] = []
         self.executing = 0
@@ -160,9 +160,9 @@ class ClusterScope(Running):
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
         """Steps report from the worker that runs them."""
 
-    def reader(self) -> Memory:
+    def reader(self) -> RunRecords:
         """Access to the records of this run."""
-        return self.memory
+        return self.records
 
     # -- decisions ----------------------------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class ClusterScope(Running):
 
     async def drive(self, program: Program, scope: object = None) -> Any:
         """Carry a decision to its end in the current task, as `drive_sync` does."""
-        loop = cast(InnerLoop, self.loop)
+        loop = cast(LockstepEventLoop, self.loop)
         answer: Any = None
         try:
             while True:
@@ -233,10 +233,10 @@ class ClusterScope(Running):
         """An effect that needs no waiting, where there is but one branch."""
         match effect:
             case Load():
-                return self.memory.record(effect.seq)
+                return self.records.record(effect.seq)
             case Save():
-                self.memory.add(effect.rows)
-                self.memory.drop(effect.drop, None)
+                self.records.add(effect.rows)
+                self.records.drop(effect.drop, None)
                 return None
             case Settle():
                 return (effect.call,)
@@ -250,7 +250,7 @@ class ClusterScope(Running):
 
     def _result(self, ticket: Ticket) -> Any:
         try:
-            return self.strand.result(ticket)
+            return self.thread.result(ticket)
         except asyncio.CancelledError:
             self.check()  # if the run is to end, that is why
             raise
@@ -271,19 +271,19 @@ class ClusterScope(Running):
         """
         self.check()
         call = effect.call
-        if self.memory.size > self.most_kept:
+        if self.records.size > self.most_kept:
             grown = NotStorable(
-                f"what run {self.id} has done takes {self.memory.size // 1_000_000} MB; a cluster keeps 50",
+                f"what run {self.id} has done takes {self.records.size // 1_000_000} MB; a cluster keeps 50",
                 "keep large results in files or an object store, or split the run into child workflows",
             )
             raise self.stop(StopRun(grown))
         if isinstance(effect, ChildRun):
-            order = self._child_order(call)
-            ticket = self.strand.submit(lambda: carry_child(order, call), len(call.input), on_done)
+            command = self._child_command(call)
+            ticket = self.thread.submit(lambda: carry_child(command, call), len(call.input), on_done)
             ticket.bound = True
             return ticket
-        step = self._step_order(call, effect.parked)
-        return self.strand.submit(lambda: carry_step(step, call.spec), len(call.input), on_done)
+        step = self._step_command(call, effect.parked)
+        return self.thread.submit(lambda: carry_step(step, call.spec), len(call.input), on_done)
 
     def answer(self, effect: Execute | ChildRun, result: Any) -> Any:
         """What Temporal's answer is to the core.
@@ -297,14 +297,14 @@ class ClusterScope(Running):
         if result.late and self.deadline is not None:
             raise self.stop(StopRun(self.deadline.exceeded()))
         if result.tried:
-            self.memory.remember(call, result.tried)
+            self.records.remember(call, result.tried)
         return outcome_of(result, call.spec)
 
-    def _step_order(self, call: Call, parked: bool) -> StepOrder:
+    def _step_command(self, call: Call, parked: bool) -> StepCommand:
         spec, undo = call.spec, call.spec.undo
         if undo is not None and undo.guard is not None:
             raise self.stop(StopRun(unguarded(undo.guard)))
-        return StepOrder(
+        return StepCommand(
             run_id=self.id,
             module=spec.main,
             name=spec.name,
@@ -312,11 +312,11 @@ class ClusterScope(Running):
             n=call.n,
             input=self.given(call),
             named=call.named,
-            dead_after=self.order.dead_after,
+            dead_after=self.command.dead_after,
             parked=parked,
             salt=call.salt,
             undo=None if undo is None else (undo.main, undo.name),
-            undoes=self.memory.identity(call.drop[0]) if call.drop else None,
+            undoes=self.records.identity(call.drop[0]) if call.drop else None,
             until=None if self.deadline is None else self.deadline.at,
         )
 
@@ -328,11 +328,11 @@ class ClusterScope(Running):
         """
         return fits(travelling(call), f"the input of {call.spec.owner}")
 
-    def _child_order(self, call: Call) -> RunOrder:
-        spec, mine = call.spec, self.order
+    def _child_command(self, call: Call) -> RunCommand:
+        spec, mine = call.spec, self.command
         id = self.child_id(call)
         earlier = self.children.get(id)
-        return RunOrder(
+        return RunCommand(
             id=id,
             module=spec.main,
             name=spec.name,
@@ -342,7 +342,7 @@ class ClusterScope(Running):
             script=mine.script,
             dead_after=mine.dead_after,
             events=mine.events,
-            created=self.strand.now,
+            created=self.thread.now,
             parent=self.id,
             carry=Carry(earlier) if earlier else None,
             timeout=spec.rules.timeout,
@@ -363,15 +363,15 @@ class ClusterScope(Running):
             self.settling.remove(entry)
 
     async def _rest(self, name: str) -> None:
-        history, strand = self.history, self.strand
-        seen, since = history.claims, strand.now
+        history, thread = self.history, self.thread
+        seen, since = history.claims, thread.now
         while history.unsettled(name):
             for _ in range(QUIET_TURNS):
                 await asyncio.sleep(0)
             if history.claims != seen:
-                seen, since = history.claims, strand.now
+                seen, since = history.claims, thread.now
                 continue
-            waited, patience = strand.now - since, self._patience()
+            waited, patience = thread.now - since, self._patience()
             if waited >= patience:
                 return
             await asyncio.sleep(min(max(waited, FIRST_LOOK), patience))
@@ -386,7 +386,7 @@ class ClusterScope(Running):
     async def run_async(self, call: Call) -> Any:
         """The workflow's function, if it is async; what it left running is over with it."""
         try:
-            self.strand.on_interrupt = cast(asyncio.Task[Any], asyncio.current_task()).cancel
+            self.thread.on_interrupt = cast(asyncio.Task[Any], asyncio.current_task()).cancel
             with self.main_branch():
                 return await call.spec.fn(*call.args, **call.kwargs)
         finally:

@@ -11,10 +11,10 @@ from typing import Any
 
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from perdure.engines.temporal.activities import Attempts
+from perdure.engines.temporal.activities import StepActivities
 from perdure.engines.temporal.commands import task_timeout
 from perdure.engines.temporal.connection import Cluster
-from perdure.engines.temporal.workflow import Flow
+from perdure.engines.temporal.workflow import DynamicWorkflow
 
 CACHED = 100
 """Workflows that a worker keeps at hand, each with a thread; others are replayed when something happens to them."""
@@ -36,7 +36,7 @@ class Workers:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._attempts: Attempts | None = None
+        self._activities: StepActivities | None = None
         self._workers: dict[str, tuple[Worker, asyncio.Task[None], int]] = {}
         self._changing: asyncio.Lock | None = None
 
@@ -54,11 +54,11 @@ class Workers:
             while not until.is_set():
                 await asyncio.sleep(POLL)
 
-    async def attempts(self) -> Attempts:
+    async def step_activities(self) -> StepActivities:
         """What executes the steps that this process takes."""
-        if self._attempts is None:
-            self._attempts = Attempts(await self._cluster.client())
-        return self._attempts
+        if self._activities is None:
+            self._activities = StepActivities(await self._cluster.client())
+        return self._activities
 
     @asynccontextmanager
     async def working(self, queue: str, grace: float = 0.0) -> AsyncIterator[None]:
@@ -99,12 +99,12 @@ class Workers:
 
     async def _worker(self, queue: str, grace: float) -> Worker:
         dead_after = self._cluster.address.dead_after
-        attempts = await self.attempts()
+        steps = await self.step_activities()
         worker = Worker(
             await self._cluster.client(),
             task_queue=queue,
-            workflows=[Flow],
-            activities=attempts.activities,
+            workflows=[DynamicWorkflow],
+            activities=steps.activities,
             workflow_runner=UnsandboxedWorkflowRunner(),
             max_cached_workflows=CACHED,
             graceful_shutdown_timeout=timedelta(seconds=grace),

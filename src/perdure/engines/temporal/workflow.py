@@ -23,12 +23,12 @@ from perdure.engines import registry
 from perdure.engines.interface import here
 from perdure.engines.local.limits import Deadline
 from perdure.engines.runtime.tracebacks import from_user_code
-from perdure.engines.temporal.cleanup_scope import CleaningScope
+from perdure.engines.temporal.cleanup_scope import CleanupScope
 from perdure.engines.temporal.commands import cancelled, recall, task_timeout
-from perdure.engines.temporal.event_loop import InnerLoop
-from perdure.engines.temporal.lockstep_thread import Strand, Unwound
-from perdure.engines.temporal.payloads import Carry, RunFailed, RunOrder, decode, encode, fits
-from perdure.engines.temporal.run_records import Memory
+from perdure.engines.temporal.event_loop import LockstepEventLoop
+from perdure.engines.temporal.lockstep_thread import LockstepThread, Unwound
+from perdure.engines.temporal.payloads import Carry, RunCommand, RunFailed, decode, encode, fits
+from perdure.engines.temporal.run_records import RunRecords
 from perdure.engines.temporal.scope import ClusterScope
 from perdure.errors import Cancelled, DeadlineExceeded, OtherInputs, PerdureError, RunError, StopRun
 
@@ -39,28 +39,28 @@ PATIENCE = 0.7
 LONGEST_RECORD = 45_000
 """Events that a record may have whose end cannot be left to a new one; at 51,200 Temporal would end the run."""
 LARGEST_FAULT = 1_000_000
-"""Bytes. One that is larger is told in short."""
+"""Bytes. One that is larger is shortened."""
 
 
 @workflow.defn(dynamic=True, sandboxed=False)
-class Flow:
+class DynamicWorkflow:
     """Carries one execution of a run."""
 
     @workflow.run
     async def run(self, args: Sequence[RawValue]) -> bytes:
         """From its start, or from where an earlier execution stopped, to its end."""
         data = workflow.payload_converter().from_payload(args[0].payload, bytes)
-        return await _Execution(decode(data, RunOrder)).carry()
+        return await _Execution(decode(data, RunCommand)).carry()
 
 
 class _Execution:
-    def __init__(self, order: RunOrder) -> None:
-        self._order = order
-        self._memory = Memory()
+    def __init__(self, command: RunCommand) -> None:
+        self._command = command
+        self._records = RunRecords()
         self._children: dict[str, str] = {}
         self._before: int | None = None
         self._epoch = 0
-        self._deadline = order.deadline
+        self._deadline = command.deadline
         self._cancelled = False
         self._unwound = False
         self._scope: ClusterScope | None = None
@@ -72,12 +72,12 @@ class _Execution:
             ApplicationError: the run has failed; its details say how.
             asyncio.CancelledError: it was cancelled, and has made its clean-ups.
         """
-        if self._order.timeout is not None and not self._order.ending:
+        if self._command.timeout is not None and not self._command.ending:
             own = Deadline(
-                workflow.time() + self._order.timeout,
-                self._order.timeout,
-                self._order.id,
-                f"workflow {self._order.name!r}",
+                workflow.time() + self._command.timeout,
+                self._command.timeout,
+                self._command.id,
+                f"workflow {self._command.name!r}",
             )
             if self._deadline is None or own.at < self._deadline.at:
                 self._deadline = own
@@ -90,7 +90,7 @@ class _Execution:
                 if work.done() or work.cancelling() or self._cancelled:
                     raise
                 self._cancelled = True
-                self._interrupt(cancelled(self._order.id))
+                self._interrupt(cancelled(self._command.id))
 
     async def _carry(self) -> bytes:
         try:
@@ -109,37 +109,37 @@ class _Execution:
 
     async def _take_over(self) -> None:
         """Begin with what an earlier execution of the run has done."""
-        carry = self._order.carry
+        carry = self._command.carry
         if carry is None:
             return
         first: int | None = 0
         while first is not None:
-            portion = await recall(self._order, carry, first)
-            self._memory.take_over(portion.records, portion.exempt)
+            portion = await recall(self._command, carry, first)
+            self._records.take_over(portion.records, portion.exempt)
             self._children.update(portion.children)
             self._epoch = portion.epoch
             first = portion.more
-        count = len(self._memory.records)
+        count = len(self._records.records)
         self._before = count if carry.before is None else carry.before
         if carry.accepted:
-            self._memory.drop((), (1, count))
+            self._records.drop((), (1, count))
 
     def _call(self) -> Call:
-        order = self._order
-        spec = registry.find("workflow", order.module, order.name)
-        args, kwargs = codec.unpack_inputs(order.input, spec.parameter_plans(), owner=spec.owner)
+        command = self._command
+        spec = registry.find("workflow", command.module, command.name)
+        args, kwargs = codec.unpack_inputs(command.input, spec.parameter_plans(), owner=spec.owner)
         try:
             spec.signature.bind(tuple(args), kwargs)
         except TypeError as misfit:
             raise OtherInputs(
-                f"{spec.owner} does not take the inputs of run {order.id} any more: {misfit}",
+                f"{spec.owner} does not take the inputs of run {command.id} any more: {misfit}",
                 "let it take them again (a new parameter needs a default), or start a new run",
             ) from None
-        return Call(spec, tuple(args), kwargs, order.input, order.key)
+        return Call(spec, tuple(args), kwargs, command.input, command.key)
 
     def _start(self, call: Call) -> Start:
-        order = self._order
-        return Start(order.script, order.script, order.name, call.key, call.input, order.id, order.id)
+        command = self._command
+        return Start(command.script, command.script, command.name, call.key, call.input, command.id, command.id)
 
     async def _drive(self, life: Any) -> Any:
         answer: Any = None
@@ -159,10 +159,10 @@ class _Execution:
                 case Unwind():
                     answer = await self._unwind(effect)
                 case Forget():
-                    self._memory.drop(effect.seqs, effect.aftermath)
+                    self._records.drop(effect.seqs, effect.aftermath)
                 case End():
-                    self._memory.add(effect.rows)
-                    self._memory.drop(effect.forget, effect.aftermath)
+                    self._records.add(effect.rows)
+                    self._records.drop(effect.forget, effect.aftermath)
                 case _:
                     raise TypeError(f"an effect that nobody performs: {effect!r}")
 
@@ -170,7 +170,7 @@ class _Execution:
         now = workflow.time()
         return RunRecord(
             rid=0,
-            id=self._order.id,
+            id=self._command.id,
             script=start.script,
             path=start.path,
             workflow=start.workflow,
@@ -182,33 +182,33 @@ class _Execution:
             epoch=self._epoch,
             input=start.input,
             output=None,
-            created=self._order.created,
+            created=self._command.created,
             started=now,
             ended=None,
             crc=0,
         )
 
     def _history(self) -> History:
-        memory = self._memory
-        index = memory.index()
-        return History(0, self._order.id, index, exempt=memory.exempt, epoch=self._epoch, before=self._before or 0)
+        records = self._records
+        index = records.index()
+        return History(0, self._command.id, index, exempt=records.exempt, epoch=self._epoch, before=self._before or 0)
 
     def _ending(self, effect: Body) -> Outcome | None:
         """How the function has ended, if that was in an earlier execution, or before it could begin."""
         error: Exception
-        if self._order.ending:
-            error = capture.restore(capture.decode(self._order.ending), main=effect.call.spec.main)
+        if self._command.ending:
+            error = capture.restore(capture.decode(self._command.ending), main=effect.call.spec.main)
         elif self._cancelled:
-            error = cancelled(self._order.id)
+            error = cancelled(self._command.id)
         else:
             return None
         return Outcome(None, error, workflow.time(), 0.0)
 
     async def _body(self, effect: Body) -> Outcome:
         """Call the workflow's function."""
-        order = self._order
-        strand = self._strand(order.events, lambda: self._renew(effect.history))
-        scope = ClusterScope(order, effect.history, self._memory, strand, self._children, self._deadline)
+        command = self._command
+        thread = self._thread(command.events, lambda: self._renew(effect.history))
+        scope = ClusterScope(command, effect.history, self._records, thread, self._children, self._deadline)
         scope.is_async = effect.call.spec.is_async
         self._scope = scope
         over = asyncio.create_task(self._expire(self._deadline)) if self._deadline is not None else None
@@ -221,19 +221,19 @@ class _Execution:
             self._scope = None
             if over is not None:
                 over.cancel()
-        await strand.quiesce()
+        await thread.quiesce()
         return Outcome(value, error, started, workflow.time() - started)
 
     async def _call_function(self, call: Call, scope: ClusterScope) -> tuple[Any, Exception | None]:
         """What the workflow's function has returned, or how the run ends instead."""
         try:
-            value = await scope.strand.carry(lambda: _function(call, scope))
+            value = await scope.thread.carry(lambda: _function(call, scope))
             scope.check()
             return value, None
         except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to judge
             return None, scope.ending or from_user_code(error)
         except BaseException as leaving:
-            if scope.strand.dropped:
+            if scope.thread.dropped:
                 raise
             if scope.ending is not None:
                 return None, scope.ending
@@ -244,9 +244,9 @@ class _Execution:
                 f"workflow {call.spec.name!r} ended itself with {leaving!r}", "let it return, or raise an exception"
             ) from None
 
-    def _strand(self, most_events: int, renew: Callable[[], NoReturn]) -> Strand:
-        longest = PATIENCE * task_timeout(self._order.dead_after).total_seconds()
-        return Strand(longest, most_events, lambda: self._memory.size, renew)
+    def _thread(self, most_events: int, renew: Callable[[], NoReturn]) -> LockstepThread:
+        longest = PATIENCE * task_timeout(self._command.dead_after).total_seconds()
+        return LockstepThread(longest, most_events, lambda: self._records.size, renew)
 
     async def _expire(self, deadline: Deadline) -> None:
         """End the run when its time is over."""
@@ -257,24 +257,24 @@ class _Execution:
         """The function is to be left, wherever it is; if it is over already, that changes nothing."""
         if self._scope is not None:
             self._scope.stop(StopRun(reason))
-            self._scope.strand.interrupt(bounded=isinstance(reason, DeadlineExceeded))
+            self._scope.thread.interrupt(bounded=isinstance(reason, DeadlineExceeded))
 
     async def _unwind(self, effect: Unwind) -> list[str]:
         """Put away what the run has left."""
         self._unwound = True
         # A new execution would not know that this one was cancelled.
-        most_events = LONGEST_RECORD if self._cancelled else self._order.events
-        strand = self._strand(most_events, lambda: self._renew_cleaning(effect))
-        scope = CleaningScope(self._order, effect.history, self._memory, strand, self._children)
-        missed: list[str] = await strand.carry(lambda: scope.clean(ok=effect.ok))
+        most_events = LONGEST_RECORD if self._cancelled else self._command.events
+        thread = self._thread(most_events, lambda: self._renew_cleaning(effect))
+        scope = CleanupScope(self._command, effect.history, self._records, thread, self._children)
+        missed: list[str] = await thread.carry(lambda: scope.clean(ok=effect.ok))
         return missed
 
     def _renew_cleaning(self, effect: Unwind) -> NoReturn:
         """The same while the clean-ups are made; a function that has failed is not called again for them."""
         if effect.blame is not None:
-            self._memory.drop(effect.blame.records, effect.blame.aftermath)
+            self._records.drop(effect.blame.records, effect.blame.aftermath)
         ending = effect.fault
-        if len(ending) + len(self._order.input) > LARGEST_FAULT:
+        if len(ending) + len(self._command.input) > LARGEST_FAULT:
             ending = _shortened(capture.decode(ending))
         self._renew(effect.history, ending)
 
@@ -283,19 +283,21 @@ class _Execution:
         pending = [(row[2], row[3], row[4]) for row in (failure.row for failure in history.pending)]
         carry = Carry(
             workflow.info().run_id,
-            kept=[*self._memory.failures(), *pending],
-            exempt=self._memory.spared(),
+            kept=[*self._records.failures(), *pending],
+            exempt=self._records.spared(),
             before=self._before or 0,
         )
-        order = msgspec.structs.replace(self._order, carry=carry, timeout=None, deadline=self._deadline, ending=ending)
-        workflow.continue_as_new(encode(order))
+        command = msgspec.structs.replace(
+            self._command, carry=carry, timeout=None, deadline=self._deadline, ending=ending
+        )
+        workflow.continue_as_new(encode(command))
 
     def _fail(self, error: Exception, *, stopped: bool) -> NoReturn:
         fault = capture.to_fault(error)
         packed = capture.encode(fault)
         if len(packed) > LARGEST_FAULT:
             packed = _shortened(fault)
-        failed = RunFailed(packed, stopped, self._memory.failures(), self._memory.spared(), self._unwound)
+        failed = RunFailed(packed, stopped, self._records.failures(), self._records.spared(), self._unwound)
         raise ApplicationError(
             fault.message[:LONGEST_MESSAGE],
             encode(failed),
@@ -316,5 +318,5 @@ def _function(call: Call, scope: ClusterScope) -> Any:
     """The workflow's function, on its own thread."""
     if not call.spec.is_async:
         return call.spec.fn(*call.args, **call.kwargs)
-    loop = scope.loop = InnerLoop(scope.strand)
+    loop = scope.loop = LockstepEventLoop(scope.thread)
     return loop.run(scope.run_async(call))
