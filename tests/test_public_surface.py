@@ -44,7 +44,7 @@ def surface() -> Iterator[str]:
     for name in sorted(perdure.__all__):
         thing = getattr(perdure, name)
         if isinstance(thing, Step):
-            yield f"perdure.{name}{parameters(thing.spec.fn)}"
+            yield f"perdure.{name}{parameters(thing._spec.fn)}"
         else:
             yield f"perdure.{name}{parameters(thing)}"
             if isinstance(thing, type):

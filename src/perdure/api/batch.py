@@ -96,12 +96,6 @@ class Batch(Generic[T]):
         self.dead = dead
         self.skipped = skipped
 
-    @classmethod
-    def of(cls, tally: Tally, reader: Reader, spec: Spec) -> Batch[Any]:
-        """The batch that a tally speaks of."""
-        dead = [_letter(reader, seq) for seq in tally.letters()]
-        return Batch(Results(tally.results(), reader, spec.plan), dead, tally.skipped)
-
     @property
     def ok(self) -> bool:
         """Whether every item succeeded."""
@@ -123,6 +117,12 @@ class Batch(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<batch: {len(self.results)} done, {len(self.dead)} dead, {self.skipped} of them from before>"
+
+
+def batch_of(tally: Tally, reader: Reader, spec: Spec) -> Batch[Any]:
+    """The batch that a tally counts: results and dead letters are read from the state file."""
+    dead = [_letter(reader, seq) for seq in tally.letters()]
+    return Batch(Results(tally.results(), reader, spec.plan), dead, tally.skipped)
 
 
 def _letter(reader: Reader, seq: int) -> DeadLetter:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 
-from perdure.api.guard import Guarding, guards_here
+from perdure.api.guard import CallGuard, guards_here
+from perdure.api.options import checked_name
 from perdure.core.durations import Duration, seconds
 from perdure.core.policies.breaker import BreakerPolicy, BreakerState, Mode
 from perdure.core.policies.guard import Guard, WhenOpen
 from perdure.errors import OptionError
 
 
-class Breaker(Guarding):
+class Breaker(CallGuard):
     """A circuit breaker: calls of a service that keeps failing are held back, until a probe finds it well again.
 
     It is closed, and lets everybody through; open, and lets nobody; half-open after the cool-down, and lets exactly
@@ -63,7 +64,7 @@ class Breaker(Guarding):
             raise OptionError(f"when_open is {when_open!r}", 'it is "wait" or "fail"')
         if failures is None and ratio is None:
             failures = 3
-        self.policy = BreakerPolicy(
+        self._policy = BreakerPolicy(
             failures=None if failures is None else _whole(failures, "failures"),
             ratio=None if ratio is None else _part(ratio),
             window=_time(window, "window"),
@@ -73,14 +74,14 @@ class Breaker(Guarding):
             cooldown_cap=_time(cooldown_cap, "cooldown_cap"),
             probes=_whole(probes, "probes"),
         )
-        self.when_open = when_open
-        guard = Guard(checked_name(name, "breaker"), self.policy, when_open or "fail")
+        self._when_open = when_open
+        guard = Guard(checked_name(name, "breaker"), self._policy, when_open or "fail")
         super().__init__(guard, seconds(total, option="total"))
 
     @property
-    def for_steps(self) -> Guard:
+    def _for_steps(self) -> Guard:
         """What guards a step that was given this breaker."""
-        return Guard(self.name, self.policy, self.when_open or "wait")
+        return Guard(self.name, self._policy, self._when_open or "wait")
 
     @property
     def state(self) -> Mode:
@@ -112,17 +113,6 @@ def breaker_of(value: str | Breaker) -> Breaker:
     if not isinstance(value, str):
         raise OptionError(f"breaker is {value!r}", 'give the name of a service, or Breaker("name", ...)')
     return Breaker(value)
-
-
-def checked_name(name: object, option: str) -> str:
-    """A name under which something is kept in the state file.
-
-    Raises:
-        OptionError: it is not printable text.
-    """
-    if not isinstance(name, str) or not name or not name.isprintable():
-        raise OptionError(f"the name of a {option} is {name!r}", "give a printable text that is not empty")
-    return name
 
 
 def _whole(value: int, option: str) -> int:

@@ -75,7 +75,7 @@ def defer(step: BoundStep[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None
         raise OptionError(
             f"perdure.defer() was given {step!r}, which is not a step", "decorate the function with @step"
         )
-    scope.defer(step.spec, step.arguments(args), kwargs, _note.spec)
+    scope.defer(step._spec, step._arguments(args), kwargs, _note._spec)
 
 
 def progress(done: float, total: float | None = None, note: str = "") -> None:

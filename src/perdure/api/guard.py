@@ -9,8 +9,8 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from perdure.api.step import BoundStep
 from perdure.config import settings
+from perdure.core.execution.spec import spec_of
 from perdure.core.policies.breaker import Ticket
 from perdure.core.policies.guard import Guard
 from perdure.engines.interface import StepContext, here, script_around
@@ -29,7 +29,7 @@ _entered: ContextVar[tuple[tuple[object, Ticket], ...]] = ContextVar("perdure_en
 """The blocks that the current thread or task is in, and what it was let into them with."""
 
 
-class Guarding:
+class CallGuard:
     """Stands before calls of a service: `with it:`, `async with it:`, `@it`, `it.call(function, ...)`.
 
     Args:
@@ -75,10 +75,10 @@ class Guarding:
             OptionError: it is a step or a workflow, or nothing that can be called.
         """
         option = type(self).__name__.lower()
-        if isinstance(fn, BoundStep):
-            raise OptionError(
-                f"@{option} was put above {fn.spec.owner}", f"give it to the step: @step({option}={self!r})"
-            )
+        spec = spec_of(fn)
+        if spec is not None:
+            hint = f"give it to the {'step' if spec.kind == 'step' else 'steps of it'}: @step({option}={self!r})"
+            raise OptionError(f"@{option} was put above {spec.owner}", hint)
         if not callable(fn):
             raise OptionError(f"@{option} was given {fn!r}, which is not a function", "write it above a def")
         if inspect.iscoroutinefunction(fn):

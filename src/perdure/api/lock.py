@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from perdure.api.workflow import checked_if_locked, checked_lock
+from perdure.api.options import checked_if_locked, checked_lock
 from perdure.config import settings
 from perdure.core.durations import Duration, seconds
 from perdure.core.execution.run import Locked, describe_locked

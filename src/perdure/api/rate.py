@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from perdure.api.breaker import Breaker, breaker_of, checked_name
-from perdure.api.guard import Guarding
+from perdure.api.breaker import Breaker, breaker_of
+from perdure.api.guard import CallGuard
+from perdure.api.options import checked_name
 from perdure.core.policies.guard import Guard
 from perdure.core.policies.rate import parse
 from perdure.errors import OptionError
@@ -14,7 +15,7 @@ PATIENCE = 900.0
 """Seconds that a caller waits at most after a 429 before it asks again, or gives up; as `Retry.total`."""
 
 
-class Rate(Guarding):
+class Rate(CallGuard):
     """So many calls in so much time, and no bursts: each caller waits for its turn, in the order of asking.
 
     All threads, tasks and processes on a state file share the limits in it by their names. Calls are spread evenly
@@ -36,10 +37,10 @@ class Rate(Guarding):
         checked_name(name, "rate")
         rate = parse(limit)
         super().__init__(Guard(name, rate=rate, step=name), PATIENCE)
-        self.limit = limit
+        self._limit = limit
 
     def __repr__(self) -> str:
-        return f"Rate({self.limit!r}, name={self.name!r})"
+        return f"Rate({self._limit!r}, name={self.name!r})"
 
 
 def guard_of(step: str, breaker: str | Breaker | None, rate: str | Rate | None) -> Guard:
@@ -54,5 +55,5 @@ def guard_of(step: str, breaker: str | Breaker | None, rate: str | Rate | None) 
     if breaker is None:
         assert limit is not None
         return limit._guard
-    guard = breaker_of(breaker).for_steps
+    guard = breaker_of(breaker)._for_steps
     return guard if limit is None else msgspec.structs.replace(guard, rate=limit._guard.rate, step=limit.name)

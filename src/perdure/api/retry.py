@@ -10,11 +10,11 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, cast, overload
 
-from perdure.api.step import BoundStep, function_name, unknown_option
-from perdure.api.workflow import Workflow
+from perdure.api.options import function_name, unknown_option
 from perdure.core.durations import Duration
 from perdure.core.execution.call import Series
 from perdure.core.execution.effects import Outcome
+from perdure.core.execution.spec import spec_of
 from perdure.core.policies.retry import Again, Matcher, Retry
 from perdure.errors import OptionError, UsageError
 
@@ -173,14 +173,14 @@ class _Tries:
 
 def _refuse_others(fn: Any) -> None:
     """Raise OptionError for what cannot be called again, or has a better way to be."""
-    if isinstance(fn, BoundStep | Workflow):
-        kind = fn.spec.kind
+    spec = spec_of(fn)
+    if spec is not None:
         hint = (
             "give the step its policy: @step(retry=Retry(...))"
-            if kind == "step"
+            if spec.kind == "step"
             else "its steps are retried; running a failed workflow again goes on where it stopped"
         )
-        raise OptionError(f"@retry was given {fn.spec.owner}, which keeps its own account of attempts", hint)
+        raise OptionError(f"@retry was given {spec.owner}, which keeps its own account of attempts", hint)
     if isinstance(fn, type):
         raise OptionError(
             f"@retry was given the class {fn.__name__!r}",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sized
-from datetime import timedelta
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -22,12 +20,13 @@ from typing import (
     overload,
 )
 
-from perdure.api.batch import Batch
+from perdure.api.batch import Batch, batch_of
+from perdure.api.options import checked_on_failure, function_name, surroundings, unknown_option
 from perdure.config import settings
-from perdure.core.durations import bound
+from perdure.core.durations import Duration, bound
 from perdure.core.execution.identity import identify, identify_by
-from perdure.core.execution.spec import Call, Spec
-from perdure.core.policies.retry import Retry
+from perdure.core.execution.spec import Call, Decorated, Spec
+from perdure.core.policies.retry import Retry, policy_of
 from perdure.engines.interface import Concurrency, OnFailure, Scope, StepContext, here
 from perdure.engines.registry import register
 from perdure.errors import OptionError, UsageError
@@ -43,8 +42,6 @@ R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 S = TypeVar("S")
 
-Duration = float | str | timedelta
-
 DEFAULT_RETRY = Retry()
 
 
@@ -56,26 +53,26 @@ class _Unset:
 UNSET = _Unset()
 
 
-class BoundStep(Generic[P, R_co]):
+class BoundStep(Decorated, Generic[P, R_co]):
     """A step whose first arguments are given: as a method, of the instance that it belongs to.
 
     The instance is part of the step's inputs if it can be stored; its class stands for it if not.
     """
 
     def __init__(self, spec: Spec, *first: Any) -> None:
-        self.spec = spec
+        self._spec = spec
         self._first = first
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the step."""
-        return cast(R_co, _call(self.spec, (*self._first, *args), kwargs))
+        return cast(R_co, _call(self._spec, (*self._first, *args), kwargs))
 
-    def arguments(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _arguments(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """All arguments of a call with these, the first ones included."""
         return (*self._first, *args)
 
     def __repr__(self) -> str:
-        return f"<step {self.spec.name!r}{f' of {self._first[0]!r}' if self._first else ''}>"
+        return f"<step {self._spec.name!r}{f' of {self._first[0]!r}' if self._first else ''}>"
 
     @overload
     def map(  # type: ignore[overload-overlap]  # a coroutine is a T as well; the first match is meant
@@ -121,7 +118,7 @@ class BoundStep(Generic[P, R_co]):
             OptionError: an option is not valid.
             Drift: items that were done before are gone from the list, and new ones are there instead.
         """
-        return _map(self.spec, self._first, items, key, concurrency, on_failure)
+        return _map(self._spec, self._first, items, key, concurrency, on_failure)
 
 
 class Step(BoundStep[P, R_co]):
@@ -139,8 +136,8 @@ class Step(BoundStep[P, R_co]):
             inspect.markcoroutinefunction(self)
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.spec.is_method = True
-        self.spec.receiver = owner
+        self._spec.is_method = True
+        self._spec.receiver = owner
 
     @overload
     def __get__(self, instance: None, owner: type) -> Step[P, R_co]: ...
@@ -148,7 +145,7 @@ class Step(BoundStep[P, R_co]):
     def __get__(self: Step[Concatenate[S, Q], R_co], instance: S, owner: type | None = None) -> BoundStep[Q, R_co]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """The step as a method of an instance."""
-        return self if instance is None else BoundStep(self.spec, instance)
+        return self if instance is None else BoundStep(self._spec, instance)
 
 
 def _call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -169,7 +166,7 @@ def _map(
 ) -> Any:
     if concurrency != "auto" and (not isinstance(concurrency, int) or concurrency < 1 or concurrency is True):
         raise OptionError(f"concurrency is {concurrency!r}", 'give a whole number of at least 1, or "auto"')
-    _checked(on_failure)
+    checked_on_failure(on_failure)
     scope = here.get()
     if not isinstance(items, Iterable) and not (spec.is_async and isinstance(items, AsyncIterable)):
         raise OptionError(
@@ -190,7 +187,7 @@ def _map(
     if spec.is_async:
         return _amap(running, spec, items, bind, concurrency, on_failure, total)
     calls = map(bind, cast(Iterable[Any], items))
-    return Batch.of(running.batch(calls, spec, concurrency, on_failure, total), running.reader(), spec)
+    return batch_of(running.batch(calls, spec, concurrency, on_failure, total), running.reader(), spec)
 
 
 async def _amap(
@@ -203,7 +200,7 @@ async def _amap(
     total: int | None,
 ) -> Batch[Any]:
     tally = await scope.abatch(items, bind, spec, concurrency, on_failure, total)
-    return Batch.of(tally, scope.reader(), spec)
+    return batch_of(tally, scope.reader(), spec)
 
 
 class StepOptions(TypedDict, total=False):
@@ -303,9 +300,9 @@ def _spec(
     name = function_name(fn) if name is None else name
     if not isinstance(name, str) or not name:
         raise OptionError(f"the name of a step is {name!r}", "give a text that is not empty")
-    spec = Spec("step", fn, name, retry=Retry.of(retry), isolate=isolate, key=key)
+    spec = Spec("step", fn, name, retry=policy_of(retry), isolate=isolate, key=key)
     spec.locals = surroundings(fn)
-    spec.park = _checked(on_failure) == "dead_letter"
+    spec.park = checked_on_failure(on_failure) == "dead_letter"
     if undo is not None:
         spec.undo = _undo(spec, undo)
     if breaker is not None or rate is not None:
@@ -323,47 +320,12 @@ def _spec(
     return spec
 
 
-def _checked(on_failure: Any) -> OnFailure:
-    if on_failure not in ("dead_letter", "raise"):
-        raise OptionError(f"on_failure is {on_failure!r}", 'it is "dead_letter" or "raise"')
-    checked: OnFailure = on_failure
-    return checked
-
-
 def _undo(spec: Spec, undo: Any) -> Spec:
     if not isinstance(undo, Step):
         raise OptionError(
             f"undo of {spec.owner} is {undo!r}, which is not a step",
             "decorate the function that takes it back with @step, above this one, and name it: undo=that_function",
         )
-    if undo.spec.is_async and not spec.is_async:
+    if undo._spec.is_async and not spec.is_async:
         raise OptionError(f"undo of {spec.owner} is async, and the step is not", "make both sync, or both async")
-    return undo.spec
-
-
-def function_name(fn: Callable[..., Any]) -> str:
-    """What a function goes by: its qualified name, without the marks of functions inside functions."""
-    name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None)
-    if name is None:
-        partial = getattr(fn, "func", None)
-        name = function_name(partial) if partial is not None else type(fn).__qualname__
-    return str(name).rpartition("<locals>.")[2]
-
-
-def surroundings(fn: Callable[..., Any]) -> dict[str, Any]:
-    """The names around a function that is being defined inside another: its annotations may mention them."""
-    if "<locals>" not in getattr(fn, "__qualname__", ""):
-        return {}
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("perdure."):
-        frame = frame.f_back
-    return dict(frame.f_locals)
-
-
-def unknown_option(decorator: str, name: str, known: tuple[str, ...]) -> OptionError:
-    """The error for an option that does not exist, with the one that was probably meant."""
-    import difflib
-
-    close = difflib.get_close_matches(name, known, n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
-    return OptionError(f"@{decorator} has no option {name!r}", f"{meant}It knows: {', '.join(known)}")
+    return undo._spec

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, U
 
 import msgspec
 
-from perdure.api.step import Duration, Step, function_name, surroundings, unknown_option
-from perdure.core.durations import bound
+from perdure.api.options import checked_if_locked, checked_lock, function_name, surroundings, unknown_option
+from perdure.core.durations import Duration, bound
 from perdure.core.execution.identity import identify
-from perdure.core.execution.spec import IfLocked, Rules, Spec
+from perdure.core.execution.spec import Decorated, IfLocked, Rules, Spec, spec_of
 from perdure.engines.interface import Engine, StepContext, here
 from perdure.engines.registry import register
 from perdure.errors import OptionError, StateError, UsageError
@@ -26,7 +26,7 @@ R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 
 
-class Workflow(Generic[P, R]):
+class Workflow(Decorated, Generic[P, R]):
     """A function whose steps are remembered.
 
     Called at the top level: goes on with the unfinished run that has the same arguments, or starts one. Called from
@@ -35,7 +35,7 @@ class Workflow(Generic[P, R]):
     """
 
     def __init__(self, spec: Spec, id: str | None = None) -> None:
-        self.spec = spec
+        self._spec = spec
         self._id = id
         functools.update_wrapper(self, spec.fn, updated=())
         if spec.is_async and hasattr(inspect, "markcoroutinefunction"):
@@ -53,16 +53,16 @@ class Workflow(Generic[P, R]):
         scope = here.get()
         if isinstance(scope, StepContext):
             raise UsageError(
-                f"{self.spec.owner} was called inside step {scope.call.spec.name!r}, where it could not be resumed",
+                f"{self._spec.owner} was called inside step {scope.call.spec.name!r}, where it could not be resumed",
                 "call it from a workflow, or make an ordinary function of it",
             )
         if scope is not None and self._id is None:
-            inside = scope.achild if self.spec.is_async else scope.child
-            return cast(R, inside(self.spec, args, kwargs))
-        call = identify(self.spec, args, kwargs)
-        engine = self.engine()
-        run = engine.arun if self.spec.is_async else engine.run
-        return cast(R, run(call, script=self.spec.file, id=self._id))
+            inside = scope.achild if self._spec.is_async else scope.child
+            return cast(R, inside(self._spec, args, kwargs))
+        call = identify(self._spec, args, kwargs)
+        engine = engine_of(self._spec)
+        run = engine.arun if self._spec.is_async else engine.run
+        return cast(R, run(call, script=self._spec.file, id=self._id))
 
     def with_options(self, *, id: str | None = None, if_locked: IfLocked | None = None) -> Workflow[P, R]:
         """The same workflow, for a call that wants it otherwise.
@@ -75,7 +75,7 @@ class Workflow(Generic[P, R]):
         Raises:
             OptionError: an option is not valid.
         """
-        spec = self.spec
+        spec = self._spec
         if if_locked is not None:
             spec = copy.copy(spec)
             spec.rules = msgspec.structs.replace(spec.rules, if_locked=checked_if_locked(if_locked))
@@ -99,25 +99,30 @@ class Workflow(Generic[P, R]):
 
         if here.get() is not None:
             raise UsageError(
-                f"{self.spec.owner}: start was called inside a workflow or a step, where nobody would remember it",
+                f"{self._spec.owner}: start was called inside a workflow or a step, where nobody would remember it",
                 "call the workflow: that makes a child run",
             )
-        return launch(self.engine(), identify(self.spec, args, kwargs), self.spec, self._id)
-
-    def engine(self) -> Engine:
-        """The engine that runs it, by the settings in force."""
-        from perdure.engines.selection import engine_for
-
-        try:
-            return engine_for(self.spec.file)
-        except StateError as error:
-            from perdure.alerts.unusable_state import tell_unusable
-
-            tell_unusable(self.spec, error)
-            raise
+        return launch(engine_of(self._spec), identify(self._spec, args, kwargs), self._spec, self._id)
 
     def __repr__(self) -> str:
-        return f"<workflow {self.spec.name!r}>"
+        return f"<workflow {self._spec.name!r}>"
+
+
+def engine_of(spec: Spec) -> Engine:
+    """The engine that runs a workflow, by the settings of its script.
+
+    Raises:
+        StateError: the state file cannot be used; an alert has been sent.
+    """
+    from perdure.engines.selection import engine_for
+
+    try:
+        return engine_for(spec.file)
+    except StateError as error:
+        from perdure.alerts.unusable_state import tell_unusable
+
+        tell_unusable(spec, error)
+        raise
 
 
 class WorkflowOptions(TypedDict, total=False):
@@ -185,7 +190,7 @@ def _spec(
     heartbeat: str | None = None,
     stall: Duration | None = None,
 ) -> Spec:
-    if isinstance(fn, Step | Workflow) or not callable(fn):
+    if spec_of(fn) is not None or not callable(fn):
         raise OptionError(
             f"@workflow was given {fn!r}", "write @workflow above a def, as the only decorator of perdure's"
         )
@@ -223,29 +228,6 @@ def _lock(value: bool | str, spec: Spec) -> str | None:
     if isinstance(value, bool):
         return f"{spec.main}:{spec.name}" if value else None
     return checked_lock(value, "give True, or the name of a lock that several workflows share")
-
-
-def checked_lock(name: Any, hint: str = "give a printable text that is not empty") -> str:
-    """The name of a lock, looked at.
-
-    Raises:
-        OptionError: it is none.
-    """
-    if not isinstance(name, str) or not name or not name.isprintable():
-        raise OptionError(f"lock is {name!r}", hint)
-    return name
-
-
-def checked_if_locked(value: Any) -> IfLocked:
-    """The option `if_locked`, looked at.
-
-    Raises:
-        OptionError: it is none of the three.
-    """
-    if value not in ("skip", "wait", "fail"):
-        raise OptionError(f"if_locked is {value!r}", 'it is "skip", "wait" or "fail"')
-    checked: IfLocked = value
-    return checked
 
 
 def _times(value: int | None) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from perdure.api.workflow import checked_if_locked
+from perdure.api.options import checked_if_locked
 from perdure.cli.arguments import parse_arguments
 from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED, INTERRUPTED
 from perdure.cli.view.errors import show_error, show_traceback
@@ -19,6 +19,7 @@ from perdure.cli.view.live import Watch, watching
 from perdure.cli.view.progress_lines import Narrator
 from perdure.cli.view.terminal import Printer, count
 from perdure.core.durations import show
+from perdure.core.execution.spec import spec_of
 from perdure.core.records import RunRecord
 from perdure.errors import OptionError, PerdureError, Skipped
 from perdure.operations.find_run import find_run
@@ -76,12 +77,12 @@ def run(tokens: Sequence[str]) -> int:
         workflow = _loaded(lambda: find_workflow(path, name))
         if workflow is None:
             return FAILED
-        parsed = parse_arguments(workflow.spec, f"perdure run {wish.target}", wish.rest)
+        parsed = parse_arguments(spec_of(workflow), f"perdure run {wish.target}", wish.rest)
         if parsed is None:
             return DONE
         args, kwargs, own = parsed
         if place is None or "state" in own or "engine" in own:
-            place = locate(own.get("state"), Path(workflow.spec.file), own.get("engine"))
+            place = locate(own.get("state"), Path(spec_of(workflow).file), own.get("engine"))
         workflow = _told(workflow, own.get("if_locked") or wish.if_locked)
         execution = Execution(workflow, place, view.observer)
         id = own.get("id") or wish.id
@@ -225,7 +226,7 @@ def _failed(execution: Execution, *, json: bool) -> int:
         onward = "" if status == "cancelled" else f"   go on: perdure resume {where}"
         sys.stderr.write(f"  see more: perdure show {where}{onward}\n")
         if json:
-            _print_json({"run": execution.run_id, "workflow": execution.workflow.spec.name, "status": status})
+            _print_json({"run": execution.run_id, "workflow": spec_of(execution.workflow).name, "status": status})
     return FAILED
 
 

@@ -13,7 +13,7 @@ from perdure.core.execution.spec import Call
 from perdure.core.policies.breaker import Ticket
 from perdure.core.policies.classify import Assessment, assess
 from perdure.core.policies.guard import Guard, Hold, Pass, grade, refusal, waiting_for
-from perdure.core.policies.retry import Again, Verdict
+from perdure.core.policies.retry import Again, Verdict, backoff
 from perdure.errors import BreakerOpen
 
 LONGEST_LINE = 300
@@ -75,7 +75,7 @@ def report_failure(
     """
     spec = call.spec
     assessment = assess(error, outcome.started + outcome.seconds)
-    delay = decision.delay if isinstance(decision, Again) else spec.retry.backoff(1)
+    delay = decision.delay if isinstance(decision, Again) else backoff(spec.retry, 1)
     guard, total = spec.guard or Guard(spec.name), spec.retry.total
     report = telling(guard, ticket or Ticket(), error, fault, assessment, delay, total)
     if spec.guard is None and report.pause is not None:

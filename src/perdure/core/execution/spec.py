@@ -6,13 +6,13 @@ import inspect
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import msgspec
 
 from perdure.core.execution.inputs import EMPTY, Signature
 from perdure.core.policies.guard import Guard
-from perdure.core.policies.retry import Retry
+from perdure.core.policies.retry import ONCE, Retry
 from perdure.core.values import annotations as shapes
 from perdure.core.values import codec
 
@@ -72,7 +72,7 @@ class Spec:
         self.owner = f"{kind} {name!r}"
         called = fn if inspect.isroutine(fn) else getattr(fn, "func", type(fn).__call__)
         self.is_async = inspect.iscoroutinefunction(called)
-        self.retry = retry or Retry.once()
+        self.retry = retry or ONCE
         self.timeout = timeout
         self.explicit = explicit
         self.isolate = isolate
@@ -111,6 +111,24 @@ class Spec:
 
     def _names(self) -> dict[str, Any]:
         return shapes.scope_of(self.fn) | self.locals
+
+
+class Decorated:
+    """What stands in the place of a user's function: a step or a workflow."""
+
+    _spec: Spec
+
+
+@overload
+def spec_of(fn: Decorated) -> Spec: ...
+@overload
+def spec_of(fn: object) -> Spec | None: ...
+def spec_of(fn: object) -> Spec | None:
+    """The spec of a step or of a workflow; None for anything else.
+
+    It goes by the class: `functools.wraps` copies the attributes of a step to whatever function wraps it.
+    """
+    return fn._spec if isinstance(fn, Decorated) else None
 
 
 class Call:

@@ -99,54 +99,6 @@ class Retry:
         if self.attempts > 1:
             self._check_bounds()
 
-    @classmethod
-    def once(cls) -> Retry:
-        """One try and no more: what `retry=None` means."""
-        return cls(attempts=1)
-
-    @classmethod
-    def of(cls, value: Retry | None, *, option: str = "retry") -> Retry:
-        """The policy that an option's value stands for: `None` is one try.
-
-        Raises:
-            OptionError: the value is neither a policy nor None.
-        """
-        if value is None:
-            return cls.once()
-        if isinstance(value, Retry):
-            return value
-        raise cls._not_a_policy(value, option)
-
-    @staticmethod
-    def _not_a_policy(value: object, option: str) -> OptionError:
-        number = isinstance(value, int) and not isinstance(value, bool) and value > 0
-        meant = f"Did you mean {option}=Retry(attempts={value})? " if number else ""
-        return OptionError(
-            f"{option}={value!r} is not a retry policy.",
-            f"{meant}Give {option} as Retry(...), or None for one try.",
-        )
-
-    def judge(self, exc: BaseException, fault: Assessment) -> Assessment:
-        """The assessment of `exc` after `never` and `on` had their say."""
-        if not isinstance(exc, Exception):
-            return fault
-        if self.never is not None and _matches(self.never, exc, "never", failed=True):
-            return msgspec.structs.replace(fault, kind="permanent")
-        if self.on is None:
-            return fault
-        if not _matches(self.on, exc, "on", failed=False):
-            return msgspec.structs.replace(fault, kind="permanent")
-        return msgspec.structs.replace(fault, kind="transient") if fault.kind == "permanent" else fault
-
-    def backoff(self, attempt: int) -> float:
-        """Seconds to wait after the failed attempt number `attempt` (from 1), before jitter."""
-        if self.delay == 0:
-            return 0.0
-        try:
-            return min(self.cap, self.delay * self.factor ** (attempt - 1))
-        except OverflowError:
-            return self.cap
-
     def _check_bounds(self) -> None:
         if self.delay > self.cap:
             raise OptionError(
@@ -193,6 +145,50 @@ class Retry:
 _ORDER = ("attempts", "delay", "factor", "cap", "jitter", "total", "on", "never")
 
 
+def policy_of(value: object) -> Retry:
+    """The policy that the option `retry` stands for: `None` is one try.
+
+    Raises:
+        OptionError: the value is neither a policy nor None.
+    """
+    if value is None:
+        return ONCE
+    if isinstance(value, Retry):
+        return value
+    number = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    meant = f"did you mean retry=Retry(attempts={value})? " if number else ""
+    raise OptionError(f"retry={value!r} is not a retry policy", f"{meant}Give Retry(...), or None for one try")
+
+
+def reassess(policy: Retry, exc: BaseException, assessment: Assessment) -> Assessment:
+    """The assessment of an exception, changed by the policy's `never` and `on`.
+
+    Args:
+        policy: of the step.
+        exc: what the attempt raised.
+        assessment: what `classify.assess` says of it.
+    """
+    if not isinstance(exc, Exception):
+        return assessment
+    if policy.never is not None and _matches(policy.never, exc, "never", failed=True):
+        return msgspec.structs.replace(assessment, kind="permanent")
+    if policy.on is None:
+        return assessment
+    if not _matches(policy.on, exc, "on", failed=False):
+        return msgspec.structs.replace(assessment, kind="permanent")
+    return msgspec.structs.replace(assessment, kind="transient") if assessment.kind == "permanent" else assessment
+
+
+def backoff(policy: Retry, attempt: int) -> float:
+    """Seconds to wait after the failed attempt number `attempt` (from 1), before jitter."""
+    if policy.delay == 0:
+        return 0.0
+    try:
+        return min(policy.cap, policy.delay * policy.factor ** (attempt - 1))
+    except OverflowError:
+        return policy.cap
+
+
 def verdict(
     policy: Retry,
     fault: Assessment,
@@ -216,15 +212,15 @@ def verdict(
     counts = fault.kind != "throttled"
     if policy.attempts == 1 or (counts and counted + 1 >= policy.attempts):
         return GiveUp("attempts")
-    backoff = policy.backoff(attempt)
+    wait = backoff(policy, attempt)
     if fault.retry_after is not None:
         # Never sooner than asked, and a Retry-After of 0 does not make a busy loop.
-        spread = backoff if policy.jitter == "full" else policy.jitter
+        spread = wait if policy.jitter == "full" else policy.jitter
         delay = max(fault.retry_after, policy.delay) + spread * uniform()
     elif policy.jitter == "full":
-        delay = backoff * uniform()
+        delay = wait * uniform()
     else:
-        delay = backoff + policy.jitter * uniform()
+        delay = wait + policy.jitter * uniform()
     if not elapsed + delay <= policy.total:
         return GiveUp("total")
     return Again(delay, counts)
@@ -306,3 +302,6 @@ def _shown(value: object) -> str:
 
 DEFAULT = Retry()
 """What a step does that names no policy."""
+
+ONCE = Retry(attempts=1)
+"""One try and no more: what `retry=None` means."""
