@@ -12,7 +12,7 @@ from perdure.errors import OptionError
 
 
 def function_name(fn: Callable[..., Any]) -> str:
-    """What a function goes by: its qualified name, without the marks of functions inside functions."""
+    """The qualified name of a function, without the prefix that functions defined in functions have."""
     name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None)
     if name is None:
         partial = getattr(fn, "func", None)
@@ -21,7 +21,7 @@ def function_name(fn: Callable[..., Any]) -> str:
 
 
 def surroundings(fn: Callable[..., Any]) -> dict[str, Any]:
-    """The names around a function that is being defined inside another: its annotations may mention them."""
+    """The local names around a function that is defined inside another: its annotations may use them."""
     if "<locals>" not in getattr(fn, "__qualname__", ""):
         return {}
     frame = sys._getframe(1)
@@ -31,16 +31,16 @@ def surroundings(fn: Callable[..., Any]) -> dict[str, Any]:
 
 
 def unknown_option(decorator: str, name: str, known: tuple[str, ...]) -> OptionError:
-    """The error for an option that does not exist, with the one that was probably meant."""
+    """The error for an option that does not exist, with the option that was probably meant."""
     import difflib
 
     close = difflib.get_close_matches(name, known, n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""
-    return OptionError(f"@{decorator} has no option {name!r}", f"{meant}It knows: {', '.join(known)}")
+    return OptionError(f"@{decorator} has no option {name!r}", f"{meant}Its options: {', '.join(known)}")
 
 
 def checked_name(name: object, option: str) -> str:
-    """A name under which something is kept in the state file.
+    """A name that the state file has for something, checked.
 
     Raises:
         OptionError: it is not printable text.
@@ -51,10 +51,10 @@ def checked_name(name: object, option: str) -> str:
 
 
 def checked_lock(name: Any, hint: str = "give a printable text that is not empty") -> str:
-    """The name of a lock, looked at.
+    """The name of a lock, checked.
 
     Raises:
-        OptionError: it is none.
+        OptionError: it is not printable text.
     """
     if not isinstance(name, str) or not name or not name.isprintable():
         raise OptionError(f"lock is {name!r}", hint)
@@ -62,10 +62,10 @@ def checked_lock(name: Any, hint: str = "give a printable text that is not empty
 
 
 def checked_if_locked(value: Any) -> IfLocked:
-    """The option `if_locked`, looked at.
+    """The option `if_locked`, checked.
 
     Raises:
-        OptionError: it is none of the three.
+        OptionError: it is not "skip", "wait" or "fail".
     """
     if value not in ("skip", "wait", "fail"):
         raise OptionError(f"if_locked is {value!r}", 'it is "skip", "wait" or "fail"')
@@ -77,7 +77,7 @@ def checked_on_failure(value: Any) -> OnFailure:
     """The option `on_failure`, checked.
 
     Raises:
-        OptionError: it is neither of the two.
+        OptionError: it is neither "dead_letter" nor "raise".
     """
     if value not in ("dead_letter", "raise"):
         raise OptionError(f"on_failure is {value!r}", 'it is "dead_letter" or "raise"')

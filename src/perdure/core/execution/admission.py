@@ -77,14 +77,14 @@ def report_failure(
     assessment = assess(error, outcome.started + outcome.seconds)
     delay = decision.delay if isinstance(decision, Again) else backoff(spec.retry, 1)
     guard, total = spec.guard or Guard(spec.name), spec.retry.total
-    report = telling(guard, ticket or Ticket(), error, fault, assessment, delay, total)
+    report = failure_report(guard, ticket or Ticket(), error, fault, assessment, delay, total)
     if spec.guard is None and report.pause is not None:
         spec.guard = report.guard
     if ticket is not None or report.pause is not None:
         yield report
 
 
-def telling(
+def failure_report(
     guard: Guard, ticket: Ticket, error: Exception, fault: Fault, assessment: Assessment, delay: float, total: float
 ) -> Report:
     """What there is to report of a call that failed.
