@@ -207,7 +207,7 @@ def _spec(
 ) -> Spec:
     if spec_of(fn) is not None or not callable(fn):
         raise OptionError(
-            f"@workflow was given {fn!r}", "write @workflow above a def, without another decorator of perdure"
+            f"@workflow was given {fn!r}", "write @workflow above a def, as the only decorator of perdure"
         )
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
         raise OptionError(f"workflow {function_name(fn)!r} is a generator", "return the result instead")

@@ -64,7 +64,7 @@ def content_of(value: Any) -> dict[str, Any] | None:
         body = None if value.__dict__.get("_content") is False else _read(value, "content")
         if isinstance(body, bytes):
             content["text"] = body[:_LONGEST_BODY].decode(_read(value, "encoding") or "utf-8", "replace")
-    except Exception:  # noqa: BLE001  somebody else's object may do anything; then it is no response that can be kept
+    except Exception:  # noqa: BLE001  an object of another library may do anything; then its response is not kept
         return None
     return content
 
