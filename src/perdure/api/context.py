@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random as _random
 import uuid as _uuid
 from datetime import UTC, datetime
 from typing import Any, ParamSpec
@@ -116,4 +115,6 @@ def uuid() -> _uuid.UUID:
 @step(name="perdure.random", retry=None, timeout=None)
 def random() -> float:
     """A random number from 0 (included) to 1 (excluded); on resume the recorded one. Outside a workflow, a new one."""
-    return _random.random()
+    import random  # here, since most scripts do not ask
+
+    return random.random()

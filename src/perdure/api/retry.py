@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import random
 import time
 from collections.abc import Callable
 from types import CoroutineType
@@ -43,7 +42,12 @@ class Clock:
     now = staticmethod(time.time)
     steady = staticmethod(time.monotonic)
     sleep = staticmethod(time.sleep)
-    uniform = staticmethod(random.random)
+
+    def uniform(self) -> float:
+        """A random number in [0, 1)."""
+        import random  # here, since `import perdure` does not need it
+
+        return random.random()
 
     async def asleep(self, seconds: float) -> None:
         """Sleep, without blocking the event loop."""

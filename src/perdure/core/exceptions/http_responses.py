@@ -7,7 +7,6 @@ is.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +26,8 @@ class RecordedResponse:
 
     def json(self) -> Any:
         """The body as JSON; raises json.JSONDecodeError, as the clients do."""
+        import json  # here, since `import perdure` does not need it
+
         return json.loads(self.text)
 
     def __bool__(self) -> bool:

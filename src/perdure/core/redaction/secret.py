@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import weakref
 from typing import Any, Generic, NoReturn, TypeVar, final
 
@@ -62,8 +61,10 @@ class Secret(Generic[T]):
         """Whether the other is a Secret of the same value, compared in constant time (hmac.compare_digest)."""
         if not isinstance(other, Secret):
             return NotImplemented
+        from hmac import compare_digest  # here, since `import perdure` does not need it
+
         mine, its = self._value, other._value
-        return type(mine) is type(its) and hmac.compare_digest(_bytes(mine), _bytes(its))
+        return type(mine) is type(its) and compare_digest(_bytes(mine), _bytes(its))
 
     def __hash__(self) -> int:
         return hash(self._value)
