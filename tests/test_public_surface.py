@@ -101,6 +101,8 @@ def surface() -> Iterator[str]:
     for thing in error_classes():
         bases = ", ".join(base.__name__ for base in thing.__bases__)
         yield f"perdure.errors.{thing.__name__}({bases}) {vars(thing).get('code', '')}".rstrip()
+        own = sorted(each for each in inspect.get_annotations(thing) if not each.startswith("_"))
+        yield from (f"perdure.errors.{thing.__name__}.{each}" for each in own)
 
 
 def sections() -> dict[str, str]:
@@ -136,6 +138,14 @@ def test_the_public_surface_is_as_agreed() -> None:
 def test_every_public_name_is_on_the_reference_page() -> None:
     """Every name, method, attribute, parameter and option has its place in docs/reference.md."""
     assert missing(sections()) == []
+
+
+def test_the_attributes_of_errors_are_documented() -> None:
+    """docs/errors.md has a row for each class (a test of the docs says so), and names what an error carries."""
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    carried = {name for thing in error_classes() for name in inspect.get_annotations(thing)}
+    assert {"code", "what", "hint", "retry_after", "error"} <= carried
+    assert [name for name in sorted(carried) if f"`{name}`" not in page and f".{name}`" not in page] == []
 
 
 def test_a_name_that_the_page_does_not_have_is_noticed() -> None:
