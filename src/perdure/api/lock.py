@@ -172,7 +172,7 @@ class lock:  # noqa: N801  used like a function
         what = describe_locked(answer)
         if self._if_locked == "skip" and here.get() is None:
             print(f"perdure: {what}; skipped", file=sys.stderr)
-            raise Skipped(what, "nothing was done; it goes on by itself")
+            raise Skipped(what, "nothing was done; the holder goes on")
         if self._if_locked != "wait":
             raise AlreadyRunning(what, 'if_locked="wait" waits until it is free')
         left = float("inf") if self._timeout is None else self._timeout - (time.monotonic() - began)
@@ -194,7 +194,7 @@ def _caller() -> tuple[Store, Asker]:
     script = script_around(context)
     if scope is not None or settings.engine_url(script) != "local":
         raise OptionError(
-            "perdure.lock was called on a cluster, which does not have locks: a state file's are of one machine",
-            "leave it to an id: of runs with the same with_options(id=...), a cluster executes one at a time",
+            "perdure.lock was called on a cluster, which has no locks: they are kept in a state file, on one machine",
+            "use an id: of runs with the same with_options(id=...), a cluster executes one at a time",
         )
     return engine_at(settings.state_path(script)).store, asker()

@@ -81,13 +81,13 @@ def grade(error: Exception | None, assessment: Assessment | None) -> Grade:
 def refusal(guard: Guard, hold: Hold) -> BreakerOpen:
     """The error for a call that may not go, and does not wait any longer."""
     name, soon = guard.service, f"for {show(hold.seconds)} yet" if hold.seconds > 0 else "at this moment"
-    ways = f"`perdure breaker ls` shows it; once the service is well, `perdure breaker reset {name}` lets calls through"
+    ways = f"`perdure breaker ls` shows it; once the service has recovered, `perdure breaker reset {name}` closes it"
     if hold.why == "isolated":
         what, ways = f"breaker {name!r} was isolated by hand", f"`perdure breaker reset {name}` ends that"
     elif hold.why == "paused":
         what = f"{name!r} has asked its callers to wait (HTTP 429 or Retry-After), {soon}"
     elif hold.why == "half-open":
-        what = f"breaker {name!r} is half-open: another call is finding out whether the service is well"
+        what = f"breaker {name!r} is half-open: another call is probing the service"
     else:
         what = f"breaker {name!r} is open {soon}"
     last = f"; the last failure was {hold.error}" if hold.error and hold.why != "isolated" else ""
