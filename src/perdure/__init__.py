@@ -1,31 +1,43 @@
-"""Makes a plain Python script durable: each step it finishes is saved; run again, it goes on where it stopped."""
+"""Makes a plain Python script durable: each step it finishes is saved; run again, it goes on where it stopped.
 
+`docs/reference.md` explains every name here. `Step`, `BoundStep`, `Workflow`, `Handle` and `HeldLock` are what the
+decorators and calls return; they are exported for annotations.
+"""
+
+from perdure import errors
 from perdure.api.alert import alert
 from perdure.api.batch import Batch, DeadLetter
 from perdure.api.breaker import Breaker
 from perdure.api.context import attempt, defer, idempotency_key, now, progress, random, uuid
+from perdure.api.handle import Handle
 from perdure.api.ids import deterministic_id
-from perdure.api.lock import lock
+from perdure.api.lock import HeldLock, lock
 from perdure.api.rate import Rate
 from perdure.api.retry import retry
-from perdure.api.step import step
-from perdure.api.workflow import workflow
+from perdure.api.step import BoundStep, Step, step
+from perdure.api.workflow import Workflow, workflow
 from perdure.config.secrets import Secret
 from perdure.core.policies.retry import Retry
 from perdure.engines.observers.json_logs import LogContext
 
 __all__ = [
     "Batch",
+    "BoundStep",
     "Breaker",
     "DeadLetter",
+    "Handle",
+    "HeldLock",
     "LogContext",
     "Rate",
     "Retry",
     "Secret",
+    "Step",
+    "Workflow",
     "alert",
     "attempt",
     "defer",
     "deterministic_id",
+    "errors",
     "idempotency_key",
     "lock",
     "now",
@@ -36,3 +48,7 @@ __all__ = [
     "uuid",
     "workflow",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

@@ -46,9 +46,13 @@ class PerdureError(Exception):
     Args:
         what: what happened, in the user's words.
         hint: what to do next; shown on a line of its own.
+
+    `code` is a short text for each class, such as "bad-option"; docs/errors.md lists them.
     """
 
     code: ClassVar[str] = "perdure"
+    what: str
+    hint: str
 
     def __init__(self, what: str, hint: str = "") -> None:
         super().__init__(what)
@@ -167,9 +171,9 @@ class StepTimeout(PerdureError, TimeoutError):
 
 
 class BreakerOpen(PerdureError):
-    """A service keeps failing (or has asked for patience), and the call was not made.
+    """A service keeps failing, or has asked its callers to wait; the call was not made.
 
-    `retry_after`: seconds until it may be worth asking again; None if nobody can say.
+    `retry_after`: seconds until a call may pass; None if that is not known.
     """
 
     code = "breaker-open"
@@ -258,7 +262,9 @@ class StateIO(StateError):
 
 
 class StopRun(BaseException):
-    """Carries an error out of a running workflow; `error` is what the caller of the workflow gets to see."""
+    """Carries an error out of a running workflow; `error` is raised to the caller of the workflow."""
+
+    error: PerdureError
 
     def __init__(self, error: PerdureError) -> None:
         super().__init__(str(error))

@@ -75,7 +75,7 @@ def carry_through_kills(server: Server, folder: Path, kills: int, seed: int) -> 
     url = server.url(dead_after="1s")
     engine = cluster_at(url)
     bill = find_workflow(script, "bill")
-    call = identify(bill.spec, (COUNT,), {})
+    call = identify(bill._spec, (COUNT,), {})
     ids = []
     with workers(url, ledger, script) as crew:
         crew.start()
@@ -170,7 +170,7 @@ def test_a_step_that_kills_its_workers(server: Server, tmp_path: Path) -> None:
     script.write_text(CRASHING)
     url = server.url(dead_after="1s")
     engine = cluster_at(url)
-    spec = find_workflow(script, "crashing").spec
+    spec = find_workflow(script, "crashing")._spec
     call = identify(spec, (), {})
     engine.cluster.wait(engine._take(call, str(script), "crashing", None))
     deaths = 0

@@ -77,7 +77,7 @@ def test_they_run_when_it_fails_and_again_when_it_is_resumed(machine: Machine, t
 
     @step(name="attempt", retry=None)
     def attempt() -> None:
-        work.spec.fn(ends[0])
+        work._spec.fn(ends[0])
 
     with pytest.raises(Trouble, match="no luck"):
         flow()
@@ -96,7 +96,7 @@ def test_they_run_after_a_crash(machine: Machine, told: list[Any]) -> None:
 
     @step(name="attempt", retry=None)
     def attempt() -> None:
-        work.spec.fn(ends.pop(0))
+        work._spec.fn(ends.pop(0))
 
     @workflow
     def flow() -> None:

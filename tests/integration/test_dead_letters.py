@@ -61,7 +61,7 @@ def after() -> str:
     return "after"
 
 
-SPECS = {each.spec.name: each.spec for each in (send, asend, mail)}
+SPECS = {each._spec.name: each._spec for each in (send, asend, mail)}
 
 
 def redrive(machine: Machine, *lids: int, specs: dict[str, Spec] = SPECS, concurrency: int = 1) -> list[Result]:
@@ -203,7 +203,7 @@ def test_a_single_step_on_an_event_loop(machine: Machine) -> None:
     broken.add("a")
     assert asyncio.run(asingle()) is None
     broken.clear()
-    (result,) = redrive(machine, 1, specs={"amail": amail.spec})
+    (result,) = redrive(machine, 1, specs={"amail": amail._spec})
     assert result.status == "resolved"
 
 
@@ -267,7 +267,7 @@ def test_one_letter_is_redriven_by_one_at_a_time(machine: Machine) -> None:
     with pytest.raises(HasDeadLetters):
         strict()
     results: list[Result] = []
-    worker = threading.Thread(target=lambda: results.extend(redrive(machine, 1, specs={"send": slow.spec})))
+    worker = threading.Thread(target=lambda: results.extend(redrive(machine, 1, specs={"send": slow._spec})))
     worker.start()
     assert inside.wait(30)
     (second,) = redrive(machine, 1)
@@ -329,7 +329,7 @@ def test_a_process_that_dies_leaves_the_letter_parked(machine: Machine) -> None:
         raise Died
 
     with pytest.raises(Died):
-        redrive(machine, 1, specs={"send": deadly.spec})
+        redrive(machine, 1, specs={"send": deadly._spec})
     machine.boot()
     assert letter_of(machine).status == "parked"
     assert redrive(machine, 1)[0].status == "resolved"

@@ -43,7 +43,7 @@ def steps(machine: Machine) -> tuple[Any, Any]:
 def test_insert_remove_and_reorder(machine: Machine) -> None:
     """Steps of other names come, go and change places; what was done keeps its results."""
     work, end = steps(machine)
-    named = {name: step(work.spec.fn, name=name) for name in "abcd"}
+    named = {name: step(work._spec.fn, name=name) for name in "abcd"}
 
     def version(order: str) -> Any:
         @workflow(name="wf")

@@ -50,7 +50,7 @@ def test_a_run_that_keeps_failing_is_parked(machine: Machine) -> None:
     parked = machine.engine.store.runs(status="parked")[0]
     from perdure.core.execution.identity import identify
 
-    assert machine.engine.run(identify(flow.spec, (), {}), script=flow.spec.file, resume=parked.id) == 3
+    assert machine.engine.run(identify(flow._spec, (), {}), script=flow._spec.file, resume=parked.id) == 3
     assert made == [1, 1]
     letters = machine.engine.store.journal.read(lambda c: c.execute("SELECT seq, status FROM dead_letter").fetchall())
     assert letters == [(0, "resolved")]
@@ -84,7 +84,7 @@ def test_a_parked_run_that_fails_again_stays_one_letter(machine: Machine) -> Non
     machine.boot()
     id = machine.engine.store.runs()[0].id
     with pytest.raises(Trouble):
-        machine.engine.run(identify(flow.spec, (), {}), script=flow.spec.file, resume=id)
+        machine.engine.run(identify(flow._spec, (), {}), script=flow._spec.file, resume=id)
     assert machine.runs() == [("flow", "parked")]
     letters = machine.engine.store.journal.read(lambda c: c.execute("SELECT seq, status FROM dead_letter").fetchall())
     assert letters == [(0, "parked")]

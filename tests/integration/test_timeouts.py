@@ -31,7 +31,7 @@ def _in_time() -> Any:
 def run(fn: Any, **options: Any) -> Any:
     """Call a function as the only step of a workflow."""
     work = step(fn, name="work", retry=None, **options)
-    if work.spec.is_async:
+    if work._spec.is_async:
 
         @workflow(name="wf")
         async def awf() -> Any:

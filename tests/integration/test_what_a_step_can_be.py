@@ -269,10 +269,10 @@ def test_idempotency_keys(machine: Machine) -> None:
 
 MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "near miss": (lambda: step(timout="3s")(add), "did you mean 'timeout'"),
-    "far miss": (lambda: step(colour="red")(add), "It knows: name, retry"),
+    "far miss": (lambda: step(colour="red")(add), "Its options: name, retry"),
     "workflow option": (lambda: workflow(nmae="x")(add), "did you mean 'name'"),
     "no function": (lambda: step("charge"), "not a function"),
-    "twice": (lambda: step(step(add)), "is a step already"),
+    "twice": (lambda: step(step(add)), "is already a step"),
     "generator": (lambda: step(lambda: (yield)), "generator"),
     "empty name": (lambda: step(name="")(add), "name"),
     "zero timeout": (lambda: step(timeout=0)(add), "timeout is 0"),

@@ -282,7 +282,7 @@ if __name__ == "__main__":
     heartbeat = OPTIONS.get("heartbeat")
     body = PLACES[OPTIONS.get("where", "step")]
     run = workflow(body, name="nightly", alert=TARGET, heartbeat=heartbeat, **rules).with_options(id="nightly-1")  # type: ignore[arg-type]
-    if run.spec.is_async:
+    if run._spec.is_async:
         asyncio.run(run())
     else:
         run()

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, assert_type
 from uuid import UUID
 
 import perdure
-from perdure import Batch, DeadLetter, Retry, step, workflow
-from perdure.api.breaker import Breaker
-from perdure.api.ids import deterministic_id
-from perdure.api.rate import Rate
-from perdure.api.retry import retry
+from perdure import (
+    Batch,
+    BoundStep,
+    Breaker,
+    DeadLetter,
+    Handle,
+    HeldLock,
+    Rate,
+    Retry,
+    Step,
+    Workflow,
+    deterministic_id,
+    retry,
+    step,
+    workflow,
+)
 
 
 @dataclass
@@ -34,6 +45,11 @@ def with_options(order: Order, *, fast: bool = False) -> list[str]:
 @step(retry=None, timeout=timedelta(seconds=3), key=lambda order: order.id)
 async def asynchronous(order: Order) -> int:
     return len(order.id)
+
+
+@step(key=lambda order: order.id)
+def with_key(order: Order) -> str:
+    return order.id
 
 
 class Client:
@@ -191,3 +207,34 @@ retry(attempt=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIss
 assert_type(deterministic_id("order", 4711), UUID)
 assert_type(bare.map([order], concurrency="auto"), Batch[str])
 bare.map([order], concurrency="many")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+# What decorators and calls return can be named in annotations.
+def run_with(work: Step[[Order], str], flow: Workflow[..., str]) -> Handle[str]:
+    assert_type(work.map([order]), Batch[str])
+    return flow.start(work(order))
+
+
+def run_bound(work: BoundStep[[Order], bytes]) -> Batch[bytes]:
+    return work.map([order])
+
+
+def write_with(held: HeldLock) -> int:
+    held.confirm()
+    return held.fence
+
+
+def summarise(batch: Batch[str], letters: Sequence[DeadLetter]) -> list[str]:
+    return [*batch.results, *(letter.error for letter in letters)]
+
+
+assert_type(run_with(with_key, nightly).result(), str)
+run_bound(Client().method)
+run_with(asynchronous, nightly)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+summarise(Batch(["a"], []), [])
+with perdure.lock("nightly", if_locked="wait", timeout="5s") as held:
+    write_with(held)
+keyed: Step[[Order], str] = with_key
+bound: BoundStep[[Order], bytes] = Client().method
+found: perdure.errors.PerdureError = perdure.errors.Drift("what", "hint")
+assert_type(found.hint, str)

@@ -90,7 +90,7 @@ def test_a_call_that_ends_is_cleared(fate: Fate) -> None:
     @step(name="charge")
     def charge() -> None: ...
 
-    call = Call(charge.spec, (), {}, b"", KEY)
+    call = Call(charge._spec, (), {}, b"", KEY)
     fate.store.journal.write((), crashes.forget(fate.rid, call))
     fate.die(recorder)
     assert fate.counted() == {}

@@ -70,7 +70,7 @@ def test_near_misses_are_suggested(written, meant):
     """Who writes a duration in a common other way is told the way that works."""
     with pytest.raises(OptionError) as refused:
         seconds(written, option="timeout")
-    assert f'Did you mean "{meant}"?' in refused.value.hint
+    assert f'did you mean "{meant}"?' in refused.value.hint
     seconds(meant, option="timeout")
 
 
@@ -78,7 +78,7 @@ def test_negative_durations_are_not_suggested_a_positive_one():
     """The sign is the mistake: nothing is guessed."""
     with pytest.raises(OptionError, match="is negative") as refused:
         seconds("-5s", option="delay")
-    assert "Did you mean" not in refused.value.hint
+    assert "did you mean" not in refused.value.hint
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_near_misses_of_rates_are_suggested(written, meant):
     """Who writes a rate in words is told the way that works."""
     with pytest.raises(OptionError) as refused:
         rate(written, option="rate")
-    assert f'Did you mean "{meant}"?' in refused.value.hint
+    assert f'did you mean "{meant}"?' in refused.value.hint
     rate(meant, option="rate")
 
 

@@ -264,8 +264,8 @@ def test_a_cluster_refuses_what_it_cannot_keep() -> None:
 
     for refused in (locked, waiting, plain.with_options(if_locked="fail")):
         with pytest.raises(OptionError):
-            refuse_locks(refused.spec)
-    refuse_locks(plain.spec)
+            refuse_locks(refused._spec)
+    refuse_locks(plain._spec)
 
 
 def test_options_do_not_change_the_workflow_itself() -> None:
@@ -280,5 +280,5 @@ def test_options_do_not_change_the_workflow_itself() -> None:
 
     told = nightly.with_options(id="x").with_options(if_locked="fail")
     assert told._id == "x"
-    assert (told.spec.rules.if_locked, told.spec.rules.lock) == ("fail", "a")
-    assert nightly.spec.rules.if_locked == "skip"
+    assert (told._spec.rules.if_locked, told._spec.rules.lock) == ("fail", "a")
+    assert nightly._spec.rules.if_locked == "skip"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.core.policies.classify import Assessment
-from perdure.core.policies.retry import DEFAULT, Again, GiveUp, Retry, verdict
+from perdure.core.policies.retry import DEFAULT, Again, GiveUp, Retry, policy_of, reassess, verdict
 from perdure.errors import OptionError
 
 TRANSIENT = Assessment(kind="transient")
@@ -65,7 +65,7 @@ def test_throttling_does_not_use_up_attempts():
 
 def test_one_try_is_one_try():
     """retry=None never tries twice, not even when the server offers it."""
-    assert decide(Retry.of(None), fault=throttled(1)) == GiveUp("attempts")
+    assert decide(policy_of(None), fault=throttled(1)) == GiveUp("attempts")
 
 
 def test_a_delay_that_the_server_names_is_kept():
@@ -111,7 +111,7 @@ class Teapot(Exception):
 
 
 def judged(policy: Retry, exc: Exception, fault: Assessment) -> str:
-    return policy.judge(exc, fault).kind
+    return reassess(policy, exc, fault).kind
 
 
 def test_on_retries_what_cannot_heal_otherwise():
@@ -127,7 +127,7 @@ def test_on_alone_says_what_is_retried():
 
 def test_on_keeps_throttling():
     """What on= names is still throttled when the server says so."""
-    assert Retry(on=Teapot).judge(Teapot(), throttled(3)) == throttled(3)
+    assert reassess(Retry(on=Teapot), Teapot(), throttled(3)) == throttled(3)
 
 
 def test_never_wins_over_on():
@@ -155,7 +155,7 @@ def test_a_broken_predicate_retries_nothing_and_leaves_the_first_error_first(opt
 
 def test_interrupts_are_never_retried():
     """No predicate is even asked about a KeyboardInterrupt."""
-    assert Retry(on=lambda _: True).judge(KeyboardInterrupt(), PERMANENT) == PERMANENT
+    assert reassess(Retry(on=lambda _: True), KeyboardInterrupt(), PERMANENT) == PERMANENT
 
 
 def test_defaults():
@@ -222,7 +222,7 @@ def test_what_is_not_valid_is_refused_when_the_policy_is_made(options, part):
 
 def test_a_number_for_a_policy_is_refused_with_the_policy_meant():
     """retry=3 is a near miss."""
-    with pytest.raises(OptionError, match=r"Did you mean retry=Retry\(attempts=3\)"):
-        Retry.of(3)
+    with pytest.raises(OptionError, match=r"did you mean retry=Retry\(attempts=3\)"):
+        policy_of(3)
     with pytest.raises(OptionError, match="is not a retry policy"):
-        Retry.of(True)
+        policy_of(True)

@@ -18,6 +18,7 @@ from conftest import Machine
 from perdure import Retry, step, workflow
 from perdure.api import retry as retrying
 from perdure.api.retry import retry
+from perdure.core.policies.retry import ONCE
 from perdure.errors import Drift, OptionError, UsageError
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -202,7 +203,7 @@ def test_every_spelling() -> None:
         assert flaky.calls == 2
     flaky = Flaky(OSError("once"))
     with pytest.raises(OSError, match="once"):
-        retry(Retry.once())(flaky)()
+        retry(ONCE)(flaky)()
     assert flaky.calls == 1
 
 

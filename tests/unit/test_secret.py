@@ -43,7 +43,7 @@ def test_a_secret_shows_nothing() -> None:
 def test_a_secret_cannot_be_written_down() -> None:
     """Not by pickle, JSON or msgspec; a copy is the Secret itself."""
     secret = Secret(CANARY)
-    with pytest.raises(TypeError, match="never written down"):
+    with pytest.raises(TypeError, match="never stored"):
         pickle.dumps(secret)
     with pytest.raises(TypeError):
         json.dumps(secret)

@@ -1,1 +1,1 @@
-"""What users touch: decorators, typed handles, and the patterns that also work alone."""
+"""The public names: decorators, what they return, and the patterns that also work without a workflow."""

@@ -1,4 +1,4 @@
-"""Telling somebody, from wherever one is."""
+"""`perdure.alert`: send an alert from a script, a workflow or a step."""
 
 from __future__ import annotations
 
@@ -15,40 +15,42 @@ LEVELS = ("info", "warning", "error", "critical")
 
 
 def alert(text: str, level: Level = "info") -> bool:
-    """Tell whoever is set up to be told: in PERDURE_ALERTS, pyproject.toml, or ALERT_TELEGRAM_TOKEN and ALERT_CHAT_ID.
+    """Send an alert to the targets of the settings: PERDURE_ALERTS, pyproject.toml, or the Telegram variables.
 
-    Works anywhere. In a step it names the run and the step; in a workflow it is a step itself, so a run that is resumed
-    does not tell it again. If nobody is set up it does nothing. The same text is told once in 15 minutes, then counted.
+    It can be called anywhere. In a step the alert names the run and the step. In a workflow it is a step itself, so
+    that a resumed run does not send it again. Without a target it does nothing. Within 15 minutes the same text is sent
+    once; repetitions are counted and summed up.
 
-    It waits for the channels, 5 s at most for each, all at once; in async code call it in a thread:
-    `await asyncio.to_thread(perdure.alert, "text")`. What cannot be delivered now is kept, and delivered with the next
-    alert; nothing that goes wrong with a channel is raised.
+    The call waits for all channels at once, at most 5 s. In async code run it in a thread:
+    `await asyncio.to_thread(perdure.alert, "text")`. What cannot be delivered is kept, and delivered with the next
+    alert; errors of a channel are not raised.
 
     Args:
-        text: what to say: the first line as a title, 900 characters at most. Credentials in it are taken out.
+        text: the message, at most 900 characters; its first line is the title. Credentials in it are redacted.
         level: "info", "warning", "error" or "critical".
 
     Returns:
-        Whether it was delivered, or is counted to be told later, and to all targets.
+        True if every target has it, or if it was counted as a repetition; False if there is no target, or if it waits
+        to be delivered.
 
     Raises:
-        OptionError: there is no such level, or a target's address is not valid.
+        OptionError: there is no such level, or the address of a target is not valid.
     """
     if level not in LEVELS:
         raise OptionError(f"there is no alert level {level!r}", f"one of {', '.join(map(repr, LEVELS))}")
     context = here.get()
     if isinstance(context, StepContext):
-        return _tell(text, level, context.call.spec.file, context)
-    script = sys._getframe(1).f_code.co_filename  # whose settings hold: those of the script that asks
-    return _tell(text, level, script, None) if context is None else _alert(text, level, script)
+        return _send(text, level, context.call.spec.file, context)
+    script = sys._getframe(1).f_code.co_filename  # the settings of the calling script hold
+    return _send(text, level, script, None) if context is None else _alert(text, level, script)
 
 
 @step(name="perdure.alert", retry=None, timeout=None, key=lambda text, level, script: (text, level))
 def _alert(text: str, level: str, script: str) -> bool:
-    return _tell(text, level, script, here.get())
+    return _send(text, level, script, here.get())
 
 
-def _tell(text: str, level: str, script: str, context: Scope | StepContext | None) -> bool:
+def _send(text: str, level: str, script: str, context: Scope | StepContext | None) -> bool:
     from perdure.alerts import delivery, recipients
     from perdure.alerts.alert import Alert
     from perdure.config import settings
@@ -56,12 +58,12 @@ def _tell(text: str, level: str, script: str, context: Scope | StepContext | Non
     run = step_name = ""
     if isinstance(context, StepContext):
         run, step_name = context.run_id, context.call.spec.name
-    whom = recipients.targets(None, script)
+    targets = recipients.targets(None, script)
     about = Alert(
         what="message",
-        level=level,  # type: ignore[arg-type]  # `alert` has looked at it
+        level=level,  # type: ignore[arg-type]  # checked by `alert`
         error=str(text),
         run=run,
         step="" if step_name == "perdure.alert" else step_name,
     )
-    return bool(whom) and not delivery.send(about, whom, delivery.folder_of(settings.state_path(script)))
+    return bool(targets) and not delivery.send(about, targets, delivery.folder_of(settings.state_path(script)))

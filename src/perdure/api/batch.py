@@ -1,4 +1,4 @@
-"""What `map` returns."""
+"""Batch and DeadLetter: what `map` returns."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class DeadLetter(msgspec.Struct, frozen=True):
-    """An item that failed for good: what it was, and what each attempt said.
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """An item of a `map` that failed for good, with all its attempts. Immutable.
 
-    `input` is the item as text without credentials, `attempts` one line for each attempt, `error` the last error as
-    text, `started` when its last attempt began, in seconds since the epoch. `letter` is its number for `perdure dlq`,
-    where it has one.
+    Attributes:
+        step: the name of the step.
+        input: the item as text, without credentials.
+        error: the last error, in one line.
+        attempts: the error of each attempt, in one line each.
+        started: when its last attempt began, in seconds since the epoch.
+        letter: its number for `perdure dlq`; None on a cluster, and once it was dropped.
     """
 
     step: str
@@ -39,10 +43,10 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class Results(Sequence[T_co]):
-    """The results of those items that succeeded, in the order of the input.
+    """The results of the items that succeeded, in the order of the input.
 
-    They are read from the state file as they are looked at, so a million of them need no memory; `list(results)` makes
-    an ordinary list, and so does handing them to a step.
+    Each is read from the state file when it is accessed, so a million results need no memory. `list(results)` makes a
+    list; as an argument of a step they are stored as a list.
     """
 
     def __init__(self, seqs: array[int], reader: Reader, plan: codec.Plan) -> None:
@@ -85,51 +89,67 @@ store_as_list(Results)
 
 
 class Batch(Generic[T]):
-    """How a `map` went.
+    """The outcome of a `map`: results and dead letters.
 
-    `results` are those of the items that succeeded, in the order of the input; `dead` the dead letters, likewise;
-    `skipped` how many items had ended in an earlier process and were not run again.
+    `map` makes it. To test a function that takes a Batch, make one: `Batch(["a", "b"], [])`.
+
+    Args:
+        results: the results of the items that succeeded, in the order of the input. They are read from the state file
+            when they are accessed; `list(batch.results)` reads all of them.
+        dead: the dead letters of the items that failed for good, in the order of the input.
+        skipped: how many items had ended in an earlier process and were not run again.
     """
+
+    results: Sequence[T]
+    dead: Sequence[DeadLetter]
+    skipped: int
 
     def __init__(self, results: Sequence[T], dead: Sequence[DeadLetter], skipped: int = 0) -> None:
         self.results = results
         self.dead = dead
         self.skipped = skipped
 
-    @classmethod
-    def of(cls, tally: Tally, reader: Reader, spec: Spec) -> Batch[Any]:
-        """The batch that a tally speaks of."""
-        dead = [_letter(reader, seq) for seq in tally.letters()]
-        return Batch(Results(tally.results(), reader, spec.plan), dead, tally.skipped)
-
     @property
     def ok(self) -> bool:
-        """Whether every item succeeded."""
+        """True if every item succeeded, that is if there is no dead letter."""
         return not self.dead
 
     def raise_if_dead(self) -> None:
         """Raise HasDeadLetters if an item failed for good.
 
         Raises:
-            HasDeadLetters: naming the first few.
+            HasDeadLetters: at least one item failed for good; the message names up to five.
         """
         if self.dead:
             first = "\n".join(f"    {letter.step}{letter.input}: {letter.error}" for letter in self.dead[:5])
             raise HasDeadLetters(
                 f"{len(self.dead)} of {len(self.dead) + len(self.results)} items failed for good\n{first}",
-                "`perdure dlq ls` lists them; when the cause is mended, `perdure dlq redrive` does them again, and the "
+                "`perdure dlq ls` lists them; once the cause is fixed, `perdure dlq redrive` runs them again, and the "
                 "run goes on",
             )
 
     def __repr__(self) -> str:
-        return f"<batch: {len(self.results)} done, {len(self.dead)} dead, {self.skipped} of them from before>"
+        return f"<batch: {len(self.results)} done, {len(self.dead)} dead, {self.skipped} skipped>"
+
+
+def batch_of(tally: Tally, reader: Reader, spec: Spec) -> Batch[Any]:
+    """The batch that a tally counts: results and dead letters are read from the state file."""
+    dead = [_letter(reader, seq) for seq in tally.letters()]
+    return Batch(Results(tally.results(), reader, spec.plan), dead, tally.skipped)
 
 
 def _letter(reader: Reader, seq: int) -> DeadLetter:
     record = reader.record(seq)
     attempts = [_line(attempt.error) for attempt in reader.attempts(record)]
     given = secrets.describe_inputs(record.input)
-    return DeadLetter(record.name, given, _line(record.output), attempts, record.started, reader.letter(seq))
+    return DeadLetter(
+        step=record.name,
+        input=given,
+        error=_line(record.output),
+        attempts=attempts,
+        started=record.started,
+        letter=reader.letter(seq),
+    )
 
 
 def _line(error: bytes) -> str:

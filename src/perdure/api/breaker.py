@@ -1,44 +1,48 @@
-"""Circuit breakers: `@step(breaker="stripe")`, or alone, around any call."""
+"""Circuit breakers: `@step(breaker="stripe")`, or without a workflow, around any call."""
 
 from __future__ import annotations
 
 import math
 
-from perdure.api.guard import Guarding, guards_here
+from perdure.api.guard import CallGuard, guards_here
+from perdure.api.options import checked_name
 from perdure.core.durations import Duration, seconds
 from perdure.core.policies.breaker import BreakerPolicy, BreakerState, Mode
 from perdure.core.policies.guard import Guard, WhenOpen
 from perdure.errors import OptionError
 
 
-class Breaker(Guarding):
-    """A circuit breaker: calls of a service that keeps failing are held back, until a probe finds it well again.
+class Breaker(CallGuard):
+    """A circuit breaker: stops calls to a service that keeps failing, until a probe succeeds.
 
-    It is closed, and lets everybody through; open, and lets nobody; half-open after the cool-down, and lets exactly
-    `probes` through, however many wait. All threads, tasks and processes on a state file share the breakers in it by
-    their names, and find them as they were after a restart or a SIGKILL.
+    While it is closed, all calls pass. While it is open, none does. After the cool-down it is half-open: exactly
+    `probes` calls pass, whatever the number of callers (Nygard, "Release It!", 2007). All threads, tasks and processes
+    on a state file share a breaker by its name. Its state survives a restart and a SIGKILL.
 
-    Failures are errors that may heal: a lost connection, a timeout, HTTP 5xx. HTTP 429 and other 4xx do not count, and
-    neither do errors of the program itself (a TypeError, say).
+    A failure is an error that may heal: a lost connection, a timeout, HTTP 5xx. HTTP 429 and other 4xx do not count,
+    nor do errors of the program itself (a TypeError).
 
-    Give it to steps, as `@step(breaker=Breaker("stripe", ...))`, or use it alone: `with breaker:`, `async with
-    breaker:`, `@breaker` above a function, `breaker.call(function, argument)`.
+    Give it to steps, `@step(breaker=Breaker("stripe", ...))`, or use it alone: `with breaker:`, `async with breaker:`,
+    `@breaker` above a function, `breaker.call(function, argument)`.
+
+    Durations are seconds, a timedelta, or text such as "30s" or "5m".
 
     Args:
-        name: of the service; who uses the same name shares the state, and should use the same options.
-        failures: so many failures in a row open it; by default 3, and with a `ratio` no number does.
-        ratio: such a part of the calls within `window`, from 0 to 1, opens it by failing. Each call is a write then.
-        window: how far back the ratio looks.
-        minimum: the ratio is not looked at before there were so many calls.
-        cooldown: how long it stays open before it lets probes through.
-        cooldown_factor: what the cool-down is multiplied by each time a probe fails; 1: it does not grow. (Finagle's
-            failure accrual backs off in the same way, from 5 s to 300 s; Envoy's outlier detection ends at 300 s too.)
-        cooldown_cap: the longest that the cool-down grows.
-        probes: so many calls are let through after the cool-down. If all succeed it closes; if one fails, it is open
-            for another cool-down. The probe of a process that dies is free at once.
-        when_open: "wait" for it, within `total`; or "fail" at once with BreakerOpen. By default steps wait, and calls
-            outside of steps fail. Neither uses an attempt of a step.
-        total: how long a call outside of a step waits at most; for a step it is its policy's, `Retry(total=...)`.
+        name: of the service. Breakers of the same name share one state, and should have the same options.
+        failures: this many failures in a row open it. Default: 3; with a `ratio`, None: only the ratio opens it.
+        ratio: this part of the calls within `window`, more than 0 and at most 1, opens it by failing. With a ratio each
+            call writes to the state file.
+        window: the time that the ratio is taken over.
+        minimum: the ratio counts from this many calls within the window on.
+        cooldown: the time that it stays open before probes pass.
+        cooldown_factor: the cool-down is multiplied by this each time a probe fails; 1: it does not grow. (Finagle's
+            failure accrual backs off likewise, from 5 s to 300 s; Envoy's outlier detection ends at 300 s too.)
+        cooldown_cap: the longest that a growing cool-down gets.
+        probes: this many calls pass after the cool-down. If all succeed the breaker closes; if one fails, it opens for
+            another cool-down. The probe of a process that dies is free at once.
+        when_open: "wait": a call waits until it may pass, within `total`. "fail": it raises BreakerOpen at once.
+            Default: steps wait, calls outside of steps fail. Neither uses up an attempt of the step.
+        total: the longest that a call outside of a step waits. A step waits within its `Retry(total=...)`.
 
     Raises:
         OptionError: an option is not valid.
@@ -63,7 +67,7 @@ class Breaker(Guarding):
             raise OptionError(f"when_open is {when_open!r}", 'it is "wait" or "fail"')
         if failures is None and ratio is None:
             failures = 3
-        self.policy = BreakerPolicy(
+        self._policy = BreakerPolicy(
             failures=None if failures is None else _whole(failures, "failures"),
             ratio=None if ratio is None else _part(ratio),
             window=_time(window, "window"),
@@ -73,28 +77,41 @@ class Breaker(Guarding):
             cooldown_cap=_time(cooldown_cap, "cooldown_cap"),
             probes=_whole(probes, "probes"),
         )
-        self.when_open = when_open
-        guard = Guard(checked_name(name, "breaker"), self.policy, when_open or "fail")
+        self._when_open = when_open
+        guard = Guard(checked_name(name, "breaker"), self._policy, when_open or "fail")
         super().__init__(guard, seconds(total, option="total"))
 
     @property
-    def for_steps(self) -> Guard:
-        """What guards a step that was given this breaker."""
-        return Guard(self.name, self.policy, self.when_open or "wait")
+    def _for_steps(self) -> Guard:
+        """The guard of a step with this breaker: other than a call alone, it waits by default."""
+        return Guard(self.name, self._policy, self._when_open or "wait")
 
     @property
     def state(self) -> Mode:
-        """How it stands: "closed", "open" (also when the cool-down is over and nobody has called), "half-open", or
-        "isolated"."""
+        """The state in the state file: "closed", "open", "half-open" or "isolated".
+
+        After the cool-down it remains "open" until the next call.
+
+        Raises:
+            StateError: the state file cannot be used.
+        """
         state = guards_here().services.about(self.name).get("breaker")
         return state.mode if isinstance(state, BreakerState) else "closed"
 
     def reset(self) -> None:
-        """Close it, forget the failures, and end a pause after HTTP 429."""
+        """Close it: forget the failures, and end a pause after HTTP 429.
+
+        Raises:
+            StateError: the state file cannot be used.
+        """
         guards_here().reset(self.name)
 
     def isolate(self) -> None:
-        """Let nobody through, until it is reset."""
+        """Let no call pass until `reset`, for instance while the service is being repaired.
+
+        Raises:
+            StateError: the state file cannot be used.
+        """
         guards_here().isolate(self.name)
 
     def __repr__(self) -> str:
@@ -102,7 +119,7 @@ class Breaker(Guarding):
 
 
 def breaker_of(value: str | Breaker) -> Breaker:
-    """The breaker that an option's value stands for.
+    """The breaker that the value of the option `breaker` stands for.
 
     Raises:
         OptionError: it is neither a breaker nor the name of one.
@@ -112,17 +129,6 @@ def breaker_of(value: str | Breaker) -> Breaker:
     if not isinstance(value, str):
         raise OptionError(f"breaker is {value!r}", 'give the name of a service, or Breaker("name", ...)')
     return Breaker(value)
-
-
-def checked_name(name: object, option: str) -> str:
-    """A name under which something is kept in the state file.
-
-    Raises:
-        OptionError: it is not printable text.
-    """
-    if not isinstance(name, str) or not name or not name.isprintable():
-        raise OptionError(f"the name of a {option} is {name!r}", "give a printable text that is not empty")
-    return name
 
 
 def _whole(value: int, option: str) -> int:
@@ -146,5 +152,5 @@ def _factor(value: float) -> float:
 def _time(value: Duration, option: str) -> float:
     length = seconds(value, option=option)
     if length == 0:
-        raise OptionError(f"{option} is 0", "give some time")
+        raise OptionError(f"{option} is 0", "give a duration of more than 0")
     return length

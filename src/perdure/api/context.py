@@ -1,8 +1,7 @@
-"""What code inside a step or a workflow can ask for."""
+"""Functions to call inside a step or a workflow: idempotency_key, attempt, progress; defer, now, uuid, random."""
 
 from __future__ import annotations
 
-import random as _random
 import uuid as _uuid
 from datetime import UTC, datetime
 from typing import Any, ParamSpec
@@ -26,10 +25,13 @@ def _inside(function: str) -> StepContext:
 
 
 def idempotency_key() -> str:
-    """A key for this call of this step: 32 hexadecimal digits, for a header such as Idempotency-Key.
+    """The idempotency key of this call of this step, for a header such as Idempotency-Key.
 
-    It is the same for every attempt, in this process and after a crash, and different for every other call; so a
-    service that honours it does the work once.
+    It is the same for every attempt, also after a crash, and another one for every other call. A service that honours
+    such keys (IETF draft-ietf-httpapi-idempotency-key-header) does the work once.
+
+    Returns:
+        32 hexadecimal digits.
 
     Raises:
         UsageError: called outside a step of a running workflow.
@@ -38,7 +40,7 @@ def idempotency_key() -> str:
 
 
 def attempt() -> int:
-    """The number of this attempt, from 1; attempts before a crash are counted.
+    """The number of this attempt of the step, from 1; attempts before a crash count.
 
     Raises:
         UsageError: called outside a step of a running workflow.
@@ -48,43 +50,47 @@ def attempt() -> int:
 
 @step(name=DEFER, retry=None, timeout=None)
 def _note(module: str, name: str, given: bytes) -> None:
-    """What is deferred, as a record; see core/unwind.py."""
+    """What is deferred, as a record; see core/execution/cleanup.py."""
 
 
 def defer(step: BoundStep[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
-    """Call a step when the run ends: when it has succeeded, failed, or been cancelled; also after a crash.
+    """Register a step as clean-up: it is called when the run has succeeded, failed or been cancelled.
 
-    What was deferred last is called first. Each call is retried by the step's own policy, and one that fails for good
-    becomes a dead letter; it never hides the error that the run failed with. Since a failed run can be resumed, and
-    ends once more then, the step may be called again: let it do no harm twice (delete if it is there).
+    A crash does not lose it: the clean-up is recorded, and the next process makes the call. What was deferred last is
+    called first. Each call is retried by the step's own policy. One that fails for good becomes a dead letter, and
+    never replaces the error that the run failed with. A failed run that is resumed ends once more, and its clean-ups
+    may be called once more: write a step that may run twice (delete the file if it exists).
 
     Args:
-        step: the step; its arguments follow, all of which can be stored.
+        step: the step to call at the end.
+        args: its positional arguments. All arguments are stored.
+        kwargs: its keyword arguments.
 
     Raises:
         UsageError: called outside a workflow, or with an async step in a sync workflow.
-        NotStorable: an argument cannot be stored.
+        OptionError: `step` is not a step.
+        NotStorable: an argument cannot be stored without loss.
     """
     scope = here.get()
     if scope is None or isinstance(scope, StepContext):
         raise UsageError(
-            "perdure.defer() was called outside a workflow, which it is to be done at the end of",
-            "call it in a function decorated with @workflow, right after the step that makes what is to be put away",
+            "perdure.defer() was called outside a workflow, so there is no end to defer to",
+            "call it in a function decorated with @workflow, right after the step that makes what has to be removed",
         )
     if not isinstance(step, BoundStep):
         raise OptionError(
             f"perdure.defer() was given {step!r}, which is not a step", "decorate the function with @step"
         )
-    scope.defer(step.spec, step.arguments(args), kwargs, _note.spec)
+    scope.defer(step._spec, step._arguments(args), kwargs, _note._spec)
 
 
 def progress(done: float, total: float | None = None, note: str = "") -> None:
-    """Say how far this step has come, for whoever watches; outside a running workflow it does nothing.
+    """Report how far this step is; `perdure run` and `perdure show` display it. Outside a workflow it does nothing.
 
     Args:
-        done: how much is done, in units of your own.
-        total: how much there is, in the same units, if known.
-        note: a few words.
+        done: how much is done, in a unit of your choice.
+        total: how much there is in all, in the same unit; None if it is not known.
+        note: a few words to display beside it.
     """
     context = here.get()
     if isinstance(context, StepContext) and context.scope is not None:
@@ -93,17 +99,22 @@ def progress(done: float, total: float | None = None, note: str = "") -> None:
 
 @step(name="perdure.now", retry=None, timeout=None)
 def now() -> datetime:
-    """The time of day, in UTC; the same again when the run is resumed."""
+    """The current time in UTC, as an aware datetime; on resume the recorded one, so that the workflow decides the same.
+
+    Outside a workflow it is simply the current time.
+    """
     return datetime.now(UTC)
 
 
 @step(name="perdure.uuid", retry=None, timeout=None)
 def uuid() -> _uuid.UUID:
-    """A new random UUID (version 4); the same again when the run is resumed."""
+    """A random UUID (version 4; RFC 9562, section 5.4); on resume the recorded one. Outside a workflow, a new one."""
     return _uuid.uuid4()
 
 
 @step(name="perdure.random", retry=None, timeout=None)
 def random() -> float:
-    """A random number in [0, 1); the same again when the run is resumed."""
-    return _random.random()
+    """A random number from 0 (included) to 1 (excluded); on resume the recorded one. Outside a workflow, a new one."""
+    import random  # here, since most scripts do not ask
+
+    return random.random()

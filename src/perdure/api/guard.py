@@ -1,4 +1,4 @@
-"""What circuit breakers and rate limits have in common when they stand alone: around a block, a function, a call."""
+"""What Breaker and Rate have in common outside of steps: `with`, `async with`, as a decorator, and `call`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from perdure.api.step import BoundStep
 from perdure.config import settings
+from perdure.core.execution.spec import spec_of
 from perdure.core.policies.breaker import Ticket
 from perdure.core.policies.guard import Guard
 from perdure.engines.interface import StepContext, here, script_around
@@ -23,18 +23,18 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DELAY = 1.0
-"""Seconds that everybody pauses after a 429 that names no delay; as the first wait of a `Retry`."""
+"""Seconds that all callers pause after a 429 that names no delay; as the first wait of a `Retry`."""
 
 _entered: ContextVar[tuple[tuple[object, Ticket], ...]] = ContextVar("perdure_entered", default=())
-"""The blocks that the current thread or task is in, and what it was let into them with."""
+"""The guarded blocks that the current thread or task is in, each with its ticket."""
 
 
-class Guarding:
-    """Stands before calls of a service: `with it:`, `async with it:`, `@it`, `it.call(function, ...)`.
+class CallGuard:
+    """Guards calls of a service: `with guard:`, `async with guard:`, `@guard`, `guard.call(function, ...)`.
 
     Args:
-        guard: what to come past.
-        total: seconds that a caller waits at most, where it waits for a service to get well.
+        guard: the breaker and the rate that a call has to pass.
+        total: seconds that a call waits at most for a service to recover.
     """
 
     def __init__(self, guard: Guard, total: float) -> None:
@@ -43,13 +43,19 @@ class Guarding:
 
     @property
     def name(self) -> str:
-        """What it goes by in the state file."""
+        """The name that the state file and `perdure breaker ls` have for it."""
         return self._guard.service
 
     def __enter__(self) -> None:
+        """Wait until the call may be made. Blocks the thread.
+
+        Raises:
+            BreakerOpen: the call must not be made.
+            StateError: the state file cannot be used.
+        """
         import time
 
-        for seconds in self._coming():
+        for seconds in self._enter():
             time.sleep(seconds)
 
     def __exit__(
@@ -58,9 +64,15 @@ class Guarding:
         self._leave(error)
 
     async def __aenter__(self) -> None:
+        """Wait until the call may be made, without blocking the event loop.
+
+        Raises:
+            BreakerOpen: the call must not be made.
+            StateError: the state file cannot be used.
+        """
         import asyncio
 
-        for seconds in self._coming():
+        for seconds in self._enter():
             await asyncio.sleep(seconds)
 
     async def __aexit__(
@@ -69,16 +81,19 @@ class Guarding:
         self._leave(error)
 
     def __call__(self, fn: Callable[P, R]) -> Callable[P, R]:
-        """Guard every call of a function, sync or async.
+        """Guard every call of a function: `@breaker` above a `def` or an `async def`.
+
+        Args:
+            fn: the function.
 
         Raises:
-            OptionError: it is a step or a workflow, or nothing that can be called.
+            OptionError: it is a step or a workflow, or not callable.
         """
         option = type(self).__name__.lower()
-        if isinstance(fn, BoundStep):
-            raise OptionError(
-                f"@{option} was put above {fn.spec.owner}", f"give it to the step: @step({option}={self!r})"
-            )
+        spec = spec_of(fn)
+        if spec is not None:
+            hint = f"give it to the {'step' if spec.kind == 'step' else 'steps of it'}: @step({option}={self!r})"
+            raise OptionError(f"@{option} was put above {spec.owner}", hint)
         if not callable(fn):
             raise OptionError(f"@{option} was given {fn!r}, which is not a function", "write it above a def")
         if inspect.iscoroutinefunction(fn):
@@ -96,26 +111,39 @@ class Guarding:
         return functools.wraps(fn)(guarded)
 
     def call(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Guard one call of a function; of an async one, what it returns is to be awaited."""
-        return self(fn)(*args, **kwargs)
+        """Guard one call of a function.
 
-    # -- coming and going ---------------------------------------------------------------------------------------------
+        Args:
+            fn: the function, sync or async.
+            args: its positional arguments.
+            kwargs: its keyword arguments.
 
-    def _coming(self) -> Iterator[float]:
-        """Come past the guard; yields how many seconds are to pass each time before that can go on.
+        Returns:
+            What the function returns; for an async function a coroutine, to be awaited.
 
         Raises:
-            BreakerOpen: the call is not to be made.
+            BreakerOpen: the call was not made.
+            Exception: what the function raises.
+        """
+        return self(fn)(*args, **kwargs)
+
+    def _enter(self) -> Iterator[float]:
+        """Pass the guard; yields the seconds to wait, until the call may be made.
+
+        Raises:
+            BreakerOpen: the call must not be made.
         """
         import random
 
         from perdure.core.execution.admission import Patience, admission
 
         guards, answer = guards_here(), None
-        coming = admission(self._guard, self._total, Patience(), random.random, lambda seconds, reason: float(seconds))
+        entering = admission(
+            self._guard, self._total, Patience(), random.random, lambda seconds, reason: float(seconds)
+        )
         while True:
             try:
-                effect = coming.send(answer)
+                effect = entering.send(answer)
             except StopIteration as end:
                 entry: Ticket | BreakerOpen = end.value
                 break
@@ -145,16 +173,16 @@ class Guarding:
         import time
 
         from perdure.core.exceptions import capture
-        from perdure.core.execution.admission import telling
+        from perdure.core.execution.admission import failure_report
         from perdure.core.policies.classify import assess
 
         fault, assessment = capture.to_fault(error), assess(error, time.time())
         delay = DELAY if assessment.retry_after is None else assessment.retry_after
-        return telling(self._guard, ticket, error, fault, assessment, delay, self._total)
+        return failure_report(self._guard, ticket, error, fault, assessment, delay, self._total)
 
 
 def guards_here() -> Guards:
-    """What is known of services where the caller is: in its run's state file, or in that of the script.
+    """The breakers and rates of the state file of the current run; outside of runs, of the script.
 
     Raises:
         StateError: the file cannot be used.

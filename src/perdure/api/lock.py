@@ -1,4 +1,4 @@
-"""Locks by name: `with perdure.lock("nightly"):`, in a script, a workflow or a step."""
+"""`perdure.lock`: named locks, `with perdure.lock("nightly"):`, in a script, a workflow or a step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from perdure.api.workflow import checked_if_locked, checked_lock
+from perdure.api.options import checked_if_locked, checked_lock
 from perdure.config import settings
 from perdure.core.durations import Duration, seconds
 from perdure.core.execution.run import Locked, describe_locked
@@ -22,16 +22,21 @@ if TYPE_CHECKING:
     from perdure.store.runs import Store
 
 PAUSES = (0.01, 0.02, 0.05, 0.1)
-"""Seconds between two looks at who has it; the last one again and again."""
+"""Seconds between two tries to take it; the last value repeats."""
 
 
 class HeldLock:
-    """A lock that this block has.
+    """The lock that a block holds: `with perdure.lock("nightly") as held:`.
 
-    `name` is the lock's; `fence` a number that is greater with each acquisition, by whomever: a service that is given
-    it with every write, and refuses a smaller one than it has seen, is safe from a process that has lost the lock
-    without knowing (a stopped one, say, whose lock file somebody removed).
+    Attributes:
+        name: of the lock.
+        fence: a fencing token, greater with each acquisition by any process. Send it with every write to a service that
+            refuses a smaller number than it has seen: a process that has lost the lock without knowing it (stopped,
+            its lock file removed) can then do no harm. (Kleppmann, "How to do distributed locking", 2016.)
     """
+
+    name: str
+    fence: int
 
     def __init__(self, name: str, fence: int, store: Store) -> None:
         self.name = name
@@ -39,10 +44,10 @@ class HeldLock:
         self._store = store
 
     def confirm(self) -> None:
-        """Look whether this process still has the lock.
+        """Check that this process still holds the lock.
 
         Raises:
-            LockLost: another one has taken it over.
+            LockLost: another process has taken it over.
             StateError: the state file cannot be read.
         """
         if not self._store.journal.read(self._store.locks.confirm(self.name, self.fence)):
@@ -55,52 +60,53 @@ class HeldLock:
 
 
 class lock:  # noqa: N801  used like a function
-    """Keep everybody else out: `with perdure.lock("nightly"):`, or `async with`.
+    """A named lock: `with perdure.lock("nightly"):`, or `async with`.
 
-    One block at a time has the lock: of all threads and tasks of this process, and of all processes that use the same
-    state file. It is the lock of workflows with `lock="nightly"` too: their runs share it within a process, a block is
-    kept apart from them (but one inside of such a run comes through, as does a run that is called inside of the block).
-    The thread or task that has a lock may take it again. A process that dies, however it dies, has let go.
+    One block at a time holds the lock, among all threads and tasks of this process and all processes on the same state
+    file. Workflows with `lock="nightly"` take the same lock: their runs share it within a process, and a block excludes
+    them, except for a block inside of such a run, and a run that is called inside of the block. The lock is reentrant
+    for the thread or task that holds it. When a process dies, its locks are free at once.
 
-    The state file is the one of the run, inside of a run; else that of the script that Python was started with.
+    Inside of a run the state file is the run's; else it is that of the script that Python was started with.
 
     Args:
-        name: which lock.
-        if_locked: what to do if somebody has it: "fail" (raise AlreadyRunning), "wait" (until it is free, with a line
-            on standard error that says who has it), or "skip": print who has it, and end the script with exit code 0,
-            by raising Skipped. Inside of a run there is nothing to skip to: as "fail".
-        timeout: how long to wait at most: seconds, a timedelta or "30s"; AlreadyRunning is raised then. None: for ever.
+        name: of the lock.
+        if_locked: what to do if another one holds it. "fail": raise AlreadyRunning. "wait": wait until it is free, with
+            a line on standard error that names the holder. "skip": print the holder and end the script with exit code
+            0, by raising Skipped; inside of a run, where no script can end, as "fail".
+        timeout: with "wait", the longest wait before AlreadyRunning is raised: seconds, a timedelta or "30s". None: no
+            bound.
 
     Raises:
-        OptionError: an option is not valid, or the settings name a cluster, which has no locks.
-        AlreadyRunning: somebody else has it.
-        LockLost: at the end of the block: somebody else has had the lock meanwhile.
+        OptionError: an option is not valid, or the engine is a cluster, which has no locks.
+        AlreadyRunning: another block, run or process holds it.
+        LockLost: at the end of the block, if another process took the lock over meanwhile.
         StateError: the state file cannot be used.
     """
 
     def __init__(self, name: str, *, if_locked: IfLocked = "fail", timeout: Duration | None = None) -> None:
-        self.name = checked_lock(name)
+        self._name = checked_lock(name)
         self._if_locked = checked_if_locked(if_locked)
         if timeout is not None and if_locked != "wait":
-            raise OptionError(f"lock {name!r} has a timeout, and does not wait", 'say if_locked="wait" too')
+            raise OptionError(f"lock {name!r} has a timeout but does not wait", 'add if_locked="wait"')
         self._timeout = None if timeout is None else seconds(timeout, option="timeout")
         self._entered: list[tuple[HeldLock, int]] = []  # and the process that did
 
     def __enter__(self) -> HeldLock:
-        """Take it.
+        """Take the lock. Waiting blocks the thread.
 
         Raises:
-            AlreadyRunning: somebody else has it.
+            AlreadyRunning: another one holds it.
         """
         for pause in self._pauses():
             time.sleep(pause)
         return self._entered[-1][0]
 
     async def __aenter__(self) -> HeldLock:
-        """Take it, for this task.
+        """Take the lock for this task. Waiting does not block the event loop.
 
         Raises:
-            AlreadyRunning: somebody else has it.
+            AlreadyRunning: another one holds it.
         """
         import asyncio
 
@@ -111,22 +117,22 @@ class lock:  # noqa: N801  used like a function
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let it go.
+        """Release the lock.
 
         Raises:
-            LockLost: somebody else has had it meanwhile.
+            LockLost: another process took it over meanwhile.
         """
         held, process = self._entered.pop()
         if process != os.getpid():
             return  # a forked child leaves the block that its parent entered
         store = held._store
-        operation = store.locks.exit(self.name)
+        operation = store.locks.exit(self._name)
         if operation is None:
             return
         try:
             store.journal.write((), operation)
         except StateError as trouble:
-            store.locks.abandon(self.name)
+            store.locks.abandon(self._name)
             if error is None:
                 raise
             error.add_note(f"perdure: {trouble}")
@@ -134,39 +140,39 @@ class lock:  # noqa: N801  used like a function
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let it go.
+        """Release the lock.
 
         Raises:
-            LockLost: somebody else has had it meanwhile.
+            LockLost: another process took it over meanwhile.
         """
         self.__exit__(kind, error, traceback)
 
     def _pauses(self) -> Iterator[float]:
-        """Take the lock, with a pause, in seconds, wherever it has to be waited for."""
+        """Take the lock; yields the seconds to wait before each further try."""
         store, who = _caller()
-        fence = store.locks.again(self.name, who)
+        fence = store.locks.again(self._name, who)
         if fence is None:
             began = time.monotonic()
             looks = 0
-            while isinstance(answer := store.journal.write((), store.enter(self.name, who, time.time())), Locked):
+            while isinstance(answer := store.journal.write((), store.enter(self._name, who, time.time())), Locked):
                 left = self._left(answer, began)
                 if looks == 0:
                     print(f"perdure: waiting: {describe_locked(answer)}", file=sys.stderr, flush=True)
                 yield min(PAUSES[min(looks, len(PAUSES) - 1)], left)
                 looks += 1
             fence = answer
-        self._entered.append((HeldLock(self.name, fence, store), os.getpid()))
+        self._entered.append((HeldLock(self._name, fence, store), os.getpid()))
 
     def _left(self, answer: Locked, began: float) -> float:
-        """For how many seconds it is still to be waited for.
+        """The seconds that are left to wait.
 
         Raises:
-            AlreadyRunning: not at all.
+            AlreadyRunning: there is no time left, or the caller does not wait.
         """
         what = describe_locked(answer)
         if self._if_locked == "skip" and here.get() is None:
             print(f"perdure: {what}; skipped", file=sys.stderr)
-            raise Skipped(what, "nothing was done; it goes on by itself")
+            raise Skipped(what, "nothing was done; the holder goes on")
         if self._if_locked != "wait":
             raise AlreadyRunning(what, 'if_locked="wait" waits until it is free')
         left = float("inf") if self._timeout is None else self._timeout - (time.monotonic() - began)
@@ -176,8 +182,7 @@ class lock:  # noqa: N801  used like a function
 
 
 def _caller() -> tuple[Store, Asker]:
-    """The state file that the caller's locks are in, and who the caller is to it."""
-    from perdure.engines.features import TEMPORAL, Feature
+    """The store that has the locks of the caller, and the caller as the store identifies it."""
     from perdure.engines.local import engine_at
     from perdure.engines.local.scope import LocalScope
     from perdure.engines.selection import capabilities_at

@@ -1,20 +1,19 @@
-"""Trying again without a workflow: `@perdure.retry` around any function. Nothing is saved."""
+"""`@perdure.retry`: retries for any function, without a workflow. Nothing is saved."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import random
 import time
 from collections.abc import Callable
 from types import CoroutineType
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, cast, overload
 
-from perdure.api.step import BoundStep, function_name, unknown_option
-from perdure.api.workflow import Workflow
+from perdure.api.options import function_name, unknown_option
 from perdure.core.durations import Duration
 from perdure.core.execution.call import Series
 from perdure.core.execution.effects import Outcome
+from perdure.core.execution.spec import spec_of
 from perdure.core.policies.retry import Again, Matcher, Retry
 from perdure.errors import OptionError, UsageError
 
@@ -22,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class RetryOptions(TypedDict, total=False):
-    """What `@retry(...)` takes by keyword: the values of a `Retry`."""
+    """The options of `@retry(...)`: those of `Retry`."""
 
     attempts: int
     delay: Duration
@@ -38,15 +37,20 @@ KNOWN = tuple(RetryOptions.__annotations__)
 
 
 class Clock:
-    """Time and chance, in one place, so that tests can put others in theirs."""
+    """The clocks, the sleep and the random numbers of `retry`, which tests replace."""
 
     now = staticmethod(time.time)
     steady = staticmethod(time.monotonic)
     sleep = staticmethod(time.sleep)
-    uniform = staticmethod(random.random)
+
+    def uniform(self) -> float:
+        """A random number in [0, 1)."""
+        import random  # here, since `import perdure` does not need it
+
+        return random.random()
 
     async def asleep(self, seconds: float) -> None:
-        """Let time pass, for one task."""
+        """Sleep, without blocking the event loop."""
         import asyncio
 
         await asyncio.sleep(seconds)
@@ -62,28 +66,31 @@ def retry(fn: None = None, /, **options: Unpack[RetryOptions]) -> Callable[[F], 
 @overload
 def retry(fn: F, /) -> F: ...
 def retry(fn: Any = None, /, **options: Any) -> Any:
-    """Try a function again when it fails: `@retry`, `@retry(attempts=5)`, `@retry(Retry(...))`, `get = retry(get)`.
+    """Retry a function when it fails: `@retry`, `@retry(attempts=5)`, `@retry(Retry(...))`, `get = retry(get)`.
 
-    For code outside workflows, or for a part of a step; a step itself has `retry=` for this, which multiplies with what
-    is used inside of it. It blocks the thread between two tries, or lets the task wait if the function is async. The
-    rules are those of steps: errors that cannot heal are raised at once, HTTP 429 and Retry-After are honoured. What is
-    raised in the end is the last try's own exception, with the tries in its notes. KeyboardInterrupt, SystemExit and
-    a task's cancellation pass at once, also while it waits.
+    It is for code outside of workflows, and for a part of a step. A step has `@step(retry=...)`; the attempts of both
+    multiply. Between two tries a sync function blocks its thread, an async one does not block the event loop. The rules
+    are those of steps: errors that cannot heal are raised at once, HTTP 429 and Retry-After are honoured. At the end
+    the function's own last exception is raised, with a note on each try. KeyboardInterrupt, SystemExit and the
+    cancellation of a task are never retried, and end a wait.
+
+    Durations are seconds, a timedelta, or text such as "250ms", "30s" or "5m".
 
     Args:
-        fn: the function, sync or async; or the policy, a `Retry`.
-        attempts: tries in all, the first one included; 4 by default.
-        delay: the wait before the second try; "1s" by default.
-        factor: what each further wait is multiplied by; 2 by default.
-        cap: the longest wait, before jitter; "60s" by default.
-        jitter: up to this much is added to each wait, at random; "500ms" by default. "full": a random part of the wait.
-        total: no try begins later than this after the first one began; "15m" by default.
-        on: what is retried, instead of what may heal: an exception class, a tuple of them, or a function that is given
-            the exception and says yes or no.
-        never: what is not retried, in the same forms. It wins over `on`.
+        fn: the function, sync or async; or a policy, `Retry(...)`, instead of options.
+        attempts: (int) tries in all, the first included. Default: 4.
+        delay: (duration) the wait before the second try. Default: "1s".
+        factor: (float, at least 1) each further wait is multiplied by it. Default: 2.
+        cap: (duration) the longest wait, before jitter. Default: "60s".
+        jitter: (duration or "full") a random time up to this is added to each wait; "full": each wait is a random part
+            of what it would be. Default: "500ms".
+        total: (duration) no try begins later than this after the first one began. Default: "15m".
+        on: (exception class, tuple of classes, or function from an exception to bool) what is retried. Default: errors
+            that may heal.
+        never: (as `on`) what is not retried; it wins over `on`. Default: None.
 
     Raises:
-        OptionError: an option is not valid, or this is nothing that can be called again.
+        OptionError: an option does not exist or is not valid, or `fn` cannot be called a second time.
     """
     for name in options:
         if name not in KNOWN:
@@ -98,7 +105,7 @@ def retry(fn: Any = None, /, **options: Any) -> Any:
 
 
 def _decorate(policy: Retry, fn: Any) -> Any:
-    """`fn` under `policy`."""
+    """`fn` with retries by `policy`."""
     if isinstance(fn, staticmethod | classmethod):
         return type(fn)(_decorate(policy, fn.__func__))
     _refuse_others(fn)
@@ -134,8 +141,8 @@ def _decorate(policy: Retry, fn: Any) -> Any:
         if type(value) is CoroutineType:
             value.close()
             raise UsageError(
-                f"@retry: {name!r} is an ordinary function that returned a coroutine, which would run when the "
-                "retrying is over",
+                f"@retry: {name!r} is an ordinary function that returned a coroutine, which would run after "
+                "the last try",
                 "make it an async def that awaits the call",
             )
         return value
@@ -152,7 +159,7 @@ class _Tries:
         self._number = 0
         self._started = 0.0
         self._series: Series | None = None
-        # The time of day, for dates that servers name, as it goes on from here: whoever sets the clock changes no wait.
+        # The time of day, for dates that servers name, counted on from here: setting the clock changes no wait.
         self._offset = clock.now() - clock.steady()
 
     def begin(self) -> None:
@@ -161,7 +168,7 @@ class _Tries:
         self._started = self._offset + clock.steady()
 
     def failed(self, error: Exception) -> float | None:
-        """It has failed. Seconds to wait before the next; None if there is to be none, and the error says so."""
+        """The try has failed. Seconds to wait before the next one; None: no more tries, and the error has notes."""
         if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
             return None  # a class that is an Exception as well
         if self._series is None:
@@ -172,15 +179,15 @@ class _Tries:
 
 
 def _refuse_others(fn: Any) -> None:
-    """Raise OptionError for what cannot be called again, or has a better way to be."""
-    if isinstance(fn, BoundStep | Workflow):
-        kind = fn.spec.kind
+    """Raise OptionError for what cannot be called a second time, or has its own retries."""
+    spec = spec_of(fn)
+    if spec is not None:
         hint = (
             "give the step its policy: @step(retry=Retry(...))"
-            if kind == "step"
+            if spec.kind == "step"
             else "its steps are retried; running a failed workflow again goes on where it stopped"
         )
-        raise OptionError(f"@retry was given {fn.spec.owner}, which keeps its own account of attempts", hint)
+        raise OptionError(f"@retry was given {spec.owner}, which has its own attempts", hint)
     if isinstance(fn, type):
         raise OptionError(
             f"@retry was given the class {fn.__name__!r}",
@@ -193,7 +200,7 @@ def _refuse_others(fn: Any) -> None:
         )
     if _is(inspect.isgeneratorfunction, fn) or _is(inspect.isasyncgenfunction, fn):
         raise OptionError(
-            f"@retry was given the generator {function_name(fn)!r}, which fails while it is read, when this is over",
+            f"@retry was given the generator {function_name(fn)!r}, which fails while it is read, after the last try",
             "return a list, or put @retry on the function that fetches one element",
         )
 

@@ -1,12 +1,10 @@
-"""Steps: functions whose results are saved."""
+"""`@step`: functions whose results are saved."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sized
-from datetime import timedelta
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -22,12 +20,13 @@ from typing import (
     overload,
 )
 
-from perdure.api.batch import Batch
+from perdure.api.batch import Batch, batch_of
+from perdure.api.options import checked_on_failure, function_name, surroundings, unknown_option
 from perdure.config import settings
-from perdure.core.durations import bound
+from perdure.core.durations import Duration, bound
 from perdure.core.execution.identity import identify, identify_by
-from perdure.core.execution.spec import Call, Spec
-from perdure.core.policies.retry import Retry
+from perdure.core.execution.spec import Call, Decorated, Spec
+from perdure.core.policies.retry import Retry, policy_of
 from perdure.engines.interface import Concurrency, OnFailure, Scope, StepContext, here
 from perdure.engines.registry import register
 from perdure.errors import OptionError, UsageError
@@ -43,8 +42,6 @@ R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 S = TypeVar("S")
 
-Duration = float | str | timedelta
-
 DEFAULT_RETRY = Retry()
 
 
@@ -56,26 +53,33 @@ class _Unset:
 UNSET = _Unset()
 
 
-class BoundStep(Generic[P, R_co]):
-    """A step whose first arguments are given: as a method, of the instance that it belongs to.
+class BoundStep(Decorated, Generic[P, R_co]):
+    """A step that is a method, bound to its instance: what `client.charge` is where `charge` is a step of a class.
 
-    The instance is part of the step's inputs if it can be stored; its class stands for it if not.
+    It is called like a method. The instance is part of the step's inputs if it can be stored (a dataclass); if not, its
+    class stands for it. `Step` is a BoundStep without an instance, so an annotation `BoundStep[[Order], Receipt]`
+    takes both.
     """
 
     def __init__(self, spec: Spec, *first: Any) -> None:
-        self.spec = spec
+        self._spec = spec
         self._first = first
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Call the step."""
-        return cast(R_co, _call(self.spec, (*self._first, *args), kwargs))
+        """Call the step: in a workflow with a saved result, elsewhere as the plain function.
 
-    def arguments(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """All arguments of a call with these, the first ones included."""
+        Raises:
+            NotStorable: an argument or the result cannot be stored without loss.
+            Exception: what the function raises, once its retries are used up.
+        """
+        return cast(R_co, _call(self._spec, (*self._first, *args), kwargs))
+
+    def _arguments(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The positional arguments of a call, the instance first."""
         return (*self._first, *args)
 
     def __repr__(self) -> str:
-        return f"<step {self.spec.name!r}{f' of {self._first[0]!r}' if self._first else ''}>"
+        return f"<step {self._spec.name!r}{f' of {self._first[0]!r}' if self._first else ''}>"
 
     @overload
     def map(  # type: ignore[overload-overlap]  # a coroutine is a T as well; the first match is meant
@@ -103,32 +107,36 @@ class BoundStep(Generic[P, R_co]):
         concurrency: Concurrency = 1,
         on_failure: OnFailure = "dead_letter",
     ) -> Any:
-        """Call the step for every item, each with a checkpoint of its own.
+        """Call the step for every item, each with a checkpoint of its own. Only inside a workflow.
 
         Args:
-            items: what to go through; for an async step it may be asynchronous too. Items are drawn as they are needed.
-            key: takes an item and says what identifies it; by default its content does. Items are matched with what was
-                done before by this key, never by their place.
-            concurrency: how many items run at a time: in threads for a sync step, in tasks for an async one. "auto"
-                finds out how many the service bears, from 4, up to 64: one more after each round that went well, half
-                as many after an attempt that is throttled (HTTP 429, Retry-After) or times out. Not on a cluster.
-            on_failure: "dead_letter" parks an item that fails for good and goes on; "raise" raises its error.
+            items: an iterable; for an async step also an async iterable. Items are drawn as they are needed, so an
+                endless generator will do.
+            key: a function from an item to what identifies it, a value that can be stored. Default: the item itself. On
+                resume items are matched by key, never by position.
+            concurrency: how many items run at a time, in threads for a sync step, in tasks for an async one. "auto"
+                adapts between 1 and 64, starting with 4: one more after each round without trouble, half as many after
+                an attempt that is throttled (HTTP 429, Retry-After) or times out (additive increase, multiplicative
+                decrease; Chiu and Jain, 1989). A cluster does not have "auto".
+            on_failure: "dead_letter": an item that fails for good becomes a dead letter, and the others go on. "raise":
+                its error is raised.
 
         Returns:
-            A Batch; for an async step, something to await that gives one.
+            A Batch; from an async step, an awaitable of one.
 
         Raises:
             OptionError: an option is not valid.
-            Drift: items that were done before are gone from the list, and new ones are there instead.
+            UsageError: called outside a workflow.
+            Drift: items that were completed before are missing now, and new ones are there instead.
         """
-        return _map(self.spec, self._first, items, key, concurrency, on_failure)
+        return _map(self._spec, self._first, items, key, concurrency, on_failure)
 
 
 class Step(BoundStep[P, R_co]):
-    """A function whose result is saved when a workflow calls it.
+    """A function whose result is saved when a workflow calls it; `@step` makes it.
 
-    Called from a workflow: the first call runs the function (tries it again when it fails) and saves the result; a
-    later run of the same workflow gets the saved result. Called from anywhere else: the plain function.
+    In a workflow, the first call runs the function, with retries, and saves the result; when the run is resumed, the
+    call returns the saved result. Outside a workflow, a call is a call of the plain function.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -139,16 +147,16 @@ class Step(BoundStep[P, R_co]):
             inspect.markcoroutinefunction(self)
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.spec.is_method = True
-        self.spec.receiver = owner
+        self._spec.is_method = True
+        self._spec.receiver = owner
 
     @overload
     def __get__(self, instance: None, owner: type) -> Step[P, R_co]: ...
     @overload
     def __get__(self: Step[Concatenate[S, Q], R_co], instance: S, owner: type | None = None) -> BoundStep[Q, R_co]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        """The step as a method of an instance."""
-        return self if instance is None else BoundStep(self.spec, instance)
+        """The step, bound to an instance when it is accessed through one."""
+        return self if instance is None else BoundStep(self._spec, instance)
 
 
 def _call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -169,11 +177,12 @@ def _map(
 ) -> Any:
     if concurrency != "auto" and (not isinstance(concurrency, int) or concurrency < 1 or concurrency is True):
         raise OptionError(f"concurrency is {concurrency!r}", 'give a whole number of at least 1, or "auto"')
-    _checked(on_failure)
+    checked_on_failure(on_failure)
     scope = here.get()
     if not isinstance(items, Iterable) and not (spec.is_async and isinstance(items, AsyncIterable)):
         raise OptionError(
-            f"{spec.owner} cannot go through {type(items).__name__!r} item by item", "give a list or another iterable"
+            f"{spec.owner}: map was given a {type(items).__name__!r}, which is not iterable",
+            "give a list or another iterable",
         )
     if scope is None or type(scope) is StepContext:
         raise UsageError(
@@ -190,7 +199,7 @@ def _map(
     if spec.is_async:
         return _amap(running, spec, items, bind, concurrency, on_failure, total)
     calls = map(bind, cast(Iterable[Any], items))
-    return Batch.of(running.batch(calls, spec, concurrency, on_failure, total), running.reader(), spec)
+    return batch_of(running.batch(calls, spec, concurrency, on_failure, total), running.reader(), spec)
 
 
 async def _amap(
@@ -203,11 +212,11 @@ async def _amap(
     total: int | None,
 ) -> Batch[Any]:
     tally = await scope.abatch(items, bind, spec, concurrency, on_failure, total)
-    return Batch.of(tally, scope.reader(), spec)
+    return batch_of(tally, scope.reader(), spec)
 
 
 class StepOptions(TypedDict, total=False):
-    """What `@step(...)` takes by keyword; see `step`."""
+    """The options of `@step(...)`; see `step`."""
 
     name: str | None
     retry: Retry | None
@@ -244,27 +253,32 @@ def step(fn: None = None, /, *, on_failure: Literal["dead_letter"], **options: U
 def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a step of a function: `@step`, `@step(timeout="20s")`, or `get = step(httpx.get, name="get")`.
 
+    In a workflow the result of a step is saved before the workflow sees it, and a resumed run gets the saved result.
+    Outside a workflow a step is the plain function.
+
     Args:
-        fn: the function, sync or async.
-        name: what it goes by in the journal; the function's qualified name by default. Renaming it makes it another
-            step.
-        retry: when to try again after a failure; `Retry()` by default, None for a single try.
-        timeout: how long one attempt may take: seconds, a timedelta or "250ms", "30s", "5m", "2h"; None for no bound.
-            By default STEP_TIMEOUT_MS, `step_timeout` in pyproject.toml, or 10 minutes.
-        isolate: run each attempt in a process of its own, which is killed when its time is over.
-        key: takes the arguments and returns what identifies the call. By default the arguments do, all of which can be
-            stored then.
-        undo: the step that takes back what this one did. When the run fails or is cancelled, it is called with this
-            one's result, the last call first; what was undone is done again if the run is resumed.
-        breaker: the name of the service that it calls, or a `Breaker`. While that is open, calls wait for it within
-            `Retry(total=...)`, or fail at once with BreakerOpen (`Breaker(when_open="fail")`); no attempt is used.
-        rate: how often it may be called: "10/s", "100/min"; shared by all steps of its name in all threads, tasks and
-            processes on the state file. A `Rate` is shared by all steps that are given it.
-        on_failure: what a call does that fails for good: "raise" (by default), or "dead_letter": it is parked with its
-            input and attempts, to be looked at and re-driven, and the call returns None. (`map` has its own.)
+        fn: the function, sync or async; it may be a method.
+        name: (str) the name in the state file. Default: the function's qualified name. A renamed step is another step.
+        retry: (Retry or None) when to try again. Default: `Retry()`, 4 attempts. None: one try.
+        timeout: (seconds, timedelta or text such as "250ms", "30s", "5m", "2h"; or None) the longest that one attempt
+            may take. None: no bound. Default: STEP_TIMEOUT_MS, `step_timeout` in pyproject.toml, or 10 minutes.
+        isolate: (bool) run each attempt in a process of its own, which is killed at the timeout. Default: False.
+        key: (function) takes the arguments of a call and returns what identifies it, a value that can be stored.
+            Default: all arguments, which have to be storable then.
+        undo: (Step) the step that reverts this one. When the run fails or is cancelled, it is called with the result of
+            each call of this one, the last first. A resumed run makes the reverted calls again. Default: None.
+        breaker: (str or Breaker) the service that the step calls, by name, or a Breaker. While it is open, calls wait
+            within `Retry(total=...)`, or fail at once (`Breaker(when_open="fail")`); no attempt is used up.
+            Default: None.
+        rate: (str or Rate) how often the step may be called: "10/s", "100/min", "5/2s". All steps of one name share the
+            limit, in all threads, tasks and processes on the state file; a `Rate` is shared by all steps that have it.
+            Default: None.
+        on_failure: ("raise" or "dead_letter") what a call does when it has failed for good. "raise": it raises the
+            function's exception. "dead_letter": it is kept with its input and attempts, to be reviewed and re-driven,
+            and the call returns None. `map` has its own option. Default: "raise".
 
     Raises:
-        OptionError: an option is not valid.
+        OptionError: an option does not exist or is not valid, or `fn` cannot be a step.
     """
     for name in options:
         if name not in KNOWN:
@@ -294,7 +308,7 @@ def _spec(
             f"@step was given {fn!r}, which is not a function", "write @step above a def, or step(function, ...)"
         )
     if isinstance(fn, Step):
-        raise OptionError(f"{fn!r} is a step already", "decorate the function once")
+        raise OptionError(f"{fn!r} is already a step", "decorate the function once")
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
         raise OptionError(
             f"step {function_name(fn)!r} is a generator: what it yields cannot be saved as one result",
@@ -303,9 +317,9 @@ def _spec(
     name = function_name(fn) if name is None else name
     if not isinstance(name, str) or not name:
         raise OptionError(f"the name of a step is {name!r}", "give a text that is not empty")
-    spec = Spec("step", fn, name, retry=Retry.of(retry), isolate=isolate, key=key)
+    spec = Spec("step", fn, name, retry=policy_of(retry), isolate=isolate, key=key)
     spec.locals = surroundings(fn)
-    spec.park = _checked(on_failure) == "dead_letter"
+    spec.park = checked_on_failure(on_failure) == "dead_letter"
     if undo is not None:
         spec.undo = _undo(spec, undo)
     if breaker is not None or rate is not None:
@@ -323,47 +337,12 @@ def _spec(
     return spec
 
 
-def _checked(on_failure: Any) -> OnFailure:
-    if on_failure not in ("dead_letter", "raise"):
-        raise OptionError(f"on_failure is {on_failure!r}", 'it is "dead_letter" or "raise"')
-    checked: OnFailure = on_failure
-    return checked
-
-
 def _undo(spec: Spec, undo: Any) -> Spec:
     if not isinstance(undo, Step):
         raise OptionError(
             f"undo of {spec.owner} is {undo!r}, which is not a step",
-            "decorate the function that takes it back with @step, above this one, and name it: undo=that_function",
+            "decorate the function that reverts it with @step, above this one, and give it: undo=that_function",
         )
-    if undo.spec.is_async and not spec.is_async:
+    if undo._spec.is_async and not spec.is_async:
         raise OptionError(f"undo of {spec.owner} is async, and the step is not", "make both sync, or both async")
-    return undo.spec
-
-
-def function_name(fn: Callable[..., Any]) -> str:
-    """What a function goes by: its qualified name, without the marks of functions inside functions."""
-    name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None)
-    if name is None:
-        partial = getattr(fn, "func", None)
-        name = function_name(partial) if partial is not None else type(fn).__qualname__
-    return str(name).rpartition("<locals>.")[2]
-
-
-def surroundings(fn: Callable[..., Any]) -> dict[str, Any]:
-    """The names around a function that is being defined inside another: its annotations may mention them."""
-    if "<locals>" not in getattr(fn, "__qualname__", ""):
-        return {}
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("perdure."):
-        frame = frame.f_back
-    return dict(frame.f_locals)
-
-
-def unknown_option(decorator: str, name: str, known: tuple[str, ...]) -> OptionError:
-    """The error for an option that does not exist, with the one that was probably meant."""
-    import difflib
-
-    close = difflib.get_close_matches(name, known, n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
-    return OptionError(f"@{decorator} has no option {name!r}", f"{meant}It knows: {', '.join(known)}")
+    return undo._spec

@@ -1,4 +1,4 @@
-"""Workflows: functions that go on where they stopped."""
+"""`@workflow`: functions that go on where they stopped."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, U
 
 import msgspec
 
-from perdure.api.step import Duration, Step, function_name, surroundings, unknown_option
-from perdure.core.durations import bound
+from perdure.api.options import checked_if_locked, checked_lock, function_name, surroundings, unknown_option
+from perdure.core.durations import Duration, bound
 from perdure.core.execution.identity import identify
-from perdure.core.execution.spec import IfLocked, Rules, Spec
+from perdure.core.execution.spec import Decorated, IfLocked, Rules, Spec, spec_of
 from perdure.engines.interface import Engine, StepContext, here
 from perdure.engines.registry import register
 from perdure.errors import OptionError, StateError, UsageError
@@ -26,56 +26,60 @@ R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 
 
-class Workflow(Generic[P, R]):
-    """A function whose steps are remembered.
+class Workflow(Decorated, Generic[P, R]):
+    """A function whose steps are saved; `@workflow` makes it.
 
-    Called at the top level: goes on with the unfinished run that has the same arguments, or starts one. Called from
-    another
-    workflow: a child run, which is remembered as a whole when it has ended.
+    Called outside of workflows, it resumes the unfinished run with the same arguments, or starts one. Called in another
+    workflow, it is a child run, which is saved as a whole once it has ended.
     """
 
     def __init__(self, spec: Spec, id: str | None = None) -> None:
-        self.spec = spec
+        self._spec = spec
         self._id = id
         functools.update_wrapper(self, spec.fn, updated=())
         if spec.is_async and hasattr(inspect, "markcoroutinefunction"):
             inspect.markcoroutinefunction(self)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run it, or go on with it.
+        """Resume the unfinished run with these arguments, or start one; returns what the function returns.
 
         Raises:
-            AlreadyRunning: somebody else runs it at this moment.
-            Drift: the script was edited so that a completed step would be called with other inputs.
+            AlreadyRunning: another process executes the run or has its lock, with `if_locked="fail"`.
+            Skipped: the same with "skip"; uncaught, it ends the script with exit code 0.
+            Drift: a completed step is now called with other inputs.
+            DeadlineExceeded: the run took longer than the workflow's `timeout`.
+            Cancelled: the run was cancelled.
             StateError: the state file cannot be used.
-            Exception: whatever the workflow raises.
+            EngineError: the cluster cannot be used.
+            UsageError: called inside a step.
+            Exception: what the function raises.
         """
         scope = here.get()
         if isinstance(scope, StepContext):
             raise UsageError(
-                f"{self.spec.owner} was called inside step {scope.call.spec.name!r}, where it could not be resumed",
-                "call it from a workflow, or make an ordinary function of it",
+                f"{self._spec.owner} was called inside step {scope.call.spec.name!r}, where it could not be resumed",
+                "call it from a workflow, or make it an ordinary function",
             )
         if scope is not None and self._id is None:
-            inside = scope.achild if self.spec.is_async else scope.child
-            return cast(R, inside(self.spec, args, kwargs))
-        call = identify(self.spec, args, kwargs)
-        engine = self.engine()
-        run = engine.arun if self.spec.is_async else engine.run
-        return cast(R, run(call, script=self.spec.file, id=self._id))
+            inside = scope.achild if self._spec.is_async else scope.child
+            return cast(R, inside(self._spec, args, kwargs))
+        call = identify(self._spec, args, kwargs)
+        engine = engine_of(self._spec)
+        run = engine.arun if self._spec.is_async else engine.run
+        return cast(R, run(call, script=self._spec.file, id=self._id))
 
     def with_options(self, *, id: str | None = None, if_locked: IfLocked | None = None) -> Workflow[P, R]:
-        """The same workflow, for a call that wants it otherwise.
+        """The same workflow with other options: `nightly.with_options(id="nightly-2026-11-23")(day)`.
 
         Args:
-            id: a name of your own for the run, for instance "nightly-2026-11-23": exactly one run has that id, ever. A
-                finished run's result is returned, an unfinished one is resumed.
-            if_locked: as in `workflow`: "skip", "wait" or "fail".
+            id: an id of your own for the run. Exactly one run ever has it: if that run has finished, the call returns
+                its recorded result; if not, it is resumed. None: perdure makes the id.
+            if_locked: "skip", "wait" or "fail", as in `workflow`. None: as the workflow has it.
 
         Raises:
             OptionError: an option is not valid.
         """
-        spec = self.spec
+        spec = self._spec
         if if_locked is not None:
             spec = copy.copy(spec)
             spec.rules = msgspec.structs.replace(spec.rules, if_locked=checked_if_locked(if_locked))
@@ -90,38 +94,48 @@ class Workflow(Generic[P, R]):
     @overload
     def start(self: Workflow[P, T], *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
     def start(self, *args: Any, **kwargs: Any) -> Any:
-        """Run it, or go on with it, in a thread of its own; returns as soon as the run is taken.
+        """Resume or start the run in a thread of its own; returns as soon as the run is registered.
+
+        Returns:
+            A Handle with the `id`, the `status()` and the `result()` of the run.
 
         Raises:
-            As a call does, except for what the workflow itself raises: that comes from `Handle.result`.
+            UsageError: called inside a workflow or a step.
+            AlreadyRunning, Skipped, OtherInputs, StateError, EngineError: as a call does. What the workflow raises
+                later is raised by `Handle.result`.
         """
         from perdure.api.handle import launch
 
         if here.get() is not None:
             raise UsageError(
-                f"{self.spec.owner}: start was called inside a workflow or a step, where nobody would remember it",
+                f"{self._spec.owner}: start was called inside a workflow or a step, where the run would not be resumed",
                 "call the workflow: that makes a child run",
             )
-        return launch(self.engine(), identify(self.spec, args, kwargs), self.spec, self._id)
-
-    def engine(self) -> Engine:
-        """The engine that runs it, by the settings in force."""
-        from perdure.engines.selection import engine_for
-
-        try:
-            return engine_for(self.spec.file)
-        except StateError as error:
-            from perdure.alerts.unusable_state import tell_unusable
-
-            tell_unusable(self.spec, error)
-            raise
+        return launch(engine_of(self._spec), identify(self._spec, args, kwargs), self._spec, self._id)
 
     def __repr__(self) -> str:
-        return f"<workflow {self.spec.name!r}>"
+        return f"<workflow {self._spec.name!r}>"
+
+
+def engine_of(spec: Spec) -> Engine:
+    """The engine that runs a workflow, by the settings of its script.
+
+    Raises:
+        StateError: the state file cannot be used; an alert has been sent.
+    """
+    from perdure.engines.selection import engine_for
+
+    try:
+        return engine_for(spec.file)
+    except StateError as error:
+        from perdure.alerts.unusable_state import tell_unusable
+
+        tell_unusable(spec, error)
+        raise
 
 
 class WorkflowOptions(TypedDict, total=False):
-    """What `@workflow(...)` takes by keyword; see `workflow`."""
+    """The options of `@workflow(...)`; see `workflow`."""
 
     name: str | None
     timeout: Duration | None
@@ -143,27 +157,33 @@ def workflow(fn: None = None, /, **options: Unpack[WorkflowOptions]) -> Callable
 def workflow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a workflow of a function: `@workflow`, or `@workflow(timeout="2h", lock=True)`.
 
+    A call resumes the unfinished run with the same arguments, or starts one. The function runs again from its top, and
+    each completed step returns its saved result.
+
     Args:
         fn: the function, sync or async.
-        name: what it goes by in the state file; the function's qualified name by default.
-        timeout: how long a run may take from its start or resumption to its end, waits and retries included: seconds,
-            a timedelta or "2h"; None for no bound. A child run is also bound by its parent's.
-        lock: True: no other process runs this workflow at the same time, whatever its inputs. A text: nor any other
-            workflow that names the same lock. (Two processes never execute the same run, with or without it.)
-        if_locked: what a call does if another process has the run or the lock: "skip" (end the script with exit code 0
-            and a line that says who has it), "wait" (until it is free) or "fail" (raise AlreadyRunning).
-        park_after: a run that has failed so often is set aside as a dead letter: `perdure dlq` re-drives it, and a call
-            with the same inputs starts a new run. None: it can be resumed for ever.
-        alert: whom to tell when a run ends abnormally: an address such as "tgram://TOKEN/CHAT", "https://..." (a
-            webhook), "exec:/path", or several; see docs/alerts.md. By default PERDURE_ALERTS, `alerts` in
-            pyproject.toml, or ALERT_TELEGRAM_TOKEN and ALERT_CHAT_ID; an empty list: nobody.
-        heartbeat: the address of a check that expects to hear from each run, as healthchecks.io has them; by default
-            `heartbeat` in pyproject.toml, or PERDURE_HEARTBEAT.
-        stall: a run in which no step has finished for so long counts as hanging, and somebody is told. None: only
-            `timeout` says when.
+        name: (str) the name in the state file. Default: the function's qualified name.
+        timeout: (seconds, timedelta or text such as "2h"; or None) the longest that a run may take, from its start or
+            resumption to its end, waits and retries included. A child run is also bound by its parent's timeout.
+            Default: None, no bound.
+        lock: (bool or str) True: no two processes execute this workflow at the same time, whatever its inputs. A text:
+            nor any other workflow with a lock of that name. Two processes never execute the same run, with or without
+            it. Default: False.
+        if_locked: ("skip", "wait" or "fail") what a call does if another process executes the run or holds the lock.
+            "skip": end the script with exit code 0 and a line that names the holder. "wait": until it is free.
+            "fail": raise AlreadyRunning. Default: "skip".
+        park_after: (int or None) a run that has failed this many times becomes a dead letter: `perdure dlq` re-drives
+            it, and a call with the same inputs starts a new run. Default: None, it can be resumed without limit.
+        alert: (str, or list of str) where to send alerts about runs that end abnormally: "tgram://TOKEN/CHAT",
+            "https://..." (a webhook), "exec:/path"; see docs/alerts.md. An empty list: nowhere. Default:
+            PERDURE_ALERTS, `alerts` in pyproject.toml, or ALERT_TELEGRAM_TOKEN and ALERT_CHAT_ID.
+        heartbeat: (str) the URL of a check that expects a ping from each run, such as healthchecks.io has. Default:
+            PERDURE_HEARTBEAT, or `heartbeat` in pyproject.toml.
+        stall: (seconds, timedelta or text such as "30m"; or None) a run in which no step completes for this long hangs,
+            and an alert is sent. Default: None, only `timeout` finds a hang.
 
     Raises:
-        OptionError: an option is not valid.
+        OptionError: an option does not exist or is not valid, or `fn` cannot be a workflow.
     """
     for name in options:
         if name not in KNOWN:
@@ -185,9 +205,9 @@ def _spec(
     heartbeat: str | None = None,
     stall: Duration | None = None,
 ) -> Spec:
-    if isinstance(fn, Step | Workflow) or not callable(fn):
+    if spec_of(fn) is not None or not callable(fn):
         raise OptionError(
-            f"@workflow was given {fn!r}", "write @workflow above a def, as the only decorator of perdure's"
+            f"@workflow was given {fn!r}", "write @workflow above a def, as the only decorator of perdure"
         )
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
         raise OptionError(f"workflow {function_name(fn)!r} is a generator", "return the result instead")
@@ -215,7 +235,7 @@ def _alerts(value: str | Sequence[str] | None) -> tuple[str, ...] | None:
     if named:
         from perdure.alerts.channels import parse
 
-        parse.parse(named)  # a slip in an address should not come to light when it is needed
+        parse.parse(named)  # a mistake in an address is an error now, not when an alert is due
     return None if named is None else tuple(named)
 
 
@@ -223,29 +243,6 @@ def _lock(value: bool | str, spec: Spec) -> str | None:
     if isinstance(value, bool):
         return f"{spec.main}:{spec.name}" if value else None
     return checked_lock(value, "give True, or the name of a lock that several workflows share")
-
-
-def checked_lock(name: Any, hint: str = "give a printable text that is not empty") -> str:
-    """The name of a lock, looked at.
-
-    Raises:
-        OptionError: it is none.
-    """
-    if not isinstance(name, str) or not name or not name.isprintable():
-        raise OptionError(f"lock is {name!r}", hint)
-    return name
-
-
-def checked_if_locked(value: Any) -> IfLocked:
-    """The option `if_locked`, looked at.
-
-    Raises:
-        OptionError: it is none of the three.
-    """
-    if value not in ("skip", "wait", "fail"):
-        raise OptionError(f"if_locked is {value!r}", 'it is "skip", "wait" or "fail"')
-    checked: IfLocked = value
-    return checked
 
 
 def _times(value: int | None) -> int | None:

@@ -113,7 +113,7 @@ def _failed(execution: Execution, *, json: bool) -> int:
         onward = "" if status == "cancelled" else f"   go on: perdure resume {where}"
         sys.stderr.write(f"  see more: perdure show {where}{onward}\n")
         if json:
-            as_json({"run": execution.run_id, "workflow": execution.workflow.spec.name, "status": status})
+            as_json({"run": execution.run_id, "workflow": spec_of(execution.workflow).name, "status": status})
     return FAILED
 
 

@@ -46,9 +46,9 @@ def describe_inputs(data: bytes, limit: int = 200) -> str:
 
 def to_builtins(data: bytes) -> Any:
     """As `codec.to_builtins`, without credentials."""
-    from perdure.core.redaction.nested import conceal as within
+    from perdure.core.redaction.nested import redact_nested
 
-    return within(codec.to_builtins(data), redactor())
+    return redact_nested(codec.to_builtins(data), redactor())
 
 
 def _cut(text: str, limit: int) -> str:

@@ -124,10 +124,10 @@ def tell(
         hide: takes credentials out of a text.
     """
 
-    from perdure.core.redaction.nested import conceal  # here, since most runs have no dead letters
+    from perdure.core.redaction.nested import redact_nested  # here, since most runs have no dead letters
 
     def plain(packed: bytes | None) -> Any:
-        return None if packed is None else conceal(codec.to_builtins(packed), hide)
+        return None if packed is None else redact_nested(codec.to_builtins(packed), hide)
 
     failures = [_failure(one, letter.created, hide) for one in attempts]
     failed = run.output if run.status in ("failed", "parked") else None

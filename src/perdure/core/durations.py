@@ -1,4 +1,4 @@
-"""Durations and rates as people write them: "30s" and "10/s" to numbers, and seconds back to words."""
+"""Durations and rates as users write them: parses "30s" and "10/s", and shows seconds as "2 h 5 min"."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from perdure.errors import OptionError
 Duration = float | int | str | timedelta
 
 LONGEST = 100 * 365 * 86400.0
-"""A hundred years, in seconds. What is longer is a slip of the pen, and past what a thread may wait."""
+"""A hundred years, in seconds. A longer duration is a mistake, and exceeds what a thread may wait."""
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _FORMS = 'a number of seconds, a timedelta, or text such as "250ms", "30s", "5m", "2h", "3d" or "1h30m"'
@@ -24,7 +24,7 @@ _LOOSE_PART = re.compile(r"([0-9]+(?:[.,][0-9]+)?)\s*([a-zA-Zµ]*)[\s,]*(?:and\s
 _RATE = re.compile(r"([0-9]+)/([0-9]*)([a-z]+)")
 _LOOSE_RATE = re.compile(r"([0-9]+)\s*(?:/|per|a)\s*([a-zA-Z]+)")
 
-# What people write for a unit; looked at only to suggest what they meant.
+# Other spellings of units; used only to suggest what was meant.
 _SPELLINGS = {
     "ms": "ms msec msecs milli millis millisecond milliseconds",
     "s": "s sec secs second seconds",
@@ -65,22 +65,22 @@ def rate(value: str, *, option: str) -> tuple[int, float]:
     Raises:
         OptionError: the value is not a rate; names the option, the value and the valid forms.
     """
-    hint = f"Give {option} as {_RATE_FORMS}."
+    hint = f"give {option} as {_RATE_FORMS}"
     if not isinstance(value, str):
-        raise OptionError(f"{option}={value!r} is not a rate.", hint)
+        raise OptionError(f"{option}={value!r} is not a rate", hint)
     match = _RATE.fullmatch(value)
     if match is None or match[3] not in _RATE_UNITS or len(match[1]) > 9 or len(match[2]) > 9:
-        raise OptionError(f"{option}={value!r} is not a rate.", _suggest(_meant_rate(value)) + hint)
+        raise OptionError(f"{option}={value!r} is not a rate", _suggest(_meant_rate(value), hint))
     period = int(match[2] or 1) * _RATE_UNITS[match[3]]
     if int(match[1]) == 0:
-        raise OptionError(f"{option}={value!r} would never let anything through.", hint)
+        raise OptionError(f"{option}={value!r} would let nothing pass", hint)
     if not 0 < period <= LONGEST:
-        raise OptionError(f"{option}={value!r} is for no time, or for longer than a hundred years.", hint)
+        raise OptionError(f"{option}={value!r} is for no time, or for longer than a hundred years", hint)
     return int(match[1]), period
 
 
 def show(length: float) -> str:
-    """`length` seconds for people to read, in at most two units: "250 ms", "1.5 s", "2 h 5 min"."""
+    """`length` seconds as text, in at most two units: "250 ms", "1.5 s", "2 h 5 min"."""
     if not math.isfinite(length):
         return f"{length} s"
     if length < 0:
@@ -132,12 +132,12 @@ def _parse(text: str, option: str) -> float:
 
 
 def _refuse(option: str, value: object, why: str) -> NoReturn:
-    suggestion = _suggest(_meant_duration(value)) if isinstance(value, str) else ""
-    raise OptionError(f"{option}={value!r} {why}.", f"{suggestion}Give {option} as {_FORMS}.")
+    meant = _meant_duration(value) if isinstance(value, str) else None
+    raise OptionError(f"{option}={value!r} {why}", _suggest(meant, f"give {option} as {_FORMS}"))
 
 
-def _suggest(meant: str | None) -> str:
-    return f'Did you mean "{meant}"? ' if meant else ""
+def _suggest(meant: str | None, hint: str) -> str:
+    return f'did you mean "{meant}"? Otherwise {hint}' if meant else hint
 
 
 def _meant_duration(text: str) -> str | None:
@@ -163,12 +163,12 @@ def _meant_rate(text: str) -> str | None:
 
 
 def bound(value: Duration, *, option: str) -> float:
-    """A length of time that bounds something, in seconds: more than none.
+    """A duration that is a bound, in seconds: more than 0.
 
     Raises:
-        OptionError: it is not a length of time, or 0.
+        OptionError: the value is not a duration, or 0.
     """
     length = seconds(value, option=option)
     if length == 0:
-        raise OptionError(f"{option} is 0", "give some time, or None for no bound")
+        raise OptionError(f"{option} is 0", "give a duration of more than 0, or None for no bound")
     return length

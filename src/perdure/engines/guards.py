@@ -131,7 +131,7 @@ class Guards:
         seconds = None if lookout is None else lookout.patience
         if lookout is None or seconds is None or not breaker.overdue(state, self._now(), seconds):
             return
-        if self.services.update("breaker", name, lambda state, now: breaker.tell(state, now, seconds)):
+        if self.services.update("breaker", name, lambda state, now: breaker.mark_alerted(state, now, seconds)):
             lookout.opened(name, state)
 
     def _crowd(self, name: str, occasion: float, more: int = 0) -> int:
@@ -164,7 +164,7 @@ class Guards:
 
         def change(state: BreakerState, now: float) -> tuple[BreakerState, tuple[BreakerState, bool]]:
             after = breaker.report(state, policy, now, ticket, grade, effect.error)
-            return after, (after, state.told and not after.told)
+            return after, (after, state.alerted and not after.alerted)
 
         after, well = self.services.update("breaker", guard.service, change)
         if well and self.lookout is not None:

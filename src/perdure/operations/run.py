@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from perdure.api.workflow import engine_of
 from perdure.core.execution.identity import identify
-from perdure.core.execution.spec import Call
+from perdure.core.execution.spec import Call, spec_of
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
 from perdure.engines.observer import Observer
@@ -60,8 +61,8 @@ class Execution:
         self.location = location
         self.run_id: str | None = None
         pin(location)
-        self._engine = workflow.engine()
-        self._engine.observer = Fan(watch, *onlookers(workflow.spec.file, shown=True), shows=True)
+        self._engine = engine_of(spec_of(workflow))
+        self._engine.observer = Fan(watch, *onlookers(spec_of(workflow).file, shown=True), shows=True)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None = None) -> Finish:
         """Start the workflow, or go on with it, or take the result that its id has.
@@ -75,7 +76,7 @@ class Execution:
             As `Workflow.__call__` does.
         """
         options = self.workflow.with_options(id=id) if id is not None else self.workflow
-        return self._drive(identify(options.spec, args, kwargs), id=id)
+        return self._drive(identify(spec_of(options), args, kwargs), id=id)
 
     def resume(self, run: RunRecord) -> Finish:
         """Go on with a run, with the inputs that it was started with.
@@ -85,7 +86,7 @@ class Execution:
             NotDecodable: its parameters are not annotated with the classes of the recorded inputs.
             And as `run` does.
         """
-        spec = self.workflow.spec
+        spec = spec_of(self.workflow)
         args, kwargs = codec.unpack_inputs(run.input, spec.parameter_plans(), owner=spec.owner)
         try:
             spec.signature.bind(tuple(args), kwargs)
@@ -106,7 +107,7 @@ class Execution:
             return Saved(run.id, run.status, sum(store.counts(run.rid).values()))
 
     def _drive(self, call: Call, *, id: str | None = None, resume: str | None = None) -> Finish:
-        engine, spec = self._engine, self.workflow.spec
+        engine, spec = self._engine, spec_of(self.workflow)
         if spec.is_async:
             import asyncio
 

@@ -13,7 +13,7 @@ from perdure.api.step import BoundStep
 from perdure.api.workflow import Workflow
 from perdure.config.script_loader import load_script
 from perdure.core.execution.history import CLEANED
-from perdure.core.execution.spec import Spec
+from perdure.core.execution.spec import Spec, spec_of
 from perdure.core.records import RunRecord, StepRecord
 from perdure.engines.interface import refuse_child
 from perdure.engines.registry import steps_named
@@ -49,15 +49,15 @@ def find_workflow(path: Path, name: str | None = None) -> AnyWorkflow:
     if not found:
         raise NotFound(f"{path} has no workflow", "decorate a function at its top level with @perdure.workflow")
     if name is not None:
-        named = found.get(name) or next((each for each in found.values() if each.spec.name == name), None)
+        named = found.get(name) or next((each for each in found.values() if spec_of(each).name == name), None)
         if named is None:
             close = difflib.get_close_matches(name, found, n=1)
             meant = f"did you mean {close[0]!r}? " if close else ""
             raise NotFound(f"{path} has no workflow {name!r} at its top level", f"{meant}It has: {', '.join(found)}")
         return named
     # What the script imports from elsewhere is not what it is about, unless there is nothing else.
-    own = {each: it for each, it in found.items() if it.spec.file == module.__file__} or found
-    if len({id(each.spec) for each in own.values()}) > 1:
+    own = {each: it for each, it in found.items() if spec_of(it).file == module.__file__} or found
+    if len({id(spec_of(each)) for each in own.values()}) > 1:
         lines = "".join(f"\n    perdure run {path}:{each}{_first_line(it)}" for each, it in own.items())
         raise UsageError(f"{path} has several workflows", f"name the one to run:{lines}")
     return next(iter(own.values()))
@@ -112,7 +112,7 @@ def step_of(run: RunRecord, record: StepRecord, script: Path | None = None) -> S
     with _loading:  # two threads must not load one script side by side
         module = load_script(path)
     name = record.name.partition(":")[2] if record.name.startswith(CLEANED) else record.name
-    own = {id(each.spec): each.spec for each in vars(module).values() if isinstance(each, BoundStep)}
+    own = {id(spec_of(each)): spec_of(each) for each in vars(module).values() if isinstance(each, BoundStep)}
     known = steps_named(record.name)
     for found in (
         [spec for spec in known if spec.main == path.stem],

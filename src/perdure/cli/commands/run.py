@@ -68,12 +68,12 @@ def run(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)
         workflow = loaded(lambda: find_workflow(path, name))
         if workflow is None:
             return FAILED
-        parsed = parse_arguments(workflow.spec, f"perdure run {request.target}", request.rest)
+        parsed = parse_arguments(spec_of(workflow), f"perdure run {request.target}", request.rest)
         if parsed is None:
             return DONE
         args, kwargs, own = parsed
         if location is None or "state" in own or "engine" in own:
-            location = locate(own.get("state"), Path(workflow.spec.file), own.get("engine"))
+            location = locate(own.get("state"), Path(spec_of(workflow).file), own.get("engine"))
         workflow = with_if_locked(workflow, own.get("if_locked") or request.if_locked)
         execution = Execution(workflow, location, view.observer)
         id = own.get("id") or request.id

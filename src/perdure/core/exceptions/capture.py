@@ -111,7 +111,7 @@ _hiding: Callable[[], Hide] = _by_shape
 
 
 def hide_with(source: Callable[[], Hide]) -> None:
-    """Let whoever knows this process's secrets say how they are taken out of a text.
+    """Set the function that gives the redactor of this process: what takes its secrets out of a text.
 
     Args:
         source: asked anew for every exception; what it gives takes a text and hides the credentials in it.
@@ -270,13 +270,13 @@ class _Recorder:
         return {name: data for name, data in packed.items() if data is not None}
 
     def _bytes(self, value: Any, name: str = "") -> bytes | None:
-        from perdure.core.redaction.nested import conceal  # here, since most runs never fail
+        from perdure.core.redaction.nested import redact_nested  # here, since most runs never fail
 
         try:
             data = _VALUES.pack(value)
             if len(data) > rebuild.LONGEST_TEXT:
                 return None
-            safe = conceal(value, self._hide, name)
+            safe = redact_nested(value, self._hide, name)
             return data if safe is value else _VALUES.pack(safe)
         except Exception:  # noqa: BLE001  whatever the reason, the value is not storable
             return None
@@ -349,7 +349,7 @@ def _instance(fault: Fault, parts: rebuild.Parts, main: str) -> Exception:
             made = rebuild.derive(cls, label, None if same else fault.message, fault.lost)
             return rebuild.build(made, parts)
         except (TypeError, ValueError):
-            # Nobody may derive from it. The right class is worth more than the right message.
+            # It cannot be subclassed. The right class is worth more than the right message.
             return exc
     return _bare(label, fault, parts)
 

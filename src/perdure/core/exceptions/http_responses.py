@@ -7,7 +7,6 @@ is.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +26,8 @@ class RecordedResponse:
 
     def json(self) -> Any:
         """The body as JSON; raises json.JSONDecodeError, as the clients do."""
+        import json  # here, since `import perdure` does not need it
+
         return json.loads(self.text)
 
     def __bool__(self) -> bool:
@@ -64,7 +65,7 @@ def content_of(value: Any) -> dict[str, Any] | None:
         body = None if value.__dict__.get("_content") is False else _read(value, "content")
         if isinstance(body, bytes):
             content["text"] = body[:_LONGEST_BODY].decode(_read(value, "encoding") or "utf-8", "replace")
-    except Exception:  # noqa: BLE001  somebody else's object may do anything; then it is no response that can be kept
+    except Exception:  # noqa: BLE001  an object of another library may do anything; then its response is not kept
         return None
     return content
 

@@ -1,11 +1,11 @@
-"""How many items of a batch to have under way, found out by trying: `concurrency="auto"`.
+"""Adaptive concurrency: how many items of a batch run at a time with `concurrency="auto"`.
 
-Additive increase, multiplicative decrease. Of the linear rules it is the one that leads everybody who shares a service,
-from wherever they begin, to using it fully and in equal parts: D.-M. Chiu and R. Jain, "Analysis of the Increase and
+Additive increase, multiplicative decrease. Of the linear rules it is the one by which all callers of a service,
+wherever they begin, converge to full use in equal parts: D.-M. Chiu and R. Jain, "Analysis of the Increase and
 Decrease Algorithms for Congestion Avoidance in Computer Networks", Computer Networks and ISDN Systems 17 (1), 1989,
 pages 1-14. The steps are those of V. Jacobson, "Congestion Avoidance and Control", SIGCOMM '88, pages 314-329: one more
-for each full round that went well, half as many when it did not. What was under way at the time of a cut tells of the
-load before it, so it cuts no second time: at most one cut a round trip, as RFC 3168, section 6.1.2, words it for TCP.
+for each full round that went well, half as many when it did not. An attempt that began before a cut saw the load
+before it, so it causes no second cut: at most one cut a round trip, as RFC 3168, section 6.1.2, words it for TCP.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ CEILING = 64
 
 
 class Pace:
-    """How many may be under way at a time. Not for several threads at once.
+    """The limit of items that may run at a time. Not thread-safe.
 
     Args:
-        most: never more than that.
+        most: the limit never exceeds it.
 
-    `limit` is how many may be, `inside` how many are.
+    `limit` is how many may run, `inside` how many do.
     """
 
     __slots__ = ("_begun", "_cut", "_peak", "_successes", "inside", "limit", "most")
@@ -43,7 +43,7 @@ class Pace:
 
     @property
     def full(self) -> bool:
-        """Nobody else may start now."""
+        """Whether no other item may start now."""
         return self.inside >= self.limit
 
     def enter(self) -> None:
@@ -52,7 +52,7 @@ class Pace:
         self._peak = max(self._peak, self.inside)
 
     def leave(self) -> None:
-        """An item has come to its end."""
+        """An item has ended."""
         self.inside -= 1
 
     def began(self) -> int:
@@ -63,7 +63,7 @@ class Pace:
     def succeeded(self, attempt: int) -> None:
         """An attempt went well: after a full round of them, there is room for one more.
 
-        Unless there was room before that nobody used: then they say nothing about more.
+        Not if there was room before that no item used: then the round says nothing about more.
         """
         if attempt <= self._cut:
             return
@@ -98,11 +98,11 @@ def is_congestion(outcome: Outcome) -> bool:
 
 
 def paced(program: Generator[Any, Any, Any], pace: Pace, lock: AbstractContextManager[Any]) -> Generator[Any, Any, Any]:
-    """The decision on an item, with `pace` told of all its attempts, those that are tried again too.
+    """The decision on an item, with all its attempts reported to `pace`, also those that are retried.
 
     Args:
         program: the decision.
-        pace: is told.
+        pace: gets the reports.
         lock: held meanwhile, since several threads may carry decisions.
     """
     try:

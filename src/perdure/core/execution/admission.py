@@ -1,4 +1,4 @@
-"""How a call of a guarded step comes through to its service, and what it tells those who come after it."""
+"""How a guarded call waits for its breaker and its rate, and what its end reports to them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from perdure.core.execution.spec import Call
 from perdure.core.policies.breaker import Ticket
 from perdure.core.policies.classify import Assessment, assess
 from perdure.core.policies.guard import Guard, Hold, Pass, grade, refusal, waiting_for
-from perdure.core.policies.retry import Again, Verdict
+from perdure.core.policies.retry import Again, Verdict, backoff
 from perdure.errors import BreakerOpen
 
 LONGEST_LINE = 300
@@ -23,7 +23,7 @@ LONGEST_LINE = 300
 class Patience(msgspec.Struct):
     """How long a call has been at it, in seconds: `spent` counts toward its total bound, `queued` (for a turn) not.
 
-    Summed up rather than looked up on a clock, which may jump while somebody waits.
+    Summed up rather than looked up on a clock, which may jump during a wait.
     """
 
     spent: float = 0.0
@@ -69,25 +69,25 @@ def admission(
 def report_failure(
     call: Call, ticket: Ticket | None, error: Exception, fault: Fault, decision: Verdict, outcome: Outcome
 ) -> Generator[Effect, Any, None]:
-    """An attempt has failed: the breaker is told, and after HTTP 429 everybody who calls the service pauses.
+    """An attempt has failed: report it to the breaker; after HTTP 429 all callers of the service pause.
 
     A step that nothing guards pays nothing until it meets its first 429. From then on its callers pause together.
     """
     spec = call.spec
     assessment = assess(error, outcome.started + outcome.seconds)
-    delay = decision.delay if isinstance(decision, Again) else spec.retry.backoff(1)
+    delay = decision.delay if isinstance(decision, Again) else backoff(spec.retry, 1)
     guard, total = spec.guard or Guard(spec.name), spec.retry.total
-    report = telling(guard, ticket or Ticket(), error, fault, assessment, delay, total)
+    report = failure_report(guard, ticket or Ticket(), error, fault, assessment, delay, total)
     if spec.guard is None and report.pause is not None:
         spec.guard = report.guard
     if ticket is not None or report.pause is not None:
         yield report
 
 
-def telling(
+def failure_report(
     guard: Guard, ticket: Ticket, error: Exception, fault: Fault, assessment: Assessment, delay: float, total: float
 ) -> Report:
-    """What there is to report of a call that failed.
+    """The report of a call that failed.
 
     Args:
         guard: what it had come past.

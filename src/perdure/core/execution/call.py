@@ -31,7 +31,7 @@ from perdure.core.execution.history import Failure, History
 from perdure.core.execution.identity import refuse_change
 from perdure.core.execution.spec import Call
 from perdure.core.policies.classify import assess
-from perdure.core.policies.retry import Again, Retry, Verdict, verdict
+from perdure.core.policies.retry import Again, Retry, Verdict, reassess, verdict
 from perdure.core.records import AttemptRecord, StepRecord, StepStatus, attempt_checksum
 from perdure.core.values import codec
 from perdure.errors import ArgumentChanged, BreakerOpen, CrashLoop, Drift, NotDecodable, NotStorable, StopRun
@@ -197,7 +197,7 @@ class Series(msgspec.Struct):
         """
         first = self.first = outcome.started if self.first is None else self.first
         now = outcome.started + outcome.seconds
-        assessment = policy.judge(error, assess(error, now))
+        assessment = reassess(policy, error, assess(error, now))
         decision = verdict(policy, assessment, number - self.before, self.counted, now - first, uniform)
         fault = capture.to_fault(error)
         self.tried.append(capture.AttemptNote(fault.name, fault.message))

@@ -1,4 +1,4 @@
-"""What is known about a step or a workflow before it is called."""
+"""Spec: a step or a workflow as its decorator describes it; Call: one call of it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ import inspect
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import msgspec
 
 from perdure.core.execution.inputs import EMPTY, Signature
 from perdure.core.policies.guard import Guard
-from perdure.core.policies.retry import Retry
-from perdure.core.values import annotations as shapes
+from perdure.core.policies.retry import ONCE, Retry
 from perdure.core.values import codec
+from perdure.core.values.annotations import hints_of, scope_of
 
 IfLocked = Literal["skip", "wait", "fail"]
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What holds for a whole run.
+    """The options of a workflow that hold for a whole run.
 
-    `timeout` in seconds, the name of a `lock`, failures after which it is set aside; whom to tell of its end (`alerts`;
-    None: as the settings say), where to send a `heartbeat`, and after how many seconds without progress it hangs.
+    Attributes:
+        timeout: seconds that a run may take; None: no bound.
+        lock: the name of the lock that a run takes.
+        if_locked: what a call does if the run or the lock is taken.
+        park_after: failures after which a run becomes a dead letter.
+        alerts: addresses of alert targets; None: those of the settings.
+        heartbeat: the URL that gets a ping from each run.
+        stall: seconds without progress after which a run counts as hanging.
     """
 
     timeout: float | None = None
@@ -41,17 +47,17 @@ class Spec:
     Args:
         kind: "step" or "workflow", for messages.
         fn: the function itself, sync or async.
-        name: what it goes by in the journal.
+        name: its name in the state file.
         retry: when to try again.
         timeout: seconds that one attempt may take, or None for no bound.
         explicit: the timeout was asked for, rather than being the default net.
         isolate: run each attempt in a process of its own.
         key: takes the arguments and returns what identifies the call, instead of the arguments themselves.
 
-    `is_method` and `receiver` (the class) are set when it is found in a class, `locals` (what annotations may name)
-    when it was defined in a function. `park`: a call that fails for good becomes a dead letter; `undo`: the step that
-    takes a call back; `rules`: what holds for the runs of a workflow; `guard`: what its calls have to come past.
-    `file` is where the function was written down, `main` the name that its module has when it is imported.
+    `is_method` and `receiver` (the class) are set when it is found in a class, `locals` (names that annotations may
+    use) when it is defined in a function. `park`: a call that fails for good becomes a dead letter; `undo`: the step
+    that reverts a call; `rules`: the options of a workflow; `guard`: what its calls have to pass. `file` is the source
+    file of the function, `main` the name that its module has when it is imported.
     """
 
     def __init__(
@@ -72,7 +78,7 @@ class Spec:
         self.owner = f"{kind} {name!r}"
         called = fn if inspect.isroutine(fn) else getattr(fn, "func", type(fn).__call__)
         self.is_async = inspect.iscoroutinefunction(called)
-        self.retry = retry or Retry.once()
+        self.retry = retry or ONCE
         self.timeout = timeout
         self.explicit = explicit
         self.isolate = isolate
@@ -107,10 +113,28 @@ class Spec:
 
     def hints(self) -> dict[str, Any]:
         """The annotations, resolved as far as they can be."""
-        return shapes.hints_of(self.fn, self.locals)
+        return hints_of(self.fn, self.locals)
 
     def _names(self) -> dict[str, Any]:
-        return shapes.scope_of(self.fn) | self.locals
+        return scope_of(self.fn) | self.locals
+
+
+class Decorated:
+    """What stands in the place of a user's function: a step or a workflow."""
+
+    _spec: Spec
+
+
+@overload
+def spec_of(fn: Decorated) -> Spec: ...
+@overload
+def spec_of(fn: object) -> Spec | None: ...
+def spec_of(fn: object) -> Spec | None:
+    """The spec of a step or of a workflow; None for anything else.
+
+    It goes by the class: `functools.wraps` copies the attributes of a step to whatever function wraps it.
+    """
+    return fn._spec if isinstance(fn, Decorated) else None
 
 
 class Call:

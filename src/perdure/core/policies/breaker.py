@@ -1,8 +1,8 @@
-"""A circuit breaker: calls to a service that keeps failing are held back until a probe finds it well again.
+"""A circuit breaker: stops calls to a service that keeps failing, until a probe succeeds.
 
 Nygard, "Release It!" (2007), with what many callers in many processes add: exactly the permitted probes while it is
 half-open (one caller has the lease of a probe, the others go on waiting), and a late report of a call that began before
-the breaker changed its mind changes nothing.
+the last change of the breaker changes nothing.
 
 Everything here is a function from a state to a state; `store/services.py` keeps the states.
 """
@@ -16,8 +16,8 @@ import msgspec
 
 Mode = Literal["closed", "open", "half-open", "isolated"]
 Grade = Literal["success", "answered", "failure", "throttled", "unknown"]
-"""What a call says about the service. "answered": it refused the call, so it is there (an HTTP 4xx); "throttled": it
-asked for patience; "unknown": the program's own error, which says nothing."""
+"""What the end of a call says about the service. "answered": it refused the call, so it is up (an HTTP 4xx);
+"throttled": it asked to wait; "unknown": an error of the program itself, which says nothing."""
 
 MOMENT = 1.0
 """Seconds. A clock that is behind what was written down by more has been set back; by less, two looks at it crossed."""
@@ -56,7 +56,7 @@ class Bucket(msgspec.Struct, frozen=True, array_like=True):
 
 
 class BreakerState(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a breaker stands.
+    """The state of a breaker.
 
     Attributes:
         changed: the time of the last change, in seconds since the epoch, as all times here.
@@ -70,7 +70,7 @@ class BreakerState(msgspec.Struct, frozen=True, omit_defaults=True):
         window: the calls of late, if a ratio is looked at.
         error: the last failure, as one line.
         since: when it was opened first since it was last closed; 0 while it is closed.
-        told: somebody has been told that it is open for long.
+        alerted: an alert was sent because it has been open for long.
     """
 
     changed: float = 0.0
@@ -86,7 +86,7 @@ class BreakerState(msgspec.Struct, frozen=True, omit_defaults=True):
     window: list[Bucket] = []
     error: str = ""
     since: float = 0.0
-    told: bool = False
+    alerted: bool = False
 
 
 class Ticket(msgspec.Struct, frozen=True):
@@ -97,14 +97,14 @@ class Ticket(msgspec.Struct, frozen=True):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A call was not let through. `seconds` until the cool-down ends; None if nobody can say."""
+    """A call was not let through. `seconds` until the cool-down ends; None if that is not known."""
 
     mode: Mode
     seconds: float | None = None
 
 
 def peek(state: BreakerState, now: float) -> Refusal | None:
-    """Why a call would not be let through now, as far as that can be told without asking; None if it may be."""
+    """Why a call would be refused now, as far as the state alone says; None if it may pass."""
     if state.mode == "closed" or state.mode == "half-open":
         return None
     if state.mode == "isolated":
@@ -119,7 +119,7 @@ def admit(
     """Let a call through, or not.
 
     Args:
-        state: how the breaker stands.
+        state: of the breaker.
         policy: the caller's.
         now: the time.
         lease: what the lease is to be called if the call becomes a probe; never used before.
@@ -150,7 +150,7 @@ def report(
     """A call that was let through has ended; the very same state if that changes nothing.
 
     Args:
-        state: how the breaker stands.
+        state: of the breaker.
         policy: the caller's.
         now: the time.
         ticket: what the call was let through with.
@@ -178,24 +178,26 @@ def reset(state: BreakerState, now: float) -> BreakerState:
     """Close it, and forget the failures."""
     closed = _changed(state, now, mode="closed", leases={}, passed=0)
     return msgspec.structs.replace(
-        closed, consecutive=0, streak=0, until=0.0, cooldown=0.0, window=[], since=0.0, told=False
+        closed, consecutive=0, streak=0, until=0.0, cooldown=0.0, window=[], since=0.0, alerted=False
     )
 
 
 def overdue(state: BreakerState, now: float, seconds: float) -> bool:
-    """Has it been open for so long, probes that failed included, and has nobody been told?"""
-    return state.mode in ("open", "half-open") and not state.told and bool(state.since) and now - state.since >= seconds
+    """Whether it has been open for so many seconds, failed probes included, without an alert."""
+    return (
+        state.mode in ("open", "half-open") and not state.alerted and bool(state.since) and now - state.since >= seconds
+    )
 
 
-def tell(state: BreakerState, now: float, seconds: float) -> tuple[BreakerState, bool]:
-    """The same with somebody told, if it is time for that; and whether it was."""
+def mark_alerted(state: BreakerState, now: float, seconds: float) -> tuple[BreakerState, bool]:
+    """The state with an alert marked as sent, if one is due; and whether it is."""
     if not overdue(state, now, seconds):
         return state, False
-    return msgspec.structs.replace(state, told=True), True
+    return msgspec.structs.replace(state, alerted=True), True
 
 
 def isolate(state: BreakerState, now: float) -> BreakerState:
-    """Let nobody through until it is reset."""
+    """Let no call pass until it is reset."""
     return _changed(state, now, mode="isolated", leases={}, passed=0)
 
 
@@ -216,7 +218,7 @@ def _counted(state: BreakerState, policy: BreakerPolicy, now: float, grade: Grad
 
 
 def _noted(window: list[Bucket], policy: BreakerPolicy, now: float, failed: bool) -> list[Bucket]:
-    """The window with one more call."""
+    """The window, with one more call counted."""
     kept = [bucket for bucket in window if bucket.start > now - policy.window]
     if kept and now < kept[-1].start + policy.window / BUCKETS:
         last = kept.pop()
@@ -260,7 +262,7 @@ def _changed(state: BreakerState, now: float, *, mode: Mode, leases: dict[str, s
 def _rebased(state: BreakerState, now: float) -> BreakerState:
     """The state by a clock that was set back: what is left of the cool-down is left still, and no more than all of it.
 
-    (Set forward, the cool-down is over early, which lets the permitted probes through and nobody else.)
+    (Set forward, the cool-down is over early, which lets the permitted probes pass and no other call.)
     """
     back = state.changed - now
     if back > MOMENT:

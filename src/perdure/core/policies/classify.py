@@ -1,15 +1,15 @@
-"""May this error heal? Did the server name a delay? What is asked about every exception before it is tried again.
+"""Classifies exceptions: may the error heal, and did the server name a delay?
 
 The rule: **try again unless it is certain not to help.** A try too many costs seconds; a try too few costs a person the
-work of looking at it. So what nobody knows is transient, and what is permanent is listed here with its reason.
+work of looking at it. So an unknown error is transient, and what is permanent is listed here with its reason.
 
 By HTTP status (RFC 9110 section 15; an unlisted 4xx counts as 400, an unlisted 5xx as 500, as section 15 says):
 
-- any status with Retry-After: throttled. Who names a delay says that the condition passes (GitHub: 403; RFC 9110
-  15.5.14: 413).
+- any status with Retry-After: throttled. A server that names a delay says that the condition passes (GitHub: 403;
+  RFC 9110 15.5.14: 413).
 - 429: throttled (RFC 6585 section 4).
 - 408, 421, 425: transient. Their definitions allow repeating the request (RFC 9110 15.5.9, 15.5.20; RFC 8470 5.2).
-- 409, 423, 424: transient. Somebody else's request is in the way (RFC 9110 15.5.10; RFC 4918 11.3, 11.4).
+- 409, 423, 424: transient. Another request is in the way (RFC 9110 15.5.10; RFC 4918 11.3, 11.4).
 - 3xx, every other 4xx: permanent. The same request gets the same answer.
 - 501, 505: permanent. The server lacks the function or the protocol version (RFC 9110 15.6.2, 15.6.6).
 - every other 5xx: transient.
@@ -71,7 +71,7 @@ _STATUS_CODES = {
     507: "disk-full",
 }
 
-# botocore's lists (botocore/retries/standard.py): AWS answers 400 to these, the code alone tells them apart.
+# botocore's lists (botocore/retries/standard.py): AWS answers 400 to these, only the code distinguishes them.
 _AWS_THROTTLED = {
     "BandwidthLimitExceeded",
     "EC2ThrottledException",
@@ -120,7 +120,7 @@ def assess(exc: BaseException, now: float) -> Assessment:
     """
     try:
         return _assess(exc, now, _DEEP)
-    except Exception:  # noqa: BLE001  an exception that cannot be looked at is one that nobody knows
+    except Exception:  # noqa: BLE001  an exception that cannot be read is an unknown one
         return Assessment(kind="transient")
 
 
@@ -287,7 +287,7 @@ def _named_delay(headers: Any, status: int | None, now: float) -> float | None:
     wait = _number(value)
     if wait is None and value is not None:
         date = _http_date(value)
-        # Counted from the server's own clock where it tells it: ours may be wrong.
+        # Counted from the server's own clock where it sends it: ours may be wrong.
         wait = max(0.0, date - (_http_date(_header(headers, "date") or "") or now)) if date is not None else None
     if wait is None and status in (403, 429) and _header(headers, "x-ratelimit-remaining") == "0":
         # GitHub's form: the second at which the limit is lifted. Others send the seconds that are left.
@@ -322,7 +322,7 @@ def _http_date(text: str) -> float | None:
 
 
 def _peek(holder: Any, name: str) -> Any:
-    """An attribute, or None: looking at somebody else's exception must never raise."""
+    """An attribute, or None: reading an exception of another library must never raise."""
     try:
         return getattr(holder, name, None)
     except Exception:  # noqa: BLE001  a property may raise anything

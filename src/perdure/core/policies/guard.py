@@ -1,4 +1,4 @@
-"""What stands between a step and the service that it calls: its breaker, its rate limit, and a pause after HTTP 429."""
+"""What a call has to pass before it reaches a service: a breaker, a rate limit, and a pause after HTTP 429."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Guard(msgspec.Struct, frozen=True):
     """What guards the calls of a step.
 
     Attributes:
-        service: what is called: the breaker's name, or the step's if it has none. After HTTP 429 all who call it pause.
+        service: what is called: the breaker's name, or the step's if it has none. After HTTP 429 all its callers pause.
         breaker: the policy of its breaker, if it has one.
         when_open: what a call does that meets the open breaker: wait for it within its bound, or fail at once.
         rate: the limit, if it has one; shared by all steps of the name `step`.
@@ -45,7 +45,7 @@ class Hold(msgspec.Struct, frozen=True):
     Attributes:
         why: what holds it.
         seconds: after which it is worth asking again.
-        spread: up to so many more, at random: those who wait for the same must not come back in one moment.
+        spread: up to so many more, at random: callers that wait for the same must not return at the same moment.
         turn: to be brought along then.
         error: the last failure that the breaker has seen, as one line.
     """
@@ -81,13 +81,13 @@ def grade(error: Exception | None, assessment: Assessment | None) -> Grade:
 def refusal(guard: Guard, hold: Hold) -> BreakerOpen:
     """The error for a call that may not go, and does not wait any longer."""
     name, soon = guard.service, f"for {show(hold.seconds)} yet" if hold.seconds > 0 else "at this moment"
-    ways = f"`perdure breaker ls` shows it; once the service is well, `perdure breaker reset {name}` lets calls through"
+    ways = f"`perdure breaker ls` shows it; once the service has recovered, `perdure breaker reset {name}` closes it"
     if hold.why == "isolated":
         what, ways = f"breaker {name!r} was isolated by hand", f"`perdure breaker reset {name}` ends that"
     elif hold.why == "paused":
         what = f"{name!r} has asked its callers to wait (HTTP 429 or Retry-After), {soon}"
     elif hold.why == "half-open":
-        what = f"breaker {name!r} is half-open: another call is finding out whether the service is well"
+        what = f"breaker {name!r} is half-open: another call is probing the service"
     else:
         what = f"breaker {name!r} is open {soon}"
     last = f"; the last failure was {hold.error}" if hold.error and hold.why != "isolated" else ""

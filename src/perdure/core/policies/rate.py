@@ -1,7 +1,7 @@
 """Rate limits and pauses: when a caller's turn is.
 
-The limit is the generic cell rate algorithm (ITU-T I.371, annex A) with room for one: whoever asks reserves the next
-free slot, so turns are in the order of asking, and there are no bursts, not even after a silence.
+The limit is the generic cell rate algorithm (ITU-T I.371, annex A) with a burst of one: each caller reserves the
+next free slot, so turns are in the order of arrival, and there are no bursts, not even after idle time.
 
 Everything here is a function from a state to a state; `store/services.py` keeps the states.
 """
@@ -17,7 +17,7 @@ SLACK, LONGEST_SLACK = 0.03, 0.05
 """Slots lie further apart than the rate asks for, by this part of its period, but by no more than so many seconds of
 it: a call that starts a little late must not share a window with one call too many."""
 TINY = 1e-6
-"""Seconds; about as fine as a float tells the time of day."""
+"""Seconds; about the resolution of a float that holds the time of day."""
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -34,11 +34,11 @@ class Rate(msgspec.Struct, frozen=True):
 
 
 class RateState(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a limit stands.
+    """The state of a limit.
 
     Attributes:
         changed: the time of the last change, in seconds since the epoch, as all times here.
-        free: the next slot that nobody has reserved.
+        free: the next slot that is not reserved.
         last: when the last call started.
         shifted: by how many seconds stored times were moved because the clock was set back.
         limit: the rate, as it was written.
@@ -59,14 +59,14 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class Queued(msgspec.Struct, frozen=True):
-    """Not yet: come back in so many seconds, with the turn."""
+    """Not yet: ask again in so many seconds, with the turn."""
 
     seconds: float
     turn: Turn
 
 
 class PauseState(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Nobody is to call before `until`, for `seconds` in all: the service said so at `changed`."""
+    """No call before `until`, `seconds` after `changed`, when the service asked for the pause."""
 
     changed: float = 0.0
     until: float = 0.0
@@ -77,17 +77,17 @@ def parse(text: str, *, option: str = "rate") -> Rate:
     """The rate that a text stands for: "10/s", "100/min", "5/2s", "1000/h", "1000/d".
 
     Raises:
-        OptionError: it is none.
+        OptionError: it is not a rate.
     """
     count, period = durations.rate(text, option=option)
     return Rate(count, period, text)
 
 
 def take(state: RateState, rate: Rate, now: float, turn: Turn | None = None) -> tuple[RateState, Queued | None]:
-    """Go now (None), or queue up.
+    """Take a turn: go now (None), or wait (Queued).
 
     Args:
-        state: how the limit stands.
+        state: of the limit.
         rate: the limit.
         now: the time.
         turn: the slot that the caller has reserved.
@@ -100,7 +100,7 @@ def take(state: RateState, rate: Rate, now: float, turn: Turn | None = None) -> 
         state = msgspec.structs.replace(state, changed=now, free=at + rate.interval)
         turn = Turn(at, state.shifted)
     else:
-        # Whoever had the turn before may have started late; the distance to that is kept as well.
+        # The call before may have started late; the distance to its start is kept as well.
         at = max(turn.at + state.shifted - turn.shifted, state.last + rate.interval)
     if at > now + TINY:
         return state, Queued(at - now, turn)
@@ -108,7 +108,7 @@ def take(state: RateState, rate: Rate, now: float, turn: Turn | None = None) -> 
 
 
 def pause(state: PauseState, now: float, seconds: float) -> PauseState:
-    """Nobody is to call for so many seconds; a longer pause that is under way stays."""
+    """Start a pause of so many seconds; a longer one that is under way stays."""
     return state if left(state, now) >= seconds else PauseState(now, now + seconds, seconds)
 
 

@@ -1,4 +1,4 @@
-"""When to try again: the policy that users write, and the verdict on one failed attempt."""
+"""The retry policy that users write, and the verdict on one failed attempt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Reason = Literal["permanent", "attempts", "total"]
 
 
 class Again(msgspec.Struct, frozen=True):
-    """Wait `delay` seconds and try again; `counts` says whether the failed attempt used up one of the policy's."""
+    """Wait `delay` seconds and try again. `counts`: the failed attempt used up one of the policy's attempts."""
 
     delay: float
     counts: bool
@@ -27,8 +27,8 @@ class Again(msgspec.Struct, frozen=True):
 class GiveUp(msgspec.Struct, frozen=True):
     """The step has failed for good.
 
-    `reason` is "permanent" (trying again cannot help), "attempts" (all used up) or "total" (out of time, or the wait
-    that is due would end after it).
+    `reason` is "permanent" (trying again cannot help), "attempts" (all used up) or "total" (the time is over, or would
+    be over at the end of the next wait).
     """
 
     reason: Reason
@@ -38,25 +38,27 @@ Verdict = Again | GiveUp
 
 
 class Retry:
-    """How often and how long to try. Immutable; two policies of equal values are equal.
+    """A retry policy: `@step(retry=Retry(attempts=5))`. Immutable; policies of equal values are equal.
+
+    An attempt that is answered by HTTP 429, or with a delay that the server names (Retry-After; RFC 9110, section
+    10.2.3), does not use up `attempts`; only `total` bounds those. With `attempts=1` there is one try in any case.
+
+    Durations are seconds, a timedelta, or text such as "250ms", "30s" or "5m"; as attributes they are seconds.
 
     Args:
-        attempts: tries in all, the first one included.
+        attempts: tries in all, the first included: a whole number from 1.
         delay: the wait before the second try.
-        factor: what each further wait is multiplied by.
+        factor: each further wait is multiplied by it; at least 1.
         cap: the longest wait, before jitter.
-        jitter: up to this much is added to each wait, at random, so that many callers do not come back at the same
-            moment. "full" replaces the wait by a random part of it (AWS Architecture Blog, "Exponential Backoff And
-            Jitter", 2015: "Full Jitter" does the least work of the variants compared).
-        total: no try begins later than this after the first one began. It is also the bound for a server that names
-            delays: a delay that is longer than what is left is not cut short (a server that is asked too early only
-            says the same again) but ends the step at once. So no Retry-After, of a year say, can hang a run.
-        on: what is retried, instead of what may heal by the failure catalogue: an exception class, a tuple of them, or
-            a function that is given the exception and says yes or no. Nothing else is retried then.
+        jitter: a random time up to this is added to each wait, so that callers do not return at the same moment. "full"
+            replaces each wait by a random part of it (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015:
+            "Full Jitter" does the least work of the variants compared).
+        total: no try begins later than this after the first one began. If a server names a longer delay than what is
+            left, the step fails at once (a request before that time would get the same answer), so no Retry-After can
+            hang a run.
+        on: what is retried: an exception class, a tuple of classes, or a function from the exception to True or False.
+            Nothing else is retried then. Default: errors that may heal (`core/policies/classify.py` has the rules).
         never: what is not retried, in the same forms. It wins over `on`.
-
-    An attempt that is answered by HTTP 429, or with a delay that the server names, does not use up `attempts`; only
-    `total` bounds those. One try is one try, though: `attempts=1` waits for nobody.
 
     Raises:
         OptionError: an option is not valid.
@@ -99,65 +101,17 @@ class Retry:
         if self.attempts > 1:
             self._check_bounds()
 
-    @classmethod
-    def once(cls) -> Retry:
-        """One try and no more: what `retry=None` means."""
-        return cls(attempts=1)
-
-    @classmethod
-    def of(cls, value: Retry | None, *, option: str = "retry") -> Retry:
-        """The policy that an option's value stands for: `None` is one try.
-
-        Raises:
-            OptionError: the value is neither a policy nor None.
-        """
-        if value is None:
-            return cls.once()
-        if isinstance(value, Retry):
-            return value
-        raise cls._not_a_policy(value, option)
-
-    @staticmethod
-    def _not_a_policy(value: object, option: str) -> OptionError:
-        number = isinstance(value, int) and not isinstance(value, bool) and value > 0
-        meant = f"Did you mean {option}=Retry(attempts={value})? " if number else ""
-        return OptionError(
-            f"{option}={value!r} is not a retry policy.",
-            f"{meant}Give {option} as Retry(...), or None for one try.",
-        )
-
-    def judge(self, exc: BaseException, fault: Assessment) -> Assessment:
-        """The assessment of `exc` after `never` and `on` had their say."""
-        if not isinstance(exc, Exception):
-            return fault
-        if self.never is not None and _matches(self.never, exc, "never", failed=True):
-            return msgspec.structs.replace(fault, kind="permanent")
-        if self.on is None:
-            return fault
-        if not _matches(self.on, exc, "on", failed=False):
-            return msgspec.structs.replace(fault, kind="permanent")
-        return msgspec.structs.replace(fault, kind="transient") if fault.kind == "permanent" else fault
-
-    def backoff(self, attempt: int) -> float:
-        """Seconds to wait after the failed attempt number `attempt` (from 1), before jitter."""
-        if self.delay == 0:
-            return 0.0
-        try:
-            return min(self.cap, self.delay * self.factor ** (attempt - 1))
-        except OverflowError:
-            return self.cap
-
     def _check_bounds(self) -> None:
         if self.delay > self.cap:
             raise OptionError(
-                f"delay is {show(self.delay)}, longer than cap, which is {show(self.cap)}.",
-                "Give a cap that is at least as long as delay.",
+                f"delay is {show(self.delay)}, longer than cap, which is {show(self.cap)}",
+                "give a cap that is at least as long as delay",
             )
         if self.delay > self.total:
             raise OptionError(
                 f"delay is {show(self.delay)}, longer than total, which is {show(self.total)}: "
-                "there would never be a second try.",
-                "Give a longer total, or attempts=1 for one try.",
+                "there would never be a second try",
+                "give a longer total, or attempts=1 for one try",
             )
 
     def _values(self) -> tuple[object, ...]:
@@ -170,7 +124,7 @@ class Retry:
         return hash(self._values())
 
     def __repr__(self) -> str:
-        """The call that makes this policy, without what is as by default."""
+        """The call that makes this policy, without the default values."""
         default = DEFAULT._values()
         given = (
             f"{name}={_shown(value)}"
@@ -193,6 +147,53 @@ class Retry:
 _ORDER = ("attempts", "delay", "factor", "cap", "jitter", "total", "on", "never")
 
 
+def policy_of(value: object) -> Retry:
+    """The policy that the option `retry` stands for: `None` is one try.
+
+    Raises:
+        OptionError: the value is neither a policy nor None.
+    """
+    if value is None:
+        return ONCE
+    if isinstance(value, Retry):
+        return value
+    number = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    meant = f"did you mean retry=Retry(attempts={value})? Otherwise " if number else ""
+    raise OptionError(
+        f"retry={value!r} is not a retry policy",
+        f"{meant}give Retry(...), or None for one try",
+    )
+
+
+def reassess(policy: Retry, exc: BaseException, assessment: Assessment) -> Assessment:
+    """The assessment of an exception, changed by the policy's `never` and `on`.
+
+    Args:
+        policy: of the step.
+        exc: what the attempt raised.
+        assessment: what `classify.assess` says of it.
+    """
+    if not isinstance(exc, Exception):
+        return assessment
+    if policy.never is not None and _matches(policy.never, exc, "never", failed=True):
+        return msgspec.structs.replace(assessment, kind="permanent")
+    if policy.on is None:
+        return assessment
+    if not _matches(policy.on, exc, "on", failed=False):
+        return msgspec.structs.replace(assessment, kind="permanent")
+    return msgspec.structs.replace(assessment, kind="transient") if assessment.kind == "permanent" else assessment
+
+
+def backoff(policy: Retry, attempt: int) -> float:
+    """Seconds to wait after the failed attempt number `attempt` (from 1), before jitter."""
+    if policy.delay == 0:
+        return 0.0
+    try:
+        return min(policy.cap, policy.delay * policy.factor ** (attempt - 1))
+    except OverflowError:
+        return policy.cap
+
+
 def verdict(
     policy: Retry,
     fault: Assessment,
@@ -205,7 +206,7 @@ def verdict(
 
     Args:
         policy: the step's policy.
-        fault: what `failures.assess` and then `policy.judge` made of the exception.
+        fault: the assessment of the exception, by `classify.assess` and then `reassess`.
         attempt: the number of the attempt that failed, from 1.
         counted: how many attempts before this one used up attempts (their verdict was `Again(counts=True)`).
         elapsed: seconds since the first attempt began.
@@ -216,15 +217,15 @@ def verdict(
     counts = fault.kind != "throttled"
     if policy.attempts == 1 or (counts and counted + 1 >= policy.attempts):
         return GiveUp("attempts")
-    backoff = policy.backoff(attempt)
+    wait = backoff(policy, attempt)
     if fault.retry_after is not None:
         # Never sooner than asked, and a Retry-After of 0 does not make a busy loop.
-        spread = backoff if policy.jitter == "full" else policy.jitter
+        spread = wait if policy.jitter == "full" else policy.jitter
         delay = max(fault.retry_after, policy.delay) + spread * uniform()
     elif policy.jitter == "full":
-        delay = backoff * uniform()
+        delay = wait * uniform()
     else:
-        delay = backoff + policy.jitter * uniform()
+        delay = wait + policy.jitter * uniform()
     if not elapsed + delay <= policy.total:
         return GiveUp("total")
     return Again(delay, counts)
@@ -234,8 +235,8 @@ def _attempts(value: int) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
         return value
     raise OptionError(
-        f"attempts={value!r} is not a number of tries.",
-        "Give attempts as a whole number from 1 (the first try included); retry=None is one try.",
+        f"attempts={value!r} is not a number of tries",
+        "give attempts as a whole number from 1 (the first try included); retry=None is one try",
     )
 
 
@@ -245,7 +246,7 @@ def _jitter(value: Duration) -> float | Literal["full"]:
     try:
         return durations.seconds(value, option="jitter")
     except OptionError as refused:
-        raise OptionError(refused.what, f'{refused.hint[:-1]}, or as "full".') from None
+        raise OptionError(refused.what, f'{refused.hint}, or as "full"') from None
 
 
 def _factor(value: float) -> float:
@@ -256,13 +257,13 @@ def _factor(value: float) -> float:
     if 1 <= factor < math.inf:
         return factor
     raise OptionError(
-        f"factor={value!r} is not a factor for growing waits.",
-        "Give factor as a number from 1 (1: every wait is the same; 2: each is twice the one before).",
+        f"factor={value!r} is not a factor for growing waits",
+        "give factor as a number from 1 (1: every wait is the same; 2: each is twice the one before)",
     )
 
 
 def _matcher(value: Any, option: str) -> Any:
-    """`value`, a `Matcher` or None, after a look at whether it can say anything about an exception."""
+    """`value`, a `Matcher` or None, once it is checked that it can be asked about an exception."""
     classes = value if isinstance(value, tuple) else (value,)
     if all(isinstance(each, type) for each in classes):
         for each in classes:
@@ -271,24 +272,24 @@ def _matcher(value: Any, option: str) -> Any:
         return value
     if value is None or (callable(value) and not isinstance(value, tuple)):
         return value
-    hint = f"Give {option} as an exception class, a tuple of them, or a function from the exception to True or False."
+    hint = f"give {option} as an exception class, a tuple of them, or a function from the exception to True or False"
     if isinstance(value, Exception):
-        hint = f"Did you mean the class, {option}={type(value).__name__}? {hint}"
-    raise OptionError(f"{option}={value!r} does not say which exceptions are meant.", hint)
+        hint = f"did you mean the class, {option}={type(value).__name__}? Otherwise {hint}"
+    raise OptionError(f"{option}={value!r} does not say which exceptions are meant", hint)
 
 
 def _refuse_class(given: type, option: str) -> NoReturn:
     name = given.__name__
     if issubclass(given, BaseException):
         raise OptionError(
-            f"{option}={name} is never retried: it stops the program or the task, and is no failure of the step.",
-            f"Give {option} classes that derive from Exception.",
+            f"{option}={name} is never retried: it stops the program or the task, and is not a failure of the step",
+            f"give {option} classes that derive from Exception",
         )
-    raise OptionError(f"{option}={name} is not an exception class.", f"Give {option} exception classes.")
+    raise OptionError(f"{option}={name} is not an exception class", f"give {option} exception classes")
 
 
 def _matches(matcher: Matcher, exc: Exception, option: str, *, failed: bool) -> bool:
-    """What the matcher says about `exc`; `failed` if it cannot say: a broken predicate retries nothing."""
+    """What the matcher says about `exc`; `failed` if it raises: a broken predicate retries nothing."""
     if isinstance(matcher, (type, tuple)):
         return isinstance(exc, matcher)
     try:
@@ -306,3 +307,6 @@ def _shown(value: object) -> str:
 
 DEFAULT = Retry()
 """What a step does that names no policy."""
+
+ONCE = Retry(attempts=1)
+"""One try and no more: what `retry=None` means."""

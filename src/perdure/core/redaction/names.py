@@ -1,4 +1,4 @@
-"""Which names say that a secret follows: `password`, `STRIPE_API_KEY`, `X-Auth-Token`; not `max_tokens` or `key`."""
+"""Which names mark their value as a secret: `password`, `STRIPE_API_KEY`, `X-Auth-Token`; not `max_tokens` or `key`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 
 def words(text: str) -> frozenset[str]:
-    """The words of a text, each by itself."""
+    """The words of a text."""
     return frozenset(text.split())
 
 

@@ -1,4 +1,4 @@
-"""Takes credentials out of values: what an exception holds, before it is written down."""
+"""Takes credentials out of nested values, such as the arguments of an exception, before they are stored."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _CLEAR: Final = frozenset({type(None), bool, int, float, complex})
 _DEEPEST: Final = 300
 
 
-class Hopeless(Exception):
+class NotRedactable(Exception):
     """The value holds a credential in a place where it cannot be taken out."""
 
 
-def conceal(value: Any, hide: Hide, name: str = "", depth: int = 0) -> Any:
+def redact_nested(value: Any, hide: Hide, name: str = "", depth: int = 0) -> Any:
     """`value` without the credentials in its texts: itself if there are none, else a copy of the same types.
 
     Args:
         value: builtins of any depth; what else there is comes back as it is, if it shows no credential.
         hide: takes credentials out of a text.
-        name: what the value goes by; the text behind a name such as "password" is hidden whatever it is.
+        name: of the value; the text under a name such as "password" is hidden whatever it is.
         depth: how deep the value lies.
 
     Raises:
-        Hopeless: a credential cannot be taken out.
+        NotRedactable: a credential cannot be taken out.
     """
     kind = type(value)
     if kind in _CLEAR:
@@ -38,22 +38,22 @@ def conceal(value: Any, hide: Hide, name: str = "", depth: int = 0) -> Any:
     if kind is bytes or kind is bytearray:
         return _bytes(value, hide, name)
     if depth >= _DEEPEST:
-        raise Hopeless
+        raise NotRedactable
     if kind is dict:
         return _dict(value, hide, depth)
     if kind in (list, tuple, set, frozenset):
-        inner = [conceal(each, hide, name, depth + 1) for each in value]
+        inner = [redact_nested(each, hide, name, depth + 1) for each in value]
         return value if all(map(_same, inner, value)) else kind(inner)
     # Of other kinds it is only known how they look.
     shown = repr(value)
     if hide(shown) != shown:
-        raise Hopeless
+        raise NotRedactable
     return value
 
 
 def _dict(value: dict[Any, Any], hide: Hide, depth: int) -> dict[Any, Any]:
     inner = {
-        conceal(key, hide, "", depth + 1): conceal(each, hide, key if type(key) is str else "", depth + 1)
+        redact_nested(key, hide, "", depth + 1): redact_nested(each, hide, key if type(key) is str else "", depth + 1)
         for key, each in value.items()
     }
     same = len(inner) == len(value) and all(

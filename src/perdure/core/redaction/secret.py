@@ -1,8 +1,7 @@
-"""A value that is neither stored nor printed."""
+"""`Secret`: a credential that is neither stored nor printed."""
 
 from __future__ import annotations
 
-import hmac
 import weakref
 from typing import Any, Generic, NoReturn, TypeVar, final
 
@@ -15,27 +14,25 @@ SHOWN = "Secret('***')"
 
 @final
 class Secret(Generic[T]):
-    """Wraps a credential, so that a step can be given it without its being written down anywhere.
+    """A credential that is neither stored nor printed: `Secret(os.environ["API_KEY"])`.
 
-    As an argument of a step or workflow it is left out of what is stored and out of what makes two calls the same: a
-    key that is rotated between a failure and the re-run makes no other call. It prints as `Secret('***')`, cannot be
-    returned from a step, pickled or made into JSON, and while it lives perdure hides its value in every text that it
-    stores, shows or sends.
+    As an argument of a step or a workflow it is not stored, and does not count when inputs are compared: a key that is
+    rotated between a failure and the re-run does not make it another call. It prints as `Secret('***')`. It cannot be
+    returned from a step, pickled, or converted to JSON. As long as it exists, perdure redacts its value in all text
+    that it stores, shows or sends.
 
     Args:
         value: the credential, as str or bytes.
 
     Raises:
-        OptionError: it is something else.
+        OptionError: the value has another type.
     """
 
     __slots__ = ("__weakref__", "_value")
 
     def __init__(self, value: T) -> None:
         if type(value) not in (str, bytes):
-            raise OptionError(
-                f"a Secret was made of a value of type {type(value).__qualname__}", "give it a str or bytes"
-            )
+            raise OptionError(f"a Secret was made of a value of type {type(value).__qualname__}", "give a str or bytes")
         self._value: T = value
         number = id(self)
 
@@ -48,7 +45,7 @@ class Secret(Generic[T]):
         raise TypeError("a Secret has no subclasses: they could store or print what it holds")
 
     def reveal(self) -> T:
-        """The value itself."""
+        """The credential, as it was given."""
         return self._value
 
     def __repr__(self) -> str:
@@ -61,11 +58,13 @@ class Secret(Generic[T]):
         return bool(self._value)
 
     def __eq__(self, other: object) -> bool:
-        """Whether the other is a Secret of the same value; takes as long for a near miss as for a far one."""
+        """Whether the other is a Secret of the same value, compared in constant time (hmac.compare_digest)."""
         if not isinstance(other, Secret):
             return NotImplemented
+        from hmac import compare_digest  # here, since `import perdure` does not need it
+
         mine, its = self._value, other._value
-        return type(mine) is type(its) and hmac.compare_digest(_bytes(mine), _bytes(its))
+        return type(mine) is type(its) and compare_digest(_bytes(mine), _bytes(its))
 
     def __hash__(self) -> int:
         return hash(self._value)
@@ -77,7 +76,7 @@ class Secret(Generic[T]):
         return self
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a Secret is never written down: hand on what it was read from, such as the variable's name")
+        raise TypeError("a Secret is never stored: pass on what it was read from, such as the name of the variable")
 
 
 def living() -> list[str]:

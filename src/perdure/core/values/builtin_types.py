@@ -2,7 +2,7 @@
 
 The bytes are msgpack. What msgpack knows (None, bool, int within 64 bits, float, str, bytes, list, dict with plain
 keys) is written as such; every other kind is an extension with a code of its own, so that the bytes say by themselves
-what they hold. Kinds are told apart by exact type: a subclass of a builtin is never narrowed to it.
+what they hold. Kinds are distinguished by exact type: a subclass of a builtin is never narrowed to it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Withheld(Unfit):
 
 
 class StandIn:
-    """Stands for an argument that cannot be stored, of a call that goes by a key: the name of its type is kept."""
+    """Stands for an argument that cannot be stored, of a call that has a key: the name of its type is kept."""
 
     __slots__ = ("kind",)
 
@@ -261,7 +261,7 @@ LOWERING: Final[dict[type, Lower]] = {
 
 
 def store_as_list(kind: type) -> None:
-    """Values of this kind are lists to whoever reads them back."""
+    """Values of this kind are stored as lists, and read back as lists."""
     LOWERING[kind] = lambda w, v, d: w.lower(list(v), d)
 
 

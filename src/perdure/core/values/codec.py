@@ -1,6 +1,6 @@
 """Values to bytes and back: lossless, or refused by name.
 
-One wire format (msgpack with extensions, see `builtins`) that says by itself what it holds. Builtins come back
+One wire format (msgpack with extensions, see `builtins`) that describes itself. Builtins come back
 whatever the annotation; a class instance comes back only as a class that the declared annotation names (see `shapes`),
 so stored bytes can never name code. The first run sees the value as it was read back, so that it is the same on resume.
 """
@@ -59,7 +59,7 @@ def plan(annotation: Any, *, owner: str, names: Mapping[str, Any] | None = None)
     Args:
         annotation: the return annotation, strings resolved; `inspect.Parameter.empty` or Any for none.
         owner: whose values these are, as errors name it: "step 'charge'".
-        names: what strings left in the annotation may name; `shapes.scope_of` gives those of a function.
+        names: what strings left in the annotation may name; `annotations.scope_of` gives those of a function.
     """
     return Plan(annotation, owner, names)
 

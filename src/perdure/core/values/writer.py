@@ -106,7 +106,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"[{index}]", item) for index, item in enumerate(value))
 
 
-# What to say of values that are not data, most telling first: type, what it is, what to do.
+# What to say of values that are not data, the most specific first: type, what it is, what to do.
 _WORDS: Final[tuple[tuple[Any, str, str], ...]] = (
     (types.CoroutineType, "is a coroutine that was never awaited", "put `await` in front of the call"),
     (types.GeneratorType, "is a generator", "return list(...) of it"),

@@ -23,17 +23,17 @@ FIELDS = ("run", "workflow", "step", "attempt")
 
 
 class LogContext:
-    """A filter that says where a record comes from; add it to a handler with `addFilter`.
+    """A logging filter that adds run, workflow, step and attempt: `handler.addFilter(perdure.LogContext())`.
 
-    It lets every record pass, and gives it `perdure_run`, `perdure_workflow`, `perdure_step` and `perdure_attempt` for
-    the handler's format string: texts, the last a number, empty and 0 outside of a run.
+    Every record passes, and gets the attributes `perdure_run`, `perdure_workflow`, `perdure_step` (str, empty outside
+    of a run) and `perdure_attempt` (int, 0 outside of a step) for the format string of the handler.
 
-    It goes on a handler, since the filters of a logger see nothing of the loggers below it; and on a QueueHandler
-    rather than on the handlers behind the queue, which know nothing any more of the thread that a record comes from.
+    Add it to a handler: the filters of a logger do not see the records of the loggers below it. With a QueueHandler add
+    it to that one, since the handlers behind the queue run in another thread.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Complete a record."""
+        """Add the attributes to a record; `logging` calls this. Returns True: the record passes."""
         for name, value in zip(FIELDS, place(), strict=True):
             attribute = f"perdure_{name}"
             if not hasattr(record, attribute):  # what perdure logs about a step says by itself which
@@ -65,7 +65,7 @@ class JsonFormatter:
         import json
         import logging
 
-        from perdure.core.redaction.nested import conceal
+        from perdure.core.redaction.nested import redact_nested
 
         hide = secrets.redactor()
         fields: dict[str, Any] = {
@@ -84,7 +84,7 @@ class JsonFormatter:
         known = _ordinary() | {f"perdure_{name}" for name in FIELDS}
         for name, value in record.__dict__.items():
             if name not in known and name not in fields:
-                fields[name] = conceal(value if _is_plain(value) else repr(value), hide, name)
+                fields[name] = redact_nested(value if _is_plain(value) else repr(value), hide, name)
         return json.dumps(fields, default=lambda value: hide(repr(value)))
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from perdure.config.script_loader import load_script
 from perdure.core.exceptions import capture
-from perdure.core.execution.spec import Call, Spec
+from perdure.core.execution.spec import Call, Spec, spec_of
 from perdure.core.values import codec
 from perdure.engines.interface import StepContext, here
 from perdure.engines.runtime.isolated_step import Answer, Order
@@ -49,10 +49,11 @@ def _find(order: Order) -> Spec:
     # The order comes from the parent through a pipe; it is not stored data.
     sys.path[:] = order.path
     module = load_script(order.file) if order.module == "__main__" else importlib.import_module(order.module)
-    found: Any = module
+    found: object = module
     for name in order.qualname.split("."):
         found = getattr(found, name)
-    spec: Spec = found.spec
+    spec = spec_of(found)
+    assert spec is not None, f"{order.qualname} is no step in the child"
     return spec
 
 

@@ -1,0 +1,85 @@
+"""Checks of the options that decorators and classes take, so that a mistake is an error when the script is loaded."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from perdure.core.execution.spec import IfLocked
+from perdure.engines.interface import OnFailure
+from perdure.errors import OptionError
+
+
+def function_name(fn: Callable[..., Any]) -> str:
+    """The qualified name of a function, without the prefix that functions defined in functions have."""
+    name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None)
+    if name is None:
+        partial = getattr(fn, "func", None)
+        name = function_name(partial) if partial is not None else type(fn).__qualname__
+    return str(name).rpartition("<locals>.")[2]
+
+
+def surroundings(fn: Callable[..., Any]) -> dict[str, Any]:
+    """The local names around a function that is defined inside another: its annotations may use them."""
+    if "<locals>" not in getattr(fn, "__qualname__", ""):
+        return {}
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("perdure."):
+        frame = frame.f_back
+    return dict(frame.f_locals)
+
+
+def unknown_option(decorator: str, name: str, known: tuple[str, ...]) -> OptionError:
+    """The error for an option that does not exist, with the option that was probably meant."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return OptionError(f"@{decorator} has no option {name!r}", f"{meant}Its options: {', '.join(known)}")
+
+
+def checked_name(name: object, option: str) -> str:
+    """A name that the state file has for something, checked.
+
+    Raises:
+        OptionError: it is not printable text.
+    """
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise OptionError(f"the name of a {option} is {name!r}", "give a printable text that is not empty")
+    return name
+
+
+def checked_lock(name: Any, hint: str = "give a printable text that is not empty") -> str:
+    """The name of a lock, checked.
+
+    Raises:
+        OptionError: it is not printable text.
+    """
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise OptionError(f"lock is {name!r}", hint)
+    return name
+
+
+def checked_if_locked(value: Any) -> IfLocked:
+    """The option `if_locked`, checked.
+
+    Raises:
+        OptionError: it is not "skip", "wait" or "fail".
+    """
+    if value not in ("skip", "wait", "fail"):
+        raise OptionError(f"if_locked is {value!r}", 'it is "skip", "wait" or "fail"')
+    checked: IfLocked = value
+    return checked
+
+
+def checked_on_failure(value: Any) -> OnFailure:
+    """The option `on_failure`, checked.
+
+    Raises:
+        OptionError: it is neither "dead_letter" nor "raise".
+    """
+    if value not in ("dead_letter", "raise"):
+        raise OptionError(f"on_failure is {value!r}", 'it is "dead_letter" or "raise"')
+    checked: OnFailure = value
+    return checked

@@ -1,0 +1,58 @@
+"""Other decorators around steps and workflows: refused where they would be wrong, and harmless where they are not."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+
+from perdure import Breaker, Rate, retry, step, workflow
+from perdure.core.execution.spec import spec_of
+from perdure.errors import OptionError
+
+
+@step
+def charge(n: int) -> int:
+    """Charge it."""
+    return n
+
+
+@workflow
+def nightly(n: int) -> int:
+    return charge(n)
+
+
+class Client:
+    @step
+    def fetch(self, n: int) -> int:
+        return n
+
+
+@functools.wraps(charge)
+def wrapper(n: int) -> int:
+    return charge(n) + 1
+
+
+def test_a_function_that_wraps_a_step_is_no_step() -> None:
+    """functools.wraps copies all attributes of the step to the wrapper; it must not be taken for the step by them."""
+    assert spec_of(charge) is not None
+    assert spec_of(wrapper) is None
+    assert retry(attempts=2)(wrapper)(1) == 2
+    assert step(wrapper, name="wrapper", retry=None)(1) == 2
+
+
+@pytest.mark.parametrize("decorator", [Breaker("svc"), Rate("10/s", name="svc")], ids=["breaker", "rate"])
+@pytest.mark.parametrize("fn", [charge, nightly, Client().fetch], ids=["step", "workflow", "method"])
+def test_a_guard_above_a_step_or_a_workflow_is_refused(decorator: Any, fn: Any) -> None:
+    """It would run at each resume, also for calls whose results are saved; the hint says where it belongs."""
+    with pytest.raises(OptionError, match=r"was put above (step|workflow) '\w+") as refused:
+        decorator(fn)
+    assert "@step(" in refused.value.hint
+
+
+@pytest.mark.parametrize("fn", [charge, nightly, Client().fetch], ids=["step", "workflow", "method"])
+def test_a_retry_above_a_step_or_a_workflow_is_refused(fn: Any) -> None:
+    """Both have attempts of their own, which would multiply."""
+    with pytest.raises(OptionError, match="has its own attempts"):
+        retry(fn)
