@@ -183,6 +183,7 @@ class lock:  # noqa: N801  used like a function
 
 def _caller() -> tuple[Store, Asker]:
     """The store that has the locks of the caller, and the caller as the store identifies it."""
+    from perdure.engines.features import TEMPORAL, Feature
     from perdure.engines.local import engine_at
     from perdure.engines.local.scope import LocalScope
     from perdure.engines.selection import capabilities_at

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
-from perdure.api.workflow import checked_if_locked
+from perdure.api.options import checked_if_locked
 from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED, INTERRUPTED
 from perdure.cli.view.errors import show_error, show_traceback
 from perdure.cli.view.live import Watch, watching
 from perdure.cli.view.progress_lines import Narrator
 from perdure.cli.view.terminal import Printer, as_json, count
 from perdure.core.durations import show
+from perdure.core.execution.spec import spec_of
 from perdure.core.records import RunRecord
 from perdure.errors import PerdureError, Skipped
 from perdure.operations.location import Location, pin

@@ -14,6 +14,7 @@ from perdure.cli.exit_codes import DONE, FAILED
 from perdure.cli.view.live import watching
 from perdure.cli.watched_run import carry_out, loaded, with_if_locked
 from perdure.cli.workflow_arguments import parse_arguments
+from perdure.core.execution.spec import spec_of
 from perdure.errors import OptionError
 from perdure.operations.location import locate, pin
 from perdure.operations.run import Execution
