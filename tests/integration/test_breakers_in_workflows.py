@@ -109,7 +109,7 @@ def test_an_open_breaker_is_waited_for_within_the_total_bound_only(machine: Mach
     with pytest.raises(BreakerOpen):
         main(2)
     assert machine.world.time == before
-    machine.engine.guards.isolate("svc")
+    machine.engine.resources.guards.isolate("svc")
     with pytest.raises(BreakerOpen, match="isolated by hand"):
         main(3)
     assert 290 <= machine.world.time - before <= 300
@@ -301,7 +301,7 @@ def test_a_damaged_file_of_services_is_set_aside(machine: Machine, caplog: pytes
         return call()
 
     assert main() == "well"
-    machine.engine.guards.isolate("svc")
+    machine.engine.resources.guards.isolate("svc")
     machine.engine.close()
     services = machine.state.with_name("state.db-services")
     services.write_bytes(b"this is no database, and never was one" * 200)
@@ -315,7 +315,7 @@ def test_a_damaged_file_of_services_is_set_aside(machine: Machine, caplog: pytes
 
 def test_damage_within_a_cell_is_no_more_than_that(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     """A state that cannot be read begins anew."""
-    guards = machine.engine.guards
+    guards = machine.engine.resources.guards
     guards.isolate("svc")
     guards.services._using(lambda it: it.execute("UPDATE cell SET state = x'c1'"))
     with caplog.at_level(logging.WARNING, logger="perdure"):

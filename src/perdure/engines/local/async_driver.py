@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable
+from typing import Any
 
 import msgspec
 
@@ -29,8 +29,11 @@ from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Unwind
 from perdure.core.execution.spec import Call
 from perdure.engines.interface import StepContext, here
-from perdure.engines.local.async_commit import Gate, Gates
-from perdure.engines.local.scope import LocalScope
+from perdure.engines.local import run_lifecycle
+from perdure.engines.local.async_commit import AsyncCommit, AsyncCommits
+from perdure.engines.local.resources import Resources
+from perdure.engines.local.scope import Drivers, LocalScope, Program
+from perdure.engines.local.sync_driver import SyncDriver
 from perdure.engines.observer import tell_parked, tell_wait
 from perdure.engines.registry import find_step
 from perdure.engines.runtime.timeouts import bounded
@@ -38,11 +41,6 @@ from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.errors import StateError, StopRun
 from perdure.store import crashes
 from perdure.store.dead_letters import resolve
-
-if TYPE_CHECKING:
-    from perdure.engines.local.engine import LocalEngine
-
-Program = Generator[Any, Any, Any]
 
 QUIET_TURNS = 20
 BUSY_SECONDS = 30.0
@@ -52,12 +50,20 @@ of the loop. A branch may also be awaiting something of its own, a request say, 
 for, but not for ever, since what it awaits may be the branch that asks."""
 
 
-class TaskDriver:
-    """Performs effects by awaiting."""
+class AsyncDriver:
+    """Performs effects by awaiting.
 
-    def __init__(self, engine: LocalEngine) -> None:
-        self._engine = engine
-        self._gates = Gates(engine.store.journal)
+    Args:
+        resources: the state file and what goes with it.
+        drivers: carry the decisions of the runs that begin here.
+        sync: performs what needs no waiting.
+    """
+
+    def __init__(self, resources: Resources, drivers: Drivers, sync: SyncDriver) -> None:
+        self._resources = resources
+        self._drivers = drivers
+        self._sync = sync
+        self._commits = AsyncCommits(resources.store.journal)
 
     async def call(self, program: Program, scope: LocalScope) -> Any:
         """A call that the workflow makes: its value, or what it raised."""
@@ -95,7 +101,7 @@ class TaskDriver:
                     answer = None
                     await self._save(effect, scope)
                 elif kind is Load:
-                    answer = self._engine.sync.load(effect, scope)  # type: ignore[arg-type]
+                    answer = self._sync.load(effect, scope)  # type: ignore[arg-type]
                 else:
                     answer = await self._perform(effect, scope)
         except StopIteration as end:
@@ -110,81 +116,81 @@ class TaskDriver:
             raise
 
     async def _perform(self, effect: Any, scope: Any) -> Any:
-        engine = self._engine
-        store, now = engine.store, engine.world.now
+        resources = self._resources
+        store, now = resources.store, resources.world.now
         match effect:
             case Acquit():
-                return await self._gates.here().write((), crashes.forget(effect.rid, effect.call))
+                return await self._commits.here().write((), crashes.forget(effect.rid, effect.call))
             case SaveAttempt():
-                return await self._gates.here().write((), store.attempt(effect.rid, effect.record))
+                return await self._commits.here().write((), store.attempt(effect.rid, effect.record))
             case Wait():
                 return await self._wait(effect, scope)
             case Admit():
-                return engine.sync.admit(effect, scope)
+                return self._sync.admit(effect, scope)
             case Guarded():
                 return await self._guarded(effect, scope)
             case Report():
-                return engine.sync.report(effect, scope)
+                return self._sync.report(effect, scope)
             case Settle():
                 return await self._settle(effect, scope)
             case Branch():
                 return scope.branch()
             case Begin():
-                return await self._gates.here().write((), store.begin(effect.start, now()))
+                return await self._commits.here().write((), store.begin(effect.start, now()))
             case StandBy():
-                engine.sync.told(effect)
-                return await engine.world.asleep(effect.seconds)
+                self._sync.told(effect)
+                return await resources.world.asleep(effect.seconds)
             case Recall():
-                return engine.sync.recall(effect, scope)
+                return self._sync.recall(effect, scope)
             case Body():
                 return await self._body(effect, scope)
             case Unwind():
-                inner = LocalScope(engine, effect.run, effect.history, None, None)
+                inner = LocalScope(resources, self._drivers, effect.run, effect.history)
                 return await self.drive(unwind(effect.history, find_step, ok=effect.ok), inner)
             case Forget():
-                return await self._gates.here().write((), store.forget(effect))
+                return await self._commits.here().write((), store.forget(effect))
             case End():
                 return await self._end(effect)
             case Resolve():
-                return await self._gates.here().write((), resolve(store, effect, now()))
+                return await self._commits.here().write((), resolve(store, effect, now()))
         raise TypeError(f"an effect that nobody performs: {effect!r}")
 
     def _save(self, effect: Save, scope: Any) -> Awaitable[Any]:
-        gate: Gate = scope.gate or self._gates.here()
-        scope.gate = gate
+        commit: AsyncCommit = scope.commit or self._commits.here()
+        scope.commit = commit
         if not effect.letters and not effect.drop:
-            return gate.write(effect.rows)
-        return self._save_more(effect, scope, gate)
+            return commit.write(effect.rows)
+        return self._save_more(effect, scope, commit)
 
-    async def _save_more(self, effect: Save, scope: Any, gate: Gate) -> None:
-        letters = self._engine.letters
-        parking = await gate.write(effect.rows, letters.saving(effect, scope.run.path, self._engine.world.now()))
+    async def _save_more(self, effect: Save, scope: Any, commit: AsyncCommit) -> None:
+        letters = self._resources.letters
+        parking = await commit.write(effect.rows, letters.saving(effect, scope.run.path, self._resources.world.now()))
         if effect.letters:
             await asyncio.to_thread(letters.parked, parking)  # may have to wait for another process
-            tell_parked(self._engine.observer, scope.id, effect, parking.parked)
+            tell_parked(self._resources.observer, scope.id, effect, parking.parked)
 
     async def _execute(self, effect: Execute, scope: Any) -> Outcome:
         """One attempt, in this task."""
         if not effect.call.spec.is_async:
-            return self._engine.sync.execute(effect, scope)  # a clean-up, or the undoing of something
+            return self._sync.execute(effect, scope)  # a clean-up, or the undoing of something
         if effect.suspect:
             async with scope.suspects_in_turn():
                 return await self._execute(msgspec.structs.replace(effect, suspect=False), scope)
-        engine = self._engine
+        resources = self._resources
         call = effect.call
         spec = call.spec
         limits = scope.limits
-        if engine.world.clock() >= limits.look_at:
+        if resources.world.clock() >= limits.look_at:
             scope.look()
-        observer = engine.observer
+        observer = resources.observer
         if observer is not None:
             observer.began(scope.id, call, effect.attempt)
-        now = engine.world.now
+        now = resources.world.now
         token = here.set(StepContext(scope.id, call, effect.attempt, scope))
         started = now()
         error: Exception | None = None
         value = None
-        recorder = engine.vigil.recorder
+        recorder = resources.monitor.recorder
         slot = None
         if recorder is not None:
             slot = recorder.begin(scope.id, spec.name, call.key, call.n, effect.attempt, started)
@@ -215,7 +221,7 @@ class TaskDriver:
         try:
             return await self._execute(effect.execute, scope)
         except BaseException:
-            self._engine.guards.give_back(effect.guard, effect.ticket)
+            self._resources.guards.give_back(effect.guard, effect.ticket)
             raise
 
     async def _isolated(self, effect: Execute, scope: Any, seconds: float | None) -> Any:
@@ -224,9 +230,9 @@ class TaskDriver:
         return await asyncio.to_thread(run_isolated, effect.call, scope.id, effect.attempt, seconds)
 
     async def _wait(self, effect: Wait, scope: LocalScope) -> None:
-        engine = self._engine
-        tell_wait(engine.observer, scope.id, effect)
-        world = engine.world
+        resources = self._resources
+        tell_wait(resources.observer, scope.id, effect)
+        world = resources.world
         until = world.clock() + effect.seconds
         scope.executing += 1
         try:
@@ -270,10 +276,10 @@ class TaskDriver:
         return BUSY_SECONDS if scope.main is not None and busy(scope.main.living, resting) else 0.0
 
     async def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:
-        call, now = effect.call, self._engine.world.now
-        inner = LocalScope(self._engine, effect.run, effect.history, call.spec, scope)
+        call, now = effect.call, self._resources.world.now
+        inner = LocalScope(self._resources, self._drivers, effect.run, effect.history, call.spec, scope)
         inner.is_async = True
-        self._engine.vigil.began(effect.run, call.spec)
+        self._resources.monitor.began(effect.run, call.spec)
         seconds = inner.limits.bound(None)
         token = here.set(inner)
         started = now()
@@ -294,8 +300,8 @@ class TaskDriver:
         except BaseException as stop:
             if inner.ending is not None and not _cancelled_from_outside():
                 return Outcome(None, inner.ending, started, now() - started)
-            self._engine.stopped(effect.run, inner.stopped or stop)
-            self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
+            run_lifecycle.stopped(self._resources, effect.run, inner.stopped or stop)
+            self._resources.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
             inner.check()  # what stopped it first: a task group wraps that into a group of its own
             raise
         finally:
@@ -314,13 +320,13 @@ class TaskDriver:
             await asyncio.wait(branches)
 
     async def _end(self, effect: End) -> StateError | None:
-        engine = self._engine
+        resources = self._resources
         try:
-            parking = await self._gates.here().write(effect.rows, engine.ending(effect))
+            parking = await self._commits.here().write(effect.rows, run_lifecycle.end_operation(resources, effect))
         except StateError as trouble:
-            engine.not_ended(effect, trouble)
+            run_lifecycle.not_ended(resources, effect, trouble)
             return trouble
-        await asyncio.to_thread(engine.ended, effect, parking)  # it may have to tell somebody
+        await asyncio.to_thread(run_lifecycle.ended, resources, effect, parking)  # an alert may go out
         return None
 
 

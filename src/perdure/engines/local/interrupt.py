@@ -18,7 +18,7 @@ AGAIN = 0.02
 
 
 @contextmanager
-def alarm(seconds: float, stop: Callable[[], StopRun]) -> Iterator[None]:
+def interrupt(seconds: float, stop: Callable[[], StopRun]) -> Iterator[None]:
     """Raise what `stop` gives in the code inside when the time is over, wherever it is in code that is not ours.
 
     In a step, or while a result is being saved, it waits until that is over: steps have bounds of their own, which are

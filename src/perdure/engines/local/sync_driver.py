@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextvars
 import sys
 import threading
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from perdure.core.execution.cleanup import unwind
 from perdure.core.execution.effects import (
@@ -28,11 +28,13 @@ from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.guard import Hold, Pass
 from perdure.engines.interface import StepContext, here
-from perdure.engines.local.handoff import Carried
-from perdure.engines.local.scope import LocalScope
+from perdure.engines.local import run_lifecycle
+from perdure.engines.local.handoff import Handoff
+from perdure.engines.local.resources import Resources
+from perdure.engines.local.scope import Drivers, LocalScope, Program
 from perdure.engines.observer import tell_parked, tell_wait
 from perdure.engines.registry import find_step
-from perdure.engines.runtime.threads import Pool, in_pool
+from perdure.engines.runtime.threads import in_pool
 from perdure.engines.runtime.timeouts import Abandoned, Ticket, interrupted_after, on_main_thread, timed_out
 from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.errors import StateError, StopRun
@@ -40,18 +42,18 @@ from perdure.store import crashes
 from perdure.store.dead_letters import resolve
 from perdure.store.flight_recorder import Slot
 
-if TYPE_CHECKING:
-    from perdure.engines.local.engine import LocalEngine
-
-Program = Generator[Any, Any, Any]
-
 
 class SyncDriver:
-    """Performs effects by blocking the thread that asks."""
+    """Performs effects by blocking the thread that asks.
 
-    def __init__(self, engine: LocalEngine) -> None:
-        self._engine = engine
-        self.pool = Pool()
+    Args:
+        resources: the state file and what goes with it.
+        drivers: carry the decisions of the runs that begin here.
+    """
+
+    def __init__(self, resources: Resources, drivers: Drivers) -> None:
+        self._resources = resources
+        self._drivers = drivers
         self._perform: dict[type, Callable[[Any, Any], Any]] = {
             Load: self.load,
             Execute: self.execute,
@@ -116,9 +118,9 @@ class SyncDriver:
             finished.release()
 
         pristine = contextvars.copy_context()
-        carried = Carried(self, program, scope, on_end, context=pristine)
+        handoff = Handoff(program, scope, on_end, context=pristine)
         context = pristine.copy()
-        self.pool.spawn(lambda: context.run(carried.run))
+        self._resources.pool.spawn(lambda: context.run(handoff.run))
         finished.acquire()
         end, error = ends[0]
         if error is not None:
@@ -129,27 +131,27 @@ class SyncDriver:
 
     def load(self, effect: Load, scope: LocalScope) -> Any:
         """Read a record."""
-        if self._engine.observer is not None and effect.call is not None and not effect.peek:
-            self._engine.observer.replayed(scope.id, effect.call)
+        if self._resources.observer is not None and effect.call is not None and not effect.peek:
+            self._resources.observer.replayed(scope.id, effect.call)
         return scope.records.record(effect.seq)
 
     def execute(self, effect: Execute, scope: LocalScope, *, alone: bool = False) -> Outcome:
         """One attempt; `alone` if no other suspect runs beside it."""
         if effect.suspect and not alone:
             return self._alone(effect, scope)
-        engine = self._engine
-        if engine.world.clock() >= scope.limits.look_at:
+        resources = self._resources
+        if resources.world.clock() >= scope.limits.look_at:
             scope.look()
         call = effect.call
-        observer = engine.observer
+        observer = resources.observer
         if observer is not None:
             observer.began(scope.id, call, effect.attempt)
-        now = engine.world.now
+        now = resources.world.now
         token = here.set(StepContext(scope.id, call, effect.attempt, scope))
         started = now()
         error: Exception | None = None
         value = None
-        recorder = engine.vigil.recorder
+        recorder = resources.monitor.recorder
         slot = None
         if recorder is not None:
             slot = recorder.begin(scope.id, call.spec.name, call.key, call.n, effect.attempt, started)
@@ -185,7 +187,7 @@ class SyncDriver:
         return outcome
 
     def _acquit(self, effect: Acquit, scope: LocalScope) -> None:
-        self._engine.store.journal.write((), crashes.forget(effect.rid, effect.call))
+        self._resources.store.journal.write((), crashes.forget(effect.rid, effect.call))
 
     def _attempt(self, effect: Execute, scope: LocalScope, slot: Slot) -> Any:
         call, attempt = effect.call, effect.attempt
@@ -200,28 +202,28 @@ class SyncDriver:
             return spec.fn(*call.args, **call.kwargs)
         if on_main_thread():
             return interrupted_after(seconds, spec.owner, spec.fn, call.args, call.kwargs)
-        carried = in_pool.carried
-        if carried is None:
+        handoff: Handoff[LocalScope] | None = in_pool.handoff
+        if handoff is None:
             return spec.fn(*call.args, **call.kwargs)  # the default net cannot be held under a thread of the user's own
-        return self._watched(effect, carried, seconds, slot)
+        return self._watched(effect, handoff, seconds, slot)
 
-    def _watched(self, effect: Execute, carried: Carried, seconds: float, slot: Slot) -> Any:
-        call, scope = effect.call, carried.scope
+    def _watched(self, effect: Execute, handoff: Handoff[LocalScope], seconds: float, slot: Slot) -> Any:
+        call, scope = effect.call, handoff.scope
         spec = call.spec
-        started = self._engine.world.now()
+        started = self._resources.world.now()
 
         def on_expiry() -> None:
-            context = carried.context.copy()
+            context = handoff.context.copy()
             late = timed_out(spec.owner, seconds)
             self._given_up(effect, scope, slot, Outcome(None, late, started, seconds))
             if (over := scope.limits.late(late)) is not None:
                 stop = scope.stop(StopRun(over))
-                self.pool.spawn(lambda: context.run(carried.give_up, stop))
+                self._resources.pool.spawn(lambda: context.run(handoff.give_up, stop))
             else:
-                self.pool.spawn(lambda: context.run(carried.go_on, Outcome(None, late, started, seconds)))
+                self._resources.pool.spawn(lambda: context.run(handoff.go_on, Outcome(None, late, started, seconds)))
 
         ticket = Ticket(seconds, on_expiry)
-        self.pool.monitor.add(ticket)
+        self._resources.pool.monitor.add(ticket)
         try:
             value = spec.fn(*call.args, **call.kwargs)
         except BaseException:
@@ -232,22 +234,22 @@ class SyncDriver:
 
     def _given_up(self, effect: Execute, scope: LocalScope, slot: Slot, outcome: Outcome) -> None:
         """An attempt is over, although its thread does not know yet."""
-        engine = self._engine
-        if engine.vigil.recorder is not None:
-            engine.vigil.recorder.end(slot, done=False)
-        if engine.observer is not None:
-            engine.observer.ended(scope.id, effect.call, effect.attempt, outcome)
+        resources = self._resources
+        if resources.monitor.recorder is not None:
+            resources.monitor.recorder.end(slot, done=False)
+        if resources.observer is not None:
+            resources.observer.ended(scope.id, effect.call, effect.attempt, outcome)
         if effect.suspect:
             scope.suspects.release()
 
     def _settle_ticket(self, ticket: Ticket) -> None:
-        self.pool.monitor.remove(ticket)
+        self._resources.pool.monitor.remove(ticket)
         if not ticket.claim():
             raise Abandoned
 
     def admit(self, effect: Admit, scope: LocalScope) -> Pass | Hold:
         """May a call go to its service now?"""
-        return self._engine.guards.admit(effect.guard, effect.turn)
+        return self._resources.guards.admit(effect.guard, effect.turn)
 
     def _guarded(self, effect: Guarded, scope: LocalScope) -> Outcome:
         try:
@@ -255,33 +257,33 @@ class SyncDriver:
         except Abandoned:
             raise  # another thread has gone on with it, and will report
         except BaseException:
-            self._engine.guards.give_back(effect.guard, effect.ticket)
+            self._resources.guards.give_back(effect.guard, effect.ticket)
             raise
 
     def report(self, effect: Report, scope: LocalScope) -> None:
         """Tell those who call the same service how it went."""
-        self._engine.guards.report(effect)
+        self._resources.guards.report(effect)
 
     def _save(self, effect: Save, scope: LocalScope) -> None:
-        engine = self._engine
-        saving = engine.letters.saving(effect, scope.run.path, engine.world.now())
-        parking = engine.store.journal.write(effect.rows, saving)
+        resources = self._resources
+        saving = resources.letters.saving(effect, scope.run.path, resources.world.now())
+        parking = resources.store.journal.write(effect.rows, saving)
         if effect.letters:
-            engine.letters.parked(parking)
-            tell_parked(engine.observer, scope.id, effect, parking.parked)
+            resources.letters.parked(parking)
+            tell_parked(resources.observer, scope.id, effect, parking.parked)
 
     def _resolve(self, effect: Resolve, scope: LocalScope) -> bool:
-        store = self._engine.store
-        seen: bool = store.journal.write((), resolve(store, effect, self._engine.world.now()))
+        store = self._resources.store
+        seen: bool = store.journal.write((), resolve(store, effect, self._resources.world.now()))
         return seen
 
     def _save_attempt(self, effect: SaveAttempt, scope: LocalScope) -> None:
-        store = self._engine.store
+        store = self._resources.store
         store.journal.write((), store.attempt(effect.rid, effect.record))
 
     def _wait(self, effect: Wait, scope: LocalScope) -> None:
-        tell_wait(self._engine.observer, scope.id, effect)
-        world = self._engine.world
+        tell_wait(self._resources.observer, scope.id, effect)
+        world = self._resources.world
         until = world.clock() + effect.seconds
         while (left := until - world.clock()) > 0:
             scope.look()
@@ -298,39 +300,39 @@ class SyncDriver:
     # -- runs ---------------------------------------------------------------------------------------------------------
 
     def _begin(self, effect: Begin, scope: Any) -> Any:
-        store = self._engine.store
-        return store.journal.write((), store.begin(effect.start, self._engine.world.now()))
+        store = self._resources.store
+        return store.journal.write((), store.begin(effect.start, self._resources.world.now()))
 
     def _stand_by(self, effect: StandBy, scope: Any) -> None:
         self.told(effect)
-        self._engine.world.sleep(effect.seconds)
+        self._resources.world.sleep(effect.seconds)
 
     def told(self, effect: StandBy) -> None:
         """Tell whoever watches, or else standard error, that a run has to wait for somebody."""
         if not effect.first:
             return
-        if self._engine.observer is not None:
-            self._engine.observer.standing_by(effect.workflow, effect.reason)
+        if self._resources.observer is not None:
+            self._resources.observer.standing_by(effect.workflow, effect.reason)
         else:
             print(f"perdure: {effect.workflow} waits: {effect.reason}", file=sys.stderr, flush=True)
 
     def recall(self, effect: Recall, scope: Any) -> Any:
         """Read what a run has done."""
-        history = self._engine.recall(effect.run, effect.resumed)
-        self._engine.letters.ready(effect.run.path)
-        if self._engine.observer is not None:
+        history = run_lifecycle.history_of(self._resources, effect.run, resumed=effect.resumed)
+        self._resources.letters.ready(effect.run.path)
+        if self._resources.observer is not None:
             run = effect.run
-            self._engine.observer.run_began(run.id, run.workflow, history.recorded, effect.resumed)
+            self._resources.observer.run_began(run.id, run.workflow, history.recorded, effect.resumed)
         return history
 
     def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:
-        call, now = effect.call, self._engine.world.now
-        inner = LocalScope(self._engine, effect.run, effect.history, call.spec, scope)
-        self._engine.vigil.began(effect.run, call.spec)
+        call, now = effect.call, self._resources.world.now
+        inner = LocalScope(self._resources, self._drivers, effect.run, effect.history, call.spec, scope)
+        self._resources.monitor.began(effect.run, call.spec)
         token = here.set(inner)
         started = now()
         try:
-            with inner.alarm():
+            with inner.interrupt():
                 value = call.spec.fn(*call.args, **call.kwargs)
             inner.check()
             return Outcome(value, None, started, now() - started)
@@ -339,28 +341,28 @@ class SyncDriver:
         except BaseException as stop:
             if inner.ending is not None:
                 return Outcome(None, inner.ending, started, now() - started)
-            self._engine.stopped(effect.run, inner.stopped or stop)
+            run_lifecycle.stopped(self._resources, effect.run, inner.stopped or stop)
             if not inner.abandoned:
-                self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
+                self._resources.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
             inner.check()  # what stopped it first, should something else have come out
             raise
         finally:
             here.reset(token)
 
     def _unwind(self, effect: Unwind, scope: Any) -> list[str]:
-        inner = LocalScope(self._engine, effect.run, effect.history, None, None)
+        inner = LocalScope(self._resources, self._drivers, effect.run, effect.history)
         return self.drive(unwind(effect.history, find_step, ok=effect.ok), inner)  # type: ignore[no-any-return]
 
     def _forget(self, effect: Forget, scope: Any) -> None:
-        store = self._engine.store
+        store = self._resources.store
         store.journal.write((), store.forget(effect))
 
     def _end(self, effect: End, scope: Any) -> StateError | None:
-        engine = self._engine
+        resources = self._resources
         try:
-            parking = engine.store.journal.write(effect.rows, engine.ending(effect))
+            parking = resources.store.journal.write(effect.rows, run_lifecycle.end_operation(resources, effect))
         except StateError as trouble:
-            engine.not_ended(effect, trouble)
+            run_lifecycle.not_ended(resources, effect, trouble)
             return trouble
-        engine.ended(effect, parking)
+        run_lifecycle.ended(resources, effect, parking)
         return None

@@ -15,7 +15,7 @@ from perdure.core.execution.call import Failed, Parked, fail, item, move_on, rec
 from perdure.core.execution.map_items import Feed, Job, Tally
 from perdure.core.execution.spec import Call, Spec
 from perdure.engines.interface import Concurrency, OnFailure
-from perdure.engines.local.handoff import Carried
+from perdure.engines.local.handoff import Handoff
 
 if TYPE_CHECKING:
     import asyncio
@@ -73,10 +73,7 @@ class AnyBatch:
             self.failed = self.failed or (job.call, end)
             return
         self.tally.ended(job.index, end.seq, isinstance(end, Parked), self.history.from_before(job.seq))
-        observer = self.scope.engine.observer
-        if observer is not None:
-            tally = self.tally
-            observer.batch(self.scope.id, self.spec.name, tally.done, tally.dead, tally.skipped, self.total)
+        self.scope.notify_map(self.spec.name, self.tally, self.total)
 
 
 class ThreadBatch(AnyBatch):
@@ -99,9 +96,8 @@ class ThreadBatch(AnyBatch):
             StopRun: the run cannot go on.
             Exception: the first item that failed for good, if that is not to be parked.
         """
-        driver = self.scope.engine.sync
         try:
-            driver.drive(move_on(self.history), self.scope)  # here, rather than in whichever thread comes first
+            self.scope.drive(move_on(self.history))  # here, rather than in whichever thread comes first
             for call in calls:
                 if self.over:
                     break
@@ -120,7 +116,7 @@ class ThreadBatch(AnyBatch):
         if self.failed is not None:
             call, end = self.failed
             if not end.replayed:
-                driver.drive(fail(call, self.history, end), self.scope)
+                self.scope.drive(fail(call, self.history, end))
             raise end.error
         return self.tally
 
@@ -131,15 +127,15 @@ class ThreadBatch(AnyBatch):
             job = self.feed.waiting(exhausted=exhausted)
             if job is None:
                 return
-            record = self.scope.engine.sync.drive(settle(job.call, self.history), self.scope)
+            record = self.scope.drive(settle(job.call, self.history))
             if record is not None:
                 self._start(self.feed.adopt(record.seq))
 
     def _start(self, job: Job) -> None:
         if job.seq is not None:
-            self._end_locked(job, self.scope.engine.sync.drive(self.program(job), self.scope))
+            self._end_locked(job, self.scope.drive(self.program(job)))
         elif self.concurrency == 1:
-            self._end_locked(job, self.scope.engine.sync.call(self.program(job), self.scope, self.spec))
+            self._end_locked(job, self.scope.drive_step(self.program(job), self.spec))
         else:
             self._enqueue(job)
 
@@ -152,7 +148,7 @@ class ThreadBatch(AnyBatch):
         if self._workers < (self.concurrency if self.pace is None else self._unfinished):
             self._workers += 1
             context = self._context.copy()
-            self.scope.engine.sync.pool.spawn(lambda: context.run(self._work))
+            self.scope.resources.pool.spawn(lambda: context.run(self._work))
         # A bounded queue, filled in gusts: waking this thread for every item would cost a switch each.
         while self._queue.qsize() >= 4 * self.concurrency:
             self._room.clear()
@@ -178,8 +174,7 @@ class ThreadBatch(AnyBatch):
             if self.stopped:
                 self._count_down()
                 continue
-            driver = self.scope.engine.sync
-            Carried(driver, self.program(job), self.scope, self._on_end(job), self._work, context=self._context).run()
+            Handoff(self.program(job), self.scope, self._on_end(job), self._work, context=self._context).run()
 
     def _on_end(self, job: Job) -> Callable[[Any, BaseException | None], None]:
         def on_end(end: Any, error: BaseException | None) -> None:
@@ -238,7 +233,7 @@ class TaskBatch(AnyBatch):
 
         from perdure.engines.runtime.branches import unwatched
 
-        await self.scope.engine.tasks.drive(move_on(self.history), self.scope)
+        await self.scope.drive_in_task(move_on(self.history))
         jobs = _Jobs(self, items, bind)
         self.turnstile = None if self.pace is None else _Turnstile(self.pace)
         with unwatched():  # they come to rest when the batch does
@@ -253,7 +248,7 @@ class TaskBatch(AnyBatch):
         if self.failed is not None:
             call, end = self.failed
             if not end.replayed:
-                await self.scope.engine.tasks.drive(fail(call, self.history, end), self.scope)
+                await self.scope.drive_in_task(fail(call, self.history, end))
             raise end.error
         return self.tally
 
@@ -278,7 +273,7 @@ class TaskBatch(AnyBatch):
             if job is None:
                 return False
         if self.may_start(job):
-            self.ended(job, await self.scope.engine.tasks.drive(self.program(job), self.scope))
+            self.ended(job, await self.scope.drive_in_task(self.program(job)))
         return True
 
 
@@ -357,7 +352,7 @@ class _Jobs:
                 blocked = feed.waiting(exhausted=self._exhausted)
                 batch = self._batch
                 if blocked is not None and not batch.stopped:
-                    record = await batch.scope.engine.tasks.drive(settle(blocked.call, batch.history), batch.scope)
+                    record = await batch.scope.drive_in_task(settle(blocked.call, batch.history))
                     if record is not None:
                         return feed.adopt(record.seq)
                 elif self._exhausted:

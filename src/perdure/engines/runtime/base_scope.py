@@ -15,7 +15,7 @@ from perdure.engines.interface import idempotency_key
 from perdure.errors import Cancelled, DeadlineExceeded, DuplicateStep, PerdureError, StopRun, UsageError
 
 
-class Running(ABC):
+class BaseScope(ABC):
     """A workflow whose function is executing.
 
     Args:

@@ -45,7 +45,7 @@ class LockstepBatch(AnyBatch):
             StopRun: the run cannot go on.
             Exception: the first item that failed for good, if that is not to be parked.
         """
-        self.scope.drive_sync(move_on(self.history))
+        self.scope.drive(move_on(self.history))
         try:
             for call in calls:
                 if self.over:
@@ -64,7 +64,7 @@ class LockstepBatch(AnyBatch):
         if self.failed is not None:
             call, end = self.failed
             if not end.replayed:
-                self.scope.drive_sync(fail(call, self.history, end))
+                self.scope.drive(fail(call, self.history, end))
             raise end.error
         return self.tally
 
@@ -80,13 +80,13 @@ class LockstepBatch(AnyBatch):
             job = self.feed.waiting(exhausted=exhausted)
             if job is None:
                 return
-            record = self.scope.drive_sync(settle(job.call, self.history))
+            record = self.scope.drive(settle(job.call, self.history))
             if record is not None:
                 self._start(self.feed.adopt(record.seq))
 
     def _start(self, job: Job) -> None:
         if job.seq is not None:
-            self.ended(job, self.scope.drive_sync(self.program(job)))
+            self.ended(job, self.scope.drive(self.program(job)))
             return
         self._advance(job, self.program(job), None)
         while len(self._open) >= self.concurrency:

@@ -20,7 +20,7 @@ from perdure.core.values.builtin_types import StandIn
 from perdure.engines.interface import Concurrency, OnFailure
 from perdure.engines.local.async_driver import BUSY_SECONDS, QUIET_TURNS
 from perdure.engines.local.limits import Deadline
-from perdure.engines.runtime.base_scope import Running
+from perdure.engines.runtime.base_scope import BaseScope
 from perdure.engines.temporal.commands import carry_child, carry_step, outcome_of
 from perdure.engines.temporal.event_loop import InnerLoop
 from perdure.engines.temporal.lockstep_thread import Strand, Ticket
@@ -45,7 +45,7 @@ class ChildRun:
         self.call = call
 
 
-class ClusterScope(Running):
+class ClusterScope(BaseScope):
     """One run, while its workflow's function executes.
 
     Args:
@@ -57,7 +57,6 @@ class ClusterScope(Running):
         deadline: when the run is over, if that is bounded.
     """
 
-    observer = None
     most_kept: float = MOST_KEPT
 
     def __init__(
@@ -81,23 +80,11 @@ class ClusterScope(Running):
         self.executing = 0
         self.closed = False
 
-    # What batches of async steps, which all engines share, look for.
-
-    @property
-    def engine(self) -> ClusterScope:
-        """Who carries decisions."""
-        return self
-
-    @property
-    def tasks(self) -> ClusterScope:
-        """Who carries them in tasks."""
-        return self
-
     # -- steps and children -------------------------------------------------------------------------------------------
 
     def call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a sync step: returns its value or raises what it raised."""
-        return _value(self.drive_sync(perform(self.bind(spec, args, kwargs), self.history)))
+        return _value(self.drive(perform(self.bind(spec, args, kwargs), self.history)))
 
     async def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async step."""
@@ -117,7 +104,7 @@ class ClusterScope(Running):
     def child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a sync workflow as a child."""
         refuse_locks(spec)
-        return _value(self.drive_sync(self._nested(self.bind(spec, args, kwargs))))
+        return _value(self.drive(self._nested(self.bind(spec, args, kwargs))))
 
     async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async workflow as a child."""
@@ -160,13 +147,16 @@ class ClusterScope(Running):
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
         """Steps report from the worker that runs them."""
 
+    def notify_map(self, name: str, tally: Tally, total: int | None) -> None:
+        """A cluster has no observer."""
+
     def reader(self) -> Memory:
         """Access to the records of this run."""
         return self.memory
 
     # -- decisions ----------------------------------------------------------------------------------------------------
 
-    def drive_sync(self, program: Program) -> Any:
+    def drive(self, program: Program) -> Any:
         """Carry a decision to its end, blocking the function.
 
         Raises:
@@ -186,8 +176,8 @@ class ClusterScope(Running):
             self.stop(stop)
             raise
 
-    async def drive(self, program: Program, scope: object = None) -> Any:
-        """Carry a decision to its end in the current task, as `drive_sync` does."""
+    async def drive_in_task(self, program: Program) -> Any:
+        """Carry a decision to its end in the current task, as `drive` does."""
         loop = cast(InnerLoop, self.loop)
         answer: Any = None
         try:
@@ -224,7 +214,7 @@ class ClusterScope(Running):
         nested_call = task in self.running
         self.running.add(task)
         try:
-            return _value(await self.drive(program))
+            return _value(await self.drive_in_task(program))
         finally:
             if not nested_call:
                 self.running.discard(task)
