@@ -1,6 +1,6 @@
 """How many items of a batch to have under way, found out by trying: `concurrency="auto"`.
 
-Additive increase, multiplicative decrease. Of the linear rules it is the one that leads everybody who shares a service,
+Additive increase, multiplicative decrease. Of the linear rules it is the one that leads all clients of a service,
 from wherever they begin, to using it fully and in equal parts: D.-M. Chiu and R. Jain, "Analysis of the Increase and
 Decrease Algorithms for Congestion Avoidance in Computer Networks", Computer Networks and ISDN Systems 17 (1), 1989,
 pages 1-14. The steps are those of V. Jacobson, "Congestion Avoidance and Control", SIGCOMM '88, pages 314-329: one more
@@ -21,7 +21,7 @@ FIRST = 4
 CEILING = 64
 
 
-class Pace:
+class AdaptiveConcurrency:
     """How many may be under way at a time. Not for several threads at once.
 
     Args:
@@ -43,7 +43,7 @@ class Pace:
 
     @property
     def full(self) -> bool:
-        """Nobody else may start now."""
+        """No other item may start now."""
         return self.inside >= self.limit
 
     def enter(self) -> None:
@@ -63,7 +63,7 @@ class Pace:
     def succeeded(self, attempt: int) -> None:
         """An attempt went well: after a full round of them, there is room for one more.
 
-        Unless there was room before that nobody used: then they say nothing about more.
+        Unless there was room before that was not used: then they say nothing about more.
         """
         if attempt <= self._cut:
             return
@@ -97,12 +97,14 @@ def is_congestion(outcome: Outcome) -> bool:
     return any("Timeout" in each.__name__ for each in type(error).__mro__)
 
 
-def paced(program: Generator[Any, Any, Any], pace: Pace, lock: AbstractContextManager[Any]) -> Generator[Any, Any, Any]:
-    """The decision on an item, with `pace` told of all its attempts, those that are tried again too.
+def adapting(
+    program: Generator[Any, Any, Any], adaptive: AdaptiveConcurrency, lock: AbstractContextManager[Any]
+) -> Generator[Any, Any, Any]:
+    """The decision on an item, with all its attempts counted, those that are tried again too.
 
     Args:
         program: the decision.
-        pace: is told.
+        adaptive: counts them.
         lock: held meanwhile, since several threads may carry decisions.
     """
     try:
@@ -112,14 +114,14 @@ def paced(program: Generator[Any, Any, Any], pace: Pace, lock: AbstractContextMa
                 effect = program.send((yield effect))
                 continue
             with lock:
-                attempt = pace.began()
+                attempt = adaptive.began()
             outcome: Outcome = yield effect
             if is_congestion(outcome):
                 with lock:
-                    pace.congested(attempt)
+                    adaptive.congested(attempt)
             elif outcome.error is None:
                 with lock:
-                    pace.succeeded(attempt)
+                    adaptive.succeeded(attempt)
             effect = program.send(outcome)
     except StopIteration as end:
         return end.value

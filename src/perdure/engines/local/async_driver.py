@@ -8,8 +8,6 @@ from typing import Any
 
 import msgspec
 
-from perdure.core.execution.branch import busy
-from perdure.core.execution.call import Failed
 from perdure.core.execution.cleanup import unwind
 from perdure.core.execution.effects import (
     Acquit,
@@ -36,18 +34,16 @@ from perdure.engines.local.scope import Drivers, LocalScope, Program
 from perdure.engines.local.sync_driver import SyncDriver
 from perdure.engines.observer import tell_parked, tell_wait
 from perdure.engines.registry import find_step
+from perdure.engines.runtime.branches import call_in_branch, cancel_branches
+from perdure.engines.runtime.quiescence import settle
 from perdure.engines.runtime.timeouts import bounded
 from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.errors import StateError, StopRun
 from perdure.store import crashes
 from perdure.store.dead_letters import resolve
 
-QUIET_TURNS = 20
-BUSY_SECONDS = 30.0
 LOOK_SECONDS = 0.005
-"""The replay has come to rest when every branch asks for something new, and none has claimed anything for so many turns
-of the loop. A branch may also be awaiting something of its own, a request say, before its next call: that is waited
-for, but not for ever, since what it awaits may be the branch that asks."""
+"""Seconds between two looks at whether the replay has come to rest."""
 
 
 class AsyncDriver:
@@ -65,23 +61,9 @@ class AsyncDriver:
         self._sync = sync
         self._commits = AsyncCommits(resources.store.journal)
 
-    async def call(self, program: Program, scope: LocalScope) -> Any:
-        """A call that the workflow makes: its value, or what it raised."""
-        task = asyncio.current_task()
-        assert task is not None
-        if scope.closed:
-            raise asyncio.CancelledError  # the workflow has returned without waiting for this branch
-        running = scope.running
-        nested = task in running
-        running.add(task)
-        try:
-            end = await self.drive(program, scope)
-        finally:
-            if not nested:
-                running.discard(task)
-        if type(end) is Failed:
-            raise end.error
-        return end.value
+    def call(self, program: Program, scope: LocalScope) -> Awaitable[Any]:
+        """A call that the workflow makes: its value, or what it raises."""
+        return call_in_branch(scope, program)
 
     async def drive(self, program: Program, scope: LocalScope | None) -> Any:
         """Carry a decision to its end in the current task.
@@ -243,37 +225,9 @@ class AsyncDriver:
             scope.executing -= 1
         scope.look()
 
-    async def _settle(self, effect: Settle, scope: LocalScope) -> tuple[Call, ...]:
-        """Let the other branches claim what is theirs, until none has for a while or nothing is left to claim."""
-        entry = (effect.call, scope.branch())
-        scope.settling.append(entry)
-        try:
-            await self._rest(effect.call.spec.name, scope)
-            scope.check()  # another branch may have come to rest first, and stopped the run
-            return tuple(call for call, _ in scope.settling)
-        finally:
-            scope.settling.remove(entry)
-
-    async def _rest(self, name: str, scope: LocalScope) -> None:
-        history = scope.history
-        loop = asyncio.get_running_loop()
-        seen, turns, since = history.claims, 0, loop.time()
-        while history.unsettled(name):
-            await asyncio.sleep(0)
-            if history.claims != seen:
-                seen, turns, since = history.claims, 0, loop.time()
-            turns += 1
-            if turns > QUIET_TURNS:
-                if loop.time() - since >= self._patience(scope):
-                    return
-                await asyncio.sleep(LOOK_SECONDS)
-
-    def _patience(self, scope: LocalScope) -> float:
-        """How many seconds without a claim are rest."""
-        if scope.executing:
-            return float("inf")  # a step that runs will end, and its branch go on to other calls
-        resting = [branch for _, branch in scope.settling if branch is not None]
-        return BUSY_SECONDS if scope.main is not None and busy(scope.main.living, resting) else 0.0
+    def _settle(self, effect: Settle, scope: LocalScope) -> Awaitable[tuple[Call, ...]]:
+        clock = asyncio.get_running_loop().time
+        return settle(scope, effect.call, clock, lambda waited, patience: LOOK_SECONDS, turns_again=1)
 
     async def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:
         call, now = effect.call, self._resources.world.now
@@ -291,7 +245,7 @@ class AsyncDriver:
                         body = bounded(body, seconds, call.spec.owner, unless=inner.has_children)
                     value = await body
             finally:
-                await self._cancel_branches(inner)
+                await cancel_branches(inner)
             inner.check()
             return Outcome(value, None, started, now() - started)
         except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to write down
@@ -306,18 +260,6 @@ class AsyncDriver:
             raise
         finally:
             here.reset(token)
-
-    async def _cancel_branches(self, scope: LocalScope) -> None:
-        """The workflow's function is over: what it left running (a gather that failed early) is over as well.
-
-        Nothing may write to the run after it has ended, since somebody else may go on with it then.
-        """
-        scope.closed = True
-        while scope.running:
-            branches = list(scope.running)
-            for branch in branches:
-                branch.cancel()
-            await asyncio.wait(branches)
 
     async def _end(self, effect: End) -> StateError | None:
         resources = self._resources

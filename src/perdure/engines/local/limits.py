@@ -1,34 +1,16 @@
-"""What may end a run from outside while its function executes: a deadline that passes, somebody who cancels it."""
+"""What may end a run from outside while its function executes: a deadline that passes, a cancellation."""
 
 from __future__ import annotations
 
-import msgspec
-
-from perdure.core.durations import show
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord
 from perdure.engines.local.resources import Resources
+from perdure.engines.runtime.deadline import Deadline, earlier
 from perdure.errors import Cancelled, DeadlineExceeded, PerdureError, StepTimeout
 
 LOOK = 0.2
-"""Seconds between two looks at whether somebody wants the run to end."""
+"""Seconds between two looks at whether the run is cancelled."""
 NEVER = float("inf")
-
-
-class Deadline(msgspec.Struct, frozen=True):
-    """When a run is over, on the monotonic clock; which run's timeout that is, and how long it was, in seconds."""
-
-    at: float
-    seconds: float
-    run: str
-    owner: str
-
-    def exceeded(self) -> DeadlineExceeded:
-        """The error for a run that took too long."""
-        return DeadlineExceeded(
-            f"run {self.run} did not finish within {show(self.seconds)}, the timeout of {self.owner}",
-            "find out what it waits for, or give it more time; run again, it goes on and has as much time once more",
-        )
 
 
 class Limits:
@@ -51,8 +33,7 @@ class Limits:
         self.deadline: Deadline | None = parent.deadline if parent is not None else None
         if spec is not None and spec.rules.timeout is not None:
             own = Deadline(resources.world.clock() + spec.rules.timeout, spec.rules.timeout, run.id, spec.owner)
-            if self.deadline is None or own.at < self.deadline.at:
-                self.deadline = own
+            self.deadline = earlier(own, self.deadline)
 
     def look(self) -> PerdureError | None:
         """The reason to end the run now, if there is one; to be asked when the clock has come to `look_at`."""

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Itera
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
-from perdure.core.execution.branch import Branch
 from perdure.core.execution.call import Failed, perform
 from perdure.core.execution.history import History
 from perdure.core.execution.map_items import Tally
@@ -90,12 +89,8 @@ class LocalScope(BaseScope):
         self.limits: Limits = Limits(resources, run, spec, parent.limits if parent is not None else None)
         self.run = run
         self.records = RecordReader(resources.store, run.rid)
-        self.running: set[asyncio.Task[Any]] = set()
-        self.settling: list[tuple[Call, Branch | None]] = []  # calls that wait for the replay to come to rest
         self.commit: AsyncCommit | None = None  # of the loop that the run executes on
-        self.executing = 0  # steps of async code under way, or waiting for their next attempt
         self._children = 0
-        self.closed = False
         self.abandoned = False
         self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
         self._suspects: asyncio.Lock | None = None
@@ -183,9 +178,9 @@ class LocalScope(BaseScope):
         self, calls: Iterator[Call], spec: Spec, concurrency: Concurrency, on_failure: OnFailure, total: int | None
     ) -> Tally:
         """Run a sync step over many calls, `concurrency` at a time."""
-        from perdure.engines.local.thread_map import ThreadBatch
+        from perdure.engines.local.thread_map import ThreadMap
 
-        return ThreadBatch(self, spec, concurrency, on_failure, total).run(map(self.placing(lambda call: call), calls))
+        return ThreadMap(self, spec, concurrency, on_failure, total).run(map(self.placing(lambda call: call), calls))
 
     async def abatch(
         self,
@@ -197,9 +192,9 @@ class LocalScope(BaseScope):
         total: int | None,
     ) -> Tally:
         """Run an async step over many items, `concurrency` at a time."""
-        from perdure.engines.local.thread_map import TaskBatch
+        from perdure.engines.runtime.async_map import AsyncMap
 
-        return await TaskBatch(self, spec, concurrency, on_failure, total).run(items, self.placing(bind))
+        return await AsyncMap(self, spec, concurrency, on_failure, total).run(items, self.placing(bind))
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
         """Notify of how far a step has come; a run that reports progress does not hang."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator
 from typing import Any, cast
 
-from perdure.core.execution.branch import Branch, busy
 from perdure.core.execution.call import Failed, perform
 from perdure.core.execution.effects import Admit, Execute, Load, Save, SaveAttempt, Settle
 from perdure.core.execution.effects import Branch as AskBranch
@@ -18,9 +17,10 @@ from perdure.core.execution.run import Ended, nested
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.values.builtin_types import StandIn
 from perdure.engines.interface import Concurrency, OnFailure
-from perdure.engines.local.async_driver import BUSY_SECONDS, QUIET_TURNS
-from perdure.engines.local.limits import Deadline
 from perdure.engines.runtime.base_scope import BaseScope
+from perdure.engines.runtime.branches import call_in_branch, cancel_branches
+from perdure.engines.runtime.deadline import Deadline
+from perdure.engines.runtime.quiescence import QUIET_TURNS, settle
 from perdure.engines.temporal.commands import carry_child, carry_step, outcome_of
 from perdure.engines.temporal.event_loop import InnerLoop
 from perdure.engines.temporal.lockstep_thread import Strand, Ticket
@@ -75,10 +75,6 @@ class ClusterScope(BaseScope):
         self.strand = strand
         self.children = children
         self.loop: InnerLoop | None = None
-        self.running: set[asyncio.Task[Any]] = set()
-        self.settling: list[tuple[Call, Branch | None]] = []
-        self.executing = 0
-        self.closed = False
 
     # -- steps and children -------------------------------------------------------------------------------------------
 
@@ -88,7 +84,7 @@ class ClusterScope(BaseScope):
 
     async def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async step."""
-        return await self._in_task(perform(self.bind(spec, args, kwargs), self.history))
+        return await call_in_branch(self, perform(self.bind(spec, args, kwargs), self.history))
 
     def defer(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], note: Spec) -> None:
         """Call a step at the end; `note` is the step that writes that down.
@@ -109,7 +105,7 @@ class ClusterScope(BaseScope):
     async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async workflow as a child."""
         refuse_locks(spec)
-        return await self._in_task(self._nested(self.bind(spec, args, kwargs)))
+        return await call_in_branch(self, self._nested(self.bind(spec, args, kwargs)))
 
     def _nested(self, call: Call) -> Program:
         def life() -> Generator[Any, Any, Ended | Failed]:
@@ -124,10 +120,10 @@ class ClusterScope(BaseScope):
         self, calls: Iterator[Call], spec: Spec, concurrency: Concurrency, on_failure: OnFailure, total: int | None
     ) -> Tally:
         """Run a sync step over many calls, `concurrency` at a time."""
-        from perdure.engines.temporal.lockstep_map import LockstepBatch, number
+        from perdure.engines.temporal.lockstep_map import LockstepMap, number
 
         placed = map(self.placing(lambda call: call), calls)
-        return LockstepBatch(self, spec, number(concurrency), on_failure, total).run(placed)
+        return LockstepMap(self, spec, number(concurrency), on_failure, total).run(placed)
 
     async def abatch(
         self,
@@ -139,10 +135,10 @@ class ClusterScope(BaseScope):
         total: int | None,
     ) -> Tally:
         """Run an async step over many items, `concurrency` at a time."""
-        from perdure.engines.local.thread_map import TaskBatch
+        from perdure.engines.runtime.async_map import AsyncMap
         from perdure.engines.temporal.lockstep_map import number
 
-        return await TaskBatch(self, spec, number(concurrency), on_failure, total).run(items, self.placing(bind))
+        return await AsyncMap(self, spec, number(concurrency), on_failure, total).run(items, self.placing(bind))
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
         """Steps report from the worker that runs them."""
@@ -205,19 +201,6 @@ class ClusterScope(BaseScope):
         except StopRun as stop:
             self.stop(stop)
             raise
-
-    async def _in_task(self, program: Program) -> Any:
-        task = asyncio.current_task()
-        assert task is not None
-        if self.closed:
-            raise asyncio.CancelledError  # the workflow has returned without waiting for this branch
-        nested_call = task in self.running
-        self.running.add(task)
-        try:
-            return _value(await self.drive_in_task(program))
-        finally:
-            if not nested_call:
-                self.running.discard(task)
 
     def perform(self, effect: Any) -> Any:
         """An effect that needs no waiting, where there is but one branch."""
@@ -341,37 +324,11 @@ class ClusterScope(BaseScope):
 
     # -- async --------------------------------------------------------------------------------------------------------
 
-    async def _settle(self, effect: Settle) -> tuple[Call, ...]:
-        """Let the other branches claim what is theirs, until all have come to rest or nothing is left to claim."""
-        entry = (effect.call, self.branch())
-        self.settling.append(entry)
-        try:
-            await self._rest(effect.call.spec.name)
-            self.check()  # another branch may have come to rest first, and stopped the run
-            return tuple(call for call, _ in self.settling)
-        finally:
-            self.settling.remove(entry)
+    def _settle(self, effect: Settle) -> Awaitable[tuple[Call, ...]]:
+        def look(waited: float, patience: float) -> float:
+            return min(max(waited, FIRST_LOOK), patience)
 
-    async def _rest(self, name: str) -> None:
-        history, strand = self.history, self.strand
-        seen, since = history.claims, strand.now
-        while history.unsettled(name):
-            for _ in range(QUIET_TURNS):
-                await asyncio.sleep(0)
-            if history.claims != seen:
-                seen, since = history.claims, strand.now
-                continue
-            waited, patience = strand.now - since, self._patience()
-            if waited >= patience:
-                return
-            await asyncio.sleep(min(max(waited, FIRST_LOOK), patience))
-
-    def _patience(self) -> float:
-        """How many seconds without a claim are rest."""
-        if self.executing:
-            return float("inf")  # a step that runs will end, and its branch go on to other calls
-        resting = [branch for _, branch in self.settling if branch is not None]
-        return BUSY_SECONDS if self.main is not None and busy(self.main.living, resting) else 0.0
+        return settle(self, effect.call, lambda: self.strand.now, look, turns_again=QUIET_TURNS)
 
     async def run_async(self, call: Call) -> Any:
         """The workflow's function, if it is async; what it left running is over with it."""
@@ -380,12 +337,7 @@ class ClusterScope(BaseScope):
             with self.main_branch():
                 return await call.spec.fn(*call.args, **call.kwargs)
         finally:
-            self.closed = True
-            while self.running:
-                branches = list(self.running)
-                for branch in branches:
-                    branch.cancel()
-                await asyncio.wait(branches)
+            await cancel_branches(self)
 
 
 def travelling(call: Call) -> bytes:
