@@ -26,21 +26,21 @@ from perdure.core.execution.effects import (
 from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Unwind
 from perdure.core.execution.spec import Call
-from perdure.engines.interface import StepContext, here
 from perdure.engines.local import run_lifecycle
 from perdure.engines.local.async_commit import AsyncCommit, AsyncCommits
+from perdure.engines.local.attempt import Attempt, pauses
+from perdure.engines.local.function_body import FunctionBody
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import Drivers, LocalScope, Program
 from perdure.engines.local.sync_driver import SyncDriver
-from perdure.engines.observer import tell_parked, tell_wait
+from perdure.engines.local.transactions import operation_of
+from perdure.engines.observer import tell_parked
 from perdure.engines.registry import find_step
 from perdure.engines.runtime.branches import call_in_branch, cancel_branches
 from perdure.engines.runtime.quiescence import settle
 from perdure.engines.runtime.timeouts import bounded
 from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.errors import StateError, StopRun
-from perdure.store import crashes
-from perdure.store.dead_letters import resolve
 
 LOOK_SECONDS = 0.005
 """Seconds between two looks at whether the replay has come to rest."""
@@ -99,12 +99,9 @@ class AsyncDriver:
 
     async def _perform(self, effect: Any, scope: Any) -> Any:
         resources = self._resources
-        store, now = resources.store, resources.world.now
         match effect:
-            case Acquit():
-                return await self._commits.here().write((), crashes.forget(effect.rid, effect.call))
-            case SaveAttempt():
-                return await self._commits.here().write((), store.attempt(effect.rid, effect.record))
+            case Acquit() | Begin() | Forget() | Resolve() | SaveAttempt():
+                return await self._commits.here().write((), operation_of(resources, effect))
             case Wait():
                 return await self._wait(effect, scope)
             case Admit():
@@ -117,10 +114,8 @@ class AsyncDriver:
                 return await self._settle(effect, scope)
             case Branch():
                 return scope.branch()
-            case Begin():
-                return await self._commits.here().write((), store.begin(effect.start, now()))
             case StandBy():
-                self._sync.told(effect)
+                self._sync.notify_standing_by(effect)
                 return await resources.world.asleep(effect.seconds)
             case Recall():
                 return self._sync.recall(effect, scope)
@@ -129,12 +124,8 @@ class AsyncDriver:
             case Unwind():
                 inner = LocalScope(resources, self._drivers, effect.run, effect.history)
                 return await self.drive(unwind(effect.history, find_step, ok=effect.ok), inner)
-            case Forget():
-                return await self._commits.here().write((), store.forget(effect))
             case End():
                 return await self._end(effect)
-            case Resolve():
-                return await self._commits.here().write((), resolve(store, effect, now()))
         raise TypeError(f"an effect that nobody performs: {effect!r}")
 
     def _save(self, effect: Save, scope: Any) -> Awaitable[Any]:
@@ -158,26 +149,13 @@ class AsyncDriver:
         if effect.suspect:
             async with scope.suspects_in_turn():
                 return await self._execute(msgspec.structs.replace(effect, suspect=False), scope)
-        resources = self._resources
         call = effect.call
         spec = call.spec
-        limits = scope.limits
-        if resources.world.clock() >= limits.look_at:
-            scope.look()
-        observer = resources.observer
-        if observer is not None:
-            observer.began(scope.id, call, effect.attempt)
-        now = resources.world.now
-        token = here.set(StepContext(scope.id, call, effect.attempt, scope))
-        started = now()
+        attempt = Attempt(self._resources, effect, scope)
+        seconds = attempt.seconds
         error: Exception | None = None
         value = None
-        recorder = resources.monitor.recorder
-        slot = None
-        if recorder is not None:
-            slot = recorder.begin(scope.id, spec.name, call.key, call.n, effect.attempt, started)
         scope.executing += 1
-        seconds = spec.timeout if limits.deadline is None else limits.bound(spec.timeout)
         try:
             if spec.isolate:
                 value = await self._isolated(effect, scope, seconds)
@@ -189,15 +167,8 @@ class AsyncDriver:
             error = from_user_code(raised)
         finally:
             scope.executing -= 1
-            here.reset(token)
-            if recorder is not None:
-                recorder.end(slot, error is None)
-        outcome = Outcome(value, error, started, now() - started)
-        if observer is not None:
-            observer.ended(scope.id, call, effect.attempt, outcome)
-        if error is not None:
-            scope.check_late(error)
-        return outcome
+            attempt.leave(done=error is None)
+        return attempt.outcome(value, error)
 
     async def _guarded(self, effect: Guarded, scope: Any) -> Outcome:
         try:
@@ -212,54 +183,39 @@ class AsyncDriver:
         return await asyncio.to_thread(run_isolated, effect.call, scope.id, effect.attempt, seconds)
 
     async def _wait(self, effect: Wait, scope: LocalScope) -> None:
-        resources = self._resources
-        tell_wait(resources.observer, scope.id, effect)
-        world = resources.world
-        until = world.clock() + effect.seconds
         scope.executing += 1
         try:
-            while (left := until - world.clock()) > 0:
-                scope.look()
-                await world.asleep(scope.limits.bound(min(left, world.slice)) or 0.0)
+            for seconds in pauses(self._resources, effect, scope):
+                await self._resources.world.asleep(seconds)
         finally:
             scope.executing -= 1
-        scope.look()
 
     def _settle(self, effect: Settle, scope: LocalScope) -> Awaitable[tuple[Call, ...]]:
         clock = asyncio.get_running_loop().time
         return settle(scope, effect.call, clock, lambda waited, patience: LOOK_SECONDS, turns_again=1)
 
     async def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:
-        call, now = effect.call, self._resources.world.now
-        inner = LocalScope(self._resources, self._drivers, effect.run, effect.history, call.spec, scope)
-        inner.is_async = True
-        self._resources.monitor.began(effect.run, call.spec)
-        seconds = inner.limits.bound(None)
-        token = here.set(inner)
-        started = now()
+        body = FunctionBody(self._resources, self._drivers, effect, scope)
         try:
-            try:
-                with inner.main_branch():
-                    body = call.spec.fn(*call.args, **call.kwargs)
-                    if seconds is not None:
-                        body = bounded(body, seconds, call.spec.owner, unless=inner.has_children)
-                    value = await body
-            finally:
-                await cancel_branches(inner)
-            inner.check()
-            return Outcome(value, None, started, now() - started)
-        except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to write down
-            ended = inner.ending or inner.limits.late(error) or from_user_code(error)
-            return Outcome(None, ended, started, now() - started)
-        except BaseException as stop:
-            if inner.ending is not None and not _cancelled_from_outside():
-                return Outcome(None, inner.ending, started, now() - started)
-            run_lifecycle.stopped(self._resources, effect.run, inner.stopped or stop)
-            self._resources.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
-            inner.check()  # what stopped it first: a task group wraps that into a group of its own
-            raise
+            return body.returned(await self._call_function(effect.call, body.scope))
+        except BaseException as error:
+            outcome = body.left_by(error, cancelled=_cancelled_from_outside())
+            if outcome is None:
+                raise
+            return outcome
         finally:
-            here.reset(token)
+            body.leave()
+
+    async def _call_function(self, call: Call, scope: LocalScope) -> Any:
+        seconds = scope.limits.bound(None)
+        try:
+            with scope.main_branch():
+                running = call.spec.fn(*call.args, **call.kwargs)
+                if seconds is not None:
+                    running = bounded(running, seconds, call.spec.owner, unless=scope.has_children)
+                return await running
+        finally:
+            await cancel_branches(scope)
 
     async def _end(self, effect: End) -> StateError | None:
         resources = self._resources

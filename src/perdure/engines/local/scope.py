@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perdure.core.execution.call import Failed, perform
@@ -122,8 +123,12 @@ class LocalScope(BaseScope):
         if (late := self.limits.late(error)) is not None:
             raise self.stop(StopRun(late))
 
-    def interrupt(self) -> AbstractContextManager[None]:
-        """The code between the steps of a sync workflow, interrupted inside when the run's time is over."""
+    def interrupt(self, caller: CodeType) -> AbstractContextManager[None]:
+        """The code between the steps of a sync workflow, interrupted inside when the run's time is over.
+
+        Args:
+            caller: the code of ours that calls the workflow's function.
+        """
         deadline = self.limits.deadline
         if deadline is None or not on_main_thread():
             return nullcontext()
@@ -131,7 +136,7 @@ class LocalScope(BaseScope):
 
         left = self.limits.bound(None)
         assert left is not None
-        return interrupt(left, lambda: self.stop(StopRun(deadline.exceeded())))
+        return interrupt(left, lambda: self.stop(StopRun(deadline.exceeded())), caller)
 
     # -- steps --------------------------------------------------------------------------------------------------------
 

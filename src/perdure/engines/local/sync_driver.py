@@ -27,19 +27,19 @@ from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Unwind
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.guard import Hold, Pass
-from perdure.engines.interface import StepContext, here
 from perdure.engines.local import run_lifecycle
+from perdure.engines.local.attempt import Attempt, given_up, pauses
+from perdure.engines.local.function_body import FunctionBody
 from perdure.engines.local.handoff import Handoff
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import Drivers, LocalScope, Program
-from perdure.engines.observer import tell_parked, tell_wait
+from perdure.engines.local.transactions import Write, operation_of
+from perdure.engines.observer import tell_parked
 from perdure.engines.registry import find_step
 from perdure.engines.runtime.threads import in_pool
 from perdure.engines.runtime.timeouts import Abandoned, Ticket, interrupted_after, on_main_thread, timed_out
 from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.errors import StateError, StopRun
-from perdure.store import crashes
-from perdure.store.dead_letters import resolve
 from perdure.store.flight_recorder import Slot
 
 
@@ -57,23 +57,23 @@ class SyncDriver:
         self._perform: dict[type, Callable[[Any, Any], Any]] = {
             Load: self.load,
             Execute: self.execute,
-            Acquit: self._acquit,
+            Acquit: self._write,
             Admit: self.admit,
             Guarded: self._guarded,
             Report: self.report,
             Save: self._save,
-            SaveAttempt: self._save_attempt,
+            SaveAttempt: self._write,
             Wait: self._wait,
             Settle: self._settle,
             Branch: self._branch,
-            Begin: self._begin,
+            Begin: self._write,
             StandBy: self._stand_by,
             Recall: self.recall,
             Body: self._body,
             Unwind: self._unwind,
-            Forget: self._forget,
+            Forget: self._write,
             End: self._end,
-            Resolve: self._resolve,
+            Resolve: self._write,
         }
 
     def drive(self, program: Program, scope: LocalScope | None, answer: Any = None) -> Any:
@@ -139,65 +139,40 @@ class SyncDriver:
         """One attempt; `alone` if no other suspect runs beside it."""
         if effect.suspect and not alone:
             return self._alone(effect, scope)
-        resources = self._resources
-        if resources.world.clock() >= scope.limits.look_at:
-            scope.look()
-        call = effect.call
-        observer = resources.observer
-        if observer is not None:
-            observer.began(scope.id, call, effect.attempt)
-        now = resources.world.now
-        token = here.set(StepContext(scope.id, call, effect.attempt, scope))
-        started = now()
+        attempt = Attempt(self._resources, effect, scope)
         error: Exception | None = None
         value = None
-        recorder = resources.monitor.recorder
-        slot = None
-        if recorder is not None:
-            slot = recorder.begin(scope.id, call.spec.name, call.key, call.n, effect.attempt, started)
         try:
-            value = self._attempt(effect, scope, slot)
+            value = self._call_function(effect, scope, attempt)
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
             error = from_user_code(raised)
         except Abandoned:
-            recorder = None  # whoever gave it up has said so
+            attempt.abandon()
             raise
         finally:
-            here.reset(token)
-            if recorder is not None:
-                recorder.end(slot, error is None)
-        outcome = Outcome(value, error, started, now() - started)
-        if observer is not None:
-            observer.ended(scope.id, call, effect.attempt, outcome)
-        if error is not None:
-            scope.check_late(error)
-        return outcome
+            attempt.leave(done=error is None)
+        return attempt.outcome(value, error)
 
     def _alone(self, effect: Execute, scope: LocalScope) -> Outcome:
-        """One attempt of a call that crashes speak against."""
+        """One attempt of a call that is suspected of crashes."""
         scope.suspects.acquire()
         try:
             outcome = self.execute(effect, scope, alone=True)
         except Abandoned:
-            raise  # whoever gave it up lets the next one in: this thread may be stuck for ever
+            raise  # the next one was let in when it was given up: this thread may be stuck for ever
         except BaseException:
             scope.suspects.release()
             raise
         scope.suspects.release()
         return outcome
 
-    def _acquit(self, effect: Acquit, scope: LocalScope) -> None:
-        self._resources.store.journal.write((), crashes.forget(effect.rid, effect.call))
-
-    def _attempt(self, effect: Execute, scope: LocalScope, slot: Slot) -> Any:
-        call, attempt = effect.call, effect.attempt
+    def _call_function(self, effect: Execute, scope: LocalScope, attempt: Attempt) -> Any:
+        call, seconds = effect.call, attempt.seconds
         spec = call.spec
-        limits = scope.limits
-        seconds = spec.timeout if limits.deadline is None else limits.bound(spec.timeout)
         if spec.isolate:
             from perdure.engines.runtime.isolated_step import run_isolated
 
-            return run_isolated(call, scope.id, attempt, seconds)
+            return run_isolated(call, scope.id, effect.attempt, seconds)
         if seconds is None:
             return spec.fn(*call.args, **call.kwargs)
         if on_main_thread():
@@ -205,7 +180,7 @@ class SyncDriver:
         handoff: Handoff[LocalScope] | None = in_pool.handoff
         if handoff is None:
             return spec.fn(*call.args, **call.kwargs)  # the default net cannot be held under a thread of the user's own
-        return self._watched(effect, handoff, seconds, slot)
+        return self._watched(effect, handoff, seconds, attempt.slot)
 
     def _watched(self, effect: Execute, handoff: Handoff[LocalScope], seconds: float, slot: Slot) -> Any:
         call, scope = effect.call, handoff.scope
@@ -215,7 +190,7 @@ class SyncDriver:
         def on_expiry() -> None:
             context = handoff.context.copy()
             late = timed_out(spec.owner, seconds)
-            self._given_up(effect, scope, slot, Outcome(None, late, started, seconds))
+            given_up(self._resources, effect, scope, slot, Outcome(None, late, started, seconds))
             if (over := scope.limits.late(late)) is not None:
                 stop = scope.stop(StopRun(over))
                 self._resources.pool.spawn(lambda: context.run(handoff.give_up, stop))
@@ -231,16 +206,6 @@ class SyncDriver:
             raise
         self._settle_ticket(ticket)
         return value
-
-    def _given_up(self, effect: Execute, scope: LocalScope, slot: Slot, outcome: Outcome) -> None:
-        """An attempt is over, although its thread does not know yet."""
-        resources = self._resources
-        if resources.monitor.recorder is not None:
-            resources.monitor.recorder.end(slot, done=False)
-        if resources.observer is not None:
-            resources.observer.ended(scope.id, effect.call, effect.attempt, outcome)
-        if effect.suspect:
-            scope.suspects.release()
 
     def _settle_ticket(self, ticket: Ticket) -> None:
         self._resources.pool.monitor.remove(ticket)
@@ -266,29 +231,21 @@ class SyncDriver:
 
     def _save(self, effect: Save, scope: LocalScope) -> None:
         resources = self._resources
+        if not effect.letters and not effect.drop:
+            resources.store.journal.write(effect.rows)
+            return
         saving = resources.letters.saving(effect, scope.run.path, resources.world.now())
         parking = resources.store.journal.write(effect.rows, saving)
         if effect.letters:
             resources.letters.parked(parking)
             tell_parked(resources.observer, scope.id, effect, parking.parked)
 
-    def _resolve(self, effect: Resolve, scope: LocalScope) -> bool:
-        store = self._resources.store
-        seen: bool = store.journal.write((), resolve(store, effect, self._resources.world.now()))
-        return seen
-
-    def _save_attempt(self, effect: SaveAttempt, scope: LocalScope) -> None:
-        store = self._resources.store
-        store.journal.write((), store.attempt(effect.rid, effect.record))
+    def _write(self, effect: Write, scope: Any) -> Any:
+        return self._resources.store.journal.write((), operation_of(self._resources, effect))
 
     def _wait(self, effect: Wait, scope: LocalScope) -> None:
-        tell_wait(self._resources.observer, scope.id, effect)
-        world = self._resources.world
-        until = world.clock() + effect.seconds
-        while (left := until - world.clock()) > 0:
-            scope.look()
-            world.sleep(scope.limits.bound(min(left, world.slice)) or 0.0)
-        scope.look()
+        for seconds in pauses(self._resources, effect, scope):
+            self._resources.world.sleep(seconds)
 
     def _settle(self, effect: Settle, scope: LocalScope) -> tuple[Call, ...]:
         """There is but one branch: it has come to rest by asking."""
@@ -299,16 +256,12 @@ class SyncDriver:
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
-    def _begin(self, effect: Begin, scope: Any) -> Any:
-        store = self._resources.store
-        return store.journal.write((), store.begin(effect.start, self._resources.world.now()))
-
     def _stand_by(self, effect: StandBy, scope: Any) -> None:
-        self.told(effect)
+        self.notify_standing_by(effect)
         self._resources.world.sleep(effect.seconds)
 
-    def told(self, effect: StandBy) -> None:
-        """Tell whoever watches, or else standard error, that a run has to wait for somebody."""
+    def notify_standing_by(self, effect: StandBy) -> None:
+        """Say, on standard error if there is no observer, that a run waits for another."""
         if not effect.first:
             return
         if self._resources.observer is not None:
@@ -326,36 +279,23 @@ class SyncDriver:
         return history
 
     def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:
-        call, now = effect.call, self._resources.world.now
-        inner = LocalScope(self._resources, self._drivers, effect.run, effect.history, call.spec, scope)
-        self._resources.monitor.began(effect.run, call.spec)
-        token = here.set(inner)
-        started = now()
+        call = effect.call
+        body = FunctionBody(self._resources, self._drivers, effect, scope)
         try:
-            with inner.interrupt():
+            with body.scope.interrupt(SyncDriver._body.__code__):
                 value = call.spec.fn(*call.args, **call.kwargs)
-            inner.check()
-            return Outcome(value, None, started, now() - started)
-        except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to write down
-            return Outcome(None, inner.ending or from_user_code(error), started, now() - started)
-        except BaseException as stop:
-            if inner.ending is not None:
-                return Outcome(None, inner.ending, started, now() - started)
-            run_lifecycle.stopped(self._resources, effect.run, inner.stopped or stop)
-            if not inner.abandoned:
-                self._resources.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
-            inner.check()  # what stopped it first, should something else have come out
-            raise
+            return body.returned(value)
+        except BaseException as error:
+            outcome = body.left_by(error)
+            if outcome is None:
+                raise
+            return outcome
         finally:
-            here.reset(token)
+            body.leave()
 
     def _unwind(self, effect: Unwind, scope: Any) -> list[str]:
         inner = LocalScope(self._resources, self._drivers, effect.run, effect.history)
         return self.drive(unwind(effect.history, find_step, ok=effect.ok), inner)  # type: ignore[no-any-return]
-
-    def _forget(self, effect: Forget, scope: Any) -> None:
-        store = self._resources.store
-        store.journal.write((), store.forget(effect))
 
     def _end(self, effect: End, scope: Any) -> StateError | None:
         resources = self._resources
