@@ -165,10 +165,12 @@ class AsyncDriver:
                 value = await bounded(spec.fn(*call.args, **call.kwargs), seconds, spec.owner)
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
             error = from_user_code(raised)
+        except BaseException:
+            attempt.break_off(recorded=False)
+            raise
         finally:
             scope.executing -= 1
-            attempt.leave(done=error is None)
-        return attempt.outcome(value, error)
+        return attempt.end(value, error)
 
     async def _guarded(self, effect: Guarded, scope: Any) -> Outcome:
         try:

@@ -49,29 +49,30 @@ class Attempt:
             self.slot = recorder.begin(scope.id, spec.name, call.key, call.n, effect.attempt, started)
         self.seconds = spec.timeout if limits.deadline is None else limits.bound(spec.timeout)
 
-    def abandon(self) -> None:
-        """The attempt was given up meanwhile, and its end is recorded already."""
-        self._recorder = None
-
-    def leave(self, *, done: bool) -> None:
-        """The step's function is left; `done`: it did not fail."""
-        here.reset(self._token)
-        if self._recorder is not None:
-            self._recorder.end(self.slot, done)
-
-    def outcome(self, value: object, error: Exception | None) -> Outcome:
-        """How the attempt went, after `leave`.
+    def end(self, value: object, error: Exception | None) -> Outcome:
+        """The step's function has returned `value`, or raised `error`.
 
         Raises:
             StopRun: it ran out of time because the run did, so it is the run that has failed.
         """
+        here.reset(self._token)
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.end(self.slot, error is None)
         started = self._started
         outcome = Outcome(value, error, started, self._now() - started)
-        if self._observer is not None:
-            self._observer.ended(self._scope.id, self._effect.call, self._effect.attempt, outcome)
+        observer = self._observer
+        if observer is not None:
+            observer.ended(self._scope.id, self._effect.call, self._effect.attempt, outcome)
         if error is not None:
             self._scope.check_late(error)
         return outcome
+
+    def break_off(self, *, recorded: bool) -> None:
+        """The step's function was left by what is not an Exception; `recorded`: in the flight recorder it has ended."""
+        here.reset(self._token)
+        if self._recorder is not None and not recorded:
+            self._recorder.end(self.slot, done=True)
 
 
 def given_up(resources: Resources, effect: Execute, scope: LocalScope, slot: Slot, outcome: Outcome) -> None:

@@ -146,12 +146,10 @@ class SyncDriver:
             value = self._call_function(effect, scope, attempt)
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
             error = from_user_code(raised)
-        except Abandoned:
-            attempt.abandon()
+        except BaseException as stop:
+            attempt.break_off(recorded=isinstance(stop, Abandoned))
             raise
-        finally:
-            attempt.leave(done=error is None)
-        return attempt.outcome(value, error)
+        return attempt.end(value, error)
 
     def _alone(self, effect: Execute, scope: LocalScope) -> Outcome:
         """One attempt of a call that is suspected of crashes."""
