@@ -158,7 +158,6 @@ def test_no_circle_of_files():
     assert circles(GRAPH) == []
 
 
-@pytest.mark.xfail(strict=True, reason="what both engines use moves to engines/runtime in the next commits")
 def test_engines_do_not_know_each_other():
     """Nothing in `engines/local` imports from `engines/temporal`, or the other way round."""
     sides = ("perdure.engines.local", "perdure.engines.temporal")

@@ -16,8 +16,8 @@ import pytest
 import perdure
 from conftest import Machine
 from perdure import Retry, step, workflow
-from perdure.core.execution.adaptive_concurrency import Pace
-from perdure.engines.local import thread_map
+from perdure.core.execution.adaptive_concurrency import AdaptiveConcurrency
+from perdure.engines.runtime import base_map
 from perdure.errors import OptionError, StepTimeout
 
 BEARS = 6
@@ -76,12 +76,12 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Every limit that there was."""
     seen: list[int] = []
 
-    class Watched(Pace):
+    class Watched(AdaptiveConcurrency):
         def _change(self, limit: int) -> None:
             super()._change(limit)
             seen.append(limit)
 
-    monkeypatch.setattr(thread_map, "Pace", Watched)
+    monkeypatch.setattr(base_map, "AdaptiveConcurrency", Watched)
     return seen
 
 

@@ -14,7 +14,7 @@ from conftest import Machine, Trouble
 from perdure import Retry, step, workflow
 from perdure.api.breaker import Breaker
 from perdure.api.rate import Rate
-from perdure.core.execution.adaptive_concurrency import Pace
+from perdure.core.execution.adaptive_concurrency import AdaptiveConcurrency
 from perdure.core.policies.breaker import BreakerState
 from perdure.errors import BreakerOpen, OptionError
 
@@ -109,7 +109,7 @@ def test_an_open_breaker_is_waited_for_within_the_total_bound_only(machine: Mach
     with pytest.raises(BreakerOpen):
         main(2)
     assert machine.world.time == before
-    machine.engine.guards.isolate("svc")
+    machine.engine.resources.guards.isolate("svc")
     with pytest.raises(BreakerOpen, match="isolated by hand"):
         main(3)
     assert 290 <= machine.world.time - before <= 300
@@ -196,7 +196,7 @@ def test_the_queue_of_a_rate_limit_is_no_lost_time(machine: Machine) -> None:
 
 
 def test_a_map_that_finds_its_pace_sees_through_the_guard(machine: Machine) -> None:
-    """concurrency="auto" is told of the attempts of guarded steps too: a throttled one halves the pace."""
+    """concurrency="auto" is told of the attempts of guarded steps too: a throttled one halves the concurrency."""
 
     @step(breaker="svc", retry=None, timeout=None)
     def call(n: int) -> int:
@@ -209,10 +209,10 @@ def test_a_map_that_finds_its_pace_sees_through_the_guard(machine: Machine) -> N
         return list(call.map(range(40), concurrency="auto").results)
 
     told: list[str] = []
-    began, cut = Pace.began, Pace.congested
+    began, cut = AdaptiveConcurrency.began, AdaptiveConcurrency.congested
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Pace, "began", lambda self: told.append("began") or began(self))
-        patch.setattr(Pace, "congested", lambda self, attempt: told.append("cut") or cut(self, attempt))
+        patch.setattr(AdaptiveConcurrency, "began", lambda self: told.append("began") or began(self))
+        patch.setattr(AdaptiveConcurrency, "congested", lambda self, attempt: told.append("cut") or cut(self, attempt))
         assert len(main()) == 39
     assert (told.count("began"), told.count("cut")) == (40, 1)
 
@@ -301,7 +301,7 @@ def test_a_damaged_file_of_services_is_set_aside(machine: Machine, caplog: pytes
         return call()
 
     assert main() == "well"
-    machine.engine.guards.isolate("svc")
+    machine.engine.resources.guards.isolate("svc")
     machine.engine.close()
     services = machine.state.with_name("state.db-services")
     services.write_bytes(b"this is no database, and never was one" * 200)
@@ -315,7 +315,7 @@ def test_a_damaged_file_of_services_is_set_aside(machine: Machine, caplog: pytes
 
 def test_damage_within_a_cell_is_no_more_than_that(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     """A state that cannot be read begins anew."""
-    guards = machine.engine.guards
+    guards = machine.engine.resources.guards
     guards.isolate("svc")
     guards.services._using(lambda it: it.execute("UPDATE cell SET state = x'c1'"))
     with caplog.at_level(logging.WARNING, logger="perdure"):

@@ -43,7 +43,7 @@ class Watching:
 
 
 def flying(machine: Machine) -> list[flight_recorder.InFlight]:
-    recorder = machine.engine.vigil.recorder
+    recorder = machine.engine.resources.monitor.recorder
     assert recorder is not None
     found = flight_recorder.read(recorder.path)
     assert found is not None
@@ -59,7 +59,7 @@ def test_an_abandoned_attempt_is_over(machine: Machine) -> None:
         assert leaving_threads_behind() == 3
         assert flying(machine) == []
         assert (watching.began_, watching.ended_) == (3, ["StepTimeout"] * 3)
-        recorder = machine.engine.vigil.recorder
+        recorder = machine.engine.resources.monitor.recorder
         assert recorder is not None
         free = len(recorder._free)
     finally:
@@ -94,7 +94,7 @@ def test_a_process_that_begins_anew_records_anew(machine: Machine) -> None:
     for lock in (engine.store.path.parent / "state.db-locks").glob("*.lock"):
         lock.unlink()
     assert looking.with_options(id="again")() == 1
-    recorder = engine.vigil.recorder
+    recorder = engine.resources.monitor.recorder
     assert recorder is not None
     assert before != engine.store.holder.token == recorder.path.stem
     assert [each.name for each in flight_recorder.folder_of(engine.store.path).iterdir()] == [recorder.path.name]

@@ -51,7 +51,7 @@ def segfault() -> None:
 
 def hoard() -> None:
     """Once it is watched: what the kernel counts is compared with what it had counted before."""
-    recorder = engine().vigil.recorder
+    recorder = engine().resources.monitor.recorder
     assert recorder is not None
     until = time.monotonic() + 10
     while not flight_recorder.is_watched(recorder.path) and time.monotonic() < until:
@@ -87,7 +87,7 @@ def leaves_a_child() -> None:
     """A grandchild that holds the pipe open, as one forked by a C library would."""
     import subprocess
 
-    watchdog = engine().vigil._watchdog
+    watchdog = engine().resources.monitor._watchdog
     assert watchdog is not None
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     child = subprocess.Popen(["sleep", "60"], pass_fds=(watchdog._pipe,), **quiet)  # type: ignore[call-overload]

@@ -192,7 +192,7 @@ def _caller() -> tuple[Store, Asker]:
     context = here.get()
     scope: Any = context.scope if isinstance(context, StepContext) else context
     if isinstance(scope, LocalScope):
-        return scope.engine.store, asker(scope.engine.store.lineage(scope.run.rid))
+        return scope.resources.store, asker(scope.resources.store.lineage(scope.run.rid))
     script = script_around(context)
     if scope is not None:
         raise TEMPORAL.unsupported(Feature.NAMED_LOCK)

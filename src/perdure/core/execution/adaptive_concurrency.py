@@ -21,7 +21,7 @@ FIRST = 4
 CEILING = 64
 
 
-class Pace:
+class AdaptiveConcurrency:
     """The limit of items that may run at a time. Not thread-safe.
 
     Args:
@@ -97,12 +97,14 @@ def is_congestion(outcome: Outcome) -> bool:
     return any("Timeout" in each.__name__ for each in type(error).__mro__)
 
 
-def paced(program: Generator[Any, Any, Any], pace: Pace, lock: AbstractContextManager[Any]) -> Generator[Any, Any, Any]:
-    """The decision on an item, with all its attempts reported to `pace`, also those that are retried.
+def adapting(
+    program: Generator[Any, Any, Any], adaptive: AdaptiveConcurrency, lock: AbstractContextManager[Any]
+) -> Generator[Any, Any, Any]:
+    """The decision on an item, with all its attempts reported to `adaptive`, also those that are retried.
 
     Args:
         program: the decision.
-        pace: gets the reports.
+        adaptive: gets the reports.
         lock: held meanwhile, since several threads may carry decisions.
     """
     try:
@@ -112,14 +114,14 @@ def paced(program: Generator[Any, Any, Any], pace: Pace, lock: AbstractContextMa
                 effect = program.send((yield effect))
                 continue
             with lock:
-                attempt = pace.began()
+                attempt = adaptive.began()
             outcome: Outcome = yield effect
             if is_congestion(outcome):
                 with lock:
-                    pace.congested(attempt)
+                    adaptive.congested(attempt)
             elif outcome.error is None:
                 with lock:
-                    pace.succeeded(attempt)
+                    adaptive.succeeded(attempt)
             effect = program.send(outcome)
     except StopIteration as end:
         return end.value

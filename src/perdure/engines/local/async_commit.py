@@ -1,4 +1,4 @@
-"""Group commit for the tasks of an event loop: everybody who saves in the same turn of the loop shares one fsync."""
+"""Group commit for the tasks of an event loop: all that is saved in the same turn of the loop shares one fsync."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Awaited(Entry):
         self.future = future
 
 
-class Gate:
+class AsyncCommit:
     """Collects what the tasks of one loop want to save, and commits it at the end of the turn.
 
     The commit runs on the loop's own thread: one device flush for the whole turn costs less than handing it to another
@@ -58,17 +58,17 @@ class Gate:
                 future.set_exception(entry.error)
 
 
-class Gates:
-    """The gate of each running loop."""
+class AsyncCommits:
+    """The group commit of each running loop."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, Gate] = WeakKeyDictionary()
+        self._of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncCommit] = WeakKeyDictionary()
 
-    def here(self) -> Gate:
-        """The gate of the loop that runs the current task."""
+    def here(self) -> AsyncCommit:
+        """The group commit of the loop that runs the current task."""
         loop = asyncio.get_running_loop()
-        gate = self._gates.get(loop)
-        if gate is None:
-            gate = self._gates[loop] = Gate(self._journal, loop)
-        return gate
+        commit = self._of_loop.get(loop)
+        if commit is None:
+            commit = self._of_loop[loop] = AsyncCommit(self._journal, loop)
+        return commit

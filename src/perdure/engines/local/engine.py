@@ -9,30 +9,21 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from perdure.config import settings
 from perdure.core.execution.call import Failed
-from perdure.core.execution.history import History
-from perdure.core.execution.run import End, Ended, Start, call_off, live
+from perdure.core.execution.run import Ended, Start, call_off, live
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord, RunStatus
 from perdure.engines.features import LOCAL, Capabilities
 from perdure.engines.interface import Began, Cancellation, refuse_child
-from perdure.engines.local.dead_letters import LetterBox
-from perdure.engines.local.monitor import Vigil
-from perdure.engines.local.sync_driver import SyncDriver
+from perdure.engines.local.drivers import LocalDrivers
+from perdure.engines.local.resources import Resources
+from perdure.engines.local.run_lifecycle import start_of
 from perdure.engines.observer import Observer
-from perdure.engines.runtime.clock import RealWorld, World
+from perdure.engines.runtime.clock import World
 from perdure.errors import PerdureError, Skipped, StateError, StopRun
-from perdure.store.crashes import crashes_of
-from perdure.store.dead_letters import Parking
-from perdure.store.journal import Operation
 from perdure.store.runs import Store
-
-if TYPE_CHECKING:
-    from perdure.engines.guards import Guards
-    from perdure.engines.local.async_driver import TaskDriver
 
 
 class LocalEngine:
@@ -48,15 +39,8 @@ class LocalEngine:
     """
 
     def __init__(self, path: Path, *, world: World | None = None, vfs: str | None = None) -> None:
-        self.world: World = world or RealWorld()
-        self.store = Store(path, vfs=vfs)
-        self.letters = LetterBox(self.store)
-        self.observer: Observer | None = None
-        self.vigil = Vigil(self.store, self.world.now)
-        self.sync = SyncDriver(self)
-        self._tasks: TaskDriver | None = None
-        self._guards: Guards | None = None
-        self._lock = threading.Lock()
+        self.resources = Resources(path, world=world, vfs=vfs)
+        self.drivers = LocalDrivers(self.resources)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -64,24 +48,23 @@ class LocalEngine:
         return LOCAL
 
     @property
-    def guards(self) -> Guards:
-        """What is known of the services that steps call; begun with the first guarded step."""
-        with self._lock:
-            if self._guards is None:
-                from perdure.engines.guards import Guards
-
-                self._guards = Guards(self.store.path, self.world)
-                self._guards.lookout = self.vigil
-            return self._guards
+    def store(self) -> Store:
+        """The state file."""
+        return self.resources.store
 
     @property
-    def tasks(self) -> TaskDriver:
-        """The driver of async code; asyncio is imported with it, so scripts without it do not pay for it."""
-        if self._tasks is None:
-            from perdure.engines.local.async_driver import TaskDriver
+    def world(self) -> World:
+        """Time, randomness and ids."""
+        return self.resources.world
 
-            self._tasks = TaskDriver(self)
-        return self._tasks
+    @property
+    def observer(self) -> Observer | None:
+        """Notified of what happens in the runs."""
+        return self.resources.observer
+
+    @observer.setter
+    def observer(self, observer: Observer | None) -> None:
+        self.resources.observer = observer
 
     def run(
         self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None
@@ -102,17 +85,19 @@ class LocalEngine:
             StateError: the state file cannot be used.
             Exception: whatever the workflow raises.
         """
-        self.vigil.ready(call.spec)
+        self.resources.monitor.ready(call.spec)
         with self._outside(call.spec):
-            return ended(self.sync.drive(live(call, self.start(call, script, id, resume), began), None))
+            start = start_of(self.resources, call, script, id, resume)
+            return _result(self.drivers.sync.drive(live(call, start, began), None))
 
     async def arun(
         self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None
     ) -> Any:
         """Run an async workflow to its end, as `run` does."""
-        self.vigil.ready(call.spec)
+        self.resources.monitor.ready(call.spec)
         with self._outside(call.spec):
-            return ended(await self.tasks.drive(live(call, self.start(call, script, id, resume), began), None))
+            start = start_of(self.resources, call, script, id, resume)
+            return _result(await self.drivers.tasks.drive(live(call, start, began), None))
 
     @contextmanager
     def _outside(self, spec: Spec) -> Iterator[None]:
@@ -122,7 +107,7 @@ class LocalEngine:
         except StopRun as stop:
             raise stop.error from stop.error.__cause__
         except StateError as error:
-            if error is not self.vigil.told:
+            if error is not self.resources.monitor.told:
                 from perdure.alerts.unusable_state import tell_unusable
 
                 tell_unusable(spec, error)
@@ -132,27 +117,6 @@ class LocalEngine:
             if not getattr(self.observer, "shows", self.observer is not None):
                 print(f"perdure: {skipped.what}; skipped", file=sys.stderr)
             raise
-
-    def start(
-        self, call: Call, script: str, id: str | None = None, resume: str | None = None, parent: int | None = None
-    ) -> Start:
-        """What to look for in the state file, and what to write there if it is not found."""
-        name = call.spec.name
-        path = os.path.abspath(script) if script and not script.startswith("<") else script
-        rid = self.store.run(resume).rid if resume is not None else None
-        return Start(
-            script=os.path.basename(script),
-            path=path,
-            workflow=name,
-            key=call.key,
-            input=call.input,
-            fresh=f"{name}-{self.world.new_id()}",
-            id=id,
-            named=id is not None and parent is None,
-            parent=parent,
-            rid=rid,
-            lock=call.spec.rules.lock,
-        )
 
     def call_off(self, run: RunRecord) -> list[str] | None:
         """End a run for good that nobody executes, with its clean-ups; the script has been loaded, if there is one.
@@ -164,32 +128,9 @@ class LocalEngine:
         # What failed has been cleaned up when it did.
         import asyncio
 
-        missed: list[str] | None = asyncio.run(self.tasks.drive(call_off(start, clean=run.status == "running"), None))
+        life = call_off(start, clean=run.status == "running")
+        missed: list[str] | None = asyncio.run(self.drivers.tasks.drive(life, None))
         return missed
-
-    def ending(self, effect: End) -> Operation:
-        """The operation that writes down how a run has ended."""
-        return self.store.end(effect, self.world.now(), self.letters.terms(effect.run.path))
-
-    def ended(self, effect: End, parking: Parking | None) -> None:
-        """That is written: let go of the run, and tell whoever wants to know."""
-        self.store.let_go(effect.run)
-        if parking is not None:
-            self.letters.parked(parking)
-        self.vigil.ended(effect)
-        if self.observer is not None:
-            self.observer.run_ended(effect.run.id, effect.run.workflow, effect.status)
-
-    def not_ended(self, effect: End, trouble: StateError) -> None:
-        """It could not be written."""
-        self.store.let_go(effect.run)
-        self.stopped(effect.run, trouble)
-
-    def stopped(self, run: RunRecord, error: BaseException) -> None:
-        """A run was broken off in its middle: tell whoever wants to know."""
-        self.vigil.stopped(run, error)
-        if self.observer is not None:
-            self.observer.run_stopped(run.id, run.workflow, error.error if isinstance(error, StopRun) else error)
 
     def status(self, id: str) -> RunStatus:
         """How a run stands.
@@ -237,32 +178,12 @@ class LocalEngine:
         if self.store.holding(run) is None:
             self.store.accept(run.rid)
 
-    def recall(self, run: RunRecord, resumed: bool) -> History:
-        """What the run has done so far."""
-        store, uniform = self.store, self.world.uniform
-        if not resumed:
-            return History(run.rid, run.id, epoch=run.epoch, uniform=uniform)
-        return History(
-            run.rid,
-            run.id,
-            store.index(run.rid),
-            store.attempts(run.rid, run.epoch),
-            exempt=store.exempted(run.rid),
-            epoch=run.epoch,
-            uniform=uniform,
-            crashes=crashes_of(store, run.rid),
-            crash_limit=settings.crash_limit(run.path),
-        )
-
     def close(self) -> None:
         """Close the state file and let go of the lock."""
-        self.vigil.close()
-        if self._guards is not None:
-            self._guards.close()
-        self.store.close()
+        self.resources.close()
 
 
-def ended(end: Ended | Failed) -> Any:
+def _result(end: Ended | Failed) -> Any:
     """The workflow's result; raises what it raised."""
     if isinstance(end, Failed):
         raise end.error
@@ -297,10 +218,7 @@ def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
     for engine in _engines.values():
-        engine.vigil.close_in_child()
-        engine.store.holder.close_in_child()
-        if engine._guards is not None:
-            engine._guards.presence.forget()
+        engine.resources.close_in_child()
         _orphans.append(engine)
     _engines.clear()
 

@@ -3,42 +3,45 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator
+from typing import Any, Generic, Protocol, TypeVar
 
 from perdure.engines.runtime.threads import in_pool
 from perdure.engines.runtime.timeouts import Abandoned
 
-if TYPE_CHECKING:
-    from perdure.engines.local.scope import LocalScope
-    from perdure.engines.local.sync_driver import Program, SyncDriver
+
+class Driven(Protocol):
+    """The run that a decision belongs to."""
+
+    def drive(self, program: Generator[Any, Any, Any], answer: Any = None) -> Any:
+        """Carry a decision to its end on this thread, from where it waits for `answer`."""
 
 
-class Carried:
-    """A decision that pool threads carry: one of them, and the next if that one is stuck.
+S = TypeVar("S", bound=Driven)
+
+
+class Handoff(Generic[S]):
+    """A decision that one pool thread hands to the next if it is stuck.
 
     Args:
-        driver: performs its effects.
         program: the decision.
         scope: the run it belongs to.
-        on_end: told what it returned or raised.
+        on_end: called with what it returns, or with what it raises.
         afterwards: what the thread that ends it does next.
-        context: what another thread goes on in; nobody has entered it.
+        context: what another thread goes on in; nothing has entered it.
     """
 
-    __slots__ = ("afterwards", "context", "driver", "on_end", "program", "scope")
+    __slots__ = ("afterwards", "context", "on_end", "program", "scope")
 
     def __init__(
         self,
-        driver: SyncDriver,
-        program: Program,
-        scope: LocalScope,
+        program: Generator[Any, Any, Any],
+        scope: S,
         on_end: Callable[[Any, BaseException | None], None],
         afterwards: Callable[[], None] | None = None,
         *,
         context: contextvars.Context,
     ) -> None:
-        self.driver = driver
         self.program = program
         self.scope = scope
         self.on_end = on_end
@@ -51,17 +54,17 @@ class Carried:
         Raises:
             Abandoned: the thread was stuck too long; another has gone on.
         """
-        in_pool.carried = self
+        in_pool.handoff = self
         try:
-            end = self.driver.drive(self.program, self.scope, answer)
+            end = self.scope.drive(self.program, answer)
         except Abandoned:
             raise
-        except BaseException as error:  # noqa: BLE001  whoever waits for it raises it
+        except BaseException as error:  # noqa: BLE001  raised where the end is waited for
             self.on_end(None, error)
         else:
             self.on_end(end, None)
         finally:
-            in_pool.carried = None
+            in_pool.handoff = None
 
     def go_on(self, answer: Any) -> None:
         """Take over from a thread that is stuck, and do what it would have done next."""

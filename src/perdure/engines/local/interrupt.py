@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 
 from perdure.errors import StopRun
 
@@ -18,16 +18,21 @@ AGAIN = 0.02
 
 
 @contextmanager
-def alarm(seconds: float, stop: Callable[[], StopRun]) -> Iterator[None]:
+def interrupt(seconds: float, stop: Callable[[], StopRun], caller: CodeType) -> Iterator[None]:
     """Raise what `stop` gives in the code inside when the time is over, wherever it is in code that is not ours.
 
     In a step, or while a result is being saved, it waits until that is over: steps have bounds of their own, which are
     never longer than the run's. A handler or timer of the program's own is put back afterwards.
+
+    Args:
+        seconds: until the time is over.
+        stop: gives what is raised.
+        caller: the code of ours that calls the workflow's function.
     """
     active = True
 
     def fire(signum: int, frame: FrameType | None) -> None:
-        if active and not _in_perdure(frame):
+        if active and not _in_perdure(frame, caller):
             raise stop()
 
     theirs = _signal.getsignal(_signal.SIGALRM)
@@ -45,10 +50,10 @@ def alarm(seconds: float, stop: Callable[[], StopRun]) -> Iterator[None]:
             _signal.signal(_signal.SIGALRM, theirs)
 
 
-def _in_perdure(frame: FrameType | None) -> bool:
+def _in_perdure(frame: FrameType | None, caller: CodeType) -> bool:
     """Is code of perdure's running, or waiting for what it has called, below the workflow's function?"""
     while frame is not None:
-        if frame.f_code.co_name == "_body" and frame.f_code.co_filename.startswith(PACKAGE):
+        if frame.f_code is caller:
             return False
         if frame.f_code.co_filename.startswith(PACKAGE):
             return True

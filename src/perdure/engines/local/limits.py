@@ -1,73 +1,50 @@
-"""What may end a run from outside while its function executes: a deadline that passes, somebody who cancels it."""
+"""What may end a run from outside while its function executes: a deadline that passes, a cancellation."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import msgspec
-
-from perdure.core.durations import show
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord
+from perdure.engines.local.resources import Resources
+from perdure.engines.runtime.deadline import Deadline, earlier
 from perdure.errors import Cancelled, DeadlineExceeded, PerdureError, StepTimeout
 
-if TYPE_CHECKING:
-    from perdure.engines.local.engine import LocalEngine
-
 LOOK = 0.2
-"""Seconds between two looks at whether somebody wants the run to end."""
+"""Seconds between two looks at whether the run is cancelled."""
 NEVER = float("inf")
-
-
-class Deadline(msgspec.Struct, frozen=True):
-    """When a run is over, on the monotonic clock; which run's timeout that is, and how long it was, in seconds."""
-
-    at: float
-    seconds: float
-    run: str
-    owner: str
-
-    def exceeded(self) -> DeadlineExceeded:
-        """The error for a run that took too long."""
-        return DeadlineExceeded(
-            f"run {self.run} did not finish within {show(self.seconds)}, the timeout of {self.owner}",
-            "find out what it waits for, or give it more time; run again, it goes on and has as much time once more",
-        )
 
 
 class Limits:
     """The limits of one running workflow.
 
     Args:
-        engine: who runs it.
+        resources: the state file, and time.
         run: its row.
         spec: the workflow; None while a run that has ended is cleaned up, which nothing bounds.
         parent: the limits of the run that it is a child of.
     """
 
-    __slots__ = ("_engine", "_nudge", "_run", "deadline", "look_at")
+    __slots__ = ("_nudge", "_resources", "_run", "deadline", "look_at")
 
-    def __init__(self, engine: LocalEngine, run: RunRecord, spec: Spec | None, parent: Limits | None) -> None:
-        self._engine = engine
+    def __init__(self, resources: Resources, run: RunRecord, spec: Spec | None, parent: Limits | None) -> None:
+        self._resources = resources
         self._run = run
         self._nudge: int | None = None
         self.look_at = NEVER if spec is None else -NEVER
         self.deadline: Deadline | None = parent.deadline if parent is not None else None
         if spec is not None and spec.rules.timeout is not None:
-            own = Deadline(engine.world.clock() + spec.rules.timeout, spec.rules.timeout, run.id, spec.owner)
-            if self.deadline is None or own.at < self.deadline.at:
-                self.deadline = own
+            own = Deadline(resources.world.clock() + spec.rules.timeout, spec.rules.timeout, run.id, spec.owner)
+            self.deadline = earlier(own, self.deadline)
 
     def look(self) -> PerdureError | None:
         """The reason to end the run now, if there is one; to be asked when the clock has come to `look_at`."""
-        clock = self._engine.world.clock()
+        clock = self._resources.world.clock()
         if clock < self.look_at:
             return None
         deadline = self.deadline
         if deadline is not None and clock >= deadline.at:
             return deadline.exceeded()
         self.look_at = clock + LOOK if deadline is None else min(clock + LOOK, deadline.at)
-        store = self._engine.store
+        store = self._resources.store
         nudge = store.holder.nudges()
         if nudge != self._nudge:
             self._nudge = nudge
@@ -79,12 +56,12 @@ class Limits:
         """How long an attempt may take that is given `seconds`."""
         if self.deadline is None:
             return seconds
-        left = max(self.deadline.at - self._engine.world.clock(), 0.001)
+        left = max(self.deadline.at - self._resources.world.clock(), 0.001)
         return left if seconds is None else min(seconds, left)
 
     def late(self, error: Exception | None) -> DeadlineExceeded | None:
         """The error of the whole run, if an attempt ran out of time because the run did."""
         deadline = self.deadline
-        if deadline is None or not isinstance(error, StepTimeout) or self._engine.world.clock() < deadline.at:
+        if deadline is None or not isinstance(error, StepTimeout) or self._resources.world.clock() < deadline.at:
             return None
         return deadline.exceeded()

@@ -1,4 +1,4 @@
-"""Reads the records of a run, ahead of those who ask for them one after the other."""
+"""Reads the records of a run ahead, for branches that ask for them one after the other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from perdure.store.runs import CHUNK, Store
 KEPT = 8 * CHUNK
 
 
-class RunReader:
+class RecordReader:
     """The records of one run, asked for nearly in order: branches that ran side by side finished nearly so."""
 
     def __init__(self, store: Store, rid: int) -> None:
@@ -40,7 +40,7 @@ class RunReader:
             found = self._ahead.pop(seq, None)
         if found is None:
             raise StateCorrupt(
-                f"record #{seq} has vanished from {self._store.path}", "somebody edited the file; restore a backup"
+                f"record #{seq} has vanished from {self._store.path}", "the file was edited by hand; restore a backup"
             )
         return found
 

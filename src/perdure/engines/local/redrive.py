@@ -16,7 +16,7 @@ from perdure.core.execution.redrive import Redriven, call_of, history_for, redri
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord, StepRecord
 from perdure.engines.local.engine import LocalEngine
-from perdure.engines.local.handoff import Carried
+from perdure.engines.local.handoff import Handoff
 from perdure.engines.local.scope import LocalScope
 from perdure.errors import NotDecodable, PerdureError, StateError, StopRun
 from perdure.store import dead_letters
@@ -118,7 +118,7 @@ class Redriver:
             return
         program, scope, spec = begun
         try:
-            end = self._await(program, scope) if spec.is_async else self._engine.sync.call(program, scope, spec)
+            end = self._await(program, scope) if spec.is_async else scope.drive_step(program, spec)
         except BaseException as error:
             self._end(lid, None, error)
             if not isinstance(error, Exception | StopRun):
@@ -132,7 +132,7 @@ class Redriver:
         self._working = self._concurrency
         for _ in range(self._concurrency):
             context = contextvars.copy_context()
-            self._engine.sync.pool.spawn(lambda context=context: context.run(self._work))  # type: ignore[misc]
+            self._engine.resources.pool.spawn(lambda context=context: context.run(self._work))  # type: ignore[misc]
         while True:
             try:
                 self._idle.wait()
@@ -158,7 +158,7 @@ class Redriver:
                         on_end(None, error)
                 else:
                     pristine = contextvars.copy_context()
-                    Carried(self._engine.sync, program, scope, on_end, self._work, context=pristine).run()
+                    Handoff(program, scope, on_end, self._work, context=pristine).run()
         except BaseException as error:
             from perdure.engines.runtime.timeouts import Abandoned
 
@@ -195,7 +195,7 @@ class Redriver:
             history = history_for(
                 claim.run, claim.record, claim.attempts, self._undone_in(claim.run), engine.world.uniform
             )
-            scope = LocalScope(engine, claim.run, history, None, None)
+            scope = LocalScope(engine.resources, engine.drivers, claim.run, history)
             return redrive(lid, call, history), scope, call.spec
         except BaseException:
             self._release(lid)
@@ -254,7 +254,7 @@ class Redriver:
                 self._loops_thread = threading.Thread(target=self._loop.run_forever, name="perdure-loop", daemon=True)
                 self._loops_thread.start()
             loop = self._loop
-        pending = asyncio.run_coroutine_threadsafe(self._engine.tasks.drive(program, scope), loop)
+        pending = asyncio.run_coroutine_threadsafe(self._engine.drivers.tasks.drive(program, scope), loop)
         try:
             return pending.result()  # type: ignore[no-any-return]
         except BaseException:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from types import CodeType
+from typing import TYPE_CHECKING, Any, Protocol
 
-from perdure.core.execution.branch import Branch
 from perdure.core.execution.call import Failed, perform
 from perdure.core.execution.history import History
 from perdure.core.execution.map_items import Tally
@@ -16,23 +16,59 @@ from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord
 from perdure.engines.interface import Concurrency, OnFailure
 from perdure.engines.local.limits import Limits
-from perdure.engines.local.record_reader import RunReader
-from perdure.engines.runtime.base_scope import Running
+from perdure.engines.local.record_reader import RecordReader
+from perdure.engines.local.resources import Resources
+from perdure.engines.local.run_lifecycle import start_of
+from perdure.engines.runtime.base_scope import BaseScope
 from perdure.engines.runtime.timeouts import on_main_thread
 from perdure.errors import StopRun
 
 if TYPE_CHECKING:
     import asyncio
 
-    from perdure.engines.local.async_commit import Gate
-    from perdure.engines.local.engine import LocalEngine
+    from perdure.engines.local.async_commit import AsyncCommit
+
+Program = Generator[Any, Any, Any]
 
 
-class LocalScope(Running):
+class Sync(Protocol):
+    """Performs the effects of decisions by blocking."""
+
+    def drive(self, program: Program, scope: LocalScope | None, answer: Any = None) -> Any:
+        """Carry a decision to its end on this thread."""
+
+    def call(self, program: Program, scope: LocalScope, spec: Spec) -> Any:
+        """Carry the call of a step to its end, on a thread from which its timeout can be kept."""
+
+
+class Tasks(Protocol):
+    """Performs the effects of decisions by awaiting."""
+
+    def drive(self, program: Program, scope: LocalScope | None) -> Awaitable[Any]:
+        """Carry a decision to its end in the current task."""
+
+    def call(self, program: Program, scope: LocalScope) -> Awaitable[Any]:
+        """A call that the workflow makes: its value, or what it raised."""
+
+
+class Drivers(Protocol):
+    """What carries the decisions of a run."""
+
+    @property
+    def sync(self) -> Sync:
+        """By blocking."""
+
+    @property
+    def tasks(self) -> Tasks:
+        """By awaiting."""
+
+
+class LocalScope(BaseScope):
     """One run, while its workflow's function executes.
 
     Args:
-        engine: who runs it.
+        resources: the state file and what goes with it.
+        drivers: carry its decisions.
         run: its row.
         history: its records, and what is claimed of them.
         spec: the workflow; None while a run that has ended is cleaned up.
@@ -40,19 +76,22 @@ class LocalScope(Running):
     """
 
     def __init__(
-        self, engine: LocalEngine, run: RunRecord, history: History, spec: Spec | None, parent: LocalScope | None
+        self,
+        resources: Resources,
+        drivers: Drivers,
+        run: RunRecord,
+        history: History,
+        spec: Spec | None = None,
+        parent: LocalScope | None = None,
     ) -> None:
         super().__init__(run.id, history)
-        self.engine = engine
-        self.limits: Limits = Limits(engine, run, spec, parent.limits if parent is not None else None)
+        self.resources = resources
+        self.drivers = drivers
+        self.limits: Limits = Limits(resources, run, spec, parent.limits if parent is not None else None)
         self.run = run
-        self.records = RunReader(engine.store, run.rid)
-        self.running: set[asyncio.Task[Any]] = set()
-        self.settling: list[tuple[Call, Branch | None]] = []  # who waits for the replay to come to rest
-        self.gate: Gate | None = None  # where the run's loop commits
-        self.executing = 0  # steps of async code under way, or waiting for their next attempt
+        self.records = RecordReader(resources.store, run.rid)
+        self.commit: AsyncCommit | None = None  # of the loop that the run executes on
         self._children = 0
-        self.closed = False
         self.abandoned = False
         self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
         self._suspects: asyncio.Lock | None = None
@@ -61,7 +100,7 @@ class LocalScope(Running):
         """A safe point: the run may be ended here.
 
         Raises:
-            StopRun: its time is over, or somebody has cancelled it.
+            StopRun: its time is over, or it is cancelled.
         """
         reason = self.limits.look()
         if reason is not None:
@@ -84,36 +123,40 @@ class LocalScope(Running):
         if (late := self.limits.late(error)) is not None:
             raise self.stop(StopRun(late))
 
-    def alarm(self) -> AbstractContextManager[None]:
-        """Where the code between the steps of a sync workflow is interrupted when the run's time is over."""
+    def interrupt(self, caller: CodeType) -> AbstractContextManager[None]:
+        """The code between the steps of a sync workflow, interrupted inside when the run's time is over.
+
+        Args:
+            caller: the code of ours that calls the workflow's function.
+        """
         deadline = self.limits.deadline
         if deadline is None or not on_main_thread():
             return nullcontext()
-        from perdure.engines.local.interrupt import alarm
+        from perdure.engines.local.interrupt import interrupt
 
         left = self.limits.bound(None)
         assert left is not None
-        return alarm(left, lambda: self.stop(StopRun(deadline.exceeded())))
+        return interrupt(left, lambda: self.stop(StopRun(deadline.exceeded())), caller)
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
     def call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a sync step: returns its value or raises what it raised."""
-        end = self.engine.sync.call(perform(self.bind(spec, args, kwargs), self.history), self, spec)
+        end = self.drivers.sync.call(perform(self.bind(spec, args, kwargs), self.history), self, spec)
         if type(end) is Failed:
             raise end.error
         return end.value
 
     async def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async step."""
-        return await self.engine.tasks.call(perform(self.bind(spec, args, kwargs), self.history), self)
+        return await self.drivers.tasks.call(perform(self.bind(spec, args, kwargs), self.history), self)
 
     # -- children -----------------------------------------------------------------------------------------------------
 
     def child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a sync workflow as a child."""
         call = self.bind(spec, args, kwargs)
-        end = self.engine.sync.drive(child(call, self.history, lambda: self._start(call)), self)
+        end = self.drivers.sync.drive(child(call, self.history, lambda: self._start(call)), self)
         if type(end) is Failed:
             raise end.error
         return end.value
@@ -123,7 +166,7 @@ class LocalScope(Running):
         call = self.bind(spec, args, kwargs)
         self._children += 1
         try:
-            return await self.engine.tasks.call(child(call, self.history, lambda: self._start(call)), self)
+            return await self.drivers.tasks.call(child(call, self.history, lambda: self._start(call)), self)
         finally:
             self._children -= 1
 
@@ -132,7 +175,7 @@ class LocalScope(Running):
         return self._children > 0
 
     def _start(self, call: Call) -> Start:
-        return self.engine.start(call, self.run.path, id=self.child_id(call), parent=self.run.rid)
+        return start_of(self.resources, call, self.run.path, id=self.child_id(call), parent=self.run.rid)
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -140,9 +183,9 @@ class LocalScope(Running):
         self, calls: Iterator[Call], spec: Spec, concurrency: Concurrency, on_failure: OnFailure, total: int | None
     ) -> Tally:
         """Run a sync step over many calls, `concurrency` at a time."""
-        from perdure.engines.local.thread_map import ThreadBatch
+        from perdure.engines.local.thread_map import ThreadMap
 
-        return ThreadBatch(self, spec, concurrency, on_failure, total).run(map(self.placing(lambda call: call), calls))
+        return ThreadMap(self, spec, concurrency, on_failure, total).run(map(self.placing(lambda call: call), calls))
 
     async def abatch(
         self,
@@ -154,17 +197,46 @@ class LocalScope(Running):
         total: int | None,
     ) -> Tally:
         """Run an async step over many items, `concurrency` at a time."""
-        from perdure.engines.local.thread_map import TaskBatch
+        from perdure.engines.runtime.async_map import AsyncMap
 
-        return await TaskBatch(self, spec, concurrency, on_failure, total).run(items, self.placing(bind))
+        return await AsyncMap(self, spec, concurrency, on_failure, total).run(items, self.placing(bind))
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
-        """Tell whoever watches how far a step has come; a run that hears of progress does not hang."""
-        if self.engine.vigil.recorder is not None:
-            self.engine.vigil.recorder.progress()
-        if self.engine.observer is not None:
-            self.engine.observer.progress(self.id, call, done, total, note)
+        """Notify of how far a step has come; a run that reports progress does not hang."""
+        resources = self.resources
+        if resources.monitor.recorder is not None:
+            resources.monitor.recorder.progress()
+        if resources.observer is not None:
+            resources.observer.progress(self.id, call, done, total, note)
 
-    def reader(self) -> RunReader:
+    def reader(self) -> RecordReader:
         """Access to the records of this run, also after it has ended."""
-        return RunReader(self.engine.store, self.run.rid)
+        return RecordReader(self.resources.store, self.run.rid)
+
+    # -- decisions ----------------------------------------------------------------------------------------------------
+
+    def drive(self, program: Program, answer: Any = None) -> Any:
+        """Carry a decision to its end on this thread, from where it waits for `answer`.
+
+        Raises:
+            StopRun: the run cannot go on.
+        """
+        return self.drivers.sync.drive(program, self, answer)
+
+    def drive_step(self, program: Program, spec: Spec) -> Any:
+        """The same for the call of a step, on a thread from which its timeout can be kept."""
+        return self.drivers.sync.call(program, self, spec)
+
+    def drive_in_task(self, program: Program) -> Awaitable[Any]:
+        """Carry a decision to its end in the current task.
+
+        Raises:
+            StopRun: the run cannot go on.
+        """
+        return self.drivers.tasks.drive(program, self)
+
+    def notify_map(self, name: str, tally: Tally, total: int | None) -> None:
+        """Notify of how far a map over the step of that name has come."""
+        observer = self.resources.observer
+        if observer is not None:
+            observer.batch(self.id, name, tally.done, tally.dead, tally.skipped, total)

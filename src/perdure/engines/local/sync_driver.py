@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextvars
 import sys
 import threading
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from perdure.core.execution.cleanup import unwind
 from perdure.core.execution.effects import (
@@ -27,51 +27,53 @@ from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Unwind
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.guard import Hold, Pass
-from perdure.engines.interface import StepContext, here
-from perdure.engines.local.handoff import Carried
-from perdure.engines.local.scope import LocalScope
-from perdure.engines.observer import tell_parked, tell_wait
+from perdure.engines.local import run_lifecycle
+from perdure.engines.local.attempt import Attempt, given_up, pauses
+from perdure.engines.local.function_body import FunctionBody
+from perdure.engines.local.handoff import Handoff
+from perdure.engines.local.resources import Resources
+from perdure.engines.local.scope import Drivers, LocalScope, Program
+from perdure.engines.local.transactions import Write, operation_of
+from perdure.engines.observer import tell_parked
 from perdure.engines.registry import find_step
-from perdure.engines.runtime.threads import Pool, in_pool
+from perdure.engines.runtime.threads import in_pool
 from perdure.engines.runtime.timeouts import Abandoned, Ticket, interrupted_after, on_main_thread, timed_out
 from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.errors import StateError, StopRun
-from perdure.store import crashes
-from perdure.store.dead_letters import resolve
 from perdure.store.flight_recorder import Slot
-
-if TYPE_CHECKING:
-    from perdure.engines.local.engine import LocalEngine
-
-Program = Generator[Any, Any, Any]
 
 
 class SyncDriver:
-    """Performs effects by blocking the thread that asks."""
+    """Performs effects by blocking the thread that asks.
 
-    def __init__(self, engine: LocalEngine) -> None:
-        self._engine = engine
-        self.pool = Pool()
+    Args:
+        resources: the state file and what goes with it.
+        drivers: carry the decisions of the runs that begin here.
+    """
+
+    def __init__(self, resources: Resources, drivers: Drivers) -> None:
+        self._resources = resources
+        self._drivers = drivers
         self._perform: dict[type, Callable[[Any, Any], Any]] = {
             Load: self.load,
             Execute: self.execute,
-            Acquit: self._acquit,
+            Acquit: self._write,
             Admit: self.admit,
             Guarded: self._guarded,
             Report: self.report,
             Save: self._save,
-            SaveAttempt: self._save_attempt,
+            SaveAttempt: self._write,
             Wait: self._wait,
             Settle: self._settle,
             Branch: self._branch,
-            Begin: self._begin,
+            Begin: self._write,
             StandBy: self._stand_by,
             Recall: self.recall,
             Body: self._body,
             Unwind: self._unwind,
-            Forget: self._forget,
+            Forget: self._write,
             End: self._end,
-            Resolve: self._resolve,
+            Resolve: self._write,
         }
 
     def drive(self, program: Program, scope: LocalScope | None, answer: Any = None) -> Any:
@@ -116,9 +118,9 @@ class SyncDriver:
             finished.release()
 
         pristine = contextvars.copy_context()
-        carried = Carried(self, program, scope, on_end, context=pristine)
+        handoff = Handoff(program, scope, on_end, context=pristine)
         context = pristine.copy()
-        self.pool.spawn(lambda: context.run(carried.run))
+        self._resources.pool.spawn(lambda: context.run(handoff.run))
         finished.acquire()
         end, error = ends[0]
         if error is not None:
@@ -129,99 +131,72 @@ class SyncDriver:
 
     def load(self, effect: Load, scope: LocalScope) -> Any:
         """Read a record."""
-        if self._engine.observer is not None and effect.call is not None and not effect.peek:
-            self._engine.observer.replayed(scope.id, effect.call)
+        if self._resources.observer is not None and effect.call is not None and not effect.peek:
+            self._resources.observer.replayed(scope.id, effect.call)
         return scope.records.record(effect.seq)
 
     def execute(self, effect: Execute, scope: LocalScope, *, alone: bool = False) -> Outcome:
         """One attempt; `alone` if no other suspect runs beside it."""
         if effect.suspect and not alone:
             return self._alone(effect, scope)
-        engine = self._engine
-        if engine.world.clock() >= scope.limits.look_at:
-            scope.look()
-        call = effect.call
-        observer = engine.observer
-        if observer is not None:
-            observer.began(scope.id, call, effect.attempt)
-        now = engine.world.now
-        token = here.set(StepContext(scope.id, call, effect.attempt, scope))
-        started = now()
+        attempt = Attempt(self._resources, effect, scope)
         error: Exception | None = None
         value = None
-        recorder = engine.vigil.recorder
-        slot = None
-        if recorder is not None:
-            slot = recorder.begin(scope.id, call.spec.name, call.key, call.n, effect.attempt, started)
         try:
-            value = self._attempt(effect, scope, slot)
+            value = self._call_function(effect, scope, attempt)
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
             error = from_user_code(raised)
-        except Abandoned:
-            recorder = None  # whoever gave it up has said so
+        except BaseException as stop:
+            attempt.break_off(recorded=isinstance(stop, Abandoned))
             raise
-        finally:
-            here.reset(token)
-            if recorder is not None:
-                recorder.end(slot, error is None)
-        outcome = Outcome(value, error, started, now() - started)
-        if observer is not None:
-            observer.ended(scope.id, call, effect.attempt, outcome)
-        if error is not None:
-            scope.check_late(error)
-        return outcome
+        return attempt.end(value, error)
 
     def _alone(self, effect: Execute, scope: LocalScope) -> Outcome:
-        """One attempt of a call that crashes speak against."""
+        """One attempt of a call that is suspected of crashes."""
         scope.suspects.acquire()
         try:
             outcome = self.execute(effect, scope, alone=True)
         except Abandoned:
-            raise  # whoever gave it up lets the next one in: this thread may be stuck for ever
+            raise  # the next one was let in when it was given up: this thread may be stuck for ever
         except BaseException:
             scope.suspects.release()
             raise
         scope.suspects.release()
         return outcome
 
-    def _acquit(self, effect: Acquit, scope: LocalScope) -> None:
-        self._engine.store.journal.write((), crashes.forget(effect.rid, effect.call))
-
-    def _attempt(self, effect: Execute, scope: LocalScope, slot: Slot) -> Any:
-        call, attempt = effect.call, effect.attempt
+    def _call_function(self, effect: Execute, scope: LocalScope, attempt: Attempt) -> Any:
+        call, seconds = effect.call, attempt.seconds
         spec = call.spec
-        limits = scope.limits
-        seconds = spec.timeout if limits.deadline is None else limits.bound(spec.timeout)
         if spec.isolate:
             from perdure.engines.runtime.isolated_step import run_isolated
 
-            return run_isolated(call, scope.id, attempt, seconds)
+            return run_isolated(call, scope.id, effect.attempt, seconds)
         if seconds is None:
             return spec.fn(*call.args, **call.kwargs)
         if on_main_thread():
             return interrupted_after(seconds, spec.owner, spec.fn, call.args, call.kwargs)
-        carried = in_pool.carried
-        if carried is None:
+        handoff: Handoff[LocalScope] | None = in_pool.handoff
+        if handoff is None:
             return spec.fn(*call.args, **call.kwargs)  # the default net cannot be held under a thread of the user's own
-        return self._watched(effect, carried, seconds, slot)
+        return self._watched(effect, handoff, seconds, attempt.slot)
 
-    def _watched(self, effect: Execute, carried: Carried, seconds: float, slot: Slot) -> Any:
-        call, scope = effect.call, carried.scope
+    def _watched(self, effect: Execute, handoff: Handoff[LocalScope], seconds: float, slot: Slot) -> Any:
+        call, scope = effect.call, handoff.scope
         spec = call.spec
-        started = self._engine.world.now()
+        started = self._resources.world.now()
 
         def on_expiry() -> None:
-            context = carried.context.copy()
+            context = handoff.context.copy()
             late = timed_out(spec.owner, seconds)
-            self._given_up(effect, scope, slot, Outcome(None, late, started, seconds))
+            given_up(self._resources, effect, scope, slot, Outcome(None, late, started, seconds))
             if (over := scope.limits.late(late)) is not None:
                 stop = scope.stop(StopRun(over))
-                self.pool.spawn(lambda: context.run(carried.give_up, stop))
+                self._resources.pool.spawn(lambda: context.run(handoff.give_up, stop))
             else:
-                self.pool.spawn(lambda: context.run(carried.go_on, Outcome(None, late, started, seconds)))
+                self._resources.pool.spawn(lambda: context.run(handoff.go_on, Outcome(None, late, started, seconds)))
 
         ticket = Ticket(seconds, on_expiry)
-        self.pool.monitor.add(ticket)
+        self._resources.pool.monitor.add(ticket)
         try:
             value = spec.fn(*call.args, **call.kwargs)
         except BaseException:
@@ -230,24 +205,14 @@ class SyncDriver:
         self._settle_ticket(ticket)
         return value
 
-    def _given_up(self, effect: Execute, scope: LocalScope, slot: Slot, outcome: Outcome) -> None:
-        """An attempt is over, although its thread does not know yet."""
-        engine = self._engine
-        if engine.vigil.recorder is not None:
-            engine.vigil.recorder.end(slot, done=False)
-        if engine.observer is not None:
-            engine.observer.ended(scope.id, effect.call, effect.attempt, outcome)
-        if effect.suspect:
-            scope.suspects.release()
-
     def _settle_ticket(self, ticket: Ticket) -> None:
-        self.pool.monitor.remove(ticket)
+        self._resources.pool.monitor.remove(ticket)
         if not ticket.claim():
             raise Abandoned
 
     def admit(self, effect: Admit, scope: LocalScope) -> Pass | Hold:
         """May a call go to its service now?"""
-        return self._engine.guards.admit(effect.guard, effect.turn)
+        return self._resources.guards.admit(effect.guard, effect.turn)
 
     def _guarded(self, effect: Guarded, scope: LocalScope) -> Outcome:
         try:
@@ -255,38 +220,30 @@ class SyncDriver:
         except Abandoned:
             raise  # another thread has gone on with it, and will report
         except BaseException:
-            self._engine.guards.give_back(effect.guard, effect.ticket)
+            self._resources.guards.give_back(effect.guard, effect.ticket)
             raise
 
     def report(self, effect: Report, scope: LocalScope) -> None:
         """Tell those who call the same service how it went."""
-        self._engine.guards.report(effect)
+        self._resources.guards.report(effect)
 
     def _save(self, effect: Save, scope: LocalScope) -> None:
-        engine = self._engine
-        saving = engine.letters.saving(effect, scope.run.path, engine.world.now())
-        parking = engine.store.journal.write(effect.rows, saving)
+        resources = self._resources
+        if not effect.letters and not effect.drop:
+            resources.store.journal.write(effect.rows)
+            return
+        saving = resources.letters.saving(effect, scope.run.path, resources.world.now())
+        parking = resources.store.journal.write(effect.rows, saving)
         if effect.letters:
-            engine.letters.parked(parking)
-            tell_parked(engine.observer, scope.id, effect, parking.parked)
+            resources.letters.parked(parking)
+            tell_parked(resources.observer, scope.id, effect, parking.parked)
 
-    def _resolve(self, effect: Resolve, scope: LocalScope) -> bool:
-        store = self._engine.store
-        seen: bool = store.journal.write((), resolve(store, effect, self._engine.world.now()))
-        return seen
-
-    def _save_attempt(self, effect: SaveAttempt, scope: LocalScope) -> None:
-        store = self._engine.store
-        store.journal.write((), store.attempt(effect.rid, effect.record))
+    def _write(self, effect: Write, scope: Any) -> Any:
+        return self._resources.store.journal.write((), operation_of(self._resources, effect))
 
     def _wait(self, effect: Wait, scope: LocalScope) -> None:
-        tell_wait(self._engine.observer, scope.id, effect)
-        world = self._engine.world
-        until = world.clock() + effect.seconds
-        while (left := until - world.clock()) > 0:
-            scope.look()
-            world.sleep(scope.limits.bound(min(left, world.slice)) or 0.0)
-        scope.look()
+        for seconds in pauses(self._resources, effect, scope):
+            self._resources.world.sleep(seconds)
 
     def _settle(self, effect: Settle, scope: LocalScope) -> tuple[Call, ...]:
         """There is but one branch: it has come to rest by asking."""
@@ -297,70 +254,53 @@ class SyncDriver:
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
-    def _begin(self, effect: Begin, scope: Any) -> Any:
-        store = self._engine.store
-        return store.journal.write((), store.begin(effect.start, self._engine.world.now()))
-
     def _stand_by(self, effect: StandBy, scope: Any) -> None:
-        self.told(effect)
-        self._engine.world.sleep(effect.seconds)
+        self.notify_standing_by(effect)
+        self._resources.world.sleep(effect.seconds)
 
-    def told(self, effect: StandBy) -> None:
-        """Tell whoever watches, or else standard error, that a run has to wait for somebody."""
+    def notify_standing_by(self, effect: StandBy) -> None:
+        """Say, on standard error if there is no observer, that a run waits for another."""
         if not effect.first:
             return
-        if self._engine.observer is not None:
-            self._engine.observer.standing_by(effect.workflow, effect.reason)
+        if self._resources.observer is not None:
+            self._resources.observer.standing_by(effect.workflow, effect.reason)
         else:
             print(f"perdure: {effect.workflow} waits: {effect.reason}", file=sys.stderr, flush=True)
 
     def recall(self, effect: Recall, scope: Any) -> Any:
         """Read what a run has done."""
-        history = self._engine.recall(effect.run, effect.resumed)
-        self._engine.letters.ready(effect.run.path)
-        if self._engine.observer is not None:
+        history = run_lifecycle.history_of(self._resources, effect.run, resumed=effect.resumed)
+        self._resources.letters.ready(effect.run.path)
+        if self._resources.observer is not None:
             run = effect.run
-            self._engine.observer.run_began(run.id, run.workflow, history.recorded, effect.resumed)
+            self._resources.observer.run_began(run.id, run.workflow, history.recorded, effect.resumed)
         return history
 
     def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:
-        call, now = effect.call, self._engine.world.now
-        inner = LocalScope(self._engine, effect.run, effect.history, call.spec, scope)
-        self._engine.vigil.began(effect.run, call.spec)
-        token = here.set(inner)
-        started = now()
+        call = effect.call
+        body = FunctionBody(self._resources, self._drivers, effect, scope)
         try:
-            with inner.alarm():
+            with body.scope.interrupt(SyncDriver._body.__code__):
                 value = call.spec.fn(*call.args, **call.kwargs)
-            inner.check()
-            return Outcome(value, None, started, now() - started)
-        except Exception as error:  # noqa: BLE001  the workflow's own error, for the core to write down
-            return Outcome(None, inner.ending or from_user_code(error), started, now() - started)
-        except BaseException as stop:
-            if inner.ending is not None:
-                return Outcome(None, inner.ending, started, now() - started)
-            self._engine.stopped(effect.run, inner.stopped or stop)
-            if not inner.abandoned:
-                self._engine.store.release(effect.run, now())  # it was stopped, not ended: it can be resumed
-            inner.check()  # what stopped it first, should something else have come out
-            raise
+            return body.returned(value)
+        except BaseException as error:
+            outcome = body.left_by(error)
+            if outcome is None:
+                raise
+            return outcome
         finally:
-            here.reset(token)
+            body.leave()
 
     def _unwind(self, effect: Unwind, scope: Any) -> list[str]:
-        inner = LocalScope(self._engine, effect.run, effect.history, None, None)
+        inner = LocalScope(self._resources, self._drivers, effect.run, effect.history)
         return self.drive(unwind(effect.history, find_step, ok=effect.ok), inner)  # type: ignore[no-any-return]
 
-    def _forget(self, effect: Forget, scope: Any) -> None:
-        store = self._engine.store
-        store.journal.write((), store.forget(effect))
-
     def _end(self, effect: End, scope: Any) -> StateError | None:
-        engine = self._engine
+        resources = self._resources
         try:
-            parking = engine.store.journal.write(effect.rows, engine.ending(effect))
+            parking = resources.store.journal.write(effect.rows, run_lifecycle.end_operation(resources, effect))
         except StateError as trouble:
-            engine.not_ended(effect, trouble)
+            run_lifecycle.not_ended(resources, effect, trouble)
             return trouble
-        engine.ended(effect, parking)
+        run_lifecycle.ended(resources, effect, parking)
         return None

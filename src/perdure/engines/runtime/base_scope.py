@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.history import History
@@ -14,8 +14,11 @@ from perdure.core.execution.spec import Call, Spec
 from perdure.engines.interface import idempotency_key
 from perdure.errors import Cancelled, DeadlineExceeded, DuplicateStep, PerdureError, StopRun, UsageError
 
+if TYPE_CHECKING:
+    import asyncio
 
-class Running(ABC):
+
+class BaseScope(ABC):
     """A workflow whose function is executing.
 
     Args:
@@ -28,6 +31,10 @@ class Running(ABC):
         self.history = history
         self.is_async = False
         self.main: Branch | None = None  # of an async workflow, while its function executes
+        self.running: set[asyncio.Task[Any]] = set()  # tasks that are in a call of the run
+        self.settling: list[tuple[Call, Branch | None]] = []  # calls that wait for the replay to come to rest
+        self.executing = 0  # steps of async code under way, or waiting for their next attempt
+        self.closed = False  # the function is over
         self._current: Callable[[], Branch | None] = lambda: None
         self._stopped: StopRun | None = None
         self._functions: dict[str, Any] = {}

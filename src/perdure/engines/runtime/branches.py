@@ -8,13 +8,14 @@ in which they come to their first call, which depends on what they await before 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from perdure.core.execution.branch import Branch
+from perdure.core.execution.call import Failed
 
 _here: ContextVar[Branch | None] = ContextVar("perdure_branch", default=None)
 _of_task: WeakKeyDictionary[asyncio.Task[Any], Branch] = WeakKeyDictionary()
@@ -88,5 +89,51 @@ def _watch(loop: asyncio.AbstractEventLoop) -> None:
 def _unwatch(loop: asyncio.AbstractEventLoop) -> None:
     _users[loop] -= 1
     factory = loop.get_task_factory()
-    if _users[loop] == 0 and isinstance(factory, _Factory):  # else somebody has put another in front of ours
+    if _users[loop] == 0 and isinstance(factory, _Factory):  # else another is in front of ours
         loop.set_task_factory(factory.before)
+
+
+class BranchScope(Protocol):
+    """The run that branches belong to."""
+
+    running: set[asyncio.Task[Any]]
+    closed: bool
+
+    def drive_in_task(self, program: Generator[Any, Any, Any]) -> Awaitable[Any]:
+        """Carry a decision to its end in the current task."""
+
+
+async def call_in_branch(scope: BranchScope, program: Generator[Any, Any, Any]) -> Any:
+    """A call that the current task makes: its value, or what it raises.
+
+    Raises:
+        asyncio.CancelledError: the workflow has returned without waiting for this branch.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    if scope.closed:
+        raise asyncio.CancelledError
+    running = scope.running
+    nested = task in running
+    running.add(task)
+    try:
+        end = await scope.drive_in_task(program)
+    finally:
+        if not nested:
+            running.discard(task)
+    if type(end) is Failed:
+        raise end.error
+    return end.value
+
+
+async def cancel_branches(scope: BranchScope) -> None:
+    """The workflow's function is over: what it left running (a gather that failed early) is over as well.
+
+    Nothing may write to the run after it has ended, since another process may go on with it then.
+    """
+    scope.closed = True
+    while scope.running:
+        tasks = list(scope.running)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

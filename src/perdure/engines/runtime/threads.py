@@ -57,8 +57,8 @@ class Pool:
 
 
 class _InPool(threading.local):
-    carried: Any = None
+    handoff: Any = None
 
 
 in_pool = _InPool()
-"""What the current pool thread carries; None on any other thread."""
+"""The decision that the current pool thread carries; None on any other thread."""

@@ -20,7 +20,7 @@ class CleanupScope(ClusterScope):
 
     def clean(self, *, ok: bool) -> list[str]:
         """Put everything away; `ok`: the run has succeeded. Returns what was not put away, a line each."""
-        missed: list[str] = self.drive_sync(unwind(self.history, find_step, ok=ok))
+        missed: list[str] = self.drive(unwind(self.history, find_step, ok=ok))
         return missed
 
     def perform(self, effect: Any) -> Any:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
-from perdure.core.execution.call import fail, move_on, settle
+from perdure.core.execution.call import move_on
 from perdure.core.execution.effects import Execute
 from perdure.core.execution.map_items import Job, Tally
 from perdure.core.execution.spec import Call
 from perdure.engines.features import TEMPORAL, Feature
 from perdure.engines.interface import Concurrency
-from perdure.engines.local.thread_map import AnyBatch
-from perdure.engines.temporal.lockstep_thread import Ticket
-from perdure.errors import StopRun
+from perdure.engines.runtime.base_map import MapScope, Program, SyncMap
+from perdure.engines.temporal.lockstep_thread import LockstepThread, Ticket
+from perdure.errors import PerdureError, StopRun
 
 
 def number(concurrency: Concurrency) -> int:
@@ -27,12 +27,34 @@ def number(concurrency: Concurrency) -> int:
     return concurrency
 
 
-class LockstepBatch(AnyBatch):
+class LockstepScope(MapScope, Protocol):
+    """What a map on one thread needs of the run besides."""
+
+    thread: LockstepThread
+
+    @property
+    def ending(self) -> PerdureError | None:
+        """What the run was stopped for, if that is how it ends."""
+
+    def check(self) -> None:
+        """Refuse to go on with a run that was stopped."""
+
+    def perform(self, effect: Any) -> Any:
+        """An effect that needs no waiting."""
+
+    def hand_over(self, effect: Execute, on_done: Callable[[Ticket], None]) -> Ticket:
+        """Ask Temporal for a step."""
+
+    def taken(self, effect: Execute, ticket: Ticket) -> Any:
+        """What came of it."""
+
+
+class LockstepMap(SyncMap[LockstepScope]):
     """Carries the decisions of all items on one thread, each from one hand-over to the next."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._open: dict[Ticket, tuple[Job, Generator[Any, Any, Any], Execute]] = {}
+        self._open: dict[Ticket, tuple[Job, Program, Execute]] = {}
         self._ended: list[Ticket] = []
 
     def run(self, calls: Iterator[Call]) -> Tally:
@@ -40,56 +62,34 @@ class LockstepBatch(AnyBatch):
 
         Raises:
             StopRun: the run cannot go on.
-            Exception: the first item that failed for good, if that is not to be parked.
+            Exception: the first item that failed for good, if that does not make a dead letter.
         """
-        self.scope.drive_sync(move_on(self.history))
+        self.scope.drive(move_on(self.history))
         try:
-            for call in calls:
-                if self.over:
-                    break
-                job = self.feed.offer(call)
-                if job is not None and self.may_start(job):
-                    self._start(job)
-                self._release(exhausted=False)
-            self._release(exhausted=True)
+            self.draw(calls)
         except StopRun:
             if self.scope.ending is not None:
                 self._drain()
             raise
         self._drain()
         self.scope.check()
-        if self.failed is not None:
-            call, end = self.failed
-            if not end.replayed:
-                self.scope.drive_sync(fail(call, self.history, end))
-            raise end.error
-        return self.tally
+        return self.result()
 
     def _drain(self) -> None:
         """What is under way ends, also if the run is to end: whatever is done then is saved, and can be undone."""
         while self._open:
             self._reap()
 
-    def _release(self, *, exhausted: bool) -> None:
-        while not self.stopped:
-            while (job := self.feed.released()) is not None:
-                self._start(job)
-            job = self.feed.waiting(exhausted=exhausted)
-            if job is None:
-                return
-            record = self.scope.drive_sync(settle(job.call, self.history))
-            if record is not None:
-                self._start(self.feed.adopt(record.seq))
-
-    def _start(self, job: Job) -> None:
+    def start(self, job: Job) -> None:
+        """Carry an item to where it hands over to Temporal; wait for a place first."""
         if job.seq is not None:
-            self.ended(job, self.scope.drive_sync(self.program(job)))
+            self.ended(job, self.scope.drive(self.program(job)))
             return
         self._advance(job, self.program(job), None)
         while len(self._open) >= self.concurrency:
             self._reap()
 
-    def _advance(self, job: Job, program: Generator[Any, Any, Any], answer: Any) -> None:
+    def _advance(self, job: Job, program: Program, answer: Any) -> None:
         """Carry an item's decision to where it hands over to Temporal, or to its end."""
         try:
             effect = program.send(answer)

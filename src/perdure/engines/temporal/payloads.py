@@ -8,7 +8,7 @@ import msgspec
 
 from perdure.core.exceptions.capture import AttemptNote
 from perdure.core.records import StepStatus
-from perdure.engines.local.limits import Deadline
+from perdure.engines.runtime.deadline import Deadline
 from perdure.errors import NotStorable
 
 T = TypeVar("T")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator
 from typing import Any, cast
 
-from perdure.core.execution.branch import Branch, busy
 from perdure.core.execution.call import Failed, perform
 from perdure.core.execution.effects import Admit, Execute, Load, Save, SaveAttempt, Settle
 from perdure.core.execution.effects import Branch as AskBranch
@@ -18,9 +17,10 @@ from perdure.core.execution.run import Ended, nested
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.values.builtin_types import StandIn
 from perdure.engines.interface import Concurrency, OnFailure
-from perdure.engines.local.async_driver import BUSY_SECONDS, QUIET_TURNS
-from perdure.engines.local.limits import Deadline
-from perdure.engines.runtime.base_scope import Running
+from perdure.engines.runtime.base_scope import BaseScope
+from perdure.engines.runtime.branches import call_in_branch, cancel_branches
+from perdure.engines.runtime.deadline import Deadline
+from perdure.engines.runtime.quiescence import QUIET_TURNS, settle
 from perdure.engines.temporal.commands import carry_child, carry_step, outcome_of
 from perdure.engines.temporal.event_loop import LockstepEventLoop
 from perdure.engines.temporal.lockstep_thread import LockstepThread, Ticket
@@ -45,7 +45,7 @@ class ChildRun:
         self.call = call
 
 
-class ClusterScope(Running):
+class ClusterScope(BaseScope):
     """One run, while its workflow's function executes.
 
     Args:
@@ -57,7 +57,6 @@ class ClusterScope(Running):
         deadline: when the run is over, if that is bounded.
     """
 
-    observer = None
     most_kept: float = MOST_KEPT
 
     def __init__(
@@ -76,32 +75,16 @@ class ClusterScope(Running):
         self.thread = thread
         self.children = children
         self.loop: LockstepEventLoop | None = None
-        self.running: set[asyncio.Task[Any]] = set()
-        self.settling: list[tuple[Call, Branch | None]] = []
-        self.executing = 0
-        self.closed = False
-
-    # What batches of async steps, which all engines share, look for.
-
-    @property
-    def engine(self) -> ClusterScope:
-        """Who carries decisions."""
-        return self
-
-    @property
-    def tasks(self) -> ClusterScope:
-        """Who carries them in tasks."""
-        return self
 
     # -- steps and children -------------------------------------------------------------------------------------------
 
     def call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a sync step: returns its value or raises what it raised."""
-        return _value(self.drive_sync(perform(self.bind(spec, args, kwargs), self.history)))
+        return _value(self.drive(perform(self.bind(spec, args, kwargs), self.history)))
 
     async def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async step."""
-        return await self._in_task(perform(self.bind(spec, args, kwargs), self.history))
+        return await call_in_branch(self, perform(self.bind(spec, args, kwargs), self.history))
 
     def defer(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], note: Spec) -> None:
         """Call a step at the end; `note` is the step that writes that down.
@@ -117,12 +100,12 @@ class ClusterScope(Running):
     def child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a sync workflow as a child."""
         refuse_locks(spec)
-        return _value(self.drive_sync(self._nested(self.bind(spec, args, kwargs))))
+        return _value(self.drive(self._nested(self.bind(spec, args, kwargs))))
 
     async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async workflow as a child."""
         refuse_locks(spec)
-        return await self._in_task(self._nested(self.bind(spec, args, kwargs)))
+        return await call_in_branch(self, self._nested(self.bind(spec, args, kwargs)))
 
     def _nested(self, call: Call) -> Program:
         def life() -> Generator[Any, Any, Ended | Failed]:
@@ -137,10 +120,10 @@ class ClusterScope(Running):
         self, calls: Iterator[Call], spec: Spec, concurrency: Concurrency, on_failure: OnFailure, total: int | None
     ) -> Tally:
         """Run a sync step over many calls, `concurrency` at a time."""
-        from perdure.engines.temporal.lockstep_map import LockstepBatch, number
+        from perdure.engines.temporal.lockstep_map import LockstepMap, number
 
         placed = map(self.placing(lambda call: call), calls)
-        return LockstepBatch(self, spec, number(concurrency), on_failure, total).run(placed)
+        return LockstepMap(self, spec, number(concurrency), on_failure, total).run(placed)
 
     async def abatch(
         self,
@@ -152,13 +135,16 @@ class ClusterScope(Running):
         total: int | None,
     ) -> Tally:
         """Run an async step over many items, `concurrency` at a time."""
-        from perdure.engines.local.thread_map import TaskBatch
+        from perdure.engines.runtime.async_map import AsyncMap
         from perdure.engines.temporal.lockstep_map import number
 
-        return await TaskBatch(self, spec, number(concurrency), on_failure, total).run(items, self.placing(bind))
+        return await AsyncMap(self, spec, number(concurrency), on_failure, total).run(items, self.placing(bind))
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
         """Steps report from the worker that runs them."""
+
+    def notify_map(self, name: str, tally: Tally, total: int | None) -> None:
+        """A cluster has no observer."""
 
     def reader(self) -> RunRecords:
         """Access to the records of this run."""
@@ -166,7 +152,7 @@ class ClusterScope(Running):
 
     # -- decisions ----------------------------------------------------------------------------------------------------
 
-    def drive_sync(self, program: Program) -> Any:
+    def drive(self, program: Program) -> Any:
         """Carry a decision to its end, blocking the function.
 
         Raises:
@@ -186,8 +172,8 @@ class ClusterScope(Running):
             self.stop(stop)
             raise
 
-    async def drive(self, program: Program, scope: object = None) -> Any:
-        """Carry a decision to its end in the current task, as `drive_sync` does."""
+    async def drive_in_task(self, program: Program) -> Any:
+        """Carry a decision to its end in the current task, as `drive` does."""
         loop = cast(LockstepEventLoop, self.loop)
         answer: Any = None
         try:
@@ -215,19 +201,6 @@ class ClusterScope(Running):
         except StopRun as stop:
             self.stop(stop)
             raise
-
-    async def _in_task(self, program: Program) -> Any:
-        task = asyncio.current_task()
-        assert task is not None
-        if self.closed:
-            raise asyncio.CancelledError  # the workflow has returned without waiting for this branch
-        nested_call = task in self.running
-        self.running.add(task)
-        try:
-            return _value(await self.drive(program))
-        finally:
-            if not nested_call:
-                self.running.discard(task)
 
     def perform(self, effect: Any) -> Any:
         """An effect that needs no waiting, where there is but one branch."""
@@ -351,37 +324,11 @@ class ClusterScope(Running):
 
     # -- async --------------------------------------------------------------------------------------------------------
 
-    async def _settle(self, effect: Settle) -> tuple[Call, ...]:
-        """Let the other branches claim what is theirs, until all have come to rest or nothing is left to claim."""
-        entry = (effect.call, self.branch())
-        self.settling.append(entry)
-        try:
-            await self._rest(effect.call.spec.name)
-            self.check()  # another branch may have come to rest first, and stopped the run
-            return tuple(call for call, _ in self.settling)
-        finally:
-            self.settling.remove(entry)
+    def _settle(self, effect: Settle) -> Awaitable[tuple[Call, ...]]:
+        def look(waited: float, patience: float) -> float:
+            return min(max(waited, FIRST_LOOK), patience)
 
-    async def _rest(self, name: str) -> None:
-        history, thread = self.history, self.thread
-        seen, since = history.claims, thread.now
-        while history.unsettled(name):
-            for _ in range(QUIET_TURNS):
-                await asyncio.sleep(0)
-            if history.claims != seen:
-                seen, since = history.claims, thread.now
-                continue
-            waited, patience = thread.now - since, self._patience()
-            if waited >= patience:
-                return
-            await asyncio.sleep(min(max(waited, FIRST_LOOK), patience))
-
-    def _patience(self) -> float:
-        """How many seconds without a claim are rest."""
-        if self.executing:
-            return float("inf")  # a step that runs will end, and its branch go on to other calls
-        resting = [branch for _, branch in self.settling if branch is not None]
-        return BUSY_SECONDS if self.main is not None and busy(self.main.living, resting) else 0.0
+        return settle(self, effect.call, lambda: self.thread.now, look, turns_again=QUIET_TURNS)
 
     async def run_async(self, call: Call) -> Any:
         """The workflow's function, if it is async; what it left running is over with it."""
@@ -390,12 +337,7 @@ class ClusterScope(Running):
             with self.main_branch():
                 return await call.spec.fn(*call.args, **call.kwargs)
         finally:
-            self.closed = True
-            while self.running:
-                branches = list(self.running)
-                for branch in branches:
-                    branch.cancel()
-                await asyncio.wait(branches)
+            await cancel_branches(self)
 
 
 def travelling(call: Call) -> bytes:

@@ -21,7 +21,7 @@ from perdure.core.records import RunRecord
 from perdure.core.values import codec
 from perdure.engines import registry
 from perdure.engines.interface import here
-from perdure.engines.local.limits import Deadline
+from perdure.engines.runtime.deadline import Deadline, earlier
 from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.engines.temporal.cleanup_scope import CleanupScope
 from perdure.engines.temporal.commands import cancelled, recall, task_timeout
@@ -79,8 +79,7 @@ class _Execution:
                 self._command.id,
                 f"workflow {self._command.name!r}",
             )
-            if self._deadline is None or own.at < self._deadline.at:
-                self._deadline = own
+            self._deadline = earlier(own, self._deadline)
         work = asyncio.create_task(self._carry())
         while True:
             try:

@@ -12,92 +12,92 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.core.execution.adaptive_concurrency import CEILING, FIRST, Pace, is_congestion
+from perdure.core.execution.adaptive_concurrency import CEILING, FIRST, AdaptiveConcurrency, is_congestion
 from perdure.core.execution.effects import Outcome
 from perdure.errors import StepTimeout
 
 
-def a_round(pace: Pace) -> list[int]:
+def a_round(adaptive: AdaptiveConcurrency) -> list[int]:
     """As many attempts as may be under way begin."""
-    while not pace.full:
-        pace.enter()
-    return [pace.began() for _ in range(pace.inside)]
+    while not adaptive.full:
+        adaptive.enter()
+    return [adaptive.began() for _ in range(adaptive.inside)]
 
 
-def end(pace: Pace, attempts: list[int], good: bool = True) -> None:
+def end(adaptive: AdaptiveConcurrency, attempts: list[int], good: bool = True) -> None:
     for attempt in attempts:
-        (pace.succeeded if good else pace.congested)(attempt)
-        pace.leave()
+        (adaptive.succeeded if good else adaptive.congested)(attempt)
+        adaptive.leave()
 
 
 def test_one_more_after_each_full_round() -> None:
     """From 4, by one for as many successes as may be under way."""
-    pace = Pace()
+    adaptive = AdaptiveConcurrency()
     seen = []
     for _ in range(5):
-        seen.append(pace.limit)
-        end(pace, a_round(pace))
+        seen.append(adaptive.limit)
+        end(adaptive, a_round(adaptive))
     assert seen == [4, 5, 6, 7, 8]
 
 
 def test_half_as_many_once_for_all_that_were_under_way() -> None:
     """Ten that are told "too many" at the same time cut once; the next round's may cut again. Never below 1."""
-    pace = Pace()
-    while pace.limit < 16:
-        end(pace, a_round(pace))
+    adaptive = AdaptiveConcurrency()
+    while adaptive.limit < 16:
+        end(adaptive, a_round(adaptive))
     seen = []
     for _ in range(6):
-        end(pace, a_round(pace), good=False)
-        seen.append(pace.limit)
+        end(adaptive, a_round(adaptive), good=False)
+        seen.append(adaptive.limit)
     assert seen == [8, 4, 2, 1, 1, 1]
 
 
 def test_what_began_before_a_cut_does_not_raise_the_limit() -> None:
     """It tells of the load before."""
-    pace = Pace()
-    attempts = a_round(pace)
-    end(pace, attempts[:1], good=False)
-    assert pace.limit == 2
-    end(pace, attempts[1:])
-    assert pace.limit == 2
+    adaptive = AdaptiveConcurrency()
+    attempts = a_round(adaptive)
+    end(adaptive, attempts[:1], good=False)
+    assert adaptive.limit == 2
+    end(adaptive, attempts[1:])
+    assert adaptive.limit == 2
 
 
 def test_room_that_nobody_used_says_nothing_about_more() -> None:
     """A slow source of items does not let the limit rise."""
-    pace = Pace()
+    adaptive = AdaptiveConcurrency()
     for _ in range(100):
-        pace.enter()
-        end(pace, [pace.began()])
-    assert pace.limit == FIRST
+        adaptive.enter()
+        end(adaptive, [adaptive.began()])
+    assert adaptive.limit == FIRST
 
 
 def test_never_above_what_it_may() -> None:
     """The ceiling, or the number of items."""
     for most in (1, 3, 7, CEILING):
-        pace = Pace(most)
+        adaptive = AdaptiveConcurrency(most)
         for _ in range(3 * CEILING):
-            end(pace, a_round(pace))
-        assert pace.limit == most
-    assert Pace(0).limit == 1
+            end(adaptive, a_round(adaptive))
+        assert adaptive.limit == most
+    assert AdaptiveConcurrency(0).limit == 1
 
 
 @given(st.lists(st.sampled_from(["begin", "good", "bad", "other"]), max_size=300), st.integers(1, 20))
 def test_bounds_hold_whatever_happens(events: list[str], most: int) -> None:
     """1 to the ceiling; never more inside than the limit was when they came."""
-    pace, open_ = Pace(most), deque[int]()
+    adaptive, open_ = AdaptiveConcurrency(most), deque[int]()
     for event in events:
         if event == "begin":
-            if not pace.full:
-                pace.enter()
-                open_.append(pace.began())
-                assert pace.inside <= pace.limit
+            if not adaptive.full:
+                adaptive.enter()
+                open_.append(adaptive.began())
+                assert adaptive.inside <= adaptive.limit
         elif open_:
             attempt = open_.popleft()
             if event != "other":
-                (pace.succeeded if event == "good" else pace.congested)(attempt)
-            pace.leave()
-        assert 1 <= pace.limit <= most
-        assert pace.inside == len(open_)
+                (adaptive.succeeded if event == "good" else adaptive.congested)(attempt)
+            adaptive.leave()
+        assert 1 <= adaptive.limit <= most
+        assert adaptive.inside == len(open_)
 
 
 def share(seed: int, capacity: int, heads: list[int], rounds: int) -> list[float]:
@@ -106,18 +106,18 @@ def share(seed: int, capacity: int, heads: list[int], rounds: int) -> list[float
     Time goes in round trips: all attempts of one begin, in random order, and end before those of the next.
     """
     chance = random.Random(seed)
-    paces = [Pace() for _ in heads]
-    for pace, head in zip(paces, heads, strict=True):
-        while pace.limit < head:
-            end(pace, a_round(pace))
+    paces = [AdaptiveConcurrency() for _ in heads]
+    for adaptive, head in zip(paces, heads, strict=True):
+        while adaptive.limit < head:
+            end(adaptive, a_round(adaptive))
     sums = [0] * len(paces)
     for turn in range(rounds):
-        attempts = [(pace, attempt) for pace in paces for attempt in a_round(pace)]
+        attempts = [(adaptive, attempt) for adaptive in paces for attempt in a_round(adaptive)]
         chance.shuffle(attempts)
-        for place, (pace, attempt) in enumerate(attempts):
-            end(pace, [attempt], good=place < capacity)
+        for place, (adaptive, attempt) in enumerate(attempts):
+            end(adaptive, [attempt], good=place < capacity)
         if turn >= rounds // 2:
-            sums = [total + pace.limit for total, pace in zip(sums, paces, strict=True)]
+            sums = [total + adaptive.limit for total, adaptive in zip(sums, paces, strict=True)]
     return [total / (rounds - rounds // 2) for total in sums]
 
 

@@ -1,0 +1,100 @@
+"""One attempt of a step, and the wait for the next: what happens around both, whichever driver makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from perdure.core.execution.effects import Execute, Outcome, Wait
+from perdure.engines.interface import StepContext, here
+from perdure.engines.local.resources import Resources
+from perdure.engines.local.scope import LocalScope
+from perdure.engines.observer import tell_wait
+from perdure.store.flight_recorder import Slot
+
+
+class Attempt:
+    """An attempt that is under way; making one begins it.
+
+    `seconds` is how long it may take, None without a bound; `slot` is its place in the flight recorder. Not a context
+    manager: that would cost each step a microsecond.
+
+    Args:
+        resources: the state file and what goes with it.
+        effect: what is tried.
+        scope: the run.
+
+    Raises:
+        StopRun: the time of the run is over, or it is cancelled.
+    """
+
+    __slots__ = ("_effect", "_now", "_observer", "_recorder", "_scope", "_started", "_token", "seconds", "slot")
+
+    def __init__(self, resources: Resources, effect: Execute, scope: LocalScope) -> None:
+        world, limits = resources.world, scope.limits
+        if world.clock() >= limits.look_at:
+            scope.look()
+        call = effect.call
+        spec = call.spec
+        self._effect = effect
+        self._scope = scope
+        self._observer = observer = resources.observer
+        if observer is not None:
+            observer.began(scope.id, call, effect.attempt)
+        self._now = world.now
+        self._token = here.set(StepContext(scope.id, call, effect.attempt, scope))
+        self._started = started = world.now()
+        self._recorder = recorder = resources.monitor.recorder
+        self.slot: Slot = None
+        if recorder is not None:
+            self.slot = recorder.begin(scope.id, spec.name, call.key, call.n, effect.attempt, started)
+        self.seconds = spec.timeout if limits.deadline is None else limits.bound(spec.timeout)
+
+    def end(self, value: object, error: Exception | None) -> Outcome:
+        """The step's function has returned `value`, or raised `error`.
+
+        Raises:
+            StopRun: it ran out of time because the run did, so it is the run that has failed.
+        """
+        here.reset(self._token)
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.end(self.slot, error is None)
+        started = self._started
+        outcome = Outcome(value, error, started, self._now() - started)
+        observer = self._observer
+        if observer is not None:
+            observer.ended(self._scope.id, self._effect.call, self._effect.attempt, outcome)
+        if error is not None:
+            self._scope.check_late(error)
+        return outcome
+
+    def break_off(self, *, recorded: bool) -> None:
+        """The step's function was left by what is not an Exception; `recorded`: in the flight recorder it has ended."""
+        here.reset(self._token)
+        if self._recorder is not None and not recorded:
+            self._recorder.end(self.slot, done=True)
+
+
+def given_up(resources: Resources, effect: Execute, scope: LocalScope, slot: Slot, outcome: Outcome) -> None:
+    """An attempt is over, although its thread does not know yet."""
+    if resources.monitor.recorder is not None:
+        resources.monitor.recorder.end(slot, done=False)
+    if resources.observer is not None:
+        resources.observer.ended(scope.id, effect.call, effect.attempt, outcome)
+    if effect.suspect:
+        scope.suspects.release()
+
+
+def pauses(resources: Resources, effect: Wait, scope: LocalScope) -> Iterator[float]:
+    """The seconds of each sleep that a wait consists of; between them, the run may be ended.
+
+    Raises:
+        StopRun: the time of the run is over, or it is cancelled.
+    """
+    tell_wait(resources.observer, scope.id, effect)
+    world = resources.world
+    until = world.clock() + effect.seconds
+    while (left := until - world.clock()) > 0:
+        scope.look()
+        yield scope.limits.bound(min(left, world.slice)) or 0.0
+    scope.look()

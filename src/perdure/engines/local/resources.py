@@ -1,0 +1,65 @@
+"""What the runs of one state file share in this process."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perdure.engines.local.dead_letters import LetterBox
+from perdure.engines.local.monitor import Vigil
+from perdure.engines.observer import Observer
+from perdure.engines.runtime.clock import RealWorld, World
+from perdure.engines.runtime.threads import Pool
+from perdure.store.runs import Store
+
+if TYPE_CHECKING:
+    from perdure.engines.guards import Guards
+
+
+class Resources:
+    """The state file and what goes with it. Decides nothing, and knows neither runs nor drivers.
+
+    Args:
+        path: the state file; made if missing.
+        world: time, randomness and ids.
+        vfs: a registered SQLite VFS, for tests that inject faults.
+
+    Raises:
+        StateError: the file cannot be used.
+    """
+
+    def __init__(self, path: Path, *, world: World | None = None, vfs: str | None = None) -> None:
+        self.world: World = world or RealWorld()
+        self.store = Store(path, vfs=vfs)
+        self.letters = LetterBox(self.store)
+        self.observer: Observer | None = None
+        self.monitor = Vigil(self.store, self.world.now)
+        self.pool = Pool()
+        self._guards: Guards | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def guards(self) -> Guards:
+        """What is known of the services that steps call; made at the first guarded step."""
+        with self._lock:
+            if self._guards is None:
+                from perdure.engines.guards import Guards
+
+                self._guards = Guards(self.store.path, self.world)
+                self._guards.lookout = self.monitor
+            return self._guards
+
+    def close(self) -> None:
+        """Close the files and let go of the locks."""
+        self.monitor.close()
+        if self._guards is not None:
+            self._guards.close()
+        self.store.close()
+
+    def close_in_child(self) -> None:
+        """After a fork: what the parent has open is not the child's."""
+        self.monitor.close_in_child()
+        self.store.holder.close_in_child()
+        if self._guards is not None:
+            self._guards.presence.forget()

@@ -1,0 +1,98 @@
+"""The beginning and the end of a run in the state file, and who hears of it."""
+
+from __future__ import annotations
+
+import os
+
+from perdure.config import settings
+from perdure.core.execution.history import History
+from perdure.core.execution.run import End, Start
+from perdure.core.execution.spec import Call
+from perdure.core.records import RunRecord
+from perdure.engines.local.resources import Resources
+from perdure.errors import StateError, StopRun
+from perdure.store.crashes import crashes_of
+from perdure.store.dead_letters import Parking
+from perdure.store.journal import Operation
+
+
+def start_of(
+    resources: Resources,
+    call: Call,
+    script: str,
+    id: str | None = None,
+    resume: str | None = None,
+    parent: int | None = None,
+) -> Start:
+    """What to look for in the state file, and what to write there if it is not found.
+
+    Args:
+        resources: the state file.
+        call: the workflow's function and arguments.
+        script: the path of the script that it is in.
+        id: the id that the run is to have, if it does not follow from the inputs.
+        resume: the id of a run to go on with.
+        parent: the number of the run that it is a child of.
+    """
+    name = call.spec.name
+    path = os.path.abspath(script) if script and not script.startswith("<") else script
+    rid = resources.store.run(resume).rid if resume is not None else None
+    return Start(
+        script=os.path.basename(script),
+        path=path,
+        workflow=name,
+        key=call.key,
+        input=call.input,
+        fresh=f"{name}-{resources.world.new_id()}",
+        id=id,
+        named=id is not None and parent is None,
+        parent=parent,
+        rid=rid,
+        lock=call.spec.rules.lock,
+    )
+
+
+def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> History:
+    """What the run has done so far; read from the state file if it is `resumed`."""
+    store, uniform = resources.store, resources.world.uniform
+    if not resumed:
+        return History(run.rid, run.id, epoch=run.epoch, uniform=uniform)
+    return History(
+        run.rid,
+        run.id,
+        store.index(run.rid),
+        store.attempts(run.rid, run.epoch),
+        exempt=store.exempted(run.rid),
+        epoch=run.epoch,
+        uniform=uniform,
+        crashes=crashes_of(store, run.rid),
+        crash_limit=settings.crash_limit(run.path),
+    )
+
+
+def end_operation(resources: Resources, effect: End) -> Operation:
+    """The operation that writes down how a run has ended."""
+    return resources.store.end(effect, resources.world.now(), resources.letters.terms(effect.run.path))
+
+
+def ended(resources: Resources, effect: End, parking: Parking | None) -> None:
+    """The end of a run is written: release the run, and notify."""
+    resources.store.let_go(effect.run)
+    if parking is not None:
+        resources.letters.parked(parking)
+    resources.monitor.ended(effect)
+    if resources.observer is not None:
+        resources.observer.run_ended(effect.run.id, effect.run.workflow, effect.status)
+
+
+def not_ended(resources: Resources, effect: End, error: StateError) -> None:
+    """The end of a run cannot be written: release the run, and notify."""
+    resources.store.let_go(effect.run)
+    stopped(resources, effect.run, error)
+
+
+def stopped(resources: Resources, run: RunRecord, error: BaseException) -> None:
+    """A run breaks off in its middle: notify."""
+    resources.monitor.stopped(run, error)
+    if resources.observer is not None:
+        resources.observer.run_stopped(run.id, run.workflow, error.error if isinstance(error, StopRun) else error)

@@ -1,0 +1,28 @@
+"""What is written in one transaction for the effects that only write."""
+
+from __future__ import annotations
+
+from perdure.core.execution.effects import Acquit, SaveAttempt
+from perdure.core.execution.redrive import Resolve
+from perdure.core.execution.run import Begin, Forget
+from perdure.engines.local.resources import Resources
+from perdure.store import crashes, dead_letters
+from perdure.store.journal import Operation
+
+Write = Acquit | Begin | Forget | Resolve | SaveAttempt
+
+
+def operation_of(resources: Resources, effect: Write) -> Operation:
+    """The operation whose result answers the effect."""
+    store = resources.store
+    match effect:
+        case SaveAttempt():
+            return store.attempt(effect.rid, effect.record)
+        case Begin():
+            return store.begin(effect.start, resources.world.now())
+        case Acquit():
+            return crashes.forget(effect.rid, effect.call)
+        case Forget():
+            return store.forget(effect)
+        case Resolve():
+            return dead_letters.resolve(store, effect, resources.world.now())

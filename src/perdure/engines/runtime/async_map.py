@@ -1,0 +1,159 @@
+"""Many calls of an async step, in tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import Any
+
+from perdure.core.execution.adaptive_concurrency import AdaptiveConcurrency
+from perdure.core.execution.call import fail, move_on, settle
+from perdure.core.execution.map_items import Job, Tally
+from perdure.core.execution.spec import Call
+from perdure.engines.runtime.base_map import BaseMap, MapScope
+from perdure.engines.runtime.branches import unwatched
+
+
+class AsyncMap(BaseMap[MapScope]):
+    """As many tasks as may run at a time draw the items and run them."""
+
+    turnstile: _Turnstile | None = None  # where adaptive concurrency lets items through
+
+    async def run(self, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call]) -> Tally:
+        """Run them all.
+
+        Raises:
+            StopRun: the run cannot go on.
+            Exception: the first item that failed for good, if that is not to be parked.
+        """
+        await self.scope.drive_in_task(move_on(self.history))
+        jobs = _Jobs(self, items, bind)
+        self.turnstile = None if self.adaptive is None else _Turnstile(self.adaptive)
+        with unwatched():  # they come to rest when the map does
+            workers = [asyncio.create_task(self._work(jobs)) for _ in range(self.concurrency)]
+        try:
+            await asyncio.gather(*workers)
+        except BaseException:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            raise
+        if self.failed is not None:
+            call, end = self.failed
+            if not end.replayed:
+                await self.scope.drive_in_task(fail(call, self.history, end))
+            raise end.error
+        return self.tally
+
+    async def _work(self, jobs: _Jobs) -> None:
+        while not self.over:
+            if self.turnstile is None:
+                if not await self._next(jobs):
+                    return
+                continue
+            await self.turnstile.enter()
+            try:
+                if self.over or not await self._next(jobs):
+                    return
+            finally:
+                self.turnstile.leave()
+
+    async def _next(self, jobs: _Jobs) -> bool:
+        """Run the next item; False if there are no more."""
+        job = jobs.ready()
+        if job is None:
+            job = await jobs.next()
+            if job is None:
+                return False
+        if self.may_start(job):
+            self.ended(job, await self.scope.drive_in_task(self.program(job)))
+        return True
+
+
+class _Turnstile:
+    """Lets as many tasks through as adaptive concurrency allows, in the order in which they came."""
+
+    def __init__(self, adaptive: AdaptiveConcurrency) -> None:
+        self._adaptive = adaptive
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self) -> None:
+        """Wait for a place."""
+        while self._adaptive.full:
+            place = asyncio.get_running_loop().create_future()
+            self._waiting.append(place)
+            await place
+        self._adaptive.enter()
+
+    def leave(self) -> None:
+        """Give a place back; the tasks that wait look whether they may have one."""
+        self._adaptive.leave()
+        for _ in range(self._adaptive.limit - self._adaptive.inside):
+            if not self._waiting:
+                return
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+
+
+class _Jobs:
+    """Draws items for the tasks that are free, for one task at a time."""
+
+    def __init__(self, owner: AsyncMap, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call]) -> None:
+        self._owner = owner
+        self._bind = bind
+        self._sync = iter(items) if isinstance(items, Iterable) else None
+        self._async = None if isinstance(items, Iterable) else aiter(items)
+        self._turn = asyncio.Lock()
+        self._exhausted = False
+
+    def ready(self) -> Job | None:
+        """The next item that may start, if it can be had without waiting."""
+        feed = self._owner.feed
+        if self._sync is None or self._turn.locked():
+            return feed.released()
+        while not self._exhausted:
+            job = feed.released()
+            if job is not None:
+                return job
+            try:
+                call = self._bind(next(self._sync))
+            except StopIteration:
+                self._exhausted = True
+                break
+            job = feed.offer(call)
+            if job is not None:
+                return job
+            if feed.waiting(exhausted=False) is not None:
+                return None
+        return feed.released()
+
+    async def next(self) -> Job | None:
+        """The next item, after waiting for what has to come first; None if there are no more."""
+        feed = self._owner.feed
+        async with self._turn:
+            while True:
+                job = feed.released()
+                if job is not None:
+                    return job
+                blocked = feed.waiting(exhausted=self._exhausted)
+                owner = self._owner
+                if blocked is not None and not owner.stopped:
+                    record = await owner.scope.drive_in_task(settle(blocked.call, owner.history))
+                    if record is not None:
+                        return feed.adopt(record.seq)
+                elif self._exhausted:
+                    return None
+                else:
+                    job = await self._draw()
+                    if job is not None:
+                        return job
+
+    async def _draw(self) -> Job | None:
+        try:
+            drawn = next(self._sync) if self._sync is not None else await anext(self._async)  # type: ignore[arg-type]
+        except (StopIteration, StopAsyncIteration):
+            self._exhausted = True
+            return None
+        return self._owner.feed.offer(self._bind(drawn))
