@@ -1,8 +1,8 @@
 """Every block of code in the README and the guides runs, and prints what the page says it prints.
 
-A block after `<!-- file: NAME -->` is written to that file; the first one of each name is there from the
-beginning, since a page may show what a script does before the script. A `python` block without one is run as a
-script. In a `console` block the lines after `$ ` are run by a shell, and what they print must match the lines below, where `...`
+A block after `<!-- file: NAME -->` is written to that file; the first one of each name is there from the beginning,
+since a page may show what a script does before the script. A `python` block without one is run as a script. In a
+`console` block the lines after `$ ` are run by a shell, and what they print must match the lines below, where `...`
 stands for anything.
 """
 
