@@ -7,8 +7,8 @@ import uuid as _uuid
 from datetime import UTC, datetime
 from typing import Any, ParamSpec
 
-from perdure.api.step import BoundStep, step
-from perdure.core.execution.history import DEFER
+from perdure.api.step import BoundStep, builtin
+from perdure.core.records import DEFER_NOTE
 from perdure.engines.interface import StepContext, here
 from perdure.errors import OptionError, UsageError
 
@@ -46,7 +46,7 @@ def attempt() -> int:
     return _inside("attempt").attempt
 
 
-@step(name=DEFER, retry=None, timeout=None)
+@builtin(DEFER_NOTE, kind="defer")
 def _note(module: str, name: str, given: bytes) -> None:
     """What is deferred, as a record; see core/unwind.py."""
 
@@ -91,19 +91,19 @@ def progress(done: float, total: float | None = None, note: str = "") -> None:
         context.scope.progress(context.call, done, total, note)
 
 
-@step(name="perdure.now", retry=None, timeout=None)
+@builtin("perdure.now")
 def now() -> datetime:
     """The time of day, in UTC; the same again when the run is resumed."""
     return datetime.now(UTC)
 
 
-@step(name="perdure.uuid", retry=None, timeout=None)
+@builtin("perdure.uuid")
 def uuid() -> _uuid.UUID:
     """A new random UUID (version 4); the same again when the run is resumed."""
     return _uuid.uuid4()
 
 
-@step(name="perdure.random", retry=None, timeout=None)
+@builtin("perdure.random")
 def random() -> float:
     """A random number in [0, 1); the same again when the run is resumed."""
     return _random.random()

@@ -28,6 +28,7 @@ from perdure.core.durations import bound
 from perdure.core.execution.identity import identify, identify_by
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.retry import Retry
+from perdure.core.records import RESERVED, StepKind
 from perdure.engines.interface import Concurrency, OnFailure, Scope, StepContext, here
 from perdure.engines.registry import register
 from perdure.errors import OptionError, UsageError
@@ -276,6 +277,19 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     return Step(_spec(fn, **options))
 
 
+def builtin(
+    name: str, *, kind: StepKind = "builtin", key: Callable[..., Any] | None = None
+) -> Callable[[Callable[P, R]], Step[P, R]]:
+    """Make a step of perdure's own, under a name that users cannot give: tried once, for as long as it takes.
+
+    Args:
+        name: what it goes by in the journal.
+        kind: that of the records of its calls.
+        key: as for `step`.
+    """
+    return lambda fn: Step(_spec(fn, name=name, retry=None, timeout=None, key=key, kind=kind))
+
+
 def _spec(
     fn: Callable[..., Any],
     *,
@@ -288,6 +302,7 @@ def _spec(
     breaker: str | Breaker | None = None,
     rate: str | Rate | None = None,
     on_failure: OnFailure = "raise",
+    kind: StepKind = "step",
 ) -> Spec:
     if not callable(fn):
         raise OptionError(
@@ -303,7 +318,10 @@ def _spec(
     name = function_name(fn) if name is None else name
     if not isinstance(name, str) or not name:
         raise OptionError(f"the name of a step is {name!r}", "give a text that is not empty")
+    if kind == "step":
+        refuse_reserved("step", name)
     spec = Spec("step", fn, name, retry=Retry.of(retry), isolate=isolate, key=key)
+    spec.record_kind = kind
     spec.locals = surroundings(fn)
     spec.park = _checked(on_failure) == "dead_letter"
     if undo is not None:
@@ -339,6 +357,19 @@ def _undo(spec: Spec, undo: Any) -> Spec:
     if undo.spec.is_async and not spec.is_async:
         raise OptionError(f"undo of {spec.owner} is async, and the step is not", "make both sync, or both async")
     return undo.spec
+
+
+def refuse_reserved(kind: str, name: str) -> None:
+    """Keep the names of perdure's own steps for those.
+
+    Raises:
+        OptionError: the name begins as they do.
+    """
+    if name.startswith(RESERVED):
+        raise OptionError(
+            f"the name of a {kind} is {name!r}; names that begin with {RESERVED!r} are perdure's own",
+            f"give it another one: @{kind}(name={name.removeprefix(RESERVED) or kind!r})",
+        )
 
 
 def function_name(fn: Callable[..., Any]) -> str:

@@ -288,7 +288,7 @@ class _Inquiry:
             before: of the time until the run last failed, rather than of the time since.
         """
         epoch = None if self.place.engine != "local" else self.run.epoch - before  # a snapshot has but one
-        recorded = {(name, key, n) for _, name, key, n, _ in self.store.index(self.run.rid)}
+        recorded = {(name, key, n) for _, name, key, n, *_ in self.store.index(self.run.rid)}
         in_flight = {(one.step, one.key, one.n) for one in flying if one.run == self.run.id}
         found: dict[tuple[str, bytes, int], AttemptRecord] = {}
         for one in self.store.attempt_records(self.run.rid):

@@ -20,8 +20,8 @@ import msgspec
 from perdure.config.secrets import redactor
 from perdure.core.dead_letters import LetterRecord, Told, tell
 from perdure.store import dead_letters
-from perdure.store.database import sync_folder
 from perdure.store.runs import Store
+from perdure.store.sync import sync_folder
 
 PATIENCE = 10.0
 """Seconds to wait for somebody else who appends: a write takes milliseconds, but a stopped process keeps its lock."""

@@ -13,10 +13,9 @@ import apsw
 import msgspec
 
 from perdure.core.dead_letters import WHOLE_RUN, LetterRecord, LetterStatus, letter_checksum
-from perdure.core.execution.history import CLEANED
 from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import HolderInfo
-from perdure.core.records import RunRecord, StepRecord, step_checksum
+from perdure.core.records import ATTEMPTS, CLEAN_UPS, MS, NAME, OUTPUT, STARTED, RunRecord, StepRecord, step_checksum
 from perdure.errors import AlreadyRunning, NotFound, RunError, StateCorrupt
 from perdure.store.journal import Operation
 from perdure.store.statements import load
@@ -229,7 +228,7 @@ def resolve(store: Store, effect: Resolve, now: float) -> Operation:
 
     def operation(connection: apsw.Connection) -> bool:
         letter = _letter(store, connection, effect.lid)
-        output = effect.rows[0][7]
+        output = effect.rows[0][OUTPUT]
         crc = letter_checksum(letter.seq, letter.input, output)
         hid = store.holder.hid(connection, now)
         if letter.status != "parked" or letter.holder != hid or not store.holder.redrives(connection, letter.run):
@@ -250,17 +249,20 @@ def _replace(store: Store, connection: apsw.Connection, letter: LetterRecord, ef
         return False
     if run.holder is not None and store.holder.living(connection, run.holder) is not None:
         return False
-    clean_up = record.name.startswith(CLEANED)  # which no call of the workflow's claims
-    if not clean_up and next(connection.execute(_SQL["moved_past"], (letter.run, letter.seq, record.name)))[0]:
+    clean_up = record.kind in CLEAN_UPS  # which no call of the workflow's claims
+    if (
+        not clean_up
+        and next(connection.execute(_SQL["moved_past"], (letter.run, letter.seq, record.name, record.kind)))[0]
+    ):
         return False
     first, *others = effect.rows
-    output, started, ms, attempts = first[7:11]
-    crc = step_checksum(record.name, record.key, record.n, "done", record.input, output)
+    output, started, ms, attempts = first[OUTPUT], first[STARTED], first[MS], first[ATTEMPTS]
+    crc = step_checksum(record.kind, record.name, record.key, record.n, "done", record.input, output)
     connection.execute(_SQL["replace_step"], (output, started, ms, attempts, crc, letter.run, letter.seq))
     # What goes with the record (that it can be undone, say) comes behind all that is there.
     (last,) = next(connection.execute(_SQL["last_number"], (letter.run,)))
     for place, row in enumerate(others, last + 1):
-        store.add_row(connection, (letter.run, place, *row[2:]))
+        store.add_row(connection, (letter.run, place, *row[NAME:]))
     store.take_back(connection, letter.run, effect.drop)
     return True
 

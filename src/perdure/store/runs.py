@@ -11,9 +11,10 @@ import apsw
 import msgspec
 
 from perdure.core.dead_letters import LetterRecord
-from perdure.core.execution.effects import Row, Save
+from perdure.core.execution.effects import Save
+from perdure.core.execution.history import IndexRow
 from perdure.core.execution.run import End, Finished, Forget, Held, HolderInfo, Locked, Other, Start, Taken
-from perdure.core.records import AttemptRecord, RunRecord, StepRecord, run_checksum
+from perdure.core.records import RUN, AttemptRecord, Row, RunRecord, StepRecord, run_checksum
 from perdure.errors import LockLost, NotFound, StateCorrupt, StateError
 from perdure.store import database, dead_letters
 from perdure.store.holders import Holder
@@ -287,7 +288,7 @@ class Store:
         """
         if not effect.letters and not effect.drop:
             return None
-        rid = effect.rows[0][0]
+        rid = effect.rows[0][RUN]
         parked = [(rid, seq) for seq in effect.letters]
 
         def operation(connection: apsw.Connection) -> dead_letters.Parking:
@@ -309,8 +310,8 @@ class Store:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    def index(self, rid: int) -> list[tuple[int, str, bytes, int, str]]:
-        """Sequence number, name, key, occurrence and status of all records of a run, in order of completion."""
+    def index(self, rid: int) -> list[IndexRow]:
+        """Number, name, key, occurrence, status and kind of all records of a run, in order of completion."""
         return self._all("step_index", rid)
 
     def records(self, rid: int, first: int = 0, most: int = CHUNK) -> list[StepRecord]:
@@ -441,7 +442,7 @@ class Store:
 
     def add_row(self, connection: apsw.Connection, row: Row) -> None:
         """Add a record to a run that nobody executes."""
-        with self.holder.lent(connection, row[0], self._run(connection, row[0]).holder):
+        with self.holder.lent(connection, row[RUN], self._run(connection, row[RUN]).holder):
             connection.execute(self._sql["add_step"], row)
 
     # -- inside -------------------------------------------------------------------------------------------------------

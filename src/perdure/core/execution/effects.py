@@ -14,10 +14,7 @@ from perdure.core.execution.spec import Call
 from perdure.core.policies.breaker import Grade, Ticket
 from perdure.core.policies.guard import Guard
 from perdure.core.policies.rate import Turn
-from perdure.core.records import AttemptRecord
-
-Row = tuple[int, int, str, bytes, int, str, bytes, bytes, float, int, int, int]
-"""A row of the step table, in the order of its columns."""
+from perdure.core.records import AttemptRecord, Row
 
 
 class Outcome(msgspec.Struct, gc=False):

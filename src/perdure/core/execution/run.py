@@ -11,10 +11,10 @@ import msgspec
 from perdure.core.exceptions import capture
 from perdure.core.execution.call import End as CallEnd
 from perdure.core.execution.call import Failed, Succeeded, fail, move_on, recall, settle
-from perdure.core.execution.effects import Effect, Load, Outcome, Row, Save
+from perdure.core.execution.effects import Effect, Load, Outcome, Save
 from perdure.core.execution.history import Blame, History
 from perdure.core.execution.spec import Call, Rules
-from perdure.core.records import RunRecord, StepRecord
+from perdure.core.records import SEQ, Row, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.errors import AlreadyRunning, Cancelled, NotStorable, OtherInputs, RunError, Skipped
 
@@ -349,4 +349,4 @@ def nested(
         return ended
     row = history.row(call, "done", ended.payload, ended.started, ended.seconds, 1)
     yield Save((row,))
-    return Succeeded(ended.value, row[1])
+    return Succeeded(ended.value, row[SEQ])

@@ -13,6 +13,7 @@ import msgspec
 from perdure.core.execution.inputs import EMPTY, Signature
 from perdure.core.policies.guard import Guard
 from perdure.core.policies.retry import Retry
+from perdure.core.records import StepKind
 from perdure.core.values import annotations as shapes
 from perdure.core.values import codec
 
@@ -49,8 +50,9 @@ class Spec:
         key: takes the arguments and returns what identifies the call, instead of the arguments themselves.
 
     `is_method` and `receiver` (the class) are set when it is found in a class, `locals` (what annotations may name)
-    when it was defined in a function. `park`: a call that fails for good becomes a dead letter; `undo`: the step that
-    takes a call back; `rules`: what holds for the runs of a workflow; `guard`: what its calls have to come past.
+    when it was defined in a function. `record_kind` is that of the records of its calls. `park`: a call that fails for
+    good becomes a dead letter; `undo`: the step that takes a call back; `rules`: what holds for the runs of a workflow;
+    `guard`: what its calls have to come past.
     `file` is where the function was written down, `main` the name that its module has when it is imported.
     """
 
@@ -77,6 +79,7 @@ class Spec:
         self.explicit = explicit
         self.isolate = isolate
         self.key = key
+        self.record_kind: StepKind = "step"
         self.park = False
         self.undo: Spec | None = None
         self.rules = Rules()

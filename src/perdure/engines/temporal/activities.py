@@ -25,6 +25,7 @@ from perdure.core.execution.effects import Outcome
 from perdure.core.execution.identity import refuse_change
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.retry import Again
+from perdure.core.records import CLEAN_UPS, called_step
 from perdure.core.values import codec
 from perdure.engines import registry
 from perdure.engines.interface import StepContext, here
@@ -274,10 +275,10 @@ async def _beat(progress: Progress, dead_after: float) -> None:
 
 def _call_of(order: StepOrder) -> Call:
     """The call, as it was made in the workflow."""
-    spec = registry.find_step(order.module, order.name)
-    if spec.name != order.name:  # a clean-up, which goes by a name of its own
+    spec = registry.find_step(order.module, called_step(order.kind, order.name))
+    if order.kind in CLEAN_UPS:  # which go by names of their own
         spec = copy.copy(spec)
-        spec.name = order.name
+        spec.name, spec.record_kind = order.name, order.kind
     args, kwargs = codec.unpack_inputs(order.input, spec.parameter_plans(), owner=spec.owner)
     call = Call(spec, tuple(args), kwargs, order.input, order.key, order.named)
     call.n, call.salt = order.n, order.salt

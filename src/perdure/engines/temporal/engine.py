@@ -16,9 +16,8 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import CancelledError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from perdure.core.execution.history import CLEANED
 from perdure.core.execution.spec import Call
-from perdure.core.records import RunStatus
+from perdure.core.records import CLEAN_UPS, RunStatus
 from perdure.core.values import codec
 from perdure.engines.interface import Began
 from perdure.engines.observer import Observer
@@ -142,7 +141,7 @@ class TemporalEngine:
         error = cancelled(found.memo.id)
         past = await read_past(await self.cluster.client(), found.workflow_id, found.run_id)
         for record in past.records:
-            if record.status == "dead" and record.name.startswith(CLEANED):
+            if record.status == "dead" and record.kind in CLEAN_UPS:
                 error.add_note(f"perdure: clean-up {record.name} has failed, and is a dead letter")
         error.add_note(f"perdure: run {found.memo.id} was cancelled; a run of the same inputs starts anew")
         return error

@@ -64,8 +64,8 @@ UPDATE dead_letter SET status = 'resolved', holder = NULL, changed = ? WHERE run
 
 -- name: moved_past
 SELECT EXISTS (
-    SELECT 1 FROM step s WHERE s.run = ?1 AND s.seq > ?2 AND s.name <> ?3
-      AND substr(s.name, 1, 8) <> 'perdure.' AND substr(s.name, 1, 5) <> 'undo:' AND substr(s.name, 1, 6) <> 'defer:'
+    SELECT 1 FROM step s WHERE s.run = ?1 AND s.seq > ?2 AND (s.name <> ?3 OR s.kind <> ?4)
+      AND s.kind = 'step'
       AND NOT EXISTS (SELECT 1 FROM exempt e WHERE e.run = ?1 AND s.seq BETWEEN e.first AND e.last)
 )
 

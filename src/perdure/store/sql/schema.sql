@@ -16,7 +16,10 @@
 --
 -- A *step* row says that the workflow has moved past a call: it is done, or failed and was handled, or its item was parked
 -- as a dead letter. Identity is name + key + n, n being how many times that pair came before. Rows are appended in the order of completion
--- and never changed, so a run is one contiguous stretch of the tree.
+-- and never changed, so a run is one contiguous stretch of the tree. `kind` says what a row is about, and nothing else does:
+-- the name of a user's step carries no meaning. A `defer` row notes a call to be made when the run ends, an `undo` row a call
+-- that can be taken back; `deferred` and `undone` rows are the clean-ups that were made of them. `builtin` is a call of
+-- perdure's own steps, such as perdure.now().
 --
 -- An *exempt* row says that a stretch of a run's records is not held against the script if no call claims them: all that
 -- were there when somebody accepted the changes of the script, and those that were made after the failure that ended the
@@ -93,6 +96,7 @@ CREATE TABLE step (
     ms       INTEGER NOT NULL,
     attempts INTEGER NOT NULL CHECK (attempts >= 0),
     crc      INTEGER NOT NULL,
+    kind     TEXT NOT NULL CHECK (kind IN ('step', 'builtin', 'defer', 'undo', 'deferred', 'undone')),
     PRIMARY KEY (run, seq)
 ) STRICT, WITHOUT ROWID;
 
