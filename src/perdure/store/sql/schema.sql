@@ -37,6 +37,8 @@
 -- one that is done. `exported` says whether it was also to be appended to a JSON Lines file (0), and has been (1). Evicted
 -- is what a newer one had to make room for: its attempts are gone.
 --
+-- The checks of a step begin with what is nearly always true: for a list of more than two, SQLite builds a table at each insert.
+--
 -- crc is a CRC-32 over what identifies the row and its payloads; SQLite does not notice flipped bytes by itself.
 
 CREATE TABLE holder (
@@ -89,14 +91,14 @@ CREATE TABLE step (
     name     TEXT NOT NULL,
     key      BLOB NOT NULL CHECK (length(key) = 16),
     n        INTEGER NOT NULL CHECK (n >= 0),
-    status   TEXT NOT NULL CHECK (status IN ('done', 'failed', 'dead')),
+    status   TEXT NOT NULL CHECK (status = 'done' OR status IN ('failed', 'dead')),
     input    BLOB NOT NULL,
     output   BLOB NOT NULL,
     started  REAL NOT NULL,
     ms       INTEGER NOT NULL,
     attempts INTEGER NOT NULL CHECK (attempts >= 0),
     crc      INTEGER NOT NULL,
-    kind     TEXT NOT NULL CHECK (kind IN ('step', 'builtin', 'defer', 'undo', 'deferred', 'undone')),
+    kind     TEXT NOT NULL CHECK (kind = 'step' OR kind IN ('builtin', 'defer', 'undo', 'deferred', 'undone')),
     PRIMARY KEY (run, seq)
 ) STRICT, WITHOUT ROWID;
 

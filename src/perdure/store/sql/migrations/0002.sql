@@ -9,14 +9,14 @@ CREATE TABLE step_2 (
     name     TEXT NOT NULL,
     key      BLOB NOT NULL CHECK (length(key) = 16),
     n        INTEGER NOT NULL CHECK (n >= 0),
-    status   TEXT NOT NULL CHECK (status IN ('done', 'failed', 'dead')),
+    status   TEXT NOT NULL CHECK (status = 'done' OR status IN ('failed', 'dead')),
     input    BLOB NOT NULL,
     output   BLOB NOT NULL,
     started  REAL NOT NULL,
     ms       INTEGER NOT NULL,
     attempts INTEGER NOT NULL CHECK (attempts >= 0),
     crc      INTEGER NOT NULL,
-    kind     TEXT NOT NULL CHECK (kind IN ('step', 'builtin', 'defer', 'undo', 'deferred', 'undone')),
+    kind     TEXT NOT NULL CHECK (kind = 'step' OR kind IN ('builtin', 'defer', 'undo', 'deferred', 'undone')),
     PRIMARY KEY (run, seq)
 ) STRICT, WITHOUT ROWID;
 
