@@ -1,4 +1,4 @@
-"""Dead letters: parked, found, edited, re-driven by one process at a time, resolved, dropped.
+"""Dead letters: found, edited, re-driven by one process at a time, resolved, dropped. How they come about: parking.py.
 
 The functions that return an `Operation` are for a transaction (see journal.py); what they raise is handed to whoever
 asked, and nothing was written then.
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import msgspec
 
-from perdure.core.dead_letters import WHOLE_RUN, LetterRecord, LetterStatus, letter_checksum
+from perdure.core.dead_letters import LetterRecord, LetterStatus, letter_checksum
 from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import HolderInfo
 from perdure.core.records import ATTEMPTS, CLEAN_UPS, MS, NAME, OUTPUT, STARTED, RunRecord, StepRecord, step_checksum
 from perdure.errors import AlreadyRunning, NotFound, RunError, StateCorrupt
 from perdure.store.journal import Operation
+from perdure.store.rows import intact
 from perdure.store.statements import load
 
 if TYPE_CHECKING:
@@ -26,23 +27,6 @@ if TYPE_CHECKING:
 _SQL = load("dead_letters.sql")
 
 CHUNK = 256
-
-
-class Parking(msgspec.Struct, frozen=True):
-    """What was parked, and which older letters had to make room; their numbers."""
-
-    parked: list[int]
-    evicted: list[int]
-
-
-class Terms(msgspec.Struct, frozen=True):
-    """What holds for letters that are parked: how many at most, and whether they are to be exported as well."""
-
-    most: int
-    export: bool = False
-
-
-TERMS = Terms(10_000)
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -66,61 +50,6 @@ class Claim(msgspec.Struct, frozen=True):
     run: RunRecord
     record: StepRecord
     attempts: int
-
-
-# -- parking ----------------------------------------------------------------------------------------------------------
-
-
-def park(connection: apsw.Connection, letters: Sequence[tuple[int, int]], terms: Terms, now: float) -> Parking:
-    """Park the calls of these records (numbers of run and record) in the transaction that saves them."""
-    if not letters:
-        return Parking([], [])
-    due = 0 if terms.export else None
-    parked = [
-        next(connection.execute(_SQL["park"], (rid, seq, now, due, letter_checksum(seq, None, None))))[0]
-        for rid, seq in letters
-    ]
-    return Parking(parked, _evict(connection, terms.most, now))
-
-
-def park_run(run: RunRecord, terms: Terms, now: float) -> Operation:
-    """An operation that parks a run as a whole; redriving it is going on with it. Returns a Parking."""
-
-    def operation(connection: apsw.Connection) -> Parking:
-        due = 0 if terms.export else None
-        row = (run.rid, now, due, letter_checksum(WHOLE_RUN, None, None))
-        return Parking([next(connection.execute(_SQL["park_run"], row))[0]], [])
-
-    return operation
-
-
-def run_done(connection: apsw.Connection, rid: int, now: float) -> None:
-    """The run has come to a good end: if it had been parked as a whole, that is resolved. Inside a transaction."""
-    connection.execute(_SQL["resolve_run"], (now, rid))
-
-
-def _evict(connection: apsw.Connection, most: int, now: float) -> list[int]:
-    evicted: list[int] = []
-    rows: list[Any] = connection.execute(_SQL["too_old"], (most,)).fetchall()
-    for lid, rid, seq in rows:
-        connection.execute(_SQL["evict"], (now, lid))
-        call = connection.execute(_SQL["call_of"], (rid, seq)).fetchone()
-        if call is not None:
-            *identity, last = call
-            for epoch in range(last + 1):  # by epoch, so that the key of the table finds them
-                connection.execute(_SQL["drop_attempts"], (rid, epoch, *identity))
-        evicted.append(lid)
-    return evicted
-
-
-def copy(connection: apsw.Connection, source: int, target: int, before: int) -> None:
-    """Copy the letters of a run up to (not including) the record `before`. Inside a transaction."""
-    connection.execute(_SQL["copy"], (target, source, before))
-
-
-def forget(connection: apsw.Connection, rid: int, seq: int) -> None:
-    """A record was taken back, and with it the letter that it may have had. Inside a transaction."""
-    connection.execute(_SQL["forget"], (rid, seq))
 
 
 # -- finding ----------------------------------------------------------------------------------------------------------
@@ -344,8 +273,6 @@ def _letter(store: Store, connection: apsw.Connection, lid: int) -> LetterRecord
 
 
 def _checked(store: Store, row: Sequence[Any]) -> LetterRecord:
-    from perdure.store.runs import intact
-
     letter = intact(LetterRecord, row)
     if letter is None:
         raise StateCorrupt(

@@ -11,7 +11,9 @@ import msgspec
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.run import HolderInfo
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
-from perdure.store.runs import CHUNK, Store, intact
+from perdure.store.rows import intact
+from perdure.store.run_queries import CHUNK
+from perdure.store.runs import Store
 from perdure.store.statements import load
 
 _SQL = load("listing.sql")

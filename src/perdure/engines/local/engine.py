@@ -25,8 +25,8 @@ from perdure.engines.observer import Observer
 from perdure.engines.runtime.clock import RealWorld, World
 from perdure.errors import Skipped, StateError, StopRun
 from perdure.store.crashes import crashes_of
-from perdure.store.dead_letters import Parking
 from perdure.store.journal import Operation
+from perdure.store.parking import Parking
 from perdure.store.runs import Store
 
 if TYPE_CHECKING:
