@@ -18,7 +18,7 @@ from conftest import SOURCE
 from perdure.errors import DiskFull, StateBusy, StateCorrupt, StateIO, StateNewer, StateReadOnly
 from perdure.store import database, listing, migration
 from perdure.store.database import SCHEMA_VERSION, connect
-from perdure.store.liveness import Presence
+from perdure.store.liveness import Liveness
 from perdure.store.migration import apply
 from perdure.store.runs import Store
 
@@ -167,15 +167,15 @@ def test_an_older_program_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_process_of_the_older_version_is_waited_for(old: Path) -> None:
     """It would go on to write rows without kinds: the file stays as it is until it has ended."""
-    presence = Presence(old)
+    liveness = Liveness(old)
     connection = apsw.Connection(str(old))
-    connection.execute("INSERT INTO holder (token, pid, host, started) VALUES (?, 4711, 'here', 0)", (presence.show(),))
+    connection.execute("INSERT INTO holder (token, pid, host, started) VALUES (?, 4711, 'here', 0)", (liveness.show(),))
     connection.close()
     with pytest.raises(StateBusy, match="pid 4711 on here"):
         connect(old)
     assert (version(old), beside(old)) == (1, set())
     connect(old, read_only=True).close()
-    presence.close()
+    liveness.close()
     connect(old).close()
     assert version(old) == SCHEMA_VERSION
 

@@ -70,9 +70,9 @@ def die(store: Store) -> None:
     """The kernel closes what a dead process had open; its lock file stays."""
     import os
 
-    assert store.holder._presence._descriptor is not None
-    os.close(store.holder._presence._descriptor)
-    store.holder._presence._descriptor = None
+    assert store.holder._liveness._descriptor is not None
+    os.close(store.holder._liveness._descriptor)
+    store.holder._liveness._descriptor = None
 
 
 def test_runs_of_one_process_share_a_lock(process: Opened) -> None:

@@ -248,7 +248,7 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     Args:
         fn: the function, sync or async.
         name: what it goes by in the journal; the function's qualified name by default. Renaming it makes it another
-            step.
+            step. Any text but one that begins with `perdure.`.
         retry: when to try again after a failure; `Retry()` by default, None for a single try.
         timeout: how long one attempt may take: seconds, a timedelta or "250ms", "30s", "5m", "2h"; None for no bound.
             By default STEP_TIMEOUT_MS, `step_timeout` in pyproject.toml, or 10 minutes.

@@ -74,9 +74,9 @@ def collect(store: Store) -> list[Flight]:
     """
     gone = flight_recorder.dead(flight_recorder.folder_of(store.path), locks_of(store.path))
     found = [settled(one) for one in gone]
-    guilty = [one for one in found if one.calls and one.cause not in ASKED]
-    if guilty:
-        store.journal.write((), _adding(guilty))
+    suspects = [one for one in found if one.calls and one.cause not in ASKED]
+    if suspects:
+        store.journal.write((), _adding(suspects))
     for one in found:
         if not _is_left(store, one.token) and (one.told or not flight_recorder.is_watched(one.path)):
             one.path.unlink(missing_ok=True)

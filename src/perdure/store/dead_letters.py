@@ -7,7 +7,7 @@ asked, and nothing was written then.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import apsw
 import msgspec
@@ -19,10 +19,8 @@ from perdure.core.records import ATTEMPTS, CLEAN_UPS, MS, NAME, OUTPUT, STARTED,
 from perdure.errors import AlreadyRunning, NotFound, RunError, StateCorrupt
 from perdure.store.journal import Operation
 from perdure.store.rows import intact
+from perdure.store.runs import Store
 from perdure.store.statements import load
-
-if TYPE_CHECKING:
-    from perdure.store.runs import Store
 
 _SQL = load("dead_letters.sql")
 
@@ -275,8 +273,9 @@ def _letter(store: Store, connection: apsw.Connection, lid: int) -> LetterRecord
 def _checked(store: Store, row: Sequence[Any]) -> LetterRecord:
     letter = intact(LetterRecord, row)
     if letter is None:
+        lid, *_ = row
         raise StateCorrupt(
-            f"dead letter {row[0]} does not match its checksum: {store.path}",
+            f"dead letter {lid} does not match its checksum: {store.path}",
             "the file was damaged or edited from outside; see `perdure doctor`, or restore a backup",
         )
     return letter

@@ -23,7 +23,7 @@ def locks_of(state: Path) -> Path:
     return state.with_name(state.name + "-locks")
 
 
-class Presence:
+class Liveness:
     """This process.
 
     Args:

@@ -99,9 +99,11 @@ class Locks:
             if entered or (block and claim.runs and claim.runs.isdisjoint(who.runs)):
                 return Locked(name, None)
         row: Any = connection.execute(self._sql["get_lock"], (name,)).fetchone()
-        if row is None or row[0] is None or self._holder.is_me(row[0]):
+        if row is None:
             return None
         hid, _, since, rid = row
+        if hid is None or self._holder.is_me(hid):
+            return None
         found = self._look(connection, name, hid, since, rid)
         if found is None:
             self._holder.bury(connection, hid)
@@ -214,7 +216,10 @@ class Locks:
 
     def _is_mine(self, connection: apsw.Connection, name: str, fence: int) -> bool:
         row: Any = connection.execute(self._sql["get_lock"], (name,)).fetchone()
-        return row is not None and row[0] is not None and self._holder.is_me(row[0]) and row[1] == fence
+        if row is None:
+            return False
+        hid, newest, *_ = row
+        return hid is not None and self._holder.is_me(hid) and bool(newest == fence)
 
 
 def lost(name: str) -> LockLost:

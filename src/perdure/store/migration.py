@@ -18,7 +18,7 @@ import apsw
 from perdure.core.records import DEFER_NOTE, step_checksum
 from perdure.core.values.codec import digest, unpack_inputs
 from perdure.errors import StateBusy, StateIO
-from perdure.store.liveness import Presence
+from perdure.store.liveness import Liveness
 from perdure.store.statements import HERE
 from perdure.store.sync import sync_folder
 
@@ -122,7 +122,7 @@ def apply(connection: apsw.Connection, version: int, folder: Path = MIGRATIONS) 
 
 def _refuse_while_used(connection: apsw.Connection, path: Path) -> None:
     """A process that has taken a run under an older version would go on to add rows of that version."""
-    liveness = Presence(path)
+    liveness = Liveness(path)
     rows: list[Any] = connection.execute("SELECT token, pid, host FROM holder WHERE NOT gone").fetchall()
     for token, pid, host in rows:
         if liveness.lives(token):

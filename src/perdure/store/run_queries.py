@@ -151,11 +151,12 @@ class RunQueries:
             StateCorrupt: it is gone, or does not match its checksum.
         """
         row = self._one(connection, "steps_from", rid, seq, 1)
-        if row is None or row[0] != seq:
+        record = None if row is None else checked(StepRecord, row, self.path)
+        if record is None or record.seq != seq:
             raise StateCorrupt(
                 f"record #{seq} has vanished from {self.path}", "somebody edited the file; restore a backup"
             )
-        return checked(StepRecord, row, self.path)
+        return record
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -90,7 +90,7 @@ class Services:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 row: Any = connection.execute(self._sql["get"], (name, kind)).fetchone()
-                before = _STATES[kind]() if row is None else self._decoded(kind, name, row[0])
+                before = _STATES[kind]() if row is None else self._decoded(kind, name, *row)
                 after, answer = function(
                     before, self._now()
                 )  # not asked before the lock was had: that may take a while

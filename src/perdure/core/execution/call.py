@@ -14,7 +14,7 @@ from perdure.core.execution.admission import Patience, admission, report_failure
 from perdure.core.execution.cleanup_records import salt, undo_row
 from perdure.core.execution.effects import (
     BRANCH,
-    Acquit,
+    ClearCrashes,
     Effect,
     Execute,
     Guarded,
@@ -219,7 +219,7 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
     series, last, patience = None, None, Patience()
     told = crash_loop.against(history.crashes, call) if history.crashes else ()
     crashed = len(told)
-    if crashed and crash_loop.verdict(crashed, history.crash_limit) == "condemned":
+    if crashed and crash_loop.verdict(crashed, history.crash_limit) == "given up":
         return Failed(_crash_loop(call, told), None, number)
     while True:
         number += 1
@@ -235,7 +235,7 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
             ticket = entry
             outcome = yield Guarded(Execute(call, number, parked, crashed > 0), guard, ticket)
         if crashed:
-            yield Acquit(history.rid, call)
+            yield ClearCrashes(history.rid, call)
             crashed = 0
         error = outcome.error
         if error is None:

@@ -54,7 +54,7 @@ class Execute(msgspec.Struct, frozen=True, gc=False):
     suspect: bool = False
 
 
-class Acquit(msgspec.Struct, frozen=True, gc=False):
+class ClearCrashes(msgspec.Struct, frozen=True, gc=False):
     """A suspect has come to an end without killing the process: forget what spoke against it. Answer: None."""
 
     rid: int
@@ -138,4 +138,4 @@ class Branch(msgspec.Struct, frozen=True, gc=False):
 
 BRANCH = Branch()
 
-Effect = Load | Execute | Acquit | Admit | Guarded | Report | Wait | Save | SaveAttempt | Settle | Branch
+Effect = Load | Execute | ClearCrashes | Admit | Guarded | Report | Wait | Save | SaveAttempt | Settle | Branch

@@ -41,8 +41,8 @@ class Failure(msgspec.Struct, eq=False):
     replayed: bool = False
 
 
-class Blame(msgspec.Struct, frozen=True):
-    """What the failure that ends a run takes back.
+class RootCause(msgspec.Struct, frozen=True):
+    """The failures that end a run, and what they take back.
 
     `records`: failures that were written down as handled, and are what ends the run after all. `replayed`: one of them
     came from the history. `aftermath`: first and last number of the records made since the failure. They were made
@@ -323,10 +323,10 @@ class History:
         row = (self.rid, seq, spec.name, call.key, call.n, "failed", b"", b"", 0.0, 0, 0, 0, spec.record_kind)
         self._written.append(Failure(error, row, None, self.claims, replayed=True))
 
-    def blame(self, error: BaseException) -> Blame:
+    def root_cause(self, error: BaseException) -> RootCause:
         """Which failures end the run, given that `error` does: it is one of theirs, or was raised from one."""
         failures = [*self._written, *self.pending]
-        guilty: list[Failure] = []
+        causes: list[Failure] = []
         seen: set[int] = set()
         rest = [error]
         while rest:
@@ -335,14 +335,14 @@ class History:
                 continue
             seen.add(id(one))
             found = [failure for failure in failures if failure.error is one]
-            guilty += found
+            causes += found
             if not found:
                 # A failed step's own exception says nothing about those that were handled before it.
                 rest += [other for other in (one.__cause__, one.__context__) if other is not None]
                 rest += getattr(one, "exceptions", ())
-        first, last = min((failure.row[records.SEQ] for failure in guilty), default=0) + 1, next(self._numbers) - 1
-        return Blame(
-            tuple(failure.row[records.SEQ] for failure in guilty if failure in self._written),
-            any(failure.replayed for failure in guilty),
-            (first, last) if guilty and first <= last else None,
+        first, last = min((failure.row[records.SEQ] for failure in causes), default=0) + 1, next(self._numbers) - 1
+        return RootCause(
+            tuple(failure.row[records.SEQ] for failure in causes if failure in self._written),
+            any(failure.replayed for failure in causes),
+            (first, last) if causes and first <= last else None,
         )

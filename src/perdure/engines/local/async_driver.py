@@ -12,9 +12,9 @@ from perdure.core.execution.branch import busy
 from perdure.core.execution.call import Failed
 from perdure.core.execution.cleanup import unwind
 from perdure.core.execution.effects import (
-    Acquit,
     Admit,
     Branch,
+    ClearCrashes,
     Execute,
     Guarded,
     Load,
@@ -113,7 +113,7 @@ class TaskDriver:
         engine = self._engine
         store, now = engine.store, engine.world.now
         match effect:
-            case Acquit():
+            case ClearCrashes():
                 return await self._gates.here().write((), crashes.forget(effect.rid, effect.call))
             case SaveAttempt():
                 return await self._gates.here().write((), store.attempt(effect.rid, effect.record))

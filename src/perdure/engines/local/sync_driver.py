@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.cleanup import unwind
 from perdure.core.execution.effects import (
-    Acquit,
     Admit,
     Branch,
+    ClearCrashes,
     Execute,
     Guarded,
     Load,
@@ -55,7 +55,7 @@ class SyncDriver:
         self._perform: dict[type, Callable[[Any, Any], Any]] = {
             Load: self.load,
             Execute: self.execute,
-            Acquit: self._acquit,
+            ClearCrashes: self._clear_crashes,
             Admit: self.admit,
             Guarded: self._guarded,
             Report: self.report,
@@ -184,7 +184,7 @@ class SyncDriver:
         scope.suspects.release()
         return outcome
 
-    def _acquit(self, effect: Acquit, scope: LocalScope) -> None:
+    def _clear_crashes(self, effect: ClearCrashes, scope: LocalScope) -> None:
         self._engine.store.journal.write((), crashes.forget(effect.rid, effect.call))
 
     def _attempt(self, effect: Execute, scope: LocalScope, slot: Slot) -> Any:

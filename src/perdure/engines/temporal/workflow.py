@@ -271,8 +271,8 @@ class _Execution:
 
     def _renew_cleaning(self, effect: Unwind) -> NoReturn:
         """The same while the clean-ups are made; a function that has failed is not called again for them."""
-        if effect.blame is not None:
-            self._memory.drop(effect.blame.records, effect.blame.aftermath)
+        if effect.cause is not None:
+            self._memory.drop(effect.cause.records, effect.cause.aftermath)
         ending = effect.fault
         if len(ending) + len(self._order.input) > LARGEST_FAULT:
             ending = _shortened(capture.decode(ending))
