@@ -93,7 +93,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
 class RunRecord(msgspec.Struct, frozen=True):
     """A run. `path` is where its script was last seen; `parent` and `holder` are row numbers.
 
-    `stop` is when somebody asked for its end, in seconds since the epoch.
+    `stop` is when its end was asked for, in seconds since the epoch.
     """
 
     rid: int

@@ -1,7 +1,7 @@
 """Every step and workflow that this process has defined, by what another process calls it.
 
-A worker is told "step charge of nightly" and looks here: among what its scripts have defined, and nowhere else. Stored
-data can name an entry of this table, never a piece of code.
+A worker is asked for "step charge of nightly" and looks here: among what its scripts have defined, and nowhere else.
+Stored data can name an entry of this table, never a piece of code.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def _verify(path: Path, vfs: str | None) -> int:
 
 
 def _create(path: Path, vfs: str | None) -> None:
-    """Make the file complete under another name, then link it: whoever sees it sees all of it, power cut or not."""
+    """Make the file complete under another name, then link it: it is there whole or not at all, power cut or not."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")

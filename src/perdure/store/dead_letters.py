@@ -1,7 +1,7 @@
 """Dead letters: found, edited, re-driven by one process at a time, resolved, dropped. How they come about: parking.py.
 
-The functions that return an `Operation` are for a transaction (see journal.py); what they raise is handed to whoever
-asked, and nothing was written then.
+The functions that return an `Operation` are for a transaction (see journal.py); what they raise is handed to the
+caller, and nothing was written then.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def totals(store: Store) -> dict[str, int]:
 
 
 def holding(store: Store, letter: LetterRecord) -> HolderInfo | None:
-    """Who re-drives a letter at this moment, if somebody does."""
+    """Who re-drives a letter at this moment, or None."""
     info: HolderInfo | None = store.journal.read(lambda connection: _living(store, connection, letter))
     return info
 
@@ -104,17 +104,17 @@ def holding(store: Store, letter: LetterRecord) -> HolderInfo | None:
 
 
 def claim(store: Store, lid: int, now: float) -> Operation:
-    """An operation that takes a letter for re-driving, if nobody has it: returns a Claim.
+    """An operation that takes a letter for re-driving, if it is free: returns a Claim.
 
     Raises, in the operation:
         RunError: it is not parked any more.
-        AlreadyRunning: somebody re-drives it at this moment.
+        AlreadyRunning: it is being re-driven at this moment.
     """
 
     def operation(connection: apsw.Connection) -> Claim:
         letter = _free(store, connection, lid, "re-driven")
         if letter.holder is not None:
-            store.holder.bury(connection, letter.holder)  # nobody may have two of the same letter
+            store.holder.bury(connection, letter.holder)  # a letter is re-driven by one process at a time
         run = store.run_in(connection, letter.run)
         record = store.record_in(connection, letter.run, letter.seq)
         (made,) = next(connection.execute(_SQL["attempts_made"], (letter.run, record.name, record.key, record.n)))
@@ -146,7 +146,7 @@ def release(store: Store, lid: int, now: float) -> Operation:
 def resolve(store: Store, effect: Resolve, now: float) -> Operation:
     """An operation that resolves a letter with the record of its success: returns whether the run will see it.
 
-    It does if the run is unfinished, nobody executes it, and its workflow has not gone on to another step since: the
+    It does if the run is unfinished, is not executed, and its workflow has not gone on to another step since: the
     record of the dead letter becomes one that is done, in the same transaction.
 
     Raises, in the operation:
@@ -188,8 +188,8 @@ def _replace(store: Store, connection: apsw.Connection, letter: LetterRecord, ef
     connection.execute(_SQL["replace_step"], (output, started, ms, attempts, crc, letter.run, letter.seq))
     # What goes with the record (that it can be undone, say) comes behind all that is there.
     (last,) = next(connection.execute(_SQL["last_number"], (letter.run,)))
-    for place, row in enumerate(others, last + 1):
-        store.add_row(connection, (letter.run, place, *row[NAME:]))
+    for seq, row in enumerate(others, last + 1):
+        store.add_row(connection, (letter.run, seq, *row[NAME:]))
     store.take_back(connection, letter.run, effect.drop)
     return True
 
@@ -245,7 +245,7 @@ def mark_exported(store: Store, lids: Sequence[int]) -> None:
 
 
 def _free(store: Store, connection: apsw.Connection, lid: int, done: str) -> LetterRecord:
-    """The letter, if it is parked and nobody has it."""
+    """The letter, if it is parked and free."""
     letter = _letter(store, connection, lid)
     if letter.status != "parked":
         raise RunError(

@@ -2,9 +2,9 @@
 
 A run names its holder, a process; the holder is alive exactly as long as its lock is taken.
 
-A process whose lock file was removed while it ran (or whose file system does not keep locks) looks dead. Whoever takes
-a run or a lock from it declares it gone, and from then on a trigger of its own connection refuses its steps: what it
-checks and what it writes is one transaction.
+A process whose lock file was removed while it ran (or whose file system does not keep locks) looks dead. The
+process that takes a run or a lock from it declares it gone, and from then on a trigger of its own connection refuses
+its steps: what it checks and what it writes is one transaction.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Holder:
 
     @contextmanager
     def lent(self, connection: apsw.Connection, rid: int, holder: int | None) -> Iterator[None]:
-        """Add records to a run that nobody executes; `holder` is whom it names, and will name again."""
+        """Add records to a run that is not executed; `holder` is whom it names, and will name again."""
         connection.execute(self._fencing["lend"], (self._hid, rid))
         yield
         connection.execute(self._fencing["lend"], (holder, rid))
@@ -108,7 +108,7 @@ class Holder:
         return info if self._liveness.lives(info.token) else None
 
     def nudges(self) -> int:
-        """Changes when somebody has nudged this process, to look into the file for what it is asked to do."""
+        """Changes when another process has nudged this one, to look into the file for what it is asked to do."""
         return self._liveness.nudges()
 
     def nudge(self, token: str) -> None:

@@ -35,8 +35,8 @@ class Asker(msgspec.Struct, frozen=True):
 
 
 def asker(runs: Collection[int] = ()) -> Asker:
-    """Whoever calls this; to be asked before the transaction, which may be another thread's."""
-    asyncio = sys.modules.get("asyncio")  # without it, nobody is a task
+    """The caller; to be asked before the transaction, which may be another thread's."""
+    asyncio = sys.modules.get("asyncio")  # without it, there are no tasks
     task = None
     if asyncio is not None:
         try:
@@ -167,7 +167,7 @@ class Locks:
     def exit(self, name: str) -> Operation | None:
         """Leave a block: an operation that lets the lock go, or None if this was an inner one.
 
-        The operation raises LockLost if somebody else has had the lock meanwhile.
+        The operation raises LockLost if another process has had the lock meanwhile.
         """
         claim = self._claims[name]
         claim.depth -= 1
@@ -223,7 +223,7 @@ class Locks:
 
 
 def lost(name: str) -> LockLost:
-    """The error of a block whose lock somebody else has had meanwhile."""
+    """The error of a block whose lock another process has had meanwhile."""
     return LockLost(
         f"lock {name!r} was taken over by another process while this one had it",
         "its lock file was removed, or its file system does not keep locks; what was done meanwhile may be done twice",

@@ -126,7 +126,7 @@ class RunQueries:
         return dict(self._all("count_steps", rid))
 
     def holding(self, run: RunRecord) -> HolderInfo | None:
-        """Who is running it at this moment, if somebody is."""
+        """Who is running it at this moment, or None."""
         if run.holder is None:
             return None
         hid = run.holder
@@ -154,7 +154,7 @@ class RunQueries:
         record = None if row is None else checked(StepRecord, row, self.path)
         if record is None or record.seq != seq:
             raise StateCorrupt(
-                f"record #{seq} has vanished from {self.path}", "somebody edited the file; restore a backup"
+                f"record #{seq} has vanished from {self.path}", "the file was edited from outside; restore a backup"
             )
         return record
 

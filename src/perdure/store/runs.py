@@ -163,7 +163,7 @@ class Store(RunQueries):
         self.let_go(run)
 
     def ask_to_stop(self, id: str, now: float) -> tuple[RunRecord, HolderInfo | None]:
-        """Tell whoever executes a run to end it; returns the run as it was, and who that is, if anybody.
+        """Ask the process that executes a run to end it; returns the run as it was, and that process, or None.
 
         Raises:
             NotFound: there is none.
@@ -208,7 +208,7 @@ class Store(RunQueries):
         self.locks.join(connection, start.lock, rid, now)
 
     def _ended(self, committed: bool) -> None:
-        """A transaction has ended; a rolled back one took nothing, and introduced nobody."""
+        """A transaction has ended; a rolled back one took nothing, and introduced no holder."""
         if not committed:
             for rid in self._taken:
                 self._active.pop(rid, None)
@@ -222,7 +222,7 @@ class Store(RunQueries):
         """Take nothing more with a lock file that others do not see.
 
         Raises:
-            LockLost: it was removed, or somebody took this process for dead, while it executes something.
+            LockLost: it was removed, or another process took this one for dead, while it executes something.
         """
         if self.holder.sound(connection):
             return
@@ -269,7 +269,7 @@ class Store(RunQueries):
     # -- what a run writes --------------------------------------------------------------------------------------------
 
     def stopping(self, rid: int) -> bool:
-        """Has somebody asked for the end of the run, or of one that it is a child of?"""
+        """Has the end been asked for of the run, or of one that it is a child of?"""
         count: int = self._all("stopping", rid)[0][0]
         return count > 0
 
@@ -307,7 +307,7 @@ class Store(RunQueries):
         self._take_back(connection, rid, seqs, None)
 
     def add_row(self, connection: apsw.Connection, row: Row) -> None:
-        """Add a record to a run that nobody executes."""
+        """Add a record to a run that is not executed."""
         with self.holder.lent(connection, row[RUN], self._run(connection, row[RUN]).holder):
             connection.execute(self._sql["add_step"], row)
 

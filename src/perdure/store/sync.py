@@ -15,8 +15,8 @@ def sync_folder(folder: Path) -> None:
         StateIO: the system reported an error.
     """
     try:
-        for place in (folder, folder.parent):
-            descriptor = os.open(place, os.O_RDONLY)
+        for each in (folder, folder.parent):
+            descriptor = os.open(each, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:

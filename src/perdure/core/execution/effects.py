@@ -95,7 +95,7 @@ class Guarded(msgspec.Struct, frozen=True, gc=False):
 class Report(msgspec.Struct, frozen=True, gc=False):
     """A call that was let through has ended; `error` is its failure in one line. Answer: None.
 
-    With `pause`, nobody is to call the service for so many seconds.
+    With `pause`, the service is not to be called for so many seconds.
     """
 
     guard: Guard

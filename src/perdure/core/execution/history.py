@@ -295,7 +295,7 @@ class History:
         """The failures that the workflow has moved past now that `branch` makes its next call; they become history.
 
         A branch has moved past its own failure, and so have those that it has started since. All have moved past that
-        of a branch that is over, since somebody has received its exception.
+        of a branch that is over, since its exception has been received.
         """
         passed = [
             failure

@@ -1,4 +1,4 @@
--- Statements that write down runs which another engine has told about. See snapshot.py.
+-- Statements that write down runs which another engine describes. See cluster_snapshot.py.
 
 -- name: add_told_run
 INSERT INTO run (id, script, path, workflow, key, named, parent, status, holder, epoch,
