@@ -238,7 +238,7 @@ class StateReadOnly(StateError):
 
 
 class StateBusy(StateError):
-    """Another process kept the state file locked for too long."""
+    """Another process kept the state file locked for too long, or uses it with an older perdure."""
 
     code = "state-busy"
 

@@ -14,14 +14,14 @@ from typing import Any
 from shapes import KINDS, Child, Do, Gather, Handle, Map, Node, Reraise, Sequence
 
 from perdure.core.execution.call import Failed, Parked, fail, item, perform, recheck, settle
-from perdure.core.execution.effects import Branch, Execute, Load, Outcome, Row, Save, SaveAttempt, Settle, Wait
+from perdure.core.execution.effects import Branch, Execute, Load, Outcome, Save, SaveAttempt, Settle, Wait
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import identify, identify_by
 from perdure.core.execution.map_items import Feed, Job, Tally
 from perdure.core.execution.run import Begin, Body, End, Ended, Finished, Forget, Recall, Start, Taken, child, live
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.retry import Retry
-from perdure.core.records import RunRecord, StepRecord
+from perdure.core.records import INPUT, KIND, RUN, SEQ, Row, RunRecord, StepRecord
 from perdure.errors import StopRun
 
 ATTEMPTS = 3
@@ -217,7 +217,7 @@ class Process:
         match effect:
             case Load(seq=seq):
                 assert history is not None
-                return StepRecord(*disk.rows[history.rid][seq][1:])
+                return StepRecord(*disk.rows[history.rid][seq][SEQ:])
             case Execute(call=call):
                 assert history is not None
                 return self.execute(call, history)
@@ -265,9 +265,9 @@ class Process:
 
     def save(self, rows: tuple[Row, ...]) -> None:
         for row in rows:
-            stored = self.disk.rows.setdefault(row[0], {})
-            assert row[1] not in stored, "two records under one number"
-            stored[row[1]] = row
+            stored = self.disk.rows.setdefault(row[RUN], {})
+            assert row[SEQ] not in stored, "two records under one number"
+            stored[row[SEQ]] = row
 
     def begin(self, start: Start) -> Any:
         runs = self.disk.runs
@@ -286,14 +286,15 @@ class Process:
     def recall(self, run: RunRecord) -> History:
         for identity in [identity for identity in self.series if identity[0] == run.id]:
             del self.series[identity]  # the workflow's function begins anew, and counts what is on the disk
-        rows = sorted(self.disk.rows.get(run.rid, {}).values(), key=lambda row: row[1])
+        rows = sorted(self.disk.rows.get(run.rid, {}).values(), key=lambda row: row[SEQ])
         attempts = [
             (record.name, record.key, record.n, record.number, int(record.counted), record.started)
             for rid, record in self.disk.attempts
             if rid == run.rid and record.epoch == run.epoch
         ]
         exempt = self.disk.exempt.get(run.rid, [])
-        return History(run.rid, run.id, [row[1:6] for row in rows], attempts, exempt=exempt, epoch=run.epoch)
+        index = [(*row[SEQ:INPUT], row[KIND]) for row in rows]
+        return History(run.rid, run.id, index, attempts, exempt=exempt, epoch=run.epoch)
 
     def take_back(self, rid: int, seqs: tuple[int, ...], aftermath: tuple[int, int] | None) -> None:
         for seq in seqs:

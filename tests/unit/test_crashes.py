@@ -134,4 +134,4 @@ def test_what_was_left_is_known(fate: Fate) -> None:
 
 def test_three_in_a_row_are_a_loop() -> None:
     """The first crash makes a call a suspect, which runs alone; the third condemns it."""
-    assert [verdict(count) for count in range(5)] == ["go", "alone", "alone", "condemned", "condemned"]
+    assert [verdict(count) for count in range(5)] == ["go", "alone", "alone", "given up", "given up"]

@@ -10,8 +10,8 @@ import pytest
 
 from perdure import step, workflow
 from perdure.api.lock import lock
-from perdure.core.execution.effects import Row
 from perdure.core.execution.run import Begin, End, Held, Locked, Start, Taken
+from perdure.core.records import Row
 from perdure.engines.temporal.unsupported import refuse_locks
 from perdure.errors import LockLost, OptionError
 from perdure.store.locks import asker
@@ -63,16 +63,16 @@ def leave(store: Store, name: str = "nightly") -> None:
 
 def row(taken: object, seq: int = 1) -> Row:
     assert isinstance(taken, Taken)
-    return (taken.run.rid, seq, "work", bytes(16), seq, "done", b"in", b"out", 0.0, 0, 1, 0)
+    return (taken.run.rid, seq, "work", bytes(16), seq, "done", b"in", b"out", 0.0, 0, 1, 0, "step")
 
 
 def die(store: Store) -> None:
     """The kernel closes what a dead process had open; its lock file stays."""
     import os
 
-    assert store.holder._presence._descriptor is not None
-    os.close(store.holder._presence._descriptor)
-    store.holder._presence._descriptor = None
+    assert store.holder._liveness._descriptor is not None
+    os.close(store.holder._liveness._descriptor)
+    store.holder._liveness._descriptor = None
 
 
 def test_runs_of_one_process_share_a_lock(process: Opened) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Literal
 
-from perdure.api.step import step
+from perdure.api.step import builtin
 from perdure.engines.interface import Scope, StepContext, here
 from perdure.errors import OptionError
 
@@ -45,7 +45,7 @@ def alert(text: str, level: Level = "info") -> bool:
     return _send(text, level, script, None) if context is None else _alert(text, level, script)
 
 
-@step(name="perdure.alert", retry=None, timeout=None, key=lambda text, level, script: (text, level))
+@builtin("perdure.alert", key=lambda text, level, script: (text, level))
 def _alert(text: str, level: str, script: str) -> bool:
     return _send(text, level, script, here.get())
 

@@ -6,8 +6,8 @@ import uuid as _uuid
 from datetime import UTC, datetime
 from typing import Any, ParamSpec
 
-from perdure.api.step import BoundStep, step
-from perdure.core.execution.history import DEFER
+from perdure.api.step import BoundStep, builtin
+from perdure.core.records import DEFER_NOTE
 from perdure.engines.interface import StepContext, here
 from perdure.errors import OptionError, UsageError
 
@@ -48,7 +48,7 @@ def attempt() -> int:
     return _inside("attempt").attempt
 
 
-@step(name=DEFER, retry=None, timeout=None)
+@builtin(DEFER_NOTE, kind="defer")
 def _note(module: str, name: str, given: bytes) -> None:
     """What is deferred, as a record; see core/execution/cleanup.py."""
 
@@ -97,7 +97,7 @@ def progress(done: float, total: float | None = None, note: str = "") -> None:
         context.scope.progress(context.call, done, total, note)
 
 
-@step(name="perdure.now", retry=None, timeout=None)
+@builtin("perdure.now")
 def now() -> datetime:
     """The current time in UTC, as an aware datetime; on resume the recorded one, so that the workflow decides the same.
 
@@ -106,13 +106,13 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-@step(name="perdure.uuid", retry=None, timeout=None)
+@builtin("perdure.uuid")
 def uuid() -> _uuid.UUID:
     """A random UUID (version 4; RFC 9562, section 5.4); on resume the recorded one. Outside a workflow, a new one."""
     return _uuid.uuid4()
 
 
-@step(name="perdure.random", retry=None, timeout=None)
+@builtin("perdure.random")
 def random() -> float:
     """A random number from 0 (included) to 1 (excluded); on resume the recorded one. Outside a workflow, a new one."""
     import random  # here, since most scripts do not ask

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from perdure.core.execution.spec import IfLocked
+from perdure.core.records import RESERVED
 from perdure.engines.interface import OnFailure
 from perdure.errors import OptionError
 
@@ -83,3 +84,16 @@ def checked_on_failure(value: Any) -> OnFailure:
         raise OptionError(f"on_failure is {value!r}", 'it is "dead_letter" or "raise"')
     checked: OnFailure = value
     return checked
+
+
+def refuse_reserved(kind: str, name: str) -> None:
+    """Keep the names of perdure's own steps for those.
+
+    Raises:
+        OptionError: the name begins as they do.
+    """
+    if name.startswith(RESERVED):
+        raise OptionError(
+            f"the name of a {kind} is {name!r}; names that begin with {RESERVED!r} are perdure's own",
+            f"give it another one: @{kind}(name={name.removeprefix(RESERVED) or kind!r})",
+        )

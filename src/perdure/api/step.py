@@ -21,12 +21,13 @@ from typing import (
 )
 
 from perdure.api.batch import Batch, batch_of
-from perdure.api.options import checked_on_failure, function_name, surroundings, unknown_option
+from perdure.api.options import checked_on_failure, function_name, refuse_reserved, surroundings, unknown_option
 from perdure.config import settings
 from perdure.core.durations import Duration, bound
 from perdure.core.execution.identity import identify, identify_by
 from perdure.core.execution.spec import Call, Decorated, Spec
 from perdure.core.policies.retry import Retry, policy_of
+from perdure.core.records import StepKind
 from perdure.engines.interface import Concurrency, OnFailure, Scope, StepContext, here
 from perdure.engines.registry import register
 from perdure.errors import OptionError, UsageError
@@ -259,6 +260,7 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     Args:
         fn: the function, sync or async; it may be a method.
         name: (str) the name in the state file. Default: the function's qualified name. A renamed step is another step.
+            Names that begin with `perdure.` are perdure's own.
         retry: (Retry or None) when to try again. Default: `Retry()`, 4 attempts. None: one try.
         timeout: (seconds, timedelta or text such as "250ms", "30s", "5m", "2h"; or None) the longest that one attempt
             may take. None: no bound. Default: STEP_TIMEOUT_MS, `step_timeout` in pyproject.toml, or 10 minutes.
@@ -290,6 +292,19 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     return Step(_spec(fn, **options))
 
 
+def builtin(
+    name: str, *, kind: StepKind = "builtin", key: Callable[..., Any] | None = None
+) -> Callable[[Callable[P, R]], Step[P, R]]:
+    """Make a step of perdure's own, under a name that users cannot give: tried once, for as long as it takes.
+
+    Args:
+        name: what it goes by in the journal.
+        kind: that of the records of its calls.
+        key: as for `step`.
+    """
+    return lambda fn: Step(_spec(fn, name=name, retry=None, timeout=None, key=key, kind=kind))
+
+
 def _spec(
     fn: Callable[..., Any],
     *,
@@ -302,6 +317,7 @@ def _spec(
     breaker: str | Breaker | None = None,
     rate: str | Rate | None = None,
     on_failure: OnFailure = "raise",
+    kind: StepKind = "step",
 ) -> Spec:
     if not callable(fn):
         raise OptionError(
@@ -317,7 +333,10 @@ def _spec(
     name = function_name(fn) if name is None else name
     if not isinstance(name, str) or not name:
         raise OptionError(f"the name of a step is {name!r}", "give a text that is not empty")
+    if kind == "step":
+        refuse_reserved("step", name)
     spec = Spec("step", fn, name, retry=policy_of(retry), isolate=isolate, key=key)
+    spec.record_kind = kind
     spec.locals = surroundings(fn)
     spec.park = checked_on_failure(on_failure) == "dead_letter"
     if undo is not None:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, U
 
 import msgspec
 
-from perdure.api.options import checked_if_locked, checked_lock, function_name, surroundings, unknown_option
+from perdure.api.options import (
+    checked_if_locked,
+    checked_lock,
+    function_name,
+    refuse_reserved,
+    surroundings,
+    unknown_option,
+)
 from perdure.core.durations import Duration, bound
 from perdure.core.execution.identity import identify
 from perdure.core.execution.spec import Decorated, IfLocked, Rules, Spec, spec_of
@@ -213,7 +220,9 @@ def _spec(
         raise OptionError(f"workflow {function_name(fn)!r} is a generator", "return the result instead")
     if name is not None and (not isinstance(name, str) or not name):
         raise OptionError(f"the name of a workflow is {name!r}", "give a text that is not empty")
-    spec = Spec("workflow", fn, name or function_name(fn))
+    name = name or function_name(fn)
+    refuse_reserved("workflow", name)
+    spec = Spec("workflow", fn, name)
     spec.locals = surroundings(fn)
     spec.rules = Rules(
         timeout=None if timeout is None else bound(timeout, option="timeout"),

@@ -1,4 +1,4 @@
-"""Dead letters: what is written down of one, and what is told of it."""
+"""Dead letters: what is written down of one, and how it is described."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WHOLE_RUN = 0
 class LetterRecord(msgspec.Struct, frozen=True):
     """A dead letter. `run` and `holder` are row numbers, `seq` is the number of the step's record.
 
-    `input` is the edited input, `result` what a redrive came to, `exported` None if nobody asked for it to be exported.
+    `input` is the edited input, `result` what a redrive came to, `exported` None if it is not to be exported.
     """
 
     lid: int
@@ -73,9 +73,9 @@ class Failure(msgspec.Struct, frozen=True):
 class Told(msgspec.Struct, frozen=True):
     """All about a dead letter, as plain data.
 
-    `id` is the same in every place that it is told in. `step`, `key` and `seq` are empty for a letter that stands for a
+    `id` is the same wherever it is described. `step`, `key` and `seq` are empty for a letter that stands for a
     whole run; `key` is what identifies the call, in hexadecimal digits. `inputs` are the recorded ones, `edited` what
-    somebody made of them; `notes` is what the error says besides (of a crash loop: each crash); `first` and `last` say
+    they were edited into; `notes` is what the error says besides (of a crash loop: each crash); `first` and `last` say
     when it failed first and last, `redriven` how often it was re-driven.
     """
 
@@ -172,7 +172,7 @@ def _failure(one: AttemptRecord, parked: float, hide: Hide) -> Failure:
 
 
 def _fault(packed: bytes | None, hide: Hide) -> tuple[str, str, list[str], str] | None:
-    """Class, message, notes and traceback; a fault that cannot be read is told as such."""
+    """Class, message, notes and traceback; a fault that cannot be read is described as such."""
     if packed is None:
         return None
     try:

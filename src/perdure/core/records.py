@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 from zlib import crc32
 
 import msgspec
 
+StepKind = Literal["step", "builtin", "defer", "undo", "deferred", "undone"]
+"""What a record is about, whatever its name says.
+
+`step`: a call of a step or of a child workflow. `builtin`: a call of a step of perdure's own, such as `perdure.now`.
+`defer` and `undo` are notes: a call to be made when the run ends, and a call that can be taken back. `deferred` and
+`undone` are the clean-ups that were made of them, under the names `defer:STEP` and `undo:STEP`.
+"""
 StepStatus = Literal["done", "failed", "dead"]
 RunStatus = Literal["running", "failed", "parked", "done", "cancelled"]
+
+CLEAN_UPS: Final = ("deferred", "undone")
+"""The kinds of clean-ups: no call of the workflow's own claims their records."""
+
+RESERVED: Final = "perdure."
+"""How the names of perdure's own steps begin; no name of a user's does."""
+DEFER_NOTE: Final = "perdure.defer"
+UNDO_NOTE: Final = "perdure.undo"
+
+_PREFIXES = {"deferred": "defer:", "undone": "undo:"}
+
+Row = tuple[int, int, str, bytes, int, str, bytes, bytes, float, int, int, int, str]
+"""A row of the step table, in the order of its columns. Their numbers follow: a NamedTuple costs 0.6 us more a step."""
+
+RUN: Final = 0
+SEQ: Final = 1
+NAME: Final = 2
+KEY: Final = 3
+N: Final = 4
+STATUS: Final = 5
+INPUT: Final = 6
+OUTPUT: Final = 7
+STARTED: Final = 8
+MS: Final = 9
+ATTEMPTS: Final = 10
+CRC: Final = 11
+KIND: Final = 12
 
 
 class StepRecord(msgspec.Struct, frozen=True, gc=False):
@@ -29,10 +63,11 @@ class StepRecord(msgspec.Struct, frozen=True, gc=False):
     ms: int
     attempts: int
     crc: int
+    kind: StepKind
 
     def intact(self) -> bool:
         """Do the payloads match the checksum that was stored with them?"""
-        return self.crc == step_checksum(self.name, self.key, self.n, self.status, self.input, self.output)
+        return self.crc == step_checksum(self.kind, self.name, self.key, self.n, self.status, self.input, self.output)
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
@@ -58,7 +93,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
 class RunRecord(msgspec.Struct, frozen=True):
     """A run. `path` is where its script was last seen; `parent` and `holder` are row numbers.
 
-    `stop` is when somebody asked for its end, in seconds since the epoch.
+    `stop` is when its end was asked for, in seconds since the epoch.
     """
 
     rid: int
@@ -85,9 +120,23 @@ class RunRecord(msgspec.Struct, frozen=True):
         return self.crc == run_checksum(self.id, self.workflow, self.key, self.status, self.input, self.output)
 
 
-def step_checksum(name: str, key: bytes, n: int, status: str, given: bytes, output: bytes) -> int:
-    """CRC-32 over everything that replay relies on."""
-    return crc32(output, crc32(given, crc32(key, crc32(f"{name}\0{n}\0{status}".encode()))))
+def step_checksum(kind: str, name: str, key: bytes, n: int, status: str, given: bytes, output: bytes) -> int:
+    """CRC-32 over everything that replay relies on.
+
+    A `step` adds nothing for its kind: its checksum is the one of state files of version 1, which had no kinds.
+    """
+    about = f"{name}\0{n}\0{status}" if kind == "step" else f"{name}\0{n}\0{status}\0{kind}"
+    return crc32(output, crc32(given, crc32(key, crc32(about.encode()))))
+
+
+def clean_up_name(kind: str, step: str) -> str:
+    """The name of the records of a step's clean-ups."""
+    return _PREFIXES[kind] + step
+
+
+def called_step(kind: str, name: str) -> str:
+    """The name of the step that was called, of a record of that kind and name."""
+    return name.removeprefix(_PREFIXES[kind]) if kind in CLEAN_UPS else name
 
 
 def attempt_checksum(name: str, key: bytes, n: int, number: int, given: bytes, error: bytes) -> int:

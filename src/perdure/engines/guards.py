@@ -15,7 +15,7 @@ from perdure.core.policies.breaker import BreakerPolicy, BreakerState, Refusal, 
 from perdure.core.policies.guard import Guard, Hold, Pass, Why
 from perdure.core.policies.rate import PauseState, Turn
 from perdure.engines.runtime.clock import RealWorld, World
-from perdure.store.liveness import Presence
+from perdure.store.liveness import Liveness
 from perdure.store.services import Services
 
 SPREAD = 0.1
@@ -55,7 +55,7 @@ class Guards:
     def __init__(self, state: Path, world: World) -> None:
         self._now = world.now
         self.services = Services(state, world.now)
-        self.presence = Presence(state)
+        self.presence = Liveness(state)
         self._numbers = itertools.count(1)
         self._crowds: dict[str, tuple[float, int]] = {}
         self.lookout: Lookout | None = None

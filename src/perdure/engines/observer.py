@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from perdure.core import records
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.capture import Fault
 from perdure.core.execution.effects import Outcome, Save, Wait
@@ -64,6 +65,6 @@ def tell_wait(observer: Observer | None, run_id: str, effect: Wait) -> None:
 def tell_parked(observer: Observer | None, run_id: str, effect: Save, numbers: Sequence[int]) -> None:
     """Tell an onlooker, if there is one, which of the records that were saved are dead letters, of those numbers."""
     if observer is not None:
-        rows = {row[1]: row for row in effect.rows}
+        rows = {row[records.SEQ]: row for row in effect.rows}
         for seq, number in zip(effect.letters, numbers, strict=True):
-            observer.parked(run_id, rows[seq][2], number, capture.decode(rows[seq][7]))
+            observer.parked(run_id, rows[seq][records.NAME], number, capture.decode(rows[seq][records.OUTPUT]))

@@ -1,12 +1,11 @@
 """Every step and workflow that this process has defined, by what another process calls it.
 
-A worker is told "step charge of nightly" and looks here: among what its scripts have defined, and nowhere else. Stored
-data can name an entry of this table, never a piece of code.
+A worker is asked for "step charge of nightly" and looks here: among what its scripts have defined, and nowhere else.
+Stored data can name an entry of this table, never a piece of code.
 """
 
 from __future__ import annotations
 
-from perdure.core.execution.history import CLEANED
 from perdure.core.execution.spec import Spec
 from perdure.errors import NotFound
 
@@ -34,17 +33,14 @@ def find(kind: str, module: str, name: str) -> Spec:
 
 
 def find_step(module: str, name: str) -> Spec:
-    """The step of that name, from the file with that stem; also by the name that its clean-ups have.
+    """The step of that name, from the file with that stem.
 
     Raises:
         NotFound: no script that this process has loaded defines it.
     """
-    plain = name.partition(":")[2] if name.startswith(CLEANED) else name
-    return _known.get(("step", module, name)) or find("step", module, plain)
+    return find("step", module, name)
 
 
 def steps_named(name: str) -> list[Spec]:
-    """The steps of that name, from whichever file; also by the name that their clean-ups have."""
-    plain = name.partition(":")[2] if name.startswith(CLEANED) else name
-    steps = [spec for (kind, _, _), spec in _known.items() if kind == "step"]
-    return [spec for spec in steps if spec.name == name] or [spec for spec in steps if spec.name == plain]
+    """The steps of that name, from whichever file."""
+    return [spec for (kind, _, known), spec in _known.items() if kind == "step" and known == name]

@@ -12,9 +12,8 @@ from typing import Any
 from perdure.api.step import BoundStep
 from perdure.api.workflow import Workflow
 from perdure.config.script_loader import load_script
-from perdure.core.execution.history import CLEANED
 from perdure.core.execution.spec import Spec, spec_of
-from perdure.core.records import RunRecord, StepRecord
+from perdure.core.records import RunRecord, StepRecord, called_step
 from perdure.engines.interface import refuse_child
 from perdure.engines.registry import steps_named
 from perdure.errors import NotFound, OptionError, UsageError
@@ -111,9 +110,9 @@ def step_of(run: RunRecord, record: StepRecord, script: Path | None = None) -> S
         raise NotFound(f"the script of run {run.id} is gone: {path}", "name where it is now: --script FILE")
     with _loading:  # two threads must not load one script side by side
         module = load_script(path)
-    name = record.name.partition(":")[2] if record.name.startswith(CLEANED) else record.name
+    name = called_step(record.kind, record.name)
     own = {id(spec_of(each)): spec_of(each) for each in vars(module).values() if isinstance(each, BoundStep)}
-    known = steps_named(record.name)
+    known = steps_named(name)
     for found in (
         [spec for spec in known if spec.main == path.stem],
         [spec for spec in own.values() if spec.name == name],

@@ -12,7 +12,6 @@ from perdure.config import secrets
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.exceptions import capture
 from perdure.core.execution.cleanup_records import called
-from perdure.core.execution.history import UNDO
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.timestamps import moment
 from perdure.errors import PerdureError
@@ -116,11 +115,15 @@ def details_of(
     for attempt in store.attempt_records(run.rid):
         if step in (None, attempt.name):
             failures.setdefault((attempt.name, attempt.key, attempt.n), []).append(attempt)
-    index = [row for row in store.index(run.rid) if step in (None, row[1]) and row[1] != UNDO]
+    index = [
+        (seq, name, key, n)
+        for seq, name, key, n, _, kind in store.index(run.rid)
+        if step in (None, name) and kind != "undo"
+    ]
     earlier = max(len(index) - limit, 0) if limit is not None else 0
-    for _, name, key, n, _ in index[:earlier]:
+    for _, name, key, n in index[:earlier]:
         failures.pop((name, key, n), None)
-    wanted = {row[0] for row in index[earlier:]}
+    wanted = {seq for seq, *_ in index[earlier:]}
     show = _as_data if data else _as_text
     dead = {letter.seq: letter for letter in dead_letters.of_run(store, run.rid)}
     steps = [
@@ -162,7 +165,7 @@ def _from(store: Store, rid: int, first: int) -> Iterable[StepRecord]:
 def _step(record: StepRecord, tries: list[AttemptRecord], show: _Show, letter: LetterRecord | None) -> StepView:
     done = record.status == "done"
     result = record.output if done else letter.result if letter else None
-    name, given = called(record.name, record.input)
+    name, given = called(record.kind, record.name, record.input)
     return StepView(
         seq=record.seq,
         name=name,

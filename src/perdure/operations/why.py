@@ -291,7 +291,7 @@ class _Inquiry:
             before: of the time until the run last failed, rather than of the time since.
         """
         epoch = self.run.epoch - before if self.location.supports(Feature.EARLIER_ATTEMPTS) else None
-        recorded = {(name, key, n) for _, name, key, n, _ in self.store.index(self.run.rid)}
+        recorded = {(name, key, n) for _, name, key, n, *_ in self.store.index(self.run.rid)}
         identities = {(one.step, one.key, one.n) for one in in_flight if one.run == self.run.id}
         found: dict[tuple[str, bytes, int], AttemptRecord] = {}
         for one in self.store.attempt_records(self.run.rid):

@@ -1,4 +1,4 @@
-"""Runs that another engine has told about, in a state file of the moment: so they are looked at like any others."""
+"""Runs that another engine describes, in a state file of the moment: so they are looked at like any others."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Crashes, as far as they speak against a step: which calls were in flight at how many deaths in a row.
 
 A row of the crash table says that a call was in flight when a process died. It goes when the call comes to an end, well
-or badly: then it is not what kills processes. What is counted is what may be the step's doing; a process that somebody
-ended with SIGTERM, say at a deploy, speaks against nobody.
+or badly: then it is not what kills processes. What is counted is what may be the step's doing; a process that was
+ended with SIGTERM, say at a deploy, speaks against no step.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from perdure.store.statements import load
 _SQL = load("crashes.sql")
 
 ASKED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
-"""Somebody wanted the process to end."""
+"""The end of the process was asked for."""
 
 PATIENCE = 0.5
 LOOK = 0.01
-"""Seconds. A companion that is about to say how the process died is waited for that long."""
+"""Seconds. A watchdog process that is about to say how the process died is waited for that long."""
 
 
 class Crash(msgspec.Struct, frozen=True):
@@ -60,11 +60,11 @@ class Left(msgspec.Struct, frozen=True):
 
 
 def collect(store: Store) -> list[Flight]:
-    """Write down which calls were in flight when processes died, and clear away what nobody needs any more.
+    """Write down which calls were in flight when processes died, and clear away what is not needed any more.
 
     To be called before this process takes its first run: what is left of a run goes by who held it last. May be called
     any number of times, by any number of processes. A record stays while its run is as the crash left it (for `show`
-    and `why`), and while its companion is about to tell of it.
+    and `why`), and while its watchdog process is about to report it.
 
     Returns:
         The records of dead processes, oldest first.
@@ -74,9 +74,9 @@ def collect(store: Store) -> list[Flight]:
     """
     gone = flight_recorder.dead(flight_recorder.folder_of(store.path), locks_of(store.path))
     found = [settled(one) for one in gone]
-    guilty = [one for one in found if one.calls and one.cause not in ASKED]
-    if guilty:
-        store.journal.write((), _adding(guilty))
+    suspects = [one for one in found if one.calls and one.cause not in ASKED]
+    if suspects:
+        store.journal.write((), _adding(suspects))
     for one in found:
         if not _is_left(store, one.token) and (one.told or not flight_recorder.is_watched(one.path)):
             one.path.unlink(missing_ok=True)
@@ -84,7 +84,7 @@ def collect(store: Store) -> list[Flight]:
 
 
 def settled(one: Flight) -> Flight:
-    """The record once its companion has said how the process died, if one is about to."""
+    """The record once its watchdog process has said how the process died, if one is about to."""
     for _ in range(int(PATIENCE / LOOK)):
         if one.cause or not flight_recorder.is_watched(one.path):
             break

@@ -23,12 +23,13 @@ from perdure.errors import (
     StateNewer,
     StateReadOnly,
 )
+from perdure.store.migration import migrate, migrated_copy
 from perdure.store.statements import HERE
+from perdure.store.sync import sync_folder
 
 APPLICATION_ID = 0x50455244  # "PERD"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_MS = 30_000
-MIGRATIONS = HERE / "migrations"
 
 
 @contextmanager
@@ -74,7 +75,7 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
     Args:
         path: the state file; its folder is made (mode 0700) if it is missing and `create` is set.
         create: make a new state file where there is none.
-        read_only: open for looking only.
+        read_only: open for looking only. A file of an older version is shown as it is at this moment, and stays so.
         vfs: the name of a registered SQLite VFS, for tests that inject faults.
 
     Raises:
@@ -96,7 +97,8 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
         sync_folder(path.parent)
     with translated(path):
         # Looked at read-only first: opening for writing may recover or checkpoint, and a foreign file stays as it was.
-        _verify(path, vfs)
+        if _verify(path, vfs) < SCHEMA_VERSION and read_only:
+            return migrated_copy(path, SCHEMA_VERSION, vfs)
         flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
         connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
         try:
@@ -105,7 +107,7 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
                 if connection.readonly("main"):
                     raise apsw.ReadOnlyError("attempt to write a read-only file")
                 _configure(connection)
-                migrate(connection)
+                migrate(connection, path, SCHEMA_VERSION, vfs)
         except BaseException:
             connection.close()
             raise
@@ -123,29 +125,8 @@ def _configure(connection: apsw.Connection) -> None:
     connection.execute("PRAGMA cell_size_check = ON")
 
 
-def migrate(connection: apsw.Connection, folder: Path = MIGRATIONS, version: int = SCHEMA_VERSION) -> None:
-    """Bring an older file up to date: one transaction for each step, so that a crash leaves a version or the next.
-
-    Args:
-        connection: open for writing.
-        folder: holds `0002.sql`, which makes version 2 of version 1, and so on.
-        version: what to reach.
-    """
-    while connection.pragma("user_version") < version:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            following = connection.pragma("user_version") + 1  # another process may have been faster
-            if following <= version:
-                connection.execute((folder / f"{following:04}.sql").read_text(encoding="utf-8"))
-                connection.pragma("user_version", following)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-
-
-def _verify(path: Path, vfs: str | None) -> None:
+def _verify(path: Path, vfs: str | None) -> int:
+    """The version of the file, if it is one that this perdure knows."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
     try:
         connection.set_busy_timeout(BUSY_MS)
@@ -166,10 +147,11 @@ def _verify(path: Path, vfs: str | None) -> None:
         )
     if pages == 0 or version < 1:
         raise StateCorrupt(f"the state file is damaged: {path}", "restore a backup, or move it away to start anew")
+    return int(version)
 
 
 def _create(path: Path, vfs: str | None) -> None:
-    """Make the file complete under another name, then link it: whoever sees it sees all of it, power cut or not."""
+    """Make the file complete under another name, then link it: it is there whole or not at all, power cut or not."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
@@ -201,16 +183,3 @@ def _create(path: Path, vfs: str | None) -> None:
     finally:
         for leftover in (draft, draft.with_name(draft.name + "-wal"), draft.with_name(draft.name + "-shm")):
             leftover.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new name in a folder survive a power cut: the folder has to be fsynced too (fsync(2), NOTES)."""
-    try:
-        for place in (folder, folder.parent):
-            descriptor = os.open(place, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-    except OSError as error:
-        raise StateIO(f"the folder of the state file cannot be synced: {folder} ({error})", "check the disk") from error

@@ -2,7 +2,7 @@
 
 Any number of processes, on any number of state files, may append to one file: each holds its flock meanwhile. Which
 letters are due says the state file; that one is marked as appended after the file was fsynced, so a process that dies
-between the two leaves a letter that is due and in the file. Whoever comes next finds its id there and only marks it.
+between the two leaves a letter that is due and in the file. The next process finds its id there and only marks it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import msgspec
 from perdure.config.secrets import redactor
 from perdure.core.dead_letters import LetterRecord, Told, tell
 from perdure.store import dead_letters
-from perdure.store.database import sync_folder
 from perdure.store.runs import Store
+from perdure.store.sync import sync_folder
 
 PATIENCE = 10.0
-"""Seconds to wait for somebody else who appends: a write takes milliseconds, but a stopped process keeps its lock."""
+"""Seconds to wait for another process that appends: a write takes milliseconds, but a stopped one keeps its lock."""
 
 PORTION = 1 << 20
 _BEGINNING = b'{"id":"'
@@ -60,7 +60,7 @@ class LetterFile:
         identity = (status.st_dev, status.st_ino)
         if identity != self._identity or status.st_size < self._seen:
             self._identity, self._seen = identity, 0
-        due = dead_letters.due(self._store)  # read under the lock: whoever had it before has marked what it appended
+        due = dead_letters.due(self._store)  # read under the lock: who had it before has marked what it appended
         if due:
             all_told = [told(self._store, letter) for letter in due]
             found = _ids(descriptor, self._seen, {one.id for one in all_told})
@@ -68,7 +68,7 @@ class LetterFile:
             if lines:
                 _write(descriptor, status.st_size, b"".join(lines))
             else:
-                os.fsync(descriptor)  # whoever wrote them may have died before this
+                os.fsync(descriptor)  # the process that wrote them may have died before this
             dead_letters.mark_exported(self._store, [letter.lid for letter in due])
             self._seen = os.fstat(descriptor).st_size
             return len(lines)
@@ -132,7 +132,7 @@ def _id(line: bytes, wanted: Set[str]) -> str | None:
 
 
 def _write(descriptor: int, size: int, content: bytes) -> None:
-    """Append in a single write. A last line that somebody's death tore is closed first, so that ours begins anew."""
+    """Append in a single write. A last line that a death has torn is closed first, so that ours begins anew."""
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         content = b"\n" + content
     if os.write(descriptor, content) != len(content):

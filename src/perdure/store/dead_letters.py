@@ -1,49 +1,30 @@
-"""Dead letters: parked, found, edited, re-driven by one process at a time, resolved, dropped.
+"""Dead letters: found, edited, re-driven by one process at a time, resolved, dropped. How they come about: parking.py.
 
-The functions that return an `Operation` are for a transaction (see journal.py); what they raise is handed to whoever
-asked, and nothing was written then.
+The functions that return an `Operation` are for a transaction (see journal.py); what they raise is handed to the
+caller, and nothing was written then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import apsw
 import msgspec
 
-from perdure.core.dead_letters import WHOLE_RUN, LetterRecord, LetterStatus, letter_checksum
-from perdure.core.execution.history import CLEANED
+from perdure.core.dead_letters import LetterRecord, LetterStatus, letter_checksum
 from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import HolderInfo
-from perdure.core.records import RunRecord, StepRecord, step_checksum
+from perdure.core.records import ATTEMPTS, CLEAN_UPS, MS, NAME, OUTPUT, STARTED, RunRecord, StepRecord, step_checksum
 from perdure.errors import AlreadyRunning, NotFound, RunError, StateCorrupt
 from perdure.store.journal import Operation
+from perdure.store.rows import intact
+from perdure.store.runs import Store
 from perdure.store.statements import load
-
-if TYPE_CHECKING:
-    from perdure.store.runs import Store
 
 _SQL = load("dead_letters.sql")
 
 CHUNK = 256
-
-
-class Parking(msgspec.Struct, frozen=True):
-    """What was parked, and which older letters had to make room; their numbers."""
-
-    parked: list[int]
-    evicted: list[int]
-
-
-class Terms(msgspec.Struct, frozen=True):
-    """What holds for letters that are parked: how many at most, and whether they are to be exported as well."""
-
-    most: int
-    export: bool = False
-
-
-TERMS = Terms(10_000)
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -67,61 +48,6 @@ class Claim(msgspec.Struct, frozen=True):
     run: RunRecord
     record: StepRecord
     attempts: int
-
-
-# -- parking ----------------------------------------------------------------------------------------------------------
-
-
-def park(connection: apsw.Connection, letters: Sequence[tuple[int, int]], terms: Terms, now: float) -> Parking:
-    """Park the calls of these records (numbers of run and record) in the transaction that saves them."""
-    if not letters:
-        return Parking([], [])
-    due = 0 if terms.export else None
-    parked = [
-        next(connection.execute(_SQL["park"], (rid, seq, now, due, letter_checksum(seq, None, None))))[0]
-        for rid, seq in letters
-    ]
-    return Parking(parked, _evict(connection, terms.most, now))
-
-
-def park_run(run: RunRecord, terms: Terms, now: float) -> Operation:
-    """An operation that parks a run as a whole; redriving it is going on with it. Returns a Parking."""
-
-    def operation(connection: apsw.Connection) -> Parking:
-        due = 0 if terms.export else None
-        row = (run.rid, now, due, letter_checksum(WHOLE_RUN, None, None))
-        return Parking([next(connection.execute(_SQL["park_run"], row))[0]], [])
-
-    return operation
-
-
-def run_done(connection: apsw.Connection, rid: int, now: float) -> None:
-    """The run has come to a good end: if it had been parked as a whole, that is resolved. Inside a transaction."""
-    connection.execute(_SQL["resolve_run"], (now, rid))
-
-
-def _evict(connection: apsw.Connection, most: int, now: float) -> list[int]:
-    evicted: list[int] = []
-    rows: list[Any] = connection.execute(_SQL["too_old"], (most,)).fetchall()
-    for lid, rid, seq in rows:
-        connection.execute(_SQL["evict"], (now, lid))
-        call = connection.execute(_SQL["call_of"], (rid, seq)).fetchone()
-        if call is not None:
-            *identity, last = call
-            for epoch in range(last + 1):  # by epoch, so that the key of the table finds them
-                connection.execute(_SQL["drop_attempts"], (rid, epoch, *identity))
-        evicted.append(lid)
-    return evicted
-
-
-def copy(connection: apsw.Connection, source: int, target: int, before: int) -> None:
-    """Copy the letters of a run up to (not including) the record `before`. Inside a transaction."""
-    connection.execute(_SQL["copy"], (target, source, before))
-
-
-def forget(connection: apsw.Connection, rid: int, seq: int) -> None:
-    """A record was taken back, and with it the letter that it may have had. Inside a transaction."""
-    connection.execute(_SQL["forget"], (rid, seq))
 
 
 # -- finding ----------------------------------------------------------------------------------------------------------
@@ -169,7 +95,7 @@ def totals(store: Store) -> dict[str, int]:
 
 
 def holding(store: Store, letter: LetterRecord) -> HolderInfo | None:
-    """Who re-drives a letter at this moment, if somebody does."""
+    """Who re-drives a letter at this moment, or None."""
     info: HolderInfo | None = store.journal.read(lambda connection: _living(store, connection, letter))
     return info
 
@@ -178,17 +104,17 @@ def holding(store: Store, letter: LetterRecord) -> HolderInfo | None:
 
 
 def claim(store: Store, lid: int, now: float) -> Operation:
-    """An operation that takes a letter for re-driving, if nobody has it: returns a Claim.
+    """An operation that takes a letter for re-driving, if it is free: returns a Claim.
 
     Raises, in the operation:
         RunError: it is not parked any more.
-        AlreadyRunning: somebody re-drives it at this moment.
+        AlreadyRunning: it is being re-driven at this moment.
     """
 
     def operation(connection: apsw.Connection) -> Claim:
         letter = _free(store, connection, lid, "re-driven")
         if letter.holder is not None:
-            store.holder.bury(connection, letter.holder)  # nobody may have two of the same letter
+            store.holder.bury(connection, letter.holder)  # a letter is re-driven by one process at a time
         run = store.run_in(connection, letter.run)
         record = store.record_in(connection, letter.run, letter.seq)
         (made,) = next(connection.execute(_SQL["attempts_made"], (letter.run, record.name, record.key, record.n)))
@@ -220,7 +146,7 @@ def release(store: Store, lid: int, now: float) -> Operation:
 def resolve(store: Store, effect: Resolve, now: float) -> Operation:
     """An operation that resolves a letter with the record of its success: returns whether the run will see it.
 
-    It does if the run is unfinished, nobody executes it, and its workflow has not gone on to another step since: the
+    It does if the run is unfinished, is not executed, and its workflow has not gone on to another step since: the
     record of the dead letter becomes one that is done, in the same transaction.
 
     Raises, in the operation:
@@ -229,7 +155,7 @@ def resolve(store: Store, effect: Resolve, now: float) -> Operation:
 
     def operation(connection: apsw.Connection) -> bool:
         letter = _letter(store, connection, effect.lid)
-        output = effect.rows[0][7]
+        output = effect.rows[0][OUTPUT]
         crc = letter_checksum(letter.seq, letter.input, output)
         hid = store.holder.hid(connection, now)
         if letter.status != "parked" or letter.holder != hid or not store.holder.redrives(connection, letter.run):
@@ -250,17 +176,20 @@ def _replace(store: Store, connection: apsw.Connection, letter: LetterRecord, ef
         return False
     if run.holder is not None and store.holder.living(connection, run.holder) is not None:
         return False
-    clean_up = record.name.startswith(CLEANED)  # which no call of the workflow's claims
-    if not clean_up and next(connection.execute(_SQL["moved_past"], (letter.run, letter.seq, record.name)))[0]:
+    clean_up = record.kind in CLEAN_UPS  # which no call of the workflow's claims
+    if (
+        not clean_up
+        and next(connection.execute(_SQL["moved_past"], (letter.run, letter.seq, record.name, record.kind)))[0]
+    ):
         return False
     first, *others = effect.rows
-    output, started, ms, attempts = first[7:11]
-    crc = step_checksum(record.name, record.key, record.n, "done", record.input, output)
+    output, started, ms, attempts = first[OUTPUT], first[STARTED], first[MS], first[ATTEMPTS]
+    crc = step_checksum(record.kind, record.name, record.key, record.n, "done", record.input, output)
     connection.execute(_SQL["replace_step"], (output, started, ms, attempts, crc, letter.run, letter.seq))
     # What goes with the record (that it can be undone, say) comes behind all that is there.
     (last,) = next(connection.execute(_SQL["last_number"], (letter.run,)))
-    for place, row in enumerate(others, last + 1):
-        store.add_row(connection, (letter.run, place, *row[2:]))
+    for seq, row in enumerate(others, last + 1):
+        store.add_row(connection, (letter.run, seq, *row[NAME:]))
     store.take_back(connection, letter.run, effect.drop)
     return True
 
@@ -316,7 +245,7 @@ def mark_exported(store: Store, lids: Sequence[int]) -> None:
 
 
 def _free(store: Store, connection: apsw.Connection, lid: int, done: str) -> LetterRecord:
-    """The letter, if it is parked and nobody has it."""
+    """The letter, if it is parked and free."""
     letter = _letter(store, connection, lid)
     if letter.status != "parked":
         raise RunError(
@@ -342,12 +271,11 @@ def _letter(store: Store, connection: apsw.Connection, lid: int) -> LetterRecord
 
 
 def _checked(store: Store, row: Sequence[Any]) -> LetterRecord:
-    from perdure.store.runs import intact
-
     letter = intact(LetterRecord, row)
     if letter is None:
+        lid, *_ = row
         raise StateCorrupt(
-            f"dead letter {row[0]} does not match its checksum: {store.path}",
+            f"dead letter {lid} does not match its checksum: {store.path}",
             "the file was damaged or edited from outside; see `perdure doctor`, or restore a backup",
         )
     return letter

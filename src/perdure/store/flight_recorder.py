@@ -4,7 +4,7 @@ A file `<state>-flight/<token>.rec` for each process, mapped into its memory: wh
 once, so it survives the death of the process however it dies (not a power cut: nothing is flushed, and so it is cheap).
 The token is that of the process's lock (`store/holders.py`), which says whether it lives.
 
-    bytes 0 to 1023    who: process id, boot, script, start, progress; and from the companion: memory, last sign of life
+    bytes 0 to 1023    who: process id, boot, script, start, progress; and from the watchdog: memory, last sign of life
     then               slots of 512 bytes, one for each attempt in flight; the byte that makes a slot valid comes last
 
 The offsets of the header are written a second time in `alerts/watchdog/process.py`, which imports nothing of ours.
@@ -79,9 +79,9 @@ class InFlight(msgspec.Struct, frozen=True):
 class Flight(msgspec.Struct, frozen=True):
     """What a process was doing when it was last heard of.
 
-    `seen` is its last sign of life (seconds since the epoch), `memory` the most it was seen to use (bytes; 0: nobody
-    looked), `calls` the attempts in flight and `more` how many the file had no place for, `cause` how it died as far as
-    its companion could tell, `told` whether somebody has been alerted, `watched` whether a companion looked after it.
+    `seen` is its last sign of life (seconds since the epoch), `memory` the most it was seen to use (bytes; 0: not
+    measured), `calls` the attempts in flight and `more` how many the file had no room for, `cause` how it died as far
+    as its watchdog process knows, `told` whether its death was reported, `watched` whether it had such a process.
     `boot` is 16 zero bytes if unknown.
     """
 
@@ -119,7 +119,7 @@ class Recorder:
     Args:
         folder: where the file goes; made if missing.
         token: that of this process's lock, which it must hold already.
-        script: the path of the script, for whoever reads the file.
+        script: the path of the script, for those who read the file.
         now: seconds since the epoch.
 
     Raises:
@@ -191,7 +191,7 @@ class Recorder:
         self._free.append(slot)
 
     def _look(self, now: float) -> None:
-        """Note now and then the most memory that this process has used; a companion, if there is one, sees more."""
+        """Note now and then the most memory that this process has used; a watchdog process sees more."""
         self._look_at = now + LOOK
         if sys.platform == "win32":
             return
@@ -201,7 +201,7 @@ class Recorder:
                 _counter.pack_into(self._head, MEMORY, peak)
 
     def progress(self) -> None:
-        """Something moves that is not a step: whoever watches for a stall is to know."""
+        """Something moves that is not a step: it counts as progress for those who watch for a stall."""
         with suppress(*CLOSED):
             _counter.pack_into(self._head, PROGRESS, self._tick())
 
@@ -209,9 +209,9 @@ class Recorder:
         """Remove the file, unless attempts are in flight: then the process ends in their middle, and it stays."""
         if self._segments[0].closed:
             return
-        flying = any(slots[at + VALID] for slots, at in self._places()) or self._more
+        in_flight = any(slots[at + VALID] for slots, at in self._places()) or self._more
         self.close_in_child()
-        if not flying:
+        if not in_flight:
             self.path.unlink(missing_ok=True)
 
     def close_in_child(self) -> None:
@@ -235,7 +235,7 @@ class Recorder:
     def _another(self) -> Slot:
         with self._growing:
             try:
-                return self._free.pop()  # somebody else has made room
+                return self._free.pop()  # another thread has made room
             except IndexError:
                 pass
             try:
@@ -312,7 +312,7 @@ def _call(data: bytes, at: int) -> InFlight | None:
 
 
 def left_behind(folder: Path, locks: Path) -> list[Flight]:
-    """The flight records of dead processes that nobody has told of, oldest first.
+    """The flight records of dead processes that have not been reported, oldest first.
 
     Args:
         folder: where the records lie.
@@ -322,7 +322,7 @@ def left_behind(folder: Path, locks: Path) -> list[Flight]:
 
 
 def dead(folder: Path, locks: Path) -> list[Flight]:
-    """The flight records of all dead processes, told of or not, oldest first."""
+    """The flight records of all dead processes, reported or not, oldest first."""
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(".rec")]
     except FileNotFoundError:
@@ -334,14 +334,14 @@ def dead(folder: Path, locks: Path) -> list[Flight]:
 
 TRIES = 3
 TRY = 0.005
-"""Seconds. Whoever only looks whether the lock is free holds it for a moment himself."""
+"""Seconds. A look whether the lock is free holds it for a moment itself."""
 
 
 @contextmanager
 def telling(path: Path) -> Iterator[bool]:
-    """Hold the right to tell of a dead process; yields whether it is ours and nobody has told of it yet.
+    """Hold the right to report a dead process; yields whether it is ours and has not been reported yet.
 
-    The lock is the record's own (flock(2)): a companion holds it from the start until it has spoken or died.
+    The lock is the record's own (flock(2)): a watchdog process holds it from the start until it has reported or died.
     """
     try:
         descriptor = os.open(path, os.O_RDWR)
@@ -355,7 +355,7 @@ def telling(path: Path) -> Iterator[bool]:
 
 
 def is_watched(path: Path) -> bool:
-    """Does somebody hold the right to tell of that process?"""
+    """Does a process hold the right to report that one?"""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except OSError:
@@ -367,7 +367,7 @@ def is_watched(path: Path) -> bool:
 
 
 def mark_told(path: Path) -> None:
-    """Somebody has been alerted. On the disk when it returns: after a power cut it must not be told again."""
+    """Its death has been reported. On the disk when it returns: after a power cut it is not reported again."""
     with suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_RDWR)
         try:
@@ -378,7 +378,7 @@ def mark_told(path: Path) -> None:
 
 
 def stand_in(folder: Path, token: str, pid: int, started: float) -> Path:
-    """A record for a process that left none (a power cut took it, or the disk was full): it is to be told of once."""
+    """A record for a process that left none (a power cut took it, or the disk was full): it is to be reported once."""
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{token}.rec"
     header = HEADER.pack(MAGIC, pid, SLOT, started, 0, 0, started, 0, 0, 0, bytes(16), b"")
@@ -394,7 +394,7 @@ def stand_in(folder: Path, token: str, pid: int, started: float) -> Path:
 def _note_sigterm(path: Path) -> int:
     """Have it noted, at the end of the record, if the process is told to end; a descriptor, -1 if that cannot be had.
 
-    The companion of a run that somebody is told of sees that, but most runs have none. The handler is one of C
+    A watchdog process sees that, but most runs have none. The handler is one of C
     (faulthandler): it works inside a call that does not return, and then does what SIGTERM would have done. A program
     that has a handler of its own is left alone.
     """

@@ -1,10 +1,10 @@
 """Which process holds which run.
 
-A run names its holder, a process; the holder is alive exactly as long as the lock of its presence is taken.
+A run names its holder, a process; the holder is alive exactly as long as its lock is taken.
 
-A process whose lock file was removed while it ran (or whose file system does not keep locks) looks dead. Whoever takes
-a run or a lock from it declares it gone, and from then on a trigger of its own connection refuses its steps: what it
-checks and what it writes is one transaction.
+A process whose lock file was removed while it ran (or whose file system does not keep locks) looks dead. The
+process that takes a run or a lock from it declares it gone, and from then on a trigger of its own connection refuses
+its steps: what it checks and what it writes is one transaction.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import apsw
 
 from perdure.core.execution.run import HolderInfo
-from perdure.store.liveness import Presence
+from perdure.store.liveness import Liveness
 from perdure.store.statements import load
 
 
@@ -31,7 +31,7 @@ class Holder:
     """
 
     def __init__(self, state: Path, sql: dict[str, str]) -> None:
-        self._presence = Presence(state)
+        self._liveness = Liveness(state)
         self._sql = sql
         self._hid: int | None = None
         self._new = False  # introduced by the transaction under way
@@ -40,7 +40,7 @@ class Holder:
     @property
     def token(self) -> str:
         """What this process's lock goes by; empty as long as it has none."""
-        return self._presence.token
+        return self._liveness.token
 
     @property
     def known(self) -> int | None:
@@ -50,7 +50,7 @@ class Holder:
     def hid(self, connection: apsw.Connection, now: float) -> int:
         """This process's number in the file; takes the lock the first time. Called inside a transaction."""
         if self._hid is None:
-            row = (self._presence.show(), os.getpid(), os.uname().nodename, now)
+            row = (self._liveness.show(), os.getpid(), os.uname().nodename, now)
             self._hid = next(connection.execute(self._sql["add_holder"], row))[0]
             self._new = True
             connection.execute(self._fencing["unfence"])
@@ -69,11 +69,11 @@ class Holder:
             return True
         if connection.execute(self._fencing["is_gone"], (self._hid,)).fetchone() != (0,):
             return False
-        return self._presence.is_seen()
+        return self._liveness.is_seen()
 
     def renew(self) -> None:
         """Begin anew under another number; nothing may be held."""
-        self._presence.forget()
+        self._liveness.forget()
         self._hid = None
 
     def bury(self, connection: apsw.Connection, hid: int) -> None:
@@ -90,7 +90,7 @@ class Holder:
 
     @contextmanager
     def lent(self, connection: apsw.Connection, rid: int, holder: int | None) -> Iterator[None]:
-        """Add records to a run that nobody executes; `holder` is whom it names, and will name again."""
+        """Add records to a run that is not executed; `holder` is whom it names, and will name again."""
         connection.execute(self._fencing["lend"], (self._hid, rid))
         yield
         connection.execute(self._fencing["lend"], (holder, rid))
@@ -105,22 +105,22 @@ class Holder:
         if row is None:
             return None
         info = HolderInfo(*row)
-        return info if self._presence.lives(info.token) else None
+        return info if self._liveness.lives(info.token) else None
 
     def nudges(self) -> int:
-        """Changes when somebody has nudged this process, to look into the file for what it is asked to do."""
-        return self._presence.nudges()
+        """Changes when another process has nudged this one, to look into the file for what it is asked to do."""
+        return self._liveness.nudges()
 
     def nudge(self, token: str) -> None:
         """Make another process look."""
-        self._presence.nudge(token)
+        self._liveness.nudge(token)
 
     def close(self) -> None:
         """Let go of everything; the lock file goes too."""
-        self._presence.close()
+        self._liveness.close()
         self._hid = None
 
     def close_in_child(self) -> None:
         """After a fork: what the parent holds is not the child's."""
-        self._presence.forget()
+        self._liveness.forget()
         self._hid = None

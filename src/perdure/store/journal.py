@@ -1,7 +1,7 @@
-"""Group commit: one connection writes for the whole process, and everybody who waits shares its fsync.
+"""Group commit: one connection writes for the whole process, and all that wait share its fsync.
 
-A caller that finds the writer idle commits at once, for itself and for whoever is waiting: nobody pays a thread hop
-when alone. While a commit is on its way to the disk, newcomers queue up; the next commit takes all of them.
+A caller that finds the writer idle commits at once, for itself and for all that wait: a caller that is alone
+pays no thread hop. While a commit is on its way to the disk, newcomers queue up; the next commit takes all of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from perdure.store.database import translate
 
 Operation = Callable[[apsw.Connection], Any]
 """Something to do inside the transaction. What it returns, or the PerdureError it raises before it has written
-anything, is handed to whoever asked."""
+anything, is handed to the caller."""
 
 
 AT_ONCE = 64
@@ -117,7 +117,7 @@ class Journal:
         except UnicodeDecodeError as error:  # flipped bytes in a text
             raise translate(apsw.CorruptError(str(error)), self._path) from error
         finally:
-            self._hand_over()  # whoever queued up while we were reading must not wait for ever, also after an error
+            self._hand_over()  # those that queued up while we were reading must not wait for ever, also after an error
 
     def close(self) -> None:
         """Close the connection; the last one to a file checkpoints it."""
@@ -129,7 +129,7 @@ class Journal:
         wake.acquire()
         self._waiting.append(entry)
         while not entry.done:
-            # The leader may have left between our two looks: whoever is in the queue must try once more after queueing.
+            # The leader may have left between our two looks: who is in the queue must try once more after queueing.
             if self._writer.acquire(False):
                 self._lead()
             else:
@@ -188,7 +188,7 @@ class Journal:
                 self._broken = failure
             for entry in batch:
                 entry.error = failure
-        except BaseException as error:  # noqa: BLE001  whoever waits must hear of it
+        except BaseException as error:  # noqa: BLE001  those that wait must hear of it
             for entry in batch:
                 entry.error = error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import apsw
@@ -11,7 +11,9 @@ import msgspec
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.run import HolderInfo
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
-from perdure.store.runs import CHUNK, Store, intact
+from perdure.store.rows import intact
+from perdure.store.run_queries import CHUNK
+from perdure.store.runs import Store
 from perdure.store.statements import load
 
 _SQL = load("listing.sql")
@@ -28,7 +30,7 @@ class HolderState(msgspec.Struct, frozen=True):
     runs: int
 
 
-class Row(msgspec.Struct, frozen=True):
+class RowCheck(msgspec.Struct, frozen=True):
     """A row of the file: of which table, whose, and whether it matches its checksum."""
 
     table: str
@@ -85,31 +87,34 @@ def holder_of(store: Store, run: RunRecord) -> HolderInfo | None:
     return HolderInfo(*found[0]) if found else None
 
 
-def rows(store: Store) -> Iterator[Row]:
+def rows(store: Store) -> Iterator[RowCheck]:
     """Every row that has a checksum, a chunk at a time, and every dead letter that points nowhere.
 
     Raises:
         StateCorrupt: SQLite itself cannot read on.
     """
-    for row in _walk(store, "runs_after", (0,), lambda row: row[:1]):
-        yield Row("run", str(row[1]), intact(RunRecord, row) is not None)
-    for row in _walk(store, "steps_after", (-1, -1), lambda row: row[:2]):
-        yield Row("step", f"#{row[1]} {row[2]} of run number {row[0]}", intact(StepRecord, row[1:]) is not None)
-    for row in _walk(store, "attempts_after", (-1, 0, "", b"", 0, 0), lambda row: row[:6]):
-        yield Row("attempt", f"{row[5]} of {row[2]} of run number {row[0]}", intact(AttemptRecord, row[1:]) is not None)
-    for letter in _walk(store, "letters_after", (0,), lambda row: row[:1]):
-        yield Row("dead letter", str(letter[0]), intact(LetterRecord, letter) is not None)
+    for row in _walk(store, "runs_after", (0,)):
+        _, id, *_ = row
+        yield RowCheck("run", str(id), intact(RunRecord, row) is not None)
+    for run, *step in _walk(store, "steps_after", (-1, -1)):
+        seq, name, *_ = step
+        yield RowCheck("step", f"#{seq} {name} of run number {run}", intact(StepRecord, step) is not None)
+    for run, *attempt in _walk(store, "attempts_after", (-1, 0, "", b"", 0, 0)):
+        _, name, _, _, number, *_ = attempt
+        yield RowCheck("attempt", f"{number} of {name} of run number {run}", intact(AttemptRecord, attempt) is not None)
+    for row in _walk(store, "letters_after", (0,)):
+        lid, *_ = row
+        yield RowCheck("dead letter", str(lid), intact(LetterRecord, row) is not None)
     for run, seq in _all(store, "stray_letters"):
-        yield Row("dead letter", f"#{seq} of run number {run}", intact=False)
+        yield RowCheck("dead letter", f"#{seq} of run number {run}", intact=False)
 
 
-def _walk(
-    store: Store, query: str, first: tuple[Any, ...], position: Callable[[Any], tuple[Any, ...]]
-) -> Iterator[tuple[Any, ...]]:
+def _walk(store: Store, query: str, first: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """The rows of a table, in the order of its key, which `first` comes before and every row begins with."""
     at = first
     while chunk := _all(store, query, *at, CHUNK):
         yield from chunk
-        following = position(chunk[-1])
+        following = chunk[-1][: len(first)]
         if following == at:
             return  # a damaged index that leads in a circle
         at = following

@@ -23,7 +23,7 @@ def locks_of(state: Path) -> Path:
     return state.with_name(state.name + "-locks")
 
 
-class Presence:
+class Liveness:
     """This process.
 
     Args:
@@ -55,7 +55,7 @@ class Presence:
         return _TOKEN.fullmatch(token) is not None and is_held(self._path(token))
 
     def is_seen(self) -> bool:
-        """Do others take this process for alive? Not if somebody removed its lock file."""
+        """Do others take this process for alive? Not if its lock file was removed."""
         if self._descriptor is None:
             return False
         try:
@@ -64,7 +64,7 @@ class Presence:
             return False
 
     def nudges(self) -> int:
-        """Changes when somebody has nudged this process, to look into the file for what it is asked to do."""
+        """Changes when another process has nudged this one, to look into the file for what it is asked to do."""
         return 0 if self._descriptor is None else os.fstat(self._descriptor).st_mtime_ns
 
     def nudge(self, token: str) -> None:
@@ -136,7 +136,7 @@ def is_held(path: Path) -> bool:
     try:
         if not _is_free(descriptor):
             return True
-        path.unlink(missing_ok=True)  # a token is never used twice, so nobody can be about to lock it
+        path.unlink(missing_ok=True)  # a token is never used twice, so no process can be about to lock it
         return False
     finally:
         os.close(descriptor)

@@ -35,8 +35,8 @@ class Asker(msgspec.Struct, frozen=True):
 
 
 def asker(runs: Collection[int] = ()) -> Asker:
-    """Whoever calls this; to be asked before the transaction, which may be another thread's."""
-    asyncio = sys.modules.get("asyncio")  # without it, nobody is a task
+    """The caller; to be asked before the transaction, which may be another thread's."""
+    asyncio = sys.modules.get("asyncio")  # without it, there are no tasks
     task = None
     if asyncio is not None:
         try:
@@ -99,9 +99,11 @@ class Locks:
             if entered or (block and claim.runs and claim.runs.isdisjoint(who.runs)):
                 return Locked(name, None)
         row: Any = connection.execute(self._sql["get_lock"], (name,)).fetchone()
-        if row is None or row[0] is None or self._holder.is_me(row[0]):
+        if row is None:
             return None
         hid, _, since, rid = row
+        if hid is None or self._holder.is_me(hid):
+            return None
         found = self._look(connection, name, hid, since, rid)
         if found is None:
             self._holder.bury(connection, hid)
@@ -165,7 +167,7 @@ class Locks:
     def exit(self, name: str) -> Operation | None:
         """Leave a block: an operation that lets the lock go, or None if this was an inner one.
 
-        The operation raises LockLost if somebody else has had the lock meanwhile.
+        The operation raises LockLost if another process has had the lock meanwhile.
         """
         claim = self._claims[name]
         claim.depth -= 1
@@ -214,11 +216,14 @@ class Locks:
 
     def _is_mine(self, connection: apsw.Connection, name: str, fence: int) -> bool:
         row: Any = connection.execute(self._sql["get_lock"], (name,)).fetchone()
-        return row is not None and row[0] is not None and self._holder.is_me(row[0]) and row[1] == fence
+        if row is None:
+            return False
+        hid, newest, *_ = row
+        return hid is not None and self._holder.is_me(hid) and bool(newest == fence)
 
 
 def lost(name: str) -> LockLost:
-    """The error of a block whose lock somebody else has had meanwhile."""
+    """The error of a block whose lock another process has had meanwhile."""
     return LockLost(
         f"lock {name!r} was taken over by another process while this one had it",
         "its lock file was removed, or its file system does not keep locks; what was done meanwhile may be done twice",

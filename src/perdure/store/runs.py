@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
 
 import apsw
 import msgspec
 
-from perdure.core.dead_letters import LetterRecord
-from perdure.core.execution.effects import Row, Save
+from perdure.core.execution.effects import Save
 from perdure.core.execution.run import End, Finished, Forget, Held, HolderInfo, Locked, Other, Start, Taken
-from perdure.core.records import AttemptRecord, RunRecord, StepRecord, run_checksum
-from perdure.errors import LockLost, NotFound, StateCorrupt, StateError
-from perdure.store import database, dead_letters
+from perdure.core.records import RUN, AttemptRecord, Row, RunRecord, run_checksum
+from perdure.errors import LockLost, StateError
+from perdure.store import database, parking
 from perdure.store.holders import Holder
 from perdure.store.journal import Journal, Operation
 from perdure.store.locks import Asker, Locks, asker
+from perdure.store.run_queries import RunQueries
 from perdure.store.statements import load
 
-R = TypeVar("R", StepRecord, AttemptRecord, RunRecord, LetterRecord)
 
-CHUNK = 512
-
-
-class Store:
+class Store(RunQueries):
     """One state file, as one process uses it.
 
     Args:
@@ -39,11 +34,9 @@ class Store:
     """
 
     def __init__(self, path: Path, *, read_only: bool = False, vfs: str | None = None) -> None:
-        self.path = path
-        self._sql = load("runs.sql")
+        sql = load("runs.sql")
         connection = database.connect(path, create=not read_only, read_only=read_only, vfs=vfs)
-        self.journal = Journal(connection, path, self._sql["add_step"], self._ended)
-        self.holder = Holder(path, self._sql)
+        super().__init__(path, sql, Journal(connection, path, sql["add_step"], self._ended), Holder(path, sql))
         self.locks = Locks(
             self.holder, lambda connection, rid: (self._run(connection, rid), self._last(connection, rid))
         )
@@ -106,17 +99,17 @@ class Store:
         self._hold(connection, run.rid, start, now)
         return Taken(self._run(connection, run.rid), resumed=True)
 
-    def end(self, effect: End, now: float, terms: dead_letters.Terms = dead_letters.TERMS) -> Operation:
+    def end(self, effect: End, now: float, terms: parking.Terms = parking.TERMS) -> Operation:
         """An operation that ends a run, and takes back the records it forgets; one that is parked is a dead letter.
 
-        The operation returns a letters.Parking then, else None.
+        The operation returns a parking.Parking then, else None.
         """
         run, status = effect.run, effect.status
         output = None if status == "cancelled" else effect.output
         epoch = run.epoch + (status in ("failed", "parked"))
         crc = run_checksum(run.id, run.workflow, run.key, status, run.input, output)
 
-        def operation(connection: apsw.Connection) -> dead_letters.Parking | None:
+        def operation(connection: apsw.Connection) -> parking.Parking | None:
             if not self.holder.owns(connection, run.rid):
                 raise self._taken_over(run.id)
             hid = self.holder.hid(connection, now)
@@ -127,11 +120,11 @@ class Store:
             connection.execute(self._sql["forget_crashes"], (run.rid,))
             self._take_back(connection, run.rid, effect.forget, effect.aftermath)
             if status == "done":
-                dead_letters.run_done(connection, run.rid, now)
+                parking.run_done(connection, run.rid, now)
             if status != "parked":
                 return None
-            parking: dead_letters.Parking = dead_letters.park_run(run, terms, now)(connection)
-            return parking
+            parked: parking.Parking = parking.park_run(run, terms, now)(connection)
+            return parked
 
         return operation
 
@@ -149,7 +142,7 @@ class Store:
     ) -> None:
         for seq in seqs:
             connection.execute(self._sql["drop_step"], (rid, seq))
-            dead_letters.forget(connection, rid, seq)
+            parking.forget(connection, rid, seq)
         if aftermath is not None:
             connection.execute(self._sql["exempt"], (rid, *aftermath))
 
@@ -170,7 +163,7 @@ class Store:
         self.let_go(run)
 
     def ask_to_stop(self, id: str, now: float) -> tuple[RunRecord, HolderInfo | None]:
-        """Tell whoever executes a run to end it; returns the run as it was, and who that is, if anybody.
+        """Ask the process that executes a run to end it; returns the run as it was, and that process, or None.
 
         Raises:
             NotFound: there is none.
@@ -202,7 +195,7 @@ class Store:
             row = (new_id, source.script, source.path, source.workflow, source.key, True, None, hid)
             (rid,) = next(connection.execute(self._sql["add_run"], (*row, source.input, now, now, crc)))
             connection.execute(self._sql["copy_steps"], (rid, source.rid, before))
-            dead_letters.copy(connection, source.rid, rid, before)
+            parking.copy(connection, source.rid, rid, before)
             connection.execute(self._sql["copy_exempt"], (rid, source.rid))
             connection.execute(self._sql["release_run"], (rid, hid))
             return new_id
@@ -215,7 +208,7 @@ class Store:
         self.locks.join(connection, start.lock, rid, now)
 
     def _ended(self, committed: bool) -> None:
-        """A transaction has ended; a rolled back one took nothing, and introduced nobody."""
+        """A transaction has ended; a rolled back one took nothing, and introduced no holder."""
         if not committed:
             for rid in self._taken:
                 self._active.pop(rid, None)
@@ -229,7 +222,7 @@ class Store:
         """Take nothing more with a lock file that others do not see.
 
         Raises:
-            LockLost: it was removed, or somebody took this process for dead, while it executes something.
+            LockLost: it was removed, or another process took this one for dead, while it executes something.
         """
         if self.holder.sound(connection):
             return
@@ -276,23 +269,23 @@ class Store:
     # -- what a run writes --------------------------------------------------------------------------------------------
 
     def stopping(self, rid: int) -> bool:
-        """Has somebody asked for the end of the run, or of one that it is a child of?"""
+        """Has the end been asked for of the run, or of one that it is a child of?"""
         count: int = self._all("stopping", rid)[0][0]
         return count > 0
 
-    def saving(self, effect: Save, now: float, terms: dead_letters.Terms = dead_letters.TERMS) -> Operation | None:
+    def saving(self, effect: Save, now: float, terms: parking.Terms = parking.TERMS) -> Operation | None:
         """What has to be done besides writing the rows: some are taken back, and dead letters are parked.
 
-        The operation returns a letters.Parking.
+        The operation returns a parking.Parking.
         """
         if not effect.letters and not effect.drop:
             return None
-        rid = effect.rows[0][0]
+        rid = effect.rows[0][RUN]
         parked = [(rid, seq) for seq in effect.letters]
 
-        def operation(connection: apsw.Connection) -> dead_letters.Parking:
+        def operation(connection: apsw.Connection) -> parking.Parking:
             self._take_back(connection, rid, effect.drop, None)
-            return dead_letters.park(connection, parked, terms, now)
+            return parking.park(connection, parked, terms, now)
 
         return operation
 
@@ -307,173 +300,18 @@ class Store:
 
         return operation
 
-    # -- reading ------------------------------------------------------------------------------------------------------
-
-    def index(self, rid: int) -> list[tuple[int, str, bytes, int, str]]:
-        """Sequence number, name, key, occurrence and status of all records of a run, in order of completion."""
-        return self._all("step_index", rid)
-
-    def records(self, rid: int, first: int = 0, most: int = CHUNK) -> list[StepRecord]:
-        """Up to `most` records of a run, beginning with number `first`.
-
-        Raises:
-            StateCorrupt: a checksum does not match.
-        """
-        return [self._record(StepRecord, row) for row in self._all("steps_from", rid, first, most)]
-
-    def record(self, rid: int, seq: int) -> StepRecord:
-        """The record of that number.
-
-        Raises:
-            StateCorrupt: it is gone, or does not match its checksum.
-        """
-        record: StepRecord = self.journal.read(lambda connection: self.record_in(connection, rid, seq))
-        return record
-
-    def all_records(self, rid: int) -> Iterator[StepRecord]:
-        """Every record of a run, a chunk at a time, so that a long read does not keep the journal from shrinking."""
-        first = 0
-        while chunk := self.records(rid, first):
-            yield from chunk
-            first = chunk[-1].seq + 1
-
-    def exempted(self, rid: int) -> list[tuple[int, int]]:
-        """First and last number of each stretch of records that is not held against the script."""
-        return self._all("exempted", rid)
-
-    def attempts(self, rid: int, epoch: int) -> list[tuple[str, bytes, int, int, int, float]]:
-        """Name, key, occurrence, number, counted and start of the attempts that still count."""
-        return self._all("attempts_of_epoch", rid, epoch)
-
-    def attempt_records(self, rid: int) -> list[AttemptRecord]:
-        """Every failed attempt of a run."""
-        return [self._record(AttemptRecord, row) for row in self._all("attempts_of_run", rid)]
-
-    def last_failure(self, rid: int) -> AttemptRecord | None:
-        """The failed attempt that began last, of a run and its child runs."""
-        found = self._all("last_failure", rid)
-        return self._record(AttemptRecord, found[0]) if found else None
-
-    def attempts_of(self, rid: int, name: str, key: bytes, n: int) -> list[AttemptRecord]:
-        """Every failed attempt of one call."""
-        return [self._record(AttemptRecord, row) for row in self._all("attempts_of_call", rid, name, key, n)]
-
-    def runs(
-        self, *, status: str | None = None, workflow: str | None = None, children: bool = False, most: int = 100
-    ) -> list[RunRecord]:
-        """Runs, newest first."""
-        return [self._record(RunRecord, row) for row in self._all("list_runs", status, workflow, children, most)]
-
-    def run(self, id: str) -> RunRecord:
-        """The run of that id.
-
-        Raises:
-            NotFound: there is none.
-        """
-
-        def question(connection: apsw.Connection) -> RunRecord | None:
-            found = self._one(connection, "find_id", id)
-            return None if found is None else self._run(connection, found[0])
-
-        run: RunRecord | None = self.journal.read(question)
-        if run is None:
-            raise NotFound(f"there is no run {id!r} in {self.path}", "list the runs with `perdure ps`")
-        return run
-
-    def run_by_number(self, rid: int) -> RunRecord:
-        """The run of that row number."""
-        run: RunRecord = self.journal.read(lambda connection: self._run(connection, rid))
-        return run
-
-    def children(self, rid: int) -> list[str]:
-        """The ids of a run's child runs."""
-        return [id for (id,) in self._all("children", rid)]
-
-    def last_record(self, rid: int) -> StepRecord | None:
-        """The newest record of a run."""
-        record: StepRecord | None = self.journal.read(lambda connection: self._last(connection, rid))
-        return record
-
-    def counts(self, rid: int) -> dict[str, int]:
-        """How many records of each status a run has."""
-        return dict(self._all("count_steps", rid))
-
-    def holding(self, run: RunRecord) -> HolderInfo | None:
-        """Who is running it at this moment, if somebody is."""
-        if run.holder is None:
-            return None
-        hid = run.holder
-        info: HolderInfo | None = self.journal.read(lambda connection: self.holder.living(connection, hid))
-        return info
-
-    def check(self) -> list[str]:
-        """SQLite's own integrity check; an empty list is a clean file."""
-        found = self.journal.read(lambda connection: connection.execute("PRAGMA integrity_check").fetchall())
-        return [line for (line,) in found if line != "ok"]
-
-    def close(self) -> None:
-        """Close the file and let go of the lock."""
-        self.journal.close()
-        self.holder.close()
-
-    # -- in somebody's transaction ------------------------------------------------------------------------------------
-
-    def run_in(self, connection: apsw.Connection, rid: int) -> RunRecord:
-        """The run of that row number."""
-        return self._run(connection, rid)
-
-    def record_in(self, connection: apsw.Connection, rid: int, seq: int) -> StepRecord:
-        """A record of a run.
-
-        Raises:
-            StateCorrupt: it is gone, or does not match its checksum.
-        """
-        row = self._one(connection, "steps_from", rid, seq, 1)
-        if row is None or row[0] != seq:
-            raise StateCorrupt(
-                f"record #{seq} has vanished from {self.path}", "somebody edited the file; restore a backup"
-            )
-        return self._record(StepRecord, row)
+    # -- in a transaction of another's ---------------------------------------------------------------------------------
 
     def take_back(self, connection: apsw.Connection, rid: int, seqs: Sequence[int]) -> None:
         """Remove records."""
         self._take_back(connection, rid, seqs, None)
 
     def add_row(self, connection: apsw.Connection, row: Row) -> None:
-        """Add a record to a run that nobody executes."""
-        with self.holder.lent(connection, row[0], self._run(connection, row[0]).holder):
+        """Add a record to a run that is not executed."""
+        with self.holder.lent(connection, row[RUN], self._run(connection, row[RUN]).holder):
             connection.execute(self._sql["add_step"], row)
 
-    # -- inside -------------------------------------------------------------------------------------------------------
-
-    def _one(self, connection: apsw.Connection, query: str, *values: Any) -> Any:
-        return connection.execute(self._sql[query], values).fetchone()
-
-    def _all(self, query: str, *values: Any) -> list[Any]:
-        rows: list[Any] = self.journal.read(lambda connection: connection.execute(self._sql[query], values).fetchall())
-        return rows
-
-    def _run(self, connection: apsw.Connection, rid: int) -> RunRecord:
-        return self._record(RunRecord, self._one(connection, "get_run", rid))
-
-    def _last(self, connection: apsw.Connection, rid: int) -> StepRecord | None:
-        row = self._one(connection, "last_step", rid)
-        return None if row is None else self._record(StepRecord, row)
-
-    def _record(self, kind: type[R], row: Sequence[Any]) -> R:
-        record = intact(kind, row)
-        if record is None:
-            raise StateCorrupt(
-                f"a stored record does not match its checksum: {self.path}",
-                "the file was damaged or edited from outside; see `perdure doctor`, or restore a backup",
-            )
-        return record
-
-
-def intact(kind: type[R], row: Sequence[Any]) -> R | None:
-    """The row as a record, if it is as it was written."""
-    try:
-        record = kind(*row)
-        return record if record.intact() else None
-    except (TypeError, ValueError, AttributeError):  # a column holds another type than was ever written to it
-        return None
+    def close(self) -> None:
+        """Close the file and let go of the lock."""
+        self.journal.close()
+        self.holder.close()

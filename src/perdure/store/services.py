@@ -74,7 +74,7 @@ class Services:
         return [(kind, name, self._decoded(kind, name, state)) for kind, name, state in rows]
 
     def update(self, kind: Kind, name: str, function: Callable[[Any, float], tuple[Any, T]]) -> T:
-        """Change a cell while nobody else can: in no process is another function at it.
+        """Change a cell while no one else can: in no process is another function at it.
 
         Args:
             kind: what it is.
@@ -90,7 +90,7 @@ class Services:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 row: Any = connection.execute(self._sql["get"], (name, kind)).fetchone()
-                before = _STATES[kind]() if row is None else self._decoded(kind, name, row[0])
+                before = _STATES[kind]() if row is None else self._decoded(kind, name, *row)
                 after, answer = function(
                     before, self._now()
                 )  # not asked before the lock was had: that may take a while
@@ -176,7 +176,7 @@ class Services:
         )
 
     def _create(self) -> None:
-        """Make the file complete under another name, then link it: whoever sees it sees all of it."""
+        """Make the file complete under another name, then link it: it is there as a whole or not at all."""
         draft = self.path.with_name(f".{self.path.name}.{os.getpid()}-{os.urandom(4).hex()}")
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

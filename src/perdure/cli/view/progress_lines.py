@@ -230,5 +230,5 @@ def _cut(text: str) -> str:
 
 def call_line(call: Call, most: int = INPUTS) -> str:
     """A call as people see it, with that many characters of its inputs at most, and without credentials."""
-    name, given = called(call.spec.name, call.input)
+    name, given = called(call.spec.record_kind, call.spec.name, call.input)
     return f"{one_line(name)}{secrets.describe_inputs(given, most)}"

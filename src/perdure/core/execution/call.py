@@ -14,14 +14,13 @@ from perdure.core.execution.admission import Patience, admission, report_failure
 from perdure.core.execution.cleanup_records import salt, undo_row
 from perdure.core.execution.effects import (
     BRANCH,
-    Acquit,
+    ClearCrashes,
     Effect,
     Execute,
     Guarded,
     Load,
     Outcome,
     Report,
-    Row,
     Save,
     SaveAttempt,
     Settle,
@@ -32,7 +31,7 @@ from perdure.core.execution.identity import refuse_change
 from perdure.core.execution.spec import Call
 from perdure.core.policies.classify import assess
 from perdure.core.policies.retry import Again, Retry, Verdict, reassess, verdict
-from perdure.core.records import AttemptRecord, StepRecord, StepStatus, attempt_checksum
+from perdure.core.records import SEQ, AttemptRecord, Row, StepRecord, StepStatus, attempt_checksum
 from perdure.core.values import codec
 from perdure.errors import ArgumentChanged, BreakerOpen, CrashLoop, Drift, NotDecodable, NotStorable, StopRun
 
@@ -220,7 +219,7 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
     series, last, patience = None, None, Patience()
     told = crash_loop.against(history.crashes, call) if history.crashes else ()
     crashed = len(told)
-    if crashed and crash_loop.verdict(crashed, history.crash_limit) == "condemned":
+    if crashed and crash_loop.verdict(crashed, history.crash_limit) == "given up":
         return Failed(_crash_loop(call, told), None, number)
     while True:
         number += 1
@@ -236,7 +235,7 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
             ticket = entry
             outcome = yield Guarded(Execute(call, number, parked, crashed > 0), guard, ticket)
         if crashed:
-            yield Acquit(history.rid, call)
+            yield ClearCrashes(history.rid, call)
             crashed = 0
         error = outcome.error
         if error is None:
@@ -251,7 +250,7 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
                 row = history.row(call, "done", payload, outcome.started, outcome.seconds, outcome.attempts or number)
                 rows = (row,) if spec.undo is None else (row, undo_row(call, history, row))
                 yield Save(rows, drop=call.drop)
-                return Succeeded(value, row[1])
+                return Succeeded(value, row[SEQ])
         if outcome.attempts:
             return Failed(error, outcome, outcome.attempts)
         if series is None:
@@ -324,8 +323,8 @@ def item(call: Call, history: History, park: bool) -> Decision:
     end = yield from attempts(call, history, park)
     if park and isinstance(end, Failed):
         row = ended_row(call, history, "dead", end)
-        yield Save((row,), letters=(row[1],))
-        return Parked(row[1])
+        yield Save((row,), letters=(row[SEQ],))
+        return Parked(row[SEQ])
     return end
 
 

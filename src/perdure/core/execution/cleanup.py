@@ -1,7 +1,7 @@
 """What a run has to put away when it ends: deferred calls, and the undoing of what was done.
 
-The journal says what there is to do. A record named `perdure.defer` holds the call of a step that is to be made at the
-end; one named `perdure.undo` stands beside the record of a call whose step names another to take it back.
+The journal says what there is to do. A record of the kind `defer` holds the call of a step that is to be made at the
+end; one of the kind `undo` stands beside the record of a call whose step names another to take it back.
 docs/decisions/0010-cleanup-undo-cancel-deadline.md tells how and why.
 """
 
@@ -17,9 +17,9 @@ from perdure.core.exceptions import capture
 from perdure.core.execution.call import Succeeded, item
 from perdure.core.execution.cleanup_records import undone_key
 from perdure.core.execution.effects import Effect, Load, Save
-from perdure.core.execution.history import DEFER, UNDO, History
+from perdure.core.execution.history import History
 from perdure.core.execution.spec import Call, Spec
-from perdure.core.records import StepRecord
+from perdure.core.records import SEQ, StepKind, StepRecord, clean_up_name
 from perdure.core.values import codec
 from perdure.errors import PerdureError
 
@@ -33,6 +33,7 @@ ONE_ARGUMENT = b"\x91"
 class _Cleaning(msgspec.Struct):
     """A clean-up as the journal has it: the step to be called, its packed inputs, what it goes by, what it replaces."""
 
+    kind: StepKind
     module: str
     step: str
     name: str
@@ -52,45 +53,47 @@ def unwind(history: History, find: Find, *, ok: bool) -> Generator[Effect, Any, 
     """
     missed: list[str] = []
     for seq, kind in history.to_clean():
-        if ok and kind == UNDO:
+        if ok and kind == "undo":
             continue
         cleaning = yield from _read((yield Load(None, seq, peek=True)), history)
-        if history.is_cleaned(cleaning.name, cleaning.key, cleaning.n):
+        if history.is_cleaned(cleaning.kind, cleaning.name, cleaning.key, cleaning.n):
             continue
         try:
             call = _call(cleaning, find)
         except PerdureError as error:
             fault = capture.encode(capture.to_fault(error))
-            row = history.note(cleaning.name, cleaning.key, cleaning.n, "dead", cleaning.given, fault)
-            yield Save((row,), letters=(row[1],))
+            what = (cleaning.kind, cleaning.name, cleaning.key, cleaning.n)
+            row = history.note(*what, "dead", cleaning.given, fault)
+            yield Save((row,), letters=(row[SEQ],))
             missed.append(f"clean-up {cleaning.name} could not be made: {error.what}")
             continue
         end = yield from item(call, history, park=True)
         if type(end) is not Succeeded:
             missed.append(f"clean-up {cleaning.name} has failed, and is a dead letter")
-        elif kind == UNDO:
+        elif kind == "undo":
             history.undone[call.key] += 1
     return missed
 
 
 def _read(record: StepRecord, history: History) -> Generator[Effect, Any, _Cleaning]:
     noted, _ = codec.unpack_inputs(record.input, (), owner=record.name)
-    if record.name == DEFER:
+    if record.kind == "defer":
         module, step, given = noted
         # Once for each time that the run has ended, however often it is killed meanwhile.
         key = codec.digest(b"%d\0%d\0" % (history.epoch, record.n) + record.key)
-        return _Cleaning(module, step, f"defer:{step}", given, key)
+        return _Cleaning("deferred", module, step, clean_up_name("deferred", step), given, key)
     module, step, seq, undone = noted
     result: StepRecord = yield Load(None, seq, peek=True)
     key = undone_key(undone, record.key)
     given = ONE_ARGUMENT + result.output
-    return _Cleaning(module, step, f"undo:{step}", given, key, history.undone[key], (seq, record.seq))
+    name = clean_up_name("undone", step)
+    return _Cleaning("undone", module, step, name, given, key, history.undone[key], (seq, record.seq))
 
 
 def _call(cleaning: _Cleaning, find: Find) -> Call:
     """The call, of the step under the name that its clean-ups have in the journal."""
     spec = copy.copy(find(cleaning.module, cleaning.step))
-    spec.name = cleaning.name
+    spec.name, spec.record_kind = cleaning.name, cleaning.kind
     spec.park, spec.undo = False, None
     args, kwargs = codec.unpack_inputs(cleaning.given, spec.parameter_plans(), owner=spec.owner)
     call = Call(spec, tuple(args), kwargs, cleaning.given, cleaning.key)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from perdure.core.execution.effects import Row
-from perdure.core.execution.history import DEFER, UNDO, History
+from perdure.core import records
+from perdure.core.execution.history import History
 from perdure.core.execution.spec import Call
+from perdure.core.records import DEFER_NOTE, UNDO_NOTE, Row
 from perdure.core.values import codec
 
 
-def called(name: str, given: bytes) -> tuple[str, bytes]:
+def called(kind: str, name: str, given: bytes) -> tuple[str, bytes]:
     """Name and packed inputs of a call as people see them: of what is deferred, rather than of the deferring."""
-    if name != DEFER:
+    if kind != "defer":
         return name, given
-    (_, step, deferred), _ = codec.unpack_inputs(given, (), owner=DEFER)
+    (_, step, deferred), _ = codec.unpack_inputs(given, (), owner=DEFER_NOTE)
     return f"defer {step}", deferred
 
 
@@ -20,12 +21,12 @@ def undo_row(call: Call, history: History, row: Row) -> Row:
     """What stands beside the record `row` of a call that can be undone."""
     undo = call.spec.undo
     assert undo is not None
-    return history.can_be_undone(row, undo_note((undo.main, undo.name), row[1], call.spec.name))
+    return history.can_be_undone(row, undo_note((undo.main, undo.name), row[records.SEQ], call.spec.name))
 
 
 def undo_note(undo: tuple[str, str], seq: int, step: str) -> bytes:
     """What that record says: the step that takes the call back (its file's stem, its name), and what it takes back."""
-    return codec.pack_inputs([*undo, seq, step], {}, owner=UNDO)
+    return codec.pack_inputs([*undo, seq, step], {}, owner=UNDO_NOTE)
 
 
 def undone_key(step: str, key: bytes) -> bytes:

@@ -16,17 +16,17 @@ WIDTH = 200
 Crashes = dict[tuple[str, bytes, int], tuple[str, ...]]
 """Name (as `fitted`), key and occurrence of a call: the crashes in a row at which it was in flight, a line each."""
 
-Verdict = Literal["go", "alone", "condemned"]
+Verdict = Literal["go", "alone", "given up"]
 
 
 def verdict(count: int, limit: int = LIMIT) -> Verdict:
     """What to do with a call that was in flight at so many crashes in a row.
 
     `go`: nothing speaks against it. `alone`: it is a suspect, and suspects run one at a time, so that the next crash
-    convicts one of them and not all that happen to run beside it. `condemned`: it is not tried again.
+    counts against one of them and not against all that happen to run beside it. `given up`: it is not tried again.
     """
     if count >= limit:
-        return "condemned"
+        return "given up"
     return "alone" if count else "go"
 
 

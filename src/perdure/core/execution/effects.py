@@ -14,10 +14,7 @@ from perdure.core.execution.spec import Call
 from perdure.core.policies.breaker import Grade, Ticket
 from perdure.core.policies.guard import Guard
 from perdure.core.policies.rate import Turn
-from perdure.core.records import AttemptRecord
-
-Row = tuple[int, int, str, bytes, int, str, bytes, bytes, float, int, int, int]
-"""A row of the step table, in the order of its columns."""
+from perdure.core.records import AttemptRecord, Row
 
 
 class Outcome(msgspec.Struct, gc=False):
@@ -57,7 +54,7 @@ class Execute(msgspec.Struct, frozen=True, gc=False):
     suspect: bool = False
 
 
-class Acquit(msgspec.Struct, frozen=True, gc=False):
+class ClearCrashes(msgspec.Struct, frozen=True, gc=False):
     """A suspect has come to an end without killing the process: forget what spoke against it. Answer: None."""
 
     rid: int
@@ -98,7 +95,7 @@ class Guarded(msgspec.Struct, frozen=True, gc=False):
 class Report(msgspec.Struct, frozen=True, gc=False):
     """A call that was let through has ended; `error` is its failure in one line. Answer: None.
 
-    With `pause`, nobody is to call the service for so many seconds.
+    With `pause`, the service is not to be called for so many seconds.
     """
 
     guard: Guard
@@ -141,4 +138,4 @@ class Branch(msgspec.Struct, frozen=True, gc=False):
 
 BRANCH = Branch()
 
-Effect = Load | Execute | Acquit | Admit | Guarded | Report | Wait | Save | SaveAttempt | Settle | Branch
+Effect = Load | Execute | ClearCrashes | Admit | Guarded | Report | Wait | Save | SaveAttempt | Settle | Branch

@@ -9,18 +9,16 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from perdure.core import records
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.crash_loop import LIMIT, Crashes
-from perdure.core.execution.effects import Row
 from perdure.core.execution.spec import Call
-from perdure.core.records import StepRecord, StepStatus, step_checksum
+from perdure.core.records import UNDO_NOTE, Row, StepKind, StepRecord, StepStatus, step_checksum
 
-DEFER = "perdure.defer"
-UNDO = "perdure.undo"
-CLEANED = ("defer:", "undo:")
-"""Names of records: a call to be made at the end, a call that can be taken back, and beginnings of what was cleaned up.
-None of them is ever held against the script, and only `DEFER` is claimed by calls."""
 _NONE = b"\xc0"
+
+IndexRow = tuple[int, str, bytes, int, str, str]
+"""Number, name, key, occurrence, status and kind of a record."""
 
 
 class Tries(msgspec.Struct, gc=False):
@@ -43,8 +41,8 @@ class Failure(msgspec.Struct, eq=False):
     replayed: bool = False
 
 
-class Blame(msgspec.Struct, frozen=True):
-    """What the failure that ends a run takes back.
+class RootCause(msgspec.Struct, frozen=True):
+    """The failures that end a run, and what they take back.
 
     `records`: failures that were written down as handled, and are what ends the run after all. `replayed`: one of them
     came from the history. `aftermath`: first and last number of the records made since the failure. They were made
@@ -78,7 +76,7 @@ class History:
     Args:
         rid: the run's number in the state file.
         id: the run's id.
-        index: number, name, key, occurrence and status of each record, in the order of their numbers.
+        index: number, name, key, occurrence, status and kind of each record, in the order of their numbers.
         attempts: name, key, occurrence, number, counted and start of each attempt that still counts.
         exempt: first and last number of each stretch of records that is not held against the script.
         epoch: how often the run has failed.
@@ -92,7 +90,7 @@ class History:
         self,
         rid: int,
         id: str,
-        index: Iterable[tuple[int, str, bytes, int, str]] = (),
+        index: Iterable[IndexRow] = (),
         attempts: Iterable[tuple[str, bytes, int, int, int, float]] = (),
         exempt: Sequence[tuple[int, int]] = (),
         epoch: int = 0,
@@ -117,13 +115,13 @@ class History:
         self._exempt = exempt
         self._not_done: set[int] = set()
         self._to_clean: dict[int, str] = {}
-        self._cleaned: set[tuple[str, bytes, int]] = set()
+        self._cleaned: set[tuple[str, str, bytes, int]] = set()
         self.undone: Counter[bytes] = Counter()
         self._tries: dict[tuple[str, bytes, int], Tries] = {}
         last = self.recorded = 0
-        for seq, name, key, n, status in index:
+        for seq, name, key, n, status, kind in index:
             self.recorded += 1
-            self._remember(seq, name, key, n, status)
+            self._remember(seq, name, key, n, status, kind)
             last = seq
         self._numbers = itertools.count(last + 1)
         for name, key, n, number, counted, _ in attempts:
@@ -131,13 +129,14 @@ class History:
             tries.made = max(tries.made, number)
             tries.counted += counted
 
-    def _remember(self, seq: int, name: str, key: bytes, n: int, status: str) -> None:
-        if name == UNDO:
-            self._to_clean[seq] = UNDO
+    def _remember(self, seq: int, name: str, key: bytes, n: int, status: str, kind: str) -> None:
+        """Notes and clean-ups are never held against the script; of them, calls only claim the `defer` notes."""
+        if kind == "undo":
+            self._to_clean[seq] = kind
             return
-        if name.startswith(CLEANED):
-            self._cleaned.add((name, key, n))
-            self.undone[key] += name.startswith("undo:") and status == "done"
+        if kind in ("deferred", "undone"):
+            self._cleaned.add((kind, name, key, n))
+            self.undone[key] += kind == "undone" and status == "done"
             return
         step = self._step(name)
         if n == 0:
@@ -147,8 +146,8 @@ class History:
             step.taken.setdefault(key, {0} if key in step.once else set()).add(n)
         if n == 0 and key in step.taken:
             step.taken[key].add(0)
-        if name == DEFER:
-            self._to_clean[seq] = DEFER
+        if kind == "defer":
+            self._to_clean[seq] = kind
         elif status != "done":
             self._not_done.add(seq)
         elif not self.is_exempt(seq):
@@ -258,34 +257,37 @@ class History:
     def row(self, call: Call, status: StepStatus, output: bytes, started: float, seconds: float, attempts: int) -> Row:
         """A new record, numbered."""
         seq = next(self._numbers)  # atomic: pool threads number their records too
-        name = call.spec.name
-        if name == DEFER:
-            self._to_clean[seq] = DEFER
-        crc = step_checksum(name, call.key, call.n, status, call.input, output)
+        spec = call.spec
+        name, kind = spec.name, spec.record_kind
+        if kind == "defer":
+            self._to_clean[seq] = kind
+        crc = step_checksum(kind, name, call.key, call.n, status, call.input, output)
         ms = int(seconds * 1000)
-        return (self.rid, seq, name, call.key, call.n, status, call.input, output, started, ms, attempts, crc)
+        return (self.rid, seq, name, call.key, call.n, status, call.input, output, started, ms, attempts, crc, kind)
 
     # -- what is to be put away ---------------------------------------------------------------------------------------
 
     def can_be_undone(self, row: Row, given: bytes) -> Row:
         """The record that says so of the call with the record `row`."""
-        note = self.note(UNDO, row[3], row[4], "done", given, _NONE)
-        self._to_clean[note[1]] = UNDO
+        note = self.note("undo", UNDO_NOTE, row[records.KEY], row[records.N], "done", given, _NONE)
+        self._to_clean[note[records.SEQ]] = "undo"
         return note
 
-    def note(self, name: str, key: bytes, n: int, status: StepStatus, given: bytes, output: bytes) -> Row:
+    def note(
+        self, kind: StepKind, name: str, key: bytes, n: int, status: StepStatus, given: bytes, output: bytes
+    ) -> Row:
         """A record of something that no call has made."""
         seq = next(self._numbers)
-        crc = step_checksum(name, key, n, status, given, output)
-        return (self.rid, seq, name, key, n, status, given, output, 0.0, 0, 0, crc)
+        crc = step_checksum(kind, name, key, n, status, given, output)
+        return (self.rid, seq, name, key, n, status, given, output, 0.0, 0, 0, crc, kind)
 
     def to_clean(self) -> list[tuple[int, str]]:
-        """Number and kind (`DEFER` or `UNDO`) of the records of what is to be put away, the last one first."""
+        """Number and kind (`defer` or `undo`) of the notes of what is to be put away, the last one first."""
         return sorted(self._to_clean.items(), reverse=True)
 
-    def is_cleaned(self, name: str, key: bytes, n: int) -> bool:
+    def is_cleaned(self, kind: StepKind, name: str, key: bytes, n: int) -> bool:
         """Was that clean-up made before the process died?"""
-        return (name, key, n) in self._cleaned
+        return (kind, name, key, n) in self._cleaned
 
     # -- failures -----------------------------------------------------------------------------------------------------
 
@@ -293,7 +295,7 @@ class History:
         """The failures that the workflow has moved past now that `branch` makes its next call; they become history.
 
         A branch has moved past its own failure, and so have those that it has started since. All have moved past that
-        of a branch that is over, since somebody has received its exception.
+        of a branch that is over, since its exception has been received.
         """
         passed = [
             failure
@@ -317,13 +319,14 @@ class History:
 
     def replayed(self, call: Call, error: BaseException, seq: int) -> None:
         """A recorded failure has been raised again."""
-        row = (self.rid, seq, call.spec.name, call.key, call.n, "failed", b"", b"", 0.0, 0, 0, 0)
+        spec = call.spec
+        row = (self.rid, seq, spec.name, call.key, call.n, "failed", b"", b"", 0.0, 0, 0, 0, spec.record_kind)
         self._written.append(Failure(error, row, None, self.claims, replayed=True))
 
-    def blame(self, error: BaseException) -> Blame:
+    def root_cause(self, error: BaseException) -> RootCause:
         """Which failures end the run, given that `error` does: it is one of theirs, or was raised from one."""
         failures = [*self._written, *self.pending]
-        guilty: list[Failure] = []
+        causes: list[Failure] = []
         seen: set[int] = set()
         rest = [error]
         while rest:
@@ -332,14 +335,14 @@ class History:
                 continue
             seen.add(id(one))
             found = [failure for failure in failures if failure.error is one]
-            guilty += found
+            causes += found
             if not found:
                 # A failed step's own exception says nothing about those that were handled before it.
                 rest += [other for other in (one.__cause__, one.__context__) if other is not None]
                 rest += getattr(one, "exceptions", ())
-        first, last = min((failure.row[1] for failure in guilty), default=0) + 1, next(self._numbers) - 1
-        return Blame(
-            tuple(failure.row[1] for failure in guilty if failure in self._written),
-            any(failure.replayed for failure in guilty),
-            (first, last) if guilty and first <= last else None,
+        first, last = min((failure.row[records.SEQ] for failure in causes), default=0) + 1, next(self._numbers) - 1
+        return RootCause(
+            tuple(failure.row[records.SEQ] for failure in causes if failure in self._written),
+            any(failure.replayed for failure in causes),
+            (first, last) if causes and first <= last else None,
         )

@@ -14,11 +14,11 @@ import msgspec
 
 from perdure.core.execution.call import End, attempts
 from perdure.core.execution.cleanup_records import undone_key
-from perdure.core.execution.effects import Effect, Row, Save
-from perdure.core.execution.history import UNDO, History
+from perdure.core.execution.effects import Effect, Save
+from perdure.core.execution.history import History
 from perdure.core.execution.inputs import pack_leniently
 from perdure.core.execution.spec import Call, Spec
-from perdure.core.records import RunRecord, StepRecord
+from perdure.core.records import CLEAN_UPS, UNDO_NOTE, Row, RunRecord, StepRecord
 from perdure.core.values import codec
 
 
@@ -65,9 +65,9 @@ def call_of(record: StepRecord, spec: Spec, edited: bytes | None) -> Call:
         NotDecodable: the inputs cannot be loaded as arguments of the step.
         TypeError: the step does not take them any more.
     """
-    if spec.name != record.name:  # a clean-up: the step under the name that it has in the journal
+    if record.kind in CLEAN_UPS:  # the step under the name that it has in the journal
         spec = copy.copy(spec)
-        spec.name, spec.undo = record.name, None
+        spec.name, spec.record_kind, spec.undo = record.name, record.kind, None
     given = record.input if edited is None else edited
     args, kwargs = codec.unpack_inputs(given, spec.parameter_plans(), owner=spec.owner)
     packed = pack_leniently(spec.signature, tuple(args), kwargs)  # as the step's arguments are compared afterwards
@@ -88,7 +88,7 @@ def history_for(run: RunRecord, record: StepRecord, made: int, undone: dict[byte
         undone: how often which calls of the run were undone, as in `History.undone`.
         uniform: a source of random numbers in [0, 1).
     """
-    before = (record.seq - 1, "", b"", 0, "failed")
+    before = (record.seq - 1, "", b"", 0, "failed", "step")
     tried = (record.name, record.key, record.n, made, 0, 0.0)
     history = History(run.rid, run.id, [before], [tried], epoch=run.epoch, uniform=uniform)
     history.undone.update(undone)
@@ -102,11 +102,11 @@ def takes_back(record: StepRecord, records: Iterator[StepRecord]) -> tuple[int, 
         record: a dead letter's; one that is no undoing takes nothing back.
         records: those of its run.
     """
-    if not record.name.startswith("undo:"):
+    if record.kind != "undone":
         return ()
     for one in records:
-        if one.name == UNDO:
-            (_, _, seq, step), _ = codec.unpack_inputs(one.input, (), owner=UNDO)
+        if one.kind == "undo":
+            (_, _, seq, step), _ = codec.unpack_inputs(one.input, (), owner=UNDO_NOTE)
             if undone_key(step, one.key) == record.key:
                 return (seq, one.seq)
     return ()

@@ -11,10 +11,10 @@ import msgspec
 from perdure.core.exceptions import capture
 from perdure.core.execution.call import End as CallEnd
 from perdure.core.execution.call import Failed, Succeeded, fail, move_on, recall, settle
-from perdure.core.execution.effects import Effect, Load, Outcome, Row, Save
-from perdure.core.execution.history import Blame, History
+from perdure.core.execution.effects import Effect, Load, Outcome, Save
+from perdure.core.execution.history import History, RootCause
 from perdure.core.execution.spec import Call, Rules
-from perdure.core.records import RunRecord, StepRecord
+from perdure.core.records import SEQ, Row, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.errors import AlreadyRunning, Cancelled, NotStorable, OtherInputs, RunError, Skipped
 
@@ -128,7 +128,7 @@ class Unwind(msgspec.Struct, frozen=True):
     history: History
     ok: bool
     fault: bytes = b""
-    blame: Blame | None = None
+    cause: RootCause | None = None
 
 
 class Forget(msgspec.Struct, frozen=True):
@@ -190,20 +190,20 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
                 if trouble is not None:
                     raise trouble
                 return Ended(value, payload, run.created, outcome.started + outcome.seconds - run.created)
-        blame = history.blame(error)
-        if blame.replayed:
+        cause = history.root_cause(error)
+        if cause.replayed:
             # A failure was taken for handled (a sibling branch had moved on), and turns out to be what ends the run.
             # It is not history, so the step gets its chance.
-            yield Forget(run, blame.records, blame.aftermath)
+            yield Forget(run, cause.records, cause.aftermath)
             history = yield Recall(run, resumed=True)
             continue
         fault = capture.encode(capture.to_fault(error))
         if history.to_clean():
             history.pending.clear()  # the workflow has not moved past what has ended it
-            for line in (yield Unwind(run, history, ok=False, fault=fault, blame=blame)):
+            for line in (yield Unwind(run, history, ok=False, fault=fault, cause=cause)):
                 error.add_note(f"perdure: {line}")
         status = _how(error, call.spec.rules, run)
-        trouble = yield End(run, status, fault, forget=blame.records, aftermath=blame.aftermath)
+        trouble = yield End(run, status, fault, forget=cause.records, aftermath=cause.aftermath)
         if trouble is not None:
             error.add_note(f"perdure: that the run {_ENDED[status]} could not be saved: {trouble}")
         error.add_note(f"perdure: run {run.id} {_ENDED[status]}; {_WAY_ON[status].format(run.id)}")
@@ -349,4 +349,4 @@ def nested(
         return ended
     row = history.row(call, "done", ended.payload, ended.started, ended.seconds, 1)
     yield Save((row,))
-    return Succeeded(ended.value, row[1])
+    return Succeeded(ended.value, row[SEQ])

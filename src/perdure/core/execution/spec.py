@@ -13,6 +13,7 @@ import msgspec
 from perdure.core.execution.inputs import EMPTY, Signature
 from perdure.core.policies.guard import Guard
 from perdure.core.policies.retry import ONCE, Retry
+from perdure.core.records import StepKind
 from perdure.core.values import codec
 from perdure.core.values.annotations import hints_of, scope_of
 
@@ -55,9 +56,10 @@ class Spec:
         key: takes the arguments and returns what identifies the call, instead of the arguments themselves.
 
     `is_method` and `receiver` (the class) are set when it is found in a class, `locals` (names that annotations may
-    use) when it is defined in a function. `park`: a call that fails for good becomes a dead letter; `undo`: the step
-    that reverts a call; `rules`: the options of a workflow; `guard`: what its calls have to pass. `file` is the source
-    file of the function, `main` the name that its module has when it is imported.
+    use) when it is defined in a function. `record_kind` is that of the records of its calls. `park`: a call that fails
+    for good becomes a dead letter; `undo`: the step that reverts a call; `rules`: the options of a workflow; `guard`:
+    what its calls have to pass. `file` is the source file of the function, `main` the name that its module has when it
+    is imported.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Spec:
         self.explicit = explicit
         self.isolate = isolate
         self.key = key
+        self.record_kind: StepKind = "step"
         self.park = False
         self.undo: Spec | None = None
         self.rules = Rules()

@@ -10,9 +10,9 @@ import msgspec
 
 from perdure.core.execution.cleanup import unwind
 from perdure.core.execution.effects import (
-    Acquit,
     Admit,
     Branch,
+    ClearCrashes,
     Execute,
     Guarded,
     Load,
@@ -100,7 +100,7 @@ class AsyncDriver:
     async def _perform(self, effect: Any, scope: Any) -> Any:
         resources = self._resources
         match effect:
-            case Acquit() | Begin() | Forget() | Resolve() | SaveAttempt():
+            case Begin() | ClearCrashes() | Forget() | Resolve() | SaveAttempt():
                 return await self._commits.here().write((), operation_of(resources, effect))
             case Wait():
                 return await self._wait(effect, scope)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from perdure.config import settings
 from perdure.core.execution.effects import Save
 from perdure.errors import StateError
-from perdure.store.dead_letters import Parking, Terms
 from perdure.store.journal import Operation
+from perdure.store.parking import Parking, Terms
 from perdure.store.runs import Store
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from perdure.core.records import AttemptRecord, StepRecord
 from perdure.errors import StateCorrupt
 from perdure.store import dead_letters
-from perdure.store.runs import CHUNK, Store
+from perdure.store.run_queries import CHUNK
+from perdure.store.runs import Store
 
 KEPT = 8 * CHUNK
 

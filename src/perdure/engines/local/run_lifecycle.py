@@ -12,8 +12,8 @@ from perdure.core.records import RunRecord
 from perdure.engines.local.resources import Resources
 from perdure.errors import StateError, StopRun
 from perdure.store.crashes import crashes_of
-from perdure.store.dead_letters import Parking
 from perdure.store.journal import Operation
+from perdure.store.parking import Parking
 
 
 def start_of(

@@ -10,9 +10,9 @@ from typing import Any
 
 from perdure.core.execution.cleanup import unwind
 from perdure.core.execution.effects import (
-    Acquit,
     Admit,
     Branch,
+    ClearCrashes,
     Execute,
     Guarded,
     Load,
@@ -57,7 +57,7 @@ class SyncDriver:
         self._perform: dict[type, Callable[[Any, Any], Any]] = {
             Load: self.load,
             Execute: self.execute,
-            Acquit: self._write,
+            ClearCrashes: self._write,
             Admit: self.admit,
             Guarded: self._guarded,
             Report: self.report,

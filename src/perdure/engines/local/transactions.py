@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from perdure.core.execution.effects import Acquit, SaveAttempt
+from perdure.core.execution.effects import ClearCrashes, SaveAttempt
 from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import Begin, Forget
 from perdure.engines.local.resources import Resources
 from perdure.store import crashes, dead_letters
 from perdure.store.journal import Operation
 
-Write = Acquit | Begin | Forget | Resolve | SaveAttempt
+Write = ClearCrashes | Begin | Forget | Resolve | SaveAttempt
 
 
 def operation_of(resources: Resources, effect: Write) -> Operation:
@@ -20,7 +20,7 @@ def operation_of(resources: Resources, effect: Write) -> Operation:
             return store.attempt(effect.rid, effect.record)
         case Begin():
             return store.begin(effect.start, resources.world.now())
-        case Acquit():
+        case ClearCrashes():
             return crashes.forget(effect.rid, effect.call)
         case Forget():
             return store.forget(effect)

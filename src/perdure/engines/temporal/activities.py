@@ -25,6 +25,7 @@ from perdure.core.execution.effects import Outcome
 from perdure.core.execution.identity import refuse_change
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.retry import Again
+from perdure.core.records import CLEAN_UPS, called_step
 from perdure.core.values import codec
 from perdure.engines import registry
 from perdure.engines.interface import StepContext, here
@@ -274,10 +275,10 @@ async def _beat(progress: Progress, dead_after: float) -> None:
 
 def _call_of(command: StepCommand) -> Call:
     """The call, as it was made in the workflow."""
-    spec = registry.find_step(command.module, command.name)
-    if spec.name != command.name:  # a clean-up, which goes by a name of its own
+    spec = registry.find_step(command.module, called_step(command.kind, command.name))
+    if command.kind in CLEAN_UPS:  # which go by names of their own
         spec = copy.copy(spec)
-        spec.name = command.name
+        spec.name, spec.record_kind = command.name, command.kind
     args, kwargs = codec.unpack_inputs(command.input, spec.parameter_plans(), owner=spec.owner)
     call = Call(spec, tuple(args), kwargs, command.input, command.key, command.named)
     call.n, call.salt = command.n, command.salt

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from perdure.core import records
 from perdure.core.execution.cleanup import unwind
-from perdure.core.execution.effects import Row, Save
+from perdure.core.execution.effects import Save
 from perdure.core.execution.spec import Call, Spec
+from perdure.core.records import Row
 from perdure.engines.registry import find_step
 from perdure.engines.temporal.commands import carry_step
 from perdure.engines.temporal.payloads import StepCommand
@@ -27,7 +29,7 @@ class CleanupScope(ClusterScope):
         """An effect that needs no waiting; and the dead letter of a clean-up that could not even be tried."""
         if isinstance(effect, Save):
             for row in effect.rows:
-                if row[1] in effect.letters and row[10] == 0:
+                if row[records.SEQ] in effect.letters and row[records.ATTEMPTS] == 0:
                     self._note_refusal(row)
         return super().perform(effect)
 
@@ -36,17 +38,19 @@ class CleanupScope(ClusterScope):
         command = StepCommand(
             run_id=self.id,
             module=self.command.module,
-            name=row[2],
-            key=row[3],
-            n=row[4],
-            input=row[6],
+            name=row[records.NAME],
+            key=row[records.KEY],
+            n=row[records.N],
+            input=row[records.INPUT],
             named=False,
             dead_after=self.command.dead_after,
             parked=True,
-            refused=row[7],
+            refused=row[records.OUTPUT],
+            kind=row[records.KIND],  # type: ignore[arg-type]  # the core writes no other
         )
-        spec = Spec("step", _never_called, row[2])
-        self._result(self.thread.submit(lambda: carry_step(command, spec), len(row[6]) + len(row[7])))
+        spec = Spec("step", _never_called, row[records.NAME])
+        size = len(row[records.INPUT]) + len(row[records.OUTPUT])
+        self._result(self.thread.submit(lambda: carry_step(command, spec), size))
 
     def given(self, call: Call) -> bytes:
         """The inputs of a clean-up have been packed when it was deferred, or when what is undone was saved."""

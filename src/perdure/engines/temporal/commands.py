@@ -16,6 +16,7 @@ from perdure.core.execution.effects import Outcome
 from perdure.core.execution.run import Ended
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.retry import Retry
+from perdure.core.records import CLEAN_UPS, RESERVED, StepKind
 from perdure.engines.temporal.nondeterminism import explain
 from perdure.engines.temporal.payloads import (
     Carry,
@@ -58,6 +59,11 @@ def retry_policy(retry: Retry) -> RetryPolicy:
     )
 
 
+def activity_type(kind: StepKind, name: str) -> str:
+    """What Temporal calls it. A clean-up is never called as a user's step is, since those are not named so."""
+    return RESERVED + name if kind in CLEAN_UPS else name
+
+
 async def carry_step(command: StepCommand, spec: Spec) -> Ran:
     """One call of a step, on whichever worker takes it: how it ended."""
     bound = UNBOUNDED if spec.timeout is None else spec.timeout + GRACE
@@ -65,7 +71,7 @@ async def carry_step(command: StepCommand, spec: Spec) -> Ran:
         bound = min(bound, max(command.until - workflow.time(), 0.0) + GRACE)
     try:
         answer = await workflow.execute_activity(
-            command.name,
+            activity_type(command.kind, command.name),
             encode(command),
             activity_id=activity_id(command.name, command.key, command.n),
             result_type=bytes,

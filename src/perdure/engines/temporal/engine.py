@@ -16,9 +16,8 @@ from temporalio.client import WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import CancelledError, WorkflowAlreadyStartedError
 
-from perdure.core.execution.history import CLEANED
 from perdure.core.execution.spec import Call
-from perdure.core.records import RunRecord, RunStatus
+from perdure.core.records import CLEAN_UPS, RunRecord, RunStatus
 from perdure.core.values import codec
 from perdure.engines.features import TEMPORAL, Capabilities
 from perdure.engines.interface import Began, Cancellation, ReplayCheck, refuse_child
@@ -128,7 +127,7 @@ class TemporalEngine:
         error = cancelled(found.memo.id)
         history = await read_history(await self.cluster.client(), found.workflow_id, found.run_id)
         for record in history.records:
-            if record.status == "dead" and record.name.startswith(CLEANED):
+            if record.status == "dead" and record.kind in CLEAN_UPS:
                 error.add_note(f"perdure: clean-up {record.name} has failed, and is a dead letter")
         error.add_note(f"perdure: run {found.memo.id} was cancelled; a run of the same inputs starts anew")
         return error

@@ -10,7 +10,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.core.exceptions.capture import AttemptNote
-from perdure.core.execution.history import CLEANED
+from perdure.core.records import CLEAN_UPS
 from perdure.engines.temporal.commands import RECALL
 from perdure.engines.temporal.payloads import (
     Carried,
@@ -114,7 +114,7 @@ class EventHistory:
             return
         call = decode(scheduled.input.payloads[0].data, StepCommand)
         self._calls[event.event_id] = call
-        if not call.name.startswith(CLEANED):  # those say nothing about what the workflow has moved past
+        if call.kind not in CLEAN_UPS:  # those say nothing about what the workflow has moved past
             self._last_call = event.event_id
         if call.undoes is not None:
             self._undoes[call.name, call.key, call.n] = call.undoes
@@ -134,7 +134,7 @@ class EventHistory:
             return  # it was under way when the run ended
         self._underway.pop(scheduled, None)
         status = "done" if ran.ok else "dead" if call.parked else "failed"
-        rest = (ran.packed, ran.started, ran.seconds, ran.attempts, ran.tried, call.undo)
+        rest = (ran.packed, ran.started, ran.seconds, ran.attempts, ran.tried, call.undo, call.kind)
         self._ended.append((at, Carried(call.name, call.key, call.n, status, call.input, *rest)))  # type: ignore[arg-type]
 
     def _read_child(self, event: HistoryEvent) -> None:

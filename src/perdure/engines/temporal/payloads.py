@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from perdure.core.exceptions.capture import AttemptNote
-from perdure.core.records import StepStatus
+from perdure.core.records import StepKind, StepStatus
 from perdure.engines.runtime.deadline import Deadline
 from perdure.errors import NotStorable
 
@@ -28,6 +28,7 @@ class StepCommand(msgspec.Struct, frozen=True, array_like=True):
     `salt` sets its idempotency key apart from that of the same call before it was undone. `undo` is the step that would
     take it back (its file's stem, its name), `undoes` the call that it takes back itself. `until` is when the run is
     over, by the cluster's clock. `refused` is why it cannot be made, packed: then a worker only writes that down.
+    `kind` is that of its record; the name says nothing about it.
     """
 
     run_id: str
@@ -44,6 +45,7 @@ class StepCommand(msgspec.Struct, frozen=True, array_like=True):
     undoes: Identity | None = None
     until: float | None = None
     refused: bytes = b""
+    kind: StepKind = "step"
 
 
 class Ran(msgspec.Struct, frozen=True, array_like=True):
@@ -151,6 +153,7 @@ class Carried(msgspec.Struct, frozen=True, array_like=True):
     attempts: int
     tried: list[AttemptNote] = []
     undo: tuple[str, str] | None = None
+    kind: StepKind = "step"
 
 
 class Portion(msgspec.Struct, frozen=True, array_like=True):

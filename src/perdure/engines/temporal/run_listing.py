@@ -139,8 +139,8 @@ def _in_full(each: _Known, history: EventHistory) -> ListedRun:
 
 
 def _step(seq: int, record: Carried) -> StepRecord:
-    crc = step_checksum(record.name, record.key, record.n, record.status, record.input, record.output)
-    rest = (record.started, int(record.seconds * 1000), record.attempts, crc)
+    crc = step_checksum(record.kind, record.name, record.key, record.n, record.status, record.input, record.output)
+    rest = (record.started, int(record.seconds * 1000), record.attempts, crc, record.kind)
     return StepRecord(seq, record.name, record.key, record.n, record.status, record.input, record.output, *rest)
 
 

@@ -7,10 +7,19 @@ from collections.abc import Iterable, Sequence
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.capture import AttemptNote
 from perdure.core.execution.cleanup_records import undo_note
-from perdure.core.execution.effects import Row
-from perdure.core.execution.history import UNDO
+from perdure.core.execution.history import IndexRow
 from perdure.core.execution.spec import Call
-from perdure.core.records import AttemptRecord, StepRecord, attempt_checksum, step_checksum
+from perdure.core.records import (
+    INPUT,
+    OUTPUT,
+    SEQ,
+    UNDO_NOTE,
+    AttemptRecord,
+    Row,
+    StepRecord,
+    attempt_checksum,
+    step_checksum,
+)
 from perdure.engines.temporal.payloads import Carried, Identity
 
 NOTHING = b"\xc0"
@@ -32,8 +41,8 @@ class RunRecords:
         spared = set(exempt)
         for one in carried:
             seq = len(self.records) + 1
-            crc = step_checksum(one.name, one.key, one.n, one.status, one.input, one.output)
-            rest = (one.started, int(one.seconds * 1000), one.attempts, crc)
+            crc = step_checksum(one.kind, one.name, one.key, one.n, one.status, one.input, one.output)
+            rest = (one.started, int(one.seconds * 1000), one.attempts, crc, one.kind)
             self.records[seq] = StepRecord(seq, one.name, one.key, one.n, one.status, one.input, one.output, *rest)
             self.size += len(one.input) + len(one.output) + OVERHEAD
             identity = (one.name, one.key, one.n)
@@ -47,14 +56,15 @@ class RunRecords:
     def _note_undo(self, one: Carried, done: int, undo: tuple[str, str]) -> None:
         """What stands beside the record of a call that can be undone."""
         seq, given = done + 1, undo_note(undo, done, one.name)
-        crc = step_checksum(UNDO, one.key, one.n, "done", given, NOTHING)
-        self.records[seq] = StepRecord(seq, UNDO, one.key, one.n, "done", given, NOTHING, 0.0, 0, 0, crc)
+        crc = step_checksum("undo", UNDO_NOTE, one.key, one.n, "done", given, NOTHING)
+        row = (seq, UNDO_NOTE, one.key, one.n, "done", given, NOTHING, 0.0, 0, 0, crc, "undo")
+        self.records[seq] = StepRecord(*row)  # type: ignore[arg-type]
 
     def add(self, rows: Iterable[Row]) -> None:
         """New records."""
         for row in rows:
-            self.size += len(row[6]) + len(row[7]) + OVERHEAD
-            self.records[row[1]] = StepRecord(*row[1:])  # type: ignore[arg-type]  # the core writes no other status
+            self.size += len(row[INPUT]) + len(row[OUTPUT]) + OVERHEAD
+            self.records[row[SEQ]] = StepRecord(*row[SEQ:])  # type: ignore[arg-type]  # the core writes no other status
 
     def drop(self, seqs: Iterable[int], aftermath: tuple[int, int] | None) -> None:
         """Take records back, and hold others no longer against the script."""
@@ -72,9 +82,9 @@ class RunRecords:
         """What the failed attempts of a call said."""
         self._tried[call.spec.name, call.key, call.n] = tried
 
-    def index(self) -> list[tuple[int, str, bytes, int, str]]:
-        """Number, name, key, occurrence and status of every record, in the order of their numbers."""
-        return [(seq, one.name, one.key, one.n, one.status) for seq, one in sorted(self.records.items())]
+    def index(self) -> list[IndexRow]:
+        """Number, name, key, occurrence, status and kind of every record, in the order of their numbers."""
+        return [(seq, one.name, one.key, one.n, one.status, one.kind) for seq, one in sorted(self.records.items())]
 
     def failures(self) -> list[Identity]:
         """The failures that are history."""

@@ -291,6 +291,7 @@ class ClusterScope(BaseScope):
             undo=None if undo is None else (undo.main, undo.name),
             undoes=self.records.identity(call.drop[0]) if call.drop else None,
             until=None if self.deadline is None else self.deadline.at,
+            kind=spec.record_kind,
         )
 
     def given(self, call: Call) -> bytes:

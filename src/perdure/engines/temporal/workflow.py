@@ -17,7 +17,7 @@ from perdure.core.execution.effects import Outcome
 from perdure.core.execution.history import History
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, Start, Taken, Unwind, live
 from perdure.core.execution.spec import Call
-from perdure.core.records import RunRecord
+from perdure.core.records import KEY, NAME, N, RunRecord
 from perdure.core.values import codec
 from perdure.engines import registry
 from perdure.engines.interface import here
@@ -270,8 +270,8 @@ class _Execution:
 
     def _renew_cleaning(self, effect: Unwind) -> NoReturn:
         """The same while the clean-ups are made; a function that has failed is not called again for them."""
-        if effect.blame is not None:
-            self._records.drop(effect.blame.records, effect.blame.aftermath)
+        if effect.cause is not None:
+            self._records.drop(effect.cause.records, effect.cause.aftermath)
         ending = effect.fault
         if len(ending) + len(self._command.input) > LARGEST_FAULT:
             ending = _shortened(capture.decode(ending))
@@ -279,7 +279,7 @@ class _Execution:
 
     def _renew(self, history: History, ending: bytes = b"") -> NoReturn:
         """Temporal's record of this execution is full: go on in a new one."""
-        pending = [(row[2], row[3], row[4]) for row in (failure.row for failure in history.pending)]
+        pending = [(row[NAME], row[KEY], row[N]) for row in (failure.row for failure in history.pending)]
         carry = Carry(
             workflow.info().run_id,
             kept=[*self._records.failures(), *pending],

@@ -1,4 +1,4 @@
--- Statements that write down runs which another engine has told about. See snapshot.py.
+-- Statements that write down runs which another engine describes. See cluster_snapshot.py.
 
 -- name: add_told_run
 INSERT INTO run (id, script, path, workflow, key, named, parent, status, holder, epoch,
@@ -6,8 +6,8 @@ INSERT INTO run (id, script, path, workflow, key, named, parent, status, holder,
 VALUES (?, ?, ?, ?, ?, 1, ?, ?, NULL, 0, ?, ?, ?, ?, ?, ?) RETURNING rid
 
 -- name: add_step
-INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: add_attempt
 INSERT OR IGNORE INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc)

@@ -1,30 +1,4 @@
--- Statements about dead letters. See letters.py.
-
--- name: park
-INSERT INTO dead_letter (run, seq, status, created, changed, exported, crc)
-VALUES (?1, ?2, 'parked', ?3, ?3, ?4, ?5) RETURNING lid
-
--- name: park_run
-INSERT INTO dead_letter (run, seq, status, created, changed, exported, crc)
-VALUES (?1, 0, 'parked', ?2, ?2, ?3, ?4)
-ON CONFLICT (run, seq) DO UPDATE SET status = 'parked', created = ?2, changed = ?2, holder = NULL, exported = ?3
-RETURNING lid
-
--- name: too_old
-SELECT lid, run, seq FROM dead_letter WHERE status = 'parked' AND seq > 0 AND holder IS NULL
-ORDER BY lid DESC LIMIT -1 OFFSET ?
-
--- name: evict
-UPDATE dead_letter SET status = 'evicted', changed = ? WHERE lid = ?
-
--- name: call_of
-SELECT s.name, s.key, s.n, r.epoch FROM step s JOIN run r ON r.rid = s.run WHERE s.run = ? AND s.seq = ?
-
--- name: drop_attempts
-DELETE FROM attempt WHERE run = ? AND epoch = ? AND name = ? AND key = ? AND n = ?
-
--- name: forget
-DELETE FROM dead_letter WHERE run = ? AND seq = ?
+-- Statements about dead letters. See dead_letters.py.
 
 -- name: get
 SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc
@@ -59,13 +33,10 @@ UPDATE dead_letter SET holder = NULL WHERE lid = ? AND holder = ?
 -- name: resolve
 UPDATE dead_letter SET status = 'resolved', result = ?, holder = NULL, changed = ?, crc = ? WHERE lid = ?
 
--- name: resolve_run
-UPDATE dead_letter SET status = 'resolved', holder = NULL, changed = ? WHERE run = ? AND seq = 0 AND status = 'parked'
-
 -- name: moved_past
 SELECT EXISTS (
-    SELECT 1 FROM step s WHERE s.run = ?1 AND s.seq > ?2 AND s.name <> ?3
-      AND substr(s.name, 1, 8) <> 'perdure.' AND substr(s.name, 1, 5) <> 'undo:' AND substr(s.name, 1, 6) <> 'defer:'
+    SELECT 1 FROM step s WHERE s.run = ?1 AND s.seq > ?2 AND (s.name <> ?3 OR s.kind <> ?4)
+      AND s.kind = 'step'
       AND NOT EXISTS (SELECT 1 FROM exempt e WHERE e.run = ?1 AND s.seq BETWEEN e.first AND e.last)
 )
 
@@ -91,8 +62,3 @@ UPDATE dead_letter SET exported = 1 WHERE lid = ?
 
 -- name: attempts_made
 SELECT coalesce(max(number), 0) FROM attempt WHERE run = ? AND name = ? AND key = ? AND n = ?
-
--- name: copy
-INSERT INTO dead_letter (run, seq, status, created, changed, redriven, input, result, crc)
-SELECT ?, seq, status, created, changed, redriven, input, result, crc
-FROM dead_letter WHERE run = ? AND seq > 0 AND seq < ?

@@ -30,7 +30,7 @@ SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoc
 FROM run WHERE rid > ? ORDER BY rid LIMIT ?
 
 -- name: steps_after
-SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc FROM step
+SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind FROM step
 WHERE (run, seq) > (?, ?) ORDER BY run, seq LIMIT ?
 
 -- name: attempts_after

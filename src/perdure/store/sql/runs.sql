@@ -73,28 +73,28 @@ ORDER BY r.rid DESC LIMIT ?4
 SELECT id FROM run WHERE parent = ? ORDER BY rid
 
 -- name: add_step
-INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: drop_step
 DELETE FROM step WHERE run = ? AND seq = ?
 
 -- name: step_index
-SELECT seq, name, key, n, status FROM step WHERE run = ? ORDER BY seq
+SELECT seq, name, key, n, status, kind FROM step WHERE run = ? ORDER BY seq
 
 -- name: steps_from
-SELECT seq, name, key, n, status, input, output, started, ms, attempts, crc FROM step
+SELECT seq, name, key, n, status, input, output, started, ms, attempts, crc, kind FROM step
 WHERE run = ? AND seq >= ? ORDER BY seq LIMIT ?
 
 -- name: last_step
-SELECT seq, name, key, n, status, input, output, started, ms, attempts, crc FROM step WHERE run = ? ORDER BY seq DESC LIMIT 1
+SELECT seq, name, key, n, status, input, output, started, ms, attempts, crc, kind FROM step WHERE run = ? ORDER BY seq DESC LIMIT 1
 
 -- name: count_steps
-SELECT status, count(*) FROM step WHERE run = ? AND name <> 'perdure.undo' GROUP BY status
+SELECT status, count(*) FROM step WHERE run = ? AND kind <> 'undo' GROUP BY status
 
 -- name: copy_steps
-INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc)
-SELECT ?, seq, name, key, n, status, input, output, started, ms, attempts, crc FROM step WHERE run = ? AND seq < ?
+INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind)
+SELECT ?, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind FROM step WHERE run = ? AND seq < ?
 
 -- name: add_attempt
 INSERT INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc)

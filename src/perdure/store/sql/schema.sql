@@ -1,7 +1,7 @@
 -- The story of the data.
 --
 -- A *holder* is a process that has opened this file to run something. It keeps an flock on <state>-locks/<token> for as long
--- as it lives; nothing else says whether it is alive. It is `gone` once somebody has taken something from it, for good: its
+-- as it lives; nothing else says whether it is alive. It is `gone` once another process has taken something from it, for good: its
 -- own connection refuses to write to its runs then (store/locks.sql).
 --
 -- A *run* is one execution of a workflow from its first step to its result, over as many processes as that takes. `rid` is
@@ -9,17 +9,20 @@
 -- again by script (the file's name, so that a deploy to another folder resumes) + workflow + key (the digest of its
 -- inputs) until it has ended; `path` is where the script was last seen. `holder` is who runs it; a dead holder's
 -- runs are free. `epoch` counts how often the run has failed: attempts of an earlier epoch no longer count. `stop` is when
--- somebody asked for its end; a *parked* run has failed too often, and is gone on with only when somebody says so.
+-- its end was asked for; a *parked* run has failed too often, and is gone on with only when a person says so.
 --
 -- A *lock* keeps the processes that name it apart. `holder` is who has it; a dead holder's locks are free. `fence` grows
 -- with every acquisition and is never taken back, `run` is the one that joined last, if a run has it.
 --
 -- A *step* row says that the workflow has moved past a call: it is done, or failed and was handled, or its item was parked
 -- as a dead letter. Identity is name + key + n, n being how many times that pair came before. Rows are appended in the order of completion
--- and never changed, so a run is one contiguous stretch of the tree.
+-- and never changed, so a run is one contiguous stretch of the tree. `kind` says what a row is about, and nothing else does:
+-- the name of a user's step carries no meaning. A `defer` row notes a call to be made when the run ends, an `undo` row a call
+-- that can be taken back; `deferred` and `undone` rows are the clean-ups that were made of them. `builtin` is a call of
+-- perdure's own steps, such as perdure.now().
 --
 -- An *exempt* row says that a stretch of a run's records is not held against the script if no call claims them: all that
--- were there when somebody accepted the changes of the script, and those that were made after the failure that ended the
+-- were there when the user accepted the changes of the script, and those that were made after the failure that ended the
 -- run (a message that it failed, say, which need not be sent when it goes well the next time).
 --
 -- An *attempt* row says that one try of a call failed. They outlive the process, so a crash does not hand out new attempts.
@@ -29,10 +32,12 @@
 --
 -- A *dead letter* points at the step row of a call that failed for good (seq 0: at a run that was set aside as a whole);
 -- input, error and attempts are found there. `lid` is the number that people type, never given twice. Parked, it waits to
--- be looked at; `holder` is who re-drives it at this moment, and a dead holder's letters are free. `input` is what somebody
--- edited the input into, `result` what a redrive came to; if the run could still see it, its step row has been replaced by
+-- be looked at; `holder` is who re-drives it at this moment, and a dead holder's letters are free. `input` is what the input
+-- was edited into, `result` what a redrive came to; if the run could still see it, its step row has been replaced by
 -- one that is done. `exported` says whether it was also to be appended to a JSON Lines file (0), and has been (1). Evicted
 -- is what a newer one had to make room for: its attempts are gone.
+--
+-- The checks of a step begin with what is nearly always true: for a list of more than two, SQLite builds a table at each insert.
 --
 -- crc is a CRC-32 over what identifies the row and its payloads; SQLite does not notice flipped bytes by itself.
 
@@ -86,13 +91,14 @@ CREATE TABLE step (
     name     TEXT NOT NULL,
     key      BLOB NOT NULL CHECK (length(key) = 16),
     n        INTEGER NOT NULL CHECK (n >= 0),
-    status   TEXT NOT NULL CHECK (status IN ('done', 'failed', 'dead')),
+    status   TEXT NOT NULL CHECK (status = 'done' OR status IN ('failed', 'dead')),
     input    BLOB NOT NULL,
     output   BLOB NOT NULL,
     started  REAL NOT NULL,
     ms       INTEGER NOT NULL,
     attempts INTEGER NOT NULL CHECK (attempts >= 0),
     crc      INTEGER NOT NULL,
+    kind     TEXT NOT NULL CHECK (kind = 'step' OR kind IN ('builtin', 'defer', 'undo', 'deferred', 'undone')),
     PRIMARY KEY (run, seq)
 ) STRICT, WITHOUT ROWID;
 

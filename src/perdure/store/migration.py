@@ -1,0 +1,210 @@
+"""Brings an older state file up to date: all steps in one transaction, with a copy of the file beside it meanwhile.
+
+A process that dies in the middle leaves the version that was there or the newest one, whole. The copy is for what
+SQLite cannot promise, a disk that lies; it is removed once the transaction has committed.
+docs/decisions/0014-kinds-and-migrations.md says why.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import apsw
+
+from perdure.core.records import DEFER_NOTE, step_checksum
+from perdure.core.values.codec import digest, unpack_inputs
+from perdure.errors import StateBusy, StateIO
+from perdure.store.liveness import Liveness
+from perdure.store.statements import HERE
+from perdure.store.sync import sync_folder
+
+MIGRATIONS = HERE / "migrations"
+
+PORTION = 500
+"""Rows that are looked at together."""
+
+
+def migrate(connection: apsw.Connection, path: Path, version: int, vfs: str | None = None) -> None:
+    """Bring the file up to date, if it is older, or fail and leave it as it was.
+
+    Args:
+        connection: open for writing.
+        path: the file.
+        version: what to reach.
+        vfs: the name of a registered SQLite VFS, for tests that inject faults.
+
+    Raises:
+        StateBusy: a process of an older perdure uses the file, and would go on to write as its version did.
+        StateIO: the copy cannot be made durable.
+        apsw.Error: what SQLite says.
+    """
+    if connection.pragma("user_version") < version:
+        _migrate(connection, path, version, vfs)
+    # Also what a process has left that died after it had committed.
+    _copy_of(path, version).unlink(missing_ok=True)
+
+
+def _migrate(connection: apsw.Connection, path: Path, version: int, vfs: str | None) -> None:
+    connection.execute("BEGIN IMMEDIATE")  # from here on there is no other writer, so that the copy is made once
+    copy = _copy_of(path, version)
+    try:
+        if connection.pragma("user_version") < version:  # another process may have been faster
+            _refuse_while_used(connection, path)
+            try:
+                _save(path, copy, vfs)
+            except OSError as error:
+                raise StateIO(
+                    f"the state file is of an older version, and no copy of it can be made: {copy} ({error.strerror})",
+                    "check the permissions and the space of the folder, then run again; the file is as it was",
+                ) from error
+            apply(connection, version)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        copy.unlink(missing_ok=True)
+        raise
+    try:
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise  # and the copy stays: what is on the disk now is not known
+
+
+def migrated_copy(path: Path, version: int, vfs: str | None = None) -> apsw.Connection:
+    """An older file as it is at this moment, brought up to date, for looking only: the file itself stays as it is.
+
+    Args:
+        path: the file.
+        version: what to reach.
+        vfs: the name of a registered SQLite VFS, for tests that inject faults.
+
+    Returns:
+        A connection to a database that is gone when it is closed. SQLite keeps it in memory, or in a temporary file if
+        it is large.
+
+    Raises:
+        apsw.Error: what SQLite says.
+    """
+    connection = apsw.Connection("")
+    try:
+        _transfer(path, connection, vfs)
+        connection.execute("BEGIN IMMEDIATE")
+        apply(connection, version)
+        connection.execute("COMMIT")
+        connection.pragma("query_only", True)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def apply(connection: apsw.Connection, version: int, folder: Path = MIGRATIONS) -> None:
+    """Go through every version up to `version`, inside of a transaction.
+
+    Args:
+        connection: open for writing.
+        version: what to reach.
+        folder: holds `0002.sql`, which makes version 2 of version 1, and so on.
+    """
+    for following in range(connection.pragma("user_version") + 1, version + 1):
+        connection.execute((folder / f"{following:04}.sql").read_text(encoding="utf-8"))
+        for step in STEPS.get(following, ()):
+            step(connection)
+        connection.pragma("user_version", following)
+
+
+# -- before the transaction is made -----------------------------------------------------------------------------------
+
+
+def _refuse_while_used(connection: apsw.Connection, path: Path) -> None:
+    """A process that has taken a run under an older version would go on to add rows of that version."""
+    liveness = Liveness(path)
+    rows: list[Any] = connection.execute("SELECT token, pid, host FROM holder WHERE NOT gone").fetchall()
+    for token, pid, host in rows:
+        if liveness.lives(token):
+            raise StateBusy(
+                f"a process of an older perdure uses the state file, which has an older format: {path} "
+                f"(pid {pid} on {host})",
+                "run again when that process has ended; the file is brought up to date then",
+            )
+
+
+def _copy_of(path: Path, version: int) -> Path:
+    """Where the older file is kept while it is brought up to that version."""
+    return path.with_name(f".{path.name}.before-version-{version}")
+
+
+def _save(path: Path, copy: Path, vfs: str | None) -> None:
+    copy.unlink(missing_ok=True)  # of a process that died before it had committed: the file itself is whole
+    os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    target = apsw.Connection(str(copy), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+    try:
+        target.execute("PRAGMA journal_mode = MEMORY")
+        _transfer(path, target, vfs)
+    finally:
+        target.close()
+    descriptor = os.open(copy, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_folder(path.parent)
+
+
+def _transfer(path: Path, target: apsw.Connection, vfs: str | None) -> None:
+    """Copy a state file, page by page; SQLite alone reads it."""
+    source = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
+    try:
+        source.set_busy_timeout(30_000)
+        with target.backup("main", source, "main") as backup:
+            while not backup.done:
+                backup.step(-1)
+    finally:
+        source.close()
+
+
+# -- version 2 --------------------------------------------------------------------------------------------------------
+
+
+def _settle_kinds(connection: apsw.Connection) -> None:
+    """Look at the rows whose names suggest a kind: is it true of them? And put their kind under their checksum.
+
+    A row that did not match its checksum still does not match it afterwards.
+    """
+    for run, seq, name, key, n, status, given, output, attempts, crc, kind in _suggested(connection):
+        before = crc32(output, crc32(given, crc32(key, crc32(f"{name}\0{n}\0{status}".encode()))))
+        true = kind if _is_true(kind, key, given, attempts) else "step"
+        now = step_checksum(true, name, key, n, status, given, output) ^ before ^ crc
+        connection.execute("UPDATE step SET kind = ?, crc = ? WHERE run = ? AND seq = ?", (true, now, run, seq))
+
+
+def _is_true(kind: str, key: bytes, given: bytes, attempts: int) -> bool:
+    match kind:
+        case "undo":
+            return attempts == 0  # nothing was called
+        case "defer":
+            noted, _ = unpack_inputs(given, (), owner=DEFER_NOTE)
+            return [type(each) for each in noted] == [str, str, bytes]
+        case "deferred" | "undone":
+            return key != digest(given)  # a call of a step is known by its inputs, a clean-up by what it is of
+        case _:
+            return True
+
+
+def _suggested(connection: apsw.Connection) -> Iterator[tuple[Any, ...]]:
+    query = (
+        "SELECT run, seq, name, key, n, status, input, output, attempts, crc, kind FROM step "
+        f"WHERE kind <> 'step' AND (run, seq) > (?, ?) ORDER BY run, seq LIMIT {PORTION}"
+    )
+    at: Any = (-1, -1)
+    while rows := connection.execute(query, at).fetchall():
+        yield from rows
+        at = rows[-1][:2]
+
+
+STEPS: dict[int, tuple[Callable[[apsw.Connection], None], ...]] = {2: (_settle_kinds,)}
+"""By version: what SQL alone cannot do."""

@@ -1,0 +1,175 @@
+"""What a state file says of its runs: the reading side of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from perdure.core.execution.history import IndexRow
+from perdure.core.execution.run import HolderInfo
+from perdure.core.records import AttemptRecord, RunRecord, StepRecord
+from perdure.errors import NotFound, StateCorrupt
+from perdure.store.holders import Holder
+from perdure.store.journal import Journal
+from perdure.store.rows import checked
+
+CHUNK = 512
+"""Records that are read together."""
+
+
+class RunQueries:
+    """Questions about runs and their records.
+
+    Args:
+        path: the state file, for messages.
+        sql: the named statements of `runs.sql`.
+        journal: the connection.
+        holder: this process.
+    """
+
+    def __init__(self, path: Path, sql: dict[str, str], journal: Journal, holder: Holder) -> None:
+        self.path = path
+        self.journal = journal
+        self.holder = holder
+        self._sql = sql
+
+    def index(self, rid: int) -> list[IndexRow]:
+        """Number, name, key, occurrence, status and kind of all records of a run, in order of completion."""
+        return self._all("step_index", rid)
+
+    def records(self, rid: int, first: int = 0, most: int = CHUNK) -> list[StepRecord]:
+        """Up to `most` records of a run, beginning with number `first`.
+
+        Raises:
+            StateCorrupt: a checksum does not match.
+        """
+        return [checked(StepRecord, row, self.path) for row in self._all("steps_from", rid, first, most)]
+
+    def record(self, rid: int, seq: int) -> StepRecord:
+        """The record of that number.
+
+        Raises:
+            StateCorrupt: it is gone, or does not match its checksum.
+        """
+        record: StepRecord = self.journal.read(lambda connection: self.record_in(connection, rid, seq))
+        return record
+
+    def all_records(self, rid: int) -> Iterator[StepRecord]:
+        """Every record of a run, a chunk at a time, so that a long read does not keep the journal from shrinking."""
+        first = 0
+        while chunk := self.records(rid, first):
+            yield from chunk
+            first = chunk[-1].seq + 1
+
+    def exempted(self, rid: int) -> list[tuple[int, int]]:
+        """First and last number of each stretch of records that is not held against the script."""
+        return self._all("exempted", rid)
+
+    def attempts(self, rid: int, epoch: int) -> list[tuple[str, bytes, int, int, int, float]]:
+        """Name, key, occurrence, number, counted and start of the attempts that still count."""
+        return self._all("attempts_of_epoch", rid, epoch)
+
+    def attempt_records(self, rid: int) -> list[AttemptRecord]:
+        """Every failed attempt of a run."""
+        return [checked(AttemptRecord, row, self.path) for row in self._all("attempts_of_run", rid)]
+
+    def last_failure(self, rid: int) -> AttemptRecord | None:
+        """The failed attempt that began last, of a run and its child runs."""
+        found = self._all("last_failure", rid)
+        return checked(AttemptRecord, found[0], self.path) if found else None
+
+    def attempts_of(self, rid: int, name: str, key: bytes, n: int) -> list[AttemptRecord]:
+        """Every failed attempt of one call."""
+        return [checked(AttemptRecord, row, self.path) for row in self._all("attempts_of_call", rid, name, key, n)]
+
+    def runs(
+        self, *, status: str | None = None, workflow: str | None = None, children: bool = False, most: int = 100
+    ) -> list[RunRecord]:
+        """Runs, newest first."""
+        return [checked(RunRecord, row, self.path) for row in self._all("list_runs", status, workflow, children, most)]
+
+    def run(self, id: str) -> RunRecord:
+        """The run of that id.
+
+        Raises:
+            NotFound: there is none.
+        """
+
+        def question(connection: apsw.Connection) -> RunRecord | None:
+            found = self._one(connection, "find_id", id)
+            return None if found is None else self._run(connection, found[0])
+
+        run: RunRecord | None = self.journal.read(question)
+        if run is None:
+            raise NotFound(f"there is no run {id!r} in {self.path}", "list the runs with `perdure ps`")
+        return run
+
+    def run_by_number(self, rid: int) -> RunRecord:
+        """The run of that row number."""
+        run: RunRecord = self.journal.read(lambda connection: self._run(connection, rid))
+        return run
+
+    def children(self, rid: int) -> list[str]:
+        """The ids of a run's child runs."""
+        return [id for (id,) in self._all("children", rid)]
+
+    def last_record(self, rid: int) -> StepRecord | None:
+        """The newest record of a run."""
+        record: StepRecord | None = self.journal.read(lambda connection: self._last(connection, rid))
+        return record
+
+    def counts(self, rid: int) -> dict[str, int]:
+        """How many records of each status a run has."""
+        return dict(self._all("count_steps", rid))
+
+    def holding(self, run: RunRecord) -> HolderInfo | None:
+        """Who is running it at this moment, or None."""
+        if run.holder is None:
+            return None
+        hid = run.holder
+        info: HolderInfo | None = self.journal.read(lambda connection: self.holder.living(connection, hid))
+        return info
+
+    def check(self) -> list[str]:
+        """SQLite's own integrity check; an empty list is a clean file."""
+        found = self.journal.read(lambda connection: connection.execute("PRAGMA integrity_check").fetchall())
+        return [line for (line,) in found if line != "ok"]
+
+    # -- in a transaction ---------------------------------------------------------------------------------------------
+
+    def run_in(self, connection: apsw.Connection, rid: int) -> RunRecord:
+        """The run of that row number."""
+        return self._run(connection, rid)
+
+    def record_in(self, connection: apsw.Connection, rid: int, seq: int) -> StepRecord:
+        """A record of a run.
+
+        Raises:
+            StateCorrupt: it is gone, or does not match its checksum.
+        """
+        row = self._one(connection, "steps_from", rid, seq, 1)
+        record = None if row is None else checked(StepRecord, row, self.path)
+        if record is None or record.seq != seq:
+            raise StateCorrupt(
+                f"record #{seq} has vanished from {self.path}", "the file was edited from outside; restore a backup"
+            )
+        return record
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _one(self, connection: apsw.Connection, query: str, *values: Any) -> Any:
+        return connection.execute(self._sql[query], values).fetchone()
+
+    def _all(self, query: str, *values: Any) -> list[Any]:
+        rows: list[Any] = self.journal.read(lambda connection: connection.execute(self._sql[query], values).fetchall())
+        return rows
+
+    def _run(self, connection: apsw.Connection, rid: int) -> RunRecord:
+        return checked(RunRecord, self._one(connection, "get_run", rid), self.path)
+
+    def _last(self, connection: apsw.Connection, rid: int) -> StepRecord | None:
+        row = self._one(connection, "last_step", rid)
+        return None if row is None else checked(StepRecord, row, self.path)
