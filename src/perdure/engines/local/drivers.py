@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from perdure.engines.local.resources import Resources
@@ -21,13 +22,10 @@ class LocalDrivers:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self.sync = SyncDriver(resources, self)
-        self._tasks: AsyncDriver | None = None
 
-    @property
+    @cached_property
     def tasks(self) -> AsyncDriver:
         """The driver of async code; asyncio is imported with it, so scripts without it do not pay for it."""
-        if self._tasks is None:
-            from perdure.engines.local.async_driver import AsyncDriver
+        from perdure.engines.local.async_driver import AsyncDriver
 
-            self._tasks = AsyncDriver(self._resources, self, self.sync)
-        return self._tasks
+        return AsyncDriver(self._resources, self, self.sync)
