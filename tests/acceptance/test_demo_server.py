@@ -39,12 +39,12 @@ def serving(path: Path, scripts: Mapping[str, Script] | None = None) -> Iterator
             yield server
         finally:
             server.stop()
-            thread.join(5)
+            thread.join(60)
         assert not thread.is_alive()
 
 
 def post(server: Server, data: bytes, key: str = "", path: str = "/charges") -> tuple[int, dict[str, object], object]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         connection.request("POST", path, data, {"Idempotency-Key": key} if key else {})
         response = connection.getresponse()
@@ -91,7 +91,7 @@ def test_same_key_at_the_same_time_charges_once(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
     effects = [line.effect for line in requests(tmp_path / "ledger")]
     assert sorted(effects) == [Effect.CHARGED] + [Effect.REPLAYED] * 19
 
@@ -176,7 +176,7 @@ def test_a_mark_stands_below_what_came_before(tmp_path: Path) -> None:
         marking.join(0.2)  # it must still be waiting for the first request's body
         assert marking.is_alive()
         early.sendall(data)
-        marking.join(5)
+        marking.join(60)
         early.close()
     kinds = [type(line) for line in ledger.read(tmp_path / "ledger")]
     assert kinds == [Request, Mark]

@@ -186,8 +186,8 @@ def test_a_worker_serves_and_ends(desk: Desk) -> None:
     assert any(way["command"].startswith(f"perdure worker {desk.script}") for way in why["ways"])
     worker.terminate()
     (desk.folder / "go").touch()
-    assert run.communicate(timeout=30)[0] == "8\n"
-    assert worker.wait(40) == 0
+    assert run.communicate(timeout=60)[0] == "8\n"
+    assert worker.wait(60) == 0
     assert "worker ended" in worker.communicate()[1]
 
 
@@ -201,7 +201,7 @@ def test_cancel(desk: Desk) -> None:
     code, _, err = desk.type("cancel", view["id"])
     assert code == 0, err
     (desk.folder / "go").touch()
-    assert "was cancelled" in run.communicate(timeout=30)[1]
+    assert "was cancelled" in run.communicate(timeout=60)[1]
     assert run.returncode == 1
     assert desk.told("show", view["id"])["run"]["status"] == "cancelled"
     assert desk.type("cancel", view["id"])[0] == 1

@@ -51,7 +51,7 @@ def entered() -> threading.Semaphore:
 def cancel(bench: Bench, handle: Any, entered: threading.Semaphore, times: int = 1) -> None:
     """Tell a run to end once its steps are where they are to be; it does, and whoever waits for it is told."""
     for _ in range(times):
-        assert entered.acquire(timeout=20)
+        assert entered.acquire(timeout=60)
     engine = cluster_at(bench.engine)
     assert engine.cancel(handle.id) == "running"
 
@@ -59,7 +59,7 @@ def cancel(bench: Bench, handle: Any, entered: threading.Semaphore, times: int =
 def is_cancelled(bench: Bench, handle: Any) -> bool:
     """Does everybody say so?"""
     with pytest.raises(Cancelled, match="was cancelled") as caught:
-        handle.result(30)
+        handle.result(60)
     assert caught.value.__notes__[-1].endswith("a run of the same inputs starts anew")
     return cluster_at(bench.engine).status(handle.id) == "cancelled"
 
@@ -80,7 +80,7 @@ def test_a_sync_step_ends_before_its_run_is_cancelled(bench: Bench, entered: thr
     def slow(what: str) -> str:
         note("slow", what)
         entered.release()
-        assert go.wait(20)
+        assert go.wait(60)
         note("slow ends", what)
         return what
 
@@ -111,7 +111,7 @@ def test_items_under_way_end_before_their_run_is_cancelled(bench: Bench, entered
     @step(retry=None, undo=close)
     def item(what: str) -> str:
         entered.release()
-        assert go[what].wait(20)
+        assert go[what].wait(60)
         return what
 
     @workflow
@@ -223,7 +223,7 @@ def test_what_a_cancelled_run_could_not_put_away(bench: Bench, entered: threadin
     handle = messy.start()
     cancel(bench, handle, entered)
     with pytest.raises(Cancelled) as caught:
-        handle.result(30)
+        handle.result(60)
     assert caught.value.__notes__[0] == "perdure: clean-up defer:stubborn has failed, and is a dead letter"
     (told,) = told_of(bench, handle)
     assert [(each.name, each.status) for each in told.steps][-1] == ("defer:stubborn", "dead")
@@ -236,7 +236,7 @@ def test_a_run_that_is_cleaning_up_is_not_cancelled(bench: Bench, entered: threa
     @step(retry=None)
     def slow(what: str) -> None:
         entered.release()
-        assert go.wait(20)
+        assert go.wait(60)
         note("slow", what)
 
     @workflow
@@ -248,7 +248,7 @@ def test_a_run_that_is_cleaning_up_is_not_cancelled(bench: Bench, entered: threa
     handle = finishing.start()
     cancel(bench, handle, entered)
     threading.Timer(0.5, go.set).start()
-    assert handle.result(30) == "done"
+    assert handle.result(60) == "done"
     assert steps() == [("slow", "b"), ("close", "a")]
 
 
@@ -266,7 +266,7 @@ def test_a_child_whose_branch_is_cancelled(bench: Bench, entered: threading.Sema
     @step(retry=None, timeout="60s")
     async def afragile() -> None:
         if broken.is_set():
-            assert await asyncio.to_thread(entered.acquire, timeout=20)
+            assert await asyncio.to_thread(entered.acquire, timeout=60)
             raise ConnectionError("down")
 
     @step(retry=None)
@@ -353,7 +353,7 @@ def test_a_run_that_was_terminated_while_it_cleaned_up(bench: Bench, entered: th
     def unmake(what: str) -> None:
         if what == "a" and not go.is_set():
             entered.release()
-            assert go.wait(20)
+            assert go.wait(60)
             return
         note("unmake", what)
 
@@ -384,10 +384,10 @@ def test_a_run_that_was_terminated_while_it_cleaned_up(bench: Bench, entered: th
         await client.get_workflow_handle((await engine.find(id)).workflow_id).terminate()
 
     handle = halfway.start()
-    assert entered.acquire(timeout=20)
+    assert entered.acquire(timeout=60)
     engine.cluster.wait(terminate(handle.id))
     with pytest.raises(RunError, match="was terminated"):
-        handle.result(20)
+        handle.result(60)
     go.set()
     broken[0] = False
     assert bench.run(halfway) == "done"
@@ -413,7 +413,7 @@ def test_a_clean_up_that_no_worker_knows(bench: Bench) -> None:
         return perdure.uuid().hex[:0]
 
     handle = forgetful.start()
-    assert handle.result(20) == ""
+    assert handle.result(60) == ""
     assert steps() == [("close", "b")]
     (told,) = told_of(bench, handle)
     assert [(each.name, each.status) for each in told.steps][-2:] == [
@@ -457,5 +457,5 @@ def test_children_end_by_themselves_when_time_is_over(bench: Bench) -> None:
 
     handle = outer.start()
     with pytest.raises(DeadlineExceeded, match="workflow 'outer'"):
-        handle.result(30)
+        handle.result(60)
     assert [told.status for told in told_of(bench, handle)] == ["failed", "failed"]

@@ -20,7 +20,7 @@ CALLERS = """
 
     @step(breaker=Breaker("svc", cooldown="400ms"), retry=Retry(attempts=50, delay="1ms", jitter=0), timeout="30s")
     def call(n: int) -> int:
-        return urllib.request.urlopen(f"{sys.argv[1]}{os.getpid()}", timeout=20).status
+        return urllib.request.urlopen(f"{sys.argv[1]}{os.getpid()}", timeout=60).status
 
     @workflow
     def main(process: int) -> int:
@@ -73,7 +73,7 @@ def test_a_killed_prober_is_replaced_at_once(scripts: Scripts) -> None:
             return 500, {}
         probers.append(caller)
         if len(probers) == 1:
-            hanging.wait(30)
+            hanging.wait(60)
         return 200, {}
 
     with serving(answer) as service:
@@ -88,7 +88,7 @@ def test_a_killed_prober_is_replaced_at_once(scripts: Scripts) -> None:
         assert service.calls[quiet][0] - time_of_kill < 2
         outs = [process.communicate(timeout=60) for process in processes if process.pid != int(probers[0])]
         hanging.set()
-        next(process for process in processes if process.pid == int(probers[0])).communicate(timeout=10)
+        next(process for process in processes if process.pid == int(probers[0])).communicate(timeout=60)
     assert [out.strip() for out, _ in outs] == ["12"] * 2, outs
 
 
@@ -103,7 +103,7 @@ def test_a_job_that_comes_back_within_the_cool_down_does_not_call(scripts: Scrip
 
             @step(breaker=Breaker("svc", when_open="fail", cooldown="10m"), retry=Retry(delay="1ms", jitter=0))
             def call() -> int:
-                return urllib.request.urlopen(sys.argv[1], timeout=20).status
+                return urllib.request.urlopen(sys.argv[1], timeout=60).status
 
             @workflow
             def job() -> int:
@@ -135,7 +135,7 @@ LIMITED = """
     def call(n: int) -> None:
         os.write(ledger, f"{time.time()} {os.getpid()}\\n".encode())
         if sys.argv[1] != "-":
-            urllib.request.urlopen(sys.argv[1], timeout=20)
+            urllib.request.urlopen(sys.argv[1], timeout=60)
 
     @workflow
     def main(process: int) -> int:

@@ -15,7 +15,7 @@ inside: list[list[flight_recorder.InFlight]] = []
 
 @step(timeout="0.1s", retry=None)
 def stuck(n: int) -> None:
-    late.wait(20)
+    late.wait(60)
 
 
 @workflow

@@ -85,7 +85,7 @@ def waits(process: Any) -> str:
 
 def killed(process: Any) -> None:
     process.send_signal(signal.SIGKILL)
-    process.wait(20)
+    process.wait(60)
 
 
 class Started(Scripts):
@@ -140,8 +140,8 @@ def test_another_process_is_skipped_whatever_its_inputs(scripts: Scripts, second
         "skip",
     ):
         assert part in line
-    assert scripts.start(script, "unlocked", "x").communicate("\n", 20)[0] == "waiting\nresult x\n"
-    assert holder.communicate("go\n", 20)[0] == "result monday\n"
+    assert scripts.start(script, "unlocked", "x").communicate("\n", 60)[0] == "waiting\nresult x\n"
+    assert holder.communicate("go\n", 60)[0] == "result monday\n"
     assert scripts.run(script, "hourly", "tuesday").stdout == "result tuesday\n"
 
 
@@ -161,8 +161,8 @@ def test_the_command_line_says_what_to_do(scripts: Scripts, cli: Callable[..., l
     assert "already-running" in fail.stderr
     waiting = scripts.start(Path(main), *rest, "wait", target, "x")
     assert f"pid {holder.pid}" in waits(waiting)
-    holder.communicate("go\n", 20)
-    assert waiting.communicate(timeout=20)[0].strip() == "'x'"
+    holder.communicate("go\n", 60)
+    assert waiting.communicate(timeout=60)[0].strip() == "'x'"
 
 
 def test_resume_says_it_too(scripts: Scripts, cli: Callable[..., list[str]]) -> None:
@@ -176,7 +176,7 @@ def test_resume_says_it_too(scripts: Scripts, cli: Callable[..., list[str]]) -> 
     heir = scripts.start(Path(main), *rest, "--if-locked", "wait")
     assert f"pid {holder.pid}" in waits(heir)
     killed(holder)
-    assert "monday" in heir.communicate("go\n", 20)[0]
+    assert "monday" in heir.communicate("go\n", 60)[0]
 
 
 def test_a_child_run_is_never_skipped(scripts: Scripts) -> None:
@@ -188,7 +188,7 @@ def test_a_child_run_is_never_skipped(scripts: Scripts) -> None:
     assert failed.returncode == 1
     assert "already-running" in failed.stderr
     killed(holder)
-    assert scripts.start(script, "parent", "tuesday").communicate("go\n", 20)[0] == "waiting\nresult tuesday\n"
+    assert scripts.start(script, "parent", "tuesday").communicate("go\n", 60)[0] == "waiting\nresult tuesday\n"
 
 
 def test_a_block_and_a_workflow_share_the_lock(scripts: Scripts) -> None:
@@ -205,13 +205,13 @@ def test_a_block_and_a_workflow_share_the_lock(scripts: Scripts) -> None:
     assert scripts.run(block, "fail").returncode == 1
     waiting = scripts.start(block, "wait")
     assert f"pid {holder.pid}" in waits(waiting)
-    assert holder.communicate("\n", 20)[0] == "left\n"
+    assert holder.communicate("\n", 60)[0] == "left\n"
     assert said(waiting) == "entered 2"
-    waiting.communicate("\n", 20)
+    waiting.communicate("\n", 60)
     run = scripts.start(script, "nightly", "x")
     assert said(run) == "waiting"
     assert scripts.run(block, "fail").returncode == 1
-    run.communicate("\n", 20)
+    run.communicate("\n", 60)
 
 
 # -- death, and what only looks like it --------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_a_killed_holder_is_succeeded_within_a_second(scripts: Scripts, what: st
     holder.send_signal(signal.SIGKILL)
     assert said(waiting) == "entered 2"
     assert time.monotonic() - died < FREE_WITHIN
-    waiting.communicate("\n", 20)
+    waiting.communicate("\n", 60)
     holder.communicate()
 
 
@@ -243,10 +243,10 @@ def test_a_stopped_holder_keeps_it(scripts: Scripts) -> None:
     waits(waiting)
     assert scripts.run(block, "fail").returncode == 1
     holder.send_signal(signal.SIGCONT)
-    assert holder.communicate("\n", 20)[0] == "left\n"
+    assert holder.communicate("\n", 60)[0] == "left\n"
     assert holder.returncode == 0
     assert said(waiting) == "entered 2"
-    waiting.communicate("\n", 20)
+    waiting.communicate("\n", 60)
 
 
 @pytest.mark.parametrize("taker", ["the run", "the lock"])
@@ -260,13 +260,13 @@ def test_a_stopped_holder_that_lost_it_cannot_write(scripts: Scripts, taker: str
     other = scripts.start(script, "nightly", "monday" if taker == "the run" else "tuesday")
     assert said(other) == "waiting"
     holder.send_signal(signal.SIGCONT)
-    out, err = holder.communicate("go\n", 20)
+    out, err = holder.communicate("go\n", 60)
     assert holder.returncode == 1
     assert "result" not in out
     assert "lock-lost" in err
-    assert other.communicate("go\n", 20)[0].startswith("result ")
+    assert other.communicate("go\n", 60)[0].startswith("result ")
     if taker == "the lock":  # what had been saved before is kept, and the run goes on
-        assert scripts.start(script, "nightly", "monday").communicate("go\n", 20)[0] == "waiting\nresult monday\n"
+        assert scripts.start(script, "nightly", "monday").communicate("go\n", 60)[0] == "waiting\nresult monday\n"
 
 
 def test_a_block_that_lost_its_lock_says_so(scripts: Scripts) -> None:
@@ -279,11 +279,11 @@ def test_a_block_that_lost_its_lock_says_so(scripts: Scripts) -> None:
     other = scripts.start(block, "fail")
     assert said(other) == "entered 2"
     holder.send_signal(signal.SIGCONT)
-    out, err = holder.communicate("\n", 20)
+    out, err = holder.communicate("\n", 60)
     assert (holder.returncode, out) == (1, "")
     assert "lock-lost" in err
     assert scripts.run(block, "fail").returncode == 1, "what the first did not have, it did not let go"
-    assert other.communicate("\n", 20)[0] == "left\n"
+    assert other.communicate("\n", 60)[0] == "left\n"
 
 
 PARENT = """
@@ -354,7 +354,7 @@ def test_a_forked_child_does_not_let_go(scripts: Scripts) -> None:
     holder = scripts.start(script)
     assert [said(holder), said(holder)] == ["kept out True", "entered"]
     assert scripts.run(scripts.write(BLOCK, "block.py"), "fail").returncode == 1
-    assert holder.communicate("\n", 20)[0] == "left\n"
+    assert holder.communicate("\n", 60)[0] == "left\n"
 
 
 # -- names that mean nothing -------------------------------------------------------------------------------------------
@@ -380,7 +380,7 @@ def test_the_same_pid_is_not_the_same_process(scripts: Started) -> None:
     first = contained("fail")
     assert said(first) == "entered 1"
     second = contained("fail")
-    assert "pid 1 on" in second.communicate(timeout=20)[1]
+    assert "pid 1 on" in second.communicate(timeout=60)[1]
     assert second.returncode == 1
     waiting = contained("wait")
     assert "pid 1 on" in waits(waiting)
@@ -388,7 +388,7 @@ def test_the_same_pid_is_not_the_same_process(scripts: Started) -> None:
     first.send_signal(signal.SIGKILL)  # unshare dies, and takes process 1 with it
     assert said(waiting) == "entered 2"
     assert time.monotonic() - died < FREE_WITHIN
-    assert contained("fail").wait(20) == 1
+    assert contained("fail").wait(60) == 1
 
 
 def test_the_host_s_name_does_not_matter(scripts: Started) -> None:
@@ -403,7 +403,7 @@ def test_the_host_s_name_does_not_matter(scripts: Started) -> None:
     killed(first)
     third = scripts.start(block, "fail")
     assert said(third) == "entered 2"
-    third.communicate("\n", 20)
+    third.communicate("\n", 60)
 
 
 def inside(scripts: Started, wrap: list[str], script: Path, *args: str) -> subprocess.Popen[str]:
@@ -431,7 +431,7 @@ def test_a_copied_state_folder_is_a_place_of_its_own(scripts: Scripts) -> None:
     assert said(copy) == "entered 2"
     assert scripts.run(block, "fail").returncode == 1
     for process in (copy, holder):
-        assert process.communicate("\n", 20)[0] == "left\n"
+        assert process.communicate("\n", 60)[0] == "left\n"
 
 
 # -- inside one process ------------------------------------------------------------------------------------------------
@@ -456,7 +456,7 @@ def in_thread(function: Callable[[], object]) -> list[object]:
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(20)
+    thread.join(60)
     return found
 
 
@@ -486,7 +486,7 @@ def test_a_thread_waits_for_another(here: Machine) -> None:
         thread.start()
         thread.join(0.1)
         assert entered == []
-    thread.join(20)
+    thread.join(60)
     assert entered == [2]
 
 
@@ -550,16 +550,16 @@ def test_skip_inside_of_a_run_fails_it(here: Machine) -> None:
         def hold() -> None:
             with lock("nightly"):
                 in_other_thread[0].set()
-                in_other_thread[1].wait(20)
+                in_other_thread[1].wait(60)
 
         thread = threading.Thread(target=hold)
         thread.start()
-        in_other_thread[0].wait(20)
+        in_other_thread[0].wait(60)
         try:
             take(if_locked="skip")
         finally:
             in_other_thread[1].set()
-            thread.join(20)
+            thread.join(60)
 
     @workflow
     def nightly() -> None:

@@ -69,7 +69,7 @@ def test_many_threads(store: Store) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive(), "a lost wake-up"
     assert sorted(acknowledged) == saved(store) == list(range(1, 4001))
 
@@ -80,11 +80,11 @@ def test_waiting_threads_share_a_commit(store: Store, failing: Failing) -> None:
 
     def slow(connection: apsw.Connection) -> None:
         entered.set()
-        assert go.wait(10)
+        assert go.wait(60)
 
     leader = threading.Thread(target=lambda: store.journal.write((), slow))
     leader.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     followers = [threading.Thread(target=store.journal.write, args=((row(seq),),)) for seq in range(1, 21)]
     for follower in followers:
         follower.start()
@@ -92,7 +92,7 @@ def test_waiting_threads_share_a_commit(store: Store, failing: Failing) -> None:
         threading.Event().wait(0.001)
     go.set()
     for thread in (leader, *followers):
-        thread.join(10)
+        thread.join(60)
     assert saved(store) == list(range(1, 21))
     assert failing.commits == 2
 
@@ -151,7 +151,7 @@ def test_a_failure_reaches_waiting_threads(store: Store, failing: Failing) -> No
 
     def slow(connection: apsw.Connection) -> None:
         entered.set()
-        assert go.wait(10)
+        assert go.wait(60)
         failing.error = apsw.FullError("database or disk is full")
 
     def follow() -> None:
@@ -168,14 +168,14 @@ def test_a_failure_reaches_waiting_threads(store: Store, failing: Failing) -> No
 
     leader = threading.Thread(target=lead)
     leader.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     follower = threading.Thread(target=follow)
     follower.start()
     while not store.journal._waiting:
         threading.Event().wait(0.001)
     go.set()
-    leader.join(10)
-    follower.join(10)
+    leader.join(60)
+    follower.join(60)
     assert [type(error) for error in errors] == [DiskFull, DiskFull]
     failing.error = None
     store.journal.write((row(1),))
@@ -209,6 +209,6 @@ def test_a_failed_read_wakes_whoever_queued_behind_it(store: Store) -> None:
 
     with pytest.raises(StateIO):
         store.journal.read(question)
-    writer.join(10)
+    writer.join(60)
     assert not writer.is_alive()
     assert saved(store) == [1]
