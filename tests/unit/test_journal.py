@@ -13,6 +13,7 @@ from perdure.core.execution.effects import Row
 from perdure.errors import DiskFull, OptionError, StateCorrupt, StateError, StateIO
 from perdure.store.journal import Entry, Journal
 from perdure.store.runs import Store
+from waiting import until
 
 
 @pytest.fixture
@@ -88,8 +89,7 @@ def test_waiting_threads_share_a_commit(store: Store, failing: Failing) -> None:
     followers = [threading.Thread(target=store.journal.write, args=((row(seq),),)) for seq in range(1, 21)]
     for follower in followers:
         follower.start()
-    while len(store.journal._waiting) < 20:
-        threading.Event().wait(0.001)
+    until(lambda: len(store.journal._waiting) == 20)
     go.set()
     for thread in (leader, *followers):
         thread.join(60)
@@ -171,8 +171,7 @@ def test_a_failure_reaches_waiting_threads(store: Store, failing: Failing) -> No
     assert entered.wait(60)
     follower = threading.Thread(target=follow)
     follower.start()
-    while not store.journal._waiting:
-        threading.Event().wait(0.001)
+    until(lambda: store.journal._waiting)
     go.set()
     leader.join(60)
     follower.join(60)
@@ -196,15 +195,36 @@ def test_the_lock_is_free_after_every_failure(store: Store) -> None:
     assert saved(store) == [1]
 
 
+class Tried:
+    """A lock that counts how often it was not to be had."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.in_vain = 0
+
+    def acquire(self, blocking: bool = True) -> bool:
+        had = self._lock.acquire(blocking)
+        self.in_vain += not had
+        return had
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
 def test_a_failed_read_wakes_whoever_queued_behind_it(store: Store) -> None:
     """A writer that came while a read was under way is served, also when the read fails."""
     writer = threading.Thread(target=store.journal.write, args=([row(1)],), daemon=True)
+    store.journal._writer = tried = Tried()  # type: ignore[assignment]
 
     def question(connection: apsw.Connection) -> None:
         writer.start()
-        while not store.journal._waiting:
-            threading.Event().wait(0.001)
-        threading.Event().wait(0.05)  # it has tried the lock by now, and sleeps
+        until(lambda: tried.in_vain == 2)  # before it queued, and after: now it sleeps
         raise apsw.IOError("no luck")
 
     with pytest.raises(StateIO):
