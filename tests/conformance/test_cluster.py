@@ -256,7 +256,7 @@ def test_computing_for_too_long_between_steps(bench: Bench) -> None:
     error = bench.run(busy, 2.5)
     assert isinstance(error, UsageError)
     assert "without calling a step" in str(error)
-    assert bench.run(busy, 0.5) == "done"
+    assert bench.run(busy, 0.1) == "done"
 
 
 def test_threads_of_an_async_workflow(bench: Bench) -> None:
