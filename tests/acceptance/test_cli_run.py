@@ -279,7 +279,7 @@ def test_interrupting_and_overlapping(tmp_path: Path) -> None:
         assert (listed["status"], listed["pid"]) == ("running", first.pid)
 
         first.send_signal(signal.SIGINT)
-        _, err = first.communicate(timeout=30)
+        _, err = first.communicate(timeout=60)
     assert first.returncode == 130
     assert "Traceback" not in err
     assert "interrupted; 1 step saved; run again to resume" in err.splitlines()[-1]

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 from conftest import SOURCE, Scripts
 from perdure.cli import main
 from perdure.engines.local import engine
+from waiting import until
 
 FLOW = """
     import errno, os, sys, time
@@ -141,12 +141,12 @@ class Shop:
 
     def until(self, true: Callable[[str], bool]) -> str:
         """What `why` says as soon as that is true of it."""
-        said = ""
-        for _ in range(1000):
-            if main(["why", "last", "--file", str(self.script)]) == 0 and true(said := self._capsys.readouterr().out):
-                return said
-            time.sleep(0.01)
-        raise AssertionError(said)
+
+        def said() -> str:
+            code, said = main(["why", "last", "--file", str(self.script)]), self._capsys.readouterr().out
+            return said if code == 0 and true(said) else ""
+
+        return until(said)
 
 
 @pytest.fixture

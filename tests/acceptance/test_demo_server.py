@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from perdure.demo import ledger
-from perdure.demo.api import HANG_SECONDS, Api, Ending, Refusal
+from perdure.demo.api import Api, Ending, Refusal
 from perdure.demo.ledger import Effect, Ledger, Mark, Request
 from perdure.demo.mishaps import Mishap, Script, draw
 from perdure.demo.server import Server
+from waiting import until
 
 NO_WAIT = (0.0, 0.0)
 
@@ -39,18 +40,31 @@ def serving(path: Path, scripts: Mapping[str, Script] | None = None) -> Iterator
             yield server
         finally:
             server.stop()
-            thread.join(5)
+            thread.join(60)
         assert not thread.is_alive()
 
 
 def post(server: Server, data: bytes, key: str = "", path: str = "/charges") -> tuple[int, dict[str, object], object]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         connection.request("POST", path, data, {"Idempotency-Key": key} if key else {})
         response = connection.getresponse()
         return response.status, json.loads(response.read()), response.headers
     finally:
         connection.close()
+
+
+def unanswered(port: int, data: bytes, ledger: Path) -> Exception:
+    """Send what gets no answer, and give up when the API has dealt with it; what the client meets."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", "/charges", data, {"Idempotency-Key": "k"})
+    until(lambda: requests(ledger))
+    assert connection.sock is not None
+    connection.sock.settimeout(0.2)
+    with pytest.raises((OSError, http.client.HTTPException)) as met:
+        connection.getresponse().read()
+    connection.close()
+    return met.value
 
 
 def requests(path: Path) -> Sequence[Request]:
@@ -91,7 +105,7 @@ def test_same_key_at_the_same_time_charges_once(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
     effects = [line.effect for line in requests(tmp_path / "ledger")]
     assert sorted(effects) == [Effect.CHARGED] + [Effect.REPLAYED] * 19
 
@@ -100,11 +114,7 @@ def test_same_key_at_the_same_time_charges_once(tmp_path: Path) -> None:
 def test_charged_but_never_answered(tmp_path: Path, mishap: Mishap) -> None:
     """The charge takes effect, the client learns nothing, and asking again with the key charges nothing more."""
     with serving(tmp_path / "ledger", {"SO-1": (mishap,)}) as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=0.2)
-        connection.request("POST", "/charges", body(), {"Idempotency-Key": "k"})
-        with pytest.raises((OSError, http.client.HTTPException)):
-            connection.getresponse().read()
-        connection.close()
+        unanswered(server.port, body(), tmp_path / "ledger")
         status, answer, _ = post(server, body(), "k")
     assert (status, answer["status"]) == (200, "ok")
     assert [line.effect for line in requests(tmp_path / "ledger")] == [Effect.CHARGED, Effect.REPLAYED]
@@ -114,11 +124,7 @@ def test_charged_but_never_answered(tmp_path: Path, mishap: Mishap) -> None:
 def test_never_answered_and_not_charged(tmp_path: Path, mishap: Mishap) -> None:
     """No answer and no charge: the client that gives up has lost an order."""
     with serving(tmp_path / "ledger", {"SO-1": (mishap,)}) as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=0.2)
-        connection.request("POST", "/charges", body(), {"Idempotency-Key": "k"})
-        with pytest.raises((OSError, http.client.HTTPException)):
-            connection.getresponse()
-        connection.close()
+        unanswered(server.port, body(), tmp_path / "ledger")
     assert ledger.charged(ledger.read(tmp_path / "ledger")) == []
 
 
@@ -173,10 +179,10 @@ def test_a_mark_stands_below_what_came_before(tmp_path: Path) -> None:
         early.sendall(b"POST /charges HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(data))
         marking = threading.Thread(target=post, args=(server, b"", "", "/marks/killed"))
         marking.start()
-        marking.join(0.2)  # it must still be waiting for the first request's body
+        until(lambda: server._changed._waiters)  # type: ignore[attr-defined]  # for the first request's body
         assert marking.is_alive()
         early.sendall(data)
-        marking.join(5)
+        marking.join(60)
         early.close()
     kinds = [type(line) for line in ledger.read(tmp_path / "ledger")]
     assert kinds == [Request, Mark]
@@ -224,18 +230,16 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
     (tmp_path / "orders").write_bytes(b"\n".join(lines))
     scripts = draw([f"SO-{n}" for n in range(40)], 5)
     hanging = next(order for order, script in scripts.items() if script[0] is Mishap.HANG)
-    command = [sys.executable, "-m", "perdure.demo.server", "orders", "ledger", "--seed", "5"]
+    for_an_hour = "import runpy; from perdure.demo import api; api.HANG_SECONDS = 3600.0"
+    module = f"{for_an_hour}; runpy.run_module('perdure.demo.server', run_name='__main__', alter_sys=True)"
+    command = [sys.executable, "-c", module, "orders", "ledger", "--seed", "5"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=0.2)
-        connection.request("POST", "/charges", body(hanging), {"Idempotency-Key": "k"})
-        with pytest.raises(TimeoutError):
-            connection.getresponse()
+        assert isinstance(unanswered(port, body(hanging), tmp_path / "ledger"), TimeoutError)
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(HANG_SECONDS / 3) == 0
-        connection.close()
+        assert process.wait(60) == 0
     assert [line.outcome for line in requests(tmp_path / "ledger")] == [Mishap.HANG]
 
 

@@ -7,12 +7,13 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client
+
+from waiting import until
 
 
 class Server:
@@ -22,6 +23,13 @@ class Server:
     """
 
     def __init__(self, folder: Path) -> None:
+        for _ in range(5):
+            if self._starts(folder):
+                return
+        raise AssertionError("the server does not start")
+
+    def _starts(self, folder: Path) -> bool:
+        # It cannot be told to choose a port by itself: another process may take the one that was free here.
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -41,24 +49,23 @@ class Server:
             stderr=subprocess.STDOUT,
             cwd=folder,
         )
-        self._wait()
+        return self._answers()
 
-    def _wait(self) -> None:
+    def _answers(self) -> bool:
         async def ask() -> None:
             client = await Client.connect(f"127.0.0.1:{self.port}")
             async for _ in client.list_workflows(page_size=1):
                 break
 
-        deadline = time.monotonic() + 60
-        while True:
+        def answers() -> bool:
             try:
                 asyncio.run(ask())
             except Exception:
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    raise
-                time.sleep(0.2)
-            else:
-                return
+                return self._process.poll() is not None
+            return True
+
+        until(answers, "an answer of the server")
+        return self._process.poll() is None
 
     def url(self, **options: object) -> str:
         """The address, for PERDURE_ENGINE."""
@@ -68,7 +75,7 @@ class Server:
     def stop(self) -> None:
         """End it."""
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(60)
         self._log.close()
 
 

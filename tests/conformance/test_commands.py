@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.conformance.conftest import Server
+
+from waiting import until
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -178,7 +179,7 @@ def test_a_worker_serves_and_ends(desk: Desk) -> None:
     desk.write(edition("return first(n) + wait(n)"))
     worker = desk.start("worker", str(desk.script))
     run = desk.start("run", str(desk.script), "4")
-    wait_for(lambda: (desk.folder / "waiting").exists())
+    until(lambda: (desk.folder / "waiting").exists())
     (view,) = (each for each in desk.told("ps") if each["script"] == str(desk.script))
     why = desk.told("why", view["id"])
     assert why["reasons"][0] == f"it is under way at {desk.url}"
@@ -186,8 +187,8 @@ def test_a_worker_serves_and_ends(desk: Desk) -> None:
     assert any(way["command"].startswith(f"perdure worker {desk.script}") for way in why["ways"])
     worker.terminate()
     (desk.folder / "go").touch()
-    assert run.communicate(timeout=30)[0] == "8\n"
-    assert worker.wait(40) == 0
+    assert run.communicate(timeout=60)[0] == "8\n"
+    assert worker.wait(60) == 0
     assert "worker ended" in worker.communicate()[1]
 
 
@@ -195,13 +196,13 @@ def test_cancel(desk: Desk) -> None:
     """A run that is told to end does so when its step has ended, and whoever waits for it is told."""
     desk.write(edition("return first(n) + wait(n)"))
     run = desk.start("run", str(desk.script), "5")
-    wait_for(lambda: (desk.folder / "waiting").exists())
+    until(lambda: (desk.folder / "waiting").exists())
     (view,) = (each for each in desk.told("ps") if each["script"] == str(desk.script))
     assert view["status"] == "running"
     code, _, err = desk.type("cancel", view["id"])
     assert code == 0, err
     (desk.folder / "go").touch()
-    assert "was cancelled" in run.communicate(timeout=30)[1]
+    assert "was cancelled" in run.communicate(timeout=60)[1]
     assert run.returncode == 1
     assert desk.told("show", view["id"])["run"]["status"] == "cancelled"
     assert desk.type("cancel", view["id"])[0] == 1
@@ -211,7 +212,7 @@ def test_an_edited_script_and_a_run_under_way(desk: Desk) -> None:
     """check says which run would not fit, and where; run nevertheless, it ends as drift; run again, it goes on."""
     desk.write(edition("return first(n) + wait(n)"))
     run = desk.start("run", str(desk.script), "6")
-    wait_for(lambda: (desk.folder / "waiting").exists())
+    until(lambda: (desk.folder / "waiting").exists())
     assert desk.type("check", str(desk.script))[:2] == (0, "1 run under way fits\n")
     run.kill()
     run.communicate()
@@ -238,7 +239,7 @@ def test_other_inputs_of_a_run_under_way(desk: Desk) -> None:
     """Completed steps that are called with other inputs now are drift, also where Temporal looks at types only."""
     desk.write(edition("return first(n) + wait(n)"))
     run = desk.start("run", str(desk.script), "7")
-    wait_for(lambda: (desk.folder / "waiting").exists())
+    until(lambda: (desk.folder / "waiting").exists())
     run.kill()
     run.communicate()
     desk.write(edition("return first(n + 1) + wait(n)"))
@@ -280,11 +281,3 @@ def test_two_scripts_of_one_name(desk: Desk) -> None:
     twin.write_text(desk.script.read_text())
     code, _, err = desk.type("worker", str(desk.script), str(twin))
     assert (code, "two scripts are called" in err) == (2, True)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + 40
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -67,5 +67,5 @@ def test_the_howto(server: Server, tmp_path: Path) -> None:
     finally:
         for each in behind:
             each.terminate()
-            each.wait(40)
+            each.wait(60)
     assert done == 10

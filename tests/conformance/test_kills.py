@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from perdure.engines.selection import cluster_at
 from perdure.engines.temporal.engine import TemporalEngine
 from perdure.engines.temporal.payloads import StepCommand, decode
 from perdure.operations.scripts import find_workflow
+from waiting import until
 
 VICTIM = Path(__file__).parent / "victim.py"
 SOURCE = Path(__file__).parents[2] / "src"
@@ -85,7 +86,7 @@ def carry_through_kills(server: Server, folder: Path, kills: int, seed: int) -> 
             while engine.status(ids[-1]) == "running":
                 before = size(ledger)
                 further = before + 60 * chance.randrange(1, 8)
-                wait_for(lambda to=further: size(ledger) >= to or engine.status(ids[-1]) != "running")
+                until(lambda to=further: size(ledger) >= to or engine.status(ids[-1]) != "running")
                 if crew.killed < kills:
                     time.sleep(chance.random() * 0.03)
                     crew.start()
@@ -135,14 +136,6 @@ def size(ledger: Path) -> int:
     return ledger.stat().st_size if ledger.exists() else 0
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def expected(count: int) -> int:
     """What a bill comes to."""
     return sum(2 * n for n in range(count)) + sum(2 * n for n in range(100, 100 + count)) + 2 * (1000 + 1001)
@@ -177,7 +170,7 @@ def test_a_step_that_kills_its_workers(server: Server, tmp_path: Path) -> None:
     with workers(url, tmp_path / "ledger", script) as crew:
         while engine.status("crashing") == "running":
             crew.start()
-            wait_for(lambda: crew.alive[-1].poll() is not None or engine.status("crashing") != "running")
+            until(lambda: crew.alive[-1].poll() is not None or engine.status("crashing") != "running")
             deaths += crew.alive[-1].poll() is not None
     assert deaths == 10
     assert "10 workers died while they ran it" in engine.list_runs("crashing")[-1].output.decode("utf-8", "replace")

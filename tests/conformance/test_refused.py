@@ -149,7 +149,7 @@ def test_a_single_step_becomes_a_dead_letter(bench: Bench) -> None:
         return [unlucky(13), do("next")]
 
     handle = lenient.start()
-    assert handle.result(20) == [None, "next"]
+    assert handle.result(60) == [None, "next"]
     assert steps() == [("unlucky", 13), "next"]
     (told,) = [each for each in cluster_at(bench.engine).list_runs(handle.id) if each.id == handle.id]
     assert [each.status for each in told.steps] == ["dead", "done"]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -19,21 +18,51 @@ from perdure import Retry, step, workflow
 from perdure.core.execution.adaptive_concurrency import AdaptiveConcurrency
 from perdure.engines.runtime import base_map
 from perdure.errors import OptionError, StepTimeout
+from waiting import LOOK
 
 BEARS = 6
-TAKES = 0.02
-"""Seconds that the server needs for a request."""
+ITEMS = 300
 
 
 class Server(ThreadingHTTPServer):
-    """Counts what it serves, and what it turns away."""
+    """Counts what it serves, and what it turns away.
+
+    It keeps its requests until all callers of a round are there, `round` of them: how many it has at once depends on
+    how many may call, and not on how fast anyone is.
+    """
 
     daemon_threads = True
     request_queue_size = 128
-    lock = threading.Lock()
-    busy = 0
-    served = 0
-    refused = 0
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.changed = threading.Condition()
+        self.round: Callable[[], int] = lambda: 1
+        self.rounds = 0
+        self.came = 0
+        self.busy = 0
+        self.served = 0
+        self.refused = 0
+
+    def serve(self) -> bool:
+        """Deal with one request; whether it is not turned away."""
+        with self.changed:
+            self.came += 1
+            if self.busy == BEARS:
+                self.refused += 1
+                self.changed.notify_all()
+                return False
+            self.busy += 1
+            mine = self.rounds
+            # The limit changes without saying so: it is looked at now and then.
+            while self.rounds == mine and self.came < self.round():
+                self.changed.wait(LOOK)
+            if self.rounds == mine:
+                self.rounds, self.came = mine + 1, 0
+                self.changed.notify_all()
+            self.busy -= 1
+            self.served += 1
+            return True
 
     @property
     def url(self) -> str:
@@ -44,17 +73,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        server = self.server
-        with server.lock:
-            good = server.busy < BEARS
-            server.busy += good
-            server.refused += not good
-        if good:
-            time.sleep(TAKES)
-            with server.lock:
-                server.busy -= 1
-                server.served += 1
-        self.send_response_only(200 if good else 429)
+        self.send_response_only(200 if self.server.serve() else 429)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -63,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
@@ -72,11 +91,21 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def limits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def paces() -> list[AdaptiveConcurrency]:
+    """What found out how many may call at once, for each batch."""
+    return []
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch, paces: list[AdaptiveConcurrency]) -> list[int]:
     """Every limit that there was."""
     seen: list[int] = []
 
     class Watched(AdaptiveConcurrency):
+        def __init__(self, most: int) -> None:
+            super().__init__(most)
+            paces.append(self)
+
         def _change(self, limit: int) -> None:
             super()._change(limit)
             seen.append(limit)
@@ -86,7 +115,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def get(url: str) -> int:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return int(answer.status)
 
 
@@ -124,12 +153,18 @@ def run(kind: str, url: str, items: int, concurrency: Any) -> Any:
 
 @pytest.mark.parametrize("kind", ["threads", "tasks"])
 def test_it_finds_what_the_server_bears(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, server: Server, limits: list[int], kind: str
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    server: Server,
+    paces: list[AdaptiveConcurrency],
+    limits: list[int],
+    kind: str,
 ) -> None:
     """All items are done, most of the time about as many run as the server bears, and few requests are turned away."""
     monkeypatch.setenv("PERDURE_STATE", str(tmp_path / "state.db"))
-    assert run(kind, server.url, 300, "auto") == [300, 0]
-    assert server.served == 300
+    server.round = lambda: min(paces[0].limit, ITEMS - server.served)
+    assert run(kind, server.url, ITEMS, "auto") == [ITEMS, 0]
+    assert server.served == ITEMS
     assert 0 < server.refused < 100
     assert BEARS <= max(limits) <= BEARS + 3
 
@@ -154,7 +189,7 @@ def test_a_timeout_is_congestion(machine: Machine, limits: list[int]) -> None:
     def fetch(n: int) -> int:
         if n in late:
             late.discard(n)
-            first.wait(10)
+            first.wait(60)
             raise StepTimeout("no answer")
         return n
 

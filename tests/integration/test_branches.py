@@ -11,15 +11,37 @@ from conftest import Died, Machine, Trouble
 from perdure import step, workflow
 
 
+async def turns(count: int) -> None:
+    """Let the loop go round so many times: the others come first."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Turn:
+    """Which of two branches comes first; the other one comes when that has gone on and rests again."""
+
+    def __init__(self, first: str) -> None:
+        self._first = first
+        self._gone = asyncio.Event()
+
+    async def of(self, name: str) -> None:
+        """Wait for the branch's turn."""
+        if name == self._first:
+            self._gone.set()
+        else:
+            await self._gone.wait()
+            await turns(10)
+
+
 def test_identical_calls_of_branches_that_interleave_otherwise_are_no_drift(machine: Machine) -> None:
     """Identical calls of two branches are interchangeable: whichever comes first, none is left over to be drift."""
-    delays, dies = {"p": 0.02, "q": 0.0}, [True]
+    dies, first = [True], "q"
 
     @step(retry=None)
     async def draw() -> int:
         machine.ran.append("draw")
         if dies[0] and len(machine.ran) == 1:
-            await asyncio.sleep(10)
+            await asyncio.Event().wait()
         return len(machine.ran)
 
     @step
@@ -27,25 +49,25 @@ def test_identical_calls_of_branches_that_interleave_otherwise_are_no_drift(mach
         if dies[0]:
             raise Died
 
-    async def p() -> None:
-        await asyncio.sleep(delays["p"])  # a request that is no step
+    async def p(turn: Turn) -> None:
+        await turn.of("p")  # a request that is no step
         await draw()
         await draw()
         await last()
 
-    async def q() -> None:
-        await asyncio.sleep(delays["q"])
+    async def q(turn: Turn) -> None:
+        await turn.of("q")
         await draw()
 
     @workflow
     async def wf() -> None:
-        await asyncio.gather(p(), q())
+        turn = Turn(first)
+        await asyncio.gather(p(turn), q(turn))
 
     with pytest.raises(Died):
         asyncio.run(wf())
     assert machine.steps() == [("draw", "done")] * 2
-    dies[0] = False
-    delays.update(p=0.0, q=0.02)
+    dies[0], first = False, "p"
     machine.boot()
     asyncio.run(wf())
     assert machine.ran == ["draw"] * 4
@@ -53,7 +75,7 @@ def test_identical_calls_of_branches_that_interleave_otherwise_are_no_drift(mach
 
 def test_chance_in_branches_is_remembered_in_any_order(machine: Machine) -> None:
     """A value drawn by chance stays with the branch that drew it, whichever branch comes first on resume."""
-    delays, dies = {"p": 0.02, "q": 0.0}, [True]
+    dies, first = [True], "q"
 
     @step
     async def use_p(key: str) -> None:
@@ -68,20 +90,20 @@ def test_chance_in_branches_is_remembered_in_any_order(machine: Machine) -> None
         if dies[0]:
             raise Died
 
-    async def branch(name: str) -> None:
-        await asyncio.sleep(delays[name])
+    async def branch(name: str, turn: Turn) -> None:
+        await turn.of(name)
         key = str(perdure.uuid())
         await (use_p if name == "p" else use_q)(key)
 
     @workflow
     async def wf() -> None:
-        await asyncio.gather(branch("p"), branch("q"))
+        turn = Turn(first)
+        await asyncio.gather(branch("p", turn), branch("q", turn))
         await last()
 
     with pytest.raises(Died):
         asyncio.run(wf())
-    dies[0] = False
-    delays.update(p=0.0, q=0.02)
+    dies[0], first = False, "p"
     machine.boot()
     asyncio.run(wf())
     assert sorted(machine.ran) == ["p", "q"]
@@ -98,18 +120,20 @@ def test_a_branch_that_waits_for_something_else_is_waited_for(machine: Machine) 
             raise Trouble
         return n
 
-    async def a() -> None:
-        await asyncio.sleep(0.2)
+    async def a(done: asyncio.Event) -> None:
+        await turns(100)
         await work(1)
+        done.set()
 
-    async def b() -> None:
+    async def b(done: asyncio.Event) -> None:
         if broken[0]:
-            await asyncio.sleep(0.3)
+            await done.wait()
         await work(2)
 
     @workflow
     async def wf() -> None:
-        await asyncio.gather(a(), b())
+        done = asyncio.Event()
+        await asyncio.gather(a(done), b(done))
 
     with pytest.raises(Trouble):
         asyncio.run(wf())
@@ -146,7 +170,7 @@ def test_a_handled_failure_is_history_when_the_fallback_runs_in_tasks(machine: M
         elif how == "map":
             await work.map([1, 2], concurrency=2)  # type: ignore[attr-defined]
         else:
-            await asyncio.wait_for(work(1), 5)  # type: ignore[operator]
+            await asyncio.wait_for(work(1), 600)  # type: ignore[operator]
 
     @workflow
     async def wf() -> str:

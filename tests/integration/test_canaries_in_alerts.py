@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from test_canaries import SCRIPT as CANARIES
 from test_canaries import canary, found
 
 from conftest import Scripts
+from waiting import until
 
 HEAD = CANARIES[CANARIES.index("def canary") : CANARIES.index("@step(retry=ONCE)")]
 """How secrets are written: the sixteen shapes."""
@@ -139,13 +139,13 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         assert process.stdout.readline() == "waiting\n", process.stderr and process.stderr.read()
         commands.update(_commands())
         _, err = process.communicate("go\n", timeout=60)
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
+
+        def over() -> bool:
             now = set(_commands())
-            commands |= now
-            if not any(os.fsencode(scripts.folder) in each for each in now):
-                break
-            time.sleep(0.02)
+            commands.update(now)
+            return not any(os.fsencode(scripts.folder) in each for each in now)
+
+        until(over, "the end of its processes")
         channels = {
             "webhook": [repr(request).encode() for _, _, request in hook.requests],
             "telegram": [body for _, _, body in telegram.requests],
@@ -195,6 +195,6 @@ def test_targets_keep_their_own(told: Told) -> None:
     assert {name for name, data in told.files.items() if found(data, TARGETS)} == set()
     assert found(told.err, TARGETS) == []
     assert [each for each in told.commands if found(each, TARGETS)] == []
-    assert any(b"companion" in each for each in told.commands)
+    assert any(b"watchdog" in each for each in told.commands)
     for channel, bodies in told.channels.items():
         assert not found(b"\n".join(bodies), TARGETS), channel

@@ -90,7 +90,7 @@ def test_a_run_under_way_stops_at_its_next_safe_point(scripts: Scripts, name: st
     assert (told.returncode, f"pid {process.pid}" in told.stderr) == (0, True), told.stderr
     if name == "between":
         assert '"stopping"' in perdure(scripts, "ps", "--json").stdout
-    out, err = process.communicate("go on\n", timeout=30)
+    out, err = process.communicate("go on\n", timeout=60)
     said = [line for line in out.splitlines() if line != "ready"]
     assert said == closed, err
     assert process.returncode == 1

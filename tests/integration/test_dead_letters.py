@@ -260,7 +260,7 @@ def test_one_letter_is_redriven_by_one_at_a_time(machine: Machine) -> None:
     @step(name="send", retry=None)
     def slow(item: int) -> str:
         inside.set()
-        assert go_on.wait(30)
+        assert go_on.wait(60)
         return "slow"
 
     broken.add(2)
@@ -269,7 +269,7 @@ def test_one_letter_is_redriven_by_one_at_a_time(machine: Machine) -> None:
     results: list[Result] = []
     worker = threading.Thread(target=lambda: results.extend(redrive(machine, 1, specs={"send": slow._spec})))
     worker.start()
-    assert inside.wait(30)
+    assert inside.wait(60)
     (second,) = redrive(machine, 1)
     go_on.set()
     worker.join()

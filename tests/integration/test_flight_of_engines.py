@@ -10,12 +10,14 @@ from perdure import Retry, step, workflow
 from perdure.store import flight_recorder
 
 late = threading.Event()
+threads: list[threading.Thread] = []
 inside: list[list[flight_recorder.InFlight]] = []
 
 
 @step(timeout="0.1s", retry=None)
 def stuck(n: int) -> None:
-    late.wait(20)
+    threads.append(threading.current_thread())
+    late.wait(60)
 
 
 @workflow
@@ -64,9 +66,9 @@ def test_an_abandoned_attempt_is_over(machine: Machine) -> None:
         free = len(recorder._free)
     finally:
         late.set()
-    for thread in threading.enumerate():
-        if thread.name.startswith("perdure") and thread.daemon:
-            thread.join(0.2)
+    for thread in threads:  # each ends by itself when it comes back too late
+        thread.join(60)
+        assert not thread.is_alive()
     assert len(recorder._free) == free
     assert watching.ended_ == ["StepTimeout"] * 3
 

@@ -10,7 +10,6 @@ import json
 import os
 import random
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -107,13 +106,8 @@ class Ground:
         process = self.start(command, pipe=writing, **env)
         os.close(writing)
         heard = 0
-        deadline = time.monotonic() + 60
-        while heard < at and time.monotonic() < deadline:
-            if select.select([reading], [], [], 1)[0]:
-                content = os.read(reading, 4096)
-                if not content:
-                    break
-                heard += len(content)
+        while heard < at and (content := os.read(reading, 4096)):
+            heard += len(content)
         until = time.perf_counter() + spin
         while time.perf_counter() < until:
             pass

@@ -51,7 +51,7 @@ def test_a_second_process_is_skipped(scripts: Scripts) -> None:
     assert "result" not in second.stdout
     for part in ("already running", f"pid {holder.pid}", f"on {os.uname().nodename}", "since 20", "#1 first"):
         assert part in second.stderr
-    out, _ = holder.communicate("go\n", timeout=20)
+    out, _ = holder.communicate("go\n", timeout=60)
     assert out == "result monday\n"
 
 
@@ -63,7 +63,7 @@ def test_a_killed_holder_is_free_at_once(scripts: Scripts) -> None:
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
     heir = scripts.start(script, "monday")
-    assert heir.communicate("go\n", timeout=20)[0] == "waiting\nresult monday\n"
+    assert heir.communicate("go\n", timeout=60)[0] == "waiting\nresult monday\n"
 
 
 def test_a_forked_child_does_not_keep_the_lock(scripts: Scripts) -> None:
@@ -97,7 +97,7 @@ def test_a_forked_child_does_not_keep_the_lock(scripts: Scripts) -> None:
     first = scripts.start(script)
     group = int(said(first))
     try:
-        first.wait(20)
+        first.wait(60)
         assert first.returncode == -signal.SIGKILL
         second = scripts.run(script)
         assert second.stdout.splitlines()[1:] == ["done"], second.stderr

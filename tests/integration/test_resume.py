@@ -119,12 +119,12 @@ def test_start_and_handle(machine: Machine) -> None:
     nightly = three_steps(machine, trouble)
     failed = nightly.start("monday")
     with pytest.raises(Trouble, match="no route"):
-        failed.result(10)
+        failed.result(60)
     assert failed.status() == "failed"
     trouble.clear()
     done = nightly.start("monday")
     assert done.id == failed.id, "it is the same run, resumed"
-    assert done.result(10) == "third after second after first of monday"
+    assert done.result(60) == "third after second after first of monday"
     assert done.status() == "done"
 
 
@@ -151,7 +151,7 @@ def test_one_at_a_time_in_a_process(machine: Machine) -> None:
     @step
     def wait() -> int:
         entered.set()
-        assert go.wait(10)
+        assert go.wait(60)
         return 1
 
     @workflow
@@ -159,13 +159,13 @@ def test_one_at_a_time_in_a_process(machine: Machine) -> None:
         return wait()
 
     handle = busy.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     with pytest.raises(AlreadyRunning, match="already running in this process"):
         busy()
     with pytest.raises(AlreadyRunning):
         busy.start()
     go.set()
-    assert handle.result(10) == 1
+    assert handle.result(60) == 1
 
 
 def children(machine: Machine, trouble: list[BaseException]) -> Any:

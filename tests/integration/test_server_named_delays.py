@@ -59,12 +59,12 @@ def server() -> Iterator[Server]:
 
 
 def with_urllib(url: str) -> int:
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return int(answer.status)
 
 
 def with_httpx(url: str) -> int:
-    return httpx.get(url, timeout=5, trust_env=False).raise_for_status().status_code
+    return httpx.get(url, timeout=60, trust_env=False).raise_for_status().status_code
 
 
 CLIENTS = [with_urllib, with_httpx]

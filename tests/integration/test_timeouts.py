@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import threading
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -17,15 +16,35 @@ from perdure import step, workflow
 from perdure.errors import ProcessDied, StepTimeout
 
 SHORT = "60ms"
-LONG = 20.0
-"""Seconds that a stuck step would take; no test is to last that long."""
+AMPLE = "1h"
+"""A timeout that does not matter."""
+LONG = 120.0
+"""Seconds until what a timeout failed to stop gives up by itself."""
 
 
-@pytest.fixture(autouse=True)
-def _in_time() -> Any:
-    began = time.monotonic()
-    yield
-    assert time.monotonic() - began < LONG / 2
+def hang() -> None:
+    """Block, as a call does that is never answered."""
+    threading.Event().wait(LONG)
+    raise AssertionError("it was not stopped")
+
+
+async def ahang() -> None:
+    """Wait for what never comes."""
+    async with asyncio.timeout(LONG):
+        await asyncio.Event().wait()
+
+
+def ring() -> None:
+    """Let the time of the step that is under way on the main thread be over now."""
+    signal.raise_signal(signal.SIGALRM)
+
+
+def expire_first(machine: Machine) -> None:
+    """Let the time be over of the attempt that has been in a pool thread for longest."""
+    monitor = machine.engine.sync.pool.monitor
+    next(iter(monitor._tickets.values())).deadline = 0.0
+    monitor._next = 0.0
+    monitor._wake.set()
 
 
 def run(fn: Any, **options: Any) -> Any:
@@ -51,7 +70,7 @@ def test_async_code_is_cancelled(machine: Machine) -> None:
 
     async def work() -> None:
         try:
-            await asyncio.sleep(LONG)
+            await ahang()
         finally:
             machine.ran.append("cleaned up")
 
@@ -65,13 +84,13 @@ def test_a_coroutine_that_swallows_the_cancellation_has_timed_out(machine: Machi
 
     async def late() -> str:
         with suppress(asyncio.CancelledError):
-            await asyncio.sleep(LONG)
+            await ahang()
         return "late"
 
     async def stubborn() -> None:
         while True:
             try:
-                await asyncio.sleep(LONG)
+                await ahang()
             except asyncio.CancelledError:
                 continue
 
@@ -83,16 +102,21 @@ def test_a_coroutine_that_swallows_the_cancellation_has_timed_out(machine: Machi
 def test_cancelling_from_outside_is_no_timeout(machine: Machine) -> None:
     """A workflow that is cancelled is cancelled, even with a timeout running."""
 
-    @step(timeout="10s")
+    @step(timeout=AMPLE)
     async def work() -> None:
-        await asyncio.sleep(LONG)
+        patience.reschedule(0)  # whoever waits for the workflow does so no longer
+        await ahang()
 
     @workflow
     async def wf() -> None:
         await work()
 
     async def main() -> None:
-        await asyncio.wait_for(wf(), 0.05)
+        nonlocal patience
+        async with asyncio.timeout(None) as patience:
+            await wf()
+
+    patience: Any = None
 
     with pytest.raises(TimeoutError) as caught:
         asyncio.run(main())
@@ -115,17 +139,17 @@ def test_an_interruption_that_is_swallowed_counts_all_the_same(machine: Machine)
 
     def tolerant() -> str:
         try:
-            time.sleep(LONG)
+            hang()
         except Exception:
             return "swallowed"
-        return "slept"
+        return "went on"
 
     def greedy() -> str:
         try:
-            time.sleep(LONG)
+            hang()
         except BaseException:
             return "swallowed"
-        return "slept"
+        return "went on"
 
     for fn in (tolerant, greedy):
         with pytest.raises(StepTimeout):
@@ -137,12 +161,12 @@ def test_the_programs_own_alarm_is_kept(machine: Machine) -> None:
     rung: list[int] = []
     before = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))
     try:
-        signal.setitimer(signal.ITIMER_REAL, 5)
+        signal.setitimer(signal.ITIMER_REAL, 3600)
         with pytest.raises(StepTimeout):
-            run(lambda: time.sleep(LONG), timeout=SHORT)
-        left, _ = signal.setitimer(signal.ITIMER_REAL, 0.001)
-        assert 4 < left < 5
-        signal.sigtimedwait([], 0.05)
+            run(hang, timeout=SHORT)
+        left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+        assert 3600 - LONG < left <= 3600 - 0.06
+        ring()
         assert rung == [1]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -151,19 +175,23 @@ def test_the_programs_own_alarm_is_kept(machine: Machine) -> None:
 
 def test_no_alarm_is_left_behind(machine: Machine) -> None:
     """After a step that was in time nothing rings."""
-    assert run(lambda: 1, timeout=SHORT) == 1
+    assert run(lambda: 1, timeout=AMPLE) == 1
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_a_pool_thread_is_abandoned_and_its_late_result_discarded(machine: Machine) -> None:
     """The batch goes on without it; when it comes back, nobody listens."""
-    release, came_back = threading.Event(), threading.Event()
+    entered, release, came_back = threading.Event(), threading.Event(), threading.Event()
 
-    @step(retry=None, timeout=SHORT)
+    @step(retry=None, timeout=AMPLE)
     def work(n: int) -> int:
         if n == 0:
+            entered.set()
             release.wait(LONG)
             came_back.set()
+        if n == 4:
+            assert entered.wait(LONG)
+            expire_first(machine)
         return n
 
     @workflow
@@ -174,9 +202,9 @@ def test_a_pool_thread_is_abandoned_and_its_late_result_discarded(machine: Machi
     results, dead = wf()
     assert results == [1, 2, 3, 4]
     assert len(dead) == 1
-    assert dead[0].startswith("StepTimeout: step 'work' did not finish within 60 ms")
+    assert dead[0].startswith("StepTimeout: step 'work' did not finish within 1 h")
     release.set()
-    assert came_back.wait(5)
+    assert came_back.wait(60)
     assert sorted(machine.steps()) == [("work", "dead"), *[("work", "done")] * 4]
 
 
@@ -193,18 +221,18 @@ def test_a_workflow_in_a_thread_keeps_its_timeouts(machine: Machine) -> None:
         work()
 
     with pytest.raises(StepTimeout):
-        wf.start().result(10)
+        wf.start().result(60)
     release.set()
 
 
 def test_a_timeout_is_tried_again(machine: Machine) -> None:
     """It may heal: the policy's attempts apply."""
 
-    @step(timeout=SHORT)
+    @step(timeout=AMPLE)
     def work() -> str:
         machine.ran.append(1)
         if len(machine.ran) < 3:
-            time.sleep(LONG)
+            ring()
         return "well"
 
     @workflow

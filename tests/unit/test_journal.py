@@ -13,6 +13,7 @@ from perdure.core.records import Row
 from perdure.errors import DiskFull, OptionError, StateCorrupt, StateError, StateIO
 from perdure.store.journal import Entry, Journal
 from perdure.store.runs import Store
+from waiting import until
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_many_threads(store: Store) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive(), "a lost wake-up"
     assert sorted(acknowledged) == saved(store) == list(range(1, 4001))
 
@@ -80,19 +81,18 @@ def test_waiting_threads_share_a_commit(store: Store, failing: Failing) -> None:
 
     def slow(connection: apsw.Connection) -> None:
         entered.set()
-        assert go.wait(10)
+        assert go.wait(60)
 
     leader = threading.Thread(target=lambda: store.journal.write((), slow))
     leader.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     followers = [threading.Thread(target=store.journal.write, args=((row(seq),),)) for seq in range(1, 21)]
     for follower in followers:
         follower.start()
-    while len(store.journal._waiting) < 20:
-        threading.Event().wait(0.001)
+    until(lambda: len(store.journal._waiting) == 20)
     go.set()
     for thread in (leader, *followers):
-        thread.join(10)
+        thread.join(60)
     assert saved(store) == list(range(1, 21))
     assert failing.commits == 2
 
@@ -151,7 +151,7 @@ def test_a_failure_reaches_waiting_threads(store: Store, failing: Failing) -> No
 
     def slow(connection: apsw.Connection) -> None:
         entered.set()
-        assert go.wait(10)
+        assert go.wait(60)
         failing.error = apsw.FullError("database or disk is full")
 
     def follow() -> None:
@@ -168,14 +168,13 @@ def test_a_failure_reaches_waiting_threads(store: Store, failing: Failing) -> No
 
     leader = threading.Thread(target=lead)
     leader.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     follower = threading.Thread(target=follow)
     follower.start()
-    while not store.journal._waiting:
-        threading.Event().wait(0.001)
+    until(lambda: store.journal._waiting)
     go.set()
-    leader.join(10)
-    follower.join(10)
+    leader.join(60)
+    follower.join(60)
     assert [type(error) for error in errors] == [DiskFull, DiskFull]
     failing.error = None
     store.journal.write((row(1),))
@@ -196,19 +195,40 @@ def test_the_lock_is_free_after_every_failure(store: Store) -> None:
     assert saved(store) == [1]
 
 
+class Tried:
+    """A lock that counts how often it was not to be had."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.in_vain = 0
+
+    def acquire(self, blocking: bool = True) -> bool:
+        had = self._lock.acquire(blocking)
+        self.in_vain += not had
+        return had
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
 def test_a_failed_read_wakes_whoever_queued_behind_it(store: Store) -> None:
     """A writer that came while a read was under way is served, also when the read fails."""
     writer = threading.Thread(target=store.journal.write, args=([row(1)],), daemon=True)
+    store.journal._writer = tried = Tried()  # type: ignore[assignment]
 
     def question(connection: apsw.Connection) -> None:
         writer.start()
-        while not store.journal._waiting:
-            threading.Event().wait(0.001)
-        threading.Event().wait(0.05)  # it has tried the lock by now, and sleeps
+        until(lambda: tried.in_vain == 2)  # before it queued, and after: now it sleeps
         raise apsw.IOError("no luck")
 
     with pytest.raises(StateIO):
         store.journal.read(question)
-    writer.join(10)
+    writer.join(60)
     assert not writer.is_alive()
     assert saved(store) == [1]

@@ -70,7 +70,7 @@ def exact(value: Any) -> Any:
     return kind, repr(value)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(values)
 def test_every_builtin_value_comes_back_the_same(value: Any) -> None:
     """What the workflow sees, on the first run and on resume, is equal and of equal type in depth."""
@@ -80,7 +80,7 @@ def test_every_builtin_value_comes_back_the_same(value: Any) -> None:
     assert UNTYPED.pack(first) == data
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(values, max_size=3), st.dictionaries(st.text(max_size=5), values, max_size=3))
 def test_arguments_come_back_the_same(positional: list[Any], keyword: dict[str, Any]) -> None:
     """A dead letter re-driven is called with what it was called with (only the order within dicts may differ)."""

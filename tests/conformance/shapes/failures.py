@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import time
+import threading
 from typing import Any
 
 from tests.conformance.bench import Bench, ledger, note, steps
@@ -255,10 +255,10 @@ def a_delay_beyond_the_bound(bench: Bench) -> None:
 
 @shape
 def a_timeout_of_a_sync_step(bench: Bench) -> None:
-    @step(retry=None, timeout="100ms")
+    @step(retry=None, timeout="500ms")
     def slow() -> None:
         note("slow")
-        time.sleep(0.5)
+        threading.Event().wait(2)
 
     @workflow
     def waiting() -> str:
@@ -268,15 +268,16 @@ def a_timeout_of_a_sync_step(bench: Bench) -> None:
             return f"late: {late.what}"
         return "in time"
 
-    assert bench.run(waiting) == "late: step 'slow' did not finish within 100 ms"
+    assert bench.run(waiting) == "late: step 'slow' did not finish within 500 ms"
 
 
 @shape
 def a_timeout_of_an_async_step(bench: Bench) -> None:
-    @step(retry=Retry(attempts=2, delay="10ms", jitter=0), timeout="50ms")
+    @step(retry=Retry(attempts=2, delay="10ms", jitter=0), timeout="300ms")
     async def aslow() -> None:
         note("aslow")
-        await asyncio.sleep(60 if perdure.attempt() == 1 else 0)
+        if perdure.attempt() == 1:  # the second does not wait at all, so that it cannot be late
+            await asyncio.Event().wait()
 
     @workflow
     async def awaiting() -> str:

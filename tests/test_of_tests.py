@@ -1,0 +1,134 @@
+"""No test sleeps or asserts on a clock: what depends on how fast a machine is fails for no fault of the code.
+
+Wait for what is to happen (`waiting.until`, events, barriers, pipes), inject the clock (`conftest.FakeWorld`), or count
+steps. Sleeping for a minute and longer is allowed: it stands for what never comes back, and is not waited for.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TESTS = Path(__file__).parent
+CLOCKS = ("time", "monotonic", "perf_counter", "process_time", "thread_time", "monotonic_ns", "perf_counter_ns")
+HANGS = 60
+"""Seconds: who sleeps that long is meant to be stopped."""
+
+ALLOWED = {
+    "waiting.py": "the one place that looks, sleeps and looks again",
+    "crash/": "the campaign draws the moments of its kills, and measures itself; it asserts on no clock",
+    "conformance/victim.py": "is to be killed meanwhile, at any moment",
+    "conformance/test_kills.py": "the moments of the kills are drawn",
+    "conformance/test_cluster.py::test_computing_for_too_long_between_steps": "it blocks its worker",
+    "conformance/test_cluster.py::test_a_full_cache": "durable timers of the workflow, which nothing is compared with",
+    "conformance/shapes/branches.py::timers_of_an_async_workflow": "durable timers, in either order",
+    "conformance/shapes/batches.py::items_that_run_out_of_time": "outlasts its own timeout three times, in any case",
+    "conformance/shapes/failures.py::a_timeout_of_a_sync_step": "outlasts its own timeout four times, in any case",
+    "conformance/shapes/endings.py::a_step_that_outlasts_the_run": "outlasts the deadline three times, in any case",
+    "conformance/shapes/endings.py::items_are_no_dead_letters_because_of_a_deadline": "as the one before",
+    "conformance/shapes/endings.py::time_enough": "a durable timer, an hour before the deadline",
+    "integration/test_retry_storm.py": "in a loop whose time is virtual",
+}
+"""Files, folders and functions that may, and why."""
+
+OTHERS = (
+    "integration/deaths.py",
+    "integration/test_alert_delivery.py",
+    "integration/test_deaths.py",
+    "integration/test_told_by_scripts.py",
+    "integration/watched.py",
+)
+"""Files that do so today, and are to lose it."""
+
+
+def offences(source: str) -> list[tuple[str, int, str]]:
+    """Where a file sleeps or asserts on a clock: the function at the top level, the line, and what it does."""
+    found = []
+    tree = ast.parse(source)
+    constants = {name: node.value for name, node in _assigned(tree.body) if isinstance(node, ast.Constant)}
+    for top in tree.body:
+        function = getattr(top, "name", "")
+        read = {name for name, node in _assigned(ast.walk(top)) if _reads_clock(node)}
+        for node in ast.walk(top):
+            if isinstance(node, ast.Call) and _sleeps(node, constants):
+                found.append((function, node.lineno, f"sleeps: {ast.unparse(node)}"))
+            elif isinstance(node, ast.Assert) and (_reads_clock(node.test) or read & _names(node.test)):
+                found.append((function, node.lineno, f"asserts on a clock: {ast.unparse(node)}"))
+    return found
+
+
+def _assigned(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, ast.expr]]:
+    """Every name that is assigned to there, and what it is given."""
+    for node in nodes:
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                yield from ((name, node.value) for name in _names(target))
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+
+
+def _called(node: ast.AST) -> str:
+    return ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+
+
+def _sleeps(call: ast.Call, constants: dict[str, Any]) -> bool:
+    """Whether it sleeps for more than nothing and less than a hang, or may."""
+    sleeping = ("time.sleep", "asyncio.sleep", "anyio.sleep", "sleep")
+    if not call.args or not (_called(call) in sleeping or _called(call).endswith("Event().wait")):
+        return False
+    seconds = call.args[0]
+    value = constants.get(seconds.id) if isinstance(seconds, ast.Name) else getattr(seconds, "value", None)
+    return not isinstance(value, int | float) or 0 < value < HANGS
+
+
+def _reads_clock(node: ast.AST) -> bool:
+    return any(_called(each) in {f"time.{clock}" for clock in CLOCKS} for each in ast.walk(node))
+
+
+def allowed(path: str, function: str) -> bool:
+    """Is there a reason?"""
+    return any(path.startswith(each) or f"{path}::{function}" == each for each in (*ALLOWED, *OTHERS))
+
+
+@pytest.mark.parametrize("path", sorted(str(path.relative_to(TESTS)) for path in TESTS.rglob("*.py")))
+def test_no_test_depends_on_how_fast_a_machine_is(path: str) -> None:
+    """Nothing sleeps, and no assertion reads a clock, but for what is listed with its reason."""
+    found = [each for each in offences((TESTS / path).read_text(encoding="utf-8")) if not allowed(path, each[0])]
+    assert found == []
+
+
+def test_what_is_allowed_is_there() -> None:
+    """A reason goes when what it is given for goes."""
+    for each in ALLOWED:
+        path, _, function = each.partition("::")
+        source = (TESTS / path).read_text(encoding="utf-8") if path.endswith(".py") else ""
+        assert (TESTS / path).exists(), each
+        assert not function or function in {name for name, _, _ in offences(source)}, each
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "time.sleep(0.1)",
+        "await asyncio.sleep(delay)",
+        "threading.Event().wait(0.05)",
+        "assert time.monotonic() - began < 2",
+        "took = time.perf_counter() - began\n    assert took < 1",
+        "until = time.time() + 10\n    while True:\n        assert time.time() < until",
+    ],
+)
+def test_the_guard_sees_it(line: str) -> None:
+    """Each of what it is to find, put into a test, is found."""
+    assert [name for name, _, _ in offences(f"async def test_it():\n    {line}\n")] == ["test_it"]
+
+
+@pytest.mark.parametrize("line", ["await asyncio.sleep(0)", "time.sleep(3600)", "event.wait(60)", "world.sleep(5)"])
+def test_the_guard_lets_be(line: str) -> None:
+    """Turns of a loop, hangs, nets, and clocks that are injected."""
+    assert offences(f"async def test_it():\n    {line}\n") == []
