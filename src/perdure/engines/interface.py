@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 from perdure.core.execution.map_items import Tally
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import AttemptRecord, RunStatus, StepRecord
-from perdure.engines.observer import Observer
+from perdure.engines.events import Observer
 
 OnFailure = Literal["dead_letter", "raise"]
 Concurrency = int | Literal["auto"]
@@ -99,7 +99,7 @@ class Reader(Protocol):
 
 
 class Engine(Protocol):
-    """Runs workflows from the outside. `observer`, if there is one, is told what happens."""
+    """Runs workflows from the outside. `observer`, if there is one, is notified of what happens."""
 
     observer: Observer | None
 

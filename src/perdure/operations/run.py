@@ -11,11 +11,11 @@ from perdure.core.execution.identity import identify
 from perdure.core.execution.spec import Call
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
+from perdure.engines.events import Observer
 from perdure.engines.interface import Engine
 from perdure.engines.local import LocalEngine
-from perdure.engines.observer import Observer
-from perdure.engines.observers.attach import onlookers
-from perdure.engines.observers.fanout import Fan
+from perdure.engines.observers.attach import observers_of
+from perdure.engines.observers.fanout import FanOut
 from perdure.errors import OtherInputs
 from perdure.operations.location import Place, opened, pin
 from perdure.operations.scripts import AnyWorkflow
@@ -50,7 +50,7 @@ class Execution:
     Args:
         workflow: which.
         place: the state file.
-        watch: told what happens; whatever it raises, the run goes on.
+        watch: notified of what happens; whatever it raises, the run goes on.
 
     `run_id` is the id of the run as soon as it is taken.
 
@@ -64,7 +64,7 @@ class Execution:
         self.run_id: str | None = None
         pin(place)
         self._engine = workflow.engine()
-        self._engine.observer = Fan(watch, *onlookers(workflow.spec.file, shown=True), shows=True)
+        self._engine.observer = FanOut(watch, *observers_of(workflow.spec.file, shown=True), shows=True)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None = None) -> Finish:
         """Start the workflow, or go on with it, or take the result that its id has.

@@ -11,8 +11,8 @@ from types import FrameType
 import msgspec
 
 from perdure.config.script_loader import load_script
-from perdure.engines.observers.attach import onlookers
-from perdure.engines.observers.fanout import Fan
+from perdure.engines.observers.attach import observers_of
+from perdure.engines.observers.fanout import FanOut
 from perdure.engines.selection import cluster_at
 from perdure.errors import OptionError
 
@@ -37,8 +37,8 @@ def serve(engine: str, scripts: Sequence[Path], ready: Callable[[list[str]], Non
     cluster = cluster_at(engine)
     stems = _loaded(scripts)
     # After the scripts: they may have set up logging.
-    found = dict.fromkeys(each for script in scripts for each in onlookers(str(script.absolute())))
-    cluster.observer = Fan(*found) if found else None
+    found = dict.fromkeys(each for script in scripts for each in observers_of(str(script.absolute())))
+    cluster.observer = FanOut(*found) if found else None
     stop = threading.Event()
 
     def end(signum: int, frame: FrameType | None) -> None:

@@ -16,7 +16,7 @@ from perdure.cli.arguments import parse_arguments
 from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED, INTERRUPTED
 from perdure.cli.view.errors import show_error, show_traceback
 from perdure.cli.view.live import Watch, watching
-from perdure.cli.view.progress_lines import Narrator
+from perdure.cli.view.progress_lines import ProgressLines
 from perdure.cli.view.terminal import Printer, count
 from perdure.core.durations import show
 from perdure.core.records import RunRecord
@@ -215,7 +215,7 @@ def _carry_out(execution: Execution, go: Callable[[], Finish], view: Watch, *, j
     except Exception as error:  # noqa: BLE001  the user's own
         show_traceback(error)
         return _failed(execution, json=json)
-    _print_summary(finish, view.narrator, execution.place)
+    _print_summary(finish, view.lines, execution.place)
     return _print_finish(finish, json=json)
 
 
@@ -247,14 +247,14 @@ def _print_standing(how: str, execution: Execution) -> str | None:
     return saved.status if saved.status in _ENDINGS else "failed"
 
 
-def _print_summary(finish: Finish, told: Narrator, place: Place) -> None:
+def _print_summary(finish: Finish, lines: ProgressLines, place: Place) -> None:
     printer = Printer(sys.stderr)
-    if told.run_id is None:
+    if lines.run_id is None:
         printer.line(f"run {finish.run} was done before; this is its result")
         return
-    text = f"run {finish.run} done in {show(told.seconds)}: {count(told.executed, 'step')} executed"
-    if told.recorded:
-        text += f", {told.recorded} from before"
+    text = f"run {finish.run} done in {show(lines.seconds)}: {count(lines.executed, 'step')} executed"
+    if lines.recorded:
+        text += f", {lines.recorded} from before"
     if finish.dead_letters:
         letters = count(finish.dead_letters, "dead letter")
         text += f"; {letters}, see: perdure dlq ls --run {finish.run}{place.option}"

@@ -28,10 +28,10 @@ from perdure.core.execution.effects import (
 from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Unwind
 from perdure.core.execution.spec import Call
+from perdure.engines.events import AttemptStarted, attempt_ended, notify_parked, notify_wait
 from perdure.engines.interface import StepContext, here
 from perdure.engines.local.async_commit import Gate, Gates
 from perdure.engines.local.scope import LocalScope
-from perdure.engines.observer import tell_parked, tell_wait
 from perdure.engines.registry import find_step
 from perdure.engines.runtime.timeouts import bounded
 from perdure.engines.runtime.tracebacks import from_user_code
@@ -161,7 +161,7 @@ class TaskDriver:
         parking = await gate.write(effect.rows, letters.saving(effect, scope.run.path, self._engine.world.now()))
         if effect.letters:
             await asyncio.to_thread(letters.parked, parking)  # may have to wait for another process
-            tell_parked(self._engine.observer, scope.id, effect, parking.parked)
+            notify_parked(self._engine.observer, scope.id, scope.run.workflow, effect, parking.parked)
 
     async def _execute(self, effect: Execute, scope: Any) -> Outcome:
         """One attempt, in this task."""
@@ -178,7 +178,7 @@ class TaskDriver:
             scope.look()
         observer = engine.observer
         if observer is not None:
-            observer.began(scope.id, call, effect.attempt)
+            observer.notify(AttemptStarted(scope.id, scope.run.workflow, call, effect.attempt))
         now = engine.world.now
         token = here.set(StepContext(scope.id, call, effect.attempt, scope))
         started = now()
@@ -206,7 +206,7 @@ class TaskDriver:
                 recorder.end(slot, error is None)
         outcome = Outcome(value, error, started, now() - started)
         if observer is not None:
-            observer.ended(scope.id, call, effect.attempt, outcome)
+            observer.notify(attempt_ended(scope.id, scope.run.workflow, call, effect.attempt, outcome))
         if error is not None:
             scope.check_late(error)
         return outcome
@@ -225,7 +225,7 @@ class TaskDriver:
 
     async def _wait(self, effect: Wait, scope: LocalScope) -> None:
         engine = self._engine
-        tell_wait(engine.observer, scope.id, effect)
+        notify_wait(engine.observer, scope.id, scope.run.workflow, effect)
         world = engine.world
         until = world.clock() + effect.seconds
         scope.executing += 1

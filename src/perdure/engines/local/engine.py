@@ -17,11 +17,11 @@ from perdure.core.execution.history import History
 from perdure.core.execution.run import End, Ended, Start, call_off, live
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord, RunStatus
+from perdure.engines.events import Observer, RunEnded, RunStopped
 from perdure.engines.interface import Began
 from perdure.engines.local.dead_letters import LetterBox
 from perdure.engines.local.monitor import Vigil
 from perdure.engines.local.sync_driver import SyncDriver
-from perdure.engines.observer import Observer
 from perdure.engines.runtime.clock import RealWorld, World
 from perdure.errors import Skipped, StateError, StopRun
 from perdure.store.crashes import crashes_of
@@ -172,7 +172,7 @@ class LocalEngine:
             self.letters.parked(parking)
         self.vigil.ended(effect)
         if self.observer is not None:
-            self.observer.run_ended(effect.run.id, effect.run.workflow, effect.status)
+            self.observer.notify(RunEnded(effect.run.id, effect.run.workflow, effect.status))
 
     def not_ended(self, effect: End, trouble: StateError) -> None:
         """It could not be written."""
@@ -183,7 +183,8 @@ class LocalEngine:
         """A run was broken off in its middle: tell whoever wants to know."""
         self.vigil.stopped(run, error)
         if self.observer is not None:
-            self.observer.run_stopped(run.id, run.workflow, error.error if isinstance(error, StopRun) else error)
+            cause = error.error if isinstance(error, StopRun) else error
+            self.observer.notify(RunStopped(run.id, run.workflow, cause))
 
     def status(self, id: str) -> RunStatus:
         """How a run stands.

@@ -14,6 +14,7 @@ from perdure.core.execution.map_items import Tally
 from perdure.core.execution.run import Start, child
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord
+from perdure.engines.events import StepProgress
 from perdure.engines.interface import Concurrency, OnFailure
 from perdure.engines.local.limits import Limits
 from perdure.engines.local.record_reader import RunReader
@@ -159,11 +160,11 @@ class LocalScope(Running):
         return await TaskBatch(self, spec, concurrency, on_failure, total).run(items, self.placing(bind))
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
-        """Tell whoever watches how far a step has come; a run that hears of progress does not hang."""
+        """Notify the observer of how far a step has come; a run whose steps make progress does not hang."""
         if self.engine.vigil.recorder is not None:
             self.engine.vigil.recorder.progress()
         if self.engine.observer is not None:
-            self.engine.observer.progress(self.id, call, done, total, note)
+            self.engine.observer.notify(StepProgress(self.id, self.run.workflow, call, done, total, note))
 
     def reader(self) -> RunReader:
         """Access to the records of this run, also after it has ended."""

@@ -27,10 +27,20 @@ from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Unwind
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.guard import Hold, Pass
+from perdure.engines.events import (
+    AttemptStarted,
+    Event,
+    RunResumed,
+    RunStarted,
+    RunWaits,
+    StepReplayed,
+    attempt_ended,
+    notify_parked,
+    notify_wait,
+)
 from perdure.engines.interface import StepContext, here
 from perdure.engines.local.handoff import Carried
 from perdure.engines.local.scope import LocalScope
-from perdure.engines.observer import tell_parked, tell_wait
 from perdure.engines.registry import find_step
 from perdure.engines.runtime.threads import Pool, in_pool
 from perdure.engines.runtime.timeouts import Abandoned, Ticket, interrupted_after, on_main_thread, timed_out
@@ -130,7 +140,7 @@ class SyncDriver:
     def load(self, effect: Load, scope: LocalScope) -> Any:
         """Read a record."""
         if self._engine.observer is not None and effect.call is not None and not effect.peek:
-            self._engine.observer.replayed(scope.id, effect.call)
+            self._engine.observer.notify(StepReplayed(scope.id, scope.run.workflow, effect.call))
         return scope.records.record(effect.seq)
 
     def execute(self, effect: Execute, scope: LocalScope, *, alone: bool = False) -> Outcome:
@@ -143,7 +153,7 @@ class SyncDriver:
         call = effect.call
         observer = engine.observer
         if observer is not None:
-            observer.began(scope.id, call, effect.attempt)
+            observer.notify(AttemptStarted(scope.id, scope.run.workflow, call, effect.attempt))
         now = engine.world.now
         token = here.set(StepContext(scope.id, call, effect.attempt, scope))
         started = now()
@@ -166,7 +176,7 @@ class SyncDriver:
                 recorder.end(slot, error is None)
         outcome = Outcome(value, error, started, now() - started)
         if observer is not None:
-            observer.ended(scope.id, call, effect.attempt, outcome)
+            observer.notify(attempt_ended(scope.id, scope.run.workflow, call, effect.attempt, outcome))
         if error is not None:
             scope.check_late(error)
         return outcome
@@ -236,7 +246,8 @@ class SyncDriver:
         if engine.vigil.recorder is not None:
             engine.vigil.recorder.end(slot, done=False)
         if engine.observer is not None:
-            engine.observer.ended(scope.id, effect.call, effect.attempt, outcome)
+            workflow = scope.run.workflow
+            engine.observer.notify(attempt_ended(scope.id, workflow, effect.call, effect.attempt, outcome))
         if effect.suspect:
             scope.suspects.release()
 
@@ -268,7 +279,7 @@ class SyncDriver:
         parking = engine.store.journal.write(effect.rows, saving)
         if effect.letters:
             engine.letters.parked(parking)
-            tell_parked(engine.observer, scope.id, effect, parking.parked)
+            notify_parked(engine.observer, scope.id, scope.run.workflow, effect, parking.parked)
 
     def _resolve(self, effect: Resolve, scope: LocalScope) -> bool:
         store = self._engine.store
@@ -280,7 +291,7 @@ class SyncDriver:
         store.journal.write((), store.attempt(effect.rid, effect.record))
 
     def _wait(self, effect: Wait, scope: LocalScope) -> None:
-        tell_wait(self._engine.observer, scope.id, effect)
+        notify_wait(self._engine.observer, scope.id, scope.run.workflow, effect)
         world = self._engine.world
         until = world.clock() + effect.seconds
         while (left := until - world.clock()) > 0:
@@ -306,11 +317,11 @@ class SyncDriver:
         self._engine.world.sleep(effect.seconds)
 
     def told(self, effect: StandBy) -> None:
-        """Tell whoever watches, or else standard error, that a run has to wait for somebody."""
+        """Notify the observer, or else print to standard error, that a run cannot begin yet."""
         if not effect.first:
             return
         if self._engine.observer is not None:
-            self._engine.observer.standing_by(effect.workflow, effect.reason)
+            self._engine.observer.notify(RunWaits(effect.workflow, effect.reason))
         else:
             print(f"perdure: {effect.workflow} waits: {effect.reason}", file=sys.stderr, flush=True)
 
@@ -320,7 +331,10 @@ class SyncDriver:
         self._engine.letters.ready(effect.run.path)
         if self._engine.observer is not None:
             run = effect.run
-            self._engine.observer.run_began(run.id, run.workflow, history.recorded, effect.resumed)
+            event: Event = RunStarted(run.id, run.workflow)
+            if effect.resumed:
+                event = RunResumed(run.id, run.workflow, history.recorded)
+            self._engine.observer.notify(event)
         return history
 
     def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:

@@ -14,6 +14,7 @@ from perdure.core.execution.adaptive_concurrency import CEILING, Pace, paced
 from perdure.core.execution.call import Failed, Parked, fail, item, move_on, recheck, settle
 from perdure.core.execution.map_items import Feed, Job, Tally
 from perdure.core.execution.spec import Call, Spec
+from perdure.engines.events import MapProgress
 from perdure.engines.interface import Concurrency, OnFailure
 from perdure.engines.local.handoff import Carried
 
@@ -76,7 +77,8 @@ class AnyBatch:
         observer = self.scope.engine.observer
         if observer is not None:
             tally = self.tally
-            observer.batch(self.scope.id, self.spec.name, tally.done, tally.dead, tally.skipped, self.total)
+            id, workflow, name = self.scope.id, self.scope.run.workflow, self.spec.name
+            observer.notify(MapProgress(id, workflow, name, tally.done, tally.dead, tally.skipped, self.total))
 
 
 class ThreadBatch(AnyBatch):
