@@ -13,6 +13,7 @@ from perdure.core.execution.cleanup_records import called
 from perdure.core.execution.spec import Call
 from perdure.engines.events import (
     AttemptEnded,
+    AttemptStarted,
     CallHeld,
     DeadLetterParked,
     Event,
@@ -24,6 +25,7 @@ from perdure.engines.events import (
     RunStopped,
     RunWaits,
     StepProgress,
+    StepReplayed,
 )
 from perdure.errors import PerdureError
 
@@ -33,6 +35,9 @@ EVERY = 5.0
 """From then on there is one line in so many seconds."""
 LONG_WAIT = 1.0
 """Seconds; shorter waits are not worth a line."""
+
+UNSAID = (AttemptStarted, StepReplayed)
+"""Events that are not worth a line."""
 
 INPUTS, MESSAGE = 60, 200
 
@@ -89,6 +94,8 @@ class ProgressLines:
 
     def notify(self, event: Event) -> None:
         """Say it, or count it."""
+        if type(event) in UNSAID:
+            return
         with self._lock:
             match event:
                 case AttemptEnded():
@@ -119,7 +126,7 @@ class ProgressLines:
                 case RunStopped():
                     self._run_over(event.run, event.workflow, "stopped")
                 case _:
-                    pass  # that an attempt begins is not worth a line, nor is an answer from a record
+                    pass
 
     def _run_began(self, run_id: str, workflow: str, recorded: int, how: str) -> None:
         if self.run_id is None:
