@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -173,6 +174,19 @@ def test_each_kind_of_event_is_a_json_object(happened: list[Event], kind: type) 
             assert not found.keys() & {"time", "level", "logger", "message", "exception", "stack"}
             assert "abcdef123456" not in str(found)
             assert "hunter2222" not in str(found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_event_is_documented(happened: list[Event], kind: type) -> None:
+    """In the table of docs/observability.md, with its fields."""
+    (event, *_) = [each for each in happened if type(each) is kind]
+    found = to_json(event)
+    lines = (Path(__file__).parents[2] / "docs" / "observability.md").read_text(encoding="utf-8").splitlines()
+    (row,) = [line for line in lines if line.startswith(f"| `{found['event']}` |")]
+    fields = row.split("|")[-2]
+    missing = found.keys() - {"event", "run", "workflow"} - set(re.findall(r"`(\w+)`", fields))
+    assert missing == ({"step", "key", "n"} if hasattr(event, "call") else set())
+    assert fields.strip().startswith("call") == hasattr(event, "call")
 
 
 def test_the_events_of_a_call_are_in_order(happened: list[Event]) -> None:
