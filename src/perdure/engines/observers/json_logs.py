@@ -1,6 +1,6 @@
 """Logging: which run, step and attempt a record comes from, and records as lines of JSON.
 
-Nothing here imports `logging` before somebody needs it: a script that does not log does not pay for it.
+Nothing here imports `logging` before it is needed: a script that does not log does not pay for it.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ _attributes: frozenset[str] = frozenset()
 
 
 def logger() -> logging.Logger:
-    """The logger `perdure`, quiet as long as nobody has set up logging."""
+    """The logger `perdure`, quiet as long as logging is not set up."""
     import logging
 
     found = logging.getLogger(NAME)
@@ -124,7 +124,7 @@ def logger() -> logging.Logger:
 
 
 def heard(shown: bool = False) -> bool:
-    """Whether somebody has set up logging such that what perdure logs goes anywhere.
+    """Whether logging is set up such that what perdure logs goes anywhere.
 
     Args:
         shown: people see on the terminal what happens, so that handlers which print there as well do not count.
