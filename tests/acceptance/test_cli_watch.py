@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import subprocess
@@ -13,17 +14,31 @@ import termios
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+from perdure.cli.view.running_steps import Board
 from rich.console import Console
 
-from perdure.cli.view.progress_lines import EVERY, FULL, Narrator
-from perdure.cli.view.running_steps import Board
-from perdure.cli.view.stream_proxy import Feed
-from perdure.core.execution.effects import Outcome
+from perdure.cli.view.progress_lines import EVERY, FULL, ProgressLines
+from perdure.cli.view.stream_proxy import StreamProxy
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.values import codec
-from perdure.engines.observers.fanout import Fan
+from perdure.engines.events import (
+    AttemptEnded,
+    AttemptStarted,
+    Event,
+    MapProgress,
+    RetryScheduled,
+    RunEnded,
+    RunResumed,
+    RunStarted,
+    StepProgress,
+)
+from perdure.engines.observers import json_logs
+from perdure.engines.observers.fanout import FanOut
 
 SOURCE = Path(__file__).parents[2] / "src"
+STUCK = 60
+"""Seconds without output after which a test fails rather than hangs."""
 
 FLOW = """
 import logging, os, subprocess, sys
@@ -64,9 +79,12 @@ def environment() -> dict[str, str]:
 
 
 def on_a_terminal(
-    folder: Path, *args: str, when: bytes, then: Callable[[subprocess.Popen[bytes], int], object]
+    folder: Path, *args: str, when: bytes, times: int = 1, then: Callable[[subprocess.Popen[bytes], int], object]
 ) -> tuple[bytes, bytes, int]:
-    """Run the command on a terminal; do something when something is seen. What was shown before and after, the code."""
+    """Run the command on a terminal; do something when something has been drawn so many times.
+
+    Returns: what was shown before and after, and the exit code.
+    """
     terminal, theirs = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
     command = [sys.executable, "-m", "perdure", *args]
@@ -76,16 +94,22 @@ def on_a_terminal(
         os.close(theirs)
         shown = [b"", b""]
         seen = 0
-        while data := _read(terminal):
-            shown[seen] += data
-            if not seen and when in shown[0]:
-                seen = 1
-                then(process, terminal)
+        try:
+            while data := _read(terminal):
+                shown[seen] += data
+                if not seen and shown[0].count(when) >= times:
+                    seen = 1
+                    then(process, terminal)
+        except BaseException:
+            process.kill()
+            raise
     os.close(terminal)
     return shown[0], shown[1], process.returncode
 
 
 def _read(terminal: int) -> bytes:
+    if not select.select([terminal], [], [], STUCK)[0]:
+        raise AssertionError("nothing more is drawn, and the command does not end")
     try:
         return os.read(terminal, 65536)
     except OSError:  # the other side is closed
@@ -93,16 +117,15 @@ def _read(terminal: int) -> bytes:
 
 
 def test_a_terminal_gets_a_live_picture_and_a_summary(tmp_path: Path) -> None:
-    """The wait before a retry with its reason, progress inside a step, the script's own prints and log lines unharmed,
-    a summary and the result at the end."""
+    """The wait before a retry with its reason, progress inside a step, redrawn while nothing happens; the script's own
+    prints and log lines unharmed, a summary and the result at the end."""
     (tmp_path / "flow.py").write_text(FLOW)
     before, after, code = on_a_terminal(
-        tmp_path, "run", "flow.py", when=b"3/7 chunks", then=lambda _, terminal: os.write(terminal, b"\r")
+        tmp_path, "run", "flow.py", when=b"3/7 chunks", times=4, then=lambda _, terminal: os.write(terminal, b"\r")
     )
     assert code == 3
     assert b"again in" in before
     assert b"after ConnectionError: refused" in before
-    assert before.count(b"shaky()") > 3, "the line was not redrawn"
     shown = before + after
     for line in (b"printed\r\n", b"logged half way\r\n", b"ran in", b", at attempt 2", b"1 dead letter"):
         assert line in shown, line
@@ -153,6 +176,10 @@ def call(name: str = "charge", n: int = 0) -> Call:
     return Call(Spec("step", fn, name), (n,), {}, codec.pack_inputs([n], {}, owner=name), b"k" * 16)
 
 
+def ended(one: Call, error: Exception | None = None) -> AttemptEnded:
+    return AttemptEnded("r", "flow", one, 1, error, 0.0, 0.001)
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 0.0
@@ -165,32 +192,32 @@ def test_ten_thousand_items_are_a_handful_of_lines() -> None:
     """A line now and then while it lasts, with the numbers, and one at the end; failures are counted too."""
     lines: list[str] = []
     clock = Clock()
-    narrator = Narrator(lambda text, style: lines.append(text), clock)
-    narrator.run_began("r", "flow", 0, False)
+    said = ProgressLines(lambda text, style: lines.append(text), clock)
+    said.notify(RunStarted("r", "flow"))
     for n in range(10_000):
         clock.now += 0.002
         error = ValueError("no") if n % 2 else None
-        narrator.ended("r", call(n=n), 1, Outcome(n, error, 0.0, 0.001))
-        narrator.batch("r", "charge", n + 1 - (n + 1) // 2, (n + 1) // 2, 0, 10_000)
-    narrator.run_ended("r", "flow", "done")
+        said.notify(ended(call(n=n), error))
+        said.notify(MapProgress("r", "flow", "charge", n + 1 - (n + 1) // 2, (n + 1) // 2, 0, 10_000))
+    said.notify(RunEnded("r", "flow", "done"))
     assert len(lines) <= 1 + 2 * FULL + 2 * (20 / EVERY + 1)
     assert "charge: 10000 of 10000 items, 5,000 dead letters" in lines
     assert any(line.endswith("more failed attempts") for line in lines)
-    told = sum(int(line.split()[1]) for line in lines if line.endswith("more failed attempts"))
-    assert told + FULL == 5_000, "a failure is neither told nor counted"
+    counted = sum(int(line.split()[1]) for line in lines if line.endswith("more failed attempts"))
+    assert counted + FULL == 5_000, "a failure is neither said nor counted"
 
 
 def test_a_loop_of_many_steps_is_summed_up() -> None:
     """What is not told one by one is counted, and nothing is lost at the end."""
     lines: list[str] = []
-    narrator = Narrator(lambda text, style: lines.append(text), Clock())
-    narrator.run_began("r", "flow", 3, True)
+    said = ProgressLines(lambda text, style: lines.append(text), Clock())
+    said.notify(RunResumed("r", "flow", 3))
     for n in range(FULL + 7):
-        narrator.ended("r", call(n=n), 1, Outcome(n, None, 0.0, 0.001))
-    narrator.run_ended("r", "flow", "done")
+        said.notify(ended(call(n=n)))
+    said.notify(RunEnded("r", "flow", "done"))
     assert lines[0] == "run r resumed, with 3 steps saved before"
     assert lines[-1] == "charge: 7 more done"
-    assert narrator.executed == FULL + 7
+    assert said.executed == FULL + 7
 
 
 def test_the_picture_is_bounded_and_escapes_what_it_shows() -> None:
@@ -199,10 +226,10 @@ def test_the_picture_is_bounded_and_escapes_what_it_shows() -> None:
     board = Board(clock)
     calls = [call(f"st\x1b[31mep{n}", n) for n in range(500)]
     for one in calls:
-        board.began(one, 2)
-    board.batch("r", "item", (10, 2, 4, 100))
-    board.waiting(calls[0], 1, 3.0, ConnectionError("refused\x1b[0m"))
-    board.progress(calls[1], 3, 6, "half")
+        board.notify(AttemptStarted("r", "flow", one, 2))
+    board.notify(MapProgress("r", "flow", "item", 10, 2, 4, 100))
+    board.notify(RetryScheduled("r", "flow", calls[0], 1, 3.0, ConnectionError("refused\x1b[0m")))
+    board.notify(StepProgress("r", "flow", calls[1], 3, 6, "half"))
     console = Console(width=100, height=24, force_terminal=True, color_system=None, legacy_windows=False)
     with console.capture() as captured:
         console.print(board)
@@ -215,42 +242,48 @@ def test_the_picture_is_bounded_and_escapes_what_it_shows() -> None:
     assert "3/6 half" in text
     assert "492 more running" in text
     for one in calls:
-        board.ended(one)
-    board.batch("r", "item", (98, 2, 4, 100))
+        board.notify(ended(one))
+    board.notify(MapProgress("r", "flow", "item", 98, 2, 4, 100))
     with console.capture() as captured:
         console.print(board)
     assert captured.get().strip() == ""
 
 
-def test_an_onlooker_that_fails_is_left_out() -> None:
-    """Whatever a view raises, the run goes on; the view is told nothing more."""
-    told: list[str] = []
+def test_a_view_that_fails_is_left_out(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a view raises, the run goes on; the view is not notified any more, which is printed once."""
+    monkeypatch.setattr(json_logs, "heard", lambda: False)  # pytest itself listens
+    seen: list[Event] = []
 
-    class Broken(Narrator):
-        def ended(self, run_id: str, call: Call, attempt: int, outcome: Outcome) -> None:
-            told.append("ended")
-            raise OSError("the terminal is gone")
+    def gone(text: str, style: str) -> None:
+        raise OSError("the terminal is gone")
 
-    fan = Fan(Broken(lambda text, style: None))
+    class Broken(ProgressLines):
+        def notify(self, event: Event) -> None:
+            seen.append(event)
+            super().notify(event)
+
+    fan_out = FanOut(Broken(gone))
     for _ in range(2):
-        fan.ended("r", call(), 1, Outcome(1, None, 0.0, 0.0))
-    assert told == ["ended"]
+        fan_out.notify(ended(call()))
+    assert len(seen) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "perdure: the observer Broken has failed and is not notified any more: OSError: the terminal is gone"
 
 
 def test_what_is_printed_while_a_picture_is_drawn_is_kept_whole(tmp_path: Path) -> None:
     """Before and after, text goes straight through; in between whole lines wait for the drawer; nothing is lost."""
     with (tmp_path / "out").open("w+") as stream:
-        feed = Feed(stream)
+        proxy = StreamProxy(stream)
         lines: list[str] = []
-        feed.write("before\n")
-        feed.begin(lines.append)
-        print("one", "two", file=feed)
-        feed.write("half ")
-        feed.flush()
-        feed.write("a line\nand a rest")
+        proxy.write("before\n")
+        proxy.begin(lines.append)
+        print("one", "two", file=proxy)
+        proxy.write("half ")
+        proxy.flush()
+        proxy.write("a line\nand a rest")
         assert lines == ["one two", "half a line"]
-        feed.end()
-        feed.write(" goes on\n")
-        feed.flush()
+        proxy.end()
+        proxy.write(" goes on\n")
+        proxy.flush()
         stream.seek(0)
         assert stream.read() == "before\nand a rest goes on\n"

@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 
 from perdure import Retry, step, workflow
+from perdure.core.execution.spec import Call, Spec
+from perdure.engines.events import AttemptEnded, Event, RunEnded
 from perdure.engines.local.engine import close_all
-from perdure.engines.observers import json_logs
-from perdure.engines.observers.fanout import Fan
+from perdure.engines.observers import attach, json_logs
+from perdure.engines.observers.fanout import FanOut
+from perdure.engines.observers.log_observer import LogObserver
 
 log = logging.getLogger("shop")
 
@@ -28,13 +31,18 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     close_all()
 
 
+def json_handler(stream: io.StringIO) -> logging.Handler:
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(json_logs.JsonFormatter())  # type: ignore[arg-type]
+    handler.addFilter(json_logs.LogContext())
+    return handler
+
+
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
     """What a handler with perdure's formatter and filter writes."""
     stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(json_logs.JsonFormatter())  # type: ignore[arg-type]
-    handler.addFilter(json_logs.LogContext())
+    handler = json_handler(stream)
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)
@@ -97,12 +105,15 @@ def test_what_happens_is_logged(lines: io.StringIO) -> None:
     assert "abcdef123456" not in lines.getvalue()
 
 
-def test_a_line_of_json_is_one_line_of_json(lines: io.StringIO) -> None:
+def test_a_line_of_json_is_one_line_of_json() -> None:
     """Exceptions, odd text, values that JSON does not know, extra fields; credentials are hidden."""
+    lines = io.StringIO()
+    alone = logging.Logger("alone")  # pytest's handlers see nothing of it: pytest-xdist cannot send on lone surrogates
+    alone.addHandler(json_handler(lines))
     try:
         raise ValueError("password=hunter22\n\ud800")
     except ValueError:
-        log.exception("two\nlines \ud800 %s", object, extra={"order": 17, "token": "abc", "odd": {1, 2}})
+        alone.exception("two\nlines \ud800 %s", object, extra={"order": 17, "token": "abc", "odd": {1, 2}})
     text = lines.getvalue()
     (line,) = text.splitlines()
     record = json.loads(line)
@@ -131,42 +142,52 @@ def test_nothing_is_printed_or_imported_unless_asked(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_an_onlooker_that_fails_is_dropped_and_the_others_are_told() -> None:
-    """It harms neither the run nor the others."""
-    told: list[str] = []
+def test_an_observer_that_fails_is_dropped_and_the_others_go_on(lines: io.StringIO) -> None:
+    """It harms neither the run nor the others, and that it is dropped is logged once, without credentials."""
+    notified: list[str] = []
+    event = RunEnded("r", "w", "done")
 
     class Broken:
-        def run_ended(self, *_: object) -> None:
-            told.append("broken")
-            raise OSError("gone")
+        def notify(self, event: Event) -> None:
+            notified.append("broken")
+            raise OSError("token=abcdef123456 gone")
 
     class Sound:
-        def run_ended(self, *_: object) -> None:
-            told.append("sound")
+        def notify(self, event: Event) -> None:
+            notified.append("sound")
 
-    fan = Fan(Broken(), Sound())  # type: ignore[arg-type]
-    fan.run_ended("r", "w", "done")
-    fan.run_ended("r", "w", "done")
-    assert told == ["broken", "sound", "sound"]
+    fan_out = FanOut(Broken(), Sound())
+    fan_out.notify(event)
+    fan_out.notify(event)
+    assert notified == ["broken", "sound", "sound"]
+    (line,) = records(lines, "perdure")
+    assert line["level"] == "WARNING"
+    assert line["message"] == "the observer Broken has failed and is not notified any more: OSError: token=*** gone"
 
 
-def test_the_fan_hands_on_everything() -> None:
-    """Every event of the protocol, with its particulars: none is forgotten when one is added."""
-    from perdure.engines.observer import Observer
+def test_a_dropped_observer_stays_dropped() -> None:
+    """Also when the next workflow of the process is called: it would fail, and be said to, for each."""
 
-    told: list[str] = []
+    class Broken:
+        def notify(self, event: Event) -> None:
+            raise OSError("gone")
 
-    class All:
-        def __getattr__(self, name: str) -> Any:
-            return lambda *particulars: told.append(name)
+    broken = Broken()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attach, "observers_of", lambda script: (broken,))
+        fan_out = attach.attached(None, "job.py")
+        assert isinstance(fan_out, FanOut)
+        fan_out.notify(RunEnded("r", "w", "done"))
+        assert attach.attached(fan_out, "job.py") is fan_out
+    assert fan_out.left == ()
 
-    events = [name for name, value in vars(Observer).items() if callable(value) and not name.startswith("_")]
-    fan = Fan(All())  # type: ignore[arg-type]
-    for name in events:
-        method = getattr(fan, name)
-        method(*range(method.__code__.co_argcount - 1))
-    assert told == events
-    assert {"began", "ended"} <= set(events)
-    from perdure.engines.observers.log_observer import Logbook
 
-    assert all(hasattr(Logbook, name) for name in events)
+def test_lines_of_json_have_the_fields_of_events(lines: io.StringIO) -> None:
+    """What perdure logs about a failed attempt says as data how long it took, and what it failed with."""
+    error = OSError("token=abcdef123456 refused")
+    call = Call(Spec("step", print, "fetch"), (), {}, b"", b"k" * 16)
+    LogObserver(as_json=True).notify(AttemptEnded("r-1", "w", call, 2, error, 1.5e9, 0.25))
+    (line,) = records(lines, "perdure")
+    assert (line["run"], line["workflow"], line["step"], line["attempt"]) == ("r-1", "w", "fetch", 2)
+    assert (line["event"], line["started"], line["seconds"]) == ("attempt_ended", 1.5e9, 0.25)
+    assert (line["error_type"], line["error"]) == ("OSError", "OSError: token=*** refused")

@@ -11,7 +11,7 @@ from perdure.api.options import checked_if_locked
 from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED, INTERRUPTED
 from perdure.cli.view.errors import show_error, show_traceback
 from perdure.cli.view.live import Watch, watching
-from perdure.cli.view.progress_lines import Narrator
+from perdure.cli.view.progress_lines import ProgressLines
 from perdure.cli.view.terminal import Printer, as_json, count
 from perdure.core.durations import show
 from perdure.core.execution.spec import spec_of
@@ -104,7 +104,7 @@ def carry_out(execution: Execution, go: Callable[[], Finish], view: Watch, *, js
     except Exception as error:  # noqa: BLE001  the user's own
         show_traceback(error)
         return _failed(execution, json=json)
-    _print_summary(finish, view.narrator, execution.location)
+    _print_summary(finish, view.lines, execution.location)
     return print_finish(finish, json=json)
 
 
@@ -136,7 +136,7 @@ def _print_standing(how: str, execution: Execution) -> str | None:
     return saved.status if saved.status in _ENDINGS else "failed"
 
 
-def _print_summary(finish: Finish, seen: Narrator, location: Location) -> None:
+def _print_summary(finish: Finish, seen: ProgressLines, location: Location) -> None:
     printer = Printer(sys.stderr)
     if seen.run_id is None:
         printer.line(f"run {finish.run} was done before; this is its result")

@@ -14,8 +14,8 @@ import msgspec
 from perdure.core.execution.map_items import Tally
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import AttemptRecord, RunRecord, RunStatus, StepRecord
+from perdure.engines.events import Observer
 from perdure.engines.features import Capabilities
-from perdure.engines.observer import Observer
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from pathlib import Path
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord, StepRecord
+from perdure.engines.events import Observer
 from perdure.engines.features import Feature
 from perdure.engines.local import LocalEngine, engine_at
 from perdure.engines.local.redrive import Redriver, Result
-from perdure.engines.observer import Observer
 from perdure.engines.observers.attach import attached
 from perdure.errors import PerdureError, Skipped, StateError
 from perdure.operations.location import Location, pin

@@ -11,9 +11,9 @@ from perdure.core.execution.identity import identify
 from perdure.core.execution.spec import Call, spec_of
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
-from perdure.engines.observer import Observer
-from perdure.engines.observers.attach import onlookers
-from perdure.engines.observers.fanout import Fan
+from perdure.engines.events import Observer
+from perdure.engines.observers.attach import observers_of
+from perdure.engines.observers.fanout import FanOut
 from perdure.errors import OtherInputs
 from perdure.operations.location import Location, pin
 from perdure.operations.scripts import AnyWorkflow
@@ -62,7 +62,7 @@ class Execution:
         self.run_id: str | None = None
         pin(location)
         self._engine = engine_of(spec_of(workflow))
-        self._engine.observer = Fan(watch, *onlookers(spec_of(workflow).file, shown=True), shows=True)
+        self._engine.observer = FanOut(watch, *observers_of(spec_of(workflow).file, shown=True), shows=True)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None = None) -> Finish:
         """Start the workflow, or go on with it, or take the result that its id has.

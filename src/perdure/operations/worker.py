@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from perdure.engines.observers.attach import onlookers
-from perdure.engines.observers.fanout import Fan
+from perdure.engines.observers.attach import observers_of
+from perdure.engines.observers.fanout import FanOut
 from perdure.engines.selection import worker_engine_at
 from perdure.operations.scripts import load_scripts
 
@@ -34,8 +34,8 @@ def serve(engine: str, scripts: Sequence[Path], ready: Callable[[list[str]], Non
     workers = worker_engine_at(engine, "worker")
     stems = load_scripts(scripts)
     # After the scripts: they may have set up logging.
-    found = dict.fromkeys(each for script in scripts for each in onlookers(str(script.absolute())))
-    workers.observer = Fan(*found) if found else None
+    found = dict.fromkeys(each for script in scripts for each in observers_of(str(script.absolute())))
+    workers.observer = FanOut(*found) if found else None
     stop = threading.Event()
 
     def end(signum: int, frame: FrameType | None) -> None:

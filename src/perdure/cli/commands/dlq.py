@@ -272,6 +272,6 @@ def _changes(given: Sequence[str]) -> list[tuple[str, Any]]:
 
 def _quiet() -> Any:
     """An observer that prints nothing of the runs that are gone on with."""
-    from perdure.cli.view.progress_lines import Narrator
+    from perdure.cli.view.progress_lines import ProgressLines
 
-    return Narrator(lambda text, style: None)
+    return ProgressLines(lambda text, style: None)

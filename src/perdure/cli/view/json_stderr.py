@@ -1,4 +1,4 @@
-"""Standard error as lines of JSON: what perdure logs, what the script logs, and what anybody prints there."""
+"""Standard error as lines of JSON: what perdure logs, what the script logs, and what is printed there."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from perdure.cli.view.progress_lines import Narrator
-from perdure.engines.observer import Observer
+from perdure.cli.view.progress_lines import ProgressLines
+from perdure.engines.events import Observer
 
 
 class JsonLines(io.TextIOBase):
@@ -60,12 +60,12 @@ class LoggedWatch:
     """Shows a run by nothing but the log."""
 
     def __init__(self) -> None:
-        self.narrator = Narrator(lambda text, style: None)
+        self.lines = ProgressLines(lambda text, style: None)
 
     @property
     def observer(self) -> Observer:
         """Counts what happens, for the summary."""
-        return self.narrator
+        return self.lines
 
     @contextmanager
     def showing(self) -> Iterator[None]:

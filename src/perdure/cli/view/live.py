@@ -11,32 +11,30 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from perdure.cli.view.errors import show_error
-from perdure.cli.view.progress_lines import Narrator
-from perdure.cli.view.stream_proxy import Feed
+from perdure.cli.view.progress_lines import ProgressLines
+from perdure.cli.view.stream_proxy import StreamProxy
 from perdure.cli.view.terminal import is_terminal, safe
 from perdure.config import settings
-from perdure.core.execution.effects import Outcome
-from perdure.core.execution.spec import Call
-from perdure.engines.observer import Observer
+from perdure.engines.events import Observer
+from perdure.engines.observers.fanout import FanOut
 from perdure.errors import PerdureError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from perdure.cli.view.running_steps import Board
 
 REDRAWN = 0.12
 """Seconds."""
 
 
 class Watch(Protocol):
-    """Something that shows a run; `observer` is what the engine tells."""
+    """Something that shows a run; `lines` counts what has happened."""
 
-    narrator: Narrator
+    lines: ProgressLines
 
     @property
     def observer(self) -> Observer:
-        """What the engine tells."""
+        """What the engine notifies."""
 
     @contextmanager
     def showing(self) -> Iterator[None]:
@@ -59,13 +57,13 @@ def watching(log_json: bool = False) -> Iterator[Watch]:
         return
     stdout, stderr = sys.stdout, sys.stderr
     # What goes into a file or a pipe goes as it is.
-    feeds = [Feed(stderr)]
-    sys.stderr = feeds[0]
+    proxies = [StreamProxy(stderr)]
+    sys.stderr = proxies[0]
     if is_terminal(stdout):
-        feeds.append(Feed(stdout))
-        sys.stdout = feeds[1]
+        proxies.append(StreamProxy(stdout))
+        sys.stdout = proxies[1]
     try:
-        yield LiveWatch(feeds)
+        yield LiveWatch(proxies)
     finally:
         sys.stdout, sys.stderr = stdout, stderr
 
@@ -92,12 +90,12 @@ class PlainWatch:
     """For a pipe, a file, cron: each line with the time of day."""
 
     def __init__(self) -> None:
-        self.narrator = Narrator(self._say)
+        self.lines = ProgressLines(self._say)
 
     @property
     def observer(self) -> Observer:
-        """What the engine tells."""
-        return self.narrator
+        """What the engine notifies."""
+        return self.lines
 
     def _say(self, text: str, style: str) -> None:
         sys.stderr.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {safe(text)}\n")
@@ -113,19 +111,19 @@ class LiveWatch:
     """For a terminal: what is finished scrolls up, what is running is redrawn below it, by a thread of its own.
 
     Args:
-        feeds: the standard streams that end on the same terminal; the first is stderr.
+        proxies: the standard streams that end on the same terminal; the first is stderr.
     """
 
-    def __init__(self, feeds: list[Feed]) -> None:
+    def __init__(self, proxies: list[StreamProxy]) -> None:
         from rich.console import Console
         from rich.live import Live
 
         from perdure.cli.view.running_steps import Board
 
-        self.narrator = Narrator(self._say)
+        self.lines = ProgressLines(self._say)
         self.board = Board()
-        self._feeds = feeds
-        self._console = Console(file=feeds[0].stream, highlight=False)
+        self._proxies = proxies
+        self._console = Console(file=proxies[0].stream, highlight=False)
         self._live = Live(
             self.board,
             console=self._console,
@@ -139,8 +137,8 @@ class LiveWatch:
 
     @property
     def observer(self) -> Observer:
-        """What the engine tells."""
-        return _Both(self.narrator, self.board)
+        """What the engine notifies."""
+        return FanOut(self.board, self.lines)
 
     def _say(self, text: str, style: str) -> None:
         from rich.text import Text
@@ -156,8 +154,8 @@ class LiveWatch:
     def showing(self) -> Iterator[None]:
         """While a run goes on."""
         drawer = threading.Thread(target=self._draw, name="perdure-view", daemon=True)
-        for feed in self._feeds:
-            feed.begin(self._printed)
+        for proxy in self._proxies:
+            proxy.begin(self._printed)
         self._live.start()
         drawer.start()
         try:
@@ -166,8 +164,8 @@ class LiveWatch:
             self._over.set()
             drawer.join()
             self._live.stop()
-            for feed in self._feeds:
-                feed.end()
+            for proxy in self._proxies:
+                proxy.end()
 
     def _draw(self) -> None:
         while not self._over.wait(REDRAWN):
@@ -184,39 +182,3 @@ class LiveWatch:
             self._live.refresh()
         except OSError:  # the terminal is gone; the run is not
             self._waiting.clear()
-
-
-class _Both:
-    """Tells the narrator and the board."""
-
-    def __init__(self, narrator: Narrator, board: Board) -> None:
-        self._narrator = narrator
-        self._board = board
-        self.standing_by = narrator.standing_by
-        self.run_began = narrator.run_began
-        self.run_ended = narrator.run_ended
-        self.run_stopped = narrator.run_stopped
-        self.replayed = narrator.replayed
-        self.parked = narrator.parked
-
-    def began(self, run_id: str, call: Call, attempt: int) -> None:
-        self._board.began(call, attempt)
-
-    def ended(self, run_id: str, call: Call, attempt: int, outcome: Outcome) -> None:
-        self._board.ended(call)
-        self._narrator.ended(run_id, call, attempt, outcome)
-
-    def waiting(self, run_id: str, call: Call, attempt: int, seconds: float, error: Exception) -> None:
-        self._board.waiting(call, attempt, seconds, error)
-        self._narrator.waiting(run_id, call, attempt, seconds, error)
-
-    def held(self, run_id: str, call: Call, reason: str, seconds: float) -> None:
-        self._board.held(call, seconds, reason)
-        self._narrator.held(run_id, call, reason, seconds)
-
-    def batch(self, run_id: str, name: str, done: int, dead: int, skipped: int, total: int | None) -> None:
-        self._board.batch(run_id, name, (done, dead, skipped, total))
-        self._narrator.batch(run_id, name, done, dead, skipped, total)
-
-    def progress(self, run_id: str, call: Call, done: float, total: float | None, note: str) -> None:
-        self._board.progress(call, done, total, note)

@@ -1,4 +1,4 @@
-"""Tells what a run does, line by line: every step at first, and a summary now and then once there are many."""
+"""What a run does, line by line: every step at first, and a summary now and then once there are many."""
 
 from __future__ import annotations
 
@@ -9,24 +9,41 @@ from collections.abc import Callable
 from perdure.cli.view.terminal import count, one_line
 from perdure.config import secrets
 from perdure.core.durations import show
-from perdure.core.exceptions.capture import Fault
 from perdure.core.execution.cleanup_records import called
-from perdure.core.execution.effects import Outcome
 from perdure.core.execution.spec import Call
+from perdure.engines.events import (
+    AttemptEnded,
+    AttemptStarted,
+    CallHeld,
+    DeadLetterParked,
+    Event,
+    MapProgress,
+    RetryScheduled,
+    RunEnded,
+    RunResumed,
+    RunStarted,
+    RunStopped,
+    RunWaits,
+    StepProgress,
+    StepReplayed,
+)
 from perdure.errors import PerdureError
 
 FULL = 20
-"""So many lines of one kind about one step are told one by one."""
+"""So many lines of one kind about one step are said one by one."""
 EVERY = 5.0
 """From then on there is one line in so many seconds."""
 LONG_WAIT = 1.0
 """Seconds; shorter waits are not worth a line."""
 
+UNSAID = (AttemptStarted, StepReplayed)
+"""Events that are not worth a line."""
+
 INPUTS, MESSAGE = 60, 200
 
 
-class _Told:
-    """How much has been told of one kind of thing."""
+class _Said:
+    """How much has been said of one kind of thing."""
 
     __slots__ = ("held", "last", "lines")
 
@@ -36,17 +53,18 @@ class _Told:
         self.last = now
 
 
-class _Batch:
-    __slots__ = ("dead", "done", "skipped", "total", "untold")
+class _Map:
+    """How far a map has come, and whether that has not been said yet."""
 
-    def __init__(self) -> None:
-        self.done = self.dead = self.skipped = 0
-        self.total: int | None = None
-        self.untold = False
+    __slots__ = ("latest", "unsaid")
+
+    def __init__(self, latest: MapProgress) -> None:
+        self.latest = latest
+        self.unsaid = True
 
 
-class Narrator:
-    """Turns what an engine reports into lines.
+class ProgressLines:
+    """An observer that makes lines of what happens.
 
     Args:
         say: given each line and its style; called by one thread at a time.
@@ -59,8 +77,8 @@ class Narrator:
         self._say = say
         self._clock = clock
         self._lock = threading.Lock()
-        self._told: dict[tuple[str, str], _Told] = {}
-        self._batches: dict[tuple[str, str], _Batch] = {}
+        self._said: dict[tuple[str, str], _Said] = {}
+        self._maps: dict[tuple[str, str], _Map] = {}
         self._mapped: set[str] = set()
         self._since: float | None = None
         self.run_id: str | None = None
@@ -72,145 +90,136 @@ class Narrator:
         """How long the run has been going on in this process."""
         return 0.0 if self._since is None else self._clock() - self._since
 
-    # -- what the engine reports --------------------------------------------------------------------------------------
+    # -- what happens ------------------------------------------------------------------------------------------------
 
-    def standing_by(self, workflow: str, reason: str) -> None:
-        """A run has to wait for somebody."""
+    def notify(self, event: Event) -> None:
+        """Say it, or count it."""
+        if type(event) in UNSAID:
+            return
         with self._lock:
-            self._say(f"{workflow} waits: {one_line(reason)}", "yellow")
+            match event:
+                case AttemptEnded():
+                    self._attempt_ended(event)
+                case MapProgress():
+                    self._map_progress(event)
+                case RetryScheduled() if event.seconds >= LONG_WAIT:
+                    again = f" is tried again in {show(event.seconds)}"
+                    self._line("again", event.step, lambda: f"{call_line(event.call)}{again}", "")
+                case CallHeld() if event.seconds >= LONG_WAIT:
+                    waits = f" waits for {one_line(event.reason)}"
+                    self._line("held", event.step, lambda: f"{call_line(event.call)}{waits}", "")
+                case DeadLetterParked():
+                    error = _cut(one_line(secrets.conceal(event.fault.line)))
+                    line = f"{one_line(event.step)} is parked as dead letter {event.letter}: {error}"
+                    self._line("parked", event.step, line, "red")
+                case StepProgress():
+                    self._step_progress(event)
+                case RunWaits():
+                    self._say(f"{event.workflow} waits: {one_line(event.reason)}", "yellow")
+                case RunStarted():
+                    self._run_began(event.run, event.workflow, 0, "started")
+                case RunResumed():
+                    how = f"resumed, with {count(event.recorded, 'step')} saved before"
+                    self._run_began(event.run, event.workflow, event.recorded, how)
+                case RunEnded():
+                    self._run_over(event.run, event.workflow, event.status)
+                case RunStopped():
+                    self._run_over(event.run, event.workflow, "stopped")
+                case _:
+                    pass
 
-    def run_began(self, run_id: str, workflow: str, recorded: int, resumed: bool) -> None:
-        """A run was started or resumed."""
-        with self._lock:
-            how = f"resumed, with {count(recorded, 'step')} saved before" if resumed else "started"
-            if self.run_id is None:
-                self.run_id, self.recorded, self._since = run_id, recorded, self._clock()
-                self._say(f"run {run_id} {how}", "bold")
-            elif run_id != self.run_id:
-                self._tell("run", workflow, f"child run {run_id} {how}", "")
+    def _run_began(self, run_id: str, workflow: str, recorded: int, how: str) -> None:
+        if self.run_id is None:
+            self.run_id, self.recorded, self._since = run_id, recorded, self._clock()
+            self._say(f"run {run_id} {how}", "bold")
+        elif run_id != self.run_id:
+            self._line("run", workflow, f"child run {run_id} {how}", "")
 
-    def run_ended(self, run_id: str, workflow: str, status: str) -> None:
-        """A run is done or failed; how the first one ended is told by whoever started it."""
-        with self._lock:
-            if run_id == self.run_id:
-                self._catch_up()
-            else:
-                self._tell("run", workflow, f"child run {run_id} {status}", "")
+    def _run_over(self, run_id: str, workflow: str, how: str) -> None:
+        """How the first run ended is said by the command that started it."""
+        if run_id == self.run_id:
+            self._catch_up()
+        else:
+            self._line("run", workflow, f"child run {run_id} {how}", "")
 
-    def run_stopped(self, run_id: str, workflow: str, error: BaseException) -> None:
-        """A run was broken off; of the first one whoever started it tells that too."""
-        with self._lock:
-            if run_id == self.run_id:
-                self._catch_up()
-            else:
-                self._tell("run", workflow, f"child run {run_id} stopped", "")
+    def _attempt_ended(self, event: AttemptEnded) -> None:
+        error, attempt = event.error, event.attempt
+        if error is None:
+            self.executed += 1
+            again = f", at attempt {attempt}" if attempt > 1 else ""
+            self._line(
+                "done", event.step, lambda: f"{call_line(event.call)} ran in {show(event.seconds)}{again}", "green"
+            )
+        else:
+            what = f" failed at attempt {attempt}: "
+            self._line("failed", event.step, lambda: f"{call_line(event.call)}{what}{error_line(error)}", "yellow")
 
-    def replayed(self, run_id: str, call: Call) -> None:
-        """A call was answered from its record: not worth a line."""
+    def _map_progress(self, event: MapProgress) -> None:
+        key = event.run, event.step
+        shown = self._maps.get(key)
+        if shown is None:
+            shown = self._maps[key] = _Map(event)
+            self._mapped.add(event.step)
+        shown.latest, shown.unsaid = event, True
+        said = self._of("map", event.step)
+        over = event.total is not None and event.done + event.dead >= event.total
+        if over or self._clock() - said.last >= EVERY:
+            self._say_map(shown, said)
 
-    def began(self, run_id: str, call: Call, attempt: int) -> None:
-        """An attempt begins; its end will be told."""
+    def _step_progress(self, event: StepProgress) -> None:
+        """One line now and then."""
+        said = self._of("progress", event.step)
+        if self._clock() - said.last >= EVERY:
+            said.last = self._clock()
+            of = f" of {event.total:g}" if event.total is not None else ""
+            note = f", {one_line(event.note)}" if event.note else ""
+            self._say(f"{call_line(event.call)}: {event.done:g}{of}{note}", "")
 
-    def ended(self, run_id: str, call: Call, attempt: int, outcome: Outcome) -> None:
-        """An attempt has ended."""
-        name = call.spec.name
-        with self._lock:
-            if outcome.error is None:
-                self.executed += 1
-                again = f", at attempt {attempt}" if attempt > 1 else ""
-                self._tell("done", name, lambda: f"{call_line(call)} ran in {show(outcome.seconds)}{again}", "green")
-            else:
-                error = outcome.error
-                self._tell(
-                    "failed",
-                    name,
-                    lambda: f"{call_line(call)} failed at attempt {attempt}: {error_line(error)}",
-                    "yellow",
-                )
+    # -- what is said of it -------------------------------------------------------------------------------------------
 
-    def waiting(self, run_id: str, call: Call, attempt: int, seconds: float, error: Exception) -> None:
-        """A failed attempt will be repeated."""
-        if seconds >= LONG_WAIT:
-            with self._lock:
-                self._tell("again", call.spec.name, lambda: f"{call_line(call)} is tried again in {show(seconds)}", "")
+    def _of(self, kind: str, name: str) -> _Said:
+        said = self._said.get((kind, name))
+        if said is None:
+            said = self._said[kind, name] = _Said(self._clock())
+        return said
 
-    def held(self, run_id: str, call: Call, reason: str, seconds: float) -> None:
-        """A call may not go yet."""
-        if seconds >= LONG_WAIT:
-            with self._lock:
-                self._tell("held", call.spec.name, lambda: f"{call_line(call)} waits for {one_line(reason)}", "")
-
-    def parked(self, run_id: str, name: str, letter: int, fault: Fault) -> None:
-        """A call has become a dead letter."""
-        with self._lock:
-            line = f"{one_line(name)} is parked as dead letter {letter}: {_cut(one_line(secrets.conceal(fault.line)))}"
-            self._tell("parked", name, line, "red")
-
-    def batch(self, run_id: str, name: str, done: int, dead: int, skipped: int, total: int | None) -> None:
-        """A batch has come that far."""
-        with self._lock:
-            batch = self._batches.get((run_id, name))
-            if batch is None:
-                batch = self._batches[run_id, name] = _Batch()
-                self._mapped.add(name)
-            batch.done, batch.dead, batch.skipped, batch.total, batch.untold = done, dead, skipped, total, True
-            told = self._of("batch", name)
-            if (total is not None and done + dead >= total) or self._clock() - told.last >= EVERY:
-                self._tell_batch(name, batch, told)
-
-    def progress(self, run_id: str, call: Call, done: float, total: float | None, note: str) -> None:
-        """A step says how far it has come; one line now and then."""
-        with self._lock:
-            told = self._of("progress", call.spec.name)
-            if self._clock() - told.last >= EVERY:
-                told.last = self._clock()
-                of = f" of {total:g}" if total is not None else ""
-                self._say(f"{call_line(call)}: {done:g}{of}{f', {one_line(note)}' if note else ''}", "")
-
-    # -- what is told of it -------------------------------------------------------------------------------------------
-
-    def _of(self, kind: str, name: str) -> _Told:
-        told = self._told.get((kind, name))
-        if told is None:
-            told = self._told[kind, name] = _Told(self._clock())
-        return told
-
-    def _tell(self, kind: str, name: str, line: str | Callable[[], str], style: str) -> None:
-        told = self._of(kind, name)
-        if told.lines < FULL:
-            told.lines += 1
-            told.last = self._clock()
+    def _line(self, kind: str, name: str, line: str | Callable[[], str], style: str) -> None:
+        said = self._of(kind, name)
+        if said.lines < FULL:
+            said.lines += 1
+            said.last = self._clock()
             self._say(line if isinstance(line, str) else line(), style)
             return
-        told.held += 1
-        if self._clock() - told.last >= EVERY:
-            self._tell_held(kind, name, told)
+        said.held += 1
+        if self._clock() - said.last >= EVERY:
+            self._say_held(kind, name, said)
 
-    def _tell_held(self, kind: str, name: str, told: _Told) -> None:
-        # What is done in a batch is in the line about the batch.
-        if told.held and not (kind == "done" and name in self._mapped):
+    def _say_held(self, kind: str, name: str, said: _Said) -> None:
+        # What is done in a map is in the line about the map.
+        if said.held and not (kind == "done" and name in self._mapped):
             names = {"done": "done", "failed": "failed attempts", "run": "child runs", "parked": "dead letters"}
             what = names.get(kind, "waits")
-            self._say(f"{name}: {told.held} more {what}", "yellow" if kind == "failed" else "")
-        told.held, told.last = 0, self._clock()
+            self._say(f"{name}: {said.held} more {what}", "yellow" if kind == "failed" else "")
+        said.held, said.last = 0, self._clock()
 
-    def _tell_batch(self, name: str, batch: _Batch, told: _Told) -> None:
-        of = f" of {batch.total}" if batch.total is not None else ""
-        parts = [f"{name}: {batch.done + batch.dead}{of} items"]
-        if batch.dead:
-            parts.append(count(batch.dead, "dead letter"))
-        if batch.skipped:
-            parts.append(f"{batch.skipped} from before")
-        self._say(", ".join(parts), "red" if batch.dead else "cyan")
-        told.last, batch.untold = self._clock(), False
+    def _say_map(self, shown: _Map, said: _Said) -> None:
+        at = shown.latest
+        of = f" of {at.total}" if at.total is not None else ""
+        parts = [f"{at.step}: {at.done + at.dead}{of} items"]
+        if at.dead:
+            parts.append(count(at.dead, "dead letter"))
+        if at.skipped:
+            parts.append(f"{at.skipped} from before")
+        self._say(", ".join(parts), "red" if at.dead else "cyan")
+        said.last, shown.unsaid = self._clock(), False
 
     def _catch_up(self) -> None:
-        for (_, name), batch in self._batches.items():
-            if batch.untold:
-                self._tell_batch(name, batch, self._of("batch", name))
-        for (kind, name), told in self._told.items():
-            if kind not in ("batch", "progress"):
-                self._tell_held(kind, name, told)
+        for (_, name), shown in self._maps.items():
+            if shown.unsaid:
+                self._say_map(shown, self._of("map", name))
+        for (kind, name), said in self._said.items():
+            if kind not in ("map", "progress"):
+                self._say_held(kind, name, said)
 
 
 def error_line(error: BaseException) -> str:

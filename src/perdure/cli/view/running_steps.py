@@ -15,6 +15,15 @@ from perdure.cli.view.progress_lines import call_line, error_line
 from perdure.cli.view.terminal import one_line
 from perdure.core.durations import show
 from perdure.core.execution.spec import Call
+from perdure.engines.events import (
+    AttemptEnded,
+    AttemptStarted,
+    CallHeld,
+    Event,
+    MapProgress,
+    RetryScheduled,
+    StepProgress,
+)
 
 LINES = 8
 """Running steps that are shown; of the others only the number is."""
@@ -62,47 +71,41 @@ class Board:
         self._running: dict[int, _Running] = {}
         self._bars: dict[tuple[str, str], _Bar] = {}
 
-    # -- what the engine reports --------------------------------------------------------------------------------------
-
-    def began(self, call: Call, attempt: int) -> None:
-        """An attempt begins."""
+    def notify(self, event: Event) -> None:
+        """Take in what happens."""
         with self._lock:
-            self._running[id(call)] = _Running(call, attempt, self._clock())
+            match event:
+                case AttemptStarted():
+                    self._running[id(event.call)] = _Running(event.call, event.attempt, self._clock())
+                case AttemptEnded():
+                    self._running.pop(id(event.call), None)
+                case RetryScheduled():
+                    line = error_line(event.error)
+                    reason = f" after {line[:ERROR]}{'...' * (len(line) > ERROR)}"
+                    self._wait(event.call, event.attempt, event.seconds, reason)
+                case CallHeld():
+                    self._wait(event.call, 1, event.seconds, f" waits for {event.reason}")
+                case MapProgress():
+                    self._move_bar(event)
+                case StepProgress():
+                    one = self._running.get(id(event.call))
+                    if one is not None:
+                        one.units, one.total, one.note = event.done, event.total, event.note
+                case _:
+                    pass  # what is not running is told in lines
 
-    def ended(self, call: Call) -> None:
-        """An attempt has ended."""
-        with self._lock:
-            self._running.pop(id(call), None)
+    def _wait(self, call: Call, attempt: int, seconds: float, reason: str) -> None:
+        one = self._running[id(call)] = _Running(call, attempt, self._clock())
+        one.again, one.reason = one.since + seconds, reason
 
-    def waiting(self, call: Call, attempt: int, seconds: float, error: BaseException) -> None:
-        """A failed attempt will be repeated."""
-        with self._lock:
-            one = self._running[id(call)] = _Running(call, attempt, self._clock())
-            line = error_line(error)
-            one.again, one.reason = self._clock() + seconds, f" after {line[:ERROR]}{'...' * (len(line) > ERROR)}"
-
-    def held(self, call: Call, seconds: float, reason: str) -> None:
-        """A call may not go yet."""
-        with self._lock:
-            one = self._running[id(call)] = _Running(call, 1, self._clock())
-            one.again, one.reason = self._clock() + seconds, f" waits for {reason}"
-
-    def batch(self, run_id: str, name: str, counts: tuple[int, int, int, int | None]) -> None:
-        """A batch has come that far: done, dead, skipped, total."""
-        with self._lock:
-            bar = self._bars.get((run_id, name))
-            if bar is None:
-                bar = self._bars[run_id, name] = _Bar(name, self._clock())
-            bar.counts = counts
-            if bar.full:
-                del self._bars[run_id, name]
-
-    def progress(self, call: Call, units: float, total: float | None, note: str) -> None:
-        """A step says how far it has come."""
-        with self._lock:
-            one = self._running.get(id(call))
-            if one is not None:
-                one.units, one.total, one.note = units, total, note
+    def _move_bar(self, event: MapProgress) -> None:
+        key = event.run, event.step
+        bar = self._bars.get(key)
+        if bar is None:
+            bar = self._bars[key] = _Bar(event.step, self._clock())
+        bar.counts = event.done, event.dead, event.skipped, event.total
+        if bar.full:
+            del self._bars[key]
 
     # -- how it looks -------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 
-class Feed(io.TextIOBase):
+class StreamProxy(io.TextIOBase):
     """Stands in for a stream. It hands text through until it is given a sink, and then hands on whole lines to that.
 
     A script that prints much is not slowed down by drawing, and its lines do not run through the picture.

@@ -26,6 +26,7 @@ from perdure.core.execution.effects import (
 from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Unwind
 from perdure.core.execution.spec import Call
+from perdure.engines.events import notify_parked
 from perdure.engines.local import run_lifecycle
 from perdure.engines.local.async_commit import AsyncCommit, AsyncCommits
 from perdure.engines.local.attempt import Attempt, pauses
@@ -34,7 +35,6 @@ from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import Drivers, LocalScope, Program
 from perdure.engines.local.sync_driver import SyncDriver
 from perdure.engines.local.transactions import operation_of
-from perdure.engines.observer import tell_parked
 from perdure.engines.registry import find_step
 from perdure.engines.runtime.branches import call_in_branch, cancel_branches
 from perdure.engines.runtime.quiescence import settle
@@ -140,7 +140,7 @@ class AsyncDriver:
         parking = await commit.write(effect.rows, letters.saving(effect, scope.run.path, self._resources.world.now()))
         if effect.letters:
             await asyncio.to_thread(letters.parked, parking)  # may have to wait for another process
-            tell_parked(self._resources.observer, scope.id, effect, parking.parked)
+            notify_parked(self._resources.observer, scope.id, scope.run.workflow, effect, parking.parked)
 
     async def _execute(self, effect: Execute, scope: Any) -> Outcome:
         """One attempt, in this task."""

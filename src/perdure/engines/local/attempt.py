@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from perdure.core.execution.effects import Execute, Outcome, Wait
+from perdure.engines.events import AttemptStarted, attempt_ended, notify_wait
 from perdure.engines.interface import StepContext, here
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
-from perdure.engines.observer import tell_wait
 from perdure.store.flight_recorder import Slot
 
 
@@ -39,7 +39,7 @@ class Attempt:
         self._scope = scope
         self._observer = observer = resources.observer
         if observer is not None:
-            observer.began(scope.id, call, effect.attempt)
+            observer.notify(AttemptStarted(scope.id, scope.run.workflow, call, effect.attempt))
         self._now = world.now
         self._token = here.set(StepContext(scope.id, call, effect.attempt, scope))
         self._started = started = world.now()
@@ -63,7 +63,8 @@ class Attempt:
         outcome = Outcome(value, error, started, self._now() - started)
         observer = self._observer
         if observer is not None:
-            observer.ended(self._scope.id, self._effect.call, self._effect.attempt, outcome)
+            run, effect = self._scope.run, self._effect
+            observer.notify(attempt_ended(run.id, run.workflow, effect.call, effect.attempt, outcome))
         if error is not None:
             self._scope.check_late(error)
         return outcome
@@ -80,7 +81,7 @@ def given_up(resources: Resources, effect: Execute, scope: LocalScope, slot: Slo
     if resources.monitor.recorder is not None:
         resources.monitor.recorder.end(slot, done=False)
     if resources.observer is not None:
-        resources.observer.ended(scope.id, effect.call, effect.attempt, outcome)
+        resources.observer.notify(attempt_ended(scope.id, scope.run.workflow, effect.call, effect.attempt, outcome))
     if effect.suspect:
         scope.suspects.release()
 
@@ -91,7 +92,7 @@ def pauses(resources: Resources, effect: Wait, scope: LocalScope) -> Iterator[fl
     Raises:
         StopRun: the time of the run is over, or it is cancelled.
     """
-    tell_wait(resources.observer, scope.id, effect)
+    notify_wait(resources.observer, scope.id, scope.run.workflow, effect)
     world = resources.world
     until = world.clock() + effect.seconds
     while (left := until - world.clock()) > 0:

@@ -15,12 +15,12 @@ from perdure.core.execution.call import Failed
 from perdure.core.execution.run import Ended, Start, call_off, live
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord, RunStatus
+from perdure.engines.events import Observer
 from perdure.engines.features import LOCAL, Capabilities
 from perdure.engines.interface import Began, Cancellation, refuse_child
 from perdure.engines.local.drivers import LocalDrivers
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_lifecycle import start_of
-from perdure.engines.observer import Observer
 from perdure.engines.runtime.clock import World
 from perdure.errors import PerdureError, Skipped, StateError, StopRun
 from perdure.store.runs import Store

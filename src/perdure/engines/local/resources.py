@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perdure.engines.events import Observer
 from perdure.engines.local.dead_letters import LetterBox
 from perdure.engines.local.monitor import Vigil
-from perdure.engines.observer import Observer
 from perdure.engines.runtime.clock import RealWorld, World
 from perdure.engines.runtime.threads import Pool
 from perdure.store.runs import Store

@@ -9,6 +9,7 @@ from perdure.core.execution.history import History
 from perdure.core.execution.run import End, Start
 from perdure.core.execution.spec import Call
 from perdure.core.records import RunRecord
+from perdure.engines.events import RunEnded, RunStopped
 from perdure.engines.local.resources import Resources
 from perdure.errors import StateError, StopRun
 from perdure.store.crashes import crashes_of
@@ -82,7 +83,7 @@ def ended(resources: Resources, effect: End, parking: Parking | None) -> None:
         resources.letters.parked(parking)
     resources.monitor.ended(effect)
     if resources.observer is not None:
-        resources.observer.run_ended(effect.run.id, effect.run.workflow, effect.status)
+        resources.observer.notify(RunEnded(effect.run.id, effect.run.workflow, effect.status))
 
 
 def not_ended(resources: Resources, effect: End, error: StateError) -> None:
@@ -95,4 +96,6 @@ def stopped(resources: Resources, run: RunRecord, error: BaseException) -> None:
     """A run breaks off in its middle: notify."""
     resources.monitor.stopped(run, error)
     if resources.observer is not None:
-        resources.observer.run_stopped(run.id, run.workflow, error.error if isinstance(error, StopRun) else error)
+        resources.observer.notify(
+            RunStopped(run.id, run.workflow, error.error if isinstance(error, StopRun) else error)
+        )

@@ -14,6 +14,7 @@ from perdure.core.execution.map_items import Tally
 from perdure.core.execution.run import Start, child
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord
+from perdure.engines.events import MapProgress, StepProgress
 from perdure.engines.interface import Concurrency, OnFailure
 from perdure.engines.local.limits import Limits
 from perdure.engines.local.record_reader import RecordReader
@@ -207,7 +208,7 @@ class LocalScope(BaseScope):
         if resources.monitor.recorder is not None:
             resources.monitor.recorder.progress()
         if resources.observer is not None:
-            resources.observer.progress(self.id, call, done, total, note)
+            resources.observer.notify(StepProgress(self.id, self.run.workflow, call, done, total, note))
 
     def reader(self) -> RecordReader:
         """Access to the records of this run, also after it has ended."""
@@ -239,4 +240,4 @@ class LocalScope(BaseScope):
         """Notify of how far a map over the step of that name has come."""
         observer = self.resources.observer
         if observer is not None:
-            observer.batch(self.id, name, tally.done, tally.dead, tally.skipped, total)
+            observer.notify(MapProgress(self.id, self.run.workflow, name, tally.done, tally.dead, tally.skipped, total))

@@ -27,6 +27,7 @@ from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Unwind
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.guard import Hold, Pass
+from perdure.engines.events import RunResumed, RunStarted, RunWaits, StepReplayed, notify_parked
 from perdure.engines.local import run_lifecycle
 from perdure.engines.local.attempt import Attempt, given_up, pauses
 from perdure.engines.local.function_body import FunctionBody
@@ -34,7 +35,6 @@ from perdure.engines.local.handoff import Handoff
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import Drivers, LocalScope, Program
 from perdure.engines.local.transactions import Write, operation_of
-from perdure.engines.observer import tell_parked
 from perdure.engines.registry import find_step
 from perdure.engines.runtime.threads import in_pool
 from perdure.engines.runtime.timeouts import Abandoned, Ticket, interrupted_after, on_main_thread, timed_out
@@ -132,7 +132,7 @@ class SyncDriver:
     def load(self, effect: Load, scope: LocalScope) -> Any:
         """Read a record."""
         if self._resources.observer is not None and effect.call is not None and not effect.peek:
-            self._resources.observer.replayed(scope.id, effect.call)
+            self._resources.observer.notify(StepReplayed(scope.id, scope.run.workflow, effect.call))
         return scope.records.record(effect.seq)
 
     def execute(self, effect: Execute, scope: LocalScope, *, alone: bool = False) -> Outcome:
@@ -236,7 +236,7 @@ class SyncDriver:
         parking = resources.store.journal.write(effect.rows, saving)
         if effect.letters:
             resources.letters.parked(parking)
-            tell_parked(resources.observer, scope.id, effect, parking.parked)
+            notify_parked(resources.observer, scope.id, scope.run.workflow, effect, parking.parked)
 
     def _write(self, effect: Write, scope: Any) -> Any:
         return self._resources.store.journal.write((), operation_of(self._resources, effect))
@@ -263,7 +263,7 @@ class SyncDriver:
         if not effect.first:
             return
         if self._resources.observer is not None:
-            self._resources.observer.standing_by(effect.workflow, effect.reason)
+            self._resources.observer.notify(RunWaits(effect.workflow, effect.reason))
         else:
             print(f"perdure: {effect.workflow} waits: {effect.reason}", file=sys.stderr, flush=True)
 
@@ -273,7 +273,11 @@ class SyncDriver:
         self._resources.letters.ready(effect.run.path)
         if self._resources.observer is not None:
             run = effect.run
-            self._resources.observer.run_began(run.id, run.workflow, history.recorded, effect.resumed)
+            self._resources.observer.notify(
+                RunResumed(run.id, run.workflow, history.recorded)
+                if effect.resumed
+                else RunStarted(run.id, run.workflow)
+            )
         return history
 
     def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:

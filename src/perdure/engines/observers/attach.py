@@ -1,24 +1,24 @@
-"""Who looks on by the settings in force: the log, and OpenTelemetry."""
+"""The observers that the settings in force ask for: the log, and OpenTelemetry."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 
 from perdure.config import settings
-from perdure.engines.observer import Observer
+from perdure.engines.events import Observer
 from perdure.engines.observers import json_logs
-from perdure.engines.observers.fanout import Fan
+from perdure.engines.observers.fanout import FanOut
 from perdure.errors import OptionError
 
 _made: dict[str, Observer] = {}
 
 
-def onlookers(script: str, *, shown: bool = False) -> tuple[Observer, ...]:
-    """Who looks on at the runs of a script.
+def observers_of(script: str, *, shown: bool = False) -> tuple[Observer, ...]:
+    """The observers of the runs of a script.
 
     Args:
         script: its path; `[tool.perdure]` of its project counts.
-        shown: people see on the terminal what happens: a log that is printed there would say it again.
+        shown: a person sees on the terminal what happens: a log that is printed there would say it again.
 
     Raises:
         OptionError: OpenTelemetry was asked for and is not installed.
@@ -27,11 +27,13 @@ def onlookers(script: str, *, shown: bool = False) -> tuple[Observer, ...]:
     if settings.log_json():
         json_logs.as_json()
     if json_logs.heard(shown):
-        if "log" not in _made:
-            from perdure.engines.observers.log_observer import Logbook
+        as_json = json_logs.is_json()
+        kind = "json" if as_json else "log"
+        if kind not in _made:
+            from perdure.engines.observers.log_observer import LogObserver
 
-            _made["log"] = Logbook()
-        found.append(_made["log"])
+            _made[kind] = LogObserver(as_json=as_json)
+        found.append(_made[kind])
     if settings.otel(script):
         if "otel" not in _made:
             if find_spec("opentelemetry") is None:
@@ -47,10 +49,10 @@ def onlookers(script: str, *, shown: bool = False) -> tuple[Observer, ...]:
 
 
 def attached(observer: Observer | None, script: str) -> Observer | None:
-    """What an engine is given to tell: what it has, or whoever looks on by the settings in force."""
-    if observer is not None and not (isinstance(observer, Fan) and not observer.shows):
+    """The observer that an engine gets: the one that it has, or else those that the settings in force ask for."""
+    if observer is not None and not (isinstance(observer, FanOut) and not observer.shows):
         return observer
-    found = onlookers(script)
-    if isinstance(observer, Fan) and observer.observers == found:
-        return observer
-    return Fan(*found) if found else None
+    found = observers_of(script)
+    if isinstance(observer, FanOut) and observer.given == found:
+        return observer  # one that was dropped stays dropped
+    return FanOut(*found) if found else None

@@ -1,6 +1,6 @@
 """Logging: which run, step and attempt a record comes from, and records as lines of JSON.
 
-Nothing here imports `logging` before somebody needs it: a script that does not log does not pay for it.
+Nothing here imports `logging` before it is needed: a script that does not log does not pay for it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ NAME = "perdure"
 
 FIELDS = ("run", "workflow", "step", "attempt")
 """Each is an attribute `perdure_...` of a record, and a key in a line of JSON."""
+
+EVENT = "perdure_event"
+"""The attribute of a record with the JSON object of the event that it tells of."""
 
 
 class LogContext:
@@ -57,7 +60,8 @@ def _workflow(scope: Any) -> str:
 
 class JsonFormatter:
     """Makes one line of JSON of a record: time (UTC), level, logger, message; run, workflow, step and attempt if it
-    comes from one; exception; and what was given as `extra`. Credentials are taken out of all of it.
+    comes from one; the fields of the event, if perdure logs one; exception; and what was given as `extra`. Credentials
+    are taken out of all of it.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -75,13 +79,14 @@ class JsonFormatter:
             "message": hide(record.getMessage()),
         }
         fields |= {name: value for name in FIELDS if (value := getattr(record, f"perdure_{name}", None))}
+        fields |= getattr(record, EVENT, {})
         if record.exc_info:
             record.exc_text = record.exc_text or logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
             fields["exception"] = hide(record.exc_text)
         if record.stack_info:
             fields["stack"] = hide(record.stack_info)
-        known = _ordinary() | {f"perdure_{name}" for name in FIELDS}
+        known = _ordinary() | {f"perdure_{name}" for name in FIELDS} | {EVENT}
         for name, value in record.__dict__.items():
             if name not in known and name not in fields:
                 fields[name] = redact_nested(value if _is_plain(value) else repr(value), hide, name)
@@ -109,7 +114,7 @@ _attributes: frozenset[str] = frozenset()
 
 
 def logger() -> logging.Logger:
-    """The logger `perdure`, quiet as long as nobody has set up logging."""
+    """The logger `perdure`, quiet as long as logging is not set up."""
     import logging
 
     found = logging.getLogger(NAME)
@@ -119,7 +124,7 @@ def logger() -> logging.Logger:
 
 
 def heard(shown: bool = False) -> bool:
-    """Whether somebody has set up logging such that what perdure logs goes anywhere.
+    """Whether logging is set up such that what perdure logs goes anywhere.
 
     Args:
         shown: people see on the terminal what happens, so that handlers which print there as well do not count.
@@ -143,6 +148,13 @@ def _prints(handler: logging.Handler) -> bool:
     return standard and not isinstance(handler.formatter, JsonFormatter)
 
 
+def is_json() -> bool:
+    """Whether what all loggers say is written as lines of JSON."""
+    import logging
+
+    return any(isinstance(each.formatter, JsonFormatter) for each in logging.getLogger().handlers)
+
+
 def as_json(stream: TextIO | None = None) -> None:
     """Write what all loggers say as lines of JSON; once, however often it is called.
 
@@ -151,9 +163,9 @@ def as_json(stream: TextIO | None = None) -> None:
     """
     import logging
 
-    root = logging.getLogger()
-    if any(isinstance(each.formatter, JsonFormatter) for each in root.handlers):
+    if is_json():
         return
+    root = logging.getLogger()
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())  # type: ignore[arg-type]  # a formatter by its method
     handler.addFilter(LogContext())

@@ -16,10 +16,21 @@ import msgspec
 from opentelemetry import context, metrics, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
-from perdure.core.exceptions.capture import Fault, to_fault
-from perdure.core.execution.effects import Outcome
+from perdure.core.exceptions.capture import to_fault
 from perdure.core.execution.spec import Call
-from perdure.engines.observers.log_observer import error_line
+from perdure.engines.events import (
+    AttemptEnded,
+    AttemptStarted,
+    CallHeld,
+    DeadLetterParked,
+    Event,
+    RetryScheduled,
+    RunEnded,
+    RunResumed,
+    RunStarted,
+    RunStopped,
+)
+from perdure.engines.observers.event_json import error_line, error_type
 
 SCOPE = "perdure"
 BOUNDARIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 3600.0)
@@ -27,7 +38,6 @@ BOUNDARIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.
 
 
 class _Run(msgspec.Struct):
-    workflow: str
     span: Span
     around: Span
     """What was current when the run began."""
@@ -36,14 +46,13 @@ class _Run(msgspec.Struct):
 
 class _Attempt(msgspec.Struct):
     call: Call
-    number: int
     span: Span
     token: Any
     thread: int
 
 
 class Telemetry:
-    """An onlooker that makes spans of runs and attempts, and counts them.
+    """An observer that makes spans of runs and attempts, and counts them.
 
     While an attempt runs its span is the current one, so that spans of the step's own code are its children.
     """
@@ -75,11 +84,32 @@ class Telemetry:
         # What other threads still have under way when the process ends is exported all the same.
         atexit.register(self.close)
 
-    def standing_by(self, workflow: str, reason: str) -> None:
-        """A run has to wait for somebody: nothing to measure yet."""
+    def notify(self, event: Event) -> None:
+        """Begin or end a span, or count."""
+        match event:
+            case AttemptStarted():
+                self._attempt_started(event)
+            case AttemptEnded():
+                self._attempt_ended(event)
+            case RetryScheduled():
+                self._retry_scheduled(event)
+            case RunStarted():
+                self._run_started(event.run, event.workflow, 0, resumed=False)
+            case RunResumed():
+                self._run_started(event.run, event.workflow, event.recorded, resumed=True)
+            case RunEnded():
+                status = event.status
+                self._end_run(event.run, event.workflow, status, None if status == "done" else f"run {status}")
+            case RunStopped():
+                self._run_stopped(event)
+            case CallHeld():
+                self._call_held(event)
+            case DeadLetterParked():
+                self._parked.add(1, {"perdure.step.name": event.step, "perdure.workflow.name": event.workflow})
+            case _:
+                pass  # maps and replays have their attempts counted; a step says in its own span how far it has come
 
-    def run_began(self, run_id: str, workflow: str, recorded: int, resumed: bool) -> None:
-        """A run was started or resumed."""
+    def _run_started(self, run_id: str, workflow: str, recorded: int, *, resumed: bool) -> None:
         around = trace.get_current_span()
         parent = self._runs.get(run_id.rpartition(".")[0])  # the id of a child begins with its parent's
         span = self._tracer.start_span(
@@ -95,23 +125,18 @@ class Telemetry:
         )
         with self._lock:
             left = self._runs.pop(run_id, None)
-            self._runs[run_id] = _Run(workflow, span, around, time_ns())
+            self._runs[run_id] = _Run(span, around, time_ns())
         if left is not None:
             left.span.end()
 
-    def run_ended(self, run_id: str, workflow: str, status: str) -> None:
-        """A run has ended."""
-        self._end(run_id, workflow, status, None if status == "done" else f"run {status}")
-
-    def run_stopped(self, run_id: str, workflow: str, error: BaseException) -> None:
-        """A run was broken off: its span ends, and the process may go on."""
+    def _run_stopped(self, event: RunStopped) -> None:
         with self._lock:
-            run = self._runs.get(run_id)
+            run = self._runs.get(event.run)
         if run is not None:
-            run.span.set_attribute("error.type", _kind(error))
-        self._end(run_id, workflow, "stopped", error_line(error))
+            run.span.set_attribute("error.type", error_type(event.error))
+        self._end_run(event.run, event.workflow, "stopped", error_line(event.error))  # the process may go on
 
-    def _end(self, run_id: str, workflow: str, status: str, trouble: str | None) -> None:
+    def _end_run(self, run_id: str, workflow: str, status: str, trouble: str | None) -> None:
         with self._lock:
             run = self._runs.pop(run_id, None)
         if run is None:
@@ -123,62 +148,47 @@ class Telemetry:
         seconds = (time_ns() - run.began) / 1e9
         self._ran.record(seconds, {"perdure.workflow.name": workflow, "perdure.run.status": status})
 
-    def replayed(self, run_id: str, call: Call) -> None:
-        """A call was answered from its record: nothing was done."""
-
-    def began(self, run_id: str, call: Call, attempt: int) -> None:
-        """An attempt begins: its span becomes the current one."""
+    def _attempt_started(self, event: AttemptStarted) -> None:
+        """Begin a span, which becomes the current one."""
+        call = event.call
         self._overdue(call)
-        run = self._runs.get(run_id)
+        run = self._runs.get(event.run)
         attributes: dict[str, Any] = {
-            "perdure.run.id": run_id,
-            "perdure.step.name": call.spec.name,
-            "perdure.step.attempt": attempt,
-            "code.function.name": f"{call.spec.fn.__module__}.{getattr(call.spec.fn, '__qualname__', call.spec.name)}",
+            "perdure.run.id": event.run,
+            "perdure.workflow.name": event.workflow,
+            "perdure.step.name": event.step,
+            "perdure.step.attempt": event.attempt,
+            "code.function.name": f"{call.spec.fn.__module__}.{getattr(call.spec.fn, '__qualname__', event.step)}",
         }
         parent = None
-        if run is not None:
-            attributes["perdure.workflow.name"] = run.workflow
-            # A span that the workflow opened around the call is nearer than the run's.
-            if trace.get_current_span() is run.around or not trace.get_current_span().get_span_context().is_valid:
-                parent = trace.set_span_in_context(run.span)
-        span = self._tracer.start_span(f"step {call.spec.name}", context=parent, attributes=attributes)
+        current = trace.get_current_span()
+        # A span that the workflow opened around the call is nearer than the run's.
+        if run is not None and (current is run.around or not current.get_span_context().is_valid):
+            parent = trace.set_span_in_context(run.span)
+        span = self._tracer.start_span(f"step {event.step}", context=parent, attributes=attributes)
         token = context.attach(trace.set_span_in_context(span))
         with self._lock:
-            self._attempts[id(call)] = _Attempt(call, attempt, span, token, threading.get_ident())
+            self._attempts[id(call)] = _Attempt(call, span, token, threading.get_ident())
 
-    def ended(self, run_id: str, call: Call, attempt: int, outcome: Outcome) -> None:
-        """An attempt has ended."""
-        entry = self._taken(call)
+    def _attempt_ended(self, event: AttemptEnded) -> None:
+        entry = self._taken(event.call)
         if entry is None:
             return
         if entry.thread == threading.get_ident():
             context.detach(entry.token)
-        self._finish(run_id, entry, outcome.error, outcome.seconds)
+        self._finish(entry, event.workflow, event.error, event.seconds)
 
-    def waiting(self, run_id: str, call: Call, attempt: int, seconds: float, error: Exception) -> None:
-        """A failed attempt will be repeated; one whose thread was left behind, stuck, has its end here."""
-        entry = self._taken(call)
+    def _retry_scheduled(self, event: RetryScheduled) -> None:
+        """An attempt whose thread was left behind, stuck, has its end here."""
+        entry = self._taken(event.call)
         if entry is not None:
-            self._finish(run_id, entry, error, call.spec.timeout or 0.0)
+            self._finish(entry, event.workflow, event.error, event.call.spec.timeout or 0.0)
 
-    def held(self, run_id: str, call: Call, reason: str, seconds: float) -> None:
-        """A call may not go yet."""
-        run = self._runs.get(run_id)
+    def _call_held(self, event: CallHeld) -> None:
+        run = self._runs.get(event.run)
         if run is not None:
-            run.span.add_event("perdure.held", {"perdure.step.name": call.spec.name, "perdure.held.reason": reason})
-
-    def parked(self, run_id: str, name: str, letter: int, fault: Fault) -> None:
-        """A call has become a dead letter."""
-        run = self._runs.get(run_id)
-        about = {"perdure.step.name": name, "perdure.workflow.name": "" if run is None else run.workflow}
-        self._parked.add(1, about)
-
-    def batch(self, run_id: str, name: str, done: int, dead: int, skipped: int, total: int | None) -> None:
-        """A batch has come that far: its attempts and dead letters are counted one by one."""
-
-    def progress(self, run_id: str, call: Call, done: float, total: float | None, note: str) -> None:
-        """A step says how far it has come: it may say so itself, in its own span."""
+            about = {"perdure.step.name": event.step, "perdure.held.reason": event.reason}
+            run.span.add_event("perdure.held", about)
 
     def close(self) -> None:
         """End what was broken off."""
@@ -199,25 +209,18 @@ class Telemetry:
             entry.span.set_status(Status(StatusCode.ERROR, "left behind"))
             entry.span.end()
 
-    def _finish(self, run_id: str, entry: _Attempt, error: Exception | None, seconds: float) -> None:
-        run = self._runs.get(run_id)
+    def _finish(self, entry: _Attempt, workflow: str, error: Exception | None, seconds: float) -> None:
         about = {"perdure.step.name": entry.call.spec.name, "perdure.outcome": "ok" if error is None else "error"}
-        if run is not None:
-            about["perdure.workflow.name"] = run.workflow
+        about["perdure.workflow.name"] = workflow
         if error is not None:
-            about["error.type"] = kind = _kind(error)
+            about["error.type"] = kind = error_type(error)
             entry.span.set_attribute("error.type", kind)
             entry.span.set_status(Status(StatusCode.ERROR, error_line(error)))
             if entry.span.is_recording():
                 # Not Span.record_exception: that would take the text as it is, with the credentials in it.
-                told = to_fault(error)
-                particulars = {"exception.type": kind, "exception.message": told.message}
-                entry.span.add_event("exception", {**particulars, "exception.stacktrace": told.traceback})
+                fault = to_fault(error)
+                particulars = {"exception.type": kind, "exception.message": fault.message}
+                entry.span.add_event("exception", {**particulars, "exception.stacktrace": fault.traceback})
         entry.span.end()
         self._tried.add(1, about)
         self._took.record(seconds, about)
-
-
-def _kind(error: BaseException) -> str:
-    cls = type(error)
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"

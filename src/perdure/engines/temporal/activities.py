@@ -28,8 +28,8 @@ from perdure.core.policies.retry import Again
 from perdure.core.records import CLEAN_UPS, called_step
 from perdure.core.values import codec
 from perdure.engines import registry
+from perdure.engines.events import AttemptStarted, Observer, RetryScheduled, StepProgress, attempt_ended
 from perdure.engines.interface import StepContext, here
-from perdure.engines.observer import Observer
 from perdure.engines.runtime.threads import Pool
 from perdure.engines.runtime.timeouts import bounded, timed_out
 from perdure.engines.runtime.tracebacks import from_user_code
@@ -46,18 +46,19 @@ LONGEST_NOTE = 2_000
 
 
 class StepSide:
-    """What code inside a step reaches of the run: its id, and whom to tell how far it has come."""
+    """What code inside a step reaches of the run: its id, its workflow, and who is notified of how far it has come."""
 
-    def __init__(self, id: str, progress: Progress, observer: Observer | None) -> None:
+    def __init__(self, id: str, workflow: str, progress: Progress, observer: Observer | None) -> None:
         self.id = id
+        self.workflow = workflow
         self._progress = progress
         self._observer = observer
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
-        """Tell whoever watches; it travels with the next heartbeat."""
+        """Notify the observer; it travels with the next heartbeat."""
         self._progress.note = f"{done:g}{f' of {total:g}' if total is not None else ''} {note}".strip()[:200]
         if self._observer is not None:
-            self._observer.progress(self.id, call, done, total, note)
+            self._observer.notify(StepProgress(self.id, self.workflow, call, done, total, note))
 
 
 class StepActivities:
@@ -103,11 +104,11 @@ class StepActivities:
         progress.note = ""
         beating = asyncio.create_task(_beat(progress, command.dead_after))
         try:
-            return await self._step(command, progress, info.attempt)
+            return await self._step(command, progress, info.attempt, info.workflow_type or "")
         finally:
             beating.cancel()
 
-    async def _step(self, command: StepCommand, progress: Progress, tried: int) -> bytes:
+    async def _step(self, command: StepCommand, progress: Progress, tried: int, workflow: str) -> bytes:
         number = progress.made + 1
         try:
             if command.refused:
@@ -124,17 +125,18 @@ class StepActivities:
             raise _told(refusal, ran) from None
         left = _left(command)
         began = monotonic()
-        outcome, packed = await self._attempt(call, number, StepSide(command.run_id, progress, self.observer), left)
+        side = StepSide(command.run_id, workflow, progress, self.observer)
+        outcome, packed = await self._attempt(call, number, side, left)
         if left is not None and isinstance(outcome.error, StepTimeout) and monotonic() - began >= left:
             late = capture.encode(capture.to_fault(outcome.error))
             raise _told(outcome.error, Ran(False, late, number, outcome.started, outcome.seconds, [], late=True))
         if packed is not None:
             return encode(Ran(True, packed, number, outcome.started, outcome.seconds, progress.tried))
         assert outcome.error is not None
-        raise self._judged(command.run_id, call, number, outcome, outcome.error, progress)
+        raise self._judged(side, call, number, outcome, outcome.error, progress)
 
     def _judged(
-        self, run_id: str, call: Call, number: int, outcome: Outcome, error: Exception, progress: Progress
+        self, side: StepSide, call: Call, number: int, outcome: Outcome, error: Exception, progress: Progress
     ) -> ApplicationError:
         """What Temporal is told about an attempt that failed."""
         series = Series(0, progress.counted, progress.first, list(progress.tried))
@@ -146,7 +148,7 @@ class StepActivities:
             progress.counted, progress.first = series.counted, series.first
             activity.heartbeat(encode(progress))
             if self.observer is not None:
-                self.observer.waiting(run_id, call, number, decision.delay, error)
+                self.observer.notify(RetryScheduled(side.id, side.workflow, call, number, decision.delay, error))
             return ApplicationError(
                 fault.message[:LONGEST_NOTE],
                 type=fault.name,
@@ -165,7 +167,7 @@ class StepActivities:
         spec, observer = call.spec, self.observer
         seconds = spec.timeout if left is None else left if spec.timeout is None else min(spec.timeout, left)
         if observer is not None:
-            observer.began(side.id, call, number)
+            observer.notify(AttemptStarted(side.id, side.workflow, call, number))
         context = contextvars.copy_context()
         context.run(here.set, StepContext(side.id, call, number, side))  # type: ignore[arg-type]
         started = time()
@@ -188,7 +190,7 @@ class StepActivities:
             error = from_user_code(raised)
         outcome = Outcome(value, error, started, time() - started)
         if observer is not None:
-            observer.ended(side.id, call, number, outcome)
+            observer.notify(attempt_ended(side.id, side.workflow, call, number, outcome))
         return outcome, packed
 
     async def _in_thread(

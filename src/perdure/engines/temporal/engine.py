@@ -19,9 +19,9 @@ from temporalio.exceptions import CancelledError, WorkflowAlreadyStartedError
 from perdure.core.execution.spec import Call
 from perdure.core.records import CLEAN_UPS, RunRecord, RunStatus
 from perdure.core.values import codec
+from perdure.engines.events import Observer, RunEnded, RunResumed, RunStarted, RunStopped
 from perdure.engines.features import TEMPORAL, Capabilities
 from perdure.engines.interface import Began, Cancellation, ReplayCheck, refuse_child
-from perdure.engines.observer import Observer
 from perdure.engines.runtime.clock import RealWorld
 from perdure.engines.temporal.address import Address
 from perdure.engines.temporal.commands import MEMO, cancelled, failure_of, memo_of, task_timeout
@@ -98,8 +98,10 @@ class TemporalEngine:
             began(found.memo.id)
         under_way = found.status != "done"
         if self.observer is not None and under_way:
-            recorded = await recorded_steps(self.cluster, found) if resumed else 0
-            self.observer.run_began(found.memo.id, spec.name, recorded, resumed)
+            if resumed:
+                self.observer.notify(RunResumed(found.memo.id, spec.name, await recorded_steps(self.cluster, found)))
+            else:
+                self.observer.notify(RunStarted(found.memo.id, spec.name))
         client = await self.cluster.client()
         handle = client.get_workflow_handle(found.workflow_id, run_id=found.run_id, result_type=bytes)
         status: RunStatus | None = None
@@ -115,11 +117,11 @@ class TemporalEngine:
             raise _error(failed.cause, found.memo.id, call) from None
         except BaseException as error:
             if self.observer is not None and under_way:
-                self.observer.run_stopped(found.memo.id, spec.name, error)  # here; the cluster goes on with it
+                self.observer.notify(RunStopped(found.memo.id, spec.name, error))  # here; the cluster goes on with it
             raise
         finally:
             if self.observer is not None and under_way and status is not None:
-                self.observer.run_ended(found.memo.id, spec.name, status)
+                self.observer.notify(RunEnded(found.memo.id, spec.name, status))
         return spec.plan.unpack(payload)
 
     async def _cancelled(self, found: Found) -> Cancelled:
