@@ -18,12 +18,12 @@ import pytest
 from sinks import CHAT, TOKEN, Sink, TelegramSink, answering, serving
 
 import perdure
-from perdure.alerts import delivery, heartbeat
+from perdure.alerts import heartbeat, sender
 from perdure.alerts.alert import Alert
-from perdure.alerts.channels import apprise_process, deadline
+from perdure.alerts.channels import apprise_process, send_timeout
 from perdure.alerts.channels import http as request
 from perdure.alerts.channels.base import Target
-from perdure.alerts.channels.parse import parse
+from perdure.alerts.channels.target_address import parse
 from perdure.alerts.spool import Spool
 from perdure.errors import AlertError
 
@@ -346,7 +346,7 @@ def test_name_resolution_that_hangs_is_given_up_and_sends_nothing_late(
 
 def test_the_deadline_is_five_seconds() -> None:
     """For a program too, which is killed with what it started."""
-    assert deadline.SECONDS == 5
+    assert send_timeout.SECONDS == 5
 
 
 def test_a_program_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,7 +380,7 @@ def run(code: str, folder: Path, **env: str) -> subprocess.Popen[str]:
 DELIVER = """
 import os, sys
 from pathlib import Path
-from perdure.alerts.channels.parse import parse
+from perdure.alerts.channels.target_address import parse
 from perdure.alerts.alert import Alert
 from perdure.alerts.spool import Spool
 targets = parse(os.environ["TO"])
@@ -424,7 +424,7 @@ def test_killed_between_put_and_deliver(telegram: TelegramSink, tmp_path: Path) 
     process.communicate()
     assert telegram.texts == []
     for _ in range(2):
-        assert delivery.deliver(parse(to), tmp_path / "alerts") == []
+        assert sender.deliver(parse(to), tmp_path / "alerts") == []
     assert len(telegram.texts) == 3
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.alerts import durable_files
+from perdure.alerts import atomic_files
 from perdure.alerts.alert import RECOVERED, Alert
 from perdure.alerts.channels.base import Target
 from perdure.alerts.spool import KEPT, Spool
@@ -76,7 +76,7 @@ def test_an_alert_is_on_the_disk_before_put_returns(spool: Spool, monkeypatch: p
         synced.append(os.readlink(f"/proc/self/fd/{descriptor}") if os.path.exists("/proc/self/fd") else "")
         real(descriptor)
 
-    monkeypatch.setattr(durable_files.os, "fsync", fsync)
+    monkeypatch.setattr(atomic_files.os, "fsync", fsync)
     chat = Chat()
     spool.put(failed("ValueError: x"), [chat])
     (file,) = (spool.folder / chat.digest).glob("*.json")
@@ -268,12 +268,12 @@ def test_a_target_that_is_not_configured_any_more(spool: Spool, clock: Clock) ->
 
 def test_a_disk_that_is_full_is_no_reason_to_be_silent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Without a spool the alert is sent all the same, and nothing is raised."""
-    from perdure.alerts import delivery
+    from perdure.alerts import sender
 
     chat = Chat()
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
-    assert delivery.send(failed("KeyError: 1"), [chat], blocked / "alerts") == []
+    assert sender.send(failed("KeyError: 1"), [chat], blocked / "alerts") == []
     assert chat.said == ["KeyError: 1"]
     assert "cannot be kept" in caplog.text
 
@@ -282,8 +282,8 @@ def test_a_channel_that_breaks_is_reported_without_its_address(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever it raises: it is logged under `perdure`, the alert waits, and no part of the address is in it."""
-    from perdure.alerts import delivery
-    from perdure.alerts.channels.parse import parse
+    from perdure.alerts import sender
+    from perdure.alerts.channels.target_address import parse
 
     (target,) = parse("https://bob:sesame-open@127.0.0.1:1/hooks/T0P53CR3T?sig=abcdef123")
 
@@ -291,7 +291,7 @@ def test_a_channel_that_breaks_is_reported_without_its_address(
         raise KeyError("https://bob:sesame-open@127.0.0.1:1/hooks/T0P53CR3T?sig=abcdef123 T0P53CR3T abcdef123")
 
     target._deliver = broken  # type: ignore[method-assign]
-    (failure,) = delivery.send(failed("KeyError: 1"), [target], tmp_path / "alerts")
+    (failure,) = sender.send(failed("KeyError: 1"), [target], tmp_path / "alerts")
     assert "KeyError" in failure.what
     held = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()).decode()
     for secret in ("sesame", "T0P53CR3T", "abcdef123"):

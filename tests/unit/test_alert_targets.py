@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from perdure.alerts import delivery, recipients
-from perdure.alerts.channels.parse import parse
+from perdure.alerts import recipients, sender
+from perdure.alerts.channels.target_address import parse
 from perdure.config import settings
 from perdure.errors import OptionError
 
@@ -106,9 +106,9 @@ def test_telegram_without_a_chat_is_skipped(tmp_path: Path) -> None:
     from perdure.alerts.spool import Spool
 
     targets = parse("telegram")
-    assert delivery.send(Alert(what="failed"), targets, tmp_path / "alerts") == []
+    assert sender.send(Alert(what="failed"), targets, tmp_path / "alerts") == []
     assert Spool(tmp_path / "alerts").pending({}).alerts == []
-    failure = delivery.attempt(Alert(what="test"), targets[0])
+    failure = sender.attempt(Alert(what="test"), targets[0])
     assert failure is not None
     assert "ALERT_TELEGRAM_TOKEN" in failure.hint
 

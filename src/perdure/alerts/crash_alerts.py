@@ -11,7 +11,9 @@ from pathlib import Path
 import msgspec
 
 from perdure.alerts.alert import RECOVERED, Alert, Level
+from perdure.core.byte_sizes import size
 from perdure.core.durations import show
+from perdure.core.exit_causes import CRASHED, ENDED, describe
 from perdure.errors import PerdureError
 from perdure.store.flight_recorder import Flight, InFlight
 from perdure.store.runs import Store
@@ -19,24 +21,6 @@ from perdure.store.runs import Store
 SHOWN = 3
 """Steps in flight that are named."""
 
-ENDED = {
-    "SIGKILL": "killed by SIGKILL: by somebody, or by the system",
-    "SIGTERM": "told to end (SIGTERM) in the middle of the run",
-    "SIGHUP": "its terminal or session went away (SIGHUP)",
-    "SIGQUIT": "told to quit (SIGQUIT) in the middle of the run",
-    "SIGINT": "interrupted (SIGINT)",
-    "oom": "the system ran out of memory and killed it",
-    "unknown": "ended without a word (killed?)",
-    "restart": "the machine went down while it ran",
-    "unseen": "its process died, and nobody saw how",
-}
-CRASHED = {
-    "SIGSEGV": "segmentation fault (SIGSEGV)",
-    "SIGABRT": "aborted (SIGABRT)",
-    "SIGBUS": "bus error (SIGBUS)",
-    "SIGFPE": "arithmetic error (SIGFPE)",
-    "SIGILL": "illegal instruction (SIGILL)",
-}
 SURE = ("cgroup", "kernel log")
 
 
@@ -123,14 +107,12 @@ def put(seen: Seen) -> Said:
     if how is not None:
         return Said("failed" if isinstance(how.code, str) else "stopped", str(how), code=str(how.code or ""))
     if seen.cause.startswith("exit "):
-        text = f"the process ended with exit code {seen.cause[5:]} in the middle of the run"
-        return Said("stopped", f"{text}, without an exception (os._exit?)")
+        return Said("stopped", describe(seen.cause))
     if seen.cause == "oom":
-        doubt = "" if seen.evidence in SURE else " (probably: something was killed for that at this moment)"
-        return Said("killed", ENDED["oom"] + doubt, code="out-of-memory")
+        return Said("killed", describe("oom", sure=seen.evidence in SURE), code="out-of-memory")
     if seen.cause in CRASHED:
-        return Said("crashed", CRASHED[seen.cause])
-    return Said("killed", ENDED.get(seen.cause, f"ended by {seen.cause}"))
+        return Said("crashed", describe(seen.cause))
+    return Said("killed", describe(seen.cause))
 
 
 def alerts(seen: Seen, record: Flight | None) -> list[tuple[Alert, tuple[str, ...]]]:
@@ -204,16 +186,6 @@ def _memory(seen: Seen, record: Flight | None) -> str:
     if not most:
         return ""
     return f"memory: up to {size(most)}" + (f" of {size(seen.limit)}" if seen.limit else "")
-
-
-def size(count: int) -> str:
-    """Bytes for people to read."""
-    amount = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if amount < 999.5:
-            return f"{amount:.3g} {unit}"
-        amount /= 1000
-    return f"{amount:,.0f} TB"
 
 
 def _saved(state: Path, run: str) -> int | None:

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from perdure.alerts import durable_files
+from perdure.alerts import atomic_files
 from perdure.alerts.alert import RECOVERED, Alert
 
 MOST: Final = 1_000
@@ -62,7 +62,7 @@ class Flood:
             if alert.takes_back(window.alert):
                 count += window.count
                 since = min(since or window.began, window.began)
-                durable_files.remove(path)
+                atomic_files.remove(path)
         return msgspec.structs.replace(alert, repeated=count, since=since) if count else alert
 
     def ended(self) -> Iterator[tuple[Alert, dict[str, str]]]:
@@ -77,7 +77,7 @@ class Flood:
                 summary = msgspec.structs.replace(window.alert, id=id, repeated=window.count, since=window.began)
                 yield summary, window.targets
                 self._write(msgspec.structs.replace(window, began=now, count=0))
-            durable_files.remove(path)
+            atomic_files.remove(path)
 
     def waiting(self) -> int:
         """How many alerts are counted and not told yet."""
@@ -106,9 +106,9 @@ class Flood:
             return None
 
     def _write(self, window: Window) -> None:
-        durable_files.make_folder(self._folder)
+        atomic_files.make_folder(self._folder)
         name = f"{window.alert.digest}-{int(window.began * 1000):016d}.json"
-        durable_files.write(self._folder / name, msgspec.json.encode(window))
+        atomic_files.write(self._folder / name, msgspec.json.encode(window))
 
 
 def _began(name: str) -> float:

@@ -11,7 +11,7 @@ import uuid
 from typing import Literal
 from urllib.parse import urlsplit
 
-from perdure.alerts.channels.deadline import SECONDS
+from perdure.alerts.channels.send_timeout import SECONDS
 from perdure.alerts.sanitize import clean
 from perdure.errors import AlertError
 

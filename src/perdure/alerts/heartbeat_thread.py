@@ -6,7 +6,7 @@ import threading
 from queue import SimpleQueue
 from typing import Literal
 
-from perdure.alerts.channels.deadline import SECONDS
+from perdure.alerts.channels.send_timeout import SECONDS
 from perdure.alerts.heartbeat import Signal, ping
 
 LAST = ("success", "fail", "")

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from perdure.alerts import durable_files
+from perdure.alerts import atomic_files
 from perdure.alerts.alert import RECOVERED, Alert
 
 FOLDER: Final = "ailing"
@@ -29,7 +29,7 @@ def note(spool: Path, alert: Alert) -> None:
     if alert.what == RECOVERED:
         path.unlink(missing_ok=True)
     elif alert.level in ("error", "critical"):
-        durable_files.make_folder(path.parent)
+        atomic_files.make_folder(path.parent)
         path.touch(mode=0o600)
         _shorten(path.parent)
 

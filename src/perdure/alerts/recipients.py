@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def addresses(explicit: str | Sequence[str] | None = None, script: str = "") -> tuple[str, ...]:
-    """The addresses of the recipients, as `channels.parse` understands them.
+    """The addresses of the recipients, as `channels.target_address` understands them.
 
     The argument, else PERDURE_ALERTS, else `alerts` in pyproject.toml, else the Telegram variables.
 
@@ -29,10 +29,10 @@ def addresses(explicit: str | Sequence[str] | None = None, script: str = "") -> 
     else:
         named = settings.alert_targets(script)
         if not named and "PERDURE_ALERTS" not in os.environ and os.environ.get("ALERT_TELEGRAM_TOKEN"):
-            from perdure.alerts.channels import parse, telegram  # not for scripts that name nobody
+            from perdure.alerts.channels import target_address, telegram  # not for scripts that name nobody
 
             if telegram.from_environment() is not None:
-                named = [parse.TELEGRAM]
+                named = [target_address.TELEGRAM]
     return tuple(text for text in named if text.strip())
 
 
@@ -42,6 +42,6 @@ def targets(explicit: str | Sequence[str] | None = None, script: str = "") -> li
     Raises:
         OptionError: one of them is not the address of a target.
     """
-    from perdure.alerts.channels import parse
+    from perdure.alerts.channels import target_address
 
-    return parse.parse(addresses(explicit, script))
+    return target_address.parse(addresses(explicit, script))

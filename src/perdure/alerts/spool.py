@@ -22,12 +22,12 @@ from typing import Final
 
 import msgspec
 
-from perdure.alerts import durable_files, open_incidents
+from perdure.alerts import atomic_files, open_incidents
 from perdure.alerts.alert import Alert
 from perdure.alerts.channels.base import Target
-from perdure.alerts.channels.deadline import SECONDS
+from perdure.alerts.channels.send_timeout import SECONDS
 from perdure.alerts.dedup import Flood
-from perdure.alerts.target_queue import Entry, Queue, created
+from perdure.alerts.retry_queue import Entry, Queue, created
 from perdure.errors import AlertError
 
 WINDOW: Final = 900.0
@@ -101,9 +101,9 @@ class Spool:
             OSError: the disk would not have it.
         """
         whom = {target.digest: target.name for target in targets if target.ready}
-        durable_files.make_folder(self.folder)
+        atomic_files.make_folder(self.folder)
         # Better two at once than an alert that is not kept: so the lock is waited for, and then done without.
-        with durable_files.locked(self.folder / "lock", PATIENCE):
+        with atomic_files.locked(self.folder / "lock", PATIENCE):
             open_incidents.note(self.folder, alert)
             self._tell_counts()
             if self._flood.counted(alert):
@@ -132,7 +132,7 @@ class Spool:
         """
         if not self.folder.is_dir():
             return []
-        with durable_files.locked(self.folder / "lock", PATIENCE):
+        with atomic_files.locked(self.folder / "lock", PATIENCE):
             self._tell_counts()
         found: list[Failure] = []
         work: list[tuple[Target, Queue]] = []
@@ -199,11 +199,11 @@ class Spool:
 
     def _drain(self, target: Target, queue: Queue, all: bool, until: float) -> list[Failure]:
         found: list[Failure] = []
-        with durable_files.locked(queue.folder / "lock", PATIENCE, needless=lambda: not queue.names()) as ours:
+        with atomic_files.locked(queue.folder / "lock", PATIENCE, needless=lambda: not queue.names()) as ours:
             if not ours:
                 return found  # whoever holds it sends them
             queue.tidy()
-            with durable_files.locked(self.folder / "lock", PATIENCE):
+            with atomic_files.locked(self.folder / "lock", PATIENCE):
                 queue.tell_of_dropped(target.name)
             seen: set[str] = set()
             # Looked at anew each time: what another process has put meanwhile is sent too.

@@ -33,10 +33,10 @@ def tell_unusable(spec: Spec, error: StateError) -> None:
 
         named = addresses(spec.rules.alerts, spec.file)
         if named:
-            from perdure.alerts.channels import parse
+            from perdure.alerts.channels import target_address
 
             state = settings.state_path(spec.file)
-            _send(_alert(spec, error, state), parse.parse(named), state)
+            _send(_alert(spec, error, state), target_address.parse(named), state)
     except Exception as trouble:  # noqa: BLE001  the error itself is what counts
         import logging
 
@@ -59,19 +59,19 @@ def _alert(spec: Spec, error: StateError, state: Path) -> Alert:
 
 def _send(alert: Alert, targets: list[Target], state: Path) -> None:
     """By a spool, so that the next try of the same does not tell it again; by another one if that cannot be written."""
-    from perdure.alerts import delivery
+    from perdure.alerts import sender
     from perdure.alerts.spool import Spool
 
-    for place in (delivery.folder_of, _elsewhere):
+    for place in (sender.folder_of, _elsewhere):
         try:
             folder = place(state)
             Spool(folder).put(alert, targets)
         except OSError:
             continue
-        delivery.deliver(targets, folder)
+        sender.deliver(targets, folder)
         return
     for target in targets:
-        delivery.attempt(alert, target)
+        sender.attempt(alert, target)
 
 
 def _elsewhere(state: Path) -> Path:

@@ -49,7 +49,7 @@ def _alert(text: str, level: str, script: str) -> bool:
 
 
 def _tell(text: str, level: str, script: str, context: Scope | StepContext | None) -> bool:
-    from perdure.alerts import delivery, recipients
+    from perdure.alerts import recipients, sender
     from perdure.alerts.alert import Alert
     from perdure.config import settings
 
@@ -64,4 +64,4 @@ def _tell(text: str, level: str, script: str, context: Scope | StepContext | Non
         run=run,
         step="" if step_name == "perdure.alert" else step_name,
     )
-    return bool(whom) and not delivery.send(about, whom, delivery.folder_of(settings.state_path(script)))
+    return bool(whom) and not sender.send(about, whom, sender.folder_of(settings.state_path(script)))

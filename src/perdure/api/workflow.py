@@ -213,9 +213,9 @@ def _alerts(value: str | Sequence[str] | None) -> tuple[str, ...] | None:
     if named is not None and not all(isinstance(each, str) for each in named):
         raise OptionError("alert is neither an address nor a list of them", 'for instance alert="tgram://TOKEN/CHAT"')
     if named:
-        from perdure.alerts.channels import parse
+        from perdure.alerts.channels import target_address
 
-        parse.parse(named)  # a slip in an address should not come to light when it is needed
+        target_address.parse(named)  # a slip in an address should not come to light when it is needed
     return None if named is None else tuple(named)
 
 

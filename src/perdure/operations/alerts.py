@@ -9,7 +9,7 @@ from threading import Thread
 
 import msgspec
 
-from perdure.alerts import delivery, recipients
+from perdure.alerts import recipients, sender
 from perdure.alerts.alert import Alert
 from perdure.alerts.channels.base import Target
 from perdure.alerts.spool import Failure, Pending, Spool
@@ -55,7 +55,7 @@ def prove(targets: Sequence[Target]) -> list[Tried]:
 
     def one(target: Target) -> None:
         began = time.perf_counter()
-        failure = delivery.attempt(alert, target) or Failure(target.name, "")
+        failure = sender.attempt(alert, target) or Failure(target.name, "")
         ms = round((time.perf_counter() - began) * 1000)
         found[target.digest] = Tried(target.name, not failure.what, ms, failure.what, failure.hint)
 
@@ -69,13 +69,13 @@ def prove(targets: Sequence[Target]) -> list[Tried]:
 
 def pending(place: Place, script: Path | None) -> Pending:
     """What waits to be delivered, beside that state file."""
-    return Spool(delivery.folder_of(place.path)).pending(_configured(script))
+    return Spool(sender.folder_of(place.path)).pending(_configured(script))
 
 
 def flush(place: Place, script: Path | None) -> tuple[list[Failure], Pending]:
     """Try to deliver all that waits, also what failed a moment ago; what failed again, and what waits now."""
     targets = _configured(script)
-    spool = Spool(delivery.folder_of(place.path))
+    spool = Spool(sender.folder_of(place.path))
     failures = spool.deliver(targets, all=True, budget=float("inf"))
     return failures, spool.pending(targets)
 

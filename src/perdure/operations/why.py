@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 
 from perdure.config import secrets
+from perdure.core.byte_sizes import size
 from perdure.core.durations import show
 from perdure.core.exceptions import capture
 from perdure.core.execution.crash_loop import fitted
@@ -213,8 +214,6 @@ class _Inquiry:
         for call in self._open_calls(process.flying)[-1:]:
             self._say(f"{self._attempted(call)} had failed at attempt {call.number}: {_line(call.error)}")
         if process.memory:
-            from perdure.alerts.crash_alerts import size
-
             self._say(f"it had used up to {size(process.memory)} of memory")
 
     def _failed(self) -> None:

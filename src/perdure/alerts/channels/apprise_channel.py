@@ -12,7 +12,7 @@ import msgspec
 
 from perdure.alerts.alert import Alert
 from perdure.alerts.channels.base import Target
-from perdure.alerts.channels.deadline import SECONDS
+from perdure.alerts.channels.send_timeout import SECONDS
 from perdure.errors import AlertError
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from perdure.alerts.channels.apprise_channel import Order, Outcome
-from perdure.alerts.channels.deadline import SECONDS
+from perdure.alerts.channels.send_timeout import SECONDS
 
 LATE = f"no answer within {SECONDS:g} s"
 

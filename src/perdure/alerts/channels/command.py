@@ -9,7 +9,7 @@ import msgspec
 
 from perdure.alerts.alert import Alert
 from perdure.alerts.channels.base import Target
-from perdure.alerts.channels.deadline import SECONDS
+from perdure.alerts.channels.send_timeout import SECONDS
 from perdure.alerts.sanitize import cut, one_line
 from perdure.errors import AlertError
 

@@ -18,7 +18,7 @@ from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Reque
 
 import msgspec
 
-from perdure.alerts.channels.deadline import SECONDS, Exchange, within
+from perdure.alerts.channels.send_timeout import SECONDS, Exchange, within
 from perdure.errors import AlertError
 
 ANSWER = 64 * 1024

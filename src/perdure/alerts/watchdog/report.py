@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from perdure.alerts import delivery
+from perdure.alerts import sender
 from perdure.alerts.alert import Alert
-from perdure.alerts.channels import parse
+from perdure.alerts.channels import target_address
 from perdure.alerts.crash_alerts import About, Hello, Seen, alerts
 from perdure.alerts.spool import Spool
 from perdure.store import crashes, flight_recorder
@@ -121,12 +121,12 @@ def _booted(now: float) -> float:
 
 def deliver(targets: Sequence[str], state: Path) -> None:
     """Send what waits in the spool of a state file."""
-    delivery.deliver(parse.parse(targets), delivery.folder_of(state))
+    sender.deliver(target_address.parse(targets), sender.folder_of(state))
 
 
 def _put(alert: Alert, targets: Sequence[str], state: Path) -> None:
-    whom, folder = parse.parse(targets), delivery.folder_of(state)
+    whom, folder = target_address.parse(targets), sender.folder_of(state)
     try:
         Spool(folder).put(alert, whom)
     except OSError:
-        delivery.send(alert, whom, folder)  # the disk is full: now or never
+        sender.send(alert, whom, folder)  # the disk is full: now or never

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from perdure.alerts.crash_alerts import size
 from perdure.cli.view.terminal import Printer, count, date, one_line
+from perdure.core.byte_sizes import size
 from perdure.core.durations import show
 from perdure.operations.doctor import Check, Health
 from perdure.operations.processes import Flying, ProcessView, Suspect

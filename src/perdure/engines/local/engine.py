@@ -19,7 +19,7 @@ from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord, RunStatus
 from perdure.engines.interface import Began
 from perdure.engines.local.dead_letters import LetterBox
-from perdure.engines.local.monitor import Vigil
+from perdure.engines.local.run_monitor import RunMonitor
 from perdure.engines.local.sync_driver import SyncDriver
 from perdure.engines.observer import Observer
 from perdure.engines.runtime.clock import RealWorld, World
@@ -51,7 +51,7 @@ class LocalEngine:
         self.store = Store(path, vfs=vfs)
         self.letters = LetterBox(self.store)
         self.observer: Observer | None = None
-        self.vigil = Vigil(self.store, self.world.now)
+        self.vigil = RunMonitor(self.store, self.world.now)
         self.sync = SyncDriver(self)
         self._tasks: TaskDriver | None = None
         self._guards: Guards | None = None

@@ -43,7 +43,7 @@ class _Watched:
         self.pulse = pulse
 
 
-class Vigil:
+class RunMonitor:
     """Watches over the runs (not the child runs) of one state file in this process.
 
     Args:
@@ -208,15 +208,15 @@ class Vigil:
 
     def _send(self, alert: Alert, targets: tuple[str, ...]) -> None:
         """Keep it, and have it delivered: by another process, so that nothing here waits for a channel."""
-        from perdure.alerts import delivery
-        from perdure.alerts.channels import parse
+        from perdure.alerts import sender
+        from perdure.alerts.channels import target_address
         from perdure.alerts.spool import Spool
 
-        whom = parse.parse(targets)
+        whom = target_address.parse(targets)
         try:
             Spool(self._spool).put(alert, whom)
         except OSError:
-            delivery.send(alert, whom, self._spool)  # the disk is full: now or never
+            sender.send(alert, whom, self._spool)  # the disk is full: now or never
         else:
             self._dog().deliver(targets)
 
@@ -228,7 +228,7 @@ class Vigil:
     @property
     def _spool(self) -> Path:
         """Where the alerts wait to be delivered."""
-        from perdure.alerts.delivery import folder_of
+        from perdure.alerts.sender import folder_of
 
         return folder_of(self._store.path)
 

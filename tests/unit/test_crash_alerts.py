@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from perdure.alerts.alert import TEXT
-from perdure.alerts.crash_alerts import About, Hello, How, Seen, alerts, put, size
+from perdure.alerts.crash_alerts import About, Hello, How, Seen, alerts, put
+from perdure.core.byte_sizes import size
 from perdure.store import flight_recorder
 from perdure.store.flight_recorder import Flight, Recorder
 
@@ -43,7 +44,7 @@ def recorded(folder: Path, *calls: tuple[str, str, float]) -> Flight:
         ({"cause": "SIGINT", "bye": How("KeyboardInterrupt")}, "interrupted", "info", "SIGINT"),
         ({"cause": "oom", "evidence": "cgroup"}, "killed", "error", "out of memory and killed it"),
         ({"cause": "oom", "evidence": "vmstat"}, "killed", "error", "probably"),
-        ({"cause": "unknown"}, "killed", "error", "without a word"),
+        ({"cause": "unknown"}, "killed", "error", "how is unknown"),
         ({"cause": "restart"}, "killed", "error", "machine went down"),
         ({"kind": "stopped", "stop": How("SystemExit", "", 3)}, "stopped", "error", "sys.exit(3)"),
         ({"kind": "stopped", "stop": How("SystemExit", "", 0)}, "stopped", "warning", "sys.exit(0)"),

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from perdure.alerts import durable_files
+from perdure.alerts import atomic_files
 from perdure.alerts.alert import Alert
 from perdure.errors import AlertError
 
@@ -79,15 +79,15 @@ class Queue:
         last = int(names[-1].split("-")[0]) if names and names[-1].split("-")[0].isdecimal() else 0
         # After all that are there already, whatever the clock did meanwhile.
         number = 0 if first else max(int(self._now() * 1e6), last + 1)
-        durable_files.make_folder(self.folder)
+        atomic_files.make_folder(self.folder)
         path = self.folder / f"{number:020d}-{_file_name(alert)}.json"
-        durable_files.write(path, msgspec.json.encode(Entry(alert=alert, target=target)))
+        atomic_files.write(path, msgspec.json.encode(Entry(alert=alert, target=target)))
 
     def shorten(self, most: int) -> None:
         """Drop the oldest beyond so many, and count them. One at a time may shorten."""
         extra = self.names()[:-most]
         if extra:
-            durable_files.write(self.folder / DROPPED, str(self.dropped() + len(extra)).encode())
+            atomic_files.write(self.folder / DROPPED, str(self.dropped() + len(extra)).encode())
             for name in extra:
                 (self.folder / name).unlink(missing_ok=True)
 
@@ -104,7 +104,7 @@ class Queue:
         if count:
             error = f"{count:,} older alerts were dropped: too many waited for this target"
             self.put(Alert(what="message", level="warning", error=error), target, first=True)
-            durable_files.remove(self.folder / DROPPED)
+            atomic_files.remove(self.folder / DROPPED)
 
     def read(self, name: str) -> Entry | None:
         """What waits there; None if it is gone, or was damaged and is now set aside."""
@@ -133,11 +133,11 @@ class Queue:
             refused=error.refused,
             behind=max(self.names(), default=""),
         )
-        durable_files.write(self.folder / name, msgspec.json.encode(changed))
+        atomic_files.write(self.folder / name, msgspec.json.encode(changed))
 
     def done(self, name: str) -> None:
         """It was delivered: nobody sends it again once this has returned."""
-        durable_files.remove(self.folder / name)
+        atomic_files.remove(self.folder / name)
 
     def has_work(self) -> bool:
         """Is there something to be tried now: something new, or what failed and has waited for long enough?"""
@@ -171,7 +171,7 @@ class Queue:
 
     def _set_aside(self, path: Path) -> None:
         os.replace(path, path.with_suffix(DAMAGED))
-        durable_files.sync_folder(self.folder)
+        atomic_files.sync_folder(self.folder)
 
 
 def created(name: str) -> float:
