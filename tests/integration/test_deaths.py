@@ -271,7 +271,7 @@ def test_what_nobody_told_is_told_at_the_next_start(lost: str, folder: Path, sin
     def next_start() -> None:
         store = Store(folder / "state.db")
         both.wait()
-        told.append(report.at_start(store, (sink.url,)))
+        told.append(report.report_at_start(store, (sink.url,)))
         store.close()
 
     threads = [threading.Thread(target=next_start) for _ in range(4)]
@@ -286,7 +286,7 @@ def test_what_nobody_told_is_told_at_the_next_start(lost: str, folder: Path, sin
     assert ("machine went down" in alert["text"]) == (lost == "the boot")
     assert ("charge" in alert["text"]) == (lost != "the record")
     store = Store(folder / "state.db")
-    assert report.at_start(store, (sink.url,)) == 0
+    assert report.report_at_start(store, (sink.url,)) == 0
     store.close()
 
 
@@ -294,7 +294,7 @@ def test_what_the_companion_told_is_not_told_again(folder: Path, sink: Sink) -> 
     """The next start finds the death marked as told; and what was in flight is still there for who asks."""
     attempt("SIGKILL", folder, sink)
     store = Store(folder / "state.db")
-    assert report.at_start(store, (sink.url,)) == 0
+    assert report.report_at_start(store, (sink.url,)) == 0
     (found,) = flight_recorder.dead(flight_recorder.folder_of(store.path), crashes.locks_of(store.path))
-    assert (found.told, found.cause, [call.name for call in found.calls]) == (True, "SIGKILL", ["charge"])
+    assert (found.reported, found.cause, [call.name for call in found.calls]) == (True, "SIGKILL", ["charge"])
     store.close()

@@ -87,7 +87,7 @@ def leaves_a_child() -> None:
     """A grandchild that holds the pipe open, as one forked by a C library would."""
     import subprocess
 
-    watchdog = engine().vigil._watchdog
+    watchdog = engine().vigil._client
     assert watchdog is not None
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     child = subprocess.Popen(["sleep", "60"], pass_fds=(watchdog._pipe,), **quiet)  # type: ignore[call-overload]

@@ -47,7 +47,7 @@ def test_what_is_in_flight_is_read(recorder: Recorder) -> None:
         1000.0,
     )
     assert found.boot == flight_recorder.boot_id()
-    assert (found.told, found.watched, found.more, found.cause) == (False, False, 0, "")
+    assert (found.reported, found.watched, found.more, found.cause) == (False, False, 0, "")
     assert found.memory > 1_000_000
     assert found.calls == [flight_recorder.InFlight("nightly-1", "charge", KEY, 0, 2, 1234.5)]
     recorder.end(slot)
@@ -226,11 +226,11 @@ def test_one_tells(recorder: Recorder) -> None:
 
     def tell() -> None:
         together.wait()
-        with flight_recorder.telling(recorder.path) as ours:
+        with flight_recorder.reporting(recorder.path) as ours:
             allowed.append(ours)
             done.wait()  # everybody has asked before anybody lets go
             if ours:
-                flight_recorder.mark_told(recorder.path)
+                flight_recorder.mark_reported(recorder.path)
 
     threads = [threading.Thread(target=tell) for _ in range(6)]
     for thread in threads:
@@ -238,39 +238,39 @@ def test_one_tells(recorder: Recorder) -> None:
     for thread in threads:
         thread.join()
     assert sorted(allowed) == [False] * 5 + [True]
-    with flight_recorder.telling(recorder.path) as ours:
+    with flight_recorder.reporting(recorder.path) as ours:
         assert not ours
     found = flight_recorder.read(recorder.path)
     assert found is not None
-    assert found.told
+    assert found.reported
 
 
-def test_left_behind_are_the_dead_and_untold(tmp_path: Path) -> None:
-    """Not those whose process holds its lock; not those that somebody has told of."""
+def test_left_behind_are_the_deaths_not_reported(tmp_path: Path) -> None:
+    """Not those whose process holds its lock; not those whose death was reported."""
     import fcntl
 
     folder, locks = tmp_path / "flight", tmp_path / "locks"
     locks.mkdir()
-    for token in ("dead", "alive", "told"):
+    for token in ("dead", "alive", "reported"):
         begin(Recorder(folder, token))
     living = os.open(locks / "alive.lock", os.O_CREAT | os.O_RDWR)
     fcntl.flock(living, fcntl.LOCK_EX)
     (locks / "dead.lock").touch()
-    flight_recorder.mark_told(folder / "told.rec")
+    flight_recorder.mark_reported(folder / "reported.rec")
     assert [found.token for found in flight_recorder.left_behind(folder, locks)] == ["dead"]
-    assert sorted(found.token for found in flight_recorder.dead(folder, locks)) == ["dead", "told"]
+    assert sorted(found.token for found in flight_recorder.dead(folder, locks)) == ["dead", "reported"]
     assert flight_recorder.left_behind(tmp_path / "none", locks) == []
     os.close(living)
 
 
 def test_a_stand_in_is_read_like_a_record(tmp_path: Path) -> None:
-    """A process that left no record gets one, once, so that it can be marked as told."""
+    """A process that left no record gets one, once, so that it can be marked as reported."""
     path = flight_recorder.stand_in(tmp_path / "flight", "7-gone", 7, 1000.0)
-    flight_recorder.mark_told(path)
+    flight_recorder.mark_reported(path)
     assert flight_recorder.stand_in(tmp_path / "flight", "7-gone", 7, 1000.0) == path
     found = flight_recorder.read(path)
     assert found is not None
-    assert (found.pid, found.started, found.calls, found.told) == (7, 1000.0, [], True)
+    assert (found.pid, found.started, found.calls, found.reported) == (7, 1000.0, [], True)
 
 
 def test_the_companion_knows_the_offsets() -> None:

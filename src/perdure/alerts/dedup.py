@@ -59,7 +59,7 @@ class Flood:
         """An alert that says the opposite of others closes their windows, and tells their counts."""
         count, since = 0, 0.0
         for path, window in self._windows():
-            if alert.takes_back(window.alert):
+            if alert.closes(window.alert):
                 count += window.count
                 since = min(since or window.began, window.began)
                 atomic_files.remove(path)

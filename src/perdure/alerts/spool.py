@@ -104,7 +104,7 @@ class Spool:
         atomic_files.make_folder(self.folder)
         # Better two at once than an alert that is not kept: so the lock is waited for, and then done without.
         with atomic_files.locked(self.folder / "lock", PATIENCE):
-            open_incidents.note(self.folder, alert)
+            open_incidents.record(self.folder, alert)
             self._tell_counts()
             if self._flood.counted(alert):
                 return False

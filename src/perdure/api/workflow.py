@@ -111,9 +111,9 @@ class Workflow(Generic[P, R]):
         try:
             return engine_for(self.spec.file)
         except StateError as error:
-            from perdure.alerts.unusable_state import tell_unusable
+            from perdure.alerts.unusable_state import alert_unusable_state
 
-            tell_unusable(self.spec, error)
+            alert_unusable_state(self.spec, error)
             raise
 
     def __repr__(self) -> str:

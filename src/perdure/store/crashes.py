@@ -32,7 +32,7 @@ ASKED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 
 PATIENCE = 0.5
 LOOK = 0.01
-"""Seconds. A companion that is about to say how the process died is waited for that long."""
+"""Seconds to wait for a watchdog process that is about to record how the process died."""
 
 
 class Crash(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ def collect(store: Store) -> list[Flight]:
 
     To be called before this process takes its first run: what is left of a run goes by who held it last. May be called
     any number of times, by any number of processes. A record stays while its run is as the crash left it (for `show`
-    and `why`), and while its companion is about to tell of it.
+    and `why`), and while its watchdog process is about to report it.
 
     Returns:
         The records of dead processes, oldest first.
@@ -78,13 +78,13 @@ def collect(store: Store) -> list[Flight]:
     if guilty:
         store.journal.write((), _adding(guilty))
     for one in found:
-        if not _is_left(store, one.token) and (one.told or not flight_recorder.is_watched(one.path)):
+        if not _is_left(store, one.token) and (one.reported or not flight_recorder.is_watched(one.path)):
             one.path.unlink(missing_ok=True)
     return found
 
 
 def settled(one: Flight) -> Flight:
-    """The record once its companion has said how the process died, if one is about to."""
+    """The record once its watchdog process has recorded how the process died, if one is about to."""
     for _ in range(int(PATIENCE / LOOK)):
         if one.cause or not flight_recorder.is_watched(one.path):
             break

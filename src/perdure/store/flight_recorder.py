@@ -4,7 +4,7 @@ A file `<state>-flight/<token>.rec` for each process, mapped into its memory: wh
 once, so it survives the death of the process however it dies (not a power cut: nothing is flushed, and so it is cheap).
 The token is that of the process's lock (`store/holders.py`), which says whether it lives.
 
-    bytes 0 to 1023    who: process id, boot, script, start, progress; and from the companion: memory, last sign of life
+    bytes 0 to 1023    who: process id, boot, script, start, progress; from the watchdog: memory, last sign of life
     then               slots of 512 bytes, one for each attempt in flight; the byte that makes a slot valid comes last
 
 The offsets of the header are written a second time in `alerts/watchdog/process.py`, which imports nothing of ours.
@@ -34,10 +34,10 @@ from perdure.store.liveness import is_held
 
 MAGIC = b"PERDFLT1"
 HEADER = struct.Struct("<8sIIdQQdBxHI16s64s")
-"""Magic and version, process id, size of a slot, start, progress, memory, seen, told, length of the script's path,
+"""Magic and version, process id, size of a slot, start, progress, memory, seen, reported, length of the script's path,
 attempts without a slot, boot id, cause of death. The script's path follows."""
 
-PROGRESS, MEMORY, TOLD, MORE, CAUSE = 24, 32, 48, 52, 72
+PROGRESS, MEMORY, REPORTED, MORE, CAUSE = 24, 32, 48, 52, 72
 """Offsets of the header that are written on their own; `seen` follows the memory."""
 
 SCRIPT = HEADER.size
@@ -79,9 +79,9 @@ class InFlight(msgspec.Struct, frozen=True):
 class Flight(msgspec.Struct, frozen=True):
     """What a process was doing when it was last heard of.
 
-    `seen` is its last sign of life (seconds since the epoch), `memory` the most it was seen to use (bytes; 0: nobody
-    looked), `calls` the attempts in flight and `more` how many the file had no place for, `cause` how it died as far as
-    its companion could tell, `told` whether somebody has been alerted, `watched` whether a companion looked after it.
+    `seen` is its last sign of life (seconds since the epoch), `memory` the most it was seen to use (bytes; 0: not
+    known), `calls` the attempts in flight and `more` how many the file had no place for, `cause` how it died as far as
+    its watchdog process found out, `reported` whether that was alerted, `watched` whether it had a watchdog process.
     `boot` is 16 zero bytes if unknown.
     """
 
@@ -96,7 +96,7 @@ class Flight(msgspec.Struct, frozen=True):
     calls: list[InFlight]
     more: int
     cause: str
-    told: bool
+    reported: bool
     watched: bool = False
 
 
@@ -191,7 +191,7 @@ class Recorder:
         self._free.append(slot)
 
     def _look(self, now: float) -> None:
-        """Note now and then the most memory that this process has used; a companion, if there is one, sees more."""
+        """Note now and then the most memory that this process has used; a watchdog process sees more."""
         self._look_at = now + LOOK
         if sys.platform == "win32":
             return
@@ -279,7 +279,7 @@ def read(path: Path) -> Flight | None:
         return None
     if len(data) < SLOTS_AT or data[: len(MAGIC)] != MAGIC:
         return None
-    _, pid, size, started, _, memory, seen, told, length, more, boot, cause = HEADER.unpack_from(data)
+    _, pid, size, started, _, memory, seen, reported, length, more, boot, cause = HEADER.unpack_from(data)
     if size != SLOT:
         return None
     calls = [call for at in range(SLOTS_AT, len(data) - VALID, SLOT) if (call := _call(data, at)) is not None]
@@ -296,7 +296,7 @@ def read(path: Path) -> Flight | None:
         calls=calls,
         more=more,
         cause=cause.rstrip(b"\0").decode("utf-8", "replace") or ("SIGTERM" if len(data) % SEGMENT else ""),
-        told=told != 0,
+        reported=reported != 0,
         watched=seen != 0,
     )
 
@@ -312,17 +312,17 @@ def _call(data: bytes, at: int) -> InFlight | None:
 
 
 def left_behind(folder: Path, locks: Path) -> list[Flight]:
-    """The flight records of dead processes that nobody has told of, oldest first.
+    """The flight records of dead processes whose death was not reported, oldest first.
 
     Args:
         folder: where the records lie.
         locks: where the processes' locks lie.
     """
-    return [flight for flight in dead(folder, locks) if not flight.told]
+    return [flight for flight in dead(folder, locks) if not flight.reported]
 
 
 def dead(folder: Path, locks: Path) -> list[Flight]:
-    """The flight records of all dead processes, told of or not, oldest first."""
+    """The flight records of all dead processes, reported or not, oldest first."""
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(".rec")]
     except FileNotFoundError:
@@ -338,10 +338,10 @@ TRY = 0.005
 
 
 @contextmanager
-def telling(path: Path) -> Iterator[bool]:
-    """Hold the right to tell of a dead process; yields whether it is ours and nobody has told of it yet.
+def reporting(path: Path) -> Iterator[bool]:
+    """Hold the right to report a death; yields whether it is ours and the death is not reported yet.
 
-    The lock is the record's own (flock(2)): a companion holds it from the start until it has spoken or died.
+    The lock is the record's own (flock(2)): a watchdog process holds it from its start until it has reported or died.
     """
     try:
         descriptor = os.open(path, os.O_RDWR)
@@ -349,13 +349,13 @@ def telling(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _locked(descriptor) and _read_at(descriptor, TOLD) == b"\0"
+        yield _locked(descriptor) and _read_at(descriptor, REPORTED) == b"\0"
     finally:
         os.close(descriptor)
 
 
 def is_watched(path: Path) -> bool:
-    """Does somebody hold the right to tell of that process?"""
+    """Does a process hold the right to report the death of that one?"""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except OSError:
@@ -366,19 +366,19 @@ def is_watched(path: Path) -> bool:
         os.close(descriptor)
 
 
-def mark_told(path: Path) -> None:
-    """Somebody has been alerted. On the disk when it returns: after a power cut it must not be told again."""
+def mark_reported(path: Path) -> None:
+    """The death was alerted. On the disk when it returns: after a power cut it must not be reported again."""
     with suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_RDWR)
         try:
-            _write_at(descriptor, b"\1", TOLD)
+            _write_at(descriptor, b"\1", REPORTED)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
 
 def stand_in(folder: Path, token: str, pid: int, started: float) -> Path:
-    """A record for a process that left none (a power cut took it, or the disk was full): it is to be told of once."""
+    """A record for a process that left none (a power cut took it, or the disk was full): report its death once."""
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{token}.rec"
     header = HEADER.pack(MAGIC, pid, SLOT, started, 0, 0, started, 0, 0, 0, bytes(16), b"")
@@ -394,7 +394,7 @@ def stand_in(folder: Path, token: str, pid: int, started: float) -> Path:
 def _note_sigterm(path: Path) -> int:
     """Have it noted, at the end of the record, if the process is told to end; a descriptor, -1 if that cannot be had.
 
-    The companion of a run that somebody is told of sees that, but most runs have none. The handler is one of C
+    A watchdog process sees that, but most runs have none. The handler is one of C
     (faulthandler): it works inside a call that does not return, and then does what SIGTERM would have done. A program
     that has a handler of its own is left alone.
     """

@@ -1,4 +1,4 @@
-"""`perdure alert`: prove that alerts arrive, see what waits, send it now."""
+"""`perdure alert`: test that alerts arrive, list what waits, deliver it now."""
 
 from __future__ import annotations
 
@@ -17,35 +17,37 @@ from perdure.operations.location import locate
 WHERE = Group("State file", sort_key=1)
 
 State = Annotated[Path | None, Parameter("--state", group=WHERE, help="The state file, beside which alerts wait.")]
-Script = Annotated[Path | None, Parameter("--file", group=WHERE, help="A script, whose settings and state are meant.")]
+Script = Annotated[
+    Path | None, Parameter("--file", group=WHERE, help="A script, whose settings and state file are used.")
+]
 Json = Annotated[bool, Parameter("--json", negative="", help="One line of JSON, for programs.")]
 
-app = App(name="alert", help="Prove that alerts arrive, see what waits, send it now.")
+app = App(name="alert", help="Test that alerts arrive, list what waits, deliver it now.")
 
 
 @app.command(name="test")
-def prove(
+def deliver_test(
     *,
     to: Annotated[
-        list[str] | None, Parameter("--to", negative="", help="A target to try, rather than those that are set up.")
+        list[str] | None, Parameter("--to", negative="", help="A target to test, instead of those that are configured.")
     ] = None,
     json: Json = False,
     file: Script = None,
 ) -> int:
-    """Send a test alert to every target, and say for each whether it was delivered."""
-    tried = alerts.prove(alerts.whom(to or [], file))
+    """Send a test alert to every target, and show for each whether it was delivered."""
+    tests = alerts.deliver_test(alerts.configured_targets(to or [], file))
     if json:
-        _as_json(tried)
+        _as_json(tests)
     else:
         printer = Printer()
-        for one in tried:
+        for one in tests:
             if one.delivered:
                 printer.line(f"{one.target}: delivered in {one.ms:,} ms", "green")
             else:
                 printer.line(f"{one.target}: not delivered: {one.what}", "red")
                 if one.hint:
                     printer.line(f"  what to do: {one.hint}")
-    return DONE if all(one.delivered for one in tried) else FAILED
+    return DONE if all(one.delivered for one in tests) else FAILED
 
 
 @app.command
@@ -61,7 +63,7 @@ def pending(*, json: Json = False, state: State = None, file: Script = None) -> 
 
 @app.command
 def flush(*, json: Json = False, state: State = None, file: Script = None) -> int:
-    """Deliver what waits now, also what failed a moment ago."""
+    """Deliver what waits now, including what failed a moment ago."""
     failures, left = alerts.flush(locate(state, file, "local"), file)
     if json:
         _as_json({"failures": failures, "pending": left})
@@ -91,11 +93,11 @@ def _show(printer: Printer, found: Pending) -> None:
         ]
         printer.table(("SINCE", "TARGET", "TRIES", "ALERT", "LAST ERROR"), rows)
     if found.counted:
-        printer.line(f"{count(found.counted, 'repetition')} to be told when the window of 15 minutes ends")
+        printer.line(f"{count(found.counted, 'repetition')} counted, to be sent when the 15 minutes are over")
     if found.dropped:
-        printer.line(f"{count(found.dropped, 'older alert')} dropped, since too many waited", "yellow")
+        printer.line(f"{count(found.dropped, 'older alert')} dropped: too many waited for one target", "yellow")
     if found.damaged:
-        printer.line(f"{count(found.damaged, 'damaged file')} set aside", "yellow")
+        printer.line(f"{count(found.damaged, 'damaged file')} set aside: the alerts in them cannot be read", "yellow")
 
 
 def _as_json(value: object) -> None:

@@ -116,10 +116,10 @@ class LocalEngine:
         except StopRun as stop:
             raise stop.error from stop.error.__cause__
         except StateError as error:
-            if error is not self.vigil.told:
-                from perdure.alerts.unusable_state import tell_unusable
+            if error is not self.vigil.alerted:
+                from perdure.alerts.unusable_state import alert_unusable_state
 
-                tell_unusable(spec, error)
+                alert_unusable_state(spec, error)
             raise
         except Skipped as skipped:
             # Where nobody looks on, nobody else will say so: an uncaught SystemExit ends a script without a word.

@@ -1,8 +1,8 @@
-"""Somebody is told: what a process does so that no run of its ends without a word.
+"""The run monitor: what a process does so that each of its runs that ends badly is alerted.
 
-What is in flight is written down by the flight recorder, always. If a workflow names somebody to tell, a companion
-process watches this one, alerts go to the spool, and a check that expects to hear from each run does. None of it may
-harm a run: what fails is said on the logger `perdure`.
+The flight recorder notes what is in flight, always. If a workflow has recipients, a watchdog process watches this one,
+alerts go to the spool, and a check that expects heartbeats of each run gets them. Nothing of it may harm a run: a
+failure is logged under `perdure`.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from perdure.store.runs import Store
 
 if TYPE_CHECKING:
     from perdure.alerts.alert import Alert
-    from perdure.alerts.heartbeat_thread import Pulse
+    from perdure.alerts.heartbeat_thread import HeartbeatThread
     from perdure.alerts.watchdog.client import Watchdog
 
 GRACE = 1.0
 """Seconds that a run whose time is over has to end by itself, before it counts as hanging."""
 
 
-class _Watched:
-    """A run that somebody is to be told about."""
+class _MonitoredRun:
+    """A run whose end is alerted or reported to a check."""
 
-    def __init__(self, run: RunRecord, targets: tuple[str, ...], pulse: Pulse | None) -> None:
+    def __init__(self, run: RunRecord, targets: tuple[str, ...], heartbeat: HeartbeatThread | None) -> None:
         self.run = run
         self.targets = targets
-        self.pulse = pulse
+        self.heartbeat = heartbeat
 
 
 class RunMonitor:
-    """Watches over the runs (not the child runs) of one state file in this process.
+    """Monitors the runs (not the child runs) of one state file in this process.
 
     Args:
         store: the state file.
@@ -55,33 +55,33 @@ class RunMonitor:
         self.recorder: Recorder | None = None
         self._store = store
         self._now = now
-        self._watchdog: Watchdog | None = None
+        self._client: Watchdog | None = None
         self._lock = threading.Lock()
         self._ready = False
-        self._token = ""  # under which is recorded
+        self._token = ""  # of the lock under which the recorder records
         self._delivered = False
         self._interrupts = False
         self._patience = 0.0
-        self.told: BaseException | None = None  # the last thing that stopped a run, and was told
-        self._runs: dict[int, _Watched] = {}
+        self.alerted: BaseException | None = None  # the last exception that stopped a run, and was alerted
+        self._runs: dict[int, _MonitoredRun] = {}
 
     # -- before the first run -----------------------------------------------------------------------------------------
 
     def ready(self, spec: Spec) -> None:
-        """Before this process takes its first run: tell of those that died unseen, and hold it against their steps."""
+        """Before this process takes its first run: alert the deaths not reported yet, and note their suspects."""
         if self._ready:
             return
         with self._lock:
             if not self._ready:
                 self._ready = True
-                self._safely("looking after those that died", lambda: self._look_back(spec))
+                self._safely("looking for runs that died", lambda: self._look_back(spec))
 
     def _look_back(self, spec: Spec) -> None:
         targets = addresses(spec.rules.alerts, spec.file)
         if targets and crashes.left(self._store):
-            from perdure.alerts.watchdog.report import at_start
+            from perdure.alerts.watchdog.report import report_at_start
 
-            at_start(self._store, targets, self._now())
+            report_at_start(self._store, targets, self._now())
         crashes.collect(self._store)
 
     # -- runs ---------------------------------------------------------------------------------------------------------
@@ -91,51 +91,51 @@ class RunMonitor:
         if self._store.holder.token != self._token:
             self._record(run)
         if run.rid not in self._runs and run.parent is None:
-            self._safely("watching over a run", lambda: self._watch(run, spec))
+            self._safely("monitoring a run", lambda: self._monitor(run, spec))
 
     def stopped(self, run: RunRecord, error: BaseException) -> None:
         """A run was stopped in its middle, by something that is not an Exception."""
-        watched = self._runs.pop(run.rid, None)
-        if watched is not None:
-            self.told = error
-            self._safely("telling of a run that was stopped", lambda: self._stop(run, watched, error))
+        monitored = self._runs.pop(run.rid, None)
+        if monitored is not None:
+            self.alerted = error
+            self._safely("alerting that a run was stopped", lambda: self._alert_stop(run, monitored, error))
 
     def ended(self, effect: End) -> None:
-        """A run has come to its end, good or bad, and that is saved."""
-        watched = self._runs.pop(effect.run.rid, None)
-        if watched is not None:
-            self._safely("telling of the end of a run", lambda: self._tell(effect, watched))
+        """A run has ended, well or badly, and that is saved."""
+        monitored = self._runs.pop(effect.run.rid, None)
+        if monitored is not None:
+            self._safely("alerting the end of a run", lambda: self._alert_end(effect, monitored))
 
     # -- services -----------------------------------------------------------------------------------------------------
 
     @property
     def patience(self) -> float | None:
-        """Seconds that a breaker may be open before that is told; None if nobody is to be told of anything."""
-        return self._patience if any(watched.targets for watched in list(self._runs.values())) else None
+        """Seconds that a breaker may be open before that is alerted; None if no run has recipients."""
+        return self._patience if any(each.targets for each in list(self._runs.values())) else None
 
     def opened(self, service: str, state: BreakerState) -> None:
-        """A breaker has been open for long."""
+        """A breaker has been open for longer than `patience`."""
         from perdure.alerts import run_alerts
 
         length = self._now() - state.since
-        self._pass_on(lambda run: run_alerts.breaker_open(run, service, length, state.error, self._option))
+        self._alert_each(lambda run: run_alerts.breaker_open(run, service, length, state.error, self._option))
 
     def closed(self, service: str) -> None:
         """It has closed again."""
         from perdure.alerts import run_alerts
 
-        self._pass_on(lambda run: run_alerts.breaker_closed(run, service))
+        self._alert_each(lambda run: run_alerts.breaker_closed(run, service))
 
-    def _pass_on(self, alert: Callable[[RunRecord], Alert]) -> None:
-        """Once to each of those who are told of the runs of this process."""
-        first = {watched.targets: watched.run for watched in reversed(self._runs.values()) if watched.targets}
+    def _alert_each(self, alert: Callable[[RunRecord], Alert]) -> None:
+        """Once to each set of recipients of the runs of this process."""
+        first = {each.targets: each.run for each in reversed(self._runs.values()) if each.targets}
         for targets, run in first.items():
-            self._safely("telling of a service", partial(self._send, alert(run), targets))
+            self._safely("alerting about a service", partial(self._send, alert(run), targets))
 
     def close(self) -> None:
         """This process is done."""
-        if self._watchdog is not None:
-            self._watchdog.clean()
+        if self._client is not None:
+            self._client.close()
         if self.recorder is not None:
             self.recorder.close()
 
@@ -154,76 +154,74 @@ class RunMonitor:
                 self._safely("recording what is in flight", lambda: self._open(run))
 
     def _open(self, run: RunRecord) -> None:
-        self.close()  # nothing is under way if this process has become another one, as far as others are concerned
-        self.recorder = self._watchdog = None
+        self.close()  # to other processes this one is another now, and nothing of it is under way
+        self.recorder = self._client = None
         self.recorder = Recorder(flight_recorder.folder_of(self._store.path), self._token, run.path, self._now())
 
-    def _stop(self, run: RunRecord, watched: _Watched, error: BaseException) -> None:
-        self._dog().stopped(run.id, error)
-        if watched.pulse is not None:
-            from perdure.alerts.watchdog.client import how_stopped
-
-            how = how_stopped(error)
-            quiet = how.kind in ("KeyboardInterrupt", "CancelledError") and not self._interrupts
-            watched.pulse.beat("" if quiet else "fail", f"{how.kind}: {how.text}")
-
-    def _watch(self, run: RunRecord, spec: Spec) -> None:
+    def _monitor(self, run: RunRecord, spec: Spec) -> None:
         targets = addresses(spec.rules.alerts, spec.file)
         url = spec.rules.heartbeat or settings.heartbeat_url(spec.file)
         if not targets and not url:
             return
-        pulse = None
+        heartbeat = None
         if url:
-            from perdure.alerts.heartbeat_thread import Pulse
+            from perdure.alerts.heartbeat_thread import HeartbeatThread
 
-            pulse = Pulse(url, run.id)
-            pulse.beat("start")
+            heartbeat = HeartbeatThread(url, run.id)
+            heartbeat.send("start")
         self._interrupts = settings.alert_interrupts(spec.file)
         self._patience = settings.alert_breaker_after(spec.file)
-        self._runs[run.rid] = _Watched(run, targets, pulse)
+        self._runs[run.rid] = _MonitoredRun(run, targets, heartbeat)
         timeout = spec.rules.timeout
         deadline = None if timeout is None else timeout + GRACE
-        self._dog().began(run.id, run.workflow, targets, deadline=deadline, stall=spec.rules.stall)
+        self._watchdog().began(run.id, run.workflow, targets, deadline=deadline, stall=spec.rules.stall)
         if not self._delivered and targets and self._spool.is_dir():
-            self._dog().deliver(targets)  # what waits since an earlier time
+            self._watchdog().deliver(targets)  # what waits since an earlier time
         self._delivered = True
 
-    def _dog(self) -> Watchdog:
-        if self._watchdog is None:
+    def _watchdog(self) -> Watchdog:
+        if self._client is None:
             from perdure.alerts.watchdog.client import Settings, Watchdog
 
-            self._watchdog = Watchdog(Settings(self._store.path, self._interrupts), self.recorder)
-        return self._watchdog
+            self._client = Watchdog(Settings(self._store.path, self._interrupts), self.recorder)
+        return self._client
 
-    def _tell(self, effect: End, watched: _Watched) -> None:
-        from perdure.alerts.run_alerts import ending
+    def _alert_stop(self, run: RunRecord, monitored: _MonitoredRun, error: BaseException) -> None:
+        self._watchdog().stopped(run.id, error)
+        if monitored.heartbeat is not None:
+            from perdure.alerts.watchdog.client import describe_exception
+
+            last = describe_exception(error)
+            quiet = last.kind in ("KeyboardInterrupt", "CancelledError") and not self._interrupts
+            monitored.heartbeat.send("" if quiet else "fail", f"{last.kind}: {last.text}")
+
+    def _alert_end(self, effect: End, monitored: _MonitoredRun) -> None:
+        from perdure.alerts import open_incidents
+        from perdure.alerts.run_alerts import end_alert
 
         run = effect.run
-        told = ending(self._store, run, effect.status, effect.output, self._option, ailing=self._is_ailing(run))
-        if watched.pulse is not None:
-            watched.pulse.beat("success" if effect.status == "done" else "fail", told.text() if told else "")
-        if told is not None and watched.targets:
-            self._send(told, watched.targets)
-        self._dog().ended(run.id)
+        is_open = open_incidents.is_open(self._spool, run.id)
+        alert = end_alert(self._store, run, effect.status, effect.output, self._option, open_incident=is_open)
+        if monitored.heartbeat is not None:
+            signal = "success" if effect.status == "done" else "fail"
+            monitored.heartbeat.send(signal, alert.text() if alert else "")  # type: ignore[arg-type]  # one of the two
+        if alert is not None and monitored.targets:
+            self._send(alert, monitored.targets)
+        self._watchdog().ended(run.id)
 
     def _send(self, alert: Alert, targets: tuple[str, ...]) -> None:
-        """Keep it, and have it delivered: by another process, so that nothing here waits for a channel."""
+        """Put it into the spool, and have another process deliver it, so that nothing here waits for a channel."""
         from perdure.alerts import sender
         from perdure.alerts.channels import target_address
         from perdure.alerts.spool import Spool
 
-        whom = target_address.parse(targets)
+        recipients = target_address.parse(targets)
         try:
-            Spool(self._spool).put(alert, whom)
+            Spool(self._spool).put(alert, recipients)
         except OSError:
-            sender.send(alert, whom, self._spool)  # the disk is full: now or never
+            sender.send(alert, recipients, self._spool)  # the disk is full: now or never
         else:
-            self._dog().deliver(targets)
-
-    def _is_ailing(self, run: RunRecord) -> bool:
-        from perdure.alerts.open_incidents import is_ailing
-
-        return is_ailing(self._spool, run.id)
+            self._watchdog().deliver(targets)
 
     @property
     def _spool(self) -> Path:
@@ -241,8 +239,8 @@ class RunMonitor:
         try:
             act()
         except StateError:
-            pass  # the run will meet it too, and says so
-        except Exception as error:  # noqa: BLE001  a run is not to suffer from being watched over
+            pass  # the run will meet it too, and raises it
+        except Exception as error:  # noqa: BLE001  a run must not fail since it is monitored
             import logging
 
             logging.getLogger("perdure").warning("%s failed, the run goes on: %s", what, error)
