@@ -195,6 +195,6 @@ def test_targets_keep_their_own(told: Told) -> None:
     assert {name for name, data in told.files.items() if found(data, TARGETS)} == set()
     assert found(told.err, TARGETS) == []
     assert [each for each in told.commands if found(each, TARGETS)] == []
-    assert any(b"companion" in each for each in told.commands)
+    assert any(b"process.main()" in each for each in told.commands)
     for channel, bodies in told.channels.items():
         assert not found(b"\n".join(bodies), TARGETS), channel

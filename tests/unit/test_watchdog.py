@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from perdure.alerts.watchdog.client import LastException, Settings, Watchdog, describe_exception
+from perdure.core.redaction.secret import Secret
 from perdure.errors import Drift, StopRun
 
 
@@ -91,3 +92,14 @@ class Mute(Exception):
 def test_how_it_was_stopped(error: BaseException, expected: LastException) -> None:
     """As plain data; an exception that cannot say anything is known by its class."""
     assert describe_exception(error) == expected
+
+
+@pytest.mark.parametrize("length", [0, 590, 600, 5000])
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, ValueError, Drift])
+def test_the_value_of_a_secret_is_redacted(kind: type[BaseException], length: int) -> None:
+    """Wherever it stands in the text, also where the text is cut; no part of it is left."""
+    key = Secret("plain words that no rule takes for a credential")
+    text = describe_exception(kind("." * length + key.reveal() + ".")).text
+    assert text.startswith("." * min(length, 590))
+    assert "plain" not in text
+    assert "*" in text or length > 590

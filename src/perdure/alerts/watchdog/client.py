@@ -1,6 +1,7 @@
 """The run's side of the watchdog: starts the watchdog process, and sends it what cannot be seen from outside.
 
-Nothing here may harm the run: a failure is logged once under `perdure`, and the run goes on unwatched.
+Nothing here may harm the run: a failure is logged once under `perdure`, and the run goes on unwatched. Texts are
+redacted before they are sent: only this process knows the values of its `Secret`s.
 """
 
 from __future__ import annotations
@@ -206,7 +207,7 @@ class Watchdog:
 
 
 def describe_exception(error: BaseException) -> LastException:
-    """An exception as the crash alert needs it."""
+    """An exception as the crash alert needs it; its text is redacted."""
     if isinstance(error, StopRun):
         return describe_exception(error.error)
     if isinstance(error, SystemExit):
@@ -218,9 +219,11 @@ def describe_exception(error: BaseException) -> LastException:
 
 
 def _text_of(error: BaseException) -> str:
+    """Its text, redacted, and only then shortened: half a secret would not be known again."""
+    from perdure.alerts.sanitize import clean
+
     try:
-        text = error.what if isinstance(error, PerdureError) else str(error)
-        return text[:TEXT].encode("utf-8", "backslashreplace").decode()
+        return clean(error.what if isinstance(error, PerdureError) else str(error))[:TEXT]
     except Exception:  # noqa: BLE001  a class of the user's own may fail to give a text
         return ""
 
