@@ -4,45 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from alert_world import Chat, Clock, by_digest, down, failed
 
 from perdure.alerts import atomic_files
 from perdure.alerts.alert import RECOVERED, Alert
-from perdure.alerts.channels.base import Target
 from perdure.alerts.spool import KEPT, Spool
 from perdure.errors import AlertError
-
-
-class Chat(Target):
-    """A target that keeps what it is sent; `trouble` is what it answers instead."""
-
-    def __init__(self, name: str = "chat") -> None:
-        super().__init__(name, f"https://example.org/{name}/top-secret-token")
-        self.got: list[Alert] = []
-        self.trouble: Callable[[Alert], AlertError | None] = lambda _: None
-        self.asked = 0
-
-    def _deliver(self, alert: Alert, text: str) -> None:
-        self.asked += 1
-        error = self.trouble(alert)
-        if error is not None:
-            raise error
-        self.got.append(alert)
-
-    @property
-    def said(self) -> list[str]:
-        return [alert.error for alert in self.got]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
 
 
 @pytest.fixture
@@ -53,18 +23,6 @@ def clock() -> Clock:
 @pytest.fixture
 def spool(tmp_path: Path, clock: Clock) -> Spool:
     return Spool(tmp_path / "deep" / "alerts", now=clock)
-
-
-def failed(error: str, workflow: str = "nightly") -> Alert:
-    return Alert(what="failed", workflow=workflow, error=error)
-
-
-def by_digest(*chats: Chat) -> dict[str, Target]:
-    return {chat.digest: chat for chat in chats}
-
-
-def down(_: Alert) -> AlertError:
-    return AlertError("down")
 
 
 def test_an_alert_is_on_the_disk_before_put_returns(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,25 +172,6 @@ def test_an_alert_that_is_put_again_after_a_death_is_told_once(spool: Spool, clo
     spool.deliver(by_digest(chat))
     assert len(chat.got) == 1
     assert spool.pending({}).counted == 0
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [b"", b"{", b"\x00" * 500, b'{"alert": 3}', b"\xff\xfe", b'{"alert":{"what":"x","time":1e300},"target":""}'],
-)
-def test_a_damaged_file_is_set_aside(spool: Spool, damage: bytes) -> None:
-    """It is no exception, it stops nobody, and it is kept to be looked at."""
-    chat = Chat()
-    for word in ("one", "two"):
-        spool.put(failed(f"{word}: x"), [chat])
-    first = min((spool.folder / chat.digest).glob("*.json"))
-    first.write_bytes(damage)
-    for window in (spool.folder / "windows").glob("*.json"):
-        window.write_bytes(damage)
-    spool.put(failed("three: x"), [chat])
-    assert spool.deliver(by_digest(chat)) == []
-    assert chat.said == ["two: x", "three: x"]
-    assert spool.pending({}).damaged == 1
 
 
 def test_a_full_spool_drops_the_oldest_and_says_so(tmp_path: Path, clock: Clock) -> None:
