@@ -18,7 +18,7 @@ from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Reque
 
 import msgspec
 
-from perdure.alerts.channels.send_timeout import SECONDS, Exchange, within
+from perdure.alerts.channels.send_timeout import SECONDS, Exchange, no_answer, within
 from perdure.errors import AlertError
 
 ANSWER = 64 * 1024
@@ -71,8 +71,12 @@ def post(url: str, body: bytes | None, headers: Mapping[str, str] | None = None,
         raise
     except (OSError, HTTPException, ValueError) as error:
         cause = error.reason if isinstance(error, URLError) else error
+        if isinstance(cause, TimeoutError):  # the socket's own timeout was a moment earlier
+            raise no_answer(seconds) from None
         reason = cause if isinstance(cause, str) else getattr(cause, "strerror", None) or type(cause).__name__
-        raise AlertError(f"no connection: {reason}", "see whether the service can be reached from here") from None
+        raise AlertError(
+            f"no connection: {reason}", "check whether the service can be reached from this machine"
+        ) from None
     return answers[0]
 
 

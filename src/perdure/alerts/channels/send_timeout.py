@@ -42,6 +42,11 @@ class Exchange:
             close()
 
 
+def no_answer(seconds: float) -> AlertError:
+    """The error that the time is over."""
+    return AlertError(f"no answer within {seconds:g} s", "check whether the service can be reached from this machine")
+
+
 def within(seconds: float, work: Callable[[Exchange], None]) -> None:
     """Do the work in a thread of its own, and give up on it when the time is over.
 
@@ -71,6 +76,6 @@ def within(seconds: float, work: Callable[[Exchange], None]) -> None:
         run()
     if not done.wait(seconds):
         exchange.cut()
-        raise AlertError(f"no answer within {seconds:g} s", "see whether the service can be reached from here")
+        raise no_answer(seconds)
     if raised:
         raise raised[0]
