@@ -71,16 +71,16 @@ def test_a_text_that_telegram_refuses_is_sent_as_ascii(telegram: TelegramSink) -
 
 
 def test_a_webhook_gets_everything_it_needs(hook: Sink) -> None:
-    """Every field, the text to show, a key to tell a repeated one by, and the login of the address as a header."""
+    """Every field, the text to show, a key to recognize a repeated one, and the login of the address as a header."""
     (target,) = parse(f"webhook+http://bob:s%20e@{hook.address}/x?sig=1")
     alert = failed("KeyError: 1", code="state-drift", saved=3)
     target.send(alert)
     ((path, headers, body),) = hook.requests
-    told = json.loads(body)
+    body = json.loads(body)
     assert path == "/x?sig=1"
     assert headers["authorization"] == "Basic " + base64.b64encode(b"bob:s e").decode()
-    assert headers["idempotency-key"] == told["id"] == alert.id
-    assert (told["text"], told["workflow"], told["code"], told["saved"]) == (alert.text(), "nightly", "state-drift", 3)
+    assert headers["idempotency-key"] == body["id"] == alert.id
+    assert (body["text"], body["workflow"], body["code"], body["saved"]) == (alert.text(), "nightly", "state-drift", 3)
 
 
 def test_a_redirect_is_not_followed(hook: Sink) -> None:
@@ -152,7 +152,7 @@ def test_the_deadline_is_five_seconds() -> None:
 
 
 def test_a_program_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the processes that it started; its exit code and last words are told."""
+    """With the processes that it started; its exit code and last line are in the error."""
     from perdure.alerts.channels import command
 
     fifo = tmp_path / "fifo"

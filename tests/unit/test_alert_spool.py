@@ -151,7 +151,7 @@ def test_other_failures_are_told_meanwhile(spool: Spool) -> None:
 
 
 def test_recovered_ends_the_counting(spool: Spool) -> None:
-    """It says how often it had failed, and the next failure is told at once."""
+    """It says how often it had failed, and the next failure is sent at once."""
     chat = Chat()
     for _ in range(3):
         spool.put(failed("KeyError: 1"), [chat])
@@ -162,7 +162,7 @@ def test_recovered_ends_the_counting(spool: Spool) -> None:
 
 
 def test_an_alert_that_is_put_again_after_a_death_is_told_once(spool: Spool, clock: Clock) -> None:
-    """By its id: whoever died over putting it does so again at the next start."""
+    """By its id: a process that died over putting it does so again at the next start."""
     chat = Chat()
     alert = failed("KeyError: 1")
     for _ in range(3):
@@ -175,7 +175,7 @@ def test_an_alert_that_is_put_again_after_a_death_is_told_once(spool: Spool, clo
 
 
 def test_a_full_spool_drops_the_oldest_and_says_so(tmp_path: Path, clock: Clock) -> None:
-    """No more than the bound wait; how many were dropped is told first, once."""
+    """No more than the bound wait; how many were dropped is reported first, once."""
     chat = Chat()
     spool = Spool(tmp_path / "alerts", now=clock, most=5)
     for n in range(12):

@@ -77,7 +77,7 @@ FILES: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("damage", FILES.values(), ids=FILES)
 def test_a_file_that_cannot_be_read_blocks_no_other(spool: Spool, damage: Callable[[Path], None]) -> None:
-    """It is set aside, and the target is told of the loss, once, before the alerts that are left."""
+    """It is set aside, and the loss is reported to the target, once, before the alerts that are left."""
     chat = Chat()
     for word in ("one", "two"):
         spool.put(failed(f"{word}: x"), [chat])

@@ -1,4 +1,4 @@
-"""Whom to tell: which settings win, what a text names, and that no message shows an address."""
+"""The targets of alerts: which settings win, what a text names, and that no message shows an address."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def names(*args: object) -> list[str]:
 
 
 def test_the_most_specific_setting_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Argument, PERDURE_ALERTS, pyproject.toml, the Telegram variables; an empty one says nobody."""
+    """Argument, PERDURE_ALERTS, pyproject.toml, the Telegram variables; an empty one says none."""
     script = tmp_path / "script.py"
     script.touch()
     assert names(None, str(script)) == []
@@ -78,7 +78,7 @@ def test_a_text_can_name_several(text: str, found: list[str]) -> None:
 
 @pytest.mark.parametrize("text", [f"tgram://{TOKEN}/-100?silent=yes", "slack://a/b/c", "mailto://u:p@example.org"])
 def test_the_rest_is_for_apprise(text: str) -> None:
-    """Two of a kind are told apart without their addresses."""
+    """Two of a kind have different names, without their addresses."""
     (target,) = parse(text)
     assert target.name.startswith(text.split("://")[0])
     assert target.name.endswith("...")

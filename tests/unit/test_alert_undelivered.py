@@ -1,4 +1,4 @@
-"""An alert that was not delivered does not count as sent: whoever mends the target hears of the failure."""
+"""An alert that was not delivered does not count as sent: a mended target gets the failure."""
 
 from __future__ import annotations
 

@@ -93,9 +93,9 @@ def test_many_in_flight_are_counted(tmp_path: Path) -> None:
     """Three are named."""
     record = recorded(tmp_path, *(("nightly-1", f"step {n}", float(n)) for n in range(10)))
     ((alert, _),) = alerts_for(seen(cause="SIGKILL"), record)
-    told = [note for note in alert.notes if "flight" in note]
-    assert told[-1] == "and 7 more in flight"
-    assert len(told) == 4
+    notes = [note for note in alert.notes if "flight" in note]
+    assert notes[-1] == "and 7 more in flight"
+    assert len(notes) == 4
 
 
 def test_memory_is_said() -> None:
@@ -109,7 +109,7 @@ def test_memory_is_said() -> None:
 
 
 def test_a_service_is_one_alert() -> None:
-    """A thousand runs of a workflow are one alert; another workflow, or others to tell, are another."""
+    """A thousand runs of a workflow are one alert; another workflow, or other targets, are another."""
     runs = [WatchedRun(f"n-{n}", "nightly", TARGETS) for n in range(1000)]
     runs += [WatchedRun("d-1", "daily", TARGETS), WatchedRun("n-x", "nightly", ("https://example.org/b",))]
     found = alerts_for(seen(cause="SIGKILL", runs=runs), None)
@@ -120,8 +120,8 @@ def test_a_service_is_one_alert() -> None:
     assert len({alert.id for alert, _ in found}) == 3
 
 
-def test_told_again_it_is_the_same_alert(tmp_path: Path) -> None:
-    """The id of a death is the same whoever tells of it, so that a receiver can see that it has it already."""
+def test_reported_again_it_is_the_same_alert(tmp_path: Path) -> None:
+    """The id of a death is the same whichever process reports it, so that a receiver can see that it has it already."""
     record = recorded(tmp_path, ("nightly-1", "charge", 1000.0))
     first, again = (alerts_for(seen(cause=cause), record)[0][0].id for cause in ("SIGKILL", "unseen"))
     assert first == again

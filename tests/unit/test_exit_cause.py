@@ -17,7 +17,7 @@ PLACE = Path(client.__file__).with_name("exit_cause.py")
 
 @pytest.fixture
 def exit_cause() -> Any:
-    """The module as the companion has it: by itself."""
+    """The module as the watchdog process has it: by itself."""
     spec = importlib.util.spec_from_file_location("exit_cause", PLACE)
     assert spec is not None
     assert spec.loader is not None
@@ -46,7 +46,7 @@ def kills(files: dict[str, str], here: int, anywhere: int) -> None:
 
 
 def test_its_cgroup_is_proof(exit_cause: Any, kernel: dict[str, str]) -> None:
-    """The kernel has killed somebody in the cgroup since the last looks."""
+    """The kernel has killed a process in the cgroup since the last looks."""
     oom = exit_cause.OomDetector(7)
     assert (oom.evidence(), oom.limit()) == ("", 1 << 20)
     kills(kernel, 1, 5)
@@ -67,7 +67,7 @@ def test_version_1_counts_as_well(exit_cause: Any, kernel: dict[str, str]) -> No
 
 
 def test_the_machine_is_a_suspicion(exit_cause: Any, kernel: dict[str, str]) -> None:
-    """Somebody was killed somewhere: that may have been it."""
+    """Some process was killed somewhere: that may have been it."""
     oom = exit_cause.OomDetector(7)
     kills(kernel, 0, 5)
     assert oom.evidence() == "vmstat"

@@ -54,7 +54,7 @@ def test_what_is_in_flight_is_read(recorder: Recorder) -> None:
     assert names(recorder) == []
 
 
-def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+def test_no_other_user_may_read_it(tmp_path: Path) -> None:
     """The file is 0600 and its folder 0700, whatever the umask."""
     before = os.umask(0)
     try:
@@ -219,20 +219,20 @@ def test_progress_moves(recorder: Recorder) -> None:
 
 
 def test_one_tells(recorder: Recorder) -> None:
-    """Of many who want to tell of a death at the same moment one may, and after it nobody."""
+    """Of many processes that report a death at the same moment one may, and after it none."""
     begin(recorder)
     allowed: list[bool] = []
     together, done = threading.Barrier(6), threading.Barrier(6)
 
-    def tell() -> None:
+    def report() -> None:
         together.wait()
         with flight_recorder.reporting(recorder.path) as ours:
             allowed.append(ours)
-            done.wait()  # everybody has asked before anybody lets go
+            done.wait()  # all have asked before one lets go
             if ours:
                 flight_recorder.mark_reported(recorder.path)
 
-    threads = [threading.Thread(target=tell) for _ in range(6)]
+    threads = [threading.Thread(target=report) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -273,7 +273,7 @@ def test_a_stand_in_is_read_like_a_record(tmp_path: Path) -> None:
     assert (found.pid, found.started, found.calls, found.reported) == (7, 1000.0, [], True)
 
 
-def test_the_companion_knows_the_offsets() -> None:
+def test_the_watchdog_process_knows_the_offsets() -> None:
     """It imports nothing of ours, so they are written a second time."""
     import ast
 

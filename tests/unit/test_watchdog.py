@@ -30,7 +30,7 @@ def spawned(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return started
 
 
-def test_a_companion_that_cannot_start_is_said_once(
+def test_a_watchdog_process_that_cannot_start_is_logged_once(
     watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """On the logger, once; every method goes on as if nothing had happened, and no descriptor is left open."""
@@ -52,7 +52,7 @@ def test_a_companion_that_cannot_start_is_said_once(
     assert len(os.listdir("/dev/fd")) == before
 
 
-def test_nobody_to_tell_needs_no_companion(watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_targets_needs_no_watchdog_process(watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run without targets starts nothing."""
     started = spawned(monkeypatch)
     watchdog.began("run", "nightly", ())

@@ -90,7 +90,7 @@ def remove(path: Path) -> None:
 
 
 def set_aside(path: Path) -> None:
-    """Rename what cannot be used, so that it is in nobody's way and can still be looked at.
+    """Rename what cannot be used, so that it blocks nothing and can still be looked at.
 
     Raises:
         OSError: it cannot be renamed.

@@ -55,7 +55,7 @@ class AppriseTarget(Target):
         rest = url[match.end() :] if match else url
         pieces = [piece for part in re.split(r"[/?&@:=]", rest) for piece in (part, unquote(part))]
         super().__init__(f"{scheme}://", url, [url, rest, *pieces])
-        self.name += f"{self.digest[:6]}..."  # tells two of a kind apart
+        self.name += f"{self.digest[:6]}..."  # two of a kind have different names
         self._url = url
 
     def _deliver(self, alert: Alert, text: str) -> None:
