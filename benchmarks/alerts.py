@@ -1,7 +1,7 @@
-"""What it costs a script to have somebody to tell: `python benchmarks/alerts.py`, with perdure installed.
+"""What alerts cost a script that has a target: `python benchmarks/alerts.py`, with perdure installed.
 
 The same script with `@workflow(alert=...)` and without, each in a process of its own, taken in turns; it ends well, so
-nothing is told. The difference is what reads the targets, starts the companion and is told of each run.
+none is sent. The difference is what reads the targets, starts the watchdog process and sends it each run.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
                 subprocess.run([sys.executable, str(script), *targets], env=env, check=True)
                 if number:  # the first of each fills the caches
                     taken[kind].append(time.perf_counter() - start)
-                time.sleep(0.05)  # until the companion has ended: the next is to be measured alone
+                time.sleep(0.05)  # until the watchdog process has ended: the next is to be measured alone
     for kind, times in taken.items():
         print(f"{kind:8} {statistics.median(times) * 1e3:7.1f} ms for a script of 200 steps, the median of {PAIRS}")
     ratios = [b / a for a, b in zip(taken["without"], taken["with"], strict=True)]

@@ -11,6 +11,7 @@ import time
 import timeit
 from pathlib import Path
 
+from perdure.alerts.watchdog import client
 from perdure.alerts.watchdog.client import Settings, Watchdog
 from perdure.store.flight_recorder import Recorder
 
@@ -29,7 +30,7 @@ def step_ns(recorder: Recorder) -> float:
 
 
 def began_ms(folder: Path) -> float:
-    """Milliseconds that the first run of a process waits for its companion to be started, the median."""
+    """Milliseconds that the first run of a process waits for its watchdog process to be started, the median."""
     taken = []
     for number in range(STARTS):
         recorder = Recorder(folder / "flight", f"1-{number}")
@@ -39,17 +40,15 @@ def began_ms(folder: Path) -> float:
         taken.append((time.perf_counter() - start) * 1e3)
         watchdog.ended("nightly-1")
         recorder.close()
-        watchdog.clean()
+        watchdog.close()
         time.sleep(0.05)  # until it has started and ended: the next is to be measured alone
     return statistics.median(taken)
 
 
-def companion(folder: Path) -> tuple[float, float]:
-    """Milliseconds until a companion is ready to watch, the median; and the memory it holds then, in MB."""
-    code = (
-        "import sys; sys.path.append(sys.argv.pop(1)); import companion; print('ready', flush=True); companion.main()"
-    )
-    place = str(Path(__import__("perdure.alerts", fromlist=["x"]).__file__).parent)
+def watchdog_process(folder: Path) -> tuple[float, float]:
+    """Milliseconds until a watchdog process is ready to watch, the median; and the memory it holds then, in MB."""
+    code = "import sys; sys.path.append(sys.argv.pop(1)); import process; print('ready', flush=True); process.main()"
+    place = str(Path(client.__file__).parent)
     taken, resident = [], 0.0
     for _ in range(STARTS):
         reading, writing = os.pipe()
@@ -77,9 +76,9 @@ def main() -> None:
         recorder = Recorder(folder / "flight", "1-a")
         print(f"begin and end of an attempt   {step_ns(recorder):8.0f} ns")
         recorder.close()
-        print(f"starting the companion        {began_ms(folder):8.1f} ms of the run's time")
-        ready, resident = companion(folder)
-        print(f"until the companion watches   {ready:8.1f} ms, beside the run")
+        print(f"starting the watchdog process {began_ms(folder):8.1f} ms of the run's time")
+        ready, resident = watchdog_process(folder)
+        print(f"until it watches              {ready:8.1f} ms, beside the run")
         print(f"resident memory of it         {resident:8.1f} MB at most")
 
 

@@ -1,4 +1,4 @@
-"""Deaths of watched processes, and what is told of them: `python tests/integration/deaths.py --trials 200`.
+"""Deaths of watched processes, and the alerts of them: `python tests/integration/deaths.py --trials 200`.
 
 A sink on the loopback interface takes the alerts, as a webhook would. Time counts from the moment at which the parent
 of the dead process hears of its death.
@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -26,12 +27,13 @@ import perdure
 
 VICTIM = Path(__file__).with_name("watched.py")
 SOURCE = Path(perdure.__file__).parents[1]
-PATIENCE = 20.0
+PATIENCE = 60.0
+"""Seconds to wait for what has to come; only a trial that fails waits for so long."""
 LOOK = 0.005
 CGROUPS = Path("/sys/fs/cgroup")
 LIMIT = 128 << 20
 
-TOLD = {
+ALERTED = {
     "SIGKILL": ("killed", "SIGKILL"),
     "SIGTERM": ("killed", "SIGTERM"),
     "SIGHUP": ("killed", "SIGHUP"),
@@ -53,11 +55,9 @@ CAMPAIGN = ("SIGKILL", "out of memory", "segfault", "os._exit", "exception", "SI
 
 
 class Sink:
-    """A webhook that remembers what it was sent, and when; it answers when `answering` is set, as it is at first."""
+    """A webhook that remembers what it was sent, and when."""
 
     def __init__(self) -> None:
-        self.answering = threading.Event()
-        self.answering.set()
         self.got: list[tuple[float, dict[str, Any]]] = []
         self.news = threading.Condition()
         sink = self
@@ -68,7 +68,6 @@ class Sink:
                 with sink.news:
                     sink.got.append((time.monotonic(), body))
                     sink.news.notify_all()
-                sink.answering.wait(PATIENCE)
                 with contextlib.suppress(OSError):
                     self.send_response(204)
                     self.end_headers()
@@ -111,7 +110,7 @@ def environment() -> dict[str, str]:
 
 
 def left_running(folder: Path) -> list[int]:
-    """The processes that were started with a path in that folder: the run, its companion."""
+    """The processes that were started with a path in that folder: the run, its watchdog process."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -122,13 +121,23 @@ def left_running(folder: Path) -> list[int]:
 
 
 def all_gone(folder: Path) -> bool:
-    """Do all processes of a trial end in time?"""
-    until = time.monotonic() + PATIENCE
-    while left_running(folder):
-        if time.monotonic() > until:
+    """Wait for the end of all processes of a trial; False if one does not end."""
+    while left := left_running(folder):
+        if not all(gone(pid) for pid in left):
             return False
-        time.sleep(LOOK)
     return True
+
+
+def gone(pid: int) -> bool:
+    """Wait for the end of a process; False if it does not end."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], PATIENCE)[0])
+    finally:
+        os.close(descriptor)
 
 
 def attempt(way: str, folder: Path, sink: Sink, *options: str, within: Path | None = None) -> Trial:
@@ -136,7 +145,7 @@ def attempt(way: str, folder: Path, sink: Sink, *options: str, within: Path | No
 
     Args:
         way: how it dies.
-        folder: of its own, and known to nobody else.
+        folder: of its own.
         sink: where its alerts go.
         options: for the process.
         within: a memory cgroup for it.
@@ -158,7 +167,7 @@ def attempt(way: str, folder: Path, sink: Sink, *options: str, within: Path | No
         process.kill()
         raise AssertionError(f"{way}: the pipes of the dead process are still open")
     (said, err), closed = reader[0]
-    if way in TOLD:
+    if way in ALERTED:
         sink.wait(1)
     if way == "leaves a child":
         os.kill(int(said), 9)
@@ -229,7 +238,7 @@ def campaign(trials: int) -> int:
                     )
                 alerts += len(trial.alerts)
                 delays += trial.delays
-                good = [] if way in QUIET else [TOLD[way][0]]
+                good = [] if way in QUIET else [ALERTED[way][0]]
                 bad += [alert["what"] for alert in trial.alerts] != good
         shown = "".join(f"{percentile(delays, share) * 1000:6.0f} ms" for share in (0.5, 0.99, 1)) if delays else ""
         print(f"{way:24}{trials:7}{alerts:7}{shown:27}  {bad}", flush=True)

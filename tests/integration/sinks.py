@@ -14,9 +14,12 @@ from typing import Any
 TOKEN = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw9"
 CHAT = "-1001234567890"
 
+PATIENCE = 60.0
+"""Seconds to wait for what has to come; only a test that fails waits for so long."""
+
 
 class Sink:
-    """What came in, and what is answered: `down` is a status for everybody, `next_answers` are used up first."""
+    """What came in, and what is answered: `down` is a status for every request, `next_answers` are used up first."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -24,7 +27,7 @@ class Sink:
         self.refused: list[str] = []
         self.down: int | None = None
         self.next_answers: list[tuple[int, dict[str, Any]]] = []
-        self.lock = threading.Lock()
+        self.lock = threading.Condition()
         self.port = 0
 
     @property
@@ -34,6 +37,7 @@ class Sink:
     def take(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, Any]]:
         with self.lock:
             self.requests.append((path, headers, body))
+            self.lock.notify_all()
             if self.next_answers:
                 return self.next_answers.pop(0)
             if self.down is not None:
@@ -42,6 +46,17 @@ class Sink:
             if status != 200:
                 self.refused.append(str(answer.get("description")))
             return status, answer
+
+    def wait(self, count: int) -> bool:
+        """Wait for so many requests; False if they do not come."""
+        with self.lock:
+            return self.lock.wait_for(lambda: len(self.requests) >= count, PATIENCE)
+
+    @property
+    def alerts(self) -> list[dict[str, Any]]:
+        """The alerts that came as JSON."""
+        with self.lock:
+            return [json.loads(body) for _, _, body in self.requests]
 
     def accept(self, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
         self.texts.append(json.loads(body)["text"] if body else "")
@@ -149,12 +164,12 @@ def serving(sink: Sink) -> Iterator[Sink]:
 
 @contextmanager
 def answering(behave: Callable[[Any, threading.Event], None]) -> Iterator[int]:
-    """A bare socket that accepts, and then does as it is told until the test is over; yields the port."""
+    """A bare socket that accepts, and then does what `behave` does until the test is over; yields the port."""
     import socket
 
     over = threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(10)
+    listener.settimeout(PATIENCE)
 
     def serve() -> None:
         try:
@@ -171,4 +186,4 @@ def answering(behave: Callable[[Any, threading.Event], None]) -> Iterator[int]:
     finally:
         over.set()
         listener.close()
-        thread.join(10)
+        thread.join(PATIENCE)

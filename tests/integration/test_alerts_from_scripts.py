@@ -22,10 +22,6 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sink]:
         yield sink
 
 
-def told(sink: Sink) -> list[dict[str, object]]:
-    return [json.loads(body) for _, _, body in sink.requests]
-
-
 @step
 def careful(text: str) -> str:
     alert(text, level="warning")
@@ -39,7 +35,7 @@ def maybe(fail: bool) -> None:
 
 
 @workflow
-def telling(text: str) -> str:
+def alerting(text: str) -> str:
     alert(f"{text} from the workflow")
     careful(f"{text} from a step")
     maybe(True)
@@ -47,7 +43,7 @@ def telling(text: str) -> str:
 
 
 @workflow
-async def telling_async(text: str) -> str:
+async def alerting_async(text: str) -> str:
     alert(text)
     return text
 
@@ -56,27 +52,27 @@ def test_outside_of_everything(machine: object, hook: Sink) -> None:
     """The text and the level; the first line is the title."""
     assert alert("three invoices\nhave no address", level="warning")
     assert hook.texts[0].startswith("WARNING: three invoices\nhave no address\n")
-    assert told(hook)[0]["run"] == ""
+    assert hook.alerts[0]["run"] == ""
 
 
-def test_in_a_step_it_names_run_and_step_and_in_a_workflow_it_is_told_once(
+def test_in_a_step_it_names_run_and_step_and_in_a_workflow_it_is_sent_once(
     machine: object, hook: Sink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that failed and goes on does not tell again what it has told."""
+    """A run that failed and goes on does not send again what it has sent."""
     monkeypatch.chdir(tmp_path)
     Path("fail").touch()
     with pytest.raises(ValueError, match="not yet"):
-        telling("hello")
+        alerting("hello")
     Path("fail").unlink()
-    assert telling("hello") == "hello"
-    first, second = told(hook)
+    assert alerting("hello") == "hello"
+    first, second = hook.alerts
     assert (first["error"], first["step"]) == ("hello from the workflow", "")
     assert (second["error"], second["step"]) == ("hello from a step", "careful")
     assert first["run"] == second["run"] != ""
 
 
 async def _run() -> str:
-    return await telling_async("from async code")
+    return await alerting_async("from async code")
 
 
 def test_in_an_async_workflow(machine: object, hook: Sink) -> None:
@@ -84,13 +80,13 @@ def test_in_an_async_workflow(machine: object, hook: Sink) -> None:
     import asyncio
 
     assert asyncio.run(_run()) == "from async code"
-    assert told(hook)[0]["error"] == "from async code"
+    assert hook.alerts[0]["error"] == "from async code"
 
 
-def test_nobody_set_up_is_no_error(machine: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_target_is_no_error(machine: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """It does nothing; a level that there is not is refused all the same."""
     monkeypatch.setenv("PERDURE_ALERTS", "")
-    assert not alert("nobody")
+    assert not alert("no target")
     with pytest.raises(OptionError, match="'warning'"):
         alert("x", level="warn")  # type: ignore[arg-type]
 

@@ -41,8 +41,8 @@ def from_environment(n):
     raise Refused("the server said: " + os.environ[f"CANARY_{{n}}_TOKEN"])
 
 
-def told(name, function):
-    """A workflow of its own, so that each is told."""
+def ended(name, function):
+    """A workflow of its own, so that each is alerted."""
     try:
         workflow(function, name=name, alert=TARGETS, heartbeat=BEAT)()
     except (Refused, ConnectionError, perdure.errors.PerdureError):
@@ -50,10 +50,10 @@ def told(name, function):
 
 
 for n in range(16):
-    told(f"message{{n}}", lambda: broken(shapes(n, canary("msg", n))))
+    ended(f"message{{n}}", lambda: broken(shapes(n, canary("msg", n))))
 for n in range(4):
-    told(f"environment{{n}}", lambda: from_environment(n))
-told("letters", lambda: len(broken.map([shapes(n, canary("let", n)) for n in range(16)]).dead))
+    ended(f"environment{{n}}", lambda: from_environment(n))
+ended("letters", lambda: len(broken.map([shapes(n, canary("let", n)) for n in range(16)]).dead))
 
 
 @step
@@ -67,7 +67,7 @@ def drifting():
 
 
 for PASS in range(2):
-    told("drifting", drifting)
+    ended("drifting", drifting)
 
 SICK = Breaker("sick", failures=1, cooldown=0.01)
 
@@ -77,13 +77,13 @@ def ill():
     raise ConnectionError("the service: " + shapes(9, canary("bre", 0)))
 
 
-told("ill", lambda: ill())
+ended("ill", lambda: ill())
 os.environ["PERDURE_ALERTS"] = " ".join(TARGETS)
 perdure.alert(shapes(4, canary("own", 0)))
 print("waiting", flush=True)
 sys.stdin.readline()
-told_at_the_end = shapes(5, canary("exi", 0))
-workflow(lambda: sys.exit(told_at_the_end), name="exits", alert=TARGETS, heartbeat=BEAT)()
+text_at_the_end = shapes(5, canary("exi", 0))
+workflow(lambda: sys.exit(text_at_the_end), name="exits", alert=TARGETS, heartbeat=BEAT)()
 '''
 
 HOOK_SECRET = "hk5ecretPathPart9"
@@ -95,7 +95,7 @@ ENVIRONMENT = [canary("env", n) for n in range(4)]
 TARGETS = [TOKEN, TOKEN.partition(":")[2], HOOK_SECRET, PASSWORD, BEAT_SECRET]
 
 
-class Told(NamedTuple):
+class Output(NamedTuple):
     """All that came out of it: by channel, on the disk beside the state file, from its standard error, as commands."""
 
     channels: dict[str, list[bytes]]
@@ -114,8 +114,8 @@ def _commands() -> Iterator[bytes]:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    scripts = Scripts(tmp_path_factory.mktemp("told"))
+def output(tmp_path_factory: pytest.TempPathFactory) -> Output:
+    scripts = Scripts(tmp_path_factory.mktemp("output"))
     path = scripts.write(SCRIPT, "job.py")
     by_command = scripts.folder / "by-command"
     by_command.mkdir()
@@ -156,41 +156,41 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     assert {"start", "fail"} <= set(beats)
     kept = [each for each in (scripts.folder / ".perdure").rglob("*") if each.is_file()]
     files = {str(each.relative_to(scripts.folder)): each.read_bytes() for each in kept}
-    return Told(channels, files, err, sorted(commands))
+    return Output(channels, files, err, sorted(commands))
 
 
-def test_all_kinds_were_told(told: Told) -> None:
-    """The test would prove nothing if nothing had been told."""
+def test_all_kinds_were_sent(output: Output) -> None:
+    """The test would prove nothing if nothing had been sent."""
     for channel in ("webhook", "telegram", "command"):
-        text = b"".join(told.channels[channel]).decode()
+        text = b"".join(output.channels[channel]).decode()
         for words in ("failed in step broken", "dead letters", "circuit breaker", "code-drift", "sys.exit("):
             assert words in text, (channel, words)
         assert "***" in text
-    assert b"***" in b"".join(told.channels["heartbeat"])
-    assert any("-alerts/" in name and b"***" in data for name, data in told.files.items())
+    assert b"***" in b"".join(output.channels["heartbeat"])
+    assert any("-alerts/" in name and b"***" in data for name, data in output.files.items())
 
 
 @pytest.mark.parametrize("channel", ["webhook", "telegram", "command", "heartbeat"])
-def test_no_secret_goes_out(channel: str, told: Told) -> None:
+def test_no_secret_goes_out(channel: str, output: Output) -> None:
     """Neither those in errors, arguments and what the script says nor those of the environment."""
-    assert not found(b"\n".join(told.channels[channel]), NEVER + ENVIRONMENT)
+    assert not found(b"\n".join(output.channels[channel]), NEVER + ENVIRONMENT)
 
 
-def test_no_secret_waits_on_the_disk(told: Told) -> None:
+def test_no_secret_waits_on_the_disk(output: Output) -> None:
     """In the spool, its windows and the flight records."""
-    files = {name: data for name, data in told.files.items() if "-alerts/" in name or "-flight/" in name}
+    files = {name: data for name, data in output.files.items() if "-alerts/" in name or "-flight/" in name}
     assert files
     assert {name for name, data in files.items() if found(data, NEVER + ENVIRONMENT)} == set()
 
 
-def test_breakers_keep_none(told: Told) -> None:
+def test_breakers_keep_none(output: Output) -> None:
     """Their file says with what a service failed."""
-    services = b"".join(data for name, data in told.files.items() if "-services" in name)
+    services = b"".join(data for name, data in output.files.items() if "-services" in name)
     assert b"AWS_SECRET_ACCESS_KEY=***" in services
     assert not found(services, NEVER + ENVIRONMENT)
 
 
-def test_targets_keep_their_own(told: Told) -> None:
+def test_targets_keep_their_own(output: Output) -> None:
     """Tokens and passwords of the targets: in no file beside the state, no log, no command line, no other channel."""
     assert {name for name, data in told.files.items() if found(data, TARGETS)} == set()
     assert found(told.err, TARGETS) == []

@@ -405,7 +405,7 @@ def test_a_file_that_cannot_be_written_is_caught_up(
     broken.update(range(2))
     with caplog.at_level(logging.WARNING, "perdure"):
         assert parts(0, 2) == 2
-    assert any("made up for later" in record.getMessage() for record in caplog.records)
+    assert any("are appended later" in record.getMessage() for record in caplog.records)
     export.rmdir()
     machine.boot()
     assert parts(5, 0) == 0

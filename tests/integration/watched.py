@@ -53,8 +53,7 @@ def hoard() -> None:
     """Once it is watched: what the kernel counts is compared with what it had counted before."""
     recorder = engine().resources.monitor.recorder
     assert recorder is not None
-    until = time.monotonic() + 10
-    while not flight_recorder.is_watched(recorder.path) and time.monotonic() < until:
+    while not flight_recorder.is_watched(recorder.path):
         time.sleep(0.005)
     kept = []
     while True:
@@ -96,7 +95,7 @@ def leaves_a_child() -> None:
 
 
 def forks() -> None:
-    """A child of its own that ends first, while a companion runs that is none."""
+    """A child of its own that ends first, while a watchdog process runs that is none."""
     child = os.fork()
     if child == 0:
         sys.exit(7)
@@ -112,8 +111,8 @@ def listens() -> None:
     sys.stdin.readline()
 
 
-def loses_its_companion() -> None:
-    """The companion is gone, and SIGPIPE as deadly as the system has it."""
+def loses_its_watchdog() -> None:
+    """The watchdog process is gone, and SIGPIPE as deadly as the system has it."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     listens()
 
@@ -145,7 +144,7 @@ WAYS: dict[str, Callable[[], None]] = {
     "closes everything": closes_everything,
     "leaves a child": leaves_a_child,
     "forks": forks,
-    "loses its companion": loses_its_companion,
+    "loses its watchdog": loses_its_watchdog,
     "hangs": listens,
     "cannot be interrupted": cannot_be_interrupted,
 }
@@ -185,24 +184,27 @@ async def acharge() -> None:
 
 
 together = threading.Barrier(4)
+arrived: list[int] = []
 
 
 @step(retry=TWICE)
 def item(number: int) -> None:
     if attempt() == 2:
-        together.wait(10)  # all of them are in flight
+        together.wait(60)  # all of them are in flight
     die(number)
     if WAY not in ("clean", "Ctrl-C", "sys.exit"):
-        threading.Event().wait(10)
+        threading.Event().wait(60)
 
 
 @step(retry=TWICE)
 async def aitem(number: int) -> None:
-    if attempt() == 2 and number == 0:
-        await asyncio.sleep(0.05)  # the others are in flight by then
+    if attempt() == 2:
+        arrived.append(number)
+        while number == 0 and len(arrived) < 4:
+            await asyncio.sleep(0)  # until the others are in flight
     die(number)
     if WAY != "clean":
-        await asyncio.sleep(10)
+        await asyncio.sleep(60)
 
 
 @workflow
@@ -286,6 +288,6 @@ if __name__ == "__main__":
         asyncio.run(run())
     else:
         run()
-    if WAY == "loses its companion":
+    if WAY == "loses its watchdog":
         workflow(other, alert="exec:/bin/true")()
         print("alive", flush=True)

@@ -122,7 +122,7 @@ def test_the_key_is_that_of_the_failure_not_of_its_details() -> None:
 
 def test_recovered_takes_back_what_was_said_of_the_workflow() -> None:
     """Of the workflow as a whole; with a key of its own, only of that key."""
-    assert Alert(what=RECOVERED, workflow="nightly").takes_back(FULL)
-    assert not Alert(what=RECOVERED, workflow="hourly").takes_back(FULL)
-    assert not Alert(what=RECOVERED, workflow="nightly", key="hung").takes_back(FULL)
-    assert Alert(what=RECOVERED, key=FULL.key).takes_back(FULL)
+    assert Alert(what=RECOVERED, workflow="nightly").closes(FULL)
+    assert not Alert(what=RECOVERED, workflow="hourly").closes(FULL)
+    assert not Alert(what=RECOVERED, workflow="nightly", key="hung").closes(FULL)
+    assert Alert(what=RECOVERED, key=FULL.key).closes(FULL)

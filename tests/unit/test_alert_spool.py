@@ -4,45 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from alert_world import Chat, Clock, by_digest, down, failed
 
-from perdure.alerts import durable_files
+from perdure.alerts import atomic_files
 from perdure.alerts.alert import RECOVERED, Alert
-from perdure.alerts.channels.base import Target
 from perdure.alerts.spool import KEPT, Spool
 from perdure.errors import AlertError
-
-
-class Chat(Target):
-    """A target that keeps what it is sent; `trouble` is what it answers instead."""
-
-    def __init__(self, name: str = "chat") -> None:
-        super().__init__(name, f"https://example.org/{name}/top-secret-token")
-        self.got: list[Alert] = []
-        self.trouble: Callable[[Alert], AlertError | None] = lambda _: None
-        self.asked = 0
-
-    def _deliver(self, alert: Alert, text: str) -> None:
-        self.asked += 1
-        error = self.trouble(alert)
-        if error is not None:
-            raise error
-        self.got.append(alert)
-
-    @property
-    def said(self) -> list[str]:
-        return [alert.error for alert in self.got]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.time
 
 
 @pytest.fixture
@@ -55,18 +25,6 @@ def spool(tmp_path: Path, clock: Clock) -> Spool:
     return Spool(tmp_path / "deep" / "alerts", now=clock)
 
 
-def failed(error: str, workflow: str = "nightly") -> Alert:
-    return Alert(what="failed", workflow=workflow, error=error)
-
-
-def by_digest(*chats: Chat) -> dict[str, Target]:
-    return {chat.digest: chat for chat in chats}
-
-
-def down(_: Alert) -> AlertError:
-    return AlertError("down")
-
-
 def test_an_alert_is_on_the_disk_before_put_returns(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     """File and folder are fsynced, for our eyes only, and hold nothing of the address."""
     synced: list[str] = []
@@ -76,7 +34,7 @@ def test_an_alert_is_on_the_disk_before_put_returns(spool: Spool, monkeypatch: p
         synced.append(os.readlink(f"/proc/self/fd/{descriptor}") if os.path.exists("/proc/self/fd") else "")
         real(descriptor)
 
-    monkeypatch.setattr(durable_files.os, "fsync", fsync)
+    monkeypatch.setattr(atomic_files.os, "fsync", fsync)
     chat = Chat()
     spool.put(failed("ValueError: x"), [chat])
     (file,) = (spool.folder / chat.digest).glob("*.json")
@@ -193,7 +151,7 @@ def test_other_failures_are_told_meanwhile(spool: Spool) -> None:
 
 
 def test_recovered_ends_the_counting(spool: Spool) -> None:
-    """It says how often it had failed, and the next failure is told at once."""
+    """It says how often it had failed, and the next failure is sent at once."""
     chat = Chat()
     for _ in range(3):
         spool.put(failed("KeyError: 1"), [chat])
@@ -204,7 +162,7 @@ def test_recovered_ends_the_counting(spool: Spool) -> None:
 
 
 def test_an_alert_that_is_put_again_after_a_death_is_told_once(spool: Spool, clock: Clock) -> None:
-    """By its id: whoever died over putting it does so again at the next start."""
+    """By its id: a process that died over putting it does so again at the next start."""
     chat = Chat()
     alert = failed("KeyError: 1")
     for _ in range(3):
@@ -216,27 +174,8 @@ def test_an_alert_that_is_put_again_after_a_death_is_told_once(spool: Spool, clo
     assert spool.pending({}).counted == 0
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [b"", b"{", b"\x00" * 500, b'{"alert": 3}', b"\xff\xfe", b'{"alert":{"what":"x","time":1e300},"target":""}'],
-)
-def test_a_damaged_file_is_set_aside(spool: Spool, damage: bytes) -> None:
-    """It is no exception, it stops nobody, and it is kept to be looked at."""
-    chat = Chat()
-    for word in ("one", "two"):
-        spool.put(failed(f"{word}: x"), [chat])
-    first = min((spool.folder / chat.digest).glob("*.json"))
-    first.write_bytes(damage)
-    for window in (spool.folder / "windows").glob("*.json"):
-        window.write_bytes(damage)
-    spool.put(failed("three: x"), [chat])
-    assert spool.deliver(by_digest(chat)) == []
-    assert chat.said == ["two: x", "three: x"]
-    assert spool.pending({}).damaged == 1
-
-
 def test_a_full_spool_drops_the_oldest_and_says_so(tmp_path: Path, clock: Clock) -> None:
-    """No more than the bound wait; how many were dropped is told first, once."""
+    """No more than the bound wait; how many were dropped is reported first, once."""
     chat = Chat()
     spool = Spool(tmp_path / "alerts", now=clock, most=5)
     for n in range(12):
@@ -268,12 +207,12 @@ def test_a_target_that_is_not_configured_any_more(spool: Spool, clock: Clock) ->
 
 def test_a_disk_that_is_full_is_no_reason_to_be_silent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Without a spool the alert is sent all the same, and nothing is raised."""
-    from perdure.alerts import delivery
+    from perdure.alerts import sender
 
     chat = Chat()
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
-    assert delivery.send(failed("KeyError: 1"), [chat], blocked / "alerts") == []
+    assert sender.send(failed("KeyError: 1"), [chat], blocked / "alerts") == []
     assert chat.said == ["KeyError: 1"]
     assert "cannot be kept" in caplog.text
 
@@ -282,8 +221,8 @@ def test_a_channel_that_breaks_is_reported_without_its_address(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever it raises: it is logged under `perdure`, the alert waits, and no part of the address is in it."""
-    from perdure.alerts import delivery
-    from perdure.alerts.channels.parse import parse
+    from perdure.alerts import sender
+    from perdure.alerts.channels.target_address import parse
 
     (target,) = parse("https://bob:sesame-open@127.0.0.1:1/hooks/T0P53CR3T?sig=abcdef123")
 
@@ -291,7 +230,7 @@ def test_a_channel_that_breaks_is_reported_without_its_address(
         raise KeyError("https://bob:sesame-open@127.0.0.1:1/hooks/T0P53CR3T?sig=abcdef123 T0P53CR3T abcdef123")
 
     target._deliver = broken  # type: ignore[method-assign]
-    (failure,) = delivery.send(failed("KeyError: 1"), [target], tmp_path / "alerts")
+    (failure,) = sender.send(failed("KeyError: 1"), [target], tmp_path / "alerts")
     assert "KeyError" in failure.what
     held = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()).decode()
     for secret in ("sesame", "T0P53CR3T", "abcdef123"):

@@ -1,4 +1,4 @@
-"""Whom to tell: which settings win, what a text names, and that no message shows an address."""
+"""The targets of alerts: which settings win, what a text names, and that no message shows an address."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from perdure.alerts import delivery, recipients
-from perdure.alerts.channels.parse import parse
+from perdure.alerts import recipients, sender
+from perdure.alerts.channels.target_address import parse
 from perdure.config import settings
 from perdure.errors import OptionError
 
@@ -26,7 +26,7 @@ def names(*args: object) -> list[str]:
 
 
 def test_the_most_specific_setting_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Argument, PERDURE_ALERTS, pyproject.toml, the Telegram variables; an empty one says nobody."""
+    """Argument, PERDURE_ALERTS, pyproject.toml, the Telegram variables; an empty one says none."""
     script = tmp_path / "script.py"
     script.touch()
     assert names(None, str(script)) == []
@@ -78,7 +78,7 @@ def test_a_text_can_name_several(text: str, found: list[str]) -> None:
 
 @pytest.mark.parametrize("text", [f"tgram://{TOKEN}/-100?silent=yes", "slack://a/b/c", "mailto://u:p@example.org"])
 def test_the_rest_is_for_apprise(text: str) -> None:
-    """Two of a kind are told apart without their addresses."""
+    """Two of a kind have different names, without their addresses."""
     (target,) = parse(text)
     assert target.name.startswith(text.split("://")[0])
     assert target.name.endswith("...")
@@ -106,9 +106,9 @@ def test_telegram_without_a_chat_is_skipped(tmp_path: Path) -> None:
     from perdure.alerts.spool import Spool
 
     targets = parse("telegram")
-    assert delivery.send(Alert(what="failed"), targets, tmp_path / "alerts") == []
+    assert sender.send(Alert(what="failed"), targets, tmp_path / "alerts") == []
     assert Spool(tmp_path / "alerts").pending({}).alerts == []
-    failure = delivery.attempt(Alert(what="test"), targets[0])
+    failure = sender.attempt(Alert(what="test"), targets[0])
     assert failure is not None
     assert "ALERT_TELEGRAM_TOKEN" in failure.hint
 

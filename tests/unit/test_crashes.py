@@ -109,7 +109,7 @@ def test_records_are_cleared_away(fate: Fate) -> None:
     """A record is there as long as the run is as the crash left it, and gone when the run has been taken on."""
     crash(fate, "charge")
     (path,) = flight_recorder.folder_of(fate.state).iterdir()
-    flight_recorder.mark_told(path)
+    flight_recorder.mark_reported(path)
     fate.counted()
     assert path.exists()
     recorder = fate.live()

@@ -47,14 +47,14 @@ def test_what_is_in_flight_is_read(recorder: Recorder) -> None:
         1000.0,
     )
     assert found.boot == flight_recorder.boot_id()
-    assert (found.told, found.watched, found.more, found.cause) == (False, False, 0, "")
+    assert (found.reported, found.watched, found.more, found.cause) == (False, False, 0, "")
     assert found.memory > 1_000_000
     assert found.calls == [flight_recorder.InFlight("nightly-1", "charge", KEY, 0, 2, 1234.5)]
     recorder.end(slot)
     assert names(recorder) == []
 
 
-def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+def test_no_other_user_may_read_it(tmp_path: Path) -> None:
     """The file is 0600 and its folder 0700, whatever the umask."""
     before = os.umask(0)
     try:
@@ -219,61 +219,61 @@ def test_progress_moves(recorder: Recorder) -> None:
 
 
 def test_one_tells(recorder: Recorder) -> None:
-    """Of many who want to tell of a death at the same moment one may, and after it nobody."""
+    """Of many processes that report a death at the same moment one may, and after it none."""
     begin(recorder)
     allowed: list[bool] = []
     together, done = threading.Barrier(6), threading.Barrier(6)
 
-    def tell() -> None:
+    def report() -> None:
         together.wait()
-        with flight_recorder.telling(recorder.path) as ours:
+        with flight_recorder.reporting(recorder.path) as ours:
             allowed.append(ours)
-            done.wait()  # everybody has asked before anybody lets go
+            done.wait()  # all have asked before one lets go
             if ours:
-                flight_recorder.mark_told(recorder.path)
+                flight_recorder.mark_reported(recorder.path)
 
-    threads = [threading.Thread(target=tell) for _ in range(6)]
+    threads = [threading.Thread(target=report) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert sorted(allowed) == [False] * 5 + [True]
-    with flight_recorder.telling(recorder.path) as ours:
+    with flight_recorder.reporting(recorder.path) as ours:
         assert not ours
     found = flight_recorder.read(recorder.path)
     assert found is not None
-    assert found.told
+    assert found.reported
 
 
-def test_left_behind_are_the_dead_and_untold(tmp_path: Path) -> None:
-    """Not those whose process holds its lock; not those that somebody has told of."""
+def test_left_behind_are_the_deaths_not_reported(tmp_path: Path) -> None:
+    """Not those whose process holds its lock; not those whose death was reported."""
     import fcntl
 
     folder, locks = tmp_path / "flight", tmp_path / "locks"
     locks.mkdir()
-    for token in ("dead", "alive", "told"):
+    for token in ("dead", "alive", "reported"):
         begin(Recorder(folder, token))
     living = os.open(locks / "alive.lock", os.O_CREAT | os.O_RDWR)
     fcntl.flock(living, fcntl.LOCK_EX)
     (locks / "dead.lock").touch()
-    flight_recorder.mark_told(folder / "told.rec")
+    flight_recorder.mark_reported(folder / "reported.rec")
     assert [found.token for found in flight_recorder.left_behind(folder, locks)] == ["dead"]
-    assert sorted(found.token for found in flight_recorder.dead(folder, locks)) == ["dead", "told"]
+    assert sorted(found.token for found in flight_recorder.dead(folder, locks)) == ["dead", "reported"]
     assert flight_recorder.left_behind(tmp_path / "none", locks) == []
     os.close(living)
 
 
 def test_a_stand_in_is_read_like_a_record(tmp_path: Path) -> None:
-    """A process that left no record gets one, once, so that it can be marked as told."""
+    """A process that left no record gets one, once, so that it can be marked as reported."""
     path = flight_recorder.stand_in(tmp_path / "flight", "7-gone", 7, 1000.0)
-    flight_recorder.mark_told(path)
+    flight_recorder.mark_reported(path)
     assert flight_recorder.stand_in(tmp_path / "flight", "7-gone", 7, 1000.0) == path
     found = flight_recorder.read(path)
     assert found is not None
-    assert (found.pid, found.started, found.calls, found.told) == (7, 1000.0, [], True)
+    assert (found.pid, found.started, found.calls, found.reported) == (7, 1000.0, [], True)
 
 
-def test_the_companion_knows_the_offsets() -> None:
+def test_the_watchdog_process_knows_the_offsets() -> None:
     """It imports nothing of ours, so they are written a second time."""
     import ast
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from perdure.alerts.watchdog.client import Settings, Stop, Watchdog, how_stopped
+from perdure.alerts.watchdog.client import LastException, Settings, Watchdog, describe_exception
+from perdure.core.redaction.secret import Secret
 from perdure.errors import Drift, StopRun
 
 
@@ -29,7 +30,7 @@ def spawned(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return started
 
 
-def test_a_companion_that_cannot_start_is_said_once(
+def test_a_watchdog_process_that_cannot_start_is_logged_once(
     watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """On the logger, once; every method goes on as if nothing had happened, and no descriptor is left open."""
@@ -42,16 +43,16 @@ def test_a_companion_that_cannot_start_is_said_once(
         watchdog.ended("run-1")
         watchdog.deliver(("exec:/bin/true",))
         watchdog.progress()
-        watchdog.clean()
+        watchdog.close()
         watchdog.close_in_child()
     assert len(started) == 1
     assert [record.message for record in caplog.records] == [
-        "the watchdog does not work, the run goes on unwatched: no process can be made"
+        "the watchdog process cannot be used, the run goes on unwatched: no process can be made"
     ]
     assert len(os.listdir("/dev/fd")) == before
 
 
-def test_nobody_to_tell_needs_no_companion(watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_targets_needs_no_watchdog_process(watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run without targets starts nothing."""
     started = spawned(monkeypatch)
     watchdog.began("run", "nightly", ())
@@ -66,7 +67,7 @@ def test_no_interpreter_is_said(
     monkeypatch.setattr(sys, "executable", "")
     with caplog.at_level(logging.WARNING, "perdure"):
         watchdog.began("run", "nightly", ("exec:/bin/true",))
-    assert "no companion" in caplog.text
+    assert "no watchdog process" in caplog.text
 
 
 class Mute(Exception):
@@ -77,17 +78,28 @@ class Mute(Exception):
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (SystemExit(3), Stop("SystemExit", "", 3)),
-        (SystemExit(), Stop("SystemExit", "", 0)),
-        (SystemExit("no disk"), Stop("SystemExit", "no disk", 1)),
-        (KeyboardInterrupt(), Stop("KeyboardInterrupt", "")),
-        (ValueError("a\nb"), Stop("ValueError", "a\nb")),
-        (ValueError("\ud800"), Stop("ValueError", "\\ud800")),
-        (Mute(), Stop("Mute", "")),
-        (StopRun(Drift("changed")), Stop("Drift", "changed", "code-drift")),
+        (SystemExit(3), LastException("SystemExit", "", 3)),
+        (SystemExit(), LastException("SystemExit", "", 0)),
+        (SystemExit("no disk"), LastException("SystemExit", "no disk", 1)),
+        (KeyboardInterrupt(), LastException("KeyboardInterrupt", "")),
+        (ValueError("a\nb"), LastException("ValueError", "a\nb")),
+        (ValueError("\ud800"), LastException("ValueError", "\\ud800")),
+        (Mute(), LastException("Mute", "")),
+        (StopRun(Drift("changed")), LastException("Drift", "changed", "code-drift")),
     ],
     ids=repr,
 )
-def test_how_it_was_stopped(error: BaseException, expected: Stop) -> None:
+def test_how_it_was_stopped(error: BaseException, expected: LastException) -> None:
     """As plain data; an exception that cannot say anything is known by its class."""
-    assert how_stopped(error) == expected
+    assert describe_exception(error) == expected
+
+
+@pytest.mark.parametrize("length", [0, 590, 600, 5000])
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, ValueError, Drift])
+def test_the_value_of_a_secret_is_redacted(kind: type[BaseException], length: int) -> None:
+    """Wherever it stands in the text, also where the text is cut; no part of it is left."""
+    key = Secret("plain words that no rule takes for a credential")
+    text = describe_exception(kind("." * length + key.reveal() + ".")).text
+    assert text.startswith("." * min(length, 590))
+    assert "plain" not in text
+    assert "*" in text or length > 590

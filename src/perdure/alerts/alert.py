@@ -28,11 +28,11 @@ SHORTEST: Final = 20
 TEXT: Final = 900
 """Characters in all: what a phone shows without scrolling twice, and less than any channel's limit but an SMS's."""
 ERROR: Final = 600
-"""Characters of an error, or of what somebody said with perdure.alert()."""
+"""Characters of an error, or of a text given to perdure.alert()."""
 KEY: Final = 300
 
 RECOVERED: Final = "recovered"
-"""What an alert says that takes back the one of the same key."""
+"""The kind of an alert that closes the one of the same key."""
 
 _PHRASES = {
     "failed": "failed",
@@ -45,7 +45,7 @@ _PHRASES = {
     "suspended": "has been suspended for long",
     "over-budget": "spent its budget",
     "state-unusable": "cannot use its state file",
-    RECOVERED: "is well again",
+    RECOVERED: "has recovered",
 }
 
 
@@ -58,7 +58,7 @@ def _host() -> str:
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that a person should know. No text in it holds a credential: it is cleaned as the alert is made.
+    """Something that a person should know. Its texts are redacted when it is made.
 
     Attributes:
         what: what happened, in a word or two: "failed", "killed", "crashed", "hung", "interrupted", "dead-letters",
@@ -67,17 +67,17 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         workflow: the name of the workflow.
         run: the id of the run.
         step: the name of the step.
-        attempt: its attempt, from 1; 0 when there is none to tell.
-        error: the user's own error; the first line is shown.
+        attempt: its attempt, from 1; 0 if there is none.
+        error: the user's own error; its first line is shown.
         code: the failure catalogue's class of it.
         saved: how many steps of the run are saved.
         notes: further lines, for instance which steps were in flight.
         commands: what to type, each with what for: ("see more", "perdure show 7f3a").
         host, pid, time: where and when, in seconds since the epoch; this process, now.
-        key: alerts of one key are the same failure of the same workflow, and are told once and counted. By default
-            made of workflow, what, step, and the class of the error.
-        id: unlike that of every other alert, so it is delivered once.
-        repeated: how many more of the key there were since the last one that was told.
+        key: alerts of one key are the same failure of the same workflow: one is sent, the others are counted. By
+            default made of workflow, what, step, and the class of the error.
+        id: unique, so that it is delivered once.
+        repeated: how many more of the key there were since the last one that was sent.
         since: when that was, in seconds since the epoch.
     """
 
@@ -117,22 +117,22 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         """The key as a name for a file."""
         return hashlib.blake2b(self.key.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
-    def takes_back(self, other: Alert) -> bool:
-        """Says this alert the opposite of the other? By key, or of all of the workflow if it has no key of its own."""
+    def closes(self, other: Alert) -> bool:
+        """Does this alert report the recovery from the other? By key; without an own key, for the whole workflow."""
         if self.what != RECOVERED:
             return False
         return self.key == other.key or (self.key == _default_key(self) and self.workflow == other.workflow)
 
     def title(self) -> str:
-        """One line: how bad, what, where."""
+        """One line: level, what, where."""
         if self.what == "message":
-            said = _first(self.error)
+            text = _first(self.error)
         else:
             phrase = one_line(_PHRASES.get(self.what, self.what))
             subject = one_line(self.workflow) or "perdure"
             where = f" in step {one_line(self.step)}" if self.step else ""
-            said = f"{subject} {phrase}{where}" + (f", attempt {self.attempt}" if self.attempt else "")
-        return cut(f"{self.level.upper()}: {said}", TITLE)
+            text = f"{subject} {phrase}{where}" + (f", attempt {self.attempt}" if self.attempt else "")
+        return cut(f"{self.level.upper()}: {text}", TITLE)
 
     def text(self) -> str:
         """Plain text for a phone: the title, then at most 12 lines; at most 900 characters in all.
@@ -161,7 +161,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         return {"title": self.title(), "text": self.text(), **msgspec.to_builtins(self)}
 
     def _facts(self, most: int) -> list[str]:
-        said = self.error.strip().split("\n")[1:] if self.what == "message" else [_first(self.error)]
+        lines = self.error.strip().split("\n")[1:] if self.what == "message" else [_first(self.error)]
         since = datetime.fromtimestamp(self.since, UTC).strftime("%H:%M UTC")
         known = [
             f"{self.repeated:,} more of this since {since}" if self.repeated else "",
@@ -170,8 +170,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
             self._where(),
         ]
         known = [line for line in map(one_line, known) if line]
-        told = [line for line in map(one_line, (*said, *self.notes)) if line]
-        return told[: max(most - len(known), 1)] + known
+        lines = [line for line in map(one_line, (*lines, *self.notes)) if line]
+        return lines[: max(most - len(known), 1)] + known
 
     def _where(self) -> str:
         parts = [f"run {self.run}" if self.run else "", f"{self.host} pid {self.pid}" if self.pid else self.host]

@@ -1,4 +1,4 @@
-"""What an alert says of a process that has died, or hangs: from what was seen, in words."""
+"""Crash alerts: what an alert says of a process that has died or hangs, from what the watchdog observed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 import msgspec
 
 from perdure.alerts.alert import RECOVERED, Alert, Level
+from perdure.alerts.watchdog.client import LastException
+from perdure.core.byte_sizes import size
 from perdure.core.durations import show
 from perdure.core.sizes import show_size
 from perdure.errors import PerdureError
@@ -20,68 +22,41 @@ from perdure.store.runs import Store
 SHOWN = 3
 """Steps in flight that are named."""
 
-ENDED = {
-    "SIGKILL": "killed by SIGKILL: by somebody, or by the system",
-    "SIGTERM": "told to end (SIGTERM) in the middle of the run",
-    "SIGHUP": "its terminal or session went away (SIGHUP)",
-    "SIGQUIT": "told to quit (SIGQUIT) in the middle of the run",
-    "SIGINT": "interrupted (SIGINT)",
-    "oom": "the system ran out of memory and killed it",
-    "unknown": "ended without a word (killed?)",
-    "restart": "the machine went down while it ran",
-    "unseen": "its process died, and nobody saw how",
-}
-CRASHED = {
-    "SIGSEGV": "segmentation fault (SIGSEGV)",
-    "SIGABRT": "aborted (SIGABRT)",
-    "SIGBUS": "bus error (SIGBUS)",
-    "SIGFPE": "arithmetic error (SIGFPE)",
-    "SIGILL": "illegal instruction (SIGILL)",
-}
-SURE = ("cgroup", "kernel log")
+PROVEN = ("cgroup", "kernel log")
+"""Evidence that it was this process which the kernel killed for want of memory."""
 
 
-class About(msgspec.Struct):
-    """A run: its id, its workflow, and whom to tell."""
+class WatchedRun(msgspec.Struct):
+    """A run: its id, its workflow, and the addresses that its alerts go to."""
 
     run: str
     workflow: str
     targets: tuple[str, ...]
 
 
-class How(msgspec.Struct):
-    """How a run was stopped, or what the process said last (`alerts.watchdog.Stop`)."""
-
-    kind: str
-    text: str = ""
-    code: int | str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.text}" if self.text else self.kind
-
-
 class Hello(msgspec.Struct):
-    """Where the process kept its things, and whether Ctrl-C is to be told of."""
+    """Where the process keeps its state file and flight record, and whether Ctrl-C is alerted."""
 
     state: str = ""
     flight: str = ""
     interrupts: bool = False
 
 
-class Seen(msgspec.Struct):
-    """What was seen. Times in seconds since the epoch, lengths in seconds, memory in bytes.
+class Observation(msgspec.Struct):
+    """What was observed. Times in seconds since the epoch, durations in seconds, memory in bytes.
 
-    `kind` is "death", "stopped", "stall", "deadline", "moving" or "tell"; `held` whether whoever saw it has the lock of
-    the flight record.
+    `kind` is "death", "stopped", "stall", "deadline", "moving" or "deliver"; `held` whether the process that observed
+    it has the lock of the flight record; `stop` the exception that stopped one run, `last_exception` the one that ended
+    the process.
     """
 
     kind: str
     hello: Hello
-    runs: list[About] = []
+    runs: list[WatchedRun] = []
     pid: int = 0
     held: int = 0
-    stop: How | None = None
-    bye: How | None = None
+    stop: LastException | None = None
+    last_exception: LastException | None = None
     cause: str = ""
     evidence: str = ""
     limit: int = 0
@@ -93,12 +68,12 @@ class Seen(msgspec.Struct):
     @property
     def interrupted(self) -> bool:
         """Was it Ctrl-C?"""
-        last = self.stop or self.bye
+        last = self.stop or self.last_exception
         return self.cause == "SIGINT" or (last is not None and last.kind == "KeyboardInterrupt")
 
 
-class Said(msgspec.Struct, frozen=True):
-    """What happened, in the words of an alert."""
+class Description(msgspec.Struct, frozen=True):
+    """What happened, as the fields of an alert."""
 
     what: str
     error: str
@@ -106,66 +81,67 @@ class Said(msgspec.Struct, frozen=True):
     code: str = ""
 
 
-def put(seen: Seen) -> Said:
-    """What happened, in the words of an alert."""
+def describe_observation(seen: Observation) -> Description:
+    """What happened, as the fields of an alert."""
     if seen.interrupted:
-        return Said("interrupted", ENDED["SIGINT"], "info")
+        return Description("interrupted", ENDED["SIGINT"], "info")
     match seen.kind:
         case "stall":
-            return Said("hung", f"no step has finished for {show(seen.seconds)}")
+            return Description("hung", f"no step has finished for {show(seen.seconds)}")
         case "deadline":
-            return Said("hung", f"it has run for {show(seen.seconds)}, and its deadline has passed")
+            return Description("hung", f"it has run for {show(seen.seconds)}, and its deadline has passed")
         case "moving":
-            return Said(RECOVERED, "steps finish again", "info")
-    how = seen.stop or seen.bye
-    if how is not None and how.kind == "SystemExit":
-        text = f"sys.exit({how.code}) in the middle of the run"
-        return Said("stopped", f"{text}: {how.text}" if how.text else text, "error" if how.code else "warning")
-    if how is not None:
-        return Said("failed" if isinstance(how.code, str) else "stopped", str(how), code=str(how.code or ""))
+            return Description(RECOVERED, "steps finish again", "info")
+    last = seen.stop or seen.last_exception
+    if last is not None and last.kind == "SystemExit":
+        text = f"sys.exit({last.code}) in the middle of the run"
+        return Description(
+            "stopped", f"{text}: {last.text}" if last.text else text, "error" if last.code else "warning"
+        )
+    if last is not None:
+        return Description("failed" if isinstance(last.code, str) else "stopped", str(last), code=str(last.code or ""))
     if seen.cause.startswith("exit "):
-        text = f"the process ended with exit code {seen.cause[5:]} in the middle of the run"
-        return Said("stopped", f"{text}, without an exception (os._exit?)")
+        return Description("stopped", describe(seen.cause))
     if seen.cause == "oom":
-        doubt = "" if seen.evidence in SURE else " (probably: something was killed for that at this moment)"
-        return Said("killed", ENDED["oom"] + doubt, code="out-of-memory")
-    if seen.cause in CRASHED:
-        return Said("crashed", CRASHED[seen.cause])
-    return Said("killed", ENDED.get(seen.cause, f"ended by {seen.cause}"))
+        return Description("killed", describe("oom", sure=seen.evidence in PROVEN), code="out-of-memory")
+    return Description("crashed" if seen.cause in CRASHED else "killed", describe(seen.cause))
 
 
-def alerts(seen: Seen, record: Flight | None) -> list[tuple[Alert, tuple[str, ...]]]:
-    """One alert, and whom to tell, for each workflow, of which a service may have run a thousand at once."""
-    groups: dict[tuple[str, tuple[str, ...]], list[About]] = {}
-    for about in seen.runs:
-        groups.setdefault((about.workflow, about.targets), []).append(about)
-    said = put(seen)
-    return [
-        (_alert(seen, said, group, record), targets) for (_, targets), group in groups.items()
-    ]  # fmt: skip
+def alerts_for(seen: Observation, record: Flight | None) -> list[tuple[Alert, tuple[str, ...]]]:
+    """One alert, and the addresses it goes to, for each workflow: a service may run a thousand runs of one at once.
+
+    Args:
+        seen: what was observed.
+        record: the flight record of the process, if there is one.
+    """
+    groups: dict[tuple[str, tuple[str, ...]], list[WatchedRun]] = {}
+    for run in seen.runs:
+        groups.setdefault((run.workflow, run.targets), []).append(run)
+    description = describe_observation(seen)
+    return [(_alert(seen, description, group, record), targets) for (_, targets), group in groups.items()]
 
 
-def _alert(seen: Seen, said: Said, group: Sequence[About], record: Flight | None) -> Alert:
+def _alert(seen: Observation, description: Description, group: Sequence[WatchedRun], record: Flight | None) -> Alert:
     first = group[0]
     calls = [] if record is None else _calls(record, group)
     now = seen.died or (record.seen if record is not None else 0.0)
     more = "" if len(group) == 1 else f"and {len(group) - 1:,} more runs of it"
-    notes = [more, *_flying(calls, now, record), _memory(seen, record)]
+    notes = [more, *_in_flight(calls, now, record), _memory(seen, record)]
     only = calls[0] if len(calls) == 1 else None
-    hung = said.what in ("hung", RECOVERED)
+    hung = description.what in ("hung", RECOVERED)
     run, where = shlex.quote(first.run), f" --state {shlex.quote(seen.hello.state)}"
     commands = [("see more", f"perdure show {run}{where}")]
     if not hung:
         commands.append(("go on", f"perdure resume {run}{where}"))
     return Alert(
-        what=said.what,
-        level=said.level,
+        what=description.what,
+        level=description.level,
         workflow=first.workflow,
         run=first.run,
         step=only.name if only else "",
         attempt=only.attempt if only else 0,
-        error=said.error,
-        code=said.code,
+        error=description.error,
+        code=description.code,
         saved=_saved(Path(seen.hello.state), first.run),
         notes=tuple(note for note in notes if note),
         commands=tuple(commands),
@@ -176,21 +152,21 @@ def _alert(seen: Seen, said: Said, group: Sequence[About], record: Flight | None
     )
 
 
-def _id(seen: Seen, first: About, record: Flight | None) -> str:
-    """Unlike that of every other alert, and the same should this death be told of again."""
+def _id(seen: Observation, first: WatchedRun, record: Flight | None) -> str:
+    """Unlike that of every other alert, and the same if this death is reported again."""
     parts = [seen.kind, first.run, first.workflow, *first.targets, f"{seen.seconds}"]
     parts.append(record.token if record is not None else f"{seen.pid} {seen.died}")
     return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
-def _calls(record: Flight, group: Sequence[About]) -> list[InFlight]:
+def _calls(record: Flight, group: Sequence[WatchedRun]) -> list[InFlight]:
     """The attempts in flight of these runs and of their child runs, whose ids begin with theirs."""
-    ids = tuple(about.run for about in group)
-    begun = tuple(f"{id}." for id in ids)
-    return [call for call in record.calls if call.run in ids or call.run.startswith(begun)]
+    ids = tuple(each.run for each in group)
+    prefixes = tuple(f"{id}." for id in ids)
+    return [call for call in record.calls if call.run in ids or call.run.startswith(prefixes)]
 
 
-def _flying(calls: Sequence[InFlight], now: float, record: Flight | None) -> list[str]:
+def _in_flight(calls: Sequence[InFlight], now: float, record: Flight | None) -> list[str]:
     lines = [f"in flight: {call.name}, attempt {call.attempt}, for {_since(call, now)}" for call in calls[:SHOWN]]
     more = len(calls) - len(lines) + (record.more if record is not None else 0)
     return [*lines, f"and {more:,} more in flight"] if more else lines
@@ -200,7 +176,7 @@ def _since(call: InFlight, now: float) -> str:
     return show(max(now - call.started, 0.0)) if now else "an unknown time"
 
 
-def _memory(seen: Seen, record: Flight | None) -> str:
+def _memory(seen: Observation, record: Flight | None) -> str:
     most = seen.memory or (record.memory if record is not None else 0)
     if not most:
         return ""

@@ -1,4 +1,4 @@
-"""The dead-man's switch: somebody who expects to hear from us, and raises the alarm when we are silent.
+"""The dead-man's switch: pings to a service that raises the alarm when it hears nothing.
 
 The form is that of https://healthchecks.io/docs/http_api/: URL/start, URL for success, URL/fail; `rid`, a UUID, ties
 the start of a run to its end; the body is kept as a log, its first 100 kB.
@@ -11,7 +11,7 @@ import uuid
 from typing import Literal
 from urllib.parse import urlsplit
 
-from perdure.alerts.channels.deadline import SECONDS
+from perdure.alerts.channels.send_timeout import SECONDS
 from perdure.alerts.sanitize import clean
 from perdure.errors import AlertError
 
@@ -24,17 +24,17 @@ _logger = logging.getLogger("perdure")
 
 
 def ping(url: str, signal: Signal, run: str = "", log: str = "", *, seconds: float = SECONDS) -> bool:
-    """Tell that a run started, succeeded or failed. Never raises; what goes wrong is logged.
+    """Report that a run started, succeeded or failed. Never raises; a failure is logged.
 
     Args:
         url: the address of the check.
-        signal: what to tell.
-        run: the id of the run; told as a UUID that is always the same for it.
-        log: a text to go with it, cleaned of credentials; the first 100 kB are sent.
+        signal: which of them.
+        run: the id of the run; sent as a UUID that is always the same for it.
+        log: a text to send with it, redacted; the first 100 kB are sent.
         seconds: how long it may take.
 
     Returns:
-        Whether the service took it.
+        Whether the service accepted it.
     """
     try:
         from perdure.alerts.channels import http
@@ -46,7 +46,7 @@ def ping(url: str, signal: Signal, run: str = "", log: str = "", *, seconds: flo
         why = f"answered {answer.status}"
     except AlertError as error:
         why = error.what
-    except Exception as error:  # noqa: BLE001  nothing about a heartbeat may harm a run
+    except Exception as error:  # noqa: BLE001  a heartbeat must not harm a run
         why = type(error).__name__
     _logger.warning("heartbeat %r not delivered: %s", signal, why)
     return False

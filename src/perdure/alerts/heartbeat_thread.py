@@ -1,4 +1,4 @@
-"""The heartbeat of one run, sent from a thread of its own so that no step waits for it."""
+"""The heartbeats of one run, sent from a thread of their own so that no step waits for them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import threading
 from queue import SimpleQueue
 from typing import Literal
 
-from perdure.alerts.channels.deadline import SECONDS
+from perdure.alerts.channels.send_timeout import SECONDS
 from perdure.alerts.heartbeat import Signal, ping
 
 LAST = ("success", "fail", "")
 """Signals after which there are no more; the empty one is not sent."""
 
 
-class Pulse:
-    """Tells a check of a run's start and of its end, in this order.
+class HeartbeatThread:
+    """Reports a run's start and its end to a check, in this order.
 
     Args:
         url: the address of the check.
@@ -26,12 +26,12 @@ class Pulse:
         self._thread = threading.Thread(target=self._work, args=(url, run), name="perdure-heartbeat", daemon=True)
         self._thread.start()
 
-    def beat(self, signal: Signal | Literal[""], log: str = "") -> None:
+    def send(self, signal: Signal | Literal[""], log: str = "") -> None:
         """Send a signal; the last one is waited for, for 5 s at most.
 
         Args:
-            signal: "start", "success" or "fail"; empty: the run was left in its middle, and nothing is said of it.
-            log: a text to go with it.
+            signal: "start", "success" or "fail"; empty: the run was interrupted, and nothing is sent.
+            log: a text to send with it.
         """
         self._queue.put((signal, log))
         if signal in LAST:

@@ -1,4 +1,4 @@
-"""Which runs somebody has been told of as ill: only of those is told that they are well again."""
+"""The runs in trouble that an alert was sent for: only those get an alert when they recover."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from perdure.alerts import durable_files
+from perdure.alerts import atomic_files
 from perdure.alerts.alert import RECOVERED, Alert
 
 FOLDER: Final = "ailing"
-"""Inside a spool's folder; an empty file for each run."""
+"""Inside a spool's folder; an empty file for each run. The name is that of the first version, on users' disks."""
 MOST: Final = 1_000
-"""Runs that are remembered; those that nobody ever resumed make room, the oldest first."""
+"""Runs that are remembered; the oldest make room."""
 
 
-def note(spool: Path, alert: Alert) -> None:
-    """Remember, or forget, the run that an alert is about.
+def record(spool: Path, alert: Alert) -> None:
+    """Open or close the incident of the run that an alert is about.
 
     Raises:
-        OSError: the disk would not have it.
+        OSError: it cannot be written.
     """
     if not alert.run or alert.what == "message":
         return
@@ -29,13 +29,13 @@ def note(spool: Path, alert: Alert) -> None:
     if alert.what == RECOVERED:
         path.unlink(missing_ok=True)
     elif alert.level in ("error", "critical"):
-        durable_files.make_folder(path.parent)
+        atomic_files.make_folder(path.parent)
         path.touch(mode=0o600)
         _shorten(path.parent)
 
 
-def is_ailing(spool: Path, run: str) -> bool:
-    """Has somebody been told of a run as ill, and not that it is well again?"""
+def is_open(spool: Path, run: str) -> bool:
+    """Was an alert sent for the run, and none of its recovery?"""
     return _path(spool, run).exists()
 
 
@@ -45,6 +45,6 @@ def _path(spool: Path, run: str) -> Path:
 
 def _shorten(folder: Path) -> None:
     if len(os.listdir(folder)) > MOST:
-        with suppress(OSError):  # somebody else does it too
+        with suppress(OSError):  # another process does it too
             for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)[:-MOST]:
                 path.unlink(missing_ok=True)

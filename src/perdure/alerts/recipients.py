@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def addresses(explicit: str | Sequence[str] | None = None, script: str = "") -> tuple[str, ...]:
-    """The addresses of the recipients, as `channels.parse` understands them.
+    """The addresses of the recipients, as `channels.target_address` understands them.
 
     The argument, else PERDURE_ALERTS, else `alerts` in pyproject.toml, else the Telegram variables.
 
     Args:
-        explicit: addresses named in code or in a command; empty: nobody.
+        explicit: addresses named in code or in a command; empty: none.
         script: the path of the script, beside which pyproject.toml is looked for.
 
     Raises:
@@ -29,19 +29,19 @@ def addresses(explicit: str | Sequence[str] | None = None, script: str = "") -> 
     else:
         named = settings.alert_targets(script)
         if not named and "PERDURE_ALERTS" not in os.environ and os.environ.get("ALERT_TELEGRAM_TOKEN"):
-            from perdure.alerts.channels import parse, telegram  # not for scripts that name nobody
+            from perdure.alerts.channels import target_address, telegram  # not for scripts without alerts
 
             if telegram.from_environment() is not None:
-                named = [parse.TELEGRAM]
+                named = [target_address.TELEGRAM]
     return tuple(text for text in named if text.strip())
 
 
 def targets(explicit: str | Sequence[str] | None = None, script: str = "") -> list[Target]:
-    """The recipients, as `addresses` finds them; none if nobody is named anywhere.
+    """The recipients, as `addresses` finds them; none if no address is set anywhere.
 
     Raises:
         OptionError: one of them is not the address of a target.
     """
-    from perdure.alerts.channels import parse
+    from perdure.alerts.channels import target_address
 
-    return parse.parse(addresses(explicit, script))
+    return target_address.parse(addresses(explicit, script))

@@ -1,4 +1,4 @@
-"""What an alert says of a run that has come to its end."""
+"""The alerts of a run that has ended, and of the breaker of a service."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from perdure.store import listing
 from perdure.store.runs import Store
 
 
-def ending(
-    store: Store, run: RunRecord, status: str, output: bytes, option: str, *, ailing: bool = False
+def end_alert(
+    store: Store, run: RunRecord, status: str, output: bytes, option: str, *, open_incident: bool = False
 ) -> Alert | None:
-    """What to tell of the end of a run; None if it is nothing to be told of.
+    """The alert of the end of a run; None if there is no reason for one.
 
     Args:
         store: the state file.
@@ -26,7 +26,7 @@ def ending(
         status: how it has ended.
         output: its packed fault, if it has failed.
         option: what a command needs to find the state file, with a space before it.
-        ailing: somebody was told that something is wrong with it.
+        open_incident: an alert was sent that the run is in trouble (`open_incidents`).
     """
     name = shlex.quote(run.id)
     saved = sum(store.counts(run.rid).values())
@@ -35,19 +35,19 @@ def ending(
         return _failed(store, run, status, output, saved, [more, ("go on", f"perdure resume {name}{option}")])
     dead = listing.dead_letters(store, run.rid) if status == "done" else 0
     if dead:
-        told = "1 item became a dead letter" if dead == 1 else f"{dead:,} items became dead letters"
+        error = "1 item became a dead letter" if dead == 1 else f"{dead:,} items became dead letters"
         commands = [
             ("see more", f"perdure dlq ls --run {name}{option}"),
             ("try again", f"perdure dlq redrive --run {name}{option}"),
         ]
-        return _alert(run, saved, "dead-letters", "warning", commands, error=told)
-    if status == "done" and (run.epoch or ailing):
+        return _alert(run, saved, "dead-letters", "warning", commands, error=error)
+    if status == "done" and (run.epoch or open_incident):
         return _alert(run, saved, RECOVERED, "info", [more])
     return None
 
 
 def breaker_open(run: RunRecord, service: str, seconds: float, error: str, option: str) -> Alert:
-    """A breaker has been open for so long; `run` is one that waits for it, or may."""
+    """A breaker has been open for so many seconds; `run` is one that waits for it, or may."""
     name = shlex.quote(service)
     return Alert(
         what="breaker-open",
@@ -55,7 +55,7 @@ def breaker_open(run: RunRecord, service: str, seconds: float, error: str, optio
         workflow=run.workflow,
         run=run.id,
         error=f"the breaker of {service} has been open for {show(seconds)}: {error}",
-        notes=("its calls are held back; it lets one through now and then to see whether the service is back",),
+        notes=("its calls wait; now and then one is let through, to test whether the service answers again",),
         commands=(
             ("see more", f"perdure breaker ls{option}"),
             ("close it", f"perdure breaker reset {name}{option}"),
@@ -65,7 +65,7 @@ def breaker_open(run: RunRecord, service: str, seconds: float, error: str, optio
 
 
 def breaker_closed(run: RunRecord, service: str) -> Alert:
-    """It has closed again."""
+    """The breaker has closed."""
     return Alert(
         what=RECOVERED,
         level="info",
@@ -85,15 +85,15 @@ def _failed(
     fault = capture.decode(output)
     error = capture.restore(fault)
     code = error.code if isinstance(error, PerdureError) else assess(error, 0.0).code or ""
-    step, attempt = _guilty(store, run, fault)
-    notes = ["it has failed too often and was set aside"] if status == "parked" else []
+    step, attempt = _root_cause(store, run, fault)
+    notes = ["it has failed too often and is parked"] if status == "parked" else []
     return _alert(
         run, saved, "failed", "error", commands, error=fault.line, code=code, step=step, attempt=attempt, notes=notes
     )
 
 
-def _guilty(store: Store, run: RunRecord, fault: capture.Fault) -> tuple[str, int]:
-    """The step whose last attempt failed with what the run has failed with, in the run or in a child run of it."""
+def _root_cause(store: Store, run: RunRecord, fault: capture.Fault) -> tuple[str, int]:
+    """The step whose last attempt failed with the error of the run, in the run or in a child run of it."""
     found = store.last_failure(run.rid)
     if found is not None and capture.decode(found.error).line == fault.line:
         return found.name, found.number

@@ -1,4 +1,4 @@
-"""Text that may go to somebody's phone: nothing secret in it, nothing that a terminal or a reader is misled by."""
+"""Redacts the text of alerts and escapes its control characters, so that it misleads neither terminal nor reader."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _JOINERS = " \u200c\u200d\ufe0f"
 
 
 def clean(text: str, longest: int = LONGEST) -> str:
-    """The text (so many characters of it) without credentials, and with what cannot be seen written out.
+    """The first `longest` characters of the text, without credentials, and with invisible characters escaped.
 
-    Never raises: a text that cannot be cleaned is withheld.
+    Never raises: a text that cannot be redacted is withheld.
     """
     try:
         # Made visible first, since an invisible character in the middle would hide a secret from the rules.
         return conceal(harmless(text[:longest]))
     except Exception:  # noqa: BLE001  an alert about a strange text is worth more than the text
-        return "(a text that could not be cleaned of secrets)"
+        return "(a text that could not be redacted)"
 
 
 def harmless(text: str) -> str:

@@ -1,20 +1,26 @@
-"""Alerts wait here, on disk, until they are delivered.
+"""The spool: alerts wait here, on disk, until they are delivered.
 
-The protocol: an alert is put into a file for each target and fsynced before anybody tries to deliver it; whoever
-delivers holds the target's lock, sends the oldest first, and takes the file away, fsynced, as soon as the channel has
-accepted it. So nothing is lost, nothing is sent by two at once, and what one target refuses to take holds up no other.
-One window remains, as in every protocol between two machines: if the process dies (or the answer is lost) after the
-channel accepted and before the file is gone, a few milliseconds, the alert is sent once more. A webhook can tell by
-the `Idempotency-Key` header, or the field `id`.
+The protocol: an alert becomes a file in the queue of each target, fsynced before the first try to deliver it. Who
+delivers holds the lock of the target's queue, sends the oldest first, and removes the file, fsynced, as soon as the
+channel has accepted the alert. So nothing is lost, nothing is sent by two processes at once, and a target that fails
+holds up no other. One window remains, as in every protocol between two machines: if the process dies (or the answer is
+lost) after the channel accepted and before the file is gone, a few milliseconds, the alert is sent once more. A webhook
+can see that by the header `Idempotency-Key`, or the field `id`.
 
 No address is kept here, since addresses hold credentials: a target is known by a digest, and its address by the
 settings at the time of delivery.
+
+What is damaged in the folder is set aside and reported, and blocks nothing else: only a whole disk that cannot be
+written raises.
 """
 
 from __future__ import annotations
 
+import logging
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -22,26 +28,29 @@ from typing import Final
 
 import msgspec
 
-from perdure.alerts import durable_files, open_incidents
+from perdure.alerts import atomic_files, open_incidents
 from perdure.alerts.alert import Alert
 from perdure.alerts.channels.base import Target
-from perdure.alerts.channels.deadline import SECONDS
-from perdure.alerts.dedup import Flood
-from perdure.alerts.target_queue import Entry, Queue, created
+from perdure.alerts.channels.send_timeout import SECONDS
+from perdure.alerts.dedup import Dedup
+from perdure.alerts.retry_queue import Entry, RetryQueue, created
 from perdure.errors import AlertError
 
 WINDOW: Final = 900.0
-"""Seconds in which alerts of one key are told once and counted."""
+"""Seconds in which one alert of a key is sent, and the others are counted."""
 MOST: Final = 1_000
-"""Alerts that may wait for one target; beyond it the oldest are dropped, which is told."""
-APART: Final = ("windows", open_incidents.FOLDER)
-"""Folders of the spool that are no queues."""
+"""Alerts that may wait for one target; beyond it the oldest are dropped, which is reported to it."""
 KEPT: Final = 7 * 86_400.0
 """Seconds that alerts are kept for a target that is not among the settings any more."""
 PATIENCE: Final = 2 * SECONDS
 """Seconds to wait for another process that delivers to the same target, or is putting something in."""
 BUDGET: Final = 30.0
-"""Seconds after which no further delivery is begun, so that a large backlog holds nobody up."""
+"""Seconds after which no further delivery is begun, so that a large backlog holds up no process."""
+
+_QUEUE: Final = re.compile(r"[0-9a-f]{24}")
+"""The name of a queue's folder: the digest of its target."""
+
+_logger = logging.getLogger("perdure")
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -65,7 +74,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """What is in a spool: what waits, how many are counted for the next summary, were dropped, or were damaged."""
+    """What is in a spool: what waits, how many are counted for the next summary, were dropped, or are set aside."""
 
     alerts: list[Waiting]
     counted: int
@@ -79,7 +88,7 @@ class Spool:
     Args:
         folder: where; made when the first alert is put there.
         now: seconds since the epoch.
-        window: seconds in which alerts of one key are told once and counted.
+        window: seconds in which one alert of a key is sent, and the others are counted.
         most: how many may wait for one target.
     """
 
@@ -89,28 +98,48 @@ class Spool:
         self.folder = folder
         self._now = now
         self._most = most
-        self._flood = Flood(folder / "windows", window, now)
+        self._dedup = Dedup(folder / "windows", window, now)
 
     def put(self, alert: Alert, targets: Sequence[Target]) -> bool:
         """Keep an alert until it is delivered to each of the targets; on the disk when this returns.
 
+        For a target that has had the same failure in the open window it is counted instead; for one that was not
+        configured then it is not.
+
         Returns:
-            Whether it is on its way; else it is counted, since the same was told a moment ago.
+            Whether it waits for a target; else it is counted for all of them.
 
         Raises:
-            OSError: the disk would not have it.
+            OSError: it cannot be kept for any target.
         """
-        whom = {target.digest: target.name for target in targets if target.ready}
-        durable_files.make_folder(self.folder)
+        names = {target.digest: target.name for target in targets if target.ready}
+        atomic_files.make_folder(self.folder)
+        repeated: dict[str, str] = {}
         # Better two at once than an alert that is not kept: so the lock is waited for, and then done without.
-        with durable_files.locked(self.folder / "lock", PATIENCE):
-            open_incidents.note(self.folder, alert)
-            self._tell_counts()
-            if self._flood.counted(alert):
+        with atomic_files.locked(self.folder / "lock", PATIENCE):
+            with _tolerated("the open incidents"):
+                open_incidents.record(self.folder, alert)
+            with _tolerated("the counts of repeated alerts"):
+                self._queue_summaries()
+                repeated = self._dedup.count(alert, names)
+            for digest, id in repeated.items():
+                with _tolerated(f"the alerts that wait for {names[digest]}"):
+                    self._queue_of(digest).retry_soon(id)
+            news = {digest: name for digest, name in names.items() if digest not in repeated}
+            if repeated and not news:
                 return False
-            alert = self._flood.taken_back(alert)
-            self._queue(alert, whom)
-            self._flood.told(alert, whom)  # after it is queued: a death between may tell twice, not never
+            with _tolerated("the counts of repeated alerts"):
+                alert = self._dedup.close(alert)
+            lost = self._queue(alert, news)
+            if lost and len(lost) == len(news):
+                raise next(iter(lost.values()))
+            kept = {digest: name for digest, name in news.items() if digest not in lost}
+            if kept:
+                with _tolerated("the counts of repeated alerts"):
+                    self._dedup.open(alert, kept)  # after it is queued: a death between may send twice, not never
+        for target in targets:
+            if target.digest in lost:
+                _send_unkept(alert, target, lost[target.digest])
         return True
 
     def deliver(self, targets: Mapping[str, Target], *, all: bool = False, budget: float = BUDGET) -> list[Failure]:
@@ -125,27 +154,33 @@ class Spool:
             budget: seconds after which no further delivery is begun.
 
         Returns:
-            What was tried and failed, and waits on.
+            What was tried and failed, and waits on; and the queues that cannot be used.
 
         Raises:
             OSError: the spool cannot be read.
         """
         if not self.folder.is_dir():
             return []
-        with durable_files.locked(self.folder / "lock", PATIENCE):
-            self._tell_counts()
+        with atomic_files.locked(self.folder / "lock", PATIENCE), _tolerated("the counts of repeated alerts"):
+            self._queue_summaries()
         found: list[Failure] = []
-        work: list[tuple[Target, Queue]] = []
+        work: list[tuple[Target, RetryQueue]] = []
         for digest, queue in self._queues():
             target = targets.get(digest)
-            if target is None:
-                found += self._expire(queue)
-            elif queue.has_work() or (all and queue.names()):
-                work.append((target, queue))
+            try:
+                if target is None:
+                    found += self._expire(queue)
+                elif queue.has_work() or (all and queue.names()):
+                    work.append((target, queue))
+            except OSError as error:
+                found.append(_unusable(queue, target.name if target else "a target that is not configured", error))
         until = time.monotonic() + budget
 
-        def drain(target: Target, queue: Queue) -> None:
-            found.extend(self._drain(target, queue, all, until))
+        def drain(target: Target, queue: RetryQueue) -> None:
+            try:
+                self._drain(target, queue, all, until, found)
+            except OSError as error:
+                found.append(_unusable(queue, target.name, error))
 
         _at_once([partial(drain, target, queue) for target, queue in work])
         return found
@@ -160,7 +195,8 @@ class Spool:
             OSError: the spool cannot be read.
         """
         waiting: list[tuple[str, Waiting]] = []
-        dropped = damaged = 0
+        damaged = self._damaged()
+        dropped = 0
         for digest, queue in self._queues():
             for name in queue.names():
                 entry = queue.read(name)
@@ -168,25 +204,42 @@ class Spool:
                     waiting.append((name, _shown(name, entry, digest in targets)))
             dropped += queue.dropped()
             damaged += queue.damaged()
-        return Pending([each for _, each in sorted(waiting, key=_first)], self._flood.waiting(), dropped, damaged)
+        return Pending([each for _, each in sorted(waiting, key=_first)], self._dedup.waiting(), dropped, damaged)
 
-    def _queues(self) -> list[tuple[str, Queue]]:
+    def _damaged(self) -> int:
+        """How many files are set aside that belong to no queue, a file in the place of the spool included."""
+        if not self.folder.is_dir():
+            return int(self.folder.exists())
+        return sum(path.name.endswith(atomic_files.DAMAGED) for path in self.folder.iterdir())
+
+    def _queue_of(self, digest: str) -> RetryQueue:
+        return RetryQueue(self.folder / digest, self._now)
+
+    def _queues(self) -> list[tuple[str, RetryQueue]]:
         if not self.folder.is_dir():
             return []
-        folders = [path for path in sorted(self.folder.iterdir()) if path.is_dir() and path.name not in APART]
-        return [(path.name, Queue(path, self._now)) for path in folders]
+        names = sorted(path.name for path in self.folder.iterdir() if _QUEUE.fullmatch(path.name) and path.is_dir())
+        return [(name, self._queue_of(name)) for name in names]
 
-    def _queue(self, alert: Alert, targets: Mapping[str, str]) -> None:
+    def _queue(self, alert: Alert, targets: Mapping[str, str]) -> dict[str, OSError]:
+        """Put an alert into the queues of these targets; those for which it could not be written, with the reason."""
+        lost: dict[str, OSError] = {}
         for digest, name in targets.items():
-            queue = Queue(self.folder / digest, self._now)
-            queue.put(alert, name)
-            queue.shorten(self._most)
+            queue = self._queue_of(digest)
+            try:
+                queue.put(alert, name)
+            except OSError as error:
+                lost[digest] = error
+                continue
+            with _tolerated(f"the alerts that wait for {name}"):
+                queue.shorten(self._most)
+        return lost
 
-    def _tell_counts(self) -> None:
-        for alert, targets in self._flood.ended():
+    def _queue_summaries(self) -> None:
+        for alert, targets in self._dedup.summaries():
             self._queue(alert, targets)
 
-    def _expire(self, queue: Queue) -> list[Failure]:
+    def _expire(self, queue: RetryQueue) -> list[Failure]:
         old = [name for name in queue.names() if created(name) < self._now() - KEPT]
         entries = [queue.read(name) for name in old]
         for name in old:
@@ -197,20 +250,21 @@ class Spool:
             if entry is not None
         ]
 
-    def _drain(self, target: Target, queue: Queue, all: bool, until: float) -> list[Failure]:
-        found: list[Failure] = []
-        with durable_files.locked(queue.folder / "lock", PATIENCE, needless=lambda: not queue.names()) as ours:
+    def _drain(self, target: Target, queue: RetryQueue, all: bool, until: float, found: list[Failure]) -> None:
+        with atomic_files.locked(queue.folder / "lock", PATIENCE, needless=lambda: not queue.names()) as ours:
             if not ours:
-                return found  # whoever holds it sends them
+                return  # the process that holds it sends them
             queue.tidy()
-            with durable_files.locked(self.folder / "lock", PATIENCE):
-                queue.tell_of_dropped(target.name)
+            self._report_losses(target, queue)
             seen: set[str] = set()
             # Looked at anew each time: what another process has put meanwhile is sent too.
             while time.monotonic() < until and (rest := [name for name in queue.names() if name not in seen]):
                 seen.add(rest[0])
                 entry = queue.read(rest[0])
-                if entry is None or (entry.refused and not all and not entry.due(self._now())):
+                if entry is None:
+                    self._report_losses(target, queue)
+                    continue
+                if entry.refused and not all and not entry.due(self._now()):
                     continue
                 try:
                     target.send(entry.alert)
@@ -221,7 +275,35 @@ class Spool:
                         break  # the channel is down: those behind keep their place
                 else:
                     queue.done(rest[0])
-        return found
+
+    def _report_losses(self, target: Target, queue: RetryQueue) -> None:
+        with (
+            _tolerated(f"the alerts that wait for {target.name}"),
+            atomic_files.locked(self.folder / "lock", PATIENCE),
+        ):
+            queue.report_losses(target.name)
+
+
+@contextmanager
+def _tolerated(what: str) -> Iterator[None]:
+    """An error with one part of the spool is logged, and the alert goes its way."""
+    try:
+        yield
+    except OSError as error:
+        _logger.warning("%s cannot be read or written: %s", what, error)
+
+
+def _send_unkept(alert: Alert, target: Target, reason: OSError) -> None:
+    _logger.warning("an alert for %s cannot be kept until it is delivered: %s", target.name, reason)
+    try:
+        target.send(alert)
+    except AlertError as error:
+        _logger.warning("alert not delivered to %s: %s", target.name, error.what)
+
+
+def _unusable(queue: RetryQueue, target: str, error: OSError) -> Failure:
+    reason = error.strerror or type(error).__name__
+    return Failure(target, f"the alerts that wait for it cannot be read: {reason}", f"look at {queue.folder}")
 
 
 def _first(each: tuple[str, Waiting]) -> str:

@@ -1,4 +1,4 @@
-"""Somebody is told when a workflow cannot even begin, since its state file cannot be used."""
+"""The alert that a workflow cannot begin, since its state file cannot be used."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from perdure.alerts.channels.base import Target
 
 
-def tell_unusable(spec: Spec, error: StateError) -> None:
-    """Tell those who are to be told of a workflow; once within the window of the spool. Never raises.
+def alert_unusable_state(spec: Spec, error: StateError) -> None:
+    """Alert the recipients of a workflow, once within the window of the spool. Never raises.
 
     Waits for the channels, 5 s at most: the script is about to end.
 
@@ -33,14 +33,14 @@ def tell_unusable(spec: Spec, error: StateError) -> None:
 
         named = addresses(spec.rules.alerts, spec.file)
         if named:
-            from perdure.alerts.channels import parse
+            from perdure.alerts.channels import target_address
 
             state = settings.state_path(spec.file)
-            _send(_alert(spec, error, state), parse.parse(named), state)
+            _send(_alert(spec, error, state), target_address.parse(named), state)
     except Exception as trouble:  # noqa: BLE001  the error itself is what counts
         import logging
 
-        logging.getLogger("perdure").warning("nobody could be told of %s: %s", error.code, trouble)
+        logging.getLogger("perdure").warning("no alert could be sent of %s: %s", error.code, trouble)
 
 
 def _alert(spec: Spec, error: StateError, state: Path) -> Alert:
@@ -53,32 +53,32 @@ def _alert(spec: Spec, error: StateError, state: Path) -> Alert:
         error=error.what,
         code=error.code,
         notes=(f"what to do: {error.hint}",) if error.hint else (),
-        commands=(("look at it", f"perdure doctor --state {shlex.quote(str(state))}"),),
+        commands=(("see more", f"perdure doctor --state {shlex.quote(str(state))}"),),
     )
 
 
 def _send(alert: Alert, targets: list[Target], state: Path) -> None:
-    """By a spool, so that the next try of the same does not tell it again; by another one if that cannot be written."""
-    from perdure.alerts import delivery
+    """By a spool, so that the next try of the same does not alert again; by another one if that cannot be written."""
+    from perdure.alerts import sender
     from perdure.alerts.spool import Spool
 
-    for place in (delivery.folder_of, _elsewhere):
+    for place in (sender.folder_of, _elsewhere):
         try:
             folder = place(state)
             Spool(folder).put(alert, targets)
         except OSError:
             continue
-        delivery.deliver(targets, folder)
+        sender.deliver(targets, folder)
         return
     for target in targets:
-        delivery.attempt(alert, target)
+        sender.attempt(alert, target)
 
 
 def _elsewhere(state: Path) -> Path:
     """A folder of our own among the system's temporary files.
 
     Raises:
-        OSError: it cannot be made, or belongs to somebody else.
+        OSError: it cannot be made, or belongs to another user.
     """
     digest = hashlib.blake2b(os.fsencode(state), digest_size=12).hexdigest()
     user = os.getuid() if hasattr(os, "getuid") else 0
@@ -86,5 +86,5 @@ def _elsewhere(state: Path) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != user) or found.st_mode & 0o022:
-        raise PermissionError(f"{folder} is not ours")
+        raise PermissionError(f"{folder} belongs to another user, or others may write to it")
     return folder

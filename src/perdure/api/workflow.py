@@ -242,7 +242,7 @@ def _alerts(value: str | Sequence[str] | None) -> tuple[str, ...] | None:
     if named is not None and not all(isinstance(each, str) for each in named):
         raise OptionError("alert is neither an address nor a list of them", 'for instance alert="tgram://TOKEN/CHAT"')
     if named:
-        from perdure.alerts.channels import parse
+        from perdure.alerts.channels import target_address
 
         parse.parse(named)  # a mistake in an address is an error now, not when an alert is due
     return None if named is None else tuple(named)

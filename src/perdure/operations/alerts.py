@@ -1,4 +1,4 @@
-"""What can be done about alerts: prove that they arrive, see what waits, send it now."""
+"""`perdure alert`: test that alerts arrive, list what waits, deliver it now."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from threading import Thread
 
 import msgspec
 
-from perdure.alerts import delivery, recipients
+from perdure.alerts import recipients, sender
 from perdure.alerts.alert import Alert
 from perdure.alerts.channels.base import Target
 from perdure.alerts.spool import Failure, Pending, Spool
@@ -17,8 +17,8 @@ from perdure.errors import OptionError
 from perdure.operations.location import Location
 
 
-class Tried(msgspec.Struct, frozen=True):
-    """One target that was tried: whether the alert was delivered, in how many milliseconds, and else why not."""
+class DeliveryTest(msgspec.Struct, frozen=True):
+    """The test of one target: whether the alert was delivered, in how many milliseconds, and else why not."""
 
     target: str
     delivered: bool
@@ -27,7 +27,7 @@ class Tried(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
-def whom(to: Sequence[str], script: Path | None) -> list[Target]:
+def configured_targets(to: Sequence[str], script: Path | None) -> list[Target]:
     """The targets that are named, else those of the settings.
 
     Raises:
@@ -36,16 +36,16 @@ def whom(to: Sequence[str], script: Path | None) -> list[Target]:
     found = recipients.targets(list(to) or None, str(script) if script else "")
     if not found:
         raise OptionError(
-            "nobody is set up to be told",
+            "no alert target is set",
             "set PERDURE_ALERTS, alerts in [tool.perdure] of pyproject.toml, or ALERT_TELEGRAM_TOKEN and ALERT_CHAT_ID;"
-            " or try a target out: perdure alert test --to https://host/path",
+            " or test a target: perdure alert test --to https://host/path",
         )
     return found
 
 
-def prove(targets: Sequence[Target]) -> list[Tried]:
-    """Send a test alert to every target, all at the same time, and tell how it went."""
-    found: dict[str, Tried] = {}
+def deliver_test(targets: Sequence[Target]) -> list[DeliveryTest]:
+    """Send a test alert to every target, all at the same time, and return the result of each."""
+    found: dict[str, DeliveryTest] = {}
     alert = Alert(
         what="test",
         level="info",
@@ -55,9 +55,9 @@ def prove(targets: Sequence[Target]) -> list[Tried]:
 
     def one(target: Target) -> None:
         began = time.perf_counter()
-        failure = delivery.attempt(alert, target) or Failure(target.name, "")
+        failure = sender.attempt(alert, target) or Failure(target.name, "")
         ms = round((time.perf_counter() - began) * 1000)
-        found[target.digest] = Tried(target.name, not failure.what, ms, failure.what, failure.hint)
+        found[target.digest] = DeliveryTest(target.name, not failure.what, ms, failure.what, failure.hint)
 
     threads = [Thread(target=one, args=(target,), daemon=True) for target in targets]
     for thread in threads:

@@ -10,6 +10,7 @@ from socket import gethostname
 import msgspec
 
 from perdure.config import secrets, settings
+from perdure.core import exit_causes
 from perdure.core.execution.crash_loop import fitted
 from perdure.core.execution.run import HolderInfo
 from perdure.core.records import RunRecord
@@ -147,8 +148,6 @@ def _alive(store: Store, run: RunRecord, holder: HolderInfo, record: Flight | No
 
 
 def _dead(store: Store, run: RunRecord, holder: HolderInfo, record: Flight | None) -> ProcessView:
-    from perdure.alerts.crash_alerts import Hello, Seen, put
-
     here = flight_recorder.boot_id()
     watched = record is not None and (record.watched or bool(record.cause))
     cause = "unseen" if record is None else record.cause
@@ -163,7 +162,7 @@ def _dead(store: Store, run: RunRecord, holder: HolderInfo, record: Flight | Non
         ended=moment(record.seen) if record else None,
         watched=watched,
         cause=cause,
-        how=put(Seen("death", Hello(), cause=cause)).error,
+        how=exit_causes.describe(cause, sure=False),
         memory=record.memory if record else 0,
         in_flight=_calls_in_flight(
             store, run, record.calls if record else (), record.seen if record and watched else None

@@ -78,7 +78,7 @@ def collect(store: Store) -> list[Flight]:
     if suspects:
         store.journal.write((), _adding(suspects))
     for one in found:
-        if not _is_left(store, one.token) and (one.told or not flight_recorder.is_watched(one.path)):
+        if not _is_left(store, one.token) and (one.reported or not flight_recorder.is_watched(one.path)):
             one.path.unlink(missing_ok=True)
     return found
 

@@ -34,10 +34,10 @@ from perdure.store.liveness import is_held
 
 MAGIC = b"PERDFLT1"
 HEADER = struct.Struct("<8sIIdQQdBxHI16s64s")
-"""Magic and version, process id, size of a slot, start, progress, memory, seen, told, length of the script's path,
+"""Magic and version, process id, size of a slot, start, progress, memory, seen, reported, length of the script's path,
 attempts without a slot, boot id, cause of death. The script's path follows."""
 
-PROGRESS, MEMORY, TOLD, MORE, CAUSE = 24, 32, 48, 52, 72
+PROGRESS, MEMORY, REPORTED, MORE, CAUSE = 24, 32, 48, 52, 72
 """Offsets of the header that are written on their own; `seen` follows the memory."""
 
 SCRIPT = HEADER.size
@@ -96,7 +96,7 @@ class Flight(msgspec.Struct, frozen=True):
     calls: list[InFlight]
     more: int
     cause: str
-    told: bool
+    reported: bool
     watched: bool = False
 
 
@@ -279,7 +279,7 @@ def read(path: Path) -> Flight | None:
         return None
     if len(data) < SLOTS_AT or data[: len(MAGIC)] != MAGIC:
         return None
-    _, pid, size, started, _, memory, seen, told, length, more, boot, cause = HEADER.unpack_from(data)
+    _, pid, size, started, _, memory, seen, reported, length, more, boot, cause = HEADER.unpack_from(data)
     if size != SLOT:
         return None
     calls = [call for at in range(SLOTS_AT, len(data) - VALID, SLOT) if (call := _call(data, at)) is not None]
@@ -296,7 +296,7 @@ def read(path: Path) -> Flight | None:
         calls=calls,
         more=more,
         cause=cause.rstrip(b"\0").decode("utf-8", "replace") or ("SIGTERM" if len(data) % SEGMENT else ""),
-        told=told != 0,
+        reported=reported != 0,
         watched=seen != 0,
     )
 
@@ -318,7 +318,7 @@ def left_behind(folder: Path, locks: Path) -> list[Flight]:
         folder: where the records lie.
         locks: where the processes' locks lie.
     """
-    return [flight for flight in dead(folder, locks) if not flight.told]
+    return [flight for flight in dead(folder, locks) if not flight.reported]
 
 
 def dead(folder: Path, locks: Path) -> list[Flight]:
@@ -349,7 +349,7 @@ def telling(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _locked(descriptor) and _read_at(descriptor, TOLD) == b"\0"
+        yield _locked(descriptor) and _read_at(descriptor, REPORTED) == b"\0"
     finally:
         os.close(descriptor)
 
@@ -371,7 +371,7 @@ def mark_told(path: Path) -> None:
     with suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_RDWR)
         try:
-            _write_at(descriptor, b"\1", TOLD)
+            _write_at(descriptor, b"\1", REPORTED)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -12,7 +12,7 @@ import msgspec
 
 from perdure.alerts.alert import Alert
 from perdure.alerts.channels.base import Target
-from perdure.alerts.channels.deadline import SECONDS
+from perdure.alerts.channels.send_timeout import SECONDS
 from perdure.errors import AlertError
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -21,13 +21,13 @@ STARTING: Final = 10.0
 """Seconds that a busy machine may take to start Python and load Apprise, before the 5 s of the channel begin."""
 
 _MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)|<(?=[!@#])")
-"""What a chat would ring everybody's phone for, if an error's text says it."""
+"""What notifies all members of a chat, if an error's text contains it."""
 
 _KINDS = {"info": "info", "warning": "warning", "error": "failure", "critical": "failure"}
 
 
-class Order(msgspec.Struct, frozen=True):
-    """What the sending process is asked for."""
+class Request(msgspec.Struct, frozen=True):
+    """One alert, as the sending process receives it."""
 
     url: str
     title: str
@@ -36,13 +36,13 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of it; `why` is Apprise's last word if nothing was sent."""
+    """Whether it was sent; if not, `why` is the last warning that Apprise logged."""
 
     sent: bool
     why: str = ""
 
 
-class Other(Target):
+class AppriseTarget(Target):
     """An address that Apprise knows.
 
     Apprise runs in a process of its own: it is large, it has threads that a hanging server would keep at work beyond
@@ -55,7 +55,7 @@ class Other(Target):
         rest = url[match.end() :] if match else url
         pieces = [piece for part in re.split(r"[/?&@:=]", rest) for piece in (part, unquote(part))]
         super().__init__(f"{scheme}://", url, [url, rest, *pieces])
-        self.name += f"{self.digest[:6]}..."  # tells two of a kind apart
+        self.name += f"{self.digest[:6]}..."  # two of a kind have different names
         self._url = url
 
     def _deliver(self, alert: Alert, text: str) -> None:
@@ -64,12 +64,12 @@ class Other(Target):
         if find_spec("apprise") is None:
             raise AlertError("the package apprise is not installed", "pip install 'perdure[alerts]'")
         title, _, body = _MENTION.sub(lambda found: f"{found[0]}\u200b", text).partition("\n")
-        order = Order(self._url, title if body else "", body or title, _KINDS[alert.level])
+        request = Request(self._url, title if body else "", body or title, _KINDS[alert.level])
         try:
             done = run(
                 # -P: a script called apprise.py in the working directory is not meant.
                 [sys.executable, "-P", "-m", "perdure.alerts.channels.apprise_process"],
-                input=msgspec.json.encode(order),
+                input=msgspec.json.encode(request),
                 capture_output=True,
                 timeout=STARTING + SECONDS,
                 check=False,
@@ -82,7 +82,7 @@ class Other(Target):
         try:
             outcome = msgspec.json.decode(done.stdout, type=Outcome)
         except msgspec.DecodeError:
-            said = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
-            raise AlertError(f"Apprise ended with {done.returncode}{f': {said}' if said else ''}") from None
+            last = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
+            raise AlertError(f"Apprise ended with {done.returncode}{f': {last}' if last else ''}") from None
         if not outcome.sent:
             raise AlertError(outcome.why)

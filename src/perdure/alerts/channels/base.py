@@ -1,4 +1,4 @@
-"""Somewhere to send alerts to, whatever it is."""
+"""What every channel is: a target that alerts are sent to."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from perdure.alerts.sanitize import clean, cut, one_line
 from perdure.errors import AlertError
 
 KNOWN_BY = 6
-"""Characters. A part of an address that is shorter is no secret, and would be found all over the place."""
+"""Characters. A shorter part of an address is no secret, and would be found in many texts."""
 ERROR = 300
 """Characters of what went wrong with a target."""
 
 
 class Target:
-    """Somewhere to send alerts to.
+    """A place that alerts are sent to.
 
     Attributes:
         name: what may be shown: no credentials in it.
-        digest: stands for the target in the spool, which does not hold its address.
-        ready: whether it can be sent to at all; nothing is kept for one that is not.
+        digest: identifies the target in the spool, which does not hold its address.
+        ready: whether it is set up; nothing is queued for one that is not.
     """
 
     ready = True
@@ -43,14 +43,14 @@ class Target:
         try:
             self._deliver(alert, alert.text())
         except AlertError as error:
-            raise self._told(error) from None
+            raise self._redacted(error) from None
         except Exception as error:  # noqa: BLE001  a channel that fails in an unforeseen way has failed
-            raise self._told(AlertError(f"{type(error).__name__}: {error}")) from None
+            raise self._redacted(AlertError(f"{type(error).__name__}: {error}")) from None
 
     def _deliver(self, alert: Alert, text: str) -> None:
         raise NotImplementedError
 
-    def _told(self, error: AlertError) -> AlertError:
+    def _redacted(self, error: AlertError) -> AlertError:
         what = error.what
         for secret in self._secrets:
             what = what.replace(secret, "***")

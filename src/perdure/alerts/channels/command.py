@@ -9,12 +9,12 @@ import msgspec
 
 from perdure.alerts.alert import Alert
 from perdure.alerts.channels.base import Target
-from perdure.alerts.channels.deadline import SECONDS
+from perdure.alerts.channels.send_timeout import SECONDS
 from perdure.alerts.sanitize import cut, one_line
 from perdure.errors import AlertError
 
-SAID = 4096
-"""Bytes of what the program says about its failure that are read."""
+OUTPUT = 4096
+"""Bytes of the program's output that are read when it fails."""
 
 
 class Command(Target):
@@ -33,17 +33,17 @@ class Command(Target):
         from tempfile import TemporaryFile
 
         environment = os.environ | {"PERDURE_ALERT": msgspec.json.encode(alert.as_json()).decode()}
-        # Files rather than pipes: a program that reads nothing or leaves somebody behind who holds them is no matter.
-        with TemporaryFile() as given, TemporaryFile() as said:
-            given.write(text.encode() + b"\n")
-            given.seek(0)
+        # Files rather than pipes: the program may read nothing, or leave a child behind that holds them open.
+        with TemporaryFile() as text_in, TemporaryFile() as output:
+            text_in.write(text.encode() + b"\n")
+            text_in.seek(0)
             try:
                 process = Popen(
-                    self._words, stdin=given, stdout=said, stderr=said, env=environment, start_new_session=True
+                    self._words, stdin=text_in, stdout=output, stderr=output, env=environment, start_new_session=True
                 )
             except OSError as error:
                 raise AlertError(
-                    f"cannot be started: {error.strerror}", "see that it is there and executable"
+                    f"cannot be started: {error.strerror}", "check that it exists and is executable"
                 ) from None
             try:
                 status = process.wait(SECONDS)
@@ -54,9 +54,9 @@ class Command(Target):
                     _kill(process.pid)
                     process.wait()
             if status != 0:
-                said.seek(0)
-                told = cut(one_line(said.read(SAID).decode("utf-8", "replace")), 200)
-                raise AlertError(f"ended with {status}{f': {told}' if told else ''}")
+                output.seek(0)
+                last = cut(one_line(output.read(OUTPUT).decode("utf-8", "replace")), 200)
+                raise AlertError(f"ended with {status}{f': {last}' if last else ''}")
 
 
 def _kill(pid: int) -> None:

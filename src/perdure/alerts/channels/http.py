@@ -1,4 +1,4 @@
-"""One request over HTTP: with a real deadline, through the proxy that the environment names, and never to another host.
+"""One request over HTTP: within a time limit, through the proxy that the environment names, never to another host.
 
 A redirect is an error: a POST that follows one becomes a GET (RFC 9110 15.4.2, 15.4.3), and the credentials in an
 address or a body are for the host they were given for.
@@ -18,7 +18,7 @@ from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Reque
 
 import msgspec
 
-from perdure.alerts.channels.deadline import SECONDS, Exchange, within
+from perdure.alerts.channels.send_timeout import SECONDS, Exchange, no_answer, within
 from perdure.errors import AlertError
 
 ANSWER = 64 * 1024
@@ -26,7 +26,7 @@ ANSWER = 64 * 1024
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a server said, whatever the status."""
+    """What a server answered, whatever the status."""
 
     status: int
     body: bytes
@@ -71,8 +71,12 @@ def post(url: str, body: bytes | None, headers: Mapping[str, str] | None = None,
         raise
     except (OSError, HTTPException, ValueError) as error:
         cause = error.reason if isinstance(error, URLError) else error
-        told = cause if isinstance(cause, str) else getattr(cause, "strerror", None) or type(cause).__name__
-        raise AlertError(f"no connection: {told}", "see whether the service can be reached from here") from None
+        if isinstance(cause, TimeoutError):  # the socket's own timeout was a moment earlier
+            raise no_answer(seconds) from None
+        reason = cause if isinstance(cause, str) else getattr(cause, "strerror", None) or type(cause).__name__
+        raise AlertError(
+            f"no connection: {reason}", "check whether the service can be reached from this machine"
+        ) from None
     return answers[0]
 
 

@@ -14,10 +14,10 @@ from perdure.errors import AlertError
 API: Final = "https://api.telegram.org"
 
 _HINTS = {
-    400: "see that the chat id is right, and that the bot was added to the chat or was written to",
-    401: "the bot's token is wrong or was revoked",
-    403: "the bot was removed from the chat, or nobody has written to it yet",
-    404: "the bot's token is wrong",
+    400: "check the chat id; add the bot to the chat, or write to it first",
+    401: "check the bot's token: it is wrong or was revoked",
+    403: "add the bot to the chat again, or write to it first",
+    404: "check the bot's token",
 }
 
 
@@ -69,19 +69,22 @@ class Telegram(Target):
         url = f"{self._api}/bot{self._token}/sendMessage"
         answer = http.post(url, body, {"Content-Type": "application/json"})
         try:
-            said = msgspec.json.decode(answer.body, type=_Answer)
+            reply = msgspec.json.decode(answer.body, type=_Answer)
         except msgspec.DecodeError:
-            raise AlertError(f"answered {answer.status}, but not as Telegram does", f"is {self._api} right?") from None
-        if said.ok:
+            raise AlertError(
+                f"answered {answer.status}, but not as Telegram does",
+                f"check the address of the Bot API server: {self._api}",
+            ) from None
+        if reply.ok:
             return
-        if said.parameters.migrate_to_chat_id and not moved:  # the group has become a supergroup
-            self._ask(str(said.parameters.migrate_to_chat_id), text, moved=True)
+        if reply.parameters.migrate_to_chat_id and not moved:  # the group has become a supergroup
+            self._ask(str(reply.parameters.migrate_to_chat_id), text, moved=True)
             return
         raise AlertError(
-            f"Telegram answered {said.error_code or answer.status}: {said.description}",
-            _HINTS.get(said.error_code, ""),
-            retry_after=said.parameters.retry_after or answer.retry_after,
-            refused=said.error_code == 400 and "chat not found" not in said.description,
+            f"Telegram answered {reply.error_code or answer.status}: {reply.description}",
+            _HINTS.get(reply.error_code, ""),
+            retry_after=reply.parameters.retry_after or answer.retry_after,
+            refused=reply.error_code == 400 and "chat not found" not in reply.description,
         )
 
 
@@ -95,7 +98,7 @@ def from_environment() -> Telegram | None:
 
 
 class Unset(Target):
-    """Telegram was asked for, and nothing says which chat: sending says so, and the script runs all the same."""
+    """Telegram without a bot and a chat: sending reports that, and the script runs all the same."""
 
     ready = False
 

@@ -12,7 +12,7 @@ from perdure.alerts.sanitize import cut, one_line
 from perdure.errors import AlertError
 
 _REFUSED = {400, 413, 415, 422}
-"""A server's word that this message is at fault, rather than the address or the moment (RFC 9110 15.5)."""
+"""Statuses by which a server refuses this message, rather than the address or the moment (RFC 9110 15.5)."""
 
 
 class Webhook(Target):
@@ -39,9 +39,9 @@ class Webhook(Target):
             raise AlertError(
                 f"answered {status}, a redirect, which alerts do not follow", "set the address it leads to"
             )
-        said = one_line(answer.body.decode("utf-8", "replace"))
+        reply = one_line(answer.body.decode("utf-8", "replace"))
         raise AlertError(
-            f"answered {status}{f': {cut(said, 120)}' if said else ''}",
+            f"answered {status}{f': {cut(reply, 120)}' if reply else ''}",
             retry_after=answer.retry_after,
             refused=status in _REFUSED,
         )

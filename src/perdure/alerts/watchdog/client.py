@@ -1,6 +1,7 @@
-"""The run's side of the watchdog: starts the companion, and tells it what it cannot see from outside.
+"""The run's side of the watchdog: starts the watchdog process, and sends it what cannot be seen from outside.
 
-Nothing here may harm the run: what fails is said once on the logger `perdure`, and the run goes on unwatched.
+Nothing here may harm the run: a failure is logged once under `perdure`, and the run goes on unwatched. Texts are
+redacted before they are sent: only this process knows the values of its `Secret`s.
 """
 
 from __future__ import annotations
@@ -20,35 +21,38 @@ import msgspec
 from perdure.errors import PerdureError, Skipped, StopRun
 from perdure.store.flight_recorder import Recorder
 
-COMPANION = "import sys; sys.path.append(sys.argv.pop(1)); import process; process.main()"
-"""Imported, so that it is compiled but once."""
+WATCHDOG_PROCESS = "import sys; sys.path.append(sys.argv.pop(1)); import process; process.main()"
+"""Imported, so that it is compiled only once."""
 TEXT = 600
-"""Characters of an error that are handed on."""
+"""Characters of an error that are sent."""
 
 
 class Settings(msgspec.Struct, frozen=True):
     """What the watchdog of a state file needs to know.
 
-    `state` is the state file; `interrupts` whether Ctrl-C is to be told of as well.
+    `state` is the state file; `interrupts` whether Ctrl-C is alerted too.
     """
 
     state: Path
     interrupts: bool = False
 
 
-class Stop(msgspec.Struct, frozen=True):
-    """How a run was stopped in its middle, or what ended the process: the class of the exception, and what it said.
+class LastException(msgspec.Struct, frozen=True):
+    """The exception that stopped a run in its middle, or ended the process: its class and its text.
 
     `code` is the exit code, if it was a SystemExit, or the code of an error of perdure's own.
     """
 
     kind: str
-    text: str
+    text: str = ""
     code: int | str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}" if self.text else self.kind
 
 
 class Watchdog:
-    """Sees to it that somebody is told if this process dies in the middle of a run. No method ever raises.
+    """Alerts if this process dies in the middle of a run. No method ever raises.
 
     Args:
         settings: what it needs to know.
@@ -75,12 +79,12 @@ class Watchdog:
         deadline: float | None = None,
         stall: float | None = None,
     ) -> None:
-        """A run (not a child run) was started or resumed; with nobody to be told, nobody watches.
+        """A run (not a child run) was started or resumed; without targets it is not watched.
 
         Args:
             run_id: the run.
             workflow: the name of its workflow.
-            targets: whom to tell, as `alerts.sending` understands it.
+            targets: the addresses that its alerts go to.
             deadline: seconds from now after which it counts as hanging.
             stall: seconds without a step that finishes after which it counts as hanging.
         """
@@ -89,38 +93,38 @@ class Watchdog:
             self._guarded(lambda: self._begin(run_id, about, stall or 0.0, deadline or 0.0))
 
     def ended(self, run_id: str) -> None:
-        """A run is done, failed or cancelled; if that is to be told, somebody else does."""
+        """A run is done, failed or cancelled: that is no crash."""
         number = self._open.pop(run_id, None)
         if number is not None:
-            self._say(f"ended {number}")
+            self._send(f"ended {number}")
 
     def stopped(self, run_id: str, error: BaseException) -> None:
-        """A run was stopped in its middle by something that is not an Exception; tells of it if that is an alarm.
+        """A run was stopped in its middle by something that is not an Exception: an alert, if that is a failure.
 
-        A cancelled task is one only if the process ends badly: Ctrl-C in asyncio looks like that, and so does a timeout
-        of the caller's.
+        A cancelled task is a failure only if the process ends badly: Ctrl-C in asyncio looks like one, and so does a
+        timeout of the caller's.
         """
         if run_id not in self._open:
             return
         if isinstance(error, Skipped) or (isinstance(error, KeyboardInterrupt) and not self._settings.interrupts):
             self.ended(run_id)
         elif type(error).__name__ == "CancelledError":
-            self._say(f"loose {self._open[run_id]}")
+            self._send(f"cancelled {self._open[run_id]}")
         else:
-            stop = _json(how_stopped(error))
-            self._say(f"stopped {self._open.pop(run_id)} {stop}")
+            stop = _json(describe_exception(error))
+            self._send(f"stopped {self._open.pop(run_id)} {stop}")
 
     def deliver(self, targets: tuple[str, ...]) -> None:
-        """Have delivered what waits in the spool, by another process."""
-        self._guarded(lambda: self._tell({"targets": targets}))
+        """Have another process deliver what waits in the spool."""
+        self._guarded(lambda: self._request_delivery({"targets": targets}))
 
     def progress(self) -> None:
-        """Something moves that is not a step."""
+        """There is progress within a step."""
         if self._recorder is not None:
             self._recorder.progress()
 
-    def clean(self) -> None:
-        """This process wants nothing more of the watchdog; if a run is still open, it has died in its middle."""
+    def close(self) -> None:
+        """This process needs the watchdog no more; a run that is still open has died in its middle."""
         with self._lock:
             if self._pipe >= 0:
                 os.close(self._pipe)
@@ -128,7 +132,7 @@ class Watchdog:
         _watchdogs.discard(self)
 
     def close_in_child(self) -> None:
-        """After a fork: the child has no run, and must not keep the companion from seeing the parent's end."""
+        """After a fork: the child has no run, and must not hide the end of its parent from the watchdog process."""
         self._lock = Lock()
         self._open.clear()
         self._started = True
@@ -141,20 +145,20 @@ class Watchdog:
     def _begin(self, run_id: str, about: dict[str, Any], stall: float, deadline: float) -> None:
         self._start()
         number = self._open[run_id] = self._next()
-        self._say(f"began {number} {stall:.3f} {deadline:.3f} {_json(about)}")
+        self._send(f"began {number} {stall:.3f} {deadline:.3f} {_json(about)}")
 
-    def _tell(self, message: dict[str, Any]) -> None:
+    def _request_delivery(self, message: dict[str, Any]) -> None:
         self._start()
-        self._say(f"tell {_json(message)}")
+        self._send(f"deliver {_json(message)}")
 
     def _start(self) -> None:
-        """Start the companion, detached: not a child of ours, for a script that waits for its children; no terminal."""
+        """Start the watchdog process, detached: without a terminal, and no child: scripts wait for theirs."""
         with self._lock:
             if self._started:
                 return
             self._started = True
             if os.name != "posix" or not sys.executable:
-                raise OSError("there is no companion on this system")
+                raise OSError("there is no watchdog process on this system")
             reading, writing = os.pipe()
             try:
                 _spawn(reading, str(self._recorder.path) if self._recorder else "")
@@ -171,10 +175,10 @@ class Watchdog:
             "interrupts": self._settings.interrupts,
             "path": sys.path,
         }
-        self._say(f"hello {_json(hello)}")
+        self._send(f"hello {_json(hello)}")
         _watch(self)
 
-    def _say(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         if self._pipe >= 0:
             self._guarded(lambda: self._write(line.encode() + b"\n"))
 
@@ -188,45 +192,49 @@ class Watchdog:
                 if not ready or ready[0][1] & select.POLLERR:
                     os.close(self._pipe)
                     self._pipe = -1
-                    raise BrokenPipeError("the companion is gone")
+                    raise BrokenPipeError("the watchdog process has ended")
                 data = data[os.write(self._pipe, data) :]
 
     def _guarded(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except Exception as error:  # noqa: BLE001  the run is not to suffer
+        except Exception as error:  # noqa: BLE001  the run must not fail for it
             import logging
 
-            logging.getLogger("perdure").warning("the watchdog does not work, the run goes on unwatched: %s", error)
+            logging.getLogger("perdure").warning(
+                "the watchdog process cannot be used, the run goes on unwatched: %s", error
+            )
 
 
-def how_stopped(error: BaseException) -> Stop:
-    """An exception as the teller needs it."""
+def describe_exception(error: BaseException) -> LastException:
+    """An exception as the crash alert needs it; its text is redacted."""
     if isinstance(error, StopRun):
-        return how_stopped(error.error)
+        return describe_exception(error.error)
     if isinstance(error, SystemExit):
         code = error.code
         if code is None or isinstance(code, int):
-            return Stop("SystemExit", "", code or 0)
-        return Stop("SystemExit", _said(error), 1)
-    return Stop(type(error).__name__, _said(error), error.code if isinstance(error, PerdureError) else None)
+            return LastException("SystemExit", "", code or 0)
+        return LastException("SystemExit", _text_of(error), 1)
+    return LastException(type(error).__name__, _text_of(error), error.code if isinstance(error, PerdureError) else None)
 
 
-def _said(error: BaseException) -> str:
+def _text_of(error: BaseException) -> str:
+    """Its text, redacted, and only then shortened: half a secret would not be known again."""
+    from perdure.alerts.sanitize import clean
+
     try:
-        text = error.what if isinstance(error, PerdureError) else str(error)
-        return text[:TEXT].encode("utf-8", "backslashreplace").decode()
-    except Exception:  # noqa: BLE001  the class of the user's own may fail to say anything
+        return clean(error.what if isinstance(error, PerdureError) else str(error))[:TEXT]
+    except Exception:  # noqa: BLE001  a class of the user's own may fail to give a text
         return ""
 
 
 def _spawn(reading: int, flight: str) -> None:
-    """Start the companion; it is a child of ours only where there is no shell to detach it."""
+    """Start the watchdog process; it is a child of ours only where there is no shell to detach it."""
     own = _pidfd()
     # To numbers that neither has now: the copies, and only they, are inherited.
     first = max(reading, own) + 1
     numbers = [str(first), str(first + 1 if own >= 0 else -1)]
-    command = [sys.executable, "-I", "-S", "-c", COMPANION, str(Path(__file__).parent), *numbers]
+    command = [sys.executable, "-I", "-S", "-c", WATCHDOG_PROCESS, str(Path(__file__).parent), *numbers]
     command += [str(os.getpid()), _born(), flight, sys.executable]
     actions: list[Any] = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -282,7 +290,7 @@ def _watch(watchdog: Watchdog) -> None:
 
     def excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         for each in list(_watchdogs):
-            each._say(f"bye {_json(how_stopped(error))}")
+            each._send(f"goodbye {_json(describe_exception(error))}")
         before(kind, error, traceback)
 
     sys.excepthook = excepthook

@@ -1,8 +1,8 @@
-"""How a process died, as far as the kernel says (a module of the companion's: it imports nothing of ours)."""
+"""How a process ended, as far as the kernel shows it (part of the watchdog process: it imports nothing of ours)."""
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # the module `signal` costs a tenth of the companion's memory
+import _signal  # type: ignore[import-not-found]  # the module `signal` costs a tenth of the watchdog process's memory
 import os
 import struct
 import time
@@ -15,11 +15,11 @@ PIDFD_GET_INFO = 0xC040FF0B
 PIDFD_INFO_EXIT = 1 << 3
 
 
-class Hurt:
-    """Whether the kernel has killed something for want of memory since the process was first looked at.
+class OomDetector:
+    """Whether the kernel has killed the process for want of memory, since it was first looked at.
 
     Counters of its memory cgroup are proof enough (cgroup-v2.rst, memory.events; v1: memory.oom_control); so is the
-    kernel's log, if it may be read. The machine's own counter (vmstat) says only that somebody was killed.
+    kernel's log, if it may be read. The machine's own counter (vmstat) shows only that some process was killed.
     """
 
     def __init__(self, pid: int) -> None:
@@ -36,7 +36,7 @@ class Hurt:
         the kernel counts before it kills.
         """
         folders = []
-        # If it is dead already: whoever is started by a process begins in its cgroup.
+        # If it is dead already: we began in its cgroup, since it started us.
         known = read_text(f"/proc/{self.pid}/cgroup") or ("" if self.folders else read_text("/proc/self/cgroup"))
         for line in known.splitlines():
             _, _, rest = line.partition(":")
@@ -61,8 +61,8 @@ class Hurt:
                     return field(text, "oom_kill"), anywhere
         return 0, anywhere
 
-    def starved(self) -> str:
-        """What says that the process was killed for want of memory; empty if nothing does."""
+    def evidence(self) -> str:
+        """What shows that the process was killed for want of memory; empty if nothing does."""
         here, anywhere = self.count()
         if here > self.before[0]:
             return "cgroup"
@@ -80,7 +80,7 @@ class Hurt:
         return 0
 
     def in_log(self) -> bool:
-        """Does the kernel's log say that it killed the process since then? (Documentation/ABI/testing/dev-kmsg)"""
+        """Does the kernel's log show that it killed the process since then? (Documentation/ABI/testing/dev-kmsg)"""
         try:
             log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         except OSError:
@@ -106,9 +106,9 @@ def stat_fields(pid: int) -> list[str]:
 
 
 def exit_status(pid: int, born: str, pidfd: int) -> int | None:
-    """How the process ended, as wait(2) would say; None if nobody can tell.
+    """How the process ended, as wait(2) gives it; None if that cannot be found out.
 
-    While it is a zombie /proc has it; once its parent has taken note, only its pidfd, since Linux 6.15.
+    While it is a zombie /proc has it; once its parent has waited for it, only its pidfd, since Linux 6.15.
     """
     until = time.monotonic() + GRACE
     while time.monotonic() < until:
@@ -125,7 +125,7 @@ def exit_status(pid: int, born: str, pidfd: int) -> int | None:
 
 
 def status_by(pidfd: int) -> int | None:
-    """How a process ended that nothing else is left of."""
+    """How a process ended, from its pidfd alone."""
     try:
         import fcntl
 
@@ -158,7 +158,7 @@ def name_of(status: int | None) -> str:
 
 
 def high_water(pid: int) -> int:
-    """The most memory that the process has used, in bytes; 0 if the system does not say."""
+    """The most memory that the process has used, in bytes; 0 if the system does not show it."""
     return field(read_text(f"/proc/{pid}/status"), "VmHWM:") * 1024
 
 

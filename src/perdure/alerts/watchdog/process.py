@@ -1,20 +1,20 @@
-"""The companion: a small process that sees how the process of a run ends, and starts whoever tells of it.
+"""The watchdog process: sees how the process of a run ends, and starts the reporter that alerts.
 
     python -I -S -c "...; import process; process.main()" PIPE PIDFD PID BORN FLIGHT PYTHON
 
 It imports nothing of ours and little of Python's, so that it starts in milliseconds and stays small. The run's process
-(`alerts/watchdog/client.py`) writes lines into the pipe; what is in braces is JSON that only the teller reads:
+(`alerts/watchdog/client.py`) writes lines into the pipe; what is in braces is JSON that only the reporter reads:
 
-    hello {...}                          whom to tell, and how
+    hello {...}                          the state file, the flight record, the settings
     began N STALL DEADLINE {...}         run N is open; it hangs after STALL s without progress, DEADLINE s from now
     ended N                              run N is closed
-    loose N                              run N was cancelled: whether that is an alarm depends on how the process ends
-    stopped N {...}                      run N was stopped in its middle; how
-    bye {...}                            the exception that is about to end the process
-    tell {...}                           tell this at once
+    cancelled N                          run N was cancelled: a failure only if the process ends badly
+    stopped N {...}                      run N was stopped in its middle; by which exception
+    goodbye {...}                        the last exception, which is about to end the process
+    deliver {...}                        deliver what waits in the spool
 
 The process is dead when the pipe is closed and the process is gone, whichever order the two come in: a grandchild may
-keep the pipe open, and a script that makes itself a daemon may close it. Then, if a run was open, somebody is told.
+keep the pipe open, and a script that makes itself a daemon may close it. Then, if a run was open, an alert is sent.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ PROGRESS, MEMORY, CAUSE, CAUSE_LENGTH = 24, 32, 72, 64
 QUICK, SLOW = 1.0, 8.0
 """Seconds between two looks at the memory of the process; longer while it does not grow."""
 
-LAST_WORDS = 300.0
-"""Seconds that the tellers are given after the death of the process."""
+REPORTING = 300.0
+"""Seconds that the reporters have after the death of the process."""
 
-TELLER = (
+REPORTER = (
     "import json, sys; spec = json.load(sys.stdin);"
     "sys.path += [place for place in spec['hello']['path'] if place not in sys.path];"
-    "from perdure.alerts.watchdog.report import speak; speak(spec)"
+    "from perdure.alerts.watchdog.report import report; report(spec)"
 )
 
 
 class Run:
-    """An open run: what the teller is to know of it, and when it counts as hanging."""
+    """An open run: what the reporter needs to know of it, and when it counts as hanging."""
 
     def __init__(self, stall: float, deadline: float, about: bytes, now: float) -> None:
         self.about = about
@@ -57,19 +57,19 @@ class Run:
         self.stall = stall
         self.deadline = now + deadline if deadline else 0.0
         self.stalled = False
-        self.loose = False
+        self.cancelled = False
 
 
-class Companion:
+class WatchdogProcess:
     """Watches one process.
 
     Args:
-        pipe: what it says.
-        pidfd: says when it is gone (pidfd_open(2)); -1 where there is none.
+        pipe: what it sends.
+        pidfd: readable when it is gone (pidfd_open(2)); -1 where there is none.
         pid: its number.
         born: when it was started, in ticks since boot, as /proc/PID/stat has it; empty if that is not known.
         flight: the path of its flight record.
-        python: the interpreter for whoever tells.
+        python: the interpreter for the reporter.
     """
 
     def __init__(self, pipe: int, pidfd: int, pid: int, born: str, flight: str, python: str) -> None:
@@ -82,15 +82,15 @@ class Companion:
         self.record = lock(flight)
         self.buffer = b""
         self.hello = b"{}"
-        self.bye = b"null"
+        self.last_exception = b"null"
         self.runs: dict[bytes, Run] = {}
-        self.tellers: list[int] = []
+        self.reporters: list[int] = []
         self.progress = b""
         self.moved = time.monotonic()
         self.memory = 0
         self.interval = QUICK
         self.sample_at = self.moved
-        self.hurt = exit_cause.Hurt(pid)
+        self.oom = exit_cause.OomDetector(pid)
 
     def watch(self) -> None:
         """Until the process is dead."""
@@ -100,12 +100,12 @@ class Companion:
             poll.register(self.pidfd, select.POLLIN)
         while True:
             ready = [descriptor for descriptor, _ in poll.poll(self.patience() * 1000)]
-            if self.pipe in ready and not self.hear():
+            if self.pipe in ready and not self.receive():
                 poll.unregister(self.pipe)
                 if not self.runs or self.pidfd < 0 or self.is_dead(exit_cause.GRACE):
                     return
             if self.pidfd in ready or (self.pidfd < 0 and not exists(self.pid)):
-                self.hear_all()
+                self.receive_rest()
                 return
             self.look()
 
@@ -124,9 +124,9 @@ class Companion:
                 waits.append(run.deadline - now)
         return max(min(waits), 0.0)
 
-    # -- what the process says ----------------------------------------------------------------------------------------
+    # -- what the process sends ---------------------------------------------------------------------------------------
 
-    def hear(self) -> bool:
+    def receive(self) -> bool:
         """Take what is in the pipe; False at its end."""
         try:
             data = os.read(self.pipe, 1 << 16)
@@ -136,17 +136,17 @@ class Companion:
             return False
         *lines, self.buffer = (self.buffer + data).split(b"\n")
         for line in lines:
-            self.obey(line)
+            self.handle(line)
         return True
 
-    def hear_all(self) -> None:
-        """What a dead process had still said; others may hold the pipe open, so its end is not waited for."""
+    def receive_rest(self) -> None:
+        """Take what a dead process had still sent; others may hold the pipe open, so its end is not waited for."""
         os.set_blocking(self.pipe, False)
-        while select.select([self.pipe], [], [], 0)[0] and self.hear():
+        while select.select([self.pipe], [], [], 0)[0] and self.receive():
             pass
 
-    def obey(self, line: bytes) -> None:
-        """One line."""
+    def handle(self, line: bytes) -> None:
+        """Handle one line."""
         verb, _, rest = line.partition(b" ")
         number, _, about = rest.partition(b" ")
         if verb == b"hello":
@@ -154,22 +154,22 @@ class Companion:
         elif verb == b"began":
             stall, deadline, about = about.split(b" ", 2)
             self.runs[number] = Run(float(stall), float(deadline), about, time.monotonic())
-            self.hurt.look()
+            self.oom.look()
         elif verb == b"ended":
             self.runs.pop(number, None)
-        elif verb == b"loose" and number in self.runs:
-            self.runs[number].loose = True
+        elif verb == b"cancelled" and number in self.runs:
+            self.runs[number].cancelled = True
         elif verb == b"stopped" and number in self.runs:
-            self.tell(b"stopped", [self.runs.pop(number)], b'"stop":' + about)
-        elif verb == b"bye":
-            self.bye = rest
-        elif verb == b"tell":
-            self.tell(b"tell", [], b'"message":' + rest)
+            self.start_reporter(b"stopped", [self.runs.pop(number)], b'"stop":' + about)
+        elif verb == b"goodbye":
+            self.last_exception = rest
+        elif verb == b"deliver":
+            self.start_reporter(b"deliver", [], b'"message":' + rest)
 
     # -- what can be seen from outside --------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Whatever is due: memory, stalls, deadlines, tellers that are done."""
+        """Check what is due: memory, stalls, deadlines, reporters that have ended."""
         now = time.monotonic()
         self.reap()
         if now >= self.sample_at:
@@ -183,17 +183,17 @@ class Companion:
             idle = now - max(self.moved, run.began)
             if run.stall and not run.stalled and idle >= run.stall:
                 run.stalled = True
-                self.tell(b"stall", [run], b'"seconds":%.3f' % idle)
+                self.start_reporter(b"stall", [run], b'"seconds":%.3f' % idle)
             elif run.stalled and idle < run.stall:
                 run.stalled = False
-                self.tell(b"moving", [run], b'"seconds":%.3f' % idle)
+                self.start_reporter(b"moving", [run], b'"seconds":%.3f' % idle)
             if run.deadline and now >= run.deadline:
                 run.deadline = 0.0
-                self.tell(b"deadline", [run], b'"seconds":%.3f' % (now - run.began))
+                self.start_reporter(b"deadline", [run], b'"seconds":%.3f' % (now - run.began))
 
     def sample(self, now: float) -> None:
-        """How much memory it has used at most, for the record; a sign of life at the same time."""
-        self.hurt.look(alive=True)
+        """Write the most memory it has used into its record; a sign of life at the same time."""
+        self.oom.look(alive=True)
         seen = exit_cause.high_water(self.pid)
         self.interval = QUICK if seen > self.memory else min(self.interval * 2, SLOW)
         self.sample_at = now + self.interval
@@ -216,26 +216,28 @@ class Companion:
         except OSError:
             pass  # a full disk: the alert is worth more than the record
 
-    # -- telling ------------------------------------------------------------------------------------------------------
+    # -- reporting ----------------------------------------------------------------------------------------------------
 
-    def mourn(self) -> None:
-        """The process is dead. If a run was open, say how it died, and have it told."""
+    def report_death(self) -> None:
+        """The process is dead. If a run was open, record how it died, and have that reported."""
         died = time.time()
         runs = list(self.runs.values())
         if not runs:
             return
         status = exit_cause.exit_status(self.pid, self.born, self.pidfd)
-        starved = self.hurt.starved() if status in (None, 9) else ""
-        cause = "oom" if starved else exit_cause.name_of(status)
+        evidence = self.oom.evidence() if status in (None, 9) else ""
+        cause = "oom" if evidence else exit_cause.name_of(status)
         self.write(MEMORY, struct.pack("<Qd", self.memory, died))
         self.write(CAUSE, cause.encode().ljust(CAUSE_LENGTH, b"\0"))
-        if all(run.loose for run in runs) and status == 0:
+        if all(run.cancelled for run in runs) and status == 0:
             return
-        found = f'"cause":"{cause}","evidence":"{starved}","limit":{self.hurt.limit()},"memory":{self.memory}'
-        self.tell(b"death", runs, f'{found},"died":{died:.6f},"bye":'.encode() + self.bye)
+        found = f'"cause":"{cause}","evidence":"{evidence}","limit":{self.oom.limit()},"memory":{self.memory}'
+        self.start_reporter(
+            b"death", runs, f'{found},"died":{died:.6f},"last_exception":'.encode() + self.last_exception
+        )
 
-    def tell(self, kind: bytes, runs: list[Run], details: bytes) -> None:
-        """Start a full Python that tells of it; it inherits the record's lock, the right to tell of the death."""
+    def start_reporter(self, kind: bytes, runs: list[Run], details: bytes) -> None:
+        """Start a full Python that reports it; it inherits the record's lock, the right to report the death."""
         about = b",".join(run.about for run in runs)
         fixed = (kind, self.hello, about, self.pid, self.record >= 0)
         spec = b'{"kind":"%s","hello":%s,"runs":[%s],"pid":%d,"held":%d,' % fixed + details + b"}"
@@ -244,36 +246,36 @@ class Companion:
         if self.record >= 0:
             os.set_inheritable(self.record, kind == b"death")
         try:
-            self.tellers.append(
-                os.posix_spawn(self.python, [self.python, "-P", "-c", TELLER], os.environ, file_actions=actions)
+            self.reporters.append(
+                os.posix_spawn(self.python, [self.python, "-P", "-c", REPORTER], os.environ, file_actions=actions)
             )
             os.close(reading)
             reading = -1
             while spec:
                 spec = spec[os.write(writing, spec) :]
         except OSError:
-            pass  # nothing to be told with: the next start will do it
+            pass  # it cannot be started: the next start of a run reports the death
         finally:
             os.close(writing)
             if reading >= 0:
                 os.close(reading)
 
     def reap(self) -> None:
-        """Forget the tellers that are done."""
-        for pid in list(self.tellers):
+        """Forget the reporters that have ended."""
+        for pid in list(self.reporters):
             if os.waitpid(pid, os.WNOHANG)[0]:
-                self.tellers.remove(pid)
+                self.reporters.remove(pid)
 
-    def rest(self) -> None:
-        """Wait for the tellers, but not for ever."""
-        until = time.monotonic() + LAST_WORDS
-        while self.tellers and time.monotonic() < until:
+    def wait_for_reporters(self) -> None:
+        """Wait for the reporters, for five minutes at most."""
+        until = time.monotonic() + REPORTING
+        while self.reporters and time.monotonic() < until:
             self.reap()
             time.sleep(0.05)
 
 
 def lock(path: str) -> int:
-    """Open a flight record and take its lock: while it is held, nobody else tells of the process. -1: no record."""
+    """Open a flight record and take its lock: while it is held, no other process reports the death. -1: no record."""
     try:
         import fcntl
 
@@ -296,7 +298,7 @@ def exists(pid: int) -> bool:
 
 
 def let_go(*kept: int) -> None:
-    """Close all descriptors but the standard ones and those: nobody who waits for their end is to wait for us."""
+    """Close all descriptors but the standard ones and those: who waits for their end must not wait for us."""
     try:
         others = [int(name) for name in os.listdir("/dev/fd")]
     except (OSError, ValueError):
@@ -310,13 +312,13 @@ def let_go(*kept: int) -> None:
 
 
 def main() -> None:
-    """Watch, and have it told."""
-    # What ends the process that is watched, Ctrl-C in a terminal say, is not to end whoever is to tell of it.
+    """Watch, and report."""
+    # What ends the watched process, Ctrl-C in a terminal say, must not end the watchdog process.
     for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
         _signal.signal(number, _signal.SIG_IGN)
     pipe, pidfd, pid = map(int, sys.argv[1:4])
     let_go(pipe, pidfd)
-    companion = Companion(pipe, pidfd, pid, *sys.argv[4:7])
-    companion.watch()
-    companion.mourn()
-    companion.rest()
+    watchdog = WatchdogProcess(pipe, pidfd, pid, *sys.argv[4:7])
+    watchdog.watch()
+    watchdog.report_death()
+    watchdog.wait_for_reporters()

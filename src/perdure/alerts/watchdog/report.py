@@ -1,8 +1,8 @@
-"""After a process has died, or while it hangs: has somebody told.
+"""The crash report: alerts after a process has died, or while it hangs.
 
-The companion starts `speak` in a process of its own. What no companion could tell of, since the machine went down with
-it, `at_start` tells at the next start. Whoever tells of a death holds the lock of the flight record, and marks it when
-the alert is in the spool: it is told once.
+The watchdog process starts `report` in a process of its own. A death that it could not report, since the machine went
+down, is reported by `report_at_start` at the next start. Who reports a death holds the lock of the flight record, and
+marks the record when the alert is in the spool: so it is reported once.
 """
 
 from __future__ import annotations
@@ -14,55 +14,55 @@ from typing import Any
 
 import msgspec
 
-from perdure.alerts import delivery
+from perdure.alerts import sender
 from perdure.alerts.alert import Alert
-from perdure.alerts.channels import parse
-from perdure.alerts.crash_alerts import About, Hello, Seen, alerts
+from perdure.alerts.channels import target_address
+from perdure.alerts.crash_alerts import Hello, Observation, WatchedRun, alerts_for
 from perdure.alerts.spool import Spool
 from perdure.store import crashes, flight_recorder
 from perdure.store.flight_recorder import Flight
 from perdure.store.runs import Store
 
 
-def speak(spec: Any) -> None:
-    """Tell what the companion has seen; called in a process of its own."""
-    seen = msgspec.convert(spec, Seen)
+def report(spec: Any) -> None:
+    """Report what the watchdog process has observed; called in a process of its own."""
+    seen = msgspec.convert(spec, Observation)
     state = Path(seen.hello.state)
-    if seen.kind == "tell":
+    if seen.kind == "deliver":
         deliver(seen.message.get("targets", ()), state)
         return
     record = flight_recorder.read(Path(seen.hello.flight)) if seen.hello.flight else None
     if seen.kind != "death":
-        for alert, targets in alerts(seen, record):
+        for alert, targets in alerts_for(seen, record):
             _put(alert, targets, state)
     elif record is None or seen.held:
-        _tell_of_death(seen, record, state)
+        _report_death(seen, record, state)
     else:
-        with flight_recorder.telling(record.path) as ours:
+        with flight_recorder.reporting(record.path) as ours:
             if ours:
-                _tell_of_death(seen, record, state)
-    deliver([target for about in seen.runs for target in about.targets], state)
+                _report_death(seen, record, state)
+    deliver([target for run in seen.runs for target in run.targets], state)
 
 
-def _tell_of_death(seen: Seen, record: Flight | None, state: Path) -> None:
-    if record is not None and record.told:
+def _report_death(seen: Observation, record: Flight | None, state: Path) -> None:
+    if record is not None and record.reported:
         return
     if seen.hello.interrupts or not seen.interrupted:
-        for alert, targets in alerts(seen, record):
+        for alert, targets in alerts_for(seen, record):
             _put(alert, targets, state)
     if record is not None:
-        flight_recorder.mark_told(record.path)
+        flight_recorder.mark_reported(record.path)
 
 
-def at_start(store: Store, targets: Sequence[str], now: float | None = None) -> int:
-    """Put into the spool an alert for each run that died with nobody to tell of it: at a power cut, say.
+def report_at_start(store: Store, targets: Sequence[str], now: float | None = None) -> int:
+    """Put into the spool an alert for each run whose death was not reported: after a power cut, say.
 
     To be called before this process takes its first run, and before `crashes.collect`. Cheap if there is none. To have
     them delivered, `Watchdog.deliver`.
 
     Args:
         store: the state file, open for writing.
-        targets: whom to tell.
+        targets: the addresses of the recipients.
         now: seconds since the epoch.
 
     Returns:
@@ -75,37 +75,39 @@ def at_start(store: Store, targets: Sequence[str], now: float | None = None) -> 
     orphans: dict[str, list[crashes.Left]] = {}
     for each in crashes.left(store):
         orphans.setdefault(each.token, []).append(each)
-    told = 0
+    reported = 0
     for token, runs in orphans.items():
         first = runs[0]
         folder = flight_recorder.folder_of(store.path)
         path = folder / f"{token}.rec"
         if not path.exists():
             flight_recorder.stand_in(folder, token, first.pid, first.started)
-        with flight_recorder.telling(path) as ours:
+        with flight_recorder.reporting(path) as ours:
             record = flight_recorder.read(path)
             if ours and record is not None:
-                told += _tell_late(store.path, record, runs, tuple(targets), now or time.time())
-    return told
+                reported += _report_late(store.path, record, runs, tuple(targets), now or time.time())
+    return reported
 
 
-def _tell_late(state: Path, record: Flight, runs: Sequence[crashes.Left], targets: tuple[str, ...], now: float) -> int:
+def _report_late(
+    state: Path, record: Flight, runs: Sequence[crashes.Left], targets: tuple[str, ...], now: float
+) -> int:
     here = flight_recorder.boot_id()
     went_down = any(here) and (record.boot != here if any(record.boot) else record.started < _booted(now))
-    about = [About(each.run, each.workflow, targets) for each in runs]
-    seen = Seen(
+    watched = [WatchedRun(each.run, each.workflow, targets) for each in runs]
+    seen = Observation(
         "death",
         Hello(str(state), str(record.path)),
-        about,
+        watched,
         pid=record.pid,
         cause=record.cause or ("restart" if went_down else "unseen"),
         memory=record.memory,
         died=record.seen,
     )
-    found = alerts(seen, record) if targets else []
-    for alert, whom in found:
-        _put(alert, whom, state)
-    flight_recorder.mark_told(record.path)
+    found = alerts_for(seen, record) if targets else []
+    for alert, addresses in found:
+        _put(alert, addresses, state)
+    flight_recorder.mark_reported(record.path)
     return len(found)
 
 
@@ -116,17 +118,17 @@ def _booted(now: float) -> float:
         return 0.0
 
 
-# -- where alerts go --------------------------------------------------------------------------------------------------
+# -- the spool --------------------------------------------------------------------------------------------------------
 
 
 def deliver(targets: Sequence[str], state: Path) -> None:
     """Send what waits in the spool of a state file."""
-    delivery.deliver(parse.parse(targets), delivery.folder_of(state))
+    sender.deliver(target_address.parse(targets), sender.folder_of(state))
 
 
 def _put(alert: Alert, targets: Sequence[str], state: Path) -> None:
-    whom, folder = parse.parse(targets), delivery.folder_of(state)
+    recipients, folder = target_address.parse(targets), sender.folder_of(state)
     try:
-        Spool(folder).put(alert, whom)
+        Spool(folder).put(alert, recipients)
     except OSError:
-        delivery.send(alert, whom, folder)  # the disk is full: now or never
+        sender.send(alert, recipients, folder)  # the disk is full: now or never

@@ -1,4 +1,4 @@
-"""`perdure alert`: prove that alerts arrive, see what waits, send it now."""
+"""`perdure alert`: test that alerts arrive, list what waits, deliver it now."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from perdure.cli.shared_parameters import ANY_STATE_FILE, File, Json, WhichState
 from perdure.cli.view.terminal import Printer, as_json, count, date
 from perdure.operations import alerts
 
-app = App(name="alert", help="Prove that alerts arrive, see what waits, send it now.")
+app = App(name="alert", help="Test that alerts arrive, list what waits, deliver it now.")
 
 
 @app.command(name="test")
-def prove(
+def deliver_test(
     *,
     to: Annotated[
-        list[str] | None, Parameter("--to", negative="", help="A target to try, rather than those that are set up.")
+        list[str] | None, Parameter("--to", negative="", help="A target to test, instead of those that are configured.")
     ] = None,
     json: Json = False,
     file: File = None,
 ) -> int:
-    """Send a test alert to every target, and say for each whether it was delivered."""
-    tried = alerts.prove(alerts.whom(to or [], file))
+    """Send a test alert to every target, and show for each whether it was delivered."""
+    tests = alerts.deliver_test(alerts.configured_targets(to or [], file))
     if json:
         as_json(tried)
     else:
         printer = Printer()
-        for one in tried:
+        for one in tests:
             if one.delivered:
                 printer.line(f"{one.target}: delivered in {one.ms:,} ms", "green")
             else:
                 printer.line(f"{one.target}: not delivered: {one.what}", "red")
                 if one.hint:
                     printer.line(f"  what to do: {one.hint}")
-    return DONE if all(one.delivered for one in tried) else FAILED
+    return DONE if all(one.delivered for one in tests) else FAILED
 
 
 @app.command
@@ -84,8 +84,8 @@ def _show(printer: Printer, found: Pending) -> None:
         ]
         printer.table(("SINCE", "TARGET", "TRIES", "ALERT", "LAST ERROR"), rows)
     if found.counted:
-        printer.line(f"{count(found.counted, 'repetition')} to be told when the window of 15 minutes ends")
+        printer.line(f"{count(found.counted, 'repetition')} counted, to be sent when the 15 minutes are over")
     if found.dropped:
-        printer.line(f"{count(found.dropped, 'older alert')} dropped, since too many waited", "yellow")
+        printer.line(f"{count(found.dropped, 'older alert')} dropped: too many waited for one target", "yellow")
     if found.damaged:
         printer.line(f"{count(found.damaged, 'damaged file')} set aside", "yellow")

@@ -1,4 +1,4 @@
-"""What happens to dead letters besides that they are saved: older ones make room, and a file gets a copy of each."""
+"""The dead letters of a state file: the oldest make room for new ones, and an export file gets a copy of each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LetterBox:
         self._lock = threading.Lock()
 
     def terms(self, script: str) -> Terms:
-        """What holds for letters of runs of a script."""
+        """The settings for letters of runs of a script."""
         return Terms(settings.dead_letters(script), settings.dead_letter_file() is not None)
 
     def ready(self, script: str) -> None:
@@ -45,18 +45,18 @@ class LetterBox:
         self.export()
 
     def saving(self, effect: Save, script: str, now: float) -> Operation | None:
-        """What has to be done in the transaction besides writing the rows."""
+        """The operation of the transaction that saves the rows, if it has to do more than that."""
         terms = self.terms(script) if effect.letters else Terms(settings.DEAD_LETTERS)
         return self._store.saving(effect, now, terms)
 
     def parked(self, parking: Parking) -> None:
-        """It has been committed: say which letters had to go, and append those that are to be exported."""
+        """It is committed: log which letters were evicted, and append those that are to be exported."""
         if parking.evicted:
             numbers = ", ".join(map(str, sorted(parking.evicted)[:SHOWN]))
             more = ", ..." if len(parking.evicted) > SHOWN else ""
             _warn(
-                "%d dead letters had to make room for newer ones, and their attempts are gone: %s%s; look after the "
-                "rest with `perdure dlq ls`, or keep more of them: PERDURE_DEAD_LETTERS",
+                "%d dead letters had to make room for newer ones, their attempts are deleted: %s%s; see the rest with "
+                "`perdure dlq ls`, or set PERDURE_DEAD_LETTERS to keep more",
                 len(parking.evicted),
                 numbers,
                 more,
@@ -65,14 +65,14 @@ class LetterBox:
             self.export()
 
     def export(self) -> None:
-        """Append what is due to the file that is asked for, if there is one. Never harms the run."""
+        """Append what is due to the export file, if one is set. An error is logged."""
         path = settings.dead_letter_file()
         if path is None:
             return
         try:
             self._file(path).catch_up()
         except (OSError, StateError) as error:
-            _warn("dead letters could not be appended to %s, which is made up for later: %s", path, error)
+            _warn("dead letters cannot be appended to %s now, and are appended later: %s", path, error)
 
     def _file(self, path: Path) -> LetterFile:
         from perdure.store.dead_letter_file import LetterFile

@@ -110,7 +110,7 @@ class LocalEngine:
             if error is not self.resources.monitor.told:
                 from perdure.alerts.unusable_state import tell_unusable
 
-                tell_unusable(spec, error)
+                alert_unusable_state(spec, error)
             raise
         except Skipped as skipped:
             # Where nobody looks on, nobody else will say so: an uncaught SystemExit ends a script without a word.

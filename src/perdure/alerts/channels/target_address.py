@@ -1,4 +1,4 @@
-"""The targets of alerts, from the texts that name them."""
+"""The addresses of alert targets, parsed: which channel each is for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from perdure.alerts.channels import telegram
-from perdure.alerts.channels.apprise_channel import SCHEME, Other
+from perdure.alerts.channels.apprise_channel import SCHEME, AppriseTarget
 from perdure.alerts.channels.base import Target
 from perdure.alerts.channels.command import Command
 from perdure.alerts.channels.telegram import Telegram
@@ -58,7 +58,7 @@ def _targets(text: str) -> list[Target]:
     kind = scheme[1].lower()
     if kind in ("http", "https", "webhook+http", "webhook+https"):
         return [_webhook(kind.removeprefix("webhook+") + text[scheme.end() - 3 :])]
-    return (kind == "tgram" and _telegrams(text[scheme.end() :])) or [Other(text)]
+    return (kind == "tgram" and _telegrams(text[scheme.end() :])) or [AppriseTarget(text)]
 
 
 def _command(text: str) -> Target:
@@ -66,7 +66,9 @@ def _command(text: str) -> Target:
         return Command(text)
     except (ValueError, IndexError) as error:
         what = "no program" if isinstance(error, IndexError) else f"arguments that cannot be read: {error}"
-        raise OptionError(f"an alert target exec: names {what}", "for instance exec:/usr/local/bin/tell-me") from None
+        raise OptionError(
+            f"an alert target exec: names {what}", "for instance exec:/usr/local/bin/send-alert"
+        ) from None
 
 
 def _webhook(url: str) -> Target:

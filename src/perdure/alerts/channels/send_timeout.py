@@ -1,4 +1,4 @@
-"""A deadline that holds whatever hangs: name resolution, a server that trickles, a library without a timeout."""
+"""The time limit of sending one alert. It holds whatever hangs: the name server, a slow answer, a library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECONDS = 5.0
 
 
 class Exchange:
-    """Something under way that can be cut off from another thread."""
+    """A request under way that another thread can cut off."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -21,17 +21,17 @@ class Exchange:
         self._over = False
 
     def hold(self, close: Callable[[], Any]) -> None:
-        """What ends it; ended at once if the deadline has passed already, so that nothing is sent late.
+        """Give it the function that ends it, called at once if the time is over already, so that nothing is sent late.
 
         Raises:
-            TimeoutError: it has.
+            TimeoutError: the time is over.
         """
         with self._lock:
             self._close = close
             if not self._over:
                 return
         close()
-        raise TimeoutError("the deadline has passed")
+        raise TimeoutError("the time to send is over")
 
     def cut(self) -> None:
         """End it."""
@@ -42,12 +42,17 @@ class Exchange:
             close()
 
 
+def no_answer(seconds: float) -> AlertError:
+    """The error that the time is over."""
+    return AlertError(f"no answer within {seconds:g} s", "check whether the service can be reached from this machine")
+
+
 def within(seconds: float, work: Callable[[Exchange], None]) -> None:
     """Do the work in a thread of its own, and give up on it when the time is over.
 
     Args:
-        seconds: the deadline.
-        work: given the exchange to which it hands what can be cut off.
+        seconds: the limit.
+        work: called with the exchange, to which it gives what can be cut off.
 
     Raises:
         AlertError: the time is over.
@@ -71,6 +76,6 @@ def within(seconds: float, work: Callable[[Exchange], None]) -> None:
         run()
     if not done.wait(seconds):
         exchange.cut()
-        raise AlertError(f"no answer within {seconds:g} s", "see whether the service can be reached from here")
+        raise no_answer(seconds)
     if raised:
         raise raised[0]

@@ -1,4 +1,4 @@
-"""Sending an alert: into the spool, and from there to its targets. Nothing here ever harms a run."""
+"""Sends alerts through the spool to their targets, and logs what fails. Nothing here ever raises."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def send(alert: Alert, targets: Sequence[Target], folder: Path) -> list[Failure]
     Without a spool, since the disk is full or read-only, the alert is sent all the same.
 
     Args:
-        alert: what to tell.
-        targets: whom; if there are none, nothing happens.
+        alert: the alert.
+        targets: those it is for; if there are none, nothing happens.
         folder: of the spool (`folder_of` a state file).
 
     Returns:
@@ -38,7 +38,7 @@ def send(alert: Alert, targets: Sequence[Target], folder: Path) -> list[Failure]
         Spool(folder).put(alert, targets)
     except Exception as error:  # noqa: BLE001  nothing about an alert may harm a run
         _logger.warning("an alert cannot be kept until it is delivered: %s", _reason(error))
-        return _told([failure for target in targets if (failure := attempt(alert, target))], waits=False)
+        return _logged([failure for target in targets if (failure := attempt(alert, target))], waits=False)
     return deliver(targets, folder)
 
 
@@ -54,13 +54,13 @@ def deliver(targets: Sequence[Target], folder: Path, *, all: bool = False) -> li
         Which targets were not reached; that is logged too.
     """
     try:
-        return _told(Spool(folder).deliver({target.digest: target for target in targets}, all=all))
+        return _logged(Spool(folder).deliver({target.digest: target for target in targets}, all=all))
     except Exception as error:  # noqa: BLE001  nothing about an alert may harm a run
-        return _told([Failure("the spool", f"the alerts that wait cannot be delivered: {_reason(error)}")])
+        return _logged([Failure("the spool", f"the alerts that wait cannot be delivered: {_reason(error)}")])
 
 
 def attempt(alert: Alert, target: Target) -> Failure | None:
-    """Send an alert to a target at once, without a spool. What went wrong, if something did."""
+    """Send an alert to a target at once, without a spool; returns why that failed, or None."""
     try:
         target.send(alert)
     except AlertError as error:
@@ -72,7 +72,7 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or type(error).__name__
 
 
-def _told(failures: list[Failure], waits: bool = True) -> list[Failure]:
+def _logged(failures: list[Failure], waits: bool = True) -> list[Failure]:
     for failure in failures:
         hint = f" ({failure.hint})" if failure.hint else ""
         later = "; it waits and is tried again" if waits else ""

@@ -16,9 +16,9 @@ PLACE = Path(client.__file__).with_name("exit_cause.py")
 
 
 @pytest.fixture
-def autopsy() -> Any:
-    """The module as the companion has it: by itself."""
-    spec = importlib.util.spec_from_file_location("autopsy", PLACE)
+def exit_cause() -> Any:
+    """The module as the watchdog process has it: by itself."""
+    spec = importlib.util.spec_from_file_location("exit_cause", PLACE)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -27,7 +27,7 @@ def autopsy() -> Any:
 
 
 @pytest.fixture
-def kernel(autopsy: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def kernel(exit_cause: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The files of a kernel with cgroups of version 2, whose log may not be read."""
     files = {
         "/proc/7/cgroup": "0::/jobs/nightly\n",
@@ -35,8 +35,8 @@ def kernel(autopsy: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         "/sys/fs/cgroup/jobs/nightly/memory.max": "1048576\n",
         "/proc/vmstat": "nr_free_pages 1\noom_kill 4\n",
     }
-    monkeypatch.setattr(autopsy, "read_text", lambda path: files.get(path, ""))
-    monkeypatch.setattr(autopsy.Hurt, "in_log", lambda self: False)
+    monkeypatch.setattr(exit_cause, "read_text", lambda path: files.get(path, ""))
+    monkeypatch.setattr(exit_cause.OomDetector, "in_log", lambda self: False)
     return files
 
 
@@ -45,71 +45,71 @@ def kills(files: dict[str, str], here: int, anywhere: int) -> None:
     files["/proc/vmstat"] = f"oom_kill {anywhere}\n"
 
 
-def test_its_cgroup_is_proof(autopsy: Any, kernel: dict[str, str]) -> None:
-    """The kernel has killed somebody in the cgroup since the last looks."""
-    hurt = autopsy.Hurt(7)
-    assert (hurt.starved(), hurt.limit()) == ("", 1 << 20)
+def test_its_cgroup_is_proof(exit_cause: Any, kernel: dict[str, str]) -> None:
+    """The kernel has killed a process in the cgroup since the last looks."""
+    oom = exit_cause.OomDetector(7)
+    assert (oom.evidence(), oom.limit()) == ("", 1 << 20)
     kills(kernel, 1, 5)
     del kernel["/proc/7/cgroup"]  # it is dead
-    assert hurt.starved() == "cgroup"
+    assert oom.evidence() == "cgroup"
 
 
-def test_version_1_counts_as_well(autopsy: Any, kernel: dict[str, str]) -> None:
+def test_version_1_counts_as_well(exit_cause: Any, kernel: dict[str, str]) -> None:
     """Where the memory controller has a hierarchy of its own."""
     kernel["/proc/7/cgroup"] = "5:cpu:/\n4:memory:/jobs\n0::/\n"
     place = "/sys/fs/cgroup/memory/jobs"
     kernel[f"{place}/memory.oom_control"] = "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"
     kernel[f"{place}/memory.limit_in_bytes"] = "9223372036854771712\n"
-    hurt = autopsy.Hurt(7)
-    assert hurt.limit() == 0
+    oom = exit_cause.OomDetector(7)
+    assert oom.limit() == 0
     kernel[f"{place}/memory.oom_control"] = "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"
-    assert hurt.starved() == "cgroup"
+    assert oom.evidence() == "cgroup"
 
 
-def test_the_machine_is_a_suspicion(autopsy: Any, kernel: dict[str, str]) -> None:
-    """Somebody was killed somewhere: that may have been it."""
-    hurt = autopsy.Hurt(7)
+def test_the_machine_is_a_suspicion(exit_cause: Any, kernel: dict[str, str]) -> None:
+    """Some process was killed somewhere: that may have been it."""
+    oom = exit_cause.OomDetector(7)
     kills(kernel, 0, 5)
-    assert hurt.starved() == "vmstat"
+    assert oom.evidence() == "vmstat"
 
 
-def test_who_died_earlier_was_another(autopsy: Any, kernel: dict[str, str]) -> None:
+def test_who_died_earlier_was_another(exit_cause: Any, kernel: dict[str, str]) -> None:
     """A kill that the process has survived for two looks is none of its own; after one it may still be dying."""
-    hurt = autopsy.Hurt(7)
+    oom = exit_cause.OomDetector(7)
     kills(kernel, 1, 5)
-    hurt.look(alive=True)
-    assert hurt.starved() == "cgroup"
-    hurt.look(alive=True)
-    assert hurt.starved() == ""
+    oom.look(alive=True)
+    assert oom.evidence() == "cgroup"
+    oom.look(alive=True)
+    assert oom.evidence() == ""
 
 
-def test_a_process_that_moves(autopsy: Any, kernel: dict[str, str]) -> None:
+def test_a_process_that_moves(exit_cause: Any, kernel: dict[str, str]) -> None:
     """In another cgroup the count begins anew."""
-    hurt = autopsy.Hurt(7)
+    oom = exit_cause.OomDetector(7)
     kernel["/proc/7/cgroup"] = "0::/other\n"
     kernel["/sys/fs/cgroup/other/memory.events"] = "oom_kill 12\n"
-    hurt.look()
-    assert hurt.starved() == ""
+    oom.look()
+    assert oom.evidence() == ""
     kernel["/sys/fs/cgroup/other/memory.events"] = "oom_kill 13\n"
-    assert hurt.starved() == "cgroup"
+    assert oom.evidence() == "cgroup"
 
 
-def test_an_unreadable_kernel_proves_nothing(autopsy: Any, kernel: dict[str, str]) -> None:
+def test_an_unreadable_kernel_proves_nothing(exit_cause: Any, kernel: dict[str, str]) -> None:
     """Nothing is known, and nothing raises."""
     kernel.clear()
-    hurt = autopsy.Hurt(7)
-    hurt.look(alive=True)
-    assert (hurt.starved(), hurt.limit()) == ("", 0)
+    oom = exit_cause.OomDetector(7)
+    oom.look(alive=True)
+    assert (oom.evidence(), oom.limit()) == ("", 0)
 
 
-def test_a_status_has_a_name(autopsy: Any) -> None:
+def test_a_status_has_a_name(exit_cause: Any) -> None:
     """Exit codes, signals, signals with a core dump, and nothing at all."""
     statuses = [3 << 8, 0, signal.SIGKILL, signal.SIGSEGV | 0x80, signal.SIGABRT, signal.SIGCHLD, 40, None]
-    assert [autopsy.name_of(status) for status in statuses] == [
+    assert [exit_cause.name_of(status) for status in statuses] == [
         *("exit 3", "exit 0", "SIGKILL", "SIGSEGV", "SIGABRT", "SIGCHLD", "signal 40", "unknown"),
     ]
 
 
-def test_a_number_that_was_given_again(autopsy: Any) -> None:
+def test_a_number_that_was_given_again(exit_cause: Any) -> None:
     """Another process under the dead one's number is not taken for it."""
-    assert autopsy.exit_status(os.getpid(), "1", -1) is None
+    assert exit_cause.exit_status(os.getpid(), "1", -1) is None

@@ -1,0 +1,246 @@
+"""The run monitor: what a process does so that each of its runs that ends badly is alerted.
+
+The flight recorder notes what is in flight, always. If a workflow has recipients, a watchdog process watches this one,
+alerts go to the spool, and a check that expects heartbeats of each run gets them. Nothing of it may harm a run: a
+failure is logged under `perdure`.
+"""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perdure.alerts.recipients import addresses
+from perdure.config import settings
+from perdure.core.execution.run import End
+from perdure.core.execution.spec import Spec
+from perdure.core.policies.breaker import BreakerState
+from perdure.core.records import RunRecord
+from perdure.errors import StateError
+from perdure.store import crashes, flight_recorder
+from perdure.store.flight_recorder import Recorder
+from perdure.store.runs import Store
+
+if TYPE_CHECKING:
+    from perdure.alerts.alert import Alert
+    from perdure.alerts.heartbeat_thread import HeartbeatThread
+    from perdure.alerts.watchdog.client import Watchdog
+
+GRACE = 1.0
+"""Seconds that a run whose time is over has to end by itself, before it counts as hanging."""
+
+
+class _MonitoredRun:
+    """A run whose end is alerted or reported to a check."""
+
+    def __init__(self, run: RunRecord, targets: tuple[str, ...], heartbeat: HeartbeatThread | None) -> None:
+        self.run = run
+        self.targets = targets
+        self.heartbeat = heartbeat
+
+
+class RunMonitor:
+    """Monitors the runs (not the child runs) of one state file in this process.
+
+    Args:
+        store: the state file.
+        now: the time of day, in seconds since the epoch.
+    """
+
+    def __init__(self, store: Store, now: Callable[[], float]) -> None:
+        self.recorder: Recorder | None = None
+        self._store = store
+        self._now = now
+        self._client: Watchdog | None = None
+        self._lock = threading.Lock()
+        self._ready = False
+        self._token = ""  # of the lock under which the recorder records
+        self._delivered = False
+        self._interrupts = False
+        self._patience = 0.0
+        self.alerted: BaseException | None = None  # the last exception that stopped a run, and was alerted
+        self._runs: dict[int, _MonitoredRun] = {}
+
+    # -- before the first run -----------------------------------------------------------------------------------------
+
+    def ready(self, spec: Spec) -> None:
+        """Before this process takes its first run: alert the deaths not reported yet, and note their suspects."""
+        if self._ready:
+            return
+        with self._lock:
+            if not self._ready:
+                self._ready = True
+                self._safely("looking for runs that died", lambda: self._look_back(spec))
+
+    def _look_back(self, spec: Spec) -> None:
+        targets = addresses(spec.rules.alerts, spec.file)
+        if targets and crashes.left(self._store):
+            from perdure.alerts.watchdog.report import report_at_start
+
+            report_at_start(self._store, targets, self._now())
+        crashes.collect(self._store)
+
+    # -- runs ---------------------------------------------------------------------------------------------------------
+
+    def began(self, run: RunRecord, spec: Spec) -> None:
+        """A run begins, or goes on."""
+        if self._store.holder.token != self._token:
+            self._record(run)
+        if run.rid not in self._runs and run.parent is None:
+            self._safely("monitoring a run", lambda: self._monitor(run, spec))
+
+    def stopped(self, run: RunRecord, error: BaseException) -> None:
+        """A run was stopped in its middle, by something that is not an Exception."""
+        monitored = self._runs.pop(run.rid, None)
+        if monitored is not None:
+            self.alerted = error
+            self._safely("alerting that a run was stopped", lambda: self._alert_stop(run, monitored, error))
+
+    def ended(self, effect: End) -> None:
+        """A run has ended, well or badly, and that is saved."""
+        monitored = self._runs.pop(effect.run.rid, None)
+        if monitored is not None:
+            self._safely("alerting the end of a run", lambda: self._alert_end(effect, monitored))
+
+    # -- services -----------------------------------------------------------------------------------------------------
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds that a breaker may be open before that is alerted; None if no run has recipients."""
+        return self._patience if any(each.targets for each in list(self._runs.values())) else None
+
+    def opened(self, service: str, state: BreakerState) -> None:
+        """A breaker has been open for longer than `patience`."""
+        from perdure.alerts import run_alerts
+
+        length = self._now() - state.since
+        self._alert_each(lambda run: run_alerts.breaker_open(run, service, length, state.error, self._option))
+
+    def closed(self, service: str) -> None:
+        """It has closed again."""
+        from perdure.alerts import run_alerts
+
+        self._alert_each(lambda run: run_alerts.breaker_closed(run, service))
+
+    def _alert_each(self, alert: Callable[[RunRecord], Alert]) -> None:
+        """Once to each set of recipients of the runs of this process."""
+        first = {each.targets: each.run for each in reversed(self._runs.values()) if each.targets}
+        for targets, run in first.items():
+            self._safely("alerting about a service", partial(self._send, alert(run), targets))
+
+    def close(self) -> None:
+        """This process is done."""
+        if self._client is not None:
+            self._client.close()
+        if self.recorder is not None:
+            self.recorder.close()
+
+    def close_in_child(self) -> None:
+        """After a fork: what the child does is not the parent's."""
+        if self.recorder is not None:
+            self.recorder.close_in_child()
+            self.recorder = None
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _record(self, run: RunRecord) -> None:
+        with self._lock:
+            if self._store.holder.token != self._token:
+                self._token = self._store.holder.token
+                self._safely("recording what is in flight", lambda: self._open(run))
+
+    def _open(self, run: RunRecord) -> None:
+        self.close()  # to other processes this one is another now, and nothing of it is under way
+        self.recorder = self._client = None
+        self.recorder = Recorder(flight_recorder.folder_of(self._store.path), self._token, run.path, self._now())
+
+    def _monitor(self, run: RunRecord, spec: Spec) -> None:
+        targets = addresses(spec.rules.alerts, spec.file)
+        url = spec.rules.heartbeat or settings.heartbeat_url(spec.file)
+        if not targets and not url:
+            return
+        heartbeat = None
+        if url:
+            from perdure.alerts.heartbeat_thread import HeartbeatThread
+
+            heartbeat = HeartbeatThread(url, run.id)
+            heartbeat.send("start")
+        self._interrupts = settings.alert_interrupts(spec.file)
+        self._patience = settings.alert_breaker_after(spec.file)
+        self._runs[run.rid] = _MonitoredRun(run, targets, heartbeat)
+        timeout = spec.rules.timeout
+        deadline = None if timeout is None else timeout + GRACE
+        self._watchdog().began(run.id, run.workflow, targets, deadline=deadline, stall=spec.rules.stall)
+        if not self._delivered and targets and self._spool.is_dir():
+            self._watchdog().deliver(targets)  # what waits since an earlier time
+        self._delivered = True
+
+    def _watchdog(self) -> Watchdog:
+        if self._client is None:
+            from perdure.alerts.watchdog.client import Settings, Watchdog
+
+            self._client = Watchdog(Settings(self._store.path, self._interrupts), self.recorder)
+        return self._client
+
+    def _alert_stop(self, run: RunRecord, monitored: _MonitoredRun, error: BaseException) -> None:
+        self._watchdog().stopped(run.id, error)
+        if monitored.heartbeat is not None:
+            from perdure.alerts.watchdog.client import describe_exception
+
+            last = describe_exception(error)
+            quiet = last.kind in ("KeyboardInterrupt", "CancelledError") and not self._interrupts
+            monitored.heartbeat.send("" if quiet else "fail", f"{last.kind}: {last.text}")
+
+    def _alert_end(self, effect: End, monitored: _MonitoredRun) -> None:
+        from perdure.alerts import open_incidents
+        from perdure.alerts.run_alerts import end_alert
+
+        run = effect.run
+        is_open = open_incidents.is_open(self._spool, run.id)
+        alert = end_alert(self._store, run, effect.status, effect.output, self._option, open_incident=is_open)
+        if monitored.heartbeat is not None:
+            signal = "success" if effect.status == "done" else "fail"
+            monitored.heartbeat.send(signal, alert.text() if alert else "")  # type: ignore[arg-type]  # one of the two
+        if alert is not None and monitored.targets:
+            self._send(alert, monitored.targets)
+        self._watchdog().ended(run.id)
+
+    def _send(self, alert: Alert, targets: tuple[str, ...]) -> None:
+        """Put it into the spool, and have another process deliver it, so that nothing here waits for a channel."""
+        from perdure.alerts import sender
+        from perdure.alerts.channels import target_address
+        from perdure.alerts.spool import Spool
+
+        recipients = target_address.parse(targets)
+        try:
+            Spool(self._spool).put(alert, recipients)
+        except OSError:
+            sender.send(alert, recipients, self._spool)  # the disk is full: now or never
+        else:
+            self._watchdog().deliver(targets)
+
+    @property
+    def _spool(self) -> Path:
+        """Where the alerts wait to be delivered."""
+        from perdure.alerts.sender import folder_of
+
+        return folder_of(self._store.path)
+
+    @property
+    def _option(self) -> str:
+        """What a command needs to find the state file."""
+        return f" --state {shlex.quote(str(self._store.path))}"
+
+    def _safely(self, what: str, act: Callable[[], Any]) -> None:
+        try:
+            act()
+        except StateError:
+            pass  # the run will meet it too, and raises it
+        except Exception as error:  # noqa: BLE001  a run must not fail since it is monitored
+            import logging
+
+            logging.getLogger("perdure").warning("%s failed, the run goes on: %s", what, error)
