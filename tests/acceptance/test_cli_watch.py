@@ -15,10 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from perdure.cli.view.running_steps import Board
 from rich.console import Console
 
 from perdure.cli.view.progress_lines import EVERY, FULL, ProgressLines
+from perdure.cli.view.running_steps import Board
 from perdure.cli.view.stream_proxy import StreamProxy
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.values import codec

@@ -192,9 +192,9 @@ def test_breakers_keep_none(output: Output) -> None:
 
 def test_targets_keep_their_own(output: Output) -> None:
     """Tokens and passwords of the targets: in no file beside the state, no log, no command line, no other channel."""
-    assert {name for name, data in told.files.items() if found(data, TARGETS)} == set()
-    assert found(told.err, TARGETS) == []
-    assert [each for each in told.commands if found(each, TARGETS)] == []
-    assert any(b"watchdog" in each for each in told.commands)
-    for channel, bodies in told.channels.items():
+    assert {name for name, data in output.files.items() if found(data, TARGETS)} == set()
+    assert found(output.err, TARGETS) == []
+    assert [each for each in output.commands if found(each, TARGETS)] == []
+    assert any(b"process.main()" in each for each in output.commands)
+    for channel, bodies in output.channels.items():
         assert not found(b"\n".join(bodies), TARGETS), channel

@@ -51,7 +51,7 @@ def segfault() -> None:
 
 def hoard() -> None:
     """Once it is watched: what the kernel counts is compared with what it had counted before."""
-    recorder = engine().resources.monitor.recorder
+    recorder = engine().vigil.recorder
     assert recorder is not None
     while not flight_recorder.is_watched(recorder.path):
         time.sleep(0.005)
@@ -86,7 +86,7 @@ def leaves_a_child() -> None:
     """A grandchild that holds the pipe open, as one forked by a C library would."""
     import subprocess
 
-    watchdog = engine().resources.monitor._watchdog
+    watchdog = engine().vigil._client
     assert watchdog is not None
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     child = subprocess.Popen(["sleep", "60"], pass_fds=(watchdog._pipe,), **quiet)  # type: ignore[call-overload]
@@ -284,7 +284,7 @@ if __name__ == "__main__":
     heartbeat = OPTIONS.get("heartbeat")
     body = PLACES[OPTIONS.get("where", "step")]
     run = workflow(body, name="nightly", alert=TARGET, heartbeat=heartbeat, **rules).with_options(id="nightly-1")  # type: ignore[arg-type]
-    if run._spec.is_async:
+    if run.spec.is_async:
         asyncio.run(run())
     else:
         run()

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from perdure.alerts.alert import TEXT
-from perdure.alerts.crash_alerts import About, Hello, How, Seen, alerts, put
+from perdure.alerts.crash_alerts import Hello, Observation, WatchedRun, alerts_for, describe_observation
+from perdure.alerts.watchdog.client import LastException
 from perdure.core.sizes import show_size
 from perdure.store import flight_recorder
 from perdure.store.flight_recorder import Flight, Recorder

@@ -12,12 +12,12 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from perdure.cli.view.running_steps import Board
 
 import perdure
 from perdure import Retry, step, workflow
 from perdure.cli.view.live import LiveWatch, PlainWatch
 from perdure.cli.view.progress_lines import ProgressLines
+from perdure.cli.view.running_steps import Board
 from perdure.cli.view.stream_proxy import StreamProxy
 from perdure.config import settings
 from perdure.core.exceptions.capture import to_fault

@@ -12,8 +12,8 @@ import msgspec
 
 from perdure.alerts.alert import RECOVERED, Alert, Level
 from perdure.alerts.watchdog.client import LastException
-from perdure.core.byte_sizes import size
 from perdure.core.durations import show
+from perdure.core.exit_causes import CRASHED, ENDED, describe
 from perdure.core.sizes import show_size
 from perdure.errors import PerdureError
 from perdure.store.flight_recorder import Flight, InFlight

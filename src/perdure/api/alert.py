@@ -51,7 +51,7 @@ def _alert(text: str, level: str, script: str) -> bool:
 
 
 def _send(text: str, level: str, script: str, context: Scope | StepContext | None) -> bool:
-    from perdure.alerts import delivery, recipients
+    from perdure.alerts import recipients, sender
     from perdure.alerts.alert import Alert
     from perdure.config import settings
 
@@ -66,4 +66,4 @@ def _send(text: str, level: str, script: str, context: Scope | StepContext | Non
         run=run,
         step="" if step_name == "perdure.alert" else step_name,
     )
-    return bool(targets) and not delivery.send(about, targets, delivery.folder_of(settings.state_path(script)))
+    return bool(targets) and not sender.send(about, targets, sender.folder_of(settings.state_path(script)))

@@ -135,9 +135,9 @@ def engine_of(spec: Spec) -> Engine:
     try:
         return engine_for(spec.file)
     except StateError as error:
-        from perdure.alerts.unusable_state import tell_unusable
+        from perdure.alerts.unusable_state import alert_unusable_state
 
-        tell_unusable(spec, error)
+        alert_unusable_state(spec, error)
         raise
 
 
@@ -244,7 +244,7 @@ def _alerts(value: str | Sequence[str] | None) -> tuple[str, ...] | None:
     if named:
         from perdure.alerts.channels import target_address
 
-        parse.parse(named)  # a mistake in an address is an error now, not when an alert is due
+        target_address.parse(named)  # a mistake in an address is an error now, not when an alert is due
     return None if named is None else tuple(named)
 
 

@@ -69,13 +69,13 @@ def deliver_test(targets: Sequence[Target]) -> list[DeliveryTest]:
 
 def pending(location: Location, script: Path | None) -> Pending:
     """What waits to be delivered, beside that state file."""
-    return Spool(delivery.folder_of(location.path)).pending(_configured(script))
+    return Spool(sender.folder_of(location.path)).pending(_configured(script))
 
 
 def flush(location: Location, script: Path | None) -> tuple[list[Failure], Pending]:
     """Try to deliver all that waits, also what failed a moment ago; what failed again, and what waits now."""
     targets = _configured(script)
-    spool = Spool(delivery.folder_of(location.path))
+    spool = Spool(sender.folder_of(location.path))
     failures = spool.deliver(targets, all=True, budget=float("inf"))
     return failures, spool.pending(targets)
 

@@ -9,7 +9,6 @@ from datetime import datetime
 import msgspec
 
 from perdure.config import secrets
-from perdure.core.byte_sizes import size
 from perdure.core.durations import show
 from perdure.core.exceptions import capture
 from perdure.core.execution.crash_loop import fitted

@@ -81,7 +81,7 @@ class Flight(msgspec.Struct, frozen=True):
 
     `seen` is its last sign of life (seconds since the epoch), `memory` the most it was seen to use (bytes; 0: not
     measured), `calls` the attempts in flight and `more` how many the file had no room for, `cause` how it died as far
-    as its watchdog process knows, `told` whether its death was reported, `watched` whether it had such a process.
+    as its watchdog process knows, `reported` whether its death was reported, `watched` whether it had such a process.
     `boot` is 16 zero bytes if unknown.
     """
 
@@ -338,7 +338,7 @@ TRY = 0.005
 
 
 @contextmanager
-def telling(path: Path) -> Iterator[bool]:
+def reporting(path: Path) -> Iterator[bool]:
     """Hold the right to report a dead process; yields whether it is ours and has not been reported yet.
 
     The lock is the record's own (flock(2)): a watchdog process holds it from the start until it has reported or died.
@@ -366,7 +366,7 @@ def is_watched(path: Path) -> bool:
         os.close(descriptor)
 
 
-def mark_told(path: Path) -> None:
+def mark_reported(path: Path) -> None:
     """Its death has been reported. On the disk when it returns: after a power cut it is not reported again."""
     with suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_RDWR)

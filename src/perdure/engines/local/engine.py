@@ -107,8 +107,8 @@ class LocalEngine:
         except StopRun as stop:
             raise stop.error from stop.error.__cause__
         except StateError as error:
-            if error is not self.resources.monitor.told:
-                from perdure.alerts.unusable_state import tell_unusable
+            if error is not self.resources.monitor.alerted:
+                from perdure.alerts.unusable_state import alert_unusable_state
 
                 alert_unusable_state(spec, error)
             raise

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from perdure.engines.events import Observer
 from perdure.engines.local.dead_letters import LetterBox
-from perdure.engines.local.monitor import Vigil
+from perdure.engines.local.run_monitor import RunMonitor
 from perdure.engines.runtime.clock import RealWorld, World
 from perdure.engines.runtime.threads import Pool
 from perdure.store.runs import Store
@@ -34,7 +34,7 @@ class Resources:
         self.store = Store(path, vfs=vfs)
         self.letters = LetterBox(self.store)
         self.observer: Observer | None = None
-        self.monitor = Vigil(self.store, self.world.now)
+        self.monitor = RunMonitor(self.store, self.world.now)
         self.pool = Pool()
         self._guards: Guards | None = None
         self._lock = threading.Lock()
