@@ -102,3 +102,17 @@ def test_every_error_is_documented() -> None:
     missing = [f"{kind.__name__} ({kind.code})" for kind in kinds if f"`{kind.__name__}`" not in page]
     missing += [kind.code for kind in kinds if kind is not errors.PerdureError and f"`{kind.code}`" not in page]
     assert [each for each in missing if "PerdureError" not in each] == []
+
+
+def test_files_that_pages_name_exist() -> None:
+    """A page that names a file of ours is found out of date when the file has moved."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
+    named = re.compile(r"`((?:[\w-]+/)+[\w-]+\.(?:py|sql|md|txt|sh))`")
+    homes = (ROOT, ROOT / "src" / "perdure", ROOT / "docs", ROOT / "tests", ROOT / "benchmarks")
+    gone = [
+        f"{page.relative_to(ROOT)}: {path}"
+        for page in pages
+        for path in named.findall(page.read_text(encoding="utf-8"))
+        if not any((home / path).exists() for home in homes) and not path.startswith(("examples/", ".perdure/"))
+    ]
+    assert gone == []
