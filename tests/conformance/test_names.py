@@ -9,6 +9,7 @@ from tests.conformance.conftest import Server
 from tests.conformance.test_kills import wait_for, workers
 
 from perdure.core.execution.identity import identify
+from perdure.core.execution.spec import spec_of
 from perdure.engines.selection import cluster_at
 from perdure.operations.scripts import find_workflow
 
@@ -77,7 +78,7 @@ def test_killed_and_resumed_on_a_cluster(server: Server, tmp_path: Path) -> None
         each.touch()
     engine = cluster_at(server.url(dead_after="1s"))
     flow = find_workflow(script, "look_alikes")
-    call = identify(flow.spec, (), {})
+    call = identify(spec_of(flow), (), {})
     with workers(server.url(dead_after="1s"), ledger, script) as crew:
         crew.start()
         engine.cluster.wait(engine._take(call, str(script), "look-alikes", None))
