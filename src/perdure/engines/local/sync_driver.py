@@ -140,16 +140,15 @@ class SyncDriver:
         if effect.suspect and not alone:
             return self._alone(effect, scope)
         attempt = Attempt(self._resources, effect, scope)
-        error: Exception | None = None
-        value = None
         try:
             value = self._call_function(effect, scope, attempt)
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
-            error = from_user_code(raised)
+            # No variable of this frame keeps it: its traceback leads here, and what it holds would outlive the attempt.
+            return attempt.end(None, from_user_code(raised))
         except BaseException as stop:
             attempt.break_off(recorded=isinstance(stop, Abandoned))
             raise
-        return attempt.end(value, error)
+        return attempt.end(value, None)
 
     def _alone(self, effect: Execute, scope: LocalScope) -> Outcome:
         """One attempt of a call that is suspected of crashes."""
