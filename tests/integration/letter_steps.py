@@ -12,8 +12,6 @@ from perdure.engines.local.redrive import Redriver, Result
 from perdure.store import dead_letters
 
 keys: list[tuple[Any, str, int]] = []
-
-
 broken: set[Any] = set()
 
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 CANARY = "cAnary7Xq9Zw3"
-
-
 LONG = "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6"
-
-
 SHAPES = {
     # URLs
     f"postgres://bob:{CANARY}@db.example:5432/shop": "postgres://bob:***@db.example:5432/shop",

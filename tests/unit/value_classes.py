@@ -15,8 +15,6 @@ import msgspec
 import pydantic
 
 T = TypeVar("T")
-
-
 K = TypeVar("K")
 
 
@@ -155,14 +153,8 @@ class Valid:
 
 
 Plain = collections.namedtuple("Plain", "a b")
-
-
 UserId = NewType("UserId", Order)
-
-
 Json = Union[None, int, "Order", list["Json"], dict[str, "Json"]]
-
-
 NOW = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)
 
 
