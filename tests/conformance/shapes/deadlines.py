@@ -75,7 +75,7 @@ def a_step_that_outlasts_the_run(bench: Bench) -> None:
 
     at_the_deadline(bench, short, "hang", ("close", "a"))
     at_the_deadline(bench, ashort, "before", "ahang")
-    bench.told.clear()
+    bench.outcomes.clear()
 
 
 @shape
@@ -106,7 +106,7 @@ def waits_end_with_the_run(bench: Bench) -> None:
 
     at_the_deadline(bench, waiting, "flaky", ("close", "a"))
     at_the_deadline(bench, own_waits, ("close", "b"))
-    bench.told.clear()
+    bench.outcomes.clear()
 
 
 @shape
@@ -137,7 +137,7 @@ def items_are_no_dead_letters_because_of_a_deadline(bench: Bench) -> None:
         if sorted(steps()) == sorted([("item", n) for n in (0, 1, 2, 3, 2, 3)]):
             break
     assert sorted(steps()) == sorted([("item", n) for n in (0, 1, 2, 3, 2, 3)])
-    bench.told.clear()
+    bench.outcomes.clear()
     ledger.sort()
 
 
@@ -163,7 +163,7 @@ def children_are_bound_by_their_parents(bench: Bench) -> None:
 
     error = at_the_deadline(bench, outside, "ahang", ("close", "inside"), ("close", "outside"))
     assert "workflow 'outside'" in error.what
-    bench.told.clear()
+    bench.outcomes.clear()
 
 
 @shape
