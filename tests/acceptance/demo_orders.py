@@ -11,11 +11,7 @@ from perdure.demo.api import Order
 from perdure.demo.proof import Claim
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
 ORDERS = (EXAMPLES / "orders.jsonl").read_bytes().splitlines()
-
-
 SEED = 7
 
 

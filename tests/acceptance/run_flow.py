@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src"
-
-
 FLOW = '''
 import enum, os, sys
 from dataclasses import dataclass
