@@ -7,11 +7,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client
+from tests.conformance.bench import Bench
 
 from waiting import until
 
@@ -29,7 +31,7 @@ class Server:
         raise AssertionError("the server does not start")
 
     def _starts(self, folder: Path) -> bool:
-        # It cannot be told to choose a port by itself: another process may take the one that was free here.
+        # It cannot choose a port by itself: another process may take the one that was free here.
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -85,6 +87,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("temporal"))
     yield server
     server.stop()
+
+
+@pytest.fixture
+def bench(server: Server, tmp_path: Path) -> Iterator[Bench]:
+    """A cluster, with a short record for each execution, and dead workers noticed soon."""
+    with Bench(server.url(events=60, dead_after="2s"), tmp_path).in_force() as bench:
+        yield bench
+
+
+@pytest.fixture
+def entered() -> threading.Semaphore:
+    """Released by steps that wait."""
+    return threading.Semaphore(0)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
