@@ -23,11 +23,11 @@ from perdure.errors import (
     StateNewer,
     StateReadOnly,
 )
+from perdure.store.connection import BUSY_MS, open_connection, run_script
 from perdure.store.statements import HERE
 
 APPLICATION_ID = 0x50455244  # "PERD"
 SCHEMA_VERSION = 1
-BUSY_MS = 30_000
 MIGRATIONS = HERE / "migrations"
 
 
@@ -97,30 +97,19 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
     with translated(path):
         # Looked at read-only first: opening for writing may recover or checkpoint, and a foreign file stays as it was.
         _verify(path, vfs)
-        flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
-        connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
+        connection = open_connection(path, "FULL", read_only=read_only, vfs=vfs)
         try:
-            connection.set_busy_timeout(BUSY_MS)
             if not read_only:
                 if connection.readonly("main"):
                     raise apsw.ReadOnlyError("attempt to write a read-only file")
-                _configure(connection)
+                # A log that starts over early stays short, and its blocks are written again rather than added: the
+                # flush that every commit waits for is cheaper then, by a quarter to a third (benchmarks/README.md).
+                run_script(connection, "PRAGMA wal_autocheckpoint = 250")
                 migrate(connection)
         except BaseException:
             connection.close()
             raise
     return connection
-
-
-def _configure(connection: apsw.Connection) -> None:
-    connection.execute("PRAGMA synchronous = FULL")
-    # A log that starts over early stays short, and its blocks are written again rather than added: the flush that every
-    # commit waits for is cheaper then, by a quarter to a third (benchmarks/README.md).
-    connection.execute("PRAGMA wal_autocheckpoint = 250")
-    # Nothing in the file is to be trusted to run code (https://www.sqlite.org/security.html).
-    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
-    connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
-    connection.execute("PRAGMA cell_size_check = ON")
 
 
 def migrate(connection: apsw.Connection, folder: Path = MIGRATIONS, version: int = SCHEMA_VERSION) -> None:
@@ -136,7 +125,7 @@ def migrate(connection: apsw.Connection, folder: Path = MIGRATIONS, version: int
         try:
             following = connection.pragma("user_version") + 1  # another process may have been faster
             if following <= version:
-                connection.execute((folder / f"{following:04}.sql").read_text(encoding="utf-8"))
+                run_script(connection, (folder / f"{following:04}.sql").read_text(encoding="utf-8"))
                 connection.pragma("user_version", following)
             connection.execute("COMMIT")
         except BaseException:
@@ -146,9 +135,8 @@ def migrate(connection: apsw.Connection, folder: Path = MIGRATIONS, version: int
 
 
 def _verify(path: Path, vfs: str | None) -> None:
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
+    connection = open_connection(path, "FULL", read_only=True, vfs=vfs)
     try:
-        connection.set_busy_timeout(BUSY_MS)
         application_id = connection.pragma("application_id")
         version = connection.pragma("user_version")
         pages = connection.pragma("page_count")
@@ -181,14 +169,15 @@ def _create(path: Path, vfs: str | None) -> None:
         ) from error
     try:
         with translated(path):
-            connection = apsw.Connection(str(draft), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+            connection = open_connection(draft, "FULL", vfs=vfs)
             try:
-                connection.execute("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
-                connection.execute(
+                run_script(connection, "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL")
+                run_script(
+                    connection,
                     "BEGIN IMMEDIATE;"
                     f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
                     + (HERE / "schema.sql").read_text(encoding="utf-8")
-                    + "COMMIT"
+                    + "COMMIT",
                 )
                 # Closing does this too, but keeps to itself when it fails: the file would be linked without its tables.
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

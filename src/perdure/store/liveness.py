@@ -6,6 +6,7 @@ dies: no stale window, no guessing from process ids (flock(2)).
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
@@ -99,7 +100,13 @@ class Presence:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self._path(self.token), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-            _flock(descriptor)
+            try:
+                if not _flock(descriptor):
+                    raise OSError(errno.EWOULDBLOCK, "another process has locked a file that was just made")
+            except BaseException:
+                os.close(descriptor)
+                self._path(self.token).unlink(missing_ok=True)
+                raise
         except OSError as error:
             raise StateReadOnly(
                 f"no lock can be made in {self._folder} ({error.strerror})",

@@ -1,0 +1,48 @@
+"""The one place that opens connections to SQLite, and runs several statements in one text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import apsw
+
+BUSY_MS = 30_000
+
+Durability = Literal["FULL", "NORMAL", "OFF"]
+"""When SQLite waits for the disk (https://www.sqlite.org/pragma.html#pragma_synchronous)."""
+
+
+def open_connection(
+    path: Path, synchronous: Durability, *, read_only: bool = False, vfs: str | None = None
+) -> apsw.Connection:
+    """Open a file that is there.
+
+    Args:
+        path: the file.
+        synchronous: what a commit waits for.
+        read_only: open for looking only.
+        vfs: the name of a registered SQLite VFS, for tests that inject faults.
+
+    Raises:
+        apsw.Error: it cannot be opened.
+    """
+    flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
+    connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
+    try:
+        connection.set_busy_timeout(BUSY_MS)
+        # Nothing in the file is to be trusted to run code (https://www.sqlite.org/security.html).
+        connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+        connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+        run_script(connection, "PRAGMA cell_size_check = ON")
+        if not read_only:
+            run_script(connection, f"PRAGMA synchronous = {synchronous}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def run_script(connection: apsw.Connection, statements: str) -> None:
+    """Run every statement of a text: execute() alone stops at the first one that returns a row, as many PRAGMAs do."""
+    connection.execute(statements).fetchall()
