@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 import struct
 import sys
 import threading
@@ -30,7 +31,7 @@ if sys.platform != "win32":
     import resource
 
 from perdure.core.execution.crash_loop import WIDTH, fitted
-from perdure.store.liveness import is_held
+from perdure.store.liveness import NO_LINK, file_token, is_held
 
 MAGIC = b"PERDFLT1"
 HEADER = struct.Struct("<8sIIdQQdBxHI16s64s")
@@ -49,6 +50,9 @@ SLOTS_AT = 1024
 SEGMENT = 1 << 16
 SEGMENTS = 32
 """A file grows by segments of 128 slots; beyond 4,000 attempts in flight it only says that there are more."""
+
+TRACE = 1 << 16
+"""Bytes that a SIGTERM may leave behind the slots (`_note_sigterm`)."""
 
 VALID = RECORD.size - 1
 
@@ -103,6 +107,11 @@ class Flight(msgspec.Struct, frozen=True):
 def folder_of(state: Path) -> Path:
     """Where the flight records of a state file lie."""
     return state.with_name(state.name + "-flight")
+
+
+def record_of(state: Path, token: str) -> Path:
+    """The record of the process that goes by a token in a state file."""
+    return folder_of(state) / f"{file_token(token)}.rec"
 
 
 def boot_id() -> bytes:
@@ -273,10 +282,15 @@ def read(path: Path) -> Flight | None:
     Whatever is torn in it is left out.
     """
     try:
-        data = path.read_bytes()
-        written = path.stat().st_mtime
+        # As much as a recorder ever writes: another user may have put a pipe there, or a file without an end.
+        with open(os.open(path, os.O_RDONLY | NO_LINK), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                return None
+            data = file.read(SEGMENT * SEGMENTS + TRACE)
     except OSError:
         return None
+    written = found.st_mtime
     if len(data) < SLOTS_AT or data[: len(MAGIC)] != MAGIC:
         return None
     _, pid, size, started, _, memory, seen, told, length, more, boot, cause = HEADER.unpack_from(data)
@@ -344,7 +358,7 @@ def telling(path: Path) -> Iterator[bool]:
     The lock is the record's own (flock(2)): a companion holds it from the start until it has spoken or died.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | NO_LINK)
     except OSError:
         yield False
         return
@@ -357,7 +371,7 @@ def telling(path: Path) -> Iterator[bool]:
 def is_watched(path: Path) -> bool:
     """Does somebody hold the right to tell of that process?"""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | NO_LINK)
     except OSError:
         return False
     try:
@@ -369,7 +383,7 @@ def is_watched(path: Path) -> bool:
 def mark_told(path: Path) -> None:
     """Somebody has been alerted. On the disk when it returns: after a power cut it must not be told again."""
     with suppress(FileNotFoundError):
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | NO_LINK)
         try:
             _write_at(descriptor, b"\1", TOLD)
             os.fsync(descriptor)
@@ -405,7 +419,7 @@ def _note_sigterm(path: Path) -> int:
     import faulthandler
 
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | NO_LINK)
         faulthandler.register(_signal.SIGTERM, descriptor, all_threads=False, chain=True)
     except (OSError, ValueError, RuntimeError):
         return -1

@@ -7,6 +7,7 @@ dies: no stale window, no guessing from process ids (flock(2)).
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import threading
@@ -15,13 +16,32 @@ from pathlib import Path
 
 from perdure.errors import StateReadOnly
 
-_TOKEN = re.compile(r"[0-9]+-[0-9a-f]{16}")
+_TOKEN = re.compile(r"[0-9]{1,20}-[0-9a-f]{16}")
 """What a token looks like. It comes back out of a file, and must not lead to other files."""
+
+NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""For opening what another user may have put there: neither a link nor a pipe leads anywhere."""
 
 
 def locks_of(state: Path) -> Path:
     """Where the locks of the processes lie that use a state file."""
     return state.with_name(state.name + "-locks")
+
+
+def file_token(token: str) -> str:
+    """A token out of a state file, as the name of a file: itself, or another that no process ever had.
+
+    Args:
+        token: whatever stands in the file.
+    """
+    if _TOKEN.fullmatch(token):
+        return token
+    return f"0-{hashlib.blake2b(token.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
+
+
+def lives(state: Path, token: str) -> bool:
+    """Is the process alive that goes by that token in a state file?"""
+    return is_held(locks_of(state) / f"{file_token(token)}.lock")
 
 
 class Presence:
@@ -35,6 +55,7 @@ class Presence:
 
     def __init__(self, state: Path) -> None:
         self.token = ""
+        self._state = state
         self._folder = locks_of(state)
         self._mutex = threading.Lock()
         self._descriptor: int | None = None
@@ -53,7 +74,7 @@ class Presence:
 
     def lives(self, token: str) -> bool:
         """Is the process alive that goes by that?"""
-        return _TOKEN.fullmatch(token) is not None and is_held(self._path(token))
+        return lives(self._state, token)
 
     def is_seen(self) -> bool:
         """Do others take this process for alive? Not if somebody removed its lock file."""
@@ -71,7 +92,7 @@ class Presence:
     def nudge(self, token: str) -> None:
         """Make another process look."""
         with suppress(OSError):  # it has ended meanwhile
-            os.utime(self._path(token))
+            os.utime(self._path(file_token(token)), follow_symlinks=os.utime not in os.supports_follow_symlinks)
 
     def close(self) -> None:
         """Let go of the lock; its file goes too."""
@@ -137,7 +158,9 @@ def _is_free(descriptor: int) -> bool:
 def is_held(path: Path) -> bool:
     """Is the process that made this lock file alive? A dead one's file is removed."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        if path.parent.is_symlink():
+            return False  # no process of ours made that folder, and nothing in it is removed
+        descriptor = os.open(path, os.O_RDWR | NO_LINK)
     except FileNotFoundError:
         return False
     try:
