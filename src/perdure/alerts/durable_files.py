@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from perdure.config import ownership
+
 POLL = 0.05
 """Seconds between two looks at a lock that somebody holds."""
 
@@ -20,14 +22,15 @@ def make_folder(path: Path) -> None:
         missing.append(at)
         at = at.parent
     for folder in reversed(missing):
-        folder.mkdir(mode=0o700, exist_ok=True)
+        ownership.make_folder(folder)
         sync_folder(folder.parent)
+    ownership.check_folder(path)
 
 
 def write(path: Path, data: bytes) -> None:
     """Put a file there, whole or not at all, durable when this returns (fsync(2): the folder too)."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}.new")
-    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    descriptor = ownership.make_file(temporary, os.O_EXCL | os.O_WRONLY)
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
@@ -70,7 +73,7 @@ def locked(path: Path, patience: float, needless: Callable[[], bool] = lambda: F
     """
     from filelock import lock_descriptor, unlock_descriptor
 
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    descriptor = ownership.make_file(path, os.O_RDWR)
     try:
         until = time.monotonic() + patience
         while not (got := lock_descriptor(descriptor, blocking=False)):

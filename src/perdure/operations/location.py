@@ -12,7 +12,7 @@ import msgspec
 
 from perdure.config import settings
 from perdure.engines.selection import cluster_at
-from perdure.errors import NotFound, OptionError, PerdureError, StateCorrupt
+from perdure.errors import NotFound, OptionError, PerdureError, StateCorrupt, StateReadOnly
 from perdure.store.runs import Store
 
 VARIABLES = ("PERDURE_STATE", "WORKFLOW_STATE_PATH")
@@ -87,7 +87,14 @@ def opened(place: Place, reference: str | None = None, most: int | None = None) 
         with _told(place.engine, reference, most) as snapshot:
             yield snapshot
         return
-    if not place.path.exists():
+    try:
+        missing = not place.path.exists()
+    except OSError as error:
+        raise StateReadOnly(
+            f"the state file cannot be looked at: {place.path} ({error.strerror})",
+            "check the permissions of its folder, or run as the user that it belongs to",
+        ) from error
+    if missing:
         raise NotFound(
             f"there is no state file: {place.path} (by {place.source})",
             "go to the folder of the script, or name one: --file SCRIPT, --state PATH",

@@ -7,12 +7,14 @@ would drop SQLite's own POSIX locks (https://www.sqlite.org/howtocorrupt.html, s
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apsw
 
+from perdure.config.ownership import make_file, make_folder, stranger
 from perdure.errors import (
     DiskFull,
     StateBusy,
@@ -22,12 +24,19 @@ from perdure.errors import (
     StateIO,
     StateNewer,
     StateReadOnly,
+    StateUntrusted,
 )
 from perdure.store.connection import BUSY_MS, open_connection, run_script
 from perdure.store.statements import HERE
 
 APPLICATION_ID = 0x50455244  # "PERD"
 SCHEMA_VERSION = 1
+HOME = ".perdure"
+"""The folder that is made beside a script."""
+
+BESIDE = ("-wal", "-shm", "-locks", "-flight", "-services", "-alerts")
+"""What lies beside a state file, by the end of its name."""
+
 MIGRATIONS = HERE / "migrations"
 
 
@@ -80,17 +89,27 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
     Raises:
         StateError: whichever of its kinds says what is wrong; the file is left as it was.
     """
-    if not path.exists():
+    try:
+        if not read_only:
+            check_owners(path)
+        size = path.stat().st_size
+    except FileNotFoundError:
         if not create or read_only:
             raise StateReadOnly(
                 f"there is no state file: {path}", "run a workflow first, or set PERDURE_STATE to the file you mean"
-            )
+            ) from None
         _create(path, vfs)
-    elif path.stat().st_size == 0:
-        raise StateCorrupt(
-            f"the state file is empty, which perdure never leaves behind: {path}",
-            "it was truncated from outside; restore a backup, or move it (and its -wal file) away to start anew",
-        )
+    except OSError as error:
+        raise StateReadOnly(
+            f"the state file cannot be looked at: {path} ({error.strerror})",
+            "check the permissions of the file and of its folder, or set PERDURE_STATE to another path",
+        ) from error
+    else:
+        if size == 0:
+            raise StateCorrupt(
+                f"the state file is empty, which perdure never leaves behind: {path}",
+                "it was truncated from outside; restore a backup, or move it (and its -wal file) away to start anew",
+            )
     if not read_only:
         # Also if another process made the file: its name may not be on the disk yet, and we are about to rely on it.
         sync_folder(path.parent)
@@ -159,9 +178,9 @@ def _verify(path: Path, vfs: str | None) -> None:
 def _create(path: Path, vfs: str | None) -> None:
     """Make the file complete under another name, then link it: whoever sees it sees all of it, power cut or not."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_home(path.parent)
         draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.close(make_file(draft, os.O_EXCL | os.O_WRONLY))
     except OSError as error:
         raise StateReadOnly(
             f"the state file cannot be made: {path} ({error.strerror})",
@@ -190,6 +209,51 @@ def _create(path: Path, vfs: str | None) -> None:
     finally:
         for leftover in (draft, draft.with_name(draft.name + "-wal"), draft.with_name(draft.name + "-shm")):
             leftover.unlink(missing_ok=True)
+
+
+def _make_home(folder: Path) -> None:
+    """The folder of a state file: a link of the user's is followed, and what is in `.perdure` is kept out of git."""
+    if not folder.is_dir():
+        make_folder(folder)
+    if folder.name == HOME:
+        with (
+            suppress(FileExistsError),
+            open(make_file(folder / ".gitignore", os.O_EXCL | os.O_WRONLY), "wb") as file,
+        ):
+            file.write(b"*\n")
+
+
+def check_owners(state: Path) -> None:
+    """See that nobody else can exchange what a run relies on: the state file, and the files and folders beside it.
+
+    The folder is looked at only if it is the one that perdure makes itself; a path that the user names is the user's
+    choice. Links are followed for the folder and the file, if their owner is trusted.
+
+    Raises:
+        StateUntrusted: something is another user's, or a link where none belongs.
+        OSError: it cannot be looked at.
+    """
+    if state.parent.name == HOME:
+        _check_owner(state.parent, state, link=True)
+    _check_owner(state, state, link=True)
+    for suffix in BESIDE:
+        _check_owner(state.with_name(state.name + suffix), state, link=False)
+
+
+def _check_owner(path: Path, state: Path, *, link: bool) -> None:
+    try:
+        found = os.lstat(path)
+        is_link = stat.S_ISLNK(found.st_mode)
+        other = stranger(found) or (stranger(os.stat(path)) if is_link and link else "")
+    except FileNotFoundError:
+        return
+    if other:
+        raise StateUntrusted(
+            f"{path} belongs to {other}, who could read and exchange what the runs of {state} save",
+            "run as that user, or set PERDURE_STATE to a path of your own; PERDURE_SHARED=1 shares it with other users",
+        )
+    if is_link and not link:
+        raise StateUntrusted(f"{path} is a link, which perdure never makes there", "remove it")
 
 
 def sync_folder(folder: Path) -> None:

@@ -30,8 +30,10 @@ import msgspec
 if sys.platform != "win32":
     import resource
 
+from perdure.config.ownership import NO_LINK, make_file, make_folder
 from perdure.core.execution.crash_loop import WIDTH, fitted
-from perdure.store.liveness import NO_LINK, file_token, is_held
+from perdure.errors import StateUntrusted
+from perdure.store.liveness import file_token, is_held
 
 MAGIC = b"PERDFLT1"
 HEADER = struct.Struct("<8sIIdQQdBxHI16s64s")
@@ -136,7 +138,7 @@ class Recorder:
     """
 
     def __init__(self, folder: Path, token: str, script: str = "", now: float = 0.0) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(folder)
         self.path = folder / f"{token}.rec"
         self._free: deque[tuple[mmap.mmap, int]] = deque()
         self._growing = threading.Lock()
@@ -144,7 +146,7 @@ class Recorder:
         self._more = 0
         self._look_at = 0.0
         self._tick = count(1).__next__
-        self._descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        self._descriptor = make_file(self.path, os.O_EXCL | os.O_RDWR)
         try:
             self._grow()
         except BaseException:
@@ -341,9 +343,16 @@ def dead(folder: Path, locks: Path) -> list[Flight]:
         names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(".rec")]
     except FileNotFoundError:
         return []
-    gone = [name for name in names if not is_held(locks / f"{name.removesuffix('.rec')}.lock")]
+    gone = [name for name in names if _is_dead(locks / f"{name.removesuffix('.rec')}.lock")]
     flights = [flight for name in gone if (flight := read(folder / name)) is not None]
     return sorted(flights, key=lambda flight: flight.started)
+
+
+def _is_dead(lock: Path) -> bool:
+    try:
+        return not is_held(lock)
+    except StateUntrusted:  # another user's: who needs to know is told so elsewhere
+        return False
 
 
 TRIES = 3
@@ -393,11 +402,11 @@ def mark_told(path: Path) -> None:
 
 def stand_in(folder: Path, token: str, pid: int, started: float) -> Path:
     """A record for a process that left none (a power cut took it, or the disk was full): it is to be told of once."""
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_folder(folder)
     path = folder / f"{token}.rec"
     header = HEADER.pack(MAGIC, pid, SLOT, started, 0, 0, started, 0, 0, 0, bytes(16), b"")
     with suppress(FileExistsError):
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        descriptor = make_file(path, os.O_EXCL | os.O_RDWR)
         try:
             _write_at(descriptor, header.ljust(SLOTS_AT, b"\0"), 0)
         finally:

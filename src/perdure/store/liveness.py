@@ -10,17 +10,16 @@ import errno
 import hashlib
 import os
 import re
+import shlex
 import threading
 from contextlib import suppress
 from pathlib import Path
 
-from perdure.errors import StateReadOnly
+from perdure.config.ownership import NO_LINK, make_file, make_folder
+from perdure.errors import StateReadOnly, StateUntrusted
 
 _TOKEN = re.compile(r"[0-9]{1,20}-[0-9a-f]{16}")
 """What a token looks like. It comes back out of a file, and must not lead to other files."""
-
-NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-"""For opening what another user may have put there: neither a link nor a pipe leads anywhere."""
 
 
 def locks_of(state: Path) -> Path:
@@ -119,8 +118,8 @@ class Presence:
 
     def _locked(self) -> int:
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self._path(self.token), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+            make_folder(self._folder)
+            descriptor = make_file(self._path(self.token), os.O_EXCL | os.O_RDWR)
             try:
                 if not _flock(descriptor):
                     raise OSError(errno.EWOULDBLOCK, "another process has locked a file that was just made")
@@ -156,13 +155,23 @@ def _is_free(descriptor: int) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Is the process that made this lock file alive? A dead one's file is removed."""
+    """Is the process that made this lock file alive? A dead one's file is removed.
+
+    Raises:
+        StateUntrusted: it is another user's, or a link, so that nobody can say.
+    """
     try:
         if path.parent.is_symlink():
             return False  # no process of ours made that folder, and nothing in it is removed
         descriptor = os.open(path, os.O_RDWR | NO_LINK)
     except FileNotFoundError:
         return False
+    except OSError as error:
+        pid = path.name.partition("-")[0]
+        raise StateUntrusted(
+            f"nobody can say whether process {pid} is alive: its lock cannot be opened ({path}: {error.strerror})",
+            f"if that process has ended, remove the lock: rm -f {shlex.quote(str(path))}; else run as that user",
+        ) from error
     try:
         if not _is_free(descriptor):
             return True

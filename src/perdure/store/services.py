@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 import apsw
 import msgspec
 
+from perdure.config.ownership import make_file, make_folder
 from perdure.core.policies.breaker import BreakerState
 from perdure.core.policies.rate import PauseState, RateState
 from perdure.errors import StateReadOnly
@@ -176,8 +177,8 @@ class Services:
         """Make the file complete under another name, then link it: whoever sees it sees all of it."""
         draft = self.path.with_name(f".{self.path.name}.{os.getpid()}-{os.urandom(4).hex()}")
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            make_folder(self.path.parent)
+            os.close(make_file(draft, os.O_EXCL | os.O_WRONLY))
             try:
                 connection = open_connection(draft, "OFF")
                 try:
