@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import apsw
 
 BUSY_MS = 30_000
+STEPS = 1_000_000
+"""Of SQLite's virtual machine, between two looks at signals: some milliseconds."""
 
 Durability = Literal["FULL", "NORMAL", "OFF"]
 """When SQLite waits for the disk (https://www.sqlite.org/pragma.html#pragma_synchronous)."""
@@ -35,12 +37,28 @@ def open_connection(
         connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
         connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
         run_script(connection, "PRAGMA cell_size_check = ON")
-        if not read_only:
+        if read_only:
+            # Called now and then while a statement runs, so that Ctrl-C ends one that a hostile file makes endless.
+            connection.set_progress_handler(lambda: False, STEPS)
+        else:
             run_script(connection, f"PRAGMA synchronous = {synchronous}")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def refuse_foreign_schema(connection: apsw.Connection) -> None:
+    """See that a file holds stored tables and indexes only: a view by a table's name could compute without an end.
+
+    Raises:
+        apsw.CorruptError: it holds a view, a trigger or a virtual table, which perdure never makes.
+    """
+    found: Any = connection.execute(
+        "SELECT type, name FROM sqlite_schema WHERE type NOT IN ('table', 'index') OR rootpage IS NULL OR rootpage < 1"
+    ).fetchone()
+    if found is not None:
+        raise apsw.CorruptError(f"it holds the {found[0]} {found[1]!r}, which perdure never makes")
 
 
 def run_script(connection: apsw.Connection, statements: str) -> None:

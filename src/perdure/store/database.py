@@ -26,7 +26,7 @@ from perdure.errors import (
     StateReadOnly,
     StateUntrusted,
 )
-from perdure.store.connection import BUSY_MS, open_connection, run_script
+from perdure.store.connection import BUSY_MS, open_connection, refuse_foreign_schema, run_script
 from perdure.store.statements import HERE
 
 APPLICATION_ID = 0x50455244  # "PERD"
@@ -118,6 +118,7 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
         _verify(path, vfs)
         connection = open_connection(path, "FULL", read_only=read_only, vfs=vfs)
         try:
+            refuse_foreign_schema(connection)
             if not read_only:
                 if connection.readonly("main"):
                     raise apsw.ReadOnlyError("attempt to write a read-only file")

@@ -21,7 +21,7 @@ from perdure.config.ownership import make_file, make_folder
 from perdure.core.policies.breaker import BreakerState
 from perdure.core.policies.rate import PauseState, RateState
 from perdure.errors import StateReadOnly
-from perdure.store.connection import open_connection, run_script
+from perdure.store.connection import open_connection, refuse_foreign_schema, run_script
 from perdure.store.database import translated
 from perdure.store.statements import load
 
@@ -137,6 +137,7 @@ class Services:
             self._connection = connection = open_connection(self.path, "NORMAL")
             if connection.pragma("application_id") != APPLICATION_ID:
                 raise apsw.NotADBError("it is not a file of perdure's services")
+            refuse_foreign_schema(connection)
             if identity == self._on_disk():
                 return connection
             self._close()
