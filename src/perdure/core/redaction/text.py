@@ -27,6 +27,12 @@ HIDDEN: Final = "***"
 SHORTEST: Final = 6
 """Characters. A known value that is shorter would be found all over the place."""
 
+LONGEST: Final = 100_000
+"""Characters of a text that are looked through: a bound on the time that a text of another's making can take."""
+
+_WORD: Final = 2_000
+"""Characters of the longest word that is looked for where a text is cut."""
+
 _COMMON = words(
     "secret secrets password passwd changeme default disabled enabled example localhost postgres postgresql mysql"
     " redis rabbitmq mongodb production development staging testing public private primary secondary required"
@@ -49,6 +55,20 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
         known: values that are secret whatever they look like. Whoever asks often makes a `Redactor` of them, once.
     """
     return Redactor(known)(text) if known else _by_shape(text)
+
+
+def bounded(text: str, longest: int = LONGEST) -> str:
+    """A text that is short enough to be looked through: of a longer one the middle is left out.
+
+    The end says what happened, the beginning who asked. No word is cut in two: half a credential is not known again.
+    """
+    if len(text) <= longest:
+        return text
+    head, tail = longest // 4, len(text) - longest * 3 // 4
+    before = [found for mark in " \n" if (found := text.rfind(mark, max(head - _WORD, 0), head)) >= 0]
+    after = [found for mark in " \n" if (found := text.find(mark, tail, tail + _WORD)) >= 0]
+    head, tail = max(before, default=head), min(after, default=tail)
+    return f"{text[:head]}\n  [... {tail - head} characters left out ...]\n{text[tail:]}"
 
 
 class Redactor:

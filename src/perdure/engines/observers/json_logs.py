@@ -67,7 +67,7 @@ class JsonFormatter:
 
         from perdure.core.redaction.nested import conceal
 
-        hide = secrets.redactor()
+        hide = secrets.conceal
         fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
