@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from perdure.core.records import RunRecord
@@ -42,7 +43,8 @@ def workflow_of(run: RunRecord, script: Path | None = None) -> AnyWorkflow:
     path = script or Path(run.path)
     if not path.is_file():
         raise NotFound(
-            f"the script of run {run.id} is gone: {path}", f"name where it is now: perdure resume {run.id} FILE"
+            f"the script of run {run.id} is gone: {path}",
+            f"name where it is now: perdure resume {shlex.quote(run.id)} FILE",
         )
     return find_workflow(path, run.workflow)
 
@@ -73,9 +75,10 @@ def fork(place: Place, run: RunRecord, step: str, now: float) -> RunRecord:
     """
     refuse_child(run)
     if place.engine != "local":
+        command = f"perdure resume {shlex.quote(run.id)} --accept-changes"
         raise UsageError(
             "fork works on a state file only, not on a cluster so far",
-            f"to keep what run {run.id} has and make the rest anew: perdure resume {run.id} --accept-changes",
+            f"to keep what run {run.id} has and make the rest anew: {command}",
         )
     engine = engine_at(place.path)
     before = find_step(engine.store, run, step)

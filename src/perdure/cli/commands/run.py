@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED, INTERRUPTED
 from perdure.cli.view.errors import show_error, show_traceback
 from perdure.cli.view.live import Watch, watching
 from perdure.cli.view.progress_lines import Narrator
-from perdure.cli.view.terminal import Printer, count
+from perdure.cli.view.terminal import Printer, count, safe, write_json
 from perdure.core.durations import show
 from perdure.core.records import RunRecord
 from perdure.errors import OptionError, PerdureError, Skipped
@@ -111,7 +112,7 @@ def resume(
     with opened(place, reference) as store:
         found = find_run(store, reference)
     if found.status == "done":
-        sys.stderr.write(f"run {found.id} is done; this is its result\n")
+        Printer(sys.stderr).line(f"run {found.id} is done; this is its result")
         return _print_finish(finished(place, found), json=json)
     return _go_on(found, script, place, accept=accept, json=json, log_json=log_json, if_locked=if_locked)
 
@@ -127,7 +128,7 @@ def fork_and_run(
         if json:
             _print_json({"run": made.id})
         else:
-            sys.stdout.write(f"{made.id}\n")
+            Printer().line(made.id)
         return DONE
     said = f"run {made.id} is a copy of {source.id} up to {step}\n"
     return _go_on(made, script, place, accept=False, json=json, log_json=log_json, said=said)
@@ -146,7 +147,7 @@ def _go_on(
 ) -> int:
     pin(place)  # also for what the script looks up while it is loaded
     with watching(log_json) as view:
-        sys.stderr.write(said)
+        sys.stderr.write(safe(said))
         workflow = _loaded(lambda: workflow_of(run, script))
         if workflow is None:
             return FAILED
@@ -201,7 +202,7 @@ def _carry_out(execution: Execution, go: Callable[[], Finish], view: Watch, *, j
         with redirect_stdout(sys.stderr) if json else nullcontext(), view.showing():
             finish = go()
     except Skipped as skipped:
-        sys.stderr.write(f"skipped: {skipped.what}\n")
+        Printer(sys.stderr).line(f"skipped: {skipped.what}")
         return DONE
     except KeyboardInterrupt:
         _print_standing("interrupted", execution)
@@ -221,9 +222,9 @@ def _carry_out(execution: Execution, go: Callable[[], Finish], view: Watch, *, j
 
 def _failed(execution: Execution, *, json: bool) -> int:
     if (status := _print_standing("failed", execution)) is not None:
-        where = f"{execution.run_id}{execution.place.option}"
+        where = f"{shlex.quote(execution.run_id or '')}{execution.place.option}"
         onward = "" if status == "cancelled" else f"   go on: perdure resume {where}"
-        sys.stderr.write(f"  see more: perdure show {where}{onward}\n")
+        Printer(sys.stderr).line(f"  see more: perdure show {where}{onward}")
         if json:
             _print_json({"run": execution.run_id, "workflow": execution.workflow.spec.name, "status": status})
     return FAILED
@@ -257,7 +258,7 @@ def _print_summary(finish: Finish, told: Narrator, place: Place) -> None:
         text += f", {told.recorded} from before"
     if finish.dead_letters:
         letters = count(finish.dead_letters, "dead letter")
-        text += f"; {letters}, see: perdure dlq ls --run {finish.run}{place.option}"
+        text += f"; {letters}, see: perdure dlq ls --run {shlex.quote(finish.run)}{place.option}"
     printer.line(text, "yellow" if finish.dead_letters else "green")
 
 
@@ -271,4 +272,4 @@ def _print_finish(finish: Finish, *, json: bool) -> int:
 
 
 def _print_json(fields: dict[str, Any]) -> None:
-    sys.stdout.write(msgspec.json.encode(fields).decode() + "\n")
+    write_json(fields)

@@ -58,7 +58,7 @@ def worker(engine: str | None, files: list[Path]) -> int:
         raise OptionError("no script was named", "perdure worker FILE")
 
     def ready(stems: list[str]) -> None:
-        sys.stderr.write(f"worker for {', '.join(stems)} at {url}; Ctrl-C ends it\n")
+        Printer(sys.stderr).line(f"worker for {', '.join(stems)} at {url}; Ctrl-C ends it")
         sys.stderr.flush()
 
     serve(url, files, ready)

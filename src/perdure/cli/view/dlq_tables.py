@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED
-from perdure.cli.view.terminal import Printer, count, date, one_line
+from perdure.cli.view.terminal import Printer, count, date, one_line, write_json
+from perdure.core.redaction.printable import json_text
 from perdure.errors import PerdureError
 from perdure.operations.location import Place
 
@@ -20,9 +21,8 @@ STYLES = {"parked": "yellow", "re-driven": "cyan", "resolved": "green", "dropped
 
 def as_line(fields: dict[str, Any]) -> None:
     """One line of JSON."""
-    import msgspec
 
-    sys.stdout.write(msgspec.json.encode(fields).decode() + "\n")
+    write_json(fields)
 
 
 def listing(found: Listing, place: Place, status: str) -> None:
@@ -113,7 +113,7 @@ def edited(letter: int, how: str, inputs: dict[str, Any], *, json: bool) -> int:
     if json:
         as_line({"letter": letter, "inputs": inputs})
     else:
-        sys.stdout.write(f"letter {letter} {how}\n")
+        Printer().line(f"letter {letter} {how}")
     return DONE
 
 
@@ -154,7 +154,7 @@ class Report:
                 {"letter": one.letter, "status": one.status, "seen": one.seen, "error": one.error and _told(one.error)}
                 for one in self._results
             ]
-            self._stdout.write(msgspec.json.encode(fields).decode() + "\n")
+            self._stdout.write(json_text(msgspec.json.encode(fields)) + "\n")
         elif not self._results:
             self._stdout.write("no dead letter is parked, of those asked for; nothing was done\n")
         else:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from socket import gethostname
 from typing import Any
 
-import msgspec
-
 from perdure.alerts.crash_alerts import size
-from perdure.cli.view.terminal import Printer, count, date, one_line
+from perdure.cli.view.terminal import Printer, count, date, one_line, write_json
 from perdure.core.durations import show
 from perdure.operations.doctor import Check, Health
 from perdure.operations.processes import Flying, ProcessView, Suspect
@@ -33,7 +30,7 @@ VERDICTS = {"ok": "green", "note": "", "warning": "yellow", "wrong": "red"}
 
 def as_json(value: Any) -> None:
     """A struct, or a list of them, as one line of JSON."""
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    write_json(value)
 
 
 def runs(views: list[RunView]) -> None:

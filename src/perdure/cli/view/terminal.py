@@ -6,7 +6,11 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TextIO
+from typing import Any, TextIO
+
+import msgspec
+
+from perdure.core.redaction.printable import json_text, printable
 
 STYLES = {
     "bold": "1",
@@ -20,9 +24,12 @@ STYLES = {
 
 def safe(text: str) -> str:
     """Text that may have come from anywhere: what a terminal would act on is escaped, line breaks and tabs are kept."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+    return printable(text)
+
+
+def write_json(value: Any) -> None:
+    """Print a value as a line of JSON in which nothing is raw that a terminal would act on."""
+    sys.stdout.write(json_text(msgspec.json.encode(value)) + "\n")
 
 
 def one_line(text: str) -> str:

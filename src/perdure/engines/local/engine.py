@@ -17,6 +17,7 @@ from perdure.core.execution.history import History
 from perdure.core.execution.run import End, Ended, Start, call_off, live
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord, RunStatus
+from perdure.core.redaction.printable import one_line
 from perdure.engines.interface import Began
 from perdure.engines.local.dead_letters import LetterBox
 from perdure.engines.local.monitor import Vigil
@@ -124,7 +125,7 @@ class LocalEngine:
         except Skipped as skipped:
             # Where nobody looks on, nobody else will say so: an uncaught SystemExit ends a script without a word.
             if not getattr(self.observer, "shows", self.observer is not None):
-                print(f"perdure: {skipped.what}; skipped", file=sys.stderr)
+                print(f"perdure: {one_line(skipped.what)}; skipped", file=sys.stderr)
             raise
 
     def start(

@@ -27,6 +27,7 @@ from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Unwind
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.guard import Hold, Pass
+from perdure.core.redaction.printable import one_line
 from perdure.engines.interface import StepContext, here
 from perdure.engines.local.handoff import Carried
 from perdure.engines.local.scope import LocalScope
@@ -312,7 +313,7 @@ class SyncDriver:
         if self._engine.observer is not None:
             self._engine.observer.standing_by(effect.workflow, effect.reason)
         else:
-            print(f"perdure: {effect.workflow} waits: {effect.reason}", file=sys.stderr, flush=True)
+            print(f"perdure: {effect.workflow} waits: {one_line(effect.reason)}", file=sys.stderr, flush=True)
 
     def recall(self, effect: Recall, scope: Any) -> Any:
         """Read what a run has done."""

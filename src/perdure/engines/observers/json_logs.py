@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from perdure.config import secrets
+from perdure.core.redaction.printable import json_text
 from perdure.engines.interface import StepContext, here
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class JsonFormatter:
         for name, value in record.__dict__.items():
             if name not in known and name not in fields:
                 fields[name] = conceal(value if _is_plain(value) else repr(value), hide, name)
-        return json.dumps(fields, default=lambda value: hide(repr(value)))
+        return json_text(json.dumps(fields, default=lambda value: hide(repr(value))))
 
 
 def _is_plain(value: Any) -> bool:

@@ -9,6 +9,7 @@ from perdure.core.durations import show
 from perdure.core.exceptions.capture import Fault
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.spec import Call
+from perdure.core.redaction.printable import one_line
 from perdure.engines.observers import json_logs
 from perdure.errors import PerdureError
 
@@ -115,6 +116,7 @@ class Logbook:
 
     def _say(self, level: int, message: str, *particulars: object, **place: object) -> None:
         if self._log.isEnabledFor(level):
+            particulars = tuple(one_line(each) if type(each) is str else each for each in particulars)
             place.setdefault("workflow", self._workflows.get(str(place.get("run", "")), ""))
             self._log.log(
                 level,
