@@ -13,7 +13,7 @@ from perdure.errors import NotFound, UsageError
 from perdure.operations.find_step import find_step
 from perdure.operations.location import Place, opened
 from perdure.operations.run import LONGEST, Finish
-from perdure.operations.scripts import AnyWorkflow, find_workflow
+from perdure.operations.scripts import AnyWorkflow, find_workflow, recorded_script
 from perdure.store import listing
 
 
@@ -40,7 +40,7 @@ def workflow_of(run: RunRecord, script: Path | None = None) -> AnyWorkflow:
         Exception: whatever the script raises when it is loaded.
     """
     refuse_child(run)
-    path = script or Path(run.path)
+    path = script or recorded_script(run)
     if not path.is_file():
         raise NotFound(
             f"the script of run {run.id} is gone: {path}",

@@ -10,6 +10,7 @@ from typing import Any
 
 from perdure.api.step import BoundStep
 from perdure.api.workflow import Workflow
+from perdure.config import ownership
 from perdure.config.script_loader import load_script
 from perdure.core.execution.history import CLEANED
 from perdure.core.execution.spec import Spec
@@ -70,6 +71,28 @@ def _first_line(workflow: AnyWorkflow) -> str:
     return f"    {lines[0]}" if lines else ""
 
 
+def recorded_script(run: RunRecord) -> Path:
+    """The script that a state file names as that of a run. It is about to be executed, and a file may name any.
+
+    Args:
+        run: as it was read.
+
+    Raises:
+        UsageError: the script is another user's, or every user can write it.
+    """
+    path = Path(run.path)
+    try:
+        why = "" if ownership.shared() else ownership.objection(path.stat())
+    except OSError:
+        return path  # whoever loads it says that it is gone
+    if why:
+        raise UsageError(
+            f"the script that the state file names for run {run.id} is not loaded: {path} ({why})",
+            "if it is the one, name it in the command: perdure resume RUN FILE, or dlq ... --script FILE",
+        )
+    return path
+
+
 def step_of(run: RunRecord, record: StepRecord, script: Path | None = None) -> Spec:
     """The step that a record is of, as the script of its run has it now.
 
@@ -83,7 +106,7 @@ def step_of(run: RunRecord, record: StepRecord, script: Path | None = None) -> S
         UsageError: several steps go by that name.
         Exception: whatever the script raises when it is loaded.
     """
-    path = script or Path(run.path)
+    path = script or recorded_script(run)
     if not path.is_file():
         raise NotFound(f"the script of run {run.id} is gone: {path}", "name where it is now: --script FILE")
     with _loading:  # two threads must not load one script side by side
