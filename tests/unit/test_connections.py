@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from perdure.store.liveness import Liveness
 from perdure.store.services import Services
 
 PACKAGE = Path(__file__).parents[2] / "src" / "perdure"
+OLDER = Path(__file__).parents[1] / "state_files" / "version-1.db"
 FULL, NORMAL, OFF = 2, 1, 0
 
 
@@ -83,6 +85,18 @@ def test_connections_to_the_file_of_services(tmp_path: Path, made: list[dict[str
     making, using = made
     assert making == common("-services", True, OFF)
     assert using == common("-services", False, NORMAL)
+
+
+def test_connections_while_an_older_file_is_brought_up_to_date(tmp_path: Path, made: list[dict[str, Any]]) -> None:
+    """The copy beside the file and the one that viewers see are set up as the file itself; the copy is durable."""
+    state = Path(shutil.copy(OLDER, tmp_path / "state.db"))
+    connect(state, read_only=True).close()
+    connect(state).close()
+    assert len(made) == 7
+    hardened = {"cell_size_check": 1, "defensive": 1, "trusted": 0, "timeout": 30_000}
+    assert [{name: each[name] for name in hardened} for each in made] == [hardened] * 7
+    (copy,) = (each for each in made if each["file"] == "" and each["draft"])
+    assert copy["synchronous"] == FULL
 
 
 def test_a_script_is_run_to_its_end(tmp_path: Path) -> None:

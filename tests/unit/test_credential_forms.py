@@ -30,6 +30,7 @@ def test_there_are_many_forms() -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "https://user:***@example.com does not answer",
         "docker run -p 8080:80 -u 1000:1000 image",
         "mysql -p shop",
         "the password is required",

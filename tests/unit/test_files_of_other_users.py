@@ -13,7 +13,7 @@ from perdure.alerts import atomic_files
 from perdure.errors import StateReadOnly, StateUntrusted
 from perdure.operations.doctor import examine
 from perdure.operations.location import Location, opened
-from perdure.store import database, liveness
+from perdure.store import database, liveness, migration
 from perdure.store.flight_recorder import Recorder, dead
 from perdure.store.liveness import Liveness, is_held
 from perdure.store.runs import Store
@@ -80,6 +80,16 @@ def test_a_link_where_none_belongs(suffix: str, state: Path, tmp_path: Path) -> 
         Store(state)
 
 
+def test_a_copy_of_an_older_file_that_another_user_has_made(state: Path) -> None:
+    """Its name can be guessed; it is neither written nor removed."""
+    planted = migration.copy_of(state, database.SCHEMA_VERSION)
+    planted.touch()
+    os.chown(planted, OTHER, OTHER)
+    with pytest.raises(StateUntrusted, match="uid 65534"):
+        Store(state)
+    assert planted.exists()
+
+
 def test_a_link_of_our_own_to_the_state(state: Path, tmp_path: Path) -> None:
     """The folder of the state may lie on another disk."""
     (tmp_path / "elsewhere").mkdir()
@@ -136,6 +146,17 @@ def test_a_folder_of_alerts_that_another_user_has_made(tmp_path: Path) -> None:
     os.chown(tmp_path / "alerts", OTHER, OTHER)
     with pytest.raises(PermissionError, match="uid 65534"):
         atomic_files.make_folder(tmp_path / "alerts")
+
+
+def test_a_folder_of_alerts_that_is_a_link(tmp_path: Path) -> None:
+    """It leads to a folder that is not ours; a link that leads nowhere is set aside, so that alerts are not lost."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "alerts").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(NotADirectoryError, match="a link"):
+        atomic_files.make_folder(tmp_path / "alerts")
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    atomic_files.make_folder(tmp_path / "broken")
+    assert mode(tmp_path / "broken") == 0o700
 
 
 def test_a_pipe_among_the_flight_records(tmp_path: Path) -> None:

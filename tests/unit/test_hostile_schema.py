@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,6 +18,7 @@ from perdure.store.connection import open_connection, refuse_foreign_schema
 from perdure.store.database import connect
 from perdure.store.services import Services
 
+OLDER = Path(__file__).parents[1] / "state_files" / "version-1.db"
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n WHERE i < 0"
 
 
@@ -39,6 +41,19 @@ def test_what_perdure_never_makes(statement: str, read_only: bool, tmp_path: Pat
     connection.close()
     with pytest.raises(StateCorrupt, match="which perdure never makes"):
         connect(state, read_only=read_only)
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_what_an_older_perdure_never_made(read_only: bool, tmp_path: Path) -> None:
+    """It is refused before the file, or the copy that a viewer sees, is brought up to date; the file stays as it is."""
+    state = Path(shutil.copy(OLDER, tmp_path / "state.db"))
+    connection = sqlite3.connect(state)
+    connection.execute("CREATE TRIGGER t AFTER UPDATE ON step BEGIN SELECT 1; END")
+    connection.commit()
+    with pytest.raises(StateCorrupt, match="which perdure never makes"):
+        connect(state, read_only=read_only)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    connection.close()
 
 
 def test_a_fence_is_no_foreign_trigger(tmp_path: Path) -> None:

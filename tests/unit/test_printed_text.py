@@ -14,6 +14,7 @@ import pytest
 from perdure.cli.view.terminal import Printer, as_json
 from perdure.core.redaction.printable import json_text, one_line, printable
 from perdure.engines.events import RunWaits
+from perdure.engines.observers.fanout import FanOut
 from perdure.engines.observers.json_logs import JsonFormatter
 from perdure.engines.observers.log_observer import LogObserver
 
@@ -60,6 +61,17 @@ def test_a_line_of_the_log_stays_one(caplog: pytest.LogCaptureFixture) -> None:
         observer.notify(RunWaits("job", f"x\n2026-11-23 CRITICAL forged {HOSTILE}"))
     (message,) = caplog.messages
     assert message.isprintable()
+
+
+def test_an_observer_that_fails_makes_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """What its error says is printed as text."""
+
+    class Failing:
+        def notify(self, event: object) -> None:
+            raise ValueError(HOSTILE)
+
+    FanOut(Failing()).notify(RunWaits("job", "x"))
+    assert capsys.readouterr().err.removesuffix("\n").isprintable()
 
 
 def test_a_line_of_json_in_the_log() -> None:

@@ -94,7 +94,7 @@ _ROWS: Final[tuple[tuple[tuple[str, ...], str, _Check], ...]] = (
     (("pass:",), r"(?<![\w:])pass:(?P<v>[^\s'\"]{1,256}+)", _any),
     (("-u",), rf"(?<![\w\-])-U{_ARGUMENT}[^\s%'\"]{{1,64}}%(?P<v>[^\s'\"]{{1,256}}+)", _any),
     (("lftp",), rf"\blftp\b{_REST}-u{_ARGUMENT}[^\s,'\"]{{1,64}},(?P<v>[^\s'\"]{{1,256}}+)", _any),
-    (("/user:",), r"/user:\S{1,64}\s{1,4}(?P<v>[^\s/]\S{0,255}+)", _any),
+    (("/user:",), r"(?<![\w/])/user:\S{1,64}\s{1,4}(?P<v>[^\s/]\S{0,255}+)", _any),
     (("htpasswd",), r"\bhtpasswd\s{1,4}-\w{0,6}b\w{0,6}\s{1,4}\S{1,128}\s{1,4}\S{1,64}\s{1,4}(?P<v>\S{1,256}+)", _any),
     (("vault login",), r"\bvault login\s{1,4}(?P<v>[^\s\-]\S{3,256}+)", _any),
     (_STEMS, rf"\b(?:configure set|config set|set -\w{{1,3}}|setx|setenv)\s{{1,4}}{_NAME}\s{{1,4}}(?P<v>\S{{1,512}}+)", _any),
