@@ -27,6 +27,7 @@ PerdureError                     has .code, .what and .hint
     ├── StateForeign             not a state file of perdure
     ├── StateNewer               written by a newer perdure
     ├── StateReadOnly            cannot be written
+    ├── StateUntrusted           it, or a file or folder beside it, belongs to another user
     ├── StateBusy                another process kept it locked for too long
     ├── LockLost                 another process has taken over what this one was executing
     ├── DiskFull                 no space left
@@ -235,6 +236,12 @@ class StateReadOnly(StateError):
     """The state file or its folder cannot be written."""
 
     code = "state-read-only"
+
+
+class StateUntrusted(StateError):
+    """The state file, or a file or folder beside it, belongs to another user or is a link."""
+
+    code = "state-untrusted"
 
 
 class StateBusy(StateError):

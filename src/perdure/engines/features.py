@@ -159,7 +159,7 @@ TEMPORAL = Capabilities(
         ),
         Feature.FORK: Missing(
             "fork works on a state file only, not on a cluster so far",
-            "to keep what run {run} has and make the rest anew: perdure resume {run} --accept-changes",
+            "to keep what run {run} has and make the rest anew: perdure resume {typed} --accept-changes",
         ),
         Feature.SERVICE_LISTING: Missing(
             "there are no breakers on a cluster", "`--engine local` names the state file of this machine's workflows"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -128,7 +129,9 @@ def find_letter(store: Store, reference: str) -> LetterRecord:
     run = find_run(store, match["run"])
     lid = letters.number(store, run.rid, int(match["seq"]))
     if lid is None:
-        raise NotFound(f"run {run.id} has no dead letter #{match['seq']}", f"see `perdure dlq ls --run {run.id}`")
+        raise NotFound(
+            f"run {run.id} has no dead letter #{match['seq']}", f"see `perdure dlq ls --run {shlex.quote(run.id)}`"
+        )
     return letters.get(store, lid)
 
 

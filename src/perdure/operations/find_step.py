@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 
 from perdure.core.records import RunRecord
 from perdure.errors import NotFound
@@ -45,4 +46,4 @@ def _no_such_step(run: RunRecord, reference: str, names: list[str]) -> NotFound:
     close = difflib.get_close_matches(reference, names, n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""
     some = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-    return NotFound(what, f"{meant}It has: {some}; `perdure show {run.id}` numbers them")
+    return NotFound(what, f"{meant}It has: {some}; `perdure show {shlex.quote(run.id)}` numbers them")

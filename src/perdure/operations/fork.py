@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from perdure.core.records import RunRecord
 from perdure.engines.features import Feature
 from perdure.engines.interface import refuse_child
@@ -25,7 +27,7 @@ def fork(location: Location, run: RunRecord, step: str, now: float) -> RunRecord
         StateError: the file cannot be written.
     """
     refuse_child(run.id, run.parent)
-    location.require(Feature.FORK, run=run.id)
+    location.require(Feature.FORK, run=run.id, typed=shlex.quote(run.id))
     with opened_for_change(location) as store:
         before = find_step(store, run, step)
         new_id = f"{run.workflow}-{RealWorld().new_id()}"

@@ -7,6 +7,7 @@ between the two leaves a letter that is due and in the file. The next process fi
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from perdure.config.ownership import make_file, stranger
 from perdure.config.secrets import redactor
 from perdure.core.dead_letters import LetterRecord, Told, tell
 from perdure.store import dead_letters
@@ -90,10 +92,18 @@ def _locked(path: Path) -> Iterator[int]:
     from filelock import lock_descriptor
 
     made = not path.exists()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        descriptor = make_file(path, os.O_RDWR | os.O_APPEND)
+    except OSError as error:
+        if path.is_symlink():  # where it leads may be another user's choice
+            raise OSError(errno.ELOOP, f"it is a link, to {os.readlink(path)}: name the file itself") from error
+        raise
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
             raise OSError("it is not a regular file")
+        if other := stranger(found):
+            raise PermissionError(errno.EPERM, f"it belongs to {other}")
         _patiently(lambda: lock_descriptor(descriptor, blocking=False))
         if made:
             sync_folder(path.absolute().parent)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from importlib.util import find_spec
 from typing import Final
 from urllib.parse import unquote
@@ -13,6 +12,7 @@ import msgspec
 from perdure.alerts.alert import Alert
 from perdure.alerts.channels.base import Target
 from perdure.alerts.channels.send_timeout import SECONDS
+from perdure.config.interpreter import module_command
 from perdure.errors import AlertError
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -68,7 +68,7 @@ class AppriseTarget(Target):
         try:
             done = run(
                 # -P: a script called apprise.py in the working directory is not meant.
-                [sys.executable, "-P", "-m", "perdure.alerts.channels.apprise_process"],
+                module_command("perdure.alerts.channels.apprise_process"),
                 input=msgspec.json.encode(request),
                 capture_output=True,
                 timeout=STARTING + SECONDS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Annotated
 
@@ -10,7 +9,7 @@ from cyclopts import Parameter
 
 from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import Json, LogJson, MovedScript, Reference, State
-from perdure.cli.view.terminal import as_json
+from perdure.cli.view.terminal import Printer, as_json
 from perdure.cli.watched_run import go_on
 from perdure.operations.find_run import find_run
 from perdure.operations.fork import fork as fork_run
@@ -39,5 +38,5 @@ def fork(
     if json:
         as_json({"run": made.id})
     else:
-        sys.stdout.write(f"{made.id}\n")
+        Printer().line(made.id)
     return DONE

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import Engine
+from perdure.cli.view.terminal import Printer
 from perdure.config import settings
 from perdure.errors import OptionError
 
@@ -28,7 +29,7 @@ def worker(
     url = engine or settings.engine_url()
 
     def ready(stems: list[str]) -> None:
-        sys.stderr.write(f"worker for {', '.join(stems)} at {url}; Ctrl-C ends it\n")
+        Printer(sys.stderr).line(f"worker for {', '.join(stems)} at {url}; Ctrl-C ends it")
         sys.stderr.flush()
 
     serve(url, files, ready)

@@ -9,6 +9,7 @@ import msgspec
 
 from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED
 from perdure.cli.view.terminal import Printer, as_json, count, date, one_line
+from perdure.core.redaction.printable import json_text
 from perdure.engines.features import Feature
 from perdure.errors import PerdureError
 from perdure.operations.location import Location
@@ -109,7 +110,7 @@ def edited(letter: int, how: str, inputs: dict[str, Any], *, json: bool) -> int:
     if json:
         as_json({"letter": letter, "inputs": inputs})
     else:
-        sys.stdout.write(f"letter {letter} {how}\n")
+        Printer().line(f"letter {letter} {how}")
     return DONE
 
 
@@ -153,7 +154,7 @@ class Report:
                 }
                 for one in self._results
             ]
-            self._stdout.write(msgspec.json.encode(fields).decode() + "\n")
+            self._stdout.write(json_text(msgspec.json.encode(fields)) + "\n")
         elif not self._results:
             self._stdout.write("no dead letter is parked, of those asked for; nothing was done\n")
         else:

@@ -127,7 +127,8 @@ def to_fault(exc: Exception) -> Fault:
         return _Recorder(hide).record(exc, 0)
     except Exception:  # noqa: BLE001  an exception that cannot be looked at is still a failure to be kept
         module, qualname = rebuild.label(type(exc))
-        return Fault(module=module, qualname=qualname, bases=[], message=hide(rebuild.message(exc)))
+        message = hide(rebuild.message(exc)[:_LONGEST_TRACEBACK])
+        return Fault(module=module, qualname=qualname, bases=[], message=message)
 
 
 def encode(fault: Fault) -> bytes:
@@ -215,7 +216,9 @@ class _Recorder:
     """One exception and what hangs on it, read without running more of the user's code than str() and repr()."""
 
     def __init__(self, hide: Hide) -> None:
-        self._hide = hide
+        from perdure.core.redaction.text import bounded  # here, since most runs never fail
+
+        self._hide: Hide = lambda text: hide(bounded(text))
         self._left = _MOST
         self._seen: set[int] = set()
 
@@ -271,11 +274,12 @@ class _Recorder:
 
     def _bytes(self, value: Any, name: str = "") -> bytes | None:
         from perdure.core.redaction.nested import redact_nested  # here, since most runs never fail
+        from perdure.core.redaction.text import LONGEST
 
         try:
             data = _VALUES.pack(value)
-            if len(data) > rebuild.LONGEST_TEXT:
-                return None
+            if len(data) > LONGEST:
+                return None  # looking through all of it for credentials would take too long
             safe = redact_nested(value, self._hide, name)
             return data if safe is value else _VALUES.pack(safe)
         except Exception:  # noqa: BLE001  whatever the reason, the value is not storable
@@ -295,16 +299,9 @@ class _Recorder:
         except Exception:  # noqa: BLE001  as above
             return ""
         # What is looked through for credentials reaches further than what is kept: none is cut in two.
-        text = self._hide(_ends(text, 5 * _LONGEST_TRACEBACK))
-        return _ends(text, _LONGEST_TRACEBACK)
+        from perdure.core.redaction.text import bounded
 
-
-def _ends(text: str, longest: int) -> str:
-    if len(text) <= longest:
-        return text
-    # The end says what happened, the beginning who asked.
-    head, tail = longest // 4, longest * 3 // 4
-    return f"{text[:head]}\n  [... {len(text) - head - tail} characters left out ...]\n{text[-tail:]}"
+        return bounded(self._hide(text), _LONGEST_TRACEBACK)
 
 
 def _cut(text: str, longest: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any
@@ -352,6 +353,7 @@ def _attempt(
 
 def _drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
     name, run = call.spec.name, history.id
+    typed = shlex.quote(run)
     lines = [f"step {name!r} had completed with other inputs than it is called with now; nothing was executed"]
     lines += [
         f"    recorded: {name}{codec.describe_inputs(record.input)}  (step #{record.seq} of run {run})"
@@ -364,7 +366,7 @@ def _drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
     return Drift(
         "\n".join(lines),
         "one of these, whichever is true:\n"
-        f"    the call is new work, the recorded results stand:  perdure resume {run} --accept-changes\n"
-        f"    the recorded results are to be made again:         perdure fork {run} --from {name}\n"
+        f"    the call is new work, the recorded results stand:  perdure resume {typed} --accept-changes\n"
+        f"    the recorded results are to be made again:         perdure fork {typed} --from {shlex.quote(name)}\n"
         "    the inputs come from something that changed (a list, a file, the clock): read it in a step of its own",
     )

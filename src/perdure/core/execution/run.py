@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Generator
 from datetime import datetime
 from typing import Any, TypeGuard
@@ -206,7 +207,7 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
         trouble = yield End(run, status, fault, forget=cause.records, aftermath=cause.aftermath)
         if trouble is not None:
             error.add_note(f"perdure: that the run {_ENDED[status]} could not be saved: {trouble}")
-        error.add_note(f"perdure: run {run.id} {_ENDED[status]}; {_WAY_ON[status].format(run.id)}")
+        error.add_note(f"perdure: run {run.id} {_ENDED[status]}; {_WAY_ON[status].format(shlex.quote(run.id))}")
         return Failed(error, outcome, 1)
 
 

@@ -15,6 +15,7 @@ from perdure.core.execution.call import Failed
 from perdure.core.execution.run import Ended, Start, call_off, live
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord, RunStatus
+from perdure.core.redaction.printable import one_line
 from perdure.engines.events import Observer
 from perdure.engines.features import LOCAL, Capabilities
 from perdure.engines.interface import Began, Cancellation, refuse_child
@@ -115,7 +116,7 @@ class LocalEngine:
         except Skipped as skipped:
             # Where nobody looks on, nobody else will say so: an uncaught SystemExit ends a script without a word.
             if not getattr(self.observer, "shows", self.observer is not None):
-                print(f"perdure: {skipped.what}; skipped", file=sys.stderr)
+                print(f"perdure: {one_line(skipped.what)}; skipped", file=sys.stderr)
             raise
 
     def call_off(self, run: RunRecord) -> list[str] | None:

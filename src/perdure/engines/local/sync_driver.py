@@ -27,6 +27,7 @@ from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Unwind
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.guard import Hold, Pass
+from perdure.core.redaction.printable import one_line
 from perdure.engines.events import RunResumed, RunStarted, RunWaits, StepReplayed, notify_parked
 from perdure.engines.local import run_lifecycle
 from perdure.engines.local.attempt import Attempt, given_up, pauses
@@ -264,7 +265,7 @@ class SyncDriver:
         if self._resources.observer is not None:
             self._resources.observer.notify(RunWaits(effect.workflow, effect.reason))
         else:
-            print(f"perdure: {effect.workflow} waits: {effect.reason}", file=sys.stderr, flush=True)
+            print(f"perdure: {effect.workflow} waits: {one_line(effect.reason)}", file=sys.stderr, flush=True)
 
     def recall(self, effect: Recall, scope: Any) -> Any:
         """Read what a run has done."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from perdure.config.interpreter import module_command
 from perdure.core.exceptions import capture
 from perdure.core.execution.spec import Call, Spec
 from perdure.engines.runtime.timeouts import timed_out
@@ -77,7 +78,7 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None) -
     request_reading, request_writing = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "perdure.engines.runtime.isolated_main", str(request_reading), str(writing)],
+            module_command("perdure.engines.runtime.isolated_main", str(request_reading), str(writing)),
             pass_fds=(request_reading, writing),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
