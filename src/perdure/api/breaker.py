@@ -64,7 +64,7 @@ class Breaker(CallGuard):
         total: Duration = "15m",
     ) -> None:
         if when_open not in (None, "wait", "fail"):
-            raise OptionError(f"when_open is {when_open!r}", 'it is "wait" or "fail"')
+            raise OptionError(f"when_open is {when_open!r}", 'give "wait" or "fail"')
         if failures is None and ratio is None:
             failures = 3
         self._policy = BreakerPolicy(

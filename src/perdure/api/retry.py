@@ -99,7 +99,7 @@ def retry(fn: Any = None, /, **options: Any) -> Any:
         return functools.partial(_decorate, Retry(**options))
     if options:
         raise OptionError(
-            f"@retry was given {fn!r} and options too", "give either, and put the function below: @retry(attempts=5)"
+            f"@retry is given {fn!r} and options too", "give either, and put the function below: @retry(attempts=5)"
         )
     return functools.partial(_decorate, fn) if isinstance(fn, Retry) else _decorate(Retry(), fn)
 
@@ -185,22 +185,22 @@ def _refuse_others(fn: Any) -> None:
         hint = (
             "give the step its policy: @step(retry=Retry(...))"
             if spec.kind == "step"
-            else "its steps are retried; running a failed workflow again goes on where it stopped"
+            else "leave @retry out: the steps are retried, and a failed run that is run again goes on where it stopped"
         )
-        raise OptionError(f"@retry was given {spec.owner}, which has its own attempts", hint)
+        raise OptionError(f"@retry is given {spec.owner}, which has its own attempts", hint)
     if isinstance(fn, type):
         raise OptionError(
-            f"@retry was given the class {fn.__name__!r}",
+            f"@retry is given the class {fn.__name__!r}",
             "put @retry above the methods; or above a function that makes the instance",
         )
     if not callable(fn):
         raise OptionError(
-            f"@retry was given {fn!r}, which is not a function",
+            f"@retry is given {fn!r}, which is not a function",
             "write @retry above a def, or @retry(attempts=5), or @retry(Retry(...))",
         )
     if _is(inspect.isgeneratorfunction, fn) or _is(inspect.isasyncgenfunction, fn):
         raise OptionError(
-            f"@retry was given the generator {function_name(fn)!r}, which fails while it is read, after the last try",
+            f"@retry is given the generator {function_name(fn)!r}, which fails while it is read, after the last try",
             "return a list, or put @retry on the function that fetches one element",
         )
 

@@ -103,7 +103,7 @@ def alert_targets(script: str) -> list[str]:
     configured, _ = _configured(script_folder(script), "alerts")
     texts = [configured] if isinstance(configured, str) else configured or []
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        hint = 'for instance alerts = ["https://host/path"]'
+        hint = 'give a list, such as alerts = ["https://host/path"]'
         raise OptionError("alerts in pyproject.toml is not a list of targets", hint)
     return texts
 
@@ -228,8 +228,8 @@ def _table(folder: Path) -> tuple[dict[str, Any], Path]:
     try:
         table = tomllib.loads(text).get("tool", {}).get("perdure", {})
     except tomllib.TOMLDecodeError as error:
-        raise OptionError(f"{path} is not valid TOML: {error}", "mend the file") from None
+        raise OptionError(f"{path} is not valid TOML: {error}", "correct the file") from None
     for key in table:
         if key not in KNOWN:
-            raise OptionError(f"unknown setting {key!r} in [tool.perdure] of {path}", f"known are: {', '.join(KNOWN)}")
+            raise OptionError(f"unknown setting {key!r} in [tool.perdure] of {path}", f"use one of: {', '.join(KNOWN)}")
     return table, place

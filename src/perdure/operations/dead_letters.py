@@ -124,7 +124,7 @@ def find_letter(store: Store, reference: str) -> LetterRecord:
         return letters.get(store, int(reference))
     match = _OF_RUN.fullmatch(reference)
     if match is None:
-        raise NotFound(f"{reference!r} is no dead letter", "name one by its number: `perdure dlq ls` lists them")
+        raise NotFound(f"{reference!r} is not a dead letter", "name one by its number: `perdure dlq ls` lists them")
     run = find_run(store, match["run"])
     lid = letters.number(store, run.rid, int(match["seq"]))
     if lid is None:

@@ -170,7 +170,7 @@ def _check_that_it_exists(location: Location) -> None:
     if location.supports(Feature.STATE_FILE) and not location.path.exists():
         raise NotFound(
             f"there is no state file: {location.path} (by {location.source})",
-            "go to the folder of the script, or name one: --file SCRIPT, --state PATH",
+            "change to the folder of the script, or name one: --file SCRIPT, --state PATH",
         )
 
 
@@ -184,5 +184,5 @@ def damage_named(path: Path) -> Iterator[None]:
     except (UnicodeError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise StateCorrupt(
             f"the state file holds something that perdure never writes: {path} ({type(error).__name__}: {error})",
-            "keep a copy of it, then see `perdure doctor`; restore a backup, or move it away to start anew",
+            "keep a copy of it, then see `perdure doctor`; restore a backup, or move it away to begin without it",
         ) from error

@@ -174,7 +174,7 @@ class Journal:
             ):  # the fence (store/sql/locks.sql)
                 batch[0].error = LockLost(
                     f"a run of this process was taken over by another one: {self._path}",
-                    "nothing more of it is saved here; see who has it with `perdure ps`",
+                    "see which process has it with `perdure ps`; nothing more of it is saved here",
                 )
             else:
                 batch[0].error = StateCorrupt(

@@ -226,5 +226,5 @@ def lost(name: str) -> LockLost:
     """The error of a block whose lock another process has had meanwhile."""
     return LockLost(
         f"lock {name!r} was taken over by another process while this one had it",
-        "its lock file was removed, or its file system does not keep locks; what was done meanwhile may be done twice",
+        "check what was done twice meanwhile: its lock file was removed, or its file system does not keep locks",
     )

@@ -97,7 +97,7 @@ def _read(tokens: Sequence[str]) -> Request:
                 "see `perdure run --help`; options of the workflow come after the file's name",
             )
     if not rest:
-        raise OptionError("no script was named", "perdure run FILE")
+        raise OptionError("no script is named", "perdure run FILE")
     if "state" in given:
         given["state"] = Path(given["state"])
     return Request(target=rest[0], rest=rest[1:], **given)

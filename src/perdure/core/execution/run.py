@@ -286,17 +286,17 @@ def _not_taken(
                 f"run {run.id} was started with other inputs\n"
                 f"    recorded: {run.workflow}{codec.describe_inputs(run.input)}\n"
                 f"    now:      {run.workflow}{codec.describe_inputs(call.input)}",
-                "an id stands for exactly one run: give these inputs an id of their own",
+                "give these inputs another id: an id stands for exactly one run",
             )
 
 
 def _refusal(call: Call, start: Start, answer: Held | Locked) -> AlreadyRunning:
     what = _who(answer)
     if answer.by is None:
-        return AlreadyRunning(what, "wait for it, or start another run with an id of its own")
+        return AlreadyRunning(what, "wait until it has ended, or start another run under an id: with_options(id=...)")
     if call.spec.rules.if_locked == "fail" or start.parent is not None:  # a parent run needs the result: no skipping
-        return AlreadyRunning(what, 'nothing was done; if_locked="wait" waits until it is free')
-    return Skipped(what, "nothing was done; it goes on by itself")
+        return AlreadyRunning(what, 'run again when it is free, or wait for it: if_locked="wait"')
+    return Skipped(what, "do nothing: it goes on there by itself; `perdure ps` shows it")
 
 
 def _who(answer: Held | Locked) -> str:
@@ -311,7 +311,7 @@ def _who(answer: Held | Locked) -> str:
 def describe_locked(locked: Locked) -> str:
     """Who has a lock, in a line: the process, since when, and what it does with it."""
     if locked.by is None:
-        return f"lock {locked.name!r} is taken, by this very process"
+        return f"lock {locked.name!r} is taken by this process"
     text = f"lock {locked.name!r} is taken: {_process(locked.by, locked.since)}"
     if locked.run is None:
         return text

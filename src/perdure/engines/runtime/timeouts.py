@@ -34,7 +34,7 @@ def timed_out(owner: str, seconds: float) -> StepTimeout:
     """The error for an attempt that ran out of time."""
     return StepTimeout(
         f"{owner} did not finish within {show(seconds)}",
-        "give it more time with timeout=, or find out what it waits for: every call to the outside wants a bound",
+        "give it more time with timeout=, or find out what it waits for: give every call to the outside a timeout",
     )
 
 

@@ -116,7 +116,7 @@ class StepActivities:
             call = _call_of(command)
             if tried - number >= DEATHS:
                 raise ProcessDied(
-                    f"{call.spec.owner} was given up: {tried - number} workers died while they ran it",
+                    f"{call.spec.owner} is not tried again: {tried - number} workers died while they ran it",
                     "find out what it does to its process (memory, a crash in native code); isolate=True contains it",
                 )
         except PerdureError as refusal:
@@ -223,7 +223,11 @@ class StepActivities:
             assert timeout is not None
             raise timed_out(spec.owner, timeout) from None
         if error is not None:
-            raise error if isinstance(error, Exception) else ProcessDied(f"{spec.owner} raised {error!r}", "")
+            raise (
+                error
+                if isinstance(error, Exception)
+                else ProcessDied(f"{spec.owner} raised {error!r}", "raise an Exception in the step")
+            )
         return value
 
     async def _on_loop(self, context: contextvars.Context, call: Call, seconds: float | None) -> Any:

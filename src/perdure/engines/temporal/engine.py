@@ -149,7 +149,7 @@ class TemporalEngine:
                 raise OtherInputs(
                     f"run {found.memo.id} was started with other inputs\n    recorded: {found.memo.name}{recorded}\n"
                     f"    now:      {spec.name}{codec.describe_inputs(call.input)}",
-                    "an id stands for exactly one run: give these inputs an id of their own",
+                    "give these inputs another id: an id stands for exactly one run",
                 )
             if found is None:
                 started = await self._start(self._command(call, script, id or self._new_id(workflow_id)), workflow_id)
@@ -166,7 +166,9 @@ class TemporalEngine:
                 started = await self._start(self._command(call, script, self._new_id(workflow_id)), workflow_id)
             if started is not None:
                 return started, found is not None and found.status == "failed"
-        raise EngineError(f"run {workflow_id} is started and ended by others all the time", "try again later")
+        raise EngineError(
+            f"run {workflow_id} is started and ended by other processes at the same time", "run again later"
+        )
 
     def _as_it_is(self, found: Found, call: Call, id: str | None, known: Found | None) -> Found | None:
         """The run, if there is nothing to be started."""
