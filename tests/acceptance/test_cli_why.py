@@ -214,7 +214,7 @@ def test_a_run_that_was_told_to_end(shop: Shop) -> None:
     shop.cancel()
     said = shop.why()
     assert "is about to end" in said
-    assert "it was told to end " in said
+    assert "it was asked to end " in said
     assert "in flight: stuck('a')" in said
     assert "perdure cancel" not in said
 
@@ -225,7 +225,7 @@ def test_a_death_that_nobody_saw(shop: Shop) -> None:
     said = shop.why()
     assert "is interrupted" in said
     assert "died, 1 step saved" in said
-    assert "nobody saw how it died" in said
+    assert "how it died is not known" in said
     assert "it died in deadly, attempt 1\n" in said
     assert "perdure resume flow-" in said
     assert shop.run("deadly") == -9
@@ -264,7 +264,7 @@ def test_a_run_that_was_broken_off(shop: Shop) -> None:
     """Nobody executes it, nothing died, and it can be gone on with."""
     assert shop.run("stop") == 3
     said = shop.why()
-    assert "nobody executes it: it was broken off (Ctrl-C, sys.exit, a deploy), 1 step saved" in said
+    assert "no process executes it: it was interrupted (Ctrl-C, sys.exit, a deploy), 1 step saved" in said
     assert "died" not in said
     assert "go on:    perdure resume flow-" in said
 
@@ -277,7 +277,7 @@ def test_a_failed_run(shop: Shop) -> None:
     assert "full() failed at its only attempt, " in said  # a full disk is not tried again
     assert "ago: OSError: [Errno 28] No space left on device" in said
     assert "this kind of failure: disk-full" in said
-    assert "1 step saved, and none of them is made again" in said
+    assert "1 step saved, and none of them runs again" in said
     assert "perdure resume flow-" in said
     assert shop.json("why", "last")["code"] == "disk-full"
 

@@ -70,7 +70,7 @@ def retry(fn: Any = None, /, **options: Any) -> Any:
 
     It is for code outside of workflows, and for a part of a step. A step has `@step(retry=...)`; the attempts of both
     multiply. Between two tries a sync function blocks its thread, an async one does not block the event loop. The rules
-    are those of steps: errors that cannot heal are raised at once, HTTP 429 and Retry-After are honoured. At the end
+    are those of steps: permanent errors are raised at once, HTTP 429 and Retry-After are honoured. At the end
     the function's own last exception is raised, with a note on each try. KeyboardInterrupt, SystemExit and the
     cancellation of a task are never retried, and end a wait.
 
@@ -85,8 +85,8 @@ def retry(fn: Any = None, /, **options: Any) -> Any:
         jitter: (duration or "full") a random time up to this is added to each wait; "full": each wait is a random part
             of what it would be. Default: "500ms".
         total: (duration) no try begins later than this after the first one began. Default: "15m".
-        on: (exception class, tuple of classes, or function from an exception to bool) what is retried. Default: errors
-            that may heal.
+        on: (exception class, tuple of classes, or function from an exception to bool) what is retried. Default:
+            transient errors.
         never: (as `on`) what is not retried; it wins over `on`. Default: None.
 
     Raises:

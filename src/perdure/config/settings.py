@@ -23,7 +23,7 @@ DEAD_LETTERS = 10_000
 """Parked ones that a state file keeps before the oldest make room."""
 
 BREAKER_AFTER = 300.0
-"""Seconds that a circuit breaker may be open before somebody is told."""
+"""Seconds that a circuit breaker may be open before an alert is sent."""
 
 KNOWN = (
     "state",
@@ -63,7 +63,7 @@ def script_folder(script: str) -> Path:
 
 
 def step_timeout(script: str) -> tuple[float, bool]:
-    """The timeout of a step that sets none, in seconds, and whether somebody asked for it.
+    """The timeout of a step that sets none, in seconds, and whether it was set.
 
     Raises:
         OptionError: STEP_TIMEOUT_MS is not a number of milliseconds.
@@ -118,7 +118,7 @@ def heartbeat_url(script: str) -> str | None:
 
 
 def alert_breaker_after(script: str = "") -> float:
-    """Seconds that a breaker may be open before somebody is told: PERDURE_ALERT_BREAKER_AFTER, `alert_breaker_after`.
+    """Seconds that a breaker may be open before an alert is sent: PERDURE_ALERT_BREAKER_AFTER, `alert_breaker_after`.
 
     5 minutes by default.
 
@@ -135,7 +135,7 @@ def alert_breaker_after(script: str = "") -> float:
 
 
 def alert_interrupts(script: str = "") -> bool:
-    """Whether Ctrl-C is told of, too: PERDURE_ALERT_INTERRUPTS, or `alert_interrupts` in pyproject.toml."""
+    """Whether Ctrl-C raises an alert, too: PERDURE_ALERT_INTERRUPTS, or `alert_interrupts` in pyproject.toml."""
     named = os.environ.get("PERDURE_ALERT_INTERRUPTS")
     if named:
         return _is_on(named)
@@ -175,7 +175,7 @@ def log_json() -> bool:
 
 
 def otel(script: str = "") -> bool:
-    """Whether runs are told to OpenTelemetry: PERDURE_OTEL, or `otel` in pyproject.toml."""
+    """Whether runs are reported to OpenTelemetry: PERDURE_OTEL, or `otel` in pyproject.toml."""
     named = os.environ.get("PERDURE_OTEL")
     if named:
         return _is_on(named)

@@ -11,14 +11,14 @@ from typing import Literal
 import msgspec
 
 from perdure.config import secrets
-from perdure.core.dead_letters import LetterRecord, Told
+from perdure.core.dead_letters import LetterDetails, LetterRecord
 from perdure.core.durations import seconds
 from perdure.core.exceptions import capture
 from perdure.core.timestamps import moment
 from perdure.errors import NotFound, PerdureError
 from perdure.operations.find_run import find_run
 from perdure.store import dead_letters as letters
-from perdure.store.dead_letter_file import told
+from perdure.store.dead_letter_file import letter_details
 from perdure.store.dead_letters import Filter
 from perdure.store.runs import Store
 
@@ -185,9 +185,9 @@ LONG = 2000
 """Characters of an input or a result that are shown of a single letter."""
 
 
-def details_of(store: Store, letter: LetterRecord) -> Told:
+def details_of(store: Store, letter: LetterRecord) -> LetterDetails:
     """All about a letter."""
-    return told(store, letter)
+    return letter_details(store, letter)
 
 
 def _error(store: Store, letter: LetterRecord) -> tuple[int, str]:

@@ -189,7 +189,7 @@ class Locks:
         self._claims[name].owner = None
 
     def confirm(self, name: str, fence: int) -> Operation:
-        """An operation that tells whether this process still has the lock, acquired under that fence."""
+        """An operation that answers whether this process still has the lock, acquired under that fence."""
         return lambda connection: self._is_mine(connection, name, fence)
 
     # -- inside -------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def cancel(
             return FAILED
         case "requested":
             when = f": pid {found.pid} stops it at its next safe point" if found.pid is not None else ""
-            sys.stderr.write(f"run {id} was told to end{when}\n")
+            sys.stderr.write(f"run {id} was asked to end{when}\n")
         case "ended":
             sys.stderr.write(f"run {id} is cancelled\n")
     return FAILED if found.missed else DONE

@@ -39,7 +39,7 @@ Reference = Annotated[str, Parameter(help="A letter's number, or RUN#STEP as `dl
 MOST = 100_000
 """Runs of a cluster that are asked about."""
 
-app = App(name="dlq", help="Dead letters: what failed for good, to be looked at, mended and done again.")
+app = App(name="dlq", help="Dead letters: what failed for good, to be reviewed, edited and re-driven.")
 
 
 @Parameter(name="*", group=WHICH)

@@ -1,7 +1,7 @@
 """Changes the packed arguments of a call by hand, without the classes in them.
 
 Packed bytes say by themselves what they hold (see `builtins`), so a leaf is changed where it stands: what was a
-Decimal, a date or a member of an enumeration stays one, made of the JSON that somebody gave; an instance stays one of
+Decimal, a date or a member of an enumeration stays one, made of the JSON that was given; an instance stays one of
 its class. Whether the step takes the result is judged by `misfit`, with its annotations.
 """
 

@@ -95,7 +95,7 @@ class Begin(msgspec.Struct, frozen=True):
 
 
 class StandBy(msgspec.Struct, frozen=True):
-    """Somebody else has the run or its lock: say so the `first` time, and wait some seconds. Answer: None."""
+    """Another process has the run or its lock: say so the `first` time, and wait some seconds. Answer: None."""
 
     workflow: str
     reason: str
@@ -119,7 +119,7 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Unwind(msgspec.Struct, frozen=True):
-    """Put away what the run has left, `ok` or not: `unwind.unwind`. Answer: what could not be tried, a line each.
+    """Clean up what the run has left, `ok` or not: `unwind.unwind`. Answer: what could not be tried, a line each.
 
     What the run has failed with, packed, and what that takes back: for an engine that may have to stop in the middle.
     """
@@ -167,7 +167,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -> Life:
-    """One run from its start or resumption to its end; `began` is told its id."""
+    """One run from its start or resumption to its end; `began` is called with its id."""
     answer = yield from _taking(call, start)
     if not isinstance(answer, Taken):
         return _not_taken(call, start, answer, began)
@@ -219,10 +219,10 @@ _WAY_ON = {
 
 
 def call_off(start: Start, *, clean: bool) -> Generator[RunEffect, Any, list[str] | None]:
-    """End a run for good that nobody executes; `clean` it up first.
+    """End a run for good that no process executes; `clean` it up first.
 
     Returns:
-        What could not be cleaned up, a line each; None if somebody executes it after all, or it has ended.
+        What could not be cleaned up, a line each; None if a process executes it after all, or it has ended.
     """
     answer = yield Begin(start)
     if not isinstance(answer, Taken):
@@ -251,7 +251,7 @@ PAUSES = (0.02, 0.05, 0.1, 0.2)
 
 
 def _taking(call: Call, start: Start) -> Generator[RunEffect, Any, Answer]:
-    """Begin, as soon as nobody else has the run or its lock, if it is to wait for that."""
+    """Begin, as soon as no other process has the run or its lock, if it is to wait for that."""
     answer: Answer = yield Begin(start)
     looks = 0
     while call.spec.rules.if_locked == "wait" and _in_the_way(answer):

@@ -60,7 +60,7 @@ class Hold(msgspec.Struct, frozen=True):
 def grade(error: Exception | None, assessment: Assessment | None) -> Grade:
     """What the end of a call says about the service that it called.
 
-    What may heal and HTTP 5xx are failures of the service. HTTP 429 is not, nor is any other 4xx, which is an answer to
+    Transient errors and HTTP 5xx are failures of the service. HTTP 429 is not, nor is any other 4xx, which answers
     something that the caller did wrong. The program's own errors (a TypeError, a value that cannot be stored) and a
     breaker further inside say nothing.
     """

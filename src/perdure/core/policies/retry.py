@@ -57,7 +57,7 @@ class Retry:
             left, the step fails at once (a request before that time would get the same answer), so no Retry-After can
             hang a run.
         on: what is retried: an exception class, a tuple of classes, or a function from the exception to True or False.
-            Nothing else is retried then. Default: errors that may heal (`core/policies/classify.py` has the rules).
+            Nothing else is retried then. Default: transient errors (`core/policies/classify.py` has the rules).
         never: what is not retried, in the same forms. It wins over `on`.
 
     Raises:

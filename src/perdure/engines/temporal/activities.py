@@ -1,4 +1,4 @@
-"""The worker's side of a step: one attempt, the policy's verdict on it, and what Temporal is told."""
+"""The worker's side of a step: one attempt, the policy's verdict on it, and the answer to Temporal."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class StepActivities:
     def _judged(
         self, side: StepSide, call: Call, number: int, outcome: Outcome, error: Exception, progress: Progress
     ) -> ApplicationError:
-        """What Temporal is told about an attempt that failed."""
+        """The answer to Temporal about an attempt that failed."""
         series = Series(0, progress.counted, progress.first, list(progress.tried))
         decision, fault = series.judge(call.spec.retry, call.spec.owner, number, error, outcome, random)
         note = capture.AttemptNote(fault.name, fault.message[:LONGEST_NOTE])
@@ -211,7 +211,7 @@ class StepActivities:
         def work() -> None:
             try:
                 value, error = function(), None
-            except BaseException as raised:  # noqa: BLE001  whoever waits for it judges it
+            except BaseException as raised:  # noqa: BLE001  what waits for it judges it
                 value, error = None, raised
             loop.call_soon_threadsafe(finish, value, error)
 
@@ -311,10 +311,10 @@ def _left(command: StepCommand) -> float | None:
 
 
 async def _although_cancelled(future: asyncio.Future[Any]) -> Any:
-    """What a thread comes to. It cannot be interrupted: if somebody cancels the run, that waits until it is done.
+    """What a thread comes to. It cannot be interrupted: if the run is cancelled, that waits until it is done.
 
     Raises:
-        asyncio.CancelledError: nobody wants to know any more.
+        asyncio.CancelledError: the result is not needed any more.
     """
     try:
         return await asyncio.shield(future)

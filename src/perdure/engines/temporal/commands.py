@@ -78,7 +78,7 @@ async def carry_step(command: StepCommand, spec: Spec) -> Ran:
             start_to_close_timeout=timedelta(seconds=bound),
             heartbeat_timeout=timedelta(seconds=command.dead_after),
             retry_policy=retry_policy(spec.retry),
-            # What is broken off is over before the run goes on to put away what it uses.
+            # What is broken off is over before the run cleans up what it uses.
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
     except ActivityError as failed:

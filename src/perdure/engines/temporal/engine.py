@@ -125,7 +125,7 @@ class TemporalEngine:
         return spec.plan.unpack(payload)
 
     async def _cancelled(self, found: Found) -> Cancelled:
-        """The error for a run that was cancelled, with what it could not put away; Temporal keeps no error of it."""
+        """The error for a run that was cancelled, with what it could not clean up; Temporal keeps no error of it."""
         error = cancelled(found.memo.id)
         history = await read_history(await self.cluster.client(), found.workflow_id, found.run_id)
         for record in history.records:
@@ -203,7 +203,7 @@ class TemporalEngine:
         return f"{workflow_id}.{self.world.new_id()[:5]}"
 
     async def _start(self, command: RunCommand, workflow_id: str, *, resume: bool = False) -> Found | None:
-        """Start an execution; None if somebody else was faster."""
+        """Start an execution; None if another process was faster."""
         client = await self.cluster.client()
         named = command.id == workflow_id
         if not named:

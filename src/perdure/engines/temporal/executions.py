@@ -35,7 +35,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 async def memo_in(execution: Any) -> RunMemo | None:
-    """What perdure noted about an execution; None if it is somebody else's."""
+    """What perdure noted about an execution; None if it is another program's."""
     data = (await execution.memo()).get(MEMO)
     return decode(data, RunMemo) if type(data) is bytes else None
 
