@@ -232,7 +232,7 @@ def test_a_death_that_nobody_saw(shop: Shop) -> None:
     assert "deadly was in flight at 2 crashes in a row; it is tried again until that has happened 3 times" in shop.why()
     assert shop.run("deadly") == -9
     said = shop.why()
-    assert "deadly was in flight at 3 crashes in a row, so it is not tried again blindly" in said
+    assert "deadly was in flight at 3 crashes in a row, so it is not tried again" in said
     assert "this kind of failure: crash-loop" in said
     shown = shop.told("show", "last")
     assert "crashes   deadly was in flight at 3 crashes in a row (unseen); is not tried again" in shown

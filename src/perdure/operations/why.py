@@ -218,7 +218,7 @@ class _Inquiry:
         for call in self._open_calls(process.in_flight)[-1:]:
             self._say(f"{self._attempted(call)} had failed at attempt {call.number}: {_line(call.error)}")
         if process.memory:
-            self._say(f"it used up to {show_size(process.memory)} of memory")
+            self._say(f"it had used up to {show_size(process.memory)} of memory")
 
     def _failed(self) -> None:
         assert self.run.output is not None
