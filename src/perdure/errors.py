@@ -15,7 +15,7 @@ PerdureError                     has .code, .what and .hint
 │   │   └── Skipped              ... by another process (also a SystemExit: uncaught, the exit code is 0)
 │   ├── CrashLoop                a call was in flight at several deaths of the process in a row; it is not tried again
 │   ├── HasDeadLetters           raised by Batch.raise_if_dead()
-│   ├── Cancelled                somebody told the run to end
+│   ├── Cancelled                the run was asked to end
 │   └── DeadlineExceeded         the run took longer than its workflow's timeout (also a TimeoutError)
 ├── StepTimeout                  an attempt ran out of time (also a TimeoutError)
 ├── BreakerOpen                  the circuit breaker of a service lets no call through
@@ -154,7 +154,7 @@ class HasDeadLetters(RunError):
 
 
 class Cancelled(RunError):
-    """Somebody told the run to end, and it has."""
+    """The run was asked to end, and it has."""
 
     code = "cancelled"
 

@@ -60,7 +60,7 @@ def test_an_error_of_perdures_own_has_no_traceback(folder: Path) -> None:
     """What happened and what to do; a run that it ends has failed (1), it was no wrong command (2)."""
     failed = perdure(folder, "run", "flow.py:refused", "--state", "elsewhere.db")
     assert failed.returncode == 1
-    assert "error [not-storable]: step 'bad' returned a value that cannot be saved" in failed.stderr
+    assert "error [not-storable]: step 'bad' returns a value that cannot be saved" in failed.stderr
     assert "what to do: " in failed.stderr
     assert "Traceback" not in failed.stderr
     assert f"--state {folder / 'elsewhere.db'}" in failed.stderr

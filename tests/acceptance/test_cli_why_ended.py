@@ -25,7 +25,7 @@ def test_a_failed_run(shop: Shop) -> None:
     assert "full() failed at its only attempt, " in said  # a full disk is not tried again
     assert "ago: OSError: [Errno 28] No space left on device" in said
     assert "this kind of failure: disk-full" in said
-    assert "1 step saved, and none of them is made again" in said
+    assert "1 step saved, and none of them runs again" in said
     assert "perdure resume flow-" in said
     assert shop.json("why", "last")["code"] == "disk-full"
 

@@ -69,6 +69,6 @@ def test_a_run_that_is_to_end(shop: Shop) -> None:
     shop.cancel()
     said = shop.why()
     assert "is about to end" in said
-    assert "it was told to end " in said
+    assert "it was asked to end " in said
     assert "in flight: stuck('a')" in said
     assert "perdure cancel" not in said

@@ -65,7 +65,7 @@ def test_breakers_and_rate_limits_are_refused(bench: Bench) -> None:
     for refused in (call, call_many, acall, acall_many):
         error = bench.run(refused)
         assert isinstance(error, OptionError)
-        assert "cannot be kept on a cluster" in str(error)
+        assert "is not supported on a cluster" in str(error)
     assert steps() == []
 
 

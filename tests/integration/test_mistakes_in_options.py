@@ -14,7 +14,7 @@ from perdure.errors import OptionError, StopRun
 
 MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "near miss": (lambda: step(timout="3s")(add), "did you mean 'timeout'"),
-    "far miss": (lambda: step(colour="red")(add), "Its options: name, retry"),
+    "far miss": (lambda: step(colour="red")(add), "give one of its options: name, retry"),
     "workflow option": (lambda: workflow(nmae="x")(add), "did you mean 'name'"),
     "no function": (lambda: step("charge"), "not a function"),
     "twice": (lambda: step(step(add)), "is already a step"),

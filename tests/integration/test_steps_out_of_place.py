@@ -63,7 +63,7 @@ def test_a_workflow_inside_a_step_is_refused(machine: Machine) -> None:
     def wf() -> None:
         outer()
 
-    with pytest.raises(UsageError, match="'inner' was called inside step 'outer'"):
+    with pytest.raises(UsageError, match="'inner' is called inside step 'outer'"):
         wf()
     assert machine.ran == [1]
 

@@ -199,11 +199,11 @@ def test_what_cannot_be_kept_is_refused_on_the_first_run(value: Any, place: str,
     """The error names the step, the place inside of the value and the type, and says what to do."""
     with pytest.raises(NotStorable) as caught:
         UNTYPED.round_trip(value)
-    assert "step 'charge' returned" in caught.value.what
+    assert "step 'charge' returns" in caught.value.what
     assert place in caught.value.what
     assert named in caught.value.what
     assert hint in caught.value.hint
-    with pytest.raises(NotStorable, match="step 'charge' was called with"):
+    with pytest.raises(NotStorable, match="step 'charge' is called with"):
         codec.pack_inputs([value], {}, owner="step 'charge'")
     pending.close()
 

@@ -54,7 +54,7 @@ def test_each_annotation_is_resolved_by_itself() -> None:
     hints = shapes.hints_of(step)
     assert hints["return"] is Order
     assert hints["b"] is Order
-    with pytest.raises(NotStorable, match=r"'Missing'.*could not be found"):
+    with pytest.raises(NotStorable, match=r"'Missing'.*is not defined"):
         codec.plan(hints["a"], owner="s").round_trip(Order(1))
 
 

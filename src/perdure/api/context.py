@@ -18,7 +18,7 @@ def _inside(function: str) -> StepContext:
     context = here.get()
     if not isinstance(context, StepContext):
         raise UsageError(
-            f"perdure.{function}() was called outside a step of a running workflow",
+            f"perdure.{function}() is called outside a step of a running workflow",
             "call it inside a function decorated with @step, which a workflow calls",
         )
     return context
@@ -74,13 +74,11 @@ def defer(step: BoundStep[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None
     scope = here.get()
     if scope is None or isinstance(scope, StepContext):
         raise UsageError(
-            "perdure.defer() was called outside a workflow, so there is no end to defer to",
+            "perdure.defer() is called outside a workflow, so there is no end to defer to",
             "call it in a function decorated with @workflow, right after the step that makes what has to be removed",
         )
     if not isinstance(step, BoundStep):
-        raise OptionError(
-            f"perdure.defer() was given {step!r}, which is not a step", "decorate the function with @step"
-        )
+        raise OptionError(f"perdure.defer() is given {step!r}, which is not a step", "decorate the function with @step")
     scope.defer(step._spec, step._arguments(args), kwargs, _note._spec)
 
 

@@ -173,9 +173,9 @@ class lock:  # noqa: N801  used like a function
         what = describe_locked(answer)
         if self._if_locked == "skip" and here.get() is None:
             print(f"perdure: {one_line(what)}; skipped", file=sys.stderr)
-            raise Skipped(what, "nothing was done; the holder goes on")
+            raise Skipped(what, "do nothing: the holder goes on; `perdure ps` shows it")
         if self._if_locked != "wait":
-            raise AlreadyRunning(what, 'if_locked="wait" waits until it is free')
+            raise AlreadyRunning(what, 'run again when it is free, or wait for it: if_locked="wait"')
         left = float("inf") if self._timeout is None else self._timeout - (time.monotonic() - began)
         if left <= 0:
             raise AlreadyRunning(f"{what}; it was not free in time", "see what it does with `perdure ps`")

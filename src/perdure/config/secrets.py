@@ -1,7 +1,7 @@
 """What this process knows to be secret: credentials in its environment, and the values of its `Secret`s.
 
 `core.redact` knows how credentials look; here is what they are. Whatever stores, shows or sends a text that may quote
-somebody else's asks `conceal`.
+another's asks `conceal`.
 """
 
 from __future__ import annotations

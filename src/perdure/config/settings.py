@@ -25,7 +25,7 @@ DEAD_LETTERS = 10_000
 """Parked ones that a state file keeps before the oldest make room."""
 
 BREAKER_AFTER = 300.0
-"""Seconds that a circuit breaker may be open before somebody is told."""
+"""Seconds that a circuit breaker may be open before an alert is sent."""
 
 CHECKOUT = (".git", ".hg", ".jj", ".svn")
 """What lies in the root of a checkout: no settings are looked for above it."""
@@ -71,7 +71,7 @@ def script_folder(script: str) -> Path:
 
 
 def step_timeout(script: str) -> tuple[float, bool]:
-    """The timeout of a step that sets none, in seconds, and whether somebody asked for it.
+    """The timeout of a step that sets none, in seconds, and whether it was set.
 
     Raises:
         OptionError: STEP_TIMEOUT_MS is not a number of milliseconds.
@@ -111,7 +111,7 @@ def alert_targets(script: str) -> list[str]:
     configured, _ = _configured(script, "alerts")
     texts = [configured] if isinstance(configured, str) else configured or []
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        hint = 'for instance alerts = ["https://host/path"]'
+        hint = 'give a list, such as alerts = ["https://host/path"]'
         raise OptionError("alerts in pyproject.toml is not a list of targets", hint)
     return texts
 
@@ -126,7 +126,7 @@ def heartbeat_url(script: str) -> str | None:
 
 
 def alert_breaker_after(script: str = "") -> float:
-    """Seconds that a breaker may be open before somebody is told: PERDURE_ALERT_BREAKER_AFTER, `alert_breaker_after`.
+    """Seconds that a breaker may be open before an alert is sent: PERDURE_ALERT_BREAKER_AFTER, `alert_breaker_after`.
 
     5 minutes by default.
 
@@ -143,7 +143,7 @@ def alert_breaker_after(script: str = "") -> float:
 
 
 def alert_interrupts(script: str = "") -> bool:
-    """Whether Ctrl-C is told of, too: PERDURE_ALERT_INTERRUPTS, or `alert_interrupts` in pyproject.toml."""
+    """Whether Ctrl-C raises an alert, too: PERDURE_ALERT_INTERRUPTS, or `alert_interrupts` in pyproject.toml."""
     named = os.environ.get("PERDURE_ALERT_INTERRUPTS")
     if named:
         return _is_on(named)
@@ -183,7 +183,7 @@ def log_json() -> bool:
 
 
 def otel(script: str = "") -> bool:
-    """Whether runs are told to OpenTelemetry: PERDURE_OTEL, or `otel` in pyproject.toml."""
+    """Whether runs are reported to OpenTelemetry: PERDURE_OTEL, or `otel` in pyproject.toml."""
     named = os.environ.get("PERDURE_OTEL")
     if named:
         return _is_on(named)
@@ -302,8 +302,8 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
     try:
         table: dict[str, Any] = tomllib.loads(text).get("tool", {}).get("perdure", {})
     except tomllib.TOMLDecodeError as error:
-        raise OptionError(f"{path} is not valid TOML: {error}", "mend the file") from None
+        raise OptionError(f"{path} is not valid TOML: {error}", "correct the file") from None
     for key in table:
         if key not in KNOWN:
-            raise OptionError(f"unknown setting {key!r} in [tool.perdure] of {path}", f"known are: {', '.join(KNOWN)}")
+            raise OptionError(f"unknown setting {key!r} in [tool.perdure] of {path}", f"use one of: {', '.join(KNOWN)}")
     return table

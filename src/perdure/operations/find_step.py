@@ -42,8 +42,8 @@ def find_step(store: Store, run: RunRecord, reference: str) -> int:
 def _no_such_step(run: RunRecord, reference: str, names: list[str]) -> NotFound:
     what = f"run {run.id} has no step {reference!r}"
     if not names:
-        return NotFound(what, "it has not completed any step yet")
+        return NotFound(what, f"see `perdure show {shlex.quote(run.id)}`: no step has completed yet")
     close = difflib.get_close_matches(reference, names, n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
+    meant = f"did you mean {close[0]!r}? Otherwise " if close else ""
     some = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-    return NotFound(what, f"{meant}It has: {some}; `perdure show {shlex.quote(run.id)}` numbers them")
+    return NotFound(what, f"{meant}name one of: {some}; `perdure show {shlex.quote(run.id)}` numbers them")

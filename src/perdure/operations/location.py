@@ -173,13 +173,13 @@ def _check_that_it_exists(location: Location) -> None:
         missing = not location.path.exists()
     except OSError as error:
         raise StateReadOnly(
-            f"the state file cannot be looked at: {location.path} ({error.strerror})",
+            f"the state file cannot be opened: {location.path} ({error.strerror})",
             "check the permissions of its folder, or run as the user that it belongs to",
         ) from error
     if missing:
         raise NotFound(
             f"there is no state file: {location.path} (by {location.source})",
-            "go to the folder of the script, or name one: --file SCRIPT, --state PATH",
+            "change to the folder of the script, or name one: --file SCRIPT, --state PATH",
         )
 
 
@@ -193,5 +193,5 @@ def damage_named(path: Path) -> Iterator[None]:
     except (UnicodeError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise StateCorrupt(
             f"the state file holds something that perdure never writes: {path} ({type(error).__name__}: {error})",
-            "keep a copy of it, then see `perdure doctor`; restore a backup, or move it away to start anew",
+            "keep a copy of it, then see `perdure doctor`; restore a backup, or move it away to begin without it",
         ) from error

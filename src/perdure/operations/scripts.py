@@ -53,8 +53,10 @@ def find_workflow(path: Path, name: str | None = None) -> AnyWorkflow:
         named = found.get(name) or next((each for each in found.values() if spec_of(each).name == name), None)
         if named is None:
             close = difflib.get_close_matches(name, found, n=1)
-            meant = f"did you mean {close[0]!r}? " if close else ""
-            raise NotFound(f"{path} has no workflow {name!r} at its top level", f"{meant}It has: {', '.join(found)}")
+            meant = f"did you mean {close[0]!r}? Otherwise " if close else ""
+            raise NotFound(
+                f"{path} has no workflow {name!r} at its top level", f"{meant}name one of: {', '.join(found)}"
+            )
         return named
     # What the script imports from elsewhere is not what it is about, unless there is nothing else.
     own = {each: it for each, it in found.items() if spec_of(it).file == module.__file__} or found
@@ -80,7 +82,7 @@ def workflow_of(run: RunRecord, script: Path | None = None) -> AnyWorkflow:
     path = script or recorded_script(run)
     if not path.is_file():
         raise NotFound(
-            f"the script of run {run.id} is gone: {path}",
+            f"the script of run {run.id} does not exist: {path}",
             f"name where it is now: perdure resume {shlex.quote(run.id)} FILE",
         )
     return find_workflow(path, run.workflow)
@@ -112,7 +114,7 @@ def recorded_script(run: RunRecord) -> Path:
     if why:
         raise UsageError(
             f"the script that the state file names for run {run.id} is not loaded: {path} ({why})",
-            "if it is the one, name it in the command: perdure resume RUN FILE, or dlq ... --script FILE",
+            "name it in the command if it is the one: perdure resume RUN FILE, or dlq ... --script FILE",
         )
     return path
 
@@ -132,7 +134,7 @@ def step_of(run: RunRecord, record: StepRecord, script: Path | None = None) -> S
     """
     path = script or recorded_script(run)
     if not path.is_file():
-        raise NotFound(f"the script of run {run.id} is gone: {path}", "name where it is now: --script FILE")
+        raise NotFound(f"the script of run {run.id} does not exist: {path}", "name where it is now: --script FILE")
     with _loading:  # two threads must not load one script side by side
         module = load_script(path)
     name = called_step(record.kind, record.name)
@@ -150,9 +152,9 @@ def step_of(run: RunRecord, record: StepRecord, script: Path | None = None) -> S
         raise UsageError(f"several files define a step {name!r}: {files}", "name the right one: --script FILE")
     names = sorted({spec.name for spec in own.values()})
     close = difflib.get_close_matches(name, names, n=1)
-    meant = f"did you rename it to {close[0]!r}? " if close else ""
+    meant = f"did you rename it to {close[0]!r}? Then " if close else ""
     raise NotFound(
-        f"{path} has no step {name!r} at its top level", f"{meant}Give it its old name: @step(name={name!r})"
+        f"{path} has no step {name!r} at its top level", f"{meant}give it its old name: @step(name={name!r})"
     )
 
 

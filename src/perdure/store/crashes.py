@@ -113,7 +113,7 @@ def crashes_of(store: Store, rid: int) -> Crashes:
 
 def _line(crash: Crash) -> str:
     moment = datetime.fromtimestamp(crash.died, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    how = crash.cause or "nobody saw how"
+    how = crash.cause or "the cause is not known"
     length = show(max(crash.died - crash.started, 0.0))
     return f"its process died at {moment} ({how}), {length} into attempt {crash.attempt}"
 

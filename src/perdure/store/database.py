@@ -56,7 +56,7 @@ def translate(error: apsw.Error, path: Path) -> StateError:
     match error:
         case apsw.FullError():
             kind, what = DiskFull, "no space is left on the device of the state file"
-            hint = "free some space and run again; everything saved so far is intact"
+            hint = "free some space and run again; everything saved is intact"
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.CantOpenError():
             kind, what = StateReadOnly, "the state file cannot be written"
             hint = "check the permissions of the file and of its folder, or set PERDURE_STATE to another path"
@@ -65,16 +65,16 @@ def translate(error: apsw.Error, path: Path) -> StateError:
             hint = "see who uses it with `perdure ps`; run again when it has ended"
         case apsw.CorruptError():
             kind, what = StateCorrupt, "the state file is damaged or truncated"
-            hint = "keep a copy of it, then see `perdure doctor`; restore a backup, or move the file away to start anew"
+            hint = "keep a copy of it and see `perdure doctor`; restore a backup, or move it away to begin without it"
         case apsw.NotADBError() | apsw.FormatError():
             kind, what = StateForeign, "the file is not a state file of perdure"
             hint = "set PERDURE_STATE to another path, or move the file away"
         case apsw.SQLError() | apsw.ConstraintError() | apsw.SchemaChangeError() | apsw.MismatchError():
             kind, what = StateCorrupt, "the state file does not hold what perdure wrote"
-            hint = "keep a copy of it, then see `perdure doctor`; restore a backup, or move the file away to start anew"
+            hint = "keep a copy of it and see `perdure doctor`; restore a backup, or move it away to begin without it"
         case _:
             kind, what = StateIO, "the system reported an error on the state file"
-            hint = "check the disk (dmesg), then run again; everything saved so far is intact"
+            hint = "check the disk (dmesg), then run again; everything saved is intact"
     return kind(f"{what}: {path} ({error})", hint)
 
 
@@ -102,14 +102,14 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
         _create(path, vfs)
     except OSError as error:
         raise StateReadOnly(
-            f"the state file cannot be looked at: {path} ({error.strerror})",
+            f"the state file cannot be opened: {path} ({error.strerror})",
             "check the permissions of the file and of its folder, or set PERDURE_STATE to another path",
         ) from error
     else:
         if size == 0:
             raise StateCorrupt(
                 f"the state file is empty, which perdure never leaves behind: {path}",
-                "it was truncated from outside; restore a backup, or move it (and its -wal file) away to start anew",
+                "restore a backup, or move it and its -wal file away; it was truncated from outside",
             )
     if not read_only:
         # Also if another process made the file: its name may not be on the disk yet, and we are about to rely on it.
@@ -154,7 +154,9 @@ def _verify(path: Path, vfs: str | None) -> int:
             "upgrade perdure: pip install --upgrade perdure",
         )
     if pages == 0 or version < 1:
-        raise StateCorrupt(f"the state file is damaged: {path}", "restore a backup, or move it away to start anew")
+        raise StateCorrupt(
+            f"the state file is damaged: {path}", "restore a backup, or move it away to begin without it"
+        )
     return int(version)
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from perdure.config.ownership import make_file, stranger
 from perdure.config.secrets import redactor
-from perdure.core.dead_letters import LetterRecord, Told, tell
+from perdure.core.dead_letters import LetterDetails, LetterRecord, describe
 from perdure.store import dead_letters
 from perdure.store.runs import Store
 from perdure.store.sync import sync_folder
@@ -64,9 +64,9 @@ class LetterFile:
             self._identity, self._seen = identity, 0
         due = dead_letters.due(self._store)  # read under the lock: who had it before has marked what it appended
         if due:
-            all_told = [told(self._store, letter) for letter in due]
-            found = _ids(descriptor, self._seen, {one.id for one in all_told})
-            lines = [msgspec.json.encode(one) + b"\n" for one in all_told if one.id not in found]
+            views = [letter_details(self._store, letter) for letter in due]
+            found = _ids(descriptor, self._seen, {one.id for one in views})
+            lines = [msgspec.json.encode(one) + b"\n" for one in views if one.id not in found]
             if lines:
                 _write(descriptor, status.st_size, b"".join(lines))
             else:
@@ -78,13 +78,13 @@ class LetterFile:
         return 0
 
 
-def told(store: Store, letter: LetterRecord) -> Told:
+def letter_details(store: Store, letter: LetterRecord) -> LetterDetails:
     """All about a letter, with what the state file knows of its run and its call."""
     run = store.run_by_number(letter.run)
     if not letter.seq:
-        return tell(letter, run, None, (), redactor())
+        return describe(letter, run, None, (), redactor())
     record = store.record(letter.run, letter.seq)
-    return tell(letter, run, record, store.attempts_of(letter.run, record.name, record.key, record.n), redactor())
+    return describe(letter, run, record, store.attempts_of(letter.run, record.name, record.key, record.n), redactor())
 
 
 @contextmanager

@@ -249,7 +249,7 @@ def _free(store: Store, connection: apsw.Connection, lid: int, done: str) -> Let
     letter = _letter(store, connection, lid)
     if letter.status != "parked":
         raise RunError(
-            f"dead letter {lid} is {letter.status}", f"only a parked one can be {done}; see `perdure dlq ls`"
+            f"dead letter {lid} is {letter.status}", f"see `perdure dlq ls`: only a parked one can be {done}"
         )
     by = _living(store, connection, letter)
     if by is not None:
@@ -276,7 +276,7 @@ def _checked(store: Store, row: Sequence[Any]) -> LetterRecord:
         lid, *_ = row
         raise StateCorrupt(
             f"dead letter {lid} does not match its checksum: {store.path}",
-            "the file was damaged or edited from outside; see `perdure doctor`, or restore a backup",
+            "see `perdure doctor`, or restore a backup: the file was damaged or edited from outside",
         )
     return letter
 

@@ -415,7 +415,7 @@ def stand_in(folder: Path, token: str, pid: int, started: float) -> Path:
 
 
 def _note_sigterm(path: Path) -> int:
-    """Have it noted, at the end of the record, if the process is told to end; a descriptor, -1 if that cannot be had.
+    """Have it noted, at the end of the record, if the process is asked to end; a descriptor, -1 if that cannot be had.
 
     A watchdog process sees that, but most runs have none. The handler is one of C
     (faulthandler): it works inside a call that does not return, and then does what SIGTERM would have done. A program

@@ -93,9 +93,9 @@ class Holder:
     @contextmanager
     def lent(self, connection: apsw.Connection, rid: int, holder: int | None) -> Iterator[None]:
         """Add records to a run that is not executed; `holder` is whom it names, and will name again."""
-        connection.execute(self._fencing["lend"], (self._hid, rid))
+        connection.execute(self._fencing["hand_over"], (self._hid, rid))
         yield
-        connection.execute(self._fencing["lend"], (holder, rid))
+        connection.execute(self._fencing["hand_over"], (holder, rid))
 
     def is_me(self, hid: int) -> bool:
         """Does this process go by that number?"""

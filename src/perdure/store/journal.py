@@ -65,7 +65,7 @@ class Journal:
         connection: opened for writing; used by one thread at a time, under the journal's lock.
         path: for messages.
         insert: the statement that adds one row to the step table.
-        on_end: told after each transaction that held an operation, under the lock, whether it was committed.
+        on_end: called after each transaction that held an operation, under the lock, with whether it was committed.
     """
 
     def __init__(self, connection: apsw.Connection, path: Path, insert: str, on_end: Callable[[bool], None]) -> None:
@@ -174,7 +174,7 @@ class Journal:
             ):  # the fence (store/sql/locks.sql)
                 batch[0].error = LockLost(
                     f"a run of this process was taken over by another one: {self._path}",
-                    "nothing more of it is saved here; see who has it with `perdure ps`",
+                    "see which process has it with `perdure ps`; nothing more of it is saved here",
                 )
             else:
                 batch[0].error = StateCorrupt(

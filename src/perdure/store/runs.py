@@ -256,7 +256,7 @@ class Store(RunQueries):
     def _taken_over(self, id: str) -> LockLost:
         return LockLost(
             f"run {id} was taken over by another process",
-            "nothing more of it is saved here; see who has it with `perdure ps`",
+            "see which process has it with `perdure ps`; nothing more of it is saved here",
         )
 
     def lineage(self, rid: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.util import find_spec
 from typing import Final
 from urllib.parse import unquote
@@ -10,7 +11,7 @@ from urllib.parse import unquote
 import msgspec
 
 from perdure.alerts.alert import Alert
-from perdure.alerts.channels.base import Target
+from perdure.alerts.channels.base import CHECK, Target
 from perdure.alerts.channels.send_timeout import SECONDS
 from perdure.config.interpreter import module_command
 from perdure.errors import AlertError
@@ -76,13 +77,18 @@ class AppriseTarget(Target):
                 start_new_session=True,
             )
         except TimeoutExpired:
-            raise AlertError(f"no answer within {STARTING + SECONDS:g} s") from None
+            raise AlertError(
+                f"no answer within {STARTING + SECONDS:g} s",
+                "check whether the service can be reached from this machine",
+            ) from None
         except OSError as error:
-            raise AlertError(f"Python cannot be started: {error.strerror}") from None
+            raise AlertError(
+                f"Python cannot be started: {error.strerror}", f"check that {sys.executable} can be executed"
+            ) from None
         try:
             outcome = msgspec.json.decode(done.stdout, type=Outcome)
         except msgspec.DecodeError:
             last = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
-            raise AlertError(f"Apprise ended with {done.returncode}{f': {last}' if last else ''}") from None
+            raise AlertError(f"Apprise ended with {done.returncode}{f': {last}' if last else ''}", CHECK) from None
         if not outcome.sent:
-            raise AlertError(outcome.why)
+            raise AlertError(outcome.why, CHECK)

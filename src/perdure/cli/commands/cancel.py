@@ -35,7 +35,7 @@ def cancel(
             return FAILED
         case "requested":
             when = f": pid {found.pid} stops it at its next safe point" if found.pid is not None else ""
-            printer.line(f"run {id} was told to end{when}")
+            printer.line(f"run {id} was asked to end{when}")
         case "ended":
             printer.line(f"run {id} is cancelled")
     return FAILED if found.missed else DONE

@@ -40,7 +40,7 @@ Reference = Annotated[str, Parameter(help="A letter's number, or RUN#STEP as `dl
 MOST = 100_000
 """Runs of a cluster that are asked about."""
 
-app = App(name="dlq", help="Dead letters: what failed for good, to be looked at, mended and done again.")
+app = App(name="dlq", help="Dead letters: what failed for good, to be reviewed, edited and re-driven.")
 
 
 @Parameter(name="*", group=WHICH)
@@ -251,10 +251,10 @@ def _among(
 
     if named:
         if which != ANY:
-            raise OptionError("letters were named, and filters given as well", "give the ones or the others")
+            raise OptionError("dead letters and filters are both given", "give one of the two")
         return list({letter.lid: letter for letter in (find_letter(store, each) for each in named)}.values())
     if which == ANY and not all:
-        raise OptionError("no dead letter was named", "give their numbers (`perdure dlq ls`), a filter, or --all")
+        raise OptionError("no dead letter is named", "give their numbers (`perdure dlq ls`), a filter, or --all")
     return list(select(store, which.selection(status or "parked")))
 
 
@@ -269,7 +269,7 @@ def _changes(given: Sequence[str]) -> list[tuple[str, Any]]:
         try:
             found.append((path.strip(), json.loads(text)))
         except ValueError:
-            raise OptionError(f"{text!r} is not JSON", f"a text stands in quotes: --set '{path}=\"{text}\"'") from None
+            raise OptionError(f"{text!r} is not JSON", f"put a text in quotes: --set '{path}=\"{text}\"'") from None
     return found
 
 

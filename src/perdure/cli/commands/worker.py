@@ -25,7 +25,7 @@ def worker(
     from perdure.operations.worker import serve
 
     if not files:
-        raise OptionError("no script was named", "perdure worker FILE")
+        raise OptionError("no script is named", "perdure worker FILE")
     url = engine or settings.engine_url()
 
     def ready(stems: list[str]) -> None:

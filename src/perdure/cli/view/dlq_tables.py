@@ -15,7 +15,7 @@ from perdure.errors import PerdureError
 from perdure.operations.location import Location
 
 if TYPE_CHECKING:
-    from perdure.core.dead_letters import Told
+    from perdure.core.dead_letters import LetterDetails
     from perdure.operations.dead_letters import Listing, Texts
     from perdure.operations.redrive import Result
 
@@ -64,7 +64,7 @@ def _cut(cell: str) -> str:
     return cell if len(cell) <= 60 else f"{cell[:57]}..."
 
 
-def letter(details: Told, texts: Texts, *, verbose: bool, location: Location) -> None:
+def letter(details: LetterDetails, texts: Texts, *, verbose: bool, location: Location) -> None:
     """Everything about one letter."""
     printer = Printer()
     facts = {

@@ -146,8 +146,8 @@ def decode(data: bytes) -> Fault:
         return msgspec.msgpack.decode(data, type=Fault)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as failed:
         raise errors.NotDecodable(
-            f"a saved exception cannot be read back ({type(failed).__name__}: {failed}).",
-            "The state file holds damaged data. `perdure doctor` checks the whole file.",
+            f"a saved exception cannot be read back ({type(failed).__name__}: {failed})",
+            "check the state file with `perdure doctor`: it holds damaged data",
         ) from failed
 
 

@@ -39,7 +39,7 @@ from perdure.errors import ArgumentChanged, BreakerOpen, CrashLoop, Drift, NotDe
 SHOWN = 3
 
 _WHY = {
-    "permanent": "an error of this kind does not heal by trying again",
+    "permanent": "an error of this kind is permanent: trying again does not help",
     "attempts": "",
     "total": "there was no time left for another try",
 }
@@ -66,7 +66,7 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Parked(msgspec.Struct, frozen=True, gc=False):
-    """The call has failed for good and is a dead letter, saved under the number `seq`; whoever made it gets None."""
+    """The call has failed for good and is a dead letter, saved under the number `seq`; its caller gets None."""
 
     seq: int
     value: None = None
@@ -117,11 +117,11 @@ def settle(call: Call, history: History) -> Generator[Effect, Any, StepRecord | 
     """A call without a record waits until the replay has come to rest, and is judged then.
 
     Returns:
-        The record of a call with the same inputs that nobody has made again, and that the call may have then: the
+        The record of a call with the same inputs that was not made again, and that the call may have then: the
         script was rearranged. None if it is new.
 
     Raises:
-        StopRun: with Drift, if completed calls of the same name remain that nobody has made again.
+        StopRun: with Drift, if completed calls of the same name remain that were not made again.
     """
     while history.unsettled(call.spec.name):
         waiting: Sequence[Call] = yield Settle(call)
@@ -193,7 +193,7 @@ class Series(msgspec.Struct):
     ) -> tuple[Verdict, capture.Fault]:
         """What the policy says about attempt `number`, which failed with `error`; and the error as data.
 
-        When the verdict is to give up, the exception is told of all attempts of `owner` in its notes.
+        When the verdict is to give up, all attempts of `owner` are added to the notes of the exception.
         """
         first = self.first = outcome.started if self.first is None else self.first
         now = outcome.started + outcome.seconds
@@ -218,10 +218,10 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
     tries = history.tries(call)
     number = tries.made
     series, last, patience = None, None, Patience()
-    told = crash_loop.against(history.crashes, call) if history.crashes else ()
-    crashed = len(told)
+    crashes = crash_loop.against(history.crashes, call) if history.crashes else ()
+    crashed = len(crashes)
     if crashed and crash_loop.verdict(crashed, history.crash_limit) == "given up":
-        return Failed(_crash_loop(call, told), None, number)
+        return Failed(_crash_loop(call, crashes), None, number)
     while True:
         number += 1
         guard, ticket = spec.guard, None
@@ -272,12 +272,12 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
         yield Wait(call, decision.delay, number, error)
 
 
-def _crash_loop(call: Call, told: Sequence[str]) -> CrashLoop:
+def _crash_loop(call: Call, crashes: Sequence[str]) -> CrashLoop:
     error = CrashLoop(
-        f"{call.spec.owner} was in flight at {len(told)} crashes in a row, and is not tried again",
+        f"{call.spec.owner} was in flight at {len(crashes)} crashes in a row, and is not tried again",
         "find out what it does to its process (memory, native code; isolate=True contains it), then run it again",
     )
-    for line in told:
+    for line in crashes:
         error.add_note(f"perdure: {line}")
     return error
 

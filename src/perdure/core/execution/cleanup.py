@@ -1,8 +1,8 @@
-"""What a run has to put away when it ends: deferred calls, and the undoing of what was done.
+"""What a run has to clean up when it ends: deferred calls, and the undoing of what was done.
 
 The journal says what there is to do. A record of the kind `defer` holds the call of a step that is to be made at the
 end; one of the kind `undo` stands beside the record of a call whose step names another to take it back.
-docs/decisions/0010-cleanup-undo-cancel-deadline.md tells how and why.
+docs/decisions/0010-cleanup-undo-cancel-deadline.md says how and why.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class _Cleaning(msgspec.Struct):
 
 
 def unwind(history: History, find: Find, *, ok: bool) -> Generator[Effect, Any, list[str]]:
-    """Put everything away, what came last first; `ok`: the run has succeeded, so nothing is undone.
+    """Clean everything up, what came last first; `ok`: the run has succeeded, so nothing is undone.
 
     A clean-up that fails for good becomes a dead letter, and so does one that cannot even be tried.
 
     Returns:
-        What was not put away, a line each.
+        What was not cleaned up, a line each.
     """
     missed: list[str] = []
     for seq, kind in history.to_clean():

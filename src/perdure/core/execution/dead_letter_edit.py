@@ -1,7 +1,7 @@
 """Changes the packed arguments of a call by hand, without the classes in them.
 
 Packed bytes say by themselves what they hold (see `builtins`), so a leaf is changed where it stands: what was a
-Decimal, a date or a member of an enumeration stays one, made of the JSON that somebody gave; an instance stays one of
+Decimal, a date or a member of an enumeration stays one, made of the JSON that was given; an instance stays one of
 its class. Whether the step takes the result is judged by `misfit`, with its annotations.
 """
 
@@ -95,7 +95,7 @@ class Arguments:
                 self.set(name, value)
         missing = [name for name in known if name not in arguments]
         if missing:
-            raise OptionError(f"the input has lost {', '.join(missing)}", "leave every argument in; change its value")
+            raise OptionError(f"the input lacks {', '.join(missing)}", "give every argument; change its value")
 
     def _all(self) -> dict[str, Any]:
         names = self._names[: len(self._positional)]
@@ -171,7 +171,7 @@ def _at(node: Any, path: Sequence[str], value: Any, where: str) -> Any:
 
 def _no_place(path: str, name: str, known: Sequence[str]) -> OptionError:
     some = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-    return OptionError(f"there is no {name!r} in the input ({path})", f"it has: {some or 'nothing'}")
+    return OptionError(f"there is no {name!r} in the input ({path})", f"name what it has: {some or 'nothing'}")
 
 
 def _open(node: Any) -> tuple[Items, Callable[[Any], Any]] | None:
@@ -303,7 +303,9 @@ def _refit_leaf(node: Ext, value: Any, where: str) -> Any:
     try:
         made = make(value)
     except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
-        raise _refused(where, f"{_shown(node)}, and {json.dumps(value)} is nothing of that kind", str(error)) from None
+        raise _refused(
+            where, f"{_shown(node)}, and not {json.dumps(value)}", f"give a value of that kind ({error})"
+        ) from None
     return _generic(made)
 
 
@@ -313,7 +315,7 @@ def _refused(where: str, what: str, hint: str) -> OptionError:
 
 def _seconds(value: Any) -> datetime.timedelta:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError("give a number of seconds")
+        raise TypeError("a number of seconds")
     return datetime.timedelta(seconds=value)
 
 

@@ -265,7 +265,7 @@ class History:
         ms = int(seconds * 1000)
         return (self.rid, seq, name, call.key, call.n, status, call.input, output, started, ms, attempts, crc, kind)
 
-    # -- what is to be put away ---------------------------------------------------------------------------------------
+    # -- what is to be cleaned up ------------------------------------------------------------------------------------
 
     def can_be_undone(self, row: Row, given: bytes) -> Row:
         """The record that says so of the call with the record `row`."""
@@ -282,7 +282,7 @@ class History:
         return (self.rid, seq, name, key, n, status, given, output, 0.0, 0, 0, crc, kind)
 
     def to_clean(self) -> list[tuple[int, str]]:
-        """Number and kind (`defer` or `undo`) of the notes of what is to be put away, the last one first."""
+        """Number and kind (`defer` or `undo`) of the notes of what is to be cleaned up, the last one first."""
         return sorted(self._to_clean.items(), reverse=True)
 
     def is_cleaned(self, kind: StepKind, name: str, key: bytes, n: int) -> bool:

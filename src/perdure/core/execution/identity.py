@@ -49,7 +49,7 @@ def refuse_change(call: Call) -> None:
     now = pack_leniently(call.spec.signature, _shown(call.spec, call.args), call.kwargs)
     if now != call.input:
         raise ArgumentChanged(
-            f"{call.spec.owner} changed an argument that it was given; on resume it would stay as it was\n"
+            f"{call.spec.owner} changed an argument that it was given; on resume it stays unchanged\n"
             f"    given:      {call.spec.name}{codec.describe_inputs(call.input)}\n"
             f"    afterwards: {call.spec.name}{codec.describe_inputs(now)}",
             "work on a copy, and return what the workflow needs",

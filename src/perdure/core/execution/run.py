@@ -96,7 +96,7 @@ class Begin(msgspec.Struct, frozen=True):
 
 
 class StandBy(msgspec.Struct, frozen=True):
-    """Somebody else has the run or its lock: say so the `first` time, and wait some seconds. Answer: None."""
+    """Another process has the run or its lock: say so the `first` time, and wait some seconds. Answer: None."""
 
     workflow: str
     reason: str
@@ -120,7 +120,7 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Unwind(msgspec.Struct, frozen=True):
-    """Put away what the run has left, `ok` or not: `unwind.unwind`. Answer: what could not be tried, a line each.
+    """Clean up what the run has left, `ok` or not: `unwind.unwind`. Answer: what could not be tried, a line each.
 
     What the run has failed with, packed, and what that takes back: for an engine that may have to stop in the middle.
     """
@@ -168,7 +168,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -> Life:
-    """One run from its start or resumption to its end; `began` is told its id."""
+    """One run from its start or resumption to its end; `began` is called with its id."""
     answer = yield from _taking(call, start)
     if not isinstance(answer, Taken):
         return _not_taken(call, start, answer, began)
@@ -220,10 +220,10 @@ _WAY_ON = {
 
 
 def call_off(start: Start, *, clean: bool) -> Generator[RunEffect, Any, list[str] | None]:
-    """End a run for good that nobody executes; `clean` it up first.
+    """End a run for good that no process executes; `clean` it up first.
 
     Returns:
-        What could not be cleaned up, a line each; None if somebody executes it after all, or it has ended.
+        What could not be cleaned up, a line each; None if a process executes it after all, or it has ended.
     """
     answer = yield Begin(start)
     if not isinstance(answer, Taken):
@@ -252,7 +252,7 @@ PAUSES = (0.02, 0.05, 0.1, 0.2)
 
 
 def _taking(call: Call, start: Start) -> Generator[RunEffect, Any, Answer]:
-    """Begin, as soon as nobody else has the run or its lock, if it is to wait for that."""
+    """Begin, as soon as no other process has the run or its lock, if it is to wait for that."""
     answer: Answer = yield Begin(start)
     looks = 0
     while call.spec.rules.if_locked == "wait" and _in_the_way(answer):
@@ -287,17 +287,17 @@ def _not_taken(
                 f"run {run.id} was started with other inputs\n"
                 f"    recorded: {run.workflow}{codec.describe_inputs(run.input)}\n"
                 f"    now:      {run.workflow}{codec.describe_inputs(call.input)}",
-                "an id stands for exactly one run: give these inputs an id of their own",
+                "give these inputs another id: an id stands for exactly one run",
             )
 
 
 def _refusal(call: Call, start: Start, answer: Held | Locked) -> AlreadyRunning:
     what = _who(answer)
     if answer.by is None:
-        return AlreadyRunning(what, "wait for it, or start another run with an id of its own")
+        return AlreadyRunning(what, "wait until it has ended, or start another run under an id: with_options(id=...)")
     if call.spec.rules.if_locked == "fail" or start.parent is not None:  # a parent run needs the result: no skipping
-        return AlreadyRunning(what, 'nothing was done; if_locked="wait" waits until it is free')
-    return Skipped(what, "nothing was done; it goes on by itself")
+        return AlreadyRunning(what, 'run again when it is free, or wait for it: if_locked="wait"')
+    return Skipped(what, "do nothing: it goes on there by itself; `perdure ps` shows it")
 
 
 def _who(answer: Held | Locked) -> str:
@@ -312,7 +312,7 @@ def _who(answer: Held | Locked) -> str:
 def describe_locked(locked: Locked) -> str:
     """Who has a lock, in a line: the process, since when, and what it does with it."""
     if locked.by is None:
-        return f"lock {locked.name!r} is taken, by this very process"
+        return f"lock {locked.name!r} is taken by this process"
     text = f"lock {locked.name!r} is taken: {_process(locked.by, locked.since)}"
     if locked.run is None:
         return text

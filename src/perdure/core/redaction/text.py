@@ -52,7 +52,7 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
 
     Args:
         text: anything; most texts have nothing to hide and come back as they are, quickly.
-        known: values that are secret whatever they look like. Whoever asks often makes a `Redactor` of them, once.
+        known: values that are secret whatever they look like. For many texts make a `Redactor` of them, once.
     """
     return Redactor(known)(text) if known else _by_shape(text)
 
@@ -237,7 +237,7 @@ def _scheme(match: re.Match[str]) -> str:
 _LOGIN = re.compile(
     r"(://|%3A%2F%2F)([^\s/?#:@\"'<>]{0,256}+):(?:"
     r"[^\s/?#\"'<>]{0,2048}@"  # up to the last @ of the host's part
-    r"|(?![0-9]{1,5}(?:[/?#]|\b))[^\s\"'<>]{1,2048}?@"  # a password with a slash that nobody encoded
+    r"|(?![0-9]{1,5}(?:[/?#]|\b))[^\s\"'<>]{1,2048}?@"  # a password with a slash that is not encoded
     r")",
     re.IGNORECASE,
 )

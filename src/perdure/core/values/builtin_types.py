@@ -61,7 +61,7 @@ Ext = msgspec.msgpack.Ext
 class Refused(Exception):
     """A value cannot be stored. Collects the path to it on the way up."""
 
-    def __init__(self, why: str, value: Any, hint: str = "") -> None:
+    def __init__(self, why: str, value: Any, hint: str = "return plain data instead") -> None:
         super().__init__(why)
         self.why = why
         self.value = value

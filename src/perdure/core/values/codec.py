@@ -155,21 +155,19 @@ class Plan:
         path = _path(refused)
         hint = refused.hint
         kind = type_name(type(refused.value))
-        what = (
-            f"{self.owner} returned a value that cannot be saved: `result{path}`, of type {_full_name(refused.value)}"
-        )
+        what = f"{self.owner} returns a value that cannot be saved: `result{path}`, of type {_full_name(refused.value)}"
         if not isinstance(refused, NotAdmitted):
             return NotStorable(f"{what}, {refused.why}", hint)
         unread = self._closed.unread if self._closed else []
         admitted = self._closed.records if self._closed else {}
         if isinstance(self.annotation, str) or unread:
             name = self.annotation if isinstance(self.annotation, str) else unread[0]
-            why = f"and the name {name!r} in the annotation could not be found"
+            why = f"and the name {name!r} in the annotation is not defined"
             hint = f"define {kind} at the top level of its module, not only under TYPE_CHECKING"
         elif admitted:
             why = f"which the declared type {type_name(self.annotation)} does not name"
             wider = f"{type_name(self.annotation)} | {kind}"
-            hint = f"name {kind} in the return annotation of {self.owner}, for instance -> {wider}"
+            hint = f"name {kind} in the return annotation of {self.owner}, such as -> {wider}"
         else:
             nested = f"list[{kind}]" if path.startswith("[") and path.count("[") == 1 and path[-1] == "]" else kind
             why = "and nothing says which class to make of it when it is loaded again"
@@ -188,7 +186,7 @@ class Plan:
 
     def _changed(self, value: Any, how: str) -> NotStorable:
         where, found = locate(value, self._does_not_return)
-        what = f"{self.owner} returned a value that {how}: `result{where}`, of type {_full_name(found)}"
+        what = f"{self.owner} returns a value that {how}: `result{where}`, of type {_full_name(found)}"
         return NotStorable(what, "make it a plain dataclass, or return builtins")
 
     def _does_not_return(self, value: Any) -> bool:
@@ -233,7 +231,7 @@ def pack_inputs(positional: list[Any], keyword: dict[str, Any], *, owner: str) -
         root = f"args{''.join(path)}"
         if keyword:
             root = f"kwargs{''.join(path[1:])}" if path[:1] == ["[1]"] else f"args{''.join(path[1:])}"
-        what = f"{owner} was called with a value that cannot be saved: `{root}`, of type {_full_name(refused.value)}"
+        what = f"{owner} is called with a value that cannot be saved: `{root}`, of type {_full_name(refused.value)}"
         raise NotStorable(f"{what}, {refused.why}", refused.hint.replace("return ", "pass ")) from None
 
 
@@ -259,7 +257,7 @@ def unpack_inputs(data: bytes, plans: Iterable[Plan], *, owner: str) -> tuple[li
     except Withheld as error:
         shown = describe_inputs(data)
         what = f"the arguments of {owner} were {shown}; a Secret is never stored and cannot be given again"
-        hint = "run the script itself again, which gives it anew; or let the step read the secret where it needs it"
+        hint = "run the script itself again, which gives it again; or let the step read the secret where it needs it"
         raise NotDecodable(what, hint) from error
     except Exception as error:
         what = f"the saved arguments of {owner} are {describe_inputs(data)}, which cannot be loaded: {_reason(error)}"

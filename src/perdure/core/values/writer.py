@@ -108,7 +108,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 # What to say of values that are not data, the most specific first: type, what it is, what to do.
 _WORDS: Final[tuple[tuple[Any, str, str], ...]] = (
-    (types.CoroutineType, "is a coroutine that was never awaited", "put `await` in front of the call"),
+    (types.CoroutineType, "is a coroutine that is never awaited", "put `await` in front of the call"),
     (types.GeneratorType, "is a generator", "return list(...) of it"),
     (types.AsyncGeneratorType, "is an async generator", "return a list of its items"),
     ((types.FunctionType, types.BuiltinFunctionType, types.MethodType), "is a function", "return data instead"),
@@ -128,7 +128,7 @@ def _refusal(value: Any) -> Refused:
         if isinstance(value, known):
             return Refused(what, value, hint)
     if hasattr(value, "__await__"):
-        return Refused("was never awaited", value, "put `await` in front of the call")
+        return Refused("is never awaited", value, "put `await` in front of the call")
     if hasattr(value, "tolist") and hasattr(value, "dtype"):
         return Refused("is not plain data", value, "return .tolist() of it")
     if hasattr(value, "read") or hasattr(value, "write"):

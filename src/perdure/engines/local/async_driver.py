@@ -126,7 +126,7 @@ class AsyncDriver:
                 return await self.drive(unwind(effect.history, find_step, ok=effect.ok), inner)
             case End():
                 return await self._end(effect)
-        raise TypeError(f"an effect that nobody performs: {effect!r}")
+        raise TypeError(f"an effect that is not known here: {effect!r}")
 
     def _save(self, effect: Save, scope: Any) -> Awaitable[Any]:
         commit: AsyncCommit = scope.commit or self._commits.here()

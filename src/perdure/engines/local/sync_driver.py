@@ -224,7 +224,7 @@ class SyncDriver:
             raise
 
     def report(self, effect: Report, scope: LocalScope) -> None:
-        """Tell those who call the same service how it went."""
+        """Report to the callers of the same service how it went."""
         self._resources.guards.report(effect)
 
     def _save(self, effect: Save, scope: LocalScope) -> None:

@@ -23,7 +23,7 @@ FIELDS = ("run", "workflow", "step", "attempt")
 """Each is an attribute `perdure_...` of a record, and a key in a line of JSON."""
 
 EVENT = "perdure_event"
-"""The attribute of a record with the JSON object of the event that it tells of."""
+"""The attribute of a record with the JSON object of its event."""
 
 
 class LogContext:

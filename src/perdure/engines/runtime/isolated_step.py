@@ -127,9 +127,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def _unpack(data: bytes, call: Call, status: int) -> Any:
     if not data:
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
-        raise ProcessDied(
-            f"the process of {call.spec.owner} {how} without an answer", "its own output, if any, says more"
-        )
+        raise ProcessDied(f"the process of {call.spec.owner} {how} without an answer", "see its own output")
     answer = msgspec.msgpack.decode(data, type=Answer)
     if answer.ok:
         return call.spec.plan.unpack(answer.payload)

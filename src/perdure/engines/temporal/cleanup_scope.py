@@ -1,4 +1,4 @@
-"""A run whose function is over, on a cluster: what it has left is put away by steps like any other."""
+"""A run whose function is over, on a cluster: what it has left is cleaned up by steps like any other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CleanupScope(ClusterScope):
     most_kept = float("inf")
 
     def clean(self, *, ok: bool) -> list[str]:
-        """Put everything away; `ok`: the run has succeeded. Returns what was not put away, a line each."""
+        """Clean everything up; `ok`: the run has succeeded. Returns what was not cleaned up, a line each."""
         missed: list[str] = self.drive(unwind(self.history, find_step, ok=ok))
         return missed
 

@@ -163,7 +163,7 @@ class _Execution:
                     self._records.add(effect.rows)
                     self._records.drop(effect.forget, effect.aftermath)
                 case _:
-                    raise TypeError(f"an effect that nobody performs: {effect!r}")
+                    raise TypeError(f"an effect that is not known here: {effect!r}")
 
     def _record(self, start: Start) -> RunRecord:
         now = workflow.time()
@@ -259,7 +259,7 @@ class _Execution:
             self._scope.thread.interrupt(bounded=isinstance(reason, DeadlineExceeded))
 
     async def _unwind(self, effect: Unwind) -> list[str]:
-        """Put away what the run has left."""
+        """Clean up what the run has left."""
         self._unwound = True
         # A new execution would not know that this one was cancelled.
         most_events = LONGEST_RECORD if self._cancelled else self._command.events
