@@ -198,7 +198,7 @@ def test_the_lock_of_another_user(state: Path, locked_out: Callable[[Path], None
     (state.parent / "flight").mkdir()
     (state.parent / "flight" / "7-0123456789abcdef.rec").touch()
     locked_out(lock)
-    with pytest.raises(StateUntrusted, match="nobody can say whether process 7 is alive") as refused:
+    with pytest.raises(StateUntrusted, match="the lock of process 7 cannot be opened") as refused:
         is_held(lock)
     assert f"rm -f {lock}" in refused.value.hint
     assert dead(state.parent / "flight", lock.parent) == []
@@ -208,8 +208,8 @@ def test_a_state_file_that_cannot_be_looked_at(state: Path, locked_out: Callable
     """A named error, for runs and for commands."""
     locked_out(state.parent)
     place = Location(state, "a test", "")
-    with pytest.raises(StateReadOnly, match="cannot be looked at"):
+    with pytest.raises(StateReadOnly, match="cannot be opened"):
         Store(state)
-    with pytest.raises(StateReadOnly, match="cannot be looked at"), opened(place):
+    with pytest.raises(StateReadOnly, match="cannot be opened"), opened(place):
         pass
     assert not examine(place).ok

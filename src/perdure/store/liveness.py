@@ -169,7 +169,7 @@ def is_held(path: Path) -> bool:
     except OSError as error:
         pid = path.name.partition("-")[0]
         raise StateUntrusted(
-            f"the lock of process {pid} cannot be opened, so it is unknown whether it is alive ({path}: {error.strerror})",
+            f"the lock of process {pid} cannot be opened: {path} ({error.strerror})",
             f"remove the lock if that process has ended: rm -f {shlex.quote(str(path))}; else run as that user",
         ) from error
     try:
