@@ -5,6 +5,7 @@ PerdureError                     has .code, .what and .hint
 │   ├── OptionError              an option of a decorator or a call is not valid
 │   ├── DuplicateStep            two different functions run under one step name
 │   ├── NotStorable              a value cannot be stored losslessly (also a TypeError)
+│   │   └── UnstorableType       ... and no value of the declared type can be; the function was not called
 │   ├── ArgumentChanged          a step changed an argument in place, which a resumed run would not see
 │   └── NotFound                 no such run, workflow, step or file
 ├── RunError                     a run cannot go on as it stands
@@ -87,6 +88,10 @@ class NotStorable(UsageError, TypeError):
     """A value cannot be stored losslessly."""
 
     code = "not-storable"
+
+
+class UnstorableType(NotStorable):
+    """No value of the type that a step or workflow is declared to return can be stored; it was not called."""
 
 
 class ArgumentChanged(UsageError):

@@ -99,7 +99,7 @@ def recall(call: Call, history: History, record: StepRecord, park: bool = False)
         StopRun: with Drift, if a call that goes by a key has other inputs now; with NotDecodable, if the saved value
             does not fit what the script now declares.
     """
-    if call.named and record.input != call.input and not history.is_exempt(record.seq):
+    if call.named and not codec.same_inputs(record.input, call.input) and not history.is_exempt(record.seq):
         raise StopRun(_drift(call, history, [record]))
     if park and record.status == "dead":
         return Parked(record.seq)
@@ -157,7 +157,7 @@ def _counterpart(call: Call, history: History) -> Generator[Effect, Any, StepRec
     if history.doubtful(call.spec.name):
         for seq in history.unclaimed(call.spec.name):
             record: StepRecord = yield Load(call, seq, peek=True)
-            if record.input == call.input:
+            if codec.same_inputs(record.input, call.input):
                 return record
     return None
 
@@ -211,8 +211,9 @@ class Series(msgspec.Struct):
 
 def attempts(call: Call, history: History, parked: bool = False) -> Decision:
     """Try the call until it succeeds or its policy gives up; what succeeds is saved."""
-    yield from move_on(history)
     spec = call.spec
+    spec.refuse_unstorable()
+    yield from move_on(history)
     if history.undone:
         call.salt += salt(call, history)
     tries = history.tries(call)

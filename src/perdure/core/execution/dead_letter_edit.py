@@ -22,7 +22,7 @@ from perdure.core.execution.spec import Spec
 from perdure.core.values import builtin_types
 from perdure.core.values.annotations import Closed, Position, type_name
 from perdure.core.values.builtin_types import Ext, encode
-from perdure.core.values.codec import pack_inputs, to_builtins, unpack_inputs
+from perdure.core.values.codec import pack_call, to_builtins, unpack_inputs
 from perdure.errors import OptionError
 
 _decode: Final = msgspec.msgpack.Decoder().decode
@@ -117,7 +117,7 @@ def misfit(data: bytes, spec: Spec) -> str | None:
     """
     args, kwargs = unpack_inputs(data, spec.parameter_plans(), owner=spec.owner)
     plans = dict(zip(_parameters(spec), spec.parameter_plans(), strict=True))
-    closed = _Strict(*(plan.annotation for plan in plans.values()), names=_scope(plans))
+    closed = Closed(*(plan.annotation for plan in plans.values()), names=_scope(plans))
     given = dict(zip(spec.signature.names(len(args)), args, strict=False)) | kwargs
     for name, value in given.items():
         position = closed.position(plans[name].annotation) if name in plans else None
@@ -126,13 +126,6 @@ def misfit(data: bytes, spec: Spec) -> str | None:
             where, found, expected = bad
             return f"{name}{where} is {found!r}, and {type_name(expected.annotation)} is declared there"
     return None
-
-
-class _Strict(Closed):
-    """Looks at every place, also where only builtins are declared."""
-
-    def _names_classes(self, annotation: Any) -> bool:
-        return True
 
 
 def _parameters(spec: Spec) -> list[str]:
@@ -226,7 +219,7 @@ def _plain(node: Any) -> Any:
 
 def _generic(value: Any) -> Any:
     """What JSON gave, as it is packed."""
-    return _decode(pack_inputs([value], {}, owner="the input"))[0]
+    return _decode(pack_call([value], {}, owner="the input")[0])[0]
 
 
 def _shown(node: Any) -> str:

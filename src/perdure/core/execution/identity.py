@@ -20,8 +20,8 @@ def identify(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     """
     if spec.key is not None:
         return identify_by(spec, args, kwargs, spec.key(*args, **kwargs))
-    given = pack(spec.signature, _shown(spec, args), kwargs)
-    return Call(spec, args, kwargs, given, codec.digest(given))
+    given, canonical = pack(spec.signature, _shown(spec, args), kwargs)
+    return Call(spec, args, kwargs, given, codec.digest(canonical))
 
 
 def identify_by(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], key: Any) -> Call:
@@ -62,7 +62,7 @@ def pack_strictly(call: Call) -> bytes:
     Raises:
         NotStorable: an argument cannot be stored.
     """
-    return pack(call.spec.signature, _shown(call.spec, call.args), call.kwargs) if call.named else call.input
+    return pack(call.spec.signature, _shown(call.spec, call.args), call.kwargs)[0] if call.named else call.input
 
 
 def _shown(spec: Spec, args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -169,6 +169,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -> Life:
     """One run from its start or resumption to its end; `began` is called with its id."""
+    call.spec.refuse_unstorable()
     answer = yield from _taking(call, start)
     if not isinstance(answer, Taken):
         return _not_taken(call, start, answer, began)
