@@ -15,7 +15,7 @@ from typing import Any
 
 import apsw
 
-from perdure.errors import LockLost, PerdureError, StateCorrupt, StateError, StateIO
+from perdure.errors import LockLost, NotStorable, PerdureError, StateCorrupt, StateError, StateIO
 from perdure.store.database import translate
 
 Operation = Callable[[apsw.Connection], Any]
@@ -180,6 +180,16 @@ class Journal:
                 batch[0].error = StateCorrupt(
                     f"another process wrote to this run: {self._path}",
                     "see who holds it with `perdure ps`; `perdure doctor` checks the file",
+                )
+        except apsw.TooBigError as error:
+            # Nothing was written, and the others must not suffer for it.
+            if len(batch) > 1:
+                for entry in batch:
+                    self._commit((entry,))
+            else:
+                batch[0].error = NotStorable(
+                    f"a record is larger than the state file can hold: {self._path} ({error})",
+                    "keep large data in a file, and pass or return its path",
                 )
         except apsw.Error as error:
             failure = translate(error, self._path)

@@ -213,6 +213,7 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
     """Try the call until it succeeds or its policy gives up; what succeeds is saved."""
     spec = call.spec
     spec.refuse_unstorable()
+    history.refuse_oversized(spec.owner, call.input)
     yield from move_on(history)
     if history.undone:
         call.salt += salt(call, history)
@@ -246,7 +247,8 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
             try:
                 refuse_change(call)
                 payload, value = _read(call, outcome) if outcome.attempts else spec.plan.round_trip(outcome.value)
-            except (NotStorable, ArgumentChanged) as refusal:
+                history.refuse_oversized(spec.owner, call.input, payload)
+            except (NotStorable, ArgumentChanged, MemoryError) as refusal:
                 error = refusal
             else:
                 row = history.row(call, "done", payload, outcome.started, outcome.seconds, outcome.attempts or number)

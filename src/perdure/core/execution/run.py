@@ -183,7 +183,8 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
         if error is None:
             try:
                 payload, value = call.spec.plan.round_trip(outcome.value)
-            except NotStorable as refusal:
+                history.refuse_oversized(call.spec.owner, run.input, payload)
+            except (NotStorable, MemoryError) as refusal:
                 error = refusal
             else:
                 if history.to_clean():
