@@ -65,6 +65,7 @@ class Closed:
         self.unread: list[str] = []
         self._fields: dict[Any, dict[str, Any]] = {}
         self._positions: dict[Any, Position | None] = {}
+        self._places: dict[Any, list[tuple[str, Position]]] = {}
         self._seen: dict[Any, bool] = {}
         for annotation in annotations:
             self._collect(annotation, 0)
@@ -169,6 +170,14 @@ class Closed:
             origin = typing.get_origin(annotation) or annotation
             self._fields[key] = _field_annotations(origin, typing.get_args(annotation), self._known())
         return self._fields[key]
+
+    def places(self, annotation: Any) -> list[tuple[str, Position]]:
+        """The fields of a class of which not every value may stand there."""
+        key = _key(annotation)
+        if key not in self._places:
+            found = [(name, self.position(each)) for name, each in self.fields(annotation).items()]
+            self._places[key] = [(name, position) for name, position in found if position is not None]
+        return self._places[key]
 
     def _known(self) -> dict[str, Any]:
         return dict(self.scope) | {cls.__name__: cls for cls in self.records if cls.__name__ not in self.scope}
@@ -282,7 +291,7 @@ class Position:
         if cls is typing.Literal:
             return None if any(arg == value and type(arg) is kind for arg in args) else ("", value, self)
         if kind is cls and self._has_fields(kind):
-            return self._named(closed.fields(one), value, strict)
+            return self._named(one, value, strict)
         if is_typed_dict(cls):
             if not strict and not cls.__required_keys__ <= value.keys():
                 return "", value, self
@@ -303,13 +312,12 @@ class Position:
 
     def fit_all(self, values: Collection[Any]) -> bool:
         """Whether all of these fit, as far as their types alone say so."""
-        kinds = set(map(type, values))
-        return all(map(self.fits, kinds))
+        return self._easy.issuperset(map(type, values)) or all(map(self.fits, set(map(type, values))))
 
-    def _named(self, fields: dict[str, Any], value: Any, strict: bool) -> Misfit | None:
-        for name, annotation in fields.items():
-            position = self.closed.position(annotation)
-            if position is not None and (bad := position.misfit(getattr(value, name), strict)) is not None:
+    def _named(self, one: Any, value: Any, strict: bool) -> Misfit | None:
+        for name, position in self.closed.places(one):
+            item = getattr(value, name)
+            if type(item) not in position._easy and (bad := position.misfit(item, strict)) is not None:
                 return f".{name}{bad[0]}", bad[1], bad[2]
         return None
 

@@ -69,7 +69,7 @@ def _take_array(array: Any) -> list[Any]:
             zone = dtype.tz
             return ["datetime", array.asi8, dtype.unit, zone, _freq(array)]
         case pd.PeriodDtype():
-            return ["period", array.asi8, _freq(dtype)]
+            return ["period", array.asi8, str(dtype)]
         case pd.IntervalDtype():
             return ["interval", array.left, array.right, array.closed]
         case pd.StringDtype():
@@ -96,7 +96,7 @@ def _make_array(content: Any) -> Any:
             index = pd.DatetimeIndex(stamps.view(f"M8[{unit}]")).tz_localize("UTC").tz_convert(zone)
             return _with_freq(index, freq).array
         case "period":
-            return pd.PeriodIndex.from_ordinals(parts[0], freq=parts[1]).array
+            return pd.arrays.PeriodArray(parts[0], dtype=parts[1])
         case "interval":
             return pd.arrays.IntervalArray.from_arrays(parts[0], parts[1], closed=parts[2])
         case "string":

@@ -144,7 +144,8 @@ def _refusal(value: Any) -> Refused:
     if hasattr(value, "__await__"):
         return Refused("is never awaited", value, "put `await` in front of the call")
     if hasattr(value, "tolist") and hasattr(value, "dtype"):
-        return Refused("is not plain data", value, "return .tolist() of it")
+        hint = "return .tolist() of it, or write it to a file (to_parquet, numpy.save) and return the path"
+        return Refused(f"has the dtype {value.dtype}, which is not stored exactly", value, hint)
     if hasattr(value, "read") or hasattr(value, "write"):
         return Refused("is an open file or connection", value, "return its content or its path")
     hint = "return what you need of it as builtins, or make it a dataclass and name it in the annotation"
