@@ -229,3 +229,42 @@ def test_errors_of_well_known_libraries_behave_in_another_process_as_where_they_
     assert read.stdout.strip() == "", read.stdout
     count, _, _, *_ = read.stderr.split()
     assert int(count) >= 40, read.stderr
+
+
+KEYED = """
+    import os
+    from perdure import step, workflow
+
+    @step(retry=None, KEY)
+    def store(row: dict[str, int]) -> int:
+        with open("ledger", "a") as ledger:
+            ledger.write("store\\n")
+        return row["id"]
+
+    @step(retry=None)
+    def die() -> None:
+        if not os.path.exists("flag"):
+            open("flag", "w").close()
+            os._exit(9)
+
+    @workflow
+    def main() -> None:
+        got = store(ROW)
+        die()
+        print("GOT", got)
+
+    if __name__ == "__main__":
+        main()
+"""
+
+
+@pytest.mark.parametrize("key", ['key=lambda row: row["id"]', 'key=lambda row: str(row["id"])', ""])
+def test_a_call_by_key_with_the_same_content_in_another_order_is_no_drift(scripts: Scripts, key: str) -> None:
+    """Nor is it another call if the key itself is taken away or changed."""
+    text = KEYED.replace("KEY", 'key=lambda row: row["id"]').replace("ROW", '{"id": 1, "b": 2, "a": 3}')
+    script = scripts.write(text, name="keyed.py")
+    assert scripts.run(script).returncode == 9
+    scripts.write(KEYED.replace("KEY", key).replace("ROW", '{"a": 3, "id": 1, "b": 2}'), name="keyed.py")
+    again = scripts.run(script)
+    assert "GOT 1" in again.stdout, again.stdout + again.stderr
+    assert (script.parent / "ledger").read_text() == "store\n"
