@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -73,6 +74,12 @@ def growth(counted: list[Counted], piece: str, small: int = SMALL, large: int = 
     return (more - none) / (fewer - none)
 
 
+@functools.cache
+def counting(pattern: re.Pattern[str]) -> Counted:
+    """A matcher of the pattern; one for all tests, since to build it takes longer than most of them."""
+    return Counted(pattern)
+
+
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Counted]]:
     """All patterns of the rules, each in a matcher that counts its steps."""
@@ -80,12 +87,15 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Counted]]:
     for module in (text_rules, names, shapes):
         for name, value in vars(module).copy().items():
             if isinstance(value, re.Pattern):
-                patterns.append(Counted(value))
+                patterns.append(counting(value))
                 monkeypatch.setattr(module, name, patterns[-1])
-    rows = [(hints, Counted(pattern), check) for hints, pattern, check in shapes._SHAPES]
+    rows = [(hints, counting(pattern), check) for hints, pattern, check in shapes._SHAPES]
     monkeypatch.setattr(shapes, "_SHAPES", rows)
+    counted = [*patterns, *(pattern for _, pattern, _ in rows)]
+    for each in counted:
+        each.steps = 0
     with deep():
-        yield [*patterns, *(pattern for _, pattern, _ in rows)]
+        yield counted
 
 
 def steps(counted: list[Counted], text: str) -> int:
