@@ -276,9 +276,9 @@ def test_descriptions_need_no_classes_and_are_bounded() -> None:
     assert codec.describe_inputs(codec.pack_inputs([1, "a"], {}, owner="s")) == "(1, 'a')"
 
 
+@settings(max_examples=50, deadline=None)
 @given(values)
 @example({"\ud800": None})
-@settings(max_examples=50, deadline=None)
 def test_listings_can_show_any_stored_value(value: Any) -> None:
     """`--json` output of any stored value is JSON, and its description fits the limit."""
     data = UNTYPED.pack(value)
