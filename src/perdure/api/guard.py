@@ -114,7 +114,7 @@ class CallGuard:
 
             async def aguarded(*args: Any, **kwargs: Any) -> Any:
                 async with self:
-                    return await fn(*args, **kwargs)  # type: ignore[misc]  # it is a coroutine function
+                    return await fn(*args, **kwargs)  # type: ignore[misc]
 
             return functools.wraps(fn)(aguarded)  # type: ignore[return-value]
 

@@ -190,7 +190,9 @@ class _Inquiry:
     def _interrupted(self) -> None:
         process = process_of(self.store, self.run)
         if process is None:
-            self._say(f"no process executes it: it was interrupted (Ctrl-C, sys.exit, a deploy), {self._saved()}")
+            stop = self.store.stopped_by(self.run)
+            how = f"{self._ago(stop.started)} by {_line(stop.error)}" if stop else "(Ctrl-C, sys.exit, a deploy)"
+            self._say(f"no process executes it: it was interrupted {how}, {self._saved()}")
         else:
             self._died(process)
         suspects = suspects_of(self.store, self.run)

@@ -60,7 +60,8 @@ class FunctionBody:
             return self._outcome(None, scope.ending)
         run_lifecycle.stopped(self._resources, self._run, scope.stopped or error)
         if not scope.abandoned:
-            self._resources.store.release(self._run, self._now())  # it was stopped, not ended: it can be resumed
+            # It was stopped, not ended: it can be resumed.
+            self._resources.store.release(self._run, self._now(), run_lifecycle.stop_fault(scope.stopped or error))
         scope.check()
         return None
 

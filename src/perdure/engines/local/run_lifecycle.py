@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import cast
 
 from perdure.config import settings
+from perdure.core.exceptions import capture
 from perdure.core.execution.history import History
 from perdure.core.execution.run import End, Start
 from perdure.core.execution.spec import Call
@@ -91,6 +93,12 @@ def not_ended(resources: Resources, effect: End, error: StateError) -> None:
     """The end of a run cannot be written: release the run, and notify."""
     resources.store.let_go(effect.run)
     stopped(resources, effect.run, error)
+
+
+def stop_fault(error: BaseException) -> bytes:
+    """What has stopped a run, to be kept; of what is not an Exception, its class and its message."""
+    cause = error.error if isinstance(error, StopRun) else error
+    return capture.encode(capture.to_fault(cast(Exception, cause)))
 
 
 def stopped(resources: Resources, run: RunRecord, error: BaseException) -> None:
