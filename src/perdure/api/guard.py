@@ -139,10 +139,10 @@ class CallGuard:
             BreakerOpen: the call was not made.
             Exception: what the function raises.
         """
-        option = type(self).__name__.lower()
-        if not isinstance(fn, type):
-            return self(fn)(*args, **kwargs)
-        return self._guarded(fn, option)(*args, **kwargs)
+        if isinstance(fn, type):  # to make an instance may well call the service
+            make: Callable[P, R] = fn
+            return self._guarded(make, type(self).__name__.lower())(*args, **kwargs)
+        return self(fn)(*args, **kwargs)
 
     def _enter(self) -> Iterator[float]:
         """Pass the guard; yields the seconds to wait, until the call may be made.

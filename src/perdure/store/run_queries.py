@@ -85,6 +85,11 @@ class RunQueries:
         """Every failed attempt of one call."""
         return [checked(AttemptRecord, row, self.path) for row in self._all("attempts_of_call", rid, name, key, n)]
 
+    def last_attempt(self, rid: int) -> tuple[str, float] | None:
+        """Step and start of the failed attempt of a run that began last."""
+        found = self._all("last_attempt", rid)
+        return found[0] if found else None
+
     def stopped_by(self, run: RunRecord) -> AttemptRecord | None:
         """What interrupted a run when it was last executed; None if that is not known, or it is not interrupted."""
         if run.status != "running" or run.holder is not None:

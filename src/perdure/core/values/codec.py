@@ -267,7 +267,7 @@ class Plan:
         declared = "has no annotation" if empty else f"is declared -> {type_name(self.annotation)}"
         return NotDecodable(
             f"the saved result of {self.owner} is {describe(data)}, but {self.owner} {declared}: {_reason(error)}",
-            "declare the type that was saved, or let the step run again: perdure fork RUN --from STEP",
+            "declare the type that was saved, or let the step run again",
         )
 
 

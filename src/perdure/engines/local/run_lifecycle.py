@@ -13,6 +13,7 @@ from perdure.core.execution.spec import Call
 from perdure.core.records import RunRecord
 from perdure.engines.events import RunEnded, RunStopped
 from perdure.engines.local.resources import Resources
+from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 from perdure.errors import StateError, StopRun
 from perdure.store.crashes import crashes_of
 from perdure.store.journal import Operation
@@ -98,6 +99,8 @@ def not_ended(resources: Resources, effect: End, error: StateError) -> None:
 def stop_fault(error: BaseException) -> bytes:
     """What has stopped a run, to be kept; of what is not an Exception, its class and its message."""
     cause = error.error if isinstance(error, StopRun) else error
+    if type(cause).__name__ == "CancelledError" and ctrl_c_in_loop():
+        cause = KeyboardInterrupt()
     return capture.encode(capture.to_fault(cast(Exception, cause)))
 
 

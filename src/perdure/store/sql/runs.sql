@@ -112,6 +112,9 @@ WITH RECURSIVE family(rid) AS (SELECT ?1 UNION ALL SELECT r.rid FROM run r JOIN 
 SELECT a.epoch, a.name, a.key, a.n, a.number, a.counted, a.input, a.error, a.started, a.ms, a.crc
 FROM attempt a JOIN family f ON a.run = f.rid AND a.name <> 'perdure.stopped' ORDER BY a.started DESC LIMIT 1
 
+-- name: last_attempt
+SELECT name, started FROM attempt WHERE run = ? AND name <> 'perdure.stopped' ORDER BY started DESC LIMIT 1
+
 -- name: attempts_of_run
 SELECT epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
 WHERE run = ? AND name <> 'perdure.stopped' ORDER BY epoch, started, number
