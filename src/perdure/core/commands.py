@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from shlex import quote
 
-_COMMAND = re.compile(
-    r"\bperdure (?:breaker|cancel|dlq|doctor|fork|ps|resume|show|why)\b(?:(?!--state|--file|  |, |; |: )[^`;\n])*"
-)
+_COMMAND = re.compile(r"\bperdure (?:breaker|cancel|dlq|doctor|fork|ps|resume|show|why)\b(?:(?!  |, |; |: )[^`;\n])*")
 
 
 def fork(run: str, step: str) -> str:
@@ -22,10 +20,12 @@ def accept(run: str) -> str:
 
 def located(text: str, option: str) -> str:
     """The text, with an option added to each command in it that says where the runs are kept."""
-    if not option or option.strip() in text:
+    if not option:
         return text
 
     def add(found: re.Match[str]) -> str:
+        if " --state " in found[0] or " --file " in found[0]:
+            return found[0]
         command = found[0].rstrip(" ,)")
         return f"{command}{option}{found[0][len(command) :]}"
 

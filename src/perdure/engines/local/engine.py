@@ -232,6 +232,13 @@ def engine_at(path: Path) -> LocalEngine:
         return engine
 
 
+def close_at(path: Path) -> None:
+    """Close that state file, if this process has it open."""
+    engine = _engines.pop(path, None)
+    if engine is not None:
+        engine.close()
+
+
 def close_all() -> None:
     """Close every state file of this process."""
     while _engines:
