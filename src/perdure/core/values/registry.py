@@ -90,7 +90,7 @@ def _lower(w: Lowering, value: Any, depth: int, codec: Codec) -> Any:
     except (Refused, MemoryError):
         raise
     except Exception as error:
-        hint = f"look at the encode function of the codec {codec.name!r}"
+        hint = f"check the encode function of the codec {codec.name!r}"
         raise Refused(f"cannot be encoded ({type(error).__name__}: {error})", value, hint) from error
     if type(content) is codec.cls:
         hint = f"let the encode function of the codec {codec.name!r} return builtins"
