@@ -200,6 +200,7 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
             yield Forget(run, cause.records, cause.aftermath)
             history = yield Recall(run, resumed=True)
             continue
+        capture.add_output(error)
         fault = capture.encode(capture.to_fault(error))
         if history.to_clean():
             history.pending.clear()  # the workflow has not moved past what has ended it
