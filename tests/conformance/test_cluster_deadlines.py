@@ -75,7 +75,8 @@ def test_a_deadline_holds_through_new_records(bench: Bench) -> None:
             break
     assert len(made) > 20
     away = [("close", what) for _, what in reversed(made)]
-    assert steps() == [*made, *away, ("close", "a")]
+    # The deadline may break off the last one after it was noted: then it has not completed, and is not undone.
+    assert steps()[len(made) :] in ([*away, ("close", "a")], [*away[1:], ("close", "a")])
 
 
 def test_children_end_by_themselves_when_time_is_over(bench: Bench) -> None:

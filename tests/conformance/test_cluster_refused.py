@@ -28,7 +28,7 @@ def test_a_concurrency_that_is_to_be_found_out_is_refused(bench: Bench) -> None:
     for refused in (auto, aauto):
         error = bench.run(refused)
         assert isinstance(error, OptionError)
-        assert "not on a cluster" in str(error)
+        assert "not supported on a cluster" in str(error)
         assert "concurrency=8" in str(error)
     assert steps() == []
 
