@@ -103,7 +103,8 @@ def test_every_version_between_is_gone_through(tmp_path: Path, steps: Path) -> N
 
 def test_a_step_that_fails_leaves_the_version_before(old: Path, steps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of any step is there, also not of those that went well; the file works, and no copy is left."""
-    shutil.copy(migration.MIGRATIONS / "0002.sql", steps)
+    for each in migration.MIGRATIONS.iterdir():
+        shutil.copy(each, steps)
     (steps / f"{SCHEMA_VERSION + 2:04}.sql").write_text("CREATE TABLE two (x INTEGER) STRICT; SELECT nonsense;")
     before = rows(old)
     with monkeypatch.context() as patch:
@@ -158,7 +159,7 @@ def test_an_older_program_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """It does not touch a file whose rows it would read wrongly."""
     connect(tmp_path / "state.db").close()
     monkeypatch.setattr(database, "SCHEMA_VERSION", 1)
-    with pytest.raises(StateNewer, match="format 2, this one knows 1"):
+    with pytest.raises(StateNewer, match=f"format {SCHEMA_VERSION}, this one knows 1"):
         connect(tmp_path / "state.db")
 
 
@@ -250,7 +251,7 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 def committed():
-    return apsw.Connection(str(path)).pragma("user_version") == 2
+    return apsw.Connection(str(path)).pragma("user_version") == database.SCHEMA_VERSION
 
 {death}
 database.connect(path)
@@ -277,7 +278,7 @@ def test_killed_while_it_migrates(old: Path, death: str) -> None:
 def test_the_copy_is_the_older_file_and_for_its_owner_only(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is whole before the file is touched."""
     seen: list[Any] = []
-    copy = old.with_name(".state.db.before-version-2")
+    copy = old.with_name(f".state.db.before-version-{SCHEMA_VERSION}")
 
     def look(connection: apsw.Connection, to: int) -> None:
         seen.append((version(copy), rows(copy), copy.stat().st_mode & 0o777))

@@ -6,6 +6,7 @@ import difflib
 
 from perdure.core.records import RunRecord
 from perdure.errors import NotFound
+from perdure.store.forks import is_behind
 from perdure.store.runs import Store
 
 SHOWN = 12
@@ -22,19 +23,29 @@ def check_name(store: Store, run: RunRecord, name: str) -> None:
         raise _no_such_step(run, name, sorted(names))
 
 
-def find_step(store: Store, run: RunRecord, reference: str) -> int:
+def find_step(store: Store, run: RunRecord, reference: str, *, behind: bool = False) -> int:
     """The number of the record that is meant: "charge" is the first of that name, "#7" or "7" the one of that number.
+
+    Of a fork, what its source did behind the point that it was forked from is not meant by a name.
+
+    Args:
+        store: the state file.
+        run: which.
+        reference: as it was typed.
+        behind: the number behind the last record will do as well.
 
     Raises:
         NotFound: there is none.
     """
     index = store.index(run.rid)
     for seq, name, *_ in index:
-        if name == reference:
+        if name == reference and not is_behind(store, run, seq):
             return seq
     number = reference.removeprefix("#")
-    if number.isdecimal() and any(seq == int(number) for seq, *_ in index):
-        return int(number)
+    if number.isdecimal():
+        numbers = {seq for seq, *_ in index}
+        if int(number) in numbers or (behind and numbers and int(number) == max(numbers) + 1):
+            return int(number)
     raise _no_such_step(run, reference, list(dict.fromkeys(name for _, name, *_ in index)))
 
 

@@ -81,6 +81,13 @@ class Other(msgspec.Struct, frozen=True):
     run: RunRecord
 
 
+class Superseded(msgspec.Struct, frozen=True):
+    """The run that was named is unfinished, and a fork stands on what it has done."""
+
+    run: RunRecord
+    by: RunRecord
+
+
 class Taken(msgspec.Struct, frozen=True):
     """The run is ours: new, or to be resumed."""
 
@@ -89,7 +96,7 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Begin(msgspec.Struct, frozen=True):
-    """Find or make the run and take it, in one transaction. Answer: Taken, Held, Locked, Finished or Other."""
+    """Find or make the run and take it, in one transaction. Answer: one of `Answer`."""
 
     start: Start
 
@@ -244,7 +251,7 @@ def _how(error: Exception, rules: Rules, run: RunRecord) -> str:
     return "parked" if often and run.parent is None else "failed"
 
 
-Answer = Taken | Held | Locked | Finished | Other
+Answer = Taken | Held | Locked | Finished | Other | Superseded
 
 PAUSES = (0.02, 0.05, 0.1, 0.2)
 """Seconds between two looks at who has it; the last one again and again."""
@@ -267,11 +274,13 @@ def _in_the_way(answer: Answer) -> TypeGuard[Held | Locked]:
 
 
 def _not_taken(
-    call: Call, start: Start, answer: Held | Locked | Finished | Other, began: Callable[[str], None] | None
+    call: Call, start: Start, answer: Held | Locked | Finished | Other | Superseded, began: Callable[[str], None] | None
 ) -> Ended:
     if isinstance(answer, Held | Locked):
         raise _refusal(call, start, answer)
     run = answer.run
+    if isinstance(answer, Superseded):
+        raise superseded(run, answer.by)
     match answer:
         case Finished() if run.status == "done" and run.output is not None:
             if began is not None:
@@ -288,6 +297,14 @@ def _not_taken(
                 f"    now:      {run.workflow}{codec.describe_inputs(call.input)}",
                 "an id stands for exactly one run: give these inputs an id of their own",
             )
+
+
+def superseded(run: RunRecord, by: RunRecord) -> RunError:
+    """The run cannot be gone on with: its fork stands on what it has done."""
+    return RunError(
+        f"run {run.id} is superseded by its fork {by.id}, which stands on what it has done",
+        f"name the fork: `perdure resume {by.id}`, `perdure fork {by.id} --from STEP` or `perdure cancel {by.id}`",
+    )
 
 
 def _refusal(call: Call, start: Start, answer: Held | Locked) -> AlreadyRunning:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure.core.execution.call import Failed
-from perdure.core.execution.run import Ended, Start, call_off, live
+from perdure.core.execution.run import Ended, Start, call_off, live, superseded
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord, RunStatus
 from perdure.engines.events import Observer
@@ -154,9 +154,13 @@ class LocalEngine:
         Raises:
             NotFound: there is no such run.
             UsageError: it is a child run.
+            RunError: it is superseded by its fork.
             StateError: the state file cannot be used.
         """
-        refuse_child(id, self.store.run(id).parent)
+        run = self.store.run(id)
+        refuse_child(id, run.parent)
+        if run.superseded and run.superseded_by is not None:
+            raise superseded(run, self.store.run_by_number(run.superseded_by))
         found, by = self.store.ask_to_stop(id, self.world.now())
         if by is not None:
             return Cancellation(found.status, "requested", by.pid)
