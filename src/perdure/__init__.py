@@ -4,7 +4,9 @@
 decorators and calls return; they are exported for annotations.
 """
 
-from perdure import errors
+from typing import TYPE_CHECKING, Any
+
+from perdure import aio, errors
 from perdure.api.alert import alert
 from perdure.api.batch import Batch, DeadLetter
 from perdure.api.breaker import Breaker
@@ -14,16 +16,21 @@ from perdure.api.ids import deterministic_id
 from perdure.api.lock import HeldLock, lock
 from perdure.api.rate import Rate
 from perdure.api.retry import retry
+from perdure.api.sh import sh
 from perdure.api.step import BoundStep, Step, step
 from perdure.api.workflow import Workflow, workflow
 from perdure.config.secrets import Secret
 from perdure.core.policies.retry import Retry
 from perdure.engines.observers.json_logs import LogContext
 
+if TYPE_CHECKING:
+    from perdure.engines.runtime.command import CommandFailed
+
 __all__ = [
     "Batch",
     "BoundStep",
     "Breaker",
+    "CommandFailed",
     "DeadLetter",
     "Handle",
     "HeldLock",
@@ -33,6 +40,7 @@ __all__ = [
     "Secret",
     "Step",
     "Workflow",
+    "aio",
     "alert",
     "attempt",
     "defer",
@@ -44,10 +52,19 @@ __all__ = [
     "progress",
     "random",
     "retry",
+    "sh",
     "step",
     "uuid",
     "workflow",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "CommandFailed":  # loaded when it is asked for: it is one of subprocess's errors
+        from perdure.engines.runtime.command import CommandFailed
+
+        return CommandFailed
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

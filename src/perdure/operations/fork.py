@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 
 from perdure.core.records import RunRecord
 from perdure.engines.features import Feature
 from perdure.engines.interface import child_id, refuse_child
+from perdure.engines.runtime import orphans
 from perdure.engines.runtime.clock import RealWorld
 from perdure.operations.find_step import find_step
 from perdure.operations.location import Location, opened_for_change
 from perdure.store.forks import Forked
 from perdure.store.forks import fork as forking
+from perdure.store.listing import holder_of
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -45,5 +49,8 @@ def fork(location: Location, run: RunRecord, step: str, now: float) -> Made:
     with opened_for_change(location) as store:
         before = find_step(store, run, step, behind=True)
         new_id = f"{run.workflow}-{RealWorld().new_id()}"
+        holder = holder_of(store, run)
         forked: Forked = store.journal.write((), forking(store, run, new_id, before, now, child_id))
+        if holder is not None and holder.host == os.uname().nodename:
+            orphans.end_left(run.id, died=holder.pid)
         return Made(store.run(new_id), forked)

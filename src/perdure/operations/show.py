@@ -49,7 +49,7 @@ class StepView(msgspec.Struct, frozen=True):
 
     `letter` is the number of the dead letter that it is or was, `standing` how that stands. Of one that was resolved by
     a redrive after the run could see it, `result` is what the redrive came to, and `error` what the run saw.
-    `behind`: its source did that behind the point from which this run was forked, so that this run makes the call again.
+    `behind`: its source did that behind the point from which this run was forked, so this run makes the call again.
     """
 
     seq: int

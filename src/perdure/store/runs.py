@@ -103,13 +103,15 @@ class Store(RunQueries):
         locked = self.locks.obstacle(connection, start.lock, who)
         if locked is not None:
             return locked
+        died = None
         if run.holder is not None and not self.holder.is_me(run.holder):
+            died = self.holder.number_here(connection, run.holder)
             self.holder.bury(connection, run.holder)
         hid = self.holder.hid(connection, now)
         crc = run_checksum(run.id, run.workflow, run.key, "running", run.input, None)
         connection.execute(self._sql["take_run"], (hid, start.path, now, crc, run.rid))
         self._hold(connection, run.rid, start, now)
-        return Taken(self._run(connection, run.rid), resumed=True)
+        return Taken(self._run(connection, run.rid), resumed=True, died=died)
 
     def end(self, effect: End, now: float, terms: parking.Terms = parking.TERMS) -> Operation:
         """An operation that ends a run, and takes back the records it forgets; one that is parked is a dead letter.

@@ -89,10 +89,11 @@ class Superseded(msgspec.Struct, frozen=True):
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """The run is ours: new, or to be resumed."""
+    """The run is ours: new, or to be resumed. `died` is the number of the process that died while it executed it."""
 
     run: RunRecord
     resumed: bool
+    died: int | None = None
 
 
 class Begin(msgspec.Struct, frozen=True):
@@ -111,10 +112,11 @@ class StandBy(msgspec.Struct, frozen=True):
 
 
 class Recall(msgspec.Struct, frozen=True):
-    """Read what the run has done. Answer: a History."""
+    """Read what the run has done. Answer: a History. `died` as in Taken."""
 
     run: RunRecord
     resumed: bool
+    died: int | None = None
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -181,7 +183,7 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
     run = answer.run
     if began is not None:
         began(run.id)
-    history = yield Recall(run, answer.resumed)
+    history = yield Recall(run, answer.resumed, answer.died)
     while True:
         outcome: Outcome = yield Body(call, run, history)
         error = outcome.error
@@ -235,7 +237,7 @@ def call_off(start: Start, *, clean: bool) -> Generator[RunEffect, Any, list[str
     if not isinstance(answer, Taken):
         return None
     run = answer.run
-    history = yield Recall(run, resumed=True)
+    history = yield Recall(run, resumed=True, died=answer.died)
     missed: list[str] = (yield Unwind(run, history, ok=False)) if clean and history.to_clean() else []
     trouble = yield End(run, "cancelled", b"")
     if trouble is not None:

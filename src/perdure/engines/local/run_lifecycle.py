@@ -6,13 +6,15 @@ import os
 
 from perdure.config import settings
 from perdure.core.execution.history import History
-from perdure.core.execution.run import End, Start
+from perdure.core.execution.run import End, Recall, Start
 from perdure.core.execution.spec import Call
 from perdure.core.records import RunRecord
 from perdure.engines.events import RunEnded, RunStopped
 from perdure.engines.local.resources import Resources
+from perdure.engines.runtime import orphans
 from perdure.errors import StateError, StopRun
 from perdure.store.crashes import crashes_of
+from perdure.store.forks import sources
 from perdure.store.journal import Operation
 from perdure.store.parking import Parking
 
@@ -69,6 +71,14 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
         crashes=crashes_of(store, run.rid),
         crash_limit=settings.crash_limit(run.path),
     )
+
+
+def end_orphans(resources: Resources, effect: Recall) -> None:
+    """Programs that an earlier process has started for steps of the run do not run beside what is made again."""
+    import perdure.engines.runtime.command  # so that an error of a program, read back, is of its own class  # noqa: F401
+
+    lineage = [run.id for run in sources(resources.store, effect.run)]
+    orphans.end_left(effect.run.id, lineage, effect.died)
 
 
 def end_operation(resources: Resources, effect: End) -> Operation:

@@ -269,6 +269,8 @@ class SyncDriver:
 
     def recall(self, effect: Recall, scope: Any) -> Any:
         """Read what a run has done."""
+        if effect.resumed and effect.run.parent is None:
+            run_lifecycle.end_orphans(self._resources, effect)
         history = run_lifecycle.history_of(self._resources, effect.run, resumed=effect.resumed)
         self._resources.letters.ready(effect.run.path)
         if self._resources.observer is not None:
