@@ -10,7 +10,7 @@ from perdure import aio, errors
 from perdure.api.alert import alert
 from perdure.api.batch import Batch, DeadLetter
 from perdure.api.breaker import Breaker
-from perdure.api.context import attempt, defer, idempotency_key, now, progress, random, uuid
+from perdure.api.context import attempt, defer, defer_every_end, idempotency_key, now, progress, random, uuid
 from perdure.api.handle import Handle
 from perdure.api.ids import deterministic_id
 from perdure.api.lock import HeldLock, lock
@@ -44,6 +44,7 @@ __all__ = [
     "alert",
     "attempt",
     "defer",
+    "defer_every_end",
     "deterministic_id",
     "errors",
     "idempotency_key",

@@ -23,6 +23,7 @@ CLEAN_UPS: Final = ("deferred", "undone")
 RESERVED: Final = "perdure."
 """How the names of perdure's own steps begin; no name of a user's does."""
 DEFER_NOTE: Final = "perdure.defer"
+DEFER_EVERY_NOTE: Final = "perdure.defer_every_end"
 UNDO_NOTE: Final = "perdure.undo"
 
 _PREFIXES = {"deferred": "defer:", "undone": "undo:"}

@@ -107,6 +107,7 @@ class History:
         self.crashes = crashes or {}
         self.crash_limit = crash_limit
         self.claims = 0
+        self.has_children = False  # a workflow was called, or may have been
         self.rested = False
         self.pending: list[Failure] = []
         self._written: list[Failure] = []

@@ -128,16 +128,27 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Unwind(msgspec.Struct, frozen=True):
-    """Put away what the run has left, `ok` or not: `unwind.unwind`. Answer: what could not be tried, a line each.
+    """Put away what the run has left, `ok` or not, at its `final` end or not: `cleanup.unwind`.
 
-    What the run has failed with, packed, and what that takes back: for an engine that may have to stop in the middle.
+    Answer: what was not put away, a line each. What the run has failed with, packed, and what that takes back: for an
+    engine that may have to stop in the middle.
     """
 
     run: RunRecord
     history: History
     ok: bool
+    final: bool
     fault: bytes = b""
     cause: RootCause | None = None
+
+
+class Unended(msgspec.Struct, frozen=True):
+    """Which child runs have been left with something to be put away, and are not gone on with any more?
+
+    Answer: for each, a Start, and what it has failed with, packed, if it has.
+    """
+
+    run: RunRecord
 
 
 class Forget(msgspec.Struct, frozen=True):
@@ -162,7 +173,7 @@ class End(msgspec.Struct, frozen=True):
     aftermath: tuple[int, int] | None = None
 
 
-RunEffect = Effect | Begin | StandBy | Recall | Body | Unwind | Forget | End
+RunEffect = Effect | Begin | StandBy | Recall | Body | Unwind | Unended | Forget | End
 Life = Generator[RunEffect, Any, "Ended | Failed"]
 
 
@@ -193,8 +204,7 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
             except NotStorable as refusal:
                 error = refusal
             else:
-                if history.to_clean():
-                    yield Unwind(run, history, ok=True)
+                yield from _put_away(Unwind(run, history, ok=True, final=True))
                 trouble = yield End(run, "done", payload, rows=history.all_pending())
                 if trouble is not None:
                     raise trouble
@@ -207,11 +217,11 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
             history = yield Recall(run, resumed=True)
             continue
         fault = capture.encode(capture.to_fault(error))
-        if history.to_clean():
-            history.pending.clear()  # the workflow has not moved past what has ended it
-            for line in (yield Unwind(run, history, ok=False, fault=fault, cause=cause)):
-                error.add_note(f"perdure: {line}")
         status = _how(error, call.spec.rules, run)
+        history.pending.clear()  # the workflow has not moved past what has ended it
+        final = status == "cancelled"  # what has failed, or was set aside, is gone on with
+        for line in (yield from _put_away(Unwind(run, history, ok=False, final=final, fault=fault, cause=cause))):
+            error.add_note(f"perdure: {line}")
         trouble = yield End(run, status, fault, forget=cause.records, aftermath=cause.aftermath)
         if trouble is not None:
             error.add_note(f"perdure: that the run {_ENDED[status]} could not be saved: {trouble}")
@@ -227,8 +237,26 @@ _WAY_ON = {
 }
 
 
-def call_off(start: Start, *, clean: bool) -> Generator[RunEffect, Any, list[str] | None]:
-    """End a run for good that nobody executes; `clean` it up first.
+def _put_away(effect: Unwind) -> Generator[RunEffect, Any, list[str]]:
+    """Put away what the run has left, at its final end also what its child runs have. Returns what was not."""
+    missed: list[str] = []
+    if effect.final and effect.history.has_children:
+        for start, fault in (yield Unended(effect.run)):
+            missed += (yield from call_off(start, ok=effect.ok, fault=fault)) or []
+    if effect.history.to_clean():
+        missed += yield effect
+    return missed
+
+
+def call_off(
+    start: Start, *, ok: bool = False, fault: bytes | None = None
+) -> Generator[RunEffect, Any, list[str] | None]:
+    """End a run for good that nobody executes, with its clean-ups.
+
+    Args:
+        start: names the run.
+        ok: it is a child run whose parent has succeeded without it, so nothing is undone.
+        fault: it is a child run that has failed with this; that is how it has ended, also after its clean-ups.
 
     Returns:
         What could not be cleaned up, a line each; None if somebody executes it after all, or it has ended.
@@ -238,8 +266,9 @@ def call_off(start: Start, *, clean: bool) -> Generator[RunEffect, Any, list[str
         return None
     run = answer.run
     history = yield Recall(run, resumed=True, died=answer.died)
-    missed: list[str] = (yield Unwind(run, history, ok=False)) if clean and history.to_clean() else []
-    trouble = yield End(run, "cancelled", b"")
+    history.has_children = True  # which is not known, since its function is not called
+    missed = yield from _put_away(Unwind(run, history, ok=ok, final=True))
+    trouble = yield End(run, "cancelled" if fault is None else "failed", fault or b"")
     if trouble is not None:
         raise trouble
     return missed
@@ -354,6 +383,7 @@ def nested(
     call: Call, history: History, life: Callable[[], Generator[Any, Any, Ended | Failed]]
 ) -> Generator[Any, Any, CallEnd]:
     """The same, for an engine that has its own way to carry a child: `life` begins when it turns out to be needed."""
+    history.has_children = True
     seq = history.claim(call)
     if seq is not None:
         return recall(call, history, (yield Load(call, seq)))

@@ -125,10 +125,9 @@ class LocalEngine:
             What could not be cleaned up, a line each; None if somebody executes it after all, or it has ended.
         """
         start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid)
-        # What failed has been cleaned up when it did.
         import asyncio
 
-        life = call_off(start, clean=run.status == "running")
+        life = call_off(start)
         missed: list[str] | None = asyncio.run(self.drivers.tasks.drive(life, None))
         return missed
 

@@ -81,6 +81,16 @@ def end_orphans(resources: Resources, effect: Recall) -> None:
     orphans.end_left(effect.run.id, lineage, effect.died)
 
 
+def unended(resources: Resources, run: RunRecord) -> list[tuple[Start, bytes | None]]:
+    """The child runs of a run that have something to be put away, and what those have failed with that have."""
+    found: list[tuple[Start, bytes | None]] = []
+    for child in resources.store.unended(run.rid):
+        names = (child.script, child.path, child.workflow, child.key, child.input)
+        start = Start(*names, fresh="", parent=run.rid, rid=child.rid)
+        found.append((start, child.output if child.status == "failed" else None))
+    return found
+
+
 def end_operation(resources: Resources, effect: End) -> Operation:
     """The operation that writes down how a run has ended."""
     return resources.store.end(effect, resources.world.now(), resources.letters.terms(effect.run.path))

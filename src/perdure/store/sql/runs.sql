@@ -70,6 +70,14 @@ ORDER BY r.rid DESC LIMIT ?4
 -- name: children
 SELECT id FROM run WHERE parent = ? ORDER BY rid
 
+-- name: unended
+SELECT r.rid FROM run r
+WHERE r.parent = ? AND r.status IN ('running', 'failed') AND r.superseded_by IS NULL AND (
+    EXISTS (SELECT 1 FROM step s WHERE s.run = r.rid AND s.kind IN ('defer', 'undo'))
+    OR EXISTS (SELECT 1 FROM run c WHERE c.parent = r.rid)
+)
+ORDER BY r.rid DESC
+
 -- name: add_step
 INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
