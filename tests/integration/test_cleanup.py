@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from conftest import Died, Machine, Scripts, Trouble
-from perdure import Retry, defer, idempotency_key, step, workflow
+from perdure import Retry, defer, defer_every_end, idempotency_key, step, workflow
 from perdure.errors import OptionError, UsageError
 
 
@@ -59,7 +59,7 @@ def test_deferred_calls_run_last_in_first_out_when_the_run_succeeds(machine: Mac
     assert machine.runs() == [("flow", "done")]
 
 
-def test_they_run_when_it_fails_and_again_when_it_is_resumed(machine: Machine, told: list[Any]) -> None:
+def test_at_every_end_they_run_when_it_fails_and_again_when_it_is_resumed(machine: Machine, told: list[Any]) -> None:
     """The run's own error is what the caller sees; the completed steps keep their results on resume."""
     make, close, work = steps(told)
     ends = ["fail", "well"]
@@ -70,7 +70,7 @@ def test_they_run_when_it_fails_and_again_when_it_is_resumed(machine: Machine, t
 
     @workflow
     def flow() -> str:
-        defer(close, make("a"))
+        defer_every_end(close, make("a"))
         tell()
         attempt()
         return "done"
@@ -151,8 +151,8 @@ def test_a_failing_clean_up_is_retried_parked_and_hides_nothing(machine: Machine
 
     @workflow
     def flow() -> None:
-        defer(close, "good")
-        defer(close, "bad")
+        defer_every_end(close, "good")
+        defer_every_end(close, "bad")
         work()
 
     with pytest.raises(Trouble, match="no luck") as caught:
@@ -160,8 +160,8 @@ def test_a_failing_clean_up_is_retried_parked_and_hides_nothing(machine: Machine
     assert told == ["close bad"] * 3 + ["close good"]
     assert any("defer:close has failed" in note for note in caught.value.__notes__)
     assert machine.steps() == [
-        ("perdure.defer", "done"),
-        ("perdure.defer", "done"),
+        ("perdure.defer_every_end", "done"),
+        ("perdure.defer_every_end", "done"),
         ("defer:close", "dead"),
         ("defer:close", "done"),
     ]
@@ -279,8 +279,8 @@ def test_async_workflows_clean_up_as_well(machine: Machine, told: list[Any]) -> 
     @workflow
     async def flow() -> None:
         await asyncio.gather(make("a"), make("b"))
-        defer(close, "c")
-        defer(drop, "d")
+        defer_every_end(close, "c")
+        defer_every_end(drop, "d")
         raise Trouble("no luck")
 
     with pytest.raises(Trouble):

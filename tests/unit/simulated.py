@@ -18,7 +18,20 @@ from perdure.core.execution.effects import Branch, Execute, Load, Outcome, Save,
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import identify, identify_by
 from perdure.core.execution.map_items import Feed, Job, Tally
-from perdure.core.execution.run import Begin, Body, End, Ended, Finished, Forget, Recall, Start, Taken, child, live
+from perdure.core.execution.run import (
+    Begin,
+    Body,
+    End,
+    Ended,
+    Finished,
+    Forget,
+    Recall,
+    Start,
+    Taken,
+    Unended,
+    child,
+    live,
+)
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.retry import Retry
 from perdure.core.records import INPUT, KIND, RUN, SEQ, Row, RunRecord, StepRecord
@@ -233,6 +246,8 @@ class Process:
                 return self.recall(run)
             case Forget(run=run, seqs=seqs, aftermath=aftermath):
                 self.take_back(run.rid, seqs, aftermath)
+            case Unended():
+                return ()
             case End():
                 self.end(effect)
             case _:

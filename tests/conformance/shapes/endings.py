@@ -11,7 +11,7 @@ from tests.conformance.bench import Bench, ledger, note, steps
 from tests.conformance.shape import QUICK, ado, do, fail, shape
 
 import perdure
-from perdure import Retry, defer, step, workflow
+from perdure import Retry, defer, defer_every_end, step, workflow
 from perdure.core.durations import seconds
 from perdure.errors import DeadlineExceeded
 
@@ -59,9 +59,9 @@ def deferred_calls_when_it_fails_and_again_when_it_is_resumed(bench: Bench) -> N
     @workflow
     def tidy_twice() -> str:
         do("first")
-        defer(close, "a")
+        defer_every_end(close, "a")
         result = fragile()
-        defer(close, "b")
+        defer_every_end(close, "b")
         return result
 
     for _ in range(2):
@@ -73,6 +73,34 @@ def deferred_calls_when_it_fails_and_again_when_it_is_resumed(bench: Bench) -> N
 
 
 @shape
+def deferred_calls_wait_for_the_final_end(bench: Bench) -> None:
+    broken = [True]
+
+    @step(retry=None)
+    def fragile() -> str:
+        note("fragile")
+        if broken[0]:
+            raise ConnectionError("down")
+        return "up"
+
+    @workflow
+    def tidy_once() -> str:
+        defer(close, do("first"))
+        defer(close, charge("b"))
+        return fragile()
+
+    for _ in range(2):
+        error = bench.run(tidy_once)
+        assert isinstance(error, ConnectionError)
+        assert any("2 deferred calls wait until the run is done or cancelled" in line for line in error.__notes__)
+    broken[0] = False
+    assert bench.run(tidy_once) == "up"
+    failing = [("charge", "b"), "fragile", ("refund", "receipt b")]
+    away = [("close", "receipt b"), ("close", "first")]
+    assert steps() == ["first", *failing, *failing, ("charge", "b"), "fragile", *away]
+
+
+@shape
 def a_clean_up_that_fails(bench: Bench) -> None:
     @step(retry=QUICK)
     def stubborn(what: str) -> None:
@@ -81,8 +109,8 @@ def a_clean_up_that_fails(bench: Bench) -> None:
 
     @workflow
     def untidy(how: str) -> str:
-        defer(close, "a")
-        defer(stubborn, "b")
+        defer_every_end(close, "a")
+        defer_every_end(stubborn, "b")
         return do(how) if how == "well" else fail(how)  # type: ignore[return-value]
 
     assert bench.run(untidy, "well") == "well"
@@ -173,8 +201,8 @@ def async_workflows_clean_up(bench: Bench) -> None:
     @workflow
     async def atidy() -> None:
         await acharge("a")
-        defer(aclose, "b")
-        defer(close, "c")
+        defer_every_end(aclose, "b")
+        defer_every_end(close, "c")
         raise ConnectionError("no luck")
 
     assert isinstance(bench.run(atidy), ConnectionError)
@@ -185,13 +213,13 @@ def async_workflows_clean_up(bench: Bench) -> None:
 def children_clean_up_by_themselves(bench: Bench) -> None:
     @workflow
     def inner(how: str) -> str:
-        defer(close, how)
+        defer_every_end(close, how)
         charge(how)
         return fail(how) if how == "badly" else do(how)  # type: ignore[return-value]
 
     @workflow
     def outer() -> None:
-        defer(close, "outer")
+        defer_every_end(close, "outer")
         inner("well")
         try:
             inner("badly")
@@ -249,7 +277,7 @@ def a_step_that_outlasts_the_run(bench: Bench) -> None:
     def short(timeout: str) -> Any:
         @workflow(timeout=timeout)
         def short(day: str) -> str:
-            defer(close, "a")
+            defer_every_end(close, "a")
             try:
                 hang(day)
             except Exception:
@@ -281,7 +309,7 @@ def waits_end_with_the_run(bench: Bench) -> None:
     def waiting(timeout: str) -> Any:
         @workflow(timeout=timeout)
         def waiting(day: str) -> None:
-            defer(close, "a")
+            defer_every_end(close, "a")
             flaky()
 
         return waiting
@@ -289,7 +317,7 @@ def waits_end_with_the_run(bench: Bench) -> None:
     def own_waits(timeout: str) -> Any:
         @workflow(timeout=timeout)
         async def own_waits(day: str) -> None:
-            defer(close, "b")
+            defer_every_end(close, "b")
             try:
                 await asyncio.sleep(3600)
             except Exception:
@@ -343,13 +371,13 @@ def children_are_bound_by_their_parents(bench: Bench) -> None:
 
     @workflow(timeout="1h")
     async def inside(day: str) -> None:
-        defer(close, "inside")
+        defer_every_end(close, "inside")
         await ahang()
 
     def outside(timeout: str) -> Any:
         @workflow(timeout=timeout)
         async def outside(day: str) -> None:
-            defer(close, "outside")
+            defer_every_end(close, "outside")
             await inside(day)
 
         return outside
