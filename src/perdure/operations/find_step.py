@@ -32,7 +32,7 @@ def find_step(store: Store, run: RunRecord, reference: str, *, behind: bool = Fa
         store: the state file.
         run: which.
         reference: as it was typed.
-        behind: the number behind the last record will do as well.
+        behind: the number behind the last record will do as well, and a step that was tried but has no record.
 
     Raises:
         NotFound: there is none.
@@ -41,11 +41,14 @@ def find_step(store: Store, run: RunRecord, reference: str, *, behind: bool = Fa
     for seq, name, *_ in index:
         if name == reference and not is_behind(store, run, seq):
             return seq
+    last = index[-1][0] if index else 0
+    if behind and any(one.name == reference for one in store.attempt_records(run.rid)):
+        return last + 1  # it has been tried, and has no record
     number = reference.removeprefix("#")
     if number.isdecimal():
-        numbers = {seq for seq, *_ in index}
-        if int(number) in numbers or (behind and numbers and int(number) == max(numbers) + 1):
-            return int(number)
+        at = int(number)
+        if any(seq == at for seq, *_ in index) or (behind and index and at == last + 1):
+            return at
     raise _no_such_step(run, reference, list(dict.fromkeys(name for _, name, *_ in index)))
 
 
