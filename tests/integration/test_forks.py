@@ -260,7 +260,7 @@ def test_letters_of_calls_that_are_made_again_are_superseded(etl: Shop) -> None:
 
 
 def test_redriving_a_letter_of_an_unfinished_run(etl: Shop) -> None:
-    """The command says whether resuming the run sees the result, or whether that has gone past it; what it says is so."""
+    """The command says whether resuming the run sees the result or the run has gone past it, and that is so."""
     etl.file("die").touch()
     etl.script.write_text(
         ETL.replace('note(f"log {text}")', 'note(f"log {text}"); os.path.exists("die") and os._exit(9)')

@@ -159,6 +159,7 @@ def test_what_was_started_without_perdure_is_named(scripts: Scripts) -> None:
     finally:
         for pid in found:
             os.kill(pid, signal.SIGKILL)
+        process.communicate()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the environment of other processes is read from /proc")
@@ -183,6 +184,7 @@ def test_programs_of_runs_under_way_are_left_alone(scripts: Scripts) -> None:
         living.communicate()
         for pid in left:
             os.kill(pid, signal.SIGKILL)
+        other.communicate()
 
 
 def test_the_output_is_the_result_and_is_shown(machine: Machine, capfd: pytest.CaptureFixture[str]) -> None:

@@ -38,8 +38,11 @@ DRAIN = 5.0
 class CommandFailed(PerdureError, subprocess.CalledProcessError):
     """A program ended with an exit code that is not 0, or by a signal.
 
-    `returncode` as in subprocess, `cmd` as text with credentials taken out, `output` what it wrote to standard output,
-    `stderr` the last part of what it wrote to standard error.
+    Args:
+        returncode: as in subprocess.
+        cmd: the command as a text, with credentials taken out.
+        output: what it wrote to standard output.
+        stderr: the last part of what it wrote to standard error.
     """
 
     code: ClassVar[str] = "command-failed"
