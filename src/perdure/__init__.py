@@ -10,6 +10,7 @@ from perdure import aio, errors
 from perdure.api.alert import alert
 from perdure.api.batch import Batch, DeadLetter
 from perdure.api.breaker import Breaker
+from perdure.api.codecs import register_codec
 from perdure.api.context import attempt, defer, defer_every_end, idempotency_key, now, progress, random, uuid
 from perdure.api.handle import Handle
 from perdure.api.ids import deterministic_id
@@ -52,6 +53,7 @@ __all__ = [
     "now",
     "progress",
     "random",
+    "register_codec",
     "retry",
     "sh",
     "step",

@@ -5,6 +5,7 @@ PerdureError                     has .code, .what and .hint
 │   ├── OptionError              an option of a decorator or a call is not valid
 │   ├── DuplicateStep            two different functions run under one step name
 │   ├── NotStorable              a value cannot be stored losslessly (also a TypeError)
+│   │   └── UnstorableType       ... and no value of the declared type can be; the function was not called
 │   ├── ArgumentChanged          a step changed an argument in place, which a resumed run would not see
 │   └── NotFound                 no such run, workflow, step or file
 ├── RunError                     a run cannot go on as it stands
@@ -15,7 +16,7 @@ PerdureError                     has .code, .what and .hint
 │   │   └── Skipped              ... by another process (also a SystemExit: uncaught, the exit code is 0)
 │   ├── CrashLoop                a call was in flight at several deaths of the process in a row; it is not tried again
 │   ├── HasDeadLetters           raised by Batch.raise_if_dead()
-│   ├── Cancelled                somebody told the run to end
+│   ├── Cancelled                the run was asked to end
 │   └── DeadlineExceeded         the run took longer than its workflow's timeout (also a TimeoutError)
 ├── StepTimeout                  an attempt ran out of time (also a TimeoutError)
 ├── BreakerOpen                  the circuit breaker of a service lets no call through
@@ -27,6 +28,7 @@ PerdureError                     has .code, .what and .hint
     ├── StateForeign             not a state file of perdure
     ├── StateNewer               written by a newer perdure
     ├── StateReadOnly            cannot be written
+    ├── StateUntrusted           it, or a file or folder beside it, belongs to another user
     ├── StateBusy                another process kept it locked for too long
     ├── LockLost                 another process has taken over what this one was executing
     ├── DiskFull                 no space left
@@ -86,6 +88,10 @@ class NotStorable(UsageError, TypeError):
     """A value cannot be stored losslessly."""
 
     code = "not-storable"
+
+
+class UnstorableType(NotStorable):
+    """No value of the type that a step or workflow is declared to return can be stored; it was not called."""
 
 
 class ArgumentChanged(UsageError):
@@ -153,7 +159,7 @@ class HasDeadLetters(RunError):
 
 
 class Cancelled(RunError):
-    """Somebody told the run to end, and it has."""
+    """The run was asked to end, and it has."""
 
     code = "cancelled"
 
@@ -235,6 +241,12 @@ class StateReadOnly(StateError):
     """The state file or its folder cannot be written."""
 
     code = "state-read-only"
+
+
+class StateUntrusted(StateError):
+    """The state file, or a file or folder beside it, belongs to another user or is a link."""
+
+    code = "state-untrusted"
 
 
 class StateBusy(StateError):

@@ -68,7 +68,7 @@ def test_a_name_that_is_not_known_is_refused(state: Path, capsys: pytest.Capture
     """Reset names those that there are."""
     main(["breaker", "isolate", "payments"])
     assert main(["breaker", "reset", "payment"]) == 2
-    assert "known are: payments" in capsys.readouterr().err
+    assert "give one of: payments" in capsys.readouterr().err
 
 
 def test_rates_and_pauses_are_shown(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -230,4 +230,4 @@ def test_on_a_cluster_it_is_refused(folder: Path) -> None:
     for command in ("redrive", "drop", "edit"):
         done = perdure(folder, "dlq", command, "1", "--engine", "temporal://127.0.0.1:1/default")
         assert done.returncode == 2
-        assert "state file only" in done.stderr
+        assert "not supported on a cluster" in done.stderr

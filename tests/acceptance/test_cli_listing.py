@@ -184,7 +184,7 @@ def test_what_is_not_there_is_said_with_what_was_meant(shell: Shell, failed: str
     assert shell("show", failed[:-1] + "~")[0] == 2
     assert f"did you mean '{failed}'" in shell.err
     assert shell("show", failed, "--step", "chargee")[0] == 2
-    assert "It has: part, report" in shell.err
+    assert "name one of: part, report" in shell.err
     assert shell("fork", failed, "--from", "prat", "--no-run")[0] == 2
     assert "did you mean 'part'?" in shell.err
     (shell.folder / "sub").mkdir()

@@ -32,7 +32,7 @@ class Bench:
     def __init__(self, engine: str, folder: Path) -> None:
         self.engine = engine
         self._folder = folder
-        self.told: list[Any] = []
+        self.outcomes: list[Any] = []
 
     @contextmanager
     def in_force(self) -> Iterator[Bench]:
@@ -52,7 +52,7 @@ class Bench:
                     os.environ[name] = value
 
     def run(self, workflow: Any, *args: Any, id: str | None = None) -> Any:
-        """Call a workflow as a process of its own would; what it returned, or raised, is told as well as returned."""
+        """Call a workflow as a process of its own would; what it returned, or raised, is kept as well as returned."""
         local.close_all()
         called = workflow if id is None else workflow.with_options(id=f"{id}-{self._folder.name}")
         try:
@@ -60,14 +60,14 @@ class Bench:
             if asyncio.iscoroutine(result):
                 result = asyncio.run(result)
         except Exception as error:
-            self.told.append(("raised", type(error).__name__, _first_line(error)))
+            self.outcomes.append(("raised", type(error).__name__, _first_line(error)))
             return error
-        self.told.append(("returned", result))
+        self.outcomes.append(("returned", result))
         return result
 
     def trace(self) -> dict[str, Any]:
         """All that happened, for comparison with another engine."""
-        return {"told": self.told, "ledger": list(ledger)}
+        return {"outcomes": self.outcomes, "ledger": list(ledger)}
 
 
 def _first_line(error: BaseException) -> str:

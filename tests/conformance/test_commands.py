@@ -220,13 +220,13 @@ def test_an_edited_script_and_a_run_under_way(desk: Desk) -> None:
     desk.write(edition("return other(n) + first(n) + wait(n)"))
     code, out, err = desk.type("check", str(desk.script))
     assert code == 1, err
-    assert "does not fit: the run had called first(6); the script calls step 'other' there" in out
+    assert "does not fit: the run calls first(6); the script calls step 'other' there" in out
 
     (desk.folder / "go").touch()
     code, _, err = desk.type("run", str(desk.script), "6")
     assert code == 1
     assert "[code-drift]" in err
-    assert "the run had called step 'first'; the script calls step 'other' there" in err
+    assert "the run calls step 'first'; the script calls step 'other' there" in err
     assert "Traceback" not in err
     assert not (desk.folder / "others").exists(), "nothing was executed"
 

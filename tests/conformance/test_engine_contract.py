@@ -11,6 +11,7 @@ from tests.conformance.bench import Bench, note, steps
 from tests.conformance.conftest import Server
 
 from perdure import step, workflow
+from perdure.core.execution.spec import spec_of
 from perdure.engines.features import Feature
 from perdure.engines.interface import Engine
 from perdure.engines.selection import capabilities_at, engine_at, records_at
@@ -136,7 +137,7 @@ def test_accepted_changes_are_not_held_against_the_script(bench: Bench) -> None:
 def _call(made: Any, *args: Any) -> Any:
     from perdure.core.execution.identity import identify
 
-    return identify(made.spec, args, {})
+    return identify(spec_of(made), args, {})
 
 
 def test_a_failed_run_that_no_process_executes(bench: Bench) -> None:

@@ -43,4 +43,4 @@ def test_dead_letters_are_shown_and_nothing_else(desk: Desk) -> None:
     for command in ("redrive", "drop", "edit"):
         code, _, err = desk.type("dlq", command, reference)
         assert code == 2
-        assert "state file only" in err
+        assert "not supported on a cluster" in err

@@ -6,11 +6,13 @@ import ast
 from pathlib import Path
 
 from tests.conformance.conftest import Server
-from tests.conformance.test_kills import wait_for, workers
+from tests.conformance.test_kills import workers
 
 from perdure.core.execution.identity import identify
+from perdure.core.execution.spec import spec_of
 from perdure.engines.selection import cluster_at
 from perdure.operations.scripts import find_workflow
+from waiting import until
 
 NAMES = ("undo:close", "undo:", "defer:close", "defer:", "perdure", "perdure:undo", "undone", "builtin", "recall")
 
@@ -77,17 +79,17 @@ def test_killed_and_resumed_on_a_cluster(server: Server, tmp_path: Path) -> None
         each.touch()
     engine = cluster_at(server.url(dead_after="1s"))
     flow = find_workflow(script, "look_alikes")
-    call = identify(flow.spec, (), {})
+    call = identify(spec_of(flow), (), {})
     with workers(server.url(dead_after="1s"), ledger, script) as crew:
         crew.start()
         engine.cluster.wait(engine._take(call, str(script), "look-alikes", None))
         for reason in reasons[:2]:
-            wait_for(lambda gone=reason: not gone.exists())
+            until(lambda gone=reason: not gone.exists())
             crew.start()
-        wait_for(lambda: engine.status("look-alikes") == "failed")
+        until(lambda: engine.status("look-alikes") == "failed")
         reasons[2].unlink()
         engine.cluster.wait(engine._take(call, str(script), "look-alikes", None))
-        wait_for(lambda: engine.status("look-alikes") == "done")
+        until(lambda: engine.status("look-alikes") == "done")
     away = ["close undone", "close undone", "close deferred"]
     done = [ast.literal_eval(line) for line in ledger.read_text().splitlines()]
     assert done == ["make", *NAMES, "last", "last", *away, "make", "last", "close deferred"]

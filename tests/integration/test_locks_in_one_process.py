@@ -57,7 +57,7 @@ def test_threads_keep_each_other_out(here: Machine) -> None:
         assert take() == held.fence
         (refused,) = in_thread(take)
         assert isinstance(refused, AlreadyRunning)
-        assert "this very process" in str(refused)
+        assert "taken by this process" in str(refused)
         (late,) = in_thread(lambda: take(if_locked="wait", timeout=0.05))
         assert isinstance(late, AlreadyRunning)
         held.confirm()

@@ -8,7 +8,7 @@ import pytest
 
 import perdure
 from conftest import Machine, Scripts
-from perdure import step, workflow
+from perdure import Retry, step, workflow
 
 
 def test_results_are_a_sequence(machine: Machine) -> None:
@@ -95,3 +95,47 @@ def test_the_time_and_chance_are_remembered(machine: Machine) -> None:
     asyncio.run(wf())
     assert seen[0] == seen[1]
     assert seen[0][1] != seen[0][2]
+
+
+def test_a_failed_attempt_lets_go_of_what_its_exception_holds(machine: Machine) -> None:
+    """Sockets and buffers that an exception holds are closed when it is gone, not when the collector comes by."""
+    import gc
+    import weakref
+
+    class Held:
+        """A response, say."""
+
+    alive: list[weakref.ref[Held]] = []
+
+    def fail() -> None:
+        error = ConnectionError("reset")
+        error.response = Held()  # type: ignore[attr-defined]
+        alive.append(weakref.ref(error.response))  # type: ignore[attr-defined]
+        try:
+            raise error
+        finally:
+            del error
+
+    @step(retry=Retry(attempts=2, delay="1ms", jitter=0))
+    def sync() -> int:
+        if len(alive) < 1:
+            fail()
+        return 1
+
+    @step(retry=Retry(attempts=2, delay="1ms", jitter=0))
+    async def concurrent() -> int:
+        if len(alive) < 2:
+            fail()
+        return 1
+
+    @workflow
+    async def job() -> int:
+        return sync() + await concurrent()
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(job()) == 2
+        assert [each() for each in alive] == [None, None]
+    finally:
+        gc.enable()

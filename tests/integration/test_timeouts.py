@@ -41,7 +41,7 @@ def ring() -> None:
 
 def expire_first(machine: Machine) -> None:
     """Let the time be over of the attempt that has been in a pool thread for longest."""
-    monitor = machine.engine.sync.pool.monitor
+    monitor = machine.engine.resources.pool.monitor
     next(iter(monitor._tickets.values())).deadline = 0.0
     monitor._next = 0.0
     monitor._wake.set()

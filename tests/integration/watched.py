@@ -14,6 +14,7 @@ from pathlib import Path
 
 from perdure import Retry, step, workflow
 from perdure.api.context import attempt
+from perdure.core.execution.spec import spec_of
 from perdure.engines.local.engine import LocalEngine, engine_at
 from perdure.store import flight_recorder
 
@@ -51,7 +52,7 @@ def segfault() -> None:
 
 def hoard() -> None:
     """Once it is watched: what the kernel counts is compared with what it had counted before."""
-    recorder = engine().vigil.recorder
+    recorder = engine().resources.monitor.recorder
     assert recorder is not None
     while not flight_recorder.is_watched(recorder.path):
         time.sleep(0.005)
@@ -86,7 +87,7 @@ def leaves_a_child() -> None:
     """A grandchild that holds the pipe open, as one forked by a C library would."""
     import subprocess
 
-    watchdog = engine().vigil._client
+    watchdog = engine().resources.monitor._client
     assert watchdog is not None
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     child = subprocess.Popen(["sleep", "60"], pass_fds=(watchdog._pipe,), **quiet)  # type: ignore[call-overload]
@@ -284,7 +285,7 @@ if __name__ == "__main__":
     heartbeat = OPTIONS.get("heartbeat")
     body = PLACES[OPTIONS.get("where", "step")]
     run = workflow(body, name="nightly", alert=TARGET, heartbeat=heartbeat, **rules).with_options(id="nightly-1")  # type: ignore[arg-type]
-    if run.spec.is_async:
+    if spec_of(run).is_async:
         asyncio.run(run())
     else:
         run()

@@ -21,6 +21,7 @@ from perdure import (
     Step,
     Workflow,
     deterministic_id,
+    register_codec,
     retry,
     step,
     workflow,
@@ -205,6 +206,19 @@ retried("o")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Retried().method("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 retry(attempt=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 assert_type(deterministic_id("order", 4711), UUID)
+
+
+class Money:
+    def __init__(self, cents: int) -> None:
+        self.cents = cents
+
+
+def money(stored: int) -> Money:
+    return Money(stored)
+
+
+register_codec(Money, lambda value: value.cents, money, name="money/2")
+register_codec(Money, None, money, name="money/1")
 assert_type(bare.map([order], concurrency="auto"), Batch[str])
 bare.map([order], concurrency="many")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 

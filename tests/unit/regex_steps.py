@@ -35,6 +35,10 @@ Matcher = Callable[[int], int]
 """Where a match that begins at this place ends; below 0 if there is none."""
 
 
+def _lowered(bounds: re.Match[str]) -> str:
+    return f"{bounds[1]},{max(int(bounds[1]), BOUND)}"
+
+
 def _between(low: str, high: str, c: str) -> bool:
     return low <= c <= high
 
@@ -43,7 +47,8 @@ class Counted:
     """Stands in for a pattern, and adds to `steps`."""
 
     def __init__(self, pattern: re.Pattern[str]) -> None:
-        self.real = re.compile(re.sub(r"(?<=,)\d{3,}(?=\})", str(BOUND), pattern.pattern), pattern.flags)
+        self.real = re.compile(re.sub(r"(\d+),\d{3,}(?=\})", _lowered, pattern.pattern), pattern.flags)
+        self.groupindex = self.real.groupindex
         self.steps = 0
         self._text = ""
         self._end = 0
@@ -59,17 +64,21 @@ class Counted:
         assert self._try(pos) == (found.end() if found else -1), (self.real.pattern, text, pos)
         return found
 
-    def finditer(self, text: str) -> Iterator[re.Match[str]]:
+    def search(self, text: str) -> re.Match[str] | None:
         """As the pattern's."""
-        at = 0
-        self._begin(text, len(text))
-        for found in self.real.finditer(text):
+        return next(self.finditer(text), None)
+
+    def finditer(self, text: str, pos: int = 0, endpos: int = sys.maxsize) -> Iterator[re.Match[str]]:
+        """As the pattern's."""
+        at = pos
+        self._begin(text, endpos)
+        for found in self.real.finditer(text, pos, endpos):
             self._search(at, found.start())
             assert self._try(found.start()) == found.end() > found.start(), (self.real.pattern, text)
             yield found
-            self._begin(text, len(text))
+            self._begin(text, endpos)
             at = found.end()
-        self._search(at, len(text) + 1)
+        self._search(at, self._end + 1)
 
     def findall(self, text: str) -> list[str]:
         """As the pattern's, which has no groups."""
@@ -263,6 +272,8 @@ class Counted:
         def here(at: int) -> bool:
             if where is op.AT_BOUNDARY:
                 return (at > 0 and word(self._text[at - 1])) is not (at < self._end and word(self._text[at]))
+            if where is op.AT_BEGINNING:
+                return at == 0
             if where is op.AT_END:
                 return at == self._end or (at == self._end - 1 and self._text[at] == "\n")
             raise NotImplementedError(where)

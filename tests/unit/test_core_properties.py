@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from shapes import TREES, Do, Gather, Node, Sequence
-from simulated import Crash, Disk, Process, World, outcome
+from simulated import Process, outcome
+from simulated_disk import Crash, Disk, World
 
 from perdure.errors import Drift
 
@@ -28,7 +29,7 @@ def completed(disk: Disk) -> dict[object, object]:
 def test_the_outcome_is_that_of_the_uninterrupted_run(
     shape: Node, deaths: list[tuple[int, bool]], more_deaths: list[tuple[int, bool]], seed: int
 ) -> None:
-    """Die anywhere, any number of times, with branches in any order; fail, be mended, and die again: same result or
+    """Die anywhere, any number of times, with branches in any order; fail, be repaired, and die again: same result or
     error, same records under the same identities. Meanwhile the simulator holds that nothing completed is executed
     again, and that no series of attempts exceeds the policy."""
     calm, rough = Disk(), Disk()
@@ -36,7 +37,7 @@ def test_the_outcome_is_that_of_the_uninterrupted_run(
     expected = outcome(calm, still, shape, [], 0)
     assert outcome(rough, stormy, shape, deaths, seed) == expected
     if expected[0] == "failed":
-        still.mended = stormy.mended = True
+        still.repaired = stormy.repaired = True
         expected = outcome(calm, still, shape, [], 1)
         assert outcome(rough, stormy, shape, more_deaths, seed + 100) == expected
     assert expected[0] == "done"
@@ -44,11 +45,11 @@ def test_the_outcome_is_that_of_the_uninterrupted_run(
 
 
 def finished_part(shape: Node, seed: int, death: int) -> tuple[Disk, World]:
-    """What a process left that died, or came as far as a step that fails; that step is mended now."""
+    """What a process left that died, or came as far as a step that fails; that step is repaired now."""
     disk, world = Disk(), World()
     with suppress(Crash):
         Process(disk, world, seed, (death, False)).run(shape)
-    world.mended = True
+    world.repaired = True
     return disk, world
 
 
@@ -82,7 +83,7 @@ def test_edits_never_strand_a_run(names: list[list[str]], death: int, seed: int,
         if edit != "remove":
             edited[target].insert(data.draw(st.integers(0, len(edited[target]))), taken)
     afresh = World()
-    afresh.mended = True
+    afresh.repaired = True
     assert outcome(disk, world, program(edited), [], seed) == outcome(Disk(), afresh, program(edited), [], 0)
 
 

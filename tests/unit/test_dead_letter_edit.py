@@ -125,7 +125,7 @@ def test_every_kind_is_made_of_json(before: Any, given: Any, after: Any) -> None
         ("order.lines[5]", 1, "it has: 0, 1"),
         ("order.id.x", 1, "has no parts"),
         ("order", 5, "give an object"),
-        ("order.lines[0].price", "many", "nothing of that kind"),
+        ("order.lines[0].price", "many", "and not"),
         ("order.colour", [1], "give its name"),
         ("", 1, "names no place"),
         ("order..id", 1, "names no place"),

@@ -46,7 +46,7 @@ def test_a_function_that_wraps_a_step_is_no_step() -> None:
 @pytest.mark.parametrize("fn", [charge, nightly, Client().fetch], ids=["step", "workflow", "method"])
 def test_a_guard_above_a_step_or_a_workflow_is_refused(decorator: Any, fn: Any) -> None:
     """It would run at each resume, also for calls whose results are saved; the hint says where it belongs."""
-    with pytest.raises(OptionError, match=r"was put above (step|workflow) '\w+") as refused:
+    with pytest.raises(OptionError, match=r"is put above (step|workflow) '\w+") as refused:
         decorator(fn)
     assert "@step(" in refused.value.hint
 

@@ -21,6 +21,7 @@ ASKED = {
     "owner": "step charge",
     "park_after": 3,
     "run": "main-1",
+    "typed": "main-1",
 }
 """What callers name when they ask; a text may have no other placeholder."""
 

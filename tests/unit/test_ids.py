@@ -110,7 +110,7 @@ def test_another_process_makes_the_same_id():
 
 def test_what_is_no_data_is_refused():
     """By name, and with a way out; an object's address must not get into an id."""
-    with pytest.raises(NotStorable, match=r"deterministic_id was called with .* `args\[1\]`, of type object"):
+    with pytest.raises(NotStorable, match=r"deterministic_id is called with .* `args\[1\]`, of type object"):
         deterministic_id("order", object())
 
 

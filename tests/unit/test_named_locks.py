@@ -14,8 +14,8 @@ from perdure.core.execution.run import Begin, End, Held, Locked, Start, Taken
 from perdure.core.records import Row
 from perdure.engines.temporal.unsupported import refuse_locks
 from perdure.errors import LockLost, OptionError
-from perdure.store.locks import asker
 from perdure.store.forks import fork
+from perdure.store.locks import asker
 from perdure.store.runs import Store
 
 Opened = Callable[[], Store]

@@ -179,7 +179,7 @@ pending = coroutine()
 REFUSED = [
     ([1, {"a": Text("x")}], "`result[1]['a']`, of type", "Text", "return str(...)"),
     (Number(3), "`result`", "Number", "return int(...)"),
-    ((1, collections.defaultdict(list)), "`result[1]`", "collections.defaultdict", "return dict(...)"),
+    ((1, collections.defaultdict(lambda: 1)), "`result[1]`", "collections.defaultdict", "return dict(...)"),
     ({"k": generator()}, "`result['k']`", "generator", "return list(...)"),
     (pending, "`result`", "coroutine", "await"),
     ([generator], "`result[0]`", "function", "return data"),
@@ -199,11 +199,13 @@ def test_what_cannot_be_kept_is_refused_on_the_first_run(value: Any, place: str,
     """The error names the step, the place inside of the value and the type, and says what to do."""
     with pytest.raises(NotStorable) as caught:
         UNTYPED.round_trip(value)
-    assert "step 'charge' returned" in caught.value.what
+    assert "step 'charge' returns" in caught.value.what
     assert place in caught.value.what
     assert named in caught.value.what
     assert hint in caught.value.hint
-    with pytest.raises(NotStorable, match="step 'charge' was called with"):
+    if named in ("Text", "Number"):
+        return  # arguments need no annotation to be told apart
+    with pytest.raises(NotStorable, match="step 'charge' is called with"):
         codec.pack_inputs([value], {}, owner="step 'charge'")
     pending.close()
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from perdure.config import ownership
+
 POLL = 0.05
 """Seconds between two looks at a lock that another process holds."""
 
@@ -22,14 +24,13 @@ LARGEST = 1 << 20
 def make_folder(path: Path) -> None:
     """Make a folder that only this user may read, and those above it; durable when this returns.
 
-    A file in its place is set aside.
+    A file in its place is set aside, and so is a link that leads to no folder.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be made, is a link to a folder, or belongs to another user, who could exchange what lies in
+            it.
     """
-    if path.is_symlink() or path.is_file():
-        if path.is_dir():
-            return
+    if (path.is_symlink() or path.is_file()) and not path.is_dir():
         set_aside(path)
     missing = []
     at = path
@@ -37,8 +38,9 @@ def make_folder(path: Path) -> None:
         missing.append(at)
         at = at.parent
     for folder in reversed(missing):
-        folder.mkdir(mode=0o700, exist_ok=True)
+        ownership.make_folder(folder)
         sync_folder(folder.parent)
+    ownership.check_folder(path)
 
 
 def read(path: Path) -> bytes:
@@ -48,9 +50,7 @@ def read(path: Path) -> bytes:
         FileNotFoundError: it is gone.
         OSError: it cannot be read: it is no regular file (a pipe would never end), or too large to be ours.
     """
-    # O_NONBLOCK: opening a pipe would wait for a writer.
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    with open(os.open(path, flags), "rb") as file:
+    with open(os.open(path, os.O_RDONLY | ownership.NO_LINK), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(f"{path} is no regular file")
         data = file.read(LARGEST + 1)
@@ -66,7 +66,7 @@ def write(path: Path, data: bytes) -> None:
         OSError: it cannot be written.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}.new")
-    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    descriptor = ownership.make_file(temporary, os.O_EXCL | os.O_WRONLY)
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
@@ -150,9 +150,8 @@ def locked(path: Path, patience: float, needless: Callable[[], bool] = lambda: F
 
 
 def _open_lock(path: Path) -> int:
-    flags = os.O_CREAT | os.O_RDWR
     try:
-        return os.open(path, flags, 0o600)
+        return ownership.make_file(path, os.O_RDWR)
     except IsADirectoryError:
         set_aside(path)
-        return os.open(path, flags, 0o600)
+        return ownership.make_file(path, os.O_RDWR)

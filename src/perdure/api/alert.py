@@ -37,7 +37,7 @@ def alert(text: str, level: Level = "info") -> bool:
         OptionError: there is no such level, or the address of a target is not valid.
     """
     if level not in LEVELS:
-        raise OptionError(f"there is no alert level {level!r}", f"one of {', '.join(map(repr, LEVELS))}")
+        raise OptionError(f"there is no alert level {level!r}", f"give one of {', '.join(map(repr, LEVELS))}")
     context = here.get()
     if isinstance(context, StepContext):
         return _send(text, level, context.call.spec.file, context)

@@ -19,7 +19,7 @@ class Breaker(CallGuard):
     `probes` calls pass, whatever the number of callers (Nygard, "Release It!", 2007). All threads, tasks and processes
     on a state file share a breaker by its name. Its state survives a restart and a SIGKILL.
 
-    A failure is an error that may heal: a lost connection, a timeout, HTTP 5xx. HTTP 429 and other 4xx do not count,
+    A failure is a transient error: a lost connection, a timeout, HTTP 5xx. HTTP 429 and other 4xx do not count,
     nor do errors of the program itself (a TypeError).
 
     Give it to steps, `@step(breaker=Breaker("stripe", ...))`, or use it alone: `with breaker:`, `async with breaker:`,
@@ -64,7 +64,7 @@ class Breaker(CallGuard):
         total: Duration = "15m",
     ) -> None:
         if when_open not in (None, "wait", "fail"):
-            raise OptionError(f"when_open is {when_open!r}", 'it is "wait" or "fail"')
+            raise OptionError(f"when_open is {when_open!r}", 'give "wait" or "fail"')
         if failures is None and ratio is None:
             failures = 3
         self._policy = BreakerPolicy(

@@ -19,7 +19,7 @@ def _inside(function: str) -> StepContext:
     context = here.get()
     if not isinstance(context, StepContext):
         raise UsageError(
-            f"perdure.{function}() was called outside a step of a running workflow",
+            f"perdure.{function}() is called outside a step of a running workflow",
             "call it inside a function decorated with @step, which a workflow calls",
         )
     return context
@@ -98,12 +98,12 @@ def _defer(function: str, step: Any, args: tuple[Any, ...], kwargs: dict[str, An
     scope = here.get()
     if scope is None or isinstance(scope, StepContext):
         raise UsageError(
-            f"perdure.{function}() was called outside a workflow, so there is no end to defer to",
+            f"perdure.{function}() is called outside a workflow, so there is no end to defer to",
             "call it in a function decorated with @workflow, right after the step that makes what has to be removed",
         )
     if not isinstance(step, BoundStep):
         raise OptionError(
-            f"perdure.{function}() was given {step!r}, which is not a step", "decorate the function with @step"
+            f"perdure.{function}() is given {step!r}, which is not a step", "decorate the function with @step"
         )
     scope.defer(step._spec, step._arguments(args), kwargs, note)
 

@@ -93,9 +93,9 @@ class CallGuard:
         spec = spec_of(fn)
         if spec is not None:
             hint = f"give it to the {'step' if spec.kind == 'step' else 'steps of it'}: @step({option}={self!r})"
-            raise OptionError(f"@{option} was put above {spec.owner}", hint)
+            raise OptionError(f"@{option} is put above {spec.owner}", hint)
         if not callable(fn):
-            raise OptionError(f"@{option} was given {fn!r}, which is not a function", "write it above a def")
+            raise OptionError(f"@{option} is given {fn!r}, which is not a function", "write it above a def")
         if inspect.iscoroutinefunction(fn):
 
             async def aguarded(*args: Any, **kwargs: Any) -> Any:

@@ -36,7 +36,7 @@ def deterministic_id(*parts: Any) -> UUID:
     """
     if not parts:
         raise UsageError(
-            "perdure.deterministic_id() was called without parts, so all ids would be the same",
+            "perdure.deterministic_id() is called without parts, so all ids are the same",
             'give what identifies the thing, such as deterministic_id("order", order.id)',
         )
     name = codec.pack_inputs(list(parts), {}, owner="perdure.deterministic_id")

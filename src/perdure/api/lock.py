@@ -14,6 +14,7 @@ from perdure.config import settings
 from perdure.core.durations import Duration, seconds
 from perdure.core.execution.run import Locked, describe_locked
 from perdure.core.execution.spec import IfLocked
+from perdure.core.redaction.printable import one_line
 from perdure.engines.interface import StepContext, here, script_around
 from perdure.errors import AlreadyRunning, OptionError, Skipped, StateError
 
@@ -157,7 +158,7 @@ class lock:  # noqa: N801  used like a function
             while isinstance(answer := store.journal.write((), store.enter(self._name, who, time.time())), Locked):
                 left = self._left(answer, began)
                 if looks == 0:
-                    print(f"perdure: waiting: {describe_locked(answer)}", file=sys.stderr, flush=True)
+                    print(f"perdure: waiting: {one_line(describe_locked(answer))}", file=sys.stderr, flush=True)
                 yield min(PAUSES[min(looks, len(PAUSES) - 1)], left)
                 looks += 1
             fence = answer
@@ -171,10 +172,10 @@ class lock:  # noqa: N801  used like a function
         """
         what = describe_locked(answer)
         if self._if_locked == "skip" and here.get() is None:
-            print(f"perdure: {what}; skipped", file=sys.stderr)
-            raise Skipped(what, "nothing was done; the holder goes on")
+            print(f"perdure: {one_line(what)}; skipped", file=sys.stderr)
+            raise Skipped(what, "do nothing: the holder goes on; `perdure ps` shows it")
         if self._if_locked != "wait":
-            raise AlreadyRunning(what, 'if_locked="wait" waits until it is free')
+            raise AlreadyRunning(what, 'run again when it is free, or wait for it: if_locked="wait"')
         left = float("inf") if self._timeout is None else self._timeout - (time.monotonic() - began)
         if left <= 0:
             raise AlreadyRunning(f"{what}; it was not free in time", "see what it does with `perdure ps`")

@@ -36,8 +36,8 @@ def unknown_option(decorator: str, name: str, known: tuple[str, ...]) -> OptionE
     import difflib
 
     close = difflib.get_close_matches(name, known, n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
-    return OptionError(f"@{decorator} has no option {name!r}", f"{meant}Its options: {', '.join(known)}")
+    meant = f"did you mean {close[0]!r}? Otherwise " if close else ""
+    return OptionError(f"@{decorator} has no option {name!r}", f"{meant}give one of its options: {', '.join(known)}")
 
 
 def checked_name(name: object, option: str) -> str:
@@ -69,7 +69,7 @@ def checked_if_locked(value: Any) -> IfLocked:
         OptionError: it is not "skip", "wait" or "fail".
     """
     if value not in ("skip", "wait", "fail"):
-        raise OptionError(f"if_locked is {value!r}", 'it is "skip", "wait" or "fail"')
+        raise OptionError(f"if_locked is {value!r}", 'give "skip", "wait" or "fail"')
     checked: IfLocked = value
     return checked
 
@@ -81,7 +81,7 @@ def checked_on_failure(value: Any) -> OnFailure:
         OptionError: it is neither "dead_letter" nor "raise".
     """
     if value not in ("dead_letter", "raise"):
-        raise OptionError(f"on_failure is {value!r}", 'it is "dead_letter" or "raise"')
+        raise OptionError(f"on_failure is {value!r}", 'give "dead_letter" or "raise"')
     checked: OnFailure = value
     return checked
 

@@ -70,7 +70,7 @@ def retry(fn: Any = None, /, **options: Any) -> Any:
 
     It is for code outside of workflows, and for a part of a step. A step has `@step(retry=...)`; the attempts of both
     multiply. Between two tries a sync function blocks its thread, an async one does not block the event loop. The rules
-    are those of steps: errors that cannot heal are raised at once, HTTP 429 and Retry-After are honoured. At the end
+    are those of steps: permanent errors are raised at once, HTTP 429 and Retry-After are honoured. At the end
     the function's own last exception is raised, with a note on each try. KeyboardInterrupt, SystemExit and the
     cancellation of a task are never retried, and end a wait.
 
@@ -85,8 +85,8 @@ def retry(fn: Any = None, /, **options: Any) -> Any:
         jitter: (duration or "full") a random time up to this is added to each wait; "full": each wait is a random part
             of what it would be. Default: "500ms".
         total: (duration) no try begins later than this after the first one began. Default: "15m".
-        on: (exception class, tuple of classes, or function from an exception to bool) what is retried. Default: errors
-            that may heal.
+        on: (exception class, tuple of classes, or function from an exception to bool) what is retried. Default:
+            transient errors.
         never: (as `on`) what is not retried; it wins over `on`. Default: None.
 
     Raises:
@@ -99,7 +99,7 @@ def retry(fn: Any = None, /, **options: Any) -> Any:
         return functools.partial(_decorate, Retry(**options))
     if options:
         raise OptionError(
-            f"@retry was given {fn!r} and options too", "give either, and put the function below: @retry(attempts=5)"
+            f"@retry is given {fn!r} and options too", "give either, and put the function below: @retry(attempts=5)"
         )
     return functools.partial(_decorate, fn) if isinstance(fn, Retry) else _decorate(Retry(), fn)
 
@@ -185,22 +185,22 @@ def _refuse_others(fn: Any) -> None:
         hint = (
             "give the step its policy: @step(retry=Retry(...))"
             if spec.kind == "step"
-            else "its steps are retried; running a failed workflow again goes on where it stopped"
+            else "leave @retry out: the steps are retried, and a failed run that is run again goes on where it stopped"
         )
-        raise OptionError(f"@retry was given {spec.owner}, which has its own attempts", hint)
+        raise OptionError(f"@retry is given {spec.owner}, which has its own attempts", hint)
     if isinstance(fn, type):
         raise OptionError(
-            f"@retry was given the class {fn.__name__!r}",
+            f"@retry is given the class {fn.__name__!r}",
             "put @retry above the methods; or above a function that makes the instance",
         )
     if not callable(fn):
         raise OptionError(
-            f"@retry was given {fn!r}, which is not a function",
+            f"@retry is given {fn!r}, which is not a function",
             "write @retry above a def, or @retry(attempts=5), or @retry(Retry(...))",
         )
     if _is(inspect.isgeneratorfunction, fn) or _is(inspect.isasyncgenfunction, fn):
         raise OptionError(
-            f"@retry was given the generator {function_name(fn)!r}, which fails while it is read, after the last try",
+            f"@retry is given the generator {function_name(fn)!r}, which fails while it is read, after the last try",
             "return a list, or put @retry on the function that fetches one element",
         )
 

@@ -182,12 +182,12 @@ def _map(
     scope = here.get()
     if not isinstance(items, Iterable) and not (spec.is_async and isinstance(items, AsyncIterable)):
         raise OptionError(
-            f"{spec.owner}: map was given a {type(items).__name__!r}, which is not iterable",
+            f"{spec.owner}: map is given a {type(items).__name__!r}, which is not iterable",
             "give a list or another iterable",
         )
     if scope is None or type(scope) is StepContext:
         raise UsageError(
-            f"{spec.owner}: map was called outside a workflow, where nothing is saved",
+            f"{spec.owner}: map is called outside a workflow, where nothing is saved",
             "call it from a function decorated with @workflow, or use an ordinary loop",
         )
     running = cast(Scope, scope)
@@ -321,7 +321,7 @@ def _spec(
 ) -> Spec:
     if not callable(fn):
         raise OptionError(
-            f"@step was given {fn!r}, which is not a function", "write @step above a def, or step(function, ...)"
+            f"@step is given {fn!r}, which is not a function", "write @step above a def, or step(function, ...)"
         )
     if isinstance(fn, Step):
         raise OptionError(f"{fn!r} is already a step", "decorate the function once")

@@ -64,7 +64,7 @@ class Workflow(Decorated, Generic[P, R]):
         scope = here.get()
         if isinstance(scope, StepContext):
             raise UsageError(
-                f"{self._spec.owner} was called inside step {scope.call.spec.name!r}, where it could not be resumed",
+                f"{self._spec.owner} is called inside step {scope.call.spec.name!r}, where it cannot be resumed",
                 "call it from a workflow, or make it an ordinary function",
             )
         if scope is not None and self._id is None:
@@ -115,7 +115,7 @@ class Workflow(Decorated, Generic[P, R]):
 
         if here.get() is not None:
             raise UsageError(
-                f"{self._spec.owner}: start was called inside a workflow or a step, where the run would not be resumed",
+                f"{self._spec.owner}: start is called inside a workflow or a step, where the run cannot be resumed",
                 "call the workflow: that makes a child run",
             )
         return launch(engine_of(self._spec), identify(self._spec, args, kwargs), self._spec, self._id)
@@ -213,9 +213,7 @@ def _spec(
     stall: Duration | None = None,
 ) -> Spec:
     if spec_of(fn) is not None or not callable(fn):
-        raise OptionError(
-            f"@workflow was given {fn!r}", "write @workflow above a def, as the only decorator of perdure"
-        )
+        raise OptionError(f"@workflow is given {fn!r}", "write @workflow above a def, as the only decorator of perdure")
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
         raise OptionError(f"workflow {function_name(fn)!r} is a generator", "return the result instead")
     if name is not None and (not isinstance(name, str) or not name):
@@ -240,7 +238,9 @@ def _spec(
 def _alerts(value: str | Sequence[str] | None) -> tuple[str, ...] | None:
     named = [value] if isinstance(value, str) else value
     if named is not None and not all(isinstance(each, str) for each in named):
-        raise OptionError("alert is neither an address nor a list of them", 'for instance alert="tgram://TOKEN/CHAT"')
+        raise OptionError(
+            "alert is neither an address nor a list of them", 'give one, such as alert="tgram://TOKEN/CHAT"'
+        )
     if named:
         from perdure.alerts.channels import target_address
 

@@ -24,9 +24,7 @@ def edited(data: dict[str, Any]) -> dict[str, Any] | None:
     """
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
-        raise UsageError(
-            "there is no terminal for an editor", "say what is to change: --set PATH=JSON, as often as needed"
-        )
+        raise UsageError("there is no terminal for an editor", "give the change: --set PATH=JSON, as often as needed")
     if not editor:
         raise UsageError("neither VISUAL nor EDITOR names an editor", "set one, or use --set PATH=JSON")
     text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
@@ -36,16 +34,24 @@ def edited(data: dict[str, Any]) -> dict[str, Any] | None:
         try:
             status = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode
         except OSError as error:
-            raise UsageError(f"the editor cannot be started: {editor} ({error.strerror})", "set EDITOR") from error
+            raise UsageError(
+                f"the editor cannot be started: {editor} ({error.strerror})",
+                "set EDITOR to an editor, or use --set PATH=JSON",
+            ) from error
         if status != 0:
-            raise UsageError(f"the editor ended with exit code {status}; nothing was changed")
+            raise UsageError(
+                f"the editor ended with exit code {status}; nothing was changed",
+                "run it again, or give the change: --set PATH=JSON",
+            )
         written = path.read_text(encoding="utf-8")
     if written == text:
         return None
     try:
         made = json.loads(written)
     except ValueError as error:
-        raise OptionError(f"what you wrote is not JSON, so nothing was changed: {error}", "try again") from None
+        raise OptionError(
+            f"what you wrote is not JSON, so nothing was changed: {error}", "run it again and write JSON"
+        ) from None
     if not isinstance(made, dict):
-        raise OptionError("what you wrote is not a JSON object; nothing was changed", "leave every argument in")
+        raise OptionError("what you wrote is not a JSON object; nothing was changed", "give every argument")
     return made

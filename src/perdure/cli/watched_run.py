@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
@@ -12,7 +13,7 @@ from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED, INTERRUPTED
 from perdure.cli.view.errors import show_error, show_traceback
 from perdure.cli.view.live import Watch, watching
 from perdure.cli.view.progress_lines import ProgressLines
-from perdure.cli.view.terminal import Printer, as_json, count
+from perdure.cli.view.terminal import Printer, as_json, count, safe
 from perdure.core.durations import show
 from perdure.core.execution.spec import spec_of
 from perdure.core.records import RunRecord
@@ -57,7 +58,7 @@ def go_on(
     """
     pin(location)  # also for what the script looks up while it is loaded
     with watching(log_json) as view:
-        sys.stderr.write(said)
+        sys.stderr.write(safe(said))
         workflow = loaded(lambda: workflow_of(run, script))
         if workflow is None:
             return FAILED
@@ -90,7 +91,7 @@ def carry_out(execution: Execution, go: Callable[[], Finish], view: Watch, *, js
         with redirect_stdout(sys.stderr) if json else nullcontext(), view.showing():
             finish = go()
     except Skipped as skipped:
-        sys.stderr.write(f"skipped: {skipped.what}\n")
+        Printer(sys.stderr).line(f"skipped: {skipped.what}")
         return DONE
     except KeyboardInterrupt:
         _print_standing("interrupted", execution)
@@ -110,9 +111,9 @@ def carry_out(execution: Execution, go: Callable[[], Finish], view: Watch, *, js
 
 def _failed(execution: Execution, *, json: bool) -> int:
     if (status := _print_standing("failed", execution)) is not None:
-        where = f"{execution.run_id}{execution.location.option}"
+        where = f"{shlex.quote(execution.run_id or '')}{execution.location.option}"
         onward = "" if status == "cancelled" else f"   go on: perdure resume {where}"
-        sys.stderr.write(f"  see more: perdure show {where}{onward}\n")
+        Printer(sys.stderr).line(f"  see more: perdure show {where}{onward}")
         if json:
             as_json({"run": execution.run_id, "workflow": spec_of(execution.workflow).name, "status": status})
     return FAILED
@@ -146,7 +147,7 @@ def _print_summary(finish: Finish, seen: ProgressLines, location: Location) -> N
         text += f", {seen.recorded} from before"
     if finish.dead_letters:
         letters = count(finish.dead_letters, "dead letter")
-        text += f"; {letters}, see: perdure dlq ls --run {finish.run}{location.option}"
+        text += f"; {letters}, see: perdure dlq ls --run {shlex.quote(finish.run)}{location.option}"
     printer.line(text, "yellow" if finish.dead_letters else "green")
 
 

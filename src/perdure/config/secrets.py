@@ -1,7 +1,7 @@
 """What this process knows to be secret: credentials in its environment, and the values of its `Secret`s.
 
 `core.redact` knows how credentials look; here is what they are. Whatever stores, shows or sends a text that may quote
-somebody else's asks `conceal`.
+another's asks `conceal`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,15 @@ _LOGIN = re.compile(r"://[^\s/?#:@]*:([^\s@]+)@|://([^\s/?#:@]{12,})@|[?&](?:pas
 
 
 def conceal(text: str) -> str:
-    """`text` without credentials: without what looks like one, and without what this process knows to be one."""
+    """`text` without credentials: without what looks like one, and without what this process knows to be one.
+
+    Of more than 100,000 characters the middle is left out.
+    """
     if not text:
         return text
-    return redactor()(text)
+    from perdure.core.redaction.text import bounded
+
+    return redactor()(bounded(text))
 
 
 def describe(data: bytes, limit: int = 200) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from perdure.config import ownership
 from perdure.core.durations import seconds
 from perdure.errors import OptionError
 
@@ -23,7 +25,13 @@ DEAD_LETTERS = 10_000
 """Parked ones that a state file keeps before the oldest make room."""
 
 BREAKER_AFTER = 300.0
-"""Seconds that a circuit breaker may be open before somebody is told."""
+"""Seconds that a circuit breaker may be open before an alert is sent."""
+
+CHECKOUT = (".git", ".hg", ".jj", ".svn")
+"""What lies in the root of a checkout: no settings are looked for above it."""
+
+LONGEST = 1 << 20
+"""Bytes of a pyproject.toml that are read."""
 
 KNOWN = (
     "state",
@@ -50,7 +58,7 @@ def state_path(script: str) -> Path:
     if named:
         return Path(named).absolute()
     folder = script_folder(script)
-    configured, where = _configured(folder, "state")
+    configured, where = _configured(script, "state")
     if configured is not None:
         return (where / str(configured)).absolute()
     return folder / ".perdure" / "state.db"
@@ -63,7 +71,7 @@ def script_folder(script: str) -> Path:
 
 
 def step_timeout(script: str) -> tuple[float, bool]:
-    """The timeout of a step that sets none, in seconds, and whether somebody asked for it.
+    """The timeout of a step that sets none, in seconds, and whether it was set.
 
     Raises:
         OptionError: STEP_TIMEOUT_MS is not a number of milliseconds.
@@ -76,7 +84,7 @@ def step_timeout(script: str) -> tuple[float, bool]:
             raise OptionError(
                 f"STEP_TIMEOUT_MS is {text!r}", "give a number of milliseconds, for instance STEP_TIMEOUT_MS=20000"
             ) from None
-    configured, _ = _configured(script_folder(script), "step_timeout")
+    configured, _ = _configured(script, "step_timeout")
     if configured is not None:
         return seconds(configured, option="step_timeout in pyproject.toml"), True
     return STEP_TIMEOUT, False
@@ -87,7 +95,7 @@ def engine_url(script: str = "") -> str:
     named = os.environ.get("PERDURE_ENGINE")
     if named:
         return named
-    configured, _ = _configured(script_folder(script), "engine")
+    configured, _ = _configured(script, "engine")
     return str(configured) if configured is not None else LOCAL
 
 
@@ -100,10 +108,10 @@ def alert_targets(script: str) -> list[str]:
     named = os.environ.get("PERDURE_ALERTS")
     if named is not None:  # set and empty: none
         return [named]
-    configured, _ = _configured(script_folder(script), "alerts")
+    configured, _ = _configured(script, "alerts")
     texts = [configured] if isinstance(configured, str) else configured or []
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        hint = 'for instance alerts = ["https://host/path"]'
+        hint = 'give a list, such as alerts = ["https://host/path"]'
         raise OptionError("alerts in pyproject.toml is not a list of targets", hint)
     return texts
 
@@ -113,12 +121,12 @@ def heartbeat_url(script: str) -> str | None:
     named = os.environ.get("PERDURE_HEARTBEAT")
     if named is not None:
         return named or None
-    configured, _ = _configured(script_folder(script), "heartbeat")
+    configured, _ = _configured(script, "heartbeat")
     return str(configured) if configured else None
 
 
 def alert_breaker_after(script: str = "") -> float:
-    """Seconds that a breaker may be open before somebody is told: PERDURE_ALERT_BREAKER_AFTER, `alert_breaker_after`.
+    """Seconds that a breaker may be open before an alert is sent: PERDURE_ALERT_BREAKER_AFTER, `alert_breaker_after`.
 
     5 minutes by default.
 
@@ -128,18 +136,18 @@ def alert_breaker_after(script: str = "") -> float:
     named = os.environ.get("PERDURE_ALERT_BREAKER_AFTER")
     if named:
         return seconds(named, option="PERDURE_ALERT_BREAKER_AFTER")
-    configured, _ = _configured(script_folder(script), "alert_breaker_after")
+    configured, _ = _configured(script, "alert_breaker_after")
     if configured is None:
         return BREAKER_AFTER
     return seconds(configured, option="alert_breaker_after in pyproject.toml")
 
 
 def alert_interrupts(script: str = "") -> bool:
-    """Whether Ctrl-C is told of, too: PERDURE_ALERT_INTERRUPTS, or `alert_interrupts` in pyproject.toml."""
+    """Whether Ctrl-C raises an alert, too: PERDURE_ALERT_INTERRUPTS, or `alert_interrupts` in pyproject.toml."""
     named = os.environ.get("PERDURE_ALERT_INTERRUPTS")
     if named:
         return _is_on(named)
-    configured, _ = _configured(script_folder(script), "alert_interrupts")
+    configured, _ = _configured(script, "alert_interrupts")
     return configured is True
 
 
@@ -175,11 +183,11 @@ def log_json() -> bool:
 
 
 def otel(script: str = "") -> bool:
-    """Whether runs are told to OpenTelemetry: PERDURE_OTEL, or `otel` in pyproject.toml."""
+    """Whether runs are reported to OpenTelemetry: PERDURE_OTEL, or `otel` in pyproject.toml."""
     named = os.environ.get("PERDURE_OTEL")
     if named:
         return _is_on(named)
-    configured, _ = _configured(script_folder(script), "otel")
+    configured, _ = _configured(script, "otel")
     return configured is True
 
 
@@ -191,7 +199,7 @@ def _whole(variable: str, name: str, script: str, default: int) -> int:
     given: Any = os.environ.get(variable) or None
     where = variable
     if given is None:
-        given, _ = _configured(script_folder(script), name)
+        given, _ = _configured(script, name)
         where = f"{name} in pyproject.toml"
     if given is None:
         return default
@@ -207,29 +215,95 @@ def _positive(value: float) -> float:
     return value
 
 
-def _configured(folder: Path, name: str) -> tuple[Any, Path]:
-    table, where = _table(folder)
+def _configured(script: str, name: str) -> tuple[Any, Path]:
+    table, where = _table(script_folder(script), _owner(script))
     return table.get(name), where
 
 
+def _owner(script: str) -> int | None:
+    """Whose the script is. What its owner says adds nothing: the owner could as well say it in the script."""
+    try:
+        found = os.stat(script) if script and not script.startswith("<") else None
+    except OSError:
+        return None
+    return None if found is None else found.st_uid
+
+
 @cache
-def _table(folder: Path) -> tuple[dict[str, Any], Path]:
+def _table(folder: Path, owner: int | None = None) -> tuple[dict[str, Any], Path]:
+    """`[tool.perdure]` of the project, and the folder that its paths are relative to.
+
+    The first pyproject.toml upwards that can be trusted, but none from above the root of a checkout
+    (docs/decisions/0017-which-settings-are-trusted.md).
+    """
+    on_the_way: list[Path] = []
     for place in (folder, *folder.parents):
+        on_the_way.append(place)
         path = place / "pyproject.toml"
-        if path.is_file():
-            break
-    else:
-        return {}, folder
-    text = path.read_text(encoding="utf-8")
+        text = _read_trusted(path, on_the_way, owner)
+        if text is not None:
+            return _parsed(text, path), place
+        if any(os.path.lexists(place / mark) for mark in CHECKOUT):
+            return {}, place
+    return {}, folder
+
+
+def _read_trusted(path: Path, on_the_way: list[Path], owner: int | None) -> str | None:
+    """What a settings file says; None if there is none, or none that can be trusted. One line says which and why.
+
+    Args:
+        path: the file.
+        on_the_way: the folders from the script's up to the file's.
+        owner: of the script.
+    """
+    trusted = () if owner is None else (owner,)
+    try:
+        named = os.lstat(path)  # a link is its maker's word
+        # Not blocking: another user may have put a pipe there.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if ownership.objection(named, trusted):
+            return None
+        raise OptionError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        data = file.read(LONGEST)
+    why = ownership.objection(found, trusted)
+    if not why and stat.S_ISLNK(named.st_mode) and ownership.OWNED and named.st_uid not in {0, os.geteuid(), *trusted}:
+        why = f"it is a link that {ownership.user(named.st_uid)} has made"
+    if not why:
+        why = next((f"all users can write {place}" for place in on_the_way if _open_to_all(place)), "")
+    if why:
+        if b"tool.perdure" in data:
+            import logging
+
+            advice = "make it yours and writable by nobody else (chown, chmod go-w), or set the PERDURE_ variables"
+            logging.getLogger("perdure").warning("the settings in %s are ignored: %s; %s", path, why, advice)
+        return None
+    return data.decode("utf-8", "replace")
+
+
+def _open_to_all(folder: Path) -> bool:
+    try:
+        return ownership.OWNED and ownership.writable_by_all(os.stat(folder))
+    except OSError:
+        return False
+
+
+def _parsed(text: str, path: Path) -> dict[str, Any]:
     if "tool.perdure" not in text:
-        return {}, place  # most scripts: not worth the import of a parser
+        return {}  # most scripts: not worth the import of a parser
     import tomllib
 
     try:
-        table = tomllib.loads(text).get("tool", {}).get("perdure", {})
+        table: dict[str, Any] = tomllib.loads(text).get("tool", {}).get("perdure", {})
     except tomllib.TOMLDecodeError as error:
-        raise OptionError(f"{path} is not valid TOML: {error}", "mend the file") from None
+        raise OptionError(f"{path} is not valid TOML: {error}", "correct the file") from None
     for key in table:
         if key not in KNOWN:
-            raise OptionError(f"unknown setting {key!r} in [tool.perdure] of {path}", f"known are: {', '.join(KNOWN)}")
-    return table, place
+            raise OptionError(f"unknown setting {key!r} in [tool.perdure] of {path}", f"use one of: {', '.join(KNOWN)}")
+    return table

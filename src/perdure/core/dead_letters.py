@@ -70,7 +70,7 @@ class Failure(msgspec.Struct, frozen=True):
     redrive: bool
 
 
-class Told(msgspec.Struct, frozen=True):
+class LetterDetails(msgspec.Struct, frozen=True):
     """All about a dead letter, as plain data.
 
     `id` is the same wherever it is described. `step`, `key` and `seq` are empty for a letter that stands for a
@@ -107,13 +107,13 @@ def letter_id(run: str, seq: int, created: float) -> str:
     return hashlib.blake2b(f"{run}\0{seq}\0{created!r}".encode(), digest_size=8).hexdigest()
 
 
-def tell(
+def describe(
     letter: LetterRecord,
     run: RunRecord,
     record: StepRecord | None,
     attempts: Sequence[AttemptRecord],
     hide: Hide,
-) -> Told:
+) -> LetterDetails:
     """All about a letter, with credentials taken out.
 
     Args:
@@ -138,7 +138,7 @@ def tell(
     times = [one.time for one in failures if one.time is not None] or [
         time for time in (moment(record.started) if record else moment(run.ended),) if time is not None
     ]
-    return Told(
+    return LetterDetails(
         id=letter_id(run.id, letter.seq, letter.created),
         letter=letter.lid,
         status=letter.status,

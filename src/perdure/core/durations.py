@@ -73,9 +73,9 @@ def rate(value: str, *, option: str) -> tuple[int, float]:
         raise OptionError(f"{option}={value!r} is not a rate", _suggest(_meant_rate(value), hint))
     period = int(match[2] or 1) * _RATE_UNITS[match[3]]
     if int(match[1]) == 0:
-        raise OptionError(f"{option}={value!r} would let nothing pass", hint)
+        raise OptionError(f"{option}={value!r} lets nothing pass", hint)
     if not 0 < period <= LONGEST:
-        raise OptionError(f"{option}={value!r} is for no time, or for longer than a hundred years", hint)
+        raise OptionError(f"{option}={value!r} is for no time, or for more than a hundred years", hint)
     return int(match[1]), period
 
 

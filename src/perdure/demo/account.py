@@ -39,7 +39,7 @@ def read(state: Path, saved: list[str]) -> Account:
     parked = [_order(record) for record in _charges(state) if record.status == "dead"]
     output = runs[0] if len(runs) == 1 else None
     result = msgspec.convert(codec.to_builtins(output), _Summary) if output else _Summary(0, {}, [])
-    # The workflow tells its dead letters as text; what names none of those parked stays as it is, to be found wrong.
+    # The workflow describes its dead letters as text; what names none of those parked stays, to be found wrong.
     dead = [next((order for order in parked if repr(order) in text), text) for text in result.dead]
     return Account(len(runs), saved, parked, dead, result.charged, result.totals)
 

@@ -42,7 +42,7 @@ class Request(msgspec.Struct, frozen=True, tag="request"):
 
 
 class Mark(msgspec.Struct, frozen=True, tag="mark"):
-    """A line that somebody asked the API to draw; what stands above it was seen before."""
+    """A line that the API was asked to draw; what stands above it was seen before."""
 
     name: str
     seconds: float

@@ -45,11 +45,11 @@ def main(orders: int = 200, seed: int = 7, keep: Path | None = None, console: Co
     """
     lines = (_HERE / "orders.jsonl").read_bytes().splitlines()
     if not FEWEST <= orders <= len(lines):
-        raise OptionError(f"{orders} orders asked for", f"give a number from {FEWEST} to {len(lines)}")
+        raise OptionError(f"{orders} orders are asked for", f"give a number from {FEWEST} to {len(lines)}")
     if keep:
         keep.mkdir(parents=True, exist_ok=True)
         if any(keep.iterdir()):
-            raise OptionError(f"the folder {keep} is not empty", "name a new one")
+            raise OptionError(f"the folder {keep} is not empty", "name another one")
     report = Report(console or Console())
     folder = keep or Path(tempfile.mkdtemp(prefix="perdure-demo-"))
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import http.client
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from perdure.config.interpreter import module_command, script_command
 from perdure.demo import ledger
 from perdure.demo.ledger import Line
 
@@ -59,7 +59,7 @@ class Trial:
         self._ledger.touch()
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "perdure.demo.server", "orders.jsonl", self._ledger.name]
+        command = module_command("perdure.demo.server", "orders.jsonl", self._ledger.name)
         self._api = subprocess.Popen(
             [*command, "--seed", str(self._seed)], cwd=self._folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -104,7 +104,7 @@ class Trial:
         with (
             output.open("wb") as file,
             subprocess.Popen(
-                [sys.executable, self.script.name],
+                script_command(self.script.name),
                 cwd=self._folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,

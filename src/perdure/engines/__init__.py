@@ -1,6 +1,6 @@
 """The seam: what an engine is, and what code that runs inside of it can reach.
 
-An engine runs workflows. While it does, `here` tells every step call where it is: in a workflow (a Scope: the call is
+An engine runs workflows. While it does, `here` says where a step call is: in a workflow (a Scope: the call is
 durable), in a step (a StepContext: an inner call is a plain call), or outside (None: plain as well).
 """
 

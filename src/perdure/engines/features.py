@@ -94,8 +94,8 @@ class Capabilities:
 LOCAL = Capabilities(
     {
         Feature.WORKERS: Missing(
-            "perdure {command} works for a cluster, and none was named",
-            "perdure {command} --engine temporal://HOST:7233/NAMESPACE FILE, or set PERDURE_ENGINE",
+            "perdure {command} needs a cluster, and none is named",
+            "name it: perdure {command} --engine temporal://HOST:7233/NAMESPACE FILE, or set PERDURE_ENGINE",
             OptionError,
         ),
     }
@@ -105,64 +105,62 @@ LOCAL = Capabilities(
 TEMPORAL = Capabilities(
     {
         Feature.RUN_LOCK: Missing(
-            "{owner} asks for lock {lock!r}, which a cluster does not have",
-            "leave lock= away: of runs with the same inputs, or with the same with_options(id=...), a cluster executes"
+            "{owner} asks for lock {lock!r}, which is not supported on a cluster",
+            "remove lock=: of runs with the same inputs, or with the same with_options(id=...), a cluster executes"
             " one at a time, on whatever machine; to keep different runs apart, run them with --engine local",
             OptionError,
         ),
         Feature.IF_LOCKED: Missing(
-            "{owner} asks for if_locked={if_locked!r}, which a cluster does not know",
-            "leave it away: on a cluster a call waits for the run that is under way, and returns its result",
+            "{owner} asks for if_locked={if_locked!r}, which is not supported on a cluster",
+            "remove it: on a cluster a call waits for the run that is under way, and returns its result",
             OptionError,
         ),
         Feature.PARK_AFTER: Missing(
-            "{owner} asks for park_after={park_after}, which a cluster does not know",
-            "leave it away: on a cluster a failed run is kept as it is, and can be resumed; `perdure ps` lists it",
+            "{owner} asks for park_after={park_after}, which is not supported on a cluster",
+            "remove it: on a cluster a failed run stays failed, and can be resumed; `perdure ps` lists it",
             OptionError,
         ),
         Feature.NAMED_LOCK: Missing(
-            "perdure.lock was called on a cluster, which does not have locks: a state file's are of one machine",
-            "leave it to an id: of runs with the same with_options(id=...), a cluster executes one at a time",
+            "perdure.lock is not supported on a cluster: the locks of a state file are those of one machine",
+            "give the runs an id: of those with the same with_options(id=...), a cluster executes one at a time",
             OptionError,
         ),
         Feature.STEP_GUARDS: Missing(
-            "{option} cannot be kept on a cluster: its steps are called by workers on many machines, and what all of "
-            "them know about a service would have to be kept by Temporal, which has no such thing",
-            "leave it out there, and guard the calls of each worker machine inside the step (`with Breaker(...):`); or "
-            "bound the rate of the whole task queue (`temporal task-queue config set --queue-rps-limit`)",
+            "{option} is not supported on a cluster: Temporal keeps no state of a service for all workers",
+            "remove it, and guard the calls of each worker machine inside the step (`with Breaker(...):`); or "
+            "limit the rate of the whole task queue (`temporal task-queue config set --queue-rps-limit`)",
             OptionError,
         ),
         Feature.ADAPTIVE_CONCURRENCY: Missing(
-            'concurrency is "auto", which there is not on a cluster: its workers make the attempts, '
-            "and try them again, out of this workflow's sight",
+            'concurrency is "auto", which is not supported on a cluster: '
+            "there Temporal makes the attempts and tries them again",
             "give a number, such as concurrency=8",
             OptionError,
         ),
         Feature.STATE_FILE: Missing(
             "the runs of a cluster are kept by the cluster, not in a state file",
-            "`--engine local` names the state file of this machine's workflows",
+            "give --engine local for the state file of this machine's workflows",
         ),
         Feature.PROCESSES: Missing(
-            "what its workers do at this moment the cluster does not tell; if none runs, nothing moves",
+            "the cluster does not say what its workers do at this moment; without a worker, nothing moves",
             "see the logs of the workers",
         ),
         Feature.EARLIER_ATTEMPTS: Missing(
-            "a cluster keeps the failed attempts of a run since it was last gone on with", "see the logs of the workers"
+            "a cluster keeps the failed attempts of a run only since it was last resumed", "see the logs of the workers"
         ),
         Feature.LETTER_NUMBERS: Missing(
             "dead letters have no numbers on a cluster", "name one by its run and the number of its record: RUN#7"
         ),
         Feature.CHANGE_DEAD_LETTERS: Missing(
-            "dlq {command} works on a state file only, not on a cluster so far",
-            "on a cluster, a dead letter is looked at with `dlq ls` and `dlq show`; to do the work again, start a run "
-            "with that input",
+            "dlq {command} is not supported on a cluster",
+            "see the dead letter with `perdure dlq ls` and `perdure dlq show`, and start a run with that input",
         ),
         Feature.FORK: Missing(
-            "fork works on a state file only, not on a cluster so far",
-            "to keep what run {run} has and make the rest anew: perdure resume {run} --accept-changes",
+            "fork is not supported on a cluster",
+            "keep what run {run} has and execute the rest again: perdure resume {typed} --accept-changes",
         ),
         Feature.SERVICE_LISTING: Missing(
-            "there are no breakers on a cluster", "`--engine local` names the state file of this machine's workflows"
+            "there are no breakers on a cluster", "give --engine local for the state file of this machine's workflows"
         ),
     }
 )

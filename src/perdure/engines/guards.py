@@ -31,17 +31,17 @@ CLOSED = BreakerState()
 
 
 class Lookout(Protocol):
-    """Whoever tells people of breakers."""
+    """What alerts people about breakers."""
 
     @property
     def patience(self) -> float | None:
-        """Seconds that one may be open before that is told; None if there is nobody to tell."""
+        """Seconds that one may be open before an alert; None if there is no target."""
 
     def opened(self, service: str, state: BreakerState) -> None:
         """It has been open for too long."""
 
     def closed(self, service: str) -> None:
-        """It has closed, after somebody was told that it was open."""
+        """It has closed, after an alert that it was open."""
 
 
 class Guards:
@@ -126,7 +126,7 @@ class Guards:
         return Hold(why, look / 2, look, error=state.error)
 
     def _notice(self, name: str, state: BreakerState) -> None:
-        """See to it that a breaker that stays open is told of, once, by whichever process."""
+        """Have a breaker that stays open alerted once, by whichever process."""
         lookout = self.lookout
         seconds = None if lookout is None else lookout.patience
         if lookout is None or seconds is None or not breaker.overdue(state, self._now(), seconds):
@@ -135,7 +135,7 @@ class Guards:
             lookout.opened(name, state)
 
     def _crowd(self, name: str, occasion: float, more: int = 0) -> int:
-        """How many calls of this process have been told to wait on this occasion. Roughly: nobody locks for that."""
+        """How many calls of this process were made to wait on this occasion. Roughly: it is counted without a lock."""
         last, crowd = self._crowds.get(name, (occasion, 0))
         crowd = (crowd if last == occasion else 0) + more
         self._crowds[name] = (occasion, crowd)
@@ -185,7 +185,7 @@ class Guards:
             self.services.update("pause", name, lambda state, now: (PauseState(now), None))
 
     def isolate(self, name: str) -> None:
-        """Let nobody through a breaker until it is reset."""
+        """Let no call through a breaker until it is reset."""
         self.services.update("breaker", name, lambda state, now: (breaker.isolate(state, now), None))
 
     def close(self) -> None:

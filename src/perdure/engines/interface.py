@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 OnFailure = Literal["dead_letter", "raise"]
 Concurrency = int | Literal["auto"]
 Began = Callable[[str], None]
-"""Told the id of a run as soon as it is taken."""
+"""Called with the id of a run as soon as it is taken."""
 
 
 class StepContext:
@@ -94,7 +94,7 @@ class Scope(Protocol):
         """Call a step at the end; `note` is the step that writes that down."""
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
-        """Tell whoever watches how far a step has come."""
+        """Report how far a step has come."""
 
     def reader(self) -> Reader:
         """Access to the records of this run."""

@@ -27,7 +27,7 @@ def find(kind: str, module: str, name: str) -> Spec:
     if spec is None:
         raise NotFound(
             f"this worker knows no {kind} {name!r} of {module}.py",
-            "it may run an older version of the script: start it anew; define steps at the top level of the script",
+            "restart it, if it runs an older version of the script; define steps at the top level of the script",
         )
     return spec
 

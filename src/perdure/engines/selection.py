@@ -89,7 +89,7 @@ def capabilities_at(url: str) -> Capabilities:
         return features.TEMPORAL
     raise OptionError(
         f"there is no engine {url!r}",
-        'it is "local", or a cluster: temporal://HOST:7233/NAMESPACE; '
+        'give "local", or a cluster: temporal://HOST:7233/NAMESPACE; '
         "see --engine, PERDURE_ENGINE, and `engine` in pyproject.toml",
     )
 

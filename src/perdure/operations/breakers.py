@@ -78,7 +78,7 @@ def change_breaker(location: Location, name: str, order: Literal["reset", "isola
             listed = ", ".join(sorted(names)) or "none"
             raise NotFound(
                 f"no call of {name!r} has failed yet: there is nothing to reset in {location.path}",
-                f"known are: {listed}. Another state file: --file SCRIPT or --state PATH",
+                f"give one of: {listed}; or name another state file: --file SCRIPT or --state PATH",
             )
         else:
             guards.reset(name)

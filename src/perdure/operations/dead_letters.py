@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -11,14 +12,14 @@ from typing import Literal
 import msgspec
 
 from perdure.config import secrets
-from perdure.core.dead_letters import LetterRecord, Told
+from perdure.core.dead_letters import LetterDetails, LetterRecord
 from perdure.core.durations import seconds
 from perdure.core.exceptions import capture
 from perdure.core.timestamps import moment
 from perdure.errors import NotFound, PerdureError
 from perdure.operations.find_run import find_run
 from perdure.store import dead_letters as letters
-from perdure.store.dead_letter_file import told
+from perdure.store.dead_letter_file import letter_details
 from perdure.store.dead_letters import Filter
 from perdure.store.runs import Store
 
@@ -124,11 +125,13 @@ def find_letter(store: Store, reference: str) -> LetterRecord:
         return letters.get(store, int(reference))
     match = _OF_RUN.fullmatch(reference)
     if match is None:
-        raise NotFound(f"{reference!r} is no dead letter", "name one by its number: `perdure dlq ls` lists them")
+        raise NotFound(f"{reference!r} is not a dead letter", "name one by its number: `perdure dlq ls` lists them")
     run = find_run(store, match["run"])
     lid = letters.number(store, run.rid, int(match["seq"]))
     if lid is None:
-        raise NotFound(f"run {run.id} has no dead letter #{match['seq']}", f"see `perdure dlq ls --run {run.id}`")
+        raise NotFound(
+            f"run {run.id} has no dead letter #{match['seq']}", f"see `perdure dlq ls --run {shlex.quote(run.id)}`"
+        )
     return letters.get(store, lid)
 
 
@@ -185,9 +188,9 @@ LONG = 2000
 """Characters of an input or a result that are shown of a single letter."""
 
 
-def details_of(store: Store, letter: LetterRecord) -> Told:
+def details_of(store: Store, letter: LetterRecord) -> LetterDetails:
     """All about a letter."""
-    return told(store, letter)
+    return letter_details(store, letter)
 
 
 def _error(store: Store, letter: LetterRecord) -> tuple[int, str]:

@@ -165,7 +165,7 @@ def _integrity(store: Store) -> Iterator[Check]:
     problems = store.check()
     if problems:
         more = f" and {len(problems) - MENTIONED} more" if len(problems) > MENTIONED else ""
-        hint = "keep a copy of it; restore a backup, or move it away to start anew"
+        hint = "keep a copy of it; restore a backup, or move it away to begin without it"
         yield Check("integrity", "wrong", "; ".join(problems[:MENTIONED]) + more, hint)
     else:
         yield Check("integrity", "ok", "SQLite finds nothing wrong")

@@ -35,5 +35,5 @@ def find_run(store: Store, reference: str) -> RunRecord:
         some = ", ".join(ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
         raise NotFound(f"several runs begin with {reference!r}: {some}", "type more of the id")
     close = difflib.get_close_matches(reference, [run.id for run in store.runs()], n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
-    raise NotFound(f"there is no run {reference!r} in {store.path}", f"{meant}`perdure ps` lists the runs")
+    meant = f"did you mean {close[0]!r}? Otherwise " if close else ""
+    raise NotFound(f"there is no run {reference!r} in {store.path}", f"{meant}list the runs with `perdure ps`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 
 from perdure.core.records import RunRecord
 from perdure.errors import NotFound
@@ -55,8 +56,8 @@ def find_step(store: Store, run: RunRecord, reference: str, *, behind: bool = Fa
 def _no_such_step(run: RunRecord, reference: str, names: list[str]) -> NotFound:
     what = f"run {run.id} has no step {reference!r}"
     if not names:
-        return NotFound(what, "it has not completed any step yet")
+        return NotFound(what, f"see `perdure show {shlex.quote(run.id)}`: no step has completed yet")
     close = difflib.get_close_matches(reference, names, n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
+    meant = f"did you mean {close[0]!r}? Otherwise " if close else ""
     some = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-    return NotFound(what, f"{meant}It has: {some}; `perdure show {run.id}` numbers them")
+    return NotFound(what, f"{meant}name one of: {some}; `perdure show {shlex.quote(run.id)}` numbers them")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 import msgspec
 
@@ -45,7 +46,7 @@ def fork(location: Location, run: RunRecord, step: str, now: float) -> Made:
         StateError: the file cannot be written.
     """
     refuse_child(run.id, run.parent)
-    location.require(Feature.FORK, run=run.id)
+    location.require(Feature.FORK, run=run.id, typed=shlex.quote(run.id))
     with opened_for_change(location) as store:
         before = find_step(store, run, step, behind=True)
         new_id = f"{run.workflow}-{RealWorld().new_id()}"

@@ -15,7 +15,7 @@ from perdure.config.settings import LOCAL
 from perdure.engines.features import Feature
 from perdure.engines.interface import Engine
 from perdure.engines.selection import capabilities_at, engine_at, records_at
-from perdure.errors import NotFound, OptionError, PerdureError, StateCorrupt
+from perdure.errors import NotFound, OptionError, PerdureError, StateCorrupt, StateReadOnly
 from perdure.store.runs import Store
 
 VARIABLES = ("PERDURE_STATE", "WORKFLOW_STATE_PATH")
@@ -167,10 +167,19 @@ def opened_for_change(location: Location) -> Iterator[Store]:
 
 
 def _check_that_it_exists(location: Location) -> None:
-    if location.supports(Feature.STATE_FILE) and not location.path.exists():
+    if not location.supports(Feature.STATE_FILE):
+        return
+    try:
+        missing = not location.path.exists()
+    except OSError as error:
+        raise StateReadOnly(
+            f"the state file cannot be opened: {location.path} ({error.strerror})",
+            "check the permissions of its folder, or run as the user that it belongs to",
+        ) from error
+    if missing:
         raise NotFound(
             f"there is no state file: {location.path} (by {location.source})",
-            "go to the folder of the script, or name one: --file SCRIPT, --state PATH",
+            "change to the folder of the script, or name one: --file SCRIPT, --state PATH",
         )
 
 
@@ -184,5 +193,5 @@ def damage_named(path: Path) -> Iterator[None]:
     except (UnicodeError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise StateCorrupt(
             f"the state file holds something that perdure never writes: {path} ({type(error).__name__}: {error})",
-            "keep a copy of it, then see `perdure doctor`; restore a backup, or move it away to start anew",
+            "keep a copy of it, then see `perdure doctor`; restore a backup, or move it away to begin without it",
         ) from error

@@ -64,12 +64,12 @@ def workflow_name(path: Path) -> str:
         if not meant.isidentifier() or keyword.iskeyword(meant):
             meant = f"workflow_{meant}"
         raise UsageError(
-            f"{path.name!r} is no name for a Python file that can be imported", f"for instance: perdure new {meant}.py"
+            f"{path.name!r} is not the name of a Python file that can be imported",
+            f"give another name: perdure new {meant}.py",
         )
     if stem == "perdure" or stem in sys.stdlib_module_names:
         raise UsageError(
-            f"a file {path.name!r} would be imported by everything in its folder that means Python's or perdure's own "
-            f"{stem!r}",
-            f"for instance: perdure new {stem}_workflow.py",
+            f"a file {path.name!r} would be imported instead of Python's or perdure's own {stem!r}",
+            f"give another name: perdure new {stem}_workflow.py",
         )
     return f"{stem}_workflow" if stem in TAKEN or hasattr(builtins, stem) else stem

@@ -17,7 +17,7 @@ from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.store import crashes, flight_recorder, listing
 from perdure.store.flight_recorder import Flight, InFlight
-from perdure.store.liveness import is_held, locks_of
+from perdure.store.liveness import lives
 from perdure.store.runs import Store
 
 Identity = tuple[str, bytes, int]
@@ -90,8 +90,8 @@ def process_of(store: Store, run: RunRecord) -> ProcessView | None:
     holder = _holder(store, run)
     if holder is None:
         return None
-    alive = is_held(locks_of(store.path) / f"{holder.token}.lock")
-    record = flight_recorder.read(flight_recorder.folder_of(store.path) / f"{holder.token}.rec")
+    alive = lives(store.path, holder.token)
+    record = flight_recorder.read(flight_recorder.record_of(store.path, holder.token))
     if record is not None and not alive:
         record = crashes.settled(record)
     return _alive(store, run, holder, record) if alive else _dead(store, run, holder, record)
@@ -105,8 +105,8 @@ def suspects_of(store: Store, run: RunRecord) -> list[Suspect]:
     """
     known = [((one.name, one.key, one.n), one.attempt, one.died, one.cause) for one in crashes.list_of(store, run.rid)]
     holder = _holder(store, run)
-    if holder is not None and not is_held(locks_of(store.path) / f"{holder.token}.lock"):
-        record = flight_recorder.read(flight_recorder.folder_of(store.path) / f"{holder.token}.rec")
+    if holder is not None and not lives(store.path, holder.token):
+        record = flight_recorder.read(flight_recorder.record_of(store.path, holder.token))
         if record is not None and record.cause not in crashes.ASKED:
             counted = {died for _, _, died, _ in known}
             mine = [call for call in record.calls if call.run == fitted(run.id) and record.seen not in counted]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
@@ -11,6 +12,7 @@ from typing import Any
 
 from perdure.api.step import BoundStep
 from perdure.api.workflow import Workflow
+from perdure.config import ownership
 from perdure.config.script_loader import load_script
 from perdure.core.execution.spec import Spec, spec_of
 from perdure.core.records import RunRecord, StepRecord, called_step
@@ -51,8 +53,10 @@ def find_workflow(path: Path, name: str | None = None) -> AnyWorkflow:
         named = found.get(name) or next((each for each in found.values() if spec_of(each).name == name), None)
         if named is None:
             close = difflib.get_close_matches(name, found, n=1)
-            meant = f"did you mean {close[0]!r}? " if close else ""
-            raise NotFound(f"{path} has no workflow {name!r} at its top level", f"{meant}It has: {', '.join(found)}")
+            meant = f"did you mean {close[0]!r}? Otherwise " if close else ""
+            raise NotFound(
+                f"{path} has no workflow {name!r} at its top level", f"{meant}name one of: {', '.join(found)}"
+            )
         return named
     # What the script imports from elsewhere is not what it is about, unless there is nothing else.
     own = {each: it for each, it in found.items() if spec_of(it).file == module.__file__} or found
@@ -70,15 +74,16 @@ def workflow_of(run: RunRecord, script: Path | None = None) -> AnyWorkflow:
         script: where the script is now, if not where it was last seen.
 
     Raises:
-        UsageError: it is a child run.
+        UsageError: it is a child run, or its script is another user's.
         NotFound: the script, or the workflow in it, is gone.
         Exception: whatever the script raises when it is loaded.
     """
     refuse_child(run.id, run.parent)
-    path = script or Path(run.path)
+    path = script or recorded_script(run)
     if not path.is_file():
         raise NotFound(
-            f"the script of run {run.id} is gone: {path}", f"name where it is now: perdure resume {run.id} FILE"
+            f"the script of run {run.id} does not exist: {path}",
+            f"name where it is now: perdure resume {shlex.quote(run.id)} FILE",
         )
     return find_workflow(path, run.workflow)
 
@@ -90,6 +95,28 @@ def _workflows(module: ModuleType) -> dict[str, AnyWorkflow]:
 def _first_line(workflow: AnyWorkflow) -> str:
     lines = (workflow.__doc__ or "").strip().splitlines()
     return f"    {lines[0]}" if lines else ""
+
+
+def recorded_script(run: RunRecord) -> Path:
+    """The script that a state file names as that of a run. It is about to be executed, and a file may name any.
+
+    Args:
+        run: as it was read.
+
+    Raises:
+        UsageError: the script is another user's, or every user can write it.
+    """
+    path = Path(run.path)
+    try:
+        why = "" if ownership.shared() else ownership.objection(path.stat())
+    except OSError:
+        return path  # whoever loads it says that it is gone
+    if why:
+        raise UsageError(
+            f"the script that the state file names for run {run.id} is not loaded: {path} ({why})",
+            "name it in the command if it is the one: perdure resume RUN FILE, or dlq ... --script FILE",
+        )
+    return path
 
 
 def step_of(run: RunRecord, record: StepRecord, script: Path | None = None) -> Spec:
@@ -105,9 +132,9 @@ def step_of(run: RunRecord, record: StepRecord, script: Path | None = None) -> S
         UsageError: several steps go by that name.
         Exception: whatever the script raises when it is loaded.
     """
-    path = script or Path(run.path)
+    path = script or recorded_script(run)
     if not path.is_file():
-        raise NotFound(f"the script of run {run.id} is gone: {path}", "name where it is now: --script FILE")
+        raise NotFound(f"the script of run {run.id} does not exist: {path}", "name where it is now: --script FILE")
     with _loading:  # two threads must not load one script side by side
         module = load_script(path)
     name = called_step(record.kind, record.name)
@@ -125,9 +152,9 @@ def step_of(run: RunRecord, record: StepRecord, script: Path | None = None) -> S
         raise UsageError(f"several files define a step {name!r}: {files}", "name the right one: --script FILE")
     names = sorted({spec.name for spec in own.values()})
     close = difflib.get_close_matches(name, names, n=1)
-    meant = f"did you rename it to {close[0]!r}? " if close else ""
+    meant = f"did you rename it to {close[0]!r}? Then " if close else ""
     raise NotFound(
-        f"{path} has no step {name!r} at its top level", f"{meant}Give it its old name: @step(name={name!r})"
+        f"{path} has no step {name!r} at its top level", f"{meant}give it its old name: @step(name={name!r})"
     )
 
 

@@ -28,7 +28,7 @@ from perdure.store.runs import Store
 SHOWN = 5
 """Calls that are named."""
 
-NOBODY = "nobody saw how it died: name somebody to alert (see `perdure alert test`), and a watchdog will"
+UNSEEN = "how it died is not known: with an alert target (see `perdure alert test`) a watchdog records it"
 
 
 class Way(msgspec.Struct, frozen=True):
@@ -117,7 +117,7 @@ class _Inquiry:
         self._say(f"pid {self.view.pid} on {self.view.host} executes it, for {self._since(self.run.started)}")
         in_flight = process.in_flight if process is not None else []
         if self.run.stop is not None:
-            self._say(f"it was told to end {self._ago(self.run.stop)}, and does so at its next safe point")
+            self._say(f"it was asked to end {self._ago(self.run.stop)}, and does so at its next safe point")
         for one in in_flight[:SHOWN]:
             self._say(f"in flight: {self._call(one)}")
         more = len(in_flight[SHOWN:]) + (process.more if process is not None else 0)
@@ -136,7 +136,7 @@ class _Inquiry:
 
     def _on_cluster(self) -> None:
         stop = self.run.stop is not None
-        self._say(f"it is under way at {self.location.engine}" + (", and was told to end" if stop else ""))
+        self._say(f"it is under way at {self.location.engine}" + (", and was asked to end" if stop else ""))
         waiting = self._open_calls([])
         self._waiting(waiting)
         if not waiting:
@@ -144,7 +144,7 @@ class _Inquiry:
         self._say(capabilities_at(self.location.engine).reason(Feature.PROCESSES))
         script = shlex.quote(self.run.path) if self.run.path else "FILE"
         self.ways.append(Way("see more", self._command("show")))
-        self.ways.append(Way("lend it a worker", f"perdure worker {script}{self.location.option}"))
+        self.ways.append(Way("start a worker", f"perdure worker {script}{self.location.option}"))
 
     def _waiting(self, waiting: list[AttemptRecord]) -> None:
         for one in waiting[:SHOWN]:
@@ -197,7 +197,7 @@ class _Inquiry:
     def _interrupted(self) -> None:
         process = process_of(self.store, self.run)
         if process is None:
-            self._say(f"nobody executes it: it was broken off (Ctrl-C, sys.exit, a deploy), {self._saved()}")
+            self._say(f"no process executes it: it was interrupted (Ctrl-C, sys.exit, a deploy), {self._saved()}")
         else:
             self._died(process)
         suspects = suspects_of(self.store, self.run)
@@ -213,8 +213,8 @@ class _Inquiry:
 
     def _died(self, process: ProcessView) -> None:
         when = f" {self._ago(process.ended.timestamp())}" if process.ended is not None and process.watched else ""
-        self._say(f"nobody executes it: its process (pid {process.pid}) died{when}, {self._saved()}")
-        self._say(NOBODY if process.cause == "unseen" else process.how)
+        self._say(f"no process executes it: its process (pid {process.pid}) died{when}, {self._saved()}")
+        self._say(UNSEEN if process.cause == "unseen" else process.how)
         if process.cause == "oom":
             self.code = "out-of-memory"
         for one in process.in_flight[:SHOWN]:
@@ -240,11 +240,11 @@ class _Inquiry:
         found = self._assess(self.run.output)
         self.code = found.code
         again = {
-            "permanent": "such an error does not heal by itself: mend the cause, then run it again",
-            "transient": "such an error may heal by itself: run it again, or mend the cause first",
-            "throttled": "the service was asked too often: run it again when it has had a rest",
+            "permanent": "the error is permanent: fix the cause, then run it again",
+            "transient": "the error is transient: run it again, or fix the cause first",
+            "throttled": "the service asks for fewer calls: run it again later",
         }
-        self._say(f"{again[found.kind]}; {self._saved()}, and none of them is made again")
+        self._say(f"{again[found.kind]}; {self._saved()}, and none of them runs again")
         self._way("go on", "resume")
         self._way("see more", "show")
         self._dead_letters()
@@ -256,7 +256,7 @@ class _Inquiry:
             child = self.store.run(id)
             if child.status == "failed" and child.output is not None and _line(child.output) == line:
                 self._say(f"its child run {id} failed {ago}: {line}")
-                self.ways.append(Way("ask about that", f"perdure why {shlex.quote(id)}{self.location.option}"))
+                self.ways.append(Way("see why", f"perdure why {shlex.quote(id)}{self.location.option}"))
                 return
         self._say(f"its workflow failed {ago}: {line}")
         for one in self._open_calls([], before=True)[-1:]:
@@ -264,8 +264,8 @@ class _Inquiry:
 
     def _parked(self) -> None:
         error = f", the last time with {_line(self.run.output)}" if self.run.output is not None else ""
-        self._say(f"it has failed too often and was set aside {self._ago(self.run.ended)}{error}")
-        self._say("it is a dead letter as a whole: nothing happens to it until somebody says so")
+        self._say(f"it failed too often and was parked {self._ago(self.run.ended)}{error}")
+        self._say("the whole run is a dead letter: it stays parked until it is re-driven or dropped")
         number = dead_letters.number(self.store, self.run.rid, 0)
         if number is not None:
             self.ways.append(Way("try it again", f"perdure dlq redrive {number}{self.location.option}"))
@@ -274,11 +274,11 @@ class _Inquiry:
     def _dead_letters(self) -> None:
         if self.view.dead_letters:
             many = "1 dead letter is" if self.view.dead_letters == 1 else f"{self.view.dead_letters:,} dead letters are"
-            self._say(f"{many} left: what failed for good waits to be looked after")
+            self._say(f"{many} left: what failed for good waits to be re-driven or dropped")
             run = shlex.quote(self.run.id)
             self.ways.append(Way("look at them", f"perdure dlq ls --run {run}{self.location.option}"))
             if self.location.supports(Feature.CHANGE_DEAD_LETTERS):
-                self.ways.append(Way("do them again", f"perdure dlq redrive --run {run}{self.location.option}"))
+                self.ways.append(Way("re-drive them", f"perdure dlq redrive --run {run}{self.location.option}"))
 
     def _parent(self) -> None:
         if self.run.parent is None:
@@ -286,7 +286,7 @@ class _Inquiry:
         parent = self.store.run_by_number(self.run.parent)
         standing = view_of(self.store, parent).status
         self._say(f"it is a child of run {parent.id}, which is {standing}, and goes on when that does")
-        self.ways.insert(0, Way("ask about that", f"perdure why {shlex.quote(parent.id)}{self.location.option}"))
+        self.ways.insert(0, Way("see why", f"perdure why {shlex.quote(parent.id)}{self.location.option}"))
 
     # -- words --------------------------------------------------------------------------------------------------------
 
@@ -347,7 +347,7 @@ def _suspicion(one: Suspect) -> str:
     call = f"{one.step}{one.inputs}"
     if one.crashes >= one.limit:
         return (
-            f"{call} was in flight at {one.crashes} crashes in a row, so it is not tried again blindly: in a map its "
+            f"{call} was in flight at {one.crashes} crashes in a row, so it is not tried again: in a map its "
             "item becomes a dead letter, else the run fails with a crash loop"
         )
     times = "at this crash" if one.crashes == 1 else f"at {one.crashes} crashes in a row"

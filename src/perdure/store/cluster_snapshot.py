@@ -17,7 +17,7 @@ from perdure.store.statements import load
 
 
 class ListedRun(msgspec.Struct, frozen=True):
-    """A run as another engine tells it; `parent` is the id of the run whose child it is."""
+    """A run as another engine describes it; `parent` is the id of the run whose child it is."""
 
     id: str
     path: str

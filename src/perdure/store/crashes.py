@@ -21,7 +21,7 @@ from perdure.core.execution.spec import Call
 from perdure.store import flight_recorder
 from perdure.store.flight_recorder import Flight
 from perdure.store.journal import Operation
-from perdure.store.liveness import is_held, locks_of
+from perdure.store.liveness import file_token, lives, locks_of
 from perdure.store.runs import Store
 from perdure.store.statements import load
 
@@ -113,7 +113,7 @@ def crashes_of(store: Store, rid: int) -> Crashes:
 
 def _line(crash: Crash) -> str:
     moment = datetime.fromtimestamp(crash.died, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    how = crash.cause or "nobody saw how"
+    how = crash.cause or "the cause is not known"
     length = show(max(crash.died - crash.started, 0.0))
     return f"its process died at {moment} ({how}), {length} into attempt {crash.attempt}"
 
@@ -131,9 +131,8 @@ def forget(rid: int, call: Call) -> Operation:
 
 def left(store: Store) -> list[Left]:
     """The runs (no child runs) that dead processes have left in their middle."""
-    locks = locks_of(store.path)
-    found = [Left(*row) for row in _all(store, "left")]
-    held = {token: is_held(locks / f"{token}.lock") for token in {one.token for one in found}}
+    found = [Left(file_token(token), *rest) for token, *rest in _all(store, "left")]
+    held = {token: lives(store.path, token) for token in {one.token for one in found}}
     return [one for one in found if not held[one.token]]
 
 

@@ -7,12 +7,14 @@ would drop SQLite's own POSIX locks (https://www.sqlite.org/howtocorrupt.html, s
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apsw
 
+from perdure.config.ownership import make_file, make_folder, stranger
 from perdure.errors import (
     DiskFull,
     StateBusy,
@@ -22,14 +24,21 @@ from perdure.errors import (
     StateIO,
     StateNewer,
     StateReadOnly,
+    StateUntrusted,
 )
-from perdure.store.migration import migrate, migrated_copy
+from perdure.store.connection import BUSY_MS, open_connection, refuse_foreign_schema, run_script
+from perdure.store.migration import copy_of, migrate, migrated_copy
 from perdure.store.statements import HERE
 from perdure.store.sync import sync_folder
 
 APPLICATION_ID = 0x50455244  # "PERD"
 SCHEMA_VERSION = 3
-BUSY_MS = 30_000
+
+HOME = ".perdure"
+"""The folder that is made beside a script."""
+
+BESIDE = ("-wal", "-shm", "-locks", "-flight", "-services", "-alerts")
+"""What lies beside a state file, by the end of its name."""
 
 
 @contextmanager
@@ -47,7 +56,7 @@ def translate(error: apsw.Error, path: Path) -> StateError:
     match error:
         case apsw.FullError():
             kind, what = DiskFull, "no space is left on the device of the state file"
-            hint = "free some space and run again; everything saved so far is intact"
+            hint = "free some space and run again; everything saved is intact"
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.CantOpenError():
             kind, what = StateReadOnly, "the state file cannot be written"
             hint = "check the permissions of the file and of its folder, or set PERDURE_STATE to another path"
@@ -56,16 +65,16 @@ def translate(error: apsw.Error, path: Path) -> StateError:
             hint = "see who uses it with `perdure ps`; run again when it has ended"
         case apsw.CorruptError():
             kind, what = StateCorrupt, "the state file is damaged or truncated"
-            hint = "keep a copy of it, then see `perdure doctor`; restore a backup, or move the file away to start anew"
+            hint = "keep a copy of it and see `perdure doctor`; restore a backup, or move it away to begin without it"
         case apsw.NotADBError() | apsw.FormatError():
             kind, what = StateForeign, "the file is not a state file of perdure"
             hint = "set PERDURE_STATE to another path, or move the file away"
         case apsw.SQLError() | apsw.ConstraintError() | apsw.SchemaChangeError() | apsw.MismatchError():
             kind, what = StateCorrupt, "the state file does not hold what perdure wrote"
-            hint = "keep a copy of it, then see `perdure doctor`; restore a backup, or move the file away to start anew"
+            hint = "keep a copy of it and see `perdure doctor`; restore a backup, or move it away to begin without it"
         case _:
             kind, what = StateIO, "the system reported an error on the state file"
-            hint = "check the disk (dmesg), then run again; everything saved so far is intact"
+            hint = "check the disk (dmesg), then run again; everything saved is intact"
     return kind(f"{what}: {path} ({error})", hint)
 
 
@@ -81,17 +90,27 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
     Raises:
         StateError: whichever of its kinds says what is wrong; the file is left as it was.
     """
-    if not path.exists():
+    try:
+        if not read_only:
+            check_owners(path)
+        size = path.stat().st_size
+    except FileNotFoundError:
         if not create or read_only:
             raise StateReadOnly(
                 f"there is no state file: {path}", "run a workflow first, or set PERDURE_STATE to the file you mean"
-            )
+            ) from None
         _create(path, vfs)
-    elif path.stat().st_size == 0:
-        raise StateCorrupt(
-            f"the state file is empty, which perdure never leaves behind: {path}",
-            "it was truncated from outside; restore a backup, or move it (and its -wal file) away to start anew",
-        )
+    except OSError as error:
+        raise StateReadOnly(
+            f"the state file cannot be opened: {path} ({error.strerror})",
+            "check the permissions of the file and of its folder, or set PERDURE_STATE to another path",
+        ) from error
+    else:
+        if size == 0:
+            raise StateCorrupt(
+                f"the state file is empty, which perdure never leaves behind: {path}",
+                "restore a backup, or move it and its -wal file away; it was truncated from outside",
+            )
     if not read_only:
         # Also if another process made the file: its name may not be on the disk yet, and we are about to rely on it.
         sync_folder(path.parent)
@@ -99,14 +118,15 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
         # Looked at read-only first: opening for writing may recover or checkpoint, and a foreign file stays as it was.
         if _verify(path, vfs) < SCHEMA_VERSION and read_only:
             return migrated_copy(path, SCHEMA_VERSION, vfs)
-        flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
-        connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
+        connection = open_connection(path, "FULL", read_only=read_only, vfs=vfs)
         try:
-            connection.set_busy_timeout(BUSY_MS)
+            refuse_foreign_schema(connection)
             if not read_only:
                 if connection.readonly("main"):
                     raise apsw.ReadOnlyError("attempt to write a read-only file")
-                _configure(connection)
+                # A log that starts over early stays short, and its blocks are written again rather than added: the
+                # flush that every commit waits for is cheaper then, by a quarter to a third (benchmarks/README.md).
+                run_script(connection, "PRAGMA wal_autocheckpoint = 250")
                 migrate(connection, path, SCHEMA_VERSION, vfs)
         except BaseException:
             connection.close()
@@ -114,22 +134,10 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
     return connection
 
 
-def _configure(connection: apsw.Connection) -> None:
-    connection.execute("PRAGMA synchronous = FULL")
-    # A log that starts over early stays short, and its blocks are written again rather than added: the flush that every
-    # commit waits for is cheaper then, by a quarter to a third (benchmarks/README.md).
-    connection.execute("PRAGMA wal_autocheckpoint = 250")
-    # Nothing in the file is to be trusted to run code (https://www.sqlite.org/security.html).
-    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
-    connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
-    connection.execute("PRAGMA cell_size_check = ON")
-
-
 def _verify(path: Path, vfs: str | None) -> int:
     """The version of the file, if it is one that this perdure knows."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
+    connection = open_connection(path, "FULL", read_only=True, vfs=vfs)
     try:
-        connection.set_busy_timeout(BUSY_MS)
         application_id = connection.pragma("application_id")
         version = connection.pragma("user_version")
         pages = connection.pragma("page_count")
@@ -146,16 +154,18 @@ def _verify(path: Path, vfs: str | None) -> int:
             "upgrade perdure: pip install --upgrade perdure",
         )
     if pages == 0 or version < 1:
-        raise StateCorrupt(f"the state file is damaged: {path}", "restore a backup, or move it away to start anew")
+        raise StateCorrupt(
+            f"the state file is damaged: {path}", "restore a backup, or move it away to begin without it"
+        )
     return int(version)
 
 
 def _create(path: Path, vfs: str | None) -> None:
     """Make the file complete under another name, then link it: it is there whole or not at all, power cut or not."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_home(path.parent)
         draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.close(make_file(draft, os.O_EXCL | os.O_WRONLY))
     except OSError as error:
         raise StateReadOnly(
             f"the state file cannot be made: {path} ({error.strerror})",
@@ -163,14 +173,15 @@ def _create(path: Path, vfs: str | None) -> None:
         ) from error
     try:
         with translated(path):
-            connection = apsw.Connection(str(draft), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+            connection = open_connection(draft, "FULL", vfs=vfs)
             try:
-                connection.execute("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
-                connection.execute(
+                run_script(connection, "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL")
+                run_script(
+                    connection,
                     "BEGIN IMMEDIATE;"
                     f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
                     + (HERE / "schema.sql").read_text(encoding="utf-8")
-                    + "COMMIT"
+                    + "COMMIT",
                 )
                 # Closing does this too, but keeps to itself when it fails: the file would be linked without its tables.
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -183,3 +194,49 @@ def _create(path: Path, vfs: str | None) -> None:
     finally:
         for leftover in (draft, draft.with_name(draft.name + "-wal"), draft.with_name(draft.name + "-shm")):
             leftover.unlink(missing_ok=True)
+
+
+def _make_home(folder: Path) -> None:
+    """The folder of a state file: a link of the user's is followed, and what is in `.perdure` is kept out of git."""
+    if not folder.is_dir():
+        make_folder(folder)
+    if folder.name == HOME:
+        with (
+            suppress(FileExistsError),
+            open(make_file(folder / ".gitignore", os.O_EXCL | os.O_WRONLY), "wb") as file,
+        ):
+            file.write(b"*\n")
+
+
+def check_owners(state: Path) -> None:
+    """See that nobody else can exchange what a run relies on: the state file, and the files and folders beside it.
+
+    The folder is looked at only if it is the one that perdure makes itself; a path that the user names is the user's
+    choice. Links are followed for the folder and the file, if their owner is trusted.
+
+    Raises:
+        StateUntrusted: something is another user's, or a link where none belongs.
+        OSError: it cannot be looked at.
+    """
+    if state.parent.name == HOME:
+        _check_owner(state.parent, state, link=True)
+    _check_owner(state, state, link=True)
+    for suffix in BESIDE:
+        _check_owner(state.with_name(state.name + suffix), state, link=False)
+    _check_owner(copy_of(state, SCHEMA_VERSION), state, link=False)
+
+
+def _check_owner(path: Path, state: Path, *, link: bool) -> None:
+    try:
+        found = os.lstat(path)
+        is_link = stat.S_ISLNK(found.st_mode)
+        other = stranger(found) or (stranger(os.stat(path)) if is_link and link else "")
+    except FileNotFoundError:
+        return
+    if other:
+        raise StateUntrusted(
+            f"{path} belongs to {other}, who could read and exchange what the runs of {state} save",
+            "run as that user, or set PERDURE_STATE to a path of your own; PERDURE_SHARED=1 shares it with other users",
+        )
+    if is_link and not link:
+        raise StateUntrusted(f"{path} is a link, which perdure never makes there", "remove it")

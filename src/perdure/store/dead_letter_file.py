@@ -7,6 +7,7 @@ between the two leaves a letter that is due and in the file. The next process fi
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -17,8 +18,9 @@ from pathlib import Path
 
 import msgspec
 
+from perdure.config.ownership import make_file, stranger
 from perdure.config.secrets import redactor
-from perdure.core.dead_letters import LetterRecord, Told, tell
+from perdure.core.dead_letters import LetterDetails, LetterRecord, describe
 from perdure.store import dead_letters
 from perdure.store.runs import Store
 from perdure.store.sync import sync_folder
@@ -62,9 +64,9 @@ class LetterFile:
             self._identity, self._seen = identity, 0
         due = dead_letters.due(self._store)  # read under the lock: who had it before has marked what it appended
         if due:
-            all_told = [told(self._store, letter) for letter in due]
-            found = _ids(descriptor, self._seen, {one.id for one in all_told})
-            lines = [msgspec.json.encode(one) + b"\n" for one in all_told if one.id not in found]
+            views = [letter_details(self._store, letter) for letter in due]
+            found = _ids(descriptor, self._seen, {one.id for one in views})
+            lines = [msgspec.json.encode(one) + b"\n" for one in views if one.id not in found]
             if lines:
                 _write(descriptor, status.st_size, b"".join(lines))
             else:
@@ -76,13 +78,13 @@ class LetterFile:
         return 0
 
 
-def told(store: Store, letter: LetterRecord) -> Told:
+def letter_details(store: Store, letter: LetterRecord) -> LetterDetails:
     """All about a letter, with what the state file knows of its run and its call."""
     run = store.run_by_number(letter.run)
     if not letter.seq:
-        return tell(letter, run, None, (), redactor())
+        return describe(letter, run, None, (), redactor())
     record = store.record(letter.run, letter.seq)
-    return tell(letter, run, record, store.attempts_of(letter.run, record.name, record.key, record.n), redactor())
+    return describe(letter, run, record, store.attempts_of(letter.run, record.name, record.key, record.n), redactor())
 
 
 @contextmanager
@@ -90,10 +92,18 @@ def _locked(path: Path) -> Iterator[int]:
     from filelock import lock_descriptor
 
     made = not path.exists()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        descriptor = make_file(path, os.O_RDWR | os.O_APPEND)
+    except OSError as error:
+        if path.is_symlink():  # where it leads may be another user's choice
+            raise OSError(errno.ELOOP, f"it is a link, to {os.readlink(path)}: name the file itself") from error
+        raise
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
             raise OSError("it is not a regular file")
+        if other := stranger(found):
+            raise PermissionError(errno.EPERM, f"it belongs to {other}")
         _patiently(lambda: lock_descriptor(descriptor, blocking=False))
         if made:
             sync_folder(path.absolute().parent)

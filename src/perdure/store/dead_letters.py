@@ -248,7 +248,7 @@ def _free(store: Store, connection: apsw.Connection, lid: int, done: str) -> Let
     """The letter, if it is parked and free."""
     letter = _letter(store, connection, lid)
     if letter.status != "parked":
-        hint = f"only a parked one can be {done}; see `perdure dlq ls`"
+        hint = f"see `perdure dlq ls`: only a parked one can be {done}"
         if letter.status == "superseded":
             hint = f"a fork of run {store.run_in(connection, letter.run).id} makes its call again; see `perdure ps`"
         raise RunError(f"dead letter {lid} is {letter.status}", hint)
@@ -277,7 +277,7 @@ def _checked(store: Store, row: Sequence[Any]) -> LetterRecord:
         lid, *_ = row
         raise StateCorrupt(
             f"dead letter {lid} does not match its checksum: {store.path}",
-            "the file was damaged or edited from outside; see `perdure doctor`, or restore a backup",
+            "see `perdure doctor`, or restore a backup: the file was damaged or edited from outside",
         )
     return letter
 

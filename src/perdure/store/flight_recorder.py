@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 import struct
 import sys
 import threading
@@ -29,8 +30,10 @@ import msgspec
 if sys.platform != "win32":
     import resource
 
+from perdure.config.ownership import NO_LINK, make_file, make_folder
 from perdure.core.execution.crash_loop import WIDTH, fitted
-from perdure.store.liveness import is_held
+from perdure.errors import StateUntrusted
+from perdure.store.liveness import file_token, is_held
 
 MAGIC = b"PERDFLT1"
 HEADER = struct.Struct("<8sIIdQQdBxHI16s64s")
@@ -49,6 +52,9 @@ SLOTS_AT = 1024
 SEGMENT = 1 << 16
 SEGMENTS = 32
 """A file grows by segments of 128 slots; beyond 4,000 attempts in flight it only says that there are more."""
+
+TRACE = 1 << 16
+"""Bytes that a SIGTERM may leave behind the slots (`_note_sigterm`)."""
 
 VALID = RECORD.size - 1
 
@@ -105,6 +111,11 @@ def folder_of(state: Path) -> Path:
     return state.with_name(state.name + "-flight")
 
 
+def record_of(state: Path, token: str) -> Path:
+    """The record of the process that goes by a token in a state file."""
+    return folder_of(state) / f"{file_token(token)}.rec"
+
+
 def boot_id() -> bytes:
     """16 bytes that change with every start of the machine (random(4)); zeros where the system does not say."""
     try:
@@ -127,7 +138,7 @@ class Recorder:
     """
 
     def __init__(self, folder: Path, token: str, script: str = "", now: float = 0.0) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(folder)
         self.path = folder / f"{token}.rec"
         self._free: deque[tuple[mmap.mmap, int]] = deque()
         self._growing = threading.Lock()
@@ -135,7 +146,7 @@ class Recorder:
         self._more = 0
         self._look_at = 0.0
         self._tick = count(1).__next__
-        self._descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        self._descriptor = make_file(self.path, os.O_EXCL | os.O_RDWR)
         try:
             self._grow()
         except BaseException:
@@ -273,10 +284,15 @@ def read(path: Path) -> Flight | None:
     Whatever is torn in it is left out.
     """
     try:
-        data = path.read_bytes()
-        written = path.stat().st_mtime
+        # As much as a recorder ever writes: another user may have put a pipe there, or a file without an end.
+        with open(os.open(path, os.O_RDONLY | NO_LINK), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                return None
+            data = file.read(SEGMENT * SEGMENTS + TRACE)
     except OSError:
         return None
+    written = found.st_mtime
     if len(data) < SLOTS_AT or data[: len(MAGIC)] != MAGIC:
         return None
     _, pid, size, started, _, memory, seen, reported, length, more, boot, cause = HEADER.unpack_from(data)
@@ -327,9 +343,16 @@ def dead(folder: Path, locks: Path) -> list[Flight]:
         names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(".rec")]
     except FileNotFoundError:
         return []
-    gone = [name for name in names if not is_held(locks / f"{name.removesuffix('.rec')}.lock")]
+    gone = [name for name in names if _is_dead(locks / f"{name.removesuffix('.rec')}.lock")]
     flights = [flight for name in gone if (flight := read(folder / name)) is not None]
     return sorted(flights, key=lambda flight: flight.started)
+
+
+def _is_dead(lock: Path) -> bool:
+    try:
+        return not is_held(lock)
+    except StateUntrusted:  # another user's: who needs to know is told so elsewhere
+        return False
 
 
 TRIES = 3
@@ -344,7 +367,7 @@ def reporting(path: Path) -> Iterator[bool]:
     The lock is the record's own (flock(2)): a watchdog process holds it from the start until it has reported or died.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | NO_LINK)
     except OSError:
         yield False
         return
@@ -357,7 +380,7 @@ def reporting(path: Path) -> Iterator[bool]:
 def is_watched(path: Path) -> bool:
     """Does a process hold the right to report that one?"""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | NO_LINK)
     except OSError:
         return False
     try:
@@ -369,7 +392,7 @@ def is_watched(path: Path) -> bool:
 def mark_reported(path: Path) -> None:
     """Its death has been reported. On the disk when it returns: after a power cut it is not reported again."""
     with suppress(FileNotFoundError):
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | NO_LINK)
         try:
             _write_at(descriptor, b"\1", REPORTED)
             os.fsync(descriptor)
@@ -379,11 +402,11 @@ def mark_reported(path: Path) -> None:
 
 def stand_in(folder: Path, token: str, pid: int, started: float) -> Path:
     """A record for a process that left none (a power cut took it, or the disk was full): it is to be reported once."""
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_folder(folder)
     path = folder / f"{token}.rec"
     header = HEADER.pack(MAGIC, pid, SLOT, started, 0, 0, started, 0, 0, 0, bytes(16), b"")
     with suppress(FileExistsError):
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        descriptor = make_file(path, os.O_EXCL | os.O_RDWR)
         try:
             _write_at(descriptor, header.ljust(SLOTS_AT, b"\0"), 0)
         finally:
@@ -392,7 +415,7 @@ def stand_in(folder: Path, token: str, pid: int, started: float) -> Path:
 
 
 def _note_sigterm(path: Path) -> int:
-    """Have it noted, at the end of the record, if the process is told to end; a descriptor, -1 if that cannot be had.
+    """Have it noted, at the end of the record, if the process is asked to end; a descriptor, -1 if that cannot be had.
 
     A watchdog process sees that, but most runs have none. The handler is one of C
     (faulthandler): it works inside a call that does not return, and then does what SIGTERM would have done. A program
@@ -405,7 +428,7 @@ def _note_sigterm(path: Path) -> int:
     import faulthandler
 
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | NO_LINK)
         faulthandler.register(_signal.SIGTERM, descriptor, all_threads=False, chain=True)
     except (OSError, ValueError, RuntimeError):
         return -1

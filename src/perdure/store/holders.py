@@ -18,6 +18,7 @@ from typing import Any
 import apsw
 
 from perdure.core.execution.run import HolderInfo
+from perdure.store.connection import run_script
 from perdure.store.liveness import Liveness
 from perdure.store.statements import load
 
@@ -54,7 +55,8 @@ class Holder:
             self._hid = next(connection.execute(self._sql["add_holder"], row))[0]
             self._new = True
             connection.execute(self._fencing["unfence"])
-            connection.execute(self._fencing["fence"].replace(":hid", str(self._hid)))  # triggers take no parameters
+            # Triggers take no parameters.
+            run_script(connection, self._fencing["fence"].replace(":hid", str(self._hid)))
         return self._hid
 
     def ended(self, committed: bool) -> None:
@@ -91,9 +93,9 @@ class Holder:
     @contextmanager
     def lent(self, connection: apsw.Connection, rid: int, holder: int | None) -> Iterator[None]:
         """Add records to a run that is not executed; `holder` is whom it names, and will name again."""
-        connection.execute(self._fencing["lend"], (self._hid, rid))
+        connection.execute(self._fencing["hand_over"], (self._hid, rid))
         yield
-        connection.execute(self._fencing["lend"], (holder, rid))
+        connection.execute(self._fencing["hand_over"], (holder, rid))
 
     def is_me(self, hid: int) -> bool:
         """Does this process go by that number?"""

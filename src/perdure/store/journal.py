@@ -15,7 +15,7 @@ from typing import Any
 
 import apsw
 
-from perdure.errors import LockLost, PerdureError, StateCorrupt, StateError, StateIO
+from perdure.errors import LockLost, NotStorable, PerdureError, StateCorrupt, StateError, StateIO
 from perdure.store.database import translate
 
 Operation = Callable[[apsw.Connection], Any]
@@ -65,7 +65,7 @@ class Journal:
         connection: opened for writing; used by one thread at a time, under the journal's lock.
         path: for messages.
         insert: the statement that adds one row to the step table.
-        on_end: told after each transaction that held an operation, under the lock, whether it was committed.
+        on_end: called after each transaction that held an operation, under the lock, with whether it was committed.
     """
 
     def __init__(self, connection: apsw.Connection, path: Path, insert: str, on_end: Callable[[bool], None]) -> None:
@@ -174,12 +174,22 @@ class Journal:
             ):  # the fence (store/sql/locks.sql)
                 batch[0].error = LockLost(
                     f"a run of this process was taken over by another one: {self._path}",
-                    "nothing more of it is saved here; see who has it with `perdure ps`",
+                    "see which process has it with `perdure ps`; nothing more of it is saved here",
                 )
             else:
                 batch[0].error = StateCorrupt(
                     f"another process wrote to this run: {self._path}",
                     "see who holds it with `perdure ps`; `perdure doctor` checks the file",
+                )
+        except apsw.TooBigError as error:
+            # Nothing was written, and the others must not suffer for it.
+            if len(batch) > 1:
+                for entry in batch:
+                    self._commit((entry,))
+            else:
+                batch[0].error = NotStorable(
+                    f"a record is larger than the state file can hold: {self._path} ({error})",
+                    "keep large data in a file, and pass or return its path",
                 )
         except apsw.Error as error:
             failure = translate(error, self._path)

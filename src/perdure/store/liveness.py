@@ -6,21 +6,41 @@ dies: no stale window, no guessing from process ids (flock(2)).
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import re
+import shlex
 import threading
 from contextlib import suppress
 from pathlib import Path
 
-from perdure.errors import StateReadOnly
+from perdure.config.ownership import NO_LINK, make_file, make_folder
+from perdure.errors import StateReadOnly, StateUntrusted
 
-_TOKEN = re.compile(r"[0-9]+-[0-9a-f]{16}")
+_TOKEN = re.compile(r"[0-9]{1,20}-[0-9a-f]{16}")
 """What a token looks like. It comes back out of a file, and must not lead to other files."""
 
 
 def locks_of(state: Path) -> Path:
     """Where the locks of the processes lie that use a state file."""
     return state.with_name(state.name + "-locks")
+
+
+def file_token(token: str) -> str:
+    """A token out of a state file, as the name of a file: itself, or another that no process ever had.
+
+    Args:
+        token: whatever stands in the file.
+    """
+    if _TOKEN.fullmatch(token):
+        return token
+    return f"0-{hashlib.blake2b(token.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
+
+
+def lives(state: Path, token: str) -> bool:
+    """Is the process alive that goes by that token in a state file?"""
+    return is_held(locks_of(state) / f"{file_token(token)}.lock")
 
 
 class Liveness:
@@ -34,6 +54,7 @@ class Liveness:
 
     def __init__(self, state: Path) -> None:
         self.token = ""
+        self._state = state
         self._folder = locks_of(state)
         self._mutex = threading.Lock()
         self._descriptor: int | None = None
@@ -52,7 +73,7 @@ class Liveness:
 
     def lives(self, token: str) -> bool:
         """Is the process alive that goes by that?"""
-        return _TOKEN.fullmatch(token) is not None and is_held(self._path(token))
+        return lives(self._state, token)
 
     def is_seen(self) -> bool:
         """Do others take this process for alive? Not if its lock file was removed."""
@@ -70,7 +91,7 @@ class Liveness:
     def nudge(self, token: str) -> None:
         """Make another process look."""
         with suppress(OSError):  # it has ended meanwhile
-            os.utime(self._path(token))
+            os.utime(self._path(file_token(token)), follow_symlinks=os.utime not in os.supports_follow_symlinks)
 
     def close(self) -> None:
         """Let go of the lock; its file goes too."""
@@ -97,9 +118,15 @@ class Liveness:
 
     def _locked(self) -> int:
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self._path(self.token), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-            _flock(descriptor)
+            make_folder(self._folder)
+            descriptor = make_file(self._path(self.token), os.O_EXCL | os.O_RDWR)
+            try:
+                if not _flock(descriptor):
+                    raise OSError(errno.EWOULDBLOCK, "another process has locked a file that was just made")
+            except BaseException:
+                os.close(descriptor)
+                self._path(self.token).unlink(missing_ok=True)
+                raise
         except OSError as error:
             raise StateReadOnly(
                 f"no lock can be made in {self._folder} ({error.strerror})",
@@ -128,11 +155,23 @@ def _is_free(descriptor: int) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Is the process that made this lock file alive? A dead one's file is removed."""
+    """Is the process that made this lock file alive? A dead one's file is removed.
+
+    Raises:
+        StateUntrusted: it is another user's, or a link, so that nobody can say.
+    """
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        if path.parent.is_symlink():
+            return False  # no process of ours made that folder, and nothing in it is removed
+        descriptor = os.open(path, os.O_RDWR | NO_LINK)
     except FileNotFoundError:
         return False
+    except OSError as error:
+        pid = path.name.partition("-")[0]
+        raise StateUntrusted(
+            f"the lock of process {pid} cannot be opened: {path} ({error.strerror})",
+            f"remove the lock if that process has ended: rm -f {shlex.quote(str(path))}; else run as that user",
+        ) from error
     try:
         if not _is_free(descriptor):
             return True

@@ -189,7 +189,7 @@ class Locks:
         self._claims[name].owner = None
 
     def confirm(self, name: str, fence: int) -> Operation:
-        """An operation that tells whether this process still has the lock, acquired under that fence."""
+        """An operation that answers whether this process still has the lock, acquired under that fence."""
         return lambda connection: self._is_mine(connection, name, fence)
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -226,5 +226,5 @@ def lost(name: str) -> LockLost:
     """The error of a block whose lock another process has had meanwhile."""
     return LockLost(
         f"lock {name!r} was taken over by another process while this one had it",
-        "its lock file was removed, or its file system does not keep locks; what was done meanwhile may be done twice",
+        "check what was done twice meanwhile: its lock file was removed, or its file system does not keep locks",
     )

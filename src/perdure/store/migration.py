@@ -15,9 +15,11 @@ from zlib import crc32
 
 import apsw
 
+from perdure.config.ownership import make_file
 from perdure.core.records import DEFER_NOTE, step_checksum
 from perdure.core.values.codec import digest, unpack_inputs
 from perdure.errors import StateBusy, StateIO
+from perdure.store.connection import open_connection, refuse_foreign_schema, run_script, temporary_connection
 from perdure.store.liveness import Liveness
 from perdure.store.statements import HERE
 from perdure.store.sync import sync_folder
@@ -45,12 +47,12 @@ def migrate(connection: apsw.Connection, path: Path, version: int, vfs: str | No
     if connection.pragma("user_version") < version:
         _migrate(connection, path, version, vfs)
     # Also what a process has left that died after it had committed.
-    _copy_of(path, version).unlink(missing_ok=True)
+    copy_of(path, version).unlink(missing_ok=True)
 
 
 def _migrate(connection: apsw.Connection, path: Path, version: int, vfs: str | None) -> None:
     connection.execute("BEGIN IMMEDIATE")  # from here on there is no other writer, so that the copy is made once
-    copy = _copy_of(path, version)
+    copy = copy_of(path, version)
     try:
         if connection.pragma("user_version") < version:  # another process may have been faster
             _refuse_while_used(connection, path)
@@ -87,11 +89,12 @@ def migrated_copy(path: Path, version: int, vfs: str | None = None) -> apsw.Conn
         it is large.
 
     Raises:
-        apsw.Error: what SQLite says.
+        apsw.Error: what SQLite says, or that the file holds what perdure never makes.
     """
-    connection = apsw.Connection("")
+    connection = temporary_connection()
     try:
         _transfer(path, connection, vfs)
+        refuse_foreign_schema(connection)
         connection.execute("BEGIN IMMEDIATE")
         apply(connection, version)
         connection.execute("COMMIT")
@@ -111,7 +114,7 @@ def apply(connection: apsw.Connection, version: int, folder: Path = MIGRATIONS) 
         folder: holds `0002.sql`, which makes version 2 of version 1, and so on.
     """
     for following in range(connection.pragma("user_version") + 1, version + 1):
-        connection.execute((folder / f"{following:04}.sql").read_text(encoding="utf-8"))
+        run_script(connection, (folder / f"{following:04}.sql").read_text(encoding="utf-8"))
         for step in STEPS.get(following, ()):
             step(connection)
         connection.pragma("user_version", following)
@@ -133,17 +136,17 @@ def _refuse_while_used(connection: apsw.Connection, path: Path) -> None:
             )
 
 
-def _copy_of(path: Path, version: int) -> Path:
+def copy_of(path: Path, version: int) -> Path:
     """Where the older file is kept while it is brought up to that version."""
     return path.with_name(f".{path.name}.before-version-{version}")
 
 
 def _save(path: Path, copy: Path, vfs: str | None) -> None:
     copy.unlink(missing_ok=True)  # of a process that died before it had committed: the file itself is whole
-    os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    target = apsw.Connection(str(copy), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+    os.close(make_file(copy, os.O_EXCL | os.O_WRONLY))
+    target = open_connection(copy, "FULL", vfs=vfs)
     try:
-        target.execute("PRAGMA journal_mode = MEMORY")
+        run_script(target, "PRAGMA journal_mode = MEMORY")
         _transfer(path, target, vfs)
     finally:
         target.close()
@@ -157,9 +160,8 @@ def _save(path: Path, copy: Path, vfs: str | None) -> None:
 
 def _transfer(path: Path, target: apsw.Connection, vfs: str | None) -> None:
     """Copy a state file, page by page; SQLite alone reads it."""
-    source = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
+    source = open_connection(path, "FULL", read_only=True, vfs=vfs)
     try:
-        source.set_busy_timeout(30_000)
         with target.backup("main", source, "main") as backup:
             while not backup.done:
                 backup.step(-1)

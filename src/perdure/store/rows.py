@@ -32,6 +32,6 @@ def checked(kind: type[R], row: Sequence[Any], path: Path) -> R:
     if record is None:
         raise StateCorrupt(
             f"a stored record does not match its checksum: {path}",
-            "the file was damaged or edited from outside; see `perdure doctor`, or restore a backup",
+            "see `perdure doctor`, or restore a backup: the file was damaged or edited from outside",
         )
     return record

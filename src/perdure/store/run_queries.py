@@ -158,7 +158,7 @@ class RunQueries:
         record = None if row is None else checked(StepRecord, row, self.path)
         if record is None or record.seq != seq:
             raise StateCorrupt(
-                f"record #{seq} has vanished from {self.path}", "the file was edited from outside; restore a backup"
+                f"record #{seq} is missing in {self.path}", "restore a backup: the file was edited from outside"
             )
         return record
 

@@ -37,6 +37,9 @@ class Store(RunQueries):
         sql = load("runs.sql")
         connection = database.connect(path, create=not read_only, read_only=read_only, vfs=vfs)
         super().__init__(path, sql, Journal(connection, path, sql["add_step"], self._ended), Holder(path, sql))
+        # SQLite's limit holds for a row as a whole, with its other columns.
+        limit = connection.limit(apsw.SQLITE_LIMIT_LENGTH)
+        self.largest = limit - min(limit // 16, 65_536)
         self.locks = Locks(
             self.holder, lambda connection, rid: (self._run(connection, rid), self._last(connection, rid))
         )
@@ -254,7 +257,7 @@ class Store(RunQueries):
     def _taken_over(self, id: str) -> LockLost:
         return LockLost(
             f"run {id} was taken over by another process",
-            "nothing more of it is saved here; see who has it with `perdure ps`",
+            "see which process has it with `perdure ps`; nothing more of it is saved here",
         )
 
     def lineage(self, rid: int) -> list[int]:

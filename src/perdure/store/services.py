@@ -17,10 +17,12 @@ from typing import Any, Literal, TypeVar
 import apsw
 import msgspec
 
+from perdure.config.ownership import make_file, make_folder
 from perdure.core.policies.breaker import BreakerState
 from perdure.core.policies.rate import PauseState, RateState
 from perdure.errors import StateReadOnly
-from perdure.store.database import BUSY_MS, translated
+from perdure.store.connection import open_connection, refuse_foreign_schema, run_script
+from perdure.store.database import translated
 from perdure.store.statements import load
 
 Kind = Literal["breaker", "rate", "pause"]
@@ -131,14 +133,11 @@ class Services:
             if self._on_disk() is None:
                 self._create()
             identity = self._on_disk()
-            connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
-            self._connection, self._identity = connection, identity
-            connection.set_busy_timeout(BUSY_MS)
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
-            connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+            self._identity = identity  # said first: a file that cannot be opened is set aside by it
+            self._connection = connection = open_connection(self.path, "NORMAL")
             if connection.pragma("application_id") != APPLICATION_ID:
                 raise apsw.NotADBError("it is not a file of perdure's services")
+            refuse_foreign_schema(connection)
             if identity == self._on_disk():
                 return connection
             self._close()
@@ -179,13 +178,13 @@ class Services:
         """Make the file complete under another name, then link it: it is there as a whole or not at all."""
         draft = self.path.with_name(f".{self.path.name}.{os.getpid()}-{os.urandom(4).hex()}")
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            make_folder(self.path.parent)
+            os.close(make_file(draft, os.O_EXCL | os.O_WRONLY))
             try:
-                connection = apsw.Connection(str(draft), flags=apsw.SQLITE_OPEN_READWRITE)
+                connection = open_connection(draft, "OFF")
                 try:
-                    connection.execute("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF")
-                    connection.execute(f"PRAGMA application_id = {APPLICATION_ID};" + self._sql["schema"])
+                    run_script(connection, "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL")
+                    run_script(connection, f"PRAGMA application_id = {APPLICATION_ID};" + self._sql["schema"])
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 finally:
                     connection.close()

@@ -22,4 +22,6 @@ def sync_folder(folder: Path) -> None:
             finally:
                 os.close(descriptor)
     except OSError as error:
-        raise StateIO(f"the folder of the state file cannot be synced: {folder} ({error})", "check the disk") from error
+        raise StateIO(
+            f"the folder of the state file cannot be synced: {folder} ({error})", "check the disk, then run again"
+        ) from error

@@ -50,7 +50,7 @@ def exactly_one_run_has_an_id(bench: Bench) -> None:
     assert "recorded: once(1)" in other.what
     assert "now:      once(2)" in other.what
     assert len(ledger) == 1
-    bench.told.pop()  # the id in the message is another on each engine
+    bench.outcomes.pop()  # the id in the message is another on each engine
 
 
 @shape
@@ -188,4 +188,4 @@ def a_handle(bench: Bench) -> None:
     handle = started.start(20)
     assert handle.result(60) == 21
     assert handle.status() == "done"
-    bench.told.append(handle.result())
+    bench.outcomes.append(handle.result())

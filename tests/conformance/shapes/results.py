@@ -116,7 +116,7 @@ def an_argument_that_is_changed(bench: Bench) -> None:
         return change([])
 
     bench.run(changing)
-    assert bench.told[0][:2] == ("raised", "ArgumentChanged")
+    assert bench.outcomes[0][:2] == ("raised", "ArgumentChanged")
 
 
 @dataclasses.dataclass

@@ -11,8 +11,9 @@ from urllib.parse import unquote
 import msgspec
 
 from perdure.alerts.alert import Alert
-from perdure.alerts.channels.base import Target
+from perdure.alerts.channels.base import CHECK, Target
 from perdure.alerts.channels.send_timeout import SECONDS
+from perdure.config.interpreter import module_command
 from perdure.errors import AlertError
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -68,7 +69,7 @@ class AppriseTarget(Target):
         try:
             done = run(
                 # -P: a script called apprise.py in the working directory is not meant.
-                [sys.executable, "-P", "-m", "perdure.alerts.channels.apprise_process"],
+                module_command("perdure.alerts.channels.apprise_process"),
                 input=msgspec.json.encode(request),
                 capture_output=True,
                 timeout=STARTING + SECONDS,
@@ -76,13 +77,18 @@ class AppriseTarget(Target):
                 start_new_session=True,
             )
         except TimeoutExpired:
-            raise AlertError(f"no answer within {STARTING + SECONDS:g} s") from None
+            raise AlertError(
+                f"no answer within {STARTING + SECONDS:g} s",
+                "check whether the service can be reached from this machine",
+            ) from None
         except OSError as error:
-            raise AlertError(f"Python cannot be started: {error.strerror}") from None
+            raise AlertError(
+                f"Python cannot be started: {error.strerror}", f"check that {sys.executable} can be executed"
+            ) from None
         try:
             outcome = msgspec.json.decode(done.stdout, type=Outcome)
         except msgspec.DecodeError:
             last = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
-            raise AlertError(f"Apprise ended with {done.returncode}{f': {last}' if last else ''}") from None
+            raise AlertError(f"Apprise ended with {done.returncode}{f': {last}' if last else ''}", CHECK) from None
         if not outcome.sent:
-            raise AlertError(outcome.why)
+            raise AlertError(outcome.why, CHECK)

@@ -9,6 +9,9 @@ from perdure.alerts.alert import Alert
 from perdure.alerts.sanitize import clean, cut, one_line
 from perdure.errors import AlertError
 
+CHECK = "check the address and the credentials of the target, then run: perdure alert test"
+"""What to do when a service refuses an alert and says no more."""
+
 KNOWN_BY = 6
 """Characters. A shorter part of an address is no secret, and would be found in many texts."""
 ERROR = 300
@@ -45,7 +48,7 @@ class Target:
         except AlertError as error:
             raise self._redacted(error) from None
         except Exception as error:  # noqa: BLE001  a channel that fails in an unforeseen way has failed
-            raise self._redacted(AlertError(f"{type(error).__name__}: {error}")) from None
+            raise self._redacted(AlertError(f"{type(error).__name__}: {error}", CHECK)) from None
 
     def _deliver(self, alert: Alert, text: str) -> None:
         raise NotImplementedError

@@ -48,7 +48,9 @@ class Command(Target):
             try:
                 status = process.wait(SECONDS)
             except TimeoutExpired:
-                raise AlertError(f"did not end within {SECONDS:g} s and was killed") from None
+                raise AlertError(
+                    f"did not end within {SECONDS:g} s and was killed", "let the program end sooner"
+                ) from None
             finally:
                 if process.returncode is None:
                     _kill(process.pid)
@@ -56,7 +58,10 @@ class Command(Target):
             if status != 0:
                 output.seek(0)
                 last = cut(one_line(output.read(OUTPUT).decode("utf-8", "replace")), 200)
-                raise AlertError(f"ended with {status}{f': {last}' if last else ''}")
+                raise AlertError(
+                    f"ended with {status}{f': {last}' if last else ''}",
+                    "run the program by itself, with a text on its standard input",
+                )
 
 
 def _kill(pid: int) -> None:

@@ -92,7 +92,7 @@ def _without_login(url: str) -> tuple[str, dict[str, str]]:
         port = parts.port
         host = parts.hostname.encode("ascii" if parts.hostname.isascii() else "idna").decode()
     except ValueError:
-        raise AlertError("the address is not valid", "it looks like https://host/path") from None
+        raise AlertError("the address is not valid", "give one such as https://host/path") from None
     place = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
     # What a URL may not hold is escaped, as a browser would; what is escaped already stays.
     address = parts._replace(netloc=place, fragment="").geturl()

@@ -53,7 +53,7 @@ def _targets(text: str) -> list[Target]:
     if scheme is None or len(text) == scheme.end():
         raise OptionError(
             f"an alert target is not an address ({len(text)} characters, not shown: they may be secret)",
-            "it looks like https://host/path, exec:/path/to/program, or an address that Apprise knows",
+            "give https://host/path, exec:/path/to/program, or an address that Apprise knows",
         )
     kind = scheme[1].lower()
     if kind in ("http", "https", "webhook+http", "webhook+https"):
@@ -67,7 +67,7 @@ def _command(text: str) -> Target:
     except (ValueError, IndexError) as error:
         what = "no program" if isinstance(error, IndexError) else f"arguments that cannot be read: {error}"
         raise OptionError(
-            f"an alert target exec: names {what}", "for instance exec:/usr/local/bin/send-alert"
+            f"an alert target exec: names {what}", "give a program, such as exec:/usr/local/bin/send-alert"
         ) from None
 
 
@@ -78,7 +78,7 @@ def _webhook(url: str) -> Target:
             return target
     except ValueError:
         pass
-    raise OptionError("the address of a webhook for alerts is not valid", "for instance https://example.org/alerts")
+    raise OptionError("the address of a webhook for alerts is not valid", "give one such as https://example.org/alerts")
 
 
 def _telegrams(rest: str) -> list[Target]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from perdure.config.interpreter import bare_command
 from perdure.core.process_marks import PROCESS, STEP
 from perdure.errors import PerdureError, Skipped, StopRun
 from perdure.store.flight_recorder import Recorder
@@ -235,7 +236,7 @@ def _spawn(reading: int, flight: str) -> None:
     # To numbers that neither has now: the copies, and only they, are inherited.
     first = max(reading, own) + 1
     numbers = [str(first), str(first + 1 if own >= 0 else -1)]
-    command = [sys.executable, "-I", "-S", "-c", WATCHDOG_PROCESS, str(Path(__file__).parent), *numbers]
+    command = bare_command(WATCHDOG_PROCESS, str(Path(__file__).parent), *numbers)
     command += [str(os.getpid()), _born(), flight, sys.executable]
     actions: list[Any] = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

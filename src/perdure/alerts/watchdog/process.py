@@ -279,7 +279,7 @@ def lock(path: str) -> int:
     try:
         import fcntl
 
-        record = os.open(path, os.O_RDWR)
+        record = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         fcntl.flock(record, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (ImportError, OSError):
         return -1

@@ -15,7 +15,7 @@ STYLES = {"open": "red", "half-open": "yellow", "isolated": "yellow"}
 
 Name = Annotated[str, Parameter(help="The name of the breaker, as `perdure breaker ls` has it.")]
 
-app = App(name="breaker", help="Look at circuit breakers and rate limits, close them, or let nobody through.")
+app = App(name="breaker", help="Look at circuit breakers and rate limits, close them, or let no call through.")
 
 
 @app.command

@@ -6,6 +6,7 @@ import sys
 
 from perdure.cli.exit_codes import DONE, FAILED
 from perdure.cli.shared_parameters import Engine, MovedScript, Reference, State
+from perdure.cli.view.terminal import Printer
 from perdure.operations.cancel import cancel as cancel_run
 from perdure.operations.find_run import find_run
 from perdure.operations.location import locate_run, opened, pin
@@ -25,15 +26,16 @@ def cancel(
         id = find_run(store, run).id
     pin(location)  # also for what the script looks up while it is loaded
     found = cancel_run(location, id, file)
+    printer = Printer(sys.stderr)
     for line in found.missed:
-        sys.stderr.write(f"{line}\n")
+        printer.line(line)
     match found.outcome:
         case "none":
-            sys.stderr.write(f"run {id} was {found.was} already; nothing was done\n")
+            printer.line(f"run {id} was {found.was} already; nothing was done")
             return FAILED
         case "requested":
             when = f": pid {found.pid} stops it at its next safe point" if found.pid is not None else ""
-            sys.stderr.write(f"run {id} was told to end{when}\n")
+            printer.line(f"run {id} was asked to end{when}")
         case "ended":
-            sys.stderr.write(f"run {id} is cancelled\n")
+            printer.line(f"run {id} is cancelled")
     return FAILED if found.missed else DONE

@@ -25,7 +25,7 @@ def check(
     from perdure.operations import replay_check
 
     if not files:
-        raise OptionError("no script was named", "perdure check FILE")
+        raise OptionError("no script is named", "perdure check FILE")
     checks = replay_check.check(engine or settings.engine_url(), files)
     misfits = [one for one in checks if not one.fits]
     if json:

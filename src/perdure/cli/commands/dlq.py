@@ -15,8 +15,9 @@ from cyclopts.validators import Number
 from perdure.cli.exit_codes import DONE, FAILED
 from perdure.cli.shared_parameters import ANYWHERE, Json, Limit, LogJson, Verbose, Where
 from perdure.cli.view import dlq_tables
-from perdure.cli.view.terminal import as_json, count
+from perdure.cli.view.terminal import Printer, as_json, count
 from perdure.config import settings
+from perdure.core.redaction.printable import json_text
 from perdure.engines.features import Feature
 from perdure.errors import OptionError
 from perdure.operations.dead_letters import Selection, Standing
@@ -39,7 +40,7 @@ Reference = Annotated[str, Parameter(help="A letter's number, or RUN#STEP as `dl
 MOST = 100_000
 """Runs of a cluster that are asked about."""
 
-app = App(name="dlq", help="Dead letters: what failed for good, to be looked at, mended and done again.")
+app = App(name="dlq", help="Dead letters: what failed for good, to be reviewed, edited and re-driven.")
 
 
 @Parameter(name="*", group=WHICH)
@@ -139,7 +140,9 @@ def edit(
         editing.arguments.replace(changed)
     differs = end_edit(location, editing)
     if editing.spec is None:
-        sys.stderr.write(f"the new input was not checked, since the script cannot be loaded: {editing.unchecked}\n")
+        Printer(sys.stderr).line(
+            f"the new input was not checked, since the script cannot be loaded: {editing.unchecked}"
+        )
     how = f"is re-driven with another input: perdure dlq redrive {editing.letter}{location.option}"
     return dlq_tables.edited(
         editing.letter, how if differs else "has its recorded input again", editing.as_json(), json=json
@@ -198,7 +201,7 @@ def drop(
     chosen = [letter.lid for letter in _chosen(location, letters, which, all=all)]
     refused = drop(location, chosen)
     for error in refused.values():
-        sys.stderr.write(f"{error.what}\n")
+        Printer(sys.stderr).line(error.what)
     if json:
         as_json({"dropped": [lid for lid in chosen if lid not in refused], "refused": list(refused)})
     else:
@@ -225,7 +228,7 @@ def export(
         chosen = _among(store, letters, which, all=True, status=status)
         if output is None:
             for line in lines(store, chosen):
-                sys.stdout.write(line.decode())
+                sys.stdout.write(json_text(line))
             return DONE
         with private_file(output) as stream:
             stream.writelines(lines(store, chosen))
@@ -248,10 +251,10 @@ def _among(
 
     if named:
         if which != ANY:
-            raise OptionError("letters were named, and filters given as well", "give the ones or the others")
+            raise OptionError("dead letters and filters are both given", "give one of the two")
         return list({letter.lid: letter for letter in (find_letter(store, each) for each in named)}.values())
     if which == ANY and not all:
-        raise OptionError("no dead letter was named", "give their numbers (`perdure dlq ls`), a filter, or --all")
+        raise OptionError("no dead letter is named", "give their numbers (`perdure dlq ls`), a filter, or --all")
     return list(select(store, which.selection(status or "parked")))
 
 
@@ -266,7 +269,7 @@ def _changes(given: Sequence[str]) -> list[tuple[str, Any]]:
         try:
             found.append((path.strip(), json.loads(text)))
         except ValueError:
-            raise OptionError(f"{text!r} is not JSON", f"a text stands in quotes: --set '{path}=\"{text}\"'") from None
+            raise OptionError(f"{text!r} is not JSON", f"put a text in quotes: --set '{path}=\"{text}\"'") from None
     return found
 
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import Json, LogJson, MovedScript, Reference, State
 from perdure.cli.view.lineage import fork_lines
-from perdure.cli.view.terminal import as_json
+from perdure.cli.view.terminal import Printer, as_json
 from perdure.cli.watched_run import go_on
 from perdure.operations.find_run import find_run
 from perdure.operations.fork import fork as fork_run
@@ -42,9 +42,9 @@ def fork(
     said = fork_lines(made, source, step)
     if run_it:
         return go_on(made.run, file, location, accept=False, json=json, log_json=log_json, said=said)
-    sys.stderr.write(said)
+    sys.stderr.write(said)  # standard output is the id
     if json:
         as_json({"run": made.run.id, "forked_from": source.id})
     else:
-        sys.stdout.write(f"{made.run.id}\n")
+        Printer().line(made.run.id)
     return DONE

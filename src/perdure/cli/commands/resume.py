@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from perdure.cli.shared_parameters import Engine, Json, LogJson, MovedScript, Reference, State
+from perdure.cli.view.terminal import Printer
 from perdure.cli.watched_run import go_on, print_finish
 from perdure.core.execution.spec import IfLocked
 from perdure.operations.find_run import find_run
@@ -36,6 +37,6 @@ def resume(
     with opened(location, run) as store:
         found = find_run(store, run)
     if found.status == "done":
-        sys.stderr.write(f"run {found.id} is done; this is its result\n")
+        Printer(sys.stderr).line(f"run {found.id} is done; this is its result")
         return print_finish(finished(location, found), json=json)
     return go_on(found, file, location, accept=accept_changes, json=json, log_json=log_json, if_locked=if_locked)

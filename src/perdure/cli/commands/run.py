@@ -33,7 +33,7 @@ Run a workflow, or go on with it: an unfinished run with the same arguments is r
                    who has it), wait (until it is free) or fail (exit code 1). As the workflow says, else skip.
   --log-json       Standard error is one JSON object a line: what perdure, the script and its libraries log.
   --state PATH     The state file, if not .perdure/state.db beside the script.
-  --engine URL     Run it on a cluster: temporal://HOST:7233/NAMESPACE. This process lends it a worker meanwhile.
+  --engine URL     Run it on a cluster: temporal://HOST:7233/NAMESPACE. This process is a worker of it meanwhile.
 
 Exit codes: 0 done (or skipped, since another process runs it), 1 failed, 2 wrong usage, 3 done with dead letters,
 130 interrupted."""
@@ -97,7 +97,7 @@ def _read(tokens: Sequence[str]) -> Request:
                 "see `perdure run --help`; options of the workflow come after the file's name",
             )
     if not rest:
-        raise OptionError("no script was named", "perdure run FILE")
+        raise OptionError("no script is named", "perdure run FILE")
     if "state" in given:
         given["state"] = Path(given["state"])
     return Request(target=rest[0], rest=rest[1:], **given)

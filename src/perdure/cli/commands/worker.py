@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import Engine
+from perdure.cli.view.terminal import Printer
 from perdure.config import settings
 from perdure.errors import OptionError
 
@@ -24,11 +25,11 @@ def worker(
     from perdure.operations.worker import serve
 
     if not files:
-        raise OptionError("no script was named", "perdure worker FILE")
+        raise OptionError("no script is named", "perdure worker FILE")
     url = engine or settings.engine_url()
 
     def ready(stems: list[str]) -> None:
-        sys.stderr.write(f"worker for {', '.join(stems)} at {url}; Ctrl-C ends it\n")
+        Printer(sys.stderr).line(f"worker for {', '.join(stems)} at {url}; Ctrl-C ends it")
         sys.stderr.flush()
 
     serve(url, files, ready)

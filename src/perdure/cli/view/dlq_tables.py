@@ -9,12 +9,13 @@ import msgspec
 
 from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED
 from perdure.cli.view.terminal import Printer, as_json, count, date, one_line
+from perdure.core.redaction.printable import json_text
 from perdure.engines.features import Feature
 from perdure.errors import PerdureError
 from perdure.operations.location import Location
 
 if TYPE_CHECKING:
-    from perdure.core.dead_letters import Told
+    from perdure.core.dead_letters import LetterDetails
     from perdure.operations.dead_letters import Listing, Texts
     from perdure.operations.redrive import Result
 
@@ -70,7 +71,7 @@ def _cut(cell: str) -> str:
     return cell if len(cell) <= 60 else f"{cell[:57]}..."
 
 
-def letter(details: Told, texts: Texts, *, verbose: bool, location: Location) -> None:
+def letter(details: LetterDetails, texts: Texts, *, verbose: bool, location: Location) -> None:
     """Everything about one letter."""
     printer = Printer()
     facts = {
@@ -116,7 +117,7 @@ def edited(letter: int, how: str, inputs: dict[str, Any], *, json: bool) -> int:
     if json:
         as_json({"letter": letter, "inputs": inputs})
     else:
-        sys.stdout.write(f"letter {letter} {how}\n")
+        Printer().line(f"letter {letter} {how}")
     return DONE
 
 
@@ -160,7 +161,7 @@ class Report:
                 }
                 for one in self._results
             ]
-            self._stdout.write(msgspec.json.encode(fields).decode() + "\n")
+            self._stdout.write(json_text(msgspec.json.encode(fields)) + "\n")
         elif not self._results:
             self._stdout.write("no dead letter is parked, of those asked for; nothing was done\n")
         else:

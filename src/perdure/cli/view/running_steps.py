@@ -92,7 +92,7 @@ class Board:
                     if one is not None:
                         one.units, one.total, one.note = event.done, event.total, event.note
                 case _:
-                    pass  # what is not running is told in lines
+                    pass  # what is not running is shown in lines
 
     def _wait(self, call: Call, attempt: int, seconds: float, reason: str) -> None:
         one = self._running[id(call)] = _Running(call, attempt, self._clock())

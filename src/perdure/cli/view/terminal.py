@@ -10,6 +10,8 @@ from typing import Any, TextIO
 
 import msgspec
 
+from perdure.core.redaction.printable import json_text, printable
+
 STYLES = {
     "bold": "1",
     "dim": "2",
@@ -22,9 +24,7 @@ STYLES = {
 
 def safe(text: str) -> str:
     """Text that may have come from anywhere: what a terminal would act on is escaped, line breaks and tabs are kept."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+    return printable(text)
 
 
 def one_line(text: str) -> str:
@@ -95,5 +95,5 @@ def date(moment: datetime | None) -> str:
 
 
 def as_json(value: Any) -> None:
-    """A struct, or a list of them, as one line of JSON."""
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    """A struct, or a list of them, as one line of JSON in which nothing is raw that a terminal would act on."""
+    sys.stdout.write(json_text(msgspec.json.encode(value)) + "\n")

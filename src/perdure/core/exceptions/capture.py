@@ -17,7 +17,7 @@ import msgspec
 from perdure import errors
 from perdure.core.durations import show
 from perdure.core.exceptions import http_responses as responses
-from perdure.core.exceptions import rebuild
+from perdure.core.exceptions import rebuild, recorded_objects, validation_errors
 from perdure.core.values import codec
 
 _LONGEST_TRACEBACK = 20_000
@@ -44,6 +44,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         attributes: what was in its `__dict__`, packed.
         slots: what Python's own classes keep elsewhere (such as OSError.errno), packed.
         responses: attributes that held an HTTP response: what is kept of it, packed.
+        objects: attributes that held another object: what is kept of its attributes, packed.
+        errors: attributes that held an exception, such as `orig`; of `args`, by "args[0]".
+        same: of those, which are the exception that stands under another name too, such as "__cause__".
+        validation: what pydantic's ValidationError is made of, packed.
         lost: the names of attributes that could not be stored.
         notes: what add_note() was given.
         traceback: the formatted traceback, the causes included; for people only.
@@ -60,6 +64,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attributes: dict[str, bytes] = {}
     slots: dict[str, bytes] = {}
     responses: dict[str, bytes] = {}
+    objects: dict[str, bytes] = {}
+    errors: dict[str, Fault] = {}
+    same: dict[str, str] = {}
+    validation: bytes = b""
     lost: list[str] = []
     notes: list[str] = []
     traceback: str = ""
@@ -127,7 +135,8 @@ def to_fault(exc: Exception) -> Fault:
         return _Recorder(hide).record(exc, 0)
     except Exception:  # noqa: BLE001  an exception that cannot be looked at is still a failure to be kept
         module, qualname = rebuild.label(type(exc))
-        return Fault(module=module, qualname=qualname, bases=[], message=hide(rebuild.message(exc)))
+        message = hide(rebuild.message(exc)[:_LONGEST_TRACEBACK])
+        return Fault(module=module, qualname=qualname, bases=[], message=message)
 
 
 def encode(fault: Fault) -> bytes:
@@ -145,8 +154,8 @@ def decode(data: bytes) -> Fault:
         return msgspec.msgpack.decode(data, type=Fault)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as failed:
         raise errors.NotDecodable(
-            f"a saved exception cannot be read back ({type(failed).__name__}: {failed}).",
-            "The state file holds damaged data. `perdure doctor` checks the whole file.",
+            f"a saved exception cannot be read back ({type(failed).__name__}: {failed})",
+            "check the state file with `perdure doctor`: it holds damaged data",
         ) from failed
 
 
@@ -163,10 +172,11 @@ def restore(fault: Fault, *, main: str = "__main__") -> Exception:
     Raises:
         errors.NotDecodable: a packed value in the fault is damaged.
     """
-    exc = _instance(fault, _parts(fault, main), main)
-    for name, chained in (("__cause__", fault.cause), ("__context__", fault.context)):
-        if chained is not None:
-            rebuild.put(BaseException, name, exc, restore(chained, main=main))
+    chain = {"__cause__": fault.cause, "__context__": fault.context}
+    restored = {name: restore(chained, main=main) for name, chained in chain.items() if chained is not None}
+    exc = _instance(fault, _parts(fault, main, restored), main)
+    for name, other in restored.items():
+        rebuild.put(BaseException, name, exc, other)
     rebuild.put(BaseException, "__suppress_context__", exc, fault.suppressed)
     return exc
 
@@ -215,7 +225,9 @@ class _Recorder:
     """One exception and what hangs on it, read without running more of the user's code than str() and repr()."""
 
     def __init__(self, hide: Hide) -> None:
-        self._hide = hide
+        from perdure.core.redaction.text import bounded  # here, since most runs never fail
+
+        self._hide: Hide = lambda text: hide(bounded(text))
         self._left = _MOST
         self._seen: set[int] = set()
 
@@ -231,8 +243,25 @@ class _Recorder:
         packed = [self._bytes(each) for each in args]
         attributes = rebuild.attributes(exc, contents)
         answers = {name: kept for name, value in attributes.items() if (kept := responses.content_of(value))}
-        plain = {name: value for name, value in attributes.items() if name not in answers}
         cause, context, suppressed = (rebuild.get(BaseException, name, exc) for name in _CHAIN)
+        cause_fault = self._chained(cause, depth)
+        context_fault = None if suppressed else self._chained(context, depth)
+        places = {id(cause): "__cause__"} if cause_fault else {}
+        if context_fault:
+            places[id(context)] = "__context__"
+        inner_errors, same = self._inner(attributes, args, depth, places)
+        plain = {
+            name: value
+            for name, value in attributes.items()
+            if name not in answers and name not in inner_errors and name not in same
+        }
+        plain_packed = {name: self._bytes(value, name) for name, value in plain.items()}
+        objects = {
+            name: data
+            for name, kept in plain_packed.items()
+            if kept is None and (data := self._object(plain[name])) is not None
+        }
+        lost += [name for name, kept in plain_packed.items() if kept is None and name not in objects]
         return Fault(
             module=label[0],
             qualname=label[1],
@@ -240,14 +269,18 @@ class _Recorder:
             message=self._hide(rebuild.message(exc)),
             args=[data or b"" for data in packed],
             reprs={place: self._repr(args[place]) for place, data in enumerate(packed) if data is None},
-            attributes=self._packed(plain, lost),
+            attributes={name: data for name, data in plain_packed.items() if data is not None},
+            objects=objects,
+            errors=inner_errors,
+            same=same,
+            validation=self._validation(exc),
             responses=self._packed(answers, lost),
             slots=self._packed(rebuild.slots(exc), lost),
             members=self._members(exc, depth, lost) if group else [],
             lost=list(dict.fromkeys(lost)),
             notes=[_cut(self._hide(each), _LONGEST_TRACEBACK) for each in rebuild.notes(contents)],
-            cause=self._chained(cause, depth),
-            context=None if suppressed else self._chained(context, depth),
+            cause=cause_fault,
+            context=context_fault,
             suppressed=suppressed,
             traceback=self._traceback(exc) if depth == 0 else "",
         )
@@ -256,6 +289,22 @@ class _Recorder:
         if not isinstance(exc, Exception) or id(exc) in self._seen or self._left <= 0 or depth >= _DEEPEST:
             return None
         return self.record(exc, depth + 1)
+
+    def _inner(
+        self, attributes: dict[str, Any], args: tuple[Any, ...], depth: int, places: dict[int, str]
+    ) -> tuple[dict[str, Fault], dict[str, str]]:
+        """The exceptions among the attributes and arguments; each is kept once."""
+        kept: dict[str, Fault] = {}
+        same: dict[str, str] = {}
+        for name, one in (*attributes.items(), *((f"args[{place}]", one) for place, one in enumerate(args))):
+            if not isinstance(one, Exception):
+                continue
+            if id(one) in places:
+                same[name] = places[id(one)]
+            elif (fault := self._chained(one, depth)) is not None:
+                kept[name] = fault
+                places[id(one)] = name
+        return kept, same
 
     def _members(self, group: Any, depth: int, lost: list[str]) -> list[Fault]:
         every = rebuild.get(BaseExceptionGroup, "exceptions", group)
@@ -271,15 +320,30 @@ class _Recorder:
 
     def _bytes(self, value: Any, name: str = "") -> bytes | None:
         from perdure.core.redaction.nested import redact_nested  # here, since most runs never fail
+        from perdure.core.redaction.text import LONGEST
 
         try:
             data = _VALUES.pack(value)
-            if len(data) > rebuild.LONGEST_TEXT:
-                return None
+            if len(data) > LONGEST:
+                return None  # looking through all of it for credentials would take too long
             safe = redact_nested(value, self._hide, name)
             return data if safe is value else _VALUES.pack(safe)
         except Exception:  # noqa: BLE001  whatever the reason, the value is not storable
             return None
+
+    def _object(self, value: Any) -> bytes | None:
+        content = recorded_objects.content_of(value, self._plain_bytes)
+        return None if content is None else _VALUES.pack(content)
+
+    def _plain_bytes(self, name: str, value: Any) -> bytes | None:
+        return self._bytes(value, name)
+
+    def _validation(self, exc: Exception) -> bytes:
+        try:
+            lines = validation_errors.content_of(exc, self._plain_bytes, self._repr)
+            return b"" if lines is None else _VALUES.pack(lines)
+        except Exception:  # noqa: BLE001  as above
+            return b""
 
     def _repr(self, value: Any) -> str:
         try:
@@ -295,30 +359,29 @@ class _Recorder:
         except Exception:  # noqa: BLE001  as above
             return ""
         # What is looked through for credentials reaches further than what is kept: none is cut in two.
-        text = self._hide(_ends(text, 5 * _LONGEST_TRACEBACK))
-        return _ends(text, _LONGEST_TRACEBACK)
+        from perdure.core.redaction.text import bounded
 
-
-def _ends(text: str, longest: int) -> str:
-    if len(text) <= longest:
-        return text
-    # The end says what happened, the beginning who asked.
-    head, tail = longest // 4, longest * 3 // 4
-    return f"{text[:head]}\n  [... {len(text) - head - tail} characters left out ...]\n{text[-tail:]}"
+        return bounded(self._hide(text), _LONGEST_TRACEBACK)
 
 
 def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
-def _parts(fault: Fault, main: str) -> rebuild.Parts:
+def _parts(fault: Fault, main: str, chained: dict[str, Exception]) -> rebuild.Parts:
+    errors = {name: restore(each, main=main) for name, each in fault.errors.items()}
+    others = chained | errors
+    errors |= {name: others[other] for name, other in fault.same.items() if other in others}
     return rebuild.Parts(
         message=fault.message,
         args=tuple(
-            _VALUES.unpack(data) if data else Lost(fault.reprs.get(place, "")) for place, data in enumerate(fault.args)
+            _VALUES.unpack(data) if data else errors.get(f"args[{place}]", Lost(fault.reprs.get(place, "")))
+            for place, data in enumerate(fault.args)
         ),
         attributes={name: _VALUES.unpack(data) for name, data in fault.attributes.items()}
-        | {name: responses.RecordedResponse(_content(data)) for name, data in fault.responses.items()},
+        | {name: responses.RecordedResponse(_content(data)) for name, data in fault.responses.items()}
+        | {name: recorded_objects.restore(_content(data), _VALUES.unpack) for name, data in fault.objects.items()}
+        | {name: error for name, error in errors.items() if not name.startswith("args[")},
         slots={name: _VALUES.unpack(data) for name, data in fault.slots.items()},
         members=[restore(each, main=main) for each in fault.members],
         notes=fault.notes,
@@ -333,28 +396,58 @@ def _content(data: bytes) -> dict[str, Any]:
 
 def _instance(fault: Fault, parts: rebuild.Parts, main: str) -> Exception:
     label = (fault.module, fault.qualname)
-    for each in (label, *fault.bases):
-        cls = rebuild.loaded(each, main)
-        if cls is None:
+    known = [cls for each in (label, *fault.bases) if (cls := rebuild.loaded(each, main)) is not None]
+    if fault.validation and (validation := _validation(fault, known)) is not None:
+        return validation
+    if known and rebuild.is_labelled(known[0], label, main):
+        known[1:1] = rebuild.twins(known[0])
+    made: Exception | None = None
+    chosen: list[type[Exception]] = []
+    for cls in known:
+        if any(cls in one.__mro__ for one in chosen):
             continue
+        # Where the class itself is not loaded, or makes its instances in its own way, what is raised stands below all
+        # of its bases that are: each `except` that would have caught it catches this.
+        exc = _built(fault, parts, main, [*chosen, cls])
+        if exc is not None:
+            made = exc
+            chosen.append(cls)
+    return made if made is not None else _bare(label, fault, parts)
+
+
+def _built(fault: Fault, parts: rebuild.Parts, main: str, classes: list[type[Exception]]) -> Exception | None:
+    """The exception as an instance of one class, or of a class below several; None if there can be none."""
+    label = (fault.module, fault.qualname)
+    exc: Exception | None = None
+    same, refused = False, dict[str, Any]()
+    if len(classes) == 1:
         try:
-            exc = rebuild.build(cls, parts)
+            exc, refused = rebuild.build(classes[0], parts)
         except (TypeError, ValueError):
-            # A class written in C that makes its instances in its own way, or damaged parts: the next base is tried.
-            continue
+            return None
         same = rebuild.message(exc) == fault.message
-        if same and not fault.lost and rebuild.is_labelled(cls, label, main):
+        if same and not fault.lost and not refused and rebuild.is_labelled(classes[0], label, main):
             return exc
-        try:
-            made = rebuild.derive(cls, label, None if same else fault.message, fault.lost)
-            return rebuild.build(made, parts)
-        except (TypeError, ValueError):
-            # It cannot be subclassed. The right class is worth more than the right message.
-            return exc
-    return _bare(label, fault, parts)
+    try:
+        made = rebuild.derive(classes, label, None if same else fault.message, fault.lost, refused)
+        return rebuild.build(made, parts)[0]
+    except (TypeError, ValueError):
+        # It cannot be subclassed. The right class is worth more than the right message.
+        return exc
+
+
+def _validation(fault: Fault, known: list[type[Exception]]) -> Exception | None:
+    try:
+        exc = validation_errors.restore(_VALUES.unpack(fault.validation), _VALUES.unpack, Lost, known)
+    except (LookupError, TypeError, ValueError):  # damaged data
+        return None
+    if exc is not None:
+        for line in fault.notes:
+            exc.add_note(line)
+    return exc
 
 
 def _bare(label: rebuild.Label, fault: Fault, parts: rebuild.Parts) -> Exception:
     """The last resort, for a fault that names no base that fits."""
-    made = rebuild.derive(Exception, label, fault.message, fault.lost)
-    return rebuild.build(made, msgspec.structs.replace(parts, slots={}))
+    made = rebuild.derive([Exception], label, fault.message, fault.lost)
+    return rebuild.build(made, msgspec.structs.replace(parts, slots={}))[0]

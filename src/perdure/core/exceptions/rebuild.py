@@ -7,9 +7,11 @@ the `__new__` of the Python class below them (`build`): no constructor, property
 from __future__ import annotations
 
 import builtins
+import sys
 import weakref
 from collections.abc import Iterator
-from types import MemberDescriptorType
+from itertools import islice
+from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any, ClassVar
 
 import msgspec
@@ -104,17 +106,22 @@ def attributes(exc: Exception, contents: dict[Any, Any]) -> dict[str, Any]:
     found = {name: value for name, value in contents.items() if type(name) is str and name != "__notes__"}
     for name, member in declared(type(exc)).items():
         try:
-            found[name] = member.__get__(exc)
-        except AttributeError:
+            value = member.__get__(exc)
+        except Exception:  # noqa: BLE001, S112  a slot that is not filled; a field that cannot be read now
             continue
+        if value is not None or not isinstance(member, GetSetDescriptorType):
+            found[name] = value
     return found
 
 
 def declared(cls: type) -> dict[str, Any]:
-    """The `__slots__` of the user's classes."""
+    """The `__slots__` of the user's classes, and the fields of those that are written in C."""
     own = (each for each in reversed(cls.__mro__) if each not in _BUILTIN and each is not object)
     return {
-        name: member for each in own for name, member in vars(each).items() if isinstance(member, MemberDescriptorType)
+        name: member
+        for each in own
+        for name, member in vars(each).items()
+        if isinstance(member, MemberDescriptorType | GetSetDescriptorType) and not name.startswith("__")
     }
 
 
@@ -191,28 +198,46 @@ def _walk() -> Iterator[type[Exception]]:
 
 def _newest(cls: type[Exception]) -> bool:
     """Whether no class of the same label was made after `cls`, as by a reload or a notebook's cell."""
+    return next(_alike(cls), cls) is cls
+
+
+def _alike(cls: type[Exception]) -> Iterator[type[Exception]]:
     siblings: list[type] = type.__subclasses__(cls.__base__ or Exception)
-    alike = (each for each in reversed(siblings) if label(each) == label(cls) and Restored not in each.__bases__)
-    return next(alike, cls) is cls
+    return (each for each in reversed(siblings) if label(each) == label(cls) and Restored not in each.__bases__)
 
 
-def build(cls: type[Exception], parts: Parts) -> Exception:
-    """An instance of `cls`, made without its `__new__` and `__init__`.
+def twins(cls: type[Exception]) -> list[type[Exception]]:
+    """The other classes of the label of `cls`, where none of them is the one that its module has under that name.
+
+    Such are made by each client for itself (botocore's), and `except client.exceptions.NoSuchKey` may name any of them.
+    """
+    module, qualname = label(cls)
+    if "." in qualname or module not in sys.modules or qualname in vars(sys.modules[module]):
+        return []
+    return [each for each in islice(_alike(cls), _MOST_TWINS) if each is not cls]
+
+
+_MOST_TWINS = 16
+
+
+def build(cls: type[Exception], parts: Parts) -> tuple[Exception, dict[str, Any]]:
+    """An instance of `cls`, made without running a `__new__` or `__init__` that is written in Python.
+
+    Returns:
+        The instance, and the attributes that it did not take, since they are read-only fields of a class in C.
 
     Raises:
         TypeError, ValueError: instances of this class cannot be made so, or not of these parts.
     """
-    solid: Any = cls
-    while solid not in _BUILTIN:
-        solid = solid.__base__
     if issubclass(cls, ExceptionGroup):
         if not parts.members:
             raise ValueError("a group needs members")
-        exc: Exception = solid.__new__(cls, *parts.args[:1], parts.members)
+        new: Any = ExceptionGroup.__new__
+        exc: Exception = new(cls, *parts.args[:1], parts.members)
     else:
-        exc = solid.__new__(cls)
+        exc = _new(cls, parts.args)
         put(BaseException, "args", exc, parts.args)
-        _fill_unicode(exc, solid, parts.args)
+        _fill_unicode(exc, parts.args)
     for owner, names in _SLOTS.items():
         if isinstance(exc, owner):
             for name in names:
@@ -220,18 +245,49 @@ def build(cls: type[Exception], parts: Parts) -> Exception:
                     put(owner, name, exc, parts.slots[name])
     declared_slots = declared(cls)
     contents = object.__getattribute__(exc, "__dict__")
+    refused: dict[str, Any] = {}
     for name, value in parts.attributes.items():
-        if name in declared_slots:
-            declared_slots[name].__set__(exc, value)
-        else:
+        if name not in declared_slots:
             contents[name] = value
+        elif not _set(declared_slots[name], exc, value):
+            refused[name] = value
     if parts.notes:
         contents["__notes__"] = list(parts.notes)
-    return exc
+    return exc, refused
 
 
-def _fill_unicode(exc: Exception, solid: Any, args: tuple[Any, ...]) -> None:
+def _new(cls: type[Exception], args: tuple[Any, ...]) -> Exception:
+    """An empty instance, made by the nearest `__new__` in C that can make one, without arguments if possible."""
+    for owner in cls.__mro__:
+        new = vars(owner).get("__new__")
+        if not isinstance(new, BuiltinFunctionType):
+            continue
+        for given in ((), args):
+            try:
+                exc = new(cls, *given)
+            except Exception:  # noqa: BLE001, S112  of another layout, or with a constructor that needs more
+                continue
+            if type(exc) is cls:
+                made: Exception = exc
+                return made
+    raise TypeError(f"no instance of {label(cls)[1]} can be made")
+
+
+def _set(member: Any, exc: Exception, value: Any) -> bool:
+    """Whether the attribute has that value now."""
+    try:
+        member.__set__(exc, value)
+    except Exception:  # noqa: BLE001  a read-only field
+        try:
+            return bool(type(now := member.__get__(exc)) is type(value) and now == value)
+        except Exception:  # noqa: BLE001
+            return False
+    return True
+
+
+def _fill_unicode(exc: Exception, args: tuple[Any, ...]) -> None:
     """Fill a UnicodeError's fields, which Python reads without checking, from args that make sense."""
+    solid: Any = next((each for each in type(exc).__mro__ if each in _BUILTIN), None)
     if solid in _SUBJECTS:
         args_types: tuple[type, ...] = (str, _SUBJECTS[solid], int, int, str)
     elif solid is UnicodeTranslateError:
@@ -244,23 +300,37 @@ def _fill_unicode(exc: Exception, solid: Any, args: tuple[Any, ...]) -> None:
             solid.__init__(exc, *args)
 
 
-def derive(cls: type[Exception], wanted: Label, message: str | None, lost: list[str]) -> type[Exception]:
-    """A class of that name below `cls`, for one exception that `cls` alone cannot represent.
+def derive(
+    classes: list[type[Exception]],
+    wanted: Label,
+    message: str | None,
+    lost: list[str],
+    fixed: dict[str, Any] | None = None,
+) -> type[Exception]:
+    """A class of that name below `classes`, for one exception that they cannot represent as they are.
 
     Args:
-        cls: the exception's class, or the nearest of its bases that is loaded.
+        classes: the exception's class, or the nearest of its bases that are loaded.
         wanted: what the new class is called.
-        message: what str() gives, or None for what `cls` makes of it.
+        message: what str() gives, or None for what the classes make of it.
         lost: the attributes that could not be stored.
+        fixed: attributes that an instance cannot be given.
+
+    Raises:
+        TypeError: there can be no class below these.
     """
     # Python refuses a NUL in the name of a class, which only damaged data can ask for.
     module, qualname = wanted[0], wanted[1].replace("\0", "")
     namespace = {
+        **(fixed or {}),
         "__module__": module,
         "__qualname__": qualname,
         "_perdure_message": message,
         "_perdure_lost": tuple(lost),
     }
+    meta: Any = type
+    for each in map(type, classes):
+        meta = each if issubclass(each, meta) else meta
     # type.__new__ itself: a metaclass of the user's is not run.
-    made: type[Exception] = type.__new__(type(cls), qualname.rpartition(".")[2], (Restored, cls), namespace)
+    made: type[Exception] = type.__new__(meta, qualname.rpartition(".")[2], (Restored, *classes), namespace)
     return made

@@ -21,7 +21,7 @@ class Task(Protocol):
 class Branch:
     """One line of execution: the workflow's own, or a task that it started, directly or through others.
 
-    `path` tells it from all others of its run by the order in which each parent started its children; `born` is how
+    `path` identifies it within its run by the order in which each parent started its children; `born` is how
     many calls the run had made by then; `living` holds the branches of the run that have not been seen to end.
 
     Args:
@@ -63,8 +63,8 @@ class Branch:
     def place(self, call: Call) -> Call:
         """The call as one of this branch.
 
-        Calls with inputs are told apart by those, whichever branch they are in. A call without (the time, a random
-        number) is told from its like only by its place, and the order of places in different branches is no fixed one.
+        Calls with inputs are distinguished by those, whichever branch they are in. Calls without (the time, a random
+        number) are distinguished by their place only, and the order of places in different branches is not fixed.
         """
         if self.path and call.input == NO_INPUTS and not call.named:
             call.key = codec.digest(call.key + self.path)

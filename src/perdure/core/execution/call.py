@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any
@@ -38,7 +39,7 @@ from perdure.errors import ArgumentChanged, BreakerOpen, CrashLoop, Drift, NotDe
 SHOWN = 3
 
 _WHY = {
-    "permanent": "an error of this kind does not heal by trying again",
+    "permanent": "an error of this kind is permanent: trying again does not help",
     "attempts": "",
     "total": "there was no time left for another try",
 }
@@ -65,7 +66,7 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Parked(msgspec.Struct, frozen=True, gc=False):
-    """The call has failed for good and is a dead letter, saved under the number `seq`; whoever made it gets None."""
+    """The call has failed for good and is a dead letter, saved under the number `seq`; its caller gets None."""
 
     seq: int
     value: None = None
@@ -98,7 +99,7 @@ def recall(call: Call, history: History, record: StepRecord, park: bool = False)
         StopRun: with Drift, if a call that goes by a key has other inputs now; with NotDecodable, if the saved value
             does not fit what the script now declares.
     """
-    if call.named and record.input != call.input and not history.is_exempt(record.seq):
+    if call.named and not codec.same_inputs(record.input, call.input) and not history.is_exempt(record.seq):
         raise StopRun(_drift(call, history, [record]))
     if park and record.status == "dead":
         return Parked(record.seq)
@@ -116,11 +117,11 @@ def settle(call: Call, history: History) -> Generator[Effect, Any, StepRecord | 
     """A call without a record waits until the replay has come to rest, and is judged then.
 
     Returns:
-        The record of a call with the same inputs that nobody has made again, and that the call may have then: the
+        The record of a call with the same inputs that was not made again, and that the call may have then: the
         script was rearranged. None if it is new.
 
     Raises:
-        StopRun: with Drift, if completed calls of the same name remain that nobody has made again.
+        StopRun: with Drift, if completed calls of the same name remain that were not made again.
     """
     while history.unsettled(call.spec.name):
         waiting: Sequence[Call] = yield Settle(call)
@@ -156,7 +157,7 @@ def _counterpart(call: Call, history: History) -> Generator[Effect, Any, StepRec
     if history.doubtful(call.spec.name):
         for seq in history.unclaimed(call.spec.name):
             record: StepRecord = yield Load(call, seq, peek=True)
-            if record.input == call.input:
+            if codec.same_inputs(record.input, call.input):
                 return record
     return None
 
@@ -192,7 +193,7 @@ class Series(msgspec.Struct):
     ) -> tuple[Verdict, capture.Fault]:
         """What the policy says about attempt `number`, which failed with `error`; and the error as data.
 
-        When the verdict is to give up, the exception is told of all attempts of `owner` in its notes.
+        When the verdict is to give up, all attempts of `owner` are added to the notes of the exception.
         """
         first = self.first = outcome.started if self.first is None else self.first
         now = outcome.started + outcome.seconds
@@ -210,17 +211,19 @@ class Series(msgspec.Struct):
 
 def attempts(call: Call, history: History, parked: bool = False) -> Decision:
     """Try the call until it succeeds or its policy gives up; what succeeds is saved."""
-    yield from move_on(history)
     spec = call.spec
+    spec.refuse_unstorable()
+    history.refuse_oversized(spec.owner, call.input)
+    yield from move_on(history)
     if history.undone:
         call.salt += salt(call, history)
     tries = history.tries(call)
     number = tries.made
     series, last, patience = None, None, Patience()
-    told = crash_loop.against(history.crashes, call) if history.crashes else ()
-    crashed = len(told)
+    crashes = crash_loop.against(history.crashes, call) if history.crashes else ()
+    crashed = len(crashes)
     if crashed and crash_loop.verdict(crashed, history.crash_limit) == "given up":
-        return Failed(_crash_loop(call, told), None, number)
+        return Failed(_crash_loop(call, crashes), None, number)
     while True:
         number += 1
         guard, ticket = spec.guard, None
@@ -244,7 +247,8 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
             try:
                 refuse_change(call)
                 payload, value = _read(call, outcome) if outcome.attempts else spec.plan.round_trip(outcome.value)
-            except (NotStorable, ArgumentChanged) as refusal:
+                history.refuse_oversized(spec.owner, call.input, payload)
+            except (NotStorable, ArgumentChanged, MemoryError) as refusal:
                 error = refusal
             else:
                 row = history.row(call, "done", payload, outcome.started, outcome.seconds, outcome.attempts or number)
@@ -271,12 +275,12 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
         yield Wait(call, decision.delay, number, error)
 
 
-def _crash_loop(call: Call, told: Sequence[str]) -> CrashLoop:
+def _crash_loop(call: Call, crashes: Sequence[str]) -> CrashLoop:
     error = CrashLoop(
-        f"{call.spec.owner} was in flight at {len(told)} crashes in a row, and is not tried again",
+        f"{call.spec.owner} was in flight at {len(crashes)} crashes in a row, and is not tried again",
         "find out what it does to its process (memory, native code; isolate=True contains it), then run it again",
     )
-    for line in told:
+    for line in crashes:
         error.add_note(f"perdure: {line}")
     return error
 
@@ -352,6 +356,7 @@ def _attempt(
 
 def _drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
     name, run = call.spec.name, history.id
+    typed = shlex.quote(run)
     lines = [f"step {name!r} had completed with other inputs than it is called with now; nothing was executed"]
     lines += [
         f"    recorded: {name}{codec.describe_inputs(record.input)}  (step #{record.seq} of run {run})"
@@ -364,7 +369,7 @@ def _drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
     return Drift(
         "\n".join(lines),
         "one of these, whichever is true:\n"
-        f"    the call is new work, the recorded results stand:  perdure resume {run} --accept-changes\n"
-        f"    the recorded results are to be made again:         perdure fork {run} --from {name}\n"
+        f"    the call is new work, the recorded results stand:  perdure resume {typed} --accept-changes\n"
+        f"    the recorded results are to be made again:         perdure fork {typed} --from {shlex.quote(name)}\n"
         "    the inputs come from something that changed (a list, a file, the clock): read it in a step of its own",
     )

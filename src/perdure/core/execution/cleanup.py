@@ -1,4 +1,4 @@
-"""What a run has to put away when it ends: deferred calls, and the undoing of what was done.
+"""What a run has to clean up when it ends: deferred calls, and the undoing of what was done.
 
 The journal says what there is to do. A record of the kind `defer` holds the call of a step that is to be made at the
 final end of the run, or at every end; one of the kind `undo` stands beside the record of a call whose step names
@@ -56,7 +56,7 @@ def unwind(history: History, find: Find, *, ok: bool, final: bool) -> Generator[
         final: it is not gone on with any more, so what is deferred is due.
 
     Returns:
-        What was not put away, a line each.
+        What was not cleaned up, a line each.
     """
     missed: list[str] = []
     waiting = 0

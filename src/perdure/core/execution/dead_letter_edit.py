@@ -1,7 +1,7 @@
 """Changes the packed arguments of a call by hand, without the classes in them.
 
 Packed bytes say by themselves what they hold (see `builtins`), so a leaf is changed where it stands: what was a
-Decimal, a date or a member of an enumeration stays one, made of the JSON that somebody gave; an instance stays one of
+Decimal, a date or a member of an enumeration stays one, made of the JSON that was given; an instance stays one of
 its class. Whether the step takes the result is judged by `misfit`, with its annotations.
 """
 
@@ -22,7 +22,7 @@ from perdure.core.execution.spec import Spec
 from perdure.core.values import builtin_types
 from perdure.core.values.annotations import Closed, Position, type_name
 from perdure.core.values.builtin_types import Ext, encode
-from perdure.core.values.codec import pack_inputs, to_builtins, unpack_inputs
+from perdure.core.values.codec import pack_call, to_builtins, unpack_inputs
 from perdure.errors import OptionError
 
 _decode: Final = msgspec.msgpack.Decoder().decode
@@ -95,7 +95,7 @@ class Arguments:
                 self.set(name, value)
         missing = [name for name in known if name not in arguments]
         if missing:
-            raise OptionError(f"the input has lost {', '.join(missing)}", "leave every argument in; change its value")
+            raise OptionError(f"the input lacks {', '.join(missing)}", "give every argument; change its value")
 
     def _all(self) -> dict[str, Any]:
         names = self._names[: len(self._positional)]
@@ -117,7 +117,7 @@ def misfit(data: bytes, spec: Spec) -> str | None:
     """
     args, kwargs = unpack_inputs(data, spec.parameter_plans(), owner=spec.owner)
     plans = dict(zip(_parameters(spec), spec.parameter_plans(), strict=True))
-    closed = _Strict(*(plan.annotation for plan in plans.values()), names=_scope(plans))
+    closed = Closed(*(plan.annotation for plan in plans.values()), names=_scope(plans))
     given = dict(zip(spec.signature.names(len(args)), args, strict=False)) | kwargs
     for name, value in given.items():
         position = closed.position(plans[name].annotation) if name in plans else None
@@ -126,13 +126,6 @@ def misfit(data: bytes, spec: Spec) -> str | None:
             where, found, expected = bad
             return f"{name}{where} is {found!r}, and {type_name(expected.annotation)} is declared there"
     return None
-
-
-class _Strict(Closed):
-    """Looks at every place, also where only builtins are declared."""
-
-    def _names_classes(self, annotation: Any) -> bool:
-        return True
 
 
 def _parameters(spec: Spec) -> list[str]:
@@ -171,7 +164,7 @@ def _at(node: Any, path: Sequence[str], value: Any, where: str) -> Any:
 
 def _no_place(path: str, name: str, known: Sequence[str]) -> OptionError:
     some = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-    return OptionError(f"there is no {name!r} in the input ({path})", f"it has: {some or 'nothing'}")
+    return OptionError(f"there is no {name!r} in the input ({path})", f"name what it has: {some or 'nothing'}")
 
 
 def _open(node: Any) -> tuple[Items, Callable[[Any], Any]] | None:
@@ -226,7 +219,7 @@ def _plain(node: Any) -> Any:
 
 def _generic(value: Any) -> Any:
     """What JSON gave, as it is packed."""
-    return _decode(pack_inputs([value], {}, owner="the input"))[0]
+    return _decode(pack_call([value], {}, owner="the input")[0])[0]
 
 
 def _shown(node: Any) -> str:
@@ -303,7 +296,9 @@ def _refit_leaf(node: Ext, value: Any, where: str) -> Any:
     try:
         made = make(value)
     except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
-        raise _refused(where, f"{_shown(node)}, and {json.dumps(value)} is nothing of that kind", str(error)) from None
+        raise _refused(
+            where, f"{_shown(node)}, and not {json.dumps(value)}", f"give a value of that kind ({error})"
+        ) from None
     return _generic(made)
 
 
@@ -313,7 +308,7 @@ def _refused(where: str, what: str, hint: str) -> OptionError:
 
 def _seconds(value: Any) -> datetime.timedelta:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError("give a number of seconds")
+        raise TypeError("a number of seconds")
     return datetime.timedelta(seconds=value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +15,8 @@ from perdure.core.execution.branch import Branch
 from perdure.core.execution.crash_loop import LIMIT, Crashes
 from perdure.core.execution.spec import Call
 from perdure.core.records import UNDO_NOTE, Row, StepKind, StepRecord, StepStatus, step_checksum
+from perdure.core.sizes import show_size
+from perdure.errors import NotStorable
 
 _NONE = b"\xc0"
 
@@ -84,6 +87,7 @@ class History:
         before: records up to this number were there when the run was resumed; None if all of them were.
         crashes: at how many crashes in a row each call was in flight.
         crash_limit: after so many it is not tried again.
+        largest: how many bytes a record may have.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class History:
         before: int | None = None,
         crashes: Crashes | None = None,
         crash_limit: int = LIMIT,
+        largest: int = sys.maxsize,
     ) -> None:
         self.rid = rid
         self.id = id
@@ -106,6 +111,7 @@ class History:
         self.before = before
         self.crashes = crashes or {}
         self.crash_limit = crash_limit
+        self.largest = largest
         self.claims = 0
         self.has_children = False  # a workflow was called, or may have been
         self.rested = False
@@ -266,6 +272,27 @@ class History:
         ms = int(seconds * 1000)
         return (self.rid, seq, name, call.key, call.n, status, call.input, output, started, ms, attempts, crc, kind)
 
+    # -- what is to be cleaned up ------------------------------------------------------------------------------------
+    def refuse_oversized(self, owner: str, given: bytes, output: bytes | None = None) -> None:
+        """Make sure that a record of these inputs (and this result) can be written.
+
+        Raises:
+            NotStorable: it is larger than a record may be.
+        """
+        size = len(given) + len(output or b"")
+        if size <= self.largest:
+            return
+        limit = show_size(self.largest)
+        if output is None or len(output) < len(given):
+            raise NotStorable(
+                f"{owner} was called with {show_size(len(given))} of arguments; a record holds at most {limit}",
+                "keep large data in a file, and pass its path",
+            )
+        raise NotStorable(
+            f"{owner} returned {show_size(len(output))}; a record holds at most {limit}",
+            "write large data to a file in the step and return its path, or return it in parts, by a step for each",
+        )
+
     # -- what is to be put away ---------------------------------------------------------------------------------------
 
     def can_be_undone(self, row: Row, given: bytes) -> Row:
@@ -283,7 +310,7 @@ class History:
         return (self.rid, seq, name, key, n, status, given, output, 0.0, 0, 0, crc, kind)
 
     def to_clean(self) -> list[tuple[int, str]]:
-        """Number and kind (`defer` or `undo`) of the notes of what is to be put away, the last one first."""
+        """Number and kind (`defer` or `undo`) of the notes of what is to be cleaned up, the last one first."""
         return sorted(self._to_clean.items(), reverse=True)
 
     def is_cleaned(self, kind: StepKind, name: str, key: bytes, n: int) -> bool:

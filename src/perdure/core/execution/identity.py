@@ -20,8 +20,8 @@ def identify(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     """
     if spec.key is not None:
         return identify_by(spec, args, kwargs, spec.key(*args, **kwargs))
-    given = pack(spec.signature, _shown(spec, args), kwargs)
-    return Call(spec, args, kwargs, given, codec.digest(given))
+    given, canonical = pack(spec.signature, _shown(spec, args), kwargs)
+    return Call(spec, args, kwargs, given, codec.digest(canonical))
 
 
 def identify_by(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], key: Any) -> Call:
@@ -49,7 +49,7 @@ def refuse_change(call: Call) -> None:
     now = pack_leniently(call.spec.signature, _shown(call.spec, call.args), call.kwargs)
     if now != call.input:
         raise ArgumentChanged(
-            f"{call.spec.owner} changed an argument that it was given; on resume it would stay as it was\n"
+            f"{call.spec.owner} changed an argument that it was given; on resume it stays unchanged\n"
             f"    given:      {call.spec.name}{codec.describe_inputs(call.input)}\n"
             f"    afterwards: {call.spec.name}{codec.describe_inputs(now)}",
             "work on a copy, and return what the workflow needs",
@@ -62,7 +62,7 @@ def pack_strictly(call: Call) -> bytes:
     Raises:
         NotStorable: an argument cannot be stored.
     """
-    return pack(call.spec.signature, _shown(call.spec, call.args), call.kwargs) if call.named else call.input
+    return pack(call.spec.signature, _shown(call.spec, call.args), call.kwargs)[0] if call.named else call.input
 
 
 def _shown(spec: Spec, args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -101,28 +101,26 @@ def _same(value: Any, default: Any) -> bool:
         return False
 
 
-def pack(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    """The packed arguments of a call.
+def pack(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, bytes]:
+    """The packed arguments of a call, and their canonical form, by which the call is known (see `codec.pack_call`).
 
     Raises:
         TypeError: the function would not accept these arguments.
         NotStorable: an argument cannot be stored.
     """
     places, named = signature.bind(args, kwargs)
-    return codec.pack_inputs(places, named, owner=signature.owner)
+    return codec.pack_call(places, named, owner=signature.owner)
 
 
 def pack_leniently(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     """As `pack`, for calls that a key identifies: what cannot be stored is stood in for by its type's name."""
     places, named = signature.bind(args, kwargs)
     try:
-        return codec.pack_inputs(places, named, owner=signature.owner)
+        return codec.pack_call(places, named, owner=signature.owner)[0]
     except NotStorable:
-        return codec.pack_inputs(
-            [_stand_in(value) for value in places],
-            {name: _stand_in(value) for name, value in named.items()},
-            owner=signature.owner,
-        )
+        places = [_stand_in(value) for value in places]
+        named = {name: _stand_in(value) for name, value in named.items()}
+        return codec.pack_call(places, named, owner=signature.owner)[0]
 
 
 def _stand_in(value: Any) -> Any:

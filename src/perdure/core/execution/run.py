@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Generator
 from datetime import datetime
 from typing import Any, TypeGuard
@@ -103,7 +104,7 @@ class Begin(msgspec.Struct, frozen=True):
 
 
 class StandBy(msgspec.Struct, frozen=True):
-    """Somebody else has the run or its lock: say so the `first` time, and wait some seconds. Answer: None."""
+    """Another process has the run or its lock: say so the `first` time, and wait some seconds. Answer: None."""
 
     workflow: str
     reason: str
@@ -187,7 +188,8 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -> Life:
-    """One run from its start or resumption to its end; `began` is told its id."""
+    """One run from its start or resumption to its end; `began` is called with its id."""
+    call.spec.refuse_unstorable()
     answer = yield from _taking(call, start)
     if not isinstance(answer, Taken):
         return _not_taken(call, start, answer, began)
@@ -201,7 +203,8 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
         if error is None:
             try:
                 payload, value = call.spec.plan.round_trip(outcome.value)
-            except NotStorable as refusal:
+                history.refuse_oversized(call.spec.owner, run.input, payload)
+            except (NotStorable, MemoryError) as refusal:
                 error = refusal
             else:
                 yield from _put_away(Unwind(run, history, ok=True, final=True))
@@ -225,7 +228,7 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
         trouble = yield End(run, status, fault, forget=cause.records, aftermath=cause.aftermath)
         if trouble is not None:
             error.add_note(f"perdure: that the run {_ENDED[status]} could not be saved: {trouble}")
-        error.add_note(f"perdure: run {run.id} {_ENDED[status]}; {_WAY_ON[status].format(run.id)}")
+        error.add_note(f"perdure: run {run.id} {_ENDED[status]}; {_WAY_ON[status].format(shlex.quote(run.id))}")
         return Failed(error, outcome, 1)
 
 
@@ -259,7 +262,7 @@ def call_off(
         fault: it is a child run that has failed with this; that is how it has ended, also after its clean-ups.
 
     Returns:
-        What could not be cleaned up, a line each; None if somebody executes it after all, or it has ended.
+        What could not be cleaned up, a line each; None if a process executes it after all, or it has ended.
     """
     answer = yield Begin(start)
     if not isinstance(answer, Taken):
@@ -289,7 +292,7 @@ PAUSES = (0.02, 0.05, 0.1, 0.2)
 
 
 def _taking(call: Call, start: Start) -> Generator[RunEffect, Any, Answer]:
-    """Begin, as soon as nobody else has the run or its lock, if it is to wait for that."""
+    """Begin, as soon as no other process has the run or its lock, if it is to wait for that."""
     answer: Answer = yield Begin(start)
     looks = 0
     while call.spec.rules.if_locked == "wait" and _in_the_way(answer):
@@ -326,7 +329,7 @@ def _not_taken(
                 f"run {run.id} was started with other inputs\n"
                 f"    recorded: {run.workflow}{codec.describe_inputs(run.input)}\n"
                 f"    now:      {run.workflow}{codec.describe_inputs(call.input)}",
-                "an id stands for exactly one run: give these inputs an id of their own",
+                "give these inputs another id: an id stands for exactly one run",
             )
 
 
@@ -341,10 +344,10 @@ def superseded(run: RunRecord, by: RunRecord) -> RunError:
 def _refusal(call: Call, start: Start, answer: Held | Locked) -> AlreadyRunning:
     what = _who(answer)
     if answer.by is None:
-        return AlreadyRunning(what, "wait for it, or start another run with an id of its own")
+        return AlreadyRunning(what, "wait until it has ended, or start another run under an id: with_options(id=...)")
     if call.spec.rules.if_locked == "fail" or start.parent is not None:  # a parent run needs the result: no skipping
-        return AlreadyRunning(what, 'nothing was done; if_locked="wait" waits until it is free')
-    return Skipped(what, "nothing was done; it goes on by itself")
+        return AlreadyRunning(what, 'run again when it is free, or wait for it: if_locked="wait"')
+    return Skipped(what, "do nothing: it goes on there by itself; `perdure ps` shows it")
 
 
 def _who(answer: Held | Locked) -> str:
@@ -359,7 +362,7 @@ def _who(answer: Held | Locked) -> str:
 def describe_locked(locked: Locked) -> str:
     """Who has a lock, in a line: the process, since when, and what it does with it."""
     if locked.by is None:
-        return f"lock {locked.name!r} is taken, by this very process"
+        return f"lock {locked.name!r} is taken by this process"
     text = f"lock {locked.name!r} is taken: {_process(locked.by, locked.since)}"
     if locked.run is None:
         return text

@@ -86,6 +86,7 @@ class Spec:
         self.isolate = isolate
         self.key = key
         self.record_kind: StepKind = "step"
+        self.storable = False
         self.park = False
         self.undo: Spec | None = None
         self.rules = Rules()
@@ -102,6 +103,16 @@ class Spec:
     def plan(self) -> codec.Plan:
         """How the result is packed; made at the first use, when all names that annotations mention are defined."""
         return codec.plan(self.hints().get("return", EMPTY), owner=self.owner, names=self._names())
+
+    def refuse_unstorable(self) -> None:
+        """Make sure that a result can be stored, before any work is done for it; looked at once.
+
+        Raises:
+            UnstorableType: no value of the declared type can be.
+        """
+        if not self.storable:
+            self.plan.refuse_unstorable()
+            self.storable = True
 
     def parameter_plans(self) -> list[codec.Plan]:
         """How the arguments are packed, in the order of the parameters."""

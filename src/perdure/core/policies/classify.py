@@ -1,4 +1,4 @@
-"""Classifies exceptions: may the error heal, and did the server name a delay?
+"""Classifies exceptions: is the error transient, and did the server name a delay?
 
 The rule: **try again unless it is certain not to help.** A try too many costs seconds; a try too few costs a person the
 work of looking at it. So an unknown error is transient, and what is permanent is listed here with its reason.
@@ -99,7 +99,7 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about a failed attempt.
 
     Attributes:
-        kind: "transient" may heal, "permanent" cannot, "throttled" heals when the caller has waited.
+        kind: "transient" may be gone at the next try, "permanent" stays, "throttled" passes when the caller has waited.
         status: the HTTP status that the server answered with.
         retry_after: seconds from now that the server asked to wait.
         code: the entry of the failure catalogue, where it is obvious.
@@ -112,7 +112,7 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def assess(exc: BaseException, now: float) -> Assessment:
-    """Whether `exc` may heal, read from the exception alone; never raises.
+    """Whether `exc` is transient, read from the exception alone; never raises.
 
     Args:
         exc: what the attempt raised.
@@ -139,7 +139,7 @@ def _assess(exc: BaseException, now: float, deep: int) -> Assessment:
 
 
 def _group(exc: ExceptionGroup[Exception], now: float, deep: int) -> Assessment:
-    """The members' verdicts as one: all have to heal before a new try can succeed."""
+    """The members' verdicts as one: all have to pass before a new try can succeed."""
     members = [_assess(member, now, deep - 1) for member in exc.exceptions[:_WIDE]]
     for kind in ("permanent", "throttled"):
         for member in members:

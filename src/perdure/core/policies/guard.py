@@ -60,7 +60,7 @@ class Hold(msgspec.Struct, frozen=True):
 def grade(error: Exception | None, assessment: Assessment | None) -> Grade:
     """What the end of a call says about the service that it called.
 
-    What may heal and HTTP 5xx are failures of the service. HTTP 429 is not, nor is any other 4xx, which is an answer to
+    Transient errors and HTTP 5xx are failures of the service. HTTP 429 is not, nor is any other 4xx, which answers
     something that the caller did wrong. The program's own errors (a TypeError, a value that cannot be stored) and a
     breaker further inside say nothing.
     """
@@ -83,7 +83,7 @@ def refusal(guard: Guard, hold: Hold) -> BreakerOpen:
     name, soon = guard.service, f"for {show(hold.seconds)} yet" if hold.seconds > 0 else "at this moment"
     ways = f"`perdure breaker ls` shows it; once the service has recovered, `perdure breaker reset {name}` closes it"
     if hold.why == "isolated":
-        what, ways = f"breaker {name!r} was isolated by hand", f"`perdure breaker reset {name}` ends that"
+        what, ways = f"breaker {name!r} is isolated", f"`perdure breaker reset {name}` closes it"
     elif hold.why == "paused":
         what = f"{name!r} has asked its callers to wait (HTTP 429 or Retry-After), {soon}"
     elif hold.why == "half-open":

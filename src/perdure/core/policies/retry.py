@@ -57,7 +57,7 @@ class Retry:
             left, the step fails at once (a request before that time would get the same answer), so no Retry-After can
             hang a run.
         on: what is retried: an exception class, a tuple of classes, or a function from the exception to True or False.
-            Nothing else is retried then. Default: errors that may heal (`core/policies/classify.py` has the rules).
+            Nothing else is retried then. Default: transient errors (`core/policies/classify.py` has the rules).
         never: what is not retried, in the same forms. It wins over `on`.
 
     Raises:
@@ -110,7 +110,7 @@ class Retry:
         if self.delay > self.total:
             raise OptionError(
                 f"delay is {show(self.delay)}, longer than total, which is {show(self.total)}: "
-                "there would never be a second try",
+                "there is never a second try",
                 "give a longer total, or attempts=1 for one try",
             )
 
@@ -272,9 +272,9 @@ def _matcher(value: Any, option: str) -> Any:
         return value
     if value is None or (callable(value) and not isinstance(value, tuple)):
         return value
-    hint = f"give {option} as an exception class, a tuple of them, or a function from the exception to True or False"
-    if isinstance(value, Exception):
-        hint = f"did you mean the class, {option}={type(value).__name__}? Otherwise {hint}"
+    forms = f"give {option} as an exception class, a tuple of them, or a function from the exception to True or False"
+    meant = f"did you mean the class, {option}={type(value).__name__}? Otherwise {forms}"
+    hint = meant if isinstance(value, Exception) else forms
     raise OptionError(f"{option}={value!r} does not say which exceptions are meant", hint)
 
 

@@ -32,7 +32,7 @@ class Secret(Generic[T]):
 
     def __init__(self, value: T) -> None:
         if type(value) not in (str, bytes):
-            raise OptionError(f"a Secret was made of a value of type {type(value).__qualname__}", "give a str or bytes")
+            raise OptionError(f"a Secret is made of a value of type {type(value).__qualname__}", "give a str or bytes")
         self._value: T = value
         number = id(self)
 

@@ -11,11 +11,14 @@ that may run far begins only where a run of its characters does.
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from perdure.core.redaction import shapes
 from perdure.core.redaction.names import is_secret, words
 
 HIDDEN: Final = "***"
@@ -23,6 +26,12 @@ HIDDEN: Final = "***"
 
 SHORTEST: Final = 6
 """Characters. A known value that is shorter would be found all over the place."""
+
+LONGEST: Final = 100_000
+"""Characters of a text that are looked through: a bound on the time that a text of another's making can take."""
+
+_WORD: Final = 2_000
+"""Characters of the longest word that is looked for where a text is cut."""
 
 _COMMON = words(
     "secret secrets password passwd changeme default disabled enabled example localhost postgres postgresql mysql"
@@ -43,9 +52,23 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
 
     Args:
         text: anything; most texts have nothing to hide and come back as they are, quickly.
-        known: values that are secret whatever they look like. Whoever asks often makes a `Redactor` of them, once.
+        known: values that are secret whatever they look like. For many texts make a `Redactor` of them, once.
     """
     return Redactor(known)(text) if known else _by_shape(text)
+
+
+def bounded(text: str, longest: int = LONGEST) -> str:
+    """A text that is short enough to be looked through: of a longer one the middle is left out.
+
+    The end says what happened, the beginning who asked. No word is cut in two: half a credential is not known again.
+    """
+    if len(text) <= longest:
+        return text
+    head, tail = longest // 4, len(text) - longest * 3 // 4
+    before = [found for mark in " \n" if (found := text.rfind(mark, max(head - _WORD, 0), head)) >= 0]
+    after = [found for mark in " \n" if (found := text.find(mark, tail, tail + _WORD)) >= 0]
+    head, tail = max(before, default=head), min(after, default=tail)
+    return f"{text[:head]}\n  [... {tail - head} characters left out ...]\n{text[tail:]}"
 
 
 class Redactor:
@@ -68,12 +91,53 @@ class Redactor:
         for form in self._forms:
             if form in text:
                 text = text.replace(form, HIDDEN)
+        if self._forms and _SPLIT.search(text):
+            text = _hide_split(text, self._forms)
         return _by_shape(text)
 
 
 def is_distinct(value: str) -> bool:
     """Whether a secret is one that can be looked for in texts: neither short nor a common word."""
     return len(value) >= SHORTEST and value.lower() not in _COMMON and not set(value) <= set("*. \t\r\n")
+
+
+_SPLIT = re.compile(
+    "\x1b\\[[0-9;?]{0,40}[A-Za-z]|[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u00ad\ufeff]"
+    "|\r?\n[ \t]{0,80}+|(?:\\\\r)?\\\\n"
+)
+"""What may stand in the middle of a secret: a colour, a character that is not seen, the end of a line."""
+
+
+def _hide_split(text: str, forms: Sequence[str]) -> str:
+    """Hide what is whole only without what splits it."""
+    pieces: list[tuple[int, int]] = []  # where in the joined text each piece begins, and where in the text
+    parts: list[str] = []
+    at = length = 0
+    for match in _SPLIT.finditer(text):
+        pieces.append((length, at))
+        parts.append(text[at : match.start()])
+        length += match.start() - at
+        at = match.end()
+    pieces.append((length, at))
+    joined = "".join((*parts, text[at:]))
+    starts = [start for start, _ in pieces]
+
+    def place(index: int) -> int:
+        start, begun = pieces[bisect_right(starts, index) - 1]
+        return begun + index - start
+
+    spans: list[tuple[int, int]] = []
+    for form in forms:
+        index = joined.find(form)
+        while index >= 0:
+            spans.append((place(index), place(index + len(form) - 1) + 1))
+            index = joined.find(form, index + len(form))
+    done, kept = 0, []
+    for start, end in sorted(spans):
+        if start >= done:
+            kept += [text[done:start], HIDDEN]
+        done = max(done, end)
+    return "".join((*kept, text[done:])) if spans else text
 
 
 def _forms(value: str) -> Iterable[str]:
@@ -92,7 +156,16 @@ def _forms(value: str) -> Iterable[str]:
         for again in (repr, json.dumps):  # a text in a text
             yield again(once)[1:-1]
     yield json.dumps(value, ensure_ascii=False)[1:-1]
+    yield html.escape(value)
+    yield html.escape(value, quote=False)
+    yield html.escape(value).replace("&#x27;", "&#39;")
     data = escaped.encode()
+    yield repr(data)[2:-1]
+    for separator in ("", " ", ":", "\\x"):
+        digits = data.hex(separator[0], 1) if separator else data.hex()
+        digits = digits.replace("\\", separator) if len(separator) > 1 else digits
+        yield digits
+        yield digits.upper()
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for before in range(3):
             # Behind other bytes, as in `user:password`; the first and last letters depend on the neighbours.
@@ -107,6 +180,7 @@ def _by_shape(text: str) -> str:
     for _ in range(3):
         lowered = text.lower()
         before = text
+        text = shapes.hide(text, lowered, HIDDEN)
         for hints, rule in _RULES:
             for hint in hints:
                 if hint in lowered:
@@ -163,7 +237,7 @@ def _scheme(match: re.Match[str]) -> str:
 _LOGIN = re.compile(
     r"(://|%3A%2F%2F)([^\s/?#:@\"'<>]{0,256}+):(?:"
     r"[^\s/?#\"'<>]{0,2048}@"  # up to the last @ of the host's part
-    r"|(?![0-9]{1,5}(?:[/?#]|\b))[^\s\"'<>]{1,2048}?@"  # a password with a slash that nobody encoded
+    r"|(?![0-9]{1,5}(?:[/?#]|\b))[^\s\"'<>]{1,2048}?@"  # a password with a slash that is not encoded
     r")",
     re.IGNORECASE,
 )
@@ -196,7 +270,7 @@ def _login(match: re.Match[str]) -> str:
 _NAMED = re.compile(
     r"(?<![\w.\-])([\w.\-]++)"
     r"(?:(?P<quote>\\{0,4}[\"'`])?\]?\s{0,8}(?P<mark>=>|:=|==|[=:]|%3[AaDd])(?!/)"  # name = , "name": , ['name'] =
-    r"|\\{0,4}[\"'],(?=\s{0,8}[bu]?\\{0,4}[\"'])"  # ('name', 'value')
+    r"|\\{0,4}[\"'],(?=\s{0,8}[bu]?\\{0,4}[\"'])(?!\s{0,8}[\"']\w{1,40}[\"']\s?:)"  # ('name', 'value')
     r"|>(?=[^<\s]))"  # <name>value
     r"[^\S\r\n]{0,8}"
 )

@@ -13,13 +13,16 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
-from perdure.core.values.classes import Record, record_of
+from perdure.core.values.builtin_types import LOWERING
+from perdure.core.values.classes import BASES, Record, Subclass, is_typed_dict, record_of
 
 _WRAPPERS: Final = frozenset({"Required", "NotRequired", "ReadOnly", "Final", "ClassVar", "InitVar"})
 _AWAITABLE: Final = (collections.abc.Awaitable, collections.abc.Coroutine)
+# What a generic annotation is compared with item by item.
+_CONTAINERS: Final = (list, tuple, dict, set, frozenset, collections.deque)
 # PEP 484: an int is acceptable where a float is declared, and so on.
 _TOWER: Final[dict[type, tuple[type, ...]]] = {float: (int,), complex: (int, float)}
 # A generic class may name itself with ever larger arguments; further down than this, it names no more classes.
@@ -58,9 +61,11 @@ class Closed:
     def __init__(self, *annotations: Any, names: Mapping[str, Any] | None = None) -> None:
         self.scope = names or {}
         self.records: dict[type, Record] = {}
+        self.bases: set[type] = set()
         self.unread: list[str] = []
         self._fields: dict[Any, dict[str, Any]] = {}
         self._positions: dict[Any, Position | None] = {}
+        self._places: dict[Any, list[tuple[str, Position]]] = {}
         self._seen: dict[Any, bool] = {}
         for annotation in annotations:
             self._collect(annotation, 0)
@@ -76,15 +81,40 @@ class Closed:
     def admit(self, cls: type) -> tuple[str, Record] | None:
         """The name to write for an instance of exactly `cls`, and its record; None outside of the set."""
         record = self.records.get(cls)
-        return None if record is None else (self.labels[cls], record)
+        if record is not None:
+            return self.labels[cls], record
+        for label, visible in self._visible():
+            if visible is cls and label not in self.names and (found := record_of(cls)) is not None:
+                return label, found
+        return None
+
+    def find(self, label: str) -> Record | None:
+        """The record of the class of this set that is written under that name."""
+        record = self.names.get(label)
+        if record is None:
+            record = next((record_of(cls) for name, cls in self._visible() if name == label), None)
+        return record
+
+    def _visible(self) -> Iterator[tuple[str, type]]:
+        """The subclasses of the builtin classes in the annotation, as far as the scope has a name for them.
+
+        Where a float is declared, a `class Celsius(float)` that the same module knows may stand too.
+        """
+        if self.bases:
+            bases = tuple(self.bases)
+            for value in self.scope.values():
+                # One with a codec needs no place in the set.
+                if isinstance(value, type) and issubclass(value, bases) and value not in LOWERING:
+                    yield value.__qualname__, value
 
     def position(self, annotation: Any) -> Position | None:
         """What may stand where `annotation` is declared; None when any value may."""
         key = _key(annotation)
         if key not in self._positions:
             choices = self.expand(annotation)
-            free = any(choice is Anything for choice in choices) or not any(map(self._names_classes, choices))
-            self._positions[key] = None if free else Position(self, annotation, choices)
+            free = any(choice is Anything for choice in choices)
+            strict = not free and any(map(self._names_classes, choices))
+            self._positions[key] = None if free else Position(self, annotation, choices, strict)
         return self._positions[key]
 
     def expand(self, annotation: Any, depth: int = 0) -> list[Any]:
@@ -141,6 +171,14 @@ class Closed:
             self._fields[key] = _field_annotations(origin, typing.get_args(annotation), self._known())
         return self._fields[key]
 
+    def places(self, annotation: Any) -> list[tuple[str, Position]]:
+        """The fields of a class of which not every value may stand there."""
+        key = _key(annotation)
+        if key not in self._places:
+            found = [(name, self.position(each)) for name, each in self.fields(annotation).items()]
+            self._places[key] = [(name, position) for name, position in found if position is not None]
+        return self._places[key]
+
     def _known(self) -> dict[str, Any]:
         return dict(self.scope) | {cls.__name__: cls for cls in self.records if cls.__name__ not in self.scope}
 
@@ -171,10 +209,14 @@ class Closed:
         if origin is typing.Literal:
             return [type(arg) for arg in args if isinstance(arg, enum.Enum)]
         cls = origin or one
-        if (record := record_of(cls)) is not None:
+        if cls in BASES:
+            self.bases.add(cls)
+        record = record_of(cls)
+        # What was stored before its class had a codec stays readable.
+        if record is not None and not (cls in LOWERING and isinstance(record, Subclass)):
             self.records[cls] = record
             return list(self.fields(one).values())
-        if typing.is_typeddict(cls):
+        if is_typed_dict(cls):
             return list(self.fields(one).values())
         return [arg for arg in args if arg is not ... and not isinstance(arg, list)]
 
@@ -190,82 +232,124 @@ class Position:
         closed: the set that it belongs to.
         annotation: what is declared there.
         choices: its alternatives.
+        strict: it names classes. What does not fit there is refused; at other places it is only noted.
     """
 
-    def __init__(self, closed: Closed, annotation: Any, choices: list[Any]) -> None:
+    def __init__(self, closed: Closed, annotation: Any, choices: list[Any], strict: bool) -> None:
         self.closed = closed
         self.annotation = annotation
         self.choices = choices
+        self.strict = strict
         self._by_type: dict[type, list[Any]] = {}
+        self._easy: set[type] = set()
 
-    def misfit(self, value: Any) -> Misfit | None:
-        """The first place at which `value` does not fit, or None."""
-        kind = type(value)
+    def fits(self, kind: type) -> bool:
+        """Whether every value of exactly `kind` may stand here, so that none has to be looked into."""
+        return kind in self._easy or (bool(self._choices(kind)) and kind in self._easy)
+
+    def _choices(self, kind: type) -> list[Any]:
         choices = self._by_type.get(kind)
         if choices is None:
             choices = self._by_type[kind] = [one for one in self.choices if _accepts(one, kind)]
+            if any(self._is_easy(one, kind) for one in choices):
+                self._easy.add(kind)
+        return choices
+
+    def _is_easy(self, one: Any, kind: type) -> bool:
+        cls = typing.get_origin(one) or one
+        if cls is typing.Literal or is_typed_dict(cls) or (kind is cls and self._has_fields(kind)):
+            return False
+        if kind in self.closed.records or not issubclass(kind, _CONTAINERS):
+            return True
+        return all(arg is not ... and self.closed.position(arg) is None for arg in typing.get_args(one))
+
+    def _has_fields(self, kind: type) -> bool:
+        return kind in self.closed.records and not issubclass(kind, enum.Enum)
+
+    def misfit(self, value: Any, strict: bool = False) -> Misfit | None:
+        """The first place at which `value` does not fit, or None.
+
+        Args:
+            value: what stands here.
+            strict: look only at the places that name classes.
+        """
+        kind = type(value)
+        if kind in self._easy or (strict and not self.strict):
+            return None
+        choices = self._choices(kind)
         bad: Misfit | None = ("", value, self)
         for one in choices:
-            bad = self._inside(one, value)
+            bad = self._inside(one, value, strict)
             if bad is None:
                 return None
         return bad
 
-    def _inside(self, one: Any, value: Any) -> Misfit | None:
+    def _inside(self, one: Any, value: Any, strict: bool) -> Misfit | None:
         closed, args = self.closed, typing.get_args(one)
         cls = typing.get_origin(one) or one
         kind = type(value)
         if cls is typing.Literal:
             return None if any(arg == value and type(arg) is kind for arg in args) else ("", value, self)
-        if kind is cls and kind in closed.records and not isinstance(value, enum.Enum):
-            return self._named(closed.fields(one), value)
-        if typing.is_typeddict(cls):
-            return self._keyed(closed.fields(one), value)
-        if not args or kind in (str, bytes) or kind in closed.records:
+        if kind is cls and self._has_fields(kind):
+            return self._named(one, value, strict)
+        if is_typed_dict(cls):
+            if not strict and not cls.__required_keys__ <= value.keys():
+                return "", value, self
+            return self._keyed(closed.fields(one), value, strict)
+        if not args or kind in closed.records or not isinstance(value, _CONTAINERS):
             return None
-        if kind is tuple and cls is tuple and not (len(args) == 2 and args[1] is ...):
-            return self._fixed(args, value)
-        if len(args) == 2 and isinstance(value, dict):
-            return self._mapping(args, value)
+        if isinstance(value, tuple) and cls is tuple and not (len(args) == 2 and args[1] is ...):
+            return self._fixed(args, value, strict)
+        if isinstance(value, dict):
+            return self._mapping(args, value, strict)
         each = closed.position(args[0])
-        if each is None or not isinstance(value, collections.abc.Iterable):
+        if each is None or each.fit_all(value):
             return None
         for index, item in enumerate(value):
-            if (bad := each.misfit(item)) is not None:
+            if (bad := each.misfit(item, strict)) is not None:
                 return f"[{index}]{bad[0]}", bad[1], bad[2]
         return None
 
-    def _named(self, fields: dict[str, Any], value: Any) -> Misfit | None:
-        for name, annotation in fields.items():
-            position = self.closed.position(annotation)
-            if position is not None and (bad := position.misfit(getattr(value, name))) is not None:
+    def fit_all(self, values: Collection[Any]) -> bool:
+        """Whether all of these fit, as far as their types alone say so."""
+        return self._easy.issuperset(map(type, values)) or all(map(self.fits, set(map(type, values))))
+
+    def _named(self, one: Any, value: Any, strict: bool) -> Misfit | None:
+        for name, position in self.closed.places(one):
+            item = getattr(value, name)
+            if type(item) not in position._easy and (bad := position.misfit(item, strict)) is not None:
                 return f".{name}{bad[0]}", bad[1], bad[2]
         return None
 
-    def _keyed(self, fields: dict[str, Any], value: Any) -> Misfit | None:
+    def _keyed(self, fields: dict[str, Any], value: Any, strict: bool) -> Misfit | None:
         for name, annotation in fields.items():
             position = self.closed.position(annotation) if name in value else None
-            if position is not None and (bad := position.misfit(value[name])) is not None:
+            if position is not None and (bad := position.misfit(value[name], strict)) is not None:
                 return f"[{name!r}]{bad[0]}", bad[1], bad[2]
         return None
 
-    def _fixed(self, args: tuple[Any, ...], value: tuple[Any, ...]) -> Misfit | None:
+    def _fixed(self, args: tuple[Any, ...], value: tuple[Any, ...], strict: bool) -> Misfit | None:
         if any(getattr(arg, "__unpacked__", False) or typing.get_origin(arg) is typing.Unpack for arg in args):
             return None
         if len(args) != len(value):
             return "", value, self
         for index, (annotation, item) in enumerate(zip(args, value, strict=True)):
             position = self.closed.position(annotation)
-            if position is not None and (bad := position.misfit(item)) is not None:
+            if position is not None and (bad := position.misfit(item, strict)) is not None:
                 return f"[{index}]{bad[0]}", bad[1], bad[2]
         return None
 
-    def _mapping(self, args: tuple[Any, ...], value: dict[Any, Any]) -> Misfit | None:
-        keys, items = map(self.closed.position, args)
+    def _mapping(self, args: tuple[Any, ...], value: dict[Any, Any], strict: bool) -> Misfit | None:
+        keys = self.closed.position(args[0])
+        items = self.closed.position(args[1]) if len(args) > 1 else None  # a Counter is declared by its keys alone
+        look_at_keys = keys is not None and not keys.fit_all(value)
+        look_at_items = items is not None and not items.fit_all(value.values())
+        if not look_at_keys and not look_at_items:
+            return None
         for key, item in value.items():
-            if keys is not None and (bad := keys.misfit(key)) is not None:
+            if look_at_keys and keys is not None and (bad := keys.misfit(key, strict)) is not None:
                 return f"<key {key!r}>{bad[0]}", bad[1], bad[2]
-            if items is not None and (bad := items.misfit(item)) is not None:
+            if look_at_items and items is not None and (bad := items.misfit(item, strict)) is not None:
                 return f"[{key!r}]{bad[0]}", bad[1], bad[2]
         return None
 
@@ -275,14 +359,14 @@ def _accepts(one: Any, kind: type) -> bool:
     cls = typing.get_origin(one) or one
     if cls is typing.Literal:
         return any(type(arg) is kind for arg in typing.get_args(one))
-    if typing.is_typeddict(cls):
+    if is_typed_dict(cls):
         return kind is dict
     if kind is cls or kind in _TOWER.get(cls, ()):
         return True
     try:
         return issubclass(kind, cls)
     except TypeError:  # a protocol that cannot be checked
-        return False
+        return True
 
 
 def _key(annotation: Any) -> Any:
@@ -313,7 +397,7 @@ def _field_annotations(cls: Any, args: tuple[Any, ...], names: dict[str, Any]) -
     given = record.annotations() if record is not None else None
     wanted = None if record is None else frozenset(record.names)
     values: dict[type, dict[Any, Any]] = {cls: dict(zip(_parameters(cls), args, strict=False))}
-    bases = [cls] if typing.is_typeddict(cls) else list(cls.__mro__)
+    bases = [cls] if is_typed_dict(cls) else list(cls.__mro__)
     for base in bases:
         for generic in base.__dict__.get("__orig_bases__", ()):
             origin = typing.get_origin(generic)

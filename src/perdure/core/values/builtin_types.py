@@ -44,8 +44,19 @@ COUNTER: Final = 22
 CONSTANT: Final = 23
 SECRET: Final = 24
 STAND_IN: Final = 25
+UNLIKE: Final = 26
+CODEC: Final = 27
+DEFAULT_DICT: Final = 28
+IP: Final = 29
+PATTERN: Final = 30
+ARRAY: Final = 31
 INSTANCE: Final = 32
 MEMBER: Final = 33
+NAMESPACE: Final = 34
+SLICE: Final = 35
+
+LEAVES: Final = frozenset({BIG_INT, ODD_STR, BYTEARRAY, ZONEINFO, DECIMAL, UUID, CONSTANT, SECRET, STAND_IN})
+"""The extensions that hold no values of their own."""
 
 MAX_DEPTH: Final = 100
 """How deep values may nest. A level costs about four interpreter frames when it is read; Python allows 1,000."""
@@ -61,7 +72,7 @@ Ext = msgspec.msgpack.Ext
 class Refused(Exception):
     """A value cannot be stored. Collects the path to it on the way up."""
 
-    def __init__(self, why: str, value: Any, hint: str = "") -> None:
+    def __init__(self, why: str, value: Any, hint: str = "return plain data instead") -> None:
         super().__init__(why)
         self.why = why
         self.value = value
@@ -86,11 +97,24 @@ class StandIn:
         self.kind = kind.__qualname__
 
 
+class Unlike:
+    """A result that did not fit what its step was declared to return, as in `declared`, when it was saved."""
+
+    __slots__ = ("declared", "value")
+
+    def __init__(self, declared: str, value: Any) -> None:
+        self.declared = declared
+        self.value = value
+
+
 class Lowering(Protocol):
     """What takes a value apart into what msgpack knows; see `writer.Writer`."""
 
     direct: frozenset[type]
     canonical: bool
+    inputs: bool
+    reordered: bool
+    foreign: bool
 
     def lower(self, value: Any, depth: int) -> Any:
         """The value as msgpack's own kinds and extensions."""
@@ -153,19 +177,24 @@ def _lower_dict(w: Lowering, value: dict[Any, Any], depth: int) -> Any:
     if not w.direct.issuperset(map(type, value)):
         keys = lower_each(w, value, depth, "<key {}>")
         if not SCALARS.issuperset(map(type, keys)):
-            return Ext(DICT, encode(_pairs(w, value, depth, w.canonical)))
+            return Ext(DICT, encode(pair_up(w, value, depth, w.canonical)))
     if w.canonical and len(value) > 1:
-        value = {key: value[key] for key in _ordered(value)}
+        given = list(value)
+        if (keys := _ordered(given)) != given:
+            w.reordered = True
+            value = {key: value[key] for key in keys}
     return value if w.direct.issuperset(map(type, value.values())) else lower_fields(w, value, depth)
 
 
-def _pairs(w: Lowering, value: dict[Any, Any], depth: int, canonical: bool) -> list[Any]:
+def pair_up(w: Lowering, value: dict[Any, Any], depth: int, canonical: bool) -> list[Any]:
     """Keys and values in turn: keys may be of any kind, which a msgpack map does not allow."""
     keys = lower_each(w, list(value), depth, "<key {}>")
     values = lower_each(w, list(value.values()), depth, "<value {}>")
     pairs = list(zip(keys, values, strict=True))
     if canonical:
+        given = pairs.copy()
         pairs.sort(key=lambda pair: encode(pair[0]))
+        w.reordered = w.reordered or any(one is not other for one, other in zip(given, pairs, strict=True))
     return [part for pair in pairs for part in pair]
 
 
@@ -200,7 +229,7 @@ def _lower_str(w: Lowering, value: str, depth: int) -> Any:
     return value
 
 
-def _lower_parts(code: int, parts: Callable[[Any], list[Any]]) -> Lower:
+def lower_parts(code: int, parts: Callable[[Any], list[Any]]) -> Lower:
     """For kinds that are a few parts, each storable by itself."""
 
     def lower(w: Lowering, value: Any, depth: int) -> Any:
@@ -210,18 +239,12 @@ def _lower_parts(code: int, parts: Callable[[Any], list[Any]]) -> Lower:
 
 
 def _lower_secret(w: Lowering, value: Secret[Any], depth: int) -> Any:
-    # The arguments of a call are written canonically: a secret among them is stood in for. A result has to come back.
-    if w.canonical:
+    # A secret among the arguments of a call is stood in for. A result has to come back.
+    if w.inputs:
         return Ext(SECRET, b"")
     raise Refused(
         "is never stored", value, "return what the workflow needs of it, and read the secret where it is used"
     )
-
-
-def _zone_key(zone: Any) -> Any:
-    if zone.key is None:
-        raise Refused("is a ZoneInfo without a key", zone, "make it with ZoneInfo('Area/City')")
-    return zone.key
 
 
 def _offset_parts(zone: datetime.timezone) -> list[Any]:
@@ -239,18 +262,18 @@ LOWERING: Final[dict[type, Lower]] = {
     frozenset: _lower_set(FROZENSET),
     bytearray: lambda w, v, d: Ext(BYTEARRAY, bytes(v)),
     complex: lambda w, v, d: Ext(COMPLEX, encode([v.real, v.imag])),
-    range: _lower_parts(RANGE, lambda v: [v.start, v.stop, v.step]),
-    collections.OrderedDict: lambda w, v, d: Ext(ORDERED_DICT, encode(_pairs(w, v, d, False))),
-    collections.Counter: lambda w, v, d: Ext(COUNTER, encode(_pairs(w, v, d, w.canonical))),
+    range: lower_parts(RANGE, lambda v: [v.start, v.stop, v.step]),
+    collections.OrderedDict: lambda w, v, d: Ext(ORDERED_DICT, encode(pair_up(w, v, d, False))),
+    collections.Counter: lambda w, v, d: Ext(COUNTER, encode(pair_up(w, v, d, w.canonical))),
     collections.deque: lambda w, v, d: Ext(DEQUE, encode([v.maxlen, *lower_each(w, v, d)])),
-    datetime.datetime: _lower_parts(
+    datetime.datetime: lower_parts(
         DATETIME,
         lambda v: [v.year, v.month, v.day, v.hour, v.minute, v.second, v.microsecond, v.fold, v.tzinfo],
     ),
     datetime.date: lambda w, v, d: Ext(DATE, encode([v.year, v.month, v.day])),
-    datetime.time: _lower_parts(TIME, lambda v: [v.hour, v.minute, v.second, v.microsecond, v.fold, v.tzinfo]),
+    datetime.time: lower_parts(TIME, lambda v: [v.hour, v.minute, v.second, v.microsecond, v.fold, v.tzinfo]),
     datetime.timedelta: lambda w, v, d: Ext(TIMEDELTA, encode([v.days, v.seconds, v.microseconds])),
-    datetime.timezone: _lower_parts(TIMEZONE, _offset_parts),
+    datetime.timezone: lower_parts(TIMEZONE, _offset_parts),
     decimal.Decimal: lambda w, v, d: Ext(DECIMAL, str(v).encode()),
     uuid.UUID: lambda w, v, d: Ext(UUID, v.bytes),
     StandIn: lambda w, v, d: Ext(STAND_IN, v.kind.encode("utf-8", "replace")),
@@ -265,30 +288,6 @@ def store_as_list(kind: type) -> None:
     LOWERING[kind] = lambda w, v, d: w.lower(list(v), d)
 
 
-def lowering_of(kind: type) -> Lower | None:
-    """How to lower a builtin kind whose module may not have been imported when this one was."""
-    module = kind.__module__.partition(".")[0]
-    if module == "fractions":
-        import fractions
-
-        LOWERING[fractions.Fraction] = _lower_parts(FRACTION, lambda v: [v.numerator, v.denominator])
-    elif module == "zoneinfo":
-        import zoneinfo
-
-        LOWERING[zoneinfo.ZoneInfo] = lambda w, v, d: Ext(ZONEINFO, _zone_key(v).encode())
-    elif module == "pathlib":
-        for path in _path_kinds().values():
-            LOWERING[path] = _lower_parts(PATH, lambda v: [type(v).__name__, str(v)])
-    return LOWERING.get(kind)
-
-
-def _path_kinds() -> dict[str, type]:
-    import pathlib
-
-    kinds = (pathlib.PosixPath, pathlib.WindowsPath, pathlib.PurePosixPath, pathlib.PureWindowsPath)
-    return {kind.__name__: kind for kind in kinds}
-
-
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
@@ -300,7 +299,8 @@ def items_of(data: Any, decode: Decode) -> list[Any]:
     return items
 
 
-def _read_pairs(data: Any, decode: Decode) -> list[tuple[Any, Any]]:
+def read_pairs(data: Any, decode: Decode) -> list[tuple[Any, Any]]:
+    """The keys and values that an extension's bytes hold."""
     items = items_of(data, decode)
     return list(zip(items[::2], items[1::2], strict=True))
 
@@ -308,7 +308,7 @@ def _read_pairs(data: Any, decode: Decode) -> list[tuple[Any, Any]]:
 def _read_counter(data: Any, decode: Decode) -> collections.Counter[Any]:
     counter: collections.Counter[Any] = collections.Counter()
     # Not Counter(pairs): that would count the pairs.
-    dict.update(counter, _read_pairs(data, decode))
+    dict.update(counter, read_pairs(data, decode))
     return counter
 
 
@@ -331,32 +331,17 @@ def _read_decimal(data: Any, decode: Decode) -> decimal.Decimal:
     return decimal.Decimal(str(data, "ascii"))
 
 
-def _read_fraction(data: Any, decode: Decode) -> Any:
-    import fractions
-
-    numerator, denominator = items_of(data, decode)
-    return fractions.Fraction(numerator, denominator)
-
-
-def _read_zone(data: Any, decode: Decode) -> Any:
-    import zoneinfo
-
-    return zoneinfo.ZoneInfo(str(data, "utf-8"))
-
-
-def _read_path(data: Any, decode: Decode) -> Any:
-    kind, text = items_of(data, decode)
-    if type(text) is not str:
-        raise Unfit("a path is not text")
-    return _path_kinds()[kind](text)
-
-
 def _read_constant(data: Any, decode: Decode) -> Any:
     return {b"...": ..., b"UNSET": msgspec.UNSET}[bytes(data)]
 
 
 def _read_secret(data: Any, decode: Decode) -> Any:
     raise Withheld("a Secret among them was never stored")
+
+
+def _read_unlike(data: Any, decode: Decode) -> Unlike:
+    declared, value = items_of(data, decode)
+    return Unlike(str(declared), value)
 
 
 def _read_stand_in(data: Any, decode: Decode) -> Any:
@@ -366,12 +351,13 @@ def _read_stand_in(data: Any, decode: Decode) -> Any:
 READING: Final[dict[int, Read]] = {
     SECRET: _read_secret,
     STAND_IN: _read_stand_in,
+    UNLIKE: _read_unlike,
     BIG_INT: lambda data, decode: int.from_bytes(data, "big", signed=True),
     ODD_STR: lambda data, decode: str(data, "utf-8", "surrogatepass"),
     TUPLE: lambda data, decode: tuple(items_of(data, decode)),
     SET: lambda data, decode: set(items_of(data, decode)),
     FROZENSET: lambda data, decode: frozenset(items_of(data, decode)),
-    DICT: lambda data, decode: dict(_read_pairs(data, decode)),
+    DICT: lambda data, decode: dict(read_pairs(data, decode)),
     BYTEARRAY: lambda data, decode: bytearray(data),
     COMPLEX: lambda data, decode: complex(*items_of(data, decode)),
     DATETIME: _read_datetime,
@@ -379,13 +365,10 @@ READING: Final[dict[int, Read]] = {
     TIME: _read_time,
     TIMEDELTA: lambda data, decode: datetime.timedelta(*items_of(data, decode)),
     TIMEZONE: lambda data, decode: datetime.timezone(*items_of(data, decode)),
-    ZONEINFO: _read_zone,
     DECIMAL: _read_decimal,
-    FRACTION: _read_fraction,
     UUID: lambda data, decode: uuid.UUID(bytes=bytes(data)),
-    PATH: _read_path,
     RANGE: lambda data, decode: range(*items_of(data, decode)),
-    ORDERED_DICT: lambda data, decode: collections.OrderedDict(_read_pairs(data, decode)),
+    ORDERED_DICT: lambda data, decode: collections.OrderedDict(read_pairs(data, decode)),
     DEQUE: _read_deque,
     COUNTER: _read_counter,
     CONSTANT: _read_constant,

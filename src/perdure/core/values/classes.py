@@ -6,11 +6,15 @@ annotations (or, when arguments are packed, the value itself) hand over.
 
 from __future__ import annotations
 
+import collections
+import datetime
+import decimal
 import enum
 import functools
 import sys
+import uuid
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -184,6 +188,124 @@ class Members(Record):
         raise Unfit(f"{self.label} has no member {name!r}")
 
 
+class Subclass(Record):
+    """A subclass of a builtin class: the builtin value, and what the instance carries beside it."""
+
+    def __init__(self, cls: type, base: type) -> None:
+        super().__init__(cls, {"value": None})
+        self.base: Any = base
+        own = cls.__mro__[: cls.__mro__.index(base)]
+        self.slots = tuple(slot for slot in _slots_of(own) if slot not in _NOT_DATA)
+
+    def take(self, value: Any) -> tuple[Fields, Fields]:
+        """The builtin value as the only field, and the attributes."""
+        state = getattr(value, "__dict__", None) or {}
+        rest = {name: item for name, item in state.items() if self.is_data(name)}
+        for slot in self.slots:
+            if (item := getattr(value, slot, _MISSING)) is not _MISSING:
+                rest[slot] = item
+        return {"value": BASES[self.base][0](value)}, rest
+
+    def build(self, fields: Fields, rest: Fields) -> Any:
+        """A new instance, made by the builtin class below it."""
+        plain = fields.get("value", _MISSING)
+        if type(plain) is not self.base:
+            raise Unfit(f"the value of {self.label} is no {self.base.__name__}")
+        value = BASES[self.base][1](self.cls, plain)
+        state = getattr(value, "__dict__", None)
+        for name, item in rest.items():
+            if state is None or name in self.slots:
+                object.__setattr__(value, name, item)
+            else:
+                state[name] = item
+        return value
+
+    def annotations(self) -> Fields:
+        """None: there are no fields of its own."""
+        return {}
+
+
+def _made(base: Any) -> Callable[[Any, Any], Any]:
+    new: Callable[[Any, Any], Any] = base.__new__
+    return new
+
+
+def _filled(base: Any, fill: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def make(cls: Any, plain: Any) -> Any:
+        value = base.__new__(cls)
+        fill(value, plain)
+        return value
+
+    return make
+
+
+def _uuid(cls: Any, plain: uuid.UUID) -> Any:
+    value: Any = object.__new__(cls)
+    object.__setattr__(value, "int", plain.int)
+    object.__setattr__(value, "is_safe", plain.is_safe)
+    return value
+
+
+_Day, _Moment, _Clock = datetime.date, datetime.datetime, datetime.time
+
+BASES: Final[dict[Any, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]]] = {
+    int: (int.__int__, _made(int)),
+    float: (float.__float__, _made(float)),
+    complex: (complex.__complex__, _made(complex)),
+    str: (str.__str__, _made(str)),
+    bytes: (lambda v: bytes.__getitem__(v, slice(None)), _made(bytes)),
+    decimal.Decimal: (decimal.Decimal, _made(decimal.Decimal)),
+    uuid.UUID: (lambda v: uuid.UUID(int=v.int, is_safe=v.is_safe), _uuid),
+    _Moment: (
+        lambda v: _Moment(v.year, v.month, v.day, v.hour, v.minute, v.second, v.microsecond, v.tzinfo, fold=v.fold),
+        lambda cls, v: _Moment.__new__(
+            cls, v.year, v.month, v.day, v.hour, v.minute, v.second, v.microsecond, v.tzinfo, fold=v.fold
+        ),
+    ),
+    _Day: (lambda v: _Day(v.year, v.month, v.day), lambda cls, v: _Day.__new__(cls, v.year, v.month, v.day)),
+    _Clock: (
+        lambda v: _Clock(v.hour, v.minute, v.second, v.microsecond, v.tzinfo, fold=v.fold),
+        lambda cls, v: _Clock.__new__(cls, v.hour, v.minute, v.second, v.microsecond, v.tzinfo, fold=v.fold),
+    ),
+    datetime.timedelta: (
+        lambda v: datetime.timedelta(v.days, v.seconds, v.microseconds),
+        lambda cls, v: datetime.timedelta.__new__(cls, v.days, v.seconds, v.microseconds),
+    ),
+    list: (lambda v: list(list.__iter__(v)), _filled(list, list.extend)),
+    tuple: (lambda v: tuple(tuple.__iter__(v)), _made(tuple)),
+    collections.OrderedDict: (
+        lambda v: collections.OrderedDict(collections.OrderedDict.items(v)),
+        _filled(collections.OrderedDict, collections.OrderedDict.update),
+    ),
+    collections.Counter: (
+        lambda v: _counter(dict.items(v)),
+        _filled(collections.Counter, dict.update),
+    ),
+    dict: (lambda v: dict(dict.items(v)), _filled(dict, dict.update)),
+    set: (lambda v: set(set.__iter__(v)), _filled(set, set.update)),
+    frozenset: (lambda v: frozenset(frozenset.__iter__(v)), _made(frozenset)),
+}
+"""The builtin classes that may have subclasses of the user's: how the builtin value is got out of an instance, and how
+an instance is made of it without running the subclass's own code. A class stands before its bases."""
+
+
+def _counter(items: Iterable[tuple[Any, Any]]) -> collections.Counter[Any]:
+    counter: collections.Counter[Any] = collections.Counter()
+    dict.update(counter, items)
+    return counter
+
+
+def is_typed_dict(cls: Any) -> bool:
+    """Whether it is a TypedDict, of typing or of typing_extensions: a dict at run time."""
+    return isinstance(cls, type) and hasattr(cls, "__required_keys__") and hasattr(cls, "__total__")
+
+
+def _subclass(cls: type) -> Record | None:
+    if cls in BASES or cls is bool or is_typed_dict(cls) or collections.defaultdict in cls.__mro__:
+        return None
+    return next((Subclass(cls, base) for base in BASES if issubclass(cls, base)), None)
+
+
 @functools.lru_cache(maxsize=4096)
 def record_of(cls: Any) -> Record | None:
     """How instances of `cls` are stored; None when it is not a class whose fields are known."""
@@ -191,8 +313,8 @@ def record_of(cls: Any) -> Record | None:
         return None
     if issubclass(cls, enum.Enum):
         return Members(cls)
-    if issubclass(cls, tuple):
-        return _named_tuple(cls)
+    if issubclass(cls, tuple) and (named := _named_tuple(cls)) is not None:
+        return named
     if issubclass(cls, msgspec.Struct):
         return _struct(cls)
     if (pydantic := sys.modules.get("pydantic")) and issubclass(cls, getattr(pydantic, "BaseModel", ())):
@@ -201,7 +323,7 @@ def record_of(cls: Any) -> Record | None:
         return _dataclass(cls)
     if hasattr(cls, "__attrs_attrs__"):
         return _attrs(cls)
-    return None
+    return _subclass(cls)
 
 
 def _constant(value: Any) -> Callable[[Any], Any]:
@@ -271,7 +393,11 @@ def _pydantic_default(field: Any) -> Callable[[Any], Any]:
 
 
 def _slots(cls: type) -> Iterable[str]:
-    for base in cls.__mro__:
+    return _slots_of(cls.__mro__)
+
+
+def _slots_of(classes: Iterable[type]) -> Iterable[str]:
+    for base in classes:
         slots = base.__dict__.get("__slots__", ())
         for slot in (slots,) if isinstance(slots, str) else slots:
             private = slot.startswith("__") and not slot.endswith("__")

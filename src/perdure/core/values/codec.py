@@ -7,9 +7,11 @@ so stored bytes can never name code. The first run sees the value as it was read
 
 from __future__ import annotations
 
+import collections.abc
 import hashlib
 import inspect
 import reprlib
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -22,29 +24,36 @@ from perdure.core.values.builtin_types import (
     READING,
     SAFE_SCALARS,
     SCALARS,
+    UNLIKE,
+    Ext,
     Refused,
     Unfit,
+    Unlike,
     Withheld,
     encode,
     items_of,
 )
+from perdure.core.values.canonical import same_inputs
 from perdure.core.values.classes import Members, Record, record_of
 from perdure.core.values.describe import describe, describe_inputs, to_builtins
+from perdure.core.values.unstorable import unstorable
 from perdure.core.values.writer import NotAdmitted, Writer, locate
-from perdure.errors import NotDecodable, NotStorable
+from perdure.errors import NotDecodable, NotStorable, UnstorableType
 
 __all__ = [
     "Plan",
     "describe",
     "describe_inputs",
     "digest",
+    "pack_call",
     "pack_inputs",
     "plan",
+    "same_inputs",
     "to_builtins",
     "unpack_inputs",
 ]
 
-# Annotations that reach no class: their plans need no look at the annotation at all.
+# The kinds that an annotation is compared with once, and not with each value of theirs.
 _PLAIN: Final = SCALARS | {list, tuple, dict, set, frozenset}
 
 
@@ -67,7 +76,7 @@ def plan(annotation: Any, *, owner: str, names: Mapping[str, Any] | None = None)
 class Plan:
     """Packs and unpacks the values of one annotation; may be used from several threads."""
 
-    __slots__ = ("_closed", "_decode", "_position", "_writer", "annotation", "names", "owner")
+    __slots__ = ("_closed", "_decode", "_fits", "_position", "_scalars", "annotation", "names", "owner")
 
     def __init__(self, annotation: Any, owner: str, names: Mapping[str, Any] | None = None) -> None:
         self.annotation = annotation
@@ -76,10 +85,10 @@ class Plan:
         # Forward references may not exist yet when a decorator runs: the annotation is read at first use.
         self._closed: Closed | None = None
         self._position: Position | None = None
-        self._writer: Writer = _REFUSING
         self._decode: Callable[[Any], Any] = _PLAIN_DECODE
-        if annotation is None or (type(annotation) is type and annotation in _PLAIN):
-            self._closed = _NO_CLASSES
+        # The kinds of which every value fits the annotation, and those of them that need no taking apart.
+        self._fits: frozenset[type] = frozenset()
+        self._scalars: frozenset[type] = frozenset()
 
     def pack(self, value: Any) -> bytes:
         """The bytes of `value`.
@@ -87,17 +96,9 @@ class Plan:
         Raises:
             NotStorable: it cannot be stored losslessly, or does not fit the annotation; names step, place and type.
         """
-        if type(value) in SAFE_SCALARS and self._closed is _NO_CLASSES:
+        if type(value) in SAFE_SCALARS and type(value) in self._scalars:
             return encode(value)
-        if self._closed is None:
-            self._read_annotation()
-        try:
-            data = self._writer.write(value)
-        except Refused as refused:
-            raise self._not_storable(refused) from None
-        if self._position is not None and (bad := self._position.misfit(value)) is not None:
-            raise self._unlike_declared(bad)
-        return data
+        return self._declared(value, self._write(value)[0])
 
     def unpack(self, data: bytes) -> Any:
         """The value that `data` holds.
@@ -109,7 +110,17 @@ class Plan:
             self._read_annotation()
         try:
             value = self._decode(data)
+            if type(value) in self._fits:
+                return value
+            declared = None
+            if type(value) is Unlike:
+                declared, value = value.declared, value.value
             bad = None if self._position is None else self._position.misfit(value)
+            if bad is not None and declared == type_name(self.annotation):
+                # It did not fit when it was saved either, and nothing has changed since.
+                bad = None if self._position is None else self._position.misfit(value, strict=True)
+        except MemoryError:
+            raise
         except Exception as error:
             raise self._not_decodable(data, error) from error
         if bad is not None:
@@ -124,52 +135,89 @@ class Plan:
         Raises:
             NotStorable: as `pack`, and when what is read back would not be the same.
         """
-        if self._closed is _NO_CLASSES and type(value) in SCALARS:
+        if type(value) in self._scalars:
             try:
                 return encode(value), value
             except (OverflowError, UnicodeEncodeError):
                 return self.pack(value), value
-        data = self.pack(value)
+        data, writer = self._write(value)
         try:
             again = self._decode(data)
             # Builtins come back the same by construction. Classes run code of the user's own.
-            same = self._writer is _REFUSING or self._writer.write(again) == data
+            same = not writer.foreign or self._writer().write(again) == data
+        except MemoryError:
+            raise
         except Exception as error:
             raise self._changed(value, f"cannot be loaded again ({_reason(error)})") from error
         if not same:
             raise self._changed(value, "comes back from storage changed")
-        return data, again
+        return self._declared(value, data), again
+
+    def refuse_unstorable(self) -> None:
+        """Make sure that there are values of this annotation that can be stored, before any work is done for one.
+
+        Raises:
+            UnstorableType: there are none.
+        """
+        if self._closed is None:
+            self._read_annotation()
+        assert self._closed is not None
+        bad = unstorable(self._closed, self.annotation)
+        if bad is not None:
+            raise self._never(bad)
 
     def _read_annotation(self) -> None:
         """Work out the closed set. Two threads may do so at once: both find the same, and `_closed` is set last."""
         closed = Closed(self.annotation, names=self.names)
-        if closed.records:
-            self._position = closed.position(self.annotation)
-            self._writer = Writer(closed.admit)
-            self._decode = _decoder(closed.names)
-        elif not closed.unread:
-            closed = _NO_CLASSES
+        position = self._position = closed.position(self.annotation)
+        self._fits = frozenset(kind for kind in _PLAIN if position is None or position.fits(kind))
+        self._scalars = self._fits & SCALARS
+        if closed.records or closed.bases:
+            self._decode = _decoder(closed.find)
         self._closed = closed
+
+    def _writer(self) -> Writer:
+        if self._closed is None:
+            self._read_annotation()
+        assert self._closed is not None
+        return Writer(self._closed.admit)
+
+    def _write(self, value: Any) -> tuple[bytes, Writer]:
+        writer = self._writer()
+        try:
+            return writer.write(value), writer
+        except Refused as refused:
+            raise self._not_storable(refused) from None
+
+    def _declared(self, value: Any, data: bytes) -> bytes:
+        """The bytes of a value with a note in them if it does not fit what is declared, where that is allowed.
+
+        So a value that does not fit when it is loaded, and has no such note, tells of an annotation that has changed.
+        """
+        position = self._position
+        if position is None or type(value) in self._fits or position.misfit(value) is None:
+            return data
+        if (bad := position.misfit(value, strict=True)) is not None:
+            raise self._unlike_declared(bad)
+        return encode(Ext(UNLIKE, encode([type_name(self.annotation), msgspec.Raw(data)])))
 
     def _not_storable(self, refused: Refused) -> NotStorable:
         path = _path(refused)
         hint = refused.hint
         kind = type_name(type(refused.value))
-        what = (
-            f"{self.owner} returned a value that cannot be saved: `result{path}`, of type {_full_name(refused.value)}"
-        )
+        what = f"{self.owner} returns a value that cannot be saved: `result{path}`, of type {_full_name(refused.value)}"
         if not isinstance(refused, NotAdmitted):
             return NotStorable(f"{what}, {refused.why}", hint)
         unread = self._closed.unread if self._closed else []
         admitted = self._closed.records if self._closed else {}
         if isinstance(self.annotation, str) or unread:
             name = self.annotation if isinstance(self.annotation, str) else unread[0]
-            why = f"and the name {name!r} in the annotation could not be found"
+            why = f"and the name {name!r} in the annotation is not defined"
             hint = f"define {kind} at the top level of its module, not only under TYPE_CHECKING"
         elif admitted:
             why = f"which the declared type {type_name(self.annotation)} does not name"
             wider = f"{type_name(self.annotation)} | {kind}"
-            hint = f"name {kind} in the return annotation of {self.owner}, for instance -> {wider}"
+            hint = f"name {kind} in the return annotation of {self.owner}, such as -> {wider}"
         else:
             nested = f"list[{kind}]" if path.startswith("[") and path.count("[") == 1 and path[-1] == "]" else kind
             why = "and nothing says which class to make of it when it is loaded again"
@@ -186,16 +234,31 @@ class Plan:
         declared = type_name(position.annotation)
         return NotStorable(what, f"return {declared}, or declare {declared} | {type_name(type(found))} there")
 
+    def _never(self, bad: Any) -> UnstorableType:
+        name = type_name(bad)
+        whole = "" if bad is self.annotation else f", and {name} in it"
+        kind = typing.get_origin(bad) or bad
+        hint = f"return builtins or a dataclass, or register a codec: perdure.register_codec({name}, encode, decode)"
+        if isinstance(kind, type) and issubclass(kind, (collections.abc.Iterator, collections.abc.AsyncIterator)):
+            hint = "return a list of its items"
+        elif isinstance(kind, type) and "Secret" in kind.__name__:
+            hint = "a secret is never stored: read it in the step that uses it"
+        return UnstorableType(
+            f"{self.owner} is declared to return {type_name(self.annotation)}{whole}, which can never be saved; "
+            "it was not called",
+            hint,
+        )
+
     def _changed(self, value: Any, how: str) -> NotStorable:
         where, found = locate(value, self._does_not_return)
-        what = f"{self.owner} returned a value that {how}: `result{where}`, of type {_full_name(found)}"
+        what = f"{self.owner} returns a value that {how}: `result{where}`, of type {_full_name(found)}"
         return NotStorable(what, "make it a plain dataclass, or return builtins")
 
     def _does_not_return(self, value: Any) -> bool:
         """Whether the value fails to come back unchanged."""
-        data = self._writer.write(value)
+        data = self._writer().write(value)
         try:
-            return self._writer.write(self._decode(data)) != data
+            return self._writer().write(self._decode(data)) != data
         except Exception:  # noqa: BLE001 - whatever a user's class raises, it does not come back
             return True
 
@@ -212,7 +275,7 @@ class Plan:
 
 
 def pack_inputs(positional: list[Any], keyword: dict[str, Any], *, owner: str) -> bytes:
-    """The bytes of a call's arguments: equal arguments give equal bytes, in every process and under every hash seed.
+    """The canonical bytes of a call's arguments: equal arguments give equal bytes, in every process and hash seed.
 
     One list of the positional values, or, with keyword arguments, the tuple (positional, keyword sorted by name). Dicts
     are written in the order of their keys, since equal dicts may differ in theirs. Classes need no annotation here.
@@ -220,20 +283,35 @@ def pack_inputs(positional: list[Any], keyword: dict[str, Any], *, owner: str) -
     Raises:
         NotStorable: an argument cannot be stored.
     """
+    return pack_call(positional, keyword, owner=owner)[1]
+
+
+def pack_call(positional: list[Any], keyword: dict[str, Any], *, owner: str) -> tuple[bytes, bytes]:
+    """The bytes of a call's arguments in the order that their dicts have, and in canonical form, as `pack_inputs`.
+
+    The first are what is stored, the second what the call is known by. They are one object where they are the same.
+
+    Raises:
+        NotStorable: an argument cannot be stored.
+    """
     if not keyword and SCALARS.issuperset(map(type, positional)):
         try:
-            return encode(positional)
+            data = encode(positional)
         except (OverflowError, UnicodeEncodeError):
             pass
+        else:
+            return data, data
     whole = (positional, keyword) if keyword else positional
+    writer = Writer(_admit_any, canonical=True, inputs=True)
     try:
-        return _INPUTS.write(whole)
+        canonical = writer.write(whole)
+        return Writer(_admit_any, inputs=True).write(whole) if writer.reordered else canonical, canonical
     except Refused as refused:
         path = refused.path[::-1]
         root = f"args{''.join(path)}"
         if keyword:
             root = f"kwargs{''.join(path[1:])}" if path[:1] == ["[1]"] else f"args{''.join(path[1:])}"
-        what = f"{owner} was called with a value that cannot be saved: `{root}`, of type {_full_name(refused.value)}"
+        what = f"{owner} is called with a value that cannot be saved: `{root}`, of type {_full_name(refused.value)}"
         raise NotStorable(f"{what}, {refused.why}", refused.hint.replace("return ", "pass ")) from None
 
 
@@ -252,14 +330,14 @@ def unpack_inputs(data: bytes, plans: Iterable[Plan], *, owner: str) -> tuple[li
     names = {name: value for each in plans for name, value in (each.names or {}).items()}
     closed = Closed(*(each.annotation for each in plans), names=names)
     try:
-        whole = _decoder(closed.names)(data)
+        whole = _decoder(closed.find)(data)
         positional, keyword = whole if type(whole) is tuple else (whole, {})
         if type(positional) is not list or type(keyword) is not dict or not all(type(name) is str for name in keyword):
             raise Unfit("these are not the arguments of a call")
     except Withheld as error:
         shown = describe_inputs(data)
         what = f"the arguments of {owner} were {shown}; a Secret is never stored and cannot be given again"
-        hint = "run the script itself again, which gives it anew; or let the step read the secret where it needs it"
+        hint = "run the script itself again, which gives it again; or let the step read the secret where it needs it"
         raise NotDecodable(what, hint) from error
     except Exception as error:
         what = f"the saved arguments of {owner} are {describe_inputs(data)}, which cannot be loaded: {_reason(error)}"
@@ -270,8 +348,8 @@ def unpack_inputs(data: bytes, plans: Iterable[Plan], *, owner: str) -> tuple[li
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _decoder(names: dict[str, Record]) -> Callable[[Any], Any]:
-    """A decoder that makes instances of these classes and of no others."""
+def _decoder(find: Callable[[str], Record | None]) -> Callable[[Any], Any]:
+    """A decoder that makes instances of the classes that `find` gives for their names, and of no others."""
 
     def hook(code: int, data: memoryview) -> Any:
         read = READING.get(code)
@@ -280,7 +358,7 @@ def _decoder(names: dict[str, Record]) -> Callable[[Any], Any]:
         if code not in (INSTANCE, MEMBER):
             raise Unfit(f"the extension {code} is not known to this version of perdure")
         label, content, *more = items_of(data, decode)
-        record = names.get(label) if type(label) is str else None
+        record = find(label) if type(label) is str else None
         if record is None:
             raise Unfit(f"it holds an instance of {label}, which the annotation does not name")
         if isinstance(record, Members) is not (code == MEMBER):
@@ -325,7 +403,4 @@ def _full_name(value: Any) -> str:
     )
 
 
-_NO_CLASSES: Final = Closed()
-_PLAIN_DECODE: Final = _decoder({})
-_REFUSING: Final = Writer(lambda cls: None)
-_INPUTS: Final = Writer(_admit_any, canonical=True)
+_PLAIN_DECODE: Final = _decoder(lambda label: None)

@@ -9,7 +9,17 @@ from typing import Any
 import msgspec
 
 from perdure.core.redaction.secret import SHOWN
-from perdure.core.values.builtin_types import INSTANCE, MEMBER, READING, SECRET, STAND_IN, Unfit, items_of
+from perdure.core.values.builtin_types import (
+    CODEC,
+    INSTANCE,
+    MEMBER,
+    READING,
+    SECRET,
+    STAND_IN,
+    UNLIKE,
+    Unfit,
+    items_of,
+)
 
 # Printing an int takes quadratic time, and Python refuses beyond 4,300 digits.
 _LONG_INT = 1 << 400
@@ -78,12 +88,16 @@ def _hook(code: int, data: memoryview) -> Any:
         return _Shown(f"<{_name(str(data, 'utf-8'))}>", None)
     if code == SECRET:
         return _Shown(SHOWN, None)
+    if code == UNLIKE:
+        return items_of(data, _decode)[1]
     read = READING.get(code)
-    if read is not None:
+    if read is not None and code != CODEC:
         return read(data, _decode)
     label, content, *more = items_of(data, _decode)
     if code == MEMBER:
         return _Shown(f"{_short(label)}.{content}" if type(content) is str else f"{_short(label)}({content!r})", None)
+    if code == CODEC:
+        return _Shown(_name(label), {"": content})
     if code != INSTANCE or type(content) is not dict:
         raise Unfit("not known")
     return _Shown(_short(label), content | (more[0] if more else {}))
@@ -162,7 +176,8 @@ def _show_all(out: _Text, opening: str, items: Iterable[Any], closing: str, show
 
 
 def _show_field(out: _Text, pair: tuple[Any, Any]) -> None:
-    out.add(f"{_name(pair[0])}=")
+    if pair[0]:
+        out.add(f"{_name(pair[0])}=")
     _show(out, pair[1])
 
 

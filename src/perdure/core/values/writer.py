@@ -16,9 +16,9 @@ from perdure.core.values.builtin_types import (
     Refused,
     encode,
     lower_fields,
-    lowering_of,
 )
-from perdure.core.values.classes import Members, Record, record_of
+from perdure.core.values.classes import Members, Record, Subclass, record_of
+from perdure.core.values.standard_types import lowering_of
 
 Admit = Callable[[type], "tuple[str, Record] | None"]
 """Which classes may be written: gives the name to write and the record, or None for a class that is not admitted."""
@@ -34,16 +34,23 @@ class Writer:
     Args:
         admit: which classes may be written.
         canonical: equal values give equal bytes whatever the order of their dicts.
-        careful: look at every int and str, since some of them do not fit msgpack's own kinds.
+        inputs: this is for the arguments of a call, in which a Secret is stood in for.
+
+    Written with one and the same writer is one value. Afterwards `reordered` says that the canonical form differs from
+    the order that the value itself has, and `foreign` that code of the user's own is involved in reading it.
     """
 
-    __slots__ = ("admit", "canonical", "careful", "direct")
+    __slots__ = ("admit", "canonical", "careful", "direct", "foreign", "inputs", "reordered")
 
-    def __init__(self, admit: Admit, *, canonical: bool = False, careful: bool = False) -> None:
+    def __init__(self, admit: Admit, *, canonical: bool = False, inputs: bool = False) -> None:
         self.admit = admit
         self.canonical = canonical
-        self.careful = careful
-        self.direct: frozenset[type] = SAFE_SCALARS if careful else SCALARS
+        self.inputs = inputs
+        self.reordered = False
+        self.foreign = False
+        # Some ints and strs do not fit msgpack's own kinds; all of them are looked at once one of them has turned up.
+        self.careful = False
+        self.direct: frozenset[type] = SCALARS
 
     def write(self, value: Any) -> bytes:
         """The bytes of `value`.
@@ -56,7 +63,8 @@ class Writer:
         except (OverflowError, UnicodeEncodeError):
             if self.careful:
                 raise Refused("has a name that is not text", value) from None
-            return Writer(self.admit, canonical=self.canonical, careful=True).write(value)
+            self.careful, self.direct = True, SAFE_SCALARS
+            return self.write(value)
         except RecursionError:
             raise Refused("is nested too deeply, or contains itself", value) from None
         except RuntimeError as error:  # another thread is changing it
@@ -74,10 +82,11 @@ class Writer:
         if admitted is None:
             raise _refusal(value)
         label, record = admitted
+        self.foreign = True
         if isinstance(record, Members):
             return Ext(MEMBER, encode([label, self.lower(record.name_of(value), depth)]))
         fields, rest = record.take(value)
-        if self.canonical:
+        if self.inputs:  # the order of fields is the class's, not the value's
             fields = dict(sorted(fields.items()))
         parts: list[Any] = [label, lower_fields(self, fields, depth, ".{}")]
         if rest:
@@ -108,7 +117,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 # What to say of values that are not data, the most specific first: type, what it is, what to do.
 _WORDS: Final[tuple[tuple[Any, str, str], ...]] = (
-    (types.CoroutineType, "is a coroutine that was never awaited", "put `await` in front of the call"),
+    (types.CoroutineType, "is a coroutine that is never awaited", "put `await` in front of the call"),
     (types.GeneratorType, "is a generator", "return list(...) of it"),
     (types.AsyncGeneratorType, "is an async generator", "return a list of its items"),
     ((types.FunctionType, types.BuiltinFunctionType, types.MethodType), "is a function", "return data instead"),
@@ -122,15 +131,21 @@ _WORDS: Final[tuple[tuple[Any, str, str], ...]] = (
 
 def _refusal(value: Any) -> Refused:
     kind: Any = type(value)
-    if record_of(kind) is not None:
+    record = record_of(kind)
+    if isinstance(record, Subclass):
+        base = record.base.__name__
+        hint = f"return {base}(...) of it, or name {kind.__qualname__} in the annotation"
+        return Refused(f"is a subclass of {base}", value, hint)
+    if record is not None:
         return NotAdmitted("is an instance of a class that the annotation does not name", value)
     for known, what, hint in _WORDS:
         if isinstance(value, known):
             return Refused(what, value, hint)
     if hasattr(value, "__await__"):
-        return Refused("was never awaited", value, "put `await` in front of the call")
+        return Refused("is never awaited", value, "put `await` in front of the call")
     if hasattr(value, "tolist") and hasattr(value, "dtype"):
-        return Refused("is not plain data", value, "return .tolist() of it")
+        hint = "return .tolist() of it, or write it to a file (to_parquet, numpy.save) and return the path"
+        return Refused(f"has the dtype {value.dtype}, which is not stored exactly", value, hint)
     if hasattr(value, "read") or hasattr(value, "write"):
         return Refused("is an open file or connection", value, "return its content or its path")
     hint = "return what you need of it as builtins, or make it a dataclass and name it in the annotation"

@@ -128,7 +128,7 @@ class AsyncDriver:
                 return self._sync.unended(effect, scope)
             case End():
                 return await self._end(effect)
-        raise TypeError(f"an effect that nobody performs: {effect!r}")
+        raise TypeError(f"an effect that is not known here: {effect!r}")
 
     def _save(self, effect: Save, scope: Any) -> Awaitable[Any]:
         commit: AsyncCommit = scope.commit or self._commits.here()
@@ -155,8 +155,6 @@ class AsyncDriver:
         spec = call.spec
         attempt = Attempt(self._resources, effect, scope)
         seconds = attempt.seconds
-        error: Exception | None = None
-        value = None
         scope.executing += 1
         try:
             if spec.isolate:
@@ -166,13 +164,13 @@ class AsyncDriver:
             else:
                 value = await bounded(spec.fn(*call.args, **call.kwargs), seconds, spec.owner)
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
-            error = from_user_code(raised)
+            return attempt.end(None, from_user_code(raised))  # no variable keeps it, as in the sync driver
         except BaseException:
             attempt.break_off(recorded=False)
             raise
         finally:
             scope.executing -= 1
-        return attempt.end(value, error)
+        return attempt.end(value, None)
 
     async def _guarded(self, effect: Guarded, scope: Any) -> Outcome:
         try:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHOWN = 5
 
 
-class LetterBox:
+class DeadLetterBox:
     """The dead letters of a state file, as the runs of this process add to them.
 
     Args:

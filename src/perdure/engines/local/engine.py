@@ -15,6 +15,7 @@ from perdure.core.execution.call import Failed
 from perdure.core.execution.run import Ended, Start, call_off, live, superseded
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord, RunStatus
+from perdure.core.redaction.printable import one_line
 from perdure.engines.events import Observer
 from perdure.engines.features import LOCAL, Capabilities
 from perdure.engines.interface import Began, Cancellation, refuse_child
@@ -76,10 +77,10 @@ class LocalEngine:
             script: the path of the script that it is in.
             id: exactly one run under this id, ever.
             resume: the id of a run to go on with, whatever its inputs.
-            began: told the id of the run as soon as it is taken.
+            began: called with the id of the run as soon as it is taken.
 
         Raises:
-            AlreadyRunning: somebody else has it.
+            AlreadyRunning: another process has it.
             OtherInputs: the id stands for a run with other inputs.
             Drift: the script was edited so that a completed step would be called with other inputs.
             StateError: the state file cannot be used.
@@ -113,16 +114,16 @@ class LocalEngine:
                 alert_unusable_state(spec, error)
             raise
         except Skipped as skipped:
-            # Where nobody looks on, nobody else will say so: an uncaught SystemExit ends a script without a word.
+            # Without an observer nothing else says so: an uncaught SystemExit ends a script without a word.
             if not getattr(self.observer, "shows", self.observer is not None):
-                print(f"perdure: {skipped.what}; skipped", file=sys.stderr)
+                print(f"perdure: {one_line(skipped.what)}; skipped", file=sys.stderr)
             raise
 
     def call_off(self, run: RunRecord) -> list[str] | None:
-        """End a run for good that nobody executes, with its clean-ups; the script has been loaded, if there is one.
+        """End a run for good that no process executes, with its clean-ups; the script has been loaded, if there is one.
 
         Returns:
-            What could not be cleaned up, a line each; None if somebody executes it after all, or it has ended.
+            What could not be cleaned up, a line each; None if a process executes it after all, or it has ended.
         """
         start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid)
         import asyncio

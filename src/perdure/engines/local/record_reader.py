@@ -41,7 +41,7 @@ class RecordReader:
             found = self._ahead.pop(seq, None)
         if found is None:
             raise StateCorrupt(
-                f"record #{seq} has vanished from {self._store.path}", "the file was edited by hand; restore a backup"
+                f"record #{seq} is missing in {self._store.path}", "restore a backup: the file was edited from outside"
             )
         return found
 

@@ -50,7 +50,7 @@ class Redriver:
     Args:
         engine: of the state file.
         find: finds the step of a record.
-        told: is told of each letter how it went, one at a time.
+        report: called with the result of each letter, one at a time.
         concurrency: how many at a time.
         interval: seconds between the beginnings of two.
     """
@@ -59,14 +59,14 @@ class Redriver:
         self,
         engine: LocalEngine,
         find: Find,
-        told: Callable[[Result], None],
+        report: Callable[[Result], None],
         *,
         concurrency: int = 1,
         interval: float = 0.0,
     ) -> None:
         self._engine = engine
         self._find = find
-        self._told = told
+        self._report = report
         self._concurrency = concurrency
         self._interval = interval
         self._lock = threading.Lock()
@@ -156,7 +156,7 @@ class Redriver:
                 if spec.is_async:
                     try:
                         on_end(self._await(program, scope), None)
-                    except BaseException as error:  # noqa: BLE001  it is told there
+                    except BaseException as error:  # noqa: BLE001  it is reported there
                         on_end(None, error)
                 else:
                     pristine = contextvars.copy_context()
@@ -178,7 +178,7 @@ class Redriver:
     # -- one letter ---------------------------------------------------------------------------------------------------
 
     def _begin(self, lid: int) -> tuple[Any, LocalScope, Spec] | None:
-        """Claim a letter, and prepare what is to be done; None if that cannot be, which has been told then."""
+        """Claim a letter, and prepare what is to be done; None if that cannot be, which has been reported then."""
         engine, store = self._engine, self._engine.store
         try:
             letter = dead_letters.get(store, lid)
@@ -244,7 +244,7 @@ class Redriver:
 
     def _tell(self, result: Result) -> None:
         with self._lock:
-            self._told(result)
+            self._report(result)
 
     # -- async steps --------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perdure.engines.events import Observer
-from perdure.engines.local.dead_letters import LetterBox
+from perdure.engines.local.dead_letters import DeadLetterBox
 from perdure.engines.local.run_monitor import RunMonitor
 from perdure.engines.runtime.clock import RealWorld, World
 from perdure.engines.runtime.threads import Pool
@@ -32,7 +32,7 @@ class Resources:
     def __init__(self, path: Path, *, world: World | None = None, vfs: str | None = None) -> None:
         self.world: World = world or RealWorld()
         self.store = Store(path, vfs=vfs)
-        self.letters = LetterBox(self.store)
+        self.letters = DeadLetterBox(self.store)
         self.observer: Observer | None = None
         self.monitor = RunMonitor(self.store, self.world.now)
         self.pool = Pool()

@@ -59,7 +59,7 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
     """What the run has done so far; read from the state file if it is `resumed`."""
     store, uniform = resources.store, resources.world.uniform
     if not resumed:
-        return History(run.rid, run.id, epoch=run.epoch, uniform=uniform)
+        return History(run.rid, run.id, epoch=run.epoch, uniform=uniform, largest=store.largest)
     return History(
         run.rid,
         run.id,
@@ -70,6 +70,7 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
         uniform=uniform,
         crashes=crashes_of(store, run.rid),
         crash_limit=settings.crash_limit(run.path),
+        largest=store.largest,
     )
 
 

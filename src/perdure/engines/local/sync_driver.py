@@ -27,6 +27,7 @@ from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Start, Unended, Unwind
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.guard import Hold, Pass
+from perdure.core.redaction.printable import one_line
 from perdure.engines.events import RunResumed, RunStarted, RunWaits, StepReplayed, notify_parked
 from perdure.engines.local import run_lifecycle
 from perdure.engines.local.attempt import Attempt, given_up, pauses
@@ -141,16 +142,15 @@ class SyncDriver:
         if effect.suspect and not alone:
             return self._alone(effect, scope)
         attempt = Attempt(self._resources, effect, scope)
-        error: Exception | None = None
-        value = None
         try:
             value = self._call_function(effect, scope, attempt)
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
-            error = from_user_code(raised)
+            # No variable of this frame keeps it: its traceback leads here, and what it holds would outlive the attempt.
+            return attempt.end(None, from_user_code(raised))
         except BaseException as stop:
             attempt.break_off(recorded=isinstance(stop, Abandoned))
             raise
-        return attempt.end(value, error)
+        return attempt.end(value, None)
 
     def _alone(self, effect: Execute, scope: LocalScope) -> Outcome:
         """One attempt of a call that is suspected of crashes."""
@@ -225,7 +225,7 @@ class SyncDriver:
             raise
 
     def report(self, effect: Report, scope: LocalScope) -> None:
-        """Tell those who call the same service how it went."""
+        """Report to the callers of the same service how it went."""
         self._resources.guards.report(effect)
 
     def _save(self, effect: Save, scope: LocalScope) -> None:
@@ -266,7 +266,7 @@ class SyncDriver:
         if self._resources.observer is not None:
             self._resources.observer.notify(RunWaits(effect.workflow, effect.reason))
         else:
-            print(f"perdure: {effect.workflow} waits: {effect.reason}", file=sys.stderr, flush=True)
+            print(f"perdure: {effect.workflow} waits: {one_line(effect.reason)}", file=sys.stderr, flush=True)
 
     def recall(self, effect: Recall, scope: Any) -> Any:
         """Read what a run has done."""

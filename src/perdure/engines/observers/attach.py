@@ -21,7 +21,7 @@ def observers_of(script: str, *, shown: bool = False) -> tuple[Observer, ...]:
         shown: a person sees on the terminal what happens: a log that is printed there would say it again.
 
     Raises:
-        OptionError: OpenTelemetry was asked for and is not installed.
+        OptionError: OpenTelemetry is asked for and is not installed.
     """
     found: list[Observer] = []
     if settings.log_json():
@@ -38,7 +38,7 @@ def observers_of(script: str, *, shown: bool = False) -> tuple[Observer, ...]:
         if "otel" not in _made:
             if find_spec("opentelemetry") is None:
                 raise OptionError(
-                    "OpenTelemetry was asked for (PERDURE_OTEL, or otel in pyproject.toml) and is not installed",
+                    "OpenTelemetry is asked for (PERDURE_OTEL, or otel in pyproject.toml) and is not installed",
                     'pip install "perdure[otel]"',
                 )
             from perdure.engines.observers.telemetry import Telemetry

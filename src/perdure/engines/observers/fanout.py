@@ -43,10 +43,12 @@ class FanOut:
 
 
 def _say_dropped(observer: Observer, error: Exception) -> None:
+    from perdure.core.redaction.printable import one_line
     from perdure.engines.observers.event_json import error_line
 
-    name, what = type(observer).__name__, error_line(error)
+    name, what = type(observer).__name__, one_line(error_line(error))
     if json_logs.heard():
         json_logs.logger().warning("the observer %s has failed and is not notified any more: %s", name, what)
     else:
-        print(f"perdure: the observer {name} has failed and is not notified any more: {what}", file=sys.stderr)
+        said = f"the observer {name} has failed and is not notified any more: {what}"
+        print(f"perdure: {one_line(said)}", file=sys.stderr)

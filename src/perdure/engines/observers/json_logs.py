@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from perdure.config import secrets
+from perdure.core.redaction.printable import json_text
 from perdure.engines.interface import StepContext, here
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ FIELDS = ("run", "workflow", "step", "attempt")
 """Each is an attribute `perdure_...` of a record, and a key in a line of JSON."""
 
 EVENT = "perdure_event"
-"""The attribute of a record with the JSON object of the event that it tells of."""
+"""The attribute of a record with the JSON object of its event."""
 
 
 class LogContext:
@@ -71,7 +72,7 @@ class JsonFormatter:
 
         from perdure.core.redaction.nested import redact_nested
 
-        hide = secrets.redactor()
+        hide = secrets.conceal
         fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -90,7 +91,7 @@ class JsonFormatter:
         for name, value in record.__dict__.items():
             if name not in known and name not in fields:
                 fields[name] = redact_nested(value if _is_plain(value) else repr(value), hide, name)
-        return json.dumps(fields, default=lambda value: hide(repr(value)))
+        return json_text(json.dumps(fields, default=lambda value: hide(repr(value))))
 
 
 def _is_plain(value: Any) -> bool:

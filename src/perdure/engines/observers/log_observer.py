@@ -7,6 +7,7 @@ from typing import Any, assert_never
 
 from perdure.config import secrets
 from perdure.core.durations import show
+from perdure.core.redaction.printable import one_line
 from perdure.engines.events import (
     AttemptEnded,
     AttemptStarted,
@@ -59,7 +60,8 @@ class LogObserver:
         """Log an event, if its level is enabled."""
         level = LEVELS.get(type(event)) or _level(event)
         if level and self._log.isEnabledFor(level):
-            message, *particulars = _words(event)
+            message, *words = _words(event)
+            particulars = [one_line(each) if type(each) is str else each for each in words]
             extra = _place(event)
             if self._as_json:
                 extra["perdure_event"] = to_json(event)

@@ -20,7 +20,7 @@ class Deadline(msgspec.Struct, frozen=True):
         """The error for a run that took too long."""
         return DeadlineExceeded(
             f"run {self.run} did not finish within {show(self.seconds)}, the timeout of {self.owner}",
-            "find out what it waits for, or give it more time; run again, it goes on and has as much time once more",
+            "find out what it waits for, or give it more time; run it again: it goes on where it stopped",
         )
 
 

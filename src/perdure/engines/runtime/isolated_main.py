@@ -1,4 +1,4 @@
-"""The child's side of an isolated attempt: `python -m perdure.engines.runtime.isolated_main READ_FD WRITE_FD`."""
+"""The child's side of an isolated attempt; the arguments of the program are READ_FD and WRITE_FD."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from perdure.config.interpreter import module_command
 from perdure.core.exceptions import capture
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.process_marks import STEP
@@ -81,7 +82,7 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None) -
     request_reading, request_writing = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "perdure.engines.runtime.isolated_main", str(request_reading), str(writing)],
+            module_command("perdure.engines.runtime.isolated_main", str(request_reading), str(writing)),
             pass_fds=(request_reading, writing),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
@@ -132,9 +133,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def _unpack(data: bytes, call: Call, status: int) -> Any:
     if not data:
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
-        raise ProcessDied(
-            f"the process of {call.spec.owner} {how} without an answer", "its own output, if any, says more"
-        )
+        raise ProcessDied(f"the process of {call.spec.owner} {how} without an answer", "see its own output")
     answer = msgspec.msgpack.decode(data, type=Answer)
     if answer.ok:
         return call.spec.plan.unpack(answer.payload)

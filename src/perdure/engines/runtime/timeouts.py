@@ -34,7 +34,7 @@ def timed_out(owner: str, seconds: float) -> StepTimeout:
     """The error for an attempt that ran out of time."""
     return StepTimeout(
         f"{owner} did not finish within {show(seconds)}",
-        "give it more time with timeout=, or find out what it waits for: every call to the outside wants a bound",
+        "give it more time with timeout=, or find out what it waits for: give every call to the outside a timeout",
     )
 
 
@@ -54,7 +54,7 @@ class _Alarm:
     def __init__(self) -> None:
         self.armed = False
         self.expired = False
-        self.handler = self._fire  # one object, so that it can be told from others by identity
+        self.handler = self._fire  # one object, so that it can be compared by identity
 
     def _fire(self, signum: int, frame: Any) -> None:
         if self.armed:
@@ -191,11 +191,11 @@ class bounded:  # noqa: N801  used like a function: `await bounded(...)`
 
 
 class Abandoned(BaseException):
-    """This thread came back too late; somebody else goes on in its place."""
+    """This thread came back too late; another goes on in its place."""
 
 
 class Ticket:
-    """An attempt that runs in a pool thread. Either the thread or the monitor ends it, whoever is first."""
+    """An attempt that runs in a pool thread. Either the thread or the monitor ends it, whichever is first."""
 
     __slots__ = ("_first", "deadline", "on_expiry")
 

@@ -1,4 +1,4 @@
-"""The worker's side of a step: one attempt, the policy's verdict on it, and what Temporal is told."""
+"""The worker's side of a step: one attempt, the policy's verdict on it, and the answer to Temporal."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class StepActivities:
             call = _call_of(command)
             if tried - number >= DEATHS:
                 raise ProcessDied(
-                    f"{call.spec.owner} was given up: {tried - number} workers died while they ran it",
+                    f"{call.spec.owner} is not tried again: {tried - number} workers died while they ran it",
                     "find out what it does to its process (memory, a crash in native code); isolate=True contains it",
                 )
         except PerdureError as refusal:
@@ -138,7 +138,7 @@ class StepActivities:
     def _judged(
         self, side: StepSide, call: Call, number: int, outcome: Outcome, error: Exception, progress: Progress
     ) -> ApplicationError:
-        """What Temporal is told about an attempt that failed."""
+        """The answer to Temporal about an attempt that failed."""
         series = Series(0, progress.counted, progress.first, list(progress.tried))
         decision, fault = series.judge(call.spec.retry, call.spec.owner, number, error, outcome, random)
         note = capture.AttemptNote(fault.name, fault.message[:LONGEST_NOTE])
@@ -211,7 +211,7 @@ class StepActivities:
         def work() -> None:
             try:
                 value, error = function(), None
-            except BaseException as raised:  # noqa: BLE001  whoever waits for it judges it
+            except BaseException as raised:  # noqa: BLE001  what waits for it judges it
                 value, error = None, raised
             loop.call_soon_threadsafe(finish, value, error)
 
@@ -223,7 +223,11 @@ class StepActivities:
             assert timeout is not None
             raise timed_out(spec.owner, timeout) from None
         if error is not None:
-            raise error if isinstance(error, Exception) else ProcessDied(f"{spec.owner} raised {error!r}", "")
+            raise (
+                error
+                if isinstance(error, Exception)
+                else ProcessDied(f"{spec.owner} raised {error!r}", "raise an Exception in the step")
+            )
         return value
 
     async def _on_loop(self, context: contextvars.Context, call: Call, seconds: float | None) -> Any:
@@ -307,10 +311,10 @@ def _left(command: StepCommand) -> float | None:
 
 
 async def _although_cancelled(future: asyncio.Future[Any]) -> Any:
-    """What a thread comes to. It cannot be interrupted: if somebody cancels the run, that waits until it is done.
+    """What a thread comes to. It cannot be interrupted: if the run is cancelled, that waits until it is done.
 
     Raises:
-        asyncio.CancelledError: nobody wants to know any more.
+        asyncio.CancelledError: the result is not needed any more.
     """
     try:
         return await asyncio.shield(future)

@@ -49,9 +49,10 @@ class Address(msgspec.Struct, frozen=True):
         for name in options:
             if name not in OPTIONS:
                 close = difflib.get_close_matches(name, OPTIONS, n=1)
-                meant = f"did you mean {close[0]!r}? " if close else ""
+                meant = f"did you mean {close[0]!r}? Otherwise " if close else ""
                 raise OptionError(
-                    f"the engine {url!r} has an unknown option {name!r}", f"{meant}It knows: {', '.join(OPTIONS)}"
+                    f"the engine {url!r} has an unknown option {name!r}",
+                    f"{meant}give one of its options: {', '.join(OPTIONS)}",
                 )
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         dead_after = seconds(options.get("dead_after", DEAD_AFTER), option="dead_after")

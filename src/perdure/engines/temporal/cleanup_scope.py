@@ -1,4 +1,4 @@
-"""A run whose function is over, on a cluster: what it has left is put away by steps like any other."""
+"""A run whose function is over, on a cluster: what it has left is cleaned up by steps like any other."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ async def carry_step(command: StepCommand, spec: Spec) -> Ran:
             start_to_close_timeout=timedelta(seconds=bound),
             heartbeat_timeout=timedelta(seconds=command.dead_after),
             retry_policy=retry_policy(spec.retry),
-            # What is broken off is over before the run goes on to put away what it uses.
+            # What is broken off is over before the run cleans up what it uses.
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
     except ActivityError as failed:
@@ -87,7 +87,9 @@ async def carry_step(command: StepCommand, spec: Spec) -> Ran:
             raise asyncio.CancelledError from None
         if isinstance(cause, ApplicationError) and cause.details and type(cause.details[0]) is bytes:
             return decode(cause.details[0], Ran)
-        error = RunError(f"the cluster could not carry out {spec.owner}: {cause or failed}", "")
+        error = RunError(
+            f"the cluster could not execute {spec.owner}: {cause or failed}", "see the logs of the workers"
+        )
         now = workflow.time()
         return Ran(False, capture.encode(capture.to_fault(error)), 1, now, 0.0)
     return decode(answer, Ran)
@@ -174,8 +176,8 @@ def drifted(id: str, message: str) -> Drift:
     """The error for a run that was under way while its script was edited, with what Temporal says of it."""
     return Drift(
         f"the script was edited while run {id} was under way, and does not fit it\n    {explain(message)}",
-        "run it again: completed steps keep their results, and what the edited script adds is new;\n"
-        "    next time, `perdure check --engine URL FILE` tells what would break before a worker runs the new script",
+        "run it again: completed steps keep their results, and what the edited script adds is executed;\n"
+        "    next time, `perdure check --engine URL FILE` shows what would break before a worker runs the new script",
     )
 
 

@@ -58,7 +58,7 @@ class Cluster:
         """The connection.
 
         Raises:
-            EngineError: nobody answers there.
+            EngineError: no answer from there.
         """
         if self._client is None:
             address = self.address

@@ -125,7 +125,7 @@ class TemporalEngine:
         return spec.plan.unpack(payload)
 
     async def _cancelled(self, found: Found) -> Cancelled:
-        """The error for a run that was cancelled, with what it could not put away; Temporal keeps no error of it."""
+        """The error for a run that was cancelled, with what it could not clean up; Temporal keeps no error of it."""
         error = cancelled(found.memo.id)
         history = await read_history(await self.cluster.client(), found.workflow_id, found.run_id)
         for record in history.records:
@@ -149,7 +149,7 @@ class TemporalEngine:
                 raise OtherInputs(
                     f"run {found.memo.id} was started with other inputs\n    recorded: {found.memo.name}{recorded}\n"
                     f"    now:      {spec.name}{codec.describe_inputs(call.input)}",
-                    "an id stands for exactly one run: give these inputs an id of their own",
+                    "give these inputs another id: an id stands for exactly one run",
                 )
             if found is None:
                 started = await self._start(self._command(call, script, id or self._new_id(workflow_id)), workflow_id)
@@ -166,7 +166,9 @@ class TemporalEngine:
                 started = await self._start(self._command(call, script, self._new_id(workflow_id)), workflow_id)
             if started is not None:
                 return started, found is not None and found.status == "failed"
-        raise EngineError(f"run {workflow_id} is started and ended by others all the time", "try again later")
+        raise EngineError(
+            f"run {workflow_id} is started and ended by other processes at the same time", "run again later"
+        )
 
     def _as_it_is(self, found: Found, call: Call, id: str | None, known: Found | None) -> Found | None:
         """The run, if there is nothing to be started."""
@@ -201,7 +203,7 @@ class TemporalEngine:
         return f"{workflow_id}.{self.world.new_id()[:5]}"
 
     async def _start(self, command: RunCommand, workflow_id: str, *, resume: bool = False) -> Found | None:
-        """Start an execution; None if somebody else was faster."""
+        """Start an execution; None if another process was faster."""
         client = await self.cluster.client()
         named = command.id == workflow_id
         if not named:

@@ -228,6 +228,6 @@ async def read_history(client: Any, id: str, run: str | None, carry: Carry | Non
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
         raise RunError(
-            f"the cluster has forgotten what run {id} had done (the retention period of its namespace is over)",
+            f"the cluster no longer has the history of run {id} (the retention period of its namespace is over)",
             "start a new run, under another id or with other inputs",
         ) from None

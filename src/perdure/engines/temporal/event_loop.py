@@ -92,7 +92,7 @@ class LockstepEventLoop(asyncio.BaseEventLoop):
         """There are none: Temporal's events have been delivered already."""
 
     def _write_to_self(self) -> None:
-        """Nobody wakes this loop from outside."""
+        """This loop is not woken from outside."""
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> NoReturn:  # type: ignore[override]
         """Refused: what a thread does would not be done again in the same order."""

@@ -35,7 +35,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 async def memo_in(execution: Any) -> RunMemo | None:
-    """What perdure noted about an execution; None if it is somebody else's."""
+    """What perdure noted about an execution; None if it is another program's."""
     data = (await execution.memo()).get(MEMO)
     return decode(data, RunMemo) if type(data) is bytes else None
 
@@ -80,10 +80,12 @@ async def describe(cluster: Cluster, workflow_id: str) -> Found | None:
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return None
-        raise EngineError(f"the cluster refuses to tell about {workflow_id}: {error}", "") from None
+        raise EngineError(
+            f"the cluster does not describe {workflow_id}: {error}", "check the namespace and the permissions there"
+        ) from None
     memo = await memo_in(description)
     if memo is None:
-        raise EngineError(f"{workflow_id} is a workflow of somebody else's on that cluster", "give the run another id")
+        raise EngineError(f"{workflow_id} is a workflow of another program on that cluster", "give the run another id")
     return Found(workflow_id, description.run_id, memo, STATUS.get(description.status, "running"))
 
 

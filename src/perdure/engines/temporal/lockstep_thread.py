@@ -115,7 +115,7 @@ class LockstepThread:
         return ticket
 
     def cancel(self, ticket: Ticket) -> None:
-        """Nobody wants its result any more."""
+        """Its result is not needed any more."""
         if not ticket.done:
             self._cancelled.append(ticket)
 
@@ -159,7 +159,7 @@ class LockstepThread:
             if not self._unwinding:
                 assert self._function is not None
                 self._value = self._function()
-        except BaseException as error:  # noqa: BLE001  whoever waits for the function raises it
+        except BaseException as error:  # noqa: BLE001  what waits for the function raises it
             self._error = error
         self._over = True
         self._back.release()

@@ -26,10 +26,10 @@ def explain(message: str, recorded: Mapping[str, str] | None = None) -> str:
         step, step_now = (each.rsplit(":", 2)[0] for each in (was, now))
         call = recorded.get(was, f"step {step!r}")
         if step == step_now:
-            return f"the run had called {call}; the script calls step {step!r} with other inputs there"
-        return f"the run had called {call}; the script calls step {step_now!r} there"
+            return f"the run calls {call}; the script calls step {step!r} with other inputs there"
+        return f"the run calls {call}; the script calls step {step_now!r} there"
     event = _UNHANDLED.search(text)
     if event is not None:
         call = recorded.get(event.group(1), f"something else (event {event.group(1)}, {event.group(2)})")
-        return f"the run had called {call}; the script does not come to that"
+        return f"the run calls {call}; the script does not call it"
     return text[:500]

@@ -159,4 +159,4 @@ def _crc(record: AttemptRecord) -> int:
 
 
 def _unknown(what: str) -> bytes:
-    return capture.encode(capture.to_fault(RunError(what, "")))
+    return capture.encode(capture.to_fault(RunError(what, "see the logs of the workers")))

@@ -219,7 +219,7 @@ class ClusterScope(BaseScope):
                 return None
             case Admit():
                 raise self.stop(StopRun(unguarded(effect.guard)))
-        raise TypeError(f"an effect that nobody performs: {effect!r}")
+        raise TypeError(f"an effect that is not known here: {effect!r}")
 
     def _result(self, ticket: Ticket) -> Any:
         try:

@@ -165,7 +165,7 @@ class _Execution:
                     self._records.add(effect.rows)
                     self._records.drop(effect.forget, effect.aftermath)
                 case _:
-                    raise TypeError(f"an effect that nobody performs: {effect!r}")
+                    raise TypeError(f"an effect that is not known here: {effect!r}")
 
     def _record(self, start: Start) -> RunRecord:
         now = workflow.time()
@@ -261,7 +261,7 @@ class _Execution:
             self._scope.thread.interrupt(bounded=isinstance(reason, DeadlineExceeded))
 
     async def _unwind(self, effect: Unwind) -> list[str]:
-        """Put away what the run has left."""
+        """Clean up what the run has left."""
         self._unwound = True
         # A child run that has failed is closed: its parent cannot make its clean-ups later.
         final = effect.final or self._command.parent is not None

@@ -23,7 +23,7 @@ SELECT 1 FROM run r JOIN holder h ON h.hid = r.holder WHERE r.rid = ? AND r.hold
 -- name: redrives
 SELECT 1 FROM dead_letter d JOIN holder h ON h.hid = d.holder WHERE d.run = ? AND d.holder = ? AND NOT h.gone
 
--- name: lend
+-- name: hand_over
 UPDATE run SET holder = ? WHERE rid = ?
 
 -- name: get_lock

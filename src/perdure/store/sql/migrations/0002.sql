@@ -1,4 +1,4 @@
--- Version 2: what a step row is about stands in a column of its own. Before, it was told by the row's name, and a step of a
+-- Version 2: what a step row is about stands in a column of its own. Before, it was given by the row's name, and a step of a
 -- user's with such a name was taken for a clean-up. The names suggest the kinds here; store/migration.py looks closer.
 --
 -- The table is made anew, since the column has no default: a process that still writes as version 1 did is refused.

@@ -1,0 +1,116 @@
+"""Whose files are used: what another user has made, or can change, decides nothing here.
+
+Settings name programs to start and servers to send data to; a state file holds what is given to steps. In a folder such
+as /tmp any user can make a file of the right name beforehand.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+ROOT = 0
+NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""For opening what another user may have put there: neither a link nor a pipe leads anywhere."""
+
+OWNED = hasattr(os, "geteuid")
+"""Whether files have owners that can be asked for: not on Windows."""
+
+
+def objection(found: os.stat_result, trusted: Iterable[int] = ()) -> str:
+    """Why a file or folder cannot be trusted; empty if it can.
+
+    Args:
+        found: what the system says of it.
+        trusted: user ids that are trusted besides root and the user of this process.
+    """
+    if not OWNED:
+        return ""
+    if found.st_uid not in {ROOT, os.geteuid(), *trusted}:
+        return f"it belongs to {user(found.st_uid)}"
+    if writable_by_all(found):
+        return "all users can write it"
+    if found.st_mode & stat.S_IWGRP and found.st_gid not in {ROOT, os.getegid()} and found.st_uid != os.geteuid():
+        return f"the group {found.st_gid} can write it"
+    return ""
+
+
+def writable_by_all(found: os.stat_result) -> bool:
+    """Whether every user can change it: in a sticky folder users can only make files, not exchange those of others."""
+    sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+    return bool(found.st_mode & stat.S_IWOTH) and not sticky
+
+
+def user(uid: int) -> str:
+    """The name of a user, for messages."""
+    try:
+        import pwd
+
+        return f"user {pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except (ImportError, KeyError):
+        return f"the user with uid {uid}"
+
+
+def shared() -> bool:
+    """Whether state is shared with other users (PERDURE_SHARED): their files are used, and ours open to the group."""
+    return os.environ.get("PERDURE_SHARED", "").strip().lower() not in ("", "0", "false", "no", "off")
+
+
+def stranger(found: os.stat_result) -> str:
+    """Which other user a file or folder of state belongs to; empty if it is ours, root's, or shared."""
+    if not OWNED or found.st_uid in (ROOT, os.geteuid()) or shared():
+        return ""
+    return user(found.st_uid)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for this user only, and those above it that are missing; or see that it is ours.
+
+    Raises:
+        OSError: it cannot be made, is a link, or belongs to another user.
+    """
+    missing = []
+    at = path
+    while not at.is_dir():
+        missing.append(at)
+        at = at.parent
+    for folder in reversed(missing):
+        with suppress(FileExistsError):  # another process was first
+            folder.mkdir(mode=0o700)
+            if shared():
+                folder.chmod(0o2770)
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """See that a folder is one of ours.
+
+    Raises:
+        OSError: it is no folder but a link or a file, or belongs to another user, who could exchange what lies in it.
+    """
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "it is not a folder of its own, but a link or a file", str(path))
+    if other := stranger(found):
+        raise PermissionError(errno.EPERM, f"it belongs to {other}", str(path))
+
+
+def make_file(path: Path, flags: int) -> int:
+    """Open a file that is made if it is missing, for this user only (with PERDURE_SHARED for its group); no link.
+
+    Args:
+        path: the file.
+        flags: of open(2), besides O_CREAT.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    descriptor = os.open(path, flags | os.O_CREAT | NO_LINK, 0o600)
+    if shared():
+        with suppress(PermissionError):  # another user's, which is open to the group already
+            os.fchmod(descriptor, 0o660)
+    return descriptor

@@ -1,0 +1,78 @@
+"""The one place that opens connections to SQLite, and runs several statements in one text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import apsw
+
+BUSY_MS = 30_000
+STEPS = 1_000_000
+"""Of SQLite's virtual machine, between two looks at signals: some milliseconds."""
+
+Durability = Literal["FULL", "NORMAL", "OFF"]
+"""When SQLite waits for the disk (https://www.sqlite.org/pragma.html#pragma_synchronous)."""
+
+
+def open_connection(
+    path: Path, synchronous: Durability, *, read_only: bool = False, vfs: str | None = None
+) -> apsw.Connection:
+    """Open a file that is there.
+
+    Args:
+        path: the file.
+        synchronous: what a commit waits for.
+        read_only: open for looking only.
+        vfs: the name of a registered SQLite VFS, for tests that inject faults.
+
+    Raises:
+        apsw.Error: it cannot be opened.
+    """
+    flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
+    return _set_up(str(path), flags, vfs, None if read_only else synchronous)
+
+
+def temporary_connection() -> apsw.Connection:
+    """A database of this process alone, for looking at a copy; it is gone when it is closed.
+
+    SQLite keeps it in memory, or in a temporary file if it is large.
+    """
+    return _set_up("", apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, None, None)
+
+
+def _set_up(name: str, flags: int, vfs: str | None, synchronous: Durability | None) -> apsw.Connection:
+    connection = apsw.Connection(name, flags=flags, vfs=vfs)
+    try:
+        connection.set_busy_timeout(BUSY_MS)
+        # Nothing in the file is to be trusted to run code (https://www.sqlite.org/security.html).
+        connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+        connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+        run_script(connection, "PRAGMA cell_size_check = ON")
+        if synchronous is None:
+            # Called now and then while a statement runs, so that Ctrl-C ends one that a hostile file makes endless.
+            connection.set_progress_handler(lambda: False, STEPS)
+        else:
+            run_script(connection, f"PRAGMA synchronous = {synchronous}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def refuse_foreign_schema(connection: apsw.Connection) -> None:
+    """See that a file holds stored tables and indexes only: a view by a table's name could compute without an end.
+
+    Raises:
+        apsw.CorruptError: it holds a view, a trigger or a virtual table, which perdure never makes.
+    """
+    found: Any = connection.execute(
+        "SELECT type, name FROM sqlite_schema WHERE type NOT IN ('table', 'index') OR rootpage IS NULL OR rootpage < 1"
+    ).fetchone()
+    if found is not None:
+        raise apsw.CorruptError(f"it holds the {found[0]} {found[1]!r}, which perdure never makes")
+
+
+def run_script(connection: apsw.Connection, statements: str) -> None:
+    """Run every statement of a text: execute() alone stops at the first one that returns a row, as many PRAGMAs do."""
+    connection.execute(statements).fetchall()

@@ -1,0 +1,90 @@
+"""`perdure why` says why a run has failed or needs nothing, of children and parents too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from why_shop import Shop, opened
+
+from conftest import Scripts
+from perdure.cli import main
+
+
+@pytest.fixture
+def shop(scripts: Scripts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    with opened(scripts, capsys, monkeypatch) as shop:
+        yield shop
+
+
+def test_a_failed_run(shop: Shop) -> None:
+    """Which step, at which attempt, the error's first line, what kind of failure it is, and how to go on."""
+    assert shop.run("full") == 1
+    said = shop.why()
+    assert "has failed" in said
+    assert "full() failed at its only attempt, " in said  # a full disk is not tried again
+    assert "ago: OSError: [Errno 28] No space left on device" in said
+    assert "this kind of failure: disk-full" in said
+    assert "1 step saved, and none of them runs again" in said
+    assert "perdure resume flow-" in said
+    assert shop.json("why", "last")["code"] == "disk-full"
+
+
+def test_a_child_and_its_parent(shop: Shop) -> None:
+    """The parent says what its child has in flight; the child says whose it is, and how that stands."""
+    shop.begin("child", "stuck")
+    said = shop.why()
+    assert "in flight: stuck of child run flow-" in said
+    (run,) = shop.json("ps")
+    children = [one["id"] for one in shop.json("ps", "--all") if one["id"] != run["id"]]
+    said = shop.why(min(children, key=len))
+    assert f"it is a child of run {run['id']}, which is running, and goes on when that does" in said
+    assert f"perdure why {run['id']}" in said
+
+
+def test_a_parent_of_a_failed_child(shop: Shop) -> None:
+    """It was the child that failed: that is where to look."""
+    assert shop.run("failed child") == 1
+    said = shop.why()
+    assert "its child run flow-" in said
+    assert "ago: OSError: [Errno 28]" in said
+
+
+def test_a_parked_run(shop: Shop) -> None:
+    """It was set aside, after which error; and the command that tries it again."""
+    assert shop.run("fragile") == 1
+    said = shop.why()
+    assert "is set aside" in said
+    assert "the last time with OSError: [Errno 28]" in said
+    assert "perdure dlq redrive 1" in said
+
+
+def test_runs_that_need_nothing(shop: Shop) -> None:
+    """One that is done says so, and what is left of it; one that was cancelled as well."""
+    assert shop.run("dead") == 0
+    said = shop.why()
+    assert "is done, with dead letters" in said
+    assert "1 dead letter is left" in said
+    assert "perdure dlq redrive --run flow-" in said
+    assert shop.run("full") == 1
+    shop.cancel()
+    assert "was cancelled" in shop.why()
+    assert shop.run("none") == 0
+    assert "there is nothing to wait for" in shop.why()
+    assert shop.json("why", "last")["ways"] == []
+
+
+def test_json_says_the_same(shop: Shop) -> None:
+    """Reasons and commands, under stable names."""
+    assert shop.run("full") == 1
+    said, data = shop.why(), shop.json("why", "last")
+    assert set(data) == {"run", "workflow", "status", "reasons", "ways", "code"}
+    assert all(way["command"] in said for way in data["ways"])
+    assert data["reasons"][-1].split(";")[0] in said
+
+
+def test_no_such_run(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said, and the exit code is not 0."""
+    assert shop.run("none") == 0
+    assert main(["why", "nothing", "--file", str(shop.script)]) != 0
+    assert "there is no run 'nothing'" in capsys.readouterr().err

@@ -1,0 +1,85 @@
+"""A failure that the workflow handled is history: the except clause is taken on resume as on the first run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fragile_steps import Declined, dying, failing
+
+from conftest import Died, Machine
+from perdure import step, workflow
+
+
+def test_a_handled_failure_is_replayed(machine: Machine) -> None:
+    """The except clause is taken on resume as on the first run, with an error of the same class and content."""
+    fragile, death = failing(machine, lambda: Declined(402, "no funds")), dying(machine)
+    seen: list[Any] = []
+
+    @step
+    def fallback(reason: str) -> str:
+        machine.ran.append("fallback")
+        return f"instead: {reason}"
+
+    @workflow
+    def wf() -> str:
+        try:
+            result = fragile()
+        except Declined as error:
+            seen.append((type(error), error.args, str(error), error.code, error.reason))
+            result = fallback(error.reason)
+        death()
+        return result
+
+    with pytest.raises(Died):
+        wf()
+    machine.boot()
+    assert wf() == "instead: no funds"
+    assert seen[0] == seen[1] == (Declined, ("declined: no funds",), "declined: no funds", 402, "no funds")
+    assert machine.ran == ["fragile 0", "fallback", "death", "death"]
+
+
+def test_several_handled_failures(machine: Machine) -> None:
+    """Each call has its own failure."""
+    fragile, death = failing(machine, lambda: Declined(402, "no")), dying(machine)
+
+    @workflow
+    def wf() -> list[str]:
+        results = []
+        for n in range(3):
+            try:
+                results.append(fragile(n))
+            except Declined as error:
+                results.append(error.reason)
+        death()
+        return results
+
+    with pytest.raises(Died):
+        wf()
+    machine.boot()
+    assert wf() == ["no", "no", "no"]
+    assert machine.ran == ["fragile 0", "fragile 1", "fragile 2", "death", "death"]
+
+
+def test_a_handled_child_is_replayed(machine: Machine) -> None:
+    """A child run that failed and was handled is not entered again."""
+    fragile, death = failing(machine, lambda: Declined(402, "no")), dying(machine)
+
+    @workflow
+    def inner() -> str:
+        return fragile()
+
+    @workflow
+    def outer() -> str:
+        try:
+            result = inner()
+        except Declined as error:
+            result = error.reason
+        death()
+        return result
+
+    with pytest.raises(Died):
+        outer()
+    machine.boot()
+    assert outer() == "no"
+    assert machine.ran == ["fragile 0", "death", "death"]

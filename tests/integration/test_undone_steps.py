@@ -1,0 +1,71 @@
+"""What can be undone is undone when the run does not succeed, and done again under another key."""
+
+from __future__ import annotations
+
+import pytest
+
+from conftest import Machine, Trouble
+from perdure import idempotency_key, step, workflow
+
+
+def test_what_was_undone_is_done_again_under_another_key(machine: Machine) -> None:
+    """Undone last first, with the result; a resumed run makes the calls anew, since a service knows the old key."""
+    keys: list[str] = []
+    fails = [True]
+
+    @step(name="refund")
+    def refund(receipt: str) -> None:
+        machine.ran.append(f"refund {receipt}")
+
+    @step(name="charge", undo=refund)
+    def charge(what: str) -> str:
+        keys.append(idempotency_key())
+        machine.ran.append(f"charge {what}")
+        return f"receipt {what}"
+
+    @step(name="ship", retry=None)
+    def ship() -> None:
+        if fails:
+            raise Trouble("no truck")
+
+    @workflow
+    def flow() -> list[str]:
+        receipts = [charge("a"), charge("b"), *charge.map(["c"]).results]
+        ship()
+        return receipts
+
+    with pytest.raises(Trouble):
+        flow()
+    assert machine.ran == [
+        "charge a",
+        "charge b",
+        "charge c",
+        "refund receipt c",
+        "refund receipt b",
+        "refund receipt a",
+    ]
+    fails.clear()
+    machine.ran.clear()
+    machine.boot()
+    assert flow() == ["receipt a", "receipt b", "receipt c"]
+    assert machine.ran == ["charge a", "charge b", "charge c"]
+    assert len(set(keys)) == 6
+
+
+def test_nothing_is_undone_when_the_run_succeeds(machine: Machine) -> None:
+    """Undoing is for runs that fail or are cancelled."""
+
+    @step(name="refund")
+    def refund(receipt: str) -> None:
+        machine.ran.append("refund")
+
+    @step(name="charge", undo=refund)
+    def charge() -> str:
+        return "receipt"
+
+    @workflow
+    def flow() -> str:
+        return charge()
+
+    assert flow() == "receipt"
+    assert machine.ran == []
