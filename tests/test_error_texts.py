@@ -34,10 +34,11 @@ UNWANTED = re.compile(
 """Words that are not the field's, and other tenses than the present."""
 
 DO = re.compile(
-    r"    (did you [^?]*\? (Otherwise |Then )?)?`?(add|annotate|call|change|check|choose|correct|declare"
-    r"|decorate|defer|define|do|drop|edit|end|find out|free|give|keep|leave|let|list|make|mkdir|move|name"
-    r"|one of these|pass|perdure|pip install|put|raise|read|recorded:|given:|remove|rename|restart|restore"
-    r"|return|run|see|send|set|split|start|type|upgrade|use|wait|work|write)\b"
+    r"    (did you [^?]*\? (Otherwise |Then )?)?`?(add|annotate|call|change|check|choose|convert"
+    r"|correct|declare|decorate|defer|define|do|drop|edit|end|find out|free|give|given:|keep|leave"
+    r"|let|list|make|mkdir|move|name|one of these|pass|perdure|pip install|put|raise|read|recorded:"
+    r"|register|remove|rename|reset|restart|restore|return|run|see|send|set|split|start|type|upgrade"
+    r"|use|wait|work|write)\b"
 )
 """A hint begins with a verb that says what to do, or with the command itself."""
 
@@ -196,7 +197,7 @@ def templates(node: ast.expr | None, place: Place, source: Source) -> list[str]:
             return unknown
 
 
-TEXTS = {"explain", "_suggest", "describe_locked"}
+TEXTS = {"explain", "_suggest", "describe_locked", "fork", "accept"}
 """Functions whose texts are a part of an error's."""
 
 SHORTENED = {"cut", "one_line", "clean", "redact"}

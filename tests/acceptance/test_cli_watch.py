@@ -58,7 +58,7 @@ def chunks() -> int:
     perdure.progress(3, 7, "chunks")
     logging.info("half way")
     print("printed")
-    sys.stdin.readline()
+    os.read(0, 1)  # not sys.stdin: who is asked something sees no picture
     return 2
 
 @step(retry=None)
@@ -134,6 +134,33 @@ def test_a_terminal_gets_a_live_picture_and_a_summary(tmp_path: Path) -> None:
     last = after.splitlines()
     assert last[-1].endswith(b"62")
     assert b"61 steps executed; 1 dead letter, see: perdure dlq ls" in last[-2]
+
+
+ASKS = """
+from perdure import step, workflow
+
+@step
+def ask() -> str:
+    print("about to ask")
+    return input("really go on? [y/N] ")
+
+@workflow
+def flow() -> str:
+    return ask()
+"""
+
+
+def test_a_question_is_seen_on_a_terminal(tmp_path: Path) -> None:
+    """Nothing is drawn over it, nor over what is typed; afterwards the picture is back."""
+    (tmp_path / "flow.py").write_text(ASKS)
+    before, after, code = on_a_terminal(
+        tmp_path, "run", "flow.py", when=b"[y/N] ", then=lambda _, terminal: os.write(terminal, b"yes\r")
+    )
+    assert code == 0
+    assert b"about to ask\r\n" in before
+    question = (before + after).partition(b"really go on? [y/N] ")[2]
+    assert question.startswith(b"yes\r\n")
+    assert after.splitlines()[-1].endswith(b"'yes'")
 
 
 def test_an_interrupt_on_a_terminal_leaves_one_line(tmp_path: Path) -> None:

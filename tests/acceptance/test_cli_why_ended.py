@@ -74,6 +74,34 @@ def test_runs_that_need_nothing(shop: Shop) -> None:
     assert shop.json("why", "last")["ways"] == []
 
 
+def test_a_run_that_failed_at_an_open_breaker(shop: Shop) -> None:
+    """What opened the breaker, until when it is open, and the commands that show and close it; a run that failed for
+    another reason says nothing of it."""
+    assert shop.run("refused") == 1
+    said = shop.why()
+    assert "breaker 'gate' is open until " in said
+    assert (
+        "opened by 2 failures in a row, the last ConnectionError: no answer: calls that it guards wait or fail" in said
+    )
+    assert "perdure breaker reset gate" in said
+    assert "perdure breaker ls" in said
+    assert shop.run("refused") == 1  # now the call is not made at all
+    said = shop.why()
+    assert "asks for fewer calls" not in said
+    assert "opened by 2 failures in a row, the last ConnectionError: no answer" in said
+    assert shop.run("full") == 1
+    assert "breaker" not in shop.why()
+
+
+def test_the_last_step_is_the_one_that_failed(shop: Shop) -> None:
+    """`perdure ps`: also a step that was not saved; the time is counted from the start that is shown."""
+    assert shop.run("full") == 1
+    (run,) = shop.json("ps")
+    assert run["last_step"] == "full"
+    (line,) = [line for line in shop.printed("ps").splitlines() if "full" in line]
+    assert run["created"][:10] in line
+
+
 def test_json_says_the_same(shop: Shop) -> None:
     """Reasons and commands, under stable names."""
     assert shop.run("full") == 1

@@ -45,7 +45,7 @@ def test_the_wait_for_a_breaker(shop: Shop) -> None:
     shop.begin("guarded", "asks")
     said = shop.until(lambda said: "breaker 'printer'" in said)
     assert "breaker 'printer' is open until " in said
-    assert "after ConnectionError: the printer is off" in said
+    assert "opened by ConnectionError: the printer is off" in said
     assert "perdure breaker reset printer" in said
 
 

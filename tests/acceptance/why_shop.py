@@ -55,6 +55,10 @@ FLOW = """
         print("asks", flush=True)
         raise ConnectionError("the printer is off")
 
+    @step(breaker=Breaker("gate", failures=2, cooldown="1h"), retry=Retry(attempts=5, delay=0, jitter=0, total="1s"))
+    def refused() -> None:
+        raise ConnectionError("no answer")
+
     @step
     def locked() -> None:
         with perdure.lock("press", if_locked="wait"):
@@ -76,6 +80,7 @@ FLOW = """
             case "full": full()
             case "guarded": guarded()
             case "locked": locked()
+            case "refused": refused()
             case "dead": odd.map([1, 2])
             case "own": say("own")
             case "stop": sys.exit(3)

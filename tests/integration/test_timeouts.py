@@ -13,6 +13,7 @@ import pytest
 
 from conftest import Machine
 from perdure import step, workflow
+from perdure.engines.runtime import timeouts
 from perdure.errors import ProcessDied, StepTimeout
 
 SHORT = "60ms"
@@ -79,8 +80,11 @@ def test_async_code_is_cancelled(machine: Machine) -> None:
     assert machine.ran == ["cleaned up"]
 
 
-def test_a_coroutine_that_swallows_the_cancellation_has_timed_out(machine: Machine) -> None:
+def test_a_coroutine_that_swallows_the_cancellation_has_timed_out(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What it returns late does not count; and one that goes on regardless is closed."""
+    monkeypatch.setattr(timeouts, "GRACE", 0.05)
 
     async def late() -> str:
         with suppress(asyncio.CancelledError):

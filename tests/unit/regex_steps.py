@@ -11,10 +11,11 @@ import re
 import re._constants as op
 import re._parser as parser
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
+
+from regex_characters import CATEGORIES, first, single
 
 BOUND = 40
 """What longer bounds are lowered to. Characters."""
@@ -22,25 +23,12 @@ BOUND = 40
 DEPTH = 200_000
 """Frames of Python that a match may take: one and more for each repeat of a group."""
 
-CATEGORIES: dict[Any, Callable[[str], bool]] = {
-    op.CATEGORY_DIGIT: str.isdecimal,
-    op.CATEGORY_SPACE: str.isspace,
-    op.CATEGORY_WORD: lambda c: c.isalnum() or c == "_",
-    op.CATEGORY_NOT_DIGIT: lambda c: not c.isdecimal(),
-    op.CATEGORY_NOT_SPACE: lambda c: not c.isspace(),
-    op.CATEGORY_NOT_WORD: lambda c: not (c.isalnum() or c == "_"),
-}
-
 Matcher = Callable[[int], int]
 """Where a match that begins at this place ends; below 0 if there is none."""
 
 
 def _lowered(bounds: re.Match[str]) -> str:
     return f"{bounds[1]},{max(int(bounds[1]), BOUND)}"
-
-
-def _between(low: str, high: str, c: str) -> bool:
-    return low <= c <= high
 
 
 class Counted:
@@ -55,7 +43,10 @@ class Counted:
         self._groups: list[tuple[int, int] | None] = [None] * (self.real.groups + 1)
         self._opened = [0] * (self.real.groups + 1)
         self._ignore = bool(pattern.flags & re.IGNORECASE)
-        self._run = self._sequence(list(parser.parse(self.real.pattern, self.real.flags)), lambda at: at)
+        parsed = list(parser.parse(self.real.pattern, self.real.flags))
+        self._run = self._sequence(parsed, lambda at: at)
+        self._first = first(parsed, self._ignore)
+        self._places: tuple[str, set[str]] = ("", set())
 
     def match(self, text: str, pos: int = 0, endpos: int = sys.maxsize) -> re.Match[str] | None:
         """As the pattern's."""
@@ -94,7 +85,15 @@ class Counted:
         self._text, self._end = text, min(endpos, len(text))
 
     def _search(self, start: int, end: int) -> None:
-        for at in range(start, end):
+        """No match begins there. Where the first character is another, that takes one step, and is not tried."""
+        places: Iterable[int] = range(start, end)
+        if self._first is not None:
+            if self._places[0] != self._text:
+                self._places = (self._text, {c for c in set(self._text) if self._first(c)})
+            begins = self._places[1]
+            places = [at for at in range(start, min(end, self._end)) if self._text[at] in begins] if begins else []
+            self.steps += end - start - len(places)
+        for at in places:
             assert self._try(at) < 0, (self.real.pattern, self._text, at)
 
     def _try(self, at: int) -> int:
@@ -109,8 +108,8 @@ class Counted:
         return then
 
     def _node(self, code: Any, args: Any, then: Matcher) -> Matcher:
-        if (single := self._single(code, args)) is not None:
-            return self._character(single, then)
+        if (test := single(code, args, self._ignore)) is not None:
+            return self._character(test, then)
         if code is op.BRANCH:
             return self._branch([self._sequence(list(each), then) for each in args[1]])
         if code is op.SUBPATTERN:
@@ -127,35 +126,6 @@ class Counted:
         if code is op.GROUPREF:
             return self._reference(args, then)
         raise NotImplementedError(code)
-
-    def _single(self, code: Any, args: Any) -> Callable[[str], bool] | None:
-        """The test of one character, if the node is one."""
-        if code is op.ANY:
-            return lambda c: c != "\n"
-        if code in (op.LITERAL, op.NOT_LITERAL, op.IN):
-            test = self._set(args) if code is op.IN else (lambda c: (c == chr(args)) is (code is op.LITERAL))
-            known: dict[str, bool] = {}
-
-            def cased(c: str) -> bool:
-                if c not in known:
-                    known[c] = test(c) or (self._ignore and (test(c.lower()) or test(c.upper())))
-                return known[c]
-
-            return cased
-        return None
-
-    @staticmethod
-    def _set(items: list[Any]) -> Callable[[str], bool]:
-        negated = items[0][0] is op.NEGATE
-        tests: list[Callable[[str], bool]] = []
-        for code, args in items[negated:]:
-            if code is op.LITERAL:
-                tests.append(chr(args).__eq__)
-            elif code is op.RANGE:
-                tests.append(partial(_between, chr(args[0]), chr(args[1])))
-            else:
-                tests.append(CATEGORIES[args])
-        return lambda c: any(test(c) for test in tests) is not negated
 
     def _character(self, test: Callable[[str], bool], then: Matcher) -> Matcher:
         def run(at: int) -> int:
@@ -196,7 +166,7 @@ class Counted:
 
     def _repeat(self, code: Any, low: int, high: Any, nodes: list[Any], then: Matcher) -> Matcher:
         most = sys.maxsize if high is op.MAXREPEAT else int(high)
-        if len(nodes) == 1 and (test := self._single(*nodes[0])) is not None:
+        if len(nodes) == 1 and (test := single(*nodes[0], self._ignore)) is not None:
             return self._repeat_character(code, low, most, test, then)
         if code is op.POSSESSIVE_REPEAT:
             return self._atomic(self._repeat(op.MAX_REPEAT, low, high, nodes, lambda at: at), then)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from perdure.config.interpreter import bare_command, module_command, script_command
+from syntax import nodes
 
 PACKAGE = Path(__file__).parents[2] / "src" / "perdure"
 PLACE = PACKAGE / "config" / "interpreter.py"
@@ -19,7 +20,7 @@ PLANTED = "import pathlib; pathlib.Path(__file__).with_name('executed').touch()\
 
 def commands(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Every list or tuple in a file that begins with an interpreter, as its words."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.List | ast.Tuple) and node.elts:
             words = [ast.unparse(each) for each in node.elts]
             if words[0] in ("sys.executable", "self.python", "'python'", "'python3'"):

@@ -17,6 +17,7 @@ from perdure.store.connection import open_connection, run_script
 from perdure.store.database import connect
 from perdure.store.liveness import Liveness
 from perdure.store.services import Services
+from syntax import nodes
 
 PACKAGE = Path(__file__).parents[2] / "src" / "perdure"
 OLDER = Path(__file__).parents[1] / "state_files" / "version-1.db"
@@ -113,7 +114,7 @@ def test_only_one_module_opens_connections() -> None:
     found = [
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("apsw.Connection", "sqlite3.connect")
     ]
     assert found == ["store/connection.py"]
@@ -125,7 +126,7 @@ def test_several_statements_are_run_by_run_script_only() -> None:
         f"{path.relative_to(PACKAGE)}:{node.lineno}"
         for path in PACKAGE.rglob("*.py")
         if path.name != "connection.py"
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.Call)
         and ast.unparse(node.func).endswith(".execute")
         and ";" in ast.unparse(node.args[0] if node.args else node).strip("'\"; ")

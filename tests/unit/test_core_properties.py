@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
+from at_length import at_length
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from shapes import TREES, Do, Gather, Node, Sequence
@@ -16,16 +18,17 @@ from perdure.errors import Drift
 DEATHS = st.lists(st.tuples(st.integers(1, 50), st.booleans()), max_size=5)
 """At which effect of its life each process dies, and whether that effect was done."""
 SEEDS = st.integers(0, 2**32)
+ANY_DEATHS = given(TREES, DEATHS, DEATHS, SEEDS)
 
-often = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def completed(disk: Disk) -> dict[object, object]:
     return {identity: kept for identity, kept in disk.records().items() if kept[0] != "failed"}
 
 
-@often
-@given(TREES, DEATHS, DEATHS, SEEDS)
+@few
+@ANY_DEATHS
 def test_the_outcome_is_that_of_the_uninterrupted_run(
     shape: Node, deaths: list[tuple[int, bool]], more_deaths: list[tuple[int, bool]], seed: int
 ) -> None:
@@ -55,6 +58,7 @@ def finished_part(shape: Node, seed: int, death: int) -> tuple[Disk, World]:
 
 STRAIGHT = st.lists(st.sampled_from("abf"), min_size=1, max_size=6)
 BRANCHES = st.lists(STRAIGHT, min_size=1, max_size=3)
+EDITS = given(BRANCHES, st.integers(3, 40), SEEDS, st.data())
 
 
 def branches(names: list[list[str]]) -> list[list[Do]]:
@@ -67,8 +71,8 @@ def program(steps: list[list[Do]]) -> Node:
     return Sequence((Gather(tuple(Sequence(tuple(branch)) for branch in steps)), Do("h", 0)))
 
 
-@often
-@given(BRANCHES, st.integers(3, 40), SEEDS, st.data())
+@few
+@EDITS
 def test_edits_never_strand_a_run(names: list[list[str]], death: int, seed: int, data: st.DataObject) -> None:
     """Insert, remove and reorder steps of other names, within and between concurrent branches: the run goes on to what
     a run of the edited script would have given, and the simulator holds that no completed step is executed again."""
@@ -87,8 +91,8 @@ def test_edits_never_strand_a_run(names: list[list[str]], death: int, seed: int,
     assert outcome(disk, world, program(edited), [], seed) == outcome(Disk(), afresh, program(edited), [], 0)
 
 
-@often
-@given(BRANCHES, st.integers(3, 40), SEEDS, st.data())
+@few
+@EDITS
 def test_changed_inputs_stop_the_run_before_anything_is_executed(
     names: list[list[str]], death: int, seed: int, data: st.DataObject
 ) -> None:
@@ -104,3 +108,20 @@ def test_changed_inputs_stop_the_run_before_anything_is_executed(
         outcome(disk, world, program(edited), [], seed)
     assert world.executed.total() == before
     assert f"{changed}(7)" in str(drift.value)
+
+
+@pytest.mark.long
+def test_any_deaths_at_length() -> None:
+    """The outcome is that of the uninterrupted run, in thousands of cases."""
+    at_length(test_the_outcome_is_that_of_the_uninterrupted_run, ANY_DEATHS)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "test",
+    [test_edits_never_strand_a_run, test_changed_inputs_stop_the_run_before_anything_is_executed],
+    ids=lambda test: test.__name__,
+)
+def test_edits_at_length(test: Callable[..., None]) -> None:
+    """Edited scripts go on or stop with drift, in thousands of cases."""
+    at_length(test, EDITS)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from perdure import Breaker, Rate, retry, step, workflow
 from perdure.core.execution.spec import spec_of
-from perdure.errors import OptionError
+from perdure.engines.local import engine as local
+from perdure.errors import OptionError, UsageError
 
 
 @step
@@ -56,3 +60,45 @@ def test_a_retry_above_a_step_or_a_workflow_is_refused(fn: Any) -> None:
     """Both have attempts of their own, which would multiply."""
     with pytest.raises(OptionError, match="has its own attempts"):
         retry(fn)
+
+
+def pages() -> Iterator[int]:
+    """Fails while it is read."""
+    yield 1
+    raise ConnectionError("down")
+
+
+async def apages() -> AsyncIterator[int]:
+    """The same, async."""
+    yield 1
+
+
+class Pages:
+    """An object that can be called, and gives a generator."""
+
+    def __call__(self) -> Iterator[int]:
+        yield 1
+
+
+@pytest.mark.parametrize("guard", [Breaker("service"), Rate("10/s", name="service")])
+@pytest.mark.parametrize("fn", [pages, apages, partial(pages), Pages(), Client])
+def test_a_guard_above_what_fails_after_the_call_is_refused(guard: Any, fn: Any) -> None:
+    """A generator fails while it is read: no breaker would ever open."""
+    with pytest.raises(OptionError, match=r"is given the (generator|class)"):
+        guard(fn)
+
+
+def test_a_call_that_only_returns_a_generator_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is a coroutine of an ordinary function; a class may be called, and so may what returns a list."""
+    monkeypatch.setenv("PERDURE_STATE", str(tmp_path / "state.db"))
+    guard = Breaker("service")
+
+    async def fetch() -> int:
+        return 1
+
+    for lazy in (lambda: pages(), lambda: apages(), lambda: fetch()):
+        with pytest.raises(UsageError, match=r"returns a (generator|coroutine)"):
+            guard.call(lazy)
+    assert guard.call(lambda: [1]) == [1]
+    assert isinstance(guard.call(Client), Client)
+    local.close_all()

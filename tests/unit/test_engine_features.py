@@ -12,6 +12,7 @@ from perdure.engines.features import LOCAL, TEMPORAL, Capabilities, Feature
 from perdure.engines.local.engine import LocalEngine
 from perdure.engines.selection import capabilities_at
 from perdure.errors import OptionError, UsageError
+from syntax import nodes
 
 ASKED = {
     "command": "check",
@@ -72,7 +73,7 @@ def test_nothing_compares_addresses() -> None:
     found = []
     for path in sorted(SOURCE.rglob("*.py")):
         name = path.relative_to(SOURCE).as_posix()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             if isinstance(node, ast.Compare) and name not in READ_ADDRESSES:
                 sides = [node.left, *node.comparators]
                 sides += [each for side in sides if isinstance(side, ast.Tuple) for each in side.elts]

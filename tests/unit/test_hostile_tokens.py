@@ -14,6 +14,7 @@ import pytest
 
 from perdure.store import flight_recorder
 from perdure.store.liveness import Liveness, file_token, lives, locks_of
+from syntax import nodes
 
 PACKAGE = Path(__file__).parents[2] / "src" / "perdure"
 HOSTILE = [
@@ -86,7 +87,7 @@ def test_only_functions_that_check_tokens_make_names_of_them() -> None:
     found = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.JoinedStr) and ast.unparse(node).rstrip("'\"").endswith((".lock", ".rec"))
     }
     # The watchdog's report takes its tokens from crashes.left, the doctor only compares names.

@@ -17,6 +17,7 @@ from perdure.engines.events import RunWaits
 from perdure.engines.observers.fanout import FanOut
 from perdure.engines.observers.json_logs import JsonFormatter
 from perdure.engines.observers.log_observer import LogObserver
+from syntax import nodes
 
 PACKAGE = Path(__file__).parents[2] / "src" / "perdure"
 HOSTILE = "a\x1b[2Jb\x9b31mc\x7fd\u202ee\u2066f\u200bg\x07h\ri\ud800j\u2028k\x00l"
@@ -87,7 +88,7 @@ ESCAPED = ("safe(", "json_text(", "one_line(", "shown_in_a_shell")
 def unescaped(path: Path) -> list[str]:
     """Places where a text with something put into it is written as it is."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if not isinstance(node, ast.Call) or not node.args:
             continue
         name, argument = ast.unparse(node.func), node.args[0]
@@ -122,7 +123,7 @@ def test_commands_that_are_printed_are_quoted() -> None:
     """`perdure resume x; touch pwned #` is what a run may be called."""
     found = []
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if not isinstance(node, ast.JoinedStr):
                 continue
             parts = node.values

@@ -48,6 +48,7 @@ values = st.recursive(
     ),
     max_leaves=20,
 )  # fmt: skip
+ARGUMENTS = given(st.lists(values, max_size=3), st.dictionaries(st.text(max_size=5), values, max_size=3))
 
 
 def exact(value: Any) -> Any:
@@ -70,7 +71,7 @@ def exact(value: Any) -> Any:
     return kind, repr(value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(values)
 def test_every_builtin_value_comes_back_the_same(value: Any) -> None:
     """What the workflow sees, on the first run and on resume, is equal and of equal type in depth."""
@@ -80,8 +81,8 @@ def test_every_builtin_value_comes_back_the_same(value: Any) -> None:
     assert UNTYPED.pack(first) == data
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(values, max_size=3), st.dictionaries(st.text(max_size=5), values, max_size=3))
+@settings(max_examples=30, deadline=None)
+@ARGUMENTS
 def test_arguments_come_back_the_same(positional: list[Any], keyword: dict[str, Any]) -> None:
     """A dead letter re-driven is called with what it was called with (only the order within dicts may differ)."""
     data = codec.pack_inputs(positional, keyword, owner="step 'charge'")
@@ -277,9 +278,9 @@ def test_descriptions_need_no_classes_and_are_bounded() -> None:
     assert codec.describe_inputs(codec.pack_inputs([1, "a"], {}, owner="s")) == "(1, 'a')"
 
 
+@settings(max_examples=50, deadline=None)
 @given(values)
 @example({"\ud800": None})
-@settings(max_examples=150, deadline=None)
 def test_listings_can_show_any_stored_value(value: Any) -> None:
     """`--json` output of any stored value is JSON, and its description fits the limit."""
     data = UNTYPED.pack(value)

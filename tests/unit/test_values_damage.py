@@ -88,12 +88,17 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
     return bytes(out)
 
 
-def test_mutated_bytes_give_a_value_or_our_error() -> None:
+LENGTHS = [3000, pytest.param(50_000, marks=pytest.mark.long)]
+"""Mutations each time, and with `-m long`."""
+
+
+@pytest.mark.parametrize("times", LENGTHS)
+def test_mutated_bytes_give_a_value_or_our_error(times: int) -> None:
     """Whatever a disk or a person does to a stored value, loading it fails in one known way, and listing it never."""
     chance, refused, loaded = random.Random(20261123), 0, 0
     plans = [codec.plan(annotation, owner="s") for annotation in (Any, Allowed | Kind, list[Allowed | int])]
     sources = samples()
-    for _ in range(6000):
+    for _ in range(times):
         data = mutated(chance.choice(sources), chance)
         for plan in plans:
             try:
@@ -110,7 +115,8 @@ def test_mutated_bytes_give_a_value_or_our_error() -> None:
     assert loaded > 500
 
 
-def test_no_class_outside_of_the_annotation_is_ever_made() -> None:
+@pytest.mark.parametrize("times", LENGTHS)
+def test_no_class_outside_of_the_annotation_is_ever_made(times: int) -> None:
     """The stored name chooses among the classes that the annotation names, and nothing else."""
     plan = codec.plan(Allowed | Kind, owner="s")
     data = plan.pack(Allowed(1, (Allowed(2), Kind.X)))
@@ -120,7 +126,7 @@ def test_no_class_outside_of_the_annotation_is_ever_made() -> None:
     chance = random.Random(7)
     gone.clear()
     seen = 0
-    for _ in range(4000):
+    for _ in range(times):
         try:
             value = plan.unpack(mutated(chance.choice([data, forged]), chance))
         except NotDecodable:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from perdure.alerts.alert import RECOVERED, Alert
 from perdure.core.durations import show
 from perdure.core.exceptions import capture
+from perdure.core.exceptions.output import SAID
 from perdure.core.policies.classify import assess
 from perdure.core.records import RunRecord
 from perdure.errors import PerdureError
@@ -87,6 +88,7 @@ def _failed(
     code = error.code if isinstance(error, PerdureError) else assess(error, 0.0).code or ""
     step, attempt = _root_cause(store, run, fault)
     notes = ["it has failed too often and is parked"] if status == "parked" else []
+    notes += [note for note in fault.notes if note.startswith(SAID)]
     return _alert(
         run, saved, "failed", "error", commands, error=fault.line, code=code, step=step, attempt=attempt, notes=notes
     )

@@ -34,10 +34,10 @@ def register_codec(
         OptionError: the class is a builtin or of a library that needs no codec, or the name is another class's.
     """
     if not isinstance(cls, type):
-        raise OptionError(f"register_codec() takes a class, not {cls!r}", "register_codec(Money, encode, decode)")
+        raise OptionError(f"register_codec() takes a class, not {cls!r}", "call register_codec(Money, encode, decode)")
     if (encode is not None and not callable(encode)) or not callable(decode):
         raise OptionError(
-            f"the codec of {cls.__qualname__} needs two functions", "register_codec(Money, encode, decode)"
+            f"the codec of {cls.__qualname__} needs two functions", "call register_codec(Money, encode, decode)"
         )
     label = cls.__qualname__ if name is None else name
     if not isinstance(label, str) or not label or label.partition(".")[0] in _RESERVED:

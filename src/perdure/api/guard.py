@@ -7,14 +7,15 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
+from perdure.api.options import function_name
 from perdure.config import settings
 from perdure.core.execution.spec import spec_of
 from perdure.core.policies.breaker import Ticket
 from perdure.core.policies.guard import Guard
 from perdure.engines.interface import StepContext, here, script_around
-from perdure.errors import BreakerOpen, OptionError
+from perdure.errors import BreakerOpen, OptionError, UsageError
 
 if TYPE_CHECKING:
     from perdure.engines.guards import Guards
@@ -87,7 +88,7 @@ class CallGuard:
             fn: the function.
 
         Raises:
-            OptionError: it is a step or a workflow, or not callable.
+            OptionError: it is a step, a workflow, a class or a generator, or not callable.
         """
         option = type(self).__name__.lower()
         spec = spec_of(fn)
@@ -96,17 +97,30 @@ class CallGuard:
             raise OptionError(f"@{option} is put above {spec.owner}", hint)
         if not callable(fn):
             raise OptionError(f"@{option} is given {fn!r}, which is not a function", "write it above a def")
-        if inspect.iscoroutinefunction(fn):
+        if isinstance(fn, type):
+            raise OptionError(
+                f"@{option} is given the class {fn.__name__!r}",
+                "put it above the methods; or above a function that makes the instance",
+            )
+        return self._guarded(fn, option)
+
+    def _guarded(self, fn: Callable[P, R], option: str) -> Callable[P, R]:
+        if _is(inspect.isgeneratorfunction, fn) or _is(inspect.isasyncgenfunction, fn):
+            raise OptionError(
+                f"@{option} is given the generator {function_name(fn)!r}, which fails while it is read, after the call",
+                "return a list, or put it on the function that fetches one element",
+            )
+        if _is(inspect.iscoroutinefunction, fn):
 
             async def aguarded(*args: Any, **kwargs: Any) -> Any:
                 async with self:
-                    return await fn(*args, **kwargs)
+                    return await fn(*args, **kwargs)  # type: ignore[misc]
 
             return functools.wraps(fn)(aguarded)  # type: ignore[return-value]
 
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             with self:
-                return fn(*args, **kwargs)
+                return _finished(fn(*args, **kwargs), fn, option)
 
         return functools.wraps(fn)(guarded)
 
@@ -125,6 +139,9 @@ class CallGuard:
             BreakerOpen: the call was not made.
             Exception: what the function raises.
         """
+        if isinstance(fn, type):  # to make an instance may well call the service
+            make: Callable[P, R] = fn
+            return self._guarded(make, type(self).__name__.lower())(*args, **kwargs)
         return self(fn)(*args, **kwargs)
 
     def _enter(self) -> Iterator[float]:
@@ -179,6 +196,27 @@ class CallGuard:
         fault, assessment = capture.to_fault(error), assess(error, time.time())
         delay = DELAY if assessment.retry_after is None else assessment.retry_after
         return failure_report(self._guard, ticket, error, fault, assessment, delay, self._total)
+
+
+def _is(kind: Callable[[Any], bool], fn: Any) -> bool:
+    """Whether a function, a partial of one, or an object that can be called is of this kind."""
+    return kind(fn) or (not isinstance(fn, type) and kind(cast(Any, type(fn)).__call__))
+
+
+def _finished(value: R, fn: Callable[..., R], option: str) -> R:
+    """What an ordinary function returns, if the call is over with that.
+
+    Raises:
+        UsageError: it is a coroutine or a generator, which runs after the call, where a failure is not seen.
+    """
+    if inspect.iscoroutine(value):
+        value.close()
+        kind, hint = "coroutine", "make it an async def that awaits the call"
+    elif inspect.isgenerator(value) or inspect.isasyncgen(value):
+        kind, hint = "generator", "return a list, or put it on the function that fetches one element"
+    else:
+        return value
+    raise UsageError(f"@{option}: {function_name(fn)!r} returns a {kind}, which runs after the call", hint)
 
 
 def guards_here() -> Guards:

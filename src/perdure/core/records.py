@@ -21,6 +21,9 @@ CLEAN_UPS: Final = ("deferred", "undone")
 """The kinds of clean-ups: no call of the workflow's own claims their records."""
 
 RESERVED: Final = "perdure."
+STOPPED: Final = "perdure.stopped"
+"""The name of the attempt row that says what interrupted a run: it is about no step."""
+NO_KEY: Final = bytes(16)
 """How the names of perdure's own steps begin; no name of a user's does."""
 DEFER_NOTE: Final = "perdure.defer"
 DEFER_EVERY_NOTE: Final = "perdure.defer_every_end"

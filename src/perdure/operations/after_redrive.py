@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from perdure.core.records import CLEAN_UPS, RunRecord
 from perdure.engines.interface import child_id
 from perdure.store import dead_letters
@@ -26,12 +28,12 @@ def follows(store: Store, lid: int, *, seen: bool) -> str | None:
         parent = store.run_by_number(run.parent)
         run, seq = parent, _record_of(store, parent, run)
     if run.parent is not None or seq is None or (seen and run.status not in ("done", "cancelled")):
-        return f"run {_top(store, run).id} sees it when it is resumed: perdure resume {_top(store, run).id}"
+        return f"run {_top(store, run).id} sees it when it is resumed: perdure resume {quote(_top(store, run).id)}"
     how = "has gone on since" if run.status not in ("done", "cancelled") else f"is {run.status}"
     step = _consumer(store, run, seq)
     return (
         f"run {run.id} {how}, and what has consumed the items does not see the result: "
-        f"perdure fork {run.id} --from {step} makes it again"
+        f"perdure fork {quote(run.id)} --from {step} makes it again"
     )
 
 

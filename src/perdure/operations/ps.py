@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from perdure.core.execution.cleanup_records import called
 from perdure.core.records import RunRecord, StepRecord
 from perdure.core.timestamps import moment
 from perdure.store import listing
@@ -114,7 +115,7 @@ def view_of(store: Store, run: RunRecord) -> RunView:
         started=moment(run.started),
         ended=moment(run.ended),
         seconds=_seconds(run, last, holder is not None),
-        last_step=last.name if last else None,
+        last_step=_last_step(store, run, last),
         script=run.path,
         child=run.parent is not None,
         forked_from=_id(store, run.forked_from),
@@ -124,6 +125,15 @@ def view_of(store: Store, run: RunRecord) -> RunView:
 
 def _id(store: Store, rid: int | None) -> str | None:
     return None if rid is None else store.run_by_number(rid).id
+
+
+def _last_step(store: Store, run: RunRecord, last: StepRecord | None) -> str | None:
+    """The step that the run came to: the one that failed, if none was saved after that."""
+    name = called(last.kind, last.name, last.input)[0] if last else None
+    if run.status not in ("running", "failed", "parked"):
+        return name
+    failed = store.last_attempt(run.rid)
+    return failed[0] if failed and (last is None or failed[1] > last.started) else name
 
 
 def _seconds(run: RunRecord, last: StepRecord | None, alive: bool) -> float | None:

@@ -164,22 +164,35 @@ class _Inquiry:
             after = f"the last one, {last.name}, ended {self._ago(last.started + last.ms / 1000)}"
         self._say(f"no step of it is in flight or has failed ({after}): its own code runs, or waits for something")
 
-    def _services(self) -> None:
-        """What holds calls back, of the services of this state file; only the script says which of them it uses."""
+    def _services(self, failure: str | None = None) -> bool:
+        """What holds calls back, of the services of this state file; only the script says which of them it uses.
+
+        Args:
+            failure: a failure of the run: only services that it names, or that have seen the same one.
+
+        Returns:
+            Whether there is something.
+        """
         from perdure.operations.breakers import list_breakers
 
+        found: list[Way] = []
         for one in list_breakers(self.location):
+            if failure is not None and one.error != failure and repr(one.name) not in failure:
+                continue
             way = Way(
                 f"close breaker {one.name}", f"perdure breaker reset {shlex.quote(one.name)}{self.location.option}"
             )
             if one.state in ("open", "half-open", "isolated"):
                 until = f" until {_clock(one.until)}" if one.until is not None else ""
-                error = f", after {one.error}" if one.error else ""
+                in_row = f"{one.failures} failures in a row, the last " if one.failures > 1 else ""
+                error = f", opened by {in_row}{one.error}" if one.error and one.state != "isolated" else ""
                 self._say(f"breaker {one.name!r} is {one.state}{until}{error}: calls that it guards wait or fail")
-                self.ways.append(way)
+                found += [Way("see breakers", f"perdure breaker ls{self.location.option}"), way]
             if one.paused_until is not None:
                 self._say(f"{one.name!r} asked for a pause until {_clock(one.paused_until)}: calls of it wait")
-                self.ways.append(way)
+                found.append(way)
+        self.ways += [way for number, way in enumerate(found) if way not in found[:number]]
+        return bool(found)
 
     def _locks(self) -> None:
         held = self.store.journal.read(self.store.locks.held)
@@ -197,7 +210,9 @@ class _Inquiry:
     def _interrupted(self) -> None:
         process = process_of(self.store, self.run)
         if process is None:
-            self._say(f"no process executes it: it was interrupted (Ctrl-C, sys.exit, a deploy), {self._saved()}")
+            stop = self.store.stopped_by(self.run)
+            how = f"{self._ago(stop.started)} by {_line(stop.error)}" if stop else "(Ctrl-C, sys.exit, a deploy)"
+            self._say(f"no process executes it: it was interrupted {how}, {self._saved()}")
         else:
             self._died(process)
         suspects = suspects_of(self.store, self.run)
@@ -208,8 +223,15 @@ class _Inquiry:
             self.code = "crash-loop"
         self._locks()
         if self.run.parent is None:
-            self._way("go on", "resume")
+            self._go_on()
         self._way("see more", "show")
+
+    def _go_on(self) -> None:
+        """The command that goes on with the run; a notebook or a prompt does so by calling the workflow again."""
+        if self.location.supports(Feature.PROCESSES) and not _has_script(self.run.path):
+            self._say("its script is a notebook or a prompt: call the workflow there again, and it goes on")
+        else:
+            self._way("go on", "resume")
 
     def _died(self, process: ProcessView) -> None:
         when = f" {self._ago(process.ended.timestamp())}" if process.ended is not None and process.watched else ""
@@ -244,8 +266,10 @@ class _Inquiry:
             "transient": "the error is transient: run it again, or fix the cause first",
             "throttled": "the service asks for fewer calls: run it again later",
         }
-        self._say(f"{again[found.kind]}; {self._saved()}, and none of them runs again")
-        self._way("go on", "resume")
+        held = self._services(line) if self.location.supports(Feature.SERVICE_LISTING) else False
+        way = "calls of that service are not made until then: wait, or close it" if held else again[found.kind]
+        self._say(f"{way}; {self._saved()}, and none of them runs again")
+        self._go_on()
         self._way("see more", "show")
         self._dead_letters()
 
@@ -352,6 +376,11 @@ def _suspicion(one: Suspect) -> str:
         )
     times = "at this crash" if one.crashes == 1 else f"at {one.crashes} crashes in a row"
     return f"{call} was in flight {times}; it is tried again until that has happened {one.limit} times"
+
+
+def _has_script(path: str) -> bool:
+    """Is a run's script a file that can be loaded, rather than a cell of a notebook or a prompt?"""
+    return bool(path) and not path.startswith("<") and "ipykernel_" not in path and not path.endswith(".ipynb")
 
 
 def _line(packed: bytes) -> str:

@@ -250,7 +250,7 @@ def _free(store: Store, connection: apsw.Connection, lid: int, done: str) -> Let
     if letter.status != "parked":
         hint = f"see `perdure dlq ls`: only a parked one can be {done}"
         if letter.status == "superseded":
-            hint = f"a fork of run {store.run_in(connection, letter.run).id} makes its call again; see `perdure ps`"
+            hint = f"see `perdure ps`: a fork of run {store.run_in(connection, letter.run).id} makes its call again"
         raise RunError(f"dead letter {lid} is {letter.status}", hint)
     by = _living(store, connection, letter)
     if by is not None:

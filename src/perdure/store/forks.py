@@ -7,6 +7,7 @@ what.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from shlex import quote
 from typing import Any
 
 import apsw
@@ -73,7 +74,7 @@ def _refuse(store: Store, connection: apsw.Connection, run: RunRecord) -> None:
     if by is not None:
         raise AlreadyRunning(
             f"run {run.id} is executed by pid {by.pid} on {by.host}",
-            f"a fork takes over what it has done: wait until it has ended, or end it: perdure cancel {run.id}",
+            f"wait until it has ended, or end it with `perdure cancel {quote(run.id)}`: a fork takes over what it has done",
         )
 
 

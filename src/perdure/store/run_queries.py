@@ -10,7 +10,7 @@ import apsw
 
 from perdure.core.execution.history import IndexRow
 from perdure.core.execution.run import HolderInfo
-from perdure.core.records import AttemptRecord, RunRecord, StepRecord
+from perdure.core.records import NO_KEY, STOPPED, AttemptRecord, RunRecord, StepRecord
 from perdure.errors import NotFound, StateCorrupt
 from perdure.store.holders import Holder
 from perdure.store.journal import Journal
@@ -84,6 +84,18 @@ class RunQueries:
     def attempts_of(self, rid: int, name: str, key: bytes, n: int) -> list[AttemptRecord]:
         """Every failed attempt of one call."""
         return [checked(AttemptRecord, row, self.path) for row in self._all("attempts_of_call", rid, name, key, n)]
+
+    def last_attempt(self, rid: int) -> tuple[str, float] | None:
+        """Step and start of the failed attempt of a run that began last."""
+        found = self._all("last_attempt", rid)
+        return found[0] if found else None
+
+    def stopped_by(self, run: RunRecord) -> AttemptRecord | None:
+        """What interrupted a run when it was last executed; None if that is not known, or it is not interrupted."""
+        if run.status != "running" or run.holder is not None:
+            return None
+        found = [one for one in self.attempts_of(run.rid, STOPPED, NO_KEY, 0) if one.started >= run.started]
+        return found[-1] if found else None
 
     def runs(
         self, *, status: str | None = None, workflow: str | None = None, children: bool = False, most: int = 100

@@ -11,7 +11,7 @@ import msgspec
 
 from perdure.core.execution.effects import Save
 from perdure.core.execution.run import End, Finished, Forget, Held, HolderInfo, Locked, Other, Start, Superseded, Taken
-from perdure.core.records import RUN, AttemptRecord, Row, RunRecord, run_checksum
+from perdure.core.records import NO_KEY, RUN, STOPPED, AttemptRecord, Row, RunRecord, attempt_checksum, run_checksum
 from perdure.errors import LockLost, StateError
 from perdure.store import database, parking
 from perdure.store.holders import Holder
@@ -168,12 +168,22 @@ class Store(RunQueries):
         self.locks.forget(run.rid)
         self._active.pop(run.rid, None)
 
-    def release(self, run: RunRecord, now: float) -> None:
-        """The run was stopped without having ended: let it go, and say so in the file if that can still be done."""
+    def release(self, run: RunRecord, now: float, error: bytes | None = None) -> None:
+        """The run was stopped without having ended: let it go, and say so in the file if that can still be done.
+
+        Args:
+            run: which.
+            now: when.
+            error: what has stopped it, a packed fault; None if that is not kept.
+        """
 
         def operation(connection: apsw.Connection) -> None:
             connection.execute(self._sql["release_run"], (run.rid, self.holder.hid(connection, now)))
             self.locks.leave(connection, run.rid)
+            if error is not None:
+                crc = attempt_checksum(STOPPED, NO_KEY, 0, 1, b"", error)
+                row = (run.rid, run.epoch, STOPPED, NO_KEY, 0, 1, 0, b"", error, now, 0, crc)
+                connection.execute(self._sql["put_stop"], row)
 
         with suppress(StateError):
             self.journal.write((), operation)

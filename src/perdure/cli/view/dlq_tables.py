@@ -9,6 +9,7 @@ import msgspec
 
 from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED
 from perdure.cli.view.terminal import Printer, as_json, count, date, one_line
+from perdure.core.exceptions.output import SAID
 from perdure.core.redaction.printable import json_text
 from perdure.engines.features import Feature
 from perdure.errors import PerdureError
@@ -100,6 +101,9 @@ def letter(details: LetterDetails, texts: Texts, *, verbose: bool, location: Loc
         again = " (re-driven)" if one.redrive else ""
         line = f"  {date(one.time)}  attempt {one.number}{again}: {_error(one.error, one.message)}"
         printer.line(one_line(line), "dim")
+        for note in one.notes if not verbose else ():
+            if note.startswith(SAID):
+                printer.line(f"      {one_line(note)}", "dim")
         if verbose:
             for text in (*one.notes, one.traceback.rstrip()):
                 printer.line("".join(f"      {part}\n" for part in text.splitlines()).rstrip("\n"))

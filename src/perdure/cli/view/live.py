@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from perdure.cli.view.errors import show_error
 from perdure.cli.view.progress_lines import ProgressLines
+from perdure.cli.view.stdin_proxy import StdinProxy
 from perdure.cli.view.stream_proxy import StreamProxy
 from perdure.cli.view.terminal import is_terminal, safe
 from perdure.config import settings
@@ -62,10 +63,16 @@ def watching(log_json: bool = False) -> Iterator[Watch]:
     if is_terminal(stdout):
         proxies.append(StreamProxy(stdout))
         sys.stdout = proxies[1]
+    watch = LiveWatch(proxies)
+    stdin = sys.stdin
+    if stdin is not None and is_terminal(stdin):
+        sys.stdin = StdinProxy(stdin, watch.away)
     try:
-        yield LiveWatch(proxies)
+        yield watch
     finally:
-        sys.stdout, sys.stderr = stdout, stderr
+        if isinstance(sys.stdin, StdinProxy):
+            sys.stdin.close()
+        sys.stdin, sys.stdout, sys.stderr = stdin, stdout, stderr
 
 
 @contextmanager
@@ -134,6 +141,8 @@ class LiveWatch:
         )
         self._waiting: deque[RenderableType] = deque()
         self._over = threading.Event()
+        self._drawing = threading.RLock()
+        self._is_drawn = False
 
     @property
     def observer(self) -> Observer:
@@ -154,15 +163,39 @@ class LiveWatch:
     def showing(self) -> Iterator[None]:
         """While a run goes on."""
         drawer = threading.Thread(target=self._draw, name="perdure-view", daemon=True)
-        for proxy in self._proxies:
-            proxy.begin(self._printed)
-        self._live.start()
+        self._put_up()
         drawer.start()
         try:
             yield
         finally:
             self._over.set()
             drawer.join()
+            self._take_down()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Nothing is drawn meanwhile, and what is printed goes straight to the terminal."""
+        with self._drawing:
+            was_drawn = self._is_drawn
+            if was_drawn:
+                self._draw_once()
+                self._take_down()
+        try:
+            yield
+        finally:
+            if was_drawn:
+                self._put_up()
+
+    def _put_up(self) -> None:
+        with self._drawing:
+            for proxy in self._proxies:
+                proxy.begin(self._printed)
+            self._live.start()
+            self._is_drawn = True
+
+    def _take_down(self) -> None:
+        with self._drawing:
+            self._is_drawn = False
             self._live.stop()
             for proxy in self._proxies:
                 proxy.end()
@@ -176,9 +209,12 @@ class LiveWatch:
         from rich.console import Group
 
         try:
-            lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            if lines:
-                self._console.print(Group(*lines), soft_wrap=True)
-            self._live.refresh()
+            with self._drawing:
+                if not self._is_drawn:
+                    return
+                lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+                if lines:
+                    self._console.print(Group(*lines), soft_wrap=True)
+                self._live.refresh()
         except OSError:  # the terminal is gone; the run is not
             self._waiting.clear()

@@ -30,7 +30,7 @@ def show_runs(views: list[RunView]) -> None:
             view.workflow,
             run_status(view) + lineage(view),
             str(view.steps),
-            date(view.started),
+            date(view.created),
             "-" if view.seconds is None else show(view.seconds),
             view.last_step or "-",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from perdure.cli.view.ps_table import STYLES, run_status, show_runs
 from perdure.cli.view.terminal import Printer, date, one_line
 from perdure.core.durations import show
+from perdure.core.exceptions.output import SAID
 from perdure.core.sizes import show_size
 from perdure.operations.processes import CallInFlight, ProcessView, Suspect
 from perdure.operations.show import AttemptView, ErrorView, RunDetails, StepView
@@ -118,6 +119,9 @@ def _failures(printer: Printer, failures: list[AttemptView], width: int, *, verb
     indent = " " * (width + 6)
     for one in failures:
         printer.line(f"{indent}attempt {one.number} failed after {_took(one.seconds)}: {_error_line(one.error)}", "dim")
+        for note in one.error.notes:
+            if note.startswith(SAID):
+                printer.line(_indented(one_line(note), width + 8), "dim")
         if verbose and one.error.traceback:
             printer.line(_indented(one.error.traceback.rstrip(), width + 8))
 

@@ -18,6 +18,7 @@ from perdure import errors
 from perdure.core.durations import show
 from perdure.core.exceptions import http_responses as responses
 from perdure.core.exceptions import rebuild, recorded_objects, validation_errors
+from perdure.core.exceptions.output import notes_of
 from perdure.core.values import codec
 
 _LONGEST_TRACEBACK = 20_000
@@ -137,6 +138,13 @@ def to_fault(exc: Exception) -> Fault:
         module, qualname = rebuild.label(type(exc))
         message = hide(rebuild.message(exc)[:_LONGEST_TRACEBACK])
         return Fault(module=module, qualname=qualname, bases=[], message=message)
+
+
+def add_output(exc: Exception) -> None:
+    """Add to the notes of an exception what the command or the server that has failed says, redacted and bounded."""
+    for line in notes_of(exc, _hiding()):
+        if line not in getattr(exc, "__notes__", ()):
+            exc.add_note(line)
 
 
 def encode(fault: Fault) -> bytes:

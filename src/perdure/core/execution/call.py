@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 
+from perdure.core import commands
 from perdure.core.exceptions import capture
 from perdure.core.execution import crash_loop
 from perdure.core.execution.admission import Patience, admission, report_failure
@@ -108,6 +108,7 @@ def recall(call: Call, history: History, record: StepRecord, park: bool = False)
             return Succeeded(call.spec.plan.unpack(record.output), record.seq)
         error = capture.restore(capture.decode(record.output), main=call.spec.main)
     except NotDecodable as misfit:
+        misfit.hint += f": {commands.fork(history.id, call.spec.name)}"
         raise StopRun(misfit) from misfit
     history.replayed(call, error, record.seq)
     return Failed(error, replayed=True)
@@ -199,6 +200,7 @@ class Series(msgspec.Struct):
         now = outcome.started + outcome.seconds
         assessment = reassess(policy, error, assess(error, now))
         decision = verdict(policy, assessment, number - self.before, self.counted, now - first, uniform)
+        capture.add_output(error)
         fault = capture.to_fault(error)
         self.tried.append(capture.AttemptNote(fault.name, fault.message))
         if isinstance(decision, Again):
@@ -356,7 +358,6 @@ def _attempt(
 
 def _drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
     name, run = call.spec.name, history.id
-    typed = shlex.quote(run)
     lines = [f"step {name!r} had completed with other inputs than it is called with now; nothing was executed"]
     lines += [
         f"    recorded: {name}{codec.describe_inputs(record.input)}  (step #{record.seq} of run {run})"
@@ -369,7 +370,7 @@ def _drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
     return Drift(
         "\n".join(lines),
         "one of these, whichever is true:\n"
-        f"    the call is new work, the recorded results stand:  perdure resume {typed} --accept-changes\n"
-        f"    the recorded results are to be made again:         perdure fork {typed} --from {shlex.quote(name)}\n"
+        f"    the call is new work, the recorded results stand:  {commands.accept(run)}\n"
+        f"    the recorded results are to be made again:         {commands.fork(run, name)}\n"
         "    the inputs come from something that changed (a list, a file, the clock): read it in a step of its own",
     )

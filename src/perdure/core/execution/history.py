@@ -285,7 +285,7 @@ class History:
         limit = show_size(self.largest)
         if output is None or len(output) < len(given):
             raise NotStorable(
-                f"{owner} was called with {show_size(len(given))} of arguments; a record holds at most {limit}",
+                f"{owner} is called with {show_size(len(given))} of arguments; a record holds at most {limit}",
                 "keep large data in a file, and pass its path",
             )
         raise NotStorable(
@@ -293,7 +293,7 @@ class History:
             "write large data to a file in the step and return its path, or return it in parts, by a step for each",
         )
 
-    # -- what is to be put away ---------------------------------------------------------------------------------------
+    # -- what is to be cleaned up ------------------------------------------------------------------------------------
 
     def can_be_undone(self, row: Row, given: bytes) -> Row:
         """The record that says so of the call with the record `row`."""

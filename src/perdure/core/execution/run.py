@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Generator
 from datetime import datetime
+from shlex import quote
 from typing import Any, TypeGuard
 
 import msgspec
@@ -219,6 +220,7 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
             yield Forget(run, cause.records, cause.aftermath)
             history = yield Recall(run, resumed=True)
             continue
+        capture.add_output(error)
         fault = capture.encode(capture.to_fault(error))
         status = _how(error, call.spec.rules, run)
         history.pending.clear()  # the workflow has not moved past what has ended it
@@ -335,9 +337,10 @@ def _not_taken(
 
 def superseded(run: RunRecord, by: RunRecord) -> RunError:
     """The run cannot be gone on with: its fork stands on what it has done."""
+    fork = quote(by.id)
     return RunError(
         f"run {run.id} is superseded by its fork {by.id}, which stands on what it has done",
-        f"name the fork: `perdure resume {by.id}`, `perdure fork {by.id} --from STEP` or `perdure cancel {by.id}`",
+        f"name the fork: `perdure resume {fork}`, `perdure fork {fork} --from STEP` or `perdure cancel {fork}`",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Literal
 
 import msgspec
@@ -81,9 +82,9 @@ def grade(error: Exception | None, assessment: Assessment | None) -> Grade:
 def refusal(guard: Guard, hold: Hold) -> BreakerOpen:
     """The error for a call that may not go, and does not wait any longer."""
     name, soon = guard.service, f"for {show(hold.seconds)} yet" if hold.seconds > 0 else "at this moment"
-    ways = f"`perdure breaker ls` shows it; once the service has recovered, `perdure breaker reset {name}` closes it"
+    ways = f"wait, or close it once the service has recovered: perdure breaker reset {quote(name)}"
     if hold.why == "isolated":
-        what, ways = f"breaker {name!r} is isolated", f"`perdure breaker reset {name}` closes it"
+        what, ways = f"breaker {name!r} is isolated", f"reset it: perdure breaker reset {quote(name)}"
     elif hold.why == "paused":
         what = f"{name!r} has asked its callers to wait (HTTP 429 or Retry-After), {soon}"
     elif hold.why == "half-open":

@@ -242,7 +242,7 @@ class Plan:
         if isinstance(kind, type) and issubclass(kind, (collections.abc.Iterator, collections.abc.AsyncIterator)):
             hint = "return a list of its items"
         elif isinstance(kind, type) and "Secret" in kind.__name__:
-            hint = "a secret is never stored: read it in the step that uses it"
+            hint = "read the secret in the step that uses it: it is never stored"
         return UnstorableType(
             f"{self.owner} is declared to return {type_name(self.annotation)}{whole}, which can never be saved; "
             "it was not called",
@@ -267,7 +267,7 @@ class Plan:
         declared = "has no annotation" if empty else f"is declared -> {type_name(self.annotation)}"
         return NotDecodable(
             f"the saved result of {self.owner} is {describe(data)}, but {self.owner} {declared}: {_reason(error)}",
-            "declare the type that was saved, or let the step run again: perdure fork RUN --from STEP",
+            "declare the type that was saved, or let the step run again",
         )
 
 

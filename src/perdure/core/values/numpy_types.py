@@ -32,7 +32,7 @@ def take_dtype(dtype: Any) -> str:
         raise Refused("is a dtype with metadata", dtype, "leave the metadata out")
     if dtype.names is None and dtype.subdtype is None:
         if dtype.kind not in "biufcSUVmMO":
-            raise Refused(f"is of the dtype {dtype}, which has no exact text", dtype, "convert it with .astype(...)")
+            raise Refused(f"is of the dtype {dtype}, which has no exact text", dtype, "change it with .astype(...)")
         return str(dtype.str)
     text = repr(dtype.descr) if dtype.subdtype is None else repr((dtype.base.descr, dtype.shape))
     if make_dtype(text) != dtype:

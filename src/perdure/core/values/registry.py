@@ -58,7 +58,7 @@ def register(codec: Codec) -> None:
     """
     cls, name = codec.cls, codec.name
     if cls in _BUILT_IN or cls in SCALARS or ((known := _by_class.get(cls)) and known.own and not codec.own):
-        raise OptionError(f"{cls.__qualname__} is stored without a codec", "register a codec for a class of your own")
+        raise OptionError(f"{cls.__qualname__} is stored without a codec", "give a codec only to a class of your own")
     other = _by_name.get(name)
     # A notebook's cell or a reload makes the class anew.
     if other is not None and (other.cls.__module__, other.cls.__qualname__) != (cls.__module__, cls.__qualname__):
@@ -90,7 +90,7 @@ def _lower(w: Lowering, value: Any, depth: int, codec: Codec) -> Any:
     except (Refused, MemoryError):
         raise
     except Exception as error:
-        hint = f"look at the encode function of the codec {codec.name!r}"
+        hint = f"check the encode function of the codec {codec.name!r}"
         raise Refused(f"cannot be encoded ({type(error).__name__}: {error})", value, hint) from error
     if type(content) is codec.cls:
         hint = f"let the encode function of the codec {codec.name!r} return builtins"

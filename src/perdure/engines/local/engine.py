@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from perdure.config import settings
+from perdure.core.commands import located
 from perdure.core.execution.call import Failed
 from perdure.core.execution.run import Ended, Start, call_off, live, superseded
 from perdure.core.execution.spec import Call, Spec
@@ -104,9 +107,8 @@ class LocalEngine:
     def _outside(self, spec: Spec) -> Iterator[None]:
         """Where the caller of a workflow is: what stopped a run comes out of its wrapping here."""
         try:
-            yield
-        except StopRun as stop:
-            raise stop.error from stop.error.__cause__
+            with self._way_on():
+                yield
         except StateError as error:
             if error is not self.resources.monitor.alerted:
                 from perdure.alerts.unusable_state import alert_unusable_state
@@ -118,6 +120,28 @@ class LocalEngine:
             if not getattr(self.observer, "shows", self.observer is not None):
                 print(f"perdure: {one_line(skipped.what)}; skipped", file=sys.stderr)
             raise
+
+    @contextmanager
+    def _way_on(self) -> Iterator[None]:
+        """The commands in the hint of an error of ours find the state file from the working directory."""
+        try:
+            yield
+        except StopRun as stop:
+            stop.error.hint = located(stop.error.hint, self._option)
+            raise stop.error from stop.error.__cause__
+        except PerdureError as error:
+            error.hint = located(error.hint, self._option)
+            raise
+
+    @property
+    def _option(self) -> str:
+        """What a command needs here to find the state file; empty if it does so without."""
+        path = self.resources.store.path
+        try:
+            found = settings.state_path("") == path
+        except (OSError, ValueError):  # the folder is gone, or its settings are not valid
+            found = False
+        return "" if found else f" --state {shlex.quote(str(path))}"
 
     def call_off(self, run: RunRecord) -> list[str] | None:
         """End a run for good that no process executes, with its clean-ups; the script has been loaded, if there is one.
@@ -209,6 +233,13 @@ def engine_at(path: Path) -> LocalEngine:
         if engine is None:
             engine = _engines[path] = LocalEngine(path)
         return engine
+
+
+def close_at(path: Path) -> None:
+    """Close that state file, if this process has it open."""
+    engine = _engines.pop(path, None)
+    if engine is not None:
+        engine.close()
 
 
 def close_all() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.run import Body
+from perdure.engines.events import Observer
 from perdure.engines.interface import here
 from perdure.engines.local import run_lifecycle
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import Drivers, LocalScope
+from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 from perdure.engines.runtime.tracebacks import from_user_code
 
 
@@ -60,9 +64,22 @@ class FunctionBody:
             return self._outcome(None, scope.ending)
         run_lifecycle.stopped(self._resources, self._run, scope.stopped or error)
         if not scope.abandoned:
-            self._resources.store.release(self._run, self._now())  # it was stopped, not ended: it can be resumed
+            # It was stopped, not ended: it can be resumed.
+            self._resources.store.release(self._run, self._now(), run_lifecycle.stop_fault(scope.stopped or error))
+            self._note_way_on(error)
         scope.check()
         return None
+
+    def _note_way_on(self, error: BaseException) -> None:
+        """Say how to go on after Ctrl-C and the like; an exit and a cancelled task are the script's own doing."""
+        run = self._run
+        if run.parent is not None or self.scope.stopped is not None:
+            return
+        text = f"perdure: run {run.id} is interrupted; run the script again to go on from here"
+        if not isinstance(error, SystemExit | GeneratorExit) and type(error).__name__ != "CancelledError":
+            error.add_note(text)
+        elif ctrl_c_in_loop() and not _is_shown(self._resources.observer):
+            print(text, file=sys.stderr)  # the loop raises a KeyboardInterrupt of its own
 
     def leave(self) -> None:
         """What is called from here on is not called by the workflow."""
@@ -70,3 +87,8 @@ class FunctionBody:
 
     def _outcome(self, value: object, error: Exception | None) -> Outcome:
         return Outcome(value, error, self._started, self._now() - self._started)
+
+
+def _is_shown(observer: Observer | None) -> bool:
+    """Does an observer show a person what happens, so that it need not be printed as well?"""
+    return bool(getattr(observer, "shows", observer is not None))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
 
+from perdure.engines.runtime.backstop import Interruption, backstop
 from perdure.errors import StopRun
 
 PACKAGE = f"{Path(__file__).parents[2]}{os.sep}"
@@ -22,7 +23,8 @@ def interrupt(seconds: float, stop: Callable[[], StopRun], caller: CodeType) -> 
     """Raise what `stop` gives in the code inside when the time is over, wherever it is in code that is not ours.
 
     In a step, or while a result is being saved, it waits until that is over: steps have bounds of their own, which are
-    never longer than the run's. A handler or timer of the program's own is put back afterwards.
+    never longer than the run's. What cleans up after the interruption is let be for a while. A handler or timer of the
+    program's own is put back afterwards.
 
     Args:
         seconds: until the time is over.
@@ -30,19 +32,23 @@ def interrupt(seconds: float, stop: Callable[[], StopRun], caller: CodeType) -> 
         caller: the code of ours that calls the workflow's function.
     """
     active = True
+    interruption = Interruption()
 
     def fire(signum: int, frame: FrameType | None) -> None:
-        if active and not _in_perdure(frame, caller):
-            raise stop()
+        if active and not _in_perdure(frame, caller) and (error := interruption.of(stop())) is not None:
+            raise error
 
     theirs = _signal.getsignal(_signal.SIGALRM)
     _signal.signal(_signal.SIGALRM, fire)
     left, interval = _signal.setitimer(_signal.ITIMER_REAL, seconds, AGAIN)
     began = time.monotonic()
+    guard = backstop()
+    depth = guard.enter(seconds, fire)
     try:
         yield
     finally:
         active = False
+        guard.leave(depth)
         if left:
             left = max(left - (time.monotonic() - began), 0.000_001)
         _signal.setitimer(_signal.ITIMER_REAL, left, interval)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import cast
 
 from perdure.config import settings
+from perdure.core.exceptions import capture
 from perdure.core.execution.history import History
 from perdure.core.execution.run import End, Recall, Start
 from perdure.core.execution.spec import Call
@@ -12,6 +14,7 @@ from perdure.core.records import RunRecord
 from perdure.engines.events import RunEnded, RunStopped
 from perdure.engines.local.resources import Resources
 from perdure.engines.runtime import orphans
+from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 from perdure.errors import StateError, StopRun
 from perdure.store.crashes import crashes_of
 from perdure.store.forks import sources
@@ -111,6 +114,14 @@ def not_ended(resources: Resources, effect: End, error: StateError) -> None:
     """The end of a run cannot be written: release the run, and notify."""
     resources.store.let_go(effect.run)
     stopped(resources, effect.run, error)
+
+
+def stop_fault(error: BaseException) -> bytes:
+    """What has stopped a run, to be kept; of what is not an Exception, its class and its message."""
+    cause = error.error if isinstance(error, StopRun) else error
+    if type(cause).__name__ == "CancelledError" and ctrl_c_in_loop():
+        cause = KeyboardInterrupt()
+    return capture.encode(capture.to_fault(cast(Exception, cause)))
 
 
 def stopped(resources: Resources, run: RunRecord, error: BaseException) -> None:

@@ -175,7 +175,8 @@ class SyncDriver:
         if seconds is None:
             return spec.fn(*call.args, **call.kwargs)
         if on_main_thread():
-            return interrupted_after(seconds, spec.owner, spec.fn, call.args, call.kwargs)
+            sure = spec.explicit or seconds != spec.timeout
+            return interrupted_after(seconds, spec.owner, spec.fn, call.args, call.kwargs, sure=sure)
         handoff: Handoff[LocalScope] | None = in_pool.handoff
         if handoff is None:
             return spec.fn(*call.args, **call.kwargs)  # the default net cannot be held under a thread of the user's own

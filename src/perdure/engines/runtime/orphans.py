@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from perdure.core.process_marks import PROCESS, STEP
+from perdure.core.redaction.printable import one_line
 from perdure.engines.interface import StepContext
 
 GRACE = 2.0
@@ -209,4 +210,4 @@ def _list(found: list[Marked]) -> str:
 
 
 def _say(line: str) -> None:
-    print(f"perdure: {line}", file=sys.stderr, flush=True)
+    print(one_line(f"perdure: {line}"), file=sys.stderr, flush=True)

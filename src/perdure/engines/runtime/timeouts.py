@@ -2,6 +2,7 @@
 
 - async code is cancelled, again if it swallows the cancellation, and abandoned if it goes on regardless (`bounded`);
 - sync code on the main thread is interrupted by a signal, also inside a blocking call (`interrupted_after`);
+  what cleans up then is let be for a while;
 - sync code in a pool thread cannot be stopped: the thread is left to itself and what it comes back with is discarded
   (`Ticket`, `Monitor`).
 """
@@ -15,6 +16,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.durations import show
+from perdure.engines.runtime.backstop import GRACE, Interruption, backstop
 from perdure.errors import StepTimeout
 
 if TYPE_CHECKING:
@@ -24,8 +26,6 @@ MAIN = threading.main_thread().ident
 HAS_ALARM = hasattr(_signal, "setitimer")
 AGAIN = 1.0
 """Seconds until code that swallowed an interruption is interrupted again."""
-GRACE = 5.0
-"""Seconds at most that a cancelled coroutine may take to clean up."""
 LOOK = 0.02
 """Seconds until a coroutine that is let be is looked at again."""
 
@@ -53,22 +53,30 @@ class _Expired(BaseException):
 class _Alarm:
     def __init__(self) -> None:
         self.armed = False
-        self.expired = False
+        self.interruption = Interruption()
         self.handler = self._fire  # one object, so that it can be compared by identity
 
     def _fire(self, signum: int, frame: Any) -> None:
-        if self.armed:
-            self.expired = True
-            raise _Expired
+        if self.armed and (error := self.interruption.of(_Expired())) is not None:
+            raise error
 
 
 _alarm = _Alarm()
 
 
-def interrupted_after(seconds: float, owner: str, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def interrupted_after(
+    seconds: float, owner: str, fn: Callable[..., Any], args: Any, kwargs: Any, *, sure: bool = True
+) -> Any:
     """Call `fn` on the main thread; a signal interrupts it, also inside a blocking system call.
 
     A handler or timer of the program's own (setitimer, alarm) is put back afterwards, with what is left of its time.
+    What cleans up after the interruption is let be for `GRACE` seconds.
+
+    Args:
+        seconds: how long it may take.
+        owner: whose function it is, for the error.
+        fn: what is called, with `args` and `kwargs`.
+        sure: it is also stopped if it takes the alarm for itself, which takes a thread.
 
     Raises:
         StepTimeout: it ran out of time.
@@ -77,9 +85,14 @@ def interrupted_after(seconds: float, owner: str, fn: Callable[..., Any], args: 
     theirs = _signal.getsignal(_signal.SIGALRM)
     if theirs is not alarm.handler:
         _signal.signal(_signal.SIGALRM, alarm.handler)
-    alarm.expired = False
+    if alarm.interruption.times:
+        alarm.interruption = Interruption()
     left = interval = began = 0.0
+    guard = backstop() if sure else None
+    depth = None
     try:
+        if guard is not None:
+            depth = guard.enter(seconds, alarm.handler)
         alarm.armed = True
         left, interval = _signal.setitimer(_signal.ITIMER_REAL, seconds, AGAIN)
         if left:
@@ -87,22 +100,31 @@ def interrupted_after(seconds: float, owner: str, fn: Callable[..., Any], args: 
         value = fn(*args, **kwargs)
         alarm.armed = False
     except _Expired:
-        raise timed_out(owner, seconds) from None
+        raise _late(alarm, owner, seconds) from None
     except BaseException as error:
         alarm.armed = False
-        if alarm.expired and isinstance(error, Exception):
-            raise timed_out(owner, seconds) from error  # its clean-up failed, because it was interrupted
+        if alarm.interruption.times and isinstance(error, Exception):
+            raise _late(alarm, owner, seconds) from error  # its clean-up failed, because it was interrupted
         raise
     finally:
         alarm.armed = False
+        if guard is not None and depth is not None:
+            guard.leave(depth)
         if left:
             left = max(left - (time.monotonic() - began), 0.000_001)
         _signal.setitimer(_signal.ITIMER_REAL, left, interval)
         if theirs is not alarm.handler and theirs is not None:
             _signal.signal(_signal.SIGALRM, theirs)
-    if alarm.expired:
+    if alarm.interruption.times:
         raise timed_out(owner, seconds)  # it swallowed the interruption, and is late all the same
     return value
+
+
+def _late(alarm: _Alarm, owner: str, seconds: float) -> StepTimeout:
+    error = timed_out(owner, seconds)
+    if alarm.interruption.times > 1:
+        error.add_note(f"perdure: it was interrupted again {show(GRACE)} later, in a `finally` or an `except`")
+    return error
 
 
 # -- async code ---------------------------------------------------------------------------------------------------
@@ -111,9 +133,10 @@ def interrupted_after(seconds: float, owner: str, fn: Callable[..., Any], args: 
 class bounded:  # noqa: N801  used like a function: `await bounded(...)`
     """Await a coroutine in the same task, and stop it when its time is over.
 
-    It is cancelled as `asyncio.timeout` does it. One that swallows the cancellation is cancelled once more after
-    `GRACE` seconds and closed after as many again; whatever it comes back with then, the attempt has timed out
-    (`asyncio.wait_for` would return late and raise nothing). As long as `unless` says so, it is let be.
+    It is cancelled as `asyncio.timeout` does it. One that goes on (it cleans up, or swallows the cancellation) is
+    cancelled once more after `GRACE` seconds and closed after as many again; whatever it comes back with then, the
+    attempt has timed out (`asyncio.wait_for` would return late and raise nothing). As long as `unless` says so, it is
+    let be.
 
     Raises:
         StepTimeout: it ran out of time.
@@ -173,7 +196,7 @@ class bounded:  # noqa: N801  used like a function: `await bounded(...)`
         self._expired += 1
         assert self._task is not None
         self._task.cancel()
-        self._timer = loop.call_later(min(GRACE, max(self._seconds, 0.05)), self._expire, loop)
+        self._timer = loop.call_later(GRACE, self._expire, loop)
 
     def _raise_timeout(self, error: BaseException | None) -> None:
         import asyncio

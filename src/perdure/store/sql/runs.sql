@@ -102,17 +102,24 @@ SELECT status, count(*) FROM step WHERE run = ? AND kind <> 'undo' GROUP BY stat
 INSERT INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
+-- name: put_stop
+INSERT OR REPLACE INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
 -- name: attempts_of_epoch
-SELECT name, key, n, number, counted, started FROM attempt WHERE run = ? AND epoch = ?
+SELECT name, key, n, number, counted, started FROM attempt WHERE run = ? AND epoch = ? AND name <> 'perdure.stopped'
 
 -- name: last_failure
 WITH RECURSIVE family(rid) AS (SELECT ?1 UNION ALL SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
 SELECT a.epoch, a.name, a.key, a.n, a.number, a.counted, a.input, a.error, a.started, a.ms, a.crc
-FROM attempt a JOIN family f ON a.run = f.rid ORDER BY a.started DESC LIMIT 1
+FROM attempt a JOIN family f ON a.run = f.rid AND a.name <> 'perdure.stopped' ORDER BY a.started DESC LIMIT 1
+
+-- name: last_attempt
+SELECT name, started FROM attempt WHERE run = ? AND name <> 'perdure.stopped' ORDER BY started DESC LIMIT 1
 
 -- name: attempts_of_run
 SELECT epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
-WHERE run = ? ORDER BY epoch, started, number
+WHERE run = ? AND name <> 'perdure.stopped' ORDER BY epoch, started, number
 
 -- name: attempts_of_call
 SELECT epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt

@@ -1,0 +1,32 @@
+"""Commands in the texts for users: complete, so that they can be copied."""
+
+from __future__ import annotations
+
+import re
+from shlex import quote
+
+_COMMAND = re.compile(r"\bperdure (?:breaker|cancel|dlq|doctor|fork|ps|resume|show|why)\b(?:(?!  |, |; |: )[^`;\n])*")
+
+
+def fork(run: str, step: str) -> str:
+    """What makes a step of a run again, and what comes after it."""
+    return f"perdure fork {quote(run)} --from {quote(step)}"
+
+
+def accept(run: str) -> str:
+    """What goes on with a run whose script has changed."""
+    return f"perdure resume {quote(run)} --accept-changes"
+
+
+def located(text: str, option: str) -> str:
+    """The text, with an option added to each command in it that says where the runs are kept."""
+    if not option:
+        return text
+
+    def add(found: re.Match[str]) -> str:
+        if " --state " in found[0] or " --file " in found[0]:
+            return found[0]
+        command = found[0].rstrip(" ,)")
+        return f"{command}{option}{found[0][len(command) :]}"
+
+    return _COMMAND.sub(add, text)

@@ -1,0 +1,1 @@
+"""What the tests of scripts that use perdure need."""

@@ -1,0 +1,111 @@
+"""What interrupts a run is kept and shown, with the way on; it is forgotten when the run goes on."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from conftest import Machine, Scripts
+from perdure import step, workflow
+from perdure.cli import main
+
+
+class Abort(BaseException):
+    """As the classes are by which libraries break off: not an Exception."""
+
+
+@pytest.fixture
+def reasons(machine: Machine) -> list[BaseException]:
+    """What interrupts `flow`, one after the other."""
+    return []
+
+
+def flow_of(reasons: list[BaseException]) -> object:
+    @step(name="work", retry=None)
+    def work() -> str:
+        if reasons:
+            raise reasons.pop(0)
+        return "done"
+
+    @workflow(name="flow")
+    def flow() -> str:
+        return work()
+
+    return flow
+
+
+@pytest.mark.parametrize("error", [Abort("licence server says no"), KeyboardInterrupt(), SystemExit(3)])
+def test_what_interrupted_a_run_is_shown(
+    machine: Machine, reasons: list[BaseException], error: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By `show` and `why`; no attempt of the step is used up, and `show` lists no step of that name."""
+    reasons.append(error)
+    flow = flow_of(reasons)
+    with pytest.raises(type(error)):
+        flow()  # type: ignore[operator]
+    (run,) = machine.engine.store.runs()
+    assert machine.engine.store.attempt_records(run.rid) == []
+    for look in ("show", "why"):
+        assert main([look, "last"]) == 0
+        said = capsys.readouterr().out
+        assert type(error).__name__ in said
+        assert str(error) in said
+        assert "perdure.stopped" not in said
+
+
+def test_it_is_forgotten_when_the_run_goes_on(machine: Machine, reasons: list[BaseException]) -> None:
+    """What interrupts it next is what counts; a run that has ended has nothing of the kind."""
+    reasons += [Abort("one"), Abort("two")]
+    flow = flow_of(reasons)
+    for said in ("one", "two"):
+        with pytest.raises(Abort):
+            flow()  # type: ignore[operator]
+        (run,) = machine.engine.store.runs()
+        stop = machine.engine.store.stopped_by(run)
+        assert stop is not None
+        assert said in str(stop.error)
+        machine.world.time += 1
+    assert flow() == "done"  # type: ignore[operator]
+    (run,) = machine.engine.store.runs()
+    assert machine.engine.store.stopped_by(run) is None
+
+
+SCRIPT = """
+    import asyncio, sys, time
+    from perdure import step, workflow
+
+    @step
+    def work() -> None:
+        print("working", flush=True)
+        time.sleep(60)
+
+    @step
+    async def awork() -> None:
+        print("working", flush=True)
+        await asyncio.sleep(60)
+
+    @workflow
+    def flow() -> None:
+        work()
+
+    @workflow
+    async def aflow() -> None:
+        await awork()
+
+    if __name__ == "__main__":
+        asyncio.run(aflow()) if sys.argv[1] == "async" else flow()
+"""
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_ctrl_c_leaves_a_line_with_the_way_on(scripts: Scripts, kind: str) -> None:
+    """Which run it is, and that running the script again goes on from there; the script still dies of Ctrl-C."""
+    process = scripts.start(scripts.write(SCRIPT), kind)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "working\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert err.count("is interrupted; run the script again to go on from here") == 1
+    assert "KeyboardInterrupt" in err
