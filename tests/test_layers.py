@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"config"},
     {"store", "alerts"},
     {"engines"},
-    {"api", "perdure"},
+    {"api", "aio", "perdure"},
     {"operations"},
     {"cli", "demo", "testing", "__main__"},
 ]

@@ -4,27 +4,34 @@
 decorators and calls return; they are exported for annotations.
 """
 
-from perdure import errors
+from typing import TYPE_CHECKING, Any
+
+from perdure import aio, errors
 from perdure.api.alert import alert
 from perdure.api.batch import Batch, DeadLetter
 from perdure.api.breaker import Breaker
 from perdure.api.codecs import register_codec
-from perdure.api.context import attempt, defer, idempotency_key, now, progress, random, uuid
+from perdure.api.context import attempt, defer, defer_every_end, idempotency_key, now, progress, random, uuid
 from perdure.api.handle import Handle
 from perdure.api.ids import deterministic_id
 from perdure.api.lock import HeldLock, lock
 from perdure.api.rate import Rate
 from perdure.api.retry import retry
+from perdure.api.sh import sh
 from perdure.api.step import BoundStep, Step, step
 from perdure.api.workflow import Workflow, workflow
 from perdure.config.secrets import Secret
 from perdure.core.policies.retry import Retry
 from perdure.engines.observers.json_logs import LogContext
 
+if TYPE_CHECKING:
+    from perdure.engines.runtime.command import CommandFailed
+
 __all__ = [
     "Batch",
     "BoundStep",
     "Breaker",
+    "CommandFailed",
     "DeadLetter",
     "Handle",
     "HeldLock",
@@ -34,9 +41,11 @@ __all__ = [
     "Secret",
     "Step",
     "Workflow",
+    "aio",
     "alert",
     "attempt",
     "defer",
+    "defer_every_end",
     "deterministic_id",
     "errors",
     "idempotency_key",
@@ -46,10 +55,19 @@ __all__ = [
     "random",
     "register_codec",
     "retry",
+    "sh",
     "step",
     "uuid",
     "workflow",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "CommandFailed":  # loaded when it is asked for: it is one of subprocess's errors
+        from perdure.engines.runtime.command import CommandFailed
+
+        return CommandFailed
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

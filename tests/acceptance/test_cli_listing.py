@@ -121,7 +121,7 @@ def test_ps_says_how_every_run_stands(shell: Shell, failed: str) -> None:
     child, parent = shell.json("ps", "--all")[0], shell.json("ps", "--all")[1]
     assert (parent["id"], child["child"], child["status"], child["workflow"]) == (failed, True, "dead", "part")
     assert set(parent) == {
-        "id", "workflow", "status", "pid", "host", "steps", "dead_letters", "created", "started", "ended", "seconds",
+        "id", "workflow", "status", "pid", "host", "steps", "dead_letters", "created", "started", "ended", "seconds", "forked_from", "superseded_by",
         "last_step", "script", "child",
     }  # fmt: skip
     for args, number in (
@@ -240,25 +240,32 @@ def test_drift_names_commands_that_work(shell: Shell, failed: str) -> None:
     assert f"perdure fork {failed} --from part" in shell.err
     assert shell.ledger() == before
 
+    assert shell("resume", failed, "--accept-changes")[0] == 3
+    saved = shell.ledger()
     code, copy = shell("fork", failed, "--from", "part", "--no-run")
     assert code == 0
     assert shell.json("show", copy.strip())["steps"] == []
-    assert shell.ledger() == before
+    assert shell.ledger() == saved
     assert shell("resume", copy.strip())[0] == 3
-    assert shell("resume", failed, "--accept-changes")[0] == 3
     assert shell.ledger() == [*before, *["orders", "charge a", "charge b", "charge b", "report"] * 2]
 
 
 def test_fork_runs_a_copy_from_a_step_on(shell: Shell, failed: str) -> None:
-    """What came before the step is kept, the step and what follows is made again, the source stays as it was; a step
-    can be named by the number that `show` gives it."""
+    """What came before the step is kept, the step and what follows is made again; what the source did stays as it was, and
+    its dead letters are the copy's. A step can be named by the number that `show` gives it."""
     (shell.folder / "mended").touch()
     assert shell("resume", failed)[0] == 3
     before = shell.json("show", failed)
     made = shell.json("fork", failed, "--from", "#2")
     assert (made["status"], made["result"]) == ("done", "x 100")
     assert shell.ledger()[-2:] == ["report", "report"]
-    assert shell.json("show", failed) == before
+    after = shell.json("show", failed)
+    assert (after["steps"], after["result"]) == (before["steps"], before["result"])
+    assert (after["run"]["status"], after["run"]["superseded_by"]) == ("done", made["run"])
+    assert [shell.json("show", made["run"])[key] for key in ("run", "children")] == [
+        {**shell.json("ps", "--limit", "1")[0], "status": "dead", "forked_from": failed},
+        before["children"],
+    ]
     assert [run["id"] for run in shell.json("ps")] == [made["run"], failed]
 
 
@@ -284,6 +291,6 @@ def test_log_json_is_for_all_that_runs_something(shell: Shell, failed: str) -> N
     assert any(line["logger"] == "stderr" and "failed; 1 step saved" in line["message"] for line in said)
     said = lines("fork", failed, "--from", "part")
     assert any(line["logger"] == "stderr" and "is a copy of" in line["message"] for line in said)
-    said = lines("dlq", "redrive", "1")
-    assert any("letter 1 failed again" in line["message"] for line in said)
+    said = lines("dlq", "redrive", "2")  # the fork has made the call of the first letter again
+    assert any("letter 2 failed again" in line["message"] for line in said)
     assert any(line["message"].startswith("step 'charge' failed at attempt") for line in said)

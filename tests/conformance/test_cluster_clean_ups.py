@@ -10,7 +10,7 @@ from tests.conformance.bench import Bench, ledger, note, steps
 from tests.conformance.ending_steps import close, listed, make
 
 import perdure
-from perdure import defer, step, workflow
+from perdure import defer, defer_every_end, step, workflow
 from perdure.engines import registry
 from perdure.engines.selection import cluster_at
 from perdure.engines.temporal import worker
@@ -32,7 +32,7 @@ def test_clean_ups_go_on_in_new_records(bench: Bench) -> None:
     @workflow
     def crowded(count: int) -> str:
         for n in range(count):
-            defer(close, f"deferred {n}")
+            defer_every_end(close, f"deferred {n}")
             make(f"{n}")
         return fragile()
 
@@ -55,7 +55,7 @@ def test_replayed_clean_ups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
     @workflow(timeout="1h")
     def squeezed(n: int) -> None:
         for part in range(3):
-            defer(close, f"{n}.{part}")
+            defer_every_end(close, f"{n}.{part}")
             make(f"{n}.{part}")
         raise ConnectionError(f"{n}")
 

@@ -19,7 +19,7 @@ NAMES = ("undo:close", "undo:", "defer:close", "defer:", "perdure", "perdure:und
 SCRIPT = f"""
 import os, signal
 import perdure
-from perdure import defer, step, workflow
+from perdure import defer_every_end, step, workflow
 
 NAMES = {NAMES!r}
 
@@ -61,7 +61,7 @@ def last() -> None:
 
 @workflow
 def look_alikes() -> str:
-    defer(close, "deferred")
+    defer_every_end(close, "deferred")
     make("undone")
     for each in STEPS:
         each("a")

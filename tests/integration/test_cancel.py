@@ -114,8 +114,8 @@ def test_a_cancelled_process_that_dies_first_does_not_go_on(scripts: Scripts) ->
     assert '"cancelled"' in perdure(scripts, "ps", "--json").stdout
 
 
-def test_a_failed_run_was_cleaned_up_already(scripts: Scripts) -> None:
-    """Cancelling it does nothing but end it."""
+def test_a_failed_run_is_cleaned_up_when_it_is_cancelled(scripts: Scripts) -> None:
+    """What was deferred waits for the end of the run, which that is; undone was what can be when it failed."""
     script = scripts.write(
         """
         from perdure import defer, step, workflow
@@ -124,18 +124,31 @@ def test_a_failed_run_was_cleaned_up_already(scripts: Scripts) -> None:
         def close() -> None:
             print("close", flush=True)
 
+        @step
+        def refund(what: str) -> None:
+            print("refund", flush=True)
+
+        @step(undo=refund)
+        def charge() -> str:
+            return "receipt"
+
         @workflow
         def flow() -> None:
             defer(close)
+            charge()
             raise ValueError("no")
 
         if __name__ == "__main__":
             flow()
         """
     )
-    assert scripts.run(script).stdout == "close\n"
+    failed = scripts.run(script)
+    assert (failed.stdout, "1 deferred call waits until the run is done or cancelled" in failed.stderr) == (
+        "refund\n",
+        True,
+    )
     done = perdure(scripts, "cancel", "last")
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (done.returncode, done.stdout) == (0, "close\n")
 
 
 def test_a_child_is_cancelled_with_its_parent_only(scripts: Scripts) -> None:

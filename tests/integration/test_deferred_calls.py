@@ -9,7 +9,7 @@ import pytest
 from clean_up_steps import steps
 
 from conftest import Machine, Trouble
-from perdure import Retry, defer, step, workflow
+from perdure import Retry, defer, defer_every_end, step, workflow
 from perdure.errors import OptionError, UsageError
 
 
@@ -75,8 +75,8 @@ def test_a_failing_clean_up_is_retried_parked_and_hides_nothing(machine: Machine
 
     @workflow
     def flow() -> None:
-        defer(close, "good")
-        defer(close, "bad")
+        defer_every_end(close, "good")
+        defer_every_end(close, "bad")
         work()
 
     with pytest.raises(Trouble, match="no luck") as caught:
@@ -84,8 +84,8 @@ def test_a_failing_clean_up_is_retried_parked_and_hides_nothing(machine: Machine
     assert machine.ran == ["close bad"] * 3 + ["close good"]
     assert any("defer:close has failed" in note for note in caught.value.__notes__)
     assert machine.steps() == [
-        ("perdure.defer", "done"),
-        ("perdure.defer", "done"),
+        ("perdure.defer_every_end", "done"),
+        ("perdure.defer_every_end", "done"),
         ("defer:close", "dead"),
         ("defer:close", "done"),
     ]
@@ -110,8 +110,8 @@ def test_async_workflows_clean_up_as_well(machine: Machine) -> None:
     @workflow
     async def flow() -> None:
         await asyncio.gather(make("a"), make("b"))
-        defer(close, "c")
-        defer(drop, "d")
+        defer_every_end(close, "c")
+        defer_every_end(drop, "d")
         raise Trouble("no luck")
 
     with pytest.raises(Trouble):

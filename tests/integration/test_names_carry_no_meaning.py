@@ -44,7 +44,7 @@ NAMES = (
 SCRIPT = f"""
 import os, signal, sys
 import perdure
-from perdure import defer, step, workflow
+from perdure import defer_every_end, step, workflow
 
 NAMES = {NAMES!r}
 
@@ -87,7 +87,7 @@ def last(how: str) -> str:
 
 @workflow
 def look_alikes() -> str:
-    defer(close, "a")
+    defer_every_end(close, "a")
     pay("p")
     for each in STEPS:
         each("a")

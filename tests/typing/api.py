@@ -252,3 +252,24 @@ keyed: Step[[Order], str] = with_key
 bound: BoundStep[[Order], bytes] = Client().method
 found: perdure.errors.PerdureError = perdure.errors.Drift("what", "hint")
 assert_type(found.hint, str)
+
+
+@step
+def programs() -> str:
+    try:
+        assert_type(perdure.sh(["ls", "-l"], timeout="5s"), str)
+    except perdure.CommandFailed as error:
+        assert_type(error.returncode, int)
+    perdure.sh(3)  # type: ignore[arg-type]
+    return perdure.sh("ls | wc", shell=True, env={"A": "b"}, input="text")
+
+
+@step
+async def aprograms() -> str:
+    return await perdure.aio.sh(["ls"], timeout=3)
+
+
+@workflow
+def ends() -> None:
+    perdure.defer_every_end(bare, Order("a"), n=2)
+    perdure.defer_every_end(bare, 3)  # type: ignore[arg-type]

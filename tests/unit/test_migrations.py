@@ -64,7 +64,8 @@ def test_every_version_between_is_gone_through(tmp_path: Path, steps: Path) -> N
 
 def test_a_step_that_fails_leaves_the_version_before(old: Path, steps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of any step is there, also not of those that went well; the file works, and no copy is left."""
-    shutil.copy(migration.MIGRATIONS / "0002.sql", steps)
+    for each in migration.MIGRATIONS.iterdir():
+        shutil.copy(each, steps)
     (steps / f"{SCHEMA_VERSION + 2:04}.sql").write_text("CREATE TABLE two (x INTEGER) STRICT; SELECT nonsense;")
     before = rows(old)
     with monkeypatch.context() as patch:
@@ -119,5 +120,5 @@ def test_an_older_program_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """It does not touch a file whose rows it would read wrongly."""
     connect(tmp_path / "state.db").close()
     monkeypatch.setattr(database, "SCHEMA_VERSION", 1)
-    with pytest.raises(StateNewer, match="format 2, this one knows 1"):
+    with pytest.raises(StateNewer, match=f"format {SCHEMA_VERSION}, this one knows 1"):
         connect(tmp_path / "state.db")

@@ -48,7 +48,7 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 def committed():
-    return apsw.Connection(str(path)).pragma("user_version") == 2
+    return apsw.Connection(str(path)).pragma("user_version") == database.SCHEMA_VERSION
 
 {death}
 database.connect(path)
@@ -75,7 +75,7 @@ def test_killed_while_it_migrates(old: Path, death: str) -> None:
 def test_the_copy_is_the_older_file_and_for_its_owner_only(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is whole before the file is touched."""
     seen: list[Any] = []
-    copy = old.with_name(".state.db.before-version-2")
+    copy = old.with_name(f".state.db.before-version-{SCHEMA_VERSION}")
 
     def look(connection: apsw.Connection, to: int) -> None:
         seen.append((version(copy), rows(copy), copy.stat().st_mode & 0o777))

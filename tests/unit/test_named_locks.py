@@ -14,6 +14,7 @@ from perdure.core.execution.run import Begin, End, Held, Locked, Start, Taken
 from perdure.core.records import Row
 from perdure.engines.temporal.unsupported import refuse_locks
 from perdure.errors import LockLost, OptionError
+from perdure.store.forks import fork
 from perdure.store.locks import asker
 from perdure.store.runs import Store
 
@@ -203,7 +204,7 @@ def test_a_fork_of_a_run_can_be_made_by_a_process_that_runs_others(process: Open
     mine.journal.write((row(taken),))
     end(mine, taken)
     assert isinstance(taken, Taken)
-    mine.journal.write((), mine.fork(taken.run, "copy", 2, 0.0))
+    mine.journal.write((), fork(mine, taken.run, "copy", 2, 0.0, lambda *call: "none"))
     assert [seq for seq, *_ in mine.index(mine.run("copy").rid)] == [1]
     assert mine.run("copy").holder is None
 

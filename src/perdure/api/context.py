@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, ParamSpec
 
 from perdure.api.step import BoundStep, builtin
-from perdure.core.records import DEFER_NOTE
+from perdure.core.execution.spec import Spec
+from perdure.core.records import DEFER_EVERY_NOTE, DEFER_NOTE
 from perdure.engines.interface import StepContext, here
 from perdure.errors import OptionError, UsageError
 
@@ -53,13 +54,18 @@ def _note(module: str, name: str, given: bytes) -> None:
     """What is deferred, as a record; see core/execution/cleanup.py."""
 
 
-def defer(step: BoundStep[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
-    """Register a step as clean-up: it is called when the run has succeeded, failed or been cancelled.
+@builtin(DEFER_EVERY_NOTE, kind="defer")
+def _note_every(module: str, name: str, given: bytes) -> None:
+    """The same of what is called at every end."""
 
-    A crash does not lose it: the clean-up is recorded, and the next process makes the call. What was deferred last is
-    called first. Each call is retried by the step's own policy. One that fails for good becomes a dead letter, and
-    never replaces the error that the run failed with. A failed run that is resumed ends once more, and its clean-ups
-    may be called once more: write a step that may run twice (delete the file if it exists).
+
+def defer(step: BoundStep[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
+    """Register a step as clean-up: it is called once, when the run is done or was cancelled.
+
+    A failure is not the end of a run: it is resumed, and stands on what it has made. So the call stays pending then, in
+    the state file, as it does in a run that was parked as a whole; `perdure cancel` makes it if the run is not to be
+    gone on with. A crash does not lose it either. What was deferred last is called first. Each call is retried by the
+    step's own policy; one that fails for good becomes a dead letter.
 
     Args:
         step: the step to call at the end.
@@ -71,15 +77,35 @@ def defer(step: BoundStep[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None
         OptionError: `step` is not a step.
         NotStorable: an argument cannot be stored without loss.
     """
+    _defer("defer", step, args, kwargs, _note._spec)
+
+
+def defer_every_end(step: BoundStep[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
+    """Register a step as clean-up that is called at every end of the run, also each time that it fails.
+
+    For what has to happen however a run ends, such as letting go of something that it takes again when it is resumed.
+    Write a step that may run twice. Everything else is as with `defer`, whose errors it raises.
+
+    Args:
+        step: the step to call at each end.
+        args: its positional arguments. All arguments are stored.
+        kwargs: its keyword arguments.
+    """
+    _defer("defer_every_end", step, args, kwargs, _note_every._spec)
+
+
+def _defer(function: str, step: Any, args: tuple[Any, ...], kwargs: dict[str, Any], note: Spec) -> None:
     scope = here.get()
     if scope is None or isinstance(scope, StepContext):
         raise UsageError(
-            "perdure.defer() is called outside a workflow, so there is no end to defer to",
+            f"perdure.{function}() is called outside a workflow, so there is no end to defer to",
             "call it in a function decorated with @workflow, right after the step that makes what has to be removed",
         )
     if not isinstance(step, BoundStep):
-        raise OptionError(f"perdure.defer() is given {step!r}, which is not a step", "decorate the function with @step")
-    scope.defer(step._spec, step._arguments(args), kwargs, _note._spec)
+        raise OptionError(
+            f"perdure.{function}() is given {step!r}, which is not a step", "decorate the function with @step"
+        )
+    scope.defer(step._spec, step._arguments(args), kwargs, note)
 
 
 def progress(done: float, total: float | None = None, note: str = "") -> None:

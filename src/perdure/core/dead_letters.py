@@ -19,7 +19,7 @@ from perdure.errors import PerdureError
 if TYPE_CHECKING:
     from perdure.core.redaction.nested import Hide
 
-LetterStatus = Literal["parked", "resolved", "dropped", "evicted"]
+LetterStatus = Literal["parked", "resolved", "dropped", "evicted", "superseded"]
 
 WHOLE_RUN = 0
 """The number of the record, for a dead letter that stands for its run as a whole."""

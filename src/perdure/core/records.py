@@ -26,6 +26,7 @@ STOPPED: Final = "perdure.stopped"
 NO_KEY: Final = bytes(16)
 """How the names of perdure's own steps begin; no name of a user's does."""
 DEFER_NOTE: Final = "perdure.defer"
+DEFER_EVERY_NOTE: Final = "perdure.defer_every_end"
 UNDO_NOTE: Final = "perdure.undo"
 
 _PREFIXES = {"deferred": "defer:", "undone": "undo:"}
@@ -96,7 +97,9 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
 class RunRecord(msgspec.Struct, frozen=True):
     """A run. `path` is where its script was last seen; `parent` and `holder` are row numbers.
 
-    `stop` is when its end was asked for, in seconds since the epoch.
+    `stop` is when its end was asked for, in seconds since the epoch. `forked_from` is the run that it was forked from,
+    with the records below the number `forked_at`; those from there up to `forked_last` are of what that run did behind
+    this point. `superseded_by` is the newest fork of it.
     """
 
     rid: int
@@ -117,6 +120,15 @@ class RunRecord(msgspec.Struct, frozen=True):
     ended: float | None
     crc: int
     stop: float | None = None
+    forked_from: int | None = None
+    forked_at: int | None = None
+    forked_last: int | None = None
+    superseded_by: int | None = None
+
+    @property
+    def superseded(self) -> bool:
+        """Does a fork stand on what it has done, so that it is not gone on with any more?"""
+        return self.superseded_by is not None and self.status not in ("done", "cancelled")
 
     def intact(self) -> bool:
         """Do the payloads match the checksum that was stored with them?"""

@@ -52,6 +52,11 @@ def idempotency_key(run_id: str, name: str, key: bytes, n: int) -> str:
     return digest.hexdigest()
 
 
+def child_id(run_id: str, name: str, key: bytes, n: int) -> str:
+    """The id of a child run. It follows from the place in the parent: resumed, that finds the same child again."""
+    return f"{run_id}.{name}-{idempotency_key(run_id, name, key, n)[:10]}"
+
+
 class Scope(Protocol):
     """A running workflow, as its steps and child workflows see it."""
 

@@ -26,6 +26,7 @@ def cancel(location: Location, run: str, script: Path | None = None) -> Cancella
     Raises:
         NotFound: there is no such run.
         UsageError: it is a child run.
+        RunError: it is superseded by its fork.
         StateError: the state file cannot be used.
         EngineError: the cluster cannot be reached.
     """

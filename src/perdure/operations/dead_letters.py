@@ -23,7 +23,7 @@ from perdure.store.dead_letter_file import letter_details
 from perdure.store.dead_letters import Filter
 from perdure.store.runs import Store
 
-Standing = Literal["parked", "re-driven", "resolved", "dropped", "evicted"]
+Standing = Literal["parked", "re-driven", "resolved", "dropped", "evicted", "superseded"]
 """How a letter stands; "re-driven" is parked, and being tried again at this moment."""
 
 _OF_RUN = re.compile(r"(?P<run>.+)#(?P<seq>\d+)")

@@ -205,7 +205,7 @@ def _letters(store: Store) -> Iterator[Check]:
         yield Check("evicted", "warning", finding, hint)
 
 
-STATUSES = ("parked", "resolved", "dropped", "evicted")
+STATUSES = ("parked", "resolved", "dropped", "evicted", "superseded")
 
 
 def _holders(store: Store) -> Iterator[Check]:

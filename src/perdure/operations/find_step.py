@@ -7,6 +7,7 @@ import shlex
 
 from perdure.core.records import RunRecord
 from perdure.errors import NotFound
+from perdure.store.forks import is_behind
 from perdure.store.runs import Store
 
 SHOWN = 12
@@ -23,19 +24,32 @@ def check_name(store: Store, run: RunRecord, name: str) -> None:
         raise _no_such_step(run, name, sorted(names))
 
 
-def find_step(store: Store, run: RunRecord, reference: str) -> int:
+def find_step(store: Store, run: RunRecord, reference: str, *, behind: bool = False) -> int:
     """The number of the record that is meant: "charge" is the first of that name, "#7" or "7" the one of that number.
+
+    Of a fork, what its source did behind the point that it was forked from is not meant by a name.
+
+    Args:
+        store: the state file.
+        run: which.
+        reference: as it was typed.
+        behind: the number behind the last record will do as well, and a step that was tried but has no record.
 
     Raises:
         NotFound: there is none.
     """
     index = store.index(run.rid)
     for seq, name, *_ in index:
-        if name == reference:
+        if name == reference and not is_behind(store, run, seq):
             return seq
+    last = index[-1][0] if index else 0
+    if behind and any(one.name == reference for one in store.attempt_records(run.rid)):
+        return last + 1  # it has been tried, and has no record
     number = reference.removeprefix("#")
-    if number.isdecimal() and any(seq == int(number) for seq, *_ in index):
-        return int(number)
+    if number.isdecimal():
+        at = int(number)
+        if any(seq == at for seq, *_ in index) or (behind and index and at == last + 1):
+            return at
     raise _no_such_step(run, reference, list(dict.fromkeys(name for _, name, *_ in index)))
 
 

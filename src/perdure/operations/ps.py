@@ -15,9 +15,10 @@ from perdure.core.timestamps import moment
 from perdure.store import listing
 from perdure.store.runs import Store
 
-Standing = Literal["running", "stopping", "interrupted", "failed", "parked", "done", "dead", "cancelled"]
+Standing = Literal["running", "stopping", "interrupted", "failed", "parked", "done", "dead", "cancelled", "superseded"]
 """How a run stands: "stopping" was cancelled and is on its way to a safe point, "interrupted" is unfinished with no
-process that runs it, "parked" has failed too often, "dead" is done with dead letters."""
+process that runs it, "parked" has failed too often, "dead" is done with dead letters,
+"superseded" is unfinished and was forked."""
 
 MANY = 100_000
 
@@ -27,6 +28,7 @@ class RunView(msgspec.Struct, frozen=True):
 
     `pid` and `host` say who runs it at this moment; `steps` counts its own records, `dead_letters` also those of its
     child runs; `seconds` is the time from its beginning to its end, or as far as it is known to have come.
+    `forked_from` and `superseded_by` are the ids of the run that it is a fork of, and of its newest fork.
     """
 
     id: str
@@ -43,6 +45,8 @@ class RunView(msgspec.Struct, frozen=True):
     last_step: str | None
     script: str
     child: bool
+    forked_from: str | None = None
+    superseded_by: str | None = None
 
 
 def list_runs(
@@ -79,7 +83,8 @@ def _candidates(
     store: Store, status: Standing | None, workflow: str | None, children: bool, limit: int | None
 ) -> Iterator[RunRecord]:
     # What a person calls interrupted or dead is not written down as such, so more has to be looked at than is shown.
-    written = {"interrupted": "running", "stopping": "running", "dead": "done"}.get(status or "", status)
+    names = {"interrupted": "running", "stopping": "running", "dead": "done", "superseded": None}
+    written = names.get(status or "", status)
     most = limit if status is None and limit is not None else MANY
     yield from store.runs(status=written, workflow=workflow, children=children, most=most)
 
@@ -90,7 +95,9 @@ def view_of(store: Store, run: RunRecord) -> RunView:
     last = store.last_record(run.rid)
     dead = listing.dead_letters(store, run.rid)
     status: Standing = run.status
-    if run.status == "running" and holder is None:
+    if run.superseded:
+        status = "superseded"
+    elif run.status == "running" and holder is None:
         status = "interrupted"
     elif run.status == "running" and run.stop is not None:
         status = "stopping"
@@ -111,7 +118,13 @@ def view_of(store: Store, run: RunRecord) -> RunView:
         last_step=_last_step(store, run, last),
         script=run.path,
         child=run.parent is not None,
+        forked_from=_id(store, run.forked_from),
+        superseded_by=_id(store, run.superseded_by),
     )
+
+
+def _id(store: Store, rid: int | None) -> str | None:
+    return None if rid is None else store.run_by_number(rid).id
 
 
 def _last_step(store: Store, run: RunRecord, last: StepRecord | None) -> str | None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord, StepRecord
@@ -16,6 +18,7 @@ from perdure.engines.local import LocalEngine, engine_at
 from perdure.engines.local.redrive import Redriver, Result
 from perdure.engines.observers.attach import attached
 from perdure.errors import PerdureError, Skipped, StateError
+from perdure.operations.after_redrive import follows
 from perdure.operations.location import Location, pin
 from perdure.operations.run import Execution
 from perdure.operations.scripts import step_of, workflow_of
@@ -56,7 +59,14 @@ def redrive(
     interval = rate[1] / rate[0] if rate else 0.0
     find = _Finder(script)
     calls = [letter.lid for letter in chosen if letter.seq]
-    Redriver(engine, find, report, concurrency=concurrency, interval=interval).run(calls)
+
+    def resolved(result: Result) -> None:
+        if result.status == "resolved":
+            line = follows(engine.store, result.letter, seen=result.seen)
+            result = msgspec.structs.replace(result, follows=line)
+        report(result)
+
+    Redriver(engine, find, resolved, concurrency=concurrency, interval=interval).run(calls)
     for letter in chosen:
         if not letter.seq:
             report(_whole_run(engine, location, letter, script, watch))

@@ -19,6 +19,7 @@ from perdure.operations.find_step import check_name
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import RunView, view_of
 from perdure.store import dead_letters
+from perdure.store.forks import is_behind
 from perdure.store.runs import Store
 
 Identity = tuple[str, bytes, int]
@@ -48,6 +49,7 @@ class StepView(msgspec.Struct, frozen=True):
 
     `letter` is the number of the dead letter that it is or was, `standing` how that stands. Of one that was resolved by
     a redrive after the run could see it, `result` is what the redrive came to, and `error` what the run saw.
+    `behind`: its source did that behind the point from which this run was forked, so this run makes the call again.
     """
 
     seq: int
@@ -62,6 +64,7 @@ class StepView(msgspec.Struct, frozen=True):
     failures: list[AttemptView]
     letter: int | None = None
     standing: str | None = None
+    behind: bool = False
 
 
 class OpenStep(msgspec.Struct, frozen=True):
@@ -127,7 +130,13 @@ def details_of(
     show = _as_data if data else _as_text
     dead = {letter.seq: letter for letter in dead_letters.of_run(store, run.rid)}
     steps = [
-        _step(record, failures.pop((record.name, record.key, record.n), []), show, dead.get(record.seq))
+        _step(
+            record,
+            failures.pop((record.name, record.key, record.n), []),
+            show,
+            dead.get(record.seq),
+            behind=is_behind(store, run, record.seq),
+        )
         for record in (_from(store, run.rid, min(wanted)) if wanted else ())
         if record.seq in wanted
     ]
@@ -162,7 +171,9 @@ def _from(store: Store, rid: int, first: int) -> Iterable[StepRecord]:
         first = chunk[-1].seq + 1
 
 
-def _step(record: StepRecord, tries: list[AttemptRecord], show: _Show, letter: LetterRecord | None) -> StepView:
+def _step(
+    record: StepRecord, tries: list[AttemptRecord], show: _Show, letter: LetterRecord | None, *, behind: bool
+) -> StepView:
     done = record.status == "done"
     result = record.output if done else letter.result if letter else None
     name, given = called(record.kind, record.name, record.input)
@@ -179,6 +190,7 @@ def _step(record: StepRecord, tries: list[AttemptRecord], show: _Show, letter: L
         failures=_attempts(tries),
         letter=letter.lid if letter else None,
         standing=letter.status if letter else None,
+        behind=behind,
     )
 
 

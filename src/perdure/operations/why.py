@@ -91,6 +91,8 @@ class _Inquiry:
                 self._failed()
             case "parked":
                 self._parked()
+            case "superseded":
+                self._superseded()
             case "cancelled":
                 self._say(f"it was cancelled {self._ago(self.run.ended)}; a run of the same inputs starts anew")
                 self._dead_letters()
@@ -99,6 +101,11 @@ class _Inquiry:
                 self._dead_letters()
         self._parent()
         return Why(self.run.id, self.run.workflow, self.view.status, self.reasons, self.ways, self.code)
+
+    def _superseded(self) -> None:
+        fork = self.view.superseded_by
+        self._say(f"its fork {fork} stands on what it has done, and is gone on with in its place")
+        self.ways.append(Way("how it stands with the fork", f"perdure why {fork}{self.location.option}"))
 
     # -- under way ----------------------------------------------------------------------------------------------------
 

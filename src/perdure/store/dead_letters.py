@@ -248,9 +248,10 @@ def _free(store: Store, connection: apsw.Connection, lid: int, done: str) -> Let
     """The letter, if it is parked and free."""
     letter = _letter(store, connection, lid)
     if letter.status != "parked":
-        raise RunError(
-            f"dead letter {lid} is {letter.status}", f"see `perdure dlq ls`: only a parked one can be {done}"
-        )
+        hint = f"see `perdure dlq ls`: only a parked one can be {done}"
+        if letter.status == "superseded":
+            hint = f"see `perdure ps`: a fork of run {store.run_in(connection, letter.run).id} makes its call again"
+        raise RunError(f"dead letter {lid} is {letter.status}", hint)
     by = _living(store, connection, letter)
     if by is not None:
         raise AlreadyRunning(

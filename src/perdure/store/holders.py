@@ -109,6 +109,11 @@ class Holder:
         info = HolderInfo(*row)
         return info if self._liveness.lives(info.token) else None
 
+    def number_here(self, connection: apsw.Connection, hid: int) -> int | None:
+        """The number of a holder's process, if that was one of this machine."""
+        row: Any = connection.execute(self._sql["get_holder"], (hid,)).fetchone()
+        return row[1] if row is not None and row[2] == os.uname().nodename else None
+
     def nudges(self) -> int:
         """Changes when another process has nudged this one, to look into the file for what it is asked to do."""
         return self._liveness.nudges()

@@ -69,15 +69,10 @@ def _evict(connection: apsw.Connection, most: int, now: float) -> list[int]:
         call = connection.execute(_SQL["call_of"], (rid, seq)).fetchone()
         if call is not None:
             *identity, last = call
-            for epoch in range(last + 1):  # by epoch, so that the key of the table finds them
+            for epoch in range((last or 0) + 1):  # by epoch, so that the key of the table finds them
                 connection.execute(_SQL["drop_attempts"], (rid, epoch, *identity))
         evicted.append(lid)
     return evicted
-
-
-def copy(connection: apsw.Connection, source: int, target: int, before: int) -> None:
-    """Copy the letters of a run up to (not including) the record `before`. Inside a transaction."""
-    connection.execute(_SQL["copy"], (target, source, before))
 
 
 def forget(connection: apsw.Connection, rid: int, seq: int) -> None:

@@ -128,6 +128,10 @@ class RunQueries:
         """The ids of a run's child runs."""
         return [id for (id,) in self._all("children", rid)]
 
+    def unended(self, rid: int) -> list[RunRecord]:
+        """The child runs of a run that have not come to a final end, and have something to be put away then."""
+        return [self.run_by_number(child) for (child,) in self._all("unended", rid)]
+
     def last_record(self, rid: int) -> StepRecord | None:
         """The newest record of a run."""
         record: StepRecord | None = self.journal.read(lambda connection: self._last(connection, rid))

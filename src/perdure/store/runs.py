@@ -10,7 +10,7 @@ import apsw
 import msgspec
 
 from perdure.core.execution.effects import Save
-from perdure.core.execution.run import End, Finished, Forget, Held, HolderInfo, Locked, Other, Start, Taken
+from perdure.core.execution.run import End, Finished, Forget, Held, HolderInfo, Locked, Other, Start, Superseded, Taken
 from perdure.core.records import NO_KEY, RUN, STOPPED, AttemptRecord, Row, RunRecord, attempt_checksum, run_checksum
 from perdure.errors import LockLost, StateError
 from perdure.store import database, parking
@@ -49,23 +49,35 @@ class Store(RunQueries):
     # -- taking and ending runs ---------------------------------------------------------------------------------------
 
     def begin(self, start: Start, now: float) -> Operation:
-        """An operation that finds or makes a run and takes it: returns Taken, Held, Locked, Finished or Other."""
+        """An operation that finds or makes a run and takes it: returns one of core.execution.run.Answer."""
         who = asker()
 
-        def operation(connection: apsw.Connection) -> Taken | Held | Locked | Finished | Other:
+        def operation(connection: apsw.Connection) -> Taken | Held | Locked | Finished | Other | Superseded:
             self.check_sound(connection)
             if start.rid is not None:
-                return self._take(connection, self._run(connection, start.rid), start, now, who)
+                run = self._run(connection, start.rid)
+                if run.superseded and run.superseded_by is not None:
+                    return Superseded(run, self._run(connection, run.superseded_by))
+                return self._take(connection, run, start, now, who)
             if start.id is not None:
                 found = self._one(connection, "find_id", start.id)
             else:
                 found = self._one(connection, "find_unfinished", start.workflow, start.key, start.script)
             if found is None:
                 return self._add(connection, start, now, who)
-            run = self._run(connection, found[0])
+            run = self._newest(connection, self._run(connection, found[0]))
             return Other(run) if run.key != start.key else self._take(connection, run, start, now, who)
 
         return operation
+
+    def _newest(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
+        """What an id stands for: the newest fork of its run, unless that was cancelled and the run itself was done."""
+        while run.superseded_by is not None:
+            fork = self._newest(connection, self._run(connection, run.superseded_by))
+            if fork.status == "cancelled" and run.status == "done":
+                break
+            run = fork
+        return run
 
     def _add(self, connection: apsw.Connection, start: Start, now: float, who: Asker) -> Taken | Locked:
         locked = self.locks.obstacle(connection, start.lock, who)
@@ -94,13 +106,15 @@ class Store(RunQueries):
         locked = self.locks.obstacle(connection, start.lock, who)
         if locked is not None:
             return locked
+        died = None
         if run.holder is not None and not self.holder.is_me(run.holder):
+            died = self.holder.number_here(connection, run.holder)
             self.holder.bury(connection, run.holder)
         hid = self.holder.hid(connection, now)
         crc = run_checksum(run.id, run.workflow, run.key, "running", run.input, None)
         connection.execute(self._sql["take_run"], (hid, start.path, now, crc, run.rid))
         self._hold(connection, run.rid, start, now)
-        return Taken(self._run(connection, run.rid), resumed=True)
+        return Taken(self._run(connection, run.rid), resumed=True, died=died)
 
     def end(self, effect: End, now: float, terms: parking.Terms = parking.TERMS) -> Operation:
         """An operation that ends a run, and takes back the records it forgets; one that is parked is a dead letter.
@@ -198,22 +212,6 @@ class Store(RunQueries):
     def accept(self, rid: int) -> None:
         """Do not hold the records so far against the edited script."""
         self.journal.write((), lambda connection: connection.execute(self._sql["exempt_all"], (rid,)) and None)
-
-    def fork(self, source: RunRecord, new_id: str, before: int, now: float) -> Operation:
-        """An operation that makes a new, unfinished run with the records of another up to (not including) `before`."""
-
-        def operation(connection: apsw.Connection) -> str:
-            crc = run_checksum(new_id, source.workflow, source.key, "running", source.input, None)
-            hid = self.holder.hid(connection, now)  # who adds records to a run has to hold it
-            row = (new_id, source.script, source.path, source.workflow, source.key, True, None, hid)
-            (rid,) = next(connection.execute(self._sql["add_run"], (*row, source.input, now, now, crc)))
-            connection.execute(self._sql["copy_steps"], (rid, source.rid, before))
-            parking.copy(connection, source.rid, rid, before)
-            connection.execute(self._sql["copy_exempt"], (rid, source.rid))
-            connection.execute(self._sql["release_run"], (rid, hid))
-            return new_id
-
-        return operation
 
     def _hold(self, connection: apsw.Connection, rid: int, start: Start, now: float) -> None:
         self._active[rid] = start.parent

@@ -6,7 +6,7 @@ from tests.conformance.bench import Bench, note, steps
 from tests.conformance.shape import QUICK, close, do, fail, shape
 
 import perdure
-from perdure import defer, step, workflow
+from perdure import defer, defer_every_end, step, workflow
 
 
 @step(retry=None)
@@ -47,9 +47,9 @@ def deferred_calls_when_it_fails_and_again_when_it_is_resumed(bench: Bench) -> N
     @workflow
     def tidy_twice() -> str:
         do("first")
-        defer(close, "a")
+        defer_every_end(close, "a")
         result = fragile()
-        defer(close, "b")
+        defer_every_end(close, "b")
         return result
 
     for _ in range(2):
@@ -69,8 +69,8 @@ def a_clean_up_that_fails(bench: Bench) -> None:
 
     @workflow
     def untidy(how: str) -> str:
-        defer(close, "a")
-        defer(stubborn, "b")
+        defer_every_end(close, "a")
+        defer_every_end(stubborn, "b")
         return do(how) if how == "well" else fail(how)  # type: ignore[return-value]
 
     assert bench.run(untidy, "well") == "well"
@@ -161,8 +161,8 @@ def async_workflows_clean_up(bench: Bench) -> None:
     @workflow
     async def atidy() -> None:
         await acharge("a")
-        defer(aclose, "b")
-        defer(close, "c")
+        defer_every_end(aclose, "b")
+        defer_every_end(close, "c")
         raise ConnectionError("no luck")
 
     assert isinstance(bench.run(atidy), ConnectionError)
@@ -173,13 +173,13 @@ def async_workflows_clean_up(bench: Bench) -> None:
 def children_clean_up_by_themselves(bench: Bench) -> None:
     @workflow
     def inner(how: str) -> str:
-        defer(close, how)
+        defer_every_end(close, how)
         charge(how)
         return fail(how) if how == "badly" else do(how)  # type: ignore[return-value]
 
     @workflow
     def outer() -> None:
-        defer(close, "outer")
+        defer_every_end(close, "outer")
         inner("well")
         try:
             inner("badly")
@@ -191,3 +191,31 @@ def children_clean_up_by_themselves(bench: Bench) -> None:
     well = [("charge", "well"), "well", ("close", "well")]
     badly = [("charge", "badly"), ("fail", "badly"), ("refund", "receipt badly"), ("close", "badly")]
     assert steps() == [*well, *badly, "handled", ("close", "outer")]
+
+
+@shape
+def deferred_calls_wait_for_the_final_end(bench: Bench) -> None:
+    broken = [True]
+
+    @step(retry=None)
+    def fragile() -> str:
+        note("fragile")
+        if broken[0]:
+            raise ConnectionError("down")
+        return "up"
+
+    @workflow
+    def tidy_once() -> str:
+        defer(close, do("first"))
+        defer(close, charge("b"))
+        return fragile()
+
+    for _ in range(2):
+        error = bench.run(tidy_once)
+        assert isinstance(error, ConnectionError)
+        assert any("2 deferred calls wait until the run is done or cancelled" in line for line in error.__notes__)
+    broken[0] = False
+    assert bench.run(tidy_once) == "up"
+    failing = [("charge", "b"), "fragile", ("refund", "receipt b")]
+    away = [("close", "receipt b"), ("close", "first")]
+    assert steps() == ["first", *failing, *failing, ("charge", "b"), "fragile", *away]

@@ -10,7 +10,7 @@ from typing import Any
 from tests.conformance.bench import Bench, ledger, note, steps
 from tests.conformance.shape import QUICK, ado, close, do, shape
 
-from perdure import Retry, defer, step, workflow
+from perdure import Retry, defer_every_end, step, workflow
 from perdure.core.durations import seconds
 from perdure.errors import DeadlineExceeded
 
@@ -56,7 +56,7 @@ def a_step_that_outlasts_the_run(bench: Bench) -> None:
     def short(timeout: str) -> Any:
         @workflow(timeout=timeout)
         def short(day: str) -> str:
-            defer(close, "a")
+            defer_every_end(close, "a")
             try:
                 hang(day)
             except Exception:
@@ -88,7 +88,7 @@ def waits_end_with_the_run(bench: Bench) -> None:
     def waiting(timeout: str) -> Any:
         @workflow(timeout=timeout)
         def waiting(day: str) -> None:
-            defer(close, "a")
+            defer_every_end(close, "a")
             flaky()
 
         return waiting
@@ -96,7 +96,7 @@ def waits_end_with_the_run(bench: Bench) -> None:
     def own_waits(timeout: str) -> Any:
         @workflow(timeout=timeout)
         async def own_waits(day: str) -> None:
-            defer(close, "b")
+            defer_every_end(close, "b")
             try:
                 await asyncio.sleep(3600)
             except Exception:
@@ -150,13 +150,13 @@ def children_are_bound_by_their_parents(bench: Bench) -> None:
 
     @workflow(timeout="1h")
     async def inside(day: str) -> None:
-        defer(close, "inside")
+        defer_every_end(close, "inside")
         await ahang()
 
     def outside(timeout: str) -> Any:
         @workflow(timeout=timeout)
         async def outside(day: str) -> None:
-            defer(close, "outside")
+            defer_every_end(close, "outside")
             await inside(day)
 
         return outside

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.conformance.bench import Bench, note, steps
 from tests.conformance.shape import fail, shape
 
-from perdure import defer, step, workflow
+from perdure import defer_every_end, step, workflow
 
 
 @step(name="pay.back", retry=None)
@@ -50,7 +50,7 @@ def look_alikes_are_done_once(bench: Bench) -> None:
 
     @workflow
     def alike() -> str:
-        defer(back, "d")
+        defer_every_end(back, "d")
         for each in (undo_alike, defer_alike, own_alike, pay):
             each("a")
         return fragile()
@@ -79,7 +79,7 @@ def a_look_alike_that_is_undone(bench: Bench) -> None:
     def nested() -> None:
         undoable("a")
         undoable.map(["b", "c"])
-        defer(undo_alike, "d")
+        defer_every_end(undo_alike, "d")
         fail("no luck")
 
     assert isinstance(bench.run(nested), KeyError)

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from perdure.config.interpreter import bare_command
+from perdure.core.process_marks import PROCESS, STEP
 from perdure.errors import PerdureError, Skipped, StopRun
 from perdure.store.flight_recorder import Recorder
 
@@ -247,11 +248,13 @@ def _spawn(reading: int, flight: str) -> None:
         actions.append((os.POSIX_SPAWN_DUP2, own, first + 1))
     detached = ["/bin/sh", "-c", 'trap "" INT TERM HUP; "$@" &', "sh", *command]
     shell = os.path.exists(detached[0])
+    # It outlives this process on purpose, and is not to be taken for what a step has left.
+    environment = {name: value for name, value in os.environ.items() if name not in (PROCESS, STEP)}
     words = detached if shell else command
     try:
-        pid = os.posix_spawn(words[0], words, os.environ, file_actions=actions, setsid=True, setsigmask=[])
+        pid = os.posix_spawn(words[0], words, environment, file_actions=actions, setsid=True, setsigmask=[])
     except NotImplementedError:  # no new sessions: at least a group of its own
-        pid = os.posix_spawn(words[0], words, os.environ, file_actions=actions, setpgroup=0, setsigmask=[])
+        pid = os.posix_spawn(words[0], words, environment, file_actions=actions, setpgroup=0, setsigmask=[])
     finally:
         if own >= 0:
             os.close(own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from cyclopts import Parameter
 
 from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import Json, LogJson, MovedScript, Reference, State
+from perdure.cli.view.lineage import fork_lines
 from perdure.cli.view.terminal import Printer, as_json
 from perdure.cli.watched_run import go_on
 from perdure.operations.find_run import find_run
@@ -21,7 +23,12 @@ def fork(
     file: MovedScript = None,
     /,
     *,
-    step: Annotated[str, Parameter("--from", help="A step's name (its first record counts), or # and a number.")],
+    step: Annotated[
+        str,
+        Parameter(
+            "--from", help="A step's name (its first record counts), or # and a number; one behind the last keeps all."
+        ),
+    ],
     run_it: Annotated[bool, Parameter("--run", negative="--no-run", help="Run the copy.")] = True,
     json: Json = False,
     log_json: LogJson = False,
@@ -32,11 +39,12 @@ def fork(
     with opened(location, run) as store:
         source = find_run(store, run)
     made = fork_run(location, source, step, time.time())
+    said = fork_lines(made, source, step)
     if run_it:
-        said = f"run {made.id} is a copy of {source.id} up to {step}\n"
-        return go_on(made, file, location, accept=False, json=json, log_json=log_json, said=said)
+        return go_on(made.run, file, location, accept=False, json=json, log_json=log_json, said=said)
+    sys.stderr.write(said)  # standard output is the id
     if json:
-        as_json({"run": made.id})
+        as_json({"run": made.run.id, "forked_from": source.id})
     else:
-        Printer().line(made.id)
+        Printer().line(made.run.id)
     return DONE

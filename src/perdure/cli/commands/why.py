@@ -40,4 +40,5 @@ _STANDING = {
     "done": "is done",
     "dead": "is done, with dead letters",
     "cancelled": "was cancelled",
+    "superseded": "is superseded",
 }

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from perdure.operations.dead_letters import Listing, Texts
     from perdure.operations.redrive import Result
 
-STYLES = {"parked": "yellow", "re-driven": "cyan", "resolved": "green", "dropped": "dim", "evicted": "dim"}
+STYLES = {
+    "parked": "yellow",
+    "re-driven": "cyan",
+    "resolved": "green",
+    "dropped": "dim",
+    "evicted": "dim",
+    "superseded": "dim",
+}
 
 
 def listing(found: Listing, location: Location, status: str) -> None:
@@ -135,8 +142,7 @@ class Report:
         printer = Printer(sys.stderr)
         match result.status:
             case "resolved":
-                more = "; its run will see the result when it is resumed" if result.seen else ""
-                printer.line(f"letter {result.letter} resolved{more}", "green")
+                printer.line(f"letter {result.letter} resolved", "green")
             case "failed":
                 printer.line(f"letter {result.letter} failed again: {_describe_error(result.error)}", "yellow")
             case "refused":
@@ -154,6 +160,7 @@ class Report:
                     "letter": one.letter,
                     "status": one.status,
                     "seen": one.seen,
+                    "follows": one.follows,
                     "error": one.error and _describe_error(one.error),
                 }
                 for one in self._results
@@ -162,6 +169,8 @@ class Report:
         elif not self._results:
             self._stdout.write("no dead letter is parked, of those asked for; nothing was done\n")
         else:
+            for line in dict.fromkeys(one.follows for one in self._results if one.follows):
+                Printer(sys.stderr).line(line, "yellow")
             self._stdout.write(", ".join(f"{len(by[s])} {words}" for s, words in _OUTCOMES.items() if by[s]) + "\n")
         if by["refused"]:
             return FAILED

@@ -17,6 +17,7 @@ STYLES = {
     "done": "",
     "dead": "yellow",
     "cancelled": "dim",
+    "superseded": "dim",
 }
 
 
@@ -27,7 +28,7 @@ def show_runs(views: list[RunView]) -> None:
         (
             view.id,
             view.workflow,
-            run_status(view),
+            run_status(view) + lineage(view),
             str(view.steps),
             date(view.created),
             "-" if view.seconds is None else show(view.seconds),
@@ -37,6 +38,18 @@ def show_runs(views: list[RunView]) -> None:
     ]
     headings = ("RUN", "WORKFLOW", "STATUS", "STEPS", "STARTED", "TOOK", "LAST STEP")
     printer.table(headings, rows, [STYLES[view.status] for view in views])
+
+
+def lineage(view: RunView) -> str:
+    """Which run it was forked from, and which fork has superseded it, as an addition to its status."""
+    source = f", fork of {view.forked_from}" if view.forked_from else ""
+    if not view.superseded_by:
+        return source
+    return (
+        f" by {view.superseded_by}{source}"
+        if view.status == "superseded"
+        else f"{source}, forked: {view.superseded_by}"
+    )
 
 
 def run_status(view: RunView) -> str:

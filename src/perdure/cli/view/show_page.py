@@ -51,6 +51,8 @@ def _header(printer: Printer, details: RunDetails) -> None:
         "resumed": date(view.started) if view.started != view.created else None,
         "ended": date(view.ended) if view.ended else None,
         "child of": details.parent,
+        "fork of": view.forked_from,
+        "forked to": view.superseded_by,
         "result": details.result,
     }
     for name, fact in facts.items():
@@ -103,6 +105,8 @@ def _step(printer: Printer, step: StepView, width: int, *, verbose: bool) -> Non
     resolved = step.standing == "resolved"
     outcome = f"-> {step.result}" if step.error is None or resolved else f"!! {_error_line(step.error)}"
     state = {"done": "", "failed": "failed, handled  ", "dead": "dead letter  "}[step.status]
+    if step.behind:
+        state = f"of the source, made again  {state}"
     if step.letter is not None:
         state = f"dead letter {step.letter}, {'resolved by redrive' if resolved else step.standing}  "
     tries = f", {step.attempts} attempts" if step.attempts > 1 else ""

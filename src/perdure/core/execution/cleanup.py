@@ -1,8 +1,9 @@
 """What a run has to clean up when it ends: deferred calls, and the undoing of what was done.
 
 The journal says what there is to do. A record of the kind `defer` holds the call of a step that is to be made at the
-end; one of the kind `undo` stands beside the record of a call whose step names another to take it back.
-docs/decisions/0010-cleanup-undo-cancel-deadline.md says how and why.
+final end of the run, or at every end; one of the kind `undo` stands beside the record of a call whose step names
+another to take it back. docs/decisions/0010-cleanup-undo-cancel-deadline.md and 0022-repair-adds-up.md tell how and
+why.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from perdure.core.execution.cleanup_records import undone_key
 from perdure.core.execution.effects import Effect, Load, Save
 from perdure.core.execution.history import History
 from perdure.core.execution.spec import Call, Spec
-from perdure.core.records import SEQ, StepKind, StepRecord, clean_up_name
+from perdure.core.records import DEFER_EVERY_NOTE, SEQ, StepKind, StepRecord, clean_up_name
 from perdure.core.values import codec
 from perdure.errors import PerdureError
 
@@ -43,19 +44,30 @@ class _Cleaning(msgspec.Struct):
     drop: tuple[int, ...] = ()
 
 
-def unwind(history: History, find: Find, *, ok: bool) -> Generator[Effect, Any, list[str]]:
-    """Clean everything up, what came last first; `ok`: the run has succeeded, so nothing is undone.
+def unwind(history: History, find: Find, *, ok: bool, final: bool) -> Generator[Effect, Any, list[str]]:
+    """Put away what this end of the run asks for, what came last first.
 
     A clean-up that fails for good becomes a dead letter, and so does one that cannot even be tried.
+
+    Args:
+        history: of the run.
+        find: finds the steps.
+        ok: the run has succeeded, so nothing is undone.
+        final: it is not gone on with any more, so what is deferred is due.
 
     Returns:
         What was not cleaned up, a line each.
     """
     missed: list[str] = []
+    waiting = 0
     for seq, kind in history.to_clean():
         if ok and kind == "undo":
             continue
-        cleaning = yield from _read((yield Load(None, seq, peek=True)), history)
+        record: StepRecord = yield Load(None, seq, peek=True)
+        if kind == "defer" and not final and record.name != DEFER_EVERY_NOTE:
+            waiting += 1
+            continue
+        cleaning = yield from _read(record, history)
         if history.is_cleaned(cleaning.kind, cleaning.name, cleaning.key, cleaning.n):
             continue
         try:
@@ -72,6 +84,9 @@ def unwind(history: History, find: Find, *, ok: bool) -> Generator[Effect, Any, 
             missed.append(f"clean-up {cleaning.name} has failed, and is a dead letter")
         elif kind == "undo":
             history.undone[call.key] += 1
+    if waiting:
+        calls = "1 deferred call waits" if waiting == 1 else f"{waiting} deferred calls wait"
+        missed.append(f"{calls} until the run is done or cancelled")
     return missed
 
 
@@ -79,8 +94,9 @@ def _read(record: StepRecord, history: History) -> Generator[Effect, Any, _Clean
     noted, _ = codec.unpack_inputs(record.input, (), owner=record.name)
     if record.kind == "defer":
         module, step, given = noted
-        # Once for each time that the run has ended, however often it is killed meanwhile.
-        key = codec.digest(b"%d\0%d\0" % (history.epoch, record.n) + record.key)
+        # Once, or once for each time that the run has ended, however often it is killed meanwhile.
+        end = b"%d" % history.epoch if record.name == DEFER_EVERY_NOTE else b"final"
+        key = codec.digest(b"%b\0%d\0" % (end, record.n) + record.key)
         return _Cleaning("deferred", module, step, clean_up_name("deferred", step), given, key)
     module, step, seq, undone = noted
     result: StepRecord = yield Load(None, seq, peek=True)

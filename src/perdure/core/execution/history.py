@@ -113,6 +113,7 @@ class History:
         self.crash_limit = crash_limit
         self.largest = largest
         self.claims = 0
+        self.has_children = False  # a workflow was called, or may have been
         self.rested = False
         self.pending: list[Failure] = []
         self._written: list[Failure] = []

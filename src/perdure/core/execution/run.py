@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Generator
 from datetime import datetime
+from shlex import quote
 from typing import Any, TypeGuard
 
 import msgspec
@@ -82,15 +83,23 @@ class Other(msgspec.Struct, frozen=True):
     run: RunRecord
 
 
+class Superseded(msgspec.Struct, frozen=True):
+    """The run that was named is unfinished, and a fork stands on what it has done."""
+
+    run: RunRecord
+    by: RunRecord
+
+
 class Taken(msgspec.Struct, frozen=True):
-    """The run is ours: new, or to be resumed."""
+    """The run is ours: new, or to be resumed. `died` is the number of the process that died while it executed it."""
 
     run: RunRecord
     resumed: bool
+    died: int | None = None
 
 
 class Begin(msgspec.Struct, frozen=True):
-    """Find or make the run and take it, in one transaction. Answer: Taken, Held, Locked, Finished or Other."""
+    """Find or make the run and take it, in one transaction. Answer: one of `Answer`."""
 
     start: Start
 
@@ -105,10 +114,11 @@ class StandBy(msgspec.Struct, frozen=True):
 
 
 class Recall(msgspec.Struct, frozen=True):
-    """Read what the run has done. Answer: a History."""
+    """Read what the run has done. Answer: a History. `died` as in Taken."""
 
     run: RunRecord
     resumed: bool
+    died: int | None = None
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -120,16 +130,27 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Unwind(msgspec.Struct, frozen=True):
-    """Clean up what the run has left, `ok` or not: `unwind.unwind`. Answer: what could not be tried, a line each.
+    """Put away what the run has left, `ok` or not, at its `final` end or not: `cleanup.unwind`.
 
-    What the run has failed with, packed, and what that takes back: for an engine that may have to stop in the middle.
+    Answer: what was not put away, a line each. What the run has failed with, packed, and what that takes back: for an
+    engine that may have to stop in the middle.
     """
 
     run: RunRecord
     history: History
     ok: bool
+    final: bool
     fault: bytes = b""
     cause: RootCause | None = None
+
+
+class Unended(msgspec.Struct, frozen=True):
+    """Which child runs have been left with something to be put away, and are not gone on with any more?
+
+    Answer: for each, a Start, and what it has failed with, packed, if it has.
+    """
+
+    run: RunRecord
 
 
 class Forget(msgspec.Struct, frozen=True):
@@ -154,7 +175,7 @@ class End(msgspec.Struct, frozen=True):
     aftermath: tuple[int, int] | None = None
 
 
-RunEffect = Effect | Begin | StandBy | Recall | Body | Unwind | Forget | End
+RunEffect = Effect | Begin | StandBy | Recall | Body | Unwind | Unended | Forget | End
 Life = Generator[RunEffect, Any, "Ended | Failed"]
 
 
@@ -176,7 +197,7 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
     run = answer.run
     if began is not None:
         began(run.id)
-    history = yield Recall(run, answer.resumed)
+    history = yield Recall(run, answer.resumed, answer.died)
     while True:
         outcome: Outcome = yield Body(call, run, history)
         error = outcome.error
@@ -187,8 +208,7 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
             except (NotStorable, MemoryError) as refusal:
                 error = refusal
             else:
-                if history.to_clean():
-                    yield Unwind(run, history, ok=True)
+                yield from _put_away(Unwind(run, history, ok=True, final=True))
                 trouble = yield End(run, "done", payload, rows=history.all_pending())
                 if trouble is not None:
                     raise trouble
@@ -202,11 +222,11 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
             continue
         capture.add_output(error)
         fault = capture.encode(capture.to_fault(error))
-        if history.to_clean():
-            history.pending.clear()  # the workflow has not moved past what has ended it
-            for line in (yield Unwind(run, history, ok=False, fault=fault, cause=cause)):
-                error.add_note(f"perdure: {line}")
         status = _how(error, call.spec.rules, run)
+        history.pending.clear()  # the workflow has not moved past what has ended it
+        final = status == "cancelled"  # what has failed, or was set aside, is gone on with
+        for line in (yield from _put_away(Unwind(run, history, ok=False, final=final, fault=fault, cause=cause))):
+            error.add_note(f"perdure: {line}")
         trouble = yield End(run, status, fault, forget=cause.records, aftermath=cause.aftermath)
         if trouble is not None:
             error.add_note(f"perdure: that the run {_ENDED[status]} could not be saved: {trouble}")
@@ -222,8 +242,26 @@ _WAY_ON = {
 }
 
 
-def call_off(start: Start, *, clean: bool) -> Generator[RunEffect, Any, list[str] | None]:
-    """End a run for good that no process executes; `clean` it up first.
+def _put_away(effect: Unwind) -> Generator[RunEffect, Any, list[str]]:
+    """Put away what the run has left, at its final end also what its child runs have. Returns what was not."""
+    missed: list[str] = []
+    if effect.final and effect.history.has_children:
+        for start, fault in (yield Unended(effect.run)):
+            missed += (yield from call_off(start, ok=effect.ok, fault=fault)) or []
+    if effect.history.to_clean():
+        missed += yield effect
+    return missed
+
+
+def call_off(
+    start: Start, *, ok: bool = False, fault: bytes | None = None
+) -> Generator[RunEffect, Any, list[str] | None]:
+    """End a run for good that nobody executes, with its clean-ups.
+
+    Args:
+        start: names the run.
+        ok: it is a child run whose parent has succeeded without it, so nothing is undone.
+        fault: it is a child run that has failed with this; that is how it has ended, also after its clean-ups.
 
     Returns:
         What could not be cleaned up, a line each; None if a process executes it after all, or it has ended.
@@ -232,9 +270,10 @@ def call_off(start: Start, *, clean: bool) -> Generator[RunEffect, Any, list[str
     if not isinstance(answer, Taken):
         return None
     run = answer.run
-    history = yield Recall(run, resumed=True)
-    missed: list[str] = (yield Unwind(run, history, ok=False)) if clean and history.to_clean() else []
-    trouble = yield End(run, "cancelled", b"")
+    history = yield Recall(run, resumed=True, died=answer.died)
+    history.has_children = True  # which is not known, since its function is not called
+    missed = yield from _put_away(Unwind(run, history, ok=ok, final=True))
+    trouble = yield End(run, "cancelled" if fault is None else "failed", fault or b"")
     if trouble is not None:
         raise trouble
     return missed
@@ -248,7 +287,7 @@ def _how(error: Exception, rules: Rules, run: RunRecord) -> str:
     return "parked" if often and run.parent is None else "failed"
 
 
-Answer = Taken | Held | Locked | Finished | Other
+Answer = Taken | Held | Locked | Finished | Other | Superseded
 
 PAUSES = (0.02, 0.05, 0.1, 0.2)
 """Seconds between two looks at who has it; the last one again and again."""
@@ -271,11 +310,13 @@ def _in_the_way(answer: Answer) -> TypeGuard[Held | Locked]:
 
 
 def _not_taken(
-    call: Call, start: Start, answer: Held | Locked | Finished | Other, began: Callable[[str], None] | None
+    call: Call, start: Start, answer: Held | Locked | Finished | Other | Superseded, began: Callable[[str], None] | None
 ) -> Ended:
     if isinstance(answer, Held | Locked):
         raise _refusal(call, start, answer)
     run = answer.run
+    if isinstance(answer, Superseded):
+        raise superseded(run, answer.by)
     match answer:
         case Finished() if run.status == "done" and run.output is not None:
             if began is not None:
@@ -292,6 +333,15 @@ def _not_taken(
                 f"    now:      {run.workflow}{codec.describe_inputs(call.input)}",
                 "give these inputs another id: an id stands for exactly one run",
             )
+
+
+def superseded(run: RunRecord, by: RunRecord) -> RunError:
+    """The run cannot be gone on with: its fork stands on what it has done."""
+    fork = quote(by.id)
+    return RunError(
+        f"run {run.id} is superseded by its fork {by.id}, which stands on what it has done",
+        f"name the fork: `perdure resume {fork}`, `perdure fork {fork} --from STEP` or `perdure cancel {fork}`",
+    )
 
 
 def _refusal(call: Call, start: Start, answer: Held | Locked) -> AlreadyRunning:
@@ -339,6 +389,7 @@ def nested(
     call: Call, history: History, life: Callable[[], Generator[Any, Any, Ended | Failed]]
 ) -> Generator[Any, Any, CallEnd]:
     """The same, for an engine that has its own way to carry a child: `life` begins when it turns out to be needed."""
+    history.has_children = True
     seq = history.claim(call)
     if seq is not None:
         return recall(call, history, (yield Load(call, seq)))

@@ -24,7 +24,7 @@ from perdure.core.execution.effects import (
     Wait,
 )
 from perdure.core.execution.redrive import Resolve
-from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Unwind
+from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Unended, Unwind
 from perdure.core.execution.spec import Call
 from perdure.engines.events import notify_parked
 from perdure.engines.local import run_lifecycle
@@ -123,7 +123,9 @@ class AsyncDriver:
                 return await self._body(effect, scope)
             case Unwind():
                 inner = LocalScope(resources, self._drivers, effect.run, effect.history)
-                return await self.drive(unwind(effect.history, find_step, ok=effect.ok), inner)
+                return await self.drive(unwind(effect.history, find_step, ok=effect.ok, final=effect.final), inner)
+            case Unended():
+                return self._sync.unended(effect, scope)
             case End():
                 return await self._end(effect)
         raise TypeError(f"an effect that is not known here: {effect!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 from perdure.core.execution.effects import Execute, Outcome, Wait
@@ -78,6 +79,8 @@ class Attempt:
 
 def given_up(resources: Resources, effect: Execute, scope: LocalScope, slot: Slot, outcome: Outcome) -> None:
     """An attempt is over, although its thread does not know yet."""
+    if (commands := sys.modules.get("perdure.engines.runtime.command")) is not None:  # else it runs no program
+        commands.end_programs(effect.call)
     if resources.monitor.recorder is not None:
         resources.monitor.recorder.end(slot, done=False)
     if resources.observer is not None:

@@ -15,7 +15,7 @@ from typing import Any
 from perdure.config import settings
 from perdure.core.commands import located
 from perdure.core.execution.call import Failed
-from perdure.core.execution.run import Ended, Start, call_off, live
+from perdure.core.execution.run import Ended, Start, call_off, live, superseded
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord, RunStatus
 from perdure.core.redaction.printable import one_line
@@ -150,10 +150,9 @@ class LocalEngine:
             What could not be cleaned up, a line each; None if a process executes it after all, or it has ended.
         """
         start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid)
-        # What failed has been cleaned up when it did.
         import asyncio
 
-        life = call_off(start, clean=run.status == "running")
+        life = call_off(start)
         missed: list[str] | None = asyncio.run(self.drivers.tasks.drive(life, None))
         return missed
 
@@ -179,9 +178,13 @@ class LocalEngine:
         Raises:
             NotFound: there is no such run.
             UsageError: it is a child run.
+            RunError: it is superseded by its fork.
             StateError: the state file cannot be used.
         """
-        refuse_child(id, self.store.run(id).parent)
+        run = self.store.run(id)
+        refuse_child(id, run.parent)
+        if run.superseded and run.superseded_by is not None:
+            raise superseded(run, self.store.run_by_number(run.superseded_by))
         found, by = self.store.ask_to_stop(id, self.world.now())
         if by is not None:
             return Cancellation(found.status, "requested", by.pid)

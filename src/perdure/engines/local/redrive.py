@@ -21,6 +21,7 @@ from perdure.engines.local.scope import LocalScope
 from perdure.errors import NotDecodable, PerdureError, StateError, StopRun
 from perdure.store import dead_letters
 from perdure.store.dead_letters import Claim
+from perdure.store.forks import origin
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,13 +34,14 @@ class Result(msgspec.Struct, frozen=True):
     """How it went with a letter.
 
     "resolved" (`seen`: its run will see the result), "failed" (it is parked still; `error` is what the step raised), or
-    "refused" (nothing was tried; `error` says why).
+    "refused" (nothing was tried; `error` says why). `follows`: what has to follow, in a line, where something has to.
     """
 
     letter: int
     status: Literal["resolved", "failed", "refused"]
     error: Exception | None = None
     seen: bool = False
+    follows: str | None = None
 
 
 class Redriver:
@@ -195,7 +197,9 @@ class Redriver:
             history = history_for(
                 claim.run, claim.record, claim.attempts, self._undone_in(claim.run), engine.world.uniform
             )
-            scope = LocalScope(engine.resources, engine.drivers, claim.run, history)
+            # A letter that a fork has taken over keeps the idempotency key of the run that made the call.
+            run = msgspec.structs.replace(claim.run, id=origin(store, claim.run, claim.record.seq).id)
+            scope = LocalScope(engine.resources, engine.drivers, run, history)
             return redrive(lid, call, history), scope, call.spec
         except BaseException:
             self._release(lid)

@@ -8,14 +8,16 @@ from typing import cast
 from perdure.config import settings
 from perdure.core.exceptions import capture
 from perdure.core.execution.history import History
-from perdure.core.execution.run import End, Start
+from perdure.core.execution.run import End, Recall, Start
 from perdure.core.execution.spec import Call
 from perdure.core.records import RunRecord
 from perdure.engines.events import RunEnded, RunStopped
 from perdure.engines.local.resources import Resources
+from perdure.engines.runtime import orphans
 from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 from perdure.errors import StateError, StopRun
 from perdure.store.crashes import crashes_of
+from perdure.store.forks import sources
 from perdure.store.journal import Operation
 from perdure.store.parking import Parking
 
@@ -73,6 +75,24 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
         crash_limit=settings.crash_limit(run.path),
         largest=store.largest,
     )
+
+
+def end_orphans(resources: Resources, effect: Recall) -> None:
+    """Programs that an earlier process has started for steps of the run do not run beside what is made again."""
+    import perdure.engines.runtime.command  # so that an error of a program, read back, is of its own class  # noqa: F401
+
+    lineage = [run.id for run in sources(resources.store, effect.run)]
+    orphans.end_left(effect.run.id, lineage, effect.died)
+
+
+def unended(resources: Resources, run: RunRecord) -> list[tuple[Start, bytes | None]]:
+    """The child runs of a run that have something to be put away, and what those have failed with that have."""
+    found: list[tuple[Start, bytes | None]] = []
+    for child in resources.store.unended(run.rid):
+        names = (child.script, child.path, child.workflow, child.key, child.input)
+        start = Start(*names, fresh="", parent=run.rid, rid=child.rid)
+        found.append((start, child.output if child.status == "failed" else None))
+    return found
 
 
 def end_operation(resources: Resources, effect: End) -> Operation:

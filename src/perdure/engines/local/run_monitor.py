@@ -20,6 +20,7 @@ from perdure.core.execution.run import End
 from perdure.core.execution.spec import Spec
 from perdure.core.policies.breaker import BreakerState
 from perdure.core.records import RunRecord
+from perdure.engines.runtime import orphans
 from perdure.errors import StateError
 from perdure.store import crashes, flight_recorder
 from perdure.store.flight_recorder import Recorder
@@ -88,6 +89,7 @@ class RunMonitor:
 
     def began(self, run: RunRecord, spec: Spec) -> None:
         """A run begins, or goes on."""
+        orphans.mark_process()
         if self._store.holder.token != self._token:
             self._record(run)
         if run.rid not in self._runs and run.parent is None:

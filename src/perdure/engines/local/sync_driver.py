@@ -24,7 +24,7 @@ from perdure.core.execution.effects import (
     Wait,
 )
 from perdure.core.execution.redrive import Resolve
-from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Unwind
+from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Start, Unended, Unwind
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.guard import Hold, Pass
 from perdure.core.redaction.printable import one_line
@@ -72,6 +72,7 @@ class SyncDriver:
             Recall: self.recall,
             Body: self._body,
             Unwind: self._unwind,
+            Unended: self.unended,
             Forget: self._write,
             End: self._end,
             Resolve: self._write,
@@ -270,6 +271,8 @@ class SyncDriver:
 
     def recall(self, effect: Recall, scope: Any) -> Any:
         """Read what a run has done."""
+        if effect.resumed and effect.run.parent is None:
+            run_lifecycle.end_orphans(self._resources, effect)
         history = run_lifecycle.history_of(self._resources, effect.run, resumed=effect.resumed)
         self._resources.letters.ready(effect.run.path)
         if self._resources.observer is not None:
@@ -298,7 +301,11 @@ class SyncDriver:
 
     def _unwind(self, effect: Unwind, scope: Any) -> list[str]:
         inner = LocalScope(self._resources, self._drivers, effect.run, effect.history)
-        return self.drive(unwind(effect.history, find_step, ok=effect.ok), inner)  # type: ignore[no-any-return]
+        return self.drive(unwind(effect.history, find_step, ok=effect.ok, final=effect.final), inner)  # type: ignore[no-any-return]
+
+    def unended(self, effect: Unended, scope: Any) -> list[tuple[Start, bytes | None]]:
+        """The child runs that have something to be put away."""
+        return run_lifecycle.unended(self._resources, effect.run)
 
     def _end(self, effect: End, scope: Any) -> StateError | None:
         resources = self._resources

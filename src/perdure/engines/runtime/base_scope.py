@@ -11,7 +11,7 @@ from perdure.core.execution.branch import Branch
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import identify, pack_strictly
 from perdure.core.execution.spec import Call, Spec
-from perdure.engines.interface import idempotency_key
+from perdure.engines.interface import child_id
 from perdure.errors import Cancelled, DeadlineExceeded, DuplicateStep, PerdureError, StopRun, UsageError
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class BaseScope(ABC):
 
     def child_id(self, call: Call) -> str:
         """The id of a child run. It follows from the place in the parent: resumed, that finds the same child again."""
-        return f"{self.id}.{call.spec.name}-{idempotency_key(self.id, call.spec.name, call.key, call.n)[:10]}"
+        return child_id(self.id, call.spec.name, call.key, call.n)
 
 
 def _where(fn: Any) -> str:

@@ -16,6 +16,9 @@ import msgspec
 from perdure.config.interpreter import module_command
 from perdure.core.exceptions import capture
 from perdure.core.execution.spec import Call, Spec
+from perdure.core.process_marks import STEP
+from perdure.engines.interface import idempotency_key
+from perdure.engines.runtime import orphans
 from perdure.engines.runtime.timeouts import timed_out
 from perdure.errors import OptionError, ProcessDied
 
@@ -74,6 +77,7 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None) -
         attempt,
         sys.path,
     )
+    mark = orphans.step_mark(run_id, idempotency_key(run_id, spec.name, call.key + call.salt, call.n), attempt)
     reading, writing = os.pipe()
     request_reading, request_writing = os.pipe()
     try:
@@ -82,6 +86,7 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None) -
             pass_fds=(request_reading, writing),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            env={**os.environ, STEP: mark},
         )
     finally:
         os.close(request_reading)
@@ -92,6 +97,7 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None) -
         data = _read(reading, spec, process, seconds)
     except BaseException:
         _kill(process)
+        orphans.end_attempt(mark)  # programs that it has started in groups of their own
         raise
     finally:
         os.close(reading)

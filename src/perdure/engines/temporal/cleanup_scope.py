@@ -20,9 +20,9 @@ class CleanupScope(ClusterScope):
 
     most_kept = float("inf")
 
-    def clean(self, *, ok: bool) -> list[str]:
-        """Clean everything up; `ok`: the run has succeeded. Returns what was not cleaned up, a line each."""
-        missed: list[str] = self.drive(unwind(self.history, find_step, ok=ok))
+    def clean(self, *, ok: bool, final: bool) -> list[str]:
+        """Put away what this end asks for: see `unwind`. Returns what was not put away, a line each."""
+        missed: list[str] = self.drive(unwind(self.history, find_step, ok=ok, final=final))
         return missed
 
     def perform(self, effect: Any) -> Any:

@@ -15,7 +15,7 @@ from perdure.core.exceptions import capture
 from perdure.core.execution.call import Failed
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.history import History
-from perdure.core.execution.run import Begin, Body, End, Forget, Recall, Start, Taken, Unwind, live
+from perdure.core.execution.run import Begin, Body, End, Forget, Recall, Start, Taken, Unended, Unwind, live
 from perdure.core.execution.spec import Call
 from perdure.core.records import KEY, NAME, N, RunRecord
 from perdure.core.values import codec
@@ -155,6 +155,8 @@ class _Execution:
                     answer = self._history()
                 case Body():
                     answer = self._ending(effect) or await self._body(effect)
+                case Unended():
+                    answer = ()
                 case Unwind():
                     answer = await self._unwind(effect)
                 case Forget():
@@ -261,11 +263,13 @@ class _Execution:
     async def _unwind(self, effect: Unwind) -> list[str]:
         """Clean up what the run has left."""
         self._unwound = True
+        # A child run that has failed is closed: its parent cannot make its clean-ups later.
+        final = effect.final or self._command.parent is not None
         # A new execution would not know that this one was cancelled.
         most_events = LONGEST_RECORD if self._cancelled else self._command.events
         thread = self._thread(most_events, lambda: self._renew_cleaning(effect))
         scope = CleanupScope(self._command, effect.history, self._records, thread, self._children)
-        missed: list[str] = await thread.carry(lambda: scope.clean(ok=effect.ok))
+        missed: list[str] = await thread.carry(lambda: scope.clean(ok=effect.ok, final=final))
         return missed
 
     def _renew_cleaning(self, effect: Unwind) -> NoReturn:

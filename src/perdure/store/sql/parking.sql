@@ -18,7 +18,7 @@ ORDER BY lid DESC LIMIT -1 OFFSET ?
 UPDATE dead_letter SET status = 'evicted', changed = ? WHERE lid = ?
 
 -- name: call_of
-SELECT s.name, s.key, s.n, r.epoch FROM step s JOIN run r ON r.rid = s.run WHERE s.run = ? AND s.seq = ?
+SELECT s.name, s.key, s.n, (SELECT max(epoch) FROM attempt a WHERE a.run = s.run) FROM step s WHERE s.run = ? AND s.seq = ?
 
 -- name: drop_attempts
 DELETE FROM attempt WHERE run = ? AND epoch = ? AND name = ? AND key = ? AND n = ?
@@ -28,8 +28,3 @@ DELETE FROM dead_letter WHERE run = ? AND seq = ?
 
 -- name: resolve_run
 UPDATE dead_letter SET status = 'resolved', holder = NULL, changed = ? WHERE run = ? AND seq = 0 AND status = 'parked'
-
--- name: copy
-INSERT INTO dead_letter (run, seq, status, created, changed, redriven, input, result, crc)
-SELECT ?, seq, status, created, changed, redriven, input, result, crc
-FROM dead_letter WHERE run = ? AND seq > 0 AND seq < ?

@@ -11,7 +11,7 @@ DELETE FROM holder WHERE hid = ? AND NOT EXISTS (SELECT 1 FROM run WHERE holder 
 -- name: find_unfinished
 SELECT rid FROM run
 WHERE workflow = ? AND key = ? AND script = ?
-  AND named = 0 AND parent IS NULL AND status IN ('running', 'failed')
+  AND named = 0 AND parent IS NULL AND status IN ('running', 'failed') AND superseded_by IS NULL
 ORDER BY rid DESC LIMIT 1
 
 -- name: find_id
@@ -19,7 +19,7 @@ SELECT rid FROM run WHERE id = ?
 
 -- name: get_run
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
-       input, output, created, started, ended, crc, stop
+       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by
 FROM run WHERE rid = ?
 
 -- name: add_run
@@ -59,18 +59,24 @@ INSERT OR IGNORE INTO exempt (run, first, last) SELECT run, 0, max(seq) FROM ste
 -- name: exempted
 SELECT first, last FROM exempt WHERE run = ?
 
--- name: copy_exempt
-INSERT INTO exempt (run, first, last) SELECT ?, first, last FROM exempt WHERE run = ?
-
 -- name: list_runs
 SELECT r.rid, r.id, r.script, r.path, r.workflow, r.key, r.named, r.parent, r.status, r.holder, r.epoch,
-       r.input, r.output, r.created, r.started, r.ended, r.crc, r.stop
+       r.input, r.output, r.created, r.started, r.ended, r.crc, r.stop,
+       r.forked_from, r.forked_at, r.forked_last, r.superseded_by
 FROM run r
 WHERE (?1 IS NULL OR r.status = ?1) AND (?2 IS NULL OR r.workflow = ?2) AND (?3 OR r.parent IS NULL)
 ORDER BY r.rid DESC LIMIT ?4
 
 -- name: children
 SELECT id FROM run WHERE parent = ? ORDER BY rid
+
+-- name: unended
+SELECT r.rid FROM run r
+WHERE r.parent = ? AND r.status IN ('running', 'failed') AND r.superseded_by IS NULL AND (
+    EXISTS (SELECT 1 FROM step s WHERE s.run = r.rid AND s.kind IN ('defer', 'undo'))
+    OR EXISTS (SELECT 1 FROM run c WHERE c.parent = r.rid)
+)
+ORDER BY r.rid DESC
 
 -- name: add_step
 INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind)
@@ -91,10 +97,6 @@ SELECT seq, name, key, n, status, input, output, started, ms, attempts, crc, kin
 
 -- name: count_steps
 SELECT status, count(*) FROM step WHERE run = ? AND kind <> 'undo' GROUP BY status
-
--- name: copy_steps
-INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind)
-SELECT ?, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind FROM step WHERE run = ? AND seq < ?
 
 -- name: add_attempt
 INSERT INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc)

@@ -10,6 +10,9 @@
 -- inputs) until it has ended; `path` is where the script was last seen. `holder` is who runs it; a dead holder's
 -- runs are free. `epoch` counts how often the run has failed: attempts of an earlier epoch no longer count. `stop` is when
 -- its end was asked for; a *parked* run has failed too often, and is gone on with only when a person says so.
+-- A *fork* has the records of another run below the number `forked_at`; those up to `forked_last` are of what that run did
+-- behind this point, and is made again. It supersedes that run: what both stand on is the
+-- fork's to undo, and an unfinished run that is superseded is neither resumed nor cancelled (docs/decisions/0022-repair-adds-up.md).
 --
 -- A *lock* keeps the processes that name it apart. `holder` is who has it; a dead holder's locks are free. `fence` grows
 -- with every acquisition and is never taken back, `run` is the one that joined last, if a run has it.
@@ -35,7 +38,7 @@
 -- be looked at; `holder` is who re-drives it at this moment, and a dead holder's letters are free. `input` is what the input
 -- was edited into, `result` what a redrive came to; if the run could still see it, its step row has been replaced by
 -- one that is done. `exported` says whether it was also to be appended to a JSON Lines file (0), and has been (1). Evicted
--- is what a newer one had to make room for: its attempts are gone.
+-- is what a newer one had to make room for: its attempts are gone. Superseded is the letter of a call that a fork makes again.
 --
 -- The checks of a step begin with what is nearly always true: for a list of more than two, SQLite builds a table at each insert.
 --
@@ -69,6 +72,10 @@ CREATE TABLE run (
     ended    REAL,
     crc      INTEGER NOT NULL,
     stop     REAL,
+    forked_from   INTEGER REFERENCES run (rid),
+    forked_at     INTEGER CHECK ((forked_from IS NULL) = (forked_at IS NULL)),
+    forked_last   INTEGER CHECK ((forked_from IS NULL) = (forked_last IS NULL)),
+    superseded_by INTEGER REFERENCES run (rid),
     CHECK ((status IN ('done', 'failed', 'parked')) = (output IS NOT NULL))
 ) STRICT;
 
@@ -142,7 +149,7 @@ CREATE TABLE dead_letter (
     lid      INTEGER PRIMARY KEY AUTOINCREMENT,
     run      INTEGER NOT NULL,
     seq      INTEGER NOT NULL CHECK (seq >= 0),
-    status   TEXT NOT NULL CHECK (status IN ('parked', 'resolved', 'dropped', 'evicted')),
+    status   TEXT NOT NULL CHECK (status IN ('parked', 'resolved', 'dropped', 'evicted', 'superseded')),
     created  REAL NOT NULL,
     changed  REAL NOT NULL,
     redriven INTEGER NOT NULL DEFAULT 0 CHECK (redriven >= 0),

@@ -1,0 +1,317 @@
+"""Forks: a new run with the records of another up to a step, which supersedes it.
+
+The new run stands on what the other did, and answers for it: docs/decisions/0022-repair-adds-up.md says who undoes
+what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from shlex import quote
+from typing import Any
+
+import apsw
+import msgspec
+
+from perdure.core import records
+from perdure.core.execution.run import superseded
+from perdure.core.records import UNDO_NOTE, Row, RunRecord, StepRecord, run_checksum, step_checksum
+from perdure.core.values import codec
+from perdure.errors import AlreadyRunning
+from perdure.store.journal import Operation
+from perdure.store.runs import Store
+from perdure.store.statements import load
+
+_SQL = load("forks.sql")
+
+ChildId = Callable[[str, str, bytes, int], str]
+"""The id of a child run, by the id of its parent and the name, the key and the occurrence of the call."""
+
+
+class Forked(msgspec.Struct, frozen=True):
+    """What a fork has taken over.
+
+    Args:
+        rid: its row number.
+        results: how many dead letters' results it sees that its source did not.
+        moved: how many parked letters are its own now.
+        again: how many parked letters are of calls that it makes again.
+        undoable: how many calls behind its point can be undone; they are if it fails or is cancelled.
+    """
+
+    rid: int
+    results: int = 0
+    moved: int = 0
+    again: int = 0
+    undoable: int = 0
+
+    def __add__(self, other: Forked) -> Forked:
+        """Both, under the number of this one."""
+        ours, theirs = msgspec.structs.astuple(self)[1:], msgspec.structs.astuple(other)[1:]
+        return Forked(self.rid, *map(sum, zip(ours, theirs, strict=True)))
+
+
+def fork(store: Store, source: RunRecord, new_id: str, before: int, now: float, child_id: ChildId) -> Operation:
+    """An operation that makes a new, unfinished run with the records of another up to (not including) `before`.
+
+    Returns Forked, and raises, in the operation:
+        AlreadyRunning: the source is executed at this moment, or one of its letters re-driven.
+        RunError: it is unfinished, and was forked before.
+    """
+
+    def operation(connection: apsw.Connection) -> Forked:
+        run = store.run_in(connection, source.rid)
+        _refuse(store, connection, run)
+        return _Fork(store, connection, run, new_id, before, now, child_id).make()
+
+    return operation
+
+
+def _refuse(store: Store, connection: apsw.Connection, run: RunRecord) -> None:
+    if run.superseded and run.superseded_by is not None:
+        raise superseded(run, store.run_in(connection, run.superseded_by))
+    by = None if run.holder is None else store.holder.living(connection, run.holder)
+    if by is not None:
+        raise AlreadyRunning(
+            f"run {run.id} is executed by pid {by.pid} on {by.host}",
+            f"wait until it has ended, or end it with `perdure cancel {quote(run.id)}`: a fork takes over what it has done",
+        )
+
+
+# -- lineage ----------------------------------------------------------------------------------------------------------
+
+
+def origin(store: Store, run: RunRecord, seq: int) -> RunRecord:
+    """The run that made the record of that number, which its forks have copied."""
+    while run.forked_from is not None and run.forked_at is not None and seq < run.forked_at:
+        run = store.run_by_number(run.forked_from)
+    return run
+
+
+def is_behind(store: Store, run: RunRecord, seq: int) -> bool:
+    """Is that record of what a run did behind the point from which it was forked, and which the fork makes again?"""
+    run = origin(store, run, seq)
+    return run.forked_at is not None and run.forked_last is not None and run.forked_at <= seq <= run.forked_last
+
+
+def sources(store: Store, run: RunRecord) -> Iterator[RunRecord]:
+    """The run that it was forked from, the one that this was forked from, and so on."""
+    while run.forked_from is not None:
+        run = store.run_by_number(run.forked_from)
+        yield run
+
+
+# -- making one -------------------------------------------------------------------------------------------------------
+
+
+class _Fork:
+    """One fork, inside a transaction; `parent` is of a child run that is forked with its parent."""
+
+    def __init__(
+        self,
+        store: Store,
+        connection: apsw.Connection,
+        source: RunRecord,
+        new_id: str,
+        before: int,
+        now: float,
+        child_id: ChildId,
+        parent: int | None = None,
+    ) -> None:
+        self._store = store
+        self._execute: Callable[..., Any] = connection.execute
+        self._connection = connection
+        self._source = source
+        self._new_id = new_id
+        self._before = before
+        self._now = now
+        self._child_id = child_id
+        self._parent = parent
+        self._pending = source.status not in ("done", "cancelled")  # something of it may have to be put away
+        self._index: list[Any] = self._execute(_SQL["index"], (source.rid,)).fetchall()
+
+    def make(self) -> Forked:
+        """Make it; what was re-driven counts as done."""
+        source, before = self._source, self._before
+        rid = self._add()
+        made = Forked(rid)
+        self._execute(_SQL["copy_steps"], (rid, source.rid, before, self._pending))
+        seen = self._complete(rid)  # whose result is another than the one that the source saw
+        for seq, name, key, n, status, kind in self._index:
+            if seq < before and kind == "step" and (child := self._child_of(seq, name, key, n)) is not None:
+                if status == "done" and self._has_results(child):
+                    made += self._fork_child(child, self._child_id(self._new_id, name, key, n), rid)
+                    self._execute(_SQL["drop_step"], (rid, seq))  # it is called again, and comes to its new result
+                    seen.append(seq)
+                else:
+                    self._execute(_SQL["adopt"], (rid, child.rid))  # its letters are the fork's
+        point = self._execute(_SQL["next_number"], (rid,)).fetchone()[0]
+        behind, undoable = self._behind(rid)
+        self._connection.executemany(_SQL["add_step"], behind)
+        last = behind[-1][records.SEQ] if behind else point - 1
+        self._execute(_SQL["copy_exempt"], (rid, source.rid))
+        if behind:
+            self._execute(_SQL["exempt"], (rid, point, last))
+        if seen and min(seen) + 1 < point:
+            self._execute(_SQL["exempt"], (rid, min(seen) + 1, point - 1))
+        made += self._letters(rid)
+        made += self._children(rid)
+        self._execute(_SQL["set_point"], (point, last, rid))
+        self._execute(_SQL["supersede"], (rid, source.rid))
+        return made + Forked(0, results=len(seen), undoable=undoable)
+
+    def _add(self) -> int:
+        source = self._source
+        crc = run_checksum(self._new_id, source.workflow, source.key, "running", source.input, None)
+        hid = self._store.holder.hid(self._connection, self._now)  # who adds records to a run has to hold it
+        names = (self._new_id, source.script, source.path, source.workflow, source.key, source.named, self._parent, hid)
+        row = (*names, source.input, self._now, self._now, crc, source.rid)
+        rid: int = next(self._execute(_SQL["add_fork"], row))[0]
+        return rid
+
+    def _line(self) -> list[tuple[int, int]]:
+        """The source and the forks of it, and below which number each has the same records as the new one."""
+        line = [(self._source.rid, self._before)]
+        for rid, before in line:  # which grows meanwhile
+            forks = self._execute(_SQL["forks"], (rid,)).fetchall()
+            line += [(fork, min(before, at)) for fork, at in forks]
+        return line
+
+    def _complete(self, rid: int) -> list[int]:
+        """The records of letters that were resolved since the source went past them are completed ones.
+
+        A letter may be one of an earlier fork, which has taken it over.
+        """
+        results: dict[int, bytes] = {}
+        for one, before in self._line():
+            if one != rid:
+                results |= {seq: result for seq, result in self._execute(_SQL["results"], (one,)) if seq < before}
+        seen = [seq for seq, *_, status, _ in self._index if status == "dead" and seq in results]
+        for seq in seen:
+            record = self._store.record_in(self._connection, rid, seq)
+            record = _sealed(msgspec.structs.replace(record, status="done", output=results[seq]))
+            self._execute(_SQL["complete_step"], (record.output, record.crc, rid, seq))
+        return seen
+
+    # -- what the source did behind the point -------------------------------------------------------------------------
+
+    def _behind(self, rid: int) -> tuple[list[Row], int]:
+        """The notes of an unfinished source behind the point, and what they are about, under keys that no call has.
+
+        The notes of what lies before the point are not changed, wherever they stand.
+        """
+        if not self._pending:
+            return [], 0
+        rows: dict[int, Row] = {}
+        undoable = 0
+        for seq, *_, kind in self._index:
+            if seq < self._before or kind not in ("defer", "undo"):
+                continue
+            record = self._store.record_in(self._connection, self._source.rid, seq)
+            if kind == "undo":
+                noted, _ = codec.unpack_inputs(record.input, (), owner=UNDO_NOTE)
+                about: int = noted[2]
+                if about < self._before:
+                    rows[seq] = _row(rid, record)
+                    continue
+                undoable += 1
+                rows[about] = _row(rid, _unclaimed(self._store.record_in(self._connection, self._source.rid, about)))
+            rows[seq] = _row(rid, _unclaimed(record))
+        return [rows[seq] for seq in sorted(rows)], undoable
+
+    # -- dead letters -------------------------------------------------------------------------------------------------
+
+    def _letters(self, rid: int) -> Forked:
+        """Parked letters belong to the fork; those of calls that it makes again are superseded."""
+        moved = again = 0
+        for lid, seq, holder in self._execute(_SQL["parked"], (self._source.rid,)).fetchall():
+            self._refuse_redriven(lid, holder)
+            if 0 < seq < self._before:
+                self._execute(_SQL["move_letter"], (rid, lid))
+                moved += 1
+            else:
+                self._execute(_SQL["supersede_letter"], (self._now, lid))
+                again += 1
+        if self._source.superseded_by is not None:  # it is not the first fork of a run that was done
+            moved += self._letters_of_forks(rid)
+        self._execute(_SQL["copy_letters"], (rid, self._source.rid, self._before))
+        self._execute(_SQL["copy_attempts"], (rid, self._source.rid))
+        return Forked(0, moved=moved, again=again)
+
+    def _letters_of_forks(self, rid: int) -> int:
+        """The letters that an earlier fork has taken over, and that are parked still."""
+        moved = 0
+        for fork, before in self._line():
+            if fork in (rid, self._source.rid):
+                continue
+            for lid, seq, holder in self._execute(_SQL["parked"], (fork,)).fetchall():
+                if 0 < seq < before:
+                    self._refuse_redriven(lid, holder)
+                    self._execute(_SQL["move_letter"], (rid, lid))
+                    moved += 1
+            self._execute(_SQL["copy_attempts"], (rid, fork))
+        return moved
+
+    def _refuse_redriven(self, lid: int, holder: int | None) -> None:
+        by = None if holder is None else self._store.holder.living(self._connection, holder)
+        if by is not None:
+            raise AlreadyRunning(
+                f"dead letter {lid} is being re-driven by pid {by.pid} on {by.host}",
+                "wait until that has ended, then fork the run",
+            )
+
+    # -- child runs ---------------------------------------------------------------------------------------------------
+
+    def _child_of(self, seq: int, name: str, key: bytes, n: int) -> RunRecord | None:
+        """The child run that a record is of, if it is of one."""
+        maker = self._source
+        while maker.forked_from is not None and maker.forked_at is not None and seq < maker.forked_at:
+            maker = self._store.run_in(self._connection, maker.forked_from)
+        found = self._execute(_SQL["child"], (self._child_id(maker.id, name, key, n),)).fetchone()
+        return None if found is None else self._store.run_in(self._connection, found[0])
+
+    def _fork_child(self, child: RunRecord, new_id: str, rid: int) -> Forked:
+        """Fork a child run, as a whole."""
+        every: int = self._execute(_SQL["next_number"], (child.rid,)).fetchone()[0]
+        return _Fork(self._store, self._connection, child, new_id, every, self._now, self._child_id, rid).make()
+
+    def _has_results(self, run: RunRecord) -> bool:
+        """Has the child run, or one of its own, letters that were resolved since it went past them?"""
+        if self._execute(_SQL["unseen"], (run.rid,)).fetchone() is not None:
+            return True
+        children = self._execute(_SQL["children"], (run.rid,)).fetchall()
+        return any(self._has_results(self._store.run_in(self._connection, rid)) for (rid,) in children)
+
+    def _children(self, rid: int) -> Forked:
+        """The child runs that the fork calls anew: what is pending of them is put away when the fork ends."""
+        again = 0
+        for (child,) in self._execute(_SQL["children"], (self._source.rid,)).fetchall():
+            again += self._supersede_letters(child)
+            if self._pending:
+                self._execute(_SQL["adopt"], (rid, child))
+        return Forked(0, again=again)
+
+    def _supersede_letters(self, run: int) -> int:
+        count = 0
+        for lid, _, holder in self._execute(_SQL["parked"], (run,)).fetchall():
+            self._refuse_redriven(lid, holder)
+            self._execute(_SQL["supersede_letter"], (self._now, lid))
+            count += 1
+        children: list[Any] = self._execute(_SQL["children"], (run,)).fetchall()
+        return count + sum(self._supersede_letters(child) for (child,) in children)
+
+
+def _row(rid: int, record: StepRecord) -> Row:
+    row: Row = (rid, *msgspec.structs.astuple(record))
+    return row
+
+
+def _sealed(record: StepRecord) -> StepRecord:
+    """The record under a checksum of what it says now."""
+    crc = step_checksum(record.kind, record.name, record.key, record.n, record.status, record.input, record.output)
+    return msgspec.structs.replace(record, crc=crc)
+
+
+def _unclaimed(record: StepRecord) -> StepRecord:
+    """The record under a key that no call has."""
+    return _sealed(msgspec.structs.replace(record, key=codec.digest(b"superseded\0" + record.key)))

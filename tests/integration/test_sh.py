@@ -1,0 +1,298 @@
+"""The programs of a step end with it: `perdure.sh`, and what a killed process has left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import perdure
+from conftest import Machine, Scripts
+from perdure import step, workflow
+from perdure.errors import StepTimeout, UsageError
+from waiting import until
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="groups and signals of POSIX")
+
+LONG = "echo $$ >> pids; sleep 1000 & echo $! >> pids; wait"
+"""A shell and a program that it starts, both of which write down their numbers and go on for ever."""
+
+SCRIPT = f"""
+import asyncio, os, subprocess, sys
+import perdure
+from perdure import step, workflow
+
+LONG = {LONG!r}
+
+def long() -> None:
+    if os.path.exists("short"):
+        return
+    perdure.sh(LONG, shell=True)
+
+@step(retry=None)
+def calm() -> None:
+    long()
+
+@step(retry=None, timeout="500ms")
+def late() -> None:
+    long()
+
+@step(retry=None, timeout="500ms", isolate=True)
+def alone() -> None:
+    long()
+
+@step(retry=None, timeout="500ms")
+async def alate() -> None:
+    await perdure.aio.sh(LONG, shell=True)
+
+@step(retry=None)
+def plain() -> None:
+    if not os.path.exists("short"):
+        subprocess.run(LONG, shell=True)
+
+@workflow
+def main(name: str) -> None:
+    globals()[name]()
+
+@step(retry=None, timeout="500ms")
+def item(name: str) -> None:
+    long()
+
+@workflow
+def items() -> bool:
+    return item.map(["a", "b"], concurrency=2).ok
+
+@workflow
+async def amain() -> None:
+    await alate()
+
+if __name__ == "__main__":
+    name = sys.argv[1]
+    if name == "amain":
+        asyncio.run(amain())
+    elif name == "items":
+        print(items())
+    else:
+        main(name)
+"""
+
+
+def is_alive(pid: int) -> bool:
+    """Does a process of that number run?"""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes() if sys.platform == "linux" else b")"
+        os.kill(pid, 0)
+    except (OSError, ProcessLookupError):
+        return False
+    return b") Z " not in stat
+
+
+def pids(folder: Path, count: int) -> list[int]:
+    """The numbers that the programs have written down, as soon as there are so many."""
+    path = folder / "pids"
+    lines = until(
+        lambda: (path.exists() and len(found := path.read_text().split()) >= count and found) or None, "a pid"
+    )
+    return [int(line) for line in lines]
+
+
+@pytest.mark.parametrize("how", ["late", "alone", "amain", "items"])
+def test_a_step_that_runs_out_of_time_takes_its_programs_along(scripts: Scripts, how: str) -> None:
+    """On the main thread, in a process of its own, on a loop, in a pool thread: also what the program has started."""
+    done = scripts.run(scripts.write(SCRIPT), how)
+    assert done.returncode == (0 if how == "items" else 1), done.stderr
+    for pid in pids(scripts.folder, 4 if how == "items" else 2):
+        until(lambda pid=pid: not is_alive(pid), "the end of a program")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_step_that_is_interrupted_takes_its_programs_along(scripts: Scripts, number: int) -> None:
+    """Ctrl-C at once; a process that SIGTERM kills ends nothing any more, and the next one does."""
+    script = scripts.write(SCRIPT)
+    process = scripts.start(script, "calm")
+    found = pids(scripts.folder, 2)
+    process.send_signal(number)
+    process.communicate()
+    if number == signal.SIGTERM:
+        (scripts.folder / "short").touch()
+        assert scripts.run(script, "calm").returncode == 0
+    assert [pid for pid in found if is_alive(pid)] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the environment of other processes is read from /proc")
+def test_what_a_killed_process_has_left_is_ended_before_the_step_is_tried_again(scripts: Scripts) -> None:
+    """Two dumps at once would write into one file."""
+    script = scripts.write(SCRIPT)
+    process = scripts.start(script, "calm")
+    found = pids(scripts.folder, 2)
+    process.kill()
+    process.communicate()
+    assert all(is_alive(pid) for pid in found), "the control: they outlive their process"
+    (scripts.folder / "short").touch()
+    done = scripts.run(script, "calm")
+    assert done.returncode == 0
+    assert f"pid {found[0]} " in done.stderr
+    assert "is ended" in done.stderr
+    assert [pid for pid in found if is_alive(pid)] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the environment of other processes is read from /proc")
+def test_what_was_started_without_perdure_is_named(scripts: Scripts) -> None:
+    """It may have been started to stay, so it is not ended; the line has the command that does."""
+    script = scripts.write(SCRIPT)
+    process = scripts.start(script, "plain")
+    found = pids(scripts.folder, 2)
+    process.kill()
+    process.wait()  # its pipes are held open
+    (scripts.folder / "short").touch()
+    try:
+        done = scripts.run(script, "plain")
+        (line,) = [line for line in done.stderr.splitlines() if "is running still" in line]
+        assert f"started by pid {process.pid} before it died" in line
+        assert all(f"pid {pid} " in line and is_alive(pid) for pid in found)
+        again = scripts.run(script, "plain")
+        assert "is running still" not in again.stderr, "another run has nothing to do with it"
+    finally:
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the environment of other processes is read from /proc")
+def test_programs_of_runs_under_way_are_left_alone(scripts: Scripts) -> None:
+    """Resuming one run does not end what a living process does for another."""
+    script = scripts.write(SCRIPT)
+    living = scripts.start(script, "calm")
+    found = pids(scripts.folder, 2)
+    (scripts.folder / "pids").unlink()
+    other = scripts.start(script, "plain")
+    left = pids(scripts.folder, 2)
+    other.kill()
+    other.wait()
+    (scripts.folder / "short").touch()
+    try:
+        done = scripts.run(script, "plain")
+        assert done.returncode == 0
+        assert all(is_alive(pid) for pid in found)
+        assert not any(f"pid {pid} " in done.stderr for pid in found)
+    finally:
+        living.send_signal(signal.SIGINT)
+        living.communicate()
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        other.communicate()
+
+
+def test_the_output_is_the_result_and_is_shown(machine: Machine, capfd: pytest.CaptureFixture[str]) -> None:
+    """Standard error is shown as well; what looks like a credential is not."""
+
+    @step
+    def talk() -> str:
+        return perdure.sh("cat; echo to the log >&2; echo password=hunter2secret >&2", shell=True, input="given\n")
+
+    @workflow
+    def flow() -> str:
+        return talk()
+
+    assert flow() == "given\n"
+    shown = capfd.readouterr().err
+    assert "given\n" in shown
+    assert "to the log\n" in shown
+    assert "hunter2secret" not in shown
+
+
+def test_a_command_that_fails_is_caught_alike_on_resume(machine: Machine) -> None:
+    """As an error of subprocess and of perdure, with exit code and the end of standard error."""
+    caught: list[tuple[str, int, str]] = []
+    again = [True]
+
+    @step(retry=None)
+    def fails() -> None:
+        perdure.sh(["sh", "-c", "seq 5000 >&2; echo no such table >&2; exit 3", "--token=abcdefghijklmnop1234"])
+
+    @step(retry=None)
+    def last() -> None:
+        if again:
+            raise KeyError("later")
+
+    @workflow
+    def flow(kind: str) -> None:
+        wanted = perdure.CommandFailed if kind == "ours" else subprocess.CalledProcessError
+        try:
+            fails()
+        except wanted as error:
+            caught.append((str(error), error.returncode, error.stderr))
+        last()
+
+    for kind in ("ours", "theirs"):
+        for _ in range(2):
+            with pytest.raises(KeyError):
+                flow(kind)
+            machine.boot()
+        first, second = caught
+        assert first == second
+        text, code, stderr = first
+        assert "[command-failed]" in text
+        assert "ended with exit code 3: no such table" in text
+        assert "abcdefghijklmnop1234" not in text
+        assert (code, stderr.endswith("no such table\n"), len(stderr) <= 4000) == (3, True, True)
+        caught.clear()
+
+
+def test_its_own_timeout_is_a_step_timeout(machine: Machine) -> None:
+    """With what it said last."""
+
+    @step(retry=None)
+    def slow() -> None:
+        perdure.sh("echo waiting for a lock >&2; sleep 1000", shell=True, timeout="300ms")
+
+    @workflow
+    def flow() -> None:
+        slow()
+
+    with pytest.raises(StepTimeout, match="did not end within 300 ms") as error:
+        flow()
+    assert any("waiting for a lock" in note for note in error.value.__notes__)
+
+
+def test_what_a_program_has_left_in_its_group_ends_with_it(machine: Machine, tmp_path: Path) -> None:
+    """A step that is done has nothing running behind it."""
+
+    @step
+    def leaves() -> str:
+        return perdure.sh("sleep 1000 >/dev/null 2>&1 & echo $!", shell=True)
+
+    @workflow
+    def flow() -> str:
+        return leaves()
+
+    assert not is_alive(int(flow()))
+
+
+def test_where_it_belongs(machine: Machine) -> None:
+    """In a workflow it would be run again at each resumption; outside one it is a plain function."""
+
+    @workflow
+    def flow() -> None:
+        perdure.sh(["true"])
+
+    with pytest.raises(UsageError, match="outside a step"):
+        flow()
+    assert perdure.sh(["echo", "plain"]) == "plain\n"
+    with pytest.raises(UsageError, match="a text without shell=True"):
+        perdure.sh("echo plain")
+    with pytest.raises(UsageError, match="a list with shell=True"):
+        perdure.sh(["echo"], shell=True)
+    with pytest.raises(FileNotFoundError):
+        perdure.sh(["no-such-program-here"])
+
+
+def test_output_goes_to_a_file(machine: Machine, tmp_path: Path) -> None:
+    """For what is too large to be a result."""
+    with (tmp_path / "out").open("wb") as file:
+        assert perdure.sh(["echo", "large"], stdout=file) == ""
+    assert (tmp_path / "out").read_text() == "large\n"
