@@ -98,6 +98,10 @@ class Backstop:
             self._wake.clear()
             deadlines = self._deadlines[-1:]
             now = time.monotonic()
+            if now < self._next < float("inf"):
+                # The moment stays, whatever has ended meanwhile: steps in a row wake the thread once.
+                self._next = min([self._next, *(until for until, _ in deadlines)])
+                continue
             if not deadlines:
                 self._next = float("inf")
                 if self._deadlines:  # entered meanwhile
