@@ -7,14 +7,16 @@ from zlib import crc32
 
 import msgspec
 
-StepKind = Literal["step", "builtin", "defer", "undo", "deferred", "undone"]
+StepKind = Literal["step", "builtin", "defer", "undo", "deferred", "undone", "timers"]
 """What a record is about, whatever its name says.
 
 `step`: a call of a step or of a child workflow. `builtin`: a call of a step of perdure's own, such as `perdure.now`.
 `defer` and `undo` are notes: a call to be made when the run ends, and a call that can be taken back. `deferred` and
-`undone` are the clean-ups that were made of them, under the names `defer:STEP` and `undo:STEP`.
+`undone` are the clean-ups that were made of them, under the names `defer:STEP` and `undo:STEP`. `timers` is a
+note too: which timers of an async workflow fired, and after which records.
 """
-StepStatus = Literal["done", "failed", "dead"]
+StepStatus = Literal["done", "failed", "dead", "abandoned"]
+"""How a call has ended. `abandoned`: the workflow gave it up (a timeout, a race that another call won)."""
 RunStatus = Literal["running", "failed", "parked", "done", "cancelled"]
 
 CLEAN_UPS: Final = ("deferred", "undone")
@@ -28,6 +30,7 @@ NO_KEY: Final = bytes(16)
 DEFER_NOTE: Final = "perdure.defer"
 DEFER_EVERY_NOTE: Final = "perdure.defer_every_end"
 UNDO_NOTE: Final = "perdure.undo"
+TIMERS_NOTE: Final = "perdure.timers"
 
 _PREFIXES = {"deferred": "defer:", "undone": "undo:"}
 

@@ -45,7 +45,8 @@ class AttemptView(msgspec.Struct, frozen=True):
 
 
 class StepView(msgspec.Struct, frozen=True):
-    """A call that the workflow has moved past. `status` is done, failed (and handled) or dead (a dead letter).
+    """A call that the workflow has moved past. `status` is done, failed (and handled), dead (a dead letter) or
+    abandoned (the workflow gave it up).
 
     `letter` is the number of the dead letter that it is or was, `standing` how that stands. Of one that was resolved by
     a redrive after the run could see it, `result` is what the redrive came to, and `error` what the run saw.
@@ -121,7 +122,7 @@ def details_of(
     index = [
         (seq, name, key, n)
         for seq, name, key, n, _, kind in store.index(run.rid)
-        if step in (None, name) and kind != "undo"
+        if step in (None, name) and kind not in ("undo", "timers")
     ]
     earlier = max(len(index) - limit, 0) if limit is not None else 0
     for _, name, key, n in index[:earlier]:
@@ -174,7 +175,7 @@ def _from(store: Store, rid: int, first: int) -> Iterable[StepRecord]:
 def _step(
     record: StepRecord, tries: list[AttemptRecord], show: _Show, letter: LetterRecord | None, *, behind: bool
 ) -> StepView:
-    done = record.status == "done"
+    done, given_up = record.status == "done", record.status == "abandoned"
     result = record.output if done else letter.result if letter else None
     name, given = called(record.kind, record.name, record.input)
     return StepView(
@@ -183,9 +184,9 @@ def _step(
         status=record.status,
         inputs=show.inputs(given),
         result=None if result is None else show.value(result),
-        error=None if done else error_view(record.output),
+        error=None if done or given_up else error_view(record.output),
         attempts=record.attempts,
-        started=moment(record.started),
+        started=None if given_up else moment(record.started),
         seconds=record.ms / 1000,
         failures=_attempts(tries),
         letter=letter.lid if letter else None,

@@ -103,14 +103,17 @@ def suspect_line(one: Suspect) -> str:
 
 def _step(printer: Printer, step: StepView, width: int, *, verbose: bool) -> None:
     resolved = step.standing == "resolved"
+    given_up = step.status == "abandoned"
     outcome = f"-> {step.result}" if step.error is None or resolved else f"!! {_error_line(step.error)}"
-    state = {"done": "", "failed": "failed, handled  ", "dead": "dead letter  "}[step.status]
+    outcome = "" if given_up else outcome
+    state = {"done": "", "failed": "failed, handled  ", "dead": "dead letter  ", "abandoned": "given up"}[step.status]
     if step.behind:
         state = f"of the source, made again  {state}"
     if step.letter is not None:
         state = f"dead letter {step.letter}, {'resolved by redrive' if resolved else step.standing}  "
+    took = "" if given_up else _took(step.seconds)
     tries = f", {step.attempts} attempts" if step.attempts > 1 else ""
-    text = f"  {f'#{step.seq}'.rjust(width)}  {step.name}{step.inputs}  {state}{_took(step.seconds)}{tries}  {outcome}"
+    text = f"  {f'#{step.seq}'.rjust(width)}  {step.name}{step.inputs}  {state}{took}{tries}  {outcome}"
     printer.line(one_line(text), "" if step.status == "done" or resolved else "yellow")
     _failures(printer, step.failures, width, verbose=verbose)
 

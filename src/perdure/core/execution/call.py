@@ -26,6 +26,7 @@ from perdure.core.execution.effects import (
     SaveAttempt,
     Settle,
     Wait,
+    WaitGivenUp,
 )
 from perdure.core.execution.history import Failure, History
 from perdure.core.execution.identity import refuse_change
@@ -79,17 +80,34 @@ Decision = Generator[Effect, Any, End]
 def perform(call: Call, history: History) -> Decision:
     """One call of a step from a workflow."""
     park = call.spec.park
-    seq = history.claim(call)
-    if seq is not None:
-        return recall(call, history, (yield Load(call, seq)), park)
-    if history.unsettled(call.spec.name):
-        record = yield from settle(call, history)
-        if record is not None:
-            return recall(call, history, record, park)
+    record = yield from recorded(call, history)
+    if record is not None:
+        return recall(call, history, record, park)
     end = yield from item(call, history, park)
     if type(end) is Failed:
         yield from fail(call, history, end)
     return end
+
+
+def recorded(call: Call, history: History) -> Generator[Effect, Any, StepRecord | None]:
+    """The record of the call; None if it has to be made.
+
+    A call that the workflow gave up is not made again: it waits until it is given up again. If nothing else moves, the
+    script has been edited, and it is made after all.
+
+    Raises:
+        StopRun: with Drift, if completed calls of the same name remain that nobody has made again.
+    """
+    seq = history.claim(call)
+    if seq is not None:
+        if not history.is_abandoned(seq):
+            record: StepRecord = yield Load(call, seq)
+            return record
+        yield WaitGivenUp(call)
+        call.seq = 0
+    if history.unsettled(call.spec.name):
+        return (yield from settle(call, history))
+    return None
 
 
 def recall(call: Call, history: History, record: StepRecord, park: bool = False) -> End:
@@ -168,7 +186,7 @@ def move_on(history: History) -> Generator[Effect, Any, None]:
     if history.pending:
         passed = history.moved_past((yield BRANCH))
         if passed:
-            yield Save(passed)
+            yield Save(history.with_notes(passed))
 
 
 class Series(msgspec.Struct):
@@ -255,7 +273,7 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
             else:
                 row = history.row(call, "done", payload, outcome.started, outcome.seconds, outcome.attempts or number)
                 rows = (row,) if spec.undo is None else (row, undo_row(call, history, row))
-                yield Save(rows, drop=call.drop)
+                yield Save(history.with_notes(rows), drop=call.drop)
                 return Succeeded(value, row[SEQ])
         if outcome.attempts:
             return Failed(error, outcome, outcome.attempts)
@@ -329,7 +347,7 @@ def item(call: Call, history: History, park: bool) -> Decision:
     end = yield from attempts(call, history, park)
     if park and isinstance(end, Failed):
         row = ended_row(call, history, "dead", end)
-        yield Save((row,), letters=(row[SEQ],))
+        yield Save(history.with_notes((row,)), letters=(row[SEQ],))
         return Parked(row[SEQ])
     return end
 

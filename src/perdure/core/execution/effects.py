@@ -132,10 +132,21 @@ class Settle(msgspec.Struct, frozen=True, gc=False):
     call: Call
 
 
+class WaitGivenUp(msgspec.Struct, frozen=True, gc=False):
+    """The workflow gave up this call in an earlier life: wait until it does so again, or nothing else moves.
+
+    Answer: None.
+    """
+
+    call: Call
+
+
 class Branch(msgspec.Struct, frozen=True, gc=False):
     """Which branch of the workflow is asking. Answer: a `core.branch.Branch`, or None if there is but one."""
 
 
 BRANCH = Branch()
 
-Effect = Load | Execute | ClearCrashes | Admit | Guarded | Report | Wait | Save | SaveAttempt | Settle | Branch
+Effect = (
+    Load | Execute | ClearCrashes | Admit | Guarded | Report | Wait | Save | SaveAttempt | Settle | WaitGivenUp | Branch
+)

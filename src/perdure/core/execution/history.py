@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -14,7 +13,7 @@ from perdure.core import records
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.crash_loop import LIMIT, Crashes
 from perdure.core.execution.spec import Call
-from perdure.core.records import UNDO_NOTE, Row, StepKind, StepRecord, StepStatus, step_checksum
+from perdure.core.records import TIMERS_NOTE, UNDO_NOTE, Row, StepKind, StepRecord, StepStatus, step_checksum
 from perdure.core.sizes import show_size
 from perdure.errors import NotStorable
 
@@ -68,9 +67,21 @@ class _Step:
         # there are further ones.
         self.seen: dict[bytes, int] = {}
         self.once: dict[bytes, int] = {}
-        self.again: dict[bytes, list[tuple[int, int]]] = {}
+        self.again: dict[bytes, dict[int, int]] = {}
         self.taken: dict[bytes, set[int]] = {}
         self.open: set[int] = set()  # unclaimed records of completed calls, which edited code may contradict
+
+    def pop(self, key: bytes, n: int) -> int | None:
+        """The number of the unclaimed record of that occurrence, which is claimed now."""
+        if n == 0:
+            return self.once.pop(key, None)
+        again = self.again.get(key)
+        if again is None:
+            return None
+        seq = again.pop(n, None)
+        if not again:
+            del self.again[key]
+        return seq
 
 
 class History:
@@ -115,6 +126,7 @@ class History:
         self.claims = 0
         self.has_children = False  # a workflow was called, or may have been
         self.rested = False
+        self.replaying = False  # an async workflow has not seen all that it saw in an earlier life
         self.pending: list[Failure] = []
         self._written: list[Failure] = []
         self._steps: dict[str, _Step] = {}
@@ -123,13 +135,19 @@ class History:
         self._not_done: set[int] = set()
         self._to_clean: dict[int, str] = {}
         self._cleaned: set[tuple[str, str, bytes, int]] = set()
+        self._left: set[int] = set()  # records that calls can claim, and have not
+        self._abandoned: set[int] = set()
+        self._timer_notes: list[int] = []
+        self._notes: list[Row] = []
+        self._fired: list[tuple[int, float]] = []
+        self.last: float = 0  # the number that was given last, or a place after it
         self.undone: Counter[bytes] = Counter()
         self._tries: dict[tuple[str, bytes, int], Tries] = {}
         last = self.recorded = 0
         for seq, name, key, n, status, kind in index:
             self.recorded += 1
             self._remember(seq, name, key, n, status, kind)
-            last = seq
+            last = self.last = seq
         self._numbers = itertools.count(last + 1)
         for name, key, n, number, counted, _ in attempts:
             tries = self._tries.setdefault((name, key, n), Tries())
@@ -145,16 +163,27 @@ class History:
             self._cleaned.add((kind, name, key, n))
             self.undone[key] += kind == "undone" and status == "done"
             return
+        if kind == "timers":
+            self._timer_notes.append(seq)
+            return
         step = self._step(name)
+        if self._abandoned:
+            # A call that was given up in an earlier life of the script, and was made after all.
+            earlier = step.once.get(key) if n == 0 else step.again.get(key, {}).get(n)
+            self._abandoned.discard(earlier or 0)
+            self._left.discard(earlier or 0)
+        self._left.add(seq)
         if n == 0:
             step.once[key] = seq
         else:
-            insort(step.again.setdefault(key, []), (n, seq))
+            step.again.setdefault(key, {})[n] = seq
             step.taken.setdefault(key, {0} if key in step.once else set()).add(n)
         if n == 0 and key in step.taken:
             step.taken[key].add(0)
         if kind == "defer":
             self._to_clean[seq] = kind
+        elif status == "abandoned":
+            self._abandoned.add(seq)
         elif status != "done":
             self._not_done.add(seq)
         elif not self.is_exempt(seq):
@@ -179,19 +208,19 @@ class History:
         if not (step.once or step.again):
             call.n = self._new_occurrence(step, key)
             return None
-        seq = step.once.pop(key, None)
+        # Calls that are alike are told apart by their order alone. Where an edit has changed that, the record of one
+        # that is not made any more goes to another when the replay has come to rest (`adopt`).
+        n = step.seen.get(key, 0)
+        seq = step.pop(key, n)
+        if seq is None and key in step.taken:
+            while seq is None and n in step.taken[key]:
+                n += 1
+                seq = step.pop(key, n)
+        call.n = n
+        step.seen[key] = n + 1
         if seq is not None:
-            call.n = 0
-            step.seen[key] = 1
-        elif key in step.again:
-            # Calls that are alike are interchangeable: the records go to them in order, whichever branch comes first.
-            call.n, seq = step.again[key].pop(0)
-            if not step.again[key]:
-                del step.again[key]
-        else:
-            call.n = self._new_occurrence(step, key)
-            return None
-        self._close(step, seq)
+            self._close(step, seq)
+            call.seq = seq
         return seq
 
     def _new_occurrence(self, step: _Step, key: bytes) -> int:
@@ -203,6 +232,7 @@ class History:
         return n
 
     def _close(self, step: _Step, seq: int) -> None:
+        self._left.discard(seq)
         if seq in step.open:
             step.open.remove(seq)
             self._open -= 1
@@ -211,13 +241,10 @@ class History:
         """Give the call a record that was another's: the script has been rearranged, and the inputs are the same."""
         step = self._steps[record.name]
         call.key, call.n = record.key, record.n
-        if record.n == 0:
-            del step.once[record.key]
-        else:
-            step.again[record.key].remove((record.n, record.seq))
-            if not step.again[record.key]:
-                del step.again[record.key]
+        step.pop(record.key, record.n)
+        step.taken.setdefault(record.key, set()).add(record.n)
         self._close(step, record.seq)
+        call.seq = record.seq
         self.claims += 1
 
     def from_before(self, seq: int | None) -> bool:
@@ -230,7 +257,7 @@ class History:
 
     def is_exempt(self, seq: int) -> bool:
         """Is that record not to be held against the script?"""
-        return any(first <= seq <= last for first, last in self._exempt)
+        return bool(self._exempt) and any(first <= seq <= last for first, last in self._exempt)
 
     def unsettled(self, name: str) -> bool:
         """Must a call that has no record wait until every other branch has claimed what is its own?
@@ -238,6 +265,8 @@ class History:
         Yes, while completed records of its own name are unclaimed; and, until the replay has come to rest for the first
         time, while any are: nothing is executed before the whole script has been compared with what it did before.
         """
+        if self.replaying and not self.rested:
+            return True
         if not self._open:
             return False
         return not self.rested or self.doubtful(name)
@@ -263,7 +292,7 @@ class History:
 
     def row(self, call: Call, status: StepStatus, output: bytes, started: float, seconds: float, attempts: int) -> Row:
         """A new record, numbered."""
-        seq = next(self._numbers)  # atomic: pool threads number their records too
+        seq = self.last = call.seq = next(self._numbers)  # atomic: pool threads number their records too
         spec = call.spec
         name, kind = spec.name, spec.record_kind
         if kind == "defer":
@@ -272,7 +301,6 @@ class History:
         ms = int(seconds * 1000)
         return (self.rid, seq, name, call.key, call.n, status, call.input, output, started, ms, attempts, crc, kind)
 
-    # -- what is to be cleaned up ------------------------------------------------------------------------------------
     def refuse_oversized(self, owner: str, given: bytes, output: bytes | None = None) -> None:
         """Make sure that a record of these inputs (and this result) can be written.
 
@@ -293,6 +321,44 @@ class History:
             "write large data to a file in the step and return its path, or return it in parts, by a step for each",
         )
 
+    # -- races --------------------------------------------------------------------------------------------------------
+
+    def give_up(self, call: Call) -> None:
+        """The workflow goes on without this call, which has not ended.
+
+        It becomes history with the next commit of the run, as do the timers that have fired: what becomes durable later
+        may be due to it.
+        """
+        if not call.seq:
+            self._notes.append(self.row(call, "abandoned", _NONE, 0.0, 0.0, 0))
+
+    def is_abandoned(self, seq: int) -> bool:
+        """Did the workflow give up the call with that record?"""
+        return seq in self._abandoned
+
+    def timer_fired(self, number: int) -> None:
+        """The timer of that number, counted by the order in which the workflow made them, has fired."""
+        self._fired.append((number, self.last))
+
+    def with_notes(self, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+        """These rows, and those that have to become durable with them at the latest."""
+        if self._fired:
+            given = msgspec.msgpack.encode(self._fired)
+            self._fired = []
+            self._notes.append(self.note("timers", TIMERS_NOTE, bytes(16), 0, "done", given, _NONE))
+        if self._notes:
+            notes, self._notes = tuple(self._notes), []
+            return notes + rows
+        return rows
+
+    def timer_notes(self) -> list[int]:
+        """The numbers of the notes about timers, in order."""
+        return self._timer_notes
+
+    def left(self) -> set[int]:
+        """The numbers of the records that calls can claim, and have not claimed yet."""
+        return self._left
+
     # -- what is to be cleaned up ------------------------------------------------------------------------------------
 
     def can_be_undone(self, row: Row, given: bytes) -> Row:
@@ -305,7 +371,7 @@ class History:
         self, kind: StepKind, name: str, key: bytes, n: int, status: StepStatus, given: bytes, output: bytes
     ) -> Row:
         """A record of something that no call has made."""
-        seq = next(self._numbers)
+        seq = self.last = next(self._numbers)
         crc = step_checksum(kind, name, key, n, status, given, output)
         return (self.rid, seq, name, key, n, status, given, output, 0.0, 0, 0, crc, kind)
 
@@ -343,7 +409,7 @@ class History:
         """The workflow has ended well, so it has moved past everything."""
         rows = tuple(failure.row for failure in self.pending)
         self.pending.clear()
-        return rows
+        return self.with_notes(rows)
 
     def replayed(self, call: Call, error: BaseException, seq: int) -> None:
         """A recorded failure has been raised again."""

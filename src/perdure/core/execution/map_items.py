@@ -35,7 +35,10 @@ class Feed:
 
     def offer(self, call: Call) -> Job | None:
         """The next item: what may start because of it, if anything. Others may come from `released`."""
-        job = Job(self._count, call, self._history.claim(call))
+        seq = self._history.claim(call)
+        if seq is not None and self._history.is_abandoned(seq):
+            seq, call.seq = None, 0
+        job = Job(self._count, call, seq)
         self._count += 1
         if job.seq is None and (self._held or self._history.unsettled(self._name)):
             self._held.append(job)
@@ -83,6 +86,10 @@ class Tally:
         else:
             self.done += 1
         self.skipped += replayed
+
+    def last(self) -> int:
+        """The record that was made last."""
+        return max(map(abs, self._seqs), default=0)
 
     def results(self) -> array[int]:
         """The records of those that succeeded, in the order of the input."""

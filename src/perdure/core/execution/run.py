@@ -12,8 +12,8 @@ import msgspec
 
 from perdure.core.exceptions import capture
 from perdure.core.execution.call import End as CallEnd
-from perdure.core.execution.call import Failed, Succeeded, fail, move_on, recall, settle
-from perdure.core.execution.effects import Effect, Load, Outcome, Save
+from perdure.core.execution.call import Failed, Succeeded, fail, move_on, recall, recorded
+from perdure.core.execution.effects import Effect, Outcome, Save
 from perdure.core.execution.history import History, RootCause
 from perdure.core.execution.spec import Call, Rules
 from perdure.core.records import SEQ, Row, RunRecord, StepRecord
@@ -390,18 +390,14 @@ def nested(
 ) -> Generator[Any, Any, CallEnd]:
     """The same, for an engine that has its own way to carry a child: `life` begins when it turns out to be needed."""
     history.has_children = True
-    seq = history.claim(call)
-    if seq is not None:
-        return recall(call, history, (yield Load(call, seq)))
-    if history.unsettled(call.spec.name):
-        record = yield from settle(call, history)
-        if record is not None:
-            return recall(call, history, record)
+    record = yield from recorded(call, history)
+    if record is not None:
+        return recall(call, history, record)
     yield from move_on(history)
     ended = yield from life()
     if isinstance(ended, Failed):
         yield from fail(call, history, ended)
         return ended
     row = history.row(call, "done", ended.payload, ended.started, ended.seconds, 1)
-    yield Save((row,))
+    yield Save(history.with_notes((row,)))
     return Succeeded(ended.value, row[SEQ])

@@ -156,10 +156,11 @@ class Call:
 
     `input` is the packed arguments, `key` 16 bytes that stand for them (or for what the caller's key function said:
     `named`), `n` how many times name + key came before in this run. `salt` sets its idempotency key apart from that of
-    the same call before (it was undone, or its input edited); `drop` are the numbers of records that its own replaces.
+    the same call before (it was undone, or its input edited); `drop` are the numbers of records that its own replaces;
+    `seq` is the number of its record, as soon as it has one.
     """
 
-    __slots__ = ("args", "drop", "input", "key", "kwargs", "n", "named", "salt", "spec")
+    __slots__ = ("args", "drop", "input", "key", "kwargs", "n", "named", "salt", "seq", "spec")
 
     def __init__(
         self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], given: bytes, key: bytes, named: bool = False
@@ -173,3 +174,4 @@ class Call:
         self.n = 0
         self.salt = b""
         self.drop: tuple[int, ...] = ()
+        self.seq = 0

@@ -22,10 +22,12 @@ from perdure.core.execution.effects import (
     SaveAttempt,
     Settle,
     Wait,
+    WaitGivenUp,
 )
 from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Unended, Unwind
 from perdure.core.execution.spec import Call
+from perdure.core.records import SEQ
 from perdure.engines.events import notify_parked
 from perdure.engines.local import run_lifecycle
 from perdure.engines.local.async_commit import AsyncCommit, AsyncCommits
@@ -36,14 +38,13 @@ from perdure.engines.local.scope import Drivers, LocalScope, Program
 from perdure.engines.local.sync_driver import SyncDriver
 from perdure.engines.local.transactions import operation_of
 from perdure.engines.registry import find_step
-from perdure.engines.runtime.branches import call_in_branch, cancel_branches
-from perdure.engines.runtime.quiescence import settle
+from perdure.engines.runtime.branches import call_in_branch, cancel_branches, unwatched
+from perdure.engines.runtime.event_order import EventOrder
+from perdure.engines.runtime.quiescence import settle, until_given_up
 from perdure.engines.runtime.timeouts import bounded
 from perdure.engines.runtime.tracebacks import from_user_code
+from perdure.engines.runtime.workflow_timers import own_timers
 from perdure.errors import StateError, StopRun
-
-LOOK_SECONDS = 0.005
-"""Seconds between two looks at whether the replay has come to rest."""
 
 
 class AsyncDriver:
@@ -61,9 +62,9 @@ class AsyncDriver:
         self._sync = sync
         self._commits = AsyncCommits(resources.store.journal)
 
-    def call(self, program: Program, scope: LocalScope) -> Awaitable[Any]:
+    def call(self, program: Program, scope: LocalScope, call: Call) -> Awaitable[Any]:
         """A call that the workflow makes: its value, or what it raises."""
-        return call_in_branch(scope, program)
+        return call_in_branch(scope, program, call)
 
     async def drive(self, program: Program, scope: LocalScope | None) -> Any:
         """Carry a decision to its end in the current task.
@@ -83,6 +84,10 @@ class AsyncDriver:
                     answer = None
                     await self._save(effect, scope)
                 elif kind is Load:
+                    if scope is not None and scope.order is not None and not effect.peek:
+                        seq = effect.seq
+                        if not scope.order.may_pass(seq) and scope.branch() is not None:
+                            await scope.order.turn(seq)
                     answer = self._sync.load(effect, scope)  # type: ignore[arg-type]
                 else:
                     answer = await self._perform(effect, scope)
@@ -111,12 +116,15 @@ class AsyncDriver:
             case Report():
                 return self._sync.report(effect, scope)
             case Settle():
-                return await self._settle(effect, scope)
+                return await settle(scope, effect.call)
+            case WaitGivenUp():
+                return await until_given_up(scope)
             case Branch():
                 return scope.branch()
             case StandBy():
                 self._sync.notify_standing_by(effect)
-                return await resources.world.asleep(effect.seconds)
+                with own_timers():
+                    return await resources.world.asleep(effect.seconds)
             case Recall():
                 return self._sync.recall(effect, scope)
             case Body():
@@ -133,9 +141,14 @@ class AsyncDriver:
     def _save(self, effect: Save, scope: Any) -> Awaitable[Any]:
         commit: AsyncCommit = scope.commit or self._commits.here()
         scope.commit = commit
-        if not effect.letters and not effect.drop:
-            return commit.write(effect.rows)
-        return self._save_more(effect, scope, commit)
+        plain = not effect.letters and not effect.drop
+        order: EventOrder | None = scope.order
+        if order is None or order.alone() or scope.branch() is None:
+            return commit.write(effect.rows) if plain else self._save_more(effect, scope, commit)
+        if plain:
+            return order.after(effect.rows[-1][SEQ], commit.write(effect.rows))
+        with unwatched():
+            return order.after(effect.rows[-1][SEQ], asyncio.create_task(self._save_more(effect, scope, commit)))
 
     async def _save_more(self, effect: Save, scope: Any, commit: AsyncCommit) -> None:
         letters = self._resources.letters
@@ -187,14 +200,11 @@ class AsyncDriver:
     async def _wait(self, effect: Wait, scope: LocalScope) -> None:
         scope.executing += 1
         try:
-            for seconds in pauses(self._resources, effect, scope):
-                await self._resources.world.asleep(seconds)
+            with own_timers():
+                for seconds in pauses(self._resources, effect, scope):
+                    await self._resources.world.asleep(seconds)
         finally:
             scope.executing -= 1
-
-    def _settle(self, effect: Settle, scope: LocalScope) -> Awaitable[tuple[Call, ...]]:
-        clock = asyncio.get_running_loop().time
-        return settle(scope, effect.call, clock, lambda waited, patience: LOOK_SECONDS, turns_again=1)
 
     async def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:
         body = FunctionBody(self._resources, self._drivers, effect, scope)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -13,8 +14,8 @@ from perdure.core.execution.history import History
 from perdure.core.execution.map_items import Tally
 from perdure.core.execution.run import Start, child
 from perdure.core.execution.spec import Call, Spec
-from perdure.core.records import RunRecord
-from perdure.engines.events import MapProgress, StepProgress
+from perdure.core.records import RunRecord, StepRecord
+from perdure.engines.events import MapProgress, RunWaits, StepProgress
 from perdure.engines.interface import Concurrency, OnFailure
 from perdure.engines.local.limits import Limits
 from perdure.engines.local.record_reader import RecordReader
@@ -48,7 +49,7 @@ class Tasks(Protocol):
     def drive(self, program: Program, scope: LocalScope | None) -> Awaitable[Any]:
         """Carry a decision to its end in the current task."""
 
-    def call(self, program: Program, scope: LocalScope) -> Awaitable[Any]:
+    def call(self, program: Program, scope: LocalScope, call: Call) -> Awaitable[Any]:
         """A call that the workflow makes: its value, or what it raised."""
 
 
@@ -94,6 +95,8 @@ class LocalScope(BaseScope):
         self.commit: AsyncCommit | None = None  # of the loop that the run executes on
         self._children = 0
         self.abandoned = False
+        if parent is not None:
+            self.family = parent.family
         self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
         self._suspects: asyncio.Lock | None = None
 
@@ -106,6 +109,17 @@ class LocalScope(BaseScope):
         reason = self.limits.look()
         if reason is not None:
             raise self.stop(StopRun(reason))
+
+    def read(self, seq: int) -> StepRecord:
+        """The record of that number."""
+        return self.records.record(seq)
+
+    def notify_waiting(self, reason: str) -> None:
+        """Say, on standard error if there is no observer, that the replay waits for something."""
+        if self.resources.observer is not None:
+            self.resources.observer.notify(RunWaits(self.run.workflow, reason))
+        else:
+            print(f"perdure: run {self.id} waits: {reason}", file=sys.stderr, flush=True)
 
     def suspects_in_turn(self) -> asyncio.Lock:
         """The same for async steps."""
@@ -150,7 +164,8 @@ class LocalScope(BaseScope):
 
     async def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async step."""
-        return await self.drivers.tasks.call(perform(self.bind(spec, args, kwargs), self.history), self)
+        call = self.bind(spec, args, kwargs)
+        return await self.drivers.tasks.call(perform(call, self.history), self, call)
 
     # -- children -----------------------------------------------------------------------------------------------------
 
@@ -167,7 +182,7 @@ class LocalScope(BaseScope):
         call = self.bind(spec, args, kwargs)
         self._children += 1
         try:
-            return await self.drivers.tasks.call(child(call, self.history, lambda: self._start(call)), self)
+            return await self.drivers.tasks.call(child(call, self.history, lambda: self._start(call)), self, call)
         finally:
             self._children -= 1
 

@@ -22,6 +22,7 @@ from perdure.core.execution.effects import (
     SaveAttempt,
     Settle,
     Wait,
+    WaitGivenUp,
 )
 from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Start, Unended, Unwind
@@ -66,6 +67,7 @@ class SyncDriver:
             SaveAttempt: self._write,
             Wait: self._wait,
             Settle: self._settle,
+            WaitGivenUp: lambda effect, scope: None,  # there is but one branch, and it has not given up
             Branch: self._branch,
             Begin: self._write,
             StandBy: self._stand_by,

@@ -39,6 +39,9 @@ class AsyncMap(BaseMap[MapScope]):
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
             raise
+        order = self.scope.order
+        if order is not None and not order.alone() and (last := self.tally.last()):
+            await order.pass_by(last + 0.5)  # after its last item, and before what comes next
         if self.failed is not None:
             call, end = self.failed
             if not end.replayed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from perdure.core.execution.adaptive_concurrency import CEILING, AdaptiveConcurrency, adapting
 from perdure.core.execution.call import Failed, Parked, fail, item, recheck, settle
@@ -14,6 +14,9 @@ from perdure.core.execution.map_items import Feed, Job, Tally
 from perdure.core.execution.spec import Call, Spec
 from perdure.engines.interface import Concurrency, OnFailure
 
+if TYPE_CHECKING:
+    from perdure.engines.runtime.event_order import EventOrder
+
 Program = Generator[Any, Any, Any]
 
 
@@ -21,6 +24,7 @@ class MapScope(Protocol):
     """What a map needs of the run that it belongs to."""
 
     history: History
+    order: EventOrder | None
 
     def drive(self, program: Program) -> Any:
         """Carry a decision to its end, blocking the caller."""

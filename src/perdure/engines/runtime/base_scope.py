@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,18 @@ from perdure.core.execution.branch import Branch
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import identify, pack_strictly
 from perdure.core.execution.spec import Call, Spec
+from perdure.core.records import StepRecord
 from perdure.engines.interface import child_id
 from perdure.errors import Cancelled, DeadlineExceeded, DuplicateStep, PerdureError, StopRun, UsageError
 
 if TYPE_CHECKING:
     import asyncio
+
+    from perdure.engines.runtime.event_order import EventOrder
+
+
+LOOK_SECONDS = 0.005
+"""Seconds between two looks at whether the replay has come to rest."""
 
 
 class BaseScope(ABC):
@@ -31,6 +38,8 @@ class BaseScope(ABC):
         self.history = history
         self.is_async = False
         self.main: Branch | None = None  # of an async workflow, while its function executes
+        self.order: EventOrder | None = None  # likewise
+        self.family: object = self  # what the scopes of a run and of its child runs have in common
         self.running: set[asyncio.Task[Any]] = set()  # tasks that are in a call of the run
         self.settling: list[tuple[Call, Branch | None]] = []  # calls that wait for the replay to come to rest
         self.executing = 0  # steps of async code under way, or waiting for their next attempt
@@ -86,7 +95,7 @@ class BaseScope(ABC):
         """The body of an async workflow: the current task is its own branch, the tasks that it starts are others."""
         from perdure.engines.runtime import branches
 
-        with branches.main_branch(lambda: self.history.claims) as main:
+        with branches.main_branch(self) as main:
             self.main = main
             self._current = branches.current
             yield
@@ -122,6 +131,21 @@ class BaseScope(ABC):
             )
         given = pack_strictly(identify(spec, args, kwargs))
         self.call(note, (spec.main, spec.name, given), {})
+
+    @abstractmethod
+    def read(self, seq: int) -> StepRecord:
+        """The record of that number."""
+
+    def look_again(self, waited: float) -> float:
+        """In how many seconds to look again at a branch that is on its way, after it was waited for so long."""
+        return LOOK_SECONDS
+
+    def notify_waiting(self, reason: str) -> None:  # noqa: B027  not every engine has a place for it
+        """Say that the replay waits for something."""
+
+    @abstractmethod
+    def drive_in_task(self, program: Generator[Any, Any, Any]) -> Awaitable[Any]:
+        """Carry a decision to its end in the current task."""
 
     @abstractmethod
     def call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -8,7 +8,8 @@ in which they come to their first call, which depends on what they await before 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Iterator
+import sys
+from collections.abc import Awaitable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -16,6 +17,10 @@ from weakref import WeakKeyDictionary
 
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.call import Failed
+from perdure.core.execution.spec import Call
+from perdure.engines.runtime.event_order import EventOrder, OrderedScope
+from perdure.engines.runtime.workflow_timers import unwatch_timers, watch_timers
+from perdure.errors import StopRun
 
 _here: ContextVar[Branch | None] = ContextVar("perdure_branch", default=None)
 _of_task: WeakKeyDictionary[asyncio.Task[Any], Branch] = WeakKeyDictionary()
@@ -23,22 +28,22 @@ _users: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
 
 
 @contextmanager
-def main_branch(clock: Callable[[], int]) -> Iterator[Branch]:
-    """The body of an async workflow: the current task is its own branch, and every task made inside is another.
-
-    Args:
-        clock: how many calls the run has made so far; branches remember it as their time of birth.
-    """
+def main_branch(scope: BranchScope) -> Iterator[Branch]:
+    """The body of an async workflow: the current task is its own branch, and every task made inside is another."""
     task = asyncio.current_task()
     assert task is not None
-    main = Branch(task, clock=clock)
+    main = Branch(task, clock=lambda: scope.history.claims)
     token = _here.set(main)
     loop = asyncio.get_running_loop()
     _watch(loop)
+    watch_timers(loop)
+    scope.order = order = EventOrder(scope, loop)
     try:
         yield main
     finally:
+        order.close()
         _here.reset(token)
+        unwatch_timers(loop)
         _unwatch(loop)
 
 
@@ -62,21 +67,54 @@ def current() -> Branch | None:
     return branch if known is None else known
 
 
+_AS_COMPLETED = asyncio.as_completed.__code__
+_FRAMES = 6
+"""Between a task factory and `as_completed`, at most."""
+
+
 class _Factory:
     """Makes tasks as they would be made otherwise, and takes note of those that belong to a branch."""
 
     def __init__(self, before: Any) -> None:
         self.before = before
+        self._started: dict[Any, Any] = {}
 
     def __call__(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
         parent = _here.get()
         if parent is not None:
             parent = current()
-        make = self.before or (lambda loop, coroutine, **options: asyncio.Task(coroutine, loop=loop, **options))
-        task = make(loop, coroutine, **options)
+        if parent is None:
+            return self._make(loop, coroutine, None, options)
+        known = self._started.pop(coroutine, None)
+        if known is not None:
+            return known
+        for other in _in_order(coroutine):
+            self._started[other] = self._make(loop, other, parent, options)
+        return self._started.pop(coroutine, None) or self._make(loop, coroutine, parent, options)
+
+    def _make(self, loop: asyncio.AbstractEventLoop, coroutine: Any, parent: Branch | None, options: Any) -> Any:
+        if self.before is not None:
+            task = self.before(loop, coroutine, **options)
+        else:
+            task = asyncio.Task(coroutine, loop=loop, **options)
         if parent is not None and isinstance(task, asyncio.Task):
             _of_task[task] = Branch(task, parent)
         return task
+
+
+def _in_order(coroutine: Any) -> list[Any]:
+    """The coroutines of an `as_completed`, which starts them in the order of a set: another one in each process."""
+    frame = sys._getframe(2)
+    for _ in range(_FRAMES):
+        if frame.f_code is _AS_COMPLETED:
+            given = frame.f_locals.get("fs")
+            if isinstance(given, list | tuple) and coroutine in given:
+                return [each for each in dict.fromkeys(given) if asyncio.iscoroutine(each)]
+            return []
+        if frame.f_back is None:
+            return []
+        frame = frame.f_back
+    return []
 
 
 def _watch(loop: asyncio.AbstractEventLoop) -> None:
@@ -93,17 +131,21 @@ def _unwatch(loop: asyncio.AbstractEventLoop) -> None:
         loop.set_task_factory(factory.before)
 
 
-class BranchScope(Protocol):
+class BranchScope(OrderedScope, Protocol):
     """The run that branches belong to."""
 
-    running: set[asyncio.Task[Any]]
     closed: bool
+    order: EventOrder | None
+
+    @property
+    def stopped(self) -> StopRun | None:
+        """What the run was stopped by, if it was."""
 
     def drive_in_task(self, program: Generator[Any, Any, Any]) -> Awaitable[Any]:
         """Carry a decision to its end in the current task."""
 
 
-async def call_in_branch(scope: BranchScope, program: Generator[Any, Any, Any]) -> Any:
+async def call_in_branch(scope: BranchScope, program: Generator[Any, Any, Any], call: Call) -> Any:
     """A call that the current task makes: its value, or what it raises.
 
     Raises:
@@ -118,6 +160,12 @@ async def call_in_branch(scope: BranchScope, program: Generator[Any, Any, Any]) 
     running.add(task)
     try:
         end = await scope.drive_in_task(program)
+        if type(end) is Failed and not end.replayed and scope.order is not None and not scope.order.alone():
+            await scope.order.pass_by(call.seq)
+    except asyncio.CancelledError:
+        if not scope.closed and scope.stopped is None:
+            scope.history.give_up(call)
+        raise
     finally:
         if not nested:
             running.discard(task)

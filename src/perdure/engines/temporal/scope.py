@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
 from typing import Any, cast
 
 from perdure.core.execution.call import Failed, perform
-from perdure.core.execution.effects import Admit, Execute, Load, Save, SaveAttempt, Settle
+from perdure.core.execution.effects import Admit, Execute, Load, Save, SaveAttempt, Settle, WaitGivenUp
 from perdure.core.execution.effects import Branch as AskBranch
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import pack_strictly
@@ -15,12 +15,13 @@ from perdure.core.execution.inputs import receiver
 from perdure.core.execution.map_items import Tally
 from perdure.core.execution.run import Ended, nested
 from perdure.core.execution.spec import Call, Spec
+from perdure.core.records import SEQ, StepRecord
 from perdure.core.values.builtin_types import StandIn
 from perdure.engines.interface import Concurrency, OnFailure
 from perdure.engines.runtime.base_scope import BaseScope
 from perdure.engines.runtime.branches import call_in_branch, cancel_branches
 from perdure.engines.runtime.deadline import Deadline
-from perdure.engines.runtime.quiescence import QUIET_TURNS, settle
+from perdure.engines.runtime.quiescence import settle, until_given_up
 from perdure.engines.temporal.commands import carry_child, carry_step, outcome_of
 from perdure.engines.temporal.event_loop import LockstepEventLoop
 from perdure.engines.temporal.lockstep_thread import LockstepThread, Ticket
@@ -84,7 +85,8 @@ class ClusterScope(BaseScope):
 
     async def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async step."""
-        return await call_in_branch(self, perform(self.bind(spec, args, kwargs), self.history))
+        call = self.bind(spec, args, kwargs)
+        return await call_in_branch(self, perform(call, self.history), call)
 
     def defer(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], note: Spec) -> None:
         """Call a step at the end; `note` is the step that writes that down.
@@ -105,7 +107,8 @@ class ClusterScope(BaseScope):
     async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async workflow as a child."""
         refuse_locks(spec)
-        return await call_in_branch(self, self._nested(self.bind(spec, args, kwargs)))
+        call = self.bind(spec, args, kwargs)
+        return await call_in_branch(self, self._nested(call), call)
 
     def _nested(self, call: Call) -> Program:
         def life() -> Generator[Any, Any, Ended | Failed]:
@@ -145,6 +148,14 @@ class ClusterScope(BaseScope):
 
     def notify_map(self, name: str, tally: Tally, total: int | None) -> None:
         """A cluster has no observer."""
+
+    def read(self, seq: int) -> StepRecord:
+        """The record of that number."""
+        return self.records.record(seq)
+
+    def look_again(self, waited: float) -> float:
+        """Each wait is as long as all before it, since Temporal notes every timer."""
+        return max(waited, FIRST_LOOK)
 
     def reader(self) -> RunRecords:
         """Access to the records of this run."""
@@ -191,7 +202,15 @@ class ClusterScope(BaseScope):
                     finally:
                         self.executing -= 1
                 elif isinstance(effect, Settle):
-                    answer = await self._settle(effect)
+                    answer = await settle(self, effect.call)
+                elif isinstance(effect, WaitGivenUp):
+                    await until_given_up(self)
+                    answer = None
+                elif isinstance(effect, Load):
+                    answer = await self._load(effect)
+                elif isinstance(effect, Save):
+                    await self._save(effect)
+                    answer = None
                 elif isinstance(effect, AskBranch):
                     answer = self.branch()
                 else:
@@ -201,6 +220,18 @@ class ClusterScope(BaseScope):
         except StopRun as stop:
             self.stop(stop)
             raise
+
+    async def _load(self, effect: Load) -> Any:
+        order = self.order
+        if order is not None and not effect.peek and not order.may_pass(effect.seq) and self.branch() is not None:
+            await order.turn(effect.seq)
+        return self.perform(effect)
+
+    async def _save(self, effect: Save) -> None:
+        self.perform(effect)
+        order = self.order
+        if order is not None and not order.alone() and self.branch() is not None:
+            await order.pass_by(effect.rows[-1][SEQ])
 
     def perform(self, effect: Any) -> Any:
         """An effect that needs no waiting, where there is but one branch."""
@@ -213,6 +244,8 @@ class ClusterScope(BaseScope):
                 return None
             case Settle():
                 return (effect.call,)
+            case WaitGivenUp():
+                return None
             case AskBranch():
                 return self.branch()
             case SaveAttempt():
@@ -324,12 +357,6 @@ class ClusterScope(BaseScope):
         )
 
     # -- async --------------------------------------------------------------------------------------------------------
-
-    def _settle(self, effect: Settle) -> Awaitable[tuple[Call, ...]]:
-        def look(waited: float, patience: float) -> float:
-            return min(max(waited, FIRST_LOOK), patience)
-
-        return settle(self, effect.call, lambda: self.thread.now, look, turns_again=QUIET_TURNS)
 
     async def run_async(self, call: Call) -> Any:
         """The workflow's function, if it is async; what it left running is over with it."""

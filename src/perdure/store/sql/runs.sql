@@ -93,10 +93,11 @@ SELECT seq, name, key, n, status, input, output, started, ms, attempts, crc, kin
 WHERE run = ? AND seq >= ? ORDER BY seq LIMIT ?
 
 -- name: last_step
-SELECT seq, name, key, n, status, input, output, started, ms, attempts, crc, kind FROM step WHERE run = ? ORDER BY seq DESC LIMIT 1
+SELECT seq, name, key, n, status, input, output, started, ms, attempts, crc, kind FROM step
+WHERE run = ? AND kind <> 'timers' ORDER BY seq DESC LIMIT 1
 
 -- name: count_steps
-SELECT status, count(*) FROM step WHERE run = ? AND kind <> 'undo' GROUP BY status
+SELECT status, count(*) FROM step WHERE run = ? AND kind NOT IN ('undo', 'timers') GROUP BY status
 
 -- name: add_attempt
 INSERT INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc)

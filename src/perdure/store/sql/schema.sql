@@ -18,10 +18,11 @@
 -- with every acquisition and is never taken back, `run` is the one that joined last, if a run has it.
 --
 -- A *step* row says that the workflow has moved past a call: it is done, or failed and was handled, or its item was parked
--- as a dead letter. Identity is name + key + n, n being how many times that pair came before. Rows are appended in the order of completion
+-- as a dead letter, or it was abandoned: the workflow went on without it (a timeout, a race that another call won). Identity is name + key + n, n being how many times that pair came before. Rows are appended in the order of completion
 -- and never changed, so a run is one contiguous stretch of the tree. `kind` says what a row is about, and nothing else does:
 -- the name of a user's step carries no meaning. A `defer` row notes a call to be made when the run ends, an `undo` row a call
--- that can be taken back; `deferred` and `undone` rows are the clean-ups that were made of them. `builtin` is a call of
+-- that can be taken back; `deferred` and `undone` rows are the clean-ups that were made of them. A `timers` row notes which
+-- timers of an async workflow fired, and after which records. `builtin` is a call of
 -- perdure's own steps, such as perdure.now().
 --
 -- An *exempt* row says that a stretch of a run's records is not held against the script if no call claims them: all that
@@ -98,14 +99,14 @@ CREATE TABLE step (
     name     TEXT NOT NULL,
     key      BLOB NOT NULL CHECK (length(key) = 16),
     n        INTEGER NOT NULL CHECK (n >= 0),
-    status   TEXT NOT NULL CHECK (status = 'done' OR status IN ('failed', 'dead')),
+    status   TEXT NOT NULL CHECK (status = 'done' OR status IN ('failed', 'dead', 'abandoned')),
     input    BLOB NOT NULL,
     output   BLOB NOT NULL,
     started  REAL NOT NULL,
     ms       INTEGER NOT NULL,
     attempts INTEGER NOT NULL CHECK (attempts >= 0),
     crc      INTEGER NOT NULL,
-    kind     TEXT NOT NULL CHECK (kind = 'step' OR kind IN ('builtin', 'defer', 'undo', 'deferred', 'undone')),
+    kind     TEXT NOT NULL CHECK (kind = 'step' OR kind IN ('builtin', 'defer', 'undo', 'deferred', 'undone', 'timers')),
     PRIMARY KEY (run, seq)
 ) STRICT, WITHOUT ROWID;
 

@@ -41,3 +41,29 @@ ALTER TABLE dead_letter_3 RENAME TO dead_letter;
 CREATE INDEX letter_evictable ON dead_letter (lid) WHERE status = 'parked' AND seq > 0 AND holder IS NULL;
 
 CREATE INDEX letter_due ON dead_letter (lid) WHERE exported = 0;
+
+-- Races: a call that the workflow gave up is a row ('abandoned'), and so is a note of the timers that fired. Older rows stay
+-- as they are.
+
+CREATE TABLE step_3 (
+    run      INTEGER NOT NULL,
+    seq      INTEGER NOT NULL,
+    name     TEXT NOT NULL,
+    key      BLOB NOT NULL CHECK (length(key) = 16),
+    n        INTEGER NOT NULL CHECK (n >= 0),
+    status   TEXT NOT NULL CHECK (status = 'done' OR status IN ('failed', 'dead', 'abandoned')),
+    input    BLOB NOT NULL,
+    output   BLOB NOT NULL,
+    started  REAL NOT NULL,
+    ms       INTEGER NOT NULL,
+    attempts INTEGER NOT NULL CHECK (attempts >= 0),
+    crc      INTEGER NOT NULL,
+    kind     TEXT NOT NULL CHECK (kind = 'step' OR kind IN ('builtin', 'defer', 'undo', 'deferred', 'undone', 'timers')),
+    PRIMARY KEY (run, seq)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO step_3 SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind FROM step ORDER BY run, seq;
+
+DROP TABLE step;
+
+ALTER TABLE step_3 RENAME TO step;

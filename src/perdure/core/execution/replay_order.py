@@ -1,0 +1,98 @@
+"""In which order a resumed async workflow sees again what it saw before: results, failures, and timers that fired."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from heapq import heappop, heappush
+from typing import Final, Literal
+
+import msgspec
+
+from perdure.core.execution.history import History
+
+BLOCKED: Final = "blocked"
+OVER: Final = "over"
+
+
+class Deliver(msgspec.Struct, frozen=True):
+    """Whoever waits at this place comes next."""
+
+    place: float
+
+
+class Fire(msgspec.Struct, frozen=True):
+    """The timer of this number fires next."""
+
+    number: int
+
+
+Next = Deliver | Fire | Literal["blocked", "over"]
+
+
+class ReplayOrder:
+    """What comes next, given what is recorded and who waits.
+
+    A place is the number of a record, or lies between two. Records that were claimed without waiting are passed by.
+
+    Args:
+        history: before anything is claimed.
+        fired: numbers of timers, and the place after which each fired.
+    """
+
+    def __init__(self, history: History, fired: Iterable[tuple[int, float]]) -> None:
+        # What is not held against the script need not be claimed, so it is not waited for.
+        self._exempt = {seq for seq in history.left() if history.is_exempt(seq)}
+        self._left = history.left()
+        self._seqs = sorted(seq for seq in self._left if not history.is_abandoned(seq))
+        self._fired = deque(fired)
+        self._at = 0
+        self._waiting: set[float] = set()
+        self._heap: list[float] = []
+
+    def wait(self, place: float) -> None:
+        """Somebody waits there."""
+        self._waiting.add(place)
+        heappush(self._heap, place)
+
+    def leave(self, place: float) -> None:
+        """Nobody waits there any more: it was delivered, or given up."""
+        self._waiting.discard(place)
+
+    def first_waiting(self) -> float | None:
+        """The first place where somebody waits."""
+        heap = self._heap
+        while heap and heap[0] not in self._waiting:
+            heappop(heap)
+        return heap[0] if heap else None
+
+    def head(self) -> int | None:
+        """The first record that has not been passed by; None if all have."""
+        seqs, left, waiting = self._seqs, self._left, self._waiting
+        while self._at < len(seqs):
+            seq = seqs[self._at]
+            if seq in waiting or (seq in left and seq not in self._exempt):
+                return seq
+            self._at += 1
+        return None
+
+    def is_next(self, seq: int) -> bool:
+        """Is a record that was just claimed the next to be seen, with nothing before it and nobody waiting?"""
+        if self._waiting or (self._fired and self._fired[0][1] < seq):
+            return False
+        head = self.head()
+        return head is None or head > seq
+
+    def next(self, timers: Iterable[int]) -> Next:
+        """What comes next; `timers` are the numbers of those that can fire."""
+        head, first = self.head(), self.first_waiting()
+        while self._fired:
+            number, after = self._fired[0]
+            if (head is not None and head <= after) or (first is not None and first <= after):
+                break
+            self._fired.popleft()
+            if number in timers:
+                return Fire(number)
+        if first is not None and (head is None or first <= head):
+            return Deliver(first)
+        return OVER if head is None else BLOCKED

@@ -1,0 +1,413 @@
+"""The order in which an async workflow sees what happens: one event at a time, and on resume the same order again.
+
+An event is a call that has ended, or a timer of the workflow that is due. Each is seen when the workflow has come to
+rest after the one before, so what it does is determined by the order of the events alone, and that is recorded.
+docs/decisions/0019-races.md says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
+
+import msgspec
+
+from perdure.core.execution.branch import Branch
+from perdure.core.execution.history import History
+from perdure.core.execution.replay_order import OVER, Deliver, Fire, ReplayOrder
+from perdure.core.execution.spec import Call
+from perdure.core.records import StepRecord
+from perdure.engines.interface import here
+from perdure.engines.runtime.awaiting import rests
+from perdure.engines.runtime.workflow_timers import EMPTY, Timer
+
+MOST_TURNS = 200
+"""Turns of the loop after which a workflow that is busy all the time (it polls something) sees the next event."""
+QUIET_TURNS = 20
+"""Turns of a loop that does not show what is ready, after which the workflow is taken to be at rest."""
+PATIENCE = 30.0
+"""Seconds for a branch that awaits something outside of the workflow between its steps."""
+_FIRED = msgspec.msgpack.Decoder(list[tuple[int, float]])
+
+
+class OrderedScope(Protocol):
+    """A running workflow."""
+
+    history: History
+    main: Branch | None
+    family: object
+    running: set[asyncio.Task[Any]]
+    settling: list[tuple[Call, Branch | None]]
+    executing: int
+
+    def read(self, seq: int) -> StepRecord:
+        """The record of that number."""
+
+    def look_again(self, waited: float) -> float:
+        """In how many seconds to look again at a branch that is on its way, after it was waited for so long."""
+
+    def notify_waiting(self, reason: str) -> None:
+        """Say that the replay waits for something."""
+
+
+class _Event:
+    """Something that has happened in this process, and that the workflow has not seen. `ready`: it is durable."""
+
+    __slots__ = ("future", "place", "ready", "timer")
+
+    def __init__(self, place: float, future: asyncio.Future[Any] | None, timer: Timer | None = None) -> None:
+        self.place = place
+        self.future = future
+        self.timer = timer
+        self.ready = False
+
+
+class EventOrder:
+    """The events of one async workflow that is executing.
+
+    Args:
+        scope: the workflow.
+        loop: runs it.
+    """
+
+    def __init__(self, scope: OrderedScope, loop: asyncio.AbstractEventLoop) -> None:
+        self._scope = scope
+        self._loop = loop
+        self._ready = getattr(loop, "_ready", None)
+        history = scope.history
+        fired = [entry for seq in history.timer_notes() for entry in _FIRED.decode(scope.read(seq).input)]
+        self._replay: ReplayOrder | None = ReplayOrder(history, fired) if history.recorded else None
+        history.replaying = self._replay is not None
+        self._waiting: dict[float, asyncio.Future[None]] = {}
+        self._resting: list[tuple[str, asyncio.Future[None]]] = []
+        self._given_up: list[asyncio.Future[None]] = []
+        self._parked: set[asyncio.Task[Any] | None] = set()
+        self._queue: deque[_Event] = deque()
+        self._timers: dict[int, Timer] = {}
+        self._made = 0
+        self._prune_at = 64
+        self._scheduled = False
+        self._turns = 0
+        self._claims = -1
+        self._since: float | None = None
+        self._said = False
+        self._closed = False
+
+    def close(self) -> None:
+        """The workflow's function is over."""
+        self._closed = True
+        for event in self._queue:
+            self._deliver(event)
+        self._queue.clear()
+        for future in self._waiting.values():
+            _release(future)
+
+    # -- what waits for its turn --------------------------------------------------------------------------------------
+
+    def alone(self) -> bool:
+        """Is there but one branch, and no event before it, so that nothing can come between a call and its end?"""
+        main = self._scope.main
+        if main is None or self._closed:
+            return True
+        if self._queue:
+            return False
+        living = main.living
+        if len(living) == 1:
+            return True
+        if living[-1].done():
+            living[:] = [branch for branch in living if not branch.done()]
+        return len(living) <= 1
+
+    def may_pass(self, seq: int) -> bool:
+        """May a call have the record that it has claimed without waiting?"""
+        replay = self._replay
+        return replay is None or self._closed or (not self._waiting and replay.is_next(seq) and self.alone())
+
+    async def turn(self, place: float) -> None:
+        """Wait until everything that came before this place in an earlier life has come again."""
+        if self._replay is None or self._closed:
+            return
+        self._replay.wait(place)
+        future = self._waiting[place] = self._loop.create_future()
+        try:
+            await self._park(future)
+        finally:
+            self._waiting.pop(place, None)
+            if self._replay is not None:
+                self._replay.leave(place)
+            self.poke()
+
+    def after(self, place: float, durable: asyncio.Future[Any]) -> asyncio.Future[Any]:
+        """What `durable` comes to, when that is durable and it is its turn."""
+        future = self._loop.create_future()
+        event = _Event(place, future)
+        self._queue.append(event)
+
+        def on_durable(ended: asyncio.Future[Any]) -> None:
+            event.ready = True
+            if not ended.cancelled() and ended.exception() is not None and not future.done():
+                future.set_exception(ended.exception())  # type: ignore[arg-type]
+            self.poke()
+
+        durable.add_done_callback(on_durable, context=EMPTY)
+        return future
+
+    async def pass_by(self, place: float) -> None:
+        """Wait for the turn of something that has happened in this process, and that is not written down."""
+        if self._replay is not None:
+            await self.turn(place)
+            return
+        event = _Event(place, self._loop.create_future())
+        event.ready = True
+        history = self._scope.history
+        history.last = max(history.last, place)
+        queue = self._queue
+        queue.insert(bisect_right(queue, place, key=lambda other: other.place), event)
+        assert event.future is not None
+        self.poke()
+        await event.future
+
+    async def rest(self, name: str) -> None:
+        """Wait until the replay has come to rest, or nothing is left that a new call of that name has to wait for."""
+        entry = (name, self._loop.create_future())
+        self._resting.append(entry)
+        try:
+            await self._park(entry[1])
+        finally:
+            self._resting.remove(entry)
+
+    async def given_up(self) -> None:
+        """Wait until the current call is given up again, or nothing else moves."""
+        future = self._loop.create_future()
+        self._given_up.append(future)
+        try:
+            await self._park(future)
+        finally:
+            self._given_up.remove(future)
+
+    async def _park(self, future: asyncio.Future[None]) -> None:
+        task = asyncio.current_task()
+        self._parked.add(task)
+        self.poke()
+        try:
+            await future
+        finally:
+            self._parked.discard(task)
+
+    # -- timers -------------------------------------------------------------------------------------------------------
+
+    def add_timer(self, timer: Timer) -> Callable[[], None] | None:
+        """The workflow makes a timer."""
+        if self._closed:
+            return None
+        self._made += 1
+        timer.number = self._made
+        if len(self._timers) >= self._prune_at:
+            self._timers = {number: each for number, each in self._timers.items() if each.pending()}
+            self._prune_at = max(64, 2 * len(self._timers))
+        self._timers[timer.number] = timer
+        if self._replay is not None:
+            self.poke()
+        return lambda: self._on_due(timer)
+
+    def _on_due(self, timer: Timer) -> None:
+        timer.due = True
+        if self._closed:
+            timer.fire(self._loop)
+        elif self._replay is None:
+            self._enqueue(timer)
+        self.poke()
+
+    def _enqueue(self, timer: Timer) -> None:
+        history = self._scope.history
+        # Where nothing else could have happened, the replay needs no word of it.
+        if self._scope.running or self._queue or sum(each.pending() for each in self._timers.values()) > 1:
+            history.timer_fired(timer.number)
+        event = _Event(history.last, None, timer)
+        event.ready = True
+        self._queue.append(event)
+
+    def _fire(self, timer: Timer) -> None:
+        self._timers.pop(timer.number, None)
+        timer.fire(self._loop)
+
+    # -- one event after the other ------------------------------------------------------------------------------------
+
+    def poke(self) -> None:
+        """Something has changed: look, in the next turn of the loop, whether something can come."""
+        if not self._scheduled and not self._closed:
+            self._scheduled = True
+            self._loop.call_soon(self._look, context=EMPTY)
+
+    def _look(self) -> None:
+        self._scheduled = False
+        if self._closed:
+            return
+        if self._busy():
+            self._turns += 1
+            self.poke()
+            return
+        self._turns = 0
+        self._wake_new_calls()
+        if self._replay is not None and self._replay_next(self._replay):
+            self._since, self._said = None, False
+            self.poke()
+        elif self._next():
+            self.poke()
+        elif self._replay is None and self._given_up:
+            self._make_what_was_given_up()
+
+    def _busy(self) -> bool:
+        """Does the workflow's own code still run, because of what it saw last?"""
+        if self._ready is None:
+            if self._scope.history.claims != self._claims:
+                self._claims, self._turns = self._scope.history.claims, 0
+            return self._turns < QUIET_TURNS
+        if self._turns >= MOST_TURNS:
+            return False
+        family = self._scope.family
+        for handle in self._ready:
+            if getattr(handle._context.get(here), "family", None) is family and not handle._cancelled:
+                return True
+        return False
+
+    def _next(self) -> bool:
+        """Deliver the next event of this process."""
+        queue = self._queue
+        while queue:
+            event = queue[0]
+            if event.future is not None and event.future.done():
+                queue.popleft()  # given up meanwhile
+            elif not event.ready:
+                return False
+            else:
+                queue.popleft()
+                if self._deliver(event):
+                    return True
+        return False
+
+    def _deliver(self, event: _Event) -> bool:
+        if event.timer is None:
+            assert event.future is not None
+            _release(event.future)
+        elif event.timer.pending():
+            self._fire(event.timer)
+        else:
+            return False
+        return True
+
+    # -- replay -------------------------------------------------------------------------------------------------------
+
+    def _replay_next(self, replay: ReplayOrder) -> bool:
+        """Let come what came next in an earlier life; False if there is nothing to let come now."""
+        timers = {number: timer for number, timer in self._timers.items() if timer.pending()}
+        following = replay.next(timers)
+        if isinstance(following, Fire):
+            self._fire(timers[following.number])
+            return True
+        if isinstance(following, Deliver):
+            return self._arrive(following.place)
+        if following == OVER:
+            return self._end_replay(timers)
+        if self._on_their_way():
+            return self._be_patient(replay, timers)
+        # What is recorded next is not asked for: in an unedited script, a timer came first that nothing else could.
+        if self._fire_first(timers.values() if not self._scope.history.rested else self._due(timers)):
+            return True
+        place = replay.first_waiting()
+        if place is not None:
+            return self._arrive(place)  # the script was edited: the records before it are not asked for
+        return self._come_to_rest()
+
+    def _due(self, timers: dict[int, Timer]) -> list[Timer]:
+        return [timer for timer in timers.values() if timer.due]
+
+    def _fire_first(self, timers: Collection[Timer]) -> bool:
+        if timers:
+            self._fire(min(timers, key=lambda timer: (timer.handle.when(), timer.number)))
+        return bool(timers)
+
+    def _arrive(self, place: float) -> bool:
+        assert self._replay is not None
+        self._replay.leave(place)
+        _release(self._waiting.pop(place))
+        return True
+
+    def _end_replay(self, timers: dict[int, Timer]) -> bool:
+        """All that is recorded has come again. What is still waited for is waited for in real time."""
+        self._replay = None
+        self._scope.history.replaying = False
+        for _, future in self._resting:
+            _release(future)
+        for timer in sorted(self._due(timers), key=lambda each: each.handle.when()):
+            self._enqueue(timer)
+        return True
+
+    def _come_to_rest(self) -> bool:
+        """Nothing moves: calls that have no record are judged, and those that were given up are made after all."""
+        for future in self._given_up:
+            _release(future)
+        for _, future in self._resting:
+            _release(future)
+        return False
+
+    def _make_what_was_given_up(self) -> None:
+        """The replay is over, and calls that were given up in an earlier life are waited for: the script was edited."""
+        if not self._queue and not self._on_their_way():
+            self._come_to_rest()
+        else:
+            self._loop.call_later(self._scope.look_again(0.0), self.poke, context=EMPTY)
+
+    def _wake_new_calls(self) -> None:
+        for name, future in self._resting:
+            if not self._scope.history.unsettled(name):
+                _release(future)
+
+    def _on_their_way(self) -> bool:
+        scope = self._scope
+        if scope.executing:
+            return True
+        assert scope.main is not None
+        branches: list[Any] = [branch.task for branch in scope.main.living if not branch.done()]
+        return not all(rests(task, self._known, branches) for task in branches)
+
+    def _known(self, task: asyncio.Task[Any]) -> bool | None:
+        if task in self._parked:
+            return True
+        return False if task in self._scope.running else None
+
+    def _be_patient(self, replay: ReplayOrder, timers: dict[int, Timer]) -> bool:
+        """A branch executes, or awaits something that is not of the workflow: let time pass as it does."""
+        if self._fire_first(self._due(timers)):
+            return True
+        scope, now = self._scope, self._loop.time()
+        if self._since is None:
+            self._since = now
+        waited = now - self._since
+        if waited >= PATIENCE and not scope.executing:
+            # It may be the one that waits, whatever it awaits. But nothing is held against it as long as it may not.
+            place = replay.first_waiting()
+            if place is not None:
+                return self._arrive(place)
+            if not any(scope.history.doubtful(call.spec.name) for call, _ in scope.settling):
+                return self._come_to_rest()
+            self._say_what_is_waited_for()
+        if self._resting or self._given_up or self._waiting or timers:
+            self._loop.call_later(scope.look_again(waited), self.poke, context=EMPTY)
+        return False
+
+    def _say_what_is_waited_for(self) -> None:
+        if not self._said:
+            self._said = True
+            self._scope.notify_waiting(
+                "a branch awaits something that is no step, and its next call is compared with the records before "
+                "anything new is executed"
+            )
+
+
+def _release(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,99 @@
+"""The timers of async workflows, so that a resumed run fires them in the order in which they fired before.
+
+A timer of a workflow is one that its own code makes, through `asyncio.sleep`, `timeout`, `wait_for` or a library; not
+one that a step makes, or perdure itself. It is recognised by the context in which it is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar, copy_context
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+from perdure.engines.interface import here
+from perdure.engines.runtime.timeouts import bounded
+
+EMPTY = Context()
+"""Where callbacks of perdure's own run, so that they are told from those of a workflow."""
+
+_own: ContextVar[bool] = ContextVar("perdure_timer", default=False)
+_users: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
+
+
+class Timer:
+    """A timer of a workflow: `number` counts them by the order in which they are made; `handle` is the loop's.
+
+    `due`: its time is over, and it waits for its turn.
+    """
+
+    __slots__ = ("args", "callback", "context", "due", "handle", "number")
+
+    handle: asyncio.TimerHandle
+
+    def __init__(self, number: int, callback: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
+        self.number = number
+        self.callback = callback
+        self.args = args
+        self.context = context
+        self.due = False
+
+    def pending(self) -> bool:
+        """Is it still to fire?"""
+        return not self.handle.cancelled()
+
+    def fire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Do what it is for."""
+        self.handle.cancel()
+        loop.call_soon(self.callback, *self.args, context=self.context)
+
+
+class Owner(Protocol):
+    """A run that orders its timers."""
+
+    def add_timer(self, timer: Timer) -> Callable[[], None] | None:
+        """A timer is made: what is called when its time is over, or None if it is to fire by itself."""
+
+
+@contextmanager
+def own_timers() -> Iterator[None]:
+    """Timers that are made inside are perdure's own."""
+    token = _own.set(True)
+    try:
+        yield
+    finally:
+        _own.reset(token)
+
+
+def watch_timers(loop: asyncio.AbstractEventLoop) -> None:
+    """From now on, workflows hear of the timers that they make on that loop, if it is one of asyncio's own kind."""
+    users = _users.get(loop, 0)
+    _users[loop] = users + 1
+    if users or not isinstance(loop, asyncio.BaseEventLoop):
+        return
+    original = loop.call_at
+
+    def call_at(
+        when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        scope = here.get() if context is None else context.get(here)
+        owner: Owner | None = getattr(scope, "order", None)
+        if owner is None or _own.get() or type(getattr(callback, "__self__", None)) is bounded:
+            return original(when, callback, *args, context=context)
+        timer = Timer(0, callback, args, copy_context() if context is None else context)
+        on_due = owner.add_timer(timer)
+        if on_due is None:
+            return original(when, callback, *args, context=context)
+        timer.handle = original(when, on_due, context=EMPTY)
+        return timer.handle
+
+    loop.call_at = call_at  # type: ignore[method-assign,assignment]
+
+
+def unwatch_timers(loop: asyncio.AbstractEventLoop) -> None:
+    """The opposite, when the last workflow on that loop is over."""
+    _users[loop] -= 1
+    if not _users[loop] and isinstance(loop, asyncio.BaseEventLoop):
+        loop.__dict__.pop("call_at", None)

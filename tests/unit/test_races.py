@@ -1,0 +1,123 @@
+"""Races are history: an async workflow that was killed takes the same branch again, whatever its steps take then."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+from tests.unit import race_world
+from tests.unit.race_world import Deaths, program, same_so_far
+
+from perdure.errors import Drift
+
+
+@pytest.fixture
+def deaths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deaths:
+    """A state file on which processes die one after the other."""
+    monkeypatch.setenv("PERDURE_STATE", str(tmp_path / "races.db"))
+    monkeypatch.setenv("PERDURE_CRASH_LIMIT", "1000")
+    return Deaths(tmp_path)
+
+
+def check(deaths: Deaths, seed: int, *, depth: int, kills: int, failures: bool) -> None:
+    """A random program, killed after each of its first commits or at a random turn of the loop, up to three times."""
+    node = program(seed, depth, failures=failures)
+    chance = random.Random(seed)
+    for kill in range(1, kills + 1):
+        deaths.forget()
+        at = {"turn": chance.randint(1, 200)} if kill % 3 == 0 else {"commit": kill}
+        before, _ = deaths.live(node, seed, **at)
+        for again in range(1, 4):
+            durable = deaths.durable()
+            if deaths.ended():
+                break
+            commit = chance.choice((0, 3, 6)) if again < 3 else 0
+            after, _ = deaths.live(node, seed * 100 + kill * 10 + again, commit=commit)
+            where = f"seed {seed}, killed at {at}, life {again + 1}"
+            assert not after.again, f"executed again: {after.again} ({where})"
+            if not failures:  # one that is not history yet is tried again, and may end at another time
+                assert same_so_far(before, after, durable) is None, where
+            before = after
+        else:
+            assert deaths.ended()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_killed_race_takes_the_same_branch(deaths: Deaths, seed: int) -> None:
+    """Random races of gather, wait_for, timeout, wait, as_completed, shield, queues, task groups, children and maps."""
+    check(deaths, seed, depth=2, kills=5, failures=False)
+
+
+@pytest.mark.parametrize("seed", range(500, 504))
+def test_a_killed_race_with_failures_is_no_drift(deaths: Deaths, seed: int) -> None:
+    """The same with steps that fail."""
+    check(deaths, seed, depth=2, kills=5, failures=True)
+
+
+@pytest.mark.long
+def test_many_killed_races_take_the_same_branches(deaths: Deaths) -> None:
+    """Hundreds of programs; how many different schedules they took is printed."""
+    for seed in range(1000, 1300):
+        check(deaths, seed, depth=2 + seed % 2, kills=9, failures=seed % 3 == 0)
+        print(f"{seed}: {len(deaths.schedules)} schedules so far")
+
+
+def test_a_call_that_was_given_up_is_not_made_again(deaths: Deaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a record: the resumed workflow gives it up again, without executing it, and no time passes for that."""
+    took = {"slow": 50.0, "backup": 1.0, "more": 1.0}
+    monkeypatch.setattr(race_world.Life, "seconds", lambda self, name: took.get(name, 0.0))
+    node = ["sequence", "s", [["wait_for", "w", ["work", "slow"], 8], ["work", "backup"], ["work", "more"]]]
+    first, _ = deaths.live(node, 1, commit=3)
+    assert first.executed == {"slow": 1, "w timed out": 1, "backup": 1}
+    with deaths.records() as records:
+        assert ("work", "abandoned") in [(record.name, record.status) for record in records]
+    took["slow"] = 0.0  # it would win now
+    second, result = deaths.live(node, 2)
+    assert second.executed == {"more": 1}
+    assert result == "w timed out<backup><more>"
+
+
+def test_a_branch_that_sleeps_for_longer_than_any_patience_is_replayed_at_once(deaths: Deaths) -> None:
+    """Its timer fires when nothing else can happen: no clock is waited for, and nothing is taken for drift."""
+    node = ["gather", "g", [["sequence", "a", [["work", "a1"], ["sleep", "z", 36_000], ["work", "a2"]]], ["work", "b"]]]
+    first, _ = deaths.live(node, 1, commit=4)
+    assert first.executed["a2"] == 1
+    second, _ = deaths.live(node, 2)
+    assert "a2" not in second.executed
+    assert deaths.loop.now < 60.0
+
+
+def test_a_call_that_is_awaited_after_all_is_made(deaths: Deaths) -> None:
+    """An edited script that no longer gives a call up gets its result: it is executed when all else is at rest."""
+    given_up = ["sequence", "s", [["wait_for", "w", ["work", "slow"], 1]]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(race_world.Life, "seconds", lambda self, name: 5.0 if name == "slow" else 0.0)
+        deaths.live(given_up, 1, commit=2)
+    with deaths.records() as records:
+        assert [record.status for record in records if record.name == "work"] == ["abandoned"]
+    assert not deaths.ended()
+    with pytest.MonkeyPatch.context() as patch:
+
+        async def patient(name: str, node: object, ticks: int) -> str:
+            return await race_world.walk(node)
+
+        patch.setitem(race_world.KINDS, "wait_for", patient)
+        lived, result = deaths.live(given_up, 2)
+    assert lived.executed["slow"] == 1
+    assert result is not None
+
+
+def test_an_edited_race_is_drift_still(deaths: Deaths) -> None:
+    """Completed calls of the same name that no branch makes again, when all rest, stop the run before it executes."""
+    deaths.live(["gather", "g", [["work", "a"], ["work", "b"]]], 1, commit=3)
+    with pytest.MonkeyPatch.context() as patch:
+
+        async def edited(name: str, nodes: list[object]) -> str:
+            return str(await asyncio.gather(race_world.do("other"), race_world.do("others")))
+
+        patch.setitem(race_world.KINDS, "gather", edited)
+        with pytest.raises(Drift):
+            deaths.live(["gather", "g", [["work", "a"], ["work", "b"]]], 2)
+    assert not race_world.life.executed
