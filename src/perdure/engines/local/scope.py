@@ -15,6 +15,7 @@ from perdure.core.execution.map_items import Tally
 from perdure.core.execution.run import Start, child
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord, StepRecord
+from perdure.core.redaction.printable import one_line
 from perdure.engines.events import MapProgress, RunWaits, StepProgress
 from perdure.engines.interface import Concurrency, OnFailure
 from perdure.engines.local.limits import Limits
@@ -119,7 +120,7 @@ class LocalScope(BaseScope):
         if self.resources.observer is not None:
             self.resources.observer.notify(RunWaits(self.run.workflow, reason))
         else:
-            print(f"perdure: run {self.id} waits: {reason}", file=sys.stderr, flush=True)
+            print(f"perdure: run {self.id} waits: {one_line(reason)}", file=sys.stderr, flush=True)
 
     def suspects_in_turn(self) -> asyncio.Lock:
         """The same for async steps."""
