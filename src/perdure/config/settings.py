@@ -281,7 +281,7 @@ def _read_trusted(path: Path, on_the_way: list[Path], owner: int | None) -> str 
         if b"tool.perdure" in data:
             import logging
 
-            advice = "make it yours and writable by nobody else (chown, chmod go-w), or set the PERDURE_ variables"
+            advice = "make it yours and not writable by others (chown, chmod go-w), or set the PERDURE_ variables"
             logging.getLogger("perdure").warning("the settings in %s are ignored: %s; %s", path, why, advice)
         return None
     return data.decode("utf-8", "replace")

@@ -110,7 +110,7 @@ def recorded_script(run: RunRecord) -> Path:
     try:
         why = "" if ownership.shared() else ownership.objection(path.stat())
     except OSError:
-        return path  # whoever loads it says that it is gone
+        return path  # loading it says that it is gone
     if why:
         raise UsageError(
             f"the script that the state file names for run {run.id} is not loaded: {path} ({why})",

@@ -209,7 +209,7 @@ def _make_home(folder: Path) -> None:
 
 
 def check_owners(state: Path) -> None:
-    """See that nobody else can exchange what a run relies on: the state file, and the files and folders beside it.
+    """See that no other user can exchange what a run relies on: the state file, and the files and folders beside it.
 
     The folder is looked at only if it is the one that perdure makes itself; a path that the user names is the user's
     choice. Links are followed for the folder and the file, if their owner is trusted.

@@ -351,7 +351,7 @@ def dead(folder: Path, locks: Path) -> list[Flight]:
 def _is_dead(lock: Path) -> bool:
     try:
         return not is_held(lock)
-    except StateUntrusted:  # another user's: who needs to know is told so elsewhere
+    except StateUntrusted:  # another user's, which is reported elsewhere
         return False
 
 

@@ -158,7 +158,7 @@ def is_held(path: Path) -> bool:
     """Is the process that made this lock file alive? A dead one's file is removed.
 
     Raises:
-        StateUntrusted: it is another user's, or a link, so that nobody can say.
+        StateUntrusted: it is another user's, or a link, so that it cannot be said.
     """
     try:
         if path.parent.is_symlink():

@@ -27,7 +27,7 @@ def same_inputs(one: bytes, other: bytes) -> bool:
 
 
 def canonical(data: bytes | memoryview) -> bytes:
-    """The bytes with every dict in the order of its keys. Needs no classes: kinds are told apart by their codes."""
+    """The bytes with every dict in the order of its keys. Needs no classes: kinds are distinguished by their codes."""
     return encode(_sorted(_decode(data)))
 
 
