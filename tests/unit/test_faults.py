@@ -15,7 +15,8 @@ from raised_errors import AbstractError, Batch, Both, Connection, Declined, Froz
 
 from perdure import errors
 from perdure.core.exceptions import capture
-from perdure.core.exceptions.capture import AttemptNote, note, restore, to_fault
+from perdure.core.exceptions.attempt_notes import AttemptNote, note
+from perdure.core.exceptions.capture import restore, to_fault
 
 
 def exceptions_that_come_back_whole():

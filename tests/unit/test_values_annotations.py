@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from value_classes import Json, Order
 
-from perdure.core.values import annotations as shapes
-from perdure.core.values import codec
+from perdure.core.values import codec, hints
 from perdure.errors import NotStorable
 
 
@@ -29,7 +28,7 @@ def test_string_annotations_and_local_classes() -> None:
     def step() -> list[Node]:
         return [Node(Leaf(), [Node(Leaf(Node(Leaf())))])]
 
-    found = shapes.hints_of(step, locals())["return"]
+    found = hints.hints_of(step, locals())["return"]
     assert codec.plan(found, owner="s", names=locals()).round_trip(step())[1] == step()
 
 
@@ -39,7 +38,7 @@ def test_recursive_aliases_of_strings() -> None:
     def step() -> Json:
         return [[Order(1)], {"x": [1, None, Order(2)]}]
 
-    plan = codec.plan(shapes.hints_of(step)["return"], owner="s", names=shapes.scope_of(step))
+    plan = codec.plan(hints.hints_of(step)["return"], owner="s", names=hints.scope_of(step))
     assert plan.round_trip(step())[1] == step()
     with pytest.raises(NotStorable, match=r"`result\[0\]\['a'\]` is 'text'"):
         plan.round_trip([{"a": "text"}])
@@ -51,11 +50,11 @@ def test_each_annotation_is_resolved_by_itself() -> None:
     def step(a: Missing, b: Order) -> Order:  # type: ignore[name-defined]  # noqa: F821
         return b
 
-    hints = shapes.hints_of(step)
-    assert hints["return"] is Order
-    assert hints["b"] is Order
+    found = hints.hints_of(step)
+    assert found["return"] is Order
+    assert found["b"] is Order
     with pytest.raises(NotStorable, match=r"'Missing'.*is not defined"):
-        codec.plan(hints["a"], owner="s").round_trip(Order(1))
+        codec.plan(found["a"], owner="s").round_trip(Order(1))
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="the type statement is of Python 3.12")

@@ -9,13 +9,12 @@ up in a module, only exception classes that this process has loaded anyway are c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from perdure import errors
-from perdure.core.durations import show
 from perdure.core.exceptions import http_responses as responses
 from perdure.core.exceptions import rebuild, recorded_objects, validation_errors
 from perdure.core.exceptions.output import notes_of
@@ -23,7 +22,6 @@ from perdure.core.values import codec
 
 _LONGEST_TRACEBACK = 20_000
 _LONGEST_REPR = 200
-_NOTED = 8
 _DEEPEST = 8
 _MOST = 64
 """Exceptions kept of one failure: its causes, its contexts and the members of its groups, all together."""
@@ -187,46 +185,6 @@ def restore(fault: Fault, *, main: str = "__main__") -> Exception:
         rebuild.put(BaseException, name, exc, other)
     rebuild.put(BaseException, "__suppress_context__", exc, fault.suppressed)
     return exc
-
-
-class AttemptNote(msgspec.Struct, frozen=True):
-    """One failed attempt in short: the name of the error's class, and its message."""
-
-    error: str
-    message: str
-
-
-def note(owner: str, attempts: Sequence[AttemptNote], took: float, why: str = "") -> list[str]:
-    """Lines to add to the user's own exception with add_note(): how often it was tried, and what each try said.
-
-    Args:
-        owner: who failed: "step 'charge'".
-        attempts: every failed attempt, in order.
-        took: seconds from the beginning of the first attempt to the end of the last.
-        why: why it was not tried again, in words.
-    """
-    ending = f"; {why}" if why else ""
-    if len(attempts) <= 1:
-        return [f"perdure: {owner} failed at its first attempt, after {show(took)}{ending}"]
-    lines = [f"perdure: {owner} failed {len(attempts)} times in {show(took)}{ending}"]
-    groups = list(_alike(attempts))
-    for index, (first, last, text) in enumerate(groups):
-        if len(groups) > _NOTED and index == _NOTED // 2:
-            lines.append(f"  ... {len(groups) - _NOTED + 1} lines left out")
-        if len(groups) <= _NOTED or index < _NOTED // 2 or index > len(groups) - _NOTED // 2:
-            lines.append(f"  {first}. {text}" if first == last else f"  {first}-{last}. {text}")
-    return lines
-
-
-def _alike(attempts: Sequence[AttemptNote]) -> Iterator[tuple[int, int, str]]:
-    """Attempts in a row that said the same, as one: the first's number, the last's number, and what they said."""
-    first = 1
-    for number, attempt in enumerate(attempts, start=1):
-        following = attempts[number] if number < len(attempts) else None
-        if following is None or (following.error, following.message) != (attempt.error, attempt.message):
-            message = " ".join(attempt.message[: 2 * _LONGEST_REPR].split())
-            yield first, number, _cut(f"{attempt.error}: {message}" if message else attempt.error, _LONGEST_REPR)
-            first = number + 1
 
 
 class _Recorder:

@@ -67,7 +67,10 @@ def _number_of(item: Any) -> Any:
 
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
     """The attributes, read without running a property that is written in Python."""
-    contents = getattr(value, "__dict__", None)
+    try:
+        contents = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        contents = None
     if type(contents) is dict:
         yield from ((name, item) for name, item in contents.items() if type(name) is str)
     fields: Any = getattr(type(value), "_fields", None)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from perdure.core import commands
-from perdure.core.exceptions import capture
+from perdure.core.exceptions import attempt_notes, capture
 from perdure.core.execution import crash_loop
 from perdure.core.execution.admission import Patience, admission, report_failure
 from perdure.core.execution.cleanup_records import salt, undo_row
@@ -199,7 +199,7 @@ class Series(msgspec.Struct):
     before: int = 0
     counted: int = 0
     first: float | None = None
-    tried: list[capture.AttemptNote] = []
+    tried: list[attempt_notes.AttemptNote] = []
 
     def judge(
         self,
@@ -220,11 +220,11 @@ class Series(msgspec.Struct):
         decision = verdict(policy, assessment, number - self.before, self.counted, now - first, uniform)
         capture.add_output(error)
         fault = capture.to_fault(error)
-        self.tried.append(capture.AttemptNote(fault.name, fault.message))
+        self.tried.append(attempt_notes.AttemptNote(fault.name, fault.message))
         if isinstance(decision, Again):
             self.counted += decision.counts
         else:
-            for line in capture.note(owner, self.tried, now - first, _WHY[decision.reason]):
+            for line in attempt_notes.note(owner, self.tried, now - first, _WHY[decision.reason]):
                 error.add_note(line)
         return decision, fault
 
@@ -315,7 +315,7 @@ def _not_made(
     """The breaker lets no further attempt through. What the last one failed with comes first, if there was one."""
     if series is None or last is None:
         return Failed(refusal, None, made)
-    for line in capture.note(call.spec.owner, series.tried, seconds, refusal.what):
+    for line in attempt_notes.note(call.spec.owner, series.tried, seconds, refusal.what):
         last.error.add_note(line)
     return last
 

@@ -15,7 +15,7 @@ from perdure.core.policies.guard import Guard
 from perdure.core.policies.retry import ONCE, Retry
 from perdure.core.records import StepKind
 from perdure.core.values import codec
-from perdure.core.values.annotations import hints_of, scope_of
+from perdure.core.values.hints import hints_of, scope_of
 
 IfLocked = Literal["skip", "wait", "fail"]
 

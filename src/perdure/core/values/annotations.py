@@ -7,10 +7,8 @@ classes) are in the set. Positions are worked out when a value gets there, so th
 from __future__ import annotations
 
 import collections.abc
-import contextlib
 import enum
 import inspect
-import sys
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
@@ -18,6 +16,7 @@ from typing import Any, Final
 
 from perdure.core.values.builtin_types import LOWERING
 from perdure.core.values.classes import BASES, Record, Subclass, is_typed_dict, record_of
+from perdure.core.values.hints import own_annotations, resolve
 
 _WRAPPERS: Final = frozenset({"Required", "NotRequired", "ReadOnly", "Final", "ClassVar", "InitVar"})
 _AWAITABLE: Final = (collections.abc.Awaitable, collections.abc.Coroutine)
@@ -408,7 +407,7 @@ def _field_annotations(cls: Any, args: tuple[Any, ...], names: dict[str, Any]) -
         return {name: resolve(annotation, cls, names) for name, annotation in given.items()}
     found: dict[str, Any] = {}
     for base in reversed(bases):
-        for name, annotation in _own_annotations(base).items():
+        for name, annotation in own_annotations(base).items():
             if wanted is None or name in wanted:
                 found[name] = _substitute(resolve(annotation, base, names), values.get(base, {}))
     return found
@@ -416,63 +415,3 @@ def _field_annotations(cls: Any, args: tuple[Any, ...], names: dict[str, Any]) -
 
 def _parameters(cls: Any) -> tuple[Any, ...]:
     return getattr(cls, "__parameters__", ())
-
-
-def _own_annotations(where: Any) -> dict[str, Any]:
-    try:
-        return inspect.get_annotations(where)
-    except NameError:  # Python 3.14 evaluates them here
-        return {}
-
-
-def hints_of(function: Any, names: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The annotations of a function by parameter (and "return"), each resolved by itself.
-
-    Args:
-        function: the function; what `functools.wraps` wrapped is looked through.
-        names: further names, for instance the locals of the function in which it is defined.
-    """
-    function = inspect.unwrap(function)
-    scope = scope_of(function) | dict(names or {})
-    return {name: resolve(annotation, None, scope) for name, annotation in _own_annotations(function).items()}
-
-
-def scope_of(function: Any) -> dict[str, Any]:
-    """What the strings in a function's annotations may name: the globals of its module and what it closes over."""
-    function = inspect.unwrap(function)
-    code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None) or ()
-    scope = dict(getattr(function, "__globals__", {}))
-    for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
-        with contextlib.suppress(ValueError):  # a cell that is not filled yet
-            scope[name] = cell.cell_contents
-    return scope | {variable.__name__: variable for variable in getattr(function, "__type_params__", ())}
-
-
-def resolve(annotation: Any, where: type | None, names: Mapping[str, Any] | None = None) -> Any:
-    """An annotation with its strings replaced by what they name, seen from the class `where`.
-
-    Returns it unchanged (a string admits anything, but no class) when a name cannot be found.
-
-    Args:
-        annotation: what stands in the source.
-        where: the class that it belongs to, if any.
-        names: further names, used where the class and its module do not define them.
-    """
-    if annotation is None or type(annotation) is type:
-        return annotation
-    scope: dict[str, Any] = dict(names or {})
-    if isinstance(where, type):
-        # In this order: a field that is called like a type must not hide the type.
-        scope |= vars(where)
-        scope |= getattr(sys.modules.get(where.__module__), "__dict__", {})
-        # A class inside of a function refers to itself and to its neighbours, whatever the module calls by these names.
-        around = where.__qualname__.rpartition(".")[0]
-        near = [other for other in (where, *(names or {}).values()) if isinstance(other, type)]
-        near = [other for other in near if other.__module__ == where.__module__]
-        scope |= {other.__name__: other for other in near if other.__qualname__.rpartition(".")[0] == around}
-    scope |= {variable.__name__: variable for variable in getattr(where, "__type_params__", ())}
-    holder = types.SimpleNamespace(__annotations__={"it": annotation})
-    try:
-        return typing.get_type_hints(holder, scope, scope, include_extras=True)["it"]
-    except (NameError, AttributeError, SyntaxError, TypeError):
-        return annotation

@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections.abc
 import hashlib
 import inspect
+import re
 import reprlib
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -116,7 +117,7 @@ class Plan:
             if type(value) is Unlike:
                 declared, value = value.declared, value.value
             bad = None if self._position is None else self._position.misfit(value)
-            if bad is not None and declared == type_name(self.annotation):
+            if bad is not None and declared == self._declaration():
                 # It did not fit when it was saved either, and nothing has changed since.
                 bad = None if self._position is None else self._position.misfit(value, strict=True)
         except MemoryError:
@@ -199,7 +200,11 @@ class Plan:
             return data
         if (bad := position.misfit(value, strict=True)) is not None:
             raise self._unlike_declared(bad)
-        return encode(Ext(UNLIKE, encode([type_name(self.annotation), msgspec.Raw(data)])))
+        return encode(Ext(UNLIKE, encode([self._declaration(), msgspec.Raw(data)])))
+
+    def _declaration(self) -> str:
+        """The annotation as text, the same in every process."""
+        return re.sub(r" at 0x[0-9a-fA-F]+", "", type_name(self.annotation))
 
     def _not_storable(self, refused: Refused) -> NotStorable:
         path = _path(refused)

@@ -19,7 +19,7 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from perdure.core.exceptions import capture
+from perdure.core.exceptions import attempt_notes, capture
 from perdure.core.execution.call import Series
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.identity import refuse_change
@@ -141,7 +141,7 @@ class StepActivities:
         """The answer to Temporal about an attempt that failed."""
         series = Series(0, progress.counted, progress.first, list(progress.tried))
         decision, fault = series.judge(call.spec.retry, call.spec.owner, number, error, outcome, random)
-        note = capture.AttemptNote(fault.name, fault.message[:LONGEST_NOTE])
+        note = attempt_notes.AttemptNote(fault.name, fault.message[:LONGEST_NOTE])
         tried = [*progress.tried, note][-NOTED:]
         if isinstance(decision, Again):
             progress.made, progress.tried = number, tried

@@ -9,7 +9,7 @@ import msgspec
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
-from perdure.core.exceptions.capture import AttemptNote
+from perdure.core.exceptions.attempt_notes import AttemptNote
 from perdure.core.records import CLEAN_UPS
 from perdure.engines.temporal.commands import RECALL
 from perdure.engines.temporal.payloads import (

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from perdure.core.exceptions.capture import AttemptNote
+from perdure.core.exceptions.attempt_notes import AttemptNote
 from perdure.core.records import StepKind, StepStatus
 from perdure.engines.runtime.deadline import Deadline
 from perdure.errors import NotStorable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from perdure.core.exceptions import capture
-from perdure.core.exceptions.capture import AttemptNote
+from perdure.core.exceptions.attempt_notes import AttemptNote
 from perdure.core.execution.cleanup_records import undo_note
 from perdure.core.execution.history import IndexRow
 from perdure.core.execution.spec import Call
