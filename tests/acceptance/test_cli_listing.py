@@ -121,7 +121,8 @@ def test_ps_says_how_every_run_stands(shell: Shell, failed: str) -> None:
     child, parent = shell.json("ps", "--all")[0], shell.json("ps", "--all")[1]
     assert (parent["id"], child["child"], child["status"], child["workflow"]) == (failed, True, "dead", "part")
     assert set(parent) == {
-        "id", "workflow", "status", "pid", "host", "steps", "dead_letters", "created", "started", "ended", "seconds", "forked_from", "superseded_by",
+        "id", "workflow", "status", "pid", "host", "steps", "dead_letters", "created", "started", "ended", "seconds",
+        "forked_from", "superseded_by",
         "last_step", "script", "child",
     }  # fmt: skip
     for args, number in (
@@ -251,8 +252,8 @@ def test_drift_names_commands_that_work(shell: Shell, failed: str) -> None:
 
 
 def test_fork_runs_a_copy_from_a_step_on(shell: Shell, failed: str) -> None:
-    """What came before the step is kept, the step and what follows is made again; what the source did stays as it was, and
-    its dead letters are the copy's. A step can be named by the number that `show` gives it."""
+    """What came before the step is kept, the step and what follows is made again; what the source did stays as it was,
+    and its dead letters are the copy's. A step can be named by the number that `show` gives it."""
     (shell.folder / "mended").touch()
     assert shell("resume", failed)[0] == 3
     before = shell.json("show", failed)
