@@ -30,7 +30,7 @@ def test_deferred_calls_run_last_in_first_out_when_the_run_succeeds(machine: Mac
     assert machine.runs() == [("flow", "done")]
 
 
-def test_they_run_when_the_run_fails_and_again_when_it_is_resumed(machine: Machine) -> None:
+def test_at_every_end_they_run_when_the_run_fails_and_again_when_it_is_resumed(machine: Machine) -> None:
     """The run's own error is what the caller sees; the completed steps keep their results on resume."""
     make, close, work = steps(machine)
     ends = ["fail", "well"]
@@ -41,7 +41,7 @@ def test_they_run_when_the_run_fails_and_again_when_it_is_resumed(machine: Machi
 
     @workflow
     def flow() -> str:
-        defer(close, make("a"))
+        defer_every_end(close, make("a"))
         note()
         attempt()
         return "done"

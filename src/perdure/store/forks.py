@@ -74,7 +74,7 @@ def _refuse(store: Store, connection: apsw.Connection, run: RunRecord) -> None:
     if by is not None:
         raise AlreadyRunning(
             f"run {run.id} is executed by pid {by.pid} on {by.host}",
-            f"wait until it has ended, or end it: perdure cancel {quote(run.id)}; a fork takes over what it has done",
+            f"wait until it has ended, or `perdure cancel {quote(run.id)}`: a fork takes over what it has done",
         )
 
 

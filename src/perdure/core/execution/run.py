@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Generator
 from datetime import datetime
-from shlex import quote
 from typing import Any, TypeGuard
 
 import msgspec
@@ -337,7 +336,7 @@ def _not_taken(
 
 def superseded(run: RunRecord, by: RunRecord) -> RunError:
     """The run cannot be gone on with: its fork stands on what it has done."""
-    fork = quote(by.id)
+    fork = shlex.quote(by.id)
     return RunError(
         f"run {run.id} is superseded by its fork {by.id}, which stands on what it has done",
         f"name the fork: `perdure resume {fork}`, `perdure fork {fork} --from STEP` or `perdure cancel {fork}`",

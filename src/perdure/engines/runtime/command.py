@@ -213,16 +213,18 @@ class Program:
     # -- what it writes -----------------------------------------------------------------------------------------------
 
     def _read_output(self, stream: IO[bytes]) -> None:
-        for line in stream:
-            text = line.decode(errors="replace")
-            self._output.append(text)
-            _show(text)
+        with stream:
+            for line in stream:
+                text = line.decode(errors="replace")
+                self._output.append(text)
+                _show(text)
 
     def _read_errors(self, stream: IO[bytes]) -> None:
-        for line in stream:
-            text = line.decode(errors="replace")
-            self._tail = (self._tail + secrets.conceal(text))[-TAIL:]
-            _show(text)
+        with stream:
+            for line in stream:
+                text = line.decode(errors="replace")
+                self._tail = (self._tail + secrets.conceal(text))[-TAIL:]
+                _show(text)
 
     def _feed(self, given: str) -> None:
         assert self._process.stdin is not None
