@@ -14,6 +14,7 @@ from types import ModuleType
 
 from perdure.config.module_names import dotted_name
 from perdure.config.script_identity import point_out
+from perdure.core.module_aliases import scripts
 from perdure.errors import NotFound, UsageError
 
 
@@ -126,6 +127,7 @@ def _execute(name: str, file: Path, quiet: bool) -> ModuleType:
         raise NotFound(f"{file} is not a Python file", "name the script that defines the workflow")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    scripts.add(name)
     try:
         spec.loader.exec_module(module)
     except LoadStopped as stop:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from perdure.core.module_aliases import MAIN, known_as
+from perdure.core.module_aliases import MAIN, known_as, scripts
 
 Label = tuple[str, str]
 """Module and qualified name of a class: something to compare with, never to look up."""
@@ -93,6 +93,14 @@ def label(cls: type) -> tuple[str, str]:
     The module is named as `import` names it, however it was started.
     """
     return known_as(text(get(type, "__module__", cls))), text(get(type, "__qualname__", cls))
+
+
+def labels(cls: type) -> list[Label]:
+    """What a class of exceptions is recorded by: its label; of a script, which may be renamed, also that of a script."""
+    if Exception not in cls.__mro__:
+        return []
+    name = label(cls)
+    return [name, (MAIN[0], name[1])] if text(get(type, "__module__", cls)) in scripts else [name]
 
 
 def get(owner: type, name: str, holder: Any) -> Any:

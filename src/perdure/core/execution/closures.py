@@ -20,7 +20,7 @@ _FIXED: frozenset[type] = frozenset(
     | {datetime.date, datetime.datetime, datetime.time, datetime.timedelta}
 )
 _DEEPEST = 8
-_FRAMES = 30
+_FRAMES = 100
 _ABSENT: Any = object()
 
 
@@ -129,20 +129,24 @@ def _contents(fn: types.FunctionType) -> tuple[Any, ...]:
 
 @functools.lru_cache(maxsize=1_000)
 def _rebound(code: types.CodeType) -> frozenset[str]:
-    """The variables that a function assigns although others have them, too."""
-    return frozenset(_stores(code))
+    """The variables that a function assigns, or one that it makes."""
+    inner = [each for each in code.co_consts if isinstance(each, types.CodeType)]
+    return frozenset(_stores(code)).union(*map(_rebound, inner))
 
 
 def _assigned_again(fn: types.FunctionType) -> frozenset[str]:
-    """The variables that are assigned more than once in the function that makes this one, or in another one in it."""
+    """The variables that are assigned more than once in the functions around this one, or in others that they make."""
+    found: frozenset[str] = frozenset()
+    code: types.CodeType = fn.__code__
     frame: types.FrameType | None = sys._getframe(1)
     for _ in range(_FRAMES):
-        if frame is None:
+        if frame is None or not code.co_freevars:
             break
-        if fn.__code__ in frame.f_code.co_consts:
-            return _varying(frame.f_code)
+        if code in frame.f_code.co_consts:
+            code = frame.f_code
+            found |= _varying(code)
         frame = frame.f_back
-    return frozenset()
+    return found
 
 
 @functools.lru_cache(maxsize=1_000)

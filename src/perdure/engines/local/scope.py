@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator
@@ -17,7 +18,7 @@ from perdure.core.execution.history import History
 from perdure.core.execution.map_items import Tally
 from perdure.core.execution.run import Start, child
 from perdure.core.execution.spec import Call, Spec
-from perdure.core.records import Place, RunRecord, StepKind, StepRecord, clean_up_name
+from perdure.core.records import OWN_MODULE, FunctionRecord, Place, RunRecord, StepKind, StepRecord, clean_up_name
 from perdure.core.redaction.printable import one_line
 from perdure.engines import functions
 from perdure.engines.events import MapProgress, RunWaits, StepProgress
@@ -100,6 +101,7 @@ class LocalScope(BaseScope):
         self.records = RecordReader(resources.store, run.rid)
         self.commit: AsyncCommit | None = None  # of the loop that the run executes on
         self._children = 0
+        self._own_stem: str | None = None
         self.abandoned = False
         if parent is not None:
             self.family = parent.family
@@ -107,8 +109,20 @@ class LocalScope(BaseScope):
         self._suspects: asyncio.Lock | None = None
 
     def noted_module(self, spec: Spec) -> str:
-        """The name of its file alone, as in state files of version 1: notes of before are found again."""
-        return PurePath(spec.file).stem or "__main__"
+        """The name of its file alone, as in state files of version 1: notes of before are found again.
+
+        The run's own script keeps the name that it had at the first note, should it be renamed.
+        """
+        stem = PurePath(os.path.realpath(spec.file)).stem or OWN_MODULE
+        if os.path.abspath(spec.file) != self.run.path:
+            return stem
+        if self._own_stem is None:
+            store, rid = self.resources.store, self.run.rid
+            known = store.function(rid, "defer", "")
+            self._own_stem = stem if known is None else known.module
+            if known is None:
+                store.add_function(rid, functions.with_checksum(FunctionRecord("defer", "", stem, "", "", 0)))
+        return self._own_stem
 
     def _note_place(self, spec: Spec) -> None:
         if spec.record_kind == "step":
