@@ -96,7 +96,7 @@ def label(cls: type) -> tuple[str, str]:
 
 
 def labels(cls: type) -> list[Label]:
-    """What a class of exceptions is recorded by: its label; of a script, which may be renamed, also that of a script."""
+    """What a class of exceptions is recorded by: its label, and of a script, which may be renamed, `__main__` too."""
     if Exception not in cls.__mro__:
         return []
     name = label(cls)
