@@ -125,7 +125,7 @@ def test_a_clean_up_that_no_worker_knows(bench: Bench) -> None:
 
     @step(retry=None)
     def last() -> None:
-        del registry._known["step", vanishing._spec.main, "vanishing"]
+        registry.forget(vanishing._spec)
 
     @workflow
     def forgetful() -> str:

@@ -115,9 +115,11 @@ def test_accepted_changes_are_not_held_against_the_script(bench: Bench) -> None:
     """A run whose script was edited goes on once its changes are accepted, and stops with Drift before."""
 
     def edition(call: int) -> Any:
+        shift = [call]  # which can change, so that it is no input of the workflow
+
         @workflow(name="edited")
         def edited(n: int) -> None:
-            double(n + call)
+            double(n + shift[0])
             fail(n)
 
         return edited

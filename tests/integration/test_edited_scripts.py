@@ -45,7 +45,9 @@ def test_insert_remove_and_reorder(machine: Machine) -> None:
     work, end = steps(machine)
     named = {name: step(work._spec.fn, name=name) for name in "abcd"}
 
-    def version(order: str) -> Any:
+    def version(letters: str) -> Any:
+        order = list(letters)  # which can change, so that it is no input of the workflow
+
         @workflow(name="wf")
         def wf() -> list[str]:
             results = [named[name](name) for name in order]

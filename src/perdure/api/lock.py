@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.api.options import checked_if_locked, checked_lock
 from perdure.config import settings
+from perdure.config.script_loader import stop_load
 from perdure.core.durations import Duration, seconds
 from perdure.core.execution.run import Locked, describe_locked
 from perdure.core.execution.spec import IfLocked
@@ -150,6 +151,8 @@ class lock:  # noqa: N801  used like a function
 
     def _pauses(self) -> Iterator[float]:
         """Take the lock; yields the seconds to wait before each further try."""
+        if here.get() is None:
+            stop_load(f"takes lock {self._name!r}")
         store, who = _caller()
         fence = store.locks.again(self._name, who)
         if fence is None:

@@ -23,8 +23,10 @@ from typing import (
 from perdure.api.batch import Batch, batch_of
 from perdure.api.options import checked_on_failure, function_name, refuse_reserved, surroundings, unknown_option
 from perdure.config import settings
+from perdure.config.module_names import place
+from perdure.config.script_loader import stop_load
 from perdure.core.durations import Duration, bound
-from perdure.core.execution.identity import identify, identify_by
+from perdure.core.execution.identity import identify, identify_item
 from perdure.core.execution.spec import Call, Decorated, Spec
 from perdure.core.policies.retry import Retry, policy_of
 from perdure.core.records import StepKind
@@ -58,8 +60,8 @@ class BoundStep(Decorated, Generic[P, R_co]):
     """A step that is a method, bound to its instance: what `client.charge` is where `charge` is a step of a class.
 
     It is called like a method. The instance is part of the step's inputs if it can be stored (a dataclass); if not, its
-    class stands for it. `Step` is a BoundStep without an instance, so an annotation `BoundStep[[Order], Receipt]`
-    takes both.
+    class says what it goes by, `__perdure_key__(self)`, or the step has a `key=`. `Step` is a BoundStep without an
+    instance, so an annotation `BoundStep[[Order], Receipt]` takes both.
     """
 
     def __init__(self, spec: Spec, *first: Any) -> None:
@@ -163,6 +165,8 @@ class Step(BoundStep[P, R_co]):
 def _call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     scope = here.get()
     if scope is None or type(scope) is StepContext:
+        if scope is None:
+            stop_load(f"calls {spec.owner}")
         return spec.fn(*args, **kwargs)
     running = cast(Scope, scope)
     return running.acall(spec, args, kwargs) if spec.is_async else running.call(spec, args, kwargs)
@@ -185,16 +189,19 @@ def _map(
             f"{spec.owner}: map is given a {type(items).__name__!r}, which is not iterable",
             "give a list or another iterable",
         )
+    if scope is None:
+        stop_load(f"calls {spec.owner}")
     if scope is None or type(scope) is StepContext:
         raise UsageError(
             f"{spec.owner}: map is called outside a workflow, where nothing is saved",
             "call it from a function decorated with @workflow, or use an ordinary loop",
         )
     running = cast(Scope, scope)
+    running.admit(spec)
 
     def bind(item: Any) -> Call:
         args = (*first, item)
-        return identify(spec, args, {}) if key is None else identify_by(spec, args, {}, key(item))
+        return identify(spec, args, {}) if key is None else identify_item(spec, args, key(item))
 
     total = len(items) if isinstance(items, Sized) else None
     if spec.is_async:
@@ -338,6 +345,7 @@ def _spec(
     spec = Spec("step", fn, name, retry=policy_of(retry), isolate=isolate, key=key)
     spec.record_kind = kind
     spec.locals = surroundings(fn)
+    place(spec)
     spec.park = checked_on_failure(on_failure) == "dead_letter"
     if undo is not None:
         spec.undo = _undo(spec, undo)

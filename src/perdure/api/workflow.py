@@ -18,9 +18,11 @@ from perdure.api.options import (
     surroundings,
     unknown_option,
 )
+from perdure.config.module_names import place
+from perdure.config.script_loader import stop_load
 from perdure.core.durations import Duration, bound
 from perdure.core.execution.identity import identify
-from perdure.core.execution.spec import Decorated, IfLocked, Rules, Spec, spec_of
+from perdure.core.execution.spec import OWN_LOCK, Decorated, IfLocked, Rules, Spec, spec_of
 from perdure.engines.interface import Engine, StepContext, here
 from perdure.engines.registry import register
 from perdure.errors import OptionError, StateError, UsageError
@@ -70,6 +72,8 @@ class Workflow(Decorated, Generic[P, R]):
         if scope is not None and self._id is None:
             inside = scope.achild if self._spec.is_async else scope.child
             return cast(R, inside(self._spec, args, kwargs))
+        if scope is None:
+            stop_load(f"starts {self._spec.owner}")
         call = identify(self._spec, args, kwargs)
         engine = engine_of(self._spec)
         run = engine.arun if self._spec.is_async else engine.run
@@ -113,6 +117,8 @@ class Workflow(Decorated, Generic[P, R]):
         """
         from perdure.api.handle import launch
 
+        if here.get() is None:
+            stop_load(f"starts {self._spec.owner}")
         if here.get() is not None:
             raise UsageError(
                 f"{self._spec.owner}: start is called inside a workflow or a step, where the run cannot be resumed",
@@ -222,6 +228,7 @@ def _spec(
     refuse_reserved("workflow", name)
     spec = Spec("workflow", fn, name)
     spec.locals = surroundings(fn)
+    place(spec)
     spec.rules = Rules(
         timeout=None if timeout is None else bound(timeout, option="timeout"),
         lock=_lock(lock, spec),
@@ -250,7 +257,7 @@ def _alerts(value: str | Sequence[str] | None) -> tuple[str, ...] | None:
 
 def _lock(value: bool | str, spec: Spec) -> str | None:
     if isinstance(value, bool):
-        return f"{spec.main}:{spec.name}" if value else None
+        return OWN_LOCK if value else None
     return checked_lock(value, "give True, or the name of a lock that several workflows share")
 
 

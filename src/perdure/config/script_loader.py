@@ -2,43 +2,169 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from perdure.errors import NotFound
+from perdure.config.module_names import dotted_name
+from perdure.config.script_identity import point_out
+from perdure.core.module_aliases import scripts
+from perdure.errors import NotFound, UsageError
 
 
-def load_script(path: str | Path) -> ModuleType:
-    """Import the file under the name that `import` would give it; its own folder comes first on the import path.
+class LoadStopped(BaseException):
+    """A script that is being loaded has come to the line that would start its work.
+
+    Args:
+        what: what it calls there.
+        file: where.
+        line: where.
+    """
+
+    def __init__(self, what: str, file: str, line: int) -> None:
+        super().__init__(what)
+        self.what = what
+        self.file = file
+        self.line = line
+
+
+_loads: list[frozenset[int]] = []
+"""For each load under way: the threads that were there before, but for the one that loads."""
+
+
+def stop_load(what: str) -> None:
+    """Called where work begins, outside of workflows: while a script is loaded, go no further in it.
+
+    Raises:
+        LoadStopped: a script is being loaded.
+    """
+    if not _loads or threading.get_ident() in _loads[-1]:
+        return
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("perdure."):
+        frame = frame.f_back
+    raise LoadStopped(what, frame.f_code.co_filename, frame.f_lineno)
+
+
+def load_script(path: str | Path, *, quiet: bool = False) -> ModuleType:
+    """Import the file under the name that `import` would give it, as a part of its package if it is in one.
+
+    It never starts a run: where the file calls a workflow or a step by itself, it counts as far as that.
 
     Args:
         path: a Python file.
+        quiet: print no line if it was not loaded to its end.
 
     Raises:
         NotFound: there is no such file.
+        UsageError: it is a notebook, or another package of its package's name is loaded.
         Exception: whatever the file raises when it is imported.
     """
     file = Path(path).absolute()
     if not file.is_file():
         raise NotFound(f"there is no file {path}", "name the script that defines the workflow")
-    name = file.stem
-    known = sys.modules.get(name)
-    if known is not None:
-        if getattr(known, "__file__", None) == str(file):
-            return known
-        name = f"{name}@{file.parent}"  # a script called json.py must not become everybody's json
-    if str(file.parent) not in sys.path:
-        sys.path.insert(0, str(file.parent))
+    if file.suffix == ".ipynb":
+        raise UsageError(
+            f"{path} is a notebook, which cannot be loaded", "call the workflow in the notebook: that resumes the run"
+        )
+    file = file.resolve() if file.is_symlink() else file
+    name, root = dotted_name(str(file))
+    for known in (name, f"{name}@{root}"):
+        if _is_of(sys.modules.get(known), file):
+            return sys.modules[known]
+    with _loading(file):
+        package = _enter_package(name, root, file)
+        if _is_of(sys.modules.get(name), file):  # the package imports it itself
+            return sys.modules[name]
+        # A script called json.py must not become everybody's json.
+        module = _execute(f"{name}@{root}" if name in sys.modules else name, file, quiet)
+    if package is not None:  # as `import` does
+        setattr(package, name.rpartition(".")[2], module)
+    return module
+
+
+def load_module(name: str, file: str) -> ModuleType:
+    """The module of that name: a script that is loaded, or what `import` finds under it.
+
+    Raises:
+        As `load_script` and `import` do.
+    """
+    if os.path.isfile(file) and dotted_name(file)[0] == name:
+        return load_script(file, quiet=True)
+    with _loading(Path(file)):
+        return importlib.import_module(name)
+
+
+def _is_of(module: ModuleType | None, file: Path) -> bool:
+    known = getattr(module, "__file__", None)
+    return known is not None and os.path.realpath(known) == os.path.realpath(file)
+
+
+@contextmanager
+def _loading(file: Path) -> Iterator[None]:
+    before = frozenset(each.ident for each in threading.enumerate() if each.ident is not None)
+    _loads.append(before - {threading.get_ident()})
+    try:
+        yield
+    except LoadStopped as stop:  # not in the file itself, which is used as far as it goes
+        raise UsageError(
+            f"{file} cannot be loaded: {_where(stop)} {stop.what} when it is imported",
+            'put that line under `if __name__ == "__main__":`',
+        ) from None
+    finally:
+        _loads.pop()
+
+
+def _execute(name: str, file: Path, quiet: bool) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise NotFound(f"{path} is not a Python file", "name the script that defines the workflow")
+        raise NotFound(f"{file} is not a Python file", "name the script that defines the workflow")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    scripts.add(name)
     try:
         spec.loader.exec_module(module)
+    except LoadStopped as stop:
+        if not quiet:
+            point_out(
+                f"{_where(stop)} {stop.what} when the file is loaded; {file.name} is used as far as that line; "
+                'put the line under `if __name__ == "__main__":`'
+            )
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+def _where(stop: LoadStopped) -> str:
+    return f"line {stop.line} of {os.path.relpath(stop.file) if os.path.isfile(stop.file) else stop.file}"
+
+
+def _enter_package(name: str, root: str, file: Path) -> ModuleType | None:
+    """Make importable what the file imports; returns the package that it is in, loaded."""
+    folder = str(file.parent)
+    package = name.rpartition(".")[0] if root != folder else ""
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    if not package:
+        return None
+    if folder not in sys.path:  # executed by its path, it finds its neighbours without the package
+        sys.path.append(folder)
+    top = package.partition(".")[0]
+    importlib.invalidate_caches()
+    loaded = sys.modules.get(top)
+    places = list(getattr(loaded, "__path__", ()))
+    if loaded is not None and os.path.join(root, top) not in map(os.path.realpath, places):
+        if top in sys.stdlib_module_names:
+            return None
+        raise UsageError(
+            f"{file} is in a package {top!r}, and another package of that name is loaded: {', '.join(places)}",
+            "give one command for the runs of each project",
+        )
+    return importlib.import_module(package)

@@ -65,9 +65,12 @@ def state_path(script: str) -> Path:
 
 
 def script_folder(script: str) -> Path:
-    """The folder that a script lies in, absolute."""
+    """The folder that a script lies in, absolute; of a symbolic link, that of the file, unless state lies beside it."""
     path = Path(script)
-    return path.absolute().parent if script and not script.startswith("<") and path.exists() else Path.cwd()
+    if not script or script.startswith("<") or not path.exists():
+        return Path.cwd()
+    folder = path.absolute().parent
+    return path.resolve().parent if path.is_symlink() and not (folder / ".perdure").is_dir() else folder
 
 
 def step_timeout(script: str) -> tuple[float, bool]:

@@ -32,6 +32,32 @@ DEFER_EVERY_NOTE: Final = "perdure.defer_every_end"
 UNDO_NOTE: Final = "perdure.undo"
 TIMERS_NOTE: Final = "perdure.timers"
 
+OWN_MODULE: Final = "__main__"
+"""How a run records the module of its own workflow, which may be renamed."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Whose function it is: its module, by the name that `import` gives it, and its qualified name there."""
+
+    module: str
+    qualname: str
+
+
+class FunctionRecord(msgspec.Struct, frozen=True):
+    """The function that a run calls under a name. `file` is relative to the folder of the run's script, or absolute."""
+
+    kind: StepKind
+    name: str
+    module: str
+    qualname: str
+    file: str
+    crc: int
+
+    def intact(self) -> bool:
+        """Does it match the checksum that was stored with it?"""
+        return self.crc == function_checksum(self.kind, self.name, self.module, self.qualname, self.file)
+
+
 _PREFIXES = {"deferred": "defer:", "undone": "undo:"}
 
 Row = tuple[int, int, str, bytes, int, str, bytes, bytes, float, int, int, int, str]
@@ -145,6 +171,11 @@ def step_checksum(kind: str, name: str, key: bytes, n: int, status: str, given: 
     """
     about = f"{name}\0{n}\0{status}" if kind == "step" else f"{name}\0{n}\0{status}\0{kind}"
     return crc32(output, crc32(given, crc32(key, crc32(about.encode()))))
+
+
+def function_checksum(kind: str, name: str, module: str, qualname: str, file: str) -> int:
+    """CRC-32 over everything that a later call relies on."""
+    return crc32("\0".join((kind, name, module, qualname, file)).encode("utf-8", "surrogateescape"))
 
 
 def clean_up_name(kind: str, step: str) -> str:

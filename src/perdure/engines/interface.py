@@ -65,6 +65,9 @@ class Scope(Protocol):
     def call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a sync step: returns its value or raises what it raised."""
 
+    def admit(self, spec: Spec) -> None:
+        """Let a step be called under its name: in one run, that name stands for one function."""
+
     async def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async step."""
 

@@ -1,46 +1,75 @@
 """Every step and workflow that this process has defined, by what another process calls it.
 
-A worker is asked for "step charge of nightly" and looks here: among what its scripts have defined, and nowhere else.
+A worker is asked for "step charge of shop.tasks" and looks here: among what its scripts have defined, and nowhere else.
 Stored data can name an entry of this table, never a piece of code.
 """
 
 from __future__ import annotations
 
 from perdure.core.execution.spec import Spec
+from perdure.core.records import Place
 from perdure.errors import NotFound
 
-_known: dict[tuple[str, str, str], Spec] = {}
+MOST = 1_000
+"""Functions of one name and one module that are remembered: what a factory makes in a loop is not kept for ever."""
+
+_known: dict[tuple[str, str], list[Spec]] = {}
 
 
 def register(spec: Spec) -> None:
-    """Remember a step or a workflow; the newest of that name in that file counts."""
-    _known[spec.kind, spec.main, spec.name] = spec
+    """Remember a step or a workflow; the newest one of a function's definition counts."""
+    known = _known.setdefault((spec.kind, spec.name), [])
+    if spec.signature.closure is None:
+        known[:] = [one for one in known if (one.place, one.file) != (spec.place, spec.file)]
+    elif len(known) >= MOST:
+        del known[0]
+    known.append(spec)
 
 
-def find(kind: str, module: str, name: str) -> Spec:
-    """The step or the workflow (`kind`) of that name, from the file with that stem.
-
-    Raises:
-        NotFound: no script that this process has loaded defines it.
-    """
-    spec = _known.get((kind, module, name))
-    if spec is None:
-        raise NotFound(
-            f"this worker knows no {kind} {name!r} of {module}.py",
-            "restart it, if it runs an older version of the script; define steps at the top level of the script",
-        )
-    return spec
-
-
-def find_step(module: str, name: str) -> Spec:
-    """The step of that name, from the file with that stem.
-
-    Raises:
-        NotFound: no script that this process has loaded defines it.
-    """
-    return find("step", module, name)
+def forget(spec: Spec) -> None:
+    """Take a step or a workflow out of the table."""
+    _known.get((spec.kind, spec.name), []).remove(spec)
 
 
 def steps_named(name: str) -> list[Spec]:
-    """The steps of that name, from whichever file."""
-    return [spec for (kind, _, known), spec in _known.items() if kind == "step" and known == name]
+    """The steps of that name, from whichever module; the newest last."""
+    return list(_known.get(("step", name), ()))
+
+
+def find(kind: str, place: Place, name: str, given: bytes = b"") -> Spec:
+    """The step or the workflow (`kind`) of that name that is defined there.
+
+    Args:
+        kind: "step" or "workflow".
+        place: its module and qualified name; without a qualified name, as older records have it, the last part of the
+            module's name is enough.
+        name: its name.
+        given: the packed inputs of the call, which tell closures apart.
+
+    Raises:
+        NotFound: no script that this process has loaded defines it.
+    """
+    known = [spec for spec in _known.get((kind, name), ()) if spec.accepts(given)]
+    found = [spec for spec in known if spec.place == place]
+    if not found:  # the function was renamed, and the step kept its name
+        found = [spec for spec in known if spec.module == place.module]
+        found = found if len({spec.place for spec in found}) == 1 else []
+    if not found and not place.qualname:
+        found = [spec for spec in known if spec.module.rpartition(".")[2] == place.module]
+        found = found if len({spec.place for spec in found}) == 1 else []
+    if not found:
+        elsewhere = ", ".join(sorted({spec.module for spec in known} - {place.module}))
+        hint = "restart it, if it runs an older version of the script; define steps at the top level of the script"
+        if elsewhere:
+            hint = f"move it back to that module; there is one of that name in {elsewhere}"
+        raise NotFound(f"no {kind} {name!r} of module {place.module} is loaded", hint)
+    return found[-1]
+
+
+def find_step(place: Place, name: str, given: bytes = b"") -> Spec:
+    """The step of that name that is defined there.
+
+    Raises:
+        NotFound: no script that this process has loaded defines it.
+    """
+    return find("step", place, name, given)

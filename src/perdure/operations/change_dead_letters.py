@@ -64,9 +64,10 @@ def begin_edit(location: Location, reference: str, script: Path | None = None) -
                 "start a run with other inputs, and drop this one",
             )
         run, record = store.run_by_number(letter.run), store.record(letter.run, letter.seq)
+        function = store.function(run.rid, record.kind, record.name)
     spec, unchecked = None, ""
     try:
-        spec = step_of(run, record, script)
+        spec = step_of(run, record, function, script)
     except Exception as error:  # the script's own errors too
         if script is not None:
             raise

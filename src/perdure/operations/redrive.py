@@ -23,6 +23,7 @@ from perdure.operations.location import Location, pin
 from perdure.operations.run import Execution
 from perdure.operations.scripts import step_of, workflow_of
 from perdure.store import dead_letters
+from perdure.store.runs import Store
 
 __all__ = ["Result", "redrive"]
 
@@ -57,7 +58,7 @@ def redrive(
     engine = engine_at(location.path)
     engine.observer = attached(engine.observer, str(script) if script else "")
     interval = rate[1] / rate[0] if rate else 0.0
-    find = _Finder(script)
+    find = _Finder(engine.store, script)
     calls = [letter.lid for letter in chosen if letter.seq]
 
     def resolved(result: Result) -> None:
@@ -75,7 +76,8 @@ def redrive(
 class _Finder:
     """Finds the steps of records, and loads each script once, also one that cannot be loaded."""
 
-    def __init__(self, script: Path | None) -> None:
+    def __init__(self, store: Store, script: Path | None) -> None:
+        self._store = store
         self._script = script
         self._failed: dict[str, Exception] = {}
 
@@ -84,7 +86,8 @@ class _Finder:
         if failed is not None:
             raise failed
         try:
-            return step_of(run, record, self._script)
+            function = self._store.function(run.rid, record.kind, record.name)
+            return step_of(run, record, function, self._script)
         except PerdureError:
             raise
         except Exception as error:

@@ -87,7 +87,7 @@ class Execution:
             And as `run` does.
         """
         spec = spec_of(self.workflow)
-        args, kwargs = codec.unpack_inputs(run.input, spec.parameter_plans(), owner=spec.owner)
+        args, kwargs = spec.arguments(run.input)
         try:
             spec.signature.bind(tuple(args), kwargs)
         except TypeError as misfit:

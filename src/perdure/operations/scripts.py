@@ -13,9 +13,11 @@ from typing import Any
 from perdure.api.step import BoundStep
 from perdure.api.workflow import Workflow
 from perdure.config import ownership
+from perdure.config.module_names import dotted_name
 from perdure.config.script_loader import load_script
 from perdure.core.execution.spec import Spec, spec_of
-from perdure.core.records import RunRecord, StepRecord, called_step
+from perdure.core.records import FunctionRecord, RunRecord, StepRecord, called_step
+from perdure.engines import functions
 from perdure.engines.interface import refuse_child
 from perdure.engines.registry import steps_named
 from perdure.errors import NotFound, OptionError, UsageError
@@ -59,7 +61,8 @@ def find_workflow(path: Path, name: str | None = None) -> AnyWorkflow:
             )
         return named
     # What the script imports from elsewhere is not what it is about, unless there is nothing else.
-    own = {each: it for each, it in found.items() if spec_of(it).file == module.__file__} or found
+    here = module.__file__ or ""
+    own = {each: it for each, it in found.items() if functions.is_same_file(spec_of(it).file, here)} or found
     if len({id(spec_of(each)) for each in own.values()}) > 1:
         lines = "".join(f"\n    perdure run {path}:{each}{_first_line(it)}" for each, it in own.items())
         raise UsageError(f"{path} has several workflows", f"name the one to run:{lines}")
@@ -119,13 +122,16 @@ def recorded_script(run: RunRecord) -> Path:
     return path
 
 
-def step_of(run: RunRecord, record: StepRecord, script: Path | None = None) -> Spec:
+def step_of(
+    run: RunRecord, record: StepRecord, function: FunctionRecord | None = None, script: Path | None = None
+) -> Spec:
     """The step that a record is of, as the script of its run has it now.
 
     Args:
         run: whose script it is.
         record: of a step, or of a clean-up.
-        script: where the script is now, if not where it was last seen.
+        function: whose function it was, if the run says so.
+        script: where the script is now, if not where it was last seen; or the file that the step was moved to.
 
     Raises:
         NotFound: the script is gone, or has no such step at its top level.
@@ -137,16 +143,20 @@ def step_of(run: RunRecord, record: StepRecord, script: Path | None = None) -> S
         raise NotFound(f"the script of run {run.id} does not exist: {path}", "name where it is now: --script FILE")
     with _loading:  # two threads must not load one script side by side
         module = load_script(path)
+    if function is not None:
+        return functions.find(
+            function, module.__file__ or "", record.input, meant=None if script is None else str(path)
+        )
     name = called_step(record.kind, record.name)
     own = {id(spec_of(each)): spec_of(each) for each in vars(module).values() if isinstance(each, BoundStep)}
     known = steps_named(name)
     for found in (
-        [spec for spec in known if spec.main == path.stem],
+        [spec for spec in known if functions.is_same_file(spec.file, module.__file__ or "")],
         [spec for spec in own.values() if spec.name == name],
         known,
     ):
-        if len(found) == 1:
-            return found[0]
+        if len({(spec.place, spec.file) for spec in found}) == 1:
+            return found[-1]
     if known:
         files = ", ".join(sorted(spec.file for spec in known))
         raise UsageError(f"several files define a step {name!r}: {files}", "name the right one: --script FILE")
@@ -159,18 +169,18 @@ def step_of(run: RunRecord, record: StepRecord, script: Path | None = None) -> S
 
 
 def load_scripts(scripts: Sequence[Path]) -> list[str]:
-    """Load scripts for a worker; returns their stems, by which a cluster knows them.
+    """Load scripts for a worker; returns the names of their modules, by which a cluster knows them.
 
     Raises:
         OptionError: two of them have one name.
         NotFound: there is no such file.
         Exception: whatever a script raises when it is loaded.
     """
-    stems = [path.stem for path in scripts]
-    for path in scripts:
-        if stems.count(path.stem) > 1:
+    names = [dotted_name(str(path))[0] for path in scripts]
+    for path, name in zip(scripts, names, strict=True):
+        if names.count(name) > 1:
             raise OptionError(
-                f"two scripts are called {path.stem}, and a cluster knows scripts by that name", "rename one of them"
+                f"two scripts are called {name}, and a cluster knows scripts by that name", "rename one of them"
             )
         load_script(path)
-    return stems
+    return names

@@ -149,6 +149,7 @@ class _Fork:
         behind, undoable = self._behind(rid)
         self._connection.executemany(_SQL["add_step"], behind)
         last = behind[-1][records.SEQ] if behind else point - 1
+        self._execute(_SQL["copy_functions"], (rid, source.rid))
         self._execute(_SQL["copy_exempt"], (rid, source.rid))
         if behind:
             self._execute(_SQL["exempt"], (rid, point, last))

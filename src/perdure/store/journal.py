@@ -76,6 +76,7 @@ class Journal:
         self._writer = threading.Lock()
         self._waiting: deque[Entry] = deque()
         self._broken: StateError | None = None
+        self._ahead: deque[tuple[str, tuple[Any, ...]]] = deque()
 
     def write(self, rows: Sequence[tuple[Any, ...]], operation: Operation | None = None) -> Any:
         """Make rows and an operation durable; returns after the fsync.
@@ -96,6 +97,10 @@ class Journal:
                 self._writer.release()
             self._hand_over()
         return entry.outcome()
+
+    def ahead(self, statement: str, values: tuple[Any, ...]) -> None:
+        """Carry out a statement at the beginning of the next transaction, whoever's it is."""
+        self._ahead.append((statement, values))
 
     def write_all(self, entries: Sequence[Entry]) -> None:
         """Make many callers' entries durable in one commit; each holds its own outcome afterwards."""
@@ -209,13 +214,17 @@ class Journal:
 
     def _transact(self, batch: Sequence[Entry]) -> None:
         connection = self._connection
-        if len(batch) == 1:
+        if len(batch) == 1 and not self._ahead:
             (entry,) = batch
             if entry.operation is None and len(entry.rows) == 1:
                 connection.execute(self._insert, entry.rows[0])  # a statement of its own is a transaction
                 return
         connection.execute("BEGIN IMMEDIATE")
+        ahead: list[tuple[str, tuple[Any, ...]]] = []
         try:
+            while self._ahead:
+                ahead.append(self._ahead.popleft())
+                connection.execute(*ahead[-1])
             rows = [row for entry in batch for row in entry.rows]
             for first in range(0, len(rows), AT_ONCE):
                 self._insert_all(connection, rows[first : first + AT_ONCE])
@@ -227,6 +236,7 @@ class Journal:
                         entry.error = refusal
             connection.execute("COMMIT")
         except BaseException:
+            self._ahead.extendleft(reversed(ahead))
             self._on_end(False)
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

@@ -16,6 +16,7 @@ from zlib import crc32
 import apsw
 
 from perdure.config.ownership import make_file
+from perdure.config.script_identity import moved_identity
 from perdure.core.records import DEFER_NOTE, step_checksum
 from perdure.core.values.codec import digest, unpack_inputs
 from perdure.errors import StateBusy, StateIO
@@ -208,5 +209,12 @@ def _suggested(connection: apsw.Connection) -> Iterator[tuple[Any, ...]]:
         at = rows[-1][:2]
 
 
-STEPS: dict[int, tuple[Callable[[apsw.Connection], None], ...]] = {2: (_settle_kinds,)}
+def _settle_scripts(connection: apsw.Connection) -> None:
+    """A script was its file's name; it becomes its path, as it was last seen."""
+    state = Path(connection.filename or "state.db")
+    for rid, path in connection.execute("SELECT rid, path FROM run").fetchall():
+        connection.execute("UPDATE run SET script = ? WHERE rid = ?", (moved_identity(str(path), state), rid))
+
+
+STEPS: dict[int, tuple[Callable[[apsw.Connection], None], ...]] = {2: (_settle_kinds,), 3: (_settle_scripts,)}
 """By version: what SQL alone cannot do."""

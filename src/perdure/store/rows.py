@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from perdure.core.dead_letters import LetterRecord
-from perdure.core.records import AttemptRecord, RunRecord, StepRecord
+from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepRecord
 from perdure.errors import StateCorrupt
 
-R = TypeVar("R", StepRecord, AttemptRecord, RunRecord, LetterRecord)
+R = TypeVar("R", StepRecord, AttemptRecord, RunRecord, LetterRecord, FunctionRecord)
 
 
 def intact(kind: type[R], row: Sequence[Any]) -> R | None:

@@ -10,11 +10,11 @@ import apsw
 
 from perdure.core.execution.history import IndexRow
 from perdure.core.execution.run import HolderInfo
-from perdure.core.records import NO_KEY, STOPPED, AttemptRecord, RunRecord, StepRecord
+from perdure.core.records import NO_KEY, STOPPED, AttemptRecord, FunctionRecord, RunRecord, StepKind, StepRecord
 from perdure.errors import NotFound, StateCorrupt
 from perdure.store.holders import Holder
 from perdure.store.journal import Journal
-from perdure.store.rows import checked
+from perdure.store.rows import checked, intact
 
 CHUNK = 512
 """Records that are read together."""
@@ -148,6 +148,19 @@ class RunQueries:
         hid = run.holder
         info: HolderInfo | None = self.journal.read(lambda connection: self.holder.living(connection, hid))
         return info
+
+    def unfinished(self, workflow: str) -> list[RunRecord]:
+        """The newest unfinished runs of a workflow that have no name of their own."""
+        return [record for row in self._all("unfinished", workflow) if (record := intact(RunRecord, row)) is not None]
+
+    def function(self, rid: int, kind: StepKind, name: str) -> FunctionRecord | None:
+        """Whose function a run calls under a name; None if it did not say so.
+
+        Raises:
+            StateCorrupt: a checksum does not match.
+        """
+        rows = self._all("get_function", rid, kind, name)
+        return checked(FunctionRecord, rows[0], self.path) if rows else None
 
     def check(self) -> list[str]:
         """SQLite's own integrity check; an empty list is a clean file."""

@@ -11,7 +11,17 @@ import msgspec
 
 from perdure.core.execution.effects import Save
 from perdure.core.execution.run import End, Finished, Forget, Held, HolderInfo, Locked, Other, Start, Superseded, Taken
-from perdure.core.records import NO_KEY, RUN, STOPPED, AttemptRecord, Row, RunRecord, attempt_checksum, run_checksum
+from perdure.core.records import (
+    NO_KEY,
+    RUN,
+    STOPPED,
+    AttemptRecord,
+    FunctionRecord,
+    Row,
+    RunRecord,
+    attempt_checksum,
+    run_checksum,
+)
 from perdure.errors import LockLost, StateError
 from perdure.store import database, parking
 from perdure.store.holders import Holder
@@ -44,6 +54,7 @@ class Store(RunQueries):
             self.holder, lambda connection, rid: (self._run(connection, rid), self._last(connection, rid))
         )
         self._active: dict[int, int | None] = {}  # what this process executes, and whose children those runs are
+        self.noted: set[tuple[str, str]] = set()  # workflows and scripts beside which unfinished runs were looked for
         self._taken: list[int] = []  # in the transaction under way
 
     # -- taking and ending runs ---------------------------------------------------------------------------------------
@@ -299,6 +310,10 @@ class Store(RunQueries):
             return parking.park(connection, parked, terms, now)
 
         return operation
+
+    def add_function(self, rid: int, record: FunctionRecord) -> None:
+        """Write down, with what is written next, whose function a run calls under a name."""
+        self.journal.ahead(self._sql["add_function"], (rid, *msgspec.structs.astuple(record)))
 
     def attempt(self, rid: int, record: AttemptRecord) -> Operation:
         """An operation that writes down a failed attempt."""

@@ -201,7 +201,7 @@ class _Recorder:
         self._left -= 1
         self._seen.add(id(exc))
         lost = list(type(exc)._perdure_lost) if isinstance(exc, rebuild.Restored) else []
-        label, *bases = dict.fromkeys(rebuild.label(each) for each in type(exc).__mro__ if Exception in each.__mro__)
+        label, *bases = dict.fromkeys(name for each in type(exc).__mro__ for name in rebuild.labels(each))
         contents = object.__getattribute__(exc, "__dict__")
         group = isinstance(exc, ExceptionGroup)
         # A group's args are its message and its members; the members are kept as such.

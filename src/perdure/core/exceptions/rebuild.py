@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from perdure.core.module_aliases import MAIN, known_as, scripts
+
 Label = tuple[str, str]
 """Module and qualified name of a class: something to compare with, never to look up."""
 
@@ -33,7 +35,6 @@ _SLOTS: dict[type[Exception], tuple[str, ...]] = {
     StopIteration: ("value",),
     SyntaxError: ("msg", "filename", "lineno", "offset", "text", "end_lineno", "end_offset"),
 }
-_MAIN = ("__main__", "__mp_main__")
 _SUBJECTS: dict[type[Exception], type] = {UnicodeDecodeError: bytes, UnicodeEncodeError: str}
 
 
@@ -87,8 +88,19 @@ class Restored:
 
 
 def label(cls: type) -> tuple[str, str]:
-    """Module and qualified name of a class, read past any metaclass of the user's."""
-    return text(get(type, "__module__", cls)), text(get(type, "__qualname__", cls))
+    """Module and qualified name of a class, read past any metaclass of the user's.
+
+    The module is named as `import` names it, however it was started.
+    """
+    return known_as(text(get(type, "__module__", cls))), text(get(type, "__qualname__", cls))
+
+
+def labels(cls: type) -> list[Label]:
+    """What a class of exceptions is recorded by: its label, and of a script, which may be renamed, `__main__` too."""
+    if Exception not in cls.__mro__:
+        return []
+    name = label(cls)
+    return [name, (MAIN[0], name[1])] if text(get(type, "__module__", cls)) in scripts else [name]
 
 
 def get(owner: type, name: str, holder: Any) -> Any:
@@ -183,9 +195,11 @@ def is_labelled(cls: type, wanted: Label, main: str) -> bool:
 
 def _aliases(wanted: Label, main: str) -> list[Label]:
     module, qualname = wanted
-    if module != main and module not in _MAIN:
+    # A package without __init__.py does not show in a file alone: `app.job` may be executed as `job`.
+    same = module == main or f".{module}".endswith(f".{main}") or f".{main}".endswith(f".{module}")
+    if not same and module not in MAIN:
         return [wanted]
-    return [wanted, *((other, qualname) for other in (*_MAIN, main) if other != module)]
+    return [wanted, *((known_as(other), qualname) for other in (*MAIN, main) if other != module)]
 
 
 def _walk() -> Iterator[type[Exception]]:

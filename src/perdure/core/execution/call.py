@@ -124,7 +124,7 @@ def recall(call: Call, history: History, record: StepRecord, park: bool = False)
     try:
         if record.status == "done":
             return Succeeded(call.spec.plan.unpack(record.output), record.seq)
-        error = capture.restore(capture.decode(record.output), main=call.spec.main)
+        error = capture.restore(capture.decode(record.output), main=call.spec.module)
     except NotDecodable as misfit:
         misfit.hint += f": {commands.fork(history.id, call.spec.name)}"
         raise StopRun(misfit) from misfit

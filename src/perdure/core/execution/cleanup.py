@@ -24,8 +24,11 @@ from perdure.core.records import DEFER_EVERY_NOTE, SEQ, StepKind, StepRecord, cl
 from perdure.core.values import codec
 from perdure.errors import PerdureError
 
-Find = Callable[[str, str], Spec]
-"""The step of that name, from the file with that stem. Raises NotFound."""
+Find = Callable[[StepKind, str, str, bytes], Spec]
+"""The step of a clean-up of that kind, by the module that was noted, its name, and its packed inputs.
+
+Raises NotFound.
+"""
 
 ONE_ARGUMENT = b"\x91"
 """How packed inputs begin that are one value: a list of one (MessagePack's fixarray)."""
@@ -108,10 +111,10 @@ def _read(record: StepRecord, history: History) -> Generator[Effect, Any, _Clean
 
 def _call(cleaning: _Cleaning, find: Find) -> Call:
     """The call, of the step under the name that its clean-ups have in the journal."""
-    spec = copy.copy(find(cleaning.module, cleaning.step))
+    spec = copy.copy(find(cleaning.kind, cleaning.module, cleaning.step, cleaning.given))
     spec.name, spec.record_kind = cleaning.name, cleaning.kind
     spec.park, spec.undo = False, None
-    args, kwargs = codec.unpack_inputs(cleaning.given, spec.parameter_plans(), owner=spec.owner)
+    args, kwargs = spec.arguments(cleaning.given)
     call = Call(spec, tuple(args), kwargs, cleaning.given, cleaning.key)
     call.n, call.drop = cleaning.n, cleaning.drop
     return call

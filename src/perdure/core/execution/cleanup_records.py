@@ -21,11 +21,11 @@ def undo_row(call: Call, history: History, row: Row) -> Row:
     """What stands beside the record `row` of a call that can be undone."""
     undo = call.spec.undo
     assert undo is not None
-    return history.can_be_undone(row, undo_note((undo.main, undo.name), row[records.SEQ], call.spec.name))
+    return history.can_be_undone(row, undo_note((undo.module, undo.name), row[records.SEQ], call.spec.name))
 
 
 def undo_note(undo: tuple[str, str], seq: int, step: str) -> bytes:
-    """What that record says: the step that takes the call back (its file's stem, its name), and what it takes back."""
+    """What that record says: the step that takes the call back (its module, its name), and what it takes back."""
     return codec.pack_inputs([*undo, seq, step], {}, owner=UNDO_NOTE)
 
 

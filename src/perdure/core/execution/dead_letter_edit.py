@@ -22,7 +22,7 @@ from perdure.core.execution.spec import Spec
 from perdure.core.values import builtin_types
 from perdure.core.values.annotations import Closed, Position, type_name
 from perdure.core.values.builtin_types import Ext, encode
-from perdure.core.values.codec import pack_call, to_builtins, unpack_inputs
+from perdure.core.values.codec import pack_call, to_builtins
 from perdure.errors import OptionError
 
 _decode: Final = msgspec.msgpack.Decoder().decode
@@ -115,7 +115,7 @@ def misfit(data: bytes, spec: Spec) -> str | None:
     Raises:
         NotDecodable: they hold something that cannot be loaded for this step.
     """
-    args, kwargs = unpack_inputs(data, spec.parameter_plans(), owner=spec.owner)
+    args, kwargs = spec.arguments(data)
     plans = dict(zip(_parameters(spec), spec.parameter_plans(), strict=True))
     closed = Closed(*(plan.annotation for plan in plans.values()), names=_scope(plans))
     given = dict(zip(spec.signature.names(len(args)), args, strict=False)) | kwargs

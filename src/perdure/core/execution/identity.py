@@ -24,15 +24,25 @@ def identify(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     return Call(spec, args, kwargs, given, codec.digest(canonical))
 
 
-def identify_by(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], key: Any) -> Call:
+def identify_item(spec: Spec, args: tuple[Any, ...], key: Any) -> Call:
+    """A call by the key of an item: of a method's instance, too, which the key does not know.
+
+    Raises:
+        TypeError: the function would not accept these arguments.
+        NotStorable: the key or the instance cannot be stored.
+    """
+    return identify_by(spec, args, {}, key, *(_shown(spec, args)[:1] if spec.is_method else ()))
+
+
+def identify_by(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], key: Any, *more: Any) -> Call:
     """A call by a key. Its inputs are kept for comparison and for the eye; what of them cannot be stored is named only.
 
     Raises:
         TypeError: the function would not accept these arguments.
         NotStorable: the key cannot be stored.
     """
-    given = pack_leniently(spec.signature, _shown(spec, args), kwargs)
-    named = codec.pack_inputs([key], {}, owner=f"the key of {spec.owner}")
+    given = pack_leniently(spec.signature, args, kwargs)
+    named = codec.pack_inputs([key, *more], {}, owner=f"the key of {spec.owner}")
     return Call(spec, args, kwargs, given, codec.digest(named), named=True)
 
 
@@ -46,7 +56,8 @@ def refuse_change(call: Call) -> None:
     """
     if not call.kwargs and SCALARS.issuperset(map(type, call.args)):
         return
-    now = pack_leniently(call.spec.signature, _shown(call.spec, call.args), call.kwargs)
+    shown = call.args if call.named else _shown(call.spec, call.args)
+    now = pack_leniently(call.spec.signature, shown, call.kwargs)
     if now != call.input:
         raise ArgumentChanged(
             f"{call.spec.owner} changed an argument that it was given; on resume it stays unchanged\n"
@@ -67,5 +78,5 @@ def pack_strictly(call: Call) -> bytes:
 
 def _shown(spec: Spec, args: tuple[Any, ...]) -> tuple[Any, ...]:
     if args and (spec.is_method or isinstance(args[0], type)):
-        return (receiver(args[0]), *args[1:])
+        return (receiver(args[0], spec.owner), *args[1:])
     return args

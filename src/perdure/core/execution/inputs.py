@@ -11,12 +11,15 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from perdure.core.execution.closures import closure_of
 from perdure.core.values import codec
 from perdure.core.values.builtin_types import StandIn
 from perdure.errors import NotStorable
 
 EMPTY = inspect.Parameter.empty
 NO_ARGUMENTS: dict[str, Any] = {}
+IDENTITY = "__perdure_key__"
+"""The method by which an instance says what it goes by in the inputs of its steps."""
 
 
 class Signature:
@@ -27,10 +30,11 @@ class Signature:
         owner: who it is, for messages.
     """
 
-    __slots__ = ("_defaults", "_least", "_most", "_names", "_signature", "owner")
+    __slots__ = ("_defaults", "_least", "_most", "_names", "_signature", "closure", "owner")
 
     def __init__(self, fn: Callable[..., Any], owner: str) -> None:
         self.owner = owner
+        self.closure = closure_of(fn)
         self._signature: inspect.Signature | None
         try:
             self._signature = inspect.signature(fn)
@@ -46,11 +50,17 @@ class Signature:
         self._most = -1 if required_by_name else len(places)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments in canonical form: by place, and by name.
+        """The arguments in canonical form: by place, and by name, with what the function has closed over.
 
         Raises:
             TypeError: the function would not accept these arguments; as Python itself would say.
         """
+        if self.closure is None:
+            return self._bound(args, kwargs)
+        places, named = self._bound(args, kwargs)
+        return places, self.closure.add_to(named)
+
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         if not kwargs and self._least <= len(args) <= self._most:
             return self._trimmed(list(args)), NO_ARGUMENTS
         if self._signature is None:
@@ -123,6 +133,11 @@ def pack_leniently(signature: Signature, args: tuple[Any, ...], kwargs: dict[str
         return codec.pack_call(places, named, owner=signature.owner)[0]
 
 
+def is_storable(value: Any) -> bool:
+    """Can an argument be stored?"""
+    return type(_stand_in(value)) is not StandIn
+
+
 def _stand_in(value: Any) -> Any:
     try:
         codec.pack_inputs([value], {}, owner="")
@@ -131,8 +146,27 @@ def _stand_in(value: Any) -> Any:
     return value
 
 
-def receiver(value: Any) -> Any:
-    """What stands for `self` or `cls` in a method's inputs: its value if it can be stored, else its class."""
+def receiver(value: Any, owner: str) -> Any:
+    """What stands for `self` or `cls` in a method's inputs: the class, what the instance goes by, or its value.
+
+    Raises:
+        NotStorable: the instance can neither be stored nor says what it goes by.
+    """
     if isinstance(value, type):
         return StandIn(value)
-    return _stand_in(value)
+    say = getattr(type(value), IDENTITY, None)
+    if say is not None:
+        key = codec.pack_inputs([say(value)], {}, owner=f"{IDENTITY} of {type(value).__qualname__}")
+        # What is shown may be cut; the digest is not.
+        return StandIn(type(value), f"{codec.describe_inputs(key, limit=60)} {codec.digest(key).hex()}")
+    try:
+        codec.pack_inputs([value], {}, owner=owner)
+    except NotStorable as refusal:
+        name = type(value).__qualname__
+        raise NotStorable(
+            f"{owner} is a method, and its instance cannot be stored, so that its calls are not distinguished from "
+            f"those of another {name}: {refusal.what}",
+            f"give {name} a method that says what it goes by: `def {IDENTITY}(self): return self.name`; or make it a "
+            "dataclass of that; or give the step a key=, which takes the instance too",
+        ) from None
+    return value

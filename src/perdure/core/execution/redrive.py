@@ -69,7 +69,7 @@ def call_of(record: StepRecord, spec: Spec, edited: bytes | None) -> Call:
         spec = copy.copy(spec)
         spec.name, spec.record_kind, spec.undo = record.name, record.kind, None
     given = record.input if edited is None else edited
-    args, kwargs = codec.unpack_inputs(given, spec.parameter_plans(), owner=spec.owner)
+    args, kwargs = spec.arguments(given)
     packed = pack_leniently(spec.signature, tuple(args), kwargs)  # as the step's arguments are compared afterwards
     call = Call(spec, tuple(args), kwargs, packed, record.key)
     call.n = record.n

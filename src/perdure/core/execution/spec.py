@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import PurePath
 from typing import Any, Literal, overload
 
 import msgspec
@@ -13,11 +12,15 @@ import msgspec
 from perdure.core.execution.inputs import EMPTY, Signature
 from perdure.core.policies.guard import Guard
 from perdure.core.policies.retry import ONCE, Retry
-from perdure.core.records import StepKind
+from perdure.core.records import Place, StepKind
 from perdure.core.values import codec
 from perdure.core.values.hints import hints_of, scope_of
+from perdure.errors import NotDecodable
 
 IfLocked = Literal["skip", "wait", "fail"]
+
+OWN_LOCK = ""
+"""The lock of `lock=True`: of this workflow of this script, whose name follows from the state file."""
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -58,8 +61,8 @@ class Spec:
     `is_method` and `receiver` (the class) are set when it is found in a class, `locals` (names that annotations may
     use) when it is defined in a function. `record_kind` is that of the records of its calls. `park`: a call that fails
     for good becomes a dead letter; `undo`: the step that reverts a call; `rules`: the options of a workflow; `guard`:
-    what its calls have to pass. `file` is the source file of the function, `main` the name that its module has when it
-    is imported.
+    what its calls have to pass. `module` is the name that its module has when it is imported, `file` the source file;
+    config/module_names.py sets both. `place` says whose function it is.
     """
 
     def __init__(
@@ -97,7 +100,41 @@ class Spec:
         self.signature = Signature(fn, self.owner)
         code = getattr(inspect.unwrap(fn), "__code__", None)
         self.file = code.co_filename if code is not None else ""
-        self.main = PurePath(self.file).stem or "__main__"
+        self.module = str(getattr(fn, "__module__", None) or "__main__")
+        self.qualname = str(getattr(fn, "__qualname__", None) or type(fn).__qualname__)
+
+    @property
+    def place(self) -> Place:
+        """Module and qualified name of the function."""
+        return Place(self.module, self.qualname)
+
+    def arguments(self, given: bytes) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments of a call, of its packed inputs.
+
+        Raises:
+            NotDecodable: they cannot be loaded, or were given to a closure over other values.
+        """
+        args, kwargs = codec.unpack_inputs(given, self.parameter_plans(), owner=self.owner)
+        closure = self.signature.closure
+        if closure is None:
+            return args, kwargs
+        own = closure.take_out(kwargs)
+        if own is None:
+            raise NotDecodable(
+                f"{self.owner} was called as {codec.describe_inputs(given)}, and is a closure over other values now",
+                "call it from its workflow, or make the variables that it closes over parameters",
+            )
+        return args, own
+
+    def accepts(self, given: bytes) -> bool:
+        """Can a call with these packed inputs be one of this function, as far as its closure is concerned?"""
+        closure = self.signature.closure
+        if closure is None or not given:
+            return True
+        try:
+            return closure.take_out(codec.unpack_inputs(given, self.parameter_plans(), owner=self.owner)[1]) is not None
+        except NotDecodable:
+            return True  # said when it is called
 
     @cached_property
     def plan(self) -> codec.Plan:

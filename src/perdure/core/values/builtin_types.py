@@ -89,12 +89,12 @@ class Withheld(Unfit):
 
 
 class StandIn:
-    """Stands for an argument that cannot be stored, of a call that has a key: the name of its type is kept."""
+    """Stands for an argument that is not stored: the name of its type is kept, and what the instance goes by."""
 
     __slots__ = ("kind",)
 
-    def __init__(self, kind: type) -> None:
-        self.kind = kind.__qualname__
+    def __init__(self, kind: type, goes_by: str = "") -> None:
+        self.kind = kind.__qualname__ + goes_by
 
 
 class Unlike:

@@ -37,7 +37,6 @@ from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import Drivers, LocalScope, Program
 from perdure.engines.local.sync_driver import SyncDriver
 from perdure.engines.local.transactions import operation_of
-from perdure.engines.registry import find_step
 from perdure.engines.runtime.branches import call_in_branch, cancel_branches, unwatched
 from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.quiescence import settle, until_given_up
@@ -131,7 +130,9 @@ class AsyncDriver:
                 return await self._body(effect, scope)
             case Unwind():
                 inner = LocalScope(resources, self._drivers, effect.run, effect.history)
-                return await self.drive(unwind(effect.history, find_step, ok=effect.ok, final=effect.final), inner)
+                return await self.drive(
+                    unwind(effect.history, inner.find_step, ok=effect.ok, final=effect.final), inner
+                )
             case Unended():
                 return self._sync.unended(effect, scope)
             case End():

@@ -6,13 +6,15 @@ import os
 from typing import cast
 
 from perdure.config import settings
+from perdure.config.script_identity import script_identity
 from perdure.core.exceptions import capture
 from perdure.core.execution.history import History
 from perdure.core.execution.run import End, Recall, Start
-from perdure.core.execution.spec import Call
+from perdure.core.execution.spec import OWN_LOCK, Call
 from perdure.core.records import RunRecord
 from perdure.engines.events import RunEnded, RunStopped
 from perdure.engines.local.resources import Resources
+from perdure.engines.local.unfinished import note_unfinished
 from perdure.engines.runtime import orphans
 from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 from perdure.errors import StateError, StopRun
@@ -40,11 +42,11 @@ def start_of(
         resume: the id of a run to go on with.
         parent: the number of the run that it is a child of.
     """
-    name = call.spec.name
+    name, rules, state = call.spec.name, call.spec.rules, resources.store.path
     path = os.path.abspath(script) if script and not script.startswith("<") else script
     rid = resources.store.run(resume).rid if resume is not None else None
-    return Start(
-        script=os.path.basename(script),
+    start = Start(
+        script=script_identity(path, state),
         path=path,
         workflow=name,
         key=call.key,
@@ -54,8 +56,11 @@ def start_of(
         named=id is not None and parent is None,
         parent=parent,
         rid=rid,
-        lock=call.spec.rules.lock,
+        lock=f"{script_identity(call.spec.file, state)}:{name}" if rules.lock == OWN_LOCK else rules.lock,
     )
+    if id is None and resume is None and parent is None:
+        note_unfinished(resources.store, start)
+    return start
 
 
 def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> History:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import PurePath
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from perdure.core.execution.call import Failed, perform
 from perdure.core.execution.history import History
 from perdure.core.execution.map_items import Tally
 from perdure.core.execution.run import Start, child
 from perdure.core.execution.spec import Call, Spec
-from perdure.core.records import RunRecord, StepRecord
+from perdure.core.records import OWN_MODULE, FunctionRecord, Place, RunRecord, StepKind, StepRecord, clean_up_name
 from perdure.core.redaction.printable import one_line
+from perdure.engines import functions
 from perdure.engines.events import MapProgress, RunWaits, StepProgress
 from perdure.engines.interface import Concurrency, OnFailure
 from perdure.engines.local.limits import Limits
 from perdure.engines.local.record_reader import RecordReader
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_lifecycle import start_of
+from perdure.engines.registry import find_step
 from perdure.engines.runtime.base_scope import BaseScope
 from perdure.engines.runtime.timeouts import on_main_thread
 from perdure.errors import StopRun
@@ -95,11 +101,46 @@ class LocalScope(BaseScope):
         self.records = RecordReader(resources.store, run.rid)
         self.commit: AsyncCommit | None = None  # of the loop that the run executes on
         self._children = 0
+        self._own_stem: str | None = None
         self.abandoned = False
         if parent is not None:
             self.family = parent.family
         self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
         self._suspects: asyncio.Lock | None = None
+
+    def noted_module(self, spec: Spec) -> str:
+        """The name of its file alone, as in state files of version 1: notes of before are found again.
+
+        The run's own script keeps the name that it had at the first note, should it be renamed.
+        """
+        stem = PurePath(os.path.realpath(spec.file)).stem or OWN_MODULE
+        if os.path.abspath(spec.file) != self.run.path:
+            return stem
+        if self._own_stem is None:
+            store, rid = self.resources.store, self.run.rid
+            known = store.function(rid, "defer", "")
+            self._own_stem = stem if known is None else known.module
+            if known is None:
+                store.add_function(rid, functions.with_checksum(FunctionRecord("defer", "", stem, "", "", 0)))
+        return self._own_stem
+
+    def _note_place(self, spec: Spec) -> None:
+        if spec.record_kind == "step":
+            self.resources.store.add_function(self.run.rid, functions.record_of(spec, "step", spec.name, self.run.path))
+
+    def find_step(self, kind: StepKind, module: str, name: str, given: bytes) -> Spec:
+        """The step that a clean-up calls.
+
+        Raises:
+            NotFound: the script does not define it any more.
+        """
+        store, rid = self.resources.store, self.run.rid
+        record = store.function(rid, "step", name)
+        if record is None:
+            return find_step(Place(module, ""), name, given)
+        called = msgspec.structs.replace(record, kind=kind, name=clean_up_name(kind, name))
+        store.add_function(rid, functions.with_checksum(called))  # of its dead letter, should it become one
+        return functions.find(record, self.run.path, given)
 
     def look(self) -> None:
         """A safe point: the run may be ended here.

@@ -37,7 +37,6 @@ from perdure.engines.local.handoff import Handoff
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import Drivers, LocalScope, Program
 from perdure.engines.local.transactions import Write, operation_of
-from perdure.engines.registry import find_step
 from perdure.engines.runtime.threads import in_pool
 from perdure.engines.runtime.timeouts import Abandoned, Ticket, interrupted_after, on_main_thread, timed_out
 from perdure.engines.runtime.tracebacks import from_user_code
@@ -303,7 +302,7 @@ class SyncDriver:
 
     def _unwind(self, effect: Unwind, scope: Any) -> list[str]:
         inner = LocalScope(self._resources, self._drivers, effect.run, effect.history)
-        return self.drive(unwind(effect.history, find_step, ok=effect.ok, final=effect.final), inner)  # type: ignore[no-any-return]
+        return self.drive(unwind(effect.history, inner.find_step, ok=effect.ok, final=effect.final), inner)  # type: ignore[no-any-return]
 
     def unended(self, effect: Unended, scope: Any) -> list[tuple[Start, bytes | None]]:
         """The child runs that have something to be put away."""

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.branch import Branch
+from perdure.core.execution.closures import alike
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import identify, pack_strictly
 from perdure.core.execution.spec import Call, Spec
-from perdure.core.records import StepRecord
+from perdure.core.records import Place, StepRecord
 from perdure.engines.interface import child_id
 from perdure.errors import Cancelled, DeadlineExceeded, DuplicateStep, PerdureError, StopRun, UsageError
 
@@ -46,7 +47,11 @@ class BaseScope(ABC):
         self.closed = False  # the function is over
         self._current: Callable[[], Branch | None] = lambda: None
         self._stopped: StopRun | None = None
-        self._functions: dict[str, Any] = {}
+        self.places: dict[str, Place] = {}  # by the name of a step: whose function it is
+        self._functions: dict[str, Any] = {}  # the one that was called last under a name
+        self._closures: dict[
+            str, dict[tuple[Any, ...], Any]
+        ] = {}  # by name, and by what is among the inputs of its calls
 
     def stop(self, stop: StopRun) -> StopRun:
         """The run cannot go on: every further call says so again, if the workflow should swallow the first time."""
@@ -83,9 +88,8 @@ class BaseScope(ABC):
         """
         if self._stopped is not None:
             raise self._stopped
-        known = self._functions.get(spec.name)
-        if known is not spec.fn:
-            self._admit(spec, known)
+        if self._functions.get(spec.name) is not spec.fn:
+            self.admit(spec)
         call = identify(spec, args, kwargs)
         branch = self.branch()
         return call if branch is None else branch.place(call)
@@ -109,13 +113,38 @@ class BaseScope(ABC):
         branch = self.branch()
         return bind if branch is None else lambda item: branch.place(bind(item))
 
-    def _admit(self, spec: Spec, known: Any) -> None:
-        if known is not None and getattr(known, "__code__", known) is not getattr(spec.fn, "__code__", spec.fn):
+    def admit(self, spec: Spec) -> None:
+        """Let a step be called under its name: in one run, that name stands for one function.
+
+        Raises:
+            DuplicateStep: another function runs under this name.
+        """
+        closure = spec.signature.closure
+        mark = () if closure is None else closure.mark()
+        known = self._closures.setdefault(spec.name, {})
+        for other in known.values():
+            if getattr(other, "__code__", other) is not getattr(spec.fn, "__code__", spec.fn):
+                raise DuplicateStep(
+                    f"two different functions run as step {spec.name!r}: {_where(other)} and {_where(spec.fn)}",
+                    "give one of them another name: @step(name=...)",
+                )
+            break
+        other = known.setdefault(mark, spec.fn)
+        if other is not spec.fn and not alike(other, spec.fn):
             raise DuplicateStep(
-                f"two different functions run as step {spec.name!r}: {_where(known)} and {_where(spec.fn)}",
-                "give one of them another name: @step(name=...)",
+                f"two functions run as step {spec.name!r} that differ only in what they are bound to or close over, "
+                f"which no record distinguishes: {_where(spec.fn)}",
+                "give each one a name of its own, @step(name=...), or make what differs a parameter",
             )
         self._functions[spec.name] = spec.fn
+        if spec.name not in self.places:
+            self.places[spec.name] = spec.place
+            self._note_place(spec)
+        if spec.undo is not None and self._functions.get(spec.undo.name) is not spec.undo.fn:
+            self.admit(spec.undo)
+
+    def _note_place(self, spec: Spec) -> None:  # noqa: B027  a cluster sends it with each command
+        """Keep whose function a step is, for what calls it again from outside."""
 
     def defer(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], note: Spec) -> None:
         """Call a step at the end; `note` is the step that writes that down.
@@ -129,8 +158,13 @@ class BaseScope(ABC):
             raise UsageError(
                 f"{spec.owner} is async, and the workflow that defers it is not", "defer a step that is not async"
             )
+        self.admit(spec)
         given = pack_strictly(identify(spec, args, kwargs))
-        self.call(note, (spec.main, spec.name, given), {})
+        self.call(note, (self.noted_module(spec), spec.name, given), {})
+
+    def noted_module(self, spec: Spec) -> str:
+        """What a note of a clean-up says of the step's module. Whose function it is, `places` says more exactly."""
+        return spec.module
 
     @abstractmethod
     def read(self, seq: int) -> StepRecord:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from typing import Any
 
 import msgspec
 
-from perdure.config.script_loader import load_script
+from perdure.config.script_loader import load_module
 from perdure.core.exceptions import capture
 from perdure.core.execution.spec import Call, Spec, spec_of
-from perdure.core.values import codec
 from perdure.engines.interface import StepContext, here
 from perdure.engines.runtime.isolated_step import Answer, Order
 
@@ -31,7 +29,7 @@ def answer_to(order: Order) -> Answer:
     """Call the step that the order names."""
     try:
         spec = _find(order)
-        args, kwargs = codec.unpack_inputs(order.input, spec.parameter_plans(), owner=spec.owner)
+        args, kwargs = spec.arguments(order.input)
         call = Call(spec, tuple(args), kwargs, order.input, order.key)
         call.n = order.n
         here.set(StepContext(order.run_id, call, order.attempt, None))
@@ -48,7 +46,7 @@ def answer_to(order: Order) -> Answer:
 def _find(order: Order) -> Spec:
     # The order comes from the parent through a pipe; it is not stored data.
     sys.path[:] = order.path
-    module = load_script(order.file) if order.module == "__main__" else importlib.import_module(order.module)
+    module = load_module(order.module, order.file)
     found: object = module
     for name in order.qualname.split("."):
         found = getattr(found, name)

@@ -68,7 +68,7 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None) -
     spec = call.spec
     order = Order(
         spec.file,
-        spec.fn.__module__,
+        spec.module,
         spec.fn.__qualname__,
         call.input,
         run_id,
@@ -138,6 +138,6 @@ def _unpack(data: bytes, call: Call, status: int) -> Any:
     if answer.ok:
         return call.spec.plan.unpack(answer.payload)
     fault = capture.decode(answer.payload)
-    error = capture.restore(fault, main=call.spec.main)
+    error = capture.restore(fault, main=call.spec.module)
     error.add_note(f"perdure: raised in a process of its own:\n{fault.traceback}")
     raise error

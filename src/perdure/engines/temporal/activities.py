@@ -25,8 +25,7 @@ from perdure.core.execution.effects import Outcome
 from perdure.core.execution.identity import refuse_change
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.retry import Again
-from perdure.core.records import CLEAN_UPS, called_step
-from perdure.core.values import codec
+from perdure.core.records import CLEAN_UPS, Place, called_step
 from perdure.engines import registry
 from perdure.engines.events import AttemptStarted, Observer, RetryScheduled, StepProgress, attempt_ended
 from perdure.engines.interface import StepContext, here
@@ -281,11 +280,13 @@ async def _beat(progress: Progress, dead_after: float) -> None:
 
 def _call_of(command: StepCommand) -> Call:
     """The call, as it was made in the workflow."""
-    spec = registry.find_step(command.module, called_step(command.kind, command.name))
+    spec = registry.find_step(
+        Place(command.module, command.qualname), called_step(command.kind, command.name), command.input
+    )
     if command.kind in CLEAN_UPS:  # which go by names of their own
         spec = copy.copy(spec)
         spec.name, spec.record_kind = command.name, command.kind
-    args, kwargs = codec.unpack_inputs(command.input, spec.parameter_plans(), owner=spec.owner)
+    args, kwargs = spec.arguments(command.input)
     call = Call(spec, tuple(args), kwargs, command.input, command.key, command.named)
     call.n, call.salt = command.n, command.salt
     return call

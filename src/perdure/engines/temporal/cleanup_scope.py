@@ -8,7 +8,7 @@ from perdure.core import records
 from perdure.core.execution.cleanup import unwind
 from perdure.core.execution.effects import Save
 from perdure.core.execution.spec import Call, Spec
-from perdure.core.records import Row
+from perdure.core.records import Place, Row, StepKind
 from perdure.engines.registry import find_step
 from perdure.engines.temporal.commands import carry_step
 from perdure.engines.temporal.payloads import StepCommand
@@ -22,8 +22,11 @@ class CleanupScope(ClusterScope):
 
     def clean(self, *, ok: bool, final: bool) -> list[str]:
         """Put away what this end asks for: see `unwind`. Returns what was not put away, a line each."""
-        missed: list[str] = self.drive(unwind(self.history, find_step, ok=ok, final=final))
+        missed: list[str] = self.drive(unwind(self.history, self._find_step, ok=ok, final=final))
         return missed
+
+    def _find_step(self, kind: StepKind, module: str, name: str, given: bytes) -> Spec:
+        return find_step(self.places.get(name) or Place(module, ""), name, given)
 
     def perform(self, effect: Any) -> Any:
         """An effect that needs no waiting; and the dead letter of a clean-up that could not even be tried."""

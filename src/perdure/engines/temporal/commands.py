@@ -106,7 +106,7 @@ def outcome_of(ran: Ran, spec: Spec) -> Outcome:
 def _raised(packed: bytes, spec: Spec) -> Exception:
     """The recorded exception. Its frames are on another machine, so they come as a note, once."""
     fault = capture.decode(packed)
-    error = capture.restore(fault, main=spec.main)
+    error = capture.restore(fault, main=spec.module)
     raised = any(note.startswith(RAISED) for note in fault.notes)
     if fault.traceback and not raised and not isinstance(error, PerdureError):
         error.add_note(f"{RAISED}\n{textwrap.indent(fault.traceback.rstrip(), '  ')}")

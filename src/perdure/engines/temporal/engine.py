@@ -106,7 +106,7 @@ class TemporalEngine:
         handle = client.get_workflow_handle(found.workflow_id, run_id=found.run_id, result_type=bytes)
         status: RunStatus | None = None
         try:
-            async with self.workers.working(queue_of(spec.main)) if under_way else nullcontext():
+            async with self.workers.working(queue_of(spec.module)) if under_way else nullcontext():
                 payload = await handle.result()
             status = "done"
         except WorkflowFailureError as failed:
@@ -141,7 +141,7 @@ class TemporalEngine:
         if known is not None:
             workflow_id = known.workflow_id
         else:
-            workflow_id = id or f"{spec.name}-{codec.digest(spec.main.encode() + call.key).hex()[:10]}"
+            workflow_id = id or f"{spec.name}-{codec.digest(spec.module.encode() + call.key).hex()[:10]}"
         for _ in range(TRIES):
             found = await describe(self.cluster, workflow_id)
             if found is not None and id is not None and found.memo.key != call.key:
@@ -186,7 +186,7 @@ class TemporalEngine:
         spec = call.spec
         return RunCommand(
             id=id,
-            module=spec.main,
+            module=spec.module,
             name=spec.name,
             key=call.key,
             n=0,

@@ -26,9 +26,9 @@ class StepCommand(msgspec.Struct, frozen=True, array_like=True):
     """One call of a step, for whichever worker makes it. `parked`: if it fails for good, it is a dead letter.
 
     `salt` sets its idempotency key apart from that of the same call before it was undone. `undo` is the step that would
-    take it back (its file's stem, its name), `undoes` the call that it takes back itself. `until` is when the run is
+    take it back (its module, its name), `undoes` the call that it takes back itself. `until` is when the run is
     over, by the cluster's clock. `refused` is why it cannot be made, packed: then a worker only writes that down.
-    `kind` is that of its record; the name says nothing about it.
+    `module` and `qualname` say whose function it is; `kind` is that of its record; the name says nothing about it.
     """
 
     run_id: str
@@ -46,6 +46,7 @@ class StepCommand(msgspec.Struct, frozen=True, array_like=True):
     until: float | None = None
     refused: bytes = b""
     kind: StepKind = "step"
+    qualname: str = ""
 
 
 class Ran(msgspec.Struct, frozen=True, array_like=True):

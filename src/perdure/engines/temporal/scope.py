@@ -11,12 +11,11 @@ from perdure.core.execution.effects import Admit, Execute, Load, Save, SaveAttem
 from perdure.core.execution.effects import Branch as AskBranch
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import pack_strictly
-from perdure.core.execution.inputs import receiver
+from perdure.core.execution.inputs import is_storable
 from perdure.core.execution.map_items import Tally
 from perdure.core.execution.run import Ended, nested
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import SEQ, StepRecord
-from perdure.core.values.builtin_types import StandIn
 from perdure.engines.interface import Concurrency, OnFailure
 from perdure.engines.runtime.base_scope import BaseScope
 from perdure.engines.runtime.branches import call_in_branch, cancel_branches
@@ -312,7 +311,7 @@ class ClusterScope(BaseScope):
             raise self.stop(StopRun(unguarded(undo.guard)))
         return StepCommand(
             run_id=self.id,
-            module=spec.main,
+            module=spec.module,
             name=spec.name,
             key=call.key,
             n=call.n,
@@ -321,10 +320,11 @@ class ClusterScope(BaseScope):
             dead_after=self.command.dead_after,
             parked=parked,
             salt=call.salt,
-            undo=None if undo is None else (undo.main, undo.name),
+            undo=None if undo is None else (undo.module, undo.name),
             undoes=self.records.identity(call.drop[0]) if call.drop else None,
             until=None if self.deadline is None else self.deadline.at,
             kind=spec.record_kind,
+            qualname=spec.qualname,
         )
 
     def given(self, call: Call) -> bytes:
@@ -341,7 +341,7 @@ class ClusterScope(BaseScope):
         earlier = self.children.get(id)
         return RunCommand(
             id=id,
-            module=spec.main,
+            module=spec.module,
             name=spec.name,
             key=call.key,
             n=call.n,
@@ -376,8 +376,7 @@ def travelling(call: Call) -> bytes:
     """
     spec = call.spec
     first = call.args[0] if call.args else None
-    stands_in = spec.is_method and type(receiver(first)) is StandIn
-    if isinstance(first, type) or stands_in:
+    if isinstance(first, type) or (spec.is_method and not is_storable(first)):
         raise NotStorable(
             f"{spec.owner} is a method of {first!r}, which cannot be stored; on a cluster it has to travel",
             "make it a function, or its class a dataclass",

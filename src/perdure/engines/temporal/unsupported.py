@@ -29,7 +29,7 @@ def refuse_locks(spec: Spec) -> None:
     """
     rules = spec.rules
     if rules.lock is not None:
-        TEMPORAL.require(Feature.RUN_LOCK, owner=spec.owner, lock=rules.lock)
+        TEMPORAL.require(Feature.RUN_LOCK, owner=spec.owner, lock=rules.lock or spec.name)
     if rules.if_locked != "skip":
         TEMPORAL.require(Feature.IF_LOCKED, owner=spec.owner, if_locked=rules.if_locked)
 

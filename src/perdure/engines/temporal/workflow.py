@@ -17,8 +17,7 @@ from perdure.core.execution.effects import Outcome
 from perdure.core.execution.history import History
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, Start, Taken, Unended, Unwind, live
 from perdure.core.execution.spec import Call
-from perdure.core.records import KEY, NAME, N, RunRecord
-from perdure.core.values import codec
+from perdure.core.records import KEY, NAME, N, Place, RunRecord
 from perdure.engines import registry
 from perdure.engines.interface import here
 from perdure.engines.runtime.deadline import Deadline, earlier
@@ -125,8 +124,8 @@ class _Execution:
 
     def _call(self) -> Call:
         command = self._command
-        spec = registry.find("workflow", command.module, command.name)
-        args, kwargs = codec.unpack_inputs(command.input, spec.parameter_plans(), owner=spec.owner)
+        spec = registry.find("workflow", Place(command.module, ""), command.name, command.input)
+        args, kwargs = spec.arguments(command.input)
         try:
             spec.signature.bind(tuple(args), kwargs)
         except TypeError as misfit:
@@ -198,7 +197,7 @@ class _Execution:
         """How the function has ended, if that was in an earlier execution, or before it could begin."""
         error: Exception
         if self._command.ending:
-            error = capture.restore(capture.decode(self._command.ending), main=effect.call.spec.main)
+            error = capture.restore(capture.decode(self._command.ending), main=effect.call.spec.module)
         elif self._cancelled:
             error = cancelled(self._command.id)
         else:

@@ -32,6 +32,10 @@ UPDATE run SET forked_at = ?, forked_last = ?, holder = NULL WHERE rid = ?
 -- name: supersede
 UPDATE run SET superseded_by = ?, holder = NULL, stop = NULL WHERE rid = ?
 
+-- name: copy_functions
+INSERT INTO function (run, kind, name, module, qualname, file, crc)
+SELECT ?, kind, name, module, qualname, file, crc FROM function WHERE run = ?
+
 -- name: copy_exempt
 INSERT OR IGNORE INTO exempt (run, first, last) SELECT ?1, first, last FROM exempt WHERE run = ?2
 

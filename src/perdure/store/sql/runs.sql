@@ -14,6 +14,21 @@ WHERE workflow = ? AND key = ? AND script = ?
   AND named = 0 AND parent IS NULL AND status IN ('running', 'failed') AND superseded_by IS NULL
 ORDER BY rid DESC LIMIT 1
 
+-- name: unfinished
+SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
+       input, output, created, started, ended, crc, stop
+FROM run WHERE workflow = ? AND named = 0 AND parent IS NULL AND status IN ('running', 'failed')
+ORDER BY rid DESC LIMIT 50
+
+-- name: add_function
+INSERT INTO function (run, kind, name, module, qualname, file, crc)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE (SELECT holder FROM run WHERE rid = ?1) IS NOT NULL
+ON CONFLICT (run, kind, name) DO UPDATE
+SET module = excluded.module, qualname = excluded.qualname, file = excluded.file, crc = excluded.crc
+
+-- name: get_function
+SELECT kind, name, module, qualname, file, crc FROM function WHERE run = ? AND kind = ? AND name = ?
+
 -- name: find_id
 SELECT rid FROM run WHERE id = ?
 

@@ -6,7 +6,7 @@
 --
 -- A *run* is one execution of a workflow from its first step to its result, over as many processes as that takes. `rid` is
 -- its short number, used by the tables below; `id` is the name that people use. A run without a name of its own is found
--- again by script (the file's name, so that a deploy to another folder resumes) + workflow + key (the digest of its
+-- again by script (its path below the folder of the state, so that the folder may be moved) + workflow + key (the digest of its
 -- inputs) until it has ended; `path` is where the script was last seen. `holder` is who runs it; a dead holder's
 -- runs are free. `epoch` counts how often the run has failed: attempts of an earlier epoch no longer count. `stop` is when
 -- its end was asked for; a *parked* run has failed too often, and is gone on with only when a person says so.
@@ -40,6 +40,9 @@
 -- was edited into, `result` what a redrive came to; if the run could still see it, its step row has been replaced by
 -- one that is done. `exported` says whether it was also to be appended to a JSON Lines file (0), and has been (1). Evicted
 -- is what a newer one had to make room for: its attempts are gone. Superseded is the letter of a call that a fork makes again.
+--
+-- A *function* row says whose function the run calls under a name: module and qualified name. It is written with the first
+-- record of that name. `module` is __main__ for the script of the run itself; `file` is relative to the folder of that.
 --
 -- The checks of a step begin with what is nearly always true: for a list of more than two, SQLite builds a table at each insert.
 --
@@ -108,6 +111,17 @@ CREATE TABLE step (
     crc      INTEGER NOT NULL,
     kind     TEXT NOT NULL CHECK (kind = 'step' OR kind IN ('builtin', 'defer', 'undo', 'deferred', 'undone', 'timers')),
     PRIMARY KEY (run, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE function (
+    run      INTEGER NOT NULL,
+    kind     TEXT NOT NULL,
+    name     TEXT NOT NULL,
+    module   TEXT NOT NULL,
+    qualname TEXT NOT NULL,
+    file     TEXT NOT NULL,
+    crc      INTEGER NOT NULL,
+    PRIMARY KEY (run, kind, name)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE exempt (

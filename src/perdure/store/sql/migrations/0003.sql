@@ -67,3 +67,17 @@ INSERT INTO step_3 SELECT run, seq, name, key, n, status, input, output, started
 DROP TABLE step;
 
 ALTER TABLE step_3 RENAME TO step;
+
+-- Whose function it is: what is called again from outside of a run is found by this, never by a name alone. Runs of before
+-- have no rows here. `run.script` becomes a path below the folder of the state (store/migration.py).
+
+CREATE TABLE function (
+    run      INTEGER NOT NULL,
+    kind     TEXT NOT NULL,
+    name     TEXT NOT NULL,
+    module   TEXT NOT NULL,
+    qualname TEXT NOT NULL,
+    file     TEXT NOT NULL,
+    crc      INTEGER NOT NULL,
+    PRIMARY KEY (run, kind, name)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,78 @@
+"""Which script a run belongs to: its path, such that a folder may be moved as a whole."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from pathlib import Path, PurePath
+from typing import Any
+
+from perdure.config.module_names import INTERACTIVE
+
+
+@cache
+def script_identity(script: str, state: Path) -> str:
+    """A script's path below the folder of its state; if it lies elsewhere, below its project; else the whole path.
+
+    Args:
+        script: its path; a name in angle brackets where there is no file.
+        state: the state file.
+    """
+    if not script or script.startswith("<"):
+        return INTERACTIVE
+    real = PurePath(os.path.realpath(script))
+    if real.parent.name.startswith("ipykernel_") and not os.path.isfile(real):
+        return INTERACTIVE
+    place = PurePath(os.path.realpath(state)).parent
+    base = place.parent if place.name == ".perdure" else place
+    if real.is_relative_to(base):
+        return real.relative_to(base).as_posix()
+    root, name = _project(Path(real.parent))
+    if root is not None and (name or place.is_relative_to(root)):
+        return f"{name}//{real.relative_to(root).as_posix()}"
+    return str(real)
+
+
+def moved_identity(script: str, state: Path) -> str:
+    """The same of a script that was recorded by its path alone, and may have been moved together with its state."""
+    if script and not script.startswith("<") and not os.path.isfile(script):
+        place = Path(os.path.realpath(state)).parent
+        base = place.parent if place.name == ".perdure" else place
+        parts = PurePath(script).parts
+        for first in range(1, len(parts)):
+            if base.joinpath(*parts[first:]).is_file():
+                return PurePath(*parts[first:]).as_posix()
+    return script_identity(script, state)
+
+
+def _project(folder: Path) -> tuple[Path | None, str]:
+    for root in (folder, *folder.parents):
+        file = root / "pyproject.toml"
+        if file.is_file():
+            return root, _name_in(file)
+    return None, ""
+
+
+def _name_in(file: Path) -> str:
+    import tomllib
+
+    try:
+        table: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    tools = table.get("tool")
+    places = (table.get("project"), tools.get("poetry") if isinstance(tools, dict) else None)
+    names = (place.get("name") for place in places if isinstance(place, dict))
+    return next((name for name in names if isinstance(name, str)), "")
+
+
+def is_quiet() -> bool:
+    """Whether lines that only point something out are left out: PERDURE_QUIET."""
+    return os.environ.get("PERDURE_QUIET", "").strip().lower() not in ("", "0", "false", "no", "off")
+
+
+def point_out(text: str) -> None:
+    """One line on standard error, unless PERDURE_QUIET is set."""
+    if not is_quiet():
+        print(f"perdure: {text}", file=sys.stderr, flush=True)

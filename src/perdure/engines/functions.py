@@ -1,0 +1,82 @@
+"""Whose function a run calls under a name: as it is written down, and found again."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+import msgspec
+
+from perdure.core.execution.spec import Spec
+from perdure.core.records import OWN_MODULE, FunctionRecord, StepKind, called_step, function_checksum
+from perdure.engines import registry
+from perdure.errors import NotFound, UsageError
+
+
+def record_of(spec: Spec, kind: StepKind, name: str, script: str) -> FunctionRecord:
+    """What a run of a script writes down of a function. Its own module may be renamed, and goes without a name."""
+    file = spec.file if not spec.file or spec.file.startswith("<") else os.path.abspath(spec.file)
+    module = OWN_MODULE if file == script else spec.module
+    folder = os.path.dirname(script)
+    if file.startswith(folder + os.sep):
+        file = os.path.relpath(file, folder)
+    return with_checksum(FunctionRecord(kind, name, module, spec.qualname, file, 0))
+
+
+def with_checksum(record: FunctionRecord) -> FunctionRecord:
+    """The record, with the checksum of what it says."""
+    crc = function_checksum(record.kind, record.name, record.module, record.qualname, record.file)
+    return msgspec.structs.replace(record, crc=crc)
+
+
+def find(record: FunctionRecord, script: str, given: bytes, *, meant: str | None = None) -> Spec:
+    """The step that a record says, as this process has it.
+
+    Args:
+        record: what the run has written down.
+        script: where the script of the run is now.
+        given: the packed inputs of the call.
+        meant: a file that the user has named: a step of that name in it is meant, wherever it was before.
+
+    Raises:
+        NotFound: it is not in its module any more.
+        UsageError: another file of that module's name is loaded.
+    """
+    known = [spec for spec in registry.steps_named(called_step(record.kind, record.name)) if spec.accepts(given)]
+    own = record.module == OWN_MODULE
+    there = [each for each in known if (is_same_file(each.file, script) if own else each.module == record.module)]
+    found = [each for each in there if each.qualname == record.qualname]
+    if not found and len({each.qualname for each in there}) == 1:
+        found = there  # the function was renamed, and the step kept its name
+    if not found and meant is not None:
+        found = [each for each in known if is_same_file(each.file, meant)]
+    if not found or len({each.place for each in found}) > 1:
+        raise _not_found(record, script, known)
+    spec = found[-1]
+    before = os.path.join(os.path.dirname(script), record.file)
+    if not own and meant is None and os.path.isfile(before) and not is_same_file(before, spec.file):
+        raise UsageError(
+            f"module {record.module} is loaded from {spec.file}, and that of the run is {before}",
+            "give one command for the runs of each script",
+        )
+    return spec
+
+
+def is_same_file(one: str, other: str) -> bool:
+    """Are these two paths of one file?"""
+    return one == other or os.path.realpath(one) == os.path.realpath(other)
+
+
+def _not_found(record: FunctionRecord, script: str, known: list[Spec]) -> NotFound:
+    name = called_step(record.kind, record.name)
+    where = os.path.basename(script) if record.module == OWN_MODULE else f"module {record.module}"
+    files = sorted({spec.file for spec in known})
+    if not files:
+        return NotFound(
+            f"{where} has no step {name!r}",
+            f"give it its old name: @step(name={name!r}); or name the file that defines it: --script FILE",
+        )
+    return NotFound(
+        f"the call was of step {name!r} of {where}, which has none now; {', '.join(files)} has a step of that name",
+        f"name the file if that is the same function: --script {shlex.quote(files[0])}",
+    )
