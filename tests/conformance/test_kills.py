@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from tests.conformance.conftest import Server
 
+from perdure.core.execution.idempotency import idempotency_key
 from perdure.core.execution.identity import identify
-from perdure.engines.interface import idempotency_key
 from perdure.engines.selection import cluster_at
 from perdure.engines.temporal.engine import TemporalEngine
 from perdure.engines.temporal.payloads import StepCommand, decode

@@ -18,8 +18,8 @@ from typing import Any
 
 from conftest import FakeWorld
 from perdure import step, workflow
+from perdure.core.execution.idempotency import idempotency_key
 from perdure.core.records import StepRecord
-from perdure.engines.interface import idempotency_key
 from perdure.engines.local import LocalEngine
 from perdure.engines.local import engine as local
 from perdure.store.journal import Journal

@@ -8,7 +8,8 @@ from shapes import Child, Do, Gather, Handle, Map, Node, Reraise, Sequence
 from simulated_disk import ATTEMPTS, Program
 from simulated_effects import Performer
 
-from perdure.core.execution.call import Failed, Parked, fail, item, perform, recheck, settle
+from perdure.core.execution.call import Failed, Parked, fail, item, perform, recheck
+from perdure.core.execution.drift import settle
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import identify, identify_by

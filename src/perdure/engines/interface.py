@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
+from perdure.core.execution.idempotency import idempotency_key
 from perdure.core.execution.map_items import Tally
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import AttemptRecord, RunRecord, RunStatus, StepRecord
@@ -44,17 +44,6 @@ class StepContext:
         """The same for every attempt of this call, in this process or another; different for every other call."""
         call = self.call
         return idempotency_key(self.run_id, call.spec.name, call.key + call.salt, call.n)
-
-
-def idempotency_key(run_id: str, name: str, key: bytes, n: int) -> str:
-    """32 hexadecimal digits that stand for one call of one run."""
-    digest = hashlib.blake2b(f"{run_id}\0{name}\0{n}\0".encode() + key, digest_size=16)
-    return digest.hexdigest()
-
-
-def child_id(run_id: str, name: str, key: bytes, n: int) -> str:
-    """The id of a child run. It follows from the place in the parent: resumed, that finds the same child again."""
-    return f"{run_id}.{name}-{idempotency_key(run_id, name, key, n)[:10]}"
 
 
 class Scope(Protocol):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shlex import quote
 
+from perdure.core.execution.idempotency import child_id
 from perdure.core.records import CLEAN_UPS, RunRecord
-from perdure.engines.interface import child_id
 from perdure.store import dead_letters
 from perdure.store.forks import origin
 from perdure.store.runs import Store

@@ -7,9 +7,10 @@ import shlex
 
 import msgspec
 
+from perdure.core.execution.idempotency import child_id
 from perdure.core.records import RunRecord
 from perdure.engines.features import Feature
-from perdure.engines.interface import child_id, refuse_child
+from perdure.engines.interface import refuse_child
 from perdure.engines.runtime import orphans
 from perdure.engines.runtime.clock import RealWorld
 from perdure.operations.find_step import find_step

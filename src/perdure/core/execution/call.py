@@ -13,6 +13,7 @@ from perdure.core.exceptions import attempt_notes, capture
 from perdure.core.execution import crash_loop
 from perdure.core.execution.admission import Patience, admission, report_failure
 from perdure.core.execution.cleanup_records import salt, undo_row
+from perdure.core.execution.drift import drift, settle
 from perdure.core.execution.effects import (
     BRANCH,
     ClearCrashes,
@@ -24,7 +25,6 @@ from perdure.core.execution.effects import (
     Report,
     Save,
     SaveAttempt,
-    Settle,
     Wait,
     WaitGivenUp,
 )
@@ -35,9 +35,7 @@ from perdure.core.policies.classify import assess
 from perdure.core.policies.retry import Again, Retry, Verdict, reassess, verdict
 from perdure.core.records import SEQ, AttemptRecord, Row, StepRecord, StepStatus, attempt_checksum
 from perdure.core.values import codec
-from perdure.errors import ArgumentChanged, BreakerOpen, CrashLoop, Drift, NotDecodable, NotStorable, StopRun
-
-SHOWN = 3
+from perdure.errors import ArgumentChanged, BreakerOpen, CrashLoop, NotDecodable, NotStorable, StopRun
 
 _WHY = {
     "permanent": "an error of this kind is permanent: trying again does not help",
@@ -118,7 +116,7 @@ def recall(call: Call, history: History, record: StepRecord, park: bool = False)
             does not fit what the script now declares.
     """
     if call.named and not codec.same_inputs(record.input, call.input) and not history.is_exempt(record.seq):
-        raise StopRun(_drift(call, history, [record]))
+        raise StopRun(drift(call, history, [record]))
     if park and record.status == "dead":
         return Parked(record.seq)
     try:
@@ -130,55 +128,6 @@ def recall(call: Call, history: History, record: StepRecord, park: bool = False)
         raise StopRun(misfit) from misfit
     history.replayed(call, error, record.seq)
     return Failed(error, replayed=True)
-
-
-def settle(call: Call, history: History) -> Generator[Effect, Any, StepRecord | None]:
-    """A call without a record waits until the replay has come to rest, and is judged then.
-
-    Returns:
-        The record of a call with the same inputs that was not made again, and that the call may have then: the
-        script was rearranged. None if it is new.
-
-    Raises:
-        StopRun: with Drift, if completed calls of the same name remain that were not made again.
-    """
-    while history.unsettled(call.spec.name):
-        waiting: Sequence[Call] = yield Settle(call)
-        found = yield from _counterpart(call, history)
-        if found is not None:
-            history.adopt(call, found)
-            return found
-        drifted = None
-        for one in (call, *waiting):
-            if not history.doubtful(one.spec.name):
-                continue
-            if one is not call and (yield from _counterpart(one, history)) is not None:
-                break  # it will have that record first; then look again
-            drifted = drifted or one
-        else:
-            # One branch that has drifted stops them all: none may execute while another is about to say so.
-            if drifted is not None:
-                raise StopRun((yield from _drifted(drifted, history)))
-            history.rested = True
-            return None
-    return None
-
-
-def _drifted(call: Call, history: History) -> Generator[Effect, Any, Drift]:
-    records: list[StepRecord] = []
-    for seq in history.unclaimed(call.spec.name)[:SHOWN]:
-        record = yield Load(call, seq, peek=True)
-        records.append(record)
-    return _drift(call, history, records)
-
-
-def _counterpart(call: Call, history: History) -> Generator[Effect, Any, StepRecord | None]:
-    if history.doubtful(call.spec.name):
-        for seq in history.unclaimed(call.spec.name):
-            record: StepRecord = yield Load(call, seq, peek=True)
-            if codec.same_inputs(record.input, call.input):
-                return record
-    return None
 
 
 def move_on(history: History) -> Generator[Effect, Any, None]:
@@ -371,24 +320,4 @@ def _attempt(
     ms = int(outcome.seconds * 1000)
     return AttemptRecord(
         history.epoch, name, call.key, call.n, number, counted, call.input, packed, outcome.started, ms, crc
-    )
-
-
-def _drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
-    name, run = call.spec.name, history.id
-    lines = [f"step {name!r} had completed with other inputs than it is called with now; nothing was executed"]
-    lines += [
-        f"    recorded: {name}{codec.describe_inputs(record.input)}  (step #{record.seq} of run {run})"
-        for record in records
-    ]
-    more = len(history.unclaimed(name)) - len(records) if not call.named else 0
-    if more > 0:
-        lines.append(f"              and {more} more")
-    lines.append(f"    now:      {name}{codec.describe_inputs(call.input)}")
-    return Drift(
-        "\n".join(lines),
-        "one of these, whichever is true:\n"
-        f"    the call is new work, the recorded results stand:  {commands.accept(run)}\n"
-        f"    the recorded results are to be made again:         {commands.fork(run, name)}\n"
-        "    the inputs come from something that changed (a list, a file, the clock): read it in a step of its own",
     )

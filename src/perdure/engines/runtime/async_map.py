@@ -8,7 +8,8 @@ from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any
 
 from perdure.core.execution.adaptive_concurrency import AdaptiveConcurrency
-from perdure.core.execution.call import fail, move_on, settle
+from perdure.core.execution.call import fail, move_on
+from perdure.core.execution.drift import settle
 from perdure.core.execution.map_items import Job, Tally
 from perdure.core.execution.spec import Call
 from perdure.engines.runtime.base_map import BaseMap, MapScope

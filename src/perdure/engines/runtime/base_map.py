@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from perdure.core.execution.adaptive_concurrency import CEILING, AdaptiveConcurrency, adapting
-from perdure.core.execution.call import Failed, Parked, fail, item, recheck, settle
+from perdure.core.execution.call import Failed, Parked, fail, item, recheck
+from perdure.core.execution.drift import settle
 from perdure.core.execution.history import History
 from perdure.core.execution.map_items import Feed, Job, Tally
 from perdure.core.execution.spec import Call, Spec

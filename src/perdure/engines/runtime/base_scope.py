@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.closures import alike
 from perdure.core.execution.history import History
+from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.identity import identify, pack_strictly
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import Place, StepRecord
-from perdure.engines.interface import child_id
 from perdure.errors import Cancelled, DeadlineExceeded, DuplicateStep, PerdureError, StopRun, UsageError
 
 if TYPE_CHECKING:

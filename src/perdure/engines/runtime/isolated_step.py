@@ -15,9 +15,9 @@ import msgspec
 
 from perdure.config.interpreter import module_command
 from perdure.core.exceptions import capture
+from perdure.core.execution.idempotency import idempotency_key
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.process_marks import STEP
-from perdure.engines.interface import idempotency_key
 from perdure.engines.runtime import orphans
 from perdure.engines.runtime.timeouts import timed_out
 from perdure.errors import OptionError, ProcessDied
