@@ -21,14 +21,21 @@ from typing import (
 )
 
 from perdure.api.batch import Batch, batch_of
-from perdure.api.options import checked_on_failure, function_name, refuse_reserved, surroundings, unknown_option
+from perdure.api.options import (
+    checked_on_failure,
+    function_name,
+    refuse_in_child_process,
+    refuse_reserved,
+    surroundings,
+    unknown_option,
+)
 from perdure.config import settings
 from perdure.core.durations import Duration, bound
 from perdure.core.execution.identity import identify, identify_by
 from perdure.core.execution.spec import Call, Decorated, Spec
 from perdure.core.policies.retry import Retry, policy_of
 from perdure.core.records import StepKind
-from perdure.engines.interface import Concurrency, OnFailure, Scope, StepContext, here
+from perdure.engines.interface import Concurrency, OnFailure, Scope, StepContext, here, under_way
 from perdure.engines.registry import register
 from perdure.errors import OptionError, UsageError
 
@@ -163,9 +170,20 @@ class Step(BoundStep[P, R_co]):
 def _call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     scope = here.get()
     if scope is None or type(scope) is StepContext:
+        if scope is None:
+            refuse_in_child_process(spec)
+            if under_way:
+                _stray(spec)
         return spec.fn(*args, **kwargs)
     running = cast(Scope, scope)
     return running.acall(spec, args, kwargs) if spec.is_async else running.call(spec, args, kwargs)
+
+
+def _stray(spec: Spec) -> None:
+    from perdure.engines.runtime.thread_branches import stray
+
+    if not spec.name.startswith("perdure."):
+        stray(spec.owner, next(iter(list(under_way.values()))).id)
 
 
 def _map(
