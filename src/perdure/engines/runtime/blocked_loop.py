@@ -26,7 +26,8 @@ def watching(owner: str) -> Iterator[None]:
         if seconds > LONG and owner not in _said and len(asyncio.all_tasks()) > 1:
             _said.add(owner)
             print(
-                f"perdure: {one_line(owner)} is not async and kept the event loop from its other tasks for {seconds:.1f}s; "
+                f"perdure: {one_line(owner)} is not async and kept the event loop from its other tasks for "
+                f"{seconds:.1f}s; "
                 "call it in a thread: await asyncio.to_thread(step, ...)",
                 file=sys.stderr,
                 flush=True,
