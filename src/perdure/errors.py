@@ -13,7 +13,7 @@ PerdureError                     has .code, .what and .hint
 │   ├── OtherInputs              a run id is used again with other inputs
 │   ├── NotDecodable             a stored value does not fit the type that the script now declares
 │   ├── AlreadyRunning           the run is being executed
-│   │   └── Skipped              ... by another process (also a SystemExit: uncaught, the exit code is 0)
+│   │   └── Skipped              ... by another process (uncaught at the top of a script, the exit code is 0)
 │   ├── CrashLoop                a call was in flight at several deaths of the process in a row; it is not tried again
 │   ├── HasDeadLetters           raised by Batch.raise_if_dead()
 │   ├── Cancelled                the run was asked to end
@@ -39,7 +39,8 @@ StopRun (a BaseException)        carries one of these out of a running workflow,
 
 from __future__ import annotations
 
-from typing import ClassVar
+import sys
+from typing import Any, ClassVar
 
 
 class PerdureError(Exception):
@@ -136,14 +137,30 @@ class AlreadyRunning(RunError):
     code = "already-running"
 
 
-class Skipped(AlreadyRunning, SystemExit):
-    """Another process executes the run. Uncaught it ends the script with exit code 0: skipped is not failed."""
+class Skipped(AlreadyRunning):
+    """Another process executes the run. A script that does not catch it ends with exit code 0: skipped is not failed.
 
-    code = "already-running"  # type: ignore[misc]  # of the class; that of the instance is SystemExit's
+    Elsewhere (in a task of an event loop, in a thread, in a scheduler's job) it is an exception like any other.
+    """
 
     def __init__(self, what: str, hint: str = "") -> None:
         super().__init__(what, hint)
-        vars(self)["code"] = 0  # the exit status of a script that does not catch this
+        _end_script_quietly()
+
+
+def _end_script_quietly() -> None:
+    """Let the interpreter end with 0, without a traceback, if a Skipped comes out of the top of the script."""
+    before = sys.excepthook
+    if getattr(before, "perdure", False):
+        return
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+        if isinstance(error, Skipped):
+            raise SystemExit(0)
+        before(kind, error, traceback)
+
+    hook.perdure = True  # type: ignore[attr-defined]
+    sys.excepthook = hook
 
 
 class CrashLoop(RunError):

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from perdure.core.execution.spec import IfLocked
+from perdure.core.execution.spec import IfLocked, Spec
 from perdure.core.records import RESERVED
 from perdure.engines.interface import OnFailure
-from perdure.errors import OptionError
+from perdure.errors import OptionError, UsageError
 
 
 def function_name(fn: Callable[..., Any]) -> str:
@@ -96,4 +96,23 @@ def refuse_reserved(kind: str, name: str) -> None:
         raise OptionError(
             f"the name of a {kind} is {name!r}; names that begin with {RESERVED!r} are perdure's own",
             f"give it another one: @{kind}(name={name.removeprefix(RESERVED) or kind!r})",
+        )
+
+
+def refuse_in_child_process(spec: Spec) -> None:
+    """Refuse a call in a process that a workflow has started with multiprocessing.
+
+    Raises:
+        UsageError: this is one.
+    """
+    if "multiprocessing.process" not in sys.modules:
+        return
+    from perdure.engines.runtime.thread_branches import run_of_parent
+
+    if (run := run_of_parent()) is not None:
+        raise UsageError(
+            f"{spec.owner} was called in a process that run {run} has started with multiprocessing: nothing can be "
+            "saved there",
+            "call it in the process of the workflow: map(..., concurrency=) runs many at a time, and isolate=True each "
+            "in a process of its own",
         )

@@ -21,7 +21,14 @@ from typing import (
 )
 
 from perdure.api.batch import Batch, batch_of
-from perdure.api.options import checked_on_failure, function_name, refuse_reserved, surroundings, unknown_option
+from perdure.api.options import (
+    checked_on_failure,
+    function_name,
+    refuse_in_child_process,
+    refuse_reserved,
+    surroundings,
+    unknown_option,
+)
 from perdure.config import settings
 from perdure.config.module_names import place
 from perdure.config.script_loader import stop_load
@@ -30,7 +37,7 @@ from perdure.core.execution.identity import identify, identify_item
 from perdure.core.execution.spec import Call, Decorated, Spec
 from perdure.core.policies.retry import Retry, policy_of
 from perdure.core.records import StepKind
-from perdure.engines.interface import Concurrency, OnFailure, Scope, StepContext, here
+from perdure.engines.interface import Concurrency, OnFailure, Scope, StepContext, here, under_way
 from perdure.engines.registry import register
 from perdure.errors import OptionError, UsageError
 
@@ -167,9 +174,19 @@ def _call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if scope is None or type(scope) is StepContext:
         if scope is None:
             stop_load(f"calls {spec.owner}")
+            refuse_in_child_process(spec)
+            if under_way:
+                _stray(spec)
         return spec.fn(*args, **kwargs)
     running = cast(Scope, scope)
     return running.acall(spec, args, kwargs) if spec.is_async else running.call(spec, args, kwargs)
+
+
+def _stray(spec: Spec) -> None:
+    from perdure.engines.runtime.thread_branches import stray
+
+    if not spec.name.startswith("perdure."):
+        stray(spec.owner, next(iter(list(under_way.values()))).id)
 
 
 def _map(

@@ -14,6 +14,7 @@ from perdure.api.options import (
     checked_if_locked,
     checked_lock,
     function_name,
+    refuse_in_child_process,
     refuse_reserved,
     surroundings,
     unknown_option,
@@ -74,6 +75,8 @@ class Workflow(Decorated, Generic[P, R]):
             return cast(R, inside(self._spec, args, kwargs))
         if scope is None:
             stop_load(f"starts {self._spec.owner}")
+            if self._id is None:
+                refuse_in_child_process(self._spec)
         call = identify(self._spec, args, kwargs)
         engine = engine_of(self._spec)
         run = engine.arun if self._spec.is_async else engine.run
@@ -105,7 +108,10 @@ class Workflow(Decorated, Generic[P, R]):
     @overload
     def start(self: Workflow[P, T], *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
     def start(self, *args: Any, **kwargs: Any) -> Any:
-        """Resume or start the run in a thread of its own; returns as soon as the run is registered.
+        """Resume or start the run beside the caller; returns as soon as the run is registered.
+
+        It goes on in a thread of its own; if the workflow is async and an event loop runs here, in a task of that loop.
+        A run that this process has started before and still executes is not started again: the handle is the same.
 
         Returns:
             A Handle with the `id`, the `status()` and the `result()` of the run.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -47,9 +47,14 @@ class StepContext:
 
 
 class Scope(Protocol):
-    """A running workflow, as its steps and child workflows see it."""
+    """A running workflow, as its steps and child workflows see it.
+
+    `forked`: this process is a copy of the one that executes it; `shared`: calls look at that, and at who makes them.
+    """
 
     id: str
+    forked: bool
+    shared: bool
 
     def call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a sync step: returns its value or raises what it raised."""
@@ -156,6 +161,14 @@ class Engine(Protocol):
     ) -> Any:
         """Run an async workflow to its end, as `run` does."""
 
+    def begin_in_loop(
+        self, call: Call, *, script: str, id: str | None, began: Began
+    ) -> Coroutine[Any, Any, Any] | None:
+        """Begin an async run before this returns; the coroutine carries it on, in the caller's event loop.
+
+        None: the engine executes its runs elsewhere, and `arun` is to be called in a thread.
+        """
+
     def status(self, id: str) -> RunStatus:
         """How a run stands.
 
@@ -233,6 +246,9 @@ def refuse_child(id: str, parent: str | int | None) -> None:
         name = f"name {parent}" if isinstance(parent, str) else "name the run that it belongs to"
         raise UsageError(f"run {id} is a child run, which goes on or ends when its parent does", name)
 
+
+under_way: dict[int, Scope] = {}
+"""The workflows whose functions execute in this process."""
 
 here: ContextVar[Scope | StepContext | None] = ContextVar("perdure", default=None)
 

@@ -77,6 +77,7 @@ class Journal:
         self._waiting: deque[Entry] = deque()
         self._broken: StateError | None = None
         self._ahead: deque[tuple[str, tuple[Any, ...]]] = deque()
+        self._forked: StateError | None = None
 
     def write(self, rows: Sequence[tuple[Any, ...]], operation: Operation | None = None) -> Any:
         """Make rows and an operation durable; returns after the fsync.
@@ -114,6 +115,8 @@ class Journal:
         Raises:
             StateError: the file could not be read.
         """
+        if self._forked is not None:
+            raise self._forked
         try:
             with self._writer:
                 return question(self._connection)
@@ -123,6 +126,15 @@ class Journal:
             raise translate(apsw.CorruptError(str(error)), self._path) from error
         finally:
             self._hand_over()  # those that queued up while we were reading must not wait for ever, also after an error
+
+    def close_in_child(self) -> None:
+        """After a fork: the connection is the parent's, and a lock that another thread held is never free again."""
+        self._writer = threading.Lock()
+        self._waiting = deque()
+        self._broken = self._forked = StateError(
+            f"this process was forked from one that had the state file open, and cannot use it: {self._path}",
+            "read and save in the process that executes the run; what is read before the fork can be used after it",
+        )
 
     def close(self) -> None:
         """Close the connection; the last one to a file checkpoints it."""

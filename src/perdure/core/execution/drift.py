@@ -28,7 +28,9 @@ def settle(call: Call, history: History) -> Generator[Effect, Any, StepRecord | 
         StopRun: with Drift, if completed calls of the same name remain that were not made again.
     """
     while history.unsettled(call.spec.name):
-        waiting: Sequence[Call] = yield Settle(call)
+        waiting: Sequence[Call] | None = yield Settle(call)
+        if waiting is None:
+            return None  # whether the others rest cannot be known: it goes on, and is held against nothing
         found = yield from _counterpart(call, history)
         if found is not None:
             history.adopt(call, found)

@@ -126,7 +126,7 @@ class SaveAttempt(msgspec.Struct, frozen=True, gc=False):
 class Settle(msgspec.Struct, frozen=True, gc=False):
     """Let every other branch of the workflow go on until it too waits for something new.
 
-    Answer: the calls of all branches that wait in the same way.
+    Answer: the calls of all branches that wait in the same way; None if it cannot be known whether the others rest.
     """
 
     call: Call

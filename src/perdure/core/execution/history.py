@@ -59,7 +59,7 @@ class RootCause(msgspec.Struct, frozen=True):
 class _Step:
     """All that a run knows of the calls under one name."""
 
-    __slots__ = ("again", "once", "open", "seen", "taken")
+    __slots__ = ("again", "matched", "once", "open", "seen", "taken")
 
     def __init__(self) -> None:
         # By key: which occurrence a new call would be, if no record has that already; the unclaimed record of the first
@@ -69,6 +69,7 @@ class _Step:
         self.once: dict[bytes, int] = {}
         self.again: dict[bytes, dict[int, int]] = {}
         self.taken: dict[bytes, set[int]] = {}
+        self.matched = False  # a call has claimed a record
         self.open: set[int] = set()  # unclaimed records of completed calls, which edited code may contradict
 
     def pop(self, key: bytes, n: int) -> int | None:
@@ -232,6 +233,7 @@ class History:
         return n
 
     def _close(self, step: _Step, seq: int) -> None:
+        step.matched = True
         self._left.discard(seq)
         if seq in step.open:
             step.open.remove(seq)
@@ -275,6 +277,11 @@ class History:
         """Are completed records of this name still unclaimed?"""
         step = self._steps.get(name)
         return step is not None and bool(step.open)
+
+    def matched(self, name: str) -> bool:
+        """Has a call of this name claimed a record?"""
+        step = self._steps.get(name)
+        return step is not None and step.matched
 
     def unclaimed(self, name: str) -> list[int]:
         """The numbers of the completed records of this name that no call has claimed, in order."""

@@ -27,11 +27,11 @@ class AsyncCommit:
     thread and back.
     """
 
-    __slots__ = ("_journal", "_loop", "_waiting")
+    __slots__ = ("_journal", "_waiting", "loop")
 
     def __init__(self, journal: Journal, loop: asyncio.AbstractEventLoop) -> None:
         self._journal = journal
-        self._loop = loop
+        self.loop = loop
         self._waiting: list[_Awaited] = []
 
     def write(self, rows: Sequence[tuple[Any, ...]], operation: Operation | None = None) -> asyncio.Future[Any]:
@@ -39,9 +39,9 @@ class AsyncCommit:
 
         A task that is cancelled meanwhile does not take its rows back.
         """
-        future = self._loop.create_future()
+        future = self.loop.create_future()
         if not self._waiting:
-            self._loop.call_soon(self._commit)
+            self.loop.call_soon(self._commit)
         self._waiting.append(_Awaited(rows, operation, future))
         return future
 

@@ -37,7 +37,7 @@ from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import Drivers, LocalScope, Program
 from perdure.engines.local.sync_driver import SyncDriver
 from perdure.engines.local.transactions import operation_of
-from perdure.engines.runtime.branches import call_in_branch, cancel_branches, unwatched
+from perdure.engines.runtime.branches import call_in_branch, cancel_branches, to_thread_apart, unwatched
 from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.quiescence import settle, until_given_up
 from perdure.engines.runtime.timeouts import bounded
@@ -75,7 +75,13 @@ class AsyncDriver:
         answer: Any = None
         try:
             while True:
-                effect = send(answer)
+                if scope is None or scope.deciding is None:
+                    effect = send(answer)
+                else:
+                    with scope.deciding:  # threads decide too: one decision at a time
+                        effect = send(answer)
+                        while type(effect) is Load and effect.peek:
+                            effect = send(self._sync.load(effect, scope))
                 kind = type(effect)
                 if kind is Execute:
                     answer = await self._execute(effect, scope)
@@ -83,10 +89,11 @@ class AsyncDriver:
                     answer = None
                     await self._save(effect, scope)
                 elif kind is Load:
-                    if scope is not None and scope.order is not None and not effect.peek:
+                    order = None if scope is None or effect.peek else scope.order_here()
+                    if order is not None:
                         seq = effect.seq
-                        if not scope.order.may_pass(seq) and scope.branch() is not None:
-                            await scope.order.turn(seq)
+                        if not order.may_pass(seq) and scope.branch() is not None:  # type: ignore[union-attr]
+                            await order.turn(seq)
                     answer = self._sync.load(effect, scope)  # type: ignore[arg-type]
                 else:
                     answer = await self._perform(effect, scope)
@@ -115,7 +122,7 @@ class AsyncDriver:
             case Report():
                 return self._sync.report(effect, scope)
             case Settle():
-                return await settle(scope, effect.call)
+                return await self._settle(effect, scope)
             case WaitGivenUp():
                 return await until_given_up(scope)
             case Branch():
@@ -140,10 +147,11 @@ class AsyncDriver:
         raise TypeError(f"an effect that is not known here: {effect!r}")
 
     def _save(self, effect: Save, scope: Any) -> Awaitable[Any]:
-        commit: AsyncCommit = scope.commit or self._commits.here()
-        scope.commit = commit
+        commit: AsyncCommit | None = scope.commit
+        if commit is None or commit.loop is not asyncio.get_running_loop():
+            commit = scope.commit = self._commits.here()
         plain = not effect.letters and not effect.drop
-        order: EventOrder | None = scope.order
+        order: EventOrder | None = scope.order_here()
         if order is None or order.alone() or scope.branch() is None:
             return commit.write(effect.rows) if plain else self._save_more(effect, scope, commit)
         if plain:
@@ -151,11 +159,18 @@ class AsyncDriver:
         with unwatched():
             return order.after(effect.rows[-1][SEQ], asyncio.create_task(self._save_more(effect, scope, commit)))
 
+    async def _settle(self, effect: Settle, scope: LocalScope) -> tuple[Call, ...] | None:
+        if scope.deciding is None or scope.order_here() is not None:
+            return await settle(scope, effect.call)
+        from perdure.engines.runtime.thread_rest import settle_in_loop
+
+        return await settle_in_loop(scope, effect.call)
+
     async def _save_more(self, effect: Save, scope: Any, commit: AsyncCommit) -> None:
         letters = self._resources.letters
         parking = await commit.write(effect.rows, letters.saving(effect, scope.run.path, self._resources.world.now()))
         if effect.letters:
-            await asyncio.to_thread(letters.parked, parking)  # may have to wait for another process
+            await to_thread_apart(letters.parked, parking)  # may have to wait for another process
             notify_parked(self._resources.observer, scope.id, scope.run.workflow, effect, parking.parked)
 
     async def _execute(self, effect: Execute, scope: Any) -> Outcome:
@@ -196,7 +211,7 @@ class AsyncDriver:
     async def _isolated(self, effect: Execute, scope: Any, seconds: float | None) -> Any:
         from perdure.engines.runtime.isolated_step import run_isolated
 
-        return await asyncio.to_thread(run_isolated, effect.call, scope.id, effect.attempt, seconds)
+        return await to_thread_apart(run_isolated, effect.call, scope.id, effect.attempt, seconds)
 
     async def _wait(self, effect: Wait, scope: LocalScope) -> None:
         scope.executing += 1
@@ -210,7 +225,7 @@ class AsyncDriver:
     async def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:
         body = FunctionBody(self._resources, self._drivers, effect, scope)
         try:
-            return body.returned(await self._call_function(effect.call, body.scope))
+            return body.returned(await self._call_function(effect.call, body))
         except BaseException as error:
             outcome = body.left_by(error, cancelled=_cancelled_from_outside())
             if outcome is None:
@@ -219,7 +234,8 @@ class AsyncDriver:
         finally:
             body.leave()
 
-    async def _call_function(self, call: Call, scope: LocalScope) -> Any:
+    async def _call_function(self, call: Call, body: FunctionBody) -> Any:
+        scope = body.scope
         seconds = scope.limits.bound(None)
         try:
             with scope.main_branch():
@@ -229,6 +245,7 @@ class AsyncDriver:
                 return await running
         finally:
             await cancel_branches(scope)
+            await body.close_in_loop()
 
     async def _end(self, effect: End) -> StateError | None:
         resources = self._resources
@@ -237,7 +254,7 @@ class AsyncDriver:
         except StateError as trouble:
             run_lifecycle.not_ended(resources, effect, trouble)
             return trouble
-        await asyncio.to_thread(run_lifecycle.ended, resources, effect, parking)  # an alert may go out
+        await to_thread_apart(run_lifecycle.ended, resources, effect, parking)  # an alert may go out
         return None
 
 

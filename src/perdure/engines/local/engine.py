@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ from typing import Any
 from perdure.config import settings
 from perdure.core.commands import located
 from perdure.core.execution.call import Failed
-from perdure.core.execution.run import Ended, Start, call_off, live, superseded
+from perdure.core.execution.run import Body, Ended, Start, call_off, live, superseded
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord, RunStatus
 from perdure.core.redaction.printable import one_line
 from perdure.engines.events import Observer
 from perdure.engines.features import LOCAL, Capabilities
-from perdure.engines.interface import Began, Cancellation, refuse_child
+from perdure.engines.interface import Began, Cancellation, refuse_child, under_way
 from perdure.engines.local.drivers import LocalDrivers
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_lifecycle import start_of
@@ -103,6 +103,23 @@ class LocalEngine:
             start = start_of(self.resources, call, script, id, resume)
             return _result(await self.drivers.tasks.drive(live(call, start, began), None))
 
+    def begin_in_loop(self, call: Call, *, script: str, id: str | None, began: Began) -> Coroutine[Any, Any, Any]:
+        """Begin an async run before this returns; the coroutine carries it on, in the caller's event loop.
+
+        Raises:
+            AlreadyRunning, OtherInputs, StateError: as `run` does.
+        """
+        self.resources.monitor.ready(call.spec)
+        with self._outside(call.spec):
+            program = live(call, start_of(self.resources, call, script, id, None), began)
+            rest = self.drivers.sync.until(program, Body)
+
+        async def go_on() -> Any:
+            with self._outside(call.spec):
+                return _result(await self.drivers.tasks.drive(rest, None))
+
+        return go_on()
+
     @contextmanager
     def _outside(self, spec: Spec) -> Iterator[None]:
         """Where the caller of a workflow is: what stopped a run comes out of its wrapping here."""
@@ -116,7 +133,7 @@ class LocalEngine:
                 alert_unusable_state(spec, error)
             raise
         except Skipped as skipped:
-            # Without an observer nothing else says so: an uncaught SystemExit ends a script without a word.
+            # Without an observer nothing else says so: uncaught, it ends a script without a word.
             if not getattr(self.observer, "shows", self.observer is not None):
                 print(f"perdure: {one_line(skipped.what)}; skipped", file=sys.stderr)
             raise
@@ -252,6 +269,9 @@ def _after_fork() -> None:
     # A SQLite connection must not cross a fork, and a copied descriptor would keep the lock of a dead parent alive.
     global _lock
     _lock = threading.Lock()
+    for scope in under_way.values():
+        scope.forked = scope.shared = True
+    under_way.clear()
     for engine in _engines.values():
         engine.resources.close_in_child()
         _orphans.append(engine)

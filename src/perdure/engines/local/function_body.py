@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.run import Body
 from perdure.engines.events import Observer
-from perdure.engines.interface import here
+from perdure.engines.interface import here, under_way
 from perdure.engines.local import run_lifecycle
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import Drivers, LocalScope
 from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
+from perdure.engines.runtime.thread_branches import install
 from perdure.engines.runtime.tracebacks import from_user_code
 
 
@@ -36,7 +38,50 @@ class FunctionBody:
         resources.monitor.began(effect.run, spec)
         self._now = resources.world.now
         self._token = here.set(self.scope)
+        under_way[id(self.scope)] = self.scope
+        install()
         self._started = self._now()
+
+    def close(self) -> None:
+        """The function is over: what its threads are in the middle of comes to its end, and nothing more begins.
+
+        Nothing may write to the run after it has ended, since another process may go on with it then.
+        """
+        scope = self.scope
+        scope.closed = scope.shared = True
+        if scope.forked or scope.abandoned:
+            return  # the threads are the parent's; or a second Ctrl-C is not to wait for them
+        try:
+            scope.holds.wait()
+        except BaseException:
+            scope.abandoned = True
+            raise
+
+    async def close_in_loop(self) -> None:
+        """The same without blocking the loop."""
+        import asyncio
+
+        scope = self.scope
+        scope.closed = scope.shared = True
+        if scope.forked or scope.abandoned or not scope.holds.count:
+            return
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+
+        def end() -> None:
+            if not over.done():
+                over.set_result(None)
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop has been closed meanwhile
+                loop.call_soon_threadsafe(end)
+
+        scope.holds.then(wake)
+        try:
+            await over
+        except BaseException:
+            scope.abandoned = True
+            raise
 
     def returned(self, value: object) -> Outcome:
         """The function has returned.
@@ -44,6 +89,7 @@ class FunctionBody:
         Raises:
             StopRun: the run was stopped before, which the function has swallowed.
         """
+        self.scope.refuse_if_forked()
         self.scope.check()
         return self._outcome(value, None)
 
@@ -58,14 +104,17 @@ class FunctionBody:
             StopRun: what stopped the run, if something else came out (a task group wraps it into a group of its own).
         """
         scope = self.scope
+        if scope.forked:
+            return None  # nothing of the run is this process's
         if isinstance(error, Exception):
             return self._outcome(None, scope.ending or scope.limits.late(error) or from_user_code(error))
         if scope.ending is not None and not cancelled:
             return self._outcome(None, scope.ending)
         run_lifecycle.stopped(self._resources, self._run, scope.stopped or error)
+        fault = run_lifecycle.stop_fault(scope.stopped or error)
+        # It was stopped, not ended: it can be resumed, as soon as no thread works on it.
+        scope.holds.then(lambda: self._resources.store.release(self._run, self._now(), fault))
         if not scope.abandoned:
-            # It was stopped, not ended: it can be resumed.
-            self._resources.store.release(self._run, self._now(), run_lifecycle.stop_fault(scope.stopped or error))
             self._note_way_on(error)
         scope.check()
         return None
@@ -84,6 +133,7 @@ class FunctionBody:
     def leave(self) -> None:
         """What is called from here on is not called by the workflow."""
         here.reset(self._token)
+        under_way.pop(id(self.scope), None)
 
     def _outcome(self, value: object, error: Exception | None) -> Outcome:
         return Outcome(value, error, self._started, self._now() - self._started)

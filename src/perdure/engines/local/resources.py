@@ -59,6 +59,7 @@ class Resources:
 
     def close_in_child(self) -> None:
         """After a fork: what the parent has open is not the child's."""
+        self.store.journal.close_in_child()
         self.monitor.close_in_child()
         self.store.holder.close_in_child()
         if self._guards is not None:

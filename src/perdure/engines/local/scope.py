@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import PurePath
+from threading import get_ident
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +30,8 @@ from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_lifecycle import start_of
 from perdure.engines.registry import find_step
 from perdure.engines.runtime.base_scope import BaseScope
+from perdure.engines.runtime.nesting import check_headroom
+from perdure.engines.runtime.thread_branches import current
 from perdure.engines.runtime.timeouts import on_main_thread
 from perdure.errors import StopRun
 
@@ -45,6 +48,9 @@ class Sync(Protocol):
 
     def drive(self, program: Program, scope: LocalScope | None, answer: Any = None) -> Any:
         """Carry a decision to its end on this thread."""
+
+    def until(self, program: Program, kind: type) -> Program:
+        """Carry a decision on this thread until it asks for an effect of that kind; what is left of it."""
 
     def call(self, program: Program, scope: LocalScope, spec: Spec) -> Any:
         """Carry the call of a step to its end, on a thread from which its timeout can be kept."""
@@ -84,6 +90,8 @@ class LocalScope(BaseScope):
         parent: the run that it is a child of.
     """
 
+    takes_threads = True
+
     def __init__(
         self,
         resources: Resources,
@@ -106,7 +114,7 @@ class LocalScope(BaseScope):
         if parent is not None:
             self.family = parent.family
         self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
-        self._suspects: asyncio.Lock | None = None
+        self._suspects: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
 
     def noted_module(self, spec: Spec) -> str:
         """The name of its file alone, as in state files of version 1: notes of before are found again.
@@ -147,7 +155,10 @@ class LocalScope(BaseScope):
 
         Raises:
             StopRun: its time is over, or it is cancelled.
+            UsageError: the workflow's function has ended.
         """
+        if self.closed:
+            self.refuse_if_over()
         reason = self.limits.look()
         if reason is not None:
             raise self.stop(StopRun(reason))
@@ -161,15 +172,13 @@ class LocalScope(BaseScope):
         if self.resources.observer is not None:
             self.resources.observer.notify(RunWaits(self.run.workflow, reason))
         else:
-            print(f"perdure: run {self.id} waits: {one_line(reason)}", file=sys.stderr, flush=True)
+            print(f"perdure: run {one_line(self.id)} waits: {one_line(reason)}", file=sys.stderr, flush=True)
 
     def suspects_in_turn(self) -> asyncio.Lock:
         """The same for async steps."""
         import asyncio
 
-        if self._suspects is None:
-            self._suspects = asyncio.Lock()
-        return self._suspects
+        return self._suspects.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
     def check_late(self, error: Exception) -> None:
         """The same after an attempt: if it ran out of time because the run did, it is the run that has failed.
@@ -199,6 +208,11 @@ class LocalScope(BaseScope):
 
     def call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a sync step: returns its value or raises what it raised."""
+        if self.shared or self.is_async or get_ident() != self.ident:
+            return self._call_among_others(spec, args, kwargs)
+        return self._call(spec, args, kwargs)
+
+    def _call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         end = self.drivers.sync.call(perform(self.bind(spec, args, kwargs), self.history), self, spec)
         if type(end) is Failed:
             raise end.error
@@ -206,13 +220,54 @@ class LocalScope(BaseScope):
 
     async def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async step."""
+        if self.shared or not self.is_async or get_ident() != self.ident:
+            return await self._in_loop(lambda: self.bind(spec, args, kwargs), lambda call: perform(call, self.history))
         call = self.bind(spec, args, kwargs)
         return await self.drivers.tasks.call(perform(call, self.history), self, call)
+
+    def _call_among_others(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The same where other threads take part, or the event loop stands still meanwhile."""
+        with self.taking_part():
+            if not self.is_async or get_ident() != self.ident:
+                return self._call(spec, args, kwargs)
+            from perdure.engines.runtime.blocked_loop import watching
+
+            with watching(spec.owner):
+                return self._call(spec, args, kwargs)
+
+    async def _in_loop(self, bind: Callable[[], Call], decide: Callable[[Call], Program]) -> Any:
+        """A call that a task makes where other threads take part, or in a loop that the workflow runs itself."""
+        if self.is_async and get_ident() == self.ident:
+            self.refuse_if_forked()
+            call = bind()
+            return await self.drivers.tasks.call(decide(call), self, call)
+        with self.taking_part(in_task=True):
+            self._adopt_loop()
+            end = await self.drivers.tasks.drive(decide(bind()), self)
+        if type(end) is Failed:
+            raise end.error
+        return end.value
+
+    def _adopt_loop(self) -> None:
+        from perdure.engines.runtime import branches
+
+        self.share()
+        task = current(self)
+        assert self.deciding is not None
+        assert self.main is not None
+        branches.adopt_loop(self.main if task is None else task.branch, self.deciding)
 
     # -- children -----------------------------------------------------------------------------------------------------
 
     def child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a sync workflow as a child."""
+        check_headroom(spec.owner)
+        if self.shared or get_ident() != self.ident:
+            with self.taking_part():
+                return self._child(spec, args, kwargs)
+        return self._child(spec, args, kwargs)
+
+    def _child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = self.bind(spec, args, kwargs)
         end = self.drivers.sync.drive(child(call, self.history, lambda: self._start(call)), self)
         if type(end) is Failed:
@@ -221,10 +276,13 @@ class LocalScope(BaseScope):
 
     async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async workflow as a child."""
-        call = self.bind(spec, args, kwargs)
+        check_headroom(spec.owner)
         self._children += 1
         try:
-            return await self.drivers.tasks.call(child(call, self.history, lambda: self._start(call)), self, call)
+            return await self._in_loop(
+                lambda: self.bind(spec, args, kwargs),
+                lambda call: child(call, self.history, lambda: self._start(call)),
+            )
         finally:
             self._children -= 1
 
@@ -243,7 +301,14 @@ class LocalScope(BaseScope):
         """Run a sync step over many calls, `concurrency` at a time."""
         from perdure.engines.local.thread_map import ThreadMap
 
-        return ThreadMap(self, spec, concurrency, on_failure, total).run(map(self.placing(lambda call: call), calls))
+        def run() -> Tally:
+            placed = map(self.placing(lambda call: call), calls)
+            return ThreadMap(self, spec, concurrency, on_failure, total).run(placed)
+
+        if self.shared or get_ident() != self.ident:
+            with self.taking_part():
+                return run()
+        return run()
 
     async def abatch(
         self,
@@ -257,6 +322,11 @@ class LocalScope(BaseScope):
         """Run an async step over many items, `concurrency` at a time."""
         from perdure.engines.runtime.async_map import AsyncMap
 
+        self.refuse_if_forked()
+        if not self.is_async or get_ident() != self.ident:
+            with self.taking_part(in_task=True):
+                self._adopt_loop()
+                return await AsyncMap(self, spec, concurrency, on_failure, total).run(items, self.placing(bind))
         return await AsyncMap(self, spec, concurrency, on_failure, total).run(items, self.placing(bind))
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:

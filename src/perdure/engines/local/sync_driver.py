@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from perdure.core.execution.branch import busy
 from perdure.core.execution.cleanup import unwind
 from perdure.core.execution.effects import (
     Admit,
@@ -37,6 +38,7 @@ from perdure.engines.local.handoff import Handoff
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import Drivers, LocalScope, Program
 from perdure.engines.local.transactions import Write, operation_of
+from perdure.engines.runtime.thread_branches import hand_on
 from perdure.engines.runtime.threads import in_pool
 from perdure.engines.runtime.timeouts import Abandoned, Ticket, interrupted_after, on_main_thread, timed_out
 from perdure.engines.runtime.tracebacks import from_user_code
@@ -93,6 +95,8 @@ class SyncDriver:
         perform = self._perform
         send = program.send
         try:
+            if scope is not None and scope.deciding is not None:
+                return self._drive_among_others(program, scope, answer)
             while True:
                 effect = send(answer)
                 answer = perform[type(effect)](effect, scope)
@@ -107,6 +111,30 @@ class SyncDriver:
                 scope.stop(stop)
             raise
 
+    def until(self, program: Program, kind: type) -> Program:
+        """Carry a decision on this thread until it asks for an effect of that kind; what is left of it."""
+        answer = None
+        try:
+            while not isinstance(effect := program.send(answer), kind):
+                answer = self._perform[type(effect)](effect, None)
+        except StopIteration as end:
+            return _ended(end.value)
+        return _rest(program, effect)
+
+    def _drive_among_others(self, program: Program, scope: LocalScope, answer: Any) -> Any:
+        """The same, one decision of the run at a time: what a decision only looks up belongs to it."""
+        perform = self._perform
+        deciding = scope.deciding
+        assert deciding is not None
+        while True:
+            with deciding:
+                effect = program.send(answer)
+                while isinstance(effect, Load | Branch):
+                    effect = program.send(perform[type(effect)](effect, scope))
+            if scope.closed and isinstance(effect, Wait):  # the attempt under way was the last one
+                scope.refuse_if_over()
+            answer = perform[type(effect)](effect, scope)
+
     def call(self, program: Program, scope: LocalScope, spec: Spec) -> Any:
         """Carry the call of a step to its end, on a thread from which its timeout can be kept."""
         if not spec.explicit or spec.isolate or on_main_thread():
@@ -120,7 +148,7 @@ class SyncDriver:
             ends.append((end, error))
             finished.release()
 
-        pristine = contextvars.copy_context()
+        pristine = hand_on(contextvars.copy_context())
         handoff = Handoff(program, scope, on_end, context=pristine)
         context = pristine.copy()
         self._resources.pool.spawn(lambda: context.run(handoff.run))
@@ -248,9 +276,16 @@ class SyncDriver:
         for seconds in pauses(self._resources, effect, scope):
             self._resources.world.sleep(seconds)
 
-    def _settle(self, effect: Settle, scope: LocalScope) -> tuple[Call, ...]:
-        """There is but one branch: it has come to rest by asking."""
-        return ()
+    def _settle(self, effect: Settle, scope: LocalScope) -> tuple[Call, ...] | None:
+        if scope.main is None:
+            return ()  # a single branch has come to rest by asking
+        if scope.keeps_loop():
+            # The tasks of the loop cannot go on as long as this sync step keeps it.
+            asking = scope.branch()
+            return None if asking is None or busy(scope.main.living, [asking]) else ()
+        from perdure.engines.runtime.thread_rest import settle
+
+        return settle(scope, effect.call)
 
     def _branch(self, effect: Branch, scope: LocalScope) -> Any:
         return scope.branch()
@@ -289,8 +324,11 @@ class SyncDriver:
         call = effect.call
         body = FunctionBody(self._resources, self._drivers, effect, scope)
         try:
-            with body.scope.interrupt(SyncDriver._body.__code__):
-                value = call.spec.fn(*call.args, **call.kwargs)
+            try:
+                with body.scope.interrupt(SyncDriver._body.__code__):
+                    value = call.spec.fn(*call.args, **call.kwargs)
+            finally:
+                body.close()
             return body.returned(value)
         except BaseException as error:
             outcome = body.left_by(error)
@@ -317,3 +355,17 @@ class SyncDriver:
             return trouble
         run_lifecycle.ended(resources, effect, parking)
         return None
+
+
+def _ended(value: Any) -> Program:
+    yield from ()
+    return value
+
+
+def _rest(program: Program, effect: Any) -> Program:
+    while True:
+        answer = yield effect
+        try:
+            effect = program.send(answer)
+        except StopIteration as end:
+            return end.value

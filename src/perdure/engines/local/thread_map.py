@@ -15,6 +15,8 @@ from perdure.core.execution.spec import Call, Spec
 from perdure.engines.local.handoff import Driven, Handoff
 from perdure.engines.local.resources import Resources
 from perdure.engines.runtime.base_map import MapScope, Program, SyncMap
+from perdure.engines.runtime.holds import Holds
+from perdure.engines.runtime.thread_branches import hand_on
 
 
 class ThreadScope(MapScope, Driven, Protocol):
@@ -22,6 +24,7 @@ class ThreadScope(MapScope, Driven, Protocol):
 
     resources: Resources
     abandoned: bool
+    holds: Holds
 
     def drive(self, program: Program, answer: Any = None) -> Any:
         """Carry a decision to its end on this thread, from where it waits for `answer`."""
@@ -41,7 +44,8 @@ class ThreadMap(SyncMap[ThreadScope]):
         self._lock = self.lock = threading.Lock()
         self._workers = 0
         self._unfinished = 0
-        self._context = contextvars.copy_context()
+        self._left = False
+        self._context = hand_on(contextvars.copy_context())
 
     def run(self, calls: Iterator[Call]) -> Tally:
         """Run them all.
@@ -50,14 +54,18 @@ class ThreadMap(SyncMap[ThreadScope]):
             StopRun: the run cannot go on.
             Exception: the first item that failed for good, if that does not make a dead letter.
         """
+        self.scope.holds.take()
         try:
-            self.scope.drive(move_on(self.history))  # here, rather than in the thread that comes first
-            self.draw(calls)
-        except BaseException as error:
-            self.error = self.error or error
+            try:
+                self.scope.drive(move_on(self.history))  # here, rather than in the thread that comes first
+                self.draw(calls)
+            except BaseException as error:
+                self.error = self.error or error
+                self._wind_up()
+                raise
             self._wind_up()
-            raise
-        self._wind_up()
+        finally:
+            self._leave()
         if self.error is not None:
             raise self.error
         return self.result()
@@ -129,21 +137,46 @@ class ThreadMap(SyncMap[ThreadScope]):
                 self._idle.set()
             if self.adaptive is not None:
                 self.adaptive.leave()
+            over = self._left and self._unfinished == 0
         if self.adaptive is not None:
             self._room.set()
+        if over:
+            self.scope.holds.drop()
 
     def _wind_up(self) -> None:
-        """Wait for the items under way (also after Ctrl-C; a second one ends that), and send the threads home."""
-        try:
-            while True:
-                with self._lock:
-                    if self._unfinished == 0:
-                        break
-                    self._idle.clear()
-                self._idle.wait()
-        except BaseException as error:
-            self.error = self.error or error
-            self.scope.abandoned = True  # threads of ours still work on the run: no other process may have it
-            raise
+        """Wait for the items under way (also after Ctrl-C; a second one ends that), and send the threads home.
+
+        Raises:
+            BaseException: what the wait was interrupted by.
+        """
+        interrupted: BaseException | None = None
+        while True:
+            try:
+                self._wait_until_idle()
+                break
+            except BaseException as error:  # noqa: BLE001  raised when the items under way have ended
+                first, interrupted = self.error is None, error
+                self.error = self.error or error  # what has not begun does not begin
+                if not first:
+                    self.scope.abandoned = True
+                    break
         for _ in range(self._workers):
             self._queue.put(None)
+        if interrupted is not None:
+            raise interrupted
+
+    def _wait_until_idle(self) -> None:
+        while True:
+            with self._lock:
+                if self._unfinished == 0:
+                    return
+                self._idle.clear()
+            self._idle.wait()
+
+    def _leave(self) -> None:
+        """Threads that still work on the run keep it: nothing else may have it before they have ended."""
+        with self._lock:
+            self._left = True
+            if self._unfinished:
+                return
+        self.scope.holds.drop()

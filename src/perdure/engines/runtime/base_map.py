@@ -37,6 +37,35 @@ class MapScope(Protocol):
         """Notify of how far the map over the step of that name has come."""
 
 
+class SharedFeed(Feed):
+    """The same for a run that several threads decide on: each claim is a decision of its own.
+
+    Args:
+        history: the run's records.
+        name: of the step.
+        deciding: held while a decision is made.
+    """
+
+    def __init__(self, history: History, name: str, deciding: AbstractContextManager[Any]) -> None:
+        super().__init__(history, name)
+        self._deciding = deciding
+
+    def offer(self, call: Call) -> Job | None:
+        """The next item: what may start because of it, if anything."""
+        with self._deciding:
+            return super().offer(call)
+
+    def released(self) -> Job | None:
+        """A held item that may start now, if there is one."""
+        with self._deciding:
+            return super().released()
+
+    def waiting(self, *, exhausted: bool) -> Job | None:
+        """A held item that can only start after the replay has come to rest."""
+        with self._deciding:
+            return super().waiting(exhausted=exhausted)
+
+
 S = TypeVar("S", bound=MapScope)
 
 
@@ -67,7 +96,10 @@ class BaseMap(Generic[S]):
         self.park = on_failure == "dead_letter"
         self.total = total
         self.history = scope.history
-        self.feed = Feed(scope.history, spec.name)
+        deciding = getattr(scope, "deciding", None)
+        self.feed = (
+            Feed(scope.history, spec.name) if deciding is None else SharedFeed(scope.history, spec.name, deciding)
+        )
         self.tally = Tally()
         self.failed: tuple[Call, Failed] | None = None
         self.error: BaseException | None = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.branch import Branch
@@ -14,6 +16,9 @@ from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.identity import identify, pack_strictly
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import Place, StepRecord
+from perdure.engines.runtime.holds import Holds
+from perdure.engines.runtime.thread_branches import ThreadTask, current, visit
+from perdure.engines.runtime.threads import in_pool
 from perdure.errors import Cancelled, DeadlineExceeded, DuplicateStep, PerdureError, StopRun, UsageError
 
 if TYPE_CHECKING:
@@ -29,10 +34,14 @@ LOOK_SECONDS = 0.005
 class BaseScope(ABC):
     """A workflow whose function is executing.
 
+    `takes_threads`: threads that it starts are branches of it.
+
     Args:
         id: the run's id.
         history: its records, and what is claimed of them.
     """
+
+    takes_threads = False
 
     def __init__(self, id: str, history: History) -> None:
         self.id = id
@@ -45,6 +54,13 @@ class BaseScope(ABC):
         self.settling: list[tuple[Call, Branch | None]] = []  # calls that wait for the replay to come to rest
         self.executing = 0  # steps of async code under way, or waiting for their next attempt
         self.closed = False  # the function is over
+        self.ident = get_ident()  # the thread that executes it
+        self.shared = False  # other threads take part, or did, or loops of the program's own
+        self.deciding: AbstractContextManager[Any] | None = None  # held while a decision is made, if they do
+        self.holds = Holds()  # the calls of other threads
+        self.thread_numbers: dict[Branch, Iterator[int]] = {}  # how many threads each branch has started
+        self.visitors: dict[int, ThreadTask] = {}  # threads that were made elsewhere
+        self.forked = False  # this process is a copy of the one that executes the run
         self._current: Callable[[], Branch | None] = lambda: None
         self._stopped: StopRun | None = None
         self.places: dict[str, Place] = {}  # by the name of a step: whose function it is
@@ -103,6 +119,103 @@ class BaseScope(ABC):
             self.main = main
             self._current = branches.current
             yield
+
+    # -- threads ------------------------------------------------------------------------------------------------------
+
+    def share(self) -> None:
+        """From here on, several threads take part in the run."""
+        if self.deciding is not None:
+            return
+        if self.main is None:
+            task = ThreadTask(self)
+            task.ident = self.ident
+            task.branch = self.main = Branch(task, clock=lambda: self.history.claims)
+        self._current = self._branch_here
+        self.shared = True
+        self.deciding = RLock()
+
+    def _branch_here(self) -> Branch | None:
+        task = current(self)
+        line = self.main if task is None else task.branch
+        if self.keeps_loop():
+            from perdure.engines.runtime import branches
+
+            return branches.current_in_loop(line)
+        if task is None and get_ident() in self.visitors:
+            return self.visitors[get_ident()].branch
+        return line
+
+    def keeps_loop(self) -> bool:
+        """Does an event loop run on this thread?"""
+        return "asyncio" in sys.modules and sys.modules["asyncio"]._get_running_loop() is not None
+
+    def wake_loop(self) -> None:
+        """A thread has made a call, or waits for the others: the loop that executes the workflow may have to go on."""
+        if self.order is not None and get_ident() != self.ident:
+            self.order.poke_from_thread()
+
+    def order_here(self) -> EventOrder | None:
+        """The order of the events, in the loop that has one: loops that the workflow runs itself have none."""
+        return self.order if self.deciding is None or get_ident() == self.ident else None
+
+    @contextmanager
+    def taking_part(self, *, in_task: bool = False) -> Iterator[None]:
+        """A call that may come from any thread, at any time; `in_task`: the task that makes it is a branch itself.
+
+        Raises:
+            UsageError: the call comes too late, or from a process that was forked.
+        """
+        self.refuse_if_over()
+        task = current(self)
+        if task is None and get_ident() != self.ident and not in_pool.handoff:
+            task = visit(self)
+        if task is None and self.main is not None and isinstance(self.main.task, ThreadTask):
+            task = self.main.task
+        counted = not in_task and task is not None and self.deciding is not None
+        if counted:
+            self._count(task, 1)
+        self.holds.take()
+        try:
+            self.refuse_if_over()
+            yield
+        finally:
+            self.holds.drop()
+            if counted:
+                self._count(task, -1)
+            self.wake_loop()
+
+    def _count(self, task: ThreadTask | None, more: int) -> None:
+        assert task is not None
+        assert self.deciding is not None
+        with self.deciding:
+            task.calls += more
+
+    def refuse_if_over(self) -> None:
+        """Nothing more can be saved here.
+
+        Raises:
+            UsageError: the workflow's function is over, or this is another process.
+        """
+        self.refuse_if_forked()
+        if self.closed:
+            raise UsageError(
+                f"a step or workflow was called after the function of run {self.id} had ended, so nothing can be saved",
+                "let the workflow wait for its threads and tasks before it returns: join() or result()",
+            )
+
+    def refuse_if_forked(self) -> None:
+        """Nothing can be saved in a copy of the process.
+
+        Raises:
+            UsageError: this is one.
+        """
+        if self.forked:
+            raise UsageError(
+                f"a step or workflow was called in a process that was forked from that of run {self.id}: nothing can "
+                "be saved there",
+                "call it in the process of the workflow: map(..., concurrency=) runs many at a time, and isolate=True "
+                "each in a process of its own",
+            )
 
     def branch(self) -> Branch | None:
         """The branch that is asking; None if the workflow is sync, and has but one."""

@@ -8,9 +8,10 @@ in which they come to their first call, which depends on what they await before 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import sys
-from collections.abc import Awaitable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -18,11 +19,13 @@ from weakref import WeakKeyDictionary
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.call import Failed
 from perdure.core.execution.spec import Call
+from perdure.engines.interface import StepContext, here
 from perdure.engines.runtime.event_order import EventOrder, OrderedScope
 from perdure.engines.runtime.workflow_timers import unwatch_timers, watch_timers
 from perdure.errors import StopRun
 
 _here: ContextVar[Branch | None] = ContextVar("perdure_branch", default=None)
+_apart: ContextVar[bool] = ContextVar("perdure_apart", default=False)
 _of_task: WeakKeyDictionary[asyncio.Task[Any], Branch] = WeakKeyDictionary()
 _users: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
 
@@ -47,14 +50,52 @@ def main_branch(scope: BranchScope) -> Iterator[Branch]:
         _unwatch(loop)
 
 
+def current_in_loop(line: Branch | None) -> Branch | None:
+    """The same for a run in which threads take part, or loops of the program's own, on the branch `line`."""
+    task = asyncio.current_task()
+    known = _of_task.get(task) if task is not None else None
+    if known is not None and (line is None or known.living is line.living):
+        return known
+    branch = _here.get()
+    if branch is not None and branch.task is task:
+        return branch
+    return line
+
+
+def adopt_loop(line: Branch, lock: AbstractContextManager[Any]) -> None:
+    """A loop that the workflow, or a thread of it, runs itself: its tasks are branches, those made later too.
+
+    The oldest task is what carries the line on; the others were started by it.
+    """
+    loop = asyncio.get_running_loop()
+    factory = loop.get_task_factory()
+    if isinstance(factory, _Factory):
+        return
+    with lock:
+        oldest: Branch | None = None
+        for task in sorted(asyncio.all_tasks(loop), key=_age):
+            branch = _of_task[task] = Branch(task, oldest or line)
+            if oldest is None:
+                branch.path, oldest = line.path, branch
+                line.children -= 1
+    loop.set_task_factory(_LoopFactory(factory, lock))
+
+
+def _age(task: asyncio.Task[Any]) -> tuple[int, str]:
+    name = task.get_name()
+    number = name.rpartition("-")[2]
+    return (int(number) if number.isdigit() else 0, name)
+
+
 @contextmanager
 def unwatched() -> Iterator[None]:
     """Tasks that are made inside are no branches of their own."""
-    token = _here.set(None)
+    token, apart = _here.set(None), _apart.set(True)
     try:
         yield
     finally:
         _here.reset(token)
+        _apart.reset(apart)
 
 
 def current() -> Branch | None:
@@ -102,6 +143,24 @@ class _Factory:
         return task
 
 
+class _LoopFactory(_Factory):
+    """The same in a loop that the workflow runs itself, all of whose tasks belong to the run."""
+
+    def __init__(self, before: Any, lock: AbstractContextManager[Any]) -> None:
+        super().__init__(before)
+        self.lock = lock
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        task = self._make(loop, coroutine, None, options)
+        by = asyncio.current_task(loop)
+        parent = _of_task.get(by) if by is not None else None
+        outside = _apart.get() or isinstance(here.get(), StepContext)
+        if parent is not None and not outside and isinstance(task, asyncio.Task):
+            with self.lock:
+                _of_task[task] = Branch(task, parent)
+        return task
+
+
 def _in_order(coroutine: Any) -> list[Any]:
     """The coroutines of an `as_completed`, which starts them in the order of a set: another one in each process."""
     frame = sys._getframe(2)
@@ -129,6 +188,16 @@ def _unwatch(loop: asyncio.AbstractEventLoop) -> None:
     factory = loop.get_task_factory()
     if _users[loop] == 0 and isinstance(factory, _Factory):  # else another is in front of ours
         loop.set_task_factory(factory.before)
+
+
+async def to_thread_apart(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function of perdure's own in a thread, which is no branch of the workflow."""
+    token = here.set(None)
+    try:
+        calling = asyncio.get_running_loop().run_in_executor(None, contextvars.copy_context().run, function, *args)
+    finally:
+        here.reset(token)
+    return await calling
 
 
 class BranchScope(OrderedScope, Protocol):

@@ -11,6 +11,7 @@ import asyncio
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -42,6 +43,7 @@ class OrderedScope(Protocol):
     running: set[asyncio.Task[Any]]
     settling: list[tuple[Call, Branch | None]]
     executing: int
+    deciding: AbstractContextManager[Any] | None
 
     def read(self, seq: int) -> StepRecord:
         """The record of that number."""
@@ -75,7 +77,7 @@ class EventOrder:
 
     def __init__(self, scope: OrderedScope, loop: asyncio.AbstractEventLoop) -> None:
         self._scope = scope
-        self._loop = loop
+        self.loop = loop
         self._ready = getattr(loop, "_ready", None)
         history = scope.history
         fired = [entry for seq in history.timer_notes() for entry in _FIRED.decode(scope.read(seq).input)]
@@ -131,7 +133,7 @@ class EventOrder:
         if self._replay is None or self._closed:
             return
         self._replay.wait(place)
-        future = self._waiting[place] = self._loop.create_future()
+        future = self._waiting[place] = self.loop.create_future()
         try:
             await self._park(future)
         finally:
@@ -142,7 +144,7 @@ class EventOrder:
 
     def after(self, place: float, durable: asyncio.Future[Any]) -> asyncio.Future[Any]:
         """What `durable` comes to, when that is durable and it is its turn."""
-        future = self._loop.create_future()
+        future = self.loop.create_future()
         event = _Event(place, future)
         self._queue.append(event)
 
@@ -160,7 +162,7 @@ class EventOrder:
         if self._replay is not None:
             await self.turn(place)
             return
-        event = _Event(place, self._loop.create_future())
+        event = _Event(place, self.loop.create_future())
         event.ready = True
         history = self._scope.history
         history.last = max(history.last, place)
@@ -172,7 +174,7 @@ class EventOrder:
 
     async def rest(self, name: str) -> None:
         """Wait until the replay has come to rest, or nothing is left that a new call of that name has to wait for."""
-        entry = (name, self._loop.create_future())
+        entry = (name, self.loop.create_future())
         self._resting.append(entry)
         try:
             await self._park(entry[1])
@@ -181,7 +183,7 @@ class EventOrder:
 
     async def given_up(self) -> None:
         """Wait until the current call is given up again, or nothing else moves."""
-        future = self._loop.create_future()
+        future = self.loop.create_future()
         self._given_up.append(future)
         try:
             await self._park(future)
@@ -216,7 +218,7 @@ class EventOrder:
     def _on_due(self, timer: Timer) -> None:
         timer.due = True
         if self._closed:
-            timer.fire(self._loop)
+            timer.fire(self.loop)
         elif self._replay is None:
             self._enqueue(timer)
         self.poke()
@@ -232,15 +234,20 @@ class EventOrder:
 
     def _fire(self, timer: Timer) -> None:
         self._timers.pop(timer.number, None)
-        timer.fire(self._loop)
+        timer.fire(self.loop)
 
     # -- one event after the other ------------------------------------------------------------------------------------
+
+    def poke_from_thread(self) -> None:
+        """The same, on another thread than the loop's."""
+        with suppress(RuntimeError):  # the loop has been closed
+            self.loop.call_soon_threadsafe(self.poke, context=EMPTY)
 
     def poke(self) -> None:
         """Something has changed: look, in the next turn of the loop, whether something can come."""
         if not self._scheduled and not self._closed:
             self._scheduled = True
-            self._loop.call_soon(self._look, context=EMPTY)
+            self.loop.call_soon(self._look, context=EMPTY)
 
     def _look(self) -> None:
         self._scheduled = False
@@ -359,7 +366,7 @@ class EventOrder:
         if not self._queue and not self._on_their_way():
             self._come_to_rest()
         else:
-            self._loop.call_later(self._scope.look_again(0.0), self.poke, context=EMPTY)
+            self.loop.call_later(self._scope.look_again(0.0), self.poke, context=EMPTY)
 
     def _wake_new_calls(self) -> None:
         for name, future in self._resting:
@@ -371,8 +378,30 @@ class EventOrder:
         if scope.executing:
             return True
         assert scope.main is not None
-        branches: list[Any] = [branch.task for branch in scope.main.living if not branch.done()]
-        return not all(rests(task, self._known, branches) for task in branches)
+        living = [branch for branch in list(scope.main.living) if not branch.done()]
+        if scope.deciding is None:
+            branches: list[Any] = [branch.task for branch in living]
+            return not all(rests(task, self._known, branches) for task in branches)
+        from perdure.engines.runtime.thread_branches import ThreadTask
+        from perdure.engines.runtime.thread_rest import working
+
+        if working(scope):
+            return True
+        # A task that has started a thread waits for it, as far as that can be seen.
+        starters = {branch.parent for branch in living if isinstance(branch.task, ThreadTask)}
+        tasks = [each for each in living if not isinstance(each.task, ThreadTask) and each not in starters]
+        return not all(self.task_rests(each.task) for each in tasks if self.is_mine(each.task))
+
+    def task_rests(self, task: Any) -> bool:
+        """Does a task of the workflow wait for something of the workflow's own?"""
+        main = self._scope.main
+        assert main is not None
+        living: list[Any] = [branch.task for branch in list(main.living) if not branch.done()]
+        return rests(task, self._known, [one for one in living if self.is_mine(one)])
+
+    def is_mine(self, task: Any) -> bool:
+        """Is it a task of the loop that executes the workflow?"""
+        return isinstance(task, asyncio.Task) and task.get_loop() is self.loop
 
     def _known(self, task: asyncio.Task[Any]) -> bool | None:
         if task in self._parked:
@@ -383,7 +412,7 @@ class EventOrder:
         """A branch executes, or awaits something that is not of the workflow: let time pass as it does."""
         if self._fire_first(self._due(timers)):
             return True
-        scope, now = self._scope, self._loop.time()
+        scope, now = self._scope, self.loop.time()
         if self._since is None:
             self._since = now
         waited = now - self._since
@@ -396,7 +425,7 @@ class EventOrder:
                 return self._come_to_rest()
             self._say_what_is_waited_for()
         if self._resting or self._given_up or self._waiting or timers:
-            self._loop.call_later(scope.look_again(waited), self.poke, context=EMPTY)
+            self.loop.call_later(scope.look_again(waited), self.poke, context=EMPTY)
         return False
 
     def _say_what_is_waited_for(self) -> None:

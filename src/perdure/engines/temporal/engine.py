@@ -81,6 +81,9 @@ class TemporalEngine:
         """
         return self.cluster.wait(self._run(call, script, id, resume, began))
 
+    def begin_in_loop(self, call: Call, *, script: str, id: str | None, began: Began) -> None:
+        """Runs are executed by the workers of the cluster."""
+
     async def arun(
         self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None
     ) -> Any:

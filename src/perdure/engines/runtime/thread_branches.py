@@ -1,0 +1,261 @@
+"""The threads of the program's own that a workflow starts: each is a branch of its run.
+
+The standard library does not hand a context on to threads (only Python 3.14's free-threaded builds do). So `start` of a
+thread and `submit` of a thread pool are wrapped, once, when the first run begins. The wrappers act on what is called
+from a workflow's function, or from a branch of one, and hand everything else through. What is started inside a step
+stays outside of the run, as a step called in a step is a plain call.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import Context, ContextVar
+from typing import Any, Protocol
+
+from perdure.core.execution.branch import Branch
+from perdure.core.redaction.printable import one_line
+from perdure.engines.interface import StepContext, here
+from perdure.errors import StopRun
+
+OURS = "perdure"
+"""The names of perdure's own threads begin like this; they carry decisions of branches, and are none."""
+
+
+class ThreadScope(Protocol):
+    """The run that a thread is a branch of."""
+
+    takes_threads: bool
+    closed: bool
+    thread_numbers: dict[Branch, Iterator[int]]
+
+    def share(self) -> None:
+        """From here on, several threads take part in the run."""
+
+    def branch(self) -> Branch | None:
+        """The branch that is asking."""
+
+
+class ThreadTask:
+    """What carries a branch: a thread, or one job of a thread pool.
+
+    `ident` is the thread that executes it, None before; `calls` how many calls of the run it is inside of.
+
+    Args:
+        scope: the run.
+        pooled: it may have to wait for a free thread of a pool.
+        visiting: a thread made elsewhere, which takes part only while it is in a call of the run.
+    """
+
+    __slots__ = ("branch", "calls", "ended", "future", "ident", "pooled", "scope", "visiting")
+
+    def __init__(self, scope: Any, *, pooled: bool = False, visiting: bool = False) -> None:
+        self.scope = scope
+        self.pooled = pooled
+        self.visiting = visiting
+        self.ident: int | None = None
+        self.calls = 0
+        self.ended = False
+        self.future: Any = None
+        self.branch: Branch
+
+    def done(self) -> bool:
+        """Has it ended, or will it never begin?"""
+        if self.visiting:
+            return not self.calls
+        return self.ended or (self.future is not None and self.future.cancelled())
+
+    def carry(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Call the function, as this branch."""
+        self.ident = threading.get_ident()
+        before, _thread.task = _thread.task, self
+        token = here.set(self.scope)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            here.reset(token)
+            _thread.task = before
+            self.ended = True
+
+
+class _Current(threading.local):
+    task: ThreadTask | None = None
+
+
+_thread = _Current()
+_carried: ContextVar[ThreadTask | None] = ContextVar("perdure_thread", default=None)
+"""The same in a pool thread of perdure's own, which carries a decision of that branch."""
+
+_creating = threading.Lock()
+
+
+def current(scope: object) -> ThreadTask | None:
+    """The thread or job of that run which is executing; None if it is the workflow's own line."""
+    task = _thread.task or _carried.get()
+    return task if task is not None and task.scope is scope else None
+
+
+def visit(scope: Any) -> ThreadTask:
+    """This thread was made elsewhere, and has a copied context: from now on it is a branch of the run."""
+    ident = threading.get_ident()
+    task: ThreadTask | None = scope.visitors.get(ident)
+    if task is None:
+        task = scope.visitors[ident] = branch_off(scope, visiting=True)
+        task.ident = ident
+    return task
+
+
+def hand_on(context: Context) -> Context:
+    """Let what runs in the context, on a thread of perdure's own, count as the branch that is executing now."""
+    task = _thread.task
+    if task is not None:
+        context.run(_carried.set, task)
+    return context
+
+
+def branch_off(scope: Any, *, pooled: bool = False, visiting: bool = False) -> ThreadTask:
+    """A new branch, numbered by the order in which its parent starts threads.
+
+    Threads are counted apart from tasks: the event loop submits jobs of its own (to resolve a name, say), and how
+    many depends on what it has cached.
+    """
+    scope.share()
+    task = ThreadTask(scope, pooled=pooled, visiting=visiting)
+    parent: Branch = scope.main if visiting else scope.branch() or scope.main
+    with _creating:
+        children = parent.children
+        task.branch = Branch(task, parent)
+        parent.children = children
+        number = next(scope.thread_numbers.setdefault(parent, itertools.count()))
+        task.branch.path = b"%b.t%d" % (parent.path, number)
+    return task
+
+
+def _scope_here() -> Any:
+    scope = here.get()
+    return scope if scope is not None and getattr(scope, "takes_threads", False) else None
+
+
+# -- the wrappers -------------------------------------------------------------------------------------------------
+
+_wrapped: set[str] = set()
+
+
+def install() -> None:
+    """Wrap what starts threads, as far as it is loaded; what is loaded later is wrapped when it starts its first."""
+    if "thread" not in _wrapped:
+        _wrapped.add("thread")
+        threading.Thread.start = _starting(threading.Thread.start)  # type: ignore[assignment,method-assign]
+    pools = sys.modules.get("concurrent.futures.thread")
+    if pools is not None and "pool" not in _wrapped:
+        _wrapped.add("pool")
+        pools.ThreadPoolExecutor.submit = _submitting(pools.ThreadPoolExecutor.submit)
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None and "process" not in _wrapped:
+        _wrapped.add("process")
+        processes.BaseProcess.start = _forking(processes.BaseProcess.start)
+
+
+def _starting(original: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
+    def start(self: threading.Thread) -> None:
+        context = here.get()
+        if context is None or self.name.startswith(OURS):
+            return original(self)
+        if isinstance(context, StepContext):
+            vars(self)["perdure_step"] = True
+            return original(self)
+        scope = _scope_here()
+        if scope is None or scope.closed or "run" in vars(self):
+            return original(self)
+        install()
+        run = self.run
+        task = branch_off(scope, pooled=False)
+
+        def carried() -> None:
+            del vars(self)["run"]  # the thread is not to keep itself alive
+            # A run that is stopped says so where the workflow makes its next call, or returns.
+            with suppress(StopRun):
+                task.carry(run, (), {})
+
+        vars(self)["run"] = carried
+        try:
+            with _outside():
+                original(self)
+        except BaseException:
+            task.ended = True
+            raise
+
+    start.__doc__ = original.__doc__
+    return start
+
+
+def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
+    def submit(self: Any, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        scope = _scope_here()
+        if scope is None or scope.closed:
+            return original(self, fn, *args, **kwargs)
+        task = branch_off(scope, pooled=True)
+        try:
+            with _outside():  # the pool's threads are no branches, and outlive the run
+                task.future = original(self, task.carry, fn, args, kwargs)
+        except BaseException:
+            task.ended = True
+            raise
+        return task.future
+
+    submit.__doc__ = original.__doc__
+    return submit
+
+
+def _forking(original: Callable[[Any], None]) -> Callable[[Any], None]:
+    def start(self: Any) -> None:
+        scope = _scope_here()
+        if scope is not None:
+            self._config[OURS] = scope.id  # travels with the process, however that is started
+        original(self)
+
+    start.__doc__ = original.__doc__
+    return start
+
+
+@contextmanager
+def _outside() -> Iterator[None]:
+    """What is started inside is not started by the workflow."""
+    token = here.set(None)
+    try:
+        yield
+    finally:
+        here.reset(token)
+
+
+# -- calls that come from no run ----------------------------------------------------------------------------------
+
+
+def run_of_parent() -> str | None:
+    """The id of the run that has started this process, with multiprocessing."""
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is None:
+        return None
+    run = processes.current_process()._config.get(OURS)
+    return run if isinstance(run, str) else None
+
+
+_warned: set[str] = set()
+
+
+def stray(owner: str, run: str) -> None:
+    """A step is called on a thread that belongs to no run, while one is under way: one line for each step."""
+    thread = threading.current_thread()
+    if thread is threading.main_thread() or owner in _warned or "perdure_step" in vars(thread):
+        return
+    _warned.add(owner)
+    print(
+        f"perdure: {one_line(owner)} was called on thread {thread.name!r}, which run {one_line(run)} has not started: "
+        "the call is an "
+        "ordinary one, and nothing is saved; start the thread, or submit the job, inside the workflow",
+        file=sys.stderr,
+        flush=True,
+    )

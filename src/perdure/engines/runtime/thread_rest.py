@@ -1,0 +1,205 @@
+"""When the threads of a run have come to rest, so that what is still unclaimed has no branch that claims it.
+
+A branch rests if it has ended, if it waits here too, or if its thread waits for others without a bound (`join`,
+`result`, a queue). One that is on its way is waited for. If it does not come in `BUSY_SECONDS`, what it waits for may
+be the branch that asks: that goes on then without being judged, as it does if all others wait for a free thread,
+unless no call of its name has found a record.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from enum import Enum, auto
+from types import FrameType
+from typing import Any
+
+from perdure.core.execution.branch import Branch
+from perdure.core.execution.spec import Call
+from perdure.engines.runtime.thread_branches import ThreadTask
+
+LOOK_SECONDS = 0.01
+BUSY_SECONDS = 30.0
+REST_LOOKS = 25
+"""So many looks in a row have to find rest: a thread that was woken up may not have come to run yet."""
+
+_LIBRARY = os.path.dirname(threading.__file__) + os.sep
+_WAITING = tuple(
+    os.path.join(_LIBRARY, *name.split("/"))
+    for name in ("threading.py", "queue.py", "selectors.py", "concurrent/futures/", "multiprocessing/", "asyncio/")
+)
+"""Where a thread is that waits for another: the code of the standard library around a lock."""
+_LOOP = tuple(os.path.join(_LIBRARY, name) for name in ("selectors.py", "asyncio"))
+
+
+class State(Enum):
+    """What a branch is at."""
+
+    RESTS = auto()
+    QUEUED = auto()
+    """It waits for a free thread of a pool."""
+    MOVES = auto()
+    WORKS = auto()
+    """It executes a step, which will end."""
+
+
+def settle(scope: Any, call: Call) -> tuple[Call, ...] | None:
+    """Let the other branches claim what is theirs, until none has for a while or nothing is left to claim.
+
+    Args:
+        scope: the run.
+        call: what the current branch asks for.
+
+    Returns:
+        The calls of all branches that have come to rest; None if that cannot be known, and this one is to go on.
+
+    Raises:
+        StopRun: another branch came to rest first, and has stopped the run.
+    """
+    with _settling(scope, call):
+        looks = _looks(scope, call.spec.name)
+        while (rested := next(looks)) is None:
+            time.sleep(LOOK_SECONDS)  # threads run in real time, whatever the clock of the runs is
+        return _answer(scope, rested)
+
+
+async def settle_in_loop(scope: Any, call: Call) -> tuple[Call, ...] | None:
+    """The same in a loop that the workflow runs itself."""
+    import asyncio
+
+    with _settling(scope, call):
+        looks = _looks(scope, call.spec.name)
+        while (rested := next(looks)) is None:
+            await asyncio.sleep(LOOK_SECONDS)
+        return _answer(scope, rested)
+
+
+@contextmanager
+def _settling(scope: Any, call: Call) -> Iterator[None]:
+    entry = (call, scope.branch())
+    with scope.deciding:
+        scope.settling.append(entry)
+    scope.wake_loop()
+    try:
+        yield
+    finally:
+        with scope.deciding:
+            scope.settling.remove(entry)
+
+
+def _answer(scope: Any, rested: bool) -> tuple[Call, ...] | None:
+    scope.check()
+    with scope.deciding:
+        return tuple(call for call, _ in scope.settling) if rested else None
+
+
+def _looks(scope: Any, name: str) -> Iterator[bool | None]:
+    """Have the others come to rest? None as long as that is not decided."""
+    history = scope.history
+    seen, looks, waited = history.claims, 0, 0.0
+    while history.unsettled(name) and scope.stopped is None:
+        yield None
+        state = _busiest(scope)
+        if history.claims != seen:
+            seen, looks, waited = history.claims, 0, 0.0
+        if state in (State.RESTS, State.QUEUED):
+            looks += 1
+            if looks >= REST_LOOKS:
+                # Jobs that wait for a free thread may have the records; if none fits so far, the script was edited.
+                yield state is State.RESTS or not history.matched(name)
+        else:
+            looks = 0
+            waited = 0.0 if state is State.WORKS else waited + LOOK_SECONDS
+            if waited >= BUSY_SECONDS:
+                yield False
+    yield True
+
+
+def _busiest(scope: Any) -> State:
+    """What the busiest of the other branches is at."""
+    if scope.executing:
+        return State.WORKS
+    with scope.deciding:
+        settling = {branch for _, branch in scope.settling}
+        living = [branch for branch in scope.main.living if branch not in settling]
+    return _worst(scope, living, settling)
+
+
+def _worst(scope: Any, living: list[Branch], settling: set[Branch]) -> State:
+    """What the busiest of these branches is at, beside those that settle."""
+    at = _Surroundings(living, settling)
+    states = {_state(scope, branch, at) for branch in living}
+    return next((state for state in (State.WORKS, State.MOVES, State.QUEUED) if state in states), State.RESTS)
+
+
+class _Surroundings:
+    """What is known of all branches: the frames of the threads, and who waits for whom, as far as that can be seen."""
+
+    def __init__(self, living: list[Branch], settling: set[Branch]) -> None:
+        undone = [branch for branch in living if not branch.done()]
+        self.frames = sys._current_frames()
+        self.starters = _ancestors(settling)
+        self.starters |= {branch.parent for branch in undone if isinstance(branch.task, ThreadTask)}
+        self.runs_loop = {branch.parent for branch in [*undone, *settling] if not isinstance(branch.task, ThreadTask)}
+
+
+def _ancestors(branches: Iterable[Branch | None]) -> set[Branch | None]:
+    found: set[Branch | None] = set()
+    for branch in branches:
+        while branch is not None and branch not in found:
+            found.add(branch)
+            branch = branch.parent
+    return found
+
+
+def working(scope: Any) -> bool:
+    """Is a thread of the run on its way to a call, so that the event loop of the run is to wait for it?"""
+    with scope.deciding:
+        settling = {branch for _, branch in scope.settling}
+        mine = scope.order.is_mine
+        living = [branch for branch in scope.main.living if branch not in settling and not mine(branch.task)]
+    return _worst(scope, living, settling) is not State.RESTS
+
+
+def _state(scope: Any, branch: Branch, at: _Surroundings) -> State:
+    task = branch.task
+    if task.done():
+        return State.RESTS
+    if not isinstance(task, ThreadTask):
+        # A task of an event loop: one that has started a branch which rests, or a thread, waits for that.
+        return State.RESTS if branch in at.starters or _waits_in_loop(scope, task) else State.MOVES
+    if task.ident is None:
+        return State.QUEUED if task.pooled else State.MOVES
+    if task.calls:
+        return State.WORKS
+    frame = at.frames.get(task.ident)
+    if frame is None:
+        return State.MOVES
+    if branch in at.runs_loop and frame.f_code.co_filename.startswith(_LOOP):
+        return State.RESTS  # its tasks are branches of their own
+    return State.RESTS if _waits(frame) else State.MOVES
+
+
+def _waits(frame: FrameType) -> bool:
+    """Does the thread with this innermost frame wait for another thread, without a bound of its own?"""
+    if not frame.f_code.co_filename.startswith(_WAITING):
+        return False
+    timeout = frame.f_locals.get("timeout")
+    return timeout is None or not isinstance(timeout, int | float) or timeout < 0
+
+
+def _waits_in_loop(scope: Any, task: Any) -> bool:
+    """Does a task of the loop that executes the workflow wait for something of the workflow's own?
+
+    In loops that the workflow runs itself, a task that sleeps goes on by itself.
+    """
+    if scope.order is None or task.get_loop() is not scope.order.loop:
+        return False
+    try:
+        return bool(scope.order.task_rests(task))
+    except RuntimeError:  # it has gone on meanwhile
+        return False
