@@ -21,6 +21,7 @@ from deaths import ALERTED, PATIENCE, QUIET, Sink, Trial, all_gone, attempt, gon
 from perdure.alerts.watchdog import report
 from perdure.store import crashes, flight_recorder
 from perdure.store.runs import Store
+from waiting import until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes by /proc")
 
@@ -155,6 +156,7 @@ def test_pipes_close_without_the_watchdog(folder: Path, sink: Sink) -> None:
     os.close(writing)
     os.close(high)
     (watchdog,) = [pid for pid in left_running(folder) if pid != process.pid]
+    until(lambda: any(flight_recorder.is_watched(each) for each in folder.rglob("*.rec")), "the watchdog to begin")
     os.kill(watchdog, signal.SIGSTOP)  # it can neither close a pipe nor end
     try:
         process.kill()
