@@ -101,15 +101,6 @@ def entered() -> threading.Semaphore:
     return threading.Semaphore(0)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes minutes runs only when it is asked for."""
-    if "long" in (config.option.markexpr or ""):
-        return
-    long = [item for item in items if item.get_closest_marker("long")]
-    config.hook.pytest_deselected(items=long)
-    items[:] = [item for item in items if item not in long]
-
-
 KNOWN_FAULTS = {
     f"test_shapes.py::{test}[{name}]"
     for test in ("test_temporal", "test_they_agree")
@@ -124,8 +115,13 @@ KNOWN_FAULTS = {
 defined inside of functions or edited under another name; and deferred calls wait for the final end of a run."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is known to fail, so that nothing else fails unseen."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes minutes runs only when it is asked for; what is known to fail is marked."""
     for item in items:
         if item.nodeid.rpartition("/")[2] in KNOWN_FAULTS:
             item.add_marker(pytest.mark.xfail(strict=False, reason="open fault of the cluster, see KNOWN_FAULTS"))
+    if "long" in (config.option.markexpr or ""):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
