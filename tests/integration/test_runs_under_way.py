@@ -43,7 +43,7 @@ def test_a_handle_is_awaitable(machine: Machine) -> None:
 
 
 def test_one_at_a_time_in_a_process(machine: Machine) -> None:
-    """A run that is under way cannot be taken again by a call, and is attached to by `start`; it goes on undisturbed."""
+    """A run that is under way cannot be called again, and `start` attaches to it; it goes on undisturbed."""
     from threading import Event
 
     entered, go = Event(), Event()
