@@ -30,7 +30,15 @@ CHECKS = (
     ("-m", "mypy"),
     ("-m", "mypy", "tests/typing"),
     ("-m", "pyright", "tests/typing"),
-    ("-m", "pytest", "tests/unit", "tests/test_layers.py", "tests/test_public_surface.py", "tests/test_of_tests.py"),
+    (
+        "-m",
+        "pytest",
+        "tests/unit",
+        "tests/test_layers.py",
+        "tests/test_public_surface.py",
+        "tests/test_of_tests.py",
+        "tests/test_error_texts.py",
+    ),
     # Two at a time, a file on one side: most of their time is spent waiting for processes.
     ("-m", "pytest", "-n", "2", "--dist", "loadfile", *(f"tests/{each}" for each in PARTS)),
 )
