@@ -101,25 +101,8 @@ def entered() -> threading.Semaphore:
     return threading.Semaphore(0)
 
 
-KNOWN_FAULTS = {
-    f"test_shapes.py::{test}[{name}]"
-    for test in ("test_temporal", "test_they_agree")
-    for name in ("a_step_is_inserted", "steps_change_places", "other_inputs_are_drift", "an_async_workflow_is_edited")
-} | {
-    "test_cluster_cancelled.py::test_a_run_that_is_cleaning_up_is_not_cancelled",
-    "test_cluster_deadlines.py::test_a_child_whose_branch_is_cancelled",
-    "test_cluster_deadlines.py::test_a_deadline_holds_through_new_records",
-    "test_cluster_deadlines.py::test_children_end_by_themselves_when_time_is_over",
-}
-"""Faults of the cluster that are open: since functions go by their qualified name, workers do not find some that were
-defined inside of functions or edited under another name; and deferred calls wait for the final end of a run."""
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes minutes runs only when it is asked for; what is known to fail is marked."""
-    for item in items:
-        if item.nodeid.rpartition("/")[2] in KNOWN_FAULTS:
-            item.add_marker(pytest.mark.xfail(strict=False, reason="open fault of the cluster, see KNOWN_FAULTS"))
+    """What takes minutes runs only when it is asked for."""
     if "long" in (config.option.markexpr or ""):
         return
     long = [item for item in items if item.get_closest_marker("long")]

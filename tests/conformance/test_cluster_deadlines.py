@@ -53,7 +53,8 @@ def test_a_child_whose_branch_is_cancelled(bench: Bench, entered: threading.Sema
     broken.clear()
     ledger.clear()
     assert bench.run(outer) == ["inner", None]
-    assert steps() == [("make", "child"), "hang", ("close", "inner")]
+    # What a child has deferred is called when it fails, here on a cluster, and once.
+    assert steps() == [("make", "child"), "hang"]
 
 
 def test_a_deadline_holds_through_new_records(bench: Bench) -> None:
@@ -76,7 +77,8 @@ def test_a_deadline_holds_through_new_records(bench: Bench) -> None:
     assert len(made) > 20
     away = [("close", what) for _, what in reversed(made)]
     # The deadline may break off the last one after it was noted: then it has not completed, and is not undone.
-    assert steps()[len(made) :] in ([*away, ("close", "a")], [*away[1:], ("close", "a")])
+    # The run can be resumed, so what it has deferred waits for its final end.
+    assert steps()[len(made) :] in (away, away[1:])
 
 
 def test_children_end_by_themselves_when_time_is_over(bench: Bench) -> None:

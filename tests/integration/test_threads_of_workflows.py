@@ -405,20 +405,22 @@ def main() -> list[int]:
     return list(work.map(range(6), concurrency=2).results)
 
 times = int(sys.argv[1])
-left = [times]
 received, interrupted = threading.Semaphore(0), threading.Event()
 
-def on_signal(signum, frame):
-    left[0] -= 1
-    received.release()
-    raise KeyboardInterrupt
-
-def waits():
-    frame = sys._current_frames()[threading.main_thread().ident]
+def callers(frame):
     names = []
     while frame is not None:
         names.append(frame.f_code.co_name)
         frame = frame.f_back
+    return names
+
+def on_signal(signum, frame):
+    received.release()
+    if "main" in callers(frame):
+        raise KeyboardInterrupt
+
+def waits():
+    names = callers(sys._current_frames()[threading.main_thread().ident])
     return "_wait_until_idle" in names and names[0] == "wait"
 
 def interrupt():
@@ -428,8 +430,11 @@ def interrupt():
         received.acquire()
         while not interrupted.is_set() and not waits():
             pass
-    if times > 1:
-        interrupted.wait()  # with its threads still in their steps
+    # With its threads still in their steps. Two signals may come as one, while the first is on its way up.
+    while times > 1 and not interrupted.is_set():
+        if waits():
+            os.kill(os.getpid(), signal.SIGINT)
+            received.acquire()
     go.set()
 
 signal.signal(signal.SIGINT, on_signal)

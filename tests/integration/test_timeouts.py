@@ -302,3 +302,25 @@ def test_what_a_process_of_its_own_ends_with_is_reported(
 def test_a_process_of_its_own_returns_its_result(machine: Machine) -> None:
     """Arguments go there and the result comes back."""
     assert wf_isolated(41, "") == 41
+
+
+def test_a_stop_at_the_moment_of_a_timeout_is_not_a_cancellation_from_outside() -> None:
+    """The run is stopped for its own reason while its time runs out: its task is left without a cancellation."""
+
+    class Stop(BaseException):
+        """As what stops a run."""
+
+    async def stopped() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise Stop from None
+
+    async def main() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        with suppress(Stop):
+            await timeouts.bounded(stopped(), 0.001, "flow")
+        return task.cancelling()
+
+    assert asyncio.run(main()) == 0

@@ -186,6 +186,10 @@ class bounded:  # noqa: N801  used like a function: `await bounded(...)`
             if self._expired:
                 self._raise_timeout(error)
             raise
+        except BaseException:
+            # What stops the run comes at the same moment: it must not look as if the task were cancelled from outside.
+            self._take_back()
+            raise
         finally:
             self._timer.cancel()
 
@@ -201,13 +205,16 @@ class bounded:  # noqa: N801  used like a function: `await bounded(...)`
     def _raise_timeout(self, error: BaseException | None) -> None:
         import asyncio
 
-        assert self._task is not None
-        outside = self._task.cancelling() - self._expired
-        for _ in range(self._expired):
-            self._task.uncancel()
-        if outside > 0:
+        if self._take_back() > 0:
             raise error if isinstance(error, asyncio.CancelledError) else asyncio.CancelledError()
         raise timed_out(self._owner, self._seconds) from (error if isinstance(error, Exception) else None)
+
+    def _take_back(self) -> int:
+        """Take back the cancellations that this has asked for; how many others there are."""
+        assert self._task is not None
+        for _ in range(self._expired):
+            self._task.uncancel()
+        return self._task.cancelling()
 
 
 # -- sync code in a pool thread -----------------------------------------------------------------------------------

@@ -199,6 +199,7 @@ class TemporalEngine:
             events=self.address.events,
             created=time.time(),
             timeout=spec.rules.timeout,
+            qualname=spec.qualname,
         )
 
     def _new_id(self, workflow_id: str) -> str:

@@ -97,6 +97,7 @@ class RunCommand(msgspec.Struct, frozen=True, array_like=True):
 
     `timeout` is how many seconds it may take, `deadline` when it is over: by its parent's timeout, or by its own that
     began in an earlier execution. `ending` is what it has failed with, packed, if only clean-ups are left to be made.
+    `module` and `qualname` say whose function it is.
     """
 
     id: str
@@ -114,6 +115,7 @@ class RunCommand(msgspec.Struct, frozen=True, array_like=True):
     timeout: float | None = None
     deadline: Deadline | None = None
     ending: bytes = b""
+    qualname: str = ""
 
 
 class RunMemo(msgspec.Struct, frozen=True, array_like=True):

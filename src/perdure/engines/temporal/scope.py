@@ -354,6 +354,7 @@ class ClusterScope(BaseScope):
             carry=Carry(earlier) if earlier else None,
             timeout=spec.rules.timeout,
             deadline=self.deadline,
+            qualname=spec.qualname,
         )
 
     # -- async --------------------------------------------------------------------------------------------------------

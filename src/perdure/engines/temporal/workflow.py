@@ -57,6 +57,7 @@ class _Execution:
         self._command = command
         self._records = RunRecords()
         self._children: dict[str, str] = {}
+        self._places: dict[str, Place] = {}  # whose functions the steps are, as the workflow's function has called them
         self._before: int | None = None
         self._epoch = 0
         self._deadline = command.deadline
@@ -124,7 +125,7 @@ class _Execution:
 
     def _call(self) -> Call:
         command = self._command
-        spec = registry.find("workflow", Place(command.module, ""), command.name, command.input)
+        spec = registry.find("workflow", Place(command.module, command.qualname), command.name, command.input)
         args, kwargs = spec.arguments(command.input)
         try:
             spec.signature.bind(tuple(args), kwargs)
@@ -209,6 +210,7 @@ class _Execution:
         command = self._command
         thread = self._thread(command.events, lambda: self._renew(effect.history))
         scope = ClusterScope(command, effect.history, self._records, thread, self._children, self._deadline)
+        scope.places = self._places
         scope.is_async = effect.call.spec.is_async
         self._scope = scope
         over = asyncio.create_task(self._expire(self._deadline)) if self._deadline is not None else None
@@ -268,6 +270,7 @@ class _Execution:
         most_events = LONGEST_RECORD if self._cancelled else self._command.events
         thread = self._thread(most_events, lambda: self._renew_cleaning(effect))
         scope = CleanupScope(self._command, effect.history, self._records, thread, self._children)
+        scope.places = self._places
         missed: list[str] = await thread.carry(lambda: scope.clean(ok=effect.ok, final=final))
         return missed
 
