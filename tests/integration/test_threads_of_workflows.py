@@ -423,18 +423,22 @@ def waits():
     names = callers(sys._current_frames()[threading.main_thread().ident])
     return "_wait_until_idle" in names and names[0] == "wait"
 
+def press():
+    # Until it is noticed: what comes just before the thread blocks is handled when that wakes.
+    os.kill(os.getpid(), signal.SIGINT)
+    while not received.acquire(timeout=0.1):
+        os.kill(os.getpid(), signal.SIGINT)
+
 def interrupt():
     began.acquire(); began.acquire()
     for _ in range(times):
-        os.kill(os.getpid(), signal.SIGINT)
-        received.acquire()
+        press()
         while not interrupted.is_set() and not waits():
             pass
     # With its threads still in their steps. Two signals may come as one, while the first is on its way up.
     while times > 1 and not interrupted.is_set():
         if waits():
-            os.kill(os.getpid(), signal.SIGINT)
-            received.acquire()
+            press()
     go.set()
 
 signal.signal(signal.SIGINT, on_signal)
