@@ -22,7 +22,7 @@ from perdure.core.execution.idempotency import idempotency_key
 from perdure.core.records import StepRecord
 from perdure.engines.local import LocalEngine
 from perdure.engines.local import engine as local
-from perdure.store.journal import Journal
+from perdure.store.group_commit import Journal
 
 logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 

@@ -19,7 +19,8 @@ import msgspec
 import pytest
 
 from perdure.core.values import codec
-from perdure.core.values.builtin_types import INSTANCE, MEMBER, READING
+from perdure.core.values.builtin_types import READING
+from perdure.core.values.extensions import INSTANCE, MEMBER
 from perdure.errors import NotDecodable
 
 gone: list[str] = []

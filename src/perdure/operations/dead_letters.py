@@ -1,4 +1,4 @@
-"""`perdure dlq ls`, `show` and `export`: dead letters found and shown. (Changed: see change_dead_letters.py.)"""
+"""`perdure dlq ls`, `show` and `export`: dead letters found and shown. (Changed: see dlq_edit.py.)"""
 
 from __future__ import annotations
 

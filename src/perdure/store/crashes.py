@@ -20,7 +20,7 @@ from perdure.core.execution.crash_loop import Crashes, fitted
 from perdure.core.execution.spec import Call
 from perdure.store import flight_recorder
 from perdure.store.flight_recorder import Flight
-from perdure.store.journal import Operation
+from perdure.store.group_commit import Operation
 from perdure.store.liveness import file_token, lives, locks_of
 from perdure.store.runs import Store
 from perdure.store.statements import load

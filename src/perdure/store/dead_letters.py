@@ -17,7 +17,7 @@ from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import HolderInfo
 from perdure.core.records import ATTEMPTS, CLEAN_UPS, MS, NAME, OUTPUT, STARTED, RunRecord, StepRecord, step_checksum
 from perdure.errors import AlreadyRunning, NotFound, RunError, StateCorrupt
-from perdure.store.journal import Operation
+from perdure.store.group_commit import Operation
 from perdure.store.rows import intact
 from perdure.store.runs import Store
 from perdure.store.statements import load

@@ -18,7 +18,7 @@ from perdure.core.execution.run import superseded
 from perdure.core.records import UNDO_NOTE, Row, RunRecord, StepRecord, run_checksum, step_checksum
 from perdure.core.values import codec
 from perdure.errors import AlreadyRunning
-from perdure.store.journal import Operation
+from perdure.store.group_commit import Operation
 from perdure.store.runs import Store
 from perdure.store.statements import load
 

@@ -36,7 +36,7 @@ class Holder:
         self._sql = sql
         self._hid: int | None = None
         self._new = False  # introduced by the transaction under way
-        self._fencing = load("locks.sql")
+        self._fencing = load("fencing.sql")
 
     @property
     def token(self) -> str:

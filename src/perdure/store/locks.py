@@ -17,8 +17,8 @@ import msgspec
 from perdure.core.execution.run import Locked
 from perdure.core.records import RunRecord, StepRecord
 from perdure.errors import LockLost
+from perdure.store.group_commit import Operation
 from perdure.store.holders import Holder
-from perdure.store.journal import Operation
 from perdure.store.statements import load
 
 

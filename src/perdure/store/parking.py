@@ -10,7 +10,7 @@ import msgspec
 
 from perdure.core.dead_letters import WHOLE_RUN, letter_checksum
 from perdure.core.records import RunRecord
-from perdure.store.journal import Operation
+from perdure.store.group_commit import Operation
 from perdure.store.statements import load
 
 _SQL = load("parking.sql")

@@ -12,8 +12,8 @@ from perdure.core.execution.history import IndexRow
 from perdure.core.execution.run import HolderInfo
 from perdure.core.records import NO_KEY, STOPPED, AttemptRecord, FunctionRecord, RunRecord, StepKind, StepRecord
 from perdure.errors import NotFound, StateCorrupt
+from perdure.store.group_commit import Journal
 from perdure.store.holders import Holder
-from perdure.store.journal import Journal
 from perdure.store.rows import checked, intact
 
 CHUNK = 512

@@ -24,8 +24,8 @@ from perdure.core.records import (
 )
 from perdure.errors import LockLost, StateError
 from perdure.store import database, parking
+from perdure.store.group_commit import Journal, Operation
 from perdure.store.holders import Holder
-from perdure.store.journal import Journal, Operation
 from perdure.store.locks import Asker, Locks, asker
 from perdure.store.run_queries import RunQueries
 from perdure.store.statements import load

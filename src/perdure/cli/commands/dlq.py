@@ -123,7 +123,7 @@ def edit(
 ) -> int:
     """Change the input that a dead letter is re-driven with; the recorded one is kept. Without --set: in $EDITOR."""
     from perdure.cli.editor import edited
-    from perdure.operations.change_dead_letters import begin_edit, end_edit, take_back
+    from perdure.operations.dlq_edit import begin_edit, end_edit, take_back
 
     location = where.locate()
     if reset:
@@ -194,7 +194,7 @@ def drop(
     where: Where = ANYWHERE,
 ) -> int:
     """Drop dead letters: they are not to be re-driven any more. What is known of them stays."""
-    from perdure.operations.change_dead_letters import drop
+    from perdure.operations.dlq_edit import drop
 
     location = where.locate()
     location.require(Feature.CHANGE_DEAD_LETTERS, command="drop")

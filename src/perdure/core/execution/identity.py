@@ -7,7 +7,7 @@ from typing import Any
 from perdure.core.execution.inputs import pack, pack_leniently, receiver
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.values import codec
-from perdure.core.values.builtin_types import SCALARS
+from perdure.core.values.extensions import SCALARS
 from perdure.errors import ArgumentChanged
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from perdure.core.execution.closures import closure_of
 from perdure.core.values import codec
-from perdure.core.values.builtin_types import StandIn
+from perdure.core.values.extensions import StandIn
 from perdure.errors import NotStorable
 
 EMPTY = inspect.Parameter.empty

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.core.values.builtin_types import COUNTER, DICT, LEAVES, encode
+from perdure.core.values.extensions import COUNTER, DICT, LEAVES, encode
 
 Ext = msgspec.msgpack.Ext
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.core.values.builtin_types import Refused, Unfit
+from perdure.core.values.extensions import Refused, Unfit
 
 _MISSING: Any = object()
 

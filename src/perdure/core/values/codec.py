@@ -19,10 +19,13 @@ from typing import Any, Final
 import msgspec
 
 from perdure.core.values.annotations import Closed, Misfit, Position, type_name
-from perdure.core.values.builtin_types import (
+from perdure.core.values.builtin_types import READING
+from perdure.core.values.canonical import same_inputs
+from perdure.core.values.classes import Members, Record, record_of
+from perdure.core.values.describe import describe, describe_inputs, to_builtins
+from perdure.core.values.extensions import (
     INSTANCE,
     MEMBER,
-    READING,
     SAFE_SCALARS,
     SCALARS,
     UNLIKE,
@@ -34,9 +37,6 @@ from perdure.core.values.builtin_types import (
     encode,
     items_of,
 )
-from perdure.core.values.canonical import same_inputs
-from perdure.core.values.classes import Members, Record, record_of
-from perdure.core.values.describe import describe, describe_inputs, to_builtins
 from perdure.core.values.unstorable import unstorable
 from perdure.core.values.writer import NotAdmitted, Writer, locate
 from perdure.errors import NotDecodable, NotStorable, UnstorableType

@@ -9,17 +9,8 @@ from typing import Any
 import msgspec
 
 from perdure.core.redaction.secret import SHOWN
-from perdure.core.values.builtin_types import (
-    CODEC,
-    INSTANCE,
-    MEMBER,
-    READING,
-    SECRET,
-    STAND_IN,
-    UNLIKE,
-    Unfit,
-    items_of,
-)
+from perdure.core.values.builtin_types import READING
+from perdure.core.values.extensions import CODEC, INSTANCE, MEMBER, SECRET, STAND_IN, UNLIKE, Unfit, items_of
 
 # Printing an int takes quadratic time, and Python refuses beyond 4,300 digits.
 _LONG_INT = 1 << 400

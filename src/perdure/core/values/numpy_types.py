@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from perdure.core.values.builtin_types import Refused, Unfit
+from perdure.core.values.extensions import Refused, Unfit
 from perdure.core.values.registry import Codec, register
 
 

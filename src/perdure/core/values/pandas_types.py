@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from perdure.core.values.builtin_types import Refused, Unfit
+from perdure.core.values.extensions import Refused, Unfit
 from perdure.core.values.registry import Codec, register
 
 _WAY_OUT = "write it to a file (to_parquet) and return the path"

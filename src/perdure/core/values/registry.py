@@ -11,17 +11,8 @@ from typing import Any
 
 import msgspec
 
-from perdure.core.values.builtin_types import (
-    CODEC,
-    LOWERING,
-    SCALARS,
-    Decode,
-    Lowering,
-    Refused,
-    Unfit,
-    encode,
-    items_of,
-)
+from perdure.core.values.builtin_types import LOWERING
+from perdure.core.values.extensions import CODEC, SCALARS, Decode, Lowering, Refused, Unfit, encode, items_of
 from perdure.errors import OptionError
 
 Ext = msgspec.msgpack.Ext

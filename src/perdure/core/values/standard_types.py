@@ -14,17 +14,16 @@ from typing import Any, Final
 import msgspec
 
 from perdure.core.values import registry
-from perdure.core.values.builtin_types import (
+from perdure.core.values.builtin_types import LOWERING, READING
+from perdure.core.values.extensions import (
     ARRAY,
     CODEC,
     DEFAULT_DICT,
     FRACTION,
     IP,
-    LOWERING,
     NAMESPACE,
     PATH,
     PATTERN,
-    READING,
     SLICE,
     ZONEINFO,
     Decode,

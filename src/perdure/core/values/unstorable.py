@@ -8,8 +8,9 @@ from typing import Any
 from perdure.core.redaction.secret import Secret
 from perdure.core.values import registry
 from perdure.core.values.annotations import Anything, Closed
-from perdure.core.values.builtin_types import LOWERING, SCALARS
+from perdure.core.values.builtin_types import LOWERING
 from perdure.core.values.classes import Members, is_typed_dict, record_of
+from perdure.core.values.extensions import SCALARS
 from perdure.core.values.standard_types import lowering_of
 
 

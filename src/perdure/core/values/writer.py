@@ -6,18 +6,9 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from perdure.core.values.builtin_types import (
-    INSTANCE,
-    LOWERING,
-    MEMBER,
-    SAFE_SCALARS,
-    SCALARS,
-    Ext,
-    Refused,
-    encode,
-    lower_fields,
-)
+from perdure.core.values.builtin_types import LOWERING
 from perdure.core.values.classes import Members, Record, Subclass, record_of
+from perdure.core.values.extensions import INSTANCE, MEMBER, SAFE_SCALARS, SCALARS, Ext, Refused, encode, lower_fields
 from perdure.core.values.standard_types import lowering_of
 
 Admit = Callable[[type], "tuple[str, Record] | None"]

@@ -6,7 +6,7 @@ import datetime
 import sys
 from typing import Any
 
-from perdure.core.values.builtin_types import Refused
+from perdure.core.values.extensions import Refused
 from perdure.core.values.registry import Codec, register
 
 

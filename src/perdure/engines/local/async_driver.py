@@ -30,9 +30,9 @@ from perdure.core.execution.spec import Call
 from perdure.core.records import SEQ
 from perdure.engines.events import notify_parked
 from perdure.engines.local import run_lifecycle
-from perdure.engines.local.async_commit import AsyncCommit, AsyncCommits
 from perdure.engines.local.attempt import Attempt, pauses
 from perdure.engines.local.function_body import FunctionBody
+from perdure.engines.local.loop_writes import LoopWrites, WritesOfLoops
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import Drivers, LocalScope, Program
 from perdure.engines.local.sync_driver import SyncDriver
@@ -59,7 +59,7 @@ class AsyncDriver:
         self._resources = resources
         self._drivers = drivers
         self._sync = sync
-        self._commits = AsyncCommits(resources.store.journal)
+        self._commits = WritesOfLoops(resources.store.journal)
 
     def call(self, program: Program, scope: LocalScope, call: Call) -> Awaitable[Any]:
         """A call that the workflow makes: its value, or what it raises."""
@@ -147,7 +147,7 @@ class AsyncDriver:
         raise TypeError(f"an effect that is not known here: {effect!r}")
 
     def _save(self, effect: Save, scope: Any) -> Awaitable[Any]:
-        commit: AsyncCommit | None = scope.commit
+        commit: LoopWrites | None = scope.commit
         if commit is None or commit.loop is not asyncio.get_running_loop():
             commit = scope.commit = self._commits.here()
         plain = not effect.letters and not effect.drop
@@ -166,7 +166,7 @@ class AsyncDriver:
 
         return await settle_in_loop(scope, effect.call)
 
-    async def _save_more(self, effect: Save, scope: Any, commit: AsyncCommit) -> None:
+    async def _save_more(self, effect: Save, scope: Any, commit: LoopWrites) -> None:
         letters = self._resources.letters
         parking = await commit.write(effect.rows, letters.saving(effect, scope.run.path, self._resources.world.now()))
         if effect.letters:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from perdure.config import settings
 from perdure.core.execution.effects import Save
 from perdure.errors import StateError
-from perdure.store.journal import Operation
+from perdure.store.group_commit import Operation
 from perdure.store.parking import Parking, Terms
 from perdure.store.runs import Store
 

@@ -20,7 +20,7 @@ from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 from perdure.errors import StateError, StopRun
 from perdure.store.crashes import crashes_of
 from perdure.store.forks import sources
-from perdure.store.journal import Operation
+from perdure.store.group_commit import Operation
 from perdure.store.parking import Parking
 
 

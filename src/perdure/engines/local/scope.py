@@ -38,7 +38,7 @@ from perdure.errors import StopRun
 if TYPE_CHECKING:
     import asyncio
 
-    from perdure.engines.local.async_commit import AsyncCommit
+    from perdure.engines.local.loop_writes import LoopWrites
 
 Program = Generator[Any, Any, Any]
 
@@ -107,7 +107,7 @@ class LocalScope(BaseScope):
         self.limits: Limits = Limits(resources, run, spec, parent.limits if parent is not None else None)
         self.run = run
         self.records = RecordReader(resources.store, run.rid)
-        self.commit: AsyncCommit | None = None  # of the loop that the run executes on
+        self.commit: LoopWrites | None = None  # of the loop that the run executes on
         self._children = 0
         self._own_stem: str | None = None
         self.abandoned = False

@@ -7,7 +7,7 @@ from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import Begin, Forget
 from perdure.engines.local.resources import Resources
 from perdure.store import crashes, dead_letters
-from perdure.store.journal import Operation
+from perdure.store.group_commit import Operation
 
 Write = ClearCrashes | Begin | Forget | Resolve | SaveAttempt
 

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import msgspec
 
 from perdure.core.execution.branch import Branch
+from perdure.core.execution.delivery_order import OVER, Deliver, DeliveryOrder, Fire
 from perdure.core.execution.history import History
-from perdure.core.execution.replay_order import OVER, Deliver, Fire, ReplayOrder
 from perdure.core.execution.spec import Call
 from perdure.core.records import StepRecord
 from perdure.engines.interface import here
@@ -81,7 +81,7 @@ class EventOrder:
         self._ready = getattr(loop, "_ready", None)
         history = scope.history
         fired = [entry for seq in history.timer_notes() for entry in _FIRED.decode(scope.read(seq).input)]
-        self._replay: ReplayOrder | None = ReplayOrder(history, fired) if history.recorded else None
+        self._replay: DeliveryOrder | None = DeliveryOrder(history, fired) if history.recorded else None
         history.replaying = self._replay is not None
         self._waiting: dict[float, asyncio.Future[None]] = {}
         self._resting: list[tuple[str, asyncio.Future[None]]] = []
@@ -308,7 +308,7 @@ class EventOrder:
 
     # -- replay -------------------------------------------------------------------------------------------------------
 
-    def _replay_next(self, replay: ReplayOrder) -> bool:
+    def _replay_next(self, replay: DeliveryOrder) -> bool:
         """Let come what came next in an earlier life; False if there is nothing to let come now."""
         timers = {number: timer for number, timer in self._timers.items() if timer.pending()}
         following = replay.next(timers)
@@ -408,7 +408,7 @@ class EventOrder:
             return True
         return False if task in self._scope.running else None
 
-    def _be_patient(self, replay: ReplayOrder, timers: dict[int, Timer]) -> bool:
+    def _be_patient(self, replay: DeliveryOrder, timers: dict[int, Timer]) -> bool:
         """A branch executes, or awaits something that is not of the workflow: let time pass as it does."""
         if self._fire_first(self._due(timers)):
             return True

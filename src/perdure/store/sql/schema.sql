@@ -2,7 +2,7 @@
 --
 -- A *holder* is a process that has opened this file to run something. It keeps an flock on <state>-locks/<token> for as long
 -- as it lives; nothing else says whether it is alive. It is `gone` once another process has taken something from it, for good: its
--- own connection refuses to write to its runs then (store/locks.sql).
+-- own connection refuses to write to its runs then (fencing.sql).
 --
 -- A *run* is one execution of a workflow from its first step to its result, over as many processes as that takes. `rid` is
 -- its short number, used by the tables below; `id` is the name that people use. A run without a name of its own is found

@@ -11,7 +11,7 @@ import pytest
 
 from perdure.core.records import Row
 from perdure.errors import DiskFull, OptionError, StateCorrupt, StateError, StateIO
-from perdure.store.journal import Entry, Journal
+from perdure.store.group_commit import Entry, Journal
 from perdure.store.runs import Store
 from waiting import until
 

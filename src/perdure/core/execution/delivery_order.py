@@ -30,7 +30,7 @@ class Fire(msgspec.Struct, frozen=True):
 Next = Deliver | Fire | Literal["blocked", "over"]
 
 
-class ReplayOrder:
+class DeliveryOrder:
     """What comes next, given what is recorded and who waits.
 
     A place is the number of a record, or lies between two. Records that were claimed without waiting are passed by.

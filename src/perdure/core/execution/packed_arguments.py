@@ -19,16 +19,16 @@ from typing import Any, Final
 import msgspec
 
 from perdure.core.execution.spec import Spec
-from perdure.core.values import builtin_types
+from perdure.core.values import extensions
 from perdure.core.values.annotations import Closed, Position, type_name
-from perdure.core.values.builtin_types import Ext, encode
 from perdure.core.values.codec import pack_call, to_builtins
+from perdure.core.values.extensions import Ext, encode
 from perdure.errors import OptionError
 
 _decode: Final = msgspec.msgpack.Decoder().decode
 _SEGMENT: Final = re.compile(r'\.?([^.\[\]"]+)|\[(\d+)\]|\["([^"]*)"\]')
-_PAIRS: Final = (builtin_types.DICT, builtin_types.ORDERED_DICT, builtin_types.COUNTER)
-_ITEMS: Final = (builtin_types.TUPLE, builtin_types.SET, builtin_types.FROZENSET)
+_PAIRS: Final = (extensions.DICT, extensions.ORDERED_DICT, extensions.COUNTER)
+_ITEMS: Final = (extensions.TUPLE, extensions.SET, extensions.FROZENSET)
 
 Items = dict[str, Any] | list[Any]
 
@@ -52,7 +52,7 @@ class Arguments:
     def packed(self) -> bytes:
         """The bytes of the arguments as they are now."""
         if self._keyword:
-            return encode(Ext(builtin_types.TUPLE, encode([self._positional, self._keyword])))
+            return encode(Ext(extensions.TUPLE, encode([self._positional, self._keyword])))
         return encode(self._positional)
 
     def as_json(self) -> dict[str, Any]:
@@ -180,18 +180,18 @@ def _open(node: Any) -> tuple[Items, Callable[[Any], Any]] | None:
         return None
     code, parts = (
         node.code,
-        _decode(node.data) if node.code in (*_ITEMS, *_PAIRS, builtin_types.DEQUE, builtin_types.INSTANCE) else [],
+        _decode(node.data) if node.code in (*_ITEMS, *_PAIRS, extensions.DEQUE, extensions.INSTANCE) else [],
     )
     if code in _ITEMS:
         return parts, lambda items: Ext(code, encode(items))
-    if code == builtin_types.DEQUE:
+    if code == extensions.DEQUE:
         return parts[1:], lambda items: Ext(code, encode([parts[0], *items]))
     if code in _PAIRS:
         named = {_key(key): key for key in parts[::2]}
         return dict(zip(named, parts[1::2], strict=True)), lambda items: Ext(
             code, encode([part for name, item in items.items() for part in (named.get(name, name), item)])
         )
-    if code == builtin_types.INSTANCE:
+    if code == extensions.INSTANCE:
         label, fields, *more = parts
         rest = more[0] if more else {}
         return rest | fields, lambda items: Ext(
@@ -205,12 +205,12 @@ def _open(node: Any) -> tuple[Items, Callable[[Any], Any]] | None:
 
 def _key(node: Any) -> str:
     """What a key of any kind is called in JSON."""
-    (name,) = _plain(Ext(builtin_types.DICT, encode([node, None])))
+    (name,) = _plain(Ext(extensions.DICT, encode([node, None])))
     return str(name)
 
 
 def _is_instance(node: Any) -> bool:
-    return isinstance(node, Ext) and node.code == builtin_types.INSTANCE
+    return isinstance(node, Ext) and node.code == extensions.INSTANCE
 
 
 def _plain(node: Any) -> Any:
@@ -278,18 +278,18 @@ _KEPT: Final = object()
 
 
 def _refit_leaf(node: Ext, value: Any, where: str) -> Any:
-    if node.code == builtin_types.STAND_IN:
+    if node.code == extensions.STAND_IN:
         return _generic(value)
-    if node.code == builtin_types.SECRET:
+    if node.code == extensions.SECRET:
         raise _refused(where, "a secret, which is never stored", "let the step read it where it needs it")
-    if node.code == builtin_types.MEMBER:
+    if node.code == extensions.MEMBER:
         label, _ = _decode(node.data)
         if not isinstance(value, str | int) or isinstance(value, bool):
             raise _refused(where, f"a member of {label}", 'give its name: "NAME"')
         name = value.removeprefix(f"{label.rpartition('.')[2]}.") if isinstance(value, str) else value
-        return Ext(builtin_types.MEMBER, encode([label, name]))
-    if node.code == builtin_types.PATH and isinstance(value, str):
-        return Ext(builtin_types.PATH, encode([_decode(node.data)[0], value]))
+        return Ext(extensions.MEMBER, encode([label, name]))
+    if node.code == extensions.PATH and isinstance(value, str):
+        return Ext(extensions.PATH, encode([_decode(node.data)[0], value]))
     make = _MAKING.get(node.code)
     if make is None:
         raise _refused(where, f"{_shown(node)}, of a kind that JSON cannot say", "set the argument as a whole")
@@ -329,15 +329,15 @@ def _same(value: Any) -> Any:
 
 
 _MAKING: Final[dict[int, Callable[[Any], Any]]] = {
-    builtin_types.BIG_INT: _same,
-    builtin_types.ODD_STR: _same,
-    builtin_types.DATETIME: datetime.datetime.fromisoformat,
-    builtin_types.DATE: datetime.date.fromisoformat,
-    builtin_types.TIME: datetime.time.fromisoformat,
-    builtin_types.TIMEDELTA: _seconds,
-    builtin_types.ZONEINFO: _zone,
-    builtin_types.DECIMAL: lambda value: decimal.Decimal(str(value)),
-    builtin_types.FRACTION: _fraction,
-    builtin_types.UUID: uuid.UUID,
+    extensions.BIG_INT: _same,
+    extensions.ODD_STR: _same,
+    extensions.DATETIME: datetime.datetime.fromisoformat,
+    extensions.DATE: datetime.date.fromisoformat,
+    extensions.TIME: datetime.time.fromisoformat,
+    extensions.TIMEDELTA: _seconds,
+    extensions.ZONEINFO: _zone,
+    extensions.DECIMAL: lambda value: decimal.Decimal(str(value)),
+    extensions.FRACTION: _fraction,
+    extensions.UUID: uuid.UUID,
 }
 """What JSON gave, as a value of the kind with that code."""

@@ -188,7 +188,7 @@ class Journal:
                     self._commit((entry,))
             elif (
                 getattr(error, "extendedresult", 0) == apsw.SQLITE_CONSTRAINT_TRIGGER
-            ):  # the fence (store/sql/locks.sql)
+            ):  # the fence (store/sql/fencing.sql)
                 batch[0].error = LockLost(
                     f"a run of this process was taken over by another one: {self._path}",
                     "see which process has it with `perdure ps`; nothing more of it is saved here",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from perdure.store.journal import Entry, Journal, Operation
+from perdure.store.group_commit import Entry, Journal, Operation
 
 
 class _Awaited(Entry):
@@ -20,7 +20,7 @@ class _Awaited(Entry):
         self.future = future
 
 
-class AsyncCommit:
+class LoopWrites:
     """Collects what the tasks of one loop want to save, and commits it at the end of the turn.
 
     The commit runs on the loop's own thread: one device flush for the whole turn costs less than handing it to another
@@ -58,17 +58,17 @@ class AsyncCommit:
                 future.set_exception(entry.error)
 
 
-class AsyncCommits:
+class WritesOfLoops:
     """The group commit of each running loop."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncCommit] = WeakKeyDictionary()
+        self._of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopWrites] = WeakKeyDictionary()
 
-    def here(self) -> AsyncCommit:
+    def here(self) -> LoopWrites:
         """The group commit of the loop that runs the current task."""
         loop = asyncio.get_running_loop()
         commit = self._of_loop.get(loop)
         if commit is None:
-            commit = self._of_loop[loop] = AsyncCommit(self._journal, loop)
+            commit = self._of_loop[loop] = LoopWrites(self._journal, loop)
         return commit

@@ -1,0 +1,186 @@
+"""Which record of a run each call claims: by the step's name, the inputs' key, and how often that pair came before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perdure.core.execution.spec import Call
+from perdure.core.records import StepRecord
+
+
+class _Step:
+    """All that a run knows of the calls under one name."""
+
+    __slots__ = ("again", "matched", "once", "open", "seen", "taken")
+
+    def __init__(self) -> None:
+        # By key: which occurrence a new call would be, if no record has that already; the unclaimed record of the first
+        # occurrence; occurrence and number of the unclaimed further ones; and the occurrences that have records, if
+        # there are further ones.
+        self.seen: dict[bytes, int] = {}
+        self.once: dict[bytes, int] = {}
+        self.again: dict[bytes, dict[int, int]] = {}
+        self.taken: dict[bytes, set[int]] = {}
+        self.matched = False  # a call has claimed a record
+        self.open: set[int] = set()  # unclaimed records of completed calls, which edited code may contradict
+
+    def pop(self, key: bytes, n: int) -> int | None:
+        """The number of the unclaimed record of that occurrence, which is claimed now."""
+        if n == 0:
+            return self.once.pop(key, None)
+        again = self.again.get(key)
+        if again is None:
+            return None
+        seq = again.pop(n, None)
+        if not again:
+            del self.again[key]
+        return seq
+
+
+class Claims:
+    """The records of one run that calls can claim, and which calls have.
+
+    Args:
+        exempt: first and last number of each stretch of records that is not held against the script.
+        before: records up to this number were there when the run was resumed; None if all of them were.
+    """
+
+    def __init__(self, exempt: Sequence[tuple[int, int]] = (), before: int | None = None) -> None:
+        self.before = before
+        self.claims = 0
+        self.rested = False
+        self.replaying = False  # an async workflow has not seen all that it saw in an earlier life
+        self._steps: dict[str, _Step] = {}
+        self._open = 0
+        self._exempt = exempt
+        self._not_done: set[int] = set()
+        self._left: set[int] = set()  # records that calls can claim, and have not
+        self._abandoned: set[int] = set()
+
+    def _offer(self, seq: int, name: str, key: bytes, n: int, status: str, kind: str) -> None:
+        """A record that a call can claim."""
+        step = self._step(name)
+        if self._abandoned:
+            # A call that was given up in an earlier life of the script, and was made after all.
+            earlier = step.once.get(key) if n == 0 else step.again.get(key, {}).get(n)
+            self._abandoned.discard(earlier or 0)
+            self._left.discard(earlier or 0)
+        self._left.add(seq)
+        if n == 0:
+            step.once[key] = seq
+        else:
+            step.again.setdefault(key, {})[n] = seq
+            step.taken.setdefault(key, {0} if key in step.once else set()).add(n)
+        if n == 0 and key in step.taken:
+            step.taken[key].add(0)
+        if kind == "defer":
+            return  # a note: never held against the script
+        if status == "abandoned":
+            self._abandoned.add(seq)
+        elif status != "done":
+            self._not_done.add(seq)
+        elif not self.is_exempt(seq):
+            step.open.add(seq)
+            self._open += 1
+
+    def _step(self, name: str) -> _Step:
+        step = self._steps.get(name)
+        if step is None:
+            step = self._steps[name] = _Step()
+        return step
+
+    def claim(self, call: Call) -> int | None:
+        """Give the call its occurrence; return the number of its record, or None if it has not been done yet."""
+        step = self._steps.get(call.spec.name)
+        if step is None:
+            step = self._step(call.spec.name)
+        self.claims += 1
+        key = call.key
+        if not (step.once or step.again):
+            call.n = self._new_occurrence(step, key)
+            return None
+        # Calls that are alike are told apart by their order alone. Where an edit has changed that, the record of one
+        # that is not made any more goes to another when the replay has come to rest (`adopt`).
+        n = step.seen.get(key, 0)
+        seq = step.pop(key, n)
+        if seq is None and key in step.taken:
+            while seq is None and n in step.taken[key]:
+                n += 1
+                seq = step.pop(key, n)
+        call.n = n
+        step.seen[key] = n + 1
+        if seq is not None:
+            self._close(step, seq)
+            call.seq = seq
+        return seq
+
+    def _new_occurrence(self, step: _Step, key: bytes) -> int:
+        n = step.seen.get(key, 0)
+        if key in step.taken:
+            while n in step.taken[key]:
+                n += 1
+        step.seen[key] = n + 1
+        return n
+
+    def _close(self, step: _Step, seq: int) -> None:
+        step.matched = True
+        self._left.discard(seq)
+        if seq in step.open:
+            step.open.remove(seq)
+            self._open -= 1
+
+    def adopt(self, call: Call, record: StepRecord) -> None:
+        """Give the call a record that was another's: the script has been rearranged, and the inputs are the same."""
+        step = self._steps[record.name]
+        call.key, call.n = record.key, record.n
+        step.pop(record.key, record.n)
+        step.taken.setdefault(record.key, set()).add(record.n)
+        self._close(step, record.seq)
+        call.seq = record.seq
+        self.claims += 1
+
+    def from_before(self, seq: int | None) -> bool:
+        """Is that the number of a record that an earlier process left?"""
+        return seq is not None and (self.before is None or seq <= self.before)
+
+    def is_done(self, seq: int) -> bool:
+        """Is that the record of a success?"""
+        return seq not in self._not_done
+
+    def is_exempt(self, seq: int) -> bool:
+        """Is that record not to be held against the script?"""
+        return bool(self._exempt) and any(first <= seq <= last for first, last in self._exempt)
+
+    def unsettled(self, name: str) -> bool:
+        """Must a call that has no record wait until every other branch has claimed what is its own?
+
+        Yes, while completed records of its own name are unclaimed; and, until the replay has come to rest for the first
+        time, while any are: nothing is executed before the whole script has been compared with what it did before.
+        """
+        if self.replaying and not self.rested:
+            return True
+        if not self._open:
+            return False
+        return not self.rested or self.doubtful(name)
+
+    def doubtful(self, name: str) -> bool:
+        """Are completed records of this name still unclaimed?"""
+        step = self._steps.get(name)
+        return step is not None and bool(step.open)
+
+    def matched(self, name: str) -> bool:
+        """Has a call of this name claimed a record?"""
+        step = self._steps.get(name)
+        return step is not None and step.matched
+
+    def unclaimed(self, name: str) -> list[int]:
+        """The numbers of the completed records of this name that no call has claimed, in order."""
+        return sorted(self._steps[name].open)
+
+    def is_abandoned(self, seq: int) -> bool:
+        """Did the workflow give up the call with that record?"""
+        return seq in self._abandoned
+
+    def left(self) -> set[int]:
+        """The numbers of the records that calls can claim, and have not claimed yet."""
+        return self._left
