@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -280,6 +281,7 @@ def default_hint(source: Source) -> Iterator[str]:
             yield str(ast.literal_eval(function.args.defaults[-1]))
 
 
+@cache
 def catalogue() -> list[str]:
     """Every text, sorted by code: a line for what happened, one for what to do."""
     source = Source()

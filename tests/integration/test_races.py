@@ -7,8 +7,8 @@ import random
 from pathlib import Path
 
 import pytest
-from tests.unit import race_world
-from tests.unit.race_world import Deaths, program, same_so_far
+from tests.integration import race_world
+from tests.integration.race_world import Deaths, program, same_so_far
 
 from perdure.errors import Drift
 
