@@ -1,0 +1,204 @@
+"""Promise P13: no closure and no instance gets the recorded result of another."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.integration.script_places import JOB, Place
+
+from perdure import step, workflow
+from perdure.errors import Drift, DuplicateStep, NotStorable
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A folder of its own."""
+    return Place(tmp_path)
+
+
+@pytest.mark.usefixtures("machine")
+def test_closures_over_values_are_told_apart() -> None:
+    """What a step has closed over is part of its inputs: in another order, each gets its own result, or it is drift."""
+
+    def scaler(factor: int):  # type: ignore[no-untyped-def]
+        @step(retry=None)
+        def scale(x: int) -> int:
+            return x * factor
+
+        return scale
+
+    crash = [True]
+
+    def main(factors: list[int]) -> list[int]:
+        found = [scaler(factor)(10) for factor in factors]
+        if crash:
+            raise Trouble
+        return found
+
+    first = workflow(main, name="main")
+    factors = [2, 3]
+    named = workflow(lambda: main(factors), name="named")
+    with pytest.raises(Trouble):
+        named()
+    factors[:] = [3, 2]
+    crash.clear()
+    assert named() == [30, 20]
+    crash.append(True)
+    factors[:] = [7]
+    with pytest.raises(Trouble):
+        named()
+    factors[:] = [8]
+    crash.clear()
+    with pytest.raises(Drift, match="factor=7"):
+        named()
+    assert first([4]) == [40]
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("how", ["cell", "default", "bound", "partial"])
+def test_closures_that_no_record_distinguishes_are_refused(how: str) -> None:
+    """Two of one code that differ in what cannot be an input, in one run; each alone is fine."""
+    ran: list[object] = []
+
+    class Client:
+        def get(self) -> None:
+            ran.append(self)
+
+    def made(client: Client):  # type: ignore[no-untyped-def]
+        def get() -> None:
+            ran.append(client)
+
+        def kept(client: Client = client) -> None:
+            ran.append(client)
+
+        import functools
+
+        fn = {"cell": get, "default": kept, "bound": client.get, "partial": functools.partial(Client.get, client)}[how]
+        return step(fn, name="get", retry=None)
+
+    @workflow
+    def one() -> None:
+        client = Client()
+        for _ in range(2):
+            made(client)()
+
+    @workflow
+    def two() -> None:
+        for _ in range(2):
+            made(Client())()
+
+    if how != "partial":
+        one()
+    ran.clear()
+    with pytest.raises(DuplicateStep):
+        two()
+    assert len(ran) == 1
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_counter_or_a_flag_is_no_input() -> None:
+    """A variable that is assigned in several places is a state: an unedited script goes on."""
+    count, broken = 0, True
+
+    @workflow
+    def main() -> int:
+        seen = 0
+
+        @step(retry=None)
+        def work(n: int) -> int:
+            nonlocal count, seen
+            count += 1
+            seen += 1
+            if broken and n == 2:
+                raise Trouble
+            return n
+
+        return sum(work(n) for n in range(4))
+
+    with pytest.raises(Trouble):
+        main()
+    broken = False
+    assert main() == 6
+    assert count == 5
+
+
+class Trouble(Exception):
+    """Ends a run."""
+
+
+class Account:
+    """An instance that cannot be stored."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.lock = name, object()
+
+    @step(retry=None)
+    def balance(self) -> str:
+        return self.name
+
+    @step(retry=None, key=lambda self: self.name)
+    def keyed(self) -> str:
+        return self.name
+
+    @step(retry=None)
+    def pay(self, n: int) -> str:
+        return f"{self.name}{n}"
+
+
+class Known(Account):
+    """One that says what it goes by."""
+
+    def __perdure_key__(self) -> str:
+        return self.name
+
+
+@pytest.mark.usefixtures("machine")
+def test_no_account_gets_the_balance_of_another() -> None:
+    """An instance that cannot be stored is refused, or says what it goes by: then each call has its own result."""
+
+    @workflow
+    def refused() -> str:
+        return Account("a").balance()
+
+    with pytest.raises(NotStorable, match="__perdure_key__"):
+        refused()
+
+    @workflow
+    def mapped() -> object:
+        return Account("a").pay.map([1], key=lambda n: n).results
+
+    with pytest.raises(NotStorable, match="__perdure_key__"):
+        mapped()
+    names, crash = ["b", "c"], [True]
+
+    @workflow
+    def report() -> list[object]:
+        found: list[object] = []
+        for name in names:
+            found += [Known(name).balance(), Account(name).keyed(), *Known(name).pay.map([1], key=lambda n: n).results]
+        if crash:
+            raise Trouble
+        return found
+
+    with pytest.raises(Trouble):
+        report()
+    names.reverse()
+    crash.clear()
+    assert report() == ["c", "c", "c1", "b", "b", "b1"]
+
+
+def test_the_record_of_a_function_is_written_with_its_first_result(place: Place) -> None:
+    """Killed right behind its first step, a run says whose function that was."""
+    place.write(JOB.replace("    perdure.defer(clean, 1)\n", ""), "job.py")
+    place.python("job.py", status=-9)
+    import apsw
+
+    connection = apsw.Connection(str(place.folder / ".perdure" / "state.db"))
+    assert list(connection.execute("SELECT name, module, qualname, file FROM function ORDER BY name")) == [
+        ("charge", "__main__", "charge", "job.py"),
+        ("crash_once", "__main__", "crash_once", "job.py"),
+    ]
+    connection.close()
+    assert os.path.exists(place.folder / "crashed")
