@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from lock_scripts import BLOCK, Started, said, started
 
@@ -202,9 +203,13 @@ def test_an_error_in_a_block_is_not_hidden_by_the_loss_of_its_lock(here: Machine
     """The user's error comes first, with a note; without one, LockLost is raised."""
 
     def lose() -> None:
-        here.engine.store.journal.write(
-            (), lambda connection: connection.execute("UPDATE lock SET fence = fence + 1") and None
-        )
+        store = here.engine.store
+
+        def take_over(connection: apsw.Connection) -> None:
+            for name, *_ in connection.execute("SELECT name FROM lock").fetchall():
+                store.locks._take(connection, name, 5.0, None)
+
+        store.journal.write((), take_over)
 
     def fail() -> None:
         with lock("nightly"):

@@ -11,9 +11,9 @@ import apsw
 FILES = Path(__file__).parents[1] / "state_files"
 
 
-def old_file(folder: Path) -> Path:
-    """A file of version 1."""
-    return Path(shutil.copy(FILES / "version-1.db", folder / "state.db"))
+def old_file(folder: Path, version: int = 1) -> Path:
+    """A file of that version."""
+    return Path(shutil.copy(FILES / f"version-{version}.db", folder / "state.db"))
 
 
 def version(path: Path) -> int:

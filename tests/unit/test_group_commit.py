@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from perdure.core.records import Row
+from perdure.core.records import Row, sealed_row
 from perdure.errors import DiskFull, OptionError, StateCorrupt, StateError, StateIO
 from perdure.store.group_commit import Entry, Journal
 from perdure.store.runs import Store
@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def row(seq: int, run: int = 1) -> Row:
-    return (run, seq, "work", bytes(16), seq, "done", b"in", b"out", 0.0, 0, 1, 0, "step")
+    return sealed_row((run, seq, "work", bytes(16), seq, "done", b"in", b"out", 0.0, 0, 1, 0, "step"))
 
 
 def saved(store: Store) -> list[int]:

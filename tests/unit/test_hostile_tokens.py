@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure.core.checksums import row_checksum
 from perdure.store import flight_recorder
 from perdure.store.liveness import Liveness, file_token, lives, locks_of
 from syntax import nodes
@@ -136,7 +137,10 @@ def test_a_crafted_state_file(command: tuple[str, ...], tmp_path: Path) -> None:
     victim.mkdir()
     (victim / "uv.lock").write_text("precious")
     connection = sqlite3.connect(tmp_path / ".perdure" / "state.db")
-    connection.execute("UPDATE holder SET token = ?", (str(victim / "uv"),))
+    # Whoever crafts a file makes its checksums right as well.
+    hid, _, *rest = connection.execute("SELECT hid, token, pid, host, started, gone FROM holder").fetchone()
+    token = str(victim / "uv")
+    connection.execute("UPDATE holder SET token = ?, crc = ?", (token, row_checksum(hid, token, *rest)))
     connection.commit()
     connection.close()
     assert run(tmp_path, *command, PERDURE_ALERTS="exec:/bin/true") == 0

@@ -11,7 +11,7 @@ import pytest
 from perdure import step, workflow
 from perdure.api.lock import lock
 from perdure.core.execution.run import Begin, End, Held, Locked, Start, Taken
-from perdure.core.records import Row
+from perdure.core.records import Row, sealed_row
 from perdure.engines.temporal.unsupported import refuse_locks
 from perdure.errors import LockLost, OptionError
 from perdure.store.forks import fork
@@ -64,7 +64,7 @@ def leave(store: Store, name: str = "nightly") -> None:
 
 def row(taken: object, seq: int = 1) -> Row:
     assert isinstance(taken, Taken)
-    return (taken.run.rid, seq, "work", bytes(16), seq, "done", b"in", b"out", 0.0, 0, 1, 0, "step")
+    return sealed_row((taken.run.rid, seq, "work", bytes(16), seq, "done", b"in", b"out", 0.0, 0, 1, 0, "step"))
 
 
 def die(store: Store) -> None:

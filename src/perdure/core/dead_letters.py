@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
-from zlib import crc32
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import msgspec
 
+from perdure.core.checksums import row_checksum
 from perdure.core.exceptions import capture
-from perdure.core.records import AttemptRecord, RunRecord, StepRecord
+from perdure.core.records import AttemptRecord, RunRecord, StepRecord, is_time
 from perdure.core.timestamps import moment
 from perdure.core.values import codec
 from perdure.errors import PerdureError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from perdure.core.redaction.nested import Hide
 
 LetterStatus = Literal["parked", "resolved", "dropped", "evicted", "superseded"]
+_STATUSES = frozenset(get_args(LetterStatus))
 
 WHOLE_RUN = 0
 """The number of the record, for a dead letter that stands for its run as a whole."""
@@ -44,14 +45,19 @@ class LetterRecord(msgspec.Struct, frozen=True):
     exported: int | None
     crc: int
 
+    def checksum(self) -> int:
+        """What `crc` is."""
+        about = (self.lid, self.run, self.seq, self.status, float(self.created), float(self.changed), self.redriven)
+        return row_checksum(*about, self.holder, self.input, self.result, self.exported)
+
+    def sealed(self) -> Self:
+        """The record, under a checksum of what it says now."""
+        return msgspec.structs.replace(self, crc=self.checksum())
+
     def intact(self) -> bool:
-        """Do the payloads match the checksum that was stored with them?"""
-        return self.crc == letter_checksum(self.seq, self.input, self.result)
-
-
-def letter_checksum(seq: int, given: bytes | None, result: bytes | None) -> int:
-    """CRC-32 over which record it is about, and the payloads."""
-    return crc32(result or b"", crc32(given or b"", crc32(f"{seq}\0{given is None}\0{result is None}".encode())))
+        """Is it as it was written?"""
+        times = is_time(self.created) and is_time(self.changed)
+        return self.crc == self.checksum() and self.status in _STATUSES and times
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
-from zlib import crc32
+import math
+from typing import Final, Literal, Self, get_args
 
 import msgspec
+
+from perdure.core.checksums import attempt_checksum, row_checksum, step_checksum
 
 StepKind = Literal["step", "builtin", "defer", "undo", "deferred", "undone", "timers"]
 """What a record is about, whatever its name says.
@@ -18,6 +20,19 @@ note too: which timers of an async workflow fired, and after which records.
 StepStatus = Literal["done", "failed", "dead", "abandoned"]
 """How a call has ended. `abandoned`: the workflow gave it up (a timeout, a race that another call won)."""
 RunStatus = Literal["running", "failed", "parked", "done", "cancelled"]
+
+_KINDS = frozenset(get_args(StepKind))
+_STEP_STATUSES = frozenset(get_args(StepStatus))
+_RUN_STATUSES = frozenset(get_args(RunStatus))
+_WITH_OUTPUT = ("done", "failed", "parked")
+_LATEST = 253_402_300_800.0
+"""Seconds since the epoch: the year 10000, which no date can show."""
+
+
+def is_time(value: float | None) -> bool:
+    """Is that a time that perdure writes, in seconds since the epoch? None is none."""
+    return value is None or (math.isfinite(value) and -_LATEST < value < _LATEST)
+
 
 CLEAN_UPS: Final = ("deferred", "undone")
 """The kinds of clean-ups: no call of the workflow's own claims their records."""
@@ -51,11 +66,16 @@ class FunctionRecord(msgspec.Struct, frozen=True):
     module: str
     qualname: str
     file: str
-    crc: int
+    crc: int = 0
 
-    def intact(self) -> bool:
-        """Does it match the checksum that was stored with it?"""
-        return self.crc == function_checksum(self.kind, self.name, self.module, self.qualname, self.file)
+    def checksum(self, run: int) -> int:
+        """What `crc` is, as a row of that run."""
+        file = self.file.encode("utf-8", "surrogateescape")
+        return row_checksum(run, self.kind, self.name, self.module, self.qualname, file)
+
+    def intact(self, run: int) -> bool:
+        """Is it as it was written, as a row of that run?"""
+        return self.crc == self.checksum(run)
 
 
 _PREFIXES = {"deferred": "defer:", "undone": "undo:"}
@@ -98,9 +118,35 @@ class StepRecord(msgspec.Struct, frozen=True, gc=False):
     crc: int
     kind: StepKind
 
-    def intact(self) -> bool:
-        """Do the payloads match the checksum that was stored with them?"""
-        return self.crc == step_checksum(self.kind, self.name, self.key, self.n, self.status, self.input, self.output)
+    def checksum(self, run: int) -> int:
+        """What `crc` is, as a row of that run."""
+        return step_checksum(
+            run,
+            self.seq,
+            self.name,
+            self.key,
+            self.n,
+            self.status,
+            self.input,
+            self.output,
+            self.started,
+            self.ms,
+            self.attempts,
+            self.kind,
+        )
+
+    def sealed(self, run: int) -> Self:
+        """The record, under a checksum of what it says now."""
+        return msgspec.structs.replace(self, crc=self.checksum(run))
+
+    def intact(self, run: int) -> bool:
+        """Is it as it was written, as a row of that run?"""
+        return (
+            self.crc == self.checksum(run)
+            and self.status in _STEP_STATUSES
+            and self.kind in _KINDS
+            and is_time(self.started)
+        )
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
@@ -118,9 +164,18 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     ms: int
     crc: int
 
-    def intact(self) -> bool:
-        """Do the payloads match the checksum that was stored with them?"""
-        return self.crc == attempt_checksum(self.name, self.key, self.n, self.number, self.input, self.error)
+    def checksum(self, run: int) -> int:
+        """What `crc` is, as a row of that run."""
+        about = (self.epoch, self.name, self.key, self.n, self.number, self.counted)
+        return attempt_checksum(run, *about, self.input, self.error, self.started, self.ms)
+
+    def sealed(self, run: int) -> Self:
+        """The record, under a checksum of what it says now."""
+        return msgspec.structs.replace(self, crc=self.checksum(run))
+
+    def intact(self, run: int) -> bool:
+        """Is it as it was written, as a row of that run?"""
+        return self.crc == self.checksum(run) and self.number > 0 and is_time(self.started)
 
 
 class RunRecord(msgspec.Struct, frozen=True):
@@ -159,23 +214,38 @@ class RunRecord(msgspec.Struct, frozen=True):
         """Does a fork stand on what it has done, so that it is not gone on with any more?"""
         return self.superseded_by is not None and self.status not in ("done", "cancelled")
 
+    def checksum(self) -> int:
+        """What `crc` is."""
+        who = (self.rid, self.id, self.script, self.path, self.workflow, self.key, int(self.named), self.parent)
+        times = (float(self.created), float(self.started), _real(self.ended), _real(self.stop))
+        lineage = (self.forked_from, self.forked_at, self.forked_last, self.superseded_by)
+        return row_checksum(*who, self.status, self.holder, self.epoch, self.input, self.output, *times, *lineage)
+
+    def sealed(self) -> Self:
+        """The record, under a checksum of what it says now."""
+        return msgspec.structs.replace(self, crc=self.checksum())
+
     def intact(self) -> bool:
-        """Do the payloads match the checksum that was stored with them?"""
-        return self.crc == run_checksum(self.id, self.workflow, self.key, self.status, self.input, self.output)
+        """Is it as it was written? A fork is newer than its source, so that no lineage of intact runs is a circle."""
+        return (
+            self.crc == self.checksum()
+            and self.status in _RUN_STATUSES
+            and (self.status in _WITH_OUTPUT) == (self.output is not None)
+            and self.parent != self.rid
+            and (self.forked_from is None or self.forked_from < self.rid)
+            and (self.superseded_by is None or self.superseded_by > self.rid)
+            and all(map(is_time, (self.created, self.started, self.ended, self.stop)))
+        )
 
 
-def step_checksum(kind: str, name: str, key: bytes, n: int, status: str, given: bytes, output: bytes) -> int:
-    """CRC-32 over everything that replay relies on.
-
-    A `step` adds nothing for its kind: its checksum is the one of state files of version 1, which had no kinds.
-    """
-    about = f"{name}\0{n}\0{status}" if kind == "step" else f"{name}\0{n}\0{status}\0{kind}"
-    return crc32(output, crc32(given, crc32(key, crc32(about.encode()))))
+def _real(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
-def function_checksum(kind: str, name: str, module: str, qualname: str, file: str) -> int:
-    """CRC-32 over everything that a later call relies on."""
-    return crc32("\0".join((kind, name, module, qualname, file)).encode("utf-8", "surrogateescape"))
+def sealed_row(row: Row) -> Row:
+    """A row of the step table, under a checksum of what it says now."""
+    crc = step_checksum(*row[:CRC], row[KIND])
+    return (*row[:CRC], crc, row[KIND])
 
 
 def clean_up_name(kind: str, step: str) -> str:
@@ -186,13 +256,3 @@ def clean_up_name(kind: str, step: str) -> str:
 def called_step(kind: str, name: str) -> str:
     """The name of the step that was called, of a record of that kind and name."""
     return name.removeprefix(_PREFIXES[kind]) if kind in CLEAN_UPS else name
-
-
-def attempt_checksum(name: str, key: bytes, n: int, number: int, given: bytes, error: bytes) -> int:
-    """CRC-32 over everything that is shown or counted."""
-    return crc32(error, crc32(given, crc32(key, crc32(f"{name}\0{n}\0{number}".encode()))))
-
-
-def run_checksum(id: str, workflow: str, key: bytes, status: str, given: bytes, output: bytes | None) -> int:
-    """CRC-32 over everything that a later start relies on."""
-    return crc32(output or b"", crc32(given, crc32(key, crc32(f"{id}\0{workflow}\0{status}".encode()))))

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 
-import msgspec
-
 from perdure.core.execution.spec import Spec
-from perdure.core.records import OWN_MODULE, FunctionRecord, StepKind, called_step, function_checksum
+from perdure.core.records import OWN_MODULE, FunctionRecord, StepKind, called_step
 from perdure.engines import registry
 from perdure.errors import NotFound, UsageError
 
@@ -20,13 +18,7 @@ def record_of(spec: Spec, kind: StepKind, name: str, script: str) -> FunctionRec
     folder = os.path.dirname(script)
     if file.startswith(folder + os.sep):
         file = os.path.relpath(file, folder)
-    return with_checksum(FunctionRecord(kind, name, module, spec.qualname, file, 0))
-
-
-def with_checksum(record: FunctionRecord) -> FunctionRecord:
-    """The record, with the checksum of what it says."""
-    crc = function_checksum(record.kind, record.name, record.module, record.qualname, record.file)
-    return msgspec.structs.replace(record, crc=crc)
+    return FunctionRecord(kind, name, module, spec.qualname, file)
 
 
 def find(record: FunctionRecord, script: str, given: bytes, *, meant: str | None = None) -> Spec:

@@ -133,7 +133,7 @@ def _last_step(store: Store, run: RunRecord, last: StepRecord | None) -> str | N
     if run.status not in ("running", "failed", "parked"):
         return name
     failed = store.last_attempt(run.rid)
-    return failed[0] if failed and (last is None or failed[1] > last.started) else name
+    return failed.name if failed and (last is None or failed.started > last.started) else name
 
 
 def _seconds(run: RunRecord, last: StepRecord | None, alive: bool) -> float | None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from perdure.core.dead_letters import letter_checksum
+from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.run import HolderInfo
-from perdure.core.records import AttemptRecord, RunRecord, RunStatus, StepRecord, run_checksum
+from perdure.core.records import AttemptRecord, RunRecord, RunStatus, StepRecord
+from perdure.store import parking
 from perdure.store.runs import Store
 from perdure.store.statements import load
 
@@ -51,17 +52,13 @@ class Snapshot(Store):
         def operation(connection: apsw.Connection) -> None:
             numbers: dict[str, int] = {}
             for run in runs:
-                numbers[run.id] = rid = _add(connection, statements, run, numbers.get(run.parent or ""))
-                steps = [(rid, *msgspec.structs.astuple(step)) for step in run.steps]
+                record = self.insert_run(connection, _record(run, numbers.get(run.parent or "")))
+                numbers[run.id] = rid = record.rid
+                steps = [(rid, *msgspec.structs.astuple(step.sealed(rid))) for step in run.steps]
                 connection.executemany(statements["add_step"], steps)
-                tries = [(rid, *msgspec.structs.astuple(attempt)) for attempt in run.attempts]
+                tries = [(rid, *msgspec.structs.astuple(attempt.sealed(rid))) for attempt in run.attempts]
                 connection.executemany(statements["add_attempt"], tries)
-                letters = [
-                    (rid, step.seq, step.started + step.ms / 1000, letter_checksum(step.seq, None, None))
-                    for step in run.steps
-                    if step.status == "dead"
-                ]
-                connection.executemany(statements["add_letter"], letters)
+                parking.add_copies(connection, [_letter(rid, step) for step in run.steps if step.status == "dead"])
 
         self.journal.write((), operation)
 
@@ -70,11 +67,12 @@ class Snapshot(Store):
         return HolderInfo("", 0, self._origin, run.started) if run.status == "running" else None
 
 
-def _add(connection: apsw.Connection, statements: dict[str, str], run: ListedRun, parent: int | None) -> int:
-    crc = run_checksum(run.id, run.workflow, run.key, run.status, run.input, run.output)
+def _record(run: ListedRun, parent: int | None) -> RunRecord:
     name = os.path.basename(run.path)
-    row = (run.id, name, run.path, run.workflow, run.key, parent, run.status, run.input, run.output)
-    number: int = next(
-        connection.execute(statements["add_told_run"], (*row, run.created, run.started, run.ended, crc))
-    )[0]
-    return number
+    about = (0, run.id, name, run.path, run.workflow, run.key, True, parent, run.status, None, 0)
+    return RunRecord(*about, run.input, run.output, run.created, run.started, run.ended, 0)
+
+
+def _letter(rid: int, step: StepRecord) -> LetterRecord:
+    failed = step.started + step.ms / 1000
+    return LetterRecord(0, rid, step.seq, "parked", failed, failed, 0, None, None, None, None, 0)

@@ -18,10 +18,12 @@ import msgspec
 from perdure.core.durations import show
 from perdure.core.execution.crash_loop import Crashes, fitted
 from perdure.core.execution.spec import Call
+from perdure.core.records import is_time
 from perdure.store import flight_recorder
 from perdure.store.flight_recorder import Flight
 from perdure.store.group_commit import Operation
 from perdure.store.liveness import file_token, lives, locks_of
+from perdure.store.rows import corrupt, sealed, sound
 from perdure.store.runs import Store
 from perdure.store.statements import load
 
@@ -94,12 +96,16 @@ def settled(one: Flight) -> Flight:
 
 
 def _adding(flights: Sequence[Flight]) -> Operation:
-    rows = [
-        (call.run, one.token, call.name, call.key, call.n, call.attempt, call.started, one.seen, one.cause)
-        for one in flights
-        for call in one.calls
-    ]
-    return lambda connection: connection.executemany(_SQL["add"], rows) and None
+    def operation(connection: apsw.Connection) -> None:
+        for one in flights:
+            for call in one.calls:
+                found = connection.execute(_SQL["run_of"], (call.run, one.token)).fetchone()
+                if found is not None:
+                    times = (float(call.started), float(one.seen))
+                    row = (found[0], call.name, call.key, call.n, one.token, call.attempt, *times, one.cause)
+                    connection.execute(_SQL["add"], sealed(*row))
+
+    return operation
 
 
 def crashes_of(store: Store, rid: int) -> Crashes:
@@ -119,8 +125,18 @@ def _line(crash: Crash) -> str:
 
 
 def list_of(store: Store, rid: int) -> list[Crash]:
-    """Every crash that still speaks against a call of a run, oldest first."""
-    return [Crash(*row) for row in _all(store, "list", rid)]
+    """Every crash that still speaks against a call of a run, oldest first.
+
+    Raises:
+        StateCorrupt: what the file says of one is not what was written.
+    """
+    found = []
+    for row in _all(store, "list", rid):
+        _, name, key, n, _, attempt, started, died, cause, _ = row
+        if not sound(row) or not is_time(started) or not is_time(died):
+            raise corrupt(store.path)
+        found.append(Crash(name, key, n, attempt, started, died, cause))
+    return found
 
 
 def forget(rid: int, call: Call) -> Operation:

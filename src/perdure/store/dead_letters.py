@@ -12,11 +12,12 @@ from typing import Any
 import apsw
 import msgspec
 
-from perdure.core.dead_letters import LetterRecord, LetterStatus, letter_checksum
+from perdure.core.dead_letters import LetterRecord, LetterStatus
 from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import HolderInfo
-from perdure.core.records import ATTEMPTS, CLEAN_UPS, MS, NAME, OUTPUT, STARTED, RunRecord, StepRecord, step_checksum
+from perdure.core.records import ATTEMPTS, CLEAN_UPS, MS, NAME, OUTPUT, STARTED, RunRecord, StepRecord, sealed_row
 from perdure.errors import AlreadyRunning, NotFound, RunError, StateCorrupt
+from perdure.store import parking
 from perdure.store.group_commit import Operation
 from perdure.store.rows import intact
 from perdure.store.runs import Store
@@ -117,9 +118,10 @@ def claim(store: Store, lid: int, now: float) -> Operation:
             store.holder.bury(connection, letter.holder)  # a letter is re-driven by one process at a time
         run = store.run_in(connection, letter.run)
         record = store.record_in(connection, letter.run, letter.seq)
-        (made,) = next(connection.execute(_SQL["attempts_made"], (letter.run, record.name, record.key, record.n)))
-        connection.execute(_SQL["claim"], (store.holder.hid(connection, now), now, lid))
-        return Claim(letter, run, record, max(made, record.attempts))
+        made = store.attempts_in(connection, letter.run, record)
+        hid = store.holder.hid(connection, now)
+        parking.put(connection, letter, holder=hid, redriven=letter.redriven + 1, changed=now)
+        return Claim(letter, run, record, max([record.attempts, *(one.number for one in made)]))
 
     return operation
 
@@ -132,15 +134,21 @@ def count(store: Store, lid: int, now: float) -> Operation:
     """
 
     def operation(connection: apsw.Connection) -> None:
-        _free(store, connection, lid, "re-driven")
-        connection.execute(_SQL["claim"], (None, now, lid))
+        letter = _free(store, connection, lid, "re-driven")
+        parking.put(connection, letter, holder=None, redriven=letter.redriven + 1, changed=now)
 
     return operation
 
 
 def release(store: Store, lid: int, now: float) -> Operation:
     """An operation that lets a letter go which has not been resolved."""
-    return lambda connection: connection.execute(_SQL["release"], (lid, store.holder.hid(connection, now))) and None
+
+    def operation(connection: apsw.Connection) -> None:
+        letter = _letter(store, connection, lid)
+        if letter.holder == store.holder.hid(connection, now):
+            parking.put(connection, letter, holder=None)
+
+    return operation
 
 
 def resolve(store: Store, effect: Resolve, now: float) -> Operation:
@@ -156,14 +164,13 @@ def resolve(store: Store, effect: Resolve, now: float) -> Operation:
     def operation(connection: apsw.Connection) -> bool:
         letter = _letter(store, connection, effect.lid)
         output = effect.rows[0][OUTPUT]
-        crc = letter_checksum(letter.seq, letter.input, output)
         hid = store.holder.hid(connection, now)
         if letter.status != "parked" or letter.holder != hid or not store.holder.redrives(connection, letter.run):
             raise StateCorrupt(
                 f"dead letter {letter.lid} was taken by another process",
                 f"see `perdure dlq show {letter.lid}` for what became of it",
             )
-        connection.execute(_SQL["resolve"], (output, now, crc, letter.lid))
+        parking.put(connection, letter, status="resolved", result=output, holder=None, changed=now)
         return _replace(store, connection, letter, effect)
 
     return operation
@@ -184,12 +191,13 @@ def _replace(store: Store, connection: apsw.Connection, letter: LetterRecord, ef
         return False
     first, *others = effect.rows
     output, started, ms, attempts = first[OUTPUT], first[STARTED], first[MS], first[ATTEMPTS]
-    crc = step_checksum(record.kind, record.name, record.key, record.n, "done", record.input, output)
-    connection.execute(_SQL["replace_step"], (output, started, ms, attempts, crc, letter.run, letter.seq))
+    changed = {"status": "done", "output": output, "started": started, "ms": ms, "attempts": attempts}
+    crc = msgspec.structs.replace(record, **changed).checksum(letter.run)
+    connection.execute(_SQL["replace_step"], (*changed.values(), crc, letter.run, letter.seq))
     # What goes with the record (that it can be undone, say) comes behind all that is there.
     (last,) = next(connection.execute(_SQL["last_number"], (letter.run,)))
     for seq, row in enumerate(others, last + 1):
-        store.add_row(connection, (letter.run, seq, *row[NAME:]))
+        store.add_row(connection, sealed_row((letter.run, seq, *row[NAME:])))
     store.take_back(connection, letter.run, effect.drop)
     return True
 
@@ -205,9 +213,7 @@ def edit(store: Store, lid: int, given: bytes | None, now: float) -> Operation:
     """
 
     def operation(connection: apsw.Connection) -> None:
-        letter = _free(store, connection, lid, "edited")
-        crc = letter_checksum(letter.seq, given, letter.result)
-        connection.execute(_SQL["edit"], (given, now, crc, lid))
+        parking.put(connection, _free(store, connection, lid, "edited"), input=given, changed=now)
 
     return operation
 
@@ -220,8 +226,7 @@ def drop(store: Store, lid: int, now: float) -> Operation:
     """
 
     def operation(connection: apsw.Connection) -> None:
-        _free(store, connection, lid, "dropped")
-        connection.execute(_SQL["drop"], (now, lid))
+        parking.put(connection, _free(store, connection, lid, "dropped"), status="dropped", holder=None, changed=now)
 
     return operation
 
@@ -236,9 +241,12 @@ def due(store: Store) -> list[LetterRecord]:
 
 def mark_exported(store: Store, lids: Sequence[int]) -> None:
     """They have been exported."""
-    store.journal.write(
-        (), lambda connection: connection.executemany(_SQL["exported"], [(lid,) for lid in lids]) and None
-    )
+
+    def operation(connection: apsw.Connection) -> None:
+        for lid in lids:
+            parking.put(connection, _letter(store, connection, lid), exported=1)
+
+    store.journal.write((), operation)
 
 
 # -- inside -----------------------------------------------------------------------------------------------------------

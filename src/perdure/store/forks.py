@@ -14,11 +14,14 @@ import apsw
 import msgspec
 
 from perdure.core import records
+from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.run import superseded
-from perdure.core.records import UNDO_NOTE, Row, RunRecord, StepRecord, run_checksum, step_checksum
+from perdure.core.records import UNDO_NOTE, AttemptRecord, FunctionRecord, Row, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.errors import AlreadyRunning
+from perdure.store import parking
 from perdure.store.group_commit import Operation
+from perdure.store.rows import checked, checked_of_run, corrupt
 from perdure.store.runs import Store
 from perdure.store.statements import load
 
@@ -128,14 +131,14 @@ class _Fork:
         self._child_id = child_id
         self._parent = parent
         self._pending = source.status not in ("done", "cancelled")  # something of it may have to be put away
-        self._index: list[Any] = self._execute(_SQL["index"], (source.rid,)).fetchall()
+        self._index = store.index_in(connection, source.rid)
 
     def make(self) -> Forked:
         """Make it; what was re-driven counts as done."""
         source, before = self._source, self._before
         rid = self._add()
         made = Forked(rid)
-        self._execute(_SQL["copy_steps"], (rid, source.rid, before, self._pending))
+        self._copy_steps(rid)
         seen = self._complete(rid)  # whose result is another than the one that the source saw
         for seq, name, key, n, status, kind in self._index:
             if seq < before and kind == "step" and (child := self._child_of(seq, name, key, n)) is not None:
@@ -144,37 +147,79 @@ class _Fork:
                     self._execute(_SQL["drop_step"], (rid, seq))  # it is called again, and comes to its new result
                     seen.append(seq)
                 else:
-                    self._execute(_SQL["adopt"], (rid, child.rid))  # its letters are the fork's
+                    self._store.put_run(self._connection, child, parent=rid)  # its letters are the fork's
         point = self._execute(_SQL["next_number"], (rid,)).fetchone()[0]
         behind, undoable = self._behind(rid)
         self._connection.executemany(_SQL["add_step"], behind)
         last = behind[-1][records.SEQ] if behind else point - 1
-        self._execute(_SQL["copy_functions"], (rid, source.rid))
-        self._execute(_SQL["copy_exempt"], (rid, source.rid))
+        self._copy_functions(rid)
+        stretches = self._store.exempted_in(self._connection, source.rid)
         if behind:
-            self._execute(_SQL["exempt"], (rid, point, last))
+            stretches.append((point, last))
         if seen and min(seen) + 1 < point:
-            self._execute(_SQL["exempt"], (rid, min(seen) + 1, point - 1))
+            stretches.append((min(seen) + 1, point - 1))
+        self._store.exempt_in(self._connection, rid, stretches)
         made += self._letters(rid)
         made += self._children(rid)
-        self._execute(_SQL["set_point"], (point, last, rid))
-        self._execute(_SQL["supersede"], (rid, source.rid))
+        run = self._store.run_in(self._connection, rid)
+        self._store.put_run(self._connection, run, forked_at=point, forked_last=last, holder=None)
+        run = self._store.run_in(self._connection, source.rid)
+        self._store.put_run(self._connection, run, superseded_by=rid, holder=None, stop=None)
         return made + Forked(0, results=len(seen), undoable=undoable)
 
     def _add(self) -> int:
         source = self._source
-        crc = run_checksum(self._new_id, source.workflow, source.key, "running", source.input, None)
         hid = self._store.holder.hid(self._connection, self._now)  # who adds records to a run has to hold it
-        names = (self._new_id, source.script, source.path, source.workflow, source.key, source.named, self._parent, hid)
-        row = (*names, source.input, self._now, self._now, crc, source.rid)
-        rid: int = next(self._execute(_SQL["add_fork"], row))[0]
-        return rid
+        run = msgspec.structs.replace(
+            source,
+            rid=0,
+            id=self._new_id,
+            parent=self._parent,
+            status="running",
+            holder=hid,
+            epoch=0,
+            output=None,
+            created=self._now,
+            started=self._now,
+            ended=None,
+            stop=None,
+            forked_from=source.rid,
+            forked_at=0,
+            forked_last=0,
+            superseded_by=None,
+        )
+        return self._store.insert_run(self._connection, run).rid
+
+    def _copy_steps(self, rid: int) -> None:
+        """The records below the point, under the fork's number."""
+        seq = 0
+        while rows := self._execute(
+            _SQL["source_steps"], (self._source.rid, seq, self._before, self._pending)
+        ).fetchall():
+            found = [checked_of_run(StepRecord, row, self._store.path) for row in rows]
+            self._connection.executemany(_SQL["add_step"], [_row(rid, record) for record in found])
+            seq = found[-1].seq + 1
+
+    def _copy_functions(self, rid: int) -> None:
+        for row in self._execute(_SQL["functions"], (self._source.rid,)).fetchall():
+            *named, _ = msgspec.structs.astuple(record := checked_of_run(FunctionRecord, row, self._store.path))
+            self._execute(_SQL["add_function"], (rid, *named, record.checksum(rid)))
+
+    def _copy_attempts(self, rid: int, of: int) -> None:
+        """The attempts of the calls that the fork has letters of."""
+        for row in self._execute(_SQL["letter_attempts"], (rid, of)).fetchall():
+            record = checked_of_run(AttemptRecord, row, self._store.path).sealed(rid)
+            self._execute(_SQL["add_attempt"], (rid, *msgspec.structs.astuple(record)))
+
+    def _letters_in(self, query: str, *values: int) -> list[LetterRecord]:
+        rows = self._execute(_SQL[query], values).fetchall()
+        return [checked(LetterRecord, row, self._store.path) for row in rows]
 
     def _line(self) -> list[tuple[int, int]]:
         """The source and the forks of it, and below which number each has the same records as the new one."""
         line = [(self._source.rid, self._before)]
-        for rid, before in line:  # which grows meanwhile
-            forks = self._execute(_SQL["forks"], (rid,)).fetchall()
+        for rid, before in line:  # which grows meanwhile, and ends: a fork is newer than its source
+            forks = [fork for fork in self._execute(_SQL["forks"], (rid,)).fetchall() if fork[0] > rid]
             line += [(fork, min(before, at)) for fork, at in forks]
         return line
 
@@ -186,12 +231,13 @@ class _Fork:
         results: dict[int, bytes] = {}
         for one, before in self._line():
             if one != rid:
-                results |= {seq: result for seq, result in self._execute(_SQL["results"], (one,)) if seq < before}
+                letters = self._letters_in("results", one)
+                results |= {it.seq: it.result for it in letters if it.result is not None and it.seq < before}
         seen = [seq for seq, *_, status, _ in self._index if status == "dead" and seq in results]
         for seq in seen:
             record = self._store.record_in(self._connection, rid, seq)
-            record = _sealed(msgspec.structs.replace(record, status="done", output=results[seq]))
-            self._execute(_SQL["complete_step"], (record.output, record.crc, rid, seq))
+            record = msgspec.structs.replace(record, status="done", output=results[seq]).sealed(rid)
+            self._execute(_SQL["complete_step"], (record.status, record.output, record.crc, rid, seq))
         return seen
 
     # -- what the source did behind the point -------------------------------------------------------------------------
@@ -225,18 +271,20 @@ class _Fork:
     def _letters(self, rid: int) -> Forked:
         """Parked letters belong to the fork; those of calls that it makes again are superseded."""
         moved = again = 0
-        for lid, seq, holder in self._execute(_SQL["parked"], (self._source.rid,)).fetchall():
-            self._refuse_redriven(lid, holder)
-            if 0 < seq < self._before:
-                self._execute(_SQL["move_letter"], (rid, lid))
+        for letter in self._letters_in("parked", self._source.rid):
+            self._refuse_redriven(letter)
+            if 0 < letter.seq < self._before:
+                parking.put(self._connection, letter, run=rid, holder=None)
                 moved += 1
             else:
-                self._execute(_SQL["supersede_letter"], (self._now, lid))
+                self._supersede(letter)
                 again += 1
         if self._source.superseded_by is not None:  # it is not the first fork of a run that was done
             moved += self._letters_of_forks(rid)
-        self._execute(_SQL["copy_letters"], (rid, self._source.rid, self._before))
-        self._execute(_SQL["copy_attempts"], (rid, self._source.rid))
+        settled = self._letters_in("settled_letters", self._source.rid, self._before, rid)
+        fresh = {"run": rid, "holder": None, "exported": None}
+        parking.add_copies(self._connection, [msgspec.structs.replace(letter, **fresh) for letter in settled])
+        self._copy_attempts(rid, self._source.rid)
         return Forked(0, moved=moved, again=again)
 
     def _letters_of_forks(self, rid: int) -> int:
@@ -245,19 +293,22 @@ class _Fork:
         for fork, before in self._line():
             if fork in (rid, self._source.rid):
                 continue
-            for lid, seq, holder in self._execute(_SQL["parked"], (fork,)).fetchall():
-                if 0 < seq < before:
-                    self._refuse_redriven(lid, holder)
-                    self._execute(_SQL["move_letter"], (rid, lid))
+            for letter in self._letters_in("parked", fork):
+                if 0 < letter.seq < before:
+                    self._refuse_redriven(letter)
+                    parking.put(self._connection, letter, run=rid, holder=None)
                     moved += 1
-            self._execute(_SQL["copy_attempts"], (rid, fork))
+            self._copy_attempts(rid, fork)
         return moved
 
-    def _refuse_redriven(self, lid: int, holder: int | None) -> None:
-        by = None if holder is None else self._store.holder.living(self._connection, holder)
+    def _supersede(self, letter: LetterRecord) -> None:
+        parking.put(self._connection, letter, status="superseded", holder=None, changed=self._now)
+
+    def _refuse_redriven(self, letter: LetterRecord) -> None:
+        by = None if letter.holder is None else self._store.holder.living(self._connection, letter.holder)
         if by is not None:
             raise AlreadyRunning(
-                f"dead letter {lid} is being re-driven by pid {by.pid} on {by.host}",
+                f"dead letter {letter.lid} is being re-driven by pid {by.pid} on {by.host}",
                 "wait until that has ended, then fork the run",
             )
 
@@ -278,10 +329,22 @@ class _Fork:
 
     def _has_results(self, run: RunRecord) -> bool:
         """Has the child run, or one of its own, letters that were resolved since it went past them?"""
-        if self._execute(_SQL["unseen"], (run.rid,)).fetchone() is not None:
-            return True
-        children = self._execute(_SQL["children"], (run.rid,)).fetchall()
-        return any(self._has_results(self._store.run_in(self._connection, rid)) for (rid,) in children)
+        family = self._family(run.rid)
+        return any(self._execute(_SQL["unseen"], (rid,)).fetchone() is not None for rid in family)
+
+    def _family(self, run: int) -> list[int]:
+        """A run, its child runs, theirs, and so on.
+
+        Raises:
+            StateCorrupt: one of them is a child of itself.
+        """
+        family = [run]
+        for one in family:  # which grows meanwhile
+            for (child,) in self._execute(_SQL["children"], (one,)).fetchall():
+                if child in family:
+                    raise corrupt(self._store.path)
+                family.append(child)
+        return family
 
     def _children(self, rid: int) -> Forked:
         """The child runs that the fork calls anew: what is pending of them is put away when the fork ends."""
@@ -289,30 +352,26 @@ class _Fork:
         for (child,) in self._execute(_SQL["children"], (self._source.rid,)).fetchall():
             again += self._supersede_letters(child)
             if self._pending:
-                self._execute(_SQL["adopt"], (rid, child))
+                run = self._store.run_in(self._connection, child)
+                self._store.put_run(self._connection, run, parent=rid)
         return Forked(0, again=again)
 
     def _supersede_letters(self, run: int) -> int:
         count = 0
-        for lid, _, holder in self._execute(_SQL["parked"], (run,)).fetchall():
-            self._refuse_redriven(lid, holder)
-            self._execute(_SQL["supersede_letter"], (self._now, lid))
-            count += 1
-        children: list[Any] = self._execute(_SQL["children"], (run,)).fetchall()
-        return count + sum(self._supersede_letters(child) for (child,) in children)
+        for one in self._family(run):
+            for letter in self._letters_in("parked", one):
+                self._refuse_redriven(letter)
+                self._supersede(letter)
+                count += 1
+        return count
 
 
 def _row(rid: int, record: StepRecord) -> Row:
-    row: Row = (rid, *msgspec.structs.astuple(record))
+    """The record, as a row of that run."""
+    row: Row = (rid, *msgspec.structs.astuple(record.sealed(rid)))
     return row
-
-
-def _sealed(record: StepRecord) -> StepRecord:
-    """The record under a checksum of what it says now."""
-    crc = step_checksum(record.kind, record.name, record.key, record.n, record.status, record.input, record.output)
-    return msgspec.structs.replace(record, crc=crc)
 
 
 def _unclaimed(record: StepRecord) -> StepRecord:
     """The record under a key that no call has."""
-    return _sealed(msgspec.structs.replace(record, key=codec.digest(b"superseded\0" + record.key)))
+    return msgspec.structs.replace(record, key=codec.digest(b"superseded\0" + record.key))

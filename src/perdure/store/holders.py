@@ -10,16 +10,16 @@ its steps: what it checks and what it writes is one transaction.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import apsw
 
 from perdure.core.execution.run import HolderInfo
+from perdure.core.records import is_time
 from perdure.store.connection import run_script
 from perdure.store.liveness import Liveness
+from perdure.store.rows import corrupt, sealed, sound
 from perdure.store.statements import load
 
 
@@ -32,6 +32,7 @@ class Holder:
     """
 
     def __init__(self, state: Path, sql: dict[str, str]) -> None:
+        self._state = state
         self._liveness = Liveness(state)
         self._sql = sql
         self._hid: int | None = None
@@ -51,8 +52,12 @@ class Holder:
     def hid(self, connection: apsw.Connection, now: float) -> int:
         """This process's number in the file; takes the lock the first time. Called inside a transaction."""
         if self._hid is None:
-            row = (self._liveness.show(), os.getpid(), os.uname().nodename, now)
-            self._hid = next(connection.execute(self._sql["add_holder"], row))[0]
+            token = self._liveness.show()
+            found = connection.execute(self._sql["find_token"], (token,)).fetchone()
+            (hid,) = found or next(connection.execute(self._sql["next_holder"]))
+            row = sealed(hid, token, os.getpid(), os.uname().nodename, float(now), 0)
+            connection.execute(self._sql["put_holder"], row)
+            self._hid = hid
             self._new = True
             connection.execute(self._fencing["unfence"])
             # Triggers take no parameters.
@@ -80,7 +85,9 @@ class Holder:
 
     def bury(self, connection: apsw.Connection, hid: int) -> None:
         """Something is taken from a holder that was found dead: it is so for good, whatever it believes itself."""
-        connection.execute(self._fencing["bury"], (hid,))
+        *who, gone, _ = self._row(connection, hid)
+        if not gone:
+            connection.execute(self._sql["put_holder"], sealed(*who, 1))
 
     def owns(self, connection: apsw.Connection, rid: int) -> bool:
         """Does this process still execute that run, as far as all others are concerned?"""
@@ -90,29 +97,40 @@ class Holder:
         """Does this process have a dead letter of that run?"""
         return connection.execute(self._fencing["redrives"], (rid, self._hid)).fetchone() is not None
 
-    @contextmanager
-    def lent(self, connection: apsw.Connection, rid: int, holder: int | None) -> Iterator[None]:
-        """Add records to a run that is not executed; `holder` is whom it names, and will name again."""
-        connection.execute(self._fencing["hand_over"], (self._hid, rid))
-        yield
-        connection.execute(self._fencing["hand_over"], (holder, rid))
-
     def is_me(self, hid: int) -> bool:
         """Does this process go by that number?"""
         return self._hid == hid
 
     def living(self, connection: apsw.Connection, hid: int) -> HolderInfo | None:
-        """Who the holder is, if it is alive."""
-        row: Any = connection.execute(self._sql["get_holder"], (hid,)).fetchone()
-        if row is None:
-            return None
-        info = HolderInfo(*row)
-        return info if self._liveness.lives(info.token) else None
+        """Who the holder is, if it is alive.
+
+        Raises:
+            StateCorrupt: what the file says of it is not what was written.
+        """
+        _, *who, gone, _ = self._row(connection, hid)
+        info = HolderInfo(*who)
+        return info if not gone and self._liveness.lives(info.token) else None
+
+    def known_as(self, connection: apsw.Connection, hid: int) -> HolderInfo:
+        """Who the holder is, or was.
+
+        Raises:
+            StateCorrupt: as for `living`.
+        """
+        _, *who, _, _ = self._row(connection, hid)
+        return HolderInfo(*who)
 
     def number_here(self, connection: apsw.Connection, hid: int) -> int | None:
         """The number of a holder's process, if that was one of this machine."""
+        info = self.known_as(connection, hid)
+        return info.pid if info.host == os.uname().nodename else None
+
+    def _row(self, connection: apsw.Connection, hid: int) -> tuple[Any, ...]:
+        """No row is ever removed: a holder that is missing is as bad as one that is not what was written."""
         row: Any = connection.execute(self._sql["get_holder"], (hid,)).fetchone()
-        return row[1] if row is not None and row[2] == os.uname().nodename else None
+        if row is None or not sound(row) or not is_time(row[4]):
+            raise corrupt(self._state)
+        return tuple(row)
 
     def nudges(self) -> int:
         """Changes when another process has nudged this one, to look into the file for what it is asked to do."""

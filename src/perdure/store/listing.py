@@ -10,8 +10,8 @@ import msgspec
 
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.run import HolderInfo
-from perdure.core.records import AttemptRecord, RunRecord, StepRecord
-from perdure.store.rows import intact
+from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepRecord
+from perdure.store.rows import intact, intact_of_run, sound
 from perdure.store.run_queries import CHUNK
 from perdure.store.runs import Store
 from perdure.store.statements import load
@@ -72,7 +72,7 @@ def holders(store: Store) -> list[HolderState]:
         rows: list[Any] = connection.execute(_SQL["holders"]).fetchall()
         return [
             HolderState(HolderInfo(*info), store.holder.living(connection, hid) is not None, runs)
-            for hid, *info, runs in rows
+            for hid, *info, _, _, runs in rows
         ]
 
     found: list[HolderState] = store.journal.read(question)
@@ -83,8 +83,9 @@ def holder_of(store: Store, run: RunRecord) -> HolderInfo | None:
     """Which process a run names as the one that has it, whether that lives or not."""
     if run.holder is None:
         return None
-    found = _all(store, "holder", run.holder)
-    return HolderInfo(*found[0]) if found else None
+    hid = run.holder
+    info: HolderInfo = store.journal.read(lambda connection: store.holder.known_as(connection, hid))
+    return info
 
 
 def rows(store: Store) -> Iterator[RowCheck]:
@@ -96,17 +97,27 @@ def rows(store: Store) -> Iterator[RowCheck]:
     for row in _walk(store, "runs_after", (0,)):
         _, id, *_ = row
         yield RowCheck("run", str(id), intact(RunRecord, row) is not None)
-    for run, *step in _walk(store, "steps_after", (-1, -1)):
-        seq, name, *_ = step
-        yield RowCheck("step", f"#{seq} {name} of run number {run}", intact(StepRecord, step) is not None)
-    for run, *attempt in _walk(store, "attempts_after", (-1, 0, "", b"", 0, 0)):
-        _, name, _, _, number, *_ = attempt
-        yield RowCheck("attempt", f"{number} of {name} of run number {run}", intact(AttemptRecord, attempt) is not None)
+    for step in _walk(store, "steps_after", (-1, -1)):
+        run, seq, name, *_ = step
+        yield RowCheck("step", f"#{seq} {name} of run number {run}", intact_of_run(StepRecord, step) is not None)
+    for attempt in _walk(store, "attempts_after", (-1, 0, "", b"", 0, 0)):
+        run, _, name, _, _, number, *_ = attempt
+        label = f"{number} of {name} of run number {run}"
+        yield RowCheck("attempt", label, intact_of_run(AttemptRecord, attempt) is not None)
+    for row in _all(store, "functions"):
+        run, kind, name, *_ = row
+        label = f"{kind} {name} of run number {run}"
+        yield RowCheck("function", label, intact_of_run(FunctionRecord, row) is not None)
+    for table in ("holder", "lock", "crash", "exempt"):
+        for row in _all(store, f"all_{table}"):
+            yield RowCheck(table, f"{row[0]}", sound(row))
     for row in _walk(store, "letters_after", (0,)):
         lid, *_ = row
         yield RowCheck("dead letter", str(lid), intact(LetterRecord, row) is not None)
     for run, seq in _all(store, "stray_letters"):
         yield RowCheck("dead letter", f"#{seq} of run number {run}", intact=False)
+    for table, number in _all(store, "strays"):
+        yield RowCheck(table, f"number {number}, which points to nothing", intact=False)
 
 
 def _walk(store: Store, query: str, first: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
 import apsw
 import msgspec
 
 from perdure.core.execution.run import Locked
-from perdure.core.records import RunRecord, StepRecord
+from perdure.core.records import RunRecord, StepRecord, is_time
 from perdure.errors import LockLost
 from perdure.store.group_commit import Operation
 from perdure.store.holders import Holder
+from perdure.store.rows import corrupt, sealed, sound
 from perdure.store.statements import load
 
 
@@ -66,13 +68,18 @@ class Locks:
     """The named locks of one state file, as this process has them.
 
     Args:
+        state: the state file, for messages.
         holder: this process.
         describe: the run of a number and its newest record, for messages.
     """
 
     def __init__(
-        self, holder: Holder, describe: Callable[[apsw.Connection, int], tuple[RunRecord, StepRecord | None]]
+        self,
+        state: Path,
+        holder: Holder,
+        describe: Callable[[apsw.Connection, int], tuple[RunRecord, StepRecord | None]],
     ) -> None:
+        self._state = state
         self._holder = holder
         self._describe = describe
         self._sql = load("locks.sql")
@@ -98,7 +105,7 @@ class Locks:
             # A block does not share with runs of the process, unless it is inside of one of them.
             if entered or (block and claim.runs and claim.runs.isdisjoint(who.runs)):
                 return Locked(name, None)
-        row: Any = connection.execute(self._sql["get_lock"], (name,)).fetchone()
+        row = self._row(connection, name)
         if row is None:
             return None
         hid, _, since, rid = row
@@ -112,7 +119,12 @@ class Locks:
     def held(self, connection: apsw.Connection) -> list[Locked]:
         """Every lock that a living process has."""
         rows: list[Any] = connection.execute(self._sql["locks"]).fetchall()
-        return [found for row in rows if (found := self._look(connection, *row)) is not None]
+        found = []
+        for row in rows:
+            name, hid, _, since, rid = self._checked(row)
+            if (locked := self._look(connection, name, hid, since, rid)) is not None:
+                found.append(locked)
+        return found
 
     def join(self, connection: apsw.Connection, name: str | None, rid: int, now: float) -> None:
         """A run is taken, and its lock with it. Nothing was in the way."""
@@ -122,7 +134,10 @@ class Locks:
         if claim.free:
             claim.fence = self._take(connection, name, now, rid)
         else:
-            connection.execute(self._sql["join_lock"], (rid, name))
+            row = self._row(connection, name)
+            if row is not None:
+                hid, fence, since, _ = row
+                connection.execute(self._sql["put_lock"], sealed(name, hid, fence, since, rid))
         claim.runs.add(rid)
         self._undo.append(lambda: claim.runs.discard(rid))
 
@@ -132,7 +147,7 @@ class Locks:
             if rid in claim.runs:
                 claim.runs.discard(rid)
                 if claim.free and self._holder.known is not None:
-                    connection.execute(self._sql["free_lock"], (name, self._holder.known, None))
+                    self._free(connection, name, None)
 
     def forget(self, rid: int) -> None:
         """This process runs it no more, whatever could be written."""
@@ -180,7 +195,7 @@ class Locks:
             if not mine:
                 raise lost(name)
             if claim.free:
-                connection.execute(self._sql["free_lock"], (name, self._holder.known, claim.fence))
+                self._free(connection, name, claim.fence)
 
         return operation
 
@@ -210,12 +225,35 @@ class Locks:
         return Locked(name, info, since, *(self._describe(connection, rid) if known and rid else (None, None)))
 
     def _take(self, connection: apsw.Connection, name: str, now: float, rid: int | None) -> int:
-        row = (name, self._holder.hid(connection, now), now, rid)
-        fence: int = next(connection.execute(self._sql["take_lock"], row))[0]
+        row = self._row(connection, name)
+        fence: int = 1 if row is None else row[1] + 1
+        hid = self._holder.hid(connection, now)
+        connection.execute(self._sql["put_lock"], sealed(name, hid, fence, float(now), rid))
         return fence
 
-    def _is_mine(self, connection: apsw.Connection, name: str, fence: int) -> bool:
+    def _free(self, connection: apsw.Connection, name: str, fence: int | None) -> None:
+        row = self._row(connection, name)
+        if row is None:
+            return
+        hid, newest, since, _ = row
+        if hid == self._holder.known and fence in (None, newest):
+            connection.execute(self._sql["put_lock"], sealed(name, None, newest, since, None))
+
+    def _row(self, connection: apsw.Connection, name: str) -> tuple[int | None, int, float, int | None] | None:
+        """Holder, fence, since when, and run of a lock."""
         row: Any = connection.execute(self._sql["get_lock"], (name,)).fetchone()
+        if row is None:
+            return None
+        _, hid, fence, since, rid = self._checked(row)
+        return hid, fence, since, rid
+
+    def _checked(self, row: Any) -> tuple[Any, ...]:
+        if not sound(row) or not is_time(row[3]):
+            raise corrupt(self._state)
+        return tuple(row[:-1])
+
+    def _is_mine(self, connection: apsw.Connection, name: str, fence: int) -> bool:
+        row = self._row(connection, name)
         if row is None:
             return False
         hid, newest, *_ = row

@@ -11,17 +11,17 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import apsw
 
 from perdure.config.ownership import make_file
 from perdure.config.script_identity import moved_identity
-from perdure.core.records import DEFER_NOTE, step_checksum
+from perdure.core.records import DEFER_NOTE
 from perdure.core.values.codec import digest, unpack_inputs
 from perdure.errors import StateBusy, StateIO
 from perdure.store.connection import open_connection, refuse_foreign_schema, run_script, temporary_connection
 from perdure.store.liveness import Liveness
+from perdure.store.migration_checksums import seal_all, step_checksum_3
 from perdure.store.statements import HERE
 from perdure.store.sync import sync_folder
 
@@ -179,9 +179,9 @@ def _settle_kinds(connection: apsw.Connection) -> None:
     A row that did not match its checksum still does not match it afterwards.
     """
     for run, seq, name, key, n, status, given, output, attempts, crc, kind in _suggested(connection):
-        before = crc32(output, crc32(given, crc32(key, crc32(f"{name}\0{n}\0{status}".encode()))))
+        before = step_checksum_3("step", name, key, n, status, given, output)
         true = kind if _is_true(kind, key, given, attempts) else "step"
-        now = step_checksum(true, name, key, n, status, given, output) ^ before ^ crc
+        now = step_checksum_3(true, name, key, n, status, given, output) ^ before ^ crc
         connection.execute("UPDATE step SET kind = ?, crc = ? WHERE run = ? AND seq = ?", (true, now, run, seq))
 
 
@@ -216,5 +216,9 @@ def _settle_scripts(connection: apsw.Connection) -> None:
         connection.execute("UPDATE run SET script = ? WHERE rid = ?", (moved_identity(str(path), state), rid))
 
 
-STEPS: dict[int, tuple[Callable[[apsw.Connection], None], ...]] = {2: (_settle_kinds,), 3: (_settle_scripts,)}
+STEPS: dict[int, tuple[Callable[[apsw.Connection], None], ...]] = {
+    2: (_settle_kinds,),
+    3: (_settle_scripts,),
+    4: (seal_all,),
+}
 """By version: what SQL alone cannot do."""

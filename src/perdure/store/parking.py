@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import apsw
 import msgspec
 
-from perdure.core.dead_letters import WHOLE_RUN, letter_checksum
+from perdure.core.dead_letters import WHOLE_RUN, LetterRecord
 from perdure.core.records import RunRecord
-from perdure.store.group_commit import Operation
+from perdure.store.rows import checked
 from perdure.store.statements import load
 
 _SQL = load("parking.sql")
@@ -33,45 +34,80 @@ class Terms(msgspec.Struct, frozen=True):
 TERMS = Terms(10_000)
 
 
-def park(connection: apsw.Connection, letters: Sequence[tuple[int, int]], terms: Terms, now: float) -> Parking:
+def park(
+    connection: apsw.Connection, path: Path, letters: Sequence[tuple[int, int]], terms: Terms, now: float
+) -> Parking:
     """Park the calls of these records (numbers of run and record) in the transaction that saves them."""
     if not letters:
         return Parking([], [])
     due = 0 if terms.export else None
-    parked = [
-        next(connection.execute(_SQL["park"], (rid, seq, now, due, letter_checksum(seq, None, None))))[0]
-        for rid, seq in letters
+    first = _next_number(connection)
+    rows = [
+        LetterRecord(lid, rid, seq, "parked", now, now, 0, None, None, None, due, 0)
+        for lid, (rid, seq) in enumerate(letters, first)
     ]
-    return Parking(parked, _evict(connection, terms.most, now))
+    add(connection, rows)
+    return Parking([one.lid for one in rows], _evict(connection, path, terms.most, now))
 
 
-def park_run(run: RunRecord, terms: Terms, now: float) -> Operation:
-    """An operation that parks a run as a whole; redriving it is going on with it. Returns a Parking."""
+def park_run(connection: apsw.Connection, path: Path, run: RunRecord, terms: Terms, now: float) -> Parking:
+    """Park a run as a whole, in the transaction that ends it; redriving it is going on with it."""
+    due = 0 if terms.export else None
+    letter = _of_record(connection, path, run.rid, WHOLE_RUN)
+    if letter is not None:
+        put(connection, letter, status="parked", created=now, changed=now, holder=None, exported=due)
+        return Parking([letter.lid], [])
+    lid = _next_number(connection)
+    add(connection, [LetterRecord(lid, run.rid, WHOLE_RUN, "parked", now, now, 0, None, None, None, due, 0)])
+    return Parking([lid], [])
 
-    def operation(connection: apsw.Connection) -> Parking:
-        due = 0 if terms.export else None
-        row = (run.rid, now, due, letter_checksum(WHOLE_RUN, None, None))
-        return Parking([next(connection.execute(_SQL["park_run"], row))[0]], [])
 
-    return operation
-
-
-def run_done(connection: apsw.Connection, rid: int, now: float) -> None:
+def run_done(connection: apsw.Connection, path: Path, rid: int, now: float) -> None:
     """The run has come to a good end: if it had been parked as a whole, that is resolved. Inside a transaction."""
-    connection.execute(_SQL["resolve_run"], (now, rid))
+    letter = _of_record(connection, path, rid, WHOLE_RUN)
+    if letter is not None and letter.status == "parked":
+        put(connection, letter, status="resolved", holder=None, changed=now)
 
 
-def _evict(connection: apsw.Connection, most: int, now: float) -> list[int]:
+def add(connection: apsw.Connection, letters: Sequence[LetterRecord]) -> None:
+    """Add letters, under their checksums. Inside a transaction."""
+    connection.executemany(_SQL["add"], [msgspec.structs.astuple(letter.sealed()) for letter in letters])
+
+
+def add_copies(connection: apsw.Connection, letters: Sequence[LetterRecord]) -> None:
+    """Add letters under new numbers."""
+    first = _next_number(connection)
+    add(connection, [msgspec.structs.replace(letter, lid=lid) for lid, letter in enumerate(letters, first)])
+
+
+def put(connection: apsw.Connection, letter: LetterRecord, **changed: Any) -> None:
+    """Change a letter that was read in this transaction."""
+    _, run, _, *rest = msgspec.structs.astuple(msgspec.structs.replace(letter, **changed).sealed())
+    connection.execute(_SQL["put"], (run, *rest, letter.lid))
+
+
+def _next_number(connection: apsw.Connection) -> int:
+    lid: int = next(connection.execute(_SQL["next_number"]))[0]
+    return lid
+
+
+def _of_record(connection: apsw.Connection, path: Path, rid: int, seq: int) -> LetterRecord | None:
+    row: Any = connection.execute(_SQL["of_record"], (rid, seq)).fetchone()
+    return None if row is None else checked(LetterRecord, row, path)
+
+
+def _evict(connection: apsw.Connection, path: Path, most: int, now: float) -> list[int]:
     evicted: list[int] = []
     rows: list[Any] = connection.execute(_SQL["too_old"], (most,)).fetchall()
-    for lid, rid, seq in rows:
-        connection.execute(_SQL["evict"], (now, lid))
-        call = connection.execute(_SQL["call_of"], (rid, seq)).fetchone()
+    for row in rows:
+        letter = checked(LetterRecord, row, path)
+        put(connection, letter, status="evicted", changed=now)
+        call = connection.execute(_SQL["call_of"], (letter.run, letter.seq)).fetchone()
         if call is not None:
             *identity, last = call
             for epoch in range((last or 0) + 1):  # by epoch, so that the key of the table finds them
-                connection.execute(_SQL["drop_attempts"], (rid, epoch, *identity))
-        evicted.append(lid)
+                connection.execute(_SQL["drop_attempts"], (letter.run, epoch, *identity))
+        evicted.append(letter.lid)
     return evicted
 
 

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from perdure.core.checksums import row_checksum, step_identity
 from perdure.core.dead_letters import LetterRecord
+from perdure.core.execution.history import IndexRow
 from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepRecord
 from perdure.errors import StateCorrupt
 
-R = TypeVar("R", StepRecord, AttemptRecord, RunRecord, LetterRecord, FunctionRecord)
+W = TypeVar("W", RunRecord, LetterRecord)
+M = TypeVar("M", StepRecord, AttemptRecord, FunctionRecord)
+
+UNREADABLE = (TypeError, ValueError, AttributeError, OverflowError, struct.error)
+"""What a column raises that holds another type than was ever written to it."""
 
 
-def intact(kind: type[R], row: Sequence[Any]) -> R | None:
+def intact(kind: type[W], row: Sequence[Any]) -> W | None:
     """The row as a record, if it is as it was written."""
     try:
         record = kind(*row)
         return record if record.intact() else None
-    except (TypeError, ValueError, AttributeError):  # a column holds another type than was ever written to it
+    except UNREADABLE:
         return None
 
 
-def checked(kind: type[R], row: Sequence[Any], path: Path) -> R:
+def intact_of_run(kind: type[M], row: Sequence[Any]) -> M | None:
+    """The same for a row that begins with the number of its run."""
+    run, *rest = row
+    try:
+        record = kind(*rest)
+        return record if record.intact(run) else None
+    except UNREADABLE:
+        return None
+
+
+def checked(kind: type[W], row: Sequence[Any], path: Path) -> W:
     """The row as a record; `path` is for the message.
 
     Raises:
@@ -30,8 +47,56 @@ def checked(kind: type[R], row: Sequence[Any], path: Path) -> R:
     """
     record = intact(kind, row)
     if record is None:
-        raise StateCorrupt(
-            f"a stored record does not match its checksum: {path}",
-            "see `perdure doctor`, or restore a backup: the file was damaged or edited from outside",
-        )
+        raise corrupt(path)
     return record
+
+
+def checked_of_run(kind: type[M], row: Sequence[Any], path: Path) -> M:
+    """The same for a row that begins with the number of its run.
+
+    Raises:
+        StateCorrupt: it does not match its checksum.
+    """
+    record = intact_of_run(kind, row)
+    if record is None:
+        raise corrupt(path)
+    return record
+
+
+def checked_index(rows: Iterable[Sequence[Any]], path: Path) -> list[IndexRow]:
+    """What finds the records of a run: its number, then their own, name, key, occurrence, status, kind and checksum.
+
+    Raises:
+        StateCorrupt: one of them does not match the half of its checksum that is about these.
+    """
+    index: list[IndexRow] = []
+    try:
+        for run, seq, name, key, n, status, kind, crc in rows:
+            if crc >> 32 != step_identity(run, seq, name, key, n, status, kind):
+                raise corrupt(path)
+            index.append((seq, name, key, n, status, kind))
+    except UNREADABLE as error:
+        raise corrupt(path) from error
+    return index
+
+
+def sound(row: Sequence[Any]) -> bool:
+    """Does a row match the checksum that it ends with? For tables whose rows are no records of the core's."""
+    *values, crc = row
+    try:
+        return bool(crc == row_checksum(*values))
+    except UNREADABLE:
+        return False
+
+
+def sealed(*values: Any) -> tuple[Any, ...]:
+    """A row of such a table, with its checksum."""
+    return (*values, row_checksum(*values))
+
+
+def corrupt(path: Path) -> StateCorrupt:
+    """The error of a record that is not as it was written."""
+    return StateCorrupt(
+        f"a stored record does not match its checksum: {path}",
+        "see `perdure doctor`, or restore a backup: the file was damaged or edited from outside",
+    )

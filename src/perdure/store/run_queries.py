@@ -14,7 +14,7 @@ from perdure.core.records import NO_KEY, STOPPED, AttemptRecord, FunctionRecord,
 from perdure.errors import NotFound, StateCorrupt
 from perdure.store.group_commit import Journal
 from perdure.store.holders import Holder
-from perdure.store.rows import checked, intact
+from perdure.store.rows import checked, checked_index, checked_of_run, corrupt, sound
 
 CHUNK = 512
 """Records that are read together."""
@@ -37,8 +37,12 @@ class RunQueries:
         self._sql = sql
 
     def index(self, rid: int) -> list[IndexRow]:
-        """Number, name, key, occurrence, status and kind of all records of a run, in order of completion."""
-        return self._all("step_index", rid)
+        """Number, name, key, occurrence, status and kind of all records of a run, in order of completion.
+
+        Raises:
+            StateCorrupt: one of them is not as it was written.
+        """
+        return checked_index(self._all("step_index", rid), self.path)
 
     def records(self, rid: int, first: int = 0, most: int = CHUNK) -> list[StepRecord]:
         """Up to `most` records of a run, beginning with number `first`.
@@ -46,7 +50,7 @@ class RunQueries:
         Raises:
             StateCorrupt: a checksum does not match.
         """
-        return [checked(StepRecord, row, self.path) for row in self._all("steps_from", rid, first, most)]
+        return [checked_of_run(StepRecord, row, self.path) for row in self._all("steps_from", rid, first, most)]
 
     def record(self, rid: int, seq: int) -> StepRecord:
         """The record of that number.
@@ -65,30 +69,37 @@ class RunQueries:
             first = chunk[-1].seq + 1
 
     def exempted(self, rid: int) -> list[tuple[int, int]]:
-        """First and last number of each stretch of records that is not held against the script."""
-        return self._all("exempted", rid)
+        """First and last number of each stretch of records that is not held against the script.
+
+        Raises:
+            StateCorrupt: one of them is not as it was written.
+        """
+        found: list[tuple[int, int]] = self.journal.read(lambda connection: self.exempted_in(connection, rid))
+        return found
 
     def attempts(self, rid: int, epoch: int) -> list[tuple[str, bytes, int, int, int, float]]:
         """Name, key, occurrence, number, counted and start of the attempts that still count."""
-        return self._all("attempts_of_epoch", rid, epoch)
+        found = [checked_of_run(AttemptRecord, row, self.path) for row in self._all("attempts_of_epoch", rid, epoch)]
+        return [(one.name, one.key, one.n, one.number, one.counted, one.started) for one in found]
 
     def attempt_records(self, rid: int) -> list[AttemptRecord]:
         """Every failed attempt of a run."""
-        return [checked(AttemptRecord, row, self.path) for row in self._all("attempts_of_run", rid)]
+        return [checked_of_run(AttemptRecord, row, self.path) for row in self._all("attempts_of_run", rid)]
 
     def last_failure(self, rid: int) -> AttemptRecord | None:
         """The failed attempt that began last, of a run and its child runs."""
         found = self._all("last_failure", rid)
-        return checked(AttemptRecord, found[0], self.path) if found else None
+        return checked_of_run(AttemptRecord, found[0], self.path) if found else None
 
     def attempts_of(self, rid: int, name: str, key: bytes, n: int) -> list[AttemptRecord]:
         """Every failed attempt of one call."""
-        return [checked(AttemptRecord, row, self.path) for row in self._all("attempts_of_call", rid, name, key, n)]
+        rows = self._all("attempts_of_call", rid, name, key, n)
+        return [checked_of_run(AttemptRecord, row, self.path) for row in rows]
 
-    def last_attempt(self, rid: int) -> tuple[str, float] | None:
-        """Step and start of the failed attempt of a run that began last."""
+    def last_attempt(self, rid: int) -> AttemptRecord | None:
+        """The failed attempt of a run that began last."""
         found = self._all("last_attempt", rid)
-        return found[0] if found else None
+        return checked_of_run(AttemptRecord, found[0], self.path) if found else None
 
     def stopped_by(self, run: RunRecord) -> AttemptRecord | None:
         """What interrupted a run when it was last executed; None if that is not known, or it is not interrupted."""
@@ -151,7 +162,7 @@ class RunQueries:
 
     def unfinished(self, workflow: str) -> list[RunRecord]:
         """The newest unfinished runs of a workflow that have no name of their own."""
-        return [record for row in self._all("unfinished", workflow) if (record := intact(RunRecord, row)) is not None]
+        return [checked(RunRecord, row, self.path) for row in self._all("unfinished", workflow)]
 
     def function(self, rid: int, kind: StepKind, name: str) -> FunctionRecord | None:
         """Whose function a run calls under a name; None if it did not say so.
@@ -160,7 +171,7 @@ class RunQueries:
             StateCorrupt: a checksum does not match.
         """
         rows = self._all("get_function", rid, kind, name)
-        return checked(FunctionRecord, rows[0], self.path) if rows else None
+        return checked_of_run(FunctionRecord, rows[0], self.path) if rows else None
 
     def check(self) -> list[str]:
         """SQLite's own integrity check; an empty list is a clean file."""
@@ -173,6 +184,23 @@ class RunQueries:
         """The run of that row number."""
         return self._run(connection, rid)
 
+    def index_in(self, connection: apsw.Connection, rid: int) -> list[IndexRow]:
+        """The same as `index`."""
+        return checked_index(connection.execute(self._sql["step_index"], (rid,)).fetchall(), self.path)
+
+    def exempted_in(self, connection: apsw.Connection, rid: int) -> list[tuple[int, int]]:
+        """The same as `exempted`."""
+        rows: list[Any] = connection.execute(self._sql["exempted"], (rid,)).fetchall()
+        if not all(map(sound, rows)):
+            raise corrupt(self.path)
+        return [(first, last) for _, first, last, _ in rows]
+
+    def attempts_in(self, connection: apsw.Connection, rid: int, record: StepRecord) -> list[AttemptRecord]:
+        """Every failed attempt of the call of a record."""
+        who = (rid, record.name, record.key, record.n)
+        rows = connection.execute(self._sql["attempts_of_call"], who).fetchall()
+        return [checked_of_run(AttemptRecord, row, self.path) for row in rows]
+
     def record_in(self, connection: apsw.Connection, rid: int, seq: int) -> StepRecord:
         """A record of a run.
 
@@ -180,7 +208,7 @@ class RunQueries:
             StateCorrupt: it is gone, or does not match its checksum.
         """
         row = self._one(connection, "steps_from", rid, seq, 1)
-        record = None if row is None else checked(StepRecord, row, self.path)
+        record = None if row is None else checked_of_run(StepRecord, row, self.path)
         if record is None or record.seq != seq:
             raise StateCorrupt(
                 f"record #{seq} is missing in {self.path}", "restore a backup: the file was edited from outside"
@@ -197,8 +225,13 @@ class RunQueries:
         return rows
 
     def _run(self, connection: apsw.Connection, rid: int) -> RunRecord:
-        return checked(RunRecord, self._one(connection, "get_run", rid), self.path)
+        row = self._one(connection, "get_run", rid)
+        if row is None:
+            raise StateCorrupt(
+                f"run number {rid} is missing in {self.path}", "restore a backup: the file was edited from outside"
+            )
+        return checked(RunRecord, row, self.path)
 
     def _last(self, connection: apsw.Connection, rid: int) -> StepRecord | None:
         row = self._one(connection, "last_step", rid)
-        return None if row is None else checked(StepRecord, row, self.path)
+        return None if row is None else checked_of_run(StepRecord, row, self.path)

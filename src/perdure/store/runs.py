@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import apsw
 import msgspec
@@ -19,14 +20,13 @@ from perdure.core.records import (
     FunctionRecord,
     Row,
     RunRecord,
-    attempt_checksum,
-    run_checksum,
 )
 from perdure.errors import LockLost, StateError
 from perdure.store import database, parking
 from perdure.store.group_commit import Journal, Operation
 from perdure.store.holders import Holder
 from perdure.store.locks import Asker, Locks, asker
+from perdure.store.rows import corrupt, intact, sealed
 from perdure.store.run_queries import RunQueries
 from perdure.store.statements import load
 
@@ -51,7 +51,7 @@ class Store(RunQueries):
         limit = connection.limit(apsw.SQLITE_LIMIT_LENGTH)
         self.largest = limit - min(limit // 16, 65_536)
         self.locks = Locks(
-            self.holder, lambda connection, rid: (self._run(connection, rid), self._last(connection, rid))
+            path, self.holder, lambda connection, rid: (self._run(connection, rid), self._last(connection, rid))
         )
         self._active: dict[int, int | None] = {}  # what this process executes, and whose children those runs are
         self.noted: set[tuple[str, str]] = set()  # workflows and scripts beside which unfinished runs were looked for
@@ -75,6 +75,7 @@ class Store(RunQueries):
             else:
                 found = self._one(connection, "find_unfinished", start.workflow, start.key, start.script)
             if found is None:
+                self._refuse_damaged(connection, start)
                 return self._add(connection, start, now, who)
             run = self._newest(connection, self._run(connection, found[0]))
             return Other(run) if run.key != start.key else self._take(connection, run, start, now, who)
@@ -83,25 +84,46 @@ class Store(RunQueries):
 
     def _newest(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
         """What an id stands for: the newest fork of its run, unless that was cancelled and the run itself was done."""
-        while run.superseded_by is not None:
-            fork = self._newest(connection, self._run(connection, run.superseded_by))
-            if fork.status == "cancelled" and run.status == "done":
-                break
-            run = fork
-        return run
+        line = [run]
+        while (newer := line[-1].superseded_by) is not None:  # a fork is newer than its source: RunRecord.intact
+            line.append(self._run(connection, newer))
+        found = line.pop()
+        while line:
+            run = line.pop()
+            found = run if found.status == "cancelled" and run.status == "done" else found
+        return found
 
     def _add(self, connection: apsw.Connection, start: Start, now: float, who: Asker) -> Taken | Locked:
         locked = self.locks.obstacle(connection, start.lock, who)
         if locked is not None:
             return locked
         id = start.id or start.fresh
-        crc = run_checksum(id, start.workflow, start.key, "running", start.input, None)
         hid = self.holder.hid(connection, now)
-        row = (id, start.script, start.path, start.workflow, start.key, start.named, start.parent, hid)
-        (rid,) = next(connection.execute(self._sql["add_run"], (*row, start.input, now, now, crc)))
-        self._hold(connection, rid, start, now)
+        rid = self._next_run(connection)
         names = (rid, id, start.script, start.path, start.workflow, start.key, start.named, start.parent)
-        return Taken(RunRecord(*names, "running", hid, 0, start.input, None, now, now, None, crc), resumed=False)
+        run = RunRecord(*names, "running", hid, 0, start.input, None, now, now, None, 0)
+        run = self.insert_run(connection, run)
+        self._hold(connection, rid, start, now)
+        return Taken(run, resumed=False)
+
+    def _refuse_damaged(self, connection: apsw.Connection, start: Start) -> None:
+        """No run was found. Is that so because the columns or the index that find it are damaged?
+
+        Raises:
+            StateCorrupt: one of the newest runs of these inputs is not as it was written, or it should have been found.
+        """
+        for row in connection.execute(self._sql["same_inputs"], (start.key,)).fetchall():
+            run = intact(RunRecord, row)
+            if run is None:
+                if not {start.id, start.workflow, start.script}.isdisjoint(row[1:5]):
+                    raise corrupt(self.path)
+            elif run.id == start.id or (
+                start.id is None
+                and (run.workflow, run.script, run.named, run.parent) == (start.workflow, start.script, False, None)
+                and run.status in ("running", "failed")
+                and run.superseded_by is None
+            ):
+                raise corrupt(self.path)
 
     def _take(
         self, connection: apsw.Connection, run: RunRecord, start: Start, now: float, who: Asker
@@ -122,10 +144,17 @@ class Store(RunQueries):
             died = self.holder.number_here(connection, run.holder)
             self.holder.bury(connection, run.holder)
         hid = self.holder.hid(connection, now)
-        crc = run_checksum(run.id, run.workflow, run.key, "running", run.input, None)
-        connection.execute(self._sql["take_run"], (hid, start.path, now, crc, run.rid))
+        changed = {
+            "status": "running",
+            "holder": hid,
+            "path": start.path,
+            "started": now,
+            "ended": None,
+            "output": None,
+        }
+        run = self.put_run(connection, run, **changed)
         self._hold(connection, run.rid, start, now)
-        return Taken(self._run(connection, run.rid), resumed=True, died=died)
+        return Taken(run, resumed=True, died=died)
 
     def end(self, effect: End, now: float, terms: parking.Terms = parking.TERMS) -> Operation:
         """An operation that ends a run, and takes back the records it forgets; one that is parked is a dead letter.
@@ -135,24 +164,20 @@ class Store(RunQueries):
         run, status = effect.run, effect.status
         output = None if status == "cancelled" else effect.output
         epoch = run.epoch + (status in ("failed", "parked"))
-        crc = run_checksum(run.id, run.workflow, run.key, status, run.input, output)
 
         def operation(connection: apsw.Connection) -> parking.Parking | None:
             if not self.holder.owns(connection, run.rid):
                 raise self._taken_over(run.id)
-            hid = self.holder.hid(connection, now)
-            connection.execute(self._sql["end_run"], (status, output, now, epoch, crc, run.rid, hid))
-            if connection.changes() != 1:
-                raise self._taken_over(run.id)
+            changed = {"status": status, "output": output, "ended": now, "holder": None, "stop": None, "epoch": epoch}
+            self.put_run(connection, self._run(connection, run.rid), **changed)
             self.locks.leave(connection, run.rid)
             connection.execute(self._sql["forget_crashes"], (run.rid,))
             self._take_back(connection, run.rid, effect.forget, effect.aftermath)
             if status == "done":
-                parking.run_done(connection, run.rid, now)
+                parking.run_done(connection, self.path, run.rid, now)
             if status != "parked":
                 return None
-            parked: parking.Parking = parking.park_run(run, terms, now)(connection)
-            return parked
+            return parking.park_run(connection, self.path, run, terms, now)
 
         return operation
 
@@ -172,7 +197,7 @@ class Store(RunQueries):
             connection.execute(self._sql["drop_step"], (rid, seq))
             parking.forget(connection, rid, seq)
         if aftermath is not None:
-            connection.execute(self._sql["exempt"], (rid, *aftermath))
+            self.exempt_in(connection, rid, [aftermath])
 
     def let_go(self, run: RunRecord) -> None:
         """This process runs it no more."""
@@ -189,12 +214,13 @@ class Store(RunQueries):
         """
 
         def operation(connection: apsw.Connection) -> None:
-            connection.execute(self._sql["release_run"], (run.rid, self.holder.hid(connection, now)))
+            found = self._run(connection, run.rid)
+            if found.holder == self.holder.hid(connection, now):
+                self.put_run(connection, found, holder=None)
             self.locks.leave(connection, run.rid)
             if error is not None:
-                crc = attempt_checksum(STOPPED, NO_KEY, 0, 1, b"", error)
-                row = (run.rid, run.epoch, STOPPED, NO_KEY, 0, 1, 0, b"", error, now, 0, crc)
-                connection.execute(self._sql["put_stop"], row)
+                stop = AttemptRecord(run.epoch, STOPPED, NO_KEY, 0, 1, False, b"", error, now, 0, 0).sealed(run.rid)
+                connection.execute(self._sql["put_stop"], (run.rid, *msgspec.structs.astuple(stop)))
 
         with suppress(StateError):
             self.journal.write((), operation)
@@ -212,7 +238,7 @@ class Store(RunQueries):
             run = self._run(connection, rid)
             by = None if run.holder is None else self.holder.living(connection, run.holder)
             if by is not None:
-                connection.execute(self._sql["ask_stop"], (now, rid))
+                self.put_run(connection, run, stop=now if run.stop is None else run.stop)
             return run, by
 
         run, by = self.journal.write((), operation)
@@ -222,7 +248,13 @@ class Store(RunQueries):
 
     def accept(self, rid: int) -> None:
         """Do not hold the records so far against the edited script."""
-        self.journal.write((), lambda connection: connection.execute(self._sql["exempt_all"], (rid,)) and None)
+
+        def operation(connection: apsw.Connection) -> None:
+            last = self._one(connection, "last_number", rid)[0]
+            if last is not None:
+                self.exempt_in(connection, rid, [(0, last)])
+
+        self.journal.write((), operation)
 
     def _hold(self, connection: apsw.Connection, rid: int, start: Start, now: float) -> None:
         self._active[rid] = start.parent
@@ -307,13 +339,14 @@ class Store(RunQueries):
 
         def operation(connection: apsw.Connection) -> parking.Parking:
             self._take_back(connection, rid, effect.drop, None)
-            return parking.park(connection, parked, terms, now)
+            return parking.park(connection, self.path, parked, terms, now)
 
         return operation
 
     def add_function(self, rid: int, record: FunctionRecord) -> None:
         """Write down, with what is written next, whose function a run calls under a name."""
-        self.journal.ahead(self._sql["add_function"], (rid, *msgspec.structs.astuple(record)))
+        *named, _ = msgspec.structs.astuple(record)
+        self.journal.ahead(self._sql["add_function"], (rid, *named, record.checksum(rid)))
 
     def attempt(self, rid: int, record: AttemptRecord) -> Operation:
         """An operation that writes down a failed attempt."""
@@ -328,14 +361,38 @@ class Store(RunQueries):
 
     # -- in a transaction of another's ---------------------------------------------------------------------------------
 
+    def exempt_in(self, connection: apsw.Connection, rid: int, stretches: Sequence[tuple[int, int]]) -> None:
+        """Do not hold the records of these stretches against the script, each from a first to a last number."""
+        connection.executemany(self._sql["exempt"], [sealed(rid, *stretch) for stretch in stretches])
+
+    def insert_run(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
+        """Add a run; returns it with its checksum. A run without a number gets the next one."""
+        run = msgspec.structs.replace(run, rid=run.rid or self._next_run(connection)).sealed()
+        connection.execute(self._sql["add_run"], msgspec.structs.astuple(run))
+        return run
+
+    def put_run(self, connection: apsw.Connection, run: RunRecord, **changed: Any) -> RunRecord:
+        """Change a run that was read in this transaction; returns it as it is now."""
+        run = msgspec.structs.replace(run, **changed).sealed()
+        row = (run.path, run.parent, run.status, run.holder, run.epoch, run.output, run.started, run.ended, run.stop)
+        lineage = (run.forked_at, run.forked_last, run.superseded_by)
+        connection.execute(self._sql["put_run"], (*row, *lineage, run.crc, run.rid))
+        return run
+
+    def _next_run(self, connection: apsw.Connection) -> int:
+        rid: int = self._one(connection, "next_run")[0]
+        return rid
+
     def take_back(self, connection: apsw.Connection, rid: int, seqs: Sequence[int]) -> None:
         """Remove records."""
         self._take_back(connection, rid, seqs, None)
 
     def add_row(self, connection: apsw.Connection, row: Row) -> None:
         """Add a record to a run that is not executed."""
-        with self.holder.lent(connection, row[RUN], self._run(connection, row[RUN]).holder):
-            connection.execute(self._sql["add_step"], row)
+        run = self._run(connection, row[RUN])
+        lent = self.put_run(connection, run, holder=self.holder.known)  # only who holds a run adds records to it
+        connection.execute(self._sql["add_step"], row)
+        self.put_run(connection, lent, holder=run.holder)
 
     def close(self) -> None:
         """Close the file and let go of the lock."""

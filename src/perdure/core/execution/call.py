@@ -33,7 +33,7 @@ from perdure.core.execution.identity import refuse_change
 from perdure.core.execution.spec import Call
 from perdure.core.policies.classify import assess
 from perdure.core.policies.retry import Again, Retry, Verdict, reassess, verdict
-from perdure.core.records import SEQ, AttemptRecord, Row, StepRecord, StepStatus, attempt_checksum
+from perdure.core.records import SEQ, AttemptRecord, Row, StepRecord, StepStatus
 from perdure.core.values import codec
 from perdure.errors import ArgumentChanged, BreakerOpen, CrashLoop, NotDecodable, NotStorable, StopRun
 
@@ -316,8 +316,7 @@ def _attempt(
 ) -> AttemptRecord:
     packed = capture.encode(fault)
     name = call.spec.name
-    crc = attempt_checksum(name, call.key, call.n, number, call.input, packed)
     ms = int(outcome.seconds * 1000)
     return AttemptRecord(
-        history.epoch, name, call.key, call.n, number, counted, call.input, packed, outcome.started, ms, crc
-    )
+        history.epoch, name, call.key, call.n, number, counted, call.input, packed, outcome.started, ms, 0
+    ).sealed(history.rid)

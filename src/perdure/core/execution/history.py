@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from perdure.core import records
+from perdure.core.checksums import step_checksum
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.claims import Claims
 from perdure.core.execution.crash_loop import LIMIT, Crashes
 from perdure.core.execution.spec import Call
-from perdure.core.records import TIMERS_NOTE, UNDO_NOTE, Row, StepKind, StepStatus, step_checksum
+from perdure.core.records import TIMERS_NOTE, UNDO_NOTE, Row, StepKind, StepStatus
 from perdure.core.sizes import show_size
 from perdure.errors import NotStorable
 
@@ -154,9 +155,9 @@ class History(Claims):
         name, kind = spec.name, spec.record_kind
         if kind == "defer":
             self._to_clean[seq] = kind
-        crc = step_checksum(kind, name, call.key, call.n, status, call.input, output)
-        ms = int(seconds * 1000)
-        return (self.rid, seq, name, call.key, call.n, status, call.input, output, started, ms, attempts, crc, kind)
+        rid, key, n, given, ms = self.rid, call.key, call.n, call.input, int(seconds * 1000)
+        crc = step_checksum(rid, seq, name, key, n, status, given, output, started, ms, attempts, kind)
+        return (rid, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind)
 
     def refuse_oversized(self, owner: str, given: bytes, output: bytes | None = None) -> None:
         """Make sure that a record of these inputs (and this result) can be written.
@@ -221,7 +222,7 @@ class History(Claims):
     ) -> Row:
         """A record of something that no call has made."""
         seq = self.last = next(self._numbers)
-        crc = step_checksum(kind, name, key, n, status, given, output)
+        crc = step_checksum(self.rid, seq, name, key, n, status, given, output, 0.0, 0, 0, kind)
         return (self.rid, seq, name, key, n, status, given, output, 0.0, 0, 0, crc, kind)
 
     def to_clean(self) -> list[tuple[int, str]]:

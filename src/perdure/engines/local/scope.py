@@ -129,7 +129,7 @@ class LocalScope(BaseScope):
             known = store.function(rid, "defer", "")
             self._own_stem = stem if known is None else known.module
             if known is None:
-                store.add_function(rid, functions.with_checksum(FunctionRecord("defer", "", stem, "", "", 0)))
+                store.add_function(rid, FunctionRecord("defer", "", stem, "", ""))
         return self._own_stem
 
     def _note_place(self, spec: Spec) -> None:
@@ -147,7 +147,7 @@ class LocalScope(BaseScope):
         if record is None:
             return find_step(Place(module, ""), name, given)
         called = msgspec.structs.replace(record, kind=kind, name=clean_up_name(kind, name))
-        store.add_function(rid, functions.with_checksum(called))  # of its dead letter, should it become one
+        store.add_function(rid, called)  # of its dead letter, should it become one
         return functions.find(record, self.run.path, given)
 
     def look(self) -> None:

@@ -7,13 +7,13 @@ import asyncio
 import msgspec
 
 from perdure.core.exceptions import capture
-from perdure.core.records import AttemptRecord, StepRecord, attempt_checksum, step_checksum
+from perdure.core.records import AttemptRecord, StepRecord
 from perdure.core.values import codec
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.event_history import EventHistory, OpenCall, read_history
 from perdure.engines.temporal.executions import STATUS, Found, find, memo_in
 from perdure.engines.temporal.payloads import Carried
-from perdure.engines.temporal.run_records import attempt_records
+from perdure.engines.temporal.run_records import UNSEALED, attempt_records
 from perdure.errors import NotFound, RunError
 from perdure.store.cluster_snapshot import ListedRun
 
@@ -139,8 +139,7 @@ def _in_full(each: _Known, history: EventHistory) -> ListedRun:
 
 
 def _step(seq: int, record: Carried) -> StepRecord:
-    crc = step_checksum(record.kind, record.name, record.key, record.n, record.status, record.input, record.output)
-    rest = (record.started, int(record.seconds * 1000), record.attempts, crc, record.kind)
+    rest = (record.started, int(record.seconds * 1000), record.attempts, UNSEALED, record.kind)
     return StepRecord(seq, record.name, record.key, record.n, record.status, record.input, record.output, *rest)
 
 
@@ -150,12 +149,7 @@ def _tries(call: OpenCall) -> list[AttemptRecord]:
     made = attempt_records(record, call.tried)
     if made and call.fault:
         made[-1] = msgspec.structs.replace(made[-1], error=call.fault, ms=int(call.seconds * 1000))
-        made[-1] = msgspec.structs.replace(made[-1], crc=_crc(made[-1]))
     return made
-
-
-def _crc(record: AttemptRecord) -> int:
-    return attempt_checksum(record.name, record.key, record.n, record.number, record.input, record.error)
 
 
 def _unknown(what: str) -> bytes:

@@ -9,20 +9,12 @@ from perdure.core.exceptions.attempt_notes import AttemptNote
 from perdure.core.execution.cleanup_records import undo_note
 from perdure.core.execution.history import IndexRow
 from perdure.core.execution.spec import Call
-from perdure.core.records import (
-    INPUT,
-    OUTPUT,
-    SEQ,
-    UNDO_NOTE,
-    AttemptRecord,
-    Row,
-    StepRecord,
-    attempt_checksum,
-    step_checksum,
-)
+from perdure.core.records import INPUT, OUTPUT, SEQ, UNDO_NOTE, AttemptRecord, Row, StepRecord
 from perdure.engines.temporal.payloads import Carried, Identity
 
 NOTHING = b"\xc0"
+UNSEALED = 0
+"""In place of a checksum: the history is the cluster's, and a snapshot seals what it writes down."""
 OVERHEAD = 100
 """Bytes of a record beside its inputs and its result, about."""
 
@@ -41,8 +33,7 @@ class RunRecords:
         spared = set(exempt)
         for one in carried:
             seq = len(self.records) + 1
-            crc = step_checksum(one.kind, one.name, one.key, one.n, one.status, one.input, one.output)
-            rest = (one.started, int(one.seconds * 1000), one.attempts, crc, one.kind)
+            rest = (one.started, int(one.seconds * 1000), one.attempts, UNSEALED, one.kind)
             self.records[seq] = StepRecord(seq, one.name, one.key, one.n, one.status, one.input, one.output, *rest)
             self.size += len(one.input) + len(one.output) + OVERHEAD
             identity = (one.name, one.key, one.n)
@@ -56,8 +47,7 @@ class RunRecords:
     def _note_undo(self, one: Carried, done: int, undo: tuple[str, str]) -> None:
         """What stands beside the record of a call that can be undone."""
         seq, given = done + 1, undo_note(undo, done, one.name)
-        crc = step_checksum("undo", UNDO_NOTE, one.key, one.n, "done", given, NOTHING)
-        row = (seq, UNDO_NOTE, one.key, one.n, "done", given, NOTHING, 0.0, 0, 0, crc, "undo")
+        row = (seq, UNDO_NOTE, one.key, one.n, "done", given, NOTHING, 0.0, 0, 0, UNSEALED, "undo")
         self.records[seq] = StepRecord(*row)  # type: ignore[arg-type]
 
     def add(self, rows: Iterable[Row]) -> None:
@@ -119,10 +109,6 @@ def attempt_records(record: StepRecord | Carried, tried: Sequence[AttemptNote]) 
     for number, note in enumerate(tried, start=1):
         fault = capture.Fault(module="", qualname=note.error, bases=[], message=note.message)
         packed = capture.encode(fault)
-        crc = attempt_checksum(record.name, record.key, record.n, number, record.input, packed)
-        made.append(
-            AttemptRecord(
-                0, record.name, record.key, record.n, number, True, record.input, packed, record.started, 0, crc
-            )
-        )
+        who = (record.name, record.key, record.n)
+        made.append(AttemptRecord(0, *who, number, True, record.input, packed, record.started, 0, UNSEALED))
     return made

@@ -1,11 +1,12 @@
+-- name: run_of
+SELECT r.rid FROM run r JOIN holder h ON r.holder = h.hid WHERE r.id = ? AND h.token = ? AND r.status = 'running'
+
 -- name: add
-INSERT OR IGNORE INTO crash (run, name, key, n, token, attempt, started, died, cause)
-SELECT r.rid, ?3, ?4, ?5, h.token, ?6, ?7, ?8, ?9
-FROM run r JOIN holder h ON r.holder = h.hid
-WHERE r.id = ?1 AND h.token = ?2 AND r.status = 'running'
+INSERT OR IGNORE INTO crash (run, name, key, n, token, attempt, started, died, cause, crc)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: list
-SELECT name, key, n, attempt, started, died, cause FROM crash WHERE run = ? ORDER BY died, name
+SELECT run, name, key, n, token, attempt, started, died, cause, crc FROM crash WHERE run = ? ORDER BY died, name
 
 -- name: forget
 DELETE FROM crash WHERE run = ? AND name = ? AND key = ? AND n = ?

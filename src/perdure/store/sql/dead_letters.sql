@@ -24,15 +24,6 @@ ORDER BY d.lid LIMIT ?8
 -- name: totals
 SELECT status, count(*) FROM dead_letter GROUP BY status
 
--- name: claim
-UPDATE dead_letter SET holder = ?, redriven = redriven + 1, changed = ? WHERE lid = ?
-
--- name: release
-UPDATE dead_letter SET holder = NULL WHERE lid = ? AND holder = ?
-
--- name: resolve
-UPDATE dead_letter SET status = 'resolved', result = ?, holder = NULL, changed = ?, crc = ? WHERE lid = ?
-
 -- name: moved_past
 SELECT EXISTS (
     SELECT 1 FROM step s WHERE s.run = ?1 AND s.seq > ?2 AND (s.name <> ?3 OR s.kind <> ?4)
@@ -44,21 +35,9 @@ SELECT EXISTS (
 SELECT max(seq) FROM step WHERE run = ?
 
 -- name: replace_step
-UPDATE step SET status = 'done', output = ?, started = ?, ms = ?, attempts = ?, crc = ?
+UPDATE step SET status = ?, output = ?, started = ?, ms = ?, attempts = ?, crc = ?
 WHERE run = ? AND seq = ? AND status = 'dead'
-
--- name: edit
-UPDATE dead_letter SET input = ?, changed = ?, crc = ? WHERE lid = ?
-
--- name: drop
-UPDATE dead_letter SET status = 'dropped', holder = NULL, changed = ? WHERE lid = ?
 
 -- name: due
 SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc
 FROM dead_letter WHERE exported = 0 ORDER BY lid
-
--- name: exported
-UPDATE dead_letter SET exported = 1 WHERE lid = ?
-
--- name: attempts_made
-SELECT coalesce(max(number), 0) FROM attempt WHERE run = ? AND name = ? AND key = ? AND n = ?

@@ -14,14 +14,8 @@ DROP TRIGGER IF EXISTS temp.fence
 -- name: is_gone
 SELECT gone FROM holder WHERE hid = ?
 
--- name: bury
-UPDATE holder SET gone = 1 WHERE hid = ?
-
 -- name: is_mine
 SELECT 1 FROM run r JOIN holder h ON h.hid = r.holder WHERE r.rid = ? AND r.holder = ? AND NOT h.gone
 
 -- name: redrives
 SELECT 1 FROM dead_letter d JOIN holder h ON h.hid = d.holder WHERE d.run = ? AND d.holder = ? AND NOT h.gone
-
--- name: hand_over
-UPDATE run SET holder = ? WHERE rid = ?

@@ -9,11 +9,8 @@ SELECT id FROM run WHERE parent IS NULL ORDER BY started DESC, rid DESC LIMIT 1
 SELECT status, count(*) FROM run GROUP BY status
 
 -- name: holders
-SELECT h.hid, h.token, h.pid, h.host, h.started, count(r.rid)
+SELECT h.hid, h.token, h.pid, h.host, h.started, h.gone, h.crc, count(r.rid)
 FROM holder h LEFT JOIN run r ON r.holder = h.hid GROUP BY h.hid ORDER BY h.hid
-
--- name: holder
-SELECT token, pid, host, started FROM holder WHERE hid = ?
 
 -- name: dead_letters
 WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
@@ -40,3 +37,25 @@ WHERE (run, epoch, name, key, n, number) > (?, ?, ?, ?, ?, ?) ORDER BY run, epoc
 -- name: letters_after
 SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc FROM dead_letter
 WHERE lid > ? ORDER BY lid LIMIT ?
+
+-- name: functions
+SELECT run, kind, name, module, qualname, file, crc FROM function ORDER BY run, kind, name
+
+-- name: all_holder
+SELECT hid, token, pid, host, started, gone, crc FROM holder ORDER BY hid
+
+-- name: all_lock
+SELECT name, holder, fence, since, run, crc FROM lock ORDER BY name
+
+-- name: all_crash
+SELECT run, name, key, n, token, attempt, started, died, cause, crc FROM crash ORDER BY run, name, key, n, token
+
+-- name: all_exempt
+SELECT run, first, last, crc FROM exempt ORDER BY run, first, last
+
+-- name: strays
+SELECT 'holder of run', r.rid FROM run r WHERE r.holder IS NOT NULL AND NOT EXISTS (SELECT 1 FROM holder h WHERE h.hid = r.holder)
+UNION ALL
+SELECT 'parent of run', r.rid FROM run r WHERE r.parent IS NOT NULL AND NOT EXISTS (SELECT 1 FROM run p WHERE p.rid = r.parent)
+UNION ALL
+SELECT 'steps of run', s.run FROM (SELECT DISTINCT run FROM step) s WHERE NOT EXISTS (SELECT 1 FROM run r WHERE r.rid = s.run)

@@ -1,21 +1,25 @@
--- Statements that make dead letters, and that take them back. See parking.py.
+-- Statements that make dead letters, and that change them. See parking.py.
 
--- name: park
-INSERT INTO dead_letter (run, seq, status, created, changed, exported, crc)
-VALUES (?1, ?2, 'parked', ?3, ?3, ?4, ?5) RETURNING lid
+-- name: next_number
+SELECT max(coalesce((SELECT max(lid) FROM dead_letter), 0), coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'dead_letter'), 0)) + 1
 
--- name: park_run
-INSERT INTO dead_letter (run, seq, status, created, changed, exported, crc)
-VALUES (?1, 0, 'parked', ?2, ?2, ?3, ?4)
-ON CONFLICT (run, seq) DO UPDATE SET status = 'parked', created = ?2, changed = ?2, holder = NULL, exported = ?3
-RETURNING lid
+-- name: add
+INSERT INTO dead_letter (lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: put
+UPDATE dead_letter SET run = ?, status = ?, created = ?, changed = ?, redriven = ?, holder = ?, input = ?, result = ?, exported = ?,
+                       crc = ?
+WHERE lid = ?
+
+-- name: of_record
+SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc
+FROM dead_letter WHERE run = ? AND seq = ?
 
 -- name: too_old
-SELECT lid, run, seq FROM dead_letter WHERE status = 'parked' AND seq > 0 AND holder IS NULL
+SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc
+FROM dead_letter WHERE status = 'parked' AND seq > 0 AND holder IS NULL
 ORDER BY lid DESC LIMIT -1 OFFSET ?
-
--- name: evict
-UPDATE dead_letter SET status = 'evicted', changed = ? WHERE lid = ?
 
 -- name: call_of
 SELECT s.name, s.key, s.n, (SELECT max(epoch) FROM attempt a WHERE a.run = s.run) FROM step s WHERE s.run = ? AND s.seq = ?
@@ -25,6 +29,3 @@ DELETE FROM attempt WHERE run = ? AND epoch = ? AND name = ? AND key = ? AND n =
 
 -- name: forget
 DELETE FROM dead_letter WHERE run = ? AND seq = ?
-
--- name: resolve_run
-UPDATE dead_letter SET status = 'resolved', holder = NULL, changed = ? WHERE run = ? AND seq = 0 AND status = 'parked'

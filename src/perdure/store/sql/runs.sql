@@ -1,12 +1,14 @@
--- name: add_holder
-INSERT INTO holder (token, pid, host, started) VALUES (?, ?, ?, ?)
-ON CONFLICT (token) DO UPDATE SET pid = excluded.pid RETURNING hid
+-- name: next_holder
+SELECT max(coalesce((SELECT max(hid) FROM holder), 0), coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'holder'), 0)) + 1
+
+-- name: put_holder
+INSERT OR REPLACE INTO holder (hid, token, pid, host, started, gone, crc) VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: find_token
+SELECT hid FROM holder WHERE token = ?
 
 -- name: get_holder
-SELECT token, pid, host, started FROM holder WHERE hid = ? AND NOT gone
-
--- name: drop_holder
-DELETE FROM holder WHERE hid = ? AND NOT EXISTS (SELECT 1 FROM run WHERE holder = ?1)
+SELECT hid, token, pid, host, started, gone, crc FROM holder WHERE hid = ?
 
 -- name: find_unfinished
 SELECT rid FROM run
@@ -14,9 +16,14 @@ WHERE workflow = ? AND key = ? AND script = ?
   AND named = 0 AND parent IS NULL AND status IN ('running', 'failed') AND superseded_by IS NULL
 ORDER BY rid DESC LIMIT 1
 
+-- name: same_inputs
+SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
+       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by
+FROM run WHERE key = ? ORDER BY rid DESC LIMIT 4
+
 -- name: unfinished
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
-       input, output, created, started, ended, crc, stop
+       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by
 FROM run WHERE workflow = ? AND named = 0 AND parent IS NULL AND status IN ('running', 'failed')
 ORDER BY rid DESC LIMIT 50
 
@@ -27,7 +34,7 @@ ON CONFLICT (run, kind, name) DO UPDATE
 SET module = excluded.module, qualname = excluded.qualname, file = excluded.file, crc = excluded.crc
 
 -- name: get_function
-SELECT kind, name, module, qualname, file, crc FROM function WHERE run = ? AND kind = ? AND name = ?
+SELECT run, kind, name, module, qualname, file, crc FROM function WHERE run = ? AND kind = ? AND name = ?
 
 -- name: find_id
 SELECT rid FROM run WHERE id = ?
@@ -37,42 +44,37 @@ SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoc
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by
 FROM run WHERE rid = ?
 
+-- name: next_run
+SELECT coalesce(max(rid), 0) + 1 FROM run
+
 -- name: add_run
-INSERT INTO run (id, script, path, workflow, key, named, parent, status, holder, epoch,
-                 input, output, created, started, ended, crc)
-VALUES (?, ?, ?, ?, ?, ?, ?, 'running', ?, 0, ?, NULL, ?, ?, NULL, ?) RETURNING rid
+INSERT INTO run (rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
+       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
--- name: take_run
-UPDATE run SET status = 'running', holder = ?, path = ?, started = ?, ended = NULL, output = NULL, crc = ? WHERE rid = ?
-
--- name: release_run
-UPDATE run SET holder = NULL WHERE rid = ? AND holder = ?
-
--- name: end_run
-UPDATE run SET status = ?, output = ?, ended = ?, holder = NULL, stop = NULL, epoch = ?, crc = ?
-WHERE rid = ? AND holder = ?
+-- name: put_run
+UPDATE run SET path = ?, parent = ?, status = ?, holder = ?, epoch = ?, output = ?, started = ?, ended = ?, stop = ?,
+               forked_at = ?, forked_last = ?, superseded_by = ?, crc = ?
+WHERE rid = ?
 
 -- name: forget_crashes
 DELETE FROM crash WHERE run = ?
 
--- name: ask_stop
-UPDATE run SET stop = coalesce(stop, ?) WHERE rid = ?
-
 -- name: stopping
 WITH RECURSIVE up (rid, parent, stop) AS (
     SELECT rid, parent, stop FROM run WHERE rid = ?
-    UNION ALL SELECT r.rid, r.parent, r.stop FROM run r JOIN up ON r.rid = up.parent
+    UNION SELECT r.rid, r.parent, r.stop FROM run r JOIN up ON r.rid = up.parent
 )
 SELECT count(stop) FROM up
 
 -- name: exempt
-INSERT OR IGNORE INTO exempt (run, first, last) VALUES (?, ?, ?)
+INSERT OR IGNORE INTO exempt (run, first, last, crc) VALUES (?, ?, ?, ?)
 
--- name: exempt_all
-INSERT OR IGNORE INTO exempt (run, first, last) SELECT run, 0, max(seq) FROM step WHERE run = ? GROUP BY run
+-- name: last_number
+SELECT max(seq) FROM step WHERE run = ?
 
 -- name: exempted
-SELECT first, last FROM exempt WHERE run = ?
+SELECT run, first, last, crc FROM exempt WHERE run = ?
 
 -- name: list_runs
 SELECT r.rid, r.id, r.script, r.path, r.workflow, r.key, r.named, r.parent, r.status, r.holder, r.epoch,
@@ -101,14 +103,14 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 DELETE FROM step WHERE run = ? AND seq = ?
 
 -- name: step_index
-SELECT seq, name, key, n, status, kind FROM step WHERE run = ? ORDER BY seq
+SELECT run, seq, name, key, n, status, kind, crc FROM step WHERE run = ? ORDER BY seq
 
 -- name: steps_from
-SELECT seq, name, key, n, status, input, output, started, ms, attempts, crc, kind FROM step
+SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind FROM step
 WHERE run = ? AND seq >= ? ORDER BY seq LIMIT ?
 
 -- name: last_step
-SELECT seq, name, key, n, status, input, output, started, ms, attempts, crc, kind FROM step
+SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind FROM step
 WHERE run = ? AND kind <> 'timers' ORDER BY seq DESC LIMIT 1
 
 -- name: count_steps
@@ -123,20 +125,22 @@ INSERT OR REPLACE INTO attempt (run, epoch, name, key, n, number, counted, input
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: attempts_of_epoch
-SELECT name, key, n, number, counted, started FROM attempt WHERE run = ? AND epoch = ? AND name <> 'perdure.stopped'
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
+WHERE run = ? AND epoch = ? AND name <> 'perdure.stopped'
 
 -- name: last_failure
-WITH RECURSIVE family(rid) AS (SELECT ?1 UNION ALL SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
-SELECT a.epoch, a.name, a.key, a.n, a.number, a.counted, a.input, a.error, a.started, a.ms, a.crc
+WITH RECURSIVE family(rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
+SELECT a.run, a.epoch, a.name, a.key, a.n, a.number, a.counted, a.input, a.error, a.started, a.ms, a.crc
 FROM attempt a JOIN family f ON a.run = f.rid AND a.name <> 'perdure.stopped' ORDER BY a.started DESC LIMIT 1
 
 -- name: last_attempt
-SELECT name, started FROM attempt WHERE run = ? AND name <> 'perdure.stopped' ORDER BY started DESC LIMIT 1
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
+WHERE run = ? AND name <> 'perdure.stopped' ORDER BY started DESC LIMIT 1
 
 -- name: attempts_of_run
-SELECT epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
 WHERE run = ? AND name <> 'perdure.stopped' ORDER BY epoch, started, number
 
 -- name: attempts_of_call
-SELECT epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
 WHERE run = ? AND name = ? AND key = ? AND n = ? ORDER BY epoch, number

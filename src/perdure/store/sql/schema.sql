@@ -46,7 +46,8 @@
 --
 -- The checks of a step begin with what is nearly always true: for a list of more than two, SQLite builds a table at each insert.
 --
--- crc is a CRC-32 over what identifies the row and its payloads; SQLite does not notice flipped bytes by itself.
+-- crc is a CRC-32 over all columns of the row; SQLite does not notice flipped bytes by itself. That of a step has two halves: the
+-- upper one is over what identifies it, so that the index of a run is checked without its payloads (core/checksums.py).
 
 CREATE TABLE holder (
     hid     INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -54,7 +55,8 @@ CREATE TABLE holder (
     pid     INTEGER NOT NULL,
     host    TEXT NOT NULL,
     started REAL NOT NULL,
-    gone    INTEGER NOT NULL DEFAULT 0 CHECK (gone IN (0, 1))
+    gone    INTEGER NOT NULL DEFAULT 0 CHECK (gone IN (0, 1)),
+    crc     INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE run (
@@ -86,12 +88,17 @@ CREATE TABLE run (
 CREATE INDEX run_unfinished ON run (workflow, key)
     WHERE named = 0 AND parent IS NULL AND status IN ('running', 'failed');
 
+CREATE INDEX run_key ON run (key);
+
+CREATE INDEX run_child ON run (parent) WHERE parent IS NOT NULL;
+
 CREATE TABLE lock (
     name   TEXT PRIMARY KEY,
     holder INTEGER REFERENCES holder (hid),
     fence  INTEGER NOT NULL CHECK (fence > 0),
     since  REAL NOT NULL,
-    run    INTEGER REFERENCES run (rid)
+    run    INTEGER REFERENCES run (rid),
+    crc    INTEGER NOT NULL
 ) STRICT;
 
 CREATE INDEX run_held ON run (holder) WHERE holder IS NOT NULL;
@@ -128,6 +135,7 @@ CREATE TABLE exempt (
     run   INTEGER NOT NULL,
     first INTEGER NOT NULL,
     last  INTEGER NOT NULL CHECK (last >= first),
+    crc   INTEGER NOT NULL,
     PRIMARY KEY (run, first, last)
 ) STRICT, WITHOUT ROWID;
 
@@ -141,6 +149,7 @@ CREATE TABLE crash (
     started REAL NOT NULL,
     died    REAL NOT NULL,
     cause   TEXT NOT NULL,
+    crc     INTEGER NOT NULL,
     PRIMARY KEY (run, name, key, n, token)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,0 +1,62 @@
+"""Checksums over the rows of a state file: SQLite does not notice flipped bytes, and edits from outside even less.
+
+Each is over the whole row, what it is about and whose it is included: a row that was changed in any column, or that
+stands under another's number, does not match. docs/decisions/0023-every-row-under-a-checksum.md says more.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from zlib import crc32
+
+import msgspec
+
+_encode = msgspec.msgpack.Encoder().encode
+_numbers = Struct("<dqq").pack
+_HIGH = 0x7FFF_FFFF
+
+
+def row_checksum(*values: object) -> int:
+    """CRC-32 over the values of a row. Integers and floats differ: a caller passes what SQLite will give back."""
+    return crc32(_encode(values))
+
+
+def step_identity(run: int, seq: int, name: str, key: bytes, n: int, status: str, kind: str) -> int:
+    """The upper half of a step's checksum: over what finds its record, so that payloads need not be read for that."""
+    return crc32(_encode((run, seq, name, key, n, status, kind))) & _HIGH
+
+
+def step_checksum(
+    run: int,
+    seq: int,
+    name: str,
+    key: bytes,
+    n: int,
+    status: str,
+    given: bytes,
+    output: bytes,
+    started: float,
+    ms: int,
+    attempts: int,
+    kind: str,
+) -> int:
+    """Of a step's row, in the order of its columns: the identity's in the upper half, all of the row's in the lower."""
+    head = crc32(_encode((run, seq, name, key, n, status, kind))) & _HIGH
+    return head << 32 | crc32(output, crc32(given, crc32(_numbers(started, ms, attempts), head)))
+
+
+def attempt_checksum(
+    run: int,
+    epoch: int,
+    name: str,
+    key: bytes,
+    n: int,
+    number: int,
+    counted: bool | int,
+    given: bytes,
+    error: bytes,
+    started: float,
+    ms: int,
+) -> int:
+    """Of an attempt's row, in the order of its columns."""
+    return row_checksum(run, epoch, name, key, n, number, int(counted), given, error, float(started), ms)

@@ -1,0 +1,96 @@
+"""Whatever decides in a state file is under a checksum: a change of any column of any row is noticed."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from old_state_files import old_file
+
+from perdure.core.records import FunctionRecord
+from perdure.store import listing
+from perdure.store.migration_checksums import TABLES
+from perdure.store.rows import sealed
+from perdure.store.runs import Store
+
+COLUMNS = [(table.name, column) for table in TABLES for column in table.columns]
+PAYLOADS = ("input", "output", "result")
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A file with rows in every table, of which there is not one in the older files."""
+    path = old_file(tmp_path_factory.mktemp("sound"))
+    Store(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO crash VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", sealed(1, *CRASH))
+    connection.execute("INSERT INTO lock VALUES (?, ?, ?, ?, ?, ?)", sealed("one", 1, 3, 5.0, 1))
+    connection.execute("INSERT INTO exempt VALUES (?, ?, ?, ?)", sealed(1, 2, 4))
+    place = FunctionRecord("step", "charge", "__main__", "charge", "orders.py")
+    named = ("step", "charge", "__main__", "charge", "orders.py", place.checksum(1))
+    connection.execute("INSERT INTO function VALUES (?, ?, ?, ?, ?, ?, ?)", (1, *named))
+    connection.commit()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return path.read_bytes()
+
+
+CRASH = ("charge", bytes(16), 0, "1-0123456789abcdef", 1, 5.0, 6.0, "SIGKILL")
+
+
+@pytest.fixture
+def path(tmp_path: Path, sound: bytes) -> Path:
+    path = tmp_path / "state.db"
+    path.write_bytes(sound)
+    return path
+
+
+def other(value: Any, column: str) -> Any:
+    """A value of the same type that is another one."""
+    match value:
+        case None:
+            return b"x" if column in PAYLOADS else 1
+        case bytes():
+            return bytes([value[0] ^ 1]) + value[1:] if value else b"x"
+        case str():
+            return chr(ord(value[0]) ^ 1) + value[1:] if value else "x"
+        case _:
+            return value + 1
+
+
+def damaged(path: Path) -> int:
+    store = Store(path, read_only=True)
+    try:
+        return sum(not row.intact for row in listing.rows(store))
+    finally:
+        store.close()
+
+
+def test_a_sound_file_has_rows_in_every_table_and_no_damage(path: Path) -> None:
+    """Otherwise the tests below prove nothing."""
+    assert damaged(path) == 0
+    connection = sqlite3.connect(path)
+    assert all(connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0] for table in TABLES)
+    connection.close()
+
+
+@pytest.mark.parametrize(("table", "column"), COLUMNS)
+def test_a_column_of_one_row_is_changed(path: Path, table: str, column: str) -> None:
+    """By one bit, or to something where nothing was: doctor finds that row."""
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA ignore_check_constraints = ON")
+    assert {row[1] for row in connection.execute(f"PRAGMA table_info({table})")} == {
+        each for name, each in COLUMNS if name == table
+    }
+    (key,) = [one.key for one in TABLES if one.name == table]
+    value, *row = connection.execute(f"SELECT {', '.join((column, *key))} FROM {table} LIMIT 1").fetchone()
+    changed = other(value, column)
+    if isinstance(changed, int):
+        changed += 1000  # no other row's
+    same = " AND ".join(f"{each} IS ?" for each in key)
+    connection.execute(f"UPDATE {table} SET {column} = ? WHERE {same}", (changed, *row))
+    connection.commit()
+    connection.close()
+    assert damaged(path) > 0
