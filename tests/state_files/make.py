@@ -10,6 +10,8 @@ from pathlib import Path
 
 import apsw
 
+from perdure.store import rows
+
 FOLDER = Path("/tmp/orders")
 """Not a temporary name: the file holds where its script was."""
 SCRIPT = FOLDER / "orders.py"
@@ -34,6 +36,9 @@ def main(target: str) -> None:
         run(str(SCRIPT), "killed", expected=-9, DYING="1")
         connection = apsw.Connection(str(state))
         connection.execute("UPDATE holder SET host = 'old-host'")
+        if hasattr(rows, "sealed"):  # since version 4
+            for row in connection.execute("SELECT hid, token, pid, host, started, gone FROM holder").fetchall():
+                connection.execute("UPDATE holder SET crc = ? WHERE hid = ?", (rows.sealed(*row)[-1], row[0]))
         connection.execute("VACUUM INTO ?", (target,))
         connection.close()
     finally:

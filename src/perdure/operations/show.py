@@ -132,7 +132,7 @@ def details_of(
     dead = {letter.seq: letter for letter in dead_letters.of_run(store, run.rid)}
     steps = [
         _step(
-            record,
+            store.whole(record),
             failures.pop((record.name, record.key, record.n), []),
             show,
             dead.get(record.seq),

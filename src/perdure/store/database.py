@@ -32,7 +32,7 @@ from perdure.store.statements import HERE
 from perdure.store.sync import sync_folder
 
 APPLICATION_ID = 0x50455244  # "PERD"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 HOME = ".perdure"
 """The folder that is made beside a script."""

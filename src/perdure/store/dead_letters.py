@@ -17,7 +17,7 @@ from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import HolderInfo
 from perdure.core.records import ATTEMPTS, CLEAN_UPS, MS, NAME, OUTPUT, STARTED, RunRecord, StepRecord, sealed_row
 from perdure.errors import AlreadyRunning, NotFound, RunError, StateCorrupt
-from perdure.store import parking
+from perdure.store import parking, pieces
 from perdure.store.group_commit import Operation
 from perdure.store.rows import intact
 from perdure.store.runs import Store
@@ -62,7 +62,7 @@ def get(store: Store, lid: int) -> LetterRecord:
         StateCorrupt: it is not as it was written.
     """
     letter: LetterRecord = store.journal.read(lambda connection: _letter(store, connection, lid))
-    return letter
+    return store.whole(letter)
 
 
 def number(store: Store, rid: int, seq: int) -> int | None:
@@ -76,7 +76,7 @@ def of_run(store: Store, rid: int) -> Iterator[LetterRecord]:
     seq = 0
     while rows := _all(store, "of_run", rid, seq, CHUNK):
         found = [_checked(store, row) for row in rows]
-        yield from found
+        yield from map(store.whole, found)
         seq = found[-1].seq + 1
 
 
@@ -86,7 +86,7 @@ def find(store: Store, wanted: Filter) -> Iterator[LetterRecord]:
     fields = (wanted.status, wanted.run, wanted.workflow, wanted.step, wanted.before, wanted.since)
     while rows := _all(store, "after", lid, *fields, CHUNK):
         found = [_checked(store, row) for row in rows]
-        yield from found
+        yield from map(store.whole, found)
         lid = found[-1].lid
 
 
@@ -121,7 +121,9 @@ def claim(store: Store, lid: int, now: float) -> Operation:
         made = store.attempts_in(connection, letter.run, record)
         hid = store.holder.hid(connection, now)
         parking.put(connection, letter, holder=hid, redriven=letter.redriven + 1, changed=now)
-        return Claim(letter, run, record, max([record.attempts, *(one.number for one in made)]))
+        path, tries = store.path, max([record.attempts, *(one.number for one in made)])
+        letter, run = pieces.whole(connection, letter, path), pieces.whole(connection, run, path)
+        return Claim(letter, run, pieces.whole(connection, record, path), tries)
 
     return operation
 
@@ -163,7 +165,7 @@ def resolve(store: Store, effect: Resolve, now: float) -> Operation:
 
     def operation(connection: apsw.Connection) -> bool:
         letter = _letter(store, connection, effect.lid)
-        output = effect.rows[0][OUTPUT]
+        output = pieces.keep(connection, letter.run, effect.rows[0][OUTPUT])
         hid = store.holder.hid(connection, now)
         if letter.status != "parked" or letter.holder != hid or not store.holder.redrives(connection, letter.run):
             raise StateCorrupt(
@@ -171,12 +173,12 @@ def resolve(store: Store, effect: Resolve, now: float) -> Operation:
                 f"see `perdure dlq show {letter.lid}` for what became of it",
             )
         parking.put(connection, letter, status="resolved", result=output, holder=None, changed=now)
-        return _replace(store, connection, letter, effect)
+        return _replace(store, connection, letter, effect, output)
 
     return operation
 
 
-def _replace(store: Store, connection: apsw.Connection, letter: LetterRecord, effect: Resolve) -> bool:
+def _replace(store: Store, connection: apsw.Connection, letter: LetterRecord, effect: Resolve, output: bytes) -> bool:
     run = store.run_in(connection, letter.run)
     record = store.record_in(connection, letter.run, letter.seq)
     if record.status != "dead" or run.status in ("done", "cancelled"):
@@ -190,7 +192,7 @@ def _replace(store: Store, connection: apsw.Connection, letter: LetterRecord, ef
     ):
         return False
     first, *others = effect.rows
-    output, started, ms, attempts = first[OUTPUT], first[STARTED], first[MS], first[ATTEMPTS]
+    started, ms, attempts = first[STARTED], first[MS], first[ATTEMPTS]
     changed = {"status": "done", "output": output, "started": started, "ms": ms, "attempts": attempts}
     crc = msgspec.structs.replace(record, **changed).checksum(letter.run)
     connection.execute(_SQL["replace_step"], (*changed.values(), crc, letter.run, letter.seq))
@@ -213,7 +215,9 @@ def edit(store: Store, lid: int, given: bytes | None, now: float) -> Operation:
     """
 
     def operation(connection: apsw.Connection) -> None:
-        parking.put(connection, _free(store, connection, lid, "edited"), input=given, changed=now)
+        letter = _free(store, connection, lid, "edited")
+        stored = None if given is None else pieces.keep(connection, letter.run, given)
+        parking.put(connection, letter, input=stored, changed=now)
 
     return operation
 
@@ -236,7 +240,7 @@ def drop(store: Store, lid: int, now: float) -> Operation:
 
 def due(store: Store) -> list[LetterRecord]:
     """The letters that were to be exported when they were parked, and have not been."""
-    return [_checked(store, row) for row in _all(store, "due")]
+    return [store.whole(_checked(store, row)) for row in _all(store, "due")]
 
 
 def mark_exported(store: Store, lids: Sequence[int]) -> None:
@@ -253,7 +257,7 @@ def mark_exported(store: Store, lids: Sequence[int]) -> None:
 
 
 def _free(store: Store, connection: apsw.Connection, lid: int, done: str) -> LetterRecord:
-    """The letter, if it is parked and free."""
+    """The letter, if it is parked and free, as it is stored."""
     letter = _letter(store, connection, lid)
     if letter.status != "parked":
         hint = f"see `perdure dlq ls`: only a parked one can be {done}"

@@ -19,7 +19,7 @@ from perdure.core.execution.run import superseded
 from perdure.core.records import UNDO_NOTE, AttemptRecord, FunctionRecord, Row, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.errors import AlreadyRunning
-from perdure.store import parking
+from perdure.store import parking, pieces
 from perdure.store.group_commit import Operation
 from perdure.store.rows import checked, checked_of_run, corrupt
 from perdure.store.runs import Store
@@ -138,6 +138,8 @@ class _Fork:
         source, before = self._source, self._before
         rid = self._add()
         made = Forked(rid)
+        for one, _ in self._line():
+            pieces.share(self._connection, one, rid)
         self._copy_steps(rid)
         seen = self._complete(rid)  # whose result is another than the one that the source saw
         for seq, name, key, n, status, kind in self._index:
@@ -256,7 +258,8 @@ class _Fork:
                 continue
             record = self._store.record_in(self._connection, self._source.rid, seq)
             if kind == "undo":
-                noted, _ = codec.unpack_inputs(record.input, (), owner=UNDO_NOTE)
+                note = pieces.whole(self._connection, record, self._store.path)
+                noted, _ = codec.unpack_inputs(note.input, (), owner=UNDO_NOTE)
                 about: int = noted[2]
                 if about < self._before:
                     rows[seq] = _row(rid, record)

@@ -15,7 +15,10 @@ from typing import Any
 
 import apsw
 
+from perdure.core.records import INPUT, OUTPUT
+from perdure.core.values.pieces import INLINE
 from perdure.errors import LockLost, NotStorable, PerdureError, StateCorrupt, StateError, StateIO
+from perdure.store import pieces
 from perdure.store.database import translate
 
 Operation = Callable[[apsw.Connection], Any]
@@ -30,10 +33,15 @@ AT_ONCE = 64
 class Entry:
     """Something to be committed: rows for the step table, an operation, or both (rows first)."""
 
-    __slots__ = ("done", "error", "operation", "result", "rows", "wake")
+    __slots__ = ("done", "error", "operation", "pieces", "result", "rows", "wake")
 
     def __init__(self, rows: Sequence[tuple[Any, ...]], operation: Operation | None = None) -> None:
         self.rows = rows
+        self.pieces: pieces.Pieces = []
+        for row in rows:
+            if len(row[INPUT]) > INLINE or len(row[OUTPUT]) > INLINE:
+                self.rows, self.pieces = pieces.set_apart(rows)
+                break
         self.operation = operation
         self.result: Any = None
         self.error: BaseException | None = None
@@ -228,7 +236,7 @@ class Journal:
         connection = self._connection
         if len(batch) == 1 and not self._ahead:
             (entry,) = batch
-            if entry.operation is None and len(entry.rows) == 1:
+            if entry.operation is None and len(entry.rows) == 1 and not entry.pieces:
                 connection.execute(self._insert, entry.rows[0])  # a statement of its own is a transaction
                 return
         connection.execute("BEGIN IMMEDIATE")
@@ -237,6 +245,9 @@ class Journal:
             while self._ahead:
                 ahead.append(self._ahead.popleft())
                 connection.execute(*ahead[-1])
+            for entry in batch:
+                if entry.pieces:
+                    pieces.add(connection, entry.pieces)
             rows = [row for entry in batch for row in entry.rows]
             for first in range(0, len(rows), AT_ONCE):
                 self._insert_all(connection, rows[first : first + AT_ONCE])

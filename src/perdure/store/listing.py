@@ -11,6 +11,7 @@ import msgspec
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.run import HolderInfo
 from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepRecord
+from perdure.store import pieces
 from perdure.store.rows import intact, intact_of_run, sound
 from perdure.store.run_queries import CHUNK
 from perdure.store.runs import Store
@@ -96,14 +97,14 @@ def rows(store: Store) -> Iterator[RowCheck]:
     """
     for row in _walk(store, "runs_after", (0,)):
         _, id, *_ = row
-        yield RowCheck("run", str(id), intact(RunRecord, row) is not None)
+        yield RowCheck("run", str(id), _complete(store, intact(RunRecord, row)))
     for step in _walk(store, "steps_after", (-1, -1)):
         run, seq, name, *_ = step
-        yield RowCheck("step", f"#{seq} {name} of run number {run}", intact_of_run(StepRecord, step) is not None)
+        yield RowCheck("step", f"#{seq} {name} of run number {run}", _complete(store, intact_of_run(StepRecord, step)))
     for attempt in _walk(store, "attempts_after", (-1, 0, "", b"", 0, 0)):
         run, _, name, _, _, number, *_ = attempt
         label = f"{number} of {name} of run number {run}"
-        yield RowCheck("attempt", label, intact_of_run(AttemptRecord, attempt) is not None)
+        yield RowCheck("attempt", label, _complete(store, intact_of_run(AttemptRecord, attempt)))
     for row in _all(store, "functions"):
         run, kind, name, *_ = row
         label = f"{kind} {name} of run number {run}"
@@ -113,11 +114,38 @@ def rows(store: Store) -> Iterator[RowCheck]:
             yield RowCheck(table, f"{row[0]}", sound(row))
     for row in _walk(store, "letters_after", (0,)):
         lid, *_ = row
-        yield RowCheck("dead letter", str(lid), intact(LetterRecord, row) is not None)
+        yield RowCheck("dead letter", str(lid), _complete(store, intact(LetterRecord, row)))
+    key = b""
+    while found := _pieces(store, key):
+        for key, whole in found:
+            yield RowCheck("piece", f"{key.hex()} of the large values", whole)
+    at = (-1, b"")
+    while used := _uses(store, at):
+        for row in used:
+            yield RowCheck("piece_use", f"of run number {row[0]}", sound(row))
+        at = used[-1][:2]
     for run, seq in _all(store, "stray_letters"):
         yield RowCheck("dead letter", f"#{seq} of run number {run}", intact=False)
     for table, number in _all(store, "strays"):
         yield RowCheck(table, f"number {number}, which points to nothing", intact=False)
+
+
+def _pieces(store: Store, after: bytes) -> list[tuple[bytes, bool]]:
+    found: list[tuple[bytes, bool]] = store.journal.read(lambda connection: pieces.check(connection, after, CHUNK))
+    return found
+
+
+def _uses(store: Store, after: tuple[int, bytes]) -> list[Any]:
+    found: list[Any] = store.journal.read(lambda connection: pieces.uses(connection, after, CHUNK))
+    return found
+
+
+def _complete(store: Store, record: StepRecord | AttemptRecord | RunRecord | LetterRecord | None) -> bool:
+    """Is it a record as it was written, and is all that it needs there?"""
+    if record is None or not pieces.needed(record):
+        return record is not None
+    found: bool = store.journal.read(lambda connection: pieces.complete(connection, record))
+    return found
 
 
 def _walk(store: Store, query: str, first: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:

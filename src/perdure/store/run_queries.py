@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 
 from perdure.core.execution.history import IndexRow
 from perdure.core.execution.run import HolderInfo
 from perdure.core.records import NO_KEY, STOPPED, AttemptRecord, FunctionRecord, RunRecord, StepKind, StepRecord
 from perdure.errors import NotFound, StateCorrupt
+from perdure.store import pieces
 from perdure.store.group_commit import Journal
 from perdure.store.holders import Holder
 from perdure.store.rows import checked, checked_index, checked_of_run, corrupt, sound
@@ -45,7 +47,7 @@ class RunQueries:
         return checked_index(self._all("step_index", rid), self.path)
 
     def records(self, rid: int, first: int = 0, most: int = CHUNK) -> list[StepRecord]:
-        """Up to `most` records of a run, beginning with number `first`.
+        """Up to `most` records of a run, beginning with number `first`, as they are stored: see `whole`.
 
         Raises:
             StateCorrupt: a checksum does not match.
@@ -58,14 +60,29 @@ class RunQueries:
         Raises:
             StateCorrupt: it is gone, or does not match its checksum.
         """
-        record: StepRecord = self.journal.read(lambda connection: self.record_in(connection, rid, seq))
+        record: StepRecord = self.journal.read(
+            lambda connection: pieces.whole(connection, self.record_in(connection, rid, seq), self.path)
+        )
         return record
+
+    def whole(self, record: pieces.R, *, inputs: bool = True) -> pieces.R:
+        """A record as it was before its large payloads were set apart; also its inputs, if asked for.
+
+        Raises:
+            StateCorrupt: a piece is gone, or is not as it was written.
+        """
+        if not pieces.needed(record):
+            return record
+        found: pieces.R = self.journal.read(
+            lambda connection: pieces.whole(connection, record, self.path, inputs=inputs)
+        )
+        return found
 
     def all_records(self, rid: int) -> Iterator[StepRecord]:
         """Every record of a run, a chunk at a time, so that a long read does not keep the journal from shrinking."""
         first = 0
         while chunk := self.records(rid, first):
-            yield from chunk
+            yield from map(self.whole, chunk)
             first = chunk[-1].seq + 1
 
     def exempted(self, rid: int) -> list[tuple[int, int]]:
@@ -84,17 +101,16 @@ class RunQueries:
 
     def attempt_records(self, rid: int) -> list[AttemptRecord]:
         """Every failed attempt of a run."""
-        return [checked_of_run(AttemptRecord, row, self.path) for row in self._all("attempts_of_run", rid)]
+        return self._attempts("attempts_of_run", rid)
 
     def last_failure(self, rid: int) -> AttemptRecord | None:
         """The failed attempt that began last, of a run and its child runs."""
-        found = self._all("last_failure", rid)
-        return checked_of_run(AttemptRecord, found[0], self.path) if found else None
+        found = self._attempts("last_failure", rid)
+        return found[0] if found else None
 
     def attempts_of(self, rid: int, name: str, key: bytes, n: int) -> list[AttemptRecord]:
         """Every failed attempt of one call."""
-        rows = self._all("attempts_of_call", rid, name, key, n)
-        return [checked_of_run(AttemptRecord, row, self.path) for row in rows]
+        return self._attempts("attempts_of_call", rid, name, key, n)
 
     def last_attempt(self, rid: int) -> AttemptRecord | None:
         """The failed attempt of a run that began last."""
@@ -112,7 +128,8 @@ class RunQueries:
         self, *, status: str | None = None, workflow: str | None = None, children: bool = False, most: int = 100
     ) -> list[RunRecord]:
         """Runs, newest first."""
-        return [checked(RunRecord, row, self.path) for row in self._all("list_runs", status, workflow, children, most)]
+        found = self._all("list_runs", status, workflow, children, most)
+        return [self.whole(checked(RunRecord, row, self.path)) for row in found]
 
     def run(self, id: str) -> RunRecord:
         """The run of that id.
@@ -123,7 +140,7 @@ class RunQueries:
 
         def question(connection: apsw.Connection) -> RunRecord | None:
             found = self._one(connection, "find_id", id)
-            return None if found is None else self._run(connection, found[0])
+            return None if found is None else pieces.whole(connection, self._run(connection, found[0]), self.path)
 
         run: RunRecord | None = self.journal.read(question)
         if run is None:
@@ -132,7 +149,9 @@ class RunQueries:
 
     def run_by_number(self, rid: int) -> RunRecord:
         """The run of that row number."""
-        run: RunRecord = self.journal.read(lambda connection: self._run(connection, rid))
+        run: RunRecord = self.journal.read(
+            lambda connection: pieces.whole(connection, self._run(connection, rid), self.path)
+        )
         return run
 
     def children(self, rid: int) -> list[str]:
@@ -146,7 +165,7 @@ class RunQueries:
     def last_record(self, rid: int) -> StepRecord | None:
         """The newest record of a run."""
         record: StepRecord | None = self.journal.read(lambda connection: self._last(connection, rid))
-        return record
+        return None if record is None else self.whole(record)
 
     def counts(self, rid: int) -> dict[str, int]:
         """How many records of each status a run has."""
@@ -181,7 +200,7 @@ class RunQueries:
     # -- in a transaction ---------------------------------------------------------------------------------------------
 
     def run_in(self, connection: apsw.Connection, rid: int) -> RunRecord:
-        """The run of that row number."""
+        """The run of that row number, as it is stored."""
         return self._run(connection, rid)
 
     def index_in(self, connection: apsw.Connection, rid: int) -> list[IndexRow]:
@@ -196,13 +215,13 @@ class RunQueries:
         return [(first, last) for _, first, last, _ in rows]
 
     def attempts_in(self, connection: apsw.Connection, rid: int, record: StepRecord) -> list[AttemptRecord]:
-        """Every failed attempt of the call of a record."""
+        """Every failed attempt of the call of a record, as they are stored."""
         who = (rid, record.name, record.key, record.n)
         rows = connection.execute(self._sql["attempts_of_call"], who).fetchall()
         return [checked_of_run(AttemptRecord, row, self.path) for row in rows]
 
     def record_in(self, connection: apsw.Connection, rid: int, seq: int) -> StepRecord:
-        """A record of a run.
+        """A record of a run, as it is stored.
 
         Raises:
             StateCorrupt: it is gone, or does not match its checksum.
@@ -223,6 +242,18 @@ class RunQueries:
     def _all(self, query: str, *values: Any) -> list[Any]:
         rows: list[Any] = self.journal.read(lambda connection: connection.execute(self._sql[query], values).fetchall())
         return rows
+
+    def _attempts(self, query: str, *values: Any) -> list[AttemptRecord]:
+        """Attempts with their inputs; what several in a row share is put together once."""
+        found: list[AttemptRecord] = []
+        last, given = b"", b""
+        for row in self._all(query, *values):
+            record = checked_of_run(AttemptRecord, row, self.path)
+            if record.input != last:
+                last = record.input
+                given = self.whole(record).input
+            found.append(record if given is last else msgspec.structs.replace(record, input=given))
+        return found
 
     def _run(self, connection: apsw.Connection, rid: int) -> RunRecord:
         row = self._one(connection, "get_run", rid)

@@ -21,8 +21,9 @@ from perdure.core.records import (
     Row,
     RunRecord,
 )
+from perdure.core.values.pieces import INLINE
 from perdure.errors import LockLost, StateError
-from perdure.store import database, parking
+from perdure.store import database, parking, pieces
 from perdure.store.group_commit import Journal, Operation
 from perdure.store.holders import Holder
 from perdure.store.locks import Asker, Locks, asker
@@ -64,6 +65,12 @@ class Store(RunQueries):
         who = asker()
 
         def operation(connection: apsw.Connection) -> Taken | Held | Locked | Finished | Other | Superseded:
+            answer = find(connection)
+            if isinstance(answer, Locked):
+                return answer
+            return msgspec.structs.replace(answer, run=pieces.whole(connection, answer.run, self.path))
+
+        def find(connection: apsw.Connection) -> Taken | Held | Locked | Finished | Other | Superseded:
             self.check_sound(connection)
             if start.rid is not None:
                 run = self._run(connection, start.rid)
@@ -350,12 +357,15 @@ class Store(RunQueries):
 
     def attempt(self, rid: int, record: AttemptRecord) -> Operation:
         """An operation that writes down a failed attempt."""
-        row = msgspec.structs.astuple(record)
 
         def operation(connection: apsw.Connection) -> None:
             if not self.holder.redrives(connection, rid):
                 self.check_owned(connection, rid)
-            connection.execute(self._sql["add_attempt"], (rid, *row))
+            stored = record
+            if len(record.input) > INLINE:
+                given = pieces.keep(connection, rid, record.input)
+                stored = msgspec.structs.replace(record, input=given).sealed(rid)
+            connection.execute(self._sql["add_attempt"], (rid, *msgspec.structs.astuple(stored)))
 
         return operation
 
@@ -367,12 +377,15 @@ class Store(RunQueries):
 
     def insert_run(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
         """Add a run; returns it with its checksum. A run without a number gets the next one."""
-        run = msgspec.structs.replace(run, rid=run.rid or self._next_run(connection)).sealed()
+        rid = run.rid or self._next_run(connection)
+        run = msgspec.structs.replace(run, rid=rid, input=pieces.keep(connection, rid, run.input)).sealed()
         connection.execute(self._sql["add_run"], msgspec.structs.astuple(run))
         return run
 
     def put_run(self, connection: apsw.Connection, run: RunRecord, **changed: Any) -> RunRecord:
         """Change a run that was read in this transaction; returns it as it is now."""
+        if changed.get("output") is not None:
+            changed["output"] = pieces.keep(connection, run.rid, changed["output"])
         run = msgspec.structs.replace(run, **changed).sealed()
         row = (run.path, run.parent, run.status, run.holder, run.epoch, run.output, run.started, run.ended, run.stop)
         lineage = (run.forked_at, run.forked_last, run.superseded_by)
@@ -389,6 +402,8 @@ class Store(RunQueries):
 
     def add_row(self, connection: apsw.Connection, row: Row) -> None:
         """Add a record to a run that is not executed."""
+        (row,), needed = pieces.set_apart([row])
+        pieces.add(connection, needed)
         run = self._run(connection, row[RUN])
         lent = self.put_run(connection, run, holder=self.holder.known)  # only who holds a run adds records to it
         connection.execute(self._sql["add_step"], row)

@@ -10,7 +10,17 @@ import msgspec
 
 from perdure.core.redaction.secret import SHOWN
 from perdure.core.values.builtin_types import READING
-from perdure.core.values.extensions import CODEC, INSTANCE, MEMBER, SECRET, STAND_IN, UNLIKE, Unfit, items_of
+from perdure.core.values.extensions import (
+    APART,
+    CODEC,
+    INSTANCE,
+    MEMBER,
+    SECRET,
+    STAND_IN,
+    UNLIKE,
+    Unfit,
+    items_of,
+)
 
 # Printing an int takes quadratic time, and Python refuses beyond 4,300 digits.
 _LONG_INT = 1 << 400
@@ -79,6 +89,8 @@ def _hook(code: int, data: memoryview) -> Any:
         return _Shown(f"<{_name(str(data, 'utf-8'))}>", None)
     if code == SECRET:
         return _Shown(SHOWN, None)
+    if code == APART:
+        return _Shown("<a large value>", None)
     if code == UNLIKE:
         return items_of(data, _decode)[1]
     read = READING.get(code)

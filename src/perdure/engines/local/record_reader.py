@@ -23,14 +23,14 @@ class RecordReader:
         self._ahead: dict[int, StepRecord] = {}
         self._lock = threading.Lock()
 
-    def record(self, seq: int) -> StepRecord:
-        """The record of that number.
+    def record(self, seq: int, *, inputs: bool = True) -> StepRecord:
+        """The record of that number; large inputs are put together only if asked for.
 
         Raises:
             StateCorrupt: it is gone, or does not match its checksum.
         """
         found = self._ahead.pop(seq, None)
-        return found if found is not None else self._read(seq)
+        return self._store.whole(found if found is not None else self._read(seq), inputs=inputs)
 
     def _read(self, seq: int) -> StepRecord:
         with self._lock:

@@ -164,7 +164,8 @@ class SyncDriver:
         """Read a record."""
         if self._resources.observer is not None and effect.call is not None and not effect.peek:
             self._resources.observer.notify(StepReplayed(scope.id, scope.run.workflow, effect.call))
-        return scope.records.record(effect.seq)
+        call = effect.call
+        return scope.records.record(effect.seq, inputs=effect.peek or call is None or call.named)
 
     def execute(self, effect: Execute, scope: LocalScope, *, alone: bool = False) -> Outcome:
         """One attempt; `alone` if no other suspect runs beside it."""

@@ -44,6 +44,9 @@
 -- A *function* row says whose function the run calls under a name: module and qualified name. It is written with the first
 -- record of that name. `module` is __main__ for the script of the run itself; `file` is relative to the folder of that.
 --
+-- A *piece* is a part of a large payload, kept once; the row that it belongs to holds the digests of the pieces (a manifest), and
+-- `crc` is over that. A *piece_use* row says that rows of a run need it: it goes with the last run that does.
+--
 -- The checks of a step begin with what is nearly always true: for a list of more than two, SQLite builds a table at each insert.
 --
 -- crc is a CRC-32 over all columns of the row; SQLite does not notice flipped bytes by itself. That of a step has two halves: the
@@ -189,3 +192,17 @@ CREATE TABLE dead_letter (
 CREATE INDEX letter_evictable ON dead_letter (lid) WHERE status = 'parked' AND seq > 0 AND holder IS NULL;
 
 CREATE INDEX letter_due ON dead_letter (lid) WHERE exported = 0;
+
+CREATE TABLE piece (
+    digest BLOB PRIMARY KEY NOT NULL CHECK (length(digest) = 16),
+    data   BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE piece_use (
+    run    INTEGER NOT NULL,
+    digest BLOB NOT NULL REFERENCES piece (digest),
+    crc    INTEGER NOT NULL,
+    PRIMARY KEY (run, digest)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX piece_used ON piece_use (digest);

@@ -1,0 +1,146 @@
+"""Large payloads are cut into pieces, and what they have in common is the same piece."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import apsw
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perdure.core.records import StepRecord
+from perdure.core.values.extensions import APART, Ext, encode
+from perdure.core.values.pieces import INLINE, MOST_BYTES, Manifest, cut, is_apart, manifest, manifest_of
+from perdure.errors import StateCorrupt
+from perdure.store import pieces
+from perdure.store.runs import Store
+
+WORDS = [f"w{number}" for number in range(1000)]
+
+
+def text(seed: int, words: int) -> bytes:
+    return " ".join(random.Random(seed).choices(WORDS, k=words)).encode()
+
+
+def joined(found: list[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(piece for _, piece in found)
+
+
+@given(st.binary(max_size=200), st.integers(0, 60_000), st.binary(max_size=200))
+def test_the_pieces_joined_are_what_was_cut(head: bytes, zeros: int, tail: bytes) -> None:
+    """Whatever it holds, and whatever it is compared with."""
+    data = head + bytes(zeros) + tail
+    found = cut(data)
+    assert joined(found) == data
+    assert joined(cut(data, cut(tail + data))) == data
+
+
+@pytest.mark.parametrize("kind", ["text", "binary"])
+def test_what_two_payloads_share_is_the_same_pieces(kind: str) -> None:
+    """Also if it stands elsewhere in one of them: all but the ends of 500 kB are the same."""
+    data = text(1, 120_000) if kind == "text" else random.Random(1).randbytes(500_000)
+    one, other = dict(cut(data)), dict(cut(b"\x93" + text(2, 1000) + data))
+    new = sum(len(piece) for key, piece in other.items() if key not in one)
+    assert new < 70_000
+
+
+def test_comparing_with_what_came_before_changes_no_piece() -> None:
+    """A list that grows is cut where it would be for the first time; so is one that lost its head."""
+    before = cut(b"\x9f" + text(1, 50_000))
+    for data in (b"\xdc\x00\x10" + text(1, 50_000) + text(2, 50_000), text(1, 50_000)[9_999:], b""):
+        assert cut(data, before) == cut(data)
+
+
+def test_a_manifest_is_small_however_large_the_payload() -> None:
+    """Its digests are pieces themselves where they are many."""
+    data = random.Random(1).randbytes(8_000_000)
+    stored, found = manifest_of(len(data), cut(data))
+    assert is_apart(stored)
+    assert len(stored) < INLINE
+    assert manifest(stored).level == 1
+    assert sum(map(len, found.values())) < len(data) + 30_000
+
+
+def test_no_value_of_a_user_is_taken_for_a_manifest() -> None:
+    """Whatever msgpack a payload begins with: only the extension of that code is one."""
+    for value in (None, b"", b"\xc7\x05\x24", [1], {"a": 1}, Ext(APART + 1, b"x" * 40), "x" * 300):
+        assert not is_apart(encode(value))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "state.db")
+
+
+def kept(store: Store, rid: int, payload: bytes) -> bytes:
+    stored: bytes = store.journal.write((), lambda connection: pieces.keep(connection, rid, payload))
+    return stored
+
+
+def read(store: Store, stored: bytes) -> bytes:
+    joined: bytes = store.journal.read(lambda connection: pieces._join(connection, stored))
+    return joined
+
+
+def count(store: Store) -> int:
+    number: int = store.journal.read(lambda connection: connection.execute("SELECT count(*) FROM piece").fetchone())[0]
+    return number
+
+
+def test_pieces_go_with_the_last_run_that_uses_them(store: Store) -> None:
+    """Two runs share most of them; what is left of one reads as before."""
+    one, other = text(1, 50_000), text(1, 50_000) + text(2, 50_000)
+    first, second = kept(store, 1, one), kept(store, 2, other)
+    both = count(store)
+    store.journal.write((), lambda connection: pieces.release(connection, 1))
+    assert read(store, second) == other
+    assert both - 3 <= count(store) <= both
+    with pytest.raises(ValueError, match="missing"):
+        read(store, first)
+    store.journal.write((), lambda connection: pieces.release(connection, 2))
+    assert count(store) == 0
+
+
+def test_a_fork_uses_what_its_source_uses(store: Store) -> None:
+    """What a run shares with another stays when that one goes."""
+    stored = kept(store, 1, text(1, 50_000))
+
+    def go(connection: apsw.Connection) -> None:
+        pieces.share(connection, 1, 2)
+        pieces.release(connection, 1)
+
+    store.journal.write((), go)
+    assert read(store, stored) == text(1, 50_000)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("UPDATE piece SET data = zeroblob(length(data)) WHERE rowid = 2", "is not what was written"),
+        ("DELETE FROM piece WHERE rowid = 2", "is missing"),
+        ("UPDATE piece SET data = x'' WHERE rowid = 2", "is not what was written"),
+    ],
+)
+def test_damage_is_found_and_named(store: Store, damage: str, said: str) -> None:
+    """Whatever has happened to a piece: the record that needs it is named, and nothing is made of what is left."""
+    given = kept(store, 1, text(1, 50_000))
+    connection = apsw.Connection(str(store.path))
+    connection.execute(damage)
+    connection.close()
+    record = StepRecord(7, "load", bytes(16), 0, "done", b"\x90", given, 0.0, 0, 1, 0, "step")
+    with pytest.raises(StateCorrupt, match=f"output of record #7 load is damaged: .*{said}"):
+        store.whole(record)
+
+
+def test_a_manifest_that_leads_in_a_circle_ends(store: Store) -> None:
+    """A hostile file nests lists of digests: it is refused, in bounded time and memory."""
+    data = b"x" * 16
+    stored = kept(store, 1, data * 1024)
+    inner = manifest(stored).digests[:16]
+    for level, size in ((4, MOST_BYTES), (0, 5), (4, MOST_BYTES * 2), (9, 5)):
+        bad = encode(Ext(APART, msgspec.msgpack.encode(Manifest(size, level, inner * 200))))
+        with pytest.raises(ValueError, match=r"missing|number|manifest"):
+            read(store, bad)
