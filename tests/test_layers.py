@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"errors"},
     {"core"},
     {"config"},
-    {"store", "alerts"},
+    {"store", "alerts", "check"},
     {"engines"},
     {"api", "aio", "perdure"},
     {"operations"},

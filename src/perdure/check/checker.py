@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from perdure.check import ignores, sources
+from perdure.check import ignores, renamed, sources
 from perdure.check.catalogue import RULES
 from perdure.check.findings import Finding, Problem, Report, Severity, Unseen
 from perdure.check.names import Names
 from perdure.check.project import Function, Module, Project
 from perdure.check.reach import Place, places
+from perdure.check.renamed import RecordedStep
 from perdure.check.rules import arguments, determinism, effects, failures, globals, hints, results, retries
 from perdure.check.sources import Unreadable
 
@@ -43,24 +45,29 @@ HINTS_IN_WORKFLOWS = (
 HIDDEN = frozenset({"builtins.eval", "builtins.exec", "importlib.import_module", "builtins.__import__"})
 
 
-def check(paths: Iterable[Path], with_hints: bool = False) -> Report:
+Recorded = Callable[[Path], Iterable[RecordedStep]]
+
+
+def check(paths: Iterable[Path], with_hints: bool = False, recorded: Recorded | None = None) -> Report:
     """Check files, and those in folders, without importing or running them.
 
     Args:
         paths: files and folders.
         with_hints: hints too.
+        recorded: gives what the unfinished runs of a script have; raises Unreadable if that cannot be read.
 
     Returns:
         What was found; a file that cannot be checked is a problem, and the others are checked all the same.
     """
-    return Checker(with_hints).check(paths)
+    return Checker(with_hints, recorded).check(paths)
 
 
 class Checker:
     """One check; its project knows each file that was read."""
 
-    def __init__(self, with_hints: bool = False) -> None:
+    def __init__(self, with_hints: bool = False, recorded: Recorded | None = None) -> None:
         self.with_hints = with_hints
+        self.recorded = recorded
         self.project = Project()
         self.names = Names()
         self.problems: list[Problem] = []
@@ -82,12 +89,8 @@ class Checker:
             if any(word in module.text for word in ("perdure", "step", "workflow")):
                 self._guarded(module, self._collect)
         self._judge_all()
+        self._look_for_unread()
         return Report(files, self._findings(), sorted(set(self.problems)), sorted(self.unseen))
-
-    @property
-    def steps(self) -> list[Function]:
-        """Every step and workflow that was met."""
-        return list(self.places)
 
     def _guarded(self, module: Module, work: object, *args: object) -> None:
         """Do something with a module; if that needs more of Python's stack than there is, say so."""
@@ -128,6 +131,11 @@ class Checker:
             if any(owner.kind == "workflow" for owner in self.places):
                 self._guarded(module, self._identities, reached)
             self._look_for_stars(module)
+            if self.recorded is not None and any(one.kind == "workflow" for one in self.names.durable(module)):
+                try:
+                    renamed.judge(module, self.recorded(Path(module.file)), self.names, self._report)
+                except Unreadable as error:
+                    self.unseen.add(Unseen(module.path, 1, str(error)))
 
     def _judge(self, module: Module, owner: Function, found: list[Place], read: dict[tuple[Module, str], str]) -> None:
         if owner.external:
@@ -203,6 +211,10 @@ class Checker:
             if not isinstance(base, Module) and base != "perdure":
                 text = f"the names of `from {'.' * star.level}{star.module or ''} import *` are not seen"
                 self.unseen.add(Unseen(module.path, star.lineno, text))
-        for path, why in sorted(self.project.unreadable.items()):
-            if all(problem.text != why or Path(problem.file).resolve() != Path(path) for problem in self.problems):
+
+    def _look_for_unread(self) -> None:
+        """Files of the project that are imported, and cannot be read."""
+        named = {os.path.realpath(problem.file) for problem in self.problems}
+        for path, why in self.project.unreadable.items():
+            if path not in named:
                 self.unseen.add(Unseen(path, 1, f"a file that is imported cannot be checked: {why}"))

@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from perdure.check import origins
-from perdure.check.names import Instance, Member, Names, Value, all_parameters
+from perdure.check.names import Instance, Member, Names, Value
 from perdure.check.origins import EMPTY, Origin, Taint
-from perdure.check.project import Class, Function, Module
-from perdure.check.scan import FUNCTIONS
+from perdure.check.project import Class, Function, Module, all_parameters
+from perdure.check.scan import dotted, leaves
 
 DEEPEST = 5
 """Helpers that call helpers ..."""
 
 Report = Callable[[str, ast.AST, Module, Taint, "Function | None"], None]
-"""Called with "input", "branch", "order" or "identity", the place, its module, what comes there, and the step or workflow."""
+"""Gets "input", "branch", "order" or "identity", the place, its module, what comes there, and the step or workflow."""
 
 
 @dataclass
@@ -92,10 +92,11 @@ class Flow:
     def _declared(self, annotation: ast.expr | None, function: Function) -> Taint:
         """A set that is declared is iterated in another order in each process."""
         base = annotation.value if isinstance(annotation, ast.Subscript) else annotation
-        if isinstance(base, ast.Name | ast.Attribute) and not origins.of_numbers(annotation):
-            if self.names.value(base, function.module, function.parent) in origins.SETS:
-                return frozenset({Origin("set", base.lineno, ast.unparse(annotation or base))})
-        return EMPTY
+        if not isinstance(base, ast.Name | ast.Attribute) or origins.of_numbers(annotation):
+            return EMPTY
+        if self.names.value(base, function.module, function.parent) not in origins.SETS:
+            return EMPTY
+        return frozenset({Origin("set", base.lineno, ast.unparse(annotation or base))})
 
     # -- statements ---------------------------------------------------------------------------------------------------
 
@@ -159,7 +160,7 @@ class Flow:
         for name, taint in after.items():
             self.env[name] = self.env.get(name, EMPTY) | taint
         if control.taint:
-            left = _leaves((*node.body, *node.orelse))
+            left = leaves((*node.body, *node.orelse))
             if left:
                 self.sticky.append(_Control(node.test, self.module, control.taint, left))
 
@@ -191,11 +192,11 @@ class Flow:
         elif isinstance(target, ast.Starred):
             self._store(target.value, taint)
         elif isinstance(target, ast.Subscript):
-            name = _dotted(target.value)
+            name = dotted(target.value)
             if name:
                 self.env[name] = self.env.get(name, EMPTY) | taint
         else:
-            name = _dotted(target)
+            name = dotted(target)
             if name:
                 self.env[name] = taint
 
@@ -266,7 +267,7 @@ class Flow:
         return self.globals[key]
 
     def _attribute(self, node: ast.Attribute) -> Taint:
-        name = _dotted(node)
+        name = dotted(node)
         if name and name in self.env:
             return self.env[name]
         value = self._value(node)
@@ -336,7 +337,7 @@ class Flow:
             if node.func.attr in origins.DAY_METHODS:
                 return taint | origins.coarse(receiver)
             if node.func.attr in origins.ADDING:
-                name = _dotted(node.func.value)
+                name = dotted(node.func.value)
                 if name and taint:
                     self.env[name] = self.env.get(name, EMPTY) | taint
             if node.func.attr in ("strftime", "replace", "format", "isoformat"):
@@ -395,26 +396,3 @@ class Flow:
             if control.taint:
                 kind = "order" if control.kind == "order" else "branch"
                 self.report(kind, control.node, control.module, control.taint, callee)
-
-
-def _dotted(node: ast.AST) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-        return f"{node.value.id}.{node.attr}"
-    return ""
-
-
-def _leaves(body: Iterable[ast.stmt]) -> str:
-    """How statements leave what stands around them: "leaves" the function, "loop", or "" if they do not."""
-    found = ""
-    rest: list[ast.AST] = list(body)
-    while rest:
-        node = rest.pop()
-        if isinstance(node, ast.Return | ast.Raise):
-            return "leaves"
-        if isinstance(node, ast.Break | ast.Continue):
-            found = "loop"
-        elif not isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.expr)):
-            rest += ast.iter_child_nodes(node)
-    return found

@@ -1,4 +1,4 @@
-"""What is known of libraries, by the names that `names` gives: which calls talk to the outside, which have a timeout."""
+"""What is known of libraries, by the names that `names` gives: what talks to the outside, what has a timeout."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ Outside = Literal["HTTP", "a model", "mail", "a database", "a program", "a servi
 VERBS = frozenset({"get", "post", "put", "patch", "delete", "head", "options", "request", "stream", "send"})
 MODEL_CLIENTS = (
     "openai.OpenAI()", "openai.AsyncOpenAI()", "openai.AzureOpenAI()", "openai.AsyncAzureOpenAI()",
-    "anthropic.Anthropic()", "anthropic.AsyncAnthropic()", "anthropic.AnthropicBedrock()", "anthropic.AnthropicVertex()",
+    "anthropic.Anthropic()", "anthropic.AsyncAnthropic()", "anthropic.AnthropicBedrock()",
+    "anthropic.AnthropicVertex()",
 )  # fmt: skip
 MODELS = (
-    *MODEL_CLIENTS, "mistralai.Mistral()", "google.genai.Client()", "google.generativeai.GenerativeModel()", "cohere.Client()",
+    *MODEL_CLIENTS, "mistralai.Mistral()", "google.genai.Client()", "google.generativeai.GenerativeModel()",
+    "cohere.Client()",
     "cohere.ClientV2()", "groq.Groq()", "groq.AsyncGroq()", "ollama.Client()", "together.Together()",
     "pydantic_ai.Agent()", "langchain_openai.ChatOpenAI()", "langchain_anthropic.ChatAnthropic()",
 )  # fmt: skip
@@ -186,7 +188,8 @@ UNSTORABLE_CALLS = words(
     " sqlalchemy.create_engine redis.Redis redis.from_url pymongo.MongoClient paramiko.SSHClient polars.read_csv"
     " polars.DataFrame polars.read_parquet openpyxl.load_workbook zipfile.ZipFile tarfile.open builtins.open"
     " pathlib.Path().open asyncio.create_task asyncio.Queue socket.create_connection socket.socket os.scandir"
-    " os.popen glob.iglob pathlib.Path().glob pathlib.Path().rglob pathlib.Path().iterdir os.walk ssl.create_default_context"
+    " os.popen glob.iglob pathlib.Path().glob pathlib.Path().rglob pathlib.Path().iterdir os.walk"
+    " ssl.create_default_context"
     " contextvars.ContextVar builtins.super weakref.ref itertools.count itertools.groupby itertools.product"
 )
 """What these calls return cannot be stored."""

@@ -11,8 +11,8 @@ import builtins
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from perdure.check.project import Class, Function, Module, is_name
-from perdure.check.scan import FUNCTIONS, Binding, parameters
+from perdure.check.project import Class, Function, Module, decorators, default_of, is_name, is_static
+from perdure.check.scan import Binding
 
 DEEPEST = 12
 """Names that stand for names that stand for names ..."""
@@ -156,9 +156,9 @@ class Names:
             base = self.value(node, module, function)
             return f"{base}[]" if isinstance(base, str) and not base.startswith("builtins.") else None
         if binding.how == "enter":
-            if isinstance(node, ast.Call) and node.args:
-                if self.value(node.func, module, function) in ENTERED:
-                    return self.value(node.args[0], module, function)
+            passed_on = isinstance(node, ast.Call) and self.value(node.func, module, function) in ENTERED
+            if isinstance(node, ast.Call) and node.args and passed_on:
+                return self.value(node.args[0], module, function)
             return self.value(node, module, function)
         if isinstance(node, ast.arg):
             return self._parameter(node, module, function)
@@ -169,14 +169,14 @@ class Names:
             return None
         arguments = function.node.args
         first = (arguments.posonlyargs + arguments.args)[:1]
-        if function.owner is not None and first == [node] and not _is_static(function):
+        if function.owner is not None and first == [node] and not is_static(function):
             return Instance(function.owner)
         annotation = node.annotation
         if annotation is not None:
             found = self.annotated(annotation, module, function)
             if found is not None:
                 return found
-        default = _default_of(arguments, node)
+        default = default_of(arguments, node)
         return self.value(default, module, None) if default is not None else None
 
     def annotated(self, annotation: ast.expr, module: Module, function: Function | None) -> Value:
@@ -378,27 +378,3 @@ class Names:
     def _makes(self, call: ast.Call, module: Module, function: Function | None) -> bool:
         called = self.value(call.func, module, function)
         return isinstance(called, str) and called.removesuffix("()") in DECORATORS
-
-
-def decorators(function: Function) -> list[ast.expr]:
-    """What stands above a function."""
-    return function.node.decorator_list if isinstance(function.node, FUNCTIONS) else []
-
-
-def _is_static(function: Function) -> bool:
-    return any(is_name(one, "staticmethod") for one in decorators(function))
-
-
-def _default_of(arguments: ast.arguments, wanted: ast.arg) -> ast.expr | None:
-    plain = arguments.posonlyargs + arguments.args
-    pairs = list(zip(reversed(plain), reversed(arguments.defaults), strict=False))
-    pairs += [(arg, value) for arg, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value]
-    return next((value for arg, value in pairs if arg is wanted), None)
-
-
-def all_parameters(function: Function) -> list[ast.arg]:
-    """The parameters of a function, without that for the instance."""
-    if function.node is None:
-        return []
-    found = parameters(function.node.args)
-    return found[1:] if function.owner is not None and not _is_static(function) else found

@@ -28,7 +28,8 @@ SETS = frozenset({"builtins.set", "builtins.frozenset", "typing.Set", "typing.Fr
 CALLED: dict[str, Label] = {
     **dict.fromkeys(
         (
-            "time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns",
+            "time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter",
+            "time.perf_counter_ns",
             "time.process_time", "time.localtime", "time.gmtime", "time.ctime", "time.strftime", "time.asctime",
             "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "pendulum.now",
             "arrow.now", "arrow.utcnow", "pandas.Timestamp.now", "pandas.Timestamp.utcnow", "pandas.Timestamp.today",

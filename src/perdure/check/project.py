@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from perdure.check import sources
-from perdure.check.scan import FUNCTIONS, Body, Facts, scan
+from perdure.check.scan import FUNCTIONS, Body, Facts, parameters, scan
 from perdure.check.sources import Unreadable
 from perdure.config.module_names import dotted_name
 
@@ -39,12 +39,15 @@ class Function:
     made: ast.Call | None = None
 
     @property
+    def is_named(self) -> bool:
+        """Whether its decorator gives it a name that the source shows."""
+        named = self.options.get("name")
+        return isinstance(named, ast.Constant) and isinstance(named.value, str)
+
+    @property
     def name(self) -> str:
         """What it goes by in a state file; the qualified name unless the decorator names it."""
-        named = self.options.get("name")
-        if isinstance(named, ast.Constant) and isinstance(named.value, str):
-            return named.value
-        return self.qualname
+        return str(getattr(self.options["name"], "value", "")) if self.is_named else self.qualname
 
     @property
     def is_async(self) -> bool:
@@ -98,6 +101,32 @@ class Class:
 def is_name(node: ast.AST | None, name: str) -> bool:
     """Whether an expression is that name."""
     return isinstance(node, ast.Name) and node.id == name
+
+
+def decorators(function: Function) -> list[ast.expr]:
+    """What stands above a function."""
+    return function.node.decorator_list if isinstance(function.node, FUNCTIONS) else []
+
+
+def is_static(function: Function) -> bool:
+    """Whether a method gets no instance."""
+    return any(is_name(one, "staticmethod") for one in decorators(function))
+
+
+def default_of(arguments: ast.arguments, wanted: ast.arg) -> ast.expr | None:
+    """The default of a parameter."""
+    plain = arguments.posonlyargs + arguments.args
+    pairs = list(zip(reversed(plain), reversed(arguments.defaults), strict=False))
+    pairs += [(arg, value) for arg, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value]
+    return next((value for arg, value in pairs if arg is wanted), None)
+
+
+def all_parameters(function: Function) -> list[ast.arg]:
+    """The parameters of a function, without that for the instance."""
+    if function.node is None:
+        return []
+    found = parameters(function.node.args)
+    return found[1:] if function.owner is not None and not is_static(function) else found
 
 
 class Module:

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Protocol
 
 from perdure.check.findings import Severity
-from perdure.check.names import Instance, Member, Names, Value, decorators
-from perdure.check.project import Class, Function, Module
+from perdure.check.names import Instance, Member, Names, Value
+from perdure.check.project import Class, Function, Module, decorators
 from perdure.check.scan import FUNCTIONS, Facts
 
 MOST = 2_000

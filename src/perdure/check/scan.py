@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -80,8 +80,8 @@ def scan(body: Body) -> Facts:
     stack: list[ast.AST] = []
     inside: list[Any] = [body.body] if isinstance(body, ast.Lambda) else body.body
     stack.extend(reversed(inside))
-    for node in inside:
-        facts.parents[node] = body
+    for statement in inside:
+        facts.parents[statement] = body
     nodes, parents = facts.nodes, facts.parents
     while stack:
         node: Any = stack.pop()
@@ -133,6 +133,30 @@ def targets(node: ast.AST) -> Iterator[tuple[ast.expr, bool]]:
 def end(node: ast.AST) -> tuple[int, int]:
     """The line and column behind a node."""
     return getattr(node, "end_lineno", 0) or 0, getattr(node, "end_col_offset", 0) or 0
+
+
+def dotted(node: ast.AST) -> str:
+    """A name, or a name with one attribute, as a text; "" for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return f"{node.value.id}.{node.attr}"
+    return ""
+
+
+def leaves(body: Iterable[ast.stmt]) -> str:
+    """How statements leave what stands around them: "leaves" the function, "loop", or "" if they do not."""
+    found = ""
+    rest: list[ast.AST] = list(body)
+    while rest:
+        node = rest.pop()
+        if isinstance(node, ast.Return | ast.Raise):
+            return "leaves"
+        if isinstance(node, ast.Break | ast.Continue):
+            found = "loop"
+        elif not isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.expr)):
+            rest += ast.iter_child_nodes(node)
+    return found
 
 
 def _bind(facts: Facts, name: str, how: How, node: ast.AST, at: tuple[int, int]) -> None:

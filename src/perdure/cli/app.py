@@ -12,7 +12,7 @@ FUNCTIONS = {
     "resume": "Go on with a run, with the inputs that it was started with.",
     "fork": "Start a new run with the results of another up to a step, which is made again.",
     "cancel": "End an unfinished run for good, at its next safe point; its clean-ups are made.",
-    "check": "List the runs that are under way on a cluster would not fit edited scripts, and where.",
+    "check": "Check scripts by their source: what breaks on resume, is lost, hangs, or is done twice.",
     "worker": "Run the steps and workflows of scripts for a cluster, until SIGTERM or Ctrl-C.",
     "doctor": "Look over this installation and the state file.",
     "new": "Write a short, runnable workflow to a new file: a checkpoint, recovery, an alert, and places to fill in.",

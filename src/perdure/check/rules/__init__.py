@@ -1,1 +1,1 @@
-"""What a finding is, a file for each group of rules; `checker` runs them over each place where a step or workflow runs."""
+"""The rules, a file for each group; `checker` asks them about each place where a step or workflow runs."""

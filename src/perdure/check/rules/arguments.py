@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import re
 
-from perdure.check.names import Instance, Names, all_parameters
-from perdure.check.project import Function, is_name
+from perdure.check.names import Instance, Names
+from perdure.check.project import Function, all_parameters, is_name
 from perdure.check.reach import Place
 from perdure.check.rules.globals import MUTATORS
 

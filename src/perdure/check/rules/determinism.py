@@ -1,4 +1,4 @@
-"""A resumed run has to take the same way: clock, chance, order of sets, environment, files, globals in workflow code."""
+"""A resumed run has to go the same way: clock, chance, order of sets, environment, files, globals in workflow code."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import ast
 
 from perdure.check import origins
 from perdure.check.flow import Flow
-from perdure.check.names import Names, all_parameters
+from perdure.check.names import Names
 from perdure.check.origins import Taint
-from perdure.check.project import Function, Module
+from perdure.check.project import Function, Module, all_parameters
 from perdure.check.reach import Place, Report
 from perdure.check.rules.globals import changed_globals
 from perdure.core.redaction.names import words
 
 _READS = words(
-    "builtins.open io.open os.listdir os.scandir os.walk os.stat os.path.exists os.path.isfile os.path.isdir os.path.getsize"
+    "builtins.open io.open os.listdir os.scandir os.walk os.stat os.path.exists os.path.isfile os.path.isdir"
+    " os.path.getsize"
     " os.path.getmtime glob.glob glob.iglob os.remove os.unlink os.rename os.replace os.makedirs os.mkdir os.rmdir"
     " shutil.copy shutil.copyfile shutil.move shutil.rmtree shutil.copytree pandas.read_csv pandas.read_excel"
     " pandas.read_parquet pandas.read_json numpy.load fileinput.input shutil.which json.load"

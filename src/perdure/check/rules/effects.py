@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from perdure.check import libraries
+from perdure.check.project import is_name
 from perdure.check.reach import Place
 from perdure.check.rules.shapes import (
     assigned_name,
@@ -23,6 +24,7 @@ from perdure.check.rules.shapes import (
 CHECKED = frozenset(
     {"raise_for_status", "status_code", "ok", "is_success", "is_error", "status", "reason", "reason_phrase"}
 )
+_BOUNDING = frozenset({"timeout", "request", "send"})
 SENDING = frozenset({"post", "put", "patch", "delete"})
 _ASKING = (
     r"search|query|graphql|token|oauth|auth\b|login|signin|session|lookup|validat|verify|preview|estimate|embed|complet"
@@ -99,27 +101,24 @@ def _has_timeout(place: Place, node: ast.Call, value: str, way: libraries.Timeou
 
 
 def _timeout_of_client(place: Place, name: str) -> bool:
-    """Whether `name.timeout = 5`, `name.request = partial(..., timeout=5)` or `Client(timeout=5)` bounds all its calls."""
+    """Whether `name.timeout = 5`, `name.request = partial(..., timeout=5)` or `Client(timeout=5)` bounds it."""
     for facts in (place.facts, place.module.facts):
         for node in facts.of(ast.Assign):
             for target in node.targets:
-                if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == name:
-                    if target.attr in ("timeout", "request", "send"):
-                        return True
+                if isinstance(target, ast.Attribute) and is_name(target.value, name) and target.attr in _BOUNDING:
+                    return True
         for binding in facts.names.get(name, ()):
             if isinstance(binding.node, ast.Call) and keyword(binding.node, "timeout", "default_timeout") is not None:
                 return True
         for call in facts.of(ast.Call):
-            if isinstance(call.func, ast.Attribute) and call.func.attr in ("settimeout", "mount"):
-                if isinstance(call.func.value, ast.Name) and call.func.value.id == name and _bounds(call):
-                    return True
+            if isinstance(call.func, ast.Attribute) and is_name(call.func.value, name) and _bounds(call):
+                return True
     return False
 
 
 def _bounds(call: ast.Call) -> bool:
-    if isinstance(call.func, ast.Attribute) and call.func.attr == "settimeout":
-        return True
-    return "timeout" in ast.unparse(call).lower()
+    method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    return method == "settimeout" or (method == "mount" and "timeout" in ast.unparse(call).lower())
 
 
 def status_unchecked(place: Place) -> None:
@@ -132,7 +131,7 @@ def status_unchecked(place: Place) -> None:
             continue
         node, parent = used_as(place, call)
         if _unchecked(place, call, node, parent, libraries.verb(value)):
-            said = f"{place.who} does not look at the status of {value.replace('()', '')}, so an error page counts as an answer"
+            said = f"{place.who} takes what {value.replace('()', '')} gives without a look at its status"
             place.found("status-unchecked", call, said)
 
 

@@ -1,4 +1,4 @@
-"""Errors that are swallowed or turned into results, clean-ups that a kill leaves out, steps and threads out of place."""
+"""Errors that are swallowed or become results, clean-ups that a kill leaves out, steps and threads out of place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from perdure.check.rules.shapes import broad, catches_stop, inside, keyword
 from perdure.core.redaction.names import words
 
 _CLOSING = words(
-    "close unlink remove rollback quit shutdown disconnect kill terminate cancel logout rmdir rmtree cleanup flush release"
+    "close unlink remove rollback quit shutdown disconnect kill terminate cancel logout rmdir rmtree cleanup"
+    " flush release"
     " stop aclose delete_local wait"
 )
 _PROCESSES = words(
@@ -34,12 +35,16 @@ def swallowed(place: Place) -> None:
                 continue
             if _does_nothing(handler) and not _tries_another(place, node, handler):
                 place.found("swallowed", handler, f"{place.who} catches any error here and does nothing about it")
-            elif not place.in_step and catches_stop(place, handler) and not _raises(handler):
-                if any(
+            elif (
+                not place.in_step
+                and catches_stop(place, handler)
+                and not _raises(handler)
+                and any(
                     isinstance(one, ast.Call) and place.durable(one, place.value(one.func)) for one in inside(node.body)
-                ):
-                    text = f"{place.who} catches what stops a run (a cancel, drift, Ctrl-C) and does not raise it again"
-                    place.found("swallowed", handler, text)
+                )
+            ):
+                text = f"{place.who} catches what stops a run (a cancel, drift, Ctrl-C) and does not raise it again"
+                place.found("swallowed", handler, text)
     for item in place.facts.of_any(ast.With, ast.AsyncWith):
         for entered in item.items:
             call = entered.context_expr
@@ -47,9 +52,8 @@ def swallowed(place: Place) -> None:
                 isinstance(call, ast.Call)
                 and place.text(call.func) == "contextlib.suppress"
                 and not _only_closes(item.body)
-            ):
-                if any(place.text(arg) in ("builtins.Exception", "builtins.BaseException") for arg in call.args):
-                    place.found("swallowed", item, f"{place.who} suppresses any error here and does nothing about it")
+            ) and any(place.text(arg) in ("builtins.Exception", "builtins.BaseException") for arg in call.args):
+                place.found("swallowed", item, f"{place.who} suppresses any error here and does nothing about it")
 
 
 def _does_nothing(handler: ast.ExceptHandler) -> bool:
@@ -130,7 +134,9 @@ def clean_up_in_finally(place: Place) -> None:
         for one in inside(node.finalbody):
             step = place.durable(one, place.value(one.func)) if isinstance(one, ast.Call) else None
             if step is not None:
-                text = f"{place.who} calls {step.kind} '{step.name}' in `finally`: not after a kill, and at each failure before it resumes"
+                text = (
+                    f"{place.who} calls {step.kind} '{step.name}' in `finally`: not after a kill, and at each failure"
+                )
                 place.found("clean-up-in-finally", one, text)
                 break
 
@@ -164,12 +170,11 @@ def thread(place: Place) -> None:
             )
         elif value in ("threading.Thread", "threading.Timer") and not waits:
             if _may_call_steps(place, call):
-                text = f"{place.who} starts a thread and does not wait for it; a step that it calls after the run's end is refused"
+                text = f"{place.who} starts a thread and does not wait for it; a step after the run's end is refused"
                 place.found("thread", call, text)
-        elif value.startswith(_POOLS) and value.endswith(".submit") and not waits and not _in_with(place, call):
-            if place.durable(call, value) is not None or _may_call_steps(place, call):
-                text = f"{place.who} submits work to a pool and does not wait for it; steps after the run's end are refused"
-                place.found("thread", call, text)
+        elif _is_left(place, call, value) and not waits and _may_call_steps(place, call):
+            text = f"{place.who} gives a pool work and does not wait for it; a step after the run's end is refused"
+            place.found("thread", call, text)
 
 
 def _in_threads(call: ast.Call) -> bool:
@@ -177,11 +182,14 @@ def _in_threads(call: ast.Call) -> bool:
     return any(isinstance(one, ast.Constant) and one.value in ("threads", "threading") for one in chosen)
 
 
-def _in_with(place: Place, call: ast.Call) -> bool:
+def _is_left(place: Place, call: ast.Call, value: str) -> bool:
+    """Whether work is given to a pool that no `with` block waits for."""
+    if not value.startswith(_POOLS) or not value.endswith(".submit"):
+        return False
     base = call.func.value if isinstance(call.func, ast.Attribute) else None
     if not isinstance(base, ast.Name):
-        return False
-    return any(binding.how == "enter" for binding in place.facts.names.get(base.id, ()))
+        return True
+    return not any(binding.how == "enter" for binding in place.facts.names.get(base.id, ()))
 
 
 def _may_call_steps(place: Place, call: ast.Call) -> bool:

@@ -21,7 +21,7 @@ _DATA = words(
 
 
 def changed_globals(place: Place) -> dict[str, ast.AST]:
-    """The variables of modules that a function changes, each with where it does so first; caches of clients do not count."""
+    """The variables of modules that a function changes, each with the first place; caches of clients do not count."""
     found: dict[str, ast.AST] = {}
     facts = place.facts
     for kind in (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete):

@@ -54,9 +54,8 @@ def _names(nodes: list[ast.stmt] | list[ast.expr], kind: type[ast.expr_context] 
                     isinstance(one, ast.Call)
                     and isinstance(one.func, ast.Attribute)
                     and isinstance(one.func.value, ast.Name)
-                ):
-                    if one.func.attr in ("append", "extend", "add", "update"):
-                        found.add(one.func.value.id)
+                ) and one.func.attr in ("append", "extend", "add", "update"):
+                    found.add(one.func.value.id)
     return found
 
 

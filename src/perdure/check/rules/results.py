@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 
 from perdure.check import libraries
-from perdure.check.names import Instance, Member, all_parameters
-from perdure.check.project import Class, Function
+from perdure.check.names import Instance, Member
+from perdure.check.project import Class, Function, all_parameters
 from perdure.check.reach import Place
 from perdure.check.rules.shapes import assigned_name, keyword, loads, used_as
 from perdure.core.redaction.names import is_secret, is_secret_variable, words
@@ -45,7 +45,7 @@ def unstorable(place: Place) -> None:
     node = function.node
     if node is None or node is not place.owner.node:
         return
-    if place.facts.of(ast.Yield) or place.facts.of(ast.YieldFrom):
+    if place.facts.of_any(ast.Yield, ast.YieldFrom):
         place.found("unstorable", node, f"{place.who} is a generator, of which nothing can be stored")
         return
     returns = None if isinstance(node, ast.Lambda) else node.returns
@@ -246,7 +246,7 @@ def secret_argument(place: Place) -> None:
         for given in (*call.args, *(one.value for one in call.keywords)):
             name = _variable(place, given)
             if name and is_secret_variable(name):
-                text = f"{place.who} gives {step.kind} '{step.name}' the environment's {name}, which is stored with its inputs"
+                text = f"{place.who} gives {step.kind} '{step.name}' the environment's {name}, which is stored"
                 place.found("secret-argument", given, text)
 
 

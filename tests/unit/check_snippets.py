@@ -1,7 +1,8 @@
 """Reads the snippets of a corpus for `perdure check`, and compares what is found with what is marked.
 
-A file `NAME.py.txt` begins with a header, which stands before each of its snippets. A snippet begins with `# --- bad: WHAT`
-or `# --- good: WHAT`. A line on which something has to be found ends with `# <- CODE`, one mark for each code.
+A file `NAME.py.txt` begins with a header, which stands before each of its snippets. A snippet begins with
+`# --- bad: WHAT` or `# --- good: WHAT`. A line on which something has to be found ends with `# <- CODE`, one mark for
+each code.
 """
 
 from __future__ import annotations
