@@ -41,7 +41,7 @@ def test_the_howto(server: Server, tmp_path: Path) -> None:
     try:
         for command, expected in commands():
             done += 1
-            words = shlex.split(command)
+            words = [word.replace("$PERDURE_ENGINE", server.url()) for word in shlex.split(command)]
             match words:
                 case ["pip", "install", extra, tool]:
                     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -276,7 +276,7 @@ def step(
 @overload
 def step(fn: None = None, /, *, on_failure: Literal["dead_letter"], **options: Unpack[StepOptions]) -> _Parking: ...
 def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-    """Make a step of a function: `@step`, `@step(timeout="20s")`, or `get = step(httpx.get, name="get")`.
+    """Make a step of a function: `@step`, `@step(timeout="20s")`, or `read = step(read_text, name="read")`.
 
     In a workflow the result of a step is saved before the workflow sees it, and a resumed run gets the saved result.
     Outside a workflow a step is the plain function.
