@@ -7,6 +7,7 @@ import ast
 from perdure.check import libraries
 from perdure.check.project import is_name
 from perdure.check.reach import Place
+from perdure.check.rules.clients import constructor
 from perdure.check.rules.shapes import (
     assigned_name,
     bound,
@@ -28,9 +29,14 @@ _BOUNDING = frozenset({"timeout", "request", "send"})
 SENDING = frozenset({"post", "put", "patch", "delete"})
 _ASKING = (
     r"search|query|graphql|token|oauth|auth\b|login|signin|session|lookup|validat|verify|preview|estimate|embed|complet"
-    r"|chat|generat|predict|infer|translat|classif|convert|calculat|ask|fetch|list|read|get_|report|find|analy[sz]e"
-    r"|api\.openai\.com|api\.anthropic\.com|completion|summar|rerank|moderat|detect|ocr|transcri"
+    r"|chat|generat|predict|infer|translat|classif|convert|calculat|analy[sz]e|api\.openai\.com|api\.anthropic\.com"
+    r"|summar|rerank|moderat|detect|ocr|transcri"
 )
+"""In an address or the name of a function: a POST that asks for something, and leaves nothing behind."""
+
+_READING = r"^_?(get|fetch|list|read|find|load|ask|count|check|download|poll|is|has)(_|$)"
+"""The same, of the name of a function alone."""
+
 _INSERT = r"^\s*(WITH\b.*)?INSERT\s+INTO\b"
 _SAFE = r"ON\s+CONFLICT|ON\s+DUPLICATE|NOT\s+EXISTS|\bMERGE\b"
 _REPLACES = r"DELETE\s+FROM|TRUNCATE|DROP\s+TABLE|CREATE\s+TEMP|:memory:"
@@ -82,12 +88,15 @@ def _has_timeout(place: Place, node: ast.Call, value: str, way: libraries.Timeou
         given = node.args[way.place]
     if given is not None:
         return not is_none(given)
-    if way.default or matches(r"timeout", constant_text(place, node.args[0] if node.args else None)):
+    if matches(r"timeout", constant_text(place, node.args[0] if node.args else None)):
         return True
     if "setdefaulttimeout" in place.module.text:
         return True
     client = root(node.func)
-    if isinstance(client, ast.Name) and _timeout_of_client(place, client.id):
+    made = constructor(place, node.func) if "()" in value else None
+    if made is not None and is_none(keyword(made, "timeout")):
+        return False  # it was told to wait for ever
+    if way.default or (isinstance(client, ast.Name) and _timeout_of_client(place, client.id)):
         return True
     for above in place.facts.above(node):
         if isinstance(above, ast.Call) and place.text(above.func) in ("asyncio.wait_for", "anyio.fail_after"):
@@ -185,7 +194,8 @@ def _posts(place: Place, node: ast.Call, name: str) -> str:
             posting = posting or (request is not None and _sends(request))
     if name.startswith("stripe.") and name.endswith(".create") and "checkout" not in name.lower():
         return f"calls {name.replace('()', '')} without an idempotency_key"
-    if not posting or matches(_ASKING, where) or matches(_ASKING, place.function.qualname.rpartition(".")[2]):
+    function = place.function.qualname.rpartition(".")[2]
+    if not posting or matches(_ASKING, where) or matches(_ASKING, function) or matches(_READING, function):
         return ""
     if any(isinstance(one.arg, type(None)) for one in node.keywords) or "key" in _headers(place, node):
         return ""

@@ -24,6 +24,7 @@ _FOREIGN = words(
     "_thread.start_new_thread gevent.spawn gevent.pool.Pool().spawn eventlet.spawn eventlet.GreenPool().spawn"
 )
 _POOLS = ("concurrent.futures.ThreadPoolExecutor()", "concurrent.futures.thread.ThreadPoolExecutor()")
+_OTHER_JOINS = frozenset({"os.path.join", "builtins.str().join", "posixpath.join"})
 _WAITS = frozenset({"join", "result", "shutdown", "wait", "as_completed", "gather", "exception"})
 
 
@@ -154,9 +155,8 @@ def nested_step(place: Place) -> None:
 def thread(place: Place) -> None:
     """Processes that a workflow starts, and threads that it does not wait for."""
     waits = any(
-        isinstance(node.func, ast.Attribute | ast.Name)
-        and getattr(node.func, "attr", getattr(node.func, "id", "")) in _WAITS
-        for node in place.facts.of(ast.Call)
+        getattr(node.func, "attr", getattr(node.func, "id", "")) in _WAITS and value not in _OTHER_JOINS
+        for node, value in place.calls
     )
     for call, value in place.calls:
         if not isinstance(value, str):

@@ -60,18 +60,12 @@ def _global_written(place: Place, target: ast.expr, node: ast.AST) -> str:
             base = base.value
         if isinstance(base, ast.Name) and is_global(place, base.id) and _is_data(place.module, base.id, place):
             return "" if _is_lazy(place, base.id, node) else base.id
-    if (
-        isinstance(target, ast.Attribute)
-        and isinstance(target.value, ast.Name)
-        and target.value.id not in ("self", "cls")
-    ):
+    if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and is_global(place, target.value.id):
         value: Value = place.value(target.value)
-        if isinstance(value, Class):
+        if isinstance(value, Class | Module):
             return f"{target.value.id}.{target.attr}"
-        if isinstance(value, Instance) and is_global(place, target.value.id):
+        if isinstance(value, Instance):
             return target.value.id
-        if isinstance(value, Module):
-            return f"{target.value.id}.{target.attr}"
     return ""
 
 
@@ -119,9 +113,22 @@ def lost_globals(places: list[Place], read_by_workflows: dict[tuple[Module, str]
     for place in places:
         for name, node in changed_globals(place).items():
             reader = read_by_workflows.get((place.module, name.partition(".")[0]))
+            if reader is None and _remembers(place, name, node):
+                continue
             what = f"{name}', which workflow '{reader}' reads" if reader else f"{name}'"
             text = f"{place.who} changes the module's variable '{what}; a resumed run does not see it"
             place.report("lost-global", node, place.module, text, None if reader else "warning")
+
+
+def _remembers(place: Place, name: str, node: ast.AST) -> bool:
+    """`CACHE[key] = ...` beside a look into it: what is lost is made again."""
+    if not isinstance(node, ast.Assign) or not all(isinstance(target, ast.Subscript) for target in node.targets):
+        return False
+    for one in place.facts.of(ast.Name):
+        above = place.facts.parents.get(one) if one.id == name else None
+        if isinstance(above, ast.Subscript | ast.Attribute) and isinstance(above.ctx, ast.Load):
+            return True
+    return False
 
 
 def read_globals(places: list[Place]) -> dict[tuple[Module, str], str]:

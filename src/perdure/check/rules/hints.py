@@ -8,7 +8,7 @@ from perdure.check import libraries
 from perdure.check.names import Member
 from perdure.check.project import Function
 from perdure.check.reach import Place
-from perdure.check.rules.retries import constructor
+from perdure.check.rules.clients import constructor
 from perdure.check.rules.shapes import bound, inside, keyword, spread
 from perdure.check.scan import targets
 

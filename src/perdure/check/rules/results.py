@@ -17,6 +17,8 @@ _CONTAINERS = words(
     " collections.abc.Iterable typing.Optional"
 )
 _PAGES = words("page next sync continuation cursor pagination start device push word eos bos pad mask stop csrf")
+_SIGNATURES = frozenset({"sig", "signature", "auth", "cookie", "cookies", "pat"})
+"""A secret elsewhere; as a parameter more often a signal, a function's signature, or the name of a way."""
 _SECRET_TYPES = frozenset({"builtins.str", "builtins.bytes", "typing.Any", "builtins.object"})
 _EAGER = frozenset(
     f"builtins.{name}"
@@ -58,7 +60,7 @@ def unstorable(place: Place) -> None:
         for part in _parts(value):
             what = _what(place, part, returns is not None)
             if what:
-                place.found("unstorable", part, f"{place.who} returns {what}, which cannot be stored")
+                place.found("unstorable", part, f"{place.who} returns what cannot be stored: {what}")
 
 
 def _declared(place: Place, annotation: ast.expr) -> str:
@@ -119,7 +121,7 @@ def _what(place: Place, node: ast.expr, annotated: bool) -> str:
     if last == "cursor" and libraries.outside(head.removesuffix("()")) == "a database":
         return "a database cursor"
     if not annotated and libraries.outside(name) == "a model" and last in ("create", "generate_content", "parse"):
-        return "the client's own object, whose class no annotation names,"
+        return "the client's own object, whose class no annotation names"
     if last == "open" and head.startswith("pathlib.Path"):
         return "an open file"
     return ""
@@ -130,9 +132,9 @@ def _instance(cls: Class, annotated: bool) -> str:
         return ""
     plain = not cls.node.bases and not cls.node.decorator_list
     if plain and not cls.node.keywords and cls.attributes:
-        return f"an instance of {cls.node.name}, which is not a dataclass,"
+        return f"an instance of {cls.node.name}, which is not a dataclass"
     if not annotated and cls.node.decorator_list:
-        return f"an instance of {cls.node.name}, which no annotation names,"
+        return f"an instance of {cls.node.name}, which no annotation names"
     return ""
 
 
@@ -251,8 +253,10 @@ def secret_argument(place: Place) -> None:
 
 
 def _is_secret(name: str) -> bool:
-    words = name.lower().split("_")
-    return is_secret(name) and not (len(words) > 1 and words[-1] == "token" and words[-2] in _PAGES)
+    words_of = name.lower().split("_")
+    if words_of[-1] in _SIGNATURES:
+        return False
+    return is_secret(name) and not (len(words_of) > 1 and words_of[-1] == "token" and words_of[-2] in _PAGES)
 
 
 def _is_text(place: Place, annotation: ast.expr | None) -> bool:
