@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,33 @@ def test_a_file_that_cannot_be_checked_is_a_line(tmp_path: Path, content: bytes,
     if text:
         assert len(words) == 1
         assert any(part in words[0] for part in text.split("|")), words
+
+
+def _loops(depth: int) -> str:
+    lines = [f"{'  ' * (n + 1)}for a{n} in a:" for n in range(depth)]
+    return "\n".join(["@workflow", "def f(a):", *lines, f"{'  ' * (depth + 1)}g(a)"]) + "\n"
+
+
+def _helpers(width: int) -> str:
+    names = [f"h{n}" for n in range(7)]
+    bodies = [f"def {one}(a):\n  " + f"a = {two}(a)\n  " * width + "return a\n" for one, two in pairwise(names)]
+    return "def h6(a):\n  return a\n" + "".join(bodies) + "@workflow\ndef f(a):\n  return g(h0(a))\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _loops(60),
+        _helpers(12),
+        "@workflow\ndef f(a):\n" + "".join("  a = g(a)\n" for _ in range(3_000)),
+        "@workflow\ndef f(a):\n  if a: pass\n" + "".join("  elif a: g(a)\n" for _ in range(90)),
+    ],
+    ids=["loops", "helpers", "assignments", "branches"],
+)
+def test_scripts_that_branch_without_end_are_checked_in_bounded_work(tmp_path: Path, text: str) -> None:
+    """What doubles with each level (loops in loops, helpers of helpers) is bounded: this ends at all."""
+    (tmp_path / "a.py").write_text(f"from perdure import step, workflow\n@step\ndef g(a):\n  return a\n{text}")
+    assert check([tmp_path]).problems == []
 
 
 def test_links_and_what_is_no_file(tmp_path: Path) -> None:

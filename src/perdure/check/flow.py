@@ -6,30 +6,23 @@ Statements are gone through in their order, loops twice; a helper of the project
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 
 from perdure.check import origins
 from perdure.check.names import Instance, Member, Names, Value
-from perdure.check.origins import EMPTY, Origin, Taint
+from perdure.check.origins import EMPTY, Control, Origin, Taint
 from perdure.check.project import Class, Function, Module, all_parameters
 from perdure.check.scan import dotted, leaves
 
 DEEPEST = 5
 """Helpers that call helpers ..."""
+MOST = 1_000
+"""Times that helpers are gone through, for one workflow; what is called behind that passes on what it is given."""
+TWICE = 3
+"""Loops inside of loops that are gone through twice; those deeper in, once."""
 
 Report = Callable[[str, ast.AST, Module, Taint, "Function | None"], None]
 """Gets "input", "branch", "order" or "identity", the place, its module, what comes there, and the step or workflow."""
-
-
-@dataclass
-class _Control:
-    """A condition that what comes next depends on."""
-
-    node: ast.AST
-    module: Module
-    taint: Taint
-    kind: str
 
 
 class Flow:
@@ -45,9 +38,11 @@ class Flow:
         self.names = names
         self.report = report
         self.identities = identities
-        self.controls: list[_Control] = []
-        self.sticky: list[_Control] = []
+        self.controls: list[Control] = []
+        self.sticky: list[Control] = []
         self.stack: list[Function] = []
+        self.entered = 0
+        self.loops = 0
         self.globals: dict[tuple[Module, str], Taint] = {}
         self.returned: Taint = EMPTY
         self.env: dict[str, Taint] = {}
@@ -78,6 +73,7 @@ class Flow:
         self.env, self.function, self.module, self.returned = closure | given, function, function.module, EMPTY
         self.stack.append(function)
         marks = len(self.sticky)
+        self.entered += 1
         try:
             if isinstance(function.node, ast.Lambda):
                 self.returned = self._eval(function.node.body)
@@ -124,8 +120,8 @@ class Flow:
         elif isinstance(node, ast.While):
             taint = self._eval(node.test)
             marks = len(self.sticky)
-            for _ in range(2):
-                self._under(_Control(node.test, self.module, origins.deciding(taint), "branch"), node.body)
+            for _ in self._rounds():
+                self._under(Control(node.test, self.module, origins.deciding(taint), "branch"), node.body)
                 taint = self._eval(node.test)
             self._forget_loop(marks)
             self._block(node.orelse)
@@ -144,7 +140,7 @@ class Flow:
             self._block(node.orelse)
             self._block(node.finalbody)
         elif isinstance(node, ast.Match):
-            control = _Control(node.subject, self.module, origins.deciding(self._eval(node.subject)), "branch")
+            control = Control(node.subject, self.module, origins.deciding(self._eval(node.subject)), "branch")
             for case in node.cases:
                 self._under(control, case.body)
         elif isinstance(node, ast.Raise | ast.Assert | ast.Delete):
@@ -152,7 +148,7 @@ class Flow:
                 self._eval(child)
 
     def _if(self, node: ast.If) -> None:
-        control = _Control(node.test, self.module, origins.deciding(self._eval(node.test)), "branch")
+        control = Control(node.test, self.module, origins.deciding(self._eval(node.test)), "branch")
         before = dict(self.env)
         self._under(control, node.body)
         after, self.env = self.env, before
@@ -162,14 +158,14 @@ class Flow:
         if control.taint:
             left = leaves((*node.body, *node.orelse))
             if left:
-                self.sticky.append(_Control(node.test, self.module, control.taint, left))
+                self.sticky.append(Control(node.test, self.module, control.taint, left))
 
     def _for(self, node: ast.For | ast.AsyncFor) -> None:
         taint = self._eval(node.iter)
-        controls = [_Control(node.iter, self.module, origins.ordering(taint), "order")]
-        controls.append(_Control(node.iter, self.module, origins.counting(taint, node.iter), "branch"))
+        controls = [Control(node.iter, self.module, origins.ordering(taint), "order")]
+        controls.append(Control(node.iter, self.module, origins.counting(taint, node.iter), "branch"))
         marks = len(self.sticky)
-        for _ in range(2):
+        for _ in self._rounds():
             self._store(node.target, origins.plain(taint))
             self.controls += controls
             self._block(node.body)
@@ -177,7 +173,13 @@ class Flow:
         self._forget_loop(marks)
         self._block(node.orelse)
 
-    def _under(self, control: _Control, body: list[ast.stmt]) -> None:
+    def _rounds(self) -> Iterator[int]:
+        """Twice, so that what one round leaves reaches the next."""
+        self.loops += 1
+        yield from range(2 if self.loops <= TWICE else 1)
+        self.loops -= 1
+
+    def _under(self, control: Control, body: list[ast.stmt]) -> None:
         self.controls.append(control)
         self._block(body)
         self.controls.pop()
@@ -220,7 +222,7 @@ class Flow:
             return taint | {Origin("set", node.lineno, "a set")}
         if isinstance(node, ast.IfExp):
             test = origins.deciding(self._eval(node.test))
-            self.controls.append(_Control(node.test, self.module, test, "branch"))
+            self.controls.append(Control(node.test, self.module, test, "branch"))
             taint = self._union([node.body, node.orelse])
             self.controls.pop()
             return taint | test
@@ -283,11 +285,11 @@ class Flow:
             taint = self._eval(each.iter)
             whole |= taint
             self._store(each.target, origins.plain(taint))
-            self.controls.append(_Control(each.iter, self.module, origins.ordering(taint), "order"))
+            self.controls.append(Control(each.iter, self.module, origins.ordering(taint), "order"))
             for test in each.ifs:
                 decided = origins.deciding(self._eval(test))
                 whole |= decided
-                self.controls.append(_Control(test, self.module, decided, "branch"))
+                self.controls.append(Control(test, self.module, decided, "branch"))
         parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
         taint = origins.plain(self._union(parts)) | origins.listed(whole)
         del self.controls[marks:]
@@ -367,7 +369,7 @@ class Flow:
             rest |= taint
         for name in names:
             given.setdefault(name, EMPTY)
-        if len(self.stack) >= DEEPEST or helper in self.stack:
+        if len(self.stack) >= DEEPEST or helper in self.stack or self.entered >= MOST:
             return rest
         return self._enter(helper, given)
 

@@ -135,13 +135,17 @@ class Names:
     def _bound(
         self, name: str, bindings: list[Binding], module: Module, function: Function | None, at: tuple[int, int] | None
     ) -> Value:
-        before = [one for one in bindings if one.at <= at] if at is not None else bindings
-        for binding in (*reversed(before), *(one for one in bindings if one not in before)):
+        seen = False
+        for binding in reversed(bindings):
+            if at is None or binding.at <= at:
+                seen = True
+                found = self._binding(name, binding, module, function)
+                if found is not None or binding.how in ("value", "element", "other"):
+                    return found  # or it stands for something that cannot be told
+        for binding in () if seen else bindings:
             found = self._binding(name, binding, module, function)
             if found is not None:
                 return found
-            if binding.how in ("value", "element", "other") and before:
-                return None  # it stands for something that cannot be told
         return None
 
     def _binding(self, name: str, binding: Binding, module: Module, function: Function | None) -> Value:

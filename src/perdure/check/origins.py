@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from perdure.check.project import Module
+
 Label = Literal["clock", "day", "chance", "process", "environment", "set", "order"]
 """`day`: a clock of which no more than the date is left. `set`: a set; `order`: a list in the order of one."""
 
@@ -22,6 +24,17 @@ class Origin:
 
 Taint = frozenset[Origin]
 EMPTY: Taint = frozenset()
+
+
+@dataclass(slots=True)
+class Control:
+    """A condition, or what is iterated, that the steps behind it depend on; `kind` says how it is reported, or ends."""
+
+    node: ast.AST
+    module: Module
+    taint: Taint
+    kind: str
+
 
 SETS = frozenset({"builtins.set", "builtins.frozenset", "typing.Set", "typing.FrozenSet", "collections.abc.Set"})
 

@@ -43,6 +43,17 @@ class Facts:
     parents: dict[ast.AST, ast.AST] = field(default_factory=dict)
     names: dict[str, list[Binding]] = field(default_factory=dict)
     outer: set[str] = field(default_factory=set)
+    _reads: dict[str, list[ast.Name]] | None = None
+
+    @property
+    def reads(self) -> dict[str, list[ast.Name]]:
+        """Where each name is read."""
+        if self._reads is None:
+            self._reads = {}
+            for node in self.of(ast.Name):
+                if isinstance(node.ctx, ast.Load):
+                    self._reads.setdefault(node.id, []).append(node)
+        return self._reads
 
     def of(self, kind: type[N]) -> list[N]:
         """The nodes of exactly this type."""

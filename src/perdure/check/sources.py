@@ -12,7 +12,7 @@ from pathlib import Path
 
 from perdure.check.findings import Problem
 
-LARGEST = 5_000_000
+LARGEST = 2_000_000
 """Bytes of a file; what is larger is data, not a script."""
 
 SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages"})

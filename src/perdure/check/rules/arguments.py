@@ -36,10 +36,14 @@ class _Changes:
         function: which.
         names: resolves expressions.
         depth: of helpers that are given a parameter.
+        known: what was found of those already.
     """
 
-    def __init__(self, function: Function, names: Names, depth: int) -> None:
+    def __init__(
+        self, function: Function, names: Names, depth: int, known: dict[Function, dict[str, ast.AST]] | None = None
+    ) -> None:
         self.function, self.names, self.depth = function, names, depth
+        self.known = {} if known is None else known
         self.found: dict[str, ast.AST] = {}
         self.alias: dict[str, str] = {}
         self.foreign: set[str] = set()
@@ -212,9 +216,11 @@ class _Changes:
         roots = {place: self._root(arg) for place, arg in enumerate(node.args)}
         if not any(roots.values()):
             return
-        changes = _Changes(helper, self.names, self.depth + 1)
+        if helper not in self.known:
+            self.known[helper] = {}  # of one that calls itself
+            self.known[helper] = _Changes(helper, self.names, self.depth + 1, self.known).found
         for place, arg in enumerate(all_parameters(helper)):
-            if roots.get(place) and arg.arg in changes.found:
+            if roots.get(place) and arg.arg in self.known[helper]:
                 self.found.setdefault(roots[place], node)
 
 

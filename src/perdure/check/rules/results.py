@@ -173,7 +173,7 @@ def _dropped(place: Place, call: ast.Call, parent: ast.AST | None) -> bool:
 
 
 def _ever_read(place: Place, name: str) -> bool:
-    return any(node.id == name and isinstance(node.ctx, ast.Load) for node in place.facts.of(ast.Name))
+    return name in place.facts.reads
 
 
 def _misused(place: Place, call: ast.Call, parent: ast.AST | None) -> bool:

@@ -38,12 +38,8 @@ def loads(place: Place, name: str, behind: ast.AST) -> list[ast.Name]:
     start = end(behind)
     later = [binding.at for binding in place.facts.names.get(name, ()) if binding.at > start]
     until = min(later, default=(1 << 30, 0))
-    found = []
-    for node in place.facts.of(ast.Name):
-        at = (node.lineno, node.col_offset)
-        if node.id == name and isinstance(node.ctx, ast.Load) and start <= at < until:
-            found.append(node)
-    return found
+    reads = place.facts.reads.get(name, ())
+    return [node for node in reads if start <= (node.lineno, node.col_offset) < until]
 
 
 def broad(place: Place, handler: ast.ExceptHandler) -> bool:
