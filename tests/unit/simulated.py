@@ -15,7 +15,7 @@ from simulated_disk import Crash, Disk, Program, World
 from simulated_effects import Performer
 from simulated_workflows import Fork, Walker, spec_of
 
-from perdure.core.execution.effects import Branch, Load, Settle
+from perdure.core.execution.effects import Load, Settle
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import identify
 from perdure.core.execution.run import Ended, Start, live
@@ -115,8 +115,6 @@ class Process:
             raise Crash
         if isinstance(asked, Settle):
             branch.asked, branch.history = asked, history
-        elif isinstance(asked, Branch):
-            branch.answer = None  # as for threads: the branch that goes on has moved past the failures of all
         else:
             branch.answer = self.performer.perform(asked, history)
             branch.reading = isinstance(asked, Load)

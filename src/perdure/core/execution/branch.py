@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 from perdure.core.execution.spec import Call
@@ -21,24 +21,21 @@ class Task(Protocol):
 class Branch:
     """One line of execution: the workflow's own, or a task that it started, directly or through others.
 
-    `path` identifies it within its run by the order in which each parent started its children; `born` is how
-    many calls the run had made by then; `living` holds the branches of the run that have not been seen to end.
+    `path` identifies it within its run by the order in which each parent started its children; `living` holds the
+    branches of the run that have not been seen to end.
 
     Args:
         task: what carries it.
         parent: the branch that started it; None for the workflow's own.
-        clock: how many calls the run has made; a child has its parent's.
     """
 
-    __slots__ = ("born", "children", "clock", "living", "parent", "path", "task")
+    __slots__ = ("children", "living", "parent", "path", "task")
 
-    def __init__(self, task: Task, parent: Branch | None = None, clock: Callable[[], int] = int) -> None:
+    def __init__(self, task: Task, parent: Branch | None = None) -> None:
         self.task = task
         self.parent = parent
         self.children = 0
-        self.clock: Callable[[], int] = parent.clock if parent is not None else clock
         self.living: list[Branch] = parent.living if parent is not None else []
-        self.born = self.clock()
         self.path = b""
         if parent is not None:
             self.path = b"%b.%d" % (parent.path, parent.children)
@@ -50,15 +47,6 @@ class Branch:
     def done(self) -> bool:
         """Has it ended?"""
         return self.task.done()
-
-    def came_from(self, other: Branch, since: int) -> bool:
-        """Did `other` start it, directly or through others, after `since` calls had been made?"""
-        if self.born < since:
-            return False
-        ancestor = self.parent
-        while ancestor is not None and ancestor is not other:
-            ancestor = ancestor.parent
-        return ancestor is other
 
     def place(self, call: Call) -> Call:
         """The call as one of this branch.

@@ -15,7 +15,6 @@ from perdure.core.execution.admission import Patience, admission, report_failure
 from perdure.core.execution.cleanup_records import salt, undo_row
 from perdure.core.execution.drift import drift, settle
 from perdure.core.execution.effects import (
-    BRANCH,
     ClearCrashes,
     Effect,
     Execute,
@@ -28,7 +27,7 @@ from perdure.core.execution.effects import (
     Wait,
     WaitGivenUp,
 )
-from perdure.core.execution.history import Failure, History
+from perdure.core.execution.history import History
 from perdure.core.execution.identity import refuse_change
 from perdure.core.execution.spec import Call
 from perdure.core.policies.classify import assess
@@ -126,16 +125,8 @@ def recall(call: Call, history: History, record: StepRecord, park: bool = False)
     except NotDecodable as misfit:
         misfit.hint += f": {commands.fork(history.id, call.spec.name)}"
         raise StopRun(misfit) from misfit
-    history.replayed(call, error, record.seq)
+    history.failed(error, record.seq, replayed=True)
     return Failed(error, replayed=True)
-
-
-def move_on(history: History) -> Generator[Effect, Any, None]:
-    """Something new is about to be done: the failures that the workflow has handled become history first."""
-    if history.pending:
-        passed = history.moved_past((yield BRANCH))
-        if passed:
-            yield Save(history.with_notes(passed))
 
 
 class Series(msgspec.Struct):
@@ -183,7 +174,6 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
     spec = call.spec
     spec.refuse_unstorable()
     history.refuse_oversized(spec.owner, call.input)
-    yield from move_on(history)
     if history.undone:
         call.salt += salt(call, history)
     tries = history.tries(call)
@@ -278,9 +268,13 @@ def _read(call: Call, outcome: Outcome) -> tuple[bytes, Any]:
 
 
 def fail(call: Call, history: History, end: Failed) -> Generator[Effect, Any, None]:
-    """A step has failed for good; whether that becomes history is decided later, by what the workflow does about it."""
+    """A step has failed for good: that is saved, like a result, before the workflow sees it.
+
+    If it turns out to be what ends the run, the record is taken back with the end.
+    """
     row = ended_row(call, history, "failed", end)
-    history.pending.append(Failure(end.error, row, (yield BRANCH), history.claims))
+    yield Save(history.with_notes((row,)))
+    history.failed(end.error, row[SEQ])
 
 
 def ended_row(call: Call, history: History, status: StepStatus, end: Failed) -> Row:

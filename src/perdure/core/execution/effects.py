@@ -141,12 +141,4 @@ class WaitGivenUp(msgspec.Struct, frozen=True, gc=False):
     call: Call
 
 
-class Branch(msgspec.Struct, frozen=True, gc=False):
-    """Which branch of the workflow is asking. Answer: a `core.branch.Branch`, or None if there is but one."""
-
-
-BRANCH = Branch()
-
-Effect = (
-    Load | Execute | ClearCrashes | Admit | Guarded | Report | Wait | Save | SaveAttempt | Settle | WaitGivenUp | Branch
-)
+Effect = Load | Execute | ClearCrashes | Admit | Guarded | Report | Wait | Save | SaveAttempt | Settle | WaitGivenUp

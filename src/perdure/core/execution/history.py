@@ -14,7 +14,6 @@ import msgspec
 
 from perdure.core import records
 from perdure.core.checksums import step_checksum
-from perdure.core.execution.branch import Branch
 from perdure.core.execution.claims import Claims
 from perdure.core.execution.crash_loop import LIMIT, Crashes
 from perdure.core.execution.spec import Call
@@ -36,24 +35,19 @@ class Tries(msgspec.Struct, gc=False):
 
 
 class Failure(msgspec.Struct, eq=False):
-    """A step has failed for good; whether that becomes history depends on what the workflow does about it.
-
-    `row` is what would be written, `branch` who called, `at` how many calls had been made by then.
-    """
+    """A step has failed for good, and the record with the number `seq` says so; `replayed`: it was there before."""
 
     error: BaseException
-    row: Row
-    branch: Branch | None
-    at: int = 0
+    seq: int
     replayed: bool = False
 
 
 class RootCause(msgspec.Struct, frozen=True):
     """The failures that end a run, and what they take back.
 
-    `records`: failures that were written down as handled, and are what ends the run after all. `replayed`: one of them
-    came from the history. `aftermath`: first and last number of the records made since the failure. They were made
-    because of it (or beside it), so the script need not come to them again when it goes well.
+    `records`: the numbers of their records. `replayed`: one of them came from the history. `aftermath`: first and last
+    number of the records made since the failure. They were made because of it (or beside it), so the script need not
+    come to them again when it goes well.
     """
 
     records: tuple[int, ...]
@@ -101,8 +95,7 @@ class History(Claims):
         self.crash_limit = crash_limit
         self.largest = largest
         self.has_children = False  # a workflow was called, or may have been
-        self.pending: list[Failure] = []
-        self._written: list[Failure] = []
+        self._failures: list[Failure] = []
         self._to_clean: dict[int, str] = {}
         self._cleaned: set[tuple[str, str, bytes, int]] = set()
         self._timer_notes: list[int] = []
@@ -235,41 +228,12 @@ class History(Claims):
 
     # -- failures -----------------------------------------------------------------------------------------------------
 
-    def moved_past(self, branch: Branch | None) -> tuple[Row, ...]:
-        """The failures that the workflow has moved past now that `branch` makes its next call; they become history.
-
-        A branch has moved past its own failure, and so have those that it has started since. All have moved past that
-        of a branch that is over, since its exception has been received.
-        """
-        passed = [
-            failure
-            for failure in self.pending
-            if branch is None
-            or failure.branch is None
-            or failure.branch is branch
-            or failure.branch.done()
-            or branch.came_from(failure.branch, failure.at)
-        ]
-        for failure in passed:
-            self.pending.remove(failure)
-            self._written.append(failure)
-        return tuple(failure.row for failure in passed)
-
-    def all_pending(self) -> tuple[Row, ...]:
-        """The workflow has ended well, so it has moved past everything."""
-        rows = tuple(failure.row for failure in self.pending)
-        self.pending.clear()
-        return self.with_notes(rows)
-
-    def replayed(self, call: Call, error: BaseException, seq: int) -> None:
-        """A recorded failure has been raised again."""
-        spec = call.spec
-        row = (self.rid, seq, spec.name, call.key, call.n, "failed", b"", b"", 0.0, 0, 0, 0, spec.record_kind)
-        self._written.append(Failure(error, row, None, self.claims, replayed=True))
+    def failed(self, error: BaseException, seq: int, *, replayed: bool = False) -> None:
+        """A step has failed for good, with that record; or the record of an earlier life says so."""
+        self._failures.append(Failure(error, seq, replayed))
 
     def root_cause(self, error: BaseException) -> RootCause:
         """Which failures end the run, given that `error` does: it is one of theirs, or was raised from one."""
-        failures = [*self._written, *self.pending]
         causes: list[Failure] = []
         seen: set[int] = set()
         rest = [error]
@@ -278,15 +242,15 @@ class History(Claims):
             if id(one) in seen:
                 continue
             seen.add(id(one))
-            found = [failure for failure in failures if failure.error is one]
+            found = [failure for failure in self._failures if failure.error is one]
             causes += found
             if not found:
                 # A failed step's own exception says nothing about those that were handled before it.
                 rest += [other for other in (one.__cause__, one.__context__) if other is not None]
                 rest += getattr(one, "exceptions", ())
-        first, last = min((failure.row[records.SEQ] for failure in causes), default=0) + 1, next(self._numbers) - 1
+        first, last = min((failure.seq for failure in causes), default=0) + 1, next(self._numbers) - 1
         return RootCause(
-            tuple(failure.row[records.SEQ] for failure in causes if failure in self._written),
+            tuple(failure.seq for failure in causes),
             any(failure.replayed for failure in causes),
             (first, last) if causes and first <= last else None,
         )

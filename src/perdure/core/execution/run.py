@@ -11,7 +11,7 @@ import msgspec
 
 from perdure.core.exceptions import capture
 from perdure.core.execution.call import End as CallEnd
-from perdure.core.execution.call import Failed, Succeeded, fail, move_on, recall, recorded
+from perdure.core.execution.call import Failed, Succeeded, fail, recall, recorded
 from perdure.core.execution.effects import Effect, Outcome, Save
 from perdure.core.execution.history import History, RootCause
 from perdure.core.execution.spec import Call, Rules
@@ -208,7 +208,7 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
                 error = refusal
             else:
                 yield from _put_away(Unwind(run, history, ok=True, final=True))
-                trouble = yield End(run, "done", payload, rows=history.all_pending())
+                trouble = yield End(run, "done", payload, rows=history.with_notes(()))
                 if trouble is not None:
                     raise trouble
                 return Ended(value, payload, run.created, outcome.started + outcome.seconds - run.created)
@@ -222,7 +222,6 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
         capture.add_output(error)
         fault = capture.encode(capture.to_fault(error))
         status = _how(error, call.spec.rules, run)
-        history.pending.clear()  # the workflow has not moved past what has ended it
         final = status == "cancelled"  # what has failed, or was set aside, is gone on with
         for line in (yield from _put_away(Unwind(run, history, ok=False, final=final, fault=fault, cause=cause))):
             error.add_note(f"perdure: {line}")
@@ -392,7 +391,6 @@ def nested(
     record = yield from recorded(call, history)
     if record is not None:
         return recall(call, history, record)
-    yield from move_on(history)
     ended = yield from life()
     if isinstance(ended, Failed):
         yield from fail(call, history, ended)

@@ -11,7 +11,6 @@ import msgspec
 from perdure.core.execution.cleanup import unwind
 from perdure.core.execution.effects import (
     Admit,
-    Branch,
     ClearCrashes,
     Execute,
     Guarded,
@@ -125,8 +124,6 @@ class AsyncDriver:
                 return await self._settle(effect, scope)
             case WaitGivenUp():
                 return await until_given_up(scope)
-            case Branch():
-                return scope.branch()
             case StandBy():
                 self._sync.notify_standing_by(effect)
                 with own_timers():

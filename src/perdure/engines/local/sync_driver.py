@@ -12,7 +12,6 @@ from perdure.core.execution.branch import busy
 from perdure.core.execution.cleanup import unwind
 from perdure.core.execution.effects import (
     Admit,
-    Branch,
     ClearCrashes,
     Execute,
     Guarded,
@@ -69,7 +68,6 @@ class SyncDriver:
             Wait: self._wait,
             Settle: self._settle,
             WaitGivenUp: lambda effect, scope: None,  # there is but one branch, and it has not given up
-            Branch: self._branch,
             Begin: self._write,
             StandBy: self._stand_by,
             Recall: self.recall,
@@ -129,7 +127,7 @@ class SyncDriver:
         while True:
             with deciding:
                 effect = program.send(answer)
-                while isinstance(effect, Load | Branch):
+                while isinstance(effect, Load):
                     effect = program.send(perform[type(effect)](effect, scope))
             if scope.closed and isinstance(effect, Wait):  # the attempt under way was the last one
                 scope.refuse_if_over()
@@ -287,9 +285,6 @@ class SyncDriver:
         from perdure.engines.runtime.thread_rest import settle
 
         return settle(scope, effect.call)
-
-    def _branch(self, effect: Branch, scope: LocalScope) -> Any:
-        return scope.branch()
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from perdure.core.execution.adaptive_concurrency import AdaptiveConcurrency
-from perdure.core.execution.call import move_on
 from perdure.core.execution.map_items import Job, Tally
 from perdure.core.execution.spec import Call, Spec
 from perdure.engines.local.handoff import Driven, Handoff
@@ -57,7 +56,6 @@ class ThreadMap(SyncMap[ThreadScope]):
         self.scope.holds.take()
         try:
             try:
-                self.scope.drive(move_on(self.history))  # here, rather than in the thread that comes first
                 self.draw(calls)
             except BaseException as error:
                 self.error = self.error or error

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any
 
 from perdure.core.execution.adaptive_concurrency import AdaptiveConcurrency
-from perdure.core.execution.call import fail, move_on
+from perdure.core.execution.call import fail
 from perdure.core.execution.drift import settle
 from perdure.core.execution.map_items import Job, Tally
 from perdure.core.execution.spec import Call
@@ -28,7 +28,6 @@ class AsyncMap(BaseMap[MapScope]):
             StopRun: the run cannot go on.
             Exception: the first item that failed for good, if that is not to be parked.
         """
-        await self.scope.drive_in_task(move_on(self.history))
         jobs = _Jobs(self, items, bind)
         self.turnstile = None if self.adaptive is None else _Turnstile(self.adaptive)
         with unwatched():  # they come to rest when the map does

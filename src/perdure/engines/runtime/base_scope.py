@@ -129,7 +129,7 @@ class BaseScope(ABC):
         if self.main is None:
             task = ThreadTask(self)
             task.ident = self.ident
-            task.branch = self.main = Branch(task, clock=lambda: self.history.claims)
+            task.branch = self.main = Branch(task)
         self._current = self._branch_here
         self.shared = True
         self.deciding = RLock()

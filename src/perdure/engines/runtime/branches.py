@@ -35,7 +35,7 @@ def main_branch(scope: BranchScope) -> Iterator[Branch]:
     """The body of an async workflow: the current task is its own branch, and every task made inside is another."""
     task = asyncio.current_task()
     assert task is not None
-    main = Branch(task, clock=lambda: scope.history.claims)
+    main = Branch(task)
     token = _here.set(main)
     loop = asyncio.get_running_loop()
     _watch(loop)
@@ -229,8 +229,6 @@ async def call_in_branch(scope: BranchScope, program: Generator[Any, Any, Any], 
     running.add(task)
     try:
         end = await scope.drive_in_task(program)
-        if type(end) is Failed and not end.replayed and scope.order is not None and not scope.order.alone():
-            await scope.order.pass_by(call.seq)
     except asyncio.CancelledError:
         if not scope.closed and scope.stopped is None:
             scope.history.give_up(call)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from perdure.core.execution.call import move_on
 from perdure.core.execution.effects import Execute
 from perdure.core.execution.map_items import Job, Tally
 from perdure.core.execution.spec import Call
@@ -64,7 +63,6 @@ class LockstepMap(SyncMap[LockstepScope]):
             StopRun: the run cannot go on.
             Exception: the first item that failed for good, if that does not make a dead letter.
         """
-        self.scope.drive(move_on(self.history))
         try:
             self.draw(calls)
         except StopRun:

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from perdure.core.execution.call import Failed, perform
 from perdure.core.execution.effects import Admit, Execute, Load, Save, SaveAttempt, Settle, WaitGivenUp
-from perdure.core.execution.effects import Branch as AskBranch
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import pack_strictly
 from perdure.core.execution.inputs import is_storable
@@ -210,8 +209,6 @@ class ClusterScope(BaseScope):
                 elif isinstance(effect, Save):
                     await self._save(effect)
                     answer = None
-                elif isinstance(effect, AskBranch):
-                    answer = self.branch()
                 else:
                     answer = self.perform(effect)
         except StopIteration as end:
@@ -245,8 +242,6 @@ class ClusterScope(BaseScope):
                 return (effect.call,)
             case WaitGivenUp():
                 return None
-            case AskBranch():
-                return self.branch()
             case SaveAttempt():
                 return None
             case Admit():

@@ -17,7 +17,7 @@ from perdure.core.execution.effects import Outcome
 from perdure.core.execution.history import History
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, Start, Taken, Unended, Unwind, live
 from perdure.core.execution.spec import Call
-from perdure.core.records import KEY, NAME, N, Place, RunRecord
+from perdure.core.records import Place, RunRecord
 from perdure.engines import registry
 from perdure.engines.interface import here
 from perdure.engines.runtime.deadline import Deadline, earlier
@@ -285,10 +285,9 @@ class _Execution:
 
     def _renew(self, history: History, ending: bytes = b"") -> NoReturn:
         """Temporal's record of this execution is full: go on in a new one."""
-        pending = [(row[NAME], row[KEY], row[N]) for row in (failure.row for failure in history.pending)]
         carry = Carry(
             workflow.info().run_id,
-            kept=[*self._records.failures(), *pending],
+            kept=self._records.failures(),
             exempt=self._records.spared(),
             before=self._before or 0,
         )
