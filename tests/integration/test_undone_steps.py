@@ -69,3 +69,73 @@ def test_nothing_is_undone_when_the_run_succeeds(machine: Machine) -> None:
 
     assert flow() == "receipt"
     assert machine.ran == []
+
+
+def test_a_run_of_which_one_call_is_undone_and_another_cannot_be_goes_on(machine: Machine) -> None:
+    """What is undone is made again, before the calls of the same step whose undoing has failed: that is no drift."""
+    fails = [True]
+
+    @step(name="refund", retry=None)
+    def refund(receipt: str) -> None:
+        if receipt == "receipt b":
+            raise Trouble("no refund")
+
+    @step(name="charge", undo=refund)
+    def charge(what: str) -> str:
+        machine.ran.append(what)
+        return f"receipt {what}"
+
+    @step(name="ship", retry=None)
+    def ship() -> None:
+        if fails:
+            raise Trouble("no truck")
+
+    @workflow
+    def flow() -> list[str]:
+        receipts = [charge("a"), charge("b")]
+        ship()
+        return receipts
+
+    with pytest.raises(Trouble):
+        flow()
+    fails.clear()
+    machine.boot()
+    assert flow() == ["receipt a", "receipt b"]
+    assert machine.ran == ["a", "b", "a"]
+
+
+def test_what_follows_from_a_call_that_was_undone_may_be_another_thing(machine: Machine) -> None:
+    """Made again, it has another result, and what is called with that is not what was called before: no drift."""
+    fails = [True]
+    numbers = iter(range(100))
+
+    @step(name="refund")
+    def refund(receipt: int) -> None:
+        pass
+
+    @step(name="charge", undo=refund)
+    def charge() -> int:
+        return next(numbers)
+
+    @step(name="mail", retry=None)
+    def mail(receipt: int) -> int:
+        machine.ran.append(str(receipt))
+        return receipt
+
+    @step(name="ship", retry=None)
+    def ship() -> None:
+        if fails:
+            raise Trouble("no truck")
+
+    @workflow
+    def flow() -> int:
+        mailed = mail(charge())
+        ship()
+        return mailed
+
+    with pytest.raises(Trouble):
+        flow()
+    fails.clear()
+    machine.boot()
+    assert flow() == 1
+    assert machine.ran == ["0", "1"]

@@ -345,7 +345,7 @@ class Store(RunQueries):
         parked = [(rid, seq) for seq in effect.letters]
 
         def operation(connection: apsw.Connection) -> parking.Parking:
-            self._take_back(connection, rid, effect.drop, None)
+            self._take_back(connection, rid, effect.drop, effect.aftermath)
             return parking.park(connection, self.path, parked, terms, now)
 
         return operation
@@ -372,7 +372,11 @@ class Store(RunQueries):
     # -- in a transaction of another's ---------------------------------------------------------------------------------
 
     def exempt_in(self, connection: apsw.Connection, rid: int, stretches: Sequence[tuple[int, int]]) -> None:
-        """Do not hold the records of these stretches against the script, each from a first to a last number."""
+        """Do not hold the records of these stretches against the script, each from a first to a last number.
+
+        A stretch takes in those that lie within it.
+        """
+        connection.executemany(self._sql["widen_exempt"], [(rid, *stretch) for stretch in stretches])
         connection.executemany(self._sql["exempt"], [sealed(rid, *stretch) for stretch in stretches])
 
     def insert_run(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
@@ -397,8 +401,10 @@ class Store(RunQueries):
         return rid
 
     def take_back(self, connection: apsw.Connection, rid: int, seqs: Sequence[int]) -> None:
-        """Remove records."""
-        self._take_back(connection, rid, seqs, None)
+        """Take back what was undone; what came after it is not held against the script, which makes it again."""
+        if seqs:
+            (last,) = self._one(connection, "last_number", rid)
+            self._take_back(connection, rid, seqs, (min(seqs) + 1, last) if min(seqs) < last else None)
 
     def add_row(self, connection: apsw.Connection, row: Row) -> None:
         """Add a record to a run that is not executed."""

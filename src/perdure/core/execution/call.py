@@ -212,7 +212,9 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
             else:
                 row = history.row(call, "done", payload, outcome.started, outcome.seconds, outcome.attempts or number)
                 rows = (row,) if spec.undo is None else (row, undo_row(call, history, row))
-                yield Save(history.with_notes(rows), drop=call.drop)
+                # What came after a call that is undone may follow from its result, and it is made again.
+                aftermath = (min(call.drop) + 1, row[SEQ]) if call.drop else None
+                yield Save(history.with_notes(rows), drop=call.drop, aftermath=aftermath)
                 return Succeeded(value, row[SEQ])
         if outcome.attempts:
             return Failed(error, outcome, outcome.attempts)

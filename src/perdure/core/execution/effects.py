@@ -108,12 +108,13 @@ class Report(msgspec.Struct, frozen=True, gc=False):
 class Save(msgspec.Struct, frozen=True, gc=False):
     """Make these rows durable, and take those numbered `drop` back; `letters` are the rows that are dead letters.
 
-    Answer: None.
+    `aftermath`: first and last number of the records that are not held against the script any more. Answer: None.
     """
 
     rows: tuple[Row, ...]
     letters: tuple[int, ...] = ()
     drop: tuple[int, ...] = ()
+    aftermath: tuple[int, int] | None = None
 
 
 class SaveAttempt(msgspec.Struct, frozen=True, gc=False):

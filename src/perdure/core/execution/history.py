@@ -174,14 +174,16 @@ class History(Claims):
 
     # -- races --------------------------------------------------------------------------------------------------------
 
-    def give_up(self, call: Call) -> None:
-        """The workflow goes on without this call, which has not ended.
+    def give_up(self, call: Call) -> bool:
+        """The workflow goes on without this call, which has not ended; False if it has, and was not seen.
 
         It becomes history with the next commit of the run, as do the timers that have fired: what becomes durable later
         may be due to it.
         """
-        if not call.seq:
-            self._notes.append(self.row(call, "abandoned", _NONE, 0.0, 0.0, 0))
+        if call.seq:
+            return self.is_abandoned(call.seq)
+        self._notes.append(self.row(call, "abandoned", _NONE, 0.0, 0.0, 0))
+        return True
 
     def timer_fired(self, number: int) -> None:
         """The timer of that number, counted by the order in which the workflow made them, has fired."""

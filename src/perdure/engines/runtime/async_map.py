@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 from perdure.core.execution.adaptive_concurrency import AdaptiveConcurrency
@@ -28,7 +29,7 @@ class AsyncMap(BaseMap[MapScope]):
             StopRun: the run cannot go on.
             Exception: the first item that failed for good, if that is not to be parked.
         """
-        jobs = _Jobs(self, items, bind)
+        jobs, order = _Jobs(self, items, bind), self.scope.order
         self.turnstile = None if self.adaptive is None else _Turnstile(self.adaptive)
         with unwatched():  # they come to rest when the map does
             workers = [asyncio.create_task(self._work(jobs)) for _ in range(self.concurrency)]
@@ -37,11 +38,11 @@ class AsyncMap(BaseMap[MapScope]):
         except BaseException:
             for worker in workers:
                 worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            with nullcontext() if order is None else order.unwinding():
+                await asyncio.gather(*workers, return_exceptions=True)
             raise
-        order = self.scope.order
-        if order is not None and not order.alone() and (last := self.tally.last()):
-            await order.pass_by(last + 0.5)  # after its last item, and before what comes next
+        if order is not None and (last := self.tally.last()):
+            await order.ended(last + 0.5)  # after its last item, and before what comes next
         if self.failed is not None:
             call, end = self.failed
             if not end.replayed:

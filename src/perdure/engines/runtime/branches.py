@@ -230,8 +230,8 @@ async def call_in_branch(scope: BranchScope, program: Generator[Any, Any, Any], 
     try:
         end = await scope.drive_in_task(program)
     except asyncio.CancelledError:
-        if not scope.closed and scope.stopped is None:
-            scope.history.give_up(call)
+        if not scope.closed and scope.stopped is None and scope.history.give_up(call) and scope.order is not None:
+            await scope.order.ended(call.seq)  # that it has come to its end, after some clean-up, is an event too
         raise
     finally:
         if not nested:

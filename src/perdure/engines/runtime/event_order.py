@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -97,6 +97,7 @@ class EventOrder:
         self._since: float | None = None
         self._said = False
         self._closed = False
+        self._unwinding = 0  # maps that were broken off, and end the items that are under way
 
     def close(self) -> None:
         """The workflow's function is over."""
@@ -171,6 +172,20 @@ class EventOrder:
         assert event.future is not None
         self.poke()
         await event.future
+
+    async def ended(self, place: float) -> None:
+        """The same, unless nothing can come between."""
+        if not self.alone():
+            await self.pass_by(place)
+
+    @contextmanager
+    def unwinding(self) -> Iterator[None]:
+        """What the workflow has broken off comes to its end inside, before the workflow sees the next event."""
+        self._unwinding += 1
+        try:
+            yield
+        finally:
+            self._unwinding -= 1
 
     async def rest(self, name: str) -> None:
         """Wait until the replay has come to rest, or nothing is left that a new call of that name has to wait for."""
@@ -275,6 +290,8 @@ class EventOrder:
             return self._turns < QUIET_TURNS
         if self._turns >= MOST_TURNS:
             return False
+        if self._unwinding:
+            return True
         family = self._scope.family
         for handle in self._ready:
             if getattr(handle._context.get(here), "family", None) is family and not handle._cancelled:

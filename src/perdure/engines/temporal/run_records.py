@@ -61,6 +61,8 @@ class RunRecords:
         for seq in seqs:
             self.records.pop(seq, None)
         if aftermath is not None:
+            first, last = aftermath
+            self.exempt = [one for one in self.exempt if one[0] < first or one[1] > last]
             self.exempt.append(aftermath)
 
     def identity(self, seq: int) -> Identity:

@@ -236,7 +236,7 @@ class ClusterScope(BaseScope):
                 return self.records.record(effect.seq)
             case Save():
                 self.records.add(effect.rows)
-                self.records.drop(effect.drop, None)
+                self.records.drop(effect.drop, effect.aftermath)
                 return None
             case Settle():
                 return (effect.call,)

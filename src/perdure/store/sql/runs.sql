@@ -67,6 +67,9 @@ WITH RECURSIVE up (rid, parent, stop) AS (
 )
 SELECT count(stop) FROM up
 
+-- name: widen_exempt
+DELETE FROM exempt WHERE run = ? AND first >= ? AND last <= ?
+
 -- name: exempt
 INSERT OR IGNORE INTO exempt (run, first, last, crc) VALUES (?, ?, ?, ?)
 
