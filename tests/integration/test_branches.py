@@ -187,3 +187,31 @@ def test_a_handled_failure_is_history_when_the_fallback_runs_in_tasks(machine: M
     machine.boot()
     assert asyncio.run(wf()) == "instead"
     assert machine.ran.count("fragile") == 1
+
+
+def test_a_map_that_the_workflow_leaves_running_is_over_before_its_end(machine: Machine) -> None:
+    """Its items are cancelled, and none begins afterwards: a run that has ended is not written to."""
+    entered = asyncio.Event()
+
+    @step(retry=None)
+    async def work(n: int) -> int:
+        machine.ran.append(n)
+        entered.set()
+        if n > 1:
+            await asyncio.Event().wait()
+        return n
+
+    @workflow
+    async def wf() -> str:
+        left.append(asyncio.create_task(work.map([1, 2, 3, 4], concurrency=1)))
+        await entered.wait()
+        return "done"
+
+    async def main() -> str:
+        result = await wf()
+        assert left[0].cancelled()
+        return result
+
+    left: list[asyncio.Task[object]] = []
+    assert asyncio.run(main()) == "done"
+    assert machine.ran in ([1], [1, 2])

@@ -57,6 +57,28 @@ def test_a_killed_race_with_failures_takes_the_same_branch(deaths: Deaths, seed:
     check(deaths, seed, depth=2, kills=5, failures=True)
 
 
+@pytest.mark.parametrize(("seed", "depth"), [(2021, 3), (2112, 2)])
+def test_what_has_gone_another_way_once(deaths: Deaths, seed: int, depth: int) -> None:
+    """A step whose cancellation takes some turns of the loop; a timer that is due while only a map is under way."""
+    check(deaths, seed, depth=depth, kills=6, failures=True)
+
+
+def test_what_only_another_branch_has_seen_of_a_failure_is_history(
+    deaths: Deaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The branch that failed makes no further call before the process dies; the step would not fail again."""
+    fails = [True]
+    monkeypatch.setattr(race_programs.Life, "fails", lambda self, name: fails[0])
+    monkeypatch.setattr(race_programs.Life, "seconds", lambda self, name: 0.0)
+    node = ["alarm", "a", ["sleep", "z", 1]]
+    first, _ = deaths.live(node, 1, commit=4)
+    assert first.executed == {"a?": 1, "a: ['failed']": 1}
+    fails[0] = False
+    second, result = deaths.live(node, 2)
+    assert result == "a: ['failed']"
+    assert not second.executed
+
+
 @pytest.mark.long
 def test_many_killed_races_take_the_same_branches(deaths: Deaths) -> None:
     """Hundreds of programs; how many different schedules they took is printed."""

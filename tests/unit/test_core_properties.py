@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from shapes import TREES, Do, Gather, Node, Sequence
 from simulated import Process, outcome
-from simulated_disk import Crash, Disk, World
+from simulated_disk import Crash, Disk, Identity, World
 
 from perdure.errors import Drift
 
@@ -23,7 +23,7 @@ ANY_DEATHS = given(TREES, DEATHS, DEATHS, SEEDS)
 few = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def completed(disk: Disk) -> dict[object, object]:
+def completed(disk: Disk) -> dict[Identity, tuple[str, bytes, bytes]]:
     return {identity: kept for identity, kept in disk.records().items() if kept[0] != "failed"}
 
 
@@ -99,7 +99,7 @@ def test_changed_inputs_stop_the_run_before_anything_is_executed(
     """Any completed step that is now called with other inputs is drift, whatever comes before, after and beside it."""
     steps = branches(names)
     disk, world = finished_part(program(steps), seed, death)
-    done = {name for (_, name, _, _) in disk.records()}
+    done = {name for (_, name, _, _) in completed(disk)}
     assume(done)
     changed = data.draw(st.sampled_from(sorted(done)))
     edited = [[step._replace(argument=7) if step.name == changed else step for step in branch] for branch in steps]

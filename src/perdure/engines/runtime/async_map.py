@@ -15,6 +15,7 @@ from perdure.core.execution.map_items import Job, Tally
 from perdure.core.execution.spec import Call
 from perdure.engines.runtime.base_map import BaseMap, MapScope
 from perdure.engines.runtime.branches import unwatched
+from perdure.engines.runtime.event_order import EventOrder
 
 
 class AsyncMap(BaseMap[MapScope]):
@@ -29,7 +30,16 @@ class AsyncMap(BaseMap[MapScope]):
             StopRun: the run cannot go on.
             Exception: the first item that failed for good, if that is not to be parked.
         """
-        jobs, order = _Jobs(self, items, bind), self.scope.order
+        order = self.scope.order_here()
+        if order is None:
+            return await self._run(items, bind, None)
+        with order.mapping():
+            return await self._run(items, bind, order)
+
+    async def _run(
+        self, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call], order: EventOrder | None
+    ) -> Tally:
+        jobs = _Jobs(self, items, bind)
         self.turnstile = None if self.adaptive is None else _Turnstile(self.adaptive)
         with unwatched():  # they come to rest when the map does
             workers = [asyncio.create_task(self._work(jobs)) for _ in range(self.concurrency)]

@@ -25,7 +25,9 @@ class MapScope(Protocol):
     """What a map needs of the run that it belongs to."""
 
     history: History
-    order: EventOrder | None
+
+    def order_here(self) -> EventOrder | None:
+        """The order of the events, in the loop that has one."""
 
     def drive(self, program: Program) -> Any:
         """Carry a decision to its end, blocking the caller."""

@@ -51,6 +51,7 @@ class BaseScope(ABC):
         self.order: EventOrder | None = None  # likewise
         self.family: object = self  # what the scopes of a run and of its child runs have in common
         self.running: set[asyncio.Task[Any]] = set()  # tasks that are in a call of the run
+        self.maps: set[asyncio.Task[Any]] = set()  # tasks that are in a map
         self.settling: list[tuple[Call, Branch | None]] = []  # calls that wait for the replay to come to rest
         self.executing = 0  # steps of async code under way, or waiting for their next attempt
         self.closed = False  # the function is over

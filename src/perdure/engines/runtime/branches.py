@@ -247,8 +247,7 @@ async def cancel_branches(scope: BranchScope) -> None:
     Nothing may write to the run after it has ended, since another process may go on with it then.
     """
     scope.closed = True
-    while scope.running:
-        tasks = list(scope.running)
+    while tasks := [*scope.running, *scope.maps]:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)

@@ -41,6 +41,7 @@ class OrderedScope(Protocol):
     main: Branch | None
     family: object
     running: set[asyncio.Task[Any]]
+    maps: set[asyncio.Task[Any]]
     settling: list[tuple[Call, Branch | None]]
     executing: int
     deciding: AbstractContextManager[Any] | None
@@ -179,6 +180,25 @@ class EventOrder:
             await self.pass_by(place)
 
     @contextmanager
+    def mapping(self) -> Iterator[None]:
+        """The current task is in a map, whose items are tasks of their own.
+
+        Raises:
+            asyncio.CancelledError: the workflow's function is over.
+        """
+        if self._closed:
+            raise asyncio.CancelledError
+        task, maps = asyncio.current_task(), self._scope.maps
+        assert task is not None
+        nested = task in maps
+        maps.add(task)
+        try:
+            yield
+        finally:
+            if not nested:
+                maps.discard(task)
+
+    @contextmanager
     def unwinding(self) -> Iterator[None]:
         """What the workflow has broken off comes to its end inside, before the workflow sees the next event."""
         self._unwinding += 1
@@ -241,7 +261,12 @@ class EventOrder:
     def _enqueue(self, timer: Timer) -> None:
         history = self._scope.history
         # Where nothing else could have happened, the replay needs no word of it.
-        if self._scope.running or self._queue or sum(each.pending() for each in self._timers.values()) > 1:
+        if (
+            self._scope.running
+            or self._scope.maps
+            or self._queue
+            or sum(each.pending() for each in self._timers.values()) > 1
+        ):
             history.timer_fired(timer.number)
         event = _Event(history.last, None, timer)
         event.ready = True
