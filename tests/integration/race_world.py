@@ -190,6 +190,8 @@ def same_so_far(before: Life, after: Life, durable: set[tuple[str, str]]) -> str
             continue  # it failed, or would have: the step that has ended it is tried again, and may go another way
         until = last.get(run, -1) + 1
         for place, was in enumerate(before.traces.get(run, [])[:until]):
+            if run and place >= len(trace):
+                break  # the process died before the child run had come so far again: each run is replayed for itself
             now = trace[place] if place < len(trace) else None
             if was != now:
                 return f"{run} {place}: {was!r} became {now!r}"

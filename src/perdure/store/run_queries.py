@@ -159,7 +159,7 @@ class RunQueries:
         return [id for (id,) in self._all("children", rid)]
 
     def unended(self, rid: int) -> list[RunRecord]:
-        """The child runs of a run that have not come to a final end, and have something to be put away then."""
+        """The child runs that were left in their middle, and those that failed and have something to be put away."""
         return [self.run_by_number(child) for (child,) in self._all("unended", rid)]
 
     def last_record(self, rid: int) -> StepRecord | None:

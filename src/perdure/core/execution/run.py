@@ -144,7 +144,7 @@ class Unwind(msgspec.Struct, frozen=True):
 
 
 class Unended(msgspec.Struct, frozen=True):
-    """Which child runs have been left with something to be put away, and are not gone on with any more?
+    """Which child runs were left unfinished, or with something to be put away, and are not gone on with any more?
 
     Answer: for each, a Start, and what it has failed with, packed, if it has.
     """

@@ -24,6 +24,10 @@ from perdure.engines.runtime.thread_branches import ThreadTask
 
 LOOK_SECONDS = 0.01
 BUSY_SECONDS = 30.0
+SAY_SECONDS = 2.0
+"""After so long on one that is on its way, a line says so: whether C code waits for another thread cannot be known."""
+SHOWN = 3
+"""Threads that the line names."""
 REST_LOOKS = 25
 """So many looks in a row have to find rest: a thread that was woken up may not have come to run yet."""
 
@@ -100,7 +104,7 @@ def _answer(scope: Any, rested: bool) -> tuple[Call, ...] | None:
 def _looks(scope: Any, name: str) -> Iterator[bool | None]:
     """Have the others come to rest? None as long as that is not decided."""
     history = scope.history
-    seen, looks, waited = history.claims, 0, 0.0
+    seen, looks, waited, said = history.claims, 0, 0.0, False
     while history.unsettled(name) and scope.stopped is None:
         yield None
         state = _busiest(scope)
@@ -114,6 +118,9 @@ def _looks(scope: Any, name: str) -> Iterator[bool | None]:
         else:
             looks = 0
             waited = 0.0 if state is State.WORKS else waited + LOOK_SECONDS
+            if waited >= SAY_SECONDS and not said:
+                said = True
+                scope.notify_waiting(_reason(scope))
             if waited >= BUSY_SECONDS:
                 yield False
     yield True
@@ -127,6 +134,18 @@ def _busiest(scope: Any) -> State:
         settling = {branch for _, branch in scope.settling}
         living = [branch for branch in scope.main.living if branch not in settling]
     return _worst(scope, living, settling)
+
+
+def _reason(scope: Any) -> str:
+    """What a new call waits for."""
+    with scope.deciding:
+        idents = {branch.task.ident for branch in scope.main.living if isinstance(branch.task, ThreadTask)}
+    frames = [frame for ident, frame in sys._current_frames().items() if ident in idents and not _waits(frame)]
+    where = ", ".join(f"{frame.f_code.co_filename}:{frame.f_lineno}" for frame in frames[:SHOWN])
+    return (
+        f"a thread is between its steps{where and f' ({where})'}, and its next call is compared with the records before "
+        f"anything new is executed; after {BUSY_SECONDS:.0f} s it is taken to wait for other threads"
+    )
 
 
 def _worst(scope: Any, living: list[Branch], settling: set[Branch]) -> State:

@@ -93,7 +93,8 @@ SELECT id FROM run WHERE parent = ? ORDER BY rid
 -- name: unended
 SELECT r.rid FROM run r
 WHERE r.parent = ? AND r.status IN ('running', 'failed') AND r.superseded_by IS NULL AND (
-    EXISTS (SELECT 1 FROM step s WHERE s.run = r.rid AND s.kind IN ('defer', 'undo'))
+    r.status = 'running'
+    OR EXISTS (SELECT 1 FROM step s WHERE s.run = r.rid AND s.kind IN ('defer', 'undo'))
     OR EXISTS (SELECT 1 FROM run c WHERE c.parent = r.rid)
 )
 ORDER BY r.rid DESC
