@@ -34,7 +34,7 @@ ALLOWED = {
     "integration/deaths.py::remove": "looks whether the kernel has let go of a cgroup, again and again",
     "integration/watched.py::hoard": "takes memory by and by until it is killed",
     "integration/test_retry_storm.py": "in a loop whose time is virtual",
-    "integration/race_world.py": "likewise",
+    "integration/race_programs.py": "likewise",
 }
 """Files, folders and functions that may, and why."""
 

@@ -143,8 +143,8 @@ def _reason(scope: Any) -> str:
     frames = [frame for ident, frame in sys._current_frames().items() if ident in idents and not _waits(frame)]
     where = ", ".join(f"{frame.f_code.co_filename}:{frame.f_lineno}" for frame in frames[:SHOWN])
     return (
-        f"a thread is between its steps{where and f' ({where})'}, and its next call is compared with the records before "
-        f"anything new is executed; after {BUSY_SECONDS:.0f} s it is taken to wait for other threads"
+        f"a thread is between its steps{where and f' ({where})'}, and its next call is compared with the records "
+        f"before anything new is executed; after {BUSY_SECONDS:.0f} s it is taken to wait for other threads"
     )
 
 
