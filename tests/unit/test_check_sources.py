@@ -116,9 +116,10 @@ def _helpers(width: int) -> str:
         _loops(60),
         _helpers(12),
         "@workflow\ndef f(a):\n" + "".join("  a = g(a)\n" for _ in range(3_000)),
+        "import requests\n@step\ndef f(a):\n" + "  r = requests.get(a)\n  r.json()\n" * 1_500,
         "@workflow\ndef f(a):\n  if a: pass\n" + "".join("  elif a: g(a)\n" for _ in range(90)),
     ],
-    ids=["loops", "helpers", "assignments", "branches"],
+    ids=["loops", "helpers", "assignments", "requests", "branches"],
 )
 def test_scripts_that_branch_without_end_are_checked_in_bounded_work(tmp_path: Path, text: str) -> None:
     """What doubles with each level (loops in loops, helpers of helpers) is bounded: this ends at all."""

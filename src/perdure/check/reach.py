@@ -32,12 +32,14 @@ class Place:
         function: the function itself, or a helper.
         names: resolves expressions.
         report: takes a finding: code, where, whose file, one sentence.
+        bounded: which clients have a timeout for all their calls, as far as it was looked for.
     """
 
     owner: Function
     function: Function
     names: Names
     report: Report = field(repr=False)
+    bounded: dict[str, bool] = field(default_factory=dict, repr=False)
 
     @property
     def module(self) -> Module:

@@ -44,16 +44,25 @@ class Facts:
     names: dict[str, list[Binding]] = field(default_factory=dict)
     outer: set[str] = field(default_factory=set)
     _reads: dict[str, list[ast.Name]] | None = None
+    _bound: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
 
     @property
     def reads(self) -> dict[str, list[ast.Name]]:
-        """Where each name is read."""
+        """Where each name is read, in the order of the source."""
         if self._reads is None:
             self._reads = {}
             for node in self.of(ast.Name):
                 if isinstance(node.ctx, ast.Load):
                     self._reads.setdefault(node.id, []).append(node)
+            for found in self._reads.values():
+                found.sort(key=start)
         return self._reads
+
+    def bound(self, name: str) -> list[tuple[int, int]]:
+        """The places behind which a name has a new value, in the order of the source."""
+        if name not in self._bound:
+            self._bound[name] = sorted(binding.at for binding in self.names.get(name, ()))
+        return self._bound[name]
 
     def of(self, kind: type[N]) -> list[N]:
         """The nodes of exactly this type."""
@@ -139,6 +148,11 @@ def targets(node: ast.AST) -> Iterator[tuple[ast.expr, bool]]:
         yield from ((place, False) for place, _ in targets(node.value))
     elif isinstance(node, ast.expr):
         yield node, True
+
+
+def start(node: ast.expr) -> tuple[int, int]:
+    """The line and column of an expression."""
+    return node.lineno, node.col_offset
 
 
 def end(node: ast.AST) -> tuple[int, int]:

@@ -69,9 +69,8 @@ def no_timeout(place: Place) -> None:
         if way is None or spread(node) or _has_timeout(place, node, value, way):
             continue
         shown = value.replace("()", "")
-        place.found(
-            "no-timeout", node, f"{shown} has no timeout, so {place.who} may hang until the default of 10 minutes"
-        )
+        how_long = "for ever" if is_none(place.owner.options.get("timeout")) else "until the default of 10 minutes"
+        place.found("no-timeout", node, f"{shown} has no timeout, so {place.who} may hang {how_long}")
 
 
 def external_timeout(place: Place) -> None:
@@ -96,8 +95,13 @@ def _has_timeout(place: Place, node: ast.Call, value: str, way: libraries.Timeou
     made = constructor(place, node.func) if "()" in value else None
     if made is not None and is_none(keyword(made, "timeout")):
         return False  # it was told to wait for ever
-    if way.default or (isinstance(client, ast.Name) and _timeout_of_client(place, client.id)):
+    if way.default:
         return True
+    if "()" in value and isinstance(client, ast.Name):
+        if client.id not in place.bounded:
+            place.bounded[client.id] = _timeout_of_client(place, client.id)
+        if place.bounded[client.id]:
+            return True
     for above in place.facts.above(node):
         if isinstance(above, ast.Call) and place.text(above.func) in ("asyncio.wait_for", "anyio.fail_after"):
             return True

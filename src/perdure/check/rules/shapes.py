@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 from perdure.check.project import Function, Module
 from perdure.check.reach import Place
-from perdure.check.scan import FUNCTIONS, end
+from perdure.check.scan import FUNCTIONS, end, start
 
 BROAD = frozenset({"builtins.Exception", "builtins.BaseException"})
 
@@ -35,11 +36,11 @@ def assigned_name(node: ast.AST, parent: ast.AST | None) -> str:
 
 def loads(place: Place, name: str, behind: ast.AST) -> list[ast.Name]:
     """Where a name is read with the value that it gets at a place: until it gets another one."""
-    start = end(behind)
-    later = [binding.at for binding in place.facts.names.get(name, ()) if binding.at > start]
-    until = min(later, default=(1 << 30, 0))
-    reads = place.facts.reads.get(name, ())
-    return [node for node in reads if start <= (node.lineno, node.col_offset) < until]
+    places, reads = place.facts.bound(name), place.facts.reads.get(name, [])
+    first = end(behind)
+    following = bisect_right(places, first)
+    last = places[following] if following < len(places) else (1 << 30, 0)
+    return reads[bisect_left(reads, first, key=start) : bisect_left(reads, last, key=start)]
 
 
 def broad(place: Place, handler: ast.ExceptHandler) -> bool:
