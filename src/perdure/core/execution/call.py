@@ -77,7 +77,10 @@ Decision = Generator[Effect, Any, End]
 def perform(call: Call, history: History) -> Decision:
     """One call of a step from a workflow."""
     park = call.spec.park
-    record = yield from recorded(call, history)
+    seq = history.claim(call)
+    if seq is not None and not history.is_abandoned(seq):
+        return recall(call, history, (yield Load(call, seq)), park)
+    record = yield from _unrecorded(call, history, seq)
     if record is not None:
         return recall(call, history, record, park)
     end = yield from item(call, history, park)
@@ -89,17 +92,23 @@ def perform(call: Call, history: History) -> Decision:
 def recorded(call: Call, history: History) -> Generator[Effect, Any, StepRecord | None]:
     """The record of the call; None if it has to be made.
 
-    A call that the workflow gave up is not made again: it waits until it is given up again. If nothing else moves, the
-    script has been edited, and it is made after all.
-
     Raises:
         StopRun: with Drift, if completed calls of the same name remain that nobody has made again.
     """
     seq = history.claim(call)
+    if seq is not None and not history.is_abandoned(seq):
+        record: StepRecord = yield Load(call, seq)
+        return record
+    return (yield from _unrecorded(call, history, seq))
+
+
+def _unrecorded(call: Call, history: History, seq: int | None) -> Generator[Effect, Any, StepRecord | None]:
+    """The same for a call that has no record, or that the workflow gave up (`seq`).
+
+    Such a one is not made again: it waits until it is given up again. If nothing else moves, the script has been
+    edited, and it is made after all.
+    """
     if seq is not None:
-        if not history.is_abandoned(seq):
-            record: StepRecord = yield Load(call, seq)
-            return record
         yield WaitGivenUp(call)
         call.seq = 0
     if history.unsettled(call.spec.name):

@@ -64,8 +64,8 @@ class AsyncDriver:
         """A call that the workflow makes: its value, or what it raises."""
         return call_in_branch(scope, program, call)
 
-    async def drive(self, program: Program, scope: LocalScope | None) -> Any:
-        """Carry a decision to its end in the current task.
+    async def drive(self, program: Program, scope: LocalScope | None, *, in_branch: bool = False) -> Any:
+        """Carry a decision to its end in the current task, which is known to be a branch (`in_branch`), or may be.
 
         Raises:
             StopRun: the run cannot go on.
@@ -86,13 +86,17 @@ class AsyncDriver:
                     answer = await self._execute(effect, scope)
                 elif kind is Save:
                     answer = None
-                    await self._save(effect, scope)
+                    await self._save(effect, scope, in_branch)
                 elif kind is Load:
                     order = None if scope is None or effect.peek else scope.order_here()
                     if order is not None:
                         seq = effect.seq
-                        if not order.may_pass(seq) and scope.branch() is not None:  # type: ignore[union-attr]
-                            await order.turn(seq)
+                        if not order.may_pass(seq) and (in_branch or scope.branch() is not None):  # type: ignore[union-attr]
+                            task = asyncio.current_task()
+                            try:
+                                await order.queue_up(seq, task)
+                            finally:
+                                order.step_up(seq, task)
                     answer = self._sync.load(effect, scope)  # type: ignore[arg-type]
                 else:
                     answer = await self._perform(effect, scope)
@@ -143,16 +147,18 @@ class AsyncDriver:
                 return await self._end(effect)
         raise TypeError(f"an effect that is not known here: {effect!r}")
 
-    def _save(self, effect: Save, scope: Any) -> Awaitable[Any]:
+    def _save(self, effect: Save, scope: Any, in_branch: bool) -> Awaitable[Any]:
         commit: LoopWrites | None = scope.commit
         if commit is None or commit.loop is not asyncio.get_running_loop():
             commit = scope.commit = self._commits.here()
         plain = not effect.letters and not effect.drop
         order: EventOrder | None = scope.order_here()
-        if order is None or order.alone() or scope.branch() is None:
+        if order is None or order.alone() or not (in_branch or scope.branch() is not None):
             return commit.write(effect.rows) if plain else self._save_more(effect, scope, commit)
         if plain:
-            return order.after(effect.rows[-1][SEQ], commit.write(effect.rows))
+            future, on_durable = order.expect(effect.rows[-1][SEQ])
+            commit.write_then(effect.rows, on_durable)
+            return future
         with unwatched():
             return order.after(effect.rows[-1][SEQ], asyncio.create_task(self._save_more(effect, scope, commit)))
 

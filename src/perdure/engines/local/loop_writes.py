@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from perdure.engines.runtime.workflow_timers import EMPTY
 from perdure.store.group_commit import Entry, Journal, Operation
+
+
+class _Followed(Entry):
+    __slots__ = ("then",)
+
+    def __init__(self, rows: Sequence[tuple[Any, ...]], then: Callable[[BaseException | None], None]) -> None:
+        super().__init__(rows, None)
+        self.then = then
 
 
 class _Awaited(Entry):
@@ -32,7 +41,7 @@ class LoopWrites:
     def __init__(self, journal: Journal, loop: asyncio.AbstractEventLoop) -> None:
         self._journal = journal
         self.loop = loop
-        self._waiting: list[_Awaited] = []
+        self._waiting: list[_Awaited | _Followed] = []
 
     def write(self, rows: Sequence[tuple[Any, ...]], operation: Operation | None = None) -> asyncio.Future[Any]:
         """Make rows and an operation durable; the future is done after the fsync.
@@ -40,15 +49,25 @@ class LoopWrites:
         A task that is cancelled meanwhile does not take its rows back.
         """
         future = self.loop.create_future()
-        if not self._waiting:
-            self.loop.call_soon(self._commit)
-        self._waiting.append(_Awaited(rows, operation, future))
+        self._add(_Awaited(rows, operation, future))
         return future
+
+    def write_then(self, rows: Sequence[tuple[Any, ...]], then: Callable[[BaseException | None], None]) -> None:
+        """Make rows durable; `then` is called after the fsync, or with the error."""
+        self._add(_Followed(rows, then))
+
+    def _add(self, entry: _Awaited | _Followed) -> None:
+        if not self._waiting:
+            self.loop.call_soon(self._commit, context=EMPTY)  # it is no code of the workflow's
+        self._waiting.append(entry)
 
     def _commit(self) -> None:
         entries, self._waiting = self._waiting, []
         self._journal.write_all(entries)
         for entry in entries:
+            if isinstance(entry, _Followed):
+                entry.then(entry.error)
+                continue
             future = entry.future
             if future.done():
                 continue

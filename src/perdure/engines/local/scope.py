@@ -59,8 +59,8 @@ class Sync(Protocol):
 class Tasks(Protocol):
     """Performs the effects of decisions by awaiting."""
 
-    def drive(self, program: Program, scope: LocalScope | None) -> Awaitable[Any]:
-        """Carry a decision to its end in the current task."""
+    def drive(self, program: Program, scope: LocalScope | None, *, in_branch: bool = False) -> Awaitable[Any]:
+        """Carry a decision to its end in the current task, which is known to be a branch (`in_branch`), or may be."""
 
     def call(self, program: Program, scope: LocalScope, call: Call) -> Awaitable[Any]:
         """A call that the workflow makes: its value, or what it raised."""
@@ -355,13 +355,13 @@ class LocalScope(BaseScope):
         """The same for the call of a step, on a thread from which its timeout can be kept."""
         return self.drivers.sync.call(program, self, spec)
 
-    def drive_in_task(self, program: Program) -> Awaitable[Any]:
-        """Carry a decision to its end in the current task.
+    def drive_in_task(self, program: Program, *, in_branch: bool = False) -> Awaitable[Any]:
+        """Carry a decision to its end in the current task, which is known to be a branch (`in_branch`), or may be.
 
         Raises:
             StopRun: the run cannot go on.
         """
-        return self.drivers.tasks.drive(program, self)
+        return self.drivers.tasks.drive(program, self, in_branch=in_branch)
 
     def notify_map(self, name: str, tally: Tally, total: int | None) -> None:
         """Notify of how far a map over the step of that name has come."""

@@ -292,8 +292,8 @@ class BaseScope(ABC):
         """Say that the replay waits for something."""
 
     @abstractmethod
-    def drive_in_task(self, program: Generator[Any, Any, Any]) -> Awaitable[Any]:
-        """Carry a decision to its end in the current task."""
+    def drive_in_task(self, program: Generator[Any, Any, Any], *, in_branch: bool = False) -> Awaitable[Any]:
+        """Carry a decision to its end in the current task, which is known to be a branch (`in_branch`), or may be."""
 
     @abstractmethod
     def call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -101,11 +101,12 @@ def unwatched() -> Iterator[None]:
 def current() -> Branch | None:
     """The branch that the current task is."""
     branch = _here.get()
-    if branch is None or branch.task is asyncio.current_task():
-        return branch
+    if branch is None:
+        return None
     task = asyncio.current_task()
-    known = _of_task.get(task) if task is not None else None
-    return branch if known is None else known
+    if task is None or branch.task is task:
+        return branch
+    return _of_task.get(task, branch)
 
 
 _AS_COMPLETED = asyncio.as_completed.__code__
@@ -136,8 +137,15 @@ class _Factory:
     def _make(self, loop: asyncio.AbstractEventLoop, coroutine: Any, parent: Branch | None, options: Any) -> Any:
         if self.before is not None:
             task = self.before(loop, coroutine, **options)
-        else:
+        elif parent is None or options.get("context") is not None:
             task = asyncio.Task(coroutine, loop=loop, **options)
+        else:
+            # Its branch is in its context, so that its calls need not look for it.
+            context = contextvars.copy_context()
+            task = asyncio.Task(coroutine, loop=loop, **{**options, "context": context})
+            branch = _of_task[task] = Branch(task, parent)
+            context.run(_here.set, branch)
+            return task
         if parent is not None and isinstance(task, asyncio.Task):
             _of_task[task] = Branch(task, parent)
         return task
@@ -210,8 +218,8 @@ class BranchScope(OrderedScope, Protocol):
     def stopped(self) -> StopRun | None:
         """What the run was stopped by, if it was."""
 
-    def drive_in_task(self, program: Generator[Any, Any, Any]) -> Awaitable[Any]:
-        """Carry a decision to its end in the current task."""
+    def drive_in_task(self, program: Generator[Any, Any, Any], *, in_branch: bool = False) -> Awaitable[Any]:
+        """Carry a decision to its end in the current task, which is known to be a branch (`in_branch`), or may be."""
 
 
 async def call_in_branch(scope: BranchScope, program: Generator[Any, Any, Any], call: Call) -> Any:
@@ -228,7 +236,7 @@ async def call_in_branch(scope: BranchScope, program: Generator[Any, Any, Any], 
     nested = task in running
     running.add(task)
     try:
-        end = await scope.drive_in_task(program)
+        end = await scope.drive_in_task(program, in_branch=True)
     except asyncio.CancelledError:
         if not scope.closed and scope.stopped is None and scope.history.give_up(call) and scope.order is not None:
             await scope.order.ended(call.seq)  # that it has come to its end, after some clean-up, is an event too

@@ -27,6 +27,10 @@ from perdure.engines.runtime.workflow_timers import EMPTY, Timer
 
 MOST_TURNS = 200
 """Turns of the loop after which a workflow that is busy all the time (it polls something) sees the next event."""
+AT_ONCE = 64
+"""Events that are seen in one turn of the loop, at most: it has others to serve."""
+MOST_HANDLES = 200
+"""The same for what the workflow does because of one event."""
 QUIET_TURNS = 20
 """Turns of a loop that does not show what is ready, after which the workflow is taken to be at rest."""
 PATIENCE = 30.0
@@ -59,13 +63,22 @@ class OrderedScope(Protocol):
 class _Event:
     """Something that has happened in this process, and that the workflow has not seen. `ready`: it is durable."""
 
-    __slots__ = ("future", "place", "ready", "timer")
+    __slots__ = ("future", "place", "poke", "ready", "timer")
 
     def __init__(self, place: float, future: asyncio.Future[Any] | None, timer: Timer | None = None) -> None:
         self.place = place
         self.future = future
         self.timer = timer
         self.ready = False
+        self.poke: Callable[[], None] | None = None
+
+    def on_durable(self, error: BaseException | None) -> None:
+        """What has happened is durable, or cannot be made so."""
+        self.ready = True
+        if error is not None and self.future is not None and not self.future.done():
+            self.future.set_exception(error)
+        if self.poke is not None:
+            self.poke()
 
 
 class EventOrder:
@@ -134,29 +147,47 @@ class EventOrder:
         """Wait until everything that came before this place in an earlier life has come again."""
         if self._replay is None or self._closed:
             return
+        task = asyncio.current_task()
+        try:
+            await self.queue_up(place, task)
+        finally:
+            self.step_up(place, task)
+
+    def queue_up(self, place: float, task: asyncio.Task[Any] | None) -> asyncio.Future[None]:
+        """The same for a caller that awaits what is returned, and then calls `step_up`: many tasks wait at a time."""
+        assert self._replay is not None
         self._replay.wait(place)
         future = self._waiting[place] = self.loop.create_future()
-        try:
-            await self._park(future)
-        finally:
-            self._waiting.pop(place, None)
-            if self._replay is not None:
-                self._replay.leave(place)
-            self.poke()
+        self._parked.add(task)
+        self.poke()
+        return future
 
-    def after(self, place: float, durable: asyncio.Future[Any]) -> asyncio.Future[Any]:
-        """What `durable` comes to, when that is durable and it is its turn."""
+    def step_up(self, place: float, task: asyncio.Task[Any] | None) -> None:
+        """It is the turn of that place, or nobody waits there any more."""
+        self._parked.discard(task)
+        self._waiting.pop(place, None)
+        if self._replay is not None:
+            self._replay.leave(place)
+        self.poke()
+
+    def expect(self, place: float) -> tuple[asyncio.Future[Any], Callable[[BaseException | None], None]]:
+        """Something has happened, and is to be seen when it is durable and it is its turn.
+
+        Returns:
+            What is done then, and what is to be called when it is durable, or with the error that keeps it from that.
+        """
         future = self.loop.create_future()
         event = _Event(place, future)
+        event.poke = self.poke
         self._queue.append(event)
+        return future, event.on_durable
 
-        def on_durable(ended: asyncio.Future[Any]) -> None:
-            event.ready = True
-            if not ended.cancelled() and ended.exception() is not None and not future.done():
-                future.set_exception(ended.exception())  # type: ignore[arg-type]
-            self.poke()
-
-        durable.add_done_callback(on_durable, context=EMPTY)
+    def after(self, place: float, durable: asyncio.Future[Any]) -> asyncio.Future[Any]:
+        """The same for what is durable when that is done."""
+        future, on_durable = self.expect(place)
+        durable.add_done_callback(
+            lambda ended: on_durable(None if ended.cancelled() else ended.exception()), context=EMPTY
+        )
         return future
 
     async def pass_by(self, place: float) -> None:
@@ -290,22 +321,67 @@ class EventOrder:
             self.loop.call_soon(self._look, context=EMPTY)
 
     def _look(self) -> None:
-        self._scheduled = False
-        if self._closed:
-            return
+        """Let come what can come; `_scheduled` all the while, since it is looked at again anyway."""
+        again = True
+        try:
+            again = not self._closed and self._look_on()
+        finally:
+            self._scheduled = False
+            if again:
+                self.poke()
+
+    def _look_on(self) -> bool:
+        """The same. Is there to be another look in the next turn of the loop?"""
         if self._busy():
             self._turns += 1
-            self.poke()
-            return
+            return True
+        patient = self._turns < MOST_TURNS
         self._turns = 0
-        self._wake_new_calls()
+        for _ in range(AT_ONCE):
+            before = 0 if self._ready is None else len(self._ready)
+            if self._resting:
+                self._wake_new_calls()
+            if not self._let_come():
+                return False
+            if not patient or not self._run_on(before):
+                return True
+        return True
+
+    def _let_come(self) -> bool:
+        """Deliver the next event, if there is one."""
         if self._replay is not None and self._replay_next(self._replay):
             self._since, self._said = None, False
-            self.poke()
-        elif self._next():
-            self.poke()
-        elif self._replay is None and self._given_up:
+            return True
+        if self._next():
+            return True
+        if self._replay is None and self._given_up:
             self._make_what_was_given_up()
+        return False
+
+    def _run_on(self, at: int) -> bool:
+        """Let the workflow do what it does because of an event, without waiting for the loop's next turn.
+
+        Args:
+            at: how many handles were ready before.
+
+        Returns:
+            Has it come to rest?
+        """
+        ready = self._ready
+        if ready is None or self._closed or self._unwinding:
+            return False
+        family = self._scope.family
+        for _ in range(MOST_HANDLES):
+            while at < len(ready):
+                handle = ready[at]
+                if not handle._cancelled and getattr(handle._context.get(here), "family", None) is family:
+                    break
+                at += 1
+            else:
+                return not self._closed and not self._unwinding
+            del ready[at]
+            handle._run()
+        return False
 
     def _busy(self) -> bool:
         """Does the workflow's own code still run, because of what it saw last?"""
@@ -352,7 +428,9 @@ class EventOrder:
 
     def _replay_next(self, replay: DeliveryOrder) -> bool:
         """Let come what came next in an earlier life; False if there is nothing to let come now."""
-        timers = {number: timer for number, timer in self._timers.items() if timer.pending()}
+        timers = self._timers
+        if timers:
+            timers = {number: timer for number, timer in timers.items() if timer.pending()}
         following = replay.next(timers)
         if isinstance(following, Fire):
             self._fire(timers[following.number])

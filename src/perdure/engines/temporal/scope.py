@@ -181,7 +181,7 @@ class ClusterScope(BaseScope):
             self.stop(stop)
             raise
 
-    async def drive_in_task(self, program: Program) -> Any:
+    async def drive_in_task(self, program: Program, *, in_branch: bool = False) -> Any:
         """Carry a decision to its end in the current task, as `drive` does."""
         loop = cast(LockstepEventLoop, self.loop)
         answer: Any = None
