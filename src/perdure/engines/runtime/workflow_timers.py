@@ -67,33 +67,38 @@ def own_timers() -> Iterator[None]:
         _own.reset(token)
 
 
+def _through(loop: asyncio.AbstractEventLoop) -> str:
+    """The method that every timer of the loop goes through: asyncio makes a time of a delay, uvloop the reverse."""
+    return "call_at" if isinstance(loop, asyncio.BaseEventLoop) else "call_later"
+
+
 def watch_timers(loop: asyncio.AbstractEventLoop) -> None:
-    """From now on, workflows hear of the timers that they make on that loop, if it is one of asyncio's own kind."""
+    """From now on, workflows hear of the timers that they make on that loop."""
     users = _users.get(loop, 0)
     _users[loop] = users + 1
-    if users or not isinstance(loop, asyncio.BaseEventLoop):
+    if users or not hasattr(loop, "__dict__"):
         return
-    original = loop.call_at
+    original = getattr(loop, _through(loop))
 
-    def call_at(
-        when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    def make(
+        time: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         scope = here.get() if context is None else context.get(here)
         owner: Owner | None = getattr(scope, "order", None)
         if owner is None or _own.get() or type(getattr(callback, "__self__", None)) is bounded:
-            return original(when, callback, *args, context=context)
+            return original(time, callback, *args, context=context)  # type: ignore[no-any-return]
         timer = Timer(0, callback, args, copy_context() if context is None else context)
         on_due = owner.add_timer(timer)
         if on_due is None:
-            return original(when, callback, *args, context=context)
-        timer.handle = original(when, on_due, context=EMPTY)
+            return original(time, callback, *args, context=context)  # type: ignore[no-any-return]
+        timer.handle = original(time, on_due, context=EMPTY)
         return timer.handle
 
-    loop.call_at = call_at  # type: ignore[method-assign,assignment]
+    setattr(loop, _through(loop), make)
 
 
 def unwatch_timers(loop: asyncio.AbstractEventLoop) -> None:
     """The opposite, when the last workflow on that loop is over."""
     _users[loop] -= 1
-    if not _users[loop] and isinstance(loop, asyncio.BaseEventLoop):
-        loop.__dict__.pop("call_at", None)
+    if not _users[loop] and hasattr(loop, "__dict__"):
+        loop.__dict__.pop(_through(loop), None)
