@@ -106,7 +106,7 @@ def _step(printer: Printer, step: StepView, width: int, *, verbose: bool) -> Non
     given_up = step.status == "abandoned"
     outcome = f"-> {step.result}" if step.error is None or resolved else f"!! {_error_line(step.error)}"
     outcome = "" if given_up else outcome
-    state = {"done": "", "failed": "failed, handled  ", "dead": "dead letter  ", "abandoned": "given up"}[step.status]
+    state = {"done": "", "failed": "failed  ", "dead": "dead letter  ", "abandoned": "given up"}[step.status]
     if step.behind:
         state = f"of the source, made again  {state}"
     if step.letter is not None:
