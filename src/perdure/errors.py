@@ -21,6 +21,7 @@ PerdureError                     has .code, .what and .hint
 ├── StepTimeout                  an attempt ran out of time (also a TimeoutError)
 ├── BreakerOpen                  the circuit breaker of a service lets no call through
 ├── EngineError                  the cluster cannot be reached or used
+│   └── DecryptionError          a value there is encrypted with a key that this process has not
 ├── ProcessDied                  an isolated attempt's process ended without an answer
 ├── AlertError                   an alert could not be delivered
 └── StateError                   the state file cannot be used
@@ -207,6 +208,12 @@ class EngineError(PerdureError):
     """The cluster that runs workflows cannot be reached or used."""
 
     code = "engine"
+
+
+class DecryptionError(EngineError):
+    """A value on the cluster is encrypted with a key that this process does not have, or was changed."""
+
+    code = "decryption"
 
 
 class ProcessDied(PerdureError):

@@ -17,7 +17,10 @@ State = Annotated[Path | None, Parameter("--state", group=WHERE, help="The state
 File = Annotated[
     Path | None, Parameter("--file", group=WHERE, help="A script, whose settings and .perdure/state.db are meant.")
 ]
-Engine = Annotated[str | None, Parameter("--engine", group=WHERE, help='A cluster: "temporal://HOST:7233/NAMESPACE".')]
+Engine = Annotated[
+    str | None,
+    Parameter("--engine", group=WHERE, help='A cluster: "temporal://HOST:7233/NAMESPACE"; TLS: "temporal+tls://..."'),
+]
 MovedScript = Annotated[Path | None, Parameter(help="The script, if it is not where it was.")]
 Json = Annotated[bool, Parameter("--json", negative="", help="One line of JSON, for programs.")]
 LogJson = Annotated[bool, Parameter("--log-json", negative="", help="Standard error is one JSON object a line.")]

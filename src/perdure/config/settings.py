@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from perdure.config import ownership
+from perdure.config import cluster_options, ownership
 from perdure.core.durations import seconds
 from perdure.errors import OptionError
 
@@ -44,6 +44,7 @@ KNOWN = (
     "otel",
     "alert_breaker_after",
     "alert_interrupts",
+    *cluster_options.NAMES,
 )
 
 
@@ -93,13 +94,30 @@ def step_timeout(script: str) -> tuple[float, bool]:
     return STEP_TIMEOUT, False
 
 
-def engine_url(script: str = "") -> str:
-    """Which engine runs a script: PERDURE_ENGINE, or `engine` in pyproject.toml; `local`, or where a cluster is."""
-    named = os.environ.get("PERDURE_ENGINE")
-    if named:
-        return named
-    configured, _ = _configured(script, "engine")
-    return str(configured) if configured is not None else LOCAL
+def engine_url(script: str = "", named: str | None = None) -> str:
+    """Which engine runs a script: by argument, PERDURE_ENGINE, or `engine` in pyproject.toml; `local`, or a cluster.
+
+    The address of a cluster comes with the options of pyproject.toml (`cluster_options`). Those for TLS belong to a
+    cluster that is named there, or to an address with TLS: a trial cluster is not asked for the certificate of another.
+
+    Args:
+        script: the path of the script.
+        named: the address, if an argument names it.
+    """
+    url = named or os.environ.get("PERDURE_ENGINE")
+    whole = url is None or cluster_options.has_tls(url)
+    if url is None:
+        configured, _ = _configured(script, "engine")
+        url = str(configured) if configured is not None else LOCAL
+    if not cluster_options.is_cluster(url):
+        return url
+    options: dict[str, str] = {}
+    for name in cluster_options.NAMES if whole else (cluster_options.ENCRYPTION_KEYS_FILE,):
+        configured, where = _configured(script, name)
+        if configured is not None:
+            is_file = name in cluster_options.FILES
+            options[name] = str((where / str(configured)).absolute()) if is_file else str(configured)
+    return cluster_options.completed(url, options)
 
 
 def alert_targets(script: str) -> list[str]:

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perdure.config import settings
+from perdure.config import cluster_options, settings
 from perdure.config.settings import LOCAL
 from perdure.engines import features
 from perdure.engines.features import Capabilities, Feature
@@ -85,11 +85,11 @@ def capabilities_at(url: str) -> Capabilities:
     """
     if url == LOCAL:
         return features.LOCAL
-    if url.startswith("temporal://"):
+    if cluster_options.is_cluster(url):
         return features.TEMPORAL
     raise OptionError(
-        f"there is no engine {url!r}",
-        'give "local", or a cluster: temporal://HOST:7233/NAMESPACE; '
+        f"there is no engine {cluster_options.shown(url)!r}",
+        'give "local", or a cluster: temporal://HOST:7233/NAMESPACE, with TLS temporal+tls://HOST:7233/NAMESPACE; '
         "see --engine, PERDURE_ENGINE, and `engine` in pyproject.toml",
     )
 
@@ -117,7 +117,7 @@ def cluster_at(url: str) -> TemporalEngine:
     capabilities_at(url)
     if find_spec("temporalio") is None:
         raise OptionError(
-            f"the engine {url!r} needs the package temporalio, which is not installed",
+            f"the engine {cluster_options.shown(url)!r} needs the package temporalio, which is not installed",
             'pip install "perdure[temporal]"',
         )
     from perdure.engines.temporal.engine import engine_of

@@ -81,7 +81,7 @@ def locate(state: Path | None = None, script: Path | None = None, engine: str | 
         if engine is not None and not capabilities_at(engine).supports(Feature.STATE_FILE):
             raise OptionError("--state names a state file, and --engine a cluster", "give one of the two")
         return locate_state_file(state, script)
-    url = engine or settings.engine_url(str(script) if script else "")
+    url = settings.engine_url(str(script) if script else "", engine)
     if capabilities_at(url).supports(Feature.STATE_FILE):
         return locate_state_file(state, script)
     option = "" if url == settings.engine_url() else f" --engine {shlex.quote(url)}"

@@ -26,7 +26,7 @@ def worker(
 
     if not files:
         raise OptionError("no script is named", "perdure worker FILE")
-    url = engine or settings.engine_url()
+    url = settings.engine_url(str(files[0]), engine)
 
     def ready(stems: list[str]) -> None:
         Printer(sys.stderr).line(f"worker for {', '.join(stems)} at {url}; Ctrl-C ends it")

@@ -18,6 +18,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.service import RPCError
 
 from perdure.core.exceptions import attempt_notes, capture
 from perdure.core.execution.call import Series
@@ -33,6 +34,7 @@ from perdure.engines.runtime.threads import Pool
 from perdure.engines.runtime.timeouts import bounded, timed_out
 from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.engines.temporal.commands import RECALL
+from perdure.engines.temporal.encryption import is_unread, key_ring
 from perdure.engines.temporal.event_history import EventHistory, read_history
 from perdure.engines.temporal.payloads import PORTION, Carry, Progress, Ran, StepCommand, decode, encode, fits
 from perdure.errors import ArgumentChanged, NotStorable, PerdureError, ProcessDied, StepTimeout
@@ -69,6 +71,7 @@ class StepActivities:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._encrypted = bool(key_ring(client))
         self._pool = Pool()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
@@ -101,11 +104,27 @@ class StepActivities:
         info = activity.info()
         progress = decode(info.heartbeat_details[0], Progress) if info.heartbeat_details else Progress()
         progress.note = ""
+        if info.attempt - 1 - progress.made > progress.unread and self._encrypted and not await self._died(info):
+            progress.unread = info.attempt - 1 - progress.made
         beating = asyncio.create_task(_beat(progress, command.dead_after))
         try:
             return await self._step(command, progress, info.attempt, info.workflow_type or "")
         finally:
             beating.cancel()
+
+    async def _died(self, info: activity.Info) -> bool:
+        """Did the worker die that made the last attempt? Otherwise it had not the key, and has not begun."""
+        if info.workflow_id is None:
+            return True
+        handle = self._client.get_workflow_handle(info.workflow_id, run_id=info.workflow_run_id)
+        try:
+            description = await handle.describe()
+        except RPCError:
+            return True
+        for pending in description.raw_description.pending_activities:
+            if pending.activity_id == info.activity_id:
+                return not is_unread(pending.last_failure)
+        return True
 
     async def _step(self, command: StepCommand, progress: Progress, tried: int, workflow: str) -> bytes:
         number = progress.made + 1
@@ -113,9 +132,10 @@ class StepActivities:
             if command.refused:
                 _refuse(command)
             call = _call_of(command)
-            if tried - number >= DEATHS:
+            deaths = tried - number - progress.unread
+            if deaths >= DEATHS:
                 raise ProcessDied(
-                    f"{call.spec.owner} is not tried again: {tried - number} workers died while they ran it",
+                    f"{call.spec.owner} is not tried again: {deaths} workers died while they ran it",
                     "find out what it does to its process (memory, a crash in native code); isolate=True contains it",
                 )
         except PerdureError as refusal:

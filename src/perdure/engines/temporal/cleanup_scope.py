@@ -53,7 +53,7 @@ class CleanupScope(ClusterScope):
         )
         spec = Spec("step", _never_called, row[records.NAME])
         size = len(row[records.INPUT]) + len(row[records.OUTPUT])
-        self._result(self.thread.submit(lambda: carry_step(command, spec), size))
+        self._result(self.thread.submit(lambda: carry_step(command, spec, self.command.blind), size))
 
     def given(self, call: Call) -> bytes:
         """The inputs of a clean-up have been packed when it was deferred, or when what is undone was saved."""

@@ -17,6 +17,7 @@ from perdure.core.execution.run import Ended
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.retry import Retry
 from perdure.core.records import CLEAN_UPS, RESERVED, StepKind
+from perdure.engines.temporal.encryption import blinded
 from perdure.engines.temporal.nondeterminism import explain
 from perdure.engines.temporal.payloads import (
     Carry,
@@ -40,9 +41,9 @@ RAISED = "perdure: raised on a worker:"
 RECALL = "perdure.recall"
 
 
-def activity_id(name: str, key: bytes, n: int) -> str:
+def activity_id(name: str, key: bytes, n: int, blind: bytes = b"") -> str:
     """What Temporal knows a call by. Other inputs give another id: so a run does not replay onto an edited script."""
-    return f"{name}:{key.hex()[:16]}:{n}"
+    return f"{name}:{blinded(blind, key).hex()[:16]}:{n}"
 
 
 def retry_policy(retry: Retry) -> RetryPolicy:
@@ -64,8 +65,8 @@ def activity_type(kind: StepKind, name: str) -> str:
     return RESERVED + name if kind in CLEAN_UPS else name
 
 
-async def carry_step(command: StepCommand, spec: Spec) -> Ran:
-    """One call of a step, on whichever worker takes it: how it ended."""
+async def carry_step(command: StepCommand, spec: Spec, blind: bytes = b"") -> Ran:
+    """One call of a step, on whichever worker takes it: how it ended; `blind` is the secret of the run."""
     bound = UNBOUNDED if spec.timeout is None else spec.timeout + GRACE
     if command.until is not None:
         bound = min(bound, max(command.until - workflow.time(), 0.0) + GRACE)
@@ -73,7 +74,7 @@ async def carry_step(command: StepCommand, spec: Spec) -> Ran:
         answer = await workflow.execute_activity(
             activity_type(command.kind, command.name),
             encode(command),
-            activity_id=activity_id(command.name, command.key, command.n),
+            activity_id=activity_id(command.name, command.key, command.n, blind),
             result_type=bytes,
             start_to_close_timeout=timedelta(seconds=bound),
             heartbeat_timeout=timedelta(seconds=command.dead_after),
@@ -183,7 +184,8 @@ def drifted(id: str, message: str) -> Drift:
 
 def memo_of(command: RunCommand) -> RunMemo:
     """What can be read about a run without its history."""
-    return RunMemo(command.id, command.name, command.key, command.script, command.created, command.parent)
+    own = command
+    return RunMemo(own.id, own.name, own.key, own.script, own.created, own.parent, own.blind)
 
 
 def task_timeout(dead_after: float) -> timedelta:

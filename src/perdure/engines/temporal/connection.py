@@ -3,22 +3,64 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Coroutine
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 from temporalio.client import Client
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError
 
+from perdure.config.secrets import Secret, conceal
 from perdure.engines.temporal.address import Address
+from perdure.engines.temporal.credentials import api_key_of, tls_of
+from perdure.engines.temporal.encryption import KeyRing, data_converter, key_ring_of
 from perdure.errors import EngineError
 
 T = TypeVar("T")
 
 CONNECT = 10.0
 """Seconds to wait for a cluster to answer."""
+SAID = 300
+"""Characters of what the connection says of itself."""
+
+REASONS = [
+    (re.compile(pattern), what, hint)
+    for pattern, what, hint in (
+        (
+            "NotValidForName|not valid for name",
+            "the certificate of {target} is not for {name}",
+            "name the host as its certificate does, or give that name as tls_server_name",
+        ),
+        (
+            "UnknownIssuer|BadSignature|CaUsedAsEndEntity",
+            "the certificate of {target} is signed by none that is trusted",
+            "name the certificate of the authority that has signed it: tls_ca_file",
+        ),
+        (
+            "invalid peer certificate: Expired|NotValidYet",
+            "the certificate of {target} is out of date",
+            "let it be renewed; see whether the clock of this machine is right",
+        ),
+        (
+            "CertificateRequired|UnknownCA|BadCertificate|DecryptError|AccessDenied|received fatal alert",
+            "{target} refuses the certificate of this process",
+            "give one that it trusts: tls_cert_file and tls_key_file",
+        ),
+        (
+            "close_notify|unexpected-eof",
+            "{target} ends the connection",
+            "see what it logs; if it wants a certificate of its clients, give tls_cert_file and tls_key_file",
+        ),
+        (
+            "Unauthenticated|PermissionDenied|UNAUTHENTICATED|PERMISSION_DENIED",
+            "{target} refuses this process",
+            "see whether the API key is right (PERDURE_API_KEY, api_key_file) and may use this namespace",
+        ),
+    )
+]
 
 
 class Cluster:
@@ -29,6 +71,18 @@ class Cluster:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._client: Client | None = None
+        self._api_key: Secret[str] | None = None
+        self.readable: set[str] = set()
+        """Workflows whose runs this process can read."""
+
+    @cached_property
+    def ring(self) -> KeyRing:
+        """The keys that encrypt what the cluster stores; empty if there are none.
+
+        Raises:
+            OptionError: they cannot be read.
+        """
+        return key_ring_of(self.address)
 
     # -- from any thread ----------------------------------------------------------------------------------------------
 
@@ -58,23 +112,48 @@ class Cluster:
         """The connection.
 
         Raises:
-            EngineError: no answer from there.
+            EngineError: no answer from there, or it refuses this process.
+            OptionError: a certificate or a key cannot be read.
         """
         if self._client is None:
             address = self.address
+            tls, api_key, converter = tls_of(address), api_key_of(address), data_converter(self.ring)
             try:
                 async with asyncio.timeout(CONNECT):
                     self._client = await Client.connect(
-                        address.target, namespace=address.namespace, runtime=quiet_runtime()
+                        address.target,
+                        namespace=address.namespace,
+                        tls=tls,
+                        api_key=None if api_key is None else api_key.reveal(),
+                        data_converter=converter,
+                        runtime=quiet_runtime(),
                     )
                 await self._client.service_client.check_health()
             except (RPCError, RuntimeError, OSError, TimeoutError) as error:
                 self._client = None
-                raise EngineError(
-                    f"no Temporal cluster answers at {address.target} ({type(error).__name__}: {str(error)[:200]})",
-                    "see whether it is running: a trial one is `temporal server start-dev`",
-                ) from None
+                raise no_answer(address, error) from None
+            self._api_key = api_key  # as long as it lives, no text of perdure's holds it
         return self._client
+
+
+def no_answer(address: Address, error: Exception) -> EngineError:
+    """The error of a connection that could not be made, and what is most likely wrong."""
+    said = " ".join(str(error).split())
+    name = address.tls_server_name or address.target.rpartition(":")[0]
+    for pattern, what, hint in REASONS:
+        if pattern.search(said):
+            return EngineError(f"{what.format(target=address.target, name=name)} ({_short(said)})", hint)
+    hint = "see whether it is running: a trial one is `temporal server start-dev`"
+    if not address.tls:
+        hint += "; one with TLS has the address temporal+tls://HOST:PORT/NAMESPACE"
+    return EngineError(
+        f"no Temporal cluster answers at {address.target} ({type(error).__name__}: {_short(said)})", hint
+    )
+
+
+def _short(said: str) -> str:
+    text = conceal(said)
+    return text if len(text) <= SAID else f"{text[: SAID // 2]}...{text[-SAID // 2 :]}"
 
 
 @cache

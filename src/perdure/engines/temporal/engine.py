@@ -16,7 +16,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import CancelledError, WorkflowAlreadyStartedError
 
-from perdure.core.execution.spec import Call
+from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import CLEAN_UPS, RunRecord, RunStatus
 from perdure.core.values import codec
 from perdure.engines.events import Observer, RunEnded, RunResumed, RunStarted, RunStopped
@@ -27,7 +27,7 @@ from perdure.engines.temporal.address import Address
 from perdure.engines.temporal.commands import MEMO, cancelled, failure_of, memo_of, task_timeout
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.event_history import read_history
-from perdure.engines.temporal.executions import Found, describe, find, recorded_inputs, recorded_steps
+from perdure.engines.temporal.executions import Found, describe, find, recorded_inputs, recorded_steps, refuse_stranger
 from perdure.engines.temporal.payloads import Carry, RunCommand, encode, fits
 from perdure.engines.temporal.unsupported import refuse_locks, refuse_parking
 from perdure.engines.temporal.worker import Workers, queue_of
@@ -141,10 +141,7 @@ class TemporalEngine:
         """The run that is to be waited for, started or resumed if need be; and whether it had been started before."""
         spec = call.spec
         known = None if resume is None else await find(self.cluster, resume)
-        if known is not None:
-            workflow_id = known.workflow_id
-        else:
-            workflow_id = id or f"{spec.name}-{codec.digest(spec.module.encode() + call.key).hex()[:10]}"
+        workflow_id = known.workflow_id if known is not None else id or await self._workflow_id(spec, call.key)
         for _ in range(TRIES):
             found = await describe(self.cluster, workflow_id)
             if found is not None and id is not None and found.memo.key != call.key:
@@ -162,6 +159,7 @@ class TemporalEngine:
                 command = msgspec.structs.replace(
                     self._command(call, script, found.memo.id),
                     created=found.memo.created,
+                    blind=found.memo.blind,
                     carry=Carry(found.run_id, accepted=resume is not None and resume in self._accepted),
                 )
                 started = await self._start(command, workflow_id, resume=True)
@@ -172,6 +170,20 @@ class TemporalEngine:
         raise EngineError(
             f"run {workflow_id} is started and ended by other processes at the same time", "run again later"
         )
+
+    async def _workflow_id(self, spec: Spec, key: bytes) -> str:
+        """What Temporal knows the runs of the same inputs by, if they have no name.
+
+        With encryption nothing follows from it about the inputs. A run that was started with an earlier key, or without
+        one, is found all the same while it is under way, or has failed.
+        """
+        digests = self.cluster.ring.digests(spec.module.encode() + key)
+        ids = [f"{spec.name}-{digest.hex()[:10]}" for digest in digests]
+        for earlier in ids[1:]:
+            found = await describe(self.cluster, earlier)
+            if found is not None and found.status in ("running", "failed"):
+                return earlier
+        return ids[0]
 
     def _as_it_is(self, found: Found, call: Call, id: str | None, known: Found | None) -> Found | None:
         """The run, if there is nothing to be started."""
@@ -200,6 +212,7 @@ class TemporalEngine:
             created=time.time(),
             timeout=spec.rules.timeout,
             qualname=spec.qualname,
+            blind=self.cluster.ring.new_blind(),
         )
 
     def _new_id(self, workflow_id: str) -> str:
@@ -209,6 +222,8 @@ class TemporalEngine:
     async def _start(self, command: RunCommand, workflow_id: str, *, resume: bool = False) -> Found | None:
         """Start an execution; None if another process was faster."""
         client = await self.cluster.client()
+        if not resume:
+            await refuse_stranger(self.cluster, command.name, queue_of(command.module))
         named = command.id == workflow_id
         if not named:
             reuse = WorkflowIDReusePolicy.ALLOW_DUPLICATE

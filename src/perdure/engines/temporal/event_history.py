@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.core.exceptions.attempt_notes import AttemptNote
 from perdure.core.records import CLEAN_UPS
 from perdure.engines.temporal.commands import RECALL
+from perdure.engines.temporal.encryption import KeyRing, key_ring
 from perdure.engines.temporal.payloads import (
     Carried,
     Carry,
@@ -45,13 +47,18 @@ class EventHistory:
     Args:
         events: its history, from the first event.
         carry: what is known about its end, if it handed over by itself.
+        ring: the keys that it is encrypted with.
+
+    Raises:
+        DecryptionError: one of them is missing.
 
     `records` are in the order of completion. `open` are the calls under way, and those that failed last. `children` are
     the executions of child runs that are not done, by id. `output` is the packed result, `failed` how it failed; `last`
     is the time of the last event. `epoch` is how often the run had been cleaned up when it began.
     """
 
-    def __init__(self, events: Iterable[HistoryEvent], carry: Carry | None = None) -> None:
+    def __init__(self, events: Iterable[HistoryEvent], carry: Carry | None = None, ring: KeyRing | None = None) -> None:
+        self._ring = ring or KeyRing()
         self.command: RunCommand | None = None
         self.children: dict[str, str] = {}
         self.every_child: list[str] = []
@@ -80,39 +87,42 @@ class EventHistory:
         kind = event.event_type
         if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
             started = event.workflow_execution_started_event_attributes
-            self.command = decode(started.input.payloads[0].data, RunCommand)
+            self.command = decode(self._data(started.input.payloads), RunCommand)
         elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
             self._scheduled(event)
         elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
             completed = event.activity_task_completed_event_attributes
-            self._step_ended(event.event_id, completed.scheduled_event_id, completed.result.payloads[0].data)
+            self._step_ended(event.event_id, completed.scheduled_event_id, self._data(completed.result.payloads))
         elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED:
             failed = event.activity_task_failed_event_attributes
             details = failed.failure.application_failure_info.details.payloads
             if details:
-                self._step_ended(event.event_id, failed.scheduled_event_id, details[0].data)
+                self._step_ended(event.event_id, failed.scheduled_event_id, self._data(details))
         elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
             self._underway.pop(event.activity_task_canceled_event_attributes.scheduled_event_id, None)
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
-            self.output = event.workflow_execution_completed_event_attributes.result.payloads[0].data
+            self.output = self._data(event.workflow_execution_completed_event_attributes.result.payloads)
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
             info = event.workflow_execution_failed_event_attributes.failure.application_failure_info
             if info.details.payloads:
-                self.failed = decode(info.details.payloads[0].data, RunFailed)
+                self.failed = decode(self._data(info.details.payloads), RunFailed)
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
             self._cancelled = True
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
             again = event.workflow_execution_continued_as_new_event_attributes
-            self._carry = decode(again.input.payloads[0].data, RunCommand).carry
+            self._carry = decode(self._data(again.input.payloads), RunCommand).carry
         else:
             self._read_child(event)
+
+    def _data(self, payloads: Sequence[Payload]) -> bytes:
+        return self._ring.open(payloads[0]).data
 
     def _scheduled(self, event: HistoryEvent) -> None:
         scheduled = event.activity_task_scheduled_event_attributes
         if scheduled.activity_type.name == RECALL:
             self._portions.add(event.event_id)
             return
-        call = decode(scheduled.input.payloads[0].data, StepCommand)
+        call = decode(self._data(scheduled.input.payloads), StepCommand)
         self._calls[event.event_id] = call
         if call.kind not in CLEAN_UPS:  # those say nothing about what the workflow has moved past
             self._last_call = event.event_id
@@ -141,7 +151,7 @@ class EventHistory:
         kind = event.event_type
         if kind == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED:
             initiated = event.start_child_workflow_execution_initiated_event_attributes
-            self._runs[event.event_id] = decode(initiated.input.payloads[0].data, RunCommand)
+            self._runs[event.event_id] = decode(self._data(initiated.input.payloads), RunCommand)
             self._last_call = event.event_id
         elif kind == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
             execution = event.child_workflow_execution_started_event_attributes.workflow_execution
@@ -150,13 +160,13 @@ class EventHistory:
         elif kind == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED:
             completed = event.child_workflow_execution_completed_event_attributes
             self.children.pop(completed.workflow_execution.workflow_id, None)
-            self._child_ended(event, completed.initiated_event_id, True, completed.result.payloads[0].data)
+            self._child_ended(event, completed.initiated_event_id, True, self._data(completed.result.payloads))
         elif kind == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED:
             failed = event.child_workflow_execution_failed_event_attributes
             self.children[failed.workflow_execution.workflow_id] = failed.workflow_execution.run_id
             details = failed.failure.application_failure_info.details.payloads
             if details:
-                fault = decode(details[0].data, RunFailed).fault
+                fault = decode(self._data(details), RunFailed).fault
                 self._child_ended(event, failed.initiated_event_id, False, fault)
 
     def _child_ended(self, event: HistoryEvent, initiated: int, ok: bool, packed: bytes) -> None:
@@ -218,12 +228,13 @@ async def read_history(client: Any, id: str, run: str | None, carry: Carry | Non
 
     Raises:
         RunError: the cluster does not keep it any more.
+        DecryptionError: it is encrypted with a key that this process does not have.
     """
     from temporalio.service import RPCError, RPCStatusCode
 
     try:
         handle = client.get_workflow_handle(id, run_id=run)
-        return EventHistory([event async for event in handle.fetch_history_events()], carry)
+        return EventHistory([event async for event in handle.fetch_history_events()], carry, key_ring(client))
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise

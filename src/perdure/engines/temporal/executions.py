@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -12,9 +13,10 @@ from perdure.core.records import RunStatus
 from perdure.core.values import codec
 from perdure.engines.temporal.commands import MEMO
 from perdure.engines.temporal.connection import Cluster
+from perdure.engines.temporal.encryption import key_ring
 from perdure.engines.temporal.event_history import read_history
 from perdure.engines.temporal.payloads import RunCommand, RunMemo, decode
-from perdure.errors import EngineError, NotFound
+from perdure.errors import DecryptionError, EngineError, NotFound
 
 STATUS: dict[WorkflowExecutionStatus | None, RunStatus] = {
     WorkflowExecutionStatus.COMPLETED: "done",
@@ -35,9 +37,38 @@ class Found(msgspec.Struct, frozen=True):
 
 
 async def memo_in(execution: Any) -> RunMemo | None:
-    """What perdure noted about an execution; None if it is another program's."""
+    """What perdure noted about an execution; None if it is another program's.
+
+    Raises:
+        DecryptionError: it is encrypted with a key that this process does not have.
+    """
     data = (await execution.memo()).get(MEMO)
     return decode(data, RunMemo) if type(data) is bytes else None
+
+
+async def refuse_stranger(cluster: Cluster, workflow: str, queue: str) -> None:
+    """Refuse to begin a run where this process cannot read the newest of the same workflow: its key is missing here.
+
+    What it began would be in clear, or with a key that others do not have; and it would not see a run that has failed.
+
+    Raises:
+        DecryptionError: so it is.
+    """
+    if cluster.ring.in_clear or workflow in cluster.readable:
+        return
+    client = await cluster.client()
+    asked = f"WorkflowType = '{_quoted(workflow)}' AND TaskQueue = '{_quoted(queue)}'"
+    with suppress(RPCError):  # it may not be allowed to list
+        async for execution in client.list_workflows(asked, limit=1):
+            try:
+                await memo_in(execution)
+            except DecryptionError as error:
+                would = "with another key" if cluster.ring else "in clear"
+                raise DecryptionError(
+                    f"a new run of workflow {workflow!r} would be {would}; of the newest there, {error.what}",
+                    f"{error.hint}. To go on in clear, write the word plain before the keys",
+                ) from None
+    cluster.readable.add(workflow)
 
 
 async def find(cluster: Cluster, id: str) -> Found:
@@ -60,12 +91,15 @@ async def find(cluster: Cluster, id: str) -> Found:
 
 async def _older(cluster: Cluster, workflow_id: str, id: str) -> Found | None:
     client = await cluster.client()
-    quoted = workflow_id.replace("'", "''")
-    async for execution in client.list_workflows(f"WorkflowId = '{quoted}'"):
+    async for execution in client.list_workflows(f"WorkflowId = '{_quoted(workflow_id)}'"):
         memo = await memo_in(execution)
         if memo is not None and memo.id == id:
             return Found(workflow_id, execution.run_id, memo, STATUS.get(execution.status, "running"))
     return None
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
 
 
 async def describe(cluster: Cluster, workflow_id: str) -> Found | None:
@@ -102,6 +136,6 @@ async def recorded_inputs(cluster: Cluster, found: Found) -> str:
     client = await cluster.client()
     handle = client.get_workflow_handle(found.workflow_id, run_id=found.run_id)
     async for event in handle.fetch_history_events(page_size=1):
-        payload = event.workflow_execution_started_event_attributes.input.payloads[0]
+        payload = key_ring(client).open(event.workflow_execution_started_event_attributes.input.payloads[0])
         return codec.describe_inputs(decode(payload.data, RunCommand).input)
     return "(unknown)"

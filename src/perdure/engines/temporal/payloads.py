@@ -67,7 +67,8 @@ class Ran(msgspec.Struct, frozen=True, array_like=True):
 class Progress(msgspec.Struct, array_like=True):
     """What the next attempt of a call has to know of those before; travels in Temporal's heartbeats.
 
-    `made` counts the attempts that failed; Temporal also counts those whose worker died.
+    `made` counts the attempts that failed; Temporal also counts those whose worker died, and (`unread`) those that came
+    to a worker without the key that they are encrypted with.
     """
 
     made: int = 0
@@ -75,6 +76,7 @@ class Progress(msgspec.Struct, array_like=True):
     first: float | None = None
     tried: list[AttemptNote] = []
     note: str = ""
+    unread: int = 0
 
 
 class Carry(msgspec.Struct, frozen=True, array_like=True):
@@ -97,7 +99,8 @@ class RunCommand(msgspec.Struct, frozen=True, array_like=True):
 
     `timeout` is how many seconds it may take, `deadline` when it is over: by its parent's timeout, or by its own that
     began in an earlier execution. `ending` is what it has failed with, packed, if only clean-ups are left to be made.
-    `module` and `qualname` say whose function it is.
+    `module` and `qualname` say whose function it is. `blind` is a secret of the run, if what the cluster stores is
+    encrypted: the digests of inputs in ids are made with it, so that they cannot be guessed.
     """
 
     id: str
@@ -116,10 +119,11 @@ class RunCommand(msgspec.Struct, frozen=True, array_like=True):
     deadline: Deadline | None = None
     ending: bytes = b""
     qualname: str = ""
+    blind: bytes = b""
 
 
 class RunMemo(msgspec.Struct, frozen=True, array_like=True):
-    """What can be read about a run without its history."""
+    """What can be read about a run without its history. `blind` is as in its command."""
 
     id: str
     name: str
@@ -127,6 +131,7 @@ class RunMemo(msgspec.Struct, frozen=True, array_like=True):
     script: str
     created: float
     parent: str | None = None
+    blind: bytes = b""
 
 
 class RunFailed(msgspec.Struct, frozen=True, array_like=True):

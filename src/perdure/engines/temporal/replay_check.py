@@ -12,6 +12,7 @@ from perdure.core.values import codec
 from perdure.engines.interface import ReplayCheck
 from perdure.engines.temporal.commands import RECALL
 from perdure.engines.temporal.connection import Cluster, quiet_runtime
+from perdure.engines.temporal.encryption import KeyRing, key_ring
 from perdure.engines.temporal.executions import memo_in
 from perdure.engines.temporal.nondeterminism import explain
 from perdure.engines.temporal.payloads import RunCommand, StepCommand, decode
@@ -46,23 +47,26 @@ async def _nondeterminism(client: Client, id: str, run: str) -> str | None:
             workflow_runner=UnsandboxedWorkflowRunner(),
             workflow_task_executor=executor,
             runtime=quiet_runtime(),
+            data_converter=client.data_converter,
         )
         result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
-    return None if result.replay_failure is None else explain(str(result.replay_failure), _calls(history))
+    if result.replay_failure is None:
+        return None
+    return explain(str(result.replay_failure), _calls(history, key_ring(client)))
 
 
-def _calls(history: WorkflowHistory) -> dict[str, str]:
+def _calls(history: WorkflowHistory, ring: KeyRing) -> dict[str, str]:
     """What the run has called, as text, by activity id and by the number of its event."""
     calls: dict[str, str] = {}
     for event in history.events:
         if event.HasField("activity_task_scheduled_event_attributes"):
             scheduled = event.activity_task_scheduled_event_attributes
             if scheduled.activity_type.name != RECALL:
-                command = decode(scheduled.input.payloads[0].data, StepCommand)
+                command = decode(ring.open(scheduled.input.payloads[0]).data, StepCommand)
                 text = f"{command.name}{codec.describe_inputs(command.input)}"
                 calls[scheduled.activity_id] = calls[str(event.event_id)] = text
         elif event.HasField("start_child_workflow_execution_initiated_event_attributes"):
             started = event.start_child_workflow_execution_initiated_event_attributes
-            child = decode(started.input.payloads[0].data, RunCommand)
+            child = decode(ring.open(started.input.payloads[0]).data, RunCommand)
             calls[str(event.event_id)] = f"workflow {child.name}{codec.describe_inputs(child.input)}"
     return calls

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import msgspec
 
@@ -14,7 +15,7 @@ from perdure.engines.temporal.event_history import EventHistory, OpenCall, read_
 from perdure.engines.temporal.executions import STATUS, Found, find, memo_in
 from perdure.engines.temporal.payloads import Carried
 from perdure.engines.temporal.run_records import UNSEALED, attempt_records
-from perdure.errors import NotFound, RunError
+from perdure.errors import DecryptionError, NotFound, RunError
 from perdure.store.cluster_snapshot import ListedRun
 
 LOOKED_AT = 1_000
@@ -42,6 +43,7 @@ async def list_runs(cluster: Cluster, reference: str | None, most: int | None) -
 
     Raises:
         EngineError: the cluster cannot be reached.
+        DecryptionError: nothing there can be read; if it is only some, one line says so.
     """
     known = await _known(cluster, reference)
     newest = sorted(known.values(), key=lambda each: -each.started)
@@ -69,12 +71,21 @@ async def list_runs(cluster: Cluster, reference: str | None, most: int | None) -
 async def _known(cluster: Cluster, reference: str | None) -> dict[str, _Known]:
     client = await cluster.client()
     known: dict[str, _Known] = {}
+    unread: list[DecryptionError] = []
     async for execution in client.list_workflows(limit=LOOKED_AT):
-        memo = await memo_in(execution)
+        try:
+            memo = await memo_in(execution)
+        except DecryptionError as error:
+            unread.append(error)
+            continue
         if memo is not None and memo.id not in known:
             found = Found(execution.id, execution.run_id, memo, STATUS.get(execution.status, "running"))
             ended = execution.close_time.timestamp() if execution.close_time else None
             known[memo.id] = _Known(found, execution.start_time.timestamp(), ended)
+    if unread and not known:
+        raise unread[0]
+    if unread:
+        logging.getLogger("perdure").warning("%d executions cannot be listed: %s", len(unread), unread[0])
     if reference is not None and reference != "last":
         # The list may lag behind by a second; the run itself does not.
         try:

@@ -9,6 +9,7 @@ from typing import Any, cast
 from perdure.core.execution.call import Failed, perform
 from perdure.core.execution.effects import Admit, Execute, Load, Save, SaveAttempt, Settle, WaitGivenUp
 from perdure.core.execution.history import History
+from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.identity import pack_strictly
 from perdure.core.execution.inputs import is_storable
 from perdure.core.execution.map_items import Tally
@@ -21,6 +22,7 @@ from perdure.engines.runtime.branches import call_in_branch, cancel_branches
 from perdure.engines.runtime.deadline import Deadline
 from perdure.engines.runtime.quiescence import settle, until_given_up
 from perdure.engines.temporal.commands import carry_child, carry_step, outcome_of
+from perdure.engines.temporal.encryption import blinded
 from perdure.engines.temporal.event_loop import LockstepEventLoop
 from perdure.engines.temporal.lockstep_thread import LockstepThread, Ticket
 from perdure.engines.temporal.payloads import Carry, RunCommand, StepCommand, fits
@@ -283,7 +285,7 @@ class ClusterScope(BaseScope):
             ticket.bound = True
             return ticket
         step = self._step_command(call, effect.parked)
-        return self.thread.submit(lambda: carry_step(step, call.spec), len(call.input), on_done)
+        return self.thread.submit(lambda: carry_step(step, call.spec, self.command.blind), len(call.input), on_done)
 
     def answer(self, effect: Execute | ChildRun, result: Any) -> Any:
         """What Temporal's answer is to the core.
@@ -350,7 +352,12 @@ class ClusterScope(BaseScope):
             timeout=spec.rules.timeout,
             deadline=self.deadline,
             qualname=spec.qualname,
+            blind=mine.blind,
         )
+
+    def child_id(self, call: Call) -> str:
+        """The id of a child run, which everybody can read: nothing follows from it about its inputs."""
+        return child_id(self.id, call.spec.name, blinded(self.command.blind, call.key), call.n)
 
     # -- async --------------------------------------------------------------------------------------------------------
 
