@@ -23,31 +23,34 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
-def commands() -> Iterator[tuple[str, str]]:
-    """Each command of the page, and what it prints if the page says so."""
-    (block,) = blocks("console")
+def commands(block: str) -> Iterator[tuple[str, str]]:
+    """Each command of a block, and what it prints if the page says so."""
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         command, _, output = part.partition("\n")
         yield command, output
 
 
-def test_the_howto(server: Server, tmp_path: Path) -> None:
-    """The ten lines do what they say, on the server of the tests."""
+def execute(block: str, server: Server, tmp_path: Path) -> int:
+    """Do what a block says, on the server of the tests; returns how many commands that was."""
     (script,) = blocks("python")
     (tmp_path / "receipts.py").write_text(script)
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PERDURE_ENGINE": server.url()}
     behind: list[subprocess.Popen[bytes]] = []
     done = 0
     try:
-        for command, expected in commands():
+        for command, expected in commands(block):
             done += 1
             words = [word.replace("$PERDURE_ENGINE", server.url()) for word in shlex.split(command)]
             match words:
-                case ["pip", "install", extra, tool]:
-                    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-                    assert extra == "perdure[temporal]"
-                    assert "temporal" in project["optional-dependencies"]
-                    assert any(each.startswith(tool) for each in project["optional-dependencies"]["dev"])
+                case ["pip", "install", package, *tools]:
+                    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+                    assert package.startswith("perdure[")
+                    assert set(package[8:-1].split(",")) <= set(extras)
+                    assert all(any(each.startswith(tool) for each in extras["dev"]) for tool in tools)
+                case ["echo", *_]:
+                    subprocess.run(command, cwd=tmp_path, shell=True, check=True)
+                case ["export", "PERDURE_ENCRYPTION_KEYS_FILE=keys"]:
+                    env["PERDURE_ENCRYPTION_KEYS_FILE"] = "keys"
                 case ["temporal", *rest]:
                     assert rest == ["server", "start-dev", "&"], "as the fixture does"
                 case ["export", setting]:
@@ -68,4 +71,15 @@ def test_the_howto(server: Server, tmp_path: Path) -> None:
         for each in behind:
             each.terminate()
             each.wait(60)
-    assert done == 10
+    return done
+
+
+def test_the_howto(server: Server, tmp_path: Path) -> None:
+    """The ten lines do what they say."""
+    assert execute(blocks("console")[0], server, tmp_path) == 10
+
+
+def test_encryption(server: Server, tmp_path: Path) -> None:
+    """A key that is made as the page says encrypts a run, and it can be looked at."""
+    assert execute(blocks("console")[1], server, tmp_path) == 5
+    assert len((tmp_path / "keys").read_text().splitlines()) == 1

@@ -5,14 +5,15 @@ It reads the headers of HTTP/2 (RFC 9113, RFC 7541), and answers calls without t
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import ipaddress
+import socket
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import hpack
 from cryptography import x509
@@ -87,70 +88,118 @@ class Peer:
     def __init__(self, port: int, context: ssl.SSLContext) -> None:
         self.keys: set[str | None] = set()
         self.wanted: str | None = None
-        self.port = 0
         self._behind = port
         self._context = context
-        self._open: set[asyncio.Task[None]] = set()
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self._ending = False
+        self._open: set[socket.socket] = set()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
 
-    async def start(self) -> None:
-        """Listen on a free port of the loopback address."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
-        self.port = server.sockets[0].getsockname()[1]
-        self._server = server
-
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Close all connections."""
-        self._server.close()
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        self._ending = True
+        with socket.create_connection(("127.0.0.1", self.port)):  # wakes the thread that accepts
+            self._threads[0].join()
+        self._listening.close()
+        for connection in list(self._open):
+            _shut(connection)
+        for thread in self._threads[1:]:
+            thread.join()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
-        back, forth = await asyncio.open_connection("127.0.0.1", self._behind)
-        answers = asyncio.create_task(_copy(back, writer))
-        try:
-            forth.write(await reader.readexactly(PREFACE))
-            await self._requests(reader, writer, forth)
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            answers.cancel()
-            forth.close()
-            writer.close()
-            self._open.discard(task)
+    def _accept(self) -> None:
+        while True:
+            connection, _ = self._listening.accept()
+            if self._ending:
+                connection.close()
+                return
+            self._start(self._serve, connection)
 
-    async def _requests(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, forth: asyncio.StreamWriter
-    ) -> None:
+    def _start(self, function: Callable[..., None], *args: Any) -> None:
+        thread = threading.Thread(target=function, args=args)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        connection.settimeout(60)
+        front = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        with front, suppress(OSError):
+            try:
+                front.do_handshake()
+            except ssl.SSLError:
+                _await_end(front)
+                raise
+            with socket.create_connection(("127.0.0.1", self._behind)) as behind:
+                self._open |= {front, behind}
+                pump = threading.Thread(target=_pump, args=(behind, front))
+                pump.start()
+                with suppress(EOFError, OSError):
+                    behind.sendall(_exactly(front, PREFACE))
+                    self._requests(front, behind)
+                _shut(behind)
+                pump.join()
+                self._open -= {front, behind}
+
+    def _requests(self, front: ssl.SSLSocket, behind: socket.socket) -> None:
         decoder = hpack.Decoder()
         refused: set[bytes] = set()
         while True:
-            head = await reader.readexactly(9)
-            body = await reader.readexactly(int.from_bytes(head[:3], "big"))
+            head = _exactly(front, 9)
+            body = _exactly(front, int.from_bytes(head[:3], "big"))
             kind, flags, stream = head[3], head[4], head[5:9]
             if kind == HEADERS:
                 pad = 1 if flags & PADDED else 0
                 start = pad + (5 if flags & PRIORITY else 0)
                 headers = dict(decoder.decode(body[start : len(body) - (body[0] if pad else 0)]))
-                self.keys.add(headers.get("authorization"))
-                if self.wanted is not None and headers.get("authorization") != self.wanted:
+                key = headers.get("authorization")
+                self.keys.add(key)
+                if self.wanted is not None and key != self.wanted:
                     refused.add(stream)
-                    answer = {":status": "200", "content-type": "application/grpc", "grpc-status": UNAUTHENTICATED}
-                    said = [*answer.items(), ("grpc-message", f"not {headers.get('authorization')}")]
-                    data = hpack.Encoder().encode([(name, value, True) for name, value in said])
-                    writer.write(len(data).to_bytes(3, "big") + bytes([HEADERS, END]) + stream + data)
+                    front.sendall(_refusal(stream, f"not {key}"))
             if stream not in refused:
-                forth.write(head + body)
-                await forth.drain()
+                behind.sendall(head + body)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(1 << 16):
-        writer.write(data)
-        await writer.drain()
+def _refusal(stream: bytes, message: str) -> bytes:
+    """The frame that ends a call."""
+    said = {
+        ":status": "200",
+        "content-type": "application/grpc",
+        "grpc-status": UNAUTHENTICATED,
+        "grpc-message": message,
+    }
+    data = hpack.Encoder().encode([(name, value, True) for name, value in said.items()])
+    return len(data).to_bytes(3, "big") + bytes([HEADERS, END]) + stream + data
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = connection.recv(size - len(data))
+        if not more:
+            raise EOFError
+        data += more
+    return data
+
+
+def _await_end(front: ssl.SSLSocket) -> None:
+    """Let the other side read why there is no connection: closing at once would take that away from it."""
+    socket.socket.shutdown(front, socket.SHUT_WR)
+    while socket.socket.recv(front, 1 << 16):
+        pass
+
+
+def _pump(behind: socket.socket, front: socket.socket) -> None:
+    with suppress(OSError):
+        while data := behind.recv(1 << 16):
+            front.sendall(data)
+    _shut(front)
+
+
+def _shut(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
@@ -160,15 +209,8 @@ def peer(port: int, server: tuple[Path, Path], clients: Authority) -> Iterator[P
     context.load_cert_chain(*server)
     context.verify_mode = ssl.CERT_REQUIRED
     context.set_alpn_protocols(["h2"])
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
     made = Peer(port, context)
     try:
-        asyncio.run_coroutine_threadsafe(made.start(), loop).result()
         yield made
     finally:
-        asyncio.run_coroutine_threadsafe(made.stop(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        made.stop()

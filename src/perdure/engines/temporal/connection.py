@@ -50,7 +50,7 @@ REASONS = [
             "give one that it trusts: tls_cert_file and tls_key_file",
         ),
         (
-            "close_notify|unexpected-eof",
+            "close_notify|unexpected-eof|connection closed|operation was canceled",
             "{target} ends the connection",
             "see what it logs; if it wants a certificate of its clients, give tls_cert_file and tls_key_file",
         ),
@@ -140,7 +140,7 @@ def no_answer(address: Address, error: Exception) -> EngineError:
     """The error of a connection that could not be made, and what is most likely wrong."""
     said = " ".join(str(error).split())
     name = address.tls_server_name or address.target.rpartition(":")[0]
-    for pattern, what, hint in REASONS:
+    for pattern, what, hint in REASONS if address.tls else ():
         if pattern.search(said):
             return EngineError(f"{what.format(target=address.target, name=name)} ({_short(said)})", hint)
     hint = "see whether it is running: a trial one is `temporal server start-dev`"
