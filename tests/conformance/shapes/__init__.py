@@ -10,6 +10,7 @@ from tests.conformance.shapes import (
     failures,
     letters,
     names,
+    races,
     results,
     retries,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "failures",
     "letters",
     "names",
+    "races",
     "results",
     "retries",
 ]

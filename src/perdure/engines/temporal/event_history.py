@@ -11,14 +11,17 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.core.exceptions.attempt_notes import AttemptNote
-from perdure.core.records import CLEAN_UPS
+from perdure.core.records import CLEAN_UPS, TIMERS_NOTE
+from perdure.core.values import codec
 from perdure.engines.temporal.commands import RECALL
 from perdure.engines.temporal.encryption import KeyRing, key_ring
 from perdure.engines.temporal.payloads import (
+    FIRED,
     Carried,
     Carry,
     Identity,
     Portion,
+    RaceNote,
     Ran,
     RunCommand,
     RunFailed,
@@ -26,6 +29,9 @@ from perdure.engines.temporal.payloads import (
     decode,
 )
 from perdure.errors import RunError
+
+NO_INPUTS = codec.pack_inputs([], {}, owner="")
+NOTHING = b"\xc0"
 
 
 class OpenCall(msgspec.Struct):
@@ -67,6 +73,9 @@ class EventHistory:
         self.exempt: list[Identity] = []
         self.epoch = 0
         self._cancelled = False
+        self._races: list[RaceNote] = []
+        self._given_up_before: dict[Identity, bytes] = {}
+        self._carried: Identity | None = None
         self._undoes: dict[Identity, Identity] = {}
         self._carry = carry
         self._ended: list[tuple[int, Carried]] = []
@@ -126,6 +135,7 @@ class EventHistory:
         self._calls[event.event_id] = call
         if call.kind not in CLEAN_UPS:  # those say nothing about what the workflow has moved past
             self._last_call = event.event_id
+        self._races += call.races
         if call.undoes is not None:
             self._undoes[call.name, call.key, call.n] = call.undoes
         at = event.event_time.ToMicroseconds() / 1e6
@@ -134,7 +144,7 @@ class EventHistory:
     def _step_ended(self, at: int, scheduled: int, data: bytes) -> None:
         if scheduled in self._portions:
             portion = decode(data, Portion)
-            self._ended += [(0, record) for record in portion.records]
+            self._take_over(portion.records)
             self.children.update(portion.children)
             self.exempt += portion.exempt
             self.epoch = portion.epoch
@@ -146,6 +156,20 @@ class EventHistory:
         status = "done" if ran.ok else "dead" if call.parked else "failed"
         rest = (ran.packed, ran.started, ran.seconds, ran.attempts, ran.tried, call.undo, call.kind)
         self._ended.append((at, Carried(call.name, call.key, call.n, status, call.input, *rest)))  # type: ignore[arg-type]
+
+    def _take_over(self, records: Iterable[Carried]) -> None:
+        """The records that this execution began with, and what stands behind them."""
+        for record in records:
+            identity = (record.name, record.key, record.n)
+            if record.kind == "timers":
+                fired = FIRED.decode(record.input)
+                self._races += [RaceNote(self._carried, timer=number, beside=half > 0) for number, half in fired]
+            elif record.status == "abandoned":
+                self._given_up_before[identity] = record.input
+                self._races.append(RaceNote(self._carried, given_up=identity))
+            else:
+                self._ended.append((0, record))
+                self._carried = identity
 
     def _read_child(self, event: HistoryEvent) -> None:
         kind = event.event_type
@@ -187,6 +211,8 @@ class EventHistory:
         kept = self.failed.kept if self.failed is not None else self._carry.kept if self._carry is not None else None
         known = None if kept is None or not self._is_over() else {(name, bytes(key), n) for name, key, n in kept}
         self.exempt += self.failed.exempt if self.failed else self._carry.exempt if self._carry else []
+        self._races += self.failed.races if self.failed else self._carry.races if self._carry else []
+        given_up = {note.given_up for note in self._races} - self._given_up_before.keys()
         records: dict[Identity, Carried] = {}
         failures: list[OpenCall] = []
         for at, one in self._ended:
@@ -194,6 +220,8 @@ class EventHistory:
             # Without a word from the run itself: what came after a failure shows that the workflow had moved past it.
             # What was carried over (`at` is 0) was history before.
             moved_past = identity in known if known is not None else at < self._last_call or at == 0
+            if at and identity in given_up:
+                continue  # it ended all the same, and the workflow has not seen it
             history = one.status != "failed" or moved_past
             if history:
                 records.pop(identity, None)
@@ -204,7 +232,28 @@ class EventHistory:
                 failures.append(
                     OpenCall(one.name, one.key, one.n, one.input, one.started, one.tried, one.output, one.seconds)
                 )
-        return list(records.values()), [*failures, *self._underway.values()]
+        return self._with_races(records), [*failures, *self._underway.values()]
+
+    def _with_races(self, records: dict[Identity, Carried]) -> list[Carried]:
+        """The records, and behind each what the workflow saw before the next: timers, and calls that it gave up."""
+        behind: dict[Identity | None, list[Carried]] = {}
+        place: Identity | None = None
+        given = {(call.name, call.key, call.n): call.input for call in self._calls.values()} | self._given_up_before
+        for note in self._races:
+            # What it came after may have been undone, or taken back: then it stands behind what came before.
+            place = note.after if note.after is None or note.after in records else place
+            if note.given_up is not None:
+                what = (*note.given_up, "abandoned", given.get(note.given_up, NO_INPUTS), NOTHING)
+                one = Carried(*what, 0.0, 0.0, 0)  # type: ignore[arg-type]
+            else:
+                fired = msgspec.msgpack.encode([(note.timer, 0.5 * note.beside)])
+                one = Carried(TIMERS_NOTE, bytes(16), 0, "done", fired, NOTHING, 0.0, 0.0, 0, kind="timers")
+            behind.setdefault(place, []).append(one)
+        found = behind.pop(None, [])
+        for identity, record in records.items():
+            found.append(record)
+            found += behind.get(identity, ())
+        return found
 
     def _is_over(self) -> bool:
         return self.failed is not None or self._carry is not None

@@ -128,7 +128,7 @@ async def recorded_steps(cluster: Cluster, found: Found) -> int:
     history = await read_history(await cluster.client(), found.workflow_id, found.run_id)
     if history.command is not None and history.command.carry is not None:
         history = await read_history(await cluster.client(), found.workflow_id, history.command.carry.run)
-    return len(history.records)
+    return sum(record.kind != "timers" and record.status != "abandoned" for record in history.records)
 
 
 async def recorded_inputs(cluster: Cluster, found: Found) -> str:

@@ -18,8 +18,24 @@ LIMIT = 2_000_000
 PORTION = 1_000_000
 """Bytes of records that are carried over at a time."""
 
+FIRED = msgspec.msgpack.Decoder(list[tuple[int, float]])
+"""Of a note about timers: their numbers, and where each fired."""
+
 Identity = tuple[str, bytes, int]
 """Name, key and occurrence of a call."""
+
+
+class RaceNote(msgspec.Struct, frozen=True, array_like=True):
+    """What an async workflow has seen besides the ends of its calls: a timer that fired, or a call that it gave up.
+
+    `after` is the call whose record came last before that; None at the beginning. `timer` is the timer's number,
+    `beside` whether it fired after what follows that record (the end of a map). `given_up` is the call.
+    """
+
+    after: Identity | None
+    timer: int | None = None
+    beside: bool = False
+    given_up: Identity | None = None
 
 
 class StepCommand(msgspec.Struct, frozen=True, array_like=True):
@@ -29,6 +45,7 @@ class StepCommand(msgspec.Struct, frozen=True, array_like=True):
     take it back (its module, its name), `undoes` the call that it takes back itself. `until` is when the run is
     over, by the cluster's clock. `refused` is why it cannot be made, packed: then a worker only writes that down.
     `module` and `qualname` say whose function it is; `kind` is that of its record; the name says nothing about it.
+    `races` is what the workflow has seen since the command before: it may be why there is this call.
     """
 
     run_id: str
@@ -47,6 +64,7 @@ class StepCommand(msgspec.Struct, frozen=True, array_like=True):
     refused: bytes = b""
     kind: StepKind = "step"
     qualname: str = ""
+    races: list[RaceNote] = []
 
 
 class Ran(msgspec.Struct, frozen=True, array_like=True):
@@ -84,7 +102,8 @@ class Carry(msgspec.Struct, frozen=True, array_like=True):
 
     `accepted`: none of them is held against the script. The rest is known only if the earlier execution hands over by
     itself: `kept` are the failures that are history, `exempt` the records that are not held against the script,
-    `before` is how many records (the first ones) were there when the run was resumed.
+    `before` is how many records (the first ones) were there when the run was resumed. `races` is what the workflow has
+    seen since its last command.
     """
 
     run: str
@@ -92,6 +111,7 @@ class Carry(msgspec.Struct, frozen=True, array_like=True):
     kept: list[Identity] | None = None
     exempt: list[Identity] = []
     before: int | None = None
+    races: list[RaceNote] = []
 
 
 class RunCommand(msgspec.Struct, frozen=True, array_like=True):
@@ -137,7 +157,8 @@ class RunMemo(msgspec.Struct, frozen=True, array_like=True):
 class RunFailed(msgspec.Struct, frozen=True, array_like=True):
     """How a run failed. `stopped`: perdure itself stopped it; `kept` and `exempt` are what a `Carry` needs.
 
-    `unwound`: it has made its clean-ups, which have to be made again when it ends once more.
+    `unwound`: it has made its clean-ups, which have to be made again when it ends once more. `races` is what the
+    workflow has seen since its last command.
     """
 
     fault: bytes
@@ -145,10 +166,15 @@ class RunFailed(msgspec.Struct, frozen=True, array_like=True):
     kept: list[Identity]
     exempt: list[Identity]
     unwound: bool = False
+    races: list[RaceNote] = []
 
 
 class Carried(msgspec.Struct, frozen=True, array_like=True):
-    """A record of an earlier execution. `undo` is the step that would take the call back."""
+    """A record of an earlier execution. `undo` is the step that would take the call back.
+
+    Of a note about timers, the input has their numbers, each with 0, or 0.5 for `RaceNote.beside`; it stands behind the
+    record after which they fired.
+    """
 
     name: str
     key: bytes

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.attempt_notes import AttemptNote
 from perdure.core.execution.cleanup_records import undo_note
 from perdure.core.execution.history import IndexRow
 from perdure.core.execution.spec import Call
-from perdure.core.records import INPUT, OUTPUT, SEQ, UNDO_NOTE, AttemptRecord, Row, StepRecord
-from perdure.engines.temporal.payloads import Carried, Identity
+from perdure.core.records import (
+    INPUT,
+    KEY,
+    KIND,
+    NAME,
+    OUTPUT,
+    SEQ,
+    STATUS,
+    UNDO_NOTE,
+    AttemptRecord,
+    N,
+    Row,
+    StepRecord,
+)
+from perdure.engines.temporal.payloads import FIRED, Carried, Identity, RaceNote
 
 NOTHING = b"\xc0"
 UNSEALED = 0
@@ -27,19 +43,27 @@ class RunRecords:
         self.exempt: list[tuple[int, int]] = []
         self.size = 0
         self._tried: dict[Identity, list[AttemptNote]] = {}
+        self._races: list[RaceNote] = []
+        self._ends: list[int] = []  # the numbers of the records that calls have come to, in order
 
     def take_over(self, carried: Iterable[Carried], exempt: Iterable[Identity]) -> None:
         """Begin with the records of an earlier execution; those in `exempt` are not held against the script."""
         spared = set(exempt)
         for one in carried:
             seq = len(self.records) + 1
+            if one.kind == "timers":
+                place = self._ends[-1] if self._ends else 0
+                fired = [(number, place + beside) for number, beside in FIRED.decode(one.input)]
+                one = msgspec.structs.replace(one, input=msgspec.msgpack.encode(fired))
+            elif one.status != "abandoned":
+                self._ends.append(seq)
             rest = (one.started, int(one.seconds * 1000), one.attempts, UNSEALED, one.kind)
             self.records[seq] = StepRecord(seq, one.name, one.key, one.n, one.status, one.input, one.output, *rest)
             self.size += len(one.input) + len(one.output) + OVERHEAD
             identity = (one.name, one.key, one.n)
             if one.tried:
                 self._tried[identity] = one.tried
-            if identity in spared:
+            if identity in spared and one.kind != "timers":
                 self.exempt.append((seq, seq))
             if one.undo is not None:
                 self._note_undo(one, seq, one.undo)
@@ -55,15 +79,34 @@ class RunRecords:
         for row in rows:
             self.size += len(row[INPUT]) + len(row[OUTPUT]) + OVERHEAD
             self.records[row[SEQ]] = StepRecord(*row[SEQ:])  # type: ignore[arg-type]  # the core writes no other status
+            if row[KIND] == "timers":
+                for number, place in FIRED.decode(row[INPUT]):
+                    self._races.append(RaceNote(self._end_before(place), timer=number, beside=place % 1 > 0))
+            elif row[STATUS] == "abandoned":
+                given_up = (row[NAME], row[KEY], row[N])
+                self._races.append(RaceNote(self._end_before(row[SEQ]), given_up=given_up))
+            elif row[KIND] != "undo":
+                insort(self._ends, row[SEQ])
 
     def drop(self, seqs: Iterable[int], aftermath: tuple[int, int] | None) -> None:
         """Take records back, and hold others no longer against the script."""
         for seq in seqs:
             self.records.pop(seq, None)
+            if seq in self._ends:
+                self._ends.remove(seq)
         if aftermath is not None:
             first, last = aftermath
             self.exempt = [one for one in self.exempt if one[0] < first or one[1] > last]
             self.exempt.append(aftermath)
+
+    def _end_before(self, place: float) -> Identity | None:
+        at = bisect_right(self._ends, place)
+        return self.identity(self._ends[at - 1]) if at else None
+
+    def races(self) -> list[RaceNote]:
+        """What the workflow has seen besides the ends of its calls, since this was asked last."""
+        races, self._races = self._races, []
+        return races
 
     def identity(self, seq: int) -> Identity:
         """What the call with the record of that number goes by."""

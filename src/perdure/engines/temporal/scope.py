@@ -284,6 +284,7 @@ class ClusterScope(BaseScope):
             ticket = self.thread.submit(lambda: carry_child(command, call), len(call.input), on_done)
             ticket.bound = True
             return ticket
+        self.records.add(self.history.with_notes(()))
         step = self._step_command(call, effect.parked)
         return self.thread.submit(lambda: carry_step(step, call.spec, self.command.blind), len(call.input), on_done)
 
@@ -322,6 +323,7 @@ class ClusterScope(BaseScope):
             until=None if self.deadline is None else self.deadline.at,
             kind=spec.record_kind,
             qualname=spec.qualname,
+            races=self.records.races(),
         )
 
     def given(self, call: Call) -> bytes:

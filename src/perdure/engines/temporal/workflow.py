@@ -191,8 +191,8 @@ class _Execution:
 
     def _history(self) -> History:
         records = self._records
-        index = records.index()
-        return History(0, self._command.id, index, exempt=records.exempt, epoch=self._epoch, before=self._before or 0)
+        index, before = records.index(), self._before or 0
+        return History(0, self._command.id, index, exempt=records.exempt, epoch=self._epoch, before=before)
 
     def _ending(self, effect: Body) -> Outcome | None:
         """How the function has ended, if that was in an earlier execution, or before it could begin."""
@@ -285,11 +285,13 @@ class _Execution:
 
     def _renew(self, history: History, ending: bytes = b"") -> NoReturn:
         """Temporal's record of this execution is full: go on in a new one."""
+        self._records.add(history.with_notes(()))
         carry = Carry(
             workflow.info().run_id,
             kept=self._records.failures(),
             exempt=self._records.spared(),
             before=self._before or 0,
+            races=self._records.races(),
         )
         command = msgspec.structs.replace(
             self._command, carry=carry, timeout=None, deadline=self._deadline, ending=ending
@@ -301,7 +303,9 @@ class _Execution:
         packed = capture.encode(fault)
         if len(packed) > LARGEST_FAULT:
             packed = _shortened(fault)
-        failed = RunFailed(packed, stopped, self._records.failures(), self._records.spared(), self._unwound)
+        records = self._records
+        # As on one machine, what the workflow has seen after its last call is not history if the run fails.
+        failed = RunFailed(packed, stopped, records.failures(), records.spared(), self._unwound, records.races())
         raise ApplicationError(
             fault.message[:LONGEST_MESSAGE],
             encode(failed),
