@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from pathlib import Path
 
 from tests.conformance.bench import Bench, note, steps
 from tests.conformance.conftest import Server
-from tests.conformance.shapes.races import break_once, broken, fetch, slow
+from tests.conformance.shapes.races import arrive, arrived, break_once, broken, fetch, slow
 from tests.conformance.test_kills import size, workers
 
 from perdure import step, workflow
@@ -50,29 +51,28 @@ def test_a_call_under_way_tells_how_the_race_went(bench: Bench) -> None:
 
 def test_a_race_before_the_record_is_full(bench: Bench) -> None:
     """A run that goes on in a new record of Temporal's, and in a third, comes out of its races as it did before."""
-    slow.add("primary")
+    arrived["slowly"] = threading.Event()
 
     @workflow
     async def long(counts: int) -> str:
-        seen = []
+        seen: list[str] = []
 
         async def tick() -> None:
             await asyncio.sleep(0.03)
             seen.append("tick")
-            slow.clear()
+            await arrive("slowly")
 
-        ticking = asyncio.create_task(tick())
-        try:
-            text = await asyncio.wait_for(fetch("primary"), 0.05)
-        except TimeoutError:
-            text = "none"
-        await ticking
+        async def answer() -> None:
+            seen.append(await fetch("slowly"))
+
+        await asyncio.gather(answer(), tick())
         for n in range(counts):
-            await count(n, f"{text} {' '.join(seen)}")
-        return text
+            await count(n, " ".join(seen))
+        return " ".join(seen)
 
-    assert bench.run(long, 40) == "none"
-    assert steps() == [("fetch", "primary"), *(("count", n, "none tick") for n in range(40))]
+    assert bench.run(long, 40) == "tick slowly"
+    assert steps()[2:] == [("count", n, "tick slowly") for n in range(40)]
+    assert sorted(steps()[:2]) == [("arrive", "slowly"), ("fetch", "slowly")]
 
 
 def test_workers_are_killed_in_races(server: Server, tmp_path: Path) -> None:
