@@ -13,7 +13,7 @@ from perdure.core.records import RunStatus
 from perdure.core.values import codec
 from perdure.engines.temporal.commands import MEMO
 from perdure.engines.temporal.connection import Cluster
-from perdure.engines.temporal.encryption import key_ring
+from perdure.engines.temporal.encryption import KEYS, key_ring
 from perdure.engines.temporal.event_history import read_history
 from perdure.engines.temporal.payloads import RunCommand, RunMemo, decode
 from perdure.errors import DecryptionError, EngineError, NotFound
@@ -66,7 +66,8 @@ async def refuse_stranger(cluster: Cluster, workflow: str, queue: str) -> None:
                 would = "with another key" if cluster.ring else "in clear"
                 raise DecryptionError(
                     f"a new run of workflow {workflow!r} would be {would}; of the newest there, {error.what}",
-                    f"{error.hint}. To go on in clear, write the word plain before the keys",
+                    f"add that key to {KEYS}, or to the file of encryption_keys_file; to go on in clear, write the word"
+                    " plain before the keys",
                 ) from None
     cluster.readable.add(workflow)
 
