@@ -48,6 +48,28 @@ def test_clean_ups_go_on_in_new_records(bench: Bench) -> None:
     assert steps() == [*made, "fragile", *(each for each in away if each[1].startswith("deferred"))]
 
 
+def test_clean_ups_in_new_records_are_those_of_the_run(bench: Bench) -> None:
+    """Another function under the same step name is not taken for it, also where the workflow is not called again."""
+
+    @step(name="put_away", retry=None)
+    def put_away(what: str) -> None:
+        note("put away", what)
+
+    @step(name="put_away", retry=None)
+    def of_another_workflow(what: str) -> None:
+        note("wrong", what)
+
+    @workflow
+    def crowded_too(count: int) -> None:
+        for n in range(count):
+            defer_every_end(put_away, f"{n}")
+        raise ConnectionError("down")
+
+    assert of_another_workflow is not put_away
+    assert isinstance(bench.run(crowded_too, 25), ConnectionError)
+    assert steps() == [("put away", f"{n}") for n in reversed(range(25))]
+
+
 def test_replayed_clean_ups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that do not fit into a worker's cache are replayed also while they clean up, and come to the same."""
     monkeypatch.setattr(worker, "CACHED", 2)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.conformance.bench import Bench, ledger, note
 from tests.conformance.conftest import Server
 
 from perdure import Retry, step, workflow
+from perdure.engines.temporal import workflow as engine_workflow
 from perdure.errors import NotStorable
 
 
@@ -34,6 +36,41 @@ def test_a_result_that_is_too_large(bench: Bench) -> None:
     assert isinstance(error, NotStorable)
     assert "the result of step 'produce' takes 3,000,005 bytes" in str(error)
     assert len(ledger) == 1
+
+
+@step(retry=Retry(attempts=100, delay="1ms", factor=1, jitter=0))
+def complain(often: int, size: int) -> bytes:
+    note(size)
+    if len(ledger) <= often:
+        raise ValueError("\N{SNOWMAN}" * 5_000)
+    return bytes(size)
+
+
+def test_a_large_result_after_many_failures(bench: Bench) -> None:
+    """What failed attempts said takes no room that the result needs: a step whose result fits is not made again."""
+
+    @workflow
+    def late_result() -> int:
+        return len(complain(20, 1_999_990))
+
+    assert bench.run(late_result) == 1_999_990
+    assert len(ledger) == 21
+
+
+def test_a_run_that_cannot_be_handed_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a new record has to begin with is too large: the run ends and says so, rather than being tried for ever."""
+    monkeypatch.setattr(engine_workflow, "MOST", 1_000)
+
+    @workflow
+    def grudging(data: bytes, count: int) -> int:
+        return sum(measure(bytes([n])) for n in range(count)) + len(data)
+
+    error = bench.run(grudging, bytes(2_000), 40)
+    assert isinstance(error, NotStorable)
+    assert "cannot go on in a new record" in str(error)
+    monkeypatch.undo()
+    assert bench.run(grudging, bytes(2_000), 40) == 2_040
+    assert len(ledger) == 40
 
 
 def test_an_input_that_is_too_large(bench: Bench) -> None:

@@ -12,6 +12,7 @@ from perdure.check.checker import check as check_sources
 from perdure.check.findings import Finding, Problem, Unseen
 from perdure.check.renamed import RecordedStep
 from perdure.check.sources import Unreadable
+from perdure.config import settings
 from perdure.engines.features import Feature
 from perdure.engines.interface import ReplayCheck
 from perdure.errors import NotFound, PerdureError
@@ -62,7 +63,8 @@ def check(
     if engine is not None and not found.problems:
         from perdure.operations import replay_check
 
-        runs = list(replay_check.check(engine, [path for path in paths if path.is_file()]))
+        url = settings.engine_url(str(paths[0]), engine)
+        runs = list(replay_check.check(url, [path for path in paths if path.is_file()]))
     return Checked(found.files, found.findings, found.problems, found.not_seen, runs)
 
 

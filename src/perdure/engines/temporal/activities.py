@@ -36,7 +36,17 @@ from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.engines.temporal.commands import RECALL
 from perdure.engines.temporal.encryption import is_unread, key_ring
 from perdure.engines.temporal.event_history import EventHistory, read_history
-from perdure.engines.temporal.payloads import PORTION, Carry, Progress, Ran, StepCommand, decode, encode, fits
+from perdure.engines.temporal.payloads import (
+    PORTION,
+    Carry,
+    Progress,
+    Ran,
+    StepCommand,
+    decode,
+    encode,
+    encode_ran,
+    fits,
+)
 from perdure.errors import ArgumentChanged, NotStorable, PerdureError, ProcessDied, StepTimeout
 
 DEATHS = 10
@@ -150,7 +160,7 @@ class StepActivities:
             late = capture.encode(capture.to_fault(outcome.error))
             raise _told(outcome.error, Ran(False, late, number, outcome.started, outcome.seconds, [], late=True))
         if packed is not None:
-            return encode(Ran(True, packed, number, outcome.started, outcome.seconds, progress.tried))
+            return encode_ran(Ran(True, packed, number, outcome.started, outcome.seconds, progress.tried))
         assert outcome.error is not None
         raise self._judged(side, call, number, outcome, outcome.error, progress)
 
@@ -356,7 +366,7 @@ def _told(error: Exception, ran: Ran) -> ApplicationError:
     """The failure that ends a call for good."""
     return ApplicationError(
         str(error)[:LONGEST_NOTE],
-        encode(ran),
+        encode_ran(ran),
         type=type(error).__name__,
         non_retryable=True,
         category=ApplicationErrorCategory.BENIGN,

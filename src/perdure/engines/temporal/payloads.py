@@ -14,7 +14,9 @@ from perdure.errors import NotStorable
 T = TypeVar("T")
 
 LIMIT = 2_000_000
-"""Bytes. Temporal refuses payloads of more than 2 MiB; the rest is for what surrounds them."""
+"""Bytes of a value. Temporal refuses payloads of more than 2 MiB; the rest is for what surrounds them."""
+MOST = (1 << 21) - 2_000
+"""Bytes of a payload with all that surrounds a value in it; encryption adds some."""
 PORTION = 1_000_000
 """Bytes of records that are carried over at a time."""
 
@@ -120,7 +122,8 @@ class RunCommand(msgspec.Struct, frozen=True, array_like=True):
     `timeout` is how many seconds it may take, `deadline` when it is over: by its parent's timeout, or by its own that
     began in an earlier execution. `ending` is what it has failed with, packed, if only clean-ups are left to be made.
     `module` and `qualname` say whose function it is. `blind` is a secret of the run, if what the cluster stores is
-    encrypted: the digests of inputs in ids are made with it, so that they cannot be guessed.
+    encrypted: the digests of inputs in ids are made with it, so that they cannot be guessed. `places` says whose
+    functions the steps are, by their names (module, qualified name), if only clean-ups are left to be made.
     """
 
     id: str
@@ -140,6 +143,7 @@ class RunCommand(msgspec.Struct, frozen=True, array_like=True):
     ending: bytes = b""
     qualname: str = ""
     blind: bytes = b""
+    places: dict[str, tuple[str, str]] = {}
 
 
 class RunMemo(msgspec.Struct, frozen=True, array_like=True):
@@ -218,13 +222,24 @@ def decode(data: bytes, kind: type[T]) -> T:
     return msgspec.msgpack.decode(data, type=kind)
 
 
-def fits(data: bytes, what: str) -> bytes:
-    """The same data, if Temporal takes them.
+def encode_ran(ran: Ran) -> bytes:
+    """How a call ended, as bytes that Temporal takes; for that, what earlier failed attempts said is left out."""
+    data = encode(ran)
+    left = len(ran.tried)
+    while len(data) > MOST and left:
+        left //= 2
+        kept = [msgspec.structs.replace(note, message="") for note in ran.tried[: len(ran.tried) - left]]
+        data = encode(msgspec.structs.replace(ran, tried=[*kept, *ran.tried[len(ran.tried) - left :]]))
+    return data
+
+
+def fits(data: bytes, what: str, most: int = LIMIT) -> bytes:
+    """The same data, if Temporal takes them: it tries again for ever to store what is too large.
 
     Raises:
         NotStorable: they are too large.
     """
-    if len(data) <= LIMIT:
+    if len(data) <= most:
         return data
     raise NotStorable(
         f"{what} takes {len(data):,} bytes; a Temporal cluster stores at most 2 MB at a time",

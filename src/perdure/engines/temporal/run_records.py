@@ -103,9 +103,10 @@ class RunRecords:
         at = bisect_right(self._ends, place)
         return self.identity(self._ends[at - 1]) if at else None
 
-    def races(self) -> list[RaceNote]:
-        """What the workflow has seen besides the ends of its calls, since this was asked last."""
-        races, self._races = self._races, []
+    def races(self, most: int | None = None) -> list[RaceNote]:
+        """What the workflow has seen besides the ends of its calls, and was not asked for; the first `most` of it."""
+        most = len(self._races) if most is None else most
+        races, self._races = self._races[:most], self._races[most:]
         return races
 
     def identity(self, seq: int) -> Identity:

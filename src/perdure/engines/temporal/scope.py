@@ -32,6 +32,8 @@ from perdure.errors import NotStorable, StopRun
 
 MOST_KEPT = 40_000_000
 """Bytes of records: a new record of Temporal's has to begin with all of them."""
+MOST_RACES = 300
+"""Notes about races that travel with one call, beside its inputs."""
 FIRST_LOOK = 0.05
 """Seconds of the first wait for a branch that is on its way to its next call; each further one is as long as all before
 it, since Temporal notes every timer."""
@@ -323,7 +325,7 @@ class ClusterScope(BaseScope):
             until=None if self.deadline is None else self.deadline.at,
             kind=spec.record_kind,
             qualname=spec.qualname,
-            races=self.records.races(),
+            races=self.records.races(MOST_RACES),
         )
 
     def given(self, call: Call) -> bytes:

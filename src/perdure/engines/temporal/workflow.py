@@ -26,10 +26,10 @@ from perdure.engines.temporal.cleanup_scope import CleanupScope
 from perdure.engines.temporal.commands import cancelled, recall, task_timeout
 from perdure.engines.temporal.event_loop import LockstepEventLoop
 from perdure.engines.temporal.lockstep_thread import LockstepThread, Unwound
-from perdure.engines.temporal.payloads import Carry, RunCommand, RunFailed, decode, encode, fits
+from perdure.engines.temporal.payloads import MOST, Carry, RunCommand, RunFailed, decode, encode, fits
 from perdure.engines.temporal.run_records import RunRecords
 from perdure.engines.temporal.scope import ClusterScope
-from perdure.errors import Cancelled, DeadlineExceeded, OtherInputs, PerdureError, RunError, StopRun
+from perdure.errors import Cancelled, DeadlineExceeded, NotStorable, OtherInputs, PerdureError, RunError, StopRun
 
 LONGEST_MESSAGE = 1_000
 """Characters of an error that Temporal shows."""
@@ -57,7 +57,8 @@ class _Execution:
         self._command = command
         self._records = RunRecords()
         self._children: dict[str, str] = {}
-        self._places: dict[str, Place] = {}  # whose functions the steps are, as the workflow's function has called them
+        # Whose functions the steps are, as the workflow's function has called them.
+        self._places = {name: Place(module, qualname) for name, (module, qualname) in command.places.items()}
         self._before: int | None = None
         self._epoch = 0
         self._deadline = command.deadline
@@ -293,10 +294,21 @@ class _Execution:
             before=self._before or 0,
             races=self._records.races(),
         )
+        places = {name: (place.module, place.qualname) for name, place in self._places.items()} if ending else {}
         command = msgspec.structs.replace(
-            self._command, carry=carry, timeout=None, deadline=self._deadline, ending=ending
+            self._command, carry=carry, timeout=None, deadline=self._deadline, ending=ending, places=places
         )
-        workflow.continue_as_new(encode(command))
+        data = encode(command)
+        if len(data) > MOST:
+            raise StopRun(
+                NotStorable(
+                    f"run {command.id} cannot go on in a new record of the cluster: its inputs, and what it has to know"
+                    f" of its failures and races, take {len(data):,} bytes; a Temporal cluster stores at most 2 MB at"
+                    " a time",
+                    "pass large inputs as where they are, or split the run into child workflows",
+                )
+            )
+        workflow.continue_as_new(data)
 
     def _fail(self, error: Exception, *, stopped: bool) -> NoReturn:
         fault = capture.to_fault(error)
