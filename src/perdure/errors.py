@@ -19,6 +19,8 @@ PerdureError                     has .code, .what and .hint
 │   ├── Cancelled                the run was asked to end
 │   └── DeadlineExceeded         the run took longer than its workflow's timeout (also a TimeoutError)
 ├── StepTimeout                  an attempt ran out of time (also a TimeoutError)
+├── EnsureFailed                 the ensure= of a step refuses what it returned
+├── RepeatLimit                  a step was called with the same inputs more often than max_repeats allows
 ├── BreakerOpen                  the circuit breaker of a service lets no call through
 ├── EngineError                  the cluster cannot be reached or used
 │   └── DecryptionError          a value there is encrypted with a key that this process has not
@@ -192,6 +194,18 @@ class StepTimeout(PerdureError, TimeoutError):
     """An attempt ran out of time."""
 
     code = "timeout"
+
+
+class EnsureFailed(PerdureError):
+    """The `ensure=` of a step refuses what it returned: an attempt that failed, and is tried again like any other."""
+
+    code = "silent-failure"
+
+
+class RepeatLimit(PerdureError):
+    """A step was called with the same inputs more often than its `max_repeats` allows; it was not executed."""
+
+    code = "tool-loop"
 
 
 class BreakerOpen(PerdureError):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from perdure.core.execution.spec import IfLocked, Spec
+from perdure.core.execution.spec import IfLocked, InputKept, Spec
 from perdure.core.records import RESERVED
 from perdure.engines.interface import OnFailure
 from perdure.errors import OptionError, UsageError
@@ -83,6 +84,45 @@ def checked_on_failure(value: Any) -> OnFailure:
     if value not in ("dead_letter", "raise"):
         raise OptionError(f"on_failure is {value!r}", 'give "dead_letter" or "raise"')
     checked: OnFailure = value
+    return checked
+
+
+def checked_ensure(value: Any, owner: str) -> Callable[[Any], object] | None:
+    """The option `ensure`, checked.
+
+    Raises:
+        OptionError: it is not a function, or an async one.
+    """
+    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+        raise OptionError(
+            f"ensure of {owner} is {value!r}",
+            'give a plain function of the result: ensure=lambda r: r["status"] == "ok"',
+        )
+    checked: Callable[[Any], object] | None = value
+    return checked
+
+
+def checked_max_repeats(value: Any) -> int | None:
+    """The option `max_repeats`, checked.
+
+    Raises:
+        OptionError: it is not a whole number of 1 or more.
+    """
+    if value is not None and (type(value) is not int or value < 1):
+        raise OptionError(f"max_repeats is {value!r}", "give a whole number of 1 or more, or None for no bound")
+    checked: int | None = value
+    return checked
+
+
+def checked_input(value: Any) -> InputKept:
+    """The option `input`, checked.
+
+    Raises:
+        OptionError: it is neither "whole" nor "digest".
+    """
+    if value not in ("whole", "digest"):
+        raise OptionError(f"input is {value!r}", 'give "whole" or "digest"')
+    checked: InputKept = value
     return checked
 
 

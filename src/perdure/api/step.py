@@ -22,6 +22,9 @@ from typing import (
 
 from perdure.api.batch import Batch, batch_of
 from perdure.api.options import (
+    checked_ensure,
+    checked_input,
+    checked_max_repeats,
     checked_on_failure,
     function_name,
     refuse_in_child_process,
@@ -34,7 +37,7 @@ from perdure.config.module_names import place
 from perdure.config.script_loader import stop_load
 from perdure.core.durations import Duration, bound
 from perdure.core.execution.identity import identify, identify_item
-from perdure.core.execution.spec import Call, Decorated, Spec
+from perdure.core.execution.spec import Call, Decorated, InputKept, Spec
 from perdure.core.policies.retry import Retry, policy_of
 from perdure.core.records import StepKind
 from perdure.engines.interface import Concurrency, OnFailure, Scope, StepContext, here, under_way
@@ -251,6 +254,9 @@ class StepOptions(TypedDict, total=False):
     undo: BoundStep[..., Any] | None
     breaker: str | Breaker | None
     rate: str | Rate | None
+    ensure: Callable[[Any], object] | None
+    max_repeats: int | None
+    input: InputKept
 
 
 KNOWN = (*StepOptions.__annotations__, "on_failure")
@@ -303,6 +309,14 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
             function's exception. "dead_letter": it is kept with its input and attempts, to be reviewed and re-driven,
             and the call returns None. `map` has its own option. Default: "raise".
 
+        ensure: (function) takes a result before it is saved. False, or a text that says what is wrong, makes an attempt
+            of it that failed with `EnsureFailed`, and is tried again like any other; None is no complaint. It is not
+            called when a saved result is given back. Default: None.
+        max_repeats: (int, 1 or more) so often at most the step is called with the same inputs in one run. The next such
+            call raises `RepeatLimit`, also when the run is resumed. Default: None, no bound.
+        input: ("whole" or "digest") what is kept of the arguments once a call is done. "digest": a text of 2,000
+            characters, and a digest, so that a changed argument is still noticed. Default: "whole".
+
     Raises:
         OptionError: an option does not exist or is not valid, or `fn` cannot be a step.
     """
@@ -340,6 +354,9 @@ def _spec(
     undo: BoundStep[..., Any] | None = None,
     breaker: str | Breaker | None = None,
     rate: str | Rate | None = None,
+    ensure: Callable[[Any], object] | None = None,
+    max_repeats: int | None = None,
+    input: InputKept = "whole",
     on_failure: OnFailure = "raise",
     kind: StepKind = "step",
 ) -> Spec:
@@ -370,6 +387,9 @@ def _spec(
         from perdure.api.rate import guard_of  # not before a step asks for it
 
         spec.guard = guard_of(name, breaker, rate)
+    spec.ensure = checked_ensure(ensure, spec.owner)
+    spec.max_repeats = checked_max_repeats(max_repeats)
+    spec.input_kept = checked_input(input)
     if isinstance(timeout, _Unset):
         spec.timeout, spec.explicit = settings.step_timeout(spec.file)
     elif timeout is not None:

@@ -29,12 +29,14 @@ from perdure.core.execution.effects import (
 )
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import refuse_change
+from perdure.core.execution.kept_input import kept_input
+from perdure.core.execution.result_check import ensure
 from perdure.core.execution.spec import Call
 from perdure.core.policies.classify import assess
 from perdure.core.policies.retry import Again, Retry, Verdict, reassess, verdict
 from perdure.core.records import SEQ, AttemptRecord, Row, StepRecord, StepStatus
 from perdure.core.values import codec
-from perdure.errors import ArgumentChanged, BreakerOpen, CrashLoop, NotDecodable, NotStorable, StopRun
+from perdure.errors import ArgumentChanged, BreakerOpen, CrashLoop, NotDecodable, NotStorable, RepeatLimit, StopRun
 
 _WHY = {
     "permanent": "an error of this kind is permanent: trying again does not help",
@@ -188,6 +190,8 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
     tries = history.tries(call)
     number = tries.made
     series, last, patience = None, None, Patience()
+    if spec.max_repeats is not None and call.n >= spec.max_repeats:
+        return Failed(_repeated(call), None, 0)
     crashes = crash_loop.against(history.crashes, call) if history.crashes else ()
     crashed = len(crashes)
     if crashed and crash_loop.verdict(crashed, history.crash_limit) == "given up":
@@ -214,10 +218,16 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
                 yield Report(guard, ticket, "success")
             try:
                 refuse_change(call)
+                if spec.ensure is not None and not outcome.attempts:
+                    ensure(spec, outcome.value)
                 payload, value = _read(call, outcome) if outcome.attempts else spec.plan.round_trip(outcome.value)
                 history.refuse_oversized(spec.owner, call.input, payload)
             except (NotStorable, ArgumentChanged, MemoryError) as refusal:
                 error = refusal
+            except Exception as raised:
+                if spec.ensure is None:
+                    raise
+                error = raised
             else:
                 row = history.row(call, "done", payload, outcome.started, outcome.seconds, outcome.attempts or number)
                 rows = (row,) if spec.undo is None else (row, undo_row(call, history, row))
@@ -253,6 +263,15 @@ def _crash_loop(call: Call, crashes: Sequence[str]) -> CrashLoop:
     for line in crashes:
         error.add_note(f"perdure: {line}")
     return error
+
+
+def _repeated(call: Call) -> RepeatLimit:
+    spec = call.spec
+    return RepeatLimit(
+        f"{spec.owner} has been called {spec.max_repeats} times with {codec.describe_inputs(call.input)} in this run, "
+        "and is not called once more (max_repeats)",
+        "catch it, and go on with what there is: the same call comes to the same end",
+    )
 
 
 def _hold_on(call: Call, number: int, seconds: float, reason: str) -> Wait:
@@ -323,5 +342,5 @@ def _attempt(
     name = call.spec.name
     ms = int(outcome.seconds * 1000)
     return AttemptRecord(
-        history.epoch, name, call.key, call.n, number, counted, call.input, packed, outcome.started, ms, 0
+        history.epoch, name, call.key, call.n, number, counted, kept_input(call), packed, outcome.started, ms, 0
     ).sealed(history.rid)

@@ -16,6 +16,7 @@ from perdure.core import records
 from perdure.core.checksums import step_checksum
 from perdure.core.execution.claims import Claims
 from perdure.core.execution.crash_loop import LIMIT, Crashes
+from perdure.core.execution.kept_input import kept_input
 from perdure.core.execution.spec import Call
 from perdure.core.records import TIMERS_NOTE, UNDO_NOTE, Row, StepKind, StepStatus
 from perdure.core.sizes import show_size
@@ -149,6 +150,8 @@ class History(Claims):
         if kind == "defer":
             self._to_clean[seq] = kind
         rid, key, n, given, ms = self.rid, call.key, call.n, call.input, int(seconds * 1000)
+        if spec.input_kept != "whole" and status == "done":
+            given = kept_input(call)
         crc = step_checksum(rid, seq, name, key, n, status, given, output, started, ms, attempts, kind)
         return (rid, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind)
 

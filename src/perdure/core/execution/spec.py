@@ -17,6 +17,7 @@ from perdure.core.values import codec
 from perdure.core.values.hints import hints_of, scope_of
 from perdure.errors import NotDecodable
 
+InputKept = Literal["whole", "digest"]
 IfLocked = Literal["skip", "wait", "fail"]
 
 OWN_LOCK = ""
@@ -61,7 +62,9 @@ class Spec:
     `is_method` and `receiver` (the class) are set when it is found in a class, `locals` (names that annotations may
     use) when it is defined in a function. `record_kind` is that of the records of its calls. `park`: a call that fails
     for good becomes a dead letter; `undo`: the step that reverts a call; `rules`: the options of a workflow; `guard`:
-    what its calls have to pass. `module` is the name that its module has when it is imported, `file` the source file;
+    what its calls have to pass; `ensure` looks at a result before it is saved; `max_repeats`: so often at most it is
+    called with the same inputs in a run; `input_kept`: what of the inputs is kept once a call is done. `module` is the
+    name that its module has when it is imported, `file` the source file;
     config/module_names.py sets both. `place` says whose function it is.
     """
 
@@ -94,6 +97,9 @@ class Spec:
         self.undo: Spec | None = None
         self.rules = Rules()
         self.guard: Guard | None = None
+        self.ensure: Callable[[Any], Any] | None = None
+        self.max_repeats: int | None = None
+        self.input_kept: InputKept = "whole"
         self.is_method = False
         self.receiver: Any = EMPTY
         self.locals: dict[str, Any] = {}

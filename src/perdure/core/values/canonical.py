@@ -1,4 +1,4 @@
-"""Stored arguments compared by content: the order of dicts is kept in what is stored, and does not tell calls apart."""
+"""The canonical form of stored bytes: the order of dicts is kept in what is stored, and does not tell calls apart."""
 
 from __future__ import annotations
 
@@ -9,21 +9,6 @@ import msgspec
 from perdure.core.values.extensions import COUNTER, DICT, LEAVES, encode
 
 Ext = msgspec.msgpack.Ext
-
-
-def same_inputs(one: bytes, other: bytes) -> bool:
-    """Whether two calls were given equal arguments, whatever the order of the dicts in them.
-
-    Bytes that are damaged equal nothing but themselves.
-    """
-    if one == other:
-        return True
-    if len(one) != len(other):  # another order takes as much room
-        return False
-    try:
-        return canonical(one) == canonical(other)
-    except (msgspec.MsgspecError, RecursionError, TypeError, ValueError):
-        return False
 
 
 def canonical(data: bytes | memoryview) -> bytes:

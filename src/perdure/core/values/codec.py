@@ -20,9 +20,9 @@ import msgspec
 
 from perdure.core.values.annotations import Closed, Misfit, Position, type_name
 from perdure.core.values.builtin_types import READING
-from perdure.core.values.canonical import same_inputs
 from perdure.core.values.classes import Members, Record, record_of
 from perdure.core.values.describe import describe, describe_inputs, to_builtins
+from perdure.core.values.digested import same_inputs
 from perdure.core.values.extensions import (
     INSTANCE,
     MEMBER,

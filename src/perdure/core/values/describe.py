@@ -13,6 +13,7 @@ from perdure.core.values.builtin_types import READING
 from perdure.core.values.extensions import (
     APART,
     CODEC,
+    DIGESTED,
     INSTANCE,
     MEMBER,
     SECRET,
@@ -49,6 +50,9 @@ def describe_inputs(data: bytes, limit: int = 200) -> str:
     """The arguments that `data` holds, as in a call: "(7, 'eur', note=None)"."""
 
     def call(out: _Text, whole: Any) -> None:
+        if type(whole) is _Shown:  # no more than a text of them is kept
+            out.add(whole.label)
+            return
         positional, keyword = whole if type(whole) is tuple and len(whole) == 2 else (whole, {})
         out.add("(")
         for index, item in enumerate(positional):
@@ -91,6 +95,8 @@ def _hook(code: int, data: memoryview) -> Any:
         return _Shown(SHOWN, None)
     if code == APART:
         return _Shown("<a large value>", None)
+    if code == DIGESTED:
+        return _Shown(str(items_of(data, _decode)[0]), None)
     if code == UNLIKE:
         return items_of(data, _decode)[1]
     read = READING.get(code)

@@ -49,6 +49,7 @@ MEMBER: Final = 33
 NAMESPACE: Final = 34
 SLICE: Final = 35
 APART: Final = 36
+DIGESTED: Final = 37
 
 LEAVES: Final = frozenset({BIG_INT, ODD_STR, BYTEARRAY, ZONEINFO, DECIMAL, UUID, CONSTANT, SECRET, STAND_IN})
 """The extensions that hold no values of their own."""

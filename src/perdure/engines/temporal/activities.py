@@ -24,6 +24,7 @@ from perdure.core.exceptions import attempt_notes, capture
 from perdure.core.execution.call import Series
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.identity import refuse_change
+from perdure.core.execution.result_check import ensure
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.retry import Again
 from perdure.core.records import CLEAN_UPS, Place, called_step
@@ -211,6 +212,7 @@ class StepActivities:
             else:
                 value = await self._in_thread(context, lambda: spec.fn(*call.args, **call.kwargs), seconds, spec)
             refuse_change(call)
+            ensure(spec, value)
             packed, value = spec.plan.round_trip(value)
             fits(packed, f"the result of {spec.owner}")
         except (NotStorable, ArgumentChanged) as refusal:
