@@ -17,7 +17,7 @@ from types import ModuleType
 import pytest
 
 import perdure
-from perdure import BoundStep, Handle, HeldLock, Step, Workflow, errors
+from perdure import Artifact, BoundStep, Handle, HeldLock, Step, Workflow, errors
 from perdure.api.retry import RetryOptions
 from perdure.api.step import StepOptions
 from perdure.api.workflow import WorkflowOptions
@@ -32,7 +32,7 @@ OPTIONS = {
 }
 """Decorators take their options as `**options`, so that a near miss is suggested; their types are TypedDicts."""
 
-MADE_BY_PERDURE = (Step, BoundStep, Workflow, Handle, HeldLock)
+MADE_BY_PERDURE = (Artifact, Step, BoundStep, Workflow, Handle, HeldLock)
 """Exported for annotations: users do not call these classes, so their parameters are no part of the surface."""
 
 PROTOCOLS = {"__call__", "__enter__", "__aenter__", "__await__"}

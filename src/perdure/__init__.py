@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from perdure import aio, errors
 from perdure.api.alert import alert
+from perdure.api.artifact import Artifact, artifact
 from perdure.api.batch import Batch, DeadLetter
 from perdure.api.breaker import Breaker
+from perdure.api.budget import budget, spend
 from perdure.api.codecs import register_codec
 from perdure.api.context import attempt, defer, defer_every_end, idempotency_key, now, progress, random, uuid
 from perdure.api.handle import Handle
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from perdure.engines.runtime.command import CommandFailed
 
 __all__ = [
+    "Artifact",
     "Batch",
     "BoundStep",
     "Breaker",
@@ -43,7 +46,9 @@ __all__ = [
     "Workflow",
     "aio",
     "alert",
+    "artifact",
     "attempt",
+    "budget",
     "defer",
     "defer_every_end",
     "deterministic_id",
@@ -56,6 +61,7 @@ __all__ = [
     "register_codec",
     "retry",
     "sh",
+    "spend",
     "step",
     "uuid",
     "workflow",

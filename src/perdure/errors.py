@@ -21,6 +21,7 @@ PerdureError                     has .code, .what and .hint
 ├── StepTimeout                  an attempt ran out of time (also a TimeoutError)
 ├── EnsureFailed                 the ensure= of a step refuses what it returned
 ├── RepeatLimit                  a step was called with the same inputs more often than max_repeats allows
+├── BudgetExceeded               a block of a workflow has spent what it may; the next step was not executed
 ├── BreakerOpen                  the circuit breaker of a service lets no call through
 ├── EngineError                  the cluster cannot be reached or used
 │   └── DecryptionError          a value there is encrypted with a key that this process has not
@@ -206,6 +207,12 @@ class RepeatLimit(PerdureError):
     """A step was called with the same inputs more often than its `max_repeats` allows; it was not executed."""
 
     code = "tool-loop"
+
+
+class BudgetExceeded(PerdureError):
+    """The steps of a `perdure.budget` block have spent what it may spend; the next one was not executed."""
+
+    code = "over-budget"
 
 
 class BreakerOpen(PerdureError):

@@ -38,6 +38,7 @@ from perdure.config.script_loader import stop_load
 from perdure.core.durations import Duration, bound
 from perdure.core.execution.identity import identify, identify_item
 from perdure.core.execution.spec import Call, Decorated, InputKept, Spec
+from perdure.core.execution.spending import ledgers
 from perdure.core.policies.retry import Retry, policy_of
 from perdure.core.records import StepKind
 from perdure.engines.interface import Concurrency, OnFailure, Scope, StepContext, here, under_way
@@ -219,9 +220,13 @@ def _map(
     running = cast(Scope, scope)
     running.admit(spec)
 
+    around = ledgers.get()
+
     def bind(item: Any) -> Call:
         args = (*first, item)
-        return identify(spec, args, {}) if key is None else identify_item(spec, args, key(item))
+        call = identify(spec, args, {}) if key is None else identify_item(spec, args, key(item))
+        call.ledgers = around
+        return call
 
     total = len(items) if isinstance(items, Sized) else None
     if spec.is_async:

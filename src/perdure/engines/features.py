@@ -24,6 +24,9 @@ class Feature(Enum):
     STEP_GUARDS = auto()
     """`breaker=` and `rate=` of a step, kept for all processes together."""
 
+    BUDGET = auto()
+    """`perdure.budget` and `perdure.spend`: what the steps of a block may spend, in all lives of a run."""
+
     ADAPTIVE_CONCURRENCY = auto()
     """`concurrency="auto"` of a map."""
 
@@ -130,6 +133,10 @@ TEMPORAL = Capabilities(
             "remove it, and guard the calls of each worker machine inside the step (`with Breaker(...):`); or "
             "limit the rate of the whole task queue (`temporal task-queue config set --queue-rps-limit`)",
             OptionError,
+        ),
+        Feature.BUDGET: Missing(
+            "{option} is not supported on a cluster: what failed attempts spend is not kept there for the workflow",
+            "return what each step has spent, and add it up in the workflow",
         ),
         Feature.ADAPTIVE_CONCURRENCY: Missing(
             'concurrency is "auto", which is not supported on a cluster: '

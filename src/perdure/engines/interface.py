@@ -13,6 +13,7 @@ import msgspec
 from perdure.core.execution.idempotency import idempotency_key
 from perdure.core.execution.map_items import Tally
 from perdure.core.execution.spec import Call, Spec
+from perdure.core.execution.spending import Bounds
 from perdure.core.records import AttemptRecord, RunRecord, RunStatus, StepRecord
 from perdure.engines.events import Observer
 from perdure.engines.features import Capabilities
@@ -201,6 +202,13 @@ class Engine(Protocol):
         """When that run is gone on with next, its records are not held against the edited script.
 
         Nothing happens if a process executes it at this moment.
+        """
+
+    def raise_bounds(self, run: RunRecord, bounds: Bounds) -> None:
+        """The budgets of that run may spend so much from now on, where that is more than they say.
+
+        Raises:
+            UsageError: the engine has no budgets.
         """
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from perdure.api.budget import bounds_of
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
+from perdure.engines.features import Feature
+from perdure.errors import OptionError
 from perdure.operations.location import Location, opened
 from perdure.operations.run import LONGEST, Finish
 from perdure.store import listing
@@ -17,6 +23,29 @@ def finished(location: Location, run: RunRecord) -> Finish:
     with opened(location, run.id) as store:
         dead = listing.dead_letters(store, store.run(run.id).rid)
     return Finish(run.id, run.workflow, result, shown, dead)
+
+
+def raise_budget(location: Location, run: RunRecord, given: Sequence[str]) -> None:
+    """Let the budgets of a run spend so much from now on, where that is more than they say.
+
+    Raises:
+        OptionError: a bound is not written as usd=5, tokens=1000000, calls=100 or seconds=900.
+        UsageError: the run is on a cluster, which has no budgets.
+    """
+    location.require(Feature.BUDGET, option="--budget")
+    found: dict[str, Any] = {}
+    for text in given:
+        name, _, amount = text.partition("=")
+        if name not in _BOUNDS or not amount:
+            raise OptionError(f"--budget is {text!r}", "write it as usd=5, tokens=1000000, calls=100 or seconds=900")
+        try:
+            found[name] = _BOUNDS[name](amount)
+        except ValueError:
+            raise OptionError(f"--budget is {text!r}", f"give a number: --budget {name}=100") from None
+    location.load_engine().raise_bounds(run, bounds_of(**found))
+
+
+_BOUNDS: dict[str, Callable[[str], Any]] = {"usd": float, "tokens": int, "calls": int, "seconds": float}
 
 
 def accept_changes(location: Location, run: RunRecord) -> None:

@@ -32,12 +32,12 @@ from perdure.store.statements import HERE
 from perdure.store.sync import sync_folder
 
 APPLICATION_ID = 0x50455244  # "PERD"
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 HOME = ".perdure"
 """The folder that is made beside a script."""
 
-BESIDE = ("-wal", "-shm", "-locks", "-flight", "-services", "-alerts")
+BESIDE = ("-wal", "-shm", "-locks", "-flight", "-services", "-alerts", "-artifacts", "-spend")
 """What lies beside a state file, by the end of its name."""
 
 

@@ -19,7 +19,7 @@ from perdure.core.execution.run import superseded
 from perdure.core.records import UNDO_NOTE, AttemptRecord, FunctionRecord, Row, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.errors import AlreadyRunning
-from perdure.store import parking, pieces
+from perdure.store import parking, pieces, spending
 from perdure.store.group_commit import Operation
 from perdure.store.rows import checked, checked_of_run, corrupt
 from perdure.store.runs import Store
@@ -140,6 +140,7 @@ class _Fork:
         made = Forked(rid)
         for one, _ in self._line():
             pieces.share(self._connection, one, rid)
+        spending.copy(self._connection, source.rid, rid, self._store.path)
         self._copy_steps(rid)
         seen = self._complete(rid)  # whose result is another than the one that the source saw
         for seq, name, key, n, status, kind in self._index:

@@ -16,6 +16,7 @@ from typing import Any
 import apsw
 
 from perdure.core.records import INPUT, OUTPUT
+from perdure.core.values import artifact_names
 from perdure.core.values.pieces import INLINE
 from perdure.errors import LockLost, NotStorable, PerdureError, StateCorrupt, StateError, StateIO
 from perdure.store import pieces
@@ -33,7 +34,7 @@ AT_ONCE = 64
 class Entry:
     """Something to be committed: rows for the step table, an operation, or both (rows first)."""
 
-    __slots__ = ("done", "error", "operation", "pieces", "result", "rows", "wake")
+    __slots__ = ("artifacts", "done", "error", "operation", "pieces", "result", "rows", "wake")
 
     def __init__(self, rows: Sequence[tuple[Any, ...]], operation: Operation | None = None) -> None:
         self.rows = rows
@@ -42,6 +43,7 @@ class Entry:
             if len(row[INPUT]) > INLINE or len(row[OUTPUT]) > INLINE:
                 self.rows, self.pieces = pieces.set_apart(rows)
                 break
+        self.artifacts = pieces.artifacts_of(rows) if artifact_names.seen else ()
         self.operation = operation
         self.result: Any = None
         self.error: BaseException | None = None
@@ -110,6 +112,11 @@ class Journal:
     def ahead(self, statement: str, values: tuple[Any, ...]) -> None:
         """Carry out a statement at the beginning of the next transaction, whoever's it is."""
         self._ahead.append((statement, values))
+
+    @property
+    def has_ahead(self) -> bool:
+        """Does a statement wait for the next transaction?"""
+        return bool(self._ahead)
 
     def write_all(self, entries: Sequence[Entry]) -> None:
         """Make many callers' entries durable in one commit; each holds its own outcome afterwards."""
@@ -236,7 +243,7 @@ class Journal:
         connection = self._connection
         if len(batch) == 1 and not self._ahead:
             (entry,) = batch
-            if entry.operation is None and len(entry.rows) == 1 and not entry.pieces:
+            if entry.operation is None and len(entry.rows) == 1 and not entry.pieces and not entry.artifacts:
                 connection.execute(self._insert, entry.rows[0])  # a statement of its own is a transaction
                 return
         connection.execute("BEGIN IMMEDIATE")
@@ -248,6 +255,8 @@ class Journal:
             for entry in batch:
                 if entry.pieces:
                     pieces.add(connection, entry.pieces)
+                if entry.artifacts:
+                    pieces.use_artifacts(connection, entry.artifacts)
             rows = [row for entry in batch for row in entry.rows]
             for first in range(0, len(rows), AT_ONCE):
                 self._insert_all(connection, rows[first : first + AT_ONCE])

@@ -11,7 +11,7 @@ import msgspec
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.run import HolderInfo
 from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepRecord
-from perdure.store import pieces
+from perdure.store import artifacts, pieces, spending
 from perdure.store.rows import intact, intact_of_run, sound
 from perdure.store.run_queries import CHUNK
 from perdure.store.runs import Store
@@ -124,6 +124,16 @@ def rows(store: Store) -> Iterator[RowCheck]:
         for row in used:
             yield RowCheck("piece_use", f"of run number {row[0]}", sound(row))
         at = used[-1][:2]
+    last: tuple[str, int] = ("", 0)
+    while spent := _spent(store, last):
+        for row in spent:
+            yield RowCheck("spend", f"{row[3]} of run number {row[2]}", sound(row))
+        last = spent[-1][:2]
+    for row in _all(store, "artifacts"):
+        label = f"{row[1]} of run number {row[0]}"
+        yield RowCheck("artifact", label, sound(row) and artifacts.is_sound(store.path, str(row[1])))
+    for row in _all(store, "budgets"):
+        yield RowCheck("budget", f"of run number {row[0]}", sound(row))
     for run, seq in _all(store, "stray_letters"):
         yield RowCheck("dead letter", f"#{seq} of run number {run}", intact=False)
     for table, number in _all(store, "strays"):
@@ -132,6 +142,11 @@ def rows(store: Store) -> Iterator[RowCheck]:
 
 def _pieces(store: Store, after: bytes) -> list[tuple[bytes, bool]]:
     found: list[tuple[bytes, bool]] = store.journal.read(lambda connection: pieces.check(connection, after, CHUNK))
+    return found
+
+
+def _spent(store: Store, after: tuple[str, int]) -> list[Any]:
+    found: list[Any] = store.journal.read(lambda connection: spending.rows(connection, after, CHUNK))
     return found
 
 

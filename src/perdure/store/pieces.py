@@ -17,6 +17,7 @@ import msgspec
 
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.records import INPUT, NAME, OUTPUT, RUN, AttemptRecord, Row, RunRecord, StepRecord, sealed_row
+from perdure.core.values import artifact_names
 from perdure.core.values.pieces import INLINE, Piece, cut, digest, is_apart, manifest, manifest_of, split_digests
 from perdure.errors import StateCorrupt
 from perdure.store.rows import sealed
@@ -77,6 +78,8 @@ def add(connection: apsw.Connection, pieces: Pieces) -> None:
 
 def keep(connection: apsw.Connection, rid: int, payload: bytes) -> bytes:
     """What is to be stored in a row of that run for a payload: itself, or a manifest. Inside a transaction."""
+    if artifact_names.seen:
+        use_artifacts(connection, [(rid, name) for name in artifact_names.named_in(payload)])
     if len(payload) <= INLINE:
         return payload
     stored, found = manifest_of(len(payload), cut(payload))
@@ -84,17 +87,41 @@ def keep(connection: apsw.Connection, rid: int, payload: bytes) -> bytes:
     return stored
 
 
+def artifacts_of(rows: Sequence[Row]) -> list[tuple[int, str]]:
+    """The artifacts that rows of the step table name, each with the number of the run."""
+    return [
+        (row[RUN], name)
+        for row in rows
+        for payload in (row[INPUT], row[OUTPUT])
+        for name in artifact_names.named_in(payload)
+    ]
+
+
+def use_artifacts(connection: apsw.Connection, used: Sequence[tuple[int, str]]) -> None:
+    """Write down which runs use which artifacts. Inside a transaction."""
+    connection.executemany(_SQL["use_artifact"], [sealed(rid, name) for rid, name in used])
+
+
 def share(connection: apsw.Connection, source: int, rid: int) -> None:
     """The run `rid` holds rows of the run `source` now: it uses what that one uses. Inside a transaction."""
     used: list[Any] = connection.execute(_SQL["used_by"], (source,)).fetchall()
     connection.executemany(_SQL["use"], [sealed(rid, key) for (key,) in used])
+    files: list[Any] = connection.execute(_SQL["artifacts_of"], (source,)).fetchall()
+    use_artifacts(connection, [(rid, name) for (name,) in files])
 
 
-def release(connection: apsw.Connection, rid: int) -> None:
-    """A run is gone, with all its rows: remove what no other one uses. Inside a transaction."""
+def release(connection: apsw.Connection, rid: int) -> list[str]:
+    """A run is gone, with all its rows: remove what no other one uses. Inside a transaction.
+
+    Returns:
+        The artifacts that no run uses any more, whose files are to be removed after the commit (store/artifacts.py).
+    """
     used: list[Any] = connection.execute(_SQL["used_by"], (rid,)).fetchall()
     connection.execute(_SQL["release"], (rid,))
     connection.executemany(_SQL["drop_unused"], used)
+    files: list[Any] = connection.execute(_SQL["artifacts_of"], (rid,)).fetchall()
+    connection.execute(_SQL["release_artifacts"], (rid,))
+    return [name for (name,) in files if connection.execute(_SQL["artifact_used"], (name,)).fetchone() is None]
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ import msgspec
 
 from perdure.core.execution.history import IndexRow
 from perdure.core.execution.run import HolderInfo
+from perdure.core.execution.spending import Amounts, Bounds, CallId
 from perdure.core.records import NO_KEY, STOPPED, AttemptRecord, FunctionRecord, RunRecord, StepKind, StepRecord
 from perdure.errors import NotFound, StateCorrupt
-from perdure.store import pieces
+from perdure.store import pieces, spending
 from perdure.store.group_commit import Journal
 from perdure.store.holders import Holder
 from perdure.store.rows import checked, checked_index, checked_of_run, corrupt, sound
@@ -84,6 +85,30 @@ class RunQueries:
         while chunk := self.records(rid, first):
             yield from map(self.whole, chunk)
             first = chunk[-1].seq + 1
+
+    def spent_by_calls(self, rid: int) -> dict[CallId, Amounts]:
+        """What each call of a run has spent."""
+        found: dict[CallId, Amounts] = self.journal.read(
+            lambda connection: spending.of_calls(connection, rid, self.path)
+        )
+        return found
+
+    def spent_by_children(self, rid: int) -> dict[str, Amounts]:
+        """What each child run of a run has spent, by its id."""
+        found: dict[str, Amounts] = self.journal.read(
+            lambda connection: spending.of_children(connection, rid, self.path)
+        )
+        return found
+
+    def spent_in(self, rid: int, label: str) -> Amounts:
+        """What counts for one block of a run that has a budget."""
+        found: Amounts = self.journal.read(lambda connection: spending.of_ledger(connection, rid, label, self.path))
+        return found
+
+    def raised_bounds(self, rid: int) -> Bounds:
+        """What the budgets of a run may spend at least."""
+        found: Bounds = self.journal.read(lambda connection: spending.raised_bounds(connection, rid, self.path))
+        return found
 
     def exempted(self, rid: int) -> list[tuple[int, int]]:
         """First and last number of each stretch of records that is not held against the script.

@@ -12,6 +12,7 @@ import msgspec
 
 from perdure.core.execution.effects import Save
 from perdure.core.execution.run import End, Finished, Forget, Held, HolderInfo, Locked, Other, Start, Superseded, Taken
+from perdure.core.execution.spending import Bounds
 from perdure.core.records import (
     NO_KEY,
     RUN,
@@ -23,7 +24,7 @@ from perdure.core.records import (
 )
 from perdure.core.values.pieces import INLINE
 from perdure.errors import LockLost, StateError
-from perdure.store import database, parking, pieces
+from perdure.store import artifacts, database, parking, pieces, spending
 from perdure.store.group_commit import Journal, Operation
 from perdure.store.holders import Holder
 from perdure.store.locks import Asker, Locks, asker
@@ -51,6 +52,9 @@ class Store(RunQueries):
         # SQLite's limit holds for a row as a whole, with its other columns.
         limit = connection.limit(apsw.SQLITE_LIMIT_LENGTH)
         self.largest = limit - min(limit // 16, 65_536)
+        self.spend_file = spending.SpendFile(path)
+        artifacts.folder_of(path)
+        self._spend_files: list[Path] = []  # of dead processes, taken over in the transaction under way
         self.locks = Locks(
             path, self.holder, lambda connection, rid: (self._run(connection, rid), self._last(connection, rid))
         )
@@ -150,6 +154,7 @@ class Store(RunQueries):
         if run.holder is not None and not self.holder.is_me(run.holder):
             died = self.holder.number_here(connection, run.holder)
             self.holder.bury(connection, run.holder)
+        self._spend_files += spending.take_over(connection, self.path, self.holder.token)
         hid = self.holder.hid(connection, now)
         changed = {
             "status": "running",
@@ -274,6 +279,11 @@ class Store(RunQueries):
             for rid in self._taken:
                 self._active.pop(rid, None)
         self._taken.clear()
+        for path in self._spend_files if committed else ():
+            path.unlink(missing_ok=True)
+        self._spend_files.clear()
+        if committed:
+            self.spend_file.shorten(self.journal.has_ahead)
         self.locks.ended(committed)
         self.holder.ended(committed)
 
@@ -350,6 +360,15 @@ class Store(RunQueries):
 
         return operation
 
+    def save_spending(self, spent: spending.Spent) -> None:
+        """Write down, with what is written next, what an attempt has spent."""
+        self.journal.ahead(*spending.put(self.holder.token, spent))
+        self.spend_file.saved(spent.serial)
+
+    def raise_bounds(self, rid: int, bounds: Bounds) -> None:
+        """The budgets of a run may spend so much from now on, if that is more than they say."""
+        self.journal.write((), lambda connection: spending.raise_bounds(connection, rid, bounds, self.path))
+
     def add_function(self, rid: int, record: FunctionRecord) -> None:
         """Write down, with what is written next, whose function a run calls under a name."""
         *named, _ = msgspec.structs.astuple(record)
@@ -417,5 +436,6 @@ class Store(RunQueries):
 
     def close(self) -> None:
         """Close the file and let go of the lock."""
+        self.spend_file.close(pending=self.journal.has_ahead)
         self.journal.close()
         self.holder.close()

@@ -36,7 +36,16 @@ from perdure.core.policies.classify import assess
 from perdure.core.policies.retry import Again, Retry, Verdict, reassess, verdict
 from perdure.core.records import SEQ, AttemptRecord, Row, StepRecord, StepStatus
 from perdure.core.values import codec
-from perdure.errors import ArgumentChanged, BreakerOpen, CrashLoop, NotDecodable, NotStorable, RepeatLimit, StopRun
+from perdure.errors import (
+    ArgumentChanged,
+    BreakerOpen,
+    BudgetExceeded,
+    CrashLoop,
+    NotDecodable,
+    NotStorable,
+    RepeatLimit,
+    StopRun,
+)
 
 _WHY = {
     "permanent": "an error of this kind is permanent: trying again does not help",
@@ -192,6 +201,8 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
     series, last, patience = None, None, Patience()
     if spec.max_repeats is not None and call.n >= spec.max_repeats:
         return Failed(_repeated(call), None, 0)
+    if call.ledgers and (refusal := _admit(call, history)) is not None:
+        return Failed(refusal, None, tries.made)
     crashes = crash_loop.against(history.crashes, call) if history.crashes else ()
     crashed = len(crashes)
     if crashed and crash_loop.verdict(crashed, history.crash_limit) == "given up":
@@ -265,12 +276,24 @@ def _crash_loop(call: Call, crashes: Sequence[str]) -> CrashLoop:
     return error
 
 
+def _admit(call: Call, history: History) -> BudgetExceeded | None:
+    """Do the budgets around the call let it begin?"""
+    earlier = history.spent_by(call)
+    for place, ledger in enumerate(call.ledgers):
+        refusal = ledger.admit(call.spec.owner, earlier)
+        if refusal is not None:
+            for other in call.ledgers[:place]:
+                other.withdraw()
+            return refusal
+    return None
+
+
 def _repeated(call: Call) -> RepeatLimit:
     spec = call.spec
     return RepeatLimit(
         f"{spec.owner} has been called {spec.max_repeats} times with {codec.describe_inputs(call.input)} in this run, "
         "and is not called once more (max_repeats)",
-        "catch it, and go on with what there is: the same call comes to the same end",
+        "let the workflow catch it, and go on with what there is: the same call comes to the same end",
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.spec import Call
+from perdure.core.execution.spending import NOTHING, Amounts, CallId
 from perdure.core.records import StepRecord
 
 
@@ -41,11 +43,16 @@ class Claims:
     """The records of one run that calls can claim, and which calls have.
 
     Args:
+        id: the run's id.
         exempt: first and last number of each stretch of records that is not held against the script.
         before: records up to this number were there when the run was resumed; None if all of them were.
     """
 
-    def __init__(self, exempt: Sequence[tuple[int, int]] = (), before: int | None = None) -> None:
+    def __init__(self, id: str = "", exempt: Sequence[tuple[int, int]] = (), before: int | None = None) -> None:
+        self.id = id
+        # What calls and child runs (by their ids) have spent in earlier lives.
+        self.spent: dict[CallId, Amounts] = {}
+        self.spent_by_children: dict[str, Amounts] = {}
         self.before = before
         self.claims = 0
         self.rested = False
@@ -112,7 +119,15 @@ class Claims:
         if seq is not None:
             self._close(step, seq)
             call.seq = seq
+            for ledger in call.ledgers:
+                ledger.replayed(self.spent_by(call))
         return seq
+
+    def spent_by(self, call: Call) -> Amounts:
+        """What a call has spent in earlier lives of the run."""
+        if call.spec.kind == "workflow":
+            return self.spent_by_children.get(child_id(self.id, call.spec.name, call.key, call.n), NOTHING)
+        return self.spent.get((call.spec.name, call.key, call.n), NOTHING)
 
     def _new_occurrence(self, step: _Step, key: bytes) -> int:
         n = step.seen.get(key, 0)

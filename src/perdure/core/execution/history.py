@@ -87,9 +87,8 @@ class History(Claims):
         crash_limit: int = LIMIT,
         largest: int = sys.maxsize,
     ) -> None:
-        super().__init__(exempt, before)
+        super().__init__(id, exempt, before)
         self.rid = rid
-        self.id = id
         self.epoch = epoch
         self.uniform = uniform
         self.crashes = crashes or {}

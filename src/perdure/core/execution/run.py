@@ -391,6 +391,12 @@ def nested(
     record = yield from recorded(call, history)
     if record is not None:
         return recall(call, history, record)
+    for ledger in call.ledgers:
+        refusal = ledger.refuse(call.spec.owner)
+        if refusal is not None:
+            refused = Failed(refusal)
+            yield from fail(call, history, refused)
+            return refused
     ended = yield from life()
     if isinstance(ended, Failed):
         yield from fail(call, history, ended)

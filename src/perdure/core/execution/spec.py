@@ -10,6 +10,7 @@ from typing import Any, Literal, overload
 import msgspec
 
 from perdure.core.execution.inputs import EMPTY, Signature
+from perdure.core.execution.spending import Ledger
 from perdure.core.policies.guard import Guard
 from perdure.core.policies.retry import ONCE, Retry
 from perdure.core.records import Place, StepKind
@@ -200,10 +201,25 @@ class Call:
     `input` is the packed arguments, `key` 16 bytes that stand for them (or for what the caller's key function said:
     `named`), `n` how many times name + key came before in this run. `salt` sets its idempotency key apart from that of
     the same call before (it was undone, or its input edited); `drop` are the numbers of records that its own replaces;
-    `seq` is the number of its record, as soon as it has one.
+    `seq` is the number of its record, as soon as it has one. `ledgers` are the budgets that it counts for, `spending`
+    is what its attempt under way has spent, as the engine keeps it; `counted`: an attempt of it was.
     """
 
-    __slots__ = ("args", "drop", "input", "key", "kwargs", "n", "named", "salt", "seq", "spec")
+    __slots__ = (
+        "args",
+        "counted",
+        "drop",
+        "input",
+        "key",
+        "kwargs",
+        "ledgers",
+        "n",
+        "named",
+        "salt",
+        "seq",
+        "spec",
+        "spending",
+    )
 
     def __init__(
         self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], given: bytes, key: bytes, named: bool = False
@@ -218,3 +234,6 @@ class Call:
         self.salt = b""
         self.drop: tuple[int, ...] = ()
         self.seq = 0
+        self.ledgers: tuple[Ledger, ...] = ()
+        self.spending: Any = None
+        self.counted = False

@@ -28,7 +28,18 @@ class Attempt:
         StopRun: the time of the run is over, or it is cancelled.
     """
 
-    __slots__ = ("_effect", "_now", "_observer", "_recorder", "_scope", "_started", "_token", "seconds", "slot")
+    __slots__ = (
+        "_call",
+        "_effect",
+        "_now",
+        "_observer",
+        "_recorder",
+        "_scope",
+        "_started",
+        "_token",
+        "seconds",
+        "slot",
+    )
 
     def __init__(self, resources: Resources, effect: Execute, scope: LocalScope) -> None:
         world, limits = resources.world, scope.limits
@@ -37,6 +48,7 @@ class Attempt:
         call = effect.call
         spec = call.spec
         self._effect = effect
+        self._call = call
         self._scope = scope
         self._observer = observer = resources.observer
         if observer is not None:
@@ -62,6 +74,8 @@ class Attempt:
             recorder.end(self.slot, error is None)
         started = self._started
         outcome = Outcome(value, error, started, self._now() - started)
+        if self._call.spending is not None or self._call.ledgers:
+            self._scope.save_spending(self._call, outcome.seconds)
         observer = self._observer
         if observer is not None:
             run, effect = self._scope.run, self._effect
@@ -73,6 +87,8 @@ class Attempt:
     def break_off(self, *, recorded: bool) -> None:
         """The step's function was left by what is not an Exception; `recorded`: in the flight recorder it has ended."""
         here.reset(self._token)
+        if not recorded and (self._call.spending is not None or self._call.ledgers):
+            self._scope.save_spending(self._call, self._now() - self._started)
         if self._recorder is not None and not recorded:
             self._recorder.end(self.slot, done=True)
 
@@ -81,6 +97,8 @@ def given_up(resources: Resources, effect: Execute, scope: LocalScope, slot: Slo
     """An attempt is over, although its thread does not know yet."""
     if (commands := sys.modules.get("perdure.engines.runtime.command")) is not None:  # else it runs no program
         commands.end_programs(effect.call)
+    if effect.call.spending is not None or effect.call.ledgers:
+        scope.save_spending(effect.call, outcome.seconds)
     if resources.monitor.recorder is not None:
         resources.monitor.recorder.end(slot, done=False)
     if resources.observer is not None:

@@ -17,6 +17,7 @@ from perdure.core.commands import located
 from perdure.core.execution.call import Failed
 from perdure.core.execution.run import Body, Ended, Start, call_off, live, superseded
 from perdure.core.execution.spec import Call, Spec
+from perdure.core.execution.spending import Bounds
 from perdure.core.records import RunRecord, RunStatus
 from perdure.core.redaction.printable import one_line
 from perdure.engines.events import Observer
@@ -222,6 +223,10 @@ class LocalEngine:
         """When that run is gone on with next, its records are not held against the edited script."""
         if self.store.holding(run) is None:
             self.store.accept(run.rid)
+
+    def raise_bounds(self, run: RunRecord, bounds: Bounds) -> None:
+        """The budgets of that run may spend so much from now on, where that is more than they say."""
+        self.store.raise_bounds(run.rid, bounds)
 
     def close(self) -> None:
         """Close the state file and let go of the lock."""

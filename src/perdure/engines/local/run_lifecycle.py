@@ -68,7 +68,7 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
     store, uniform = resources.store, resources.world.uniform
     if not resumed:
         return History(run.rid, run.id, epoch=run.epoch, uniform=uniform, largest=store.largest)
-    return History(
+    history = History(
         run.rid,
         run.id,
         store.index(run.rid),
@@ -80,6 +80,9 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
         crash_limit=settings.crash_limit(run.path),
         largest=store.largest,
     )
+    history.spent = store.spent_by_calls(run.rid)
+    history.spent_by_children = store.spent_by_children(run.rid)
+    return history
 
 
 def end_orphans(resources: Resources, effect: Recall) -> None:

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from threading import get_ident
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +19,7 @@ from perdure.core.execution.history import History
 from perdure.core.execution.map_items import Tally
 from perdure.core.execution.run import Start, child
 from perdure.core.execution.spec import Call, Spec
+from perdure.core.execution.spending import NOTHING, Amounts, Bounds, Ledger
 from perdure.core.records import OWN_MODULE, FunctionRecord, Place, RunRecord, StepKind, StepRecord, clean_up_name
 from perdure.core.redaction.printable import one_line
 from perdure.engines import functions
@@ -34,6 +35,8 @@ from perdure.engines.runtime.nesting import check_headroom
 from perdure.engines.runtime.thread_branches import current
 from perdure.engines.runtime.timeouts import on_main_thread
 from perdure.errors import StopRun
+from perdure.store import artifacts
+from perdure.store.spending import Spent
 
 if TYPE_CHECKING:
     import asyncio
@@ -113,6 +116,8 @@ class LocalScope(BaseScope):
         self.abandoned = False
         if parent is not None:
             self.family = parent.family
+        self._spending = threading.Lock()
+        self._ledgers = 0  # how many blocks with a budget were entered
         self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
         self._suspects: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
 
@@ -179,6 +184,66 @@ class LocalScope(BaseScope):
         import asyncio
 
         return self._suspects.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+
+    @property
+    def artifacts(self) -> Path:
+        """Where `perdure.artifact` keeps large data."""
+        return artifacts.folder_of(self.resources.store.path)
+
+    # -- spending -----------------------------------------------------------------------------------------------------
+
+    def open_ledger(self, bounds: Bounds) -> Ledger:
+        """A block of the workflow begins that may spend so much."""
+        store, rid = self.resources.store, self.run.rid
+        with self._spending:
+            number = self._ledgers
+            self._ledgers += 1
+        history = self.history
+        before = NOTHING
+        if history.spent or history.spent_by_children:
+            before = store.spent_in(rid, f"{rid}:{number}")
+        for line in store.lineage(rid):
+            bounds = bounds.raised_to(store.raised_bounds(line))
+        return Ledger(self.id, rid, number, bounds, before, threading.Lock())
+
+    def spend(self, call: Call, usd: int, tokens: int) -> None:
+        """A step has spent that much: written down before this returns, so that a kill does not lose it.
+
+        Raises:
+            StateIO: it cannot be.
+        """
+        with self._spending:
+            spent = self._begin_spending(call)
+            spent.usd += usd
+            spent.tokens += tokens
+            self.resources.store.spend_file.note(spent)
+            for ledger in call.ledgers:
+                ledger.spend(Amounts(usd=usd, tokens=tokens))
+
+    def save_spending(self, call: Call, seconds: float) -> None:
+        """An attempt has ended: what it spent is saved with the next commit, which is that of how it ended."""
+        if call.spending is None and not any(ledger.counts_all for ledger in call.ledgers):
+            return
+        store = self.resources.store
+        with self._spending:
+            spent = self._begin_spending(call)
+            spent.ms = int(seconds * 1000)
+            call.spending = None
+            store.save_spending(spent)
+            for ledger in call.ledgers:
+                ledger.spend(Amounts(ms=spent.ms))
+
+    def _begin_spending(self, call: Call) -> Spent:
+        spent: Spent | None = call.spending
+        if spent is None:
+            store = self.resources.store
+            first = not call.counted and self.history.spent_by(call).calls == 0
+            serial = store.spend_file.begin(store.holder.token)
+            labels = " ".join(ledger.label for ledger in call.ledgers)
+            who = (self.run.rid, call.spec.name, call.key, call.n)
+            spent = call.spending = Spent(serial, *who, 0, 0, int(first), 0, labels)
+            call.counted = True
+        return spent
 
     def check_late(self, error: Exception) -> None:
         """The same after an attempt: if it ran out of time because the run did, it is the run that has failed.

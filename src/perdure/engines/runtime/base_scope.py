@@ -15,6 +15,7 @@ from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.identity import identify, pack_strictly
 from perdure.core.execution.spec import Call, Spec
+from perdure.core.execution.spending import ledgers
 from perdure.core.records import Place, StepRecord
 from perdure.engines.runtime.holds import Holds
 from perdure.engines.runtime.thread_branches import ThreadTask, current, visit
@@ -108,6 +109,7 @@ class BaseScope(ABC):
         if self._functions.get(spec.name) is not spec.fn:
             self.admit(spec)
         call = identify(spec, args, kwargs)
+        call.ledgers = ledgers.get()
         branch = self.branch()
         return call if branch is None else branch.place(call)
 

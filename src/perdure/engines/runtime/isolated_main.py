@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from perdure.config.script_loader import load_module
 from perdure.core.exceptions import capture
 from perdure.core.execution.spec import Call, Spec, spec_of
+from perdure.core.values import artifact_names
 from perdure.engines.interface import StepContext, here
 from perdure.engines.runtime.isolated_step import Answer, Order
 
@@ -32,6 +34,7 @@ def answer_to(order: Order) -> Answer:
         args, kwargs = spec.arguments(order.input)
         call = Call(spec, tuple(args), kwargs, order.input, order.key)
         call.n = order.n
+        artifact_names.isolated = Path(order.artifacts) if order.artifacts else None
         here.set(StepContext(order.run_id, call, order.attempt, None))
         value: Any = spec.fn(*args, **kwargs)
         if spec.is_async:

@@ -18,13 +18,18 @@ from perdure.core.exceptions import capture
 from perdure.core.execution.idempotency import idempotency_key
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.process_marks import STEP
+from perdure.core.values import artifact_names
+from perdure.engines.interface import here
 from perdure.engines.runtime import orphans
 from perdure.engines.runtime.timeouts import timed_out
 from perdure.errors import OptionError, ProcessDied
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What the child is to do. `key` and `n` identify the call; `path` is the list of folders to import from."""
+    """What the child is to do. `key` and `n` identify the call; `path` is the list of folders to import from.
+
+    `artifacts` is the folder of large data, if there is one.
+    """
 
     file: str
     module: str
@@ -35,6 +40,7 @@ class Order(msgspec.Struct, frozen=True):
     n: int
     attempt: int
     path: list[str]
+    artifacts: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -76,6 +82,7 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None) -
         call.n,
         attempt,
         sys.path,
+        str(artifact_names.folder_here(getattr(here.get(), "scope", None)) or ""),
     )
     mark = orphans.step_mark(run_id, idempotency_key(run_id, spec.name, call.key + call.salt, call.n), attempt)
     reading, writing = os.pipe()

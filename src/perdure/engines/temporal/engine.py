@@ -17,10 +17,11 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import CancelledError, WorkflowAlreadyStartedError
 
 from perdure.core.execution.spec import Call, Spec
+from perdure.core.execution.spending import Bounds
 from perdure.core.records import CLEAN_UPS, RunRecord, RunStatus
 from perdure.core.values import codec
 from perdure.engines.events import Observer, RunEnded, RunResumed, RunStarted, RunStopped
-from perdure.engines.features import TEMPORAL, Capabilities
+from perdure.engines.features import TEMPORAL, Capabilities, Feature
 from perdure.engines.interface import Began, Cancellation, ReplayCheck, refuse_child
 from perdure.engines.runtime.clock import RealWorld
 from perdure.engines.temporal.address import Address
@@ -315,6 +316,10 @@ class TemporalEngine:
     def accept_changes(self, run: RunRecord) -> None:
         """When this process goes on with that run next, its records are not held against the edited script."""
         self._accepted.add(run.id)
+
+    def raise_bounds(self, run: RunRecord, bounds: Bounds) -> None:
+        """A cluster has no budgets."""
+        raise TEMPORAL.unsupported(Feature.BUDGET, option="--budget")
 
     # -- workers ------------------------------------------------------------------------------------------------------
 

@@ -59,3 +59,9 @@ UNION ALL
 SELECT 'parent of run', r.rid FROM run r WHERE r.parent IS NOT NULL AND NOT EXISTS (SELECT 1 FROM run p WHERE p.rid = r.parent)
 UNION ALL
 SELECT 'steps of run', s.run FROM (SELECT DISTINCT run FROM step) s WHERE NOT EXISTS (SELECT 1 FROM run r WHERE r.rid = s.run)
+
+-- name: budgets
+SELECT run, usd, tokens, calls, ms, crc FROM budget
+
+-- name: artifacts
+SELECT run, digest, crc FROM artifact_use

@@ -26,3 +26,15 @@ SELECT digest, data FROM piece WHERE digest > ? ORDER BY digest LIMIT ?
 
 -- name: uses_after
 SELECT run, digest, crc FROM piece_use WHERE (run, digest) > (?, ?) ORDER BY run, digest LIMIT ?
+
+-- name: use_artifact
+INSERT OR IGNORE INTO artifact_use (run, digest, crc) VALUES (?, ?, ?)
+
+-- name: artifacts_of
+SELECT digest FROM artifact_use WHERE run = ?
+
+-- name: release_artifacts
+DELETE FROM artifact_use WHERE run = ?
+
+-- name: artifact_used
+SELECT 1 FROM artifact_use WHERE digest = ? LIMIT 1

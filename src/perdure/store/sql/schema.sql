@@ -47,6 +47,11 @@
 -- A *piece* is a part of a large payload, kept once; the row that it belongs to holds the digests of the pieces (a manifest), and
 -- `crc` is over that. A *piece_use* row says that rows of a run need it: it goes with the last run that does.
 --
+-- A *spend* row is what an attempt has spent: billionths of a dollar, tokens, milliseconds, and 1 for the first attempt of a call.
+-- `token` and `serial` are of the process that made it, `ledgers` the budgets that it counts for. A *budget* row raises them.
+--
+-- An *artifact_use* row says that rows of a run name a file of large data, in <state>-artifacts.
+--
 -- The checks of a step begin with what is nearly always true: for a list of more than two, SQLite builds a table at each insert.
 --
 -- crc is a CRC-32 over all columns of the row; SQLite does not notice flipped bytes by itself. That of a step has two halves: the
@@ -206,3 +211,39 @@ CREATE TABLE piece_use (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX piece_used ON piece_use (digest);
+
+CREATE TABLE spend (
+    token   TEXT NOT NULL,
+    serial  INTEGER NOT NULL,
+    run     INTEGER NOT NULL,
+    name    TEXT NOT NULL,
+    key     BLOB NOT NULL CHECK (length(key) = 16),
+    n       INTEGER NOT NULL,
+    usd     INTEGER NOT NULL,
+    tokens  INTEGER NOT NULL,
+    calls   INTEGER NOT NULL,
+    ms      INTEGER NOT NULL,
+    ledgers TEXT NOT NULL,
+    crc     INTEGER NOT NULL,
+    PRIMARY KEY (token, serial)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX spend_run ON spend (run);
+
+CREATE TABLE budget (
+    run    INTEGER PRIMARY KEY,
+    usd    INTEGER,
+    tokens INTEGER,
+    calls  INTEGER,
+    ms     INTEGER,
+    crc    INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE artifact_use (
+    run    INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    crc    INTEGER NOT NULL,
+    PRIMARY KEY (run, digest)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX artifact_used ON artifact_use (digest);

@@ -1,0 +1,161 @@
+"""What calls spend (money, tokens, time), and the bounds of it that hold for a block of a workflow.
+
+What a call has spent is known by the call, in whatever life of the run: on resume, calls that have records bring what
+they cost with them, so that a bound stops the same call. It is kept in the state file (store/spending.py).
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from shlex import quote
+from typing import Any, Final
+
+import msgspec
+
+from perdure.errors import BudgetExceeded
+
+NANO: Final = 1_000_000_000
+"""Money is counted in billionths of a dollar: whole numbers add up exactly."""
+
+
+class Amounts(msgspec.Struct, frozen=True, gc=False):
+    """Billionths of a dollar, tokens, calls, and milliseconds that attempts took."""
+
+    usd: int = 0
+    tokens: int = 0
+    calls: int = 0
+    ms: int = 0
+
+    def __add__(self, other: Amounts) -> Amounts:
+        """Both together."""
+        return Amounts(self.usd + other.usd, self.tokens + other.tokens, self.calls + other.calls, self.ms + other.ms)
+
+
+NOTHING: Final = Amounts()
+
+CallId = tuple[str, bytes, int]
+"""Name, key and occurrence of a call."""
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """What a block may spend; None: no bound. In the units of `Amounts`."""
+
+    usd: int | None = None
+    tokens: int | None = None
+    calls: int | None = None
+    ms: int | None = None
+
+    def raised_to(self, other: Bounds) -> Bounds:
+        """Each bound that is set, and higher in `other`, as it is there."""
+        found: dict[str, int] = {}
+        for field in self.__struct_fields__:
+            mine, theirs = getattr(self, field), getattr(other, field)
+            if mine is not None and theirs is not None and theirs > mine:
+                found[field] = theirs
+        return msgspec.structs.replace(self, **found)
+
+    def reached(self, spent: Amounts) -> str:
+        """The first bound that is used up: the name of its field; or an empty text."""
+        for field in self.__struct_fields__:
+            bound = getattr(self, field)
+            if bound is not None and getattr(spent, field) >= bound:
+                return field
+        return ""
+
+
+class Ledger:
+    """What one block of a run has spent. Used by several threads.
+
+    Args:
+        rid: the run's number.
+        number: which block of the run it is, in the order in which they were entered.
+        bounds: what it may spend.
+        before: what its calls spent in earlier lives of the run.
+        lock: keeps threads apart that count at the same time.
+    """
+
+    def __init__(
+        self, run: str, rid: int, number: int, bounds: Bounds, before: Amounts, lock: AbstractContextManager[Any]
+    ) -> None:
+        self.run = run
+        self.label = f"{rid}:{number}"
+        self.bounds = bounds
+        # Also calls that spend neither money nor tokens.
+        self.counts_all = bounds.calls is not None or bounds.ms is not None
+        self._before = before
+        self._lock = lock
+        self._seen = NOTHING  # by the calls that this life has come to
+        self._new = NOTHING  # spent in this life
+
+    @property
+    def seen(self) -> Amounts:
+        """What the calls have spent that the workflow has made so far."""
+        return self._seen
+
+    def replayed(self, spent: Amounts) -> None:
+        """A call has its record, and had spent that."""
+        with self._lock:
+            self._seen += spent
+
+    def spend(self, spent: Amounts) -> None:
+        """A call that is made now has spent that."""
+        with self._lock:
+            self._seen += spent
+            self._new += spent
+
+    def withdraw(self) -> None:
+        """A call that was admitted is not made after all."""
+        with self._lock:
+            self._seen += Amounts(calls=-1)
+            self._new += Amounts(calls=-1)
+
+    def admit(self, owner: str, earlier: Amounts) -> BudgetExceeded | None:
+        """May a call begin that has no record? It counts from now on; `earlier` is what it spent in earlier lives."""
+        with self._lock:
+            most = self._most()
+            field = self.bounds.reached(most)
+            if field:
+                return self._exceeded(owner, field, most)
+            again = earlier.calls > 0  # it was begun in an earlier life, and counts once
+            self._seen += earlier + Amounts(calls=not again)
+            self._new += Amounts(calls=not again)
+            return None
+
+    def refuse(self, owner: str) -> BudgetExceeded | None:
+        """The same for what is no call of a step itself, but may make some."""
+        with self._lock:
+            most = self._most()
+            field = self.bounds.reached(most)
+            return self._exceeded(owner, field, most) if field else None
+
+    def _most(self) -> Amounts:
+        known = self._before + self._new
+        pairs = zip(msgspec.structs.astuple(self._seen), msgspec.structs.astuple(known), strict=True)
+        return Amounts(*(max(pair) for pair in pairs))
+
+    def _exceeded(self, owner: str, field: str, spent: Amounts) -> BudgetExceeded:
+        bound = getattr(self.bounds, field)
+        amount = shown(field, getattr(spent, field))
+        name = "seconds" if field == "ms" else field
+        raised = f"{bound * 2 / NANO:g}" if field == "usd" else f"{bound * 2 // 1000 if field == 'ms' else bound * 2}"
+        return BudgetExceeded(
+            f"{owner} is not called: {amount} of {shown(field, bound)} are spent",
+            f"raise the bound: `perdure resume {quote(self.run)} --budget {name}={raised}`; or catch it, and go on "
+            "with what there is",
+        )
+
+
+def shown(field: str, amount: int) -> str:
+    """An amount with its unit."""
+    match field:
+        case "usd":
+            return f"${amount / NANO:.9f}".rstrip("0").rstrip(".")
+        case "ms":
+            return f"{amount / 1000:g} s"
+        case _:
+            return f"{amount:,} {field}"
+
+
+ledgers: ContextVar[tuple[Ledger, ...]] = ContextVar("perdure_ledgers", default=())
+"""Those of the blocks around the code that runs."""

@@ -1,0 +1,209 @@
+"""Budgets: the steps of a block stop at the same call in every life of a run, and what they spend is kept with them."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+import perdure
+from conftest import Died, Machine
+from perdure import Retry, step, workflow
+from perdure.errors import BudgetExceeded, OptionError, UsageError
+
+
+def dying(machine: Machine) -> Any:
+    @step(retry=None)
+    def die() -> None:
+        if "died" not in machine.ran:
+            machine.ran.append("died")
+            raise Died
+
+    return die
+
+
+def test_the_next_step_is_refused_and_again_on_resume(machine: Machine) -> None:
+    """What there is can be returned; the bound stops the same call after a death, and nothing is counted twice."""
+    die = dying(machine)
+
+    @step(retry=None)
+    def ask(number: int) -> int:
+        machine.ran.append(number)
+        perdure.spend(usd=0.1, tokens=100)
+        perdure.spend(usd=Decimal("0.2"))
+        return number
+
+    @workflow
+    def agent() -> tuple[list[int], float, int, int]:
+        done = []
+        with perdure.budget(usd=1, tokens=10_000) as b:
+            try:
+                for number in range(10):
+                    done.append(ask(number))
+                    if number == 2:
+                        die()
+            except BudgetExceeded as error:
+                assert "ask" in error.what  # noqa: PT017
+                assert "$1.2 of $1 are spent" in error.what  # noqa: PT017
+        return done, b.spent.usd, b.spent.tokens, b.spent.calls
+
+    with pytest.raises(Died):
+        agent()
+    machine.boot()
+    assert agent() == ([0, 1, 2, 3], 1.2, 400, 5)
+    assert machine.ran == [0, 1, 2, "died", 3]
+
+
+def test_failed_attempts_and_children_count(machine: Machine) -> None:
+    """Each attempt's spending is the parent's, and the error names the step that was not called."""
+    failures = iter([True, True, False, False])
+
+    @step(retry=Retry(delay=0))
+    def ask() -> int:
+        perdure.spend(tokens=10)
+        if next(failures):
+            raise OSError("again")
+        return 1
+
+    @workflow
+    def inner() -> int:
+        return ask()
+
+    @workflow
+    def outer() -> int:
+        with perdure.budget(tokens=40) as b:
+            inner()
+            assert b.spent.tokens == 30
+            assert b.left.tokens == 10
+            inner()
+            assert b.left.tokens == 0
+            inner()
+        return 0
+
+    with pytest.raises(BudgetExceeded, match="inner"):
+        outer()
+
+
+def test_a_raised_bound_lets_the_run_go_on(machine: Machine) -> None:
+    """It holds for all later lives of the run."""
+
+    @step(retry=None)
+    def ask(number: int) -> int:
+        machine.ran.append(number)
+        perdure.spend(usd=1)
+        return number
+
+    @workflow
+    def agent() -> int:
+        with perdure.budget(usd=2):
+            return sum(ask(number) for number in range(4))
+
+    with pytest.raises(BudgetExceeded):
+        agent()
+    machine.boot()
+    with pytest.raises(BudgetExceeded):
+        agent()
+    (run,) = machine.engine.store.runs()
+    from perdure.api.budget import bounds_of
+
+    machine.engine.raise_bounds(run, bounds_of(usd=5))
+    machine.boot()
+    assert agent() == 6
+    assert machine.ran == [0, 1, 2, 3]
+
+
+def test_calls_and_seconds(machine: Machine) -> None:
+    """A bound of calls, and one of the time that attempts take."""
+
+    @step(retry=None)
+    def work(number: int) -> int:
+        machine.world.sleep(10)
+        return number
+
+    @workflow
+    def by_calls() -> int:
+        with perdure.budget(calls=3):
+            return sum(work(number) for number in range(9))
+
+    @workflow
+    def by_seconds() -> int:
+        with perdure.budget(seconds="25s"):
+            return sum(work(number) for number in range(9))
+
+    with pytest.raises(BudgetExceeded, match="3 calls of 3 calls"):
+        by_calls()
+    with pytest.raises(BudgetExceeded, match="30 s of 25 s"):
+        by_seconds()
+    assert [len(machine.steps(run)) for run in (0, 1)] == [3, 3]
+
+
+def test_maps_in_threads_and_tasks(machine: Machine) -> None:
+    """Items that the budget does not let through become dead letters; the others are counted exactly."""
+
+    @step(retry=None)
+    def ask(number: int) -> int:
+        perdure.spend(tokens=1)
+        return number
+
+    @step(retry=None)
+    async def aask(number: int) -> int:
+        perdure.spend(tokens=1)
+        return number
+
+    @workflow
+    def threads() -> tuple[int, int, int]:
+        with perdure.budget(calls=7) as b:
+            batch = ask.map(range(20), concurrency=5)
+            return len(batch.results), len(batch.dead), b.spent.tokens
+
+    @workflow
+    async def tasks() -> tuple[int, int, int]:
+        async with perdure.budget(calls=7) as b:
+            batch = await aask.map(range(20), concurrency=5)
+            return len(batch.results), len(batch.dead), b.spent.tokens
+
+    assert threads() == (7, 13, 7)
+    assert asyncio.run(tasks()) == (7, 13, 7)
+
+
+@pytest.mark.parametrize(
+    "given", [{"usd": None}, {"tokens": None}, {}, {"usd": -1}, {"usd": float("nan")}, {"tokens": 1.5}, {"usd": True}]
+)
+def test_spending_that_is_not_known_is_not_nothing(given: dict[str, Any]) -> None:
+    """A price that is None, negative or no number is refused, also outside of a workflow."""
+    with pytest.raises(OptionError):
+        perdure.spend(**given)
+
+
+def test_misuse_is_named(machine: Machine) -> None:
+    """A budget outside a workflow, without a bound, twice; spending in the workflow itself."""
+    with pytest.raises(OptionError):
+        perdure.budget()
+    with pytest.raises(UsageError), perdure.budget(usd=1):
+        pass
+
+    @workflow
+    def w() -> None:
+        perdure.spend(usd=1)
+
+    with pytest.raises(UsageError):
+        w()
+    perdure.spend(usd=1)
+
+
+def test_a_plain_step_costs_nothing_more(machine: Machine) -> None:
+    """Without a budget and without spending there is no row and no file."""
+
+    @step
+    def plain() -> int:
+        return 1
+
+    @workflow
+    def w() -> int:
+        return plain()
+
+    assert w() == 1
+    assert not (machine.folder / "state.db-spend").exists()
+    assert machine.engine.store.spent_by_calls(1) == {}
