@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from perdure.config import ownership
+from perdure.config.steady_clock import steady
 
 POLL = 0.05
 """Seconds between two looks at a lock that another process holds."""
@@ -134,9 +135,9 @@ def locked(path: Path, patience: float, needless: Callable[[], bool] = lambda: F
 
     descriptor = _open_lock(path)
     try:
-        until = time.monotonic() + patience
+        until = steady() + patience
         while not (got := lock_descriptor(descriptor, blocking=False)):
-            if time.monotonic() >= until or needless():
+            if steady() >= until or needless():
                 break
             time.sleep(POLL)
         try:

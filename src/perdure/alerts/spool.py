@@ -34,6 +34,7 @@ from perdure.alerts.channels.base import Target
 from perdure.alerts.channels.send_timeout import SECONDS
 from perdure.alerts.dedup import Dedup
 from perdure.alerts.retry_queue import Entry, RetryQueue, created
+from perdure.config.steady_clock import steady
 from perdure.errors import AlertError
 
 WINDOW: Final = 900.0
@@ -174,7 +175,7 @@ class Spool:
                     work.append((target, queue))
             except OSError as error:
                 found.append(_unusable(queue, target.name if target else "a target that is not configured", error))
-        until = time.monotonic() + budget
+        until = steady() + budget
 
         def drain(target: Target, queue: RetryQueue) -> None:
             try:
@@ -258,7 +259,7 @@ class Spool:
             self._report_losses(target, queue)
             seen: set[str] = set()
             # Looked at anew each time: what another process has put meanwhile is sent too.
-            while time.monotonic() < until and (rest := [name for name in queue.names() if name not in seen]):
+            while steady() < until and (rest := [name for name in queue.names() if name not in seen]):
                 seen.add(rest[0])
                 entry = queue.read(rest[0])
                 if entry is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.api.options import checked_if_locked, checked_lock
 from perdure.config import settings
 from perdure.config.script_loader import stop_load
+from perdure.config.steady_clock import steady
 from perdure.core.durations import Duration, seconds
 from perdure.core.execution.run import Locked, describe_locked
 from perdure.core.execution.spec import IfLocked
@@ -156,7 +157,7 @@ class lock:  # noqa: N801  used like a function
         store, who = _caller()
         fence = store.locks.again(self._name, who)
         if fence is None:
-            began = time.monotonic()
+            began = steady()
             looks = 0
             while isinstance(answer := store.journal.write((), store.enter(self._name, who, time.time())), Locked):
                 left = self._left(answer, began)
@@ -179,7 +180,7 @@ class lock:  # noqa: N801  used like a function
             raise Skipped(what, "do nothing: the holder goes on; `perdure ps` shows it")
         if self._if_locked != "wait":
             raise AlreadyRunning(what, 'run again when it is free, or wait for it: if_locked="wait"')
-        left = float("inf") if self._timeout is None else self._timeout - (time.monotonic() - began)
+        left = float("inf") if self._timeout is None else self._timeout - (steady() - began)
         if left <= 0:
             raise AlreadyRunning(f"{what}; it was not free in time", "see what it does with `perdure ps`")
         return left

@@ -10,6 +10,7 @@ from types import CoroutineType
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, cast, overload
 
 from perdure.api.options import function_name, unknown_option
+from perdure.config.steady_clock import steady
 from perdure.core.durations import Duration
 from perdure.core.execution.call import Series
 from perdure.core.execution.effects import Outcome
@@ -40,7 +41,7 @@ class Clock:
     """The clocks, the sleep and the random numbers of `retry`, which tests replace."""
 
     now = staticmethod(time.time)
-    steady = staticmethod(time.monotonic)
+    steady = staticmethod(steady)
     sleep = staticmethod(time.sleep)
 
     def uniform(self) -> float:

@@ -20,6 +20,7 @@ import msgspec
 
 from perdure.config.ownership import make_file, stranger
 from perdure.config.secrets import redactor
+from perdure.config.steady_clock import steady
 from perdure.core.dead_letters import LetterDetails, LetterRecord, describe
 from perdure.store import dead_letters
 from perdure.store.runs import Store
@@ -113,9 +114,9 @@ def _locked(path: Path) -> Iterator[int]:
 
 
 def _patiently(take: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE
+    until = steady() + PATIENCE
     while not take():
-        if time.monotonic() > until:
+        if steady() > until:
             raise OSError(f"another process has kept it locked for {PATIENCE:.0f} s")
         time.sleep(0.005)
 

@@ -153,7 +153,7 @@ class Series(msgspec.Struct):
     """The attempts of a call, one after the other, as far as its policy has to know them.
 
     `before` is how many were made by an earlier process, `counted` how many used up the policy's, `first` when the
-    first of this process began (seconds since the epoch), `tried` what those said that failed.
+    first of this process began (by the clock of `Outcome.began`), `tried` what those said that failed.
     """
 
     before: int = 0
@@ -174,17 +174,17 @@ class Series(msgspec.Struct):
 
         When the verdict is to give up, all attempts of `owner` are added to the notes of the exception.
         """
-        first = self.first = outcome.started if self.first is None else self.first
-        now = outcome.started + outcome.seconds
-        assessment = reassess(policy, error, assess(error, now))
-        decision = verdict(policy, assessment, number - self.before, self.counted, now - first, uniform)
+        first = self.first = outcome.began() if self.first is None else self.first
+        took = outcome.began() + outcome.seconds - first
+        assessment = reassess(policy, error, assess(error, outcome.started + outcome.seconds))
+        decision = verdict(policy, assessment, number - self.before, self.counted, took, uniform)
         capture.add_output(error)
         fault = capture.to_fault(error)
         self.tried.append(attempt_notes.AttemptNote(fault.name, fault.message))
         if isinstance(decision, Again):
             self.counted += decision.counts
         else:
-            for line in attempt_notes.note(owner, self.tried, now - first, _WHY[decision.reason]):
+            for line in attempt_notes.note(owner, self.tried, took, _WHY[decision.reason]):
                 error.add_note(line)
         return decision, fault
 
@@ -249,8 +249,8 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
         if outcome.attempts:
             return Failed(error, outcome, outcome.attempts)
         if series is None:
-            # A series that a crash found used up begins anew: it was the run that ended, and this is asking again.
-            series = Series(tries.made, tries.counted % spec.retry.attempts, outcome.started - patience.spent)
+            # A series that is used up, and has no record, was taken back with the end of the run: this is asking again.
+            series = Series(tries.made, tries.counted % spec.retry.attempts, outcome.began() - patience.spent)
         elif patience.queued and series.first is not None:
             series.first += patience.queued  # who stands in a queue of their own making is not out of time for it
         patience.queued = 0.0

@@ -20,6 +20,8 @@ from perdure.core.records import AttemptRecord, Row
 class Outcome(msgspec.Struct, gc=False):
     """How an attempt went: its value, or the exception. `started` in seconds since the epoch, `seconds` it took.
 
+    `at` is when it began by a clock that only ever grows; None where there is none for all attempts of a call.
+
     Where the whole series of attempts was made elsewhere, under the same policy, `attempts` is how many there were:
     the outcome is final then, and `packed` is the value as bytes instead of `value`.
     """
@@ -30,6 +32,11 @@ class Outcome(msgspec.Struct, gc=False):
     seconds: float
     attempts: int = 0
     packed: bytes | None = None
+    at: float | None = None
+
+    def began(self) -> float:
+        """When it began, by the best clock there is; for differences only."""
+        return self.started if self.at is None else self.at
 
 
 class Load(msgspec.Struct, frozen=True, gc=False):

@@ -29,9 +29,10 @@ class Attempt:
     """
 
     __slots__ = (
+        "_at",
         "_call",
+        "_clock",
         "_effect",
-        "_now",
         "_observer",
         "_recorder",
         "_scope",
@@ -43,7 +44,8 @@ class Attempt:
 
     def __init__(self, resources: Resources, effect: Execute, scope: LocalScope) -> None:
         world, limits = resources.world, scope.limits
-        if world.clock() >= limits.look_at:
+        at = world.clock()
+        if at >= limits.look_at:
             scope.look()
         call = effect.call
         spec = call.spec
@@ -53,7 +55,8 @@ class Attempt:
         self._observer = observer = resources.observer
         if observer is not None:
             observer.notify(AttemptStarted(scope.id, scope.run.workflow, call, effect.attempt))
-        self._now = world.now
+        self._at = at
+        self._clock = world.clock
         self._token = here.set(StepContext(scope.id, call, effect.attempt, scope))
         self._started = started = world.now()
         self._recorder = recorder = resources.monitor.recorder
@@ -72,8 +75,8 @@ class Attempt:
         recorder = self._recorder
         if recorder is not None:
             recorder.end(self.slot, error is None)
-        started = self._started
-        outcome = Outcome(value, error, started, self._now() - started)
+        at = self._at
+        outcome = Outcome(value, error, self._started, self._clock() - at, at=at)
         if self._call.spending is not None or self._call.ledgers:
             self._scope.save_spending(self._call, outcome.seconds)
         observer = self._observer
@@ -88,7 +91,7 @@ class Attempt:
         """The step's function was left by what is not an Exception; `recorded`: in the flight recorder it has ended."""
         here.reset(self._token)
         if not recorded and (self._call.spending is not None or self._call.ledgers):
-            self._scope.save_spending(self._call, self._now() - self._started)
+            self._scope.save_spending(self._call, self._clock() - self._at)
         if self._recorder is not None and not recorded:
             self._recorder.end(self.slot, done=True)
 
@@ -115,8 +118,11 @@ def pauses(resources: Resources, effect: Wait, scope: LocalScope) -> Iterator[fl
     """
     notify_wait(resources.observer, scope.id, scope.run.workflow, effect)
     world = resources.world
-    until = world.clock() + effect.seconds
-    while (left := until - world.clock()) > 0:
+    left = effect.seconds
+    until = world.clock() + left
+    while left > 0:
         scope.look()
-        yield scope.limits.bound(min(left, world.slice)) or 0.0
+        part = scope.limits.bound(min(left, world.slice)) or 0.0
+        yield part
+        left = min(left - part, until - world.clock())  # what was slept counts, should the clock stand still
     scope.look()

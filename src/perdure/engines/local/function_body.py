@@ -27,7 +27,7 @@ class FunctionBody:
         parent: the run that it is a child of.
     """
 
-    __slots__ = ("_now", "_resources", "_run", "_started", "_token", "scope")
+    __slots__ = ("_at", "_now", "_resources", "_run", "_started", "_token", "scope")
 
     def __init__(self, resources: Resources, drivers: Drivers, effect: Body, parent: LocalScope | None) -> None:
         spec = effect.call.spec
@@ -40,7 +40,7 @@ class FunctionBody:
         self._token = here.set(self.scope)
         under_way[id(self.scope)] = self.scope
         install()
-        self._started = self._now()
+        self._started, self._at = self._now(), resources.world.clock()
 
     def close(self) -> None:
         """The function is over: what its threads are in the middle of comes to its end, and nothing more begins.
@@ -136,7 +136,7 @@ class FunctionBody:
         under_way.pop(id(self.scope), None)
 
     def _outcome(self, value: object, error: Exception | None) -> Outcome:
-        return Outcome(value, error, self._started, self._now() - self._started)
+        return Outcome(value, error, self._started, self._resources.world.clock() - self._at)
 
 
 def _is_shown(observer: Observer | None) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # as in timeouts
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
 
+from perdure.config.steady_clock import steady
 from perdure.engines.runtime.backstop import Interruption, backstop
 from perdure.errors import StopRun
 
@@ -41,7 +41,7 @@ def interrupt(seconds: float, stop: Callable[[], StopRun], caller: CodeType) -> 
     theirs = _signal.getsignal(_signal.SIGALRM)
     _signal.signal(_signal.SIGALRM, fire)
     left, interval = _signal.setitimer(_signal.ITIMER_REAL, seconds, AGAIN)
-    began = time.monotonic()
+    began = steady()
     guard = backstop()
     depth = guard.enter(seconds, fire)
     try:
@@ -50,7 +50,7 @@ def interrupt(seconds: float, stop: Callable[[], StopRun], caller: CodeType) -> 
         active = False
         guard.leave(depth)
         if left:
-            left = max(left - (time.monotonic() - began), 0.000_001)
+            left = max(left - (steady() - began), 0.000_001)
         _signal.setitimer(_signal.ITIMER_REAL, left, interval)
         if theirs is not None:
             _signal.signal(_signal.SIGALRM, theirs)

@@ -107,7 +107,7 @@ class Redriver:
                 return None
             lid = next(iter(self._rest), None)
             if lid is not None and self._interval:
-                now = self._engine.world.now()
+                now = self._engine.world.clock()
                 wait = self._next_start - now
                 if wait > 0:
                     self._engine.world.sleep(wait)

@@ -213,17 +213,19 @@ class SyncDriver:
     def _watched(self, effect: Execute, handoff: Handoff[LocalScope], seconds: float, slot: Slot) -> Any:
         call, scope = effect.call, handoff.scope
         spec = call.spec
-        started = self._resources.world.now()
+        world = self._resources.world
+        started, at = world.now(), world.clock()
 
         def on_expiry() -> None:
             context = handoff.context.copy()
             late = timed_out(spec.owner, seconds)
-            given_up(self._resources, effect, scope, slot, Outcome(None, late, started, seconds))
+            outcome = Outcome(None, late, started, seconds, at=at)
+            given_up(self._resources, effect, scope, slot, outcome)
             if (over := scope.limits.late(late)) is not None:
                 stop = scope.stop(StopRun(over))
                 self._resources.pool.spawn(lambda: context.run(handoff.give_up, stop))
             else:
-                self._resources.pool.spawn(lambda: context.run(handoff.go_on, Outcome(None, late, started, seconds)))
+                self._resources.pool.spawn(lambda: context.run(handoff.go_on, outcome))
 
         ticket = Ticket(seconds, on_expiry)
         self._resources.pool.monitor.add(ticket)

@@ -10,9 +10,10 @@ import _signal  # type: ignore[import-not-found]  # `signal` wraps each call in 
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from types import FrameType
+
+from perdure.config.steady_clock import steady
 
 Fire = Callable[[int, FrameType | None], None]
 
@@ -40,7 +41,7 @@ class Interruption:
         To be asked in a signal handler. Code is cleaning up while the error that was raised is being handled, in a
         `finally`, an `except` or an `__exit__`. If it has dropped the error, it is interrupted again at once.
         """
-        now = time.monotonic()
+        now = steady()
         if self._error is None:
             self._since = now
         elif now - self._since < GRACE and _is_handled(self._error):
@@ -71,7 +72,7 @@ class Backstop:
 
         Returns what `leave` takes.
         """
-        until = time.monotonic() + seconds + LATE
+        until = steady() + seconds + LATE
         depth = len(self._deadlines)
         self._deadlines.append((until, fire))
         if until < self._next:
@@ -88,16 +89,16 @@ class Backstop:
         del self._deadlines[depth:]
 
     def _fire(self, signum: int, frame: FrameType | None) -> None:
-        if self._deadlines and time.monotonic() >= self._deadlines[-1][0]:
+        if self._deadlines and steady() >= self._deadlines[-1][0]:
             self._deadlines[-1][1](signum, frame)
 
     def _watch(self) -> None:
         while True:
-            left = self._next - time.monotonic()
+            left = self._next - steady()
             self._wake.wait(min(max(left, 0.0), threading.TIMEOUT_MAX) if self._next < float("inf") else None)
             self._wake.clear()
             deadlines = self._deadlines[-1:]
-            now = time.monotonic()
+            now = steady()
             if now < self._next < float("inf"):
                 # The moment stays, whatever has ended meanwhile: steps in a row wake the thread once.
                 self._next = min([self._next, *(until for until, _ in deadlines)])

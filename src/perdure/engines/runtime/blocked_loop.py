@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from perdure.config.steady_clock import steady
 from perdure.core.redaction.printable import one_line
 
 LONG = 0.1
@@ -18,11 +18,11 @@ _said: set[str] = set()
 @contextmanager
 def watching(owner: str) -> Iterator[None]:
     """Say so, once for each step, if the code inside takes long while other tasks wait."""
-    began = time.monotonic()
+    began = steady()
     try:
         yield
     finally:
-        seconds = time.monotonic() - began
+        seconds = steady() - began
         if seconds > LONG and owner not in _said and len(asyncio.all_tasks()) > 1:
             _said.add(owner)
             print(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
+from contextlib import suppress
 from typing import Protocol
+
+from perdure.config.steady_clock import is_frozen, steady
 
 
 class World(Protocol):
@@ -38,7 +42,7 @@ class RealWorld:
 
     slice = 0.25
     now = staticmethod(time.time)
-    clock = staticmethod(time.monotonic)
+    clock = staticmethod(steady)
     sleep = staticmethod(time.sleep)
     uniform = staticmethod(random.random)
 
@@ -46,7 +50,22 @@ class RealWorld:
         """Let time pass, for one task."""
         import asyncio
 
-        await asyncio.sleep(seconds)
+        if not is_frozen():
+            await asyncio.sleep(seconds)
+            return
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(over.set)
+
+        timer = threading.Timer(seconds, wake)
+        timer.daemon = True
+        timer.start()
+        try:
+            await over.wait()
+        finally:
+            timer.cancel()
 
     def new_id(self) -> str:
         """Ten characters of 5 random bits each (Crockford's base 32: no letter that looks like a digit)."""

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import IO, Any, ClassVar
 
 from perdure.config import secrets
+from perdure.config.steady_clock import steady
 from perdure.core.durations import show
 from perdure.core.execution.spec import Call
 from perdure.core.process_marks import PROCESS, STEP
@@ -159,15 +160,15 @@ class Program:
             self._ask_and_kill()
             self._ended = True
         _remove(self._call, self)
-        until = time.monotonic() + DRAIN
+        until = steady() + DRAIN
         for each in self._pumps:
-            each.join(max(until - time.monotonic(), 0.0))
+            each.join(max(until - steady(), 0.0))
 
     def _ask_and_kill(self) -> None:
         self._signal(signal.SIGTERM)
-        until = time.monotonic() + GRACE
+        until = steady() + GRACE
         while self._is_alive():
-            if time.monotonic() > until:
+            if steady() > until:
                 self._signal(getattr(signal, "SIGKILL", signal.SIGTERM))
                 break
             time.sleep(LOOK)

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from perdure.config.interpreter import module_command
+from perdure.config.steady_clock import steady
 from perdure.core.exceptions import capture
 from perdure.core.execution.idempotency import idempotency_key
 from perdure.core.execution.spec import Call, Spec
@@ -114,12 +115,11 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None) -
 
 def _read(descriptor: int, spec: Spec, process: subprocess.Popen[bytes], seconds: float | None) -> bytes:
     import select
-    import time
 
-    deadline = None if seconds is None else time.monotonic() + seconds
+    deadline = None if seconds is None else steady() + seconds
     chunks: list[bytes] = []
     while True:
-        left = None if deadline is None else max(deadline - time.monotonic(), 0)
+        left = None if deadline is None else max(deadline - steady(), 0)
         ready, _, _ = select.select([descriptor], [], [], left)
         if not ready:
             assert seconds is not None

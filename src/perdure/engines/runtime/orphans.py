@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from perdure.config.steady_clock import steady
 from perdure.core.process_marks import PROCESS, STEP
 from perdure.core.redaction.printable import one_line
 from perdure.engines.interface import StepContext
@@ -109,8 +110,8 @@ def end(pids: list[int], still: Callable[[int], bool]) -> None:
                     signal.pidfd_send_signal(descriptor, signal.SIGTERM)
                 else:
                     os.close(held.pop())
-        until = time.monotonic() + GRACE
-        while (rest := [each for each in held if not _is_over(each)]) and time.monotonic() < until:
+        until = steady() + GRACE
+        while (rest := [each for each in held if not _is_over(each)]) and steady() < until:
             time.sleep(LOOK)
         for descriptor in rest:
             with suppress(OSError):

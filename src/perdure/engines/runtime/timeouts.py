@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` wraps each call in an enum: 7 us a step
 import threading
-import time
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
+from perdure.config.steady_clock import steady
 from perdure.core.durations import show
 from perdure.engines.runtime.backstop import GRACE, Interruption, backstop
 from perdure.errors import StepTimeout
@@ -96,7 +96,7 @@ def interrupted_after(
         alarm.armed = True
         left, interval = _signal.setitimer(_signal.ITIMER_REAL, seconds, AGAIN)
         if left:
-            began = time.monotonic()
+            began = steady()
         value = fn(*args, **kwargs)
         alarm.armed = False
     except _Expired:
@@ -111,7 +111,7 @@ def interrupted_after(
         if guard is not None and depth is not None:
             guard.leave(depth)
         if left:
-            left = max(left - (time.monotonic() - began), 0.000_001)
+            left = max(left - (steady() - began), 0.000_001)
         _signal.setitimer(_signal.ITIMER_REAL, left, interval)
         if theirs is not alarm.handler and theirs is not None:
             _signal.signal(_signal.SIGALRM, theirs)
@@ -230,7 +230,7 @@ class Ticket:
     __slots__ = ("_first", "deadline", "on_expiry")
 
     def __init__(self, seconds: float, on_expiry: Callable[[], None]) -> None:
-        self.deadline = time.monotonic() + seconds
+        self.deadline = steady() + seconds
         self.on_expiry = on_expiry
         self._first = [True]
 
@@ -269,11 +269,9 @@ class Monitor:
 
     def _watch(self) -> None:
         while True:
-            self._wake.wait(
-                min(self._next - time.monotonic(), threading.TIMEOUT_MAX) if self._next < float("inf") else None
-            )
+            self._wake.wait(min(self._next - steady(), threading.TIMEOUT_MAX) if self._next < float("inf") else None)
             self._wake.clear()
-            now = time.monotonic()
+            now = steady()
             with self._lock:
                 self._next = float("inf")
             for ticket in list(self._tickets.values()):
