@@ -47,6 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader has seen enough. What is left in the buffer must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except OSError as error:
+        # What a script raises is shown with its traceback, further down: this is of a file of perdure's own.
+        from perdure.config.os_errors import named
+
+        return show_error(named(error))
 
 
 def entry() -> None:

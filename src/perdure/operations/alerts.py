@@ -13,6 +13,7 @@ from perdure.alerts import recipients, sender
 from perdure.alerts.alert import Alert
 from perdure.alerts.channels.base import Target
 from perdure.alerts.spool import Failure, Pending, Spool
+from perdure.config.os_errors import named
 from perdure.errors import OptionError
 from perdure.operations.location import Location
 
@@ -69,15 +70,20 @@ def deliver_test(targets: Sequence[Target]) -> list[DeliveryTest]:
 
 def pending(location: Location, script: Path | None) -> Pending:
     """What waits to be delivered, beside that state file."""
-    return Spool(sender.folder_of(location.path)).pending(_configured(script))
+    try:
+        return Spool(sender.folder_of(location.path)).pending(_configured(script))
+    except OSError as error:
+        raise named(error, location.path) from error
 
 
 def flush(location: Location, script: Path | None) -> tuple[list[Failure], Pending]:
     """Try to deliver all that waits, also what failed a moment ago; what failed again, and what waits now."""
     targets = _configured(script)
     spool = Spool(sender.folder_of(location.path))
-    failures = spool.deliver(targets, all=True, budget=float("inf"))
-    return failures, spool.pending(targets)
+    try:
+        return spool.deliver(targets, all=True, budget=float("inf")), spool.pending(targets)
+    except OSError as error:
+        raise named(error, location.path) from error
 
 
 def _configured(script: Path | None) -> dict[str, Target]:

@@ -15,6 +15,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from perdure.config.os_errors import remove
 from perdure.core.durations import show
 from perdure.core.execution.crash_loop import Crashes, fitted
 from perdure.core.execution.spec import Call
@@ -31,6 +32,9 @@ _SQL = load("crashes.sql")
 
 ASKED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 """The end of the process was asked for."""
+
+KEPT = 100
+"""Records of runs that are as a crash left them; a start looks at no more."""
 
 PATIENCE = 0.5
 LOOK = 0.01
@@ -50,7 +54,10 @@ class Crash(msgspec.Struct, frozen=True):
 
 
 class Left(msgspec.Struct, frozen=True):
-    """A run that a dead process has left in its middle: whose it was, and the run."""
+    """A run that a dead process has left in its middle: whose it was, and the run.
+
+    `gone`: the process was found dead before.
+    """
 
     token: str
     pid: int
@@ -59,6 +66,7 @@ class Left(msgspec.Struct, frozen=True):
     run: str
     workflow: str
     script: str
+    gone: bool = False
 
 
 def collect(store: Store) -> list[Flight]:
@@ -66,7 +74,7 @@ def collect(store: Store) -> list[Flight]:
 
     To be called before this process takes its first run: what is left of a run goes by who held it last. May be called
     any number of times, by any number of processes. A record stays while its run is as the crash left it (for `show`
-    and `why`), and while its watchdog process is about to report it.
+    and `why`; of many the newest), and while its watchdog process is about to report it.
 
     Returns:
         The records of dead processes, oldest first.
@@ -79,10 +87,31 @@ def collect(store: Store) -> list[Flight]:
     suspects = [one for one in found if one.calls and one.cause not in ASKED]
     if suspects:
         store.journal.write((), _adding(suspects))
+    holders = dict(_all(store, "holders"))
+    explaining = []
     for one in found:
-        if not _is_left(store, one.token) and (one.reported or not flight_recorder.is_watched(one.path)):
-            one.path.unlink(missing_ok=True)
+        if not one.reported and flight_recorder.is_watched(one.path):
+            continue
+        if one.token in holders:
+            explaining.append(one)
+        else:
+            remove(one.path)
+    _expire(store, explaining[:-KEPT], holders)
     return found
+
+
+def _expire(store: Store, old: Sequence[Flight], holders: dict[str, int]) -> None:
+    """Remove records of runs that nobody has gone on with; what speaks against their calls is written down already."""
+    if not old:
+        return
+
+    def operation(connection: apsw.Connection) -> None:
+        for one in old:
+            store.holder.bury(connection, holders[one.token])  # so that its death is not reported once more
+
+    store.journal.write((), operation)
+    for one in old:
+        remove(one.path)
 
 
 def settled(one: Flight) -> Flight:
@@ -150,11 +179,6 @@ def left(store: Store) -> list[Left]:
     found = [Left(file_token(token), *rest) for token, *rest in _all(store, "left")]
     held = {token: lives(store.path, token) for token in {one.token for one in found}}
     return [one for one in found if not held[one.token]]
-
-
-def _is_left(store: Store, token: str) -> bool:
-    count: int = _all(store, "is_left", token)[0][0]
-    return count > 0
 
 
 def _all(store: Store, query: str, *values: Any) -> list[Any]:

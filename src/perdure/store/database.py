@@ -14,9 +14,11 @@ from pathlib import Path
 
 import apsw
 
+from perdure.config.os_errors import is_refused, named, remove
 from perdure.config.ownership import make_file, make_folder, stranger
 from perdure.errors import (
     DiskFull,
+    PerdureError,
     StateBusy,
     StateCorrupt,
     StateError,
@@ -27,6 +29,7 @@ from perdure.errors import (
     StateUntrusted,
 )
 from perdure.store.connection import BUSY_MS, open_connection, refuse_foreign_schema, run_script
+from perdure.store.damage import is_damaged
 from perdure.store.migration import copy_of, migrate, migrated_copy
 from perdure.store.statements import HERE
 from perdure.store.sync import sync_folder
@@ -43,11 +46,15 @@ BESIDE = ("-wal", "-shm", "-locks", "-flight", "-services", "-alerts", "-artifac
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours, naming the file and the way out."""
+    """Turn SQLite's errors and the system's into ours, naming the file and the way out."""
     try:
         yield
     except apsw.Error as error:
         raise translate(error, path) from error
+    except OSError as error:
+        if isinstance(error, PerdureError):
+            raise
+        raise named(error, path) from error
 
 
 def translate(error: apsw.Error, path: Path) -> StateError:
@@ -63,7 +70,7 @@ def translate(error: apsw.Error, path: Path) -> StateError:
         case apsw.BusyError() | apsw.LockedError() | apsw.ProtocolError():
             kind, what = StateBusy, f"another process kept the state file locked for over {BUSY_MS // 1000} s"
             hint = "see who uses it with `perdure ps`; run again when it has ended"
-        case apsw.CorruptError():
+        case apsw.CorruptError() if is_damaged(error, path):
             kind, what = StateCorrupt, "the state file is damaged or truncated"
             hint = "keep a copy of it and see `perdure doctor`; restore a backup, or move it away to begin without it"
         case apsw.NotADBError() | apsw.FormatError():
@@ -101,6 +108,8 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
             ) from None
         _create(path, vfs)
     except OSError as error:
+        if not is_refused(error):
+            raise named(error, path) from error
         raise StateReadOnly(
             f"the state file cannot be opened: {path} ({error.strerror})",
             "check the permissions of the file and of its folder, or set PERDURE_STATE to another path",
@@ -167,6 +176,8 @@ def _create(path: Path, vfs: str | None) -> None:
         draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
         os.close(make_file(draft, os.O_EXCL | os.O_WRONLY))
     except OSError as error:
+        if not is_refused(error):
+            raise named(error, path) from error
         raise StateReadOnly(
             f"the state file cannot be made: {path} ({error.strerror})",
             "check the permissions of the folder, or set PERDURE_STATE to another path",
@@ -193,7 +204,7 @@ def _create(path: Path, vfs: str | None) -> None:
         raise StateIO(f"the state file cannot be made: {path} ({error})", "check the disk, then run again") from error
     finally:
         for leftover in (draft, draft.with_name(draft.name + "-wal"), draft.with_name(draft.name + "-shm")):
-            leftover.unlink(missing_ok=True)
+            remove(leftover)
 
 
 def _make_home(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The flight recorder: which attempts are in flight, in a small file that outlives the process.
 
-A file `<state>-flight/<token>.rec` for each process, mapped into its memory: what is written there is the kernel's at
-once, so it survives the death of the process however it dies (not a power cut: nothing is flushed, and so it is cheap).
+A file `<state>-flight/<token>.rec` for each process: what is written there is the kernel's at once, so it survives the
+death of the process however it dies (not a power cut: nothing is flushed, and so it is cheap).
 The token is that of the process's lock (`store/holders.py`), which says whether it lives.
 
     bytes 0 to 1023    who: process id, boot, script, start, progress; and from the watchdog: memory, last sign of life
@@ -12,7 +12,6 @@ The offsets of the header are written a second time in `alerts/watchdog/process.
 
 from __future__ import annotations
 
-import mmap
 import os
 import stat
 import struct
@@ -30,7 +29,9 @@ import msgspec
 if sys.platform != "win32":
     import resource
 
+from perdure.config.os_errors import named, remove
 from perdure.config.ownership import NO_LINK, make_file, make_folder
+from perdure.config.steady_clock import steady
 from perdure.core.execution.crash_loop import WIDTH, fitted
 from perdure.errors import StateUntrusted
 from perdure.store.liveness import file_token, is_held
@@ -44,25 +45,25 @@ PROGRESS, MEMORY, REPORTED, MORE, CAUSE = 24, 32, 48, 52, 72
 """Offsets of the header that are written on their own; `seen` follows the memory."""
 
 SCRIPT = HEADER.size
-RECORD = struct.Struct(f"<dQIHH16s{WIDTH}s{WIDTH}sB")
-"""Start, occurrence, attempt, lengths of the run's id and of the name, key, run's id, name, valid."""
-
 SLOT = 512
 SLOTS_AT = 1024
-SEGMENT = 1 << 16
-SEGMENTS = 32
-"""A file grows by segments of 128 slots; beyond 4,000 attempts in flight it only says that there are more."""
+SLOTS = 4000
+"""A file grows by a slot for each attempt in flight; beyond so many it only says that there are more."""
+
+_FIELDS = f"<dQIHH16s{WIDTH}s{WIDTH}sB"
+RECORD = struct.Struct(f"{_FIELDS}{SLOT - struct.calcsize(_FIELDS)}x")
+"""Start, occurrence, attempt, lengths of the run's id and of the name, key, run's id, name, valid."""
 
 TRACE = 1 << 16
 """Bytes that a SIGTERM may leave behind the slots (`_note_sigterm`)."""
 
-VALID = RECORD.size - 1
+VALID = struct.calcsize(_FIELDS) - 1
 
-CLOSED = (ValueError, TypeError)
-"""What is raised by writing to a map that is closed, as it is in a forked child."""
+Slot = int | None
+"""The place of an attempt in the file; None for one beyond what the file holds."""
 
-Slot = tuple[mmap.mmap, int] | None
-"""A segment and a place in it; None for an attempt beyond what the file holds."""
+MOVED = 0.1
+"""Seconds between two times that progress is written down: those who watch for a stall look less often."""
 
 LOOK = 0.5
 """Seconds between two looks at the memory in use."""
@@ -124,8 +125,24 @@ def boot_id() -> bytes:
         return bytes(16)
 
 
+class _File:
+    """A descriptor that is closed when nothing uses it any more: its number may be another file's then."""
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __del__(self) -> None:
+        with suppress(OSError):
+            os.close(self.descriptor)
+
+
 class Recorder:
     """Says which attempts of this process are in flight. Any thread may call `begin` and `end`; neither ever raises.
+
+    Written with pwrite(2), not mapped into memory: what is done to the file from outside cannot end the process then
+    (a file that is cut short under a mapping is a SIGBUS).
 
     Args:
         folder: where the file goes; made if missing.
@@ -140,25 +157,25 @@ class Recorder:
     def __init__(self, folder: Path, token: str, script: str = "", now: float = 0.0) -> None:
         make_folder(folder)
         self.path = folder / f"{token}.rec"
-        self._free: deque[tuple[mmap.mmap, int]] = deque()
+        self._free: deque[int] = deque()
         self._growing = threading.Lock()
-        self._segments: list[mmap.mmap] = []
+        self._end = SLOTS_AT
         self._more = 0
-        self._look_at = 0.0
+        self._look_at = self._progress_at = 0.0
         self._tick = count(1).__next__
-        self._descriptor = make_file(self.path, os.O_EXCL | os.O_RDWR)
+        self._file: _File | None = _File(make_file(self.path, os.O_EXCL | os.O_RDWR))
+        path = os.fsencode(script)[: SLOTS_AT - SCRIPT - 1]
+        header = HEADER.pack(
+            MAGIC, os.getpid(), SLOT, now, 0, 0, 0.0, 0, len(path), 0, boot_id(), b""
+        )  # fmt: skip
         try:
-            self._grow()
+            if _write_at(self._file.descriptor, (header + path).ljust(SLOTS_AT, b"\0"), 0) != SLOTS_AT:
+                raise OSError("the file could not be made longer")
         except BaseException:
-            os.close(self._descriptor)
-            self.path.unlink(missing_ok=True)
+            self._file = None
+            remove(self.path)
             raise
         self._asked = _note_sigterm(self.path)
-        path = os.fsencode(script)[: SLOTS_AT - SCRIPT]
-        self._head[SCRIPT : SCRIPT + len(path)] = path
-        HEADER.pack_into(
-            self._head, 0, MAGIC, os.getpid(), SLOT, now, 0, 0, 0.0, 0, len(path), 0, boot_id(), b""
-        )  # fmt: skip
 
     def begin(self, run_id: str, name: str, key: bytes, n: int, attempt: int, started: float) -> Slot:
         """An attempt begins.
@@ -174,108 +191,100 @@ class Recorder:
         if started >= self._look_at:
             self._look(started)
         try:
-            slot: Slot = self._free.pop()
+            slot = self._free.pop()
         except IndexError:
-            slot = self._another()
-        if slot is None:
-            return None
+            if (another := self._another()) is None:
+                return None
+            slot = another
+        file = self._file
+        if file is None:
+            return slot
         try:
             run, step = run_id.encode(), name.encode()
             if len(run) > WIDTH or len(step) > WIDTH:
                 run, step = fitted(run_id).encode(), fitted(name).encode()
-            RECORD.pack_into(slot[0], slot[1], started, n, attempt, len(run), len(step), key, run, step, 1)
-        except (*CLOSED, struct.error):  # a lone surrogate in a name is a ValueError too
+            data = RECORD.pack(started, n, attempt, len(run), len(step), key, run, step, 1)
+            if _write_at(file.descriptor, data, slot) == SLOT:
+                return slot
+        except (ValueError, struct.error):
+            return slot  # a name with a lone surrogate
+        except OSError:
             pass
-        return slot
+        self._free.append(slot)  # the disk is full
+        self._count(1)
+        return None
 
     def end(self, slot: Slot, done: bool = True) -> None:
         """An attempt has ended; `done` if that is progress (a failed attempt is none)."""
         if slot is None:
             self._count(-1)
             return
-        try:
-            slot[0][slot[1] + VALID] = 0
-            if done:
-                _counter.pack_into(self._head, PROGRESS, self._tick())
-        except CLOSED:
+        file = self._file
+        if file is None:
             return  # in a forked child, or closed: the slot is not ours any more
+        try:
+            _write_at(file.descriptor, b"\0", slot + VALID)
+            if done:
+                count = self._tick()
+                now = steady()
+                if now >= self._progress_at:
+                    self._progress_at = now + MOVED
+                    _write_at(file.descriptor, _counter.pack(count), PROGRESS)
+        except OSError:
+            pass
         self._free.append(slot)
 
     def _look(self, now: float) -> None:
         """Note now and then the most memory that this process has used; a watchdog process sees more."""
         self._look_at = now + LOOK
-        if sys.platform == "win32":
+        file = self._file
+        if sys.platform == "win32" or file is None:
             return
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        with suppress(*CLOSED):
-            if peak > _counter.unpack_from(self._head, MEMORY)[0]:
-                _counter.pack_into(self._head, MEMORY, peak)
+        with suppress(OSError, struct.error):
+            if peak > _counter.unpack(_read_at(file.descriptor, MEMORY, _counter.size))[0]:
+                _write_at(file.descriptor, _counter.pack(peak), MEMORY)
 
     def progress(self) -> None:
         """Something moves that is not a step: it counts as progress for those who watch for a stall."""
-        with suppress(*CLOSED):
-            _counter.pack_into(self._head, PROGRESS, self._tick())
+        file = self._file
+        if file is not None:
+            with suppress(OSError):
+                _write_at(file.descriptor, _counter.pack(self._tick()), PROGRESS)
 
     def close(self) -> None:
         """Remove the file, unless attempts are in flight: then the process ends in their middle, and it stays."""
-        if self._segments[0].closed:
+        if self._file is None:
             return
-        in_flight = any(slots[at + VALID] for slots, at in self._places()) or self._more
+        in_flight = (self._end - SLOTS_AT) // SLOT - len(self._free) or self._more
         self.close_in_child()
         if not in_flight:
-            self.path.unlink(missing_ok=True)
+            remove(self.path)
 
     def close_in_child(self) -> None:
-        """After a fork the child shares the map: what it does must not show there."""
+        """After a fork the child shares the file: what it does must not show there."""
         self._growing = threading.Lock()
         self._free.clear()
-        for segment in self._segments:
-            segment.close()
+        self._file = None
         if self._asked >= 0:
             _forget_sigterm(self._asked)
             self._asked = -1
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
-    def _places(self) -> Iterator[tuple[mmap.mmap, int]]:
-        for segment in self._segments:
-            first = SLOTS_AT if segment is self._head else 0
-            yield from ((segment, at) for at in range(first, SEGMENT, SLOT))
-
-    def _another(self) -> Slot:
+    def _another(self) -> int | None:
         with self._growing:
-            try:
-                return self._free.pop()  # another thread has made room
-            except IndexError:
-                pass
-            try:
-                if len(self._segments) < SEGMENTS:
-                    self._grow()
-                    return self._free.pop()
-            except (OSError, ValueError, IndexError):
-                pass  # the disk is full, or this is a forked child
+            if self._end < SLOTS_AT + SLOTS * SLOT:
+                self._end += SLOT
+                return self._end - SLOT
         self._count(1)
         return None
-
-    def _grow(self) -> None:
-        # Written, not only made longer: a hole in the file would have to be filled later, and on a full disk
-        # that is a SIGBUS.
-        at = len(self._segments) * SEGMENT
-        if _write_at(self._descriptor, bytes(SEGMENT), at) != SEGMENT:
-            raise OSError("the file could not be made longer")
-        segment = mmap.mmap(self._descriptor, SEGMENT, offset=at)
-        if not self._segments:
-            self._head = segment
-        self._segments.append(segment)
-        first = SLOTS_AT if segment is self._head else 0
-        self._free.extendleft((segment, place) for place in range(first, SEGMENT, SLOT))
 
     def _count(self, by: int) -> None:
         with self._growing:
             self._more = max(self._more + by, 0)
-            with suppress(*CLOSED):
-                _small.pack_into(self._head, MORE, self._more)
+            file = self._file
+            if file is not None:
+                with suppress(OSError):
+                    _write_at(file.descriptor, _small.pack(self._more), MORE)
 
 
 def read(path: Path) -> Flight | None:
@@ -289,7 +298,7 @@ def read(path: Path) -> Flight | None:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 return None
-            data = file.read(SEGMENT * SEGMENTS + TRACE)
+            data = file.read(SLOTS_AT + SLOTS * SLOT + TRACE)
     except OSError:
         return None
     written = found.st_mtime
@@ -298,7 +307,7 @@ def read(path: Path) -> Flight | None:
     _, pid, size, started, _, memory, seen, reported, length, more, boot, cause = HEADER.unpack_from(data)
     if size != SLOT:
         return None
-    calls = [call for at in range(SLOTS_AT, len(data) - VALID, SLOT) if (call := _call(data, at)) is not None]
+    calls = [call for at in range(SLOTS_AT, len(data) - SLOT + 1, SLOT) if (call := _call(data, at)) is not None]
     calls.sort(key=lambda call: call.started)
     return Flight(
         path=path,
@@ -311,7 +320,7 @@ def read(path: Path) -> Flight | None:
         memory=memory,
         calls=calls,
         more=more,
-        cause=cause.rstrip(b"\0").decode("utf-8", "replace") or ("SIGTERM" if len(data) % SEGMENT else ""),
+        cause=cause.rstrip(b"\0").decode("utf-8", "replace") or ("SIGTERM" if data[-1:] != b"\0" else ""),
         reported=reported != 0,
         watched=seen != 0,
     )
@@ -343,6 +352,8 @@ def dead(folder: Path, locks: Path) -> list[Flight]:
         names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(".rec")]
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise named(error, folder) from error
     gone = [name for name in names if _is_dead(locks / f"{name.removesuffix('.rec')}.lock")]
     flights = [flight for name in gone if (flight := read(folder / name)) is not None]
     return sorted(flights, key=lambda flight: flight.started)
@@ -372,7 +383,7 @@ def reporting(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _locked(descriptor) and _read_at(descriptor, REPORTED) == b"\0"
+        yield _locked(descriptor) and _read_at(descriptor, REPORTED, 1) == b"\0"
     finally:
         os.close(descriptor)
 
@@ -443,14 +454,24 @@ def _forget_sigterm(descriptor: int) -> None:
     os.close(descriptor)
 
 
+_seeking = threading.Lock()
+POSIX = hasattr(os, "pwrite")
+
+
 def _write_at(descriptor: int, data: bytes, at: int) -> int:
-    os.lseek(descriptor, at, os.SEEK_SET)  # pwrite(2) would do both, but not on Windows
-    return os.write(descriptor, data)
+    if POSIX:
+        return os.pwrite(descriptor, data, at)
+    with _seeking:
+        os.lseek(descriptor, at, os.SEEK_SET)
+        return os.write(descriptor, data)
 
 
-def _read_at(descriptor: int, at: int) -> bytes:
-    os.lseek(descriptor, at, os.SEEK_SET)
-    return os.read(descriptor, 1)
+def _read_at(descriptor: int, at: int, size: int) -> bytes:
+    if POSIX:
+        return os.pread(descriptor, size, at)
+    with _seeking:
+        os.lseek(descriptor, at, os.SEEK_SET)
+        return os.read(descriptor, size)
 
 
 def _locked(descriptor: int) -> bool:

@@ -15,12 +15,13 @@ from typing import Any
 
 import apsw
 
+from perdure.config.os_errors import named
 from perdure.core.records import INPUT, OUTPUT
 from perdure.core.values import artifact_names
 from perdure.core.values.pieces import INLINE
 from perdure.errors import LockLost, NotStorable, PerdureError, StateCorrupt, StateError, StateIO
 from perdure.store import pieces
-from perdure.store.database import translate
+from perdure.store.database import translate, translated
 
 Operation = Callable[[apsw.Connection], Any]
 """Something to do inside the transaction. What it returns, or the PerdureError it raises before it has written
@@ -133,10 +134,8 @@ class Journal:
         if self._forked is not None:
             raise self._forked
         try:
-            with self._writer:
+            with self._writer, translated(self._path):
                 return question(self._connection)
-        except apsw.Error as error:
-            raise translate(error, self._path) from error
         except UnicodeDecodeError as error:  # flipped bytes in a text
             raise translate(apsw.CorruptError(str(error)), self._path) from error
         finally:
@@ -146,6 +145,7 @@ class Journal:
         """After a fork: the connection is the parent's, and a lock that another thread held is never free again."""
         self._writer = threading.Lock()
         self._waiting = deque()
+        self._ahead = deque()
         self._broken = self._forked = StateError(
             f"this process was forked from one that had the state file open, and cannot use it: {self._path}",
             "read and save in the process that executes the run; what is read before the fork can be used after it",
@@ -230,6 +230,9 @@ class Journal:
                 self._broken = failure
             for entry in batch:
                 entry.error = failure
+        except OSError as error:  # of a file beside the state file, looked at inside the transaction
+            for entry in batch:
+                entry.error = error if isinstance(error, PerdureError) else named(error, self._path)
         except BaseException as error:  # noqa: BLE001  those that wait must hear of it
             for entry in batch:
                 entry.error = error

@@ -15,8 +15,12 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from perdure.config.os_errors import is_refused, named, remove
 from perdure.config.ownership import NO_LINK, make_file, make_folder
 from perdure.errors import StateReadOnly, StateUntrusted
+
+LOOKING = os.O_RDONLY if os.name == "posix" else os.O_RDWR
+"""How a lock file is opened to be looked at: flock(2) asks for no more, also where the file system is read-only."""
 
 _TOKEN = re.compile(r"[0-9]{1,20}-[0-9a-f]{16}")
 """What a token looks like. It comes back out of a file, and must not lead to other files."""
@@ -86,7 +90,9 @@ class Liveness:
 
     def nudges(self) -> int:
         """Changes when another process has nudged this one, to look into the file for what it is asked to do."""
-        return 0 if self._descriptor is None else os.fstat(self._descriptor).st_mtime_ns
+        with suppress(OSError):
+            return 0 if self._descriptor is None else os.fstat(self._descriptor).st_mtime_ns
+        return -1  # the file may say something new
 
     def nudge(self, token: str) -> None:
         """Make another process look."""
@@ -97,7 +103,7 @@ class Liveness:
         """Let go of the lock; its file goes too."""
         with self._mutex:
             if self._descriptor is not None:
-                self._path(self.token).unlink(missing_ok=True)
+                remove(self._path(self.token))
                 self._let_go()
 
     def forget(self) -> None:
@@ -125,9 +131,11 @@ class Liveness:
                     raise OSError(errno.EWOULDBLOCK, "another process has locked a file that was just made")
             except BaseException:
                 os.close(descriptor)
-                self._path(self.token).unlink(missing_ok=True)
+                remove(self._path(self.token))
                 raise
         except OSError as error:
+            if not is_refused(error) and error.errno != errno.EWOULDBLOCK:
+                raise named(error, self._folder) from error
             raise StateReadOnly(
                 f"no lock can be made in {self._folder} ({error.strerror})",
                 "check the permissions of the folder, or set PERDURE_STATE to another path",
@@ -159,14 +167,17 @@ def is_held(path: Path) -> bool:
 
     Raises:
         StateUntrusted: it is another user's, or a link, so that it cannot be said.
+        StateError: the system reported another error.
     """
     try:
         if path.parent.is_symlink():
             return False  # no process of ours made that folder, and nothing in it is removed
-        descriptor = os.open(path, os.O_RDWR | NO_LINK)
+        descriptor = os.open(path, LOOKING | NO_LINK)
     except FileNotFoundError:
         return False
     except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.ELOOP):
+            raise named(error, path) from error
         pid = path.name.partition("-")[0]
         raise StateUntrusted(
             f"the lock of process {pid} cannot be opened: {path} ({error.strerror})",
@@ -175,7 +186,7 @@ def is_held(path: Path) -> bool:
     try:
         if not _is_free(descriptor):
             return True
-        path.unlink(missing_ok=True)  # a token is never used twice, so no process can be about to lock it
+        remove(path)  # a token is never used twice, so no process can be about to lock it
         return False
     finally:
         os.close(descriptor)

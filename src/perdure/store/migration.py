@@ -14,6 +14,7 @@ from typing import Any
 
 import apsw
 
+from perdure.config.os_errors import remove
 from perdure.config.ownership import make_file
 from perdure.config.script_identity import moved_identity
 from perdure.core.records import DEFER_NOTE
@@ -48,7 +49,7 @@ def migrate(connection: apsw.Connection, path: Path, version: int, vfs: str | No
     if connection.pragma("user_version") < version:
         _migrate(connection, path, version, vfs)
     # Also what a process has left that died after it had committed.
-    copy_of(path, version).unlink(missing_ok=True)
+    remove(copy_of(path, version))
 
 
 def _migrate(connection: apsw.Connection, path: Path, version: int, vfs: str | None) -> None:
@@ -67,7 +68,7 @@ def _migrate(connection: apsw.Connection, path: Path, version: int, vfs: str | N
             apply(connection, version)
     except BaseException:
         connection.execute("ROLLBACK")
-        copy.unlink(missing_ok=True)
+        remove(copy)
         raise
     try:
         connection.execute("COMMIT")

@@ -17,11 +17,13 @@ from typing import Any, Literal, TypeVar
 import apsw
 import msgspec
 
+from perdure.config.os_errors import remove
 from perdure.config.ownership import make_file, make_folder
 from perdure.core.policies.breaker import BreakerState
 from perdure.core.policies.rate import PauseState, RateState
 from perdure.errors import StateReadOnly
 from perdure.store.connection import open_connection, refuse_foreign_schema, run_script
+from perdure.store.damage import DAMAGE, is_damaged
 from perdure.store.database import translated
 from perdure.store.statements import load
 
@@ -31,7 +33,7 @@ S = TypeVar("S", BreakerState, RateState, PauseState)
 T = TypeVar("T")
 
 APPLICATION_ID = 0x50455253  # "PERS"
-_DAMAGE = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError, apsw.SQLError)
+_DAMAGE = (*DAMAGE, apsw.SQLError)
 
 _STATES: dict[str, type[Any]] = {"breaker": BreakerState, "rate": RateState, "pause": PauseState}
 _decoders = {kind: msgspec.msgpack.Decoder(state) for kind, state in _STATES.items()}
@@ -70,8 +72,9 @@ class Services:
         Raises:
             StateError: the file cannot be used.
         """
-        if not self.path.exists():
-            return []
+        with translated(self.path):
+            if not self.path.exists():
+                return []
         rows: Any = self._using(lambda it: it.execute(self._sql["all"]).fetchall())
         return [(kind, name, self._decoded(kind, name, state)) for kind, name, state in rows]
 
@@ -119,6 +122,8 @@ class Services:
             try:
                 return question(self._opened())
             except _DAMAGE as error:
+                if isinstance(error, DAMAGE) and not is_damaged(error, self.path):
+                    raise  # a read was in trouble: nothing is wrong with the file
                 self._set_aside(error)
                 return question(self._opened())
 
@@ -192,7 +197,7 @@ class Services:
                     os.link(draft, self.path)
             finally:
                 for suffix in ("", "-wal", "-shm"):
-                    Path(f"{draft}{suffix}").unlink(missing_ok=True)
+                    remove(Path(f"{draft}{suffix}"))
         except OSError as error:
             raise StateReadOnly(
                 f"the file of breakers and rate limits cannot be made: {self.path} ({error.strerror})",

@@ -81,6 +81,8 @@ def report_at_start(store: Store, targets: Sequence[str], now: float | None = No
         folder = flight_recorder.folder_of(store.path)
         path = folder / f"{token}.rec"
         if not path.exists():
+            if first.gone:
+                continue  # its record has expired
             flight_recorder.stand_in(folder, token, first.pid, first.started)
         with flight_recorder.reporting(path) as ours:
             record = flight_recorder.read(path)

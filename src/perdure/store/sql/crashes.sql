@@ -12,9 +12,9 @@ SELECT run, name, key, n, token, attempt, started, died, cause, crc FROM crash W
 DELETE FROM crash WHERE run = ? AND name = ? AND key = ? AND n = ?
 
 -- name: left
-SELECT h.token, h.pid, h.host, h.started, r.id, r.workflow, r.script
+SELECT h.token, h.pid, h.host, h.started, r.id, r.workflow, r.script, h.gone
 FROM run r JOIN holder h ON r.holder = h.hid
 WHERE r.status = 'running' AND r.parent IS NULL ORDER BY r.rid
 
--- name: is_left
-SELECT count(*) FROM run r JOIN holder h ON r.holder = h.hid WHERE h.token = ? AND r.status = 'running'
+-- name: holders
+SELECT DISTINCT h.token, h.hid FROM run r JOIN holder h ON r.holder = h.hid WHERE r.status = 'running'

@@ -1,0 +1,46 @@
+"""What the system refuses for a file of ours, as one of perdure's errors."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from perdure.errors import DiskFull, StateError, StateIO, StateReadOnly
+
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+def named(error: OSError, path: Path | str = "") -> StateError:
+    """The error of ours that says what an OSError means for the user.
+
+    Args:
+        error: what the system said of a file or folder beside the state file.
+        path: which, if the error itself does not say.
+    """
+    where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(path)
+    text = f"{where or 'a file of the state'} ({error.strerror or error})"
+    if is_refused(error):
+        return StateReadOnly(
+            f"the system refuses access: {text}",
+            "check the permissions of it and of its folder, run as the user that it belongs to, "
+            "or set PERDURE_STATE to another path",
+        )
+    if error.errno in _FULL:
+        return DiskFull(f"no space is left for {text}", "free some space and run again; everything saved is intact")
+    return StateIO(
+        f"the system reported an error: {text}", "check the disk (dmesg), then run again; everything saved is intact"
+    )
+
+
+def is_refused(error: OSError) -> bool:
+    """Is it about who may do what, rather than about the disk?"""
+    return error.errno in _REFUSED
+
+
+def remove(path: Path) -> None:
+    """Remove a file that is of no use any more. If that cannot be, it stays: nothing depends on it."""
+    with suppress(OSError):
+        path.unlink()
