@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from perdure.core.records import Row, sealed_row
 from perdure.errors import DiskFull, OptionError, StateCorrupt, StateError, StateIO
 from perdure.store.group_commit import Entry, Journal
+from perdure.store.rows import sealed
 from perdure.store.runs import Store
 from waiting import until
 
@@ -232,3 +234,21 @@ def test_a_failed_read_wakes_whoever_queued_behind_it(store: Store) -> None:
     writer.join(60)
     assert not writer.is_alive()
     assert saved(store) == [1]
+
+
+def test_a_forked_child_writes_nothing_of_its_parent(tmp_path: Path) -> None:
+    """Neither what it is asked to write, nor what the parent had put off; the parent's file is as the parent left it."""
+    store = Store(tmp_path / "state.db")
+    store.journal.ahead("INSERT INTO exempt VALUES (?, ?, ?, ?)", sealed(1, 2, 4))
+    child = os.fork()
+    if child == 0:
+        store.journal.close_in_child()
+        try:
+            store.journal.write((), lambda connection: connection.execute("DELETE FROM holder") and None)
+        except StateError:
+            os._exit(len(store.journal._ahead))
+        os._exit(9)
+    assert os.waitpid(child, 0)[1] == 0
+    store.journal.write((), lambda connection: None)
+    assert store.exempted(1) == [(2, 4)]
+    store.close()

@@ -264,6 +264,8 @@ class Plan:
         data = self._writer().write(value)
         try:
             return self._writer().write(self._decode(data)) != data
+        except MemoryError:
+            raise
         except Exception:  # noqa: BLE001 - whatever a user's class raises, it does not come back
             return True
 
@@ -344,6 +346,8 @@ def unpack_inputs(data: bytes, plans: Iterable[Plan], *, owner: str) -> tuple[li
         what = f"the arguments of {owner} were {shown}; a Secret is never stored and cannot be given again"
         hint = "run the script itself again, which gives it again; or let the step read the secret where it needs it"
         raise NotDecodable(what, hint) from error
+    except MemoryError:
+        raise
     except Exception as error:
         what = f"the saved arguments of {owner} are {describe_inputs(data)}, which cannot be loaded: {_reason(error)}"
         raise NotDecodable(what, f"annotate the parameters of {owner} with the classes that it takes") from error
