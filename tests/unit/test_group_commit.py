@@ -237,7 +237,7 @@ def test_a_failed_read_wakes_whoever_queued_behind_it(store: Store) -> None:
 
 
 def test_a_forked_child_writes_nothing_of_its_parent(tmp_path: Path) -> None:
-    """Neither what it is asked to write, nor what the parent had put off; the parent's file is as the parent left it."""
+    """Neither what it is asked to write, nor what the parent had put off: the file is as the parent left it."""
     store = Store(tmp_path / "state.db")
     store.journal.ahead("INSERT INTO exempt VALUES (?, ?, ?, ?)", sealed(1, 2, 4))
     child = os.fork()
