@@ -36,8 +36,10 @@ class Performer:
                 return self.execute(call, history)
             case Wait(seconds=seconds):
                 self.time += seconds
-            case Save(rows=rows):
+            case Save(attempt=attempt, rows=rows):
                 self.save(rows)
+                if attempt is not None:
+                    disk.attempts.append((rows[0][RUN], attempt))
             case SaveAttempt(rid=rid, record=record):
                 disk.attempts.append((rid, record))
             case Begin(start=start):

@@ -349,13 +349,15 @@ class Store(RunQueries):
 
         The operation returns a parking.Parking.
         """
-        if not effect.letters and not effect.drop:
+        if not effect.letters and not effect.drop and effect.attempt is None:
             return None
         rid = effect.rows[0][RUN]
         parked = [(rid, seq) for seq in effect.letters]
 
         def operation(connection: apsw.Connection) -> parking.Parking:
             self._take_back(connection, rid, effect.drop, effect.aftermath)
+            if effect.attempt is not None:
+                self._add_attempt(connection, rid, effect.attempt)
             return parking.park(connection, self.path, parked, terms, now)
 
         return operation
@@ -380,13 +382,15 @@ class Store(RunQueries):
         def operation(connection: apsw.Connection) -> None:
             if not self.holder.redrives(connection, rid):
                 self.check_owned(connection, rid)
-            stored = record
-            if len(record.input) > INLINE:
-                given = pieces.keep(connection, rid, record.input)
-                stored = msgspec.structs.replace(record, input=given).sealed(rid)
-            connection.execute(self._sql["add_attempt"], (rid, *msgspec.structs.astuple(stored)))
+            self._add_attempt(connection, rid, record)
 
         return operation
+
+    def _add_attempt(self, connection: apsw.Connection, rid: int, record: AttemptRecord) -> None:
+        if len(record.input) > INLINE:
+            given = pieces.keep(connection, rid, record.input)
+            record = msgspec.structs.replace(record, input=given).sealed(rid)
+        connection.execute(self._sql["add_attempt"], (rid, *msgspec.structs.astuple(record)))
 
     # -- in a transaction of another's ---------------------------------------------------------------------------------
 

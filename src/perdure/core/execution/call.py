@@ -66,12 +66,14 @@ class Failed(msgspec.Struct, frozen=True):
 
     It is returned rather than raised: a generator cannot raise StopIteration, which a step may well do. `last` is the
     last attempt, `attempts` how many there were; both are empty for a failure that comes from the history (`replayed`).
+    `unsaved` is the record of the last attempt, which is to be saved in one commit with that of the call.
     """
 
     error: Exception
     last: Outcome | None = None
     attempts: int = 0
     replayed: bool = False
+    unsaved: AttemptRecord | None = None
 
 
 class Parked(msgspec.Struct, frozen=True, gc=False):
@@ -258,10 +260,11 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
         if outcome.error is not None:
             yield from report_failure(call, ticket, error, fault, decision, outcome)
         counts = decision.counts if isinstance(decision, Again) else True
-        yield SaveAttempt(history.rid, _attempt(call, history, number, counts, fault, outcome))
-        last = Failed(error, outcome, number)
+        record = _attempt(call, history, number, counts, fault, outcome)
         if not isinstance(decision, Again):
-            return last
+            return Failed(error, outcome, number, unsaved=record)
+        yield SaveAttempt(history.rid, record)
+        last = Failed(error, outcome, number)
         patience.spent += outcome.seconds + decision.delay
         yield Wait(call, decision.delay, number, error)
 
@@ -326,7 +329,7 @@ def fail(call: Call, history: History, end: Failed) -> Generator[Effect, Any, No
     If it turns out to be what ends the run, the record is taken back with the end.
     """
     row = ended_row(call, history, "failed", end)
-    yield Save(history.with_notes((row,)))
+    yield Save(history.with_notes((row,)), attempt=end.unsaved)
     history.failed(end.error, row[SEQ])
 
 
@@ -343,7 +346,7 @@ def item(call: Call, history: History, park: bool) -> Decision:
     end = yield from attempts(call, history, park)
     if park and isinstance(end, Failed):
         row = ended_row(call, history, "dead", end)
-        yield Save(history.with_notes((row,)), letters=(row[SEQ],))
+        yield Save(history.with_notes((row,)), letters=(row[SEQ],), attempt=end.unsaved)
         return Parked(row[SEQ])
     return end
 

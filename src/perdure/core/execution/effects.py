@@ -115,12 +115,15 @@ class Report(msgspec.Struct, frozen=True, gc=False):
 class Save(msgspec.Struct, frozen=True, gc=False):
     """Make these rows durable, and take those numbered `drop` back; `letters` are the rows that are dead letters.
 
+    `attempt` is the last failed attempt of a call that has failed for good: one fact, and one commit.
+
     `aftermath`: first and last number of the records that are not held against the script any more. Answer: None.
     """
 
     rows: tuple[Row, ...]
     letters: tuple[int, ...] = ()
     drop: tuple[int, ...] = ()
+    attempt: AttemptRecord | None = None
     aftermath: tuple[int, int] | None = None
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from perdure.core.execution.call import End, attempts
+from perdure.core.execution.call import End, Failed, attempts
 from perdure.core.execution.cleanup_records import undone_key
-from perdure.core.execution.effects import Effect, Save
+from perdure.core.execution.effects import Effect, Save, SaveAttempt
 from perdure.core.execution.history import History
 from perdure.core.execution.inputs import pack_leniently
 from perdure.core.execution.spec import Call, Spec
@@ -52,8 +52,11 @@ def redrive(lid: int, call: Call, history: History) -> Generator[Effect | Resolv
                 answer, seen = None, (yield Resolve(lid, effect.rows, effect.drop))
             else:
                 answer = yield effect
-    except StopIteration as end:
-        return Redriven(end.value, seen)
+    except StopIteration as ended:
+        end: End = ended.value
+        if isinstance(end, Failed) and end.unsaved is not None:
+            yield SaveAttempt(history.rid, end.unsaved)
+        return Redriven(end, seen)
 
 
 def call_of(record: StepRecord, spec: Spec, edited: bytes | None) -> Call:

@@ -151,7 +151,7 @@ class AsyncDriver:
         commit: LoopWrites | None = scope.commit
         if commit is None or commit.loop is not asyncio.get_running_loop():
             commit = scope.commit = self._commits.here()
-        plain = not effect.letters and not effect.drop
+        plain = not effect.letters and not effect.drop and effect.attempt is None
         order: EventOrder | None = scope.order_here()
         if order is None or order.alone() or not (in_branch or scope.branch() is not None):
             return commit.write(effect.rows) if plain else self._save_more(effect, scope, commit)
