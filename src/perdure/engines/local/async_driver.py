@@ -43,6 +43,7 @@ from perdure.engines.runtime.timeouts import bounded
 from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.engines.runtime.workflow_timers import own_timers
 from perdure.errors import StateError, StopRun
+from perdure.store.group_commit import Operation
 
 
 class AsyncDriver:
@@ -151,16 +152,21 @@ class AsyncDriver:
         commit: LoopWrites | None = scope.commit
         if commit is None or commit.loop is not asyncio.get_running_loop():
             commit = scope.commit = self._commits.here()
-        plain = not effect.letters and not effect.drop and effect.attempt is None
         order: EventOrder | None = scope.order_here()
+        operation: Operation | None = None
+        if not effect.letters and (effect.drop or effect.attempt is not None):
+            operation = self._saving(effect, scope)
         if order is None or order.alone() or not (in_branch or scope.branch() is not None):
-            return commit.write(effect.rows) if plain else self._save_more(effect, scope, commit)
-        if plain:
+            return self._save_more(effect, scope, commit) if effect.letters else commit.write(effect.rows, operation)
+        if not effect.letters:
             future, on_durable = order.expect(effect.rows[-1][SEQ])
-            commit.write_then(effect.rows, on_durable)
+            commit.write_then(effect.rows, on_durable, operation)
             return future
         with unwatched():
             return order.after(effect.rows[-1][SEQ], asyncio.create_task(self._save_more(effect, scope, commit)))
+
+    def _saving(self, effect: Save, scope: Any) -> Operation | None:
+        return self._resources.letters.saving(effect, scope.run.path, self._resources.world.now())
 
     async def _settle(self, effect: Settle, scope: LocalScope) -> tuple[Call, ...] | None:
         if scope.deciding is None or scope.order_here() is not None:
@@ -171,7 +177,7 @@ class AsyncDriver:
 
     async def _save_more(self, effect: Save, scope: Any, commit: LoopWrites) -> None:
         letters = self._resources.letters
-        parking = await commit.write(effect.rows, letters.saving(effect, scope.run.path, self._resources.world.now()))
+        parking = await commit.write(effect.rows, self._saving(effect, scope))
         if effect.letters:
             await to_thread_apart(letters.parked, parking)  # may have to wait for another process
             notify_parked(self._resources.observer, scope.id, scope.run.workflow, effect, parking.parked)

@@ -14,8 +14,13 @@ from perdure.store.group_commit import Entry, Journal, Operation
 class _Followed(Entry):
     __slots__ = ("then",)
 
-    def __init__(self, rows: Sequence[tuple[Any, ...]], then: Callable[[BaseException | None], None]) -> None:
-        super().__init__(rows, None)
+    def __init__(
+        self,
+        rows: Sequence[tuple[Any, ...]],
+        operation: Operation | None,
+        then: Callable[[BaseException | None], None],
+    ) -> None:
+        super().__init__(rows, operation)
         self.then = then
 
 
@@ -52,9 +57,14 @@ class LoopWrites:
         self._add(_Awaited(rows, operation, future))
         return future
 
-    def write_then(self, rows: Sequence[tuple[Any, ...]], then: Callable[[BaseException | None], None]) -> None:
-        """Make rows durable; `then` is called after the fsync, or with the error."""
-        self._add(_Followed(rows, then))
+    def write_then(
+        self,
+        rows: Sequence[tuple[Any, ...]],
+        then: Callable[[BaseException | None], None],
+        operation: Operation | None = None,
+    ) -> None:
+        """Make rows and an operation durable; `then` is called after the fsync, or with the error."""
+        self._add(_Followed(rows, operation, then))
 
     def _add(self, entry: _Awaited | _Followed) -> None:
         if not self._waiting:
