@@ -1,9 +1,9 @@
 """Every block of code in the README and the guides runs, and prints what the page says it prints.
 
 A block after `<!-- file: NAME -->` is written to that file; the first one of each name is there from the beginning,
-since a page may show what a script does before the script. A `python` block without one is run as a script. In a
-`console` block the lines after `$ ` are run by a shell, and what they print must match the lines below, where `...`
-stands for anything.
+since a page may show what a script does before the script. A `python` block without one is run as a script; a `py`
+block shows what one should not do, and is only written to its file. In a `console` block the lines after `$ ` are run
+by a shell, and what they print must match the lines below, where `...` stands for anything.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n+)?```(?P<kind>python|console)\n(?P<body>.*?)```", re.DOTALL)
+PAGES = [
+    ROOT / "README.md",
+    *(page for folder in ("docs", "docs/how-to") for page in sorted((ROOT / folder).glob("*.md"))),
+]
+BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n+)?```(?P<kind>python|py|console)\n(?P<body>.*?)```", re.DOTALL)
+LINK = re.compile(r"\]\(([\w./-]+\.\w+)(?:#[\w-]+)?\)")
 CLUSTER = "temporal"  # pages that need a cluster have a test of their own, with one
 
 
@@ -53,7 +57,7 @@ def check_console(body: str, folder: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("page", pages_with_code(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", pages_with_code(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_code_on_the_page_runs_and_prints_what_it_says(page: Path, tmp_path: Path) -> None:
     """A reader who types what the page says sees what the page says."""
     blocks = list(BLOCK.finditer(page.read_text()))
@@ -65,7 +69,7 @@ def test_code_on_the_page_runs_and_prints_what_it_says(page: Path, tmp_path: Pat
             (tmp_path / block["file"]).write_text(block["body"])
         elif block["kind"] == "console":
             check_console(block["body"], tmp_path)
-        else:
+        elif block["kind"] == "python":
             script = tmp_path / "block.py"
             script.write_text(block["body"])
             status, printed = run([sys.executable, str(script)], tmp_path)
@@ -76,6 +80,21 @@ def test_the_pages_for_one_machine_are_run() -> None:
     """None of them is left out because it happens to mention a cluster."""
     named = {page.name for page in pages_with_code()}
     assert {"README.md", "guide.md", "recovery.md", "alerts.md", "secrets.md", "observability.md"} <= named
+    how_to = {page.stem for page in (ROOT / "docs" / "how-to").glob("*.md")} - {"README"}
+    assert {f"{stem}.md" for stem in how_to} <= named
+
+
+def test_every_how_to_page_is_short_and_linked() -> None:
+    """From the README, and from the list of the how-to pages; with no link that leads nowhere."""
+    folder = ROOT / "docs" / "how-to"
+    pages = {page for page in folder.glob("*.md") if page.name != "README.md"}
+    for place in (ROOT / "README.md", folder / "README.md"):
+        linked = {(place.parent / target).resolve() for target in LINK.findall(place.read_text())}
+        assert pages <= linked, place
+    for page in (folder / "README.md", *pages):
+        targets = LINK.findall(page.read_text())
+        assert [target for target in targets if not (folder / target).exists()] == [], page
+        assert len(page.read_text().splitlines()) <= 110, page
 
 
 def test_the_readme_is_short_and_begins_with_the_install() -> None:
