@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import perdure
@@ -18,6 +19,10 @@ from perdure.engines.local import engine as local
 
 # A suite that is run in the background of a shell starts with SIGINT ignored, and so would every process of its tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Neither how long an example takes nor how fast they are made says anything on a machine that is busy.
+hypothesis.settings.register_profile("perdure", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("perdure")
 
 SOURCE = Path(perdure.__file__).parents[1]
 """What is tested, for processes of their own."""

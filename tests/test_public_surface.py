@@ -65,7 +65,7 @@ def members(thing: type) -> Iterator[tuple[str, str | None]]:
         for name, value in vars(kind).items():
             if name.startswith("_") and name not in PROTOCOLS:
                 continue
-            called = inspect.isfunction(value) or isinstance(value, classmethod | staticmethod)
+            called = inspect.isfunction(getattr(thing, name, None)) or isinstance(value, classmethod | staticmethod)
             found[name] = parameters(getattr(thing, name)) if called else None
     yield from sorted(found.items())
 

@@ -5,7 +5,9 @@ PerdureError                     has .code, .what and .hint
 │   ├── OptionError              an option of a decorator or a call is not valid
 │   ├── DuplicateStep            two different functions run under one step name
 │   ├── NotStorable              a value cannot be stored losslessly (also a TypeError)
-│   │   └── UnstorableType       ... and no value of the declared type can be; the function was not called
+│   │   ├── UnstorableType       ... and no value of the declared type can be; the function was not called
+│   │   └── TooLarge             ... since it is larger than a record may be
+│   ├── NotAwaited               a workflow has called an async step without `await`, so it was not executed
 │   ├── ArgumentChanged          a step changed an argument in place, which a resumed run would not see
 │   └── NotFound                 no such run, workflow, step or file
 ├── RunError                     a run cannot go on as it stands
@@ -99,10 +101,20 @@ class UnstorableType(NotStorable):
     """No value of the type that a step or workflow is declared to return can be stored; it was not called."""
 
 
+class TooLarge(NotStorable):
+    """The arguments or the result of a call are larger than a record may be."""
+
+
 class ArgumentChanged(UsageError):
     """A step changed an argument that it was given, which a resumed run would not see."""
 
     code = "argument-changed"
+
+
+class NotAwaited(UsageError):
+    """A workflow has called an async step or workflow and never awaited it, so it was not executed."""
+
+    code = "not-awaited"
 
 
 class NotFound(UsageError, LookupError):

@@ -28,7 +28,7 @@ class Order:
     id: int
     total: Decimal
 
-@step(retry=Retry(attempts=2, delay="1ms"))
+@step(retry=Retry(attempts=2, delay="1ms", on=(ValueError, ConnectionError)))
 def charge(order: Order, note: str = "") -> str:
     print("charging", order.id, note)
     if order.total < 0 and not mended("charge"):
@@ -65,7 +65,7 @@ def whole() -> str:
 
 @workflow
 def keyed() -> int:
-    class Odd: pass
+    class Odd: id, total = "odd", -1
     return len(charge.map([Odd()], key=lambda odd: "k").dead)
 """
 

@@ -35,7 +35,7 @@ def orders(day: str) -> list[Order]:
     note("orders")
     return [Order("a", 100), Order("b", -1)]
 
-@step(retry=Retry(attempts=2, delay=0, jitter=0))
+@step(retry=Retry(attempts=2, delay=0, jitter=0, on=ValueError))
 def charge(order: Order) -> int:
     note(f"charge {order.id}")
     if order.cents < 0:

@@ -28,12 +28,12 @@ FLOW = """
     @step(retry=Retry(delay="1h", cap="1h", total="5h"))
     def flaky() -> None:
         print("ready", flush=True)
-        raise ValueError("later")
+        raise RuntimeError("later")
 
     @step(retry=Retry(delay="1h", cap="1h", total="5h"))
     async def aflaky() -> None:
         print("ready", flush=True)
-        raise ValueError("later")
+        raise RuntimeError("later")
 
     @workflow
     def between() -> None:

@@ -52,7 +52,7 @@ def test_dead_letters_say_what_happened(machine: Machine) -> None:
 
     @step(retry=Retry(attempts=3, jitter=0))
     def work(order: dict[str, int]) -> None:
-        raise ValueError(f"attempt {perdure.attempt()} at {order['id']}")
+        raise EOFError(f"attempt {perdure.attempt()} at {order['id']}")
 
     batches: list[Batch[None]] = []
 
@@ -63,10 +63,10 @@ def test_dead_letters_say_what_happened(machine: Machine) -> None:
         assert not batch.ok
         batch.raise_if_dead()
 
-    with pytest.raises(HasDeadLetters, match=r"1 of 1 items failed for good\s+work\(\{'id': 7\}\): ValueError"):
+    with pytest.raises(HasDeadLetters, match=r"1 of 1 items failed for good\s+work\(\{'id': 7\}\): EOFError"):
         wf()
     (letter,) = batches[0].dead
     assert letter.step == "work"
     assert letter.input == "({'id': 7})"
-    assert letter.error == "ValueError: attempt 3 at 7"
-    assert letter.attempts == [f"ValueError: attempt {n} at 7" for n in (1, 2, 3)]
+    assert letter.error == "EOFError: attempt 3 at 7"
+    assert letter.attempts == [f"EOFError: attempt {n} at 7" for n in (1, 2, 3)]

@@ -102,3 +102,12 @@ def test_a_call_that_only_returns_a_generator_is_refused(tmp_path: Path, monkeyp
     assert guard.call(lambda: [1]) == [1]
     assert isinstance(guard.call(Client), Client)
     local.close_all()
+
+
+def test_the_map_of_a_wrapper_is_refused() -> None:
+    """It would leave out what the decorator does; a step's own map, and a bound one, are not meant."""
+    with pytest.raises(UsageError, match="a decorator has made around step 'charge'"):
+        wrapper.map([1])  # type: ignore[attr-defined]
+    for own in (charge, Client().fetch):
+        with pytest.raises(UsageError, match="outside a workflow"):
+            own.map([1])  # type: ignore[attr-defined]

@@ -42,7 +42,7 @@ def test_permanent_exceptions(exc):
 @pytest.mark.parametrize(
     "exc",
     [
-        Exception(), RuntimeError(), ValueError(), KeyError(), IndexError(), ZeroDivisionError(), EOFError(), OSError(),
+        Exception(), RuntimeError(), EOFError(), OSError(),
         json.JSONDecodeError("x", "", 0), UnicodeDecodeError("utf-8", b"x", 0, 1, "x"), MemoryError(),
         ConnectionResetError(104, "x"), BrokenPipeError(32, "x"), TimeoutError(),
         socket.gaierror(-3, "x"), ssl.SSLError(1, "x"), OSError(errno.EMFILE, "x"),
@@ -55,6 +55,21 @@ def test_permanent_exceptions(exc):
 def test_transient_exceptions(exc):
     """The network, the moment, data from outside, and whatever is not known: try again."""
     assert assess(exc, NOW).kind == "transient"
+
+
+@pytest.mark.parametrize(
+    "kind", [ValueError, KeyError, IndexError, LookupError, ArithmeticError, ZeroDivisionError, OverflowError]
+)
+def test_what_the_input_causes_is_permanent(kind):
+    """The same input gives the same error; a class of a library below it, or a cause that heals, is about an answer."""
+
+    class InvalidAnswer(kind):
+        pass
+
+    assert assess(kind("x"), NOW).kind == "permanent"
+    assert assess(InvalidAnswer("x"), NOW).kind == "transient"
+    assert assess(raised(kind("x"), cause=ConnectionResetError(104, "x")), NOW).kind == "transient"
+    assert assess(raised(kind("x"), cause=from_httpx(404)), NOW).kind == "permanent"
 
 
 @pytest.mark.parametrize(
@@ -118,8 +133,8 @@ def test_the_exception_itself_counts_before_its_cause():
 
 def test_a_group_is_transient_when_all_of_it_is():
     """One permanent member is enough; else the longest named delay counts."""
-    busy = [from_httpx(429, {"Retry-After": "3"}), ValueError(), from_httpx(429, {"Retry-After": "5"})]
+    busy = [from_httpx(429, {"Retry-After": "3"}), RuntimeError(), from_httpx(429, {"Retry-After": "5"})]
     assert assess(ExceptionGroup("", [ValueError(), TypeError()]), NOW).kind == "permanent"
     seen = assess(ExceptionGroup("", busy), NOW)
     assert (seen.kind, seen.retry_after) == ("throttled", 5.0)
-    assert assess(ExceptionGroup("", [ValueError()]), NOW).kind == "transient"
+    assert assess(ExceptionGroup("", [RuntimeError()]), NOW).kind == "transient"

@@ -28,7 +28,7 @@ def test_tries_again_with_growing_waits(way: str, clock: Clock) -> None:
 def test_what_is_raised_is_the_users_own_exception_with_the_tries_as_notes(way: str) -> None:
     """The very object that the last try raised, with nothing of ours around it."""
     last = OSError("third")
-    flaky = Flaky(OSError("first"), ValueError("second"), last)
+    flaky = Flaky(OSError("first"), EOFError("second"), last)
     with pytest.raises(OSError, match="third") as caught:
         call(way, flaky, attempts=3, jitter=0)
     assert caught.value is last
@@ -38,7 +38,7 @@ def test_what_is_raised_is_the_users_own_exception_with_the_tries_as_notes(way: 
     assert last.__notes__ == [
         f"perdure: {name!r} failed 3 times in 3 s",
         "  1. OSError: first",
-        "  2. ValueError: second",
+        "  2. EOFError: second",
         "  3. OSError: third",
     ]
 

@@ -37,6 +37,7 @@ from perdure.config.module_names import place
 from perdure.config.script_loader import stop_load
 from perdure.core.durations import Duration, bound
 from perdure.core.execution.identity import identify, identify_item
+from perdure.core.execution.map_items import MapOptions
 from perdure.core.execution.spec import Call, Decorated, InputKept, Spec
 from perdure.core.execution.spending import ledgers
 from perdure.core.policies.retry import Retry, policy_of
@@ -103,6 +104,7 @@ class BoundStep(Decorated, Generic[P, R_co]):
         key: Callable[[S], Any] | None = None,
         concurrency: Concurrency = 1,
         on_failure: OnFailure = "dead_letter",
+        max_dead: int | None = None,
     ) -> Awaitable[Batch[T]]: ...
     @overload
     def map(
@@ -112,6 +114,7 @@ class BoundStep(Decorated, Generic[P, R_co]):
         key: Callable[[S], Any] | None = None,
         concurrency: Concurrency = 1,
         on_failure: OnFailure = "dead_letter",
+        max_dead: int | None = None,
     ) -> Batch[T]: ...
     def map(
         self,
@@ -120,6 +123,7 @@ class BoundStep(Decorated, Generic[P, R_co]):
         key: Callable[[Any], Any] | None = None,
         concurrency: Concurrency = 1,
         on_failure: OnFailure = "dead_letter",
+        max_dead: int | None = None,
     ) -> Any:
         """Call the step for every item, each with a checkpoint of its own. Only inside a workflow.
 
@@ -133,7 +137,11 @@ class BoundStep(Decorated, Generic[P, R_co]):
                 an attempt that is throttled (HTTP 429, Retry-After) or times out (additive increase, multiplicative
                 decrease; Chiu and Jain, 1989). A cluster does not have "auto".
             on_failure: "dead_letter": an item that fails for good becomes a dead letter, and the others go on. "raise":
-                its error is raised.
+                its error is raised. A fault of the program is raised in any case, since no item can succeed: a result
+                that cannot be stored, a name that does not exist, or a TypeError or AttributeError in the script's
+                own code before any item has succeeded.
+            max_dead: (int or None) so many dead letters are put up with; with one more, the map ends and HasDeadLetters
+                is raised. 0: the first one ends it. Default: None, any number.
 
         Returns:
             A Batch; from an async step, an awaitable of one.
@@ -142,8 +150,41 @@ class BoundStep(Decorated, Generic[P, R_co]):
             OptionError: an option is not valid.
             UsageError: called outside a workflow.
             Drift: items that were completed before are missing now, and new ones are there instead.
+            HasDeadLetters: there are more dead letters than `max_dead`.
+            Exception: the error of an item, with `on_failure="raise"` or if the program is at fault.
         """
-        return _map(self._spec, self._first, items, key, concurrency, on_failure)
+        return _map(self._spec, self._first, items, key, concurrency, on_failure, max_dead)
+
+
+class _WrappedMap:
+    """What `map` is of a function around a step, to which functools.wraps copies the attributes of the step."""
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        raise UsageError(
+            f"map is called of a function that a decorator has made around {self._owner}: it would leave out what the "
+            "decorator does",
+            "put the decorator below @step, next to the function",
+        )
+
+
+class _OwnMethod:
+    """A method that goes before an attribute of the instance: a step has its own `map`, what wraps it has the other."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self._function if instance is None else self._function.__get__(instance, owner)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        raise AttributeError("the map of a step cannot be set")
+
+
+if not TYPE_CHECKING:
+    BoundStep.map = _OwnMethod(BoundStep.map)
 
 
 class Step(BoundStep[P, R_co]):
@@ -157,6 +198,7 @@ class Step(BoundStep[P, R_co]):
         super().__init__(spec)
         register(spec)
         functools.update_wrapper(self, spec.fn, updated=())
+        vars(self)["map"] = _WrappedMap(spec.owner)
         if spec.is_async and hasattr(inspect, "markcoroutinefunction"):
             inspect.markcoroutinefunction(self)
 
@@ -179,18 +221,21 @@ def _call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if scope is None:
             stop_load(f"calls {spec.owner}")
             refuse_in_child_process(spec)
-            if under_way:
-                _stray(spec)
+            if under_way and spec.record_kind == "step":
+                _unsaved().stray(spec)
+        elif spec.record_kind == "step":
+            _unsaved().nested(spec, scope)
         return spec.fn(*args, **kwargs)
     running = cast(Scope, scope)
-    return running.acall(spec, args, kwargs) if spec.is_async else running.call(spec, args, kwargs)
+    if spec.is_async:
+        return running.unawaited.watch(spec.owner, lambda: running.acall(spec, args, kwargs), 2)
+    return running.call(spec, args, kwargs)
 
 
-def _stray(spec: Spec) -> None:
-    from perdure.engines.runtime.thread_branches import stray
+def _unsaved() -> Any:
+    from perdure.engines.runtime import unsaved
 
-    if not spec.name.startswith("perdure."):
-        stray(spec.owner, next(iter(list(under_way.values()))).id)
+    return unsaved
 
 
 def _map(
@@ -200,10 +245,13 @@ def _map(
     key: Callable[[Any], Any] | None,
     concurrency: Concurrency,
     on_failure: OnFailure,
+    max_dead: int | None,
 ) -> Any:
     if concurrency != "auto" and (not isinstance(concurrency, int) or concurrency < 1 or concurrency is True):
         raise OptionError(f"concurrency is {concurrency!r}", 'give a whole number of at least 1, or "auto"')
     checked_on_failure(on_failure)
+    if max_dead is not None and (not isinstance(max_dead, int) or max_dead < 0 or isinstance(max_dead, bool)):
+        raise OptionError(f"max_dead is {max_dead!r}", "give a whole number of dead letters from 0, or None")
     scope = here.get()
     if not isinstance(items, Iterable) and not (spec.is_async and isinstance(items, AsyncIterable)):
         raise OptionError(
@@ -229,10 +277,11 @@ def _map(
         return call
 
     total = len(items) if isinstance(items, Sized) else None
+    options = MapOptions(concurrency, on_failure, total, max_dead)
     if spec.is_async:
-        return _amap(running, spec, items, bind, concurrency, on_failure, total)
+        return running.unawaited.watch(spec.owner, lambda: _amap(running, spec, items, bind, options), 2)
     calls = map(bind, cast(Iterable[Any], items))
-    return batch_of(running.batch(calls, spec, concurrency, on_failure, total), running.reader(), spec)
+    return batch_of(running.batch(calls, spec, options), running.reader(), spec)
 
 
 async def _amap(
@@ -240,11 +289,9 @@ async def _amap(
     spec: Spec,
     items: Any,
     bind: Callable[[Any], Call],
-    concurrency: Concurrency,
-    on_failure: OnFailure,
-    total: int | None,
+    options: MapOptions,
 ) -> Batch[Any]:
-    tally = await scope.abatch(items, bind, spec, concurrency, on_failure, total)
+    tally = await scope.abatch(items, bind, spec, options)
     return batch_of(tally, scope.reader(), spec)
 
 

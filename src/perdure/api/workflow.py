@@ -57,6 +57,8 @@ class Workflow(Decorated, Generic[P, R]):
             AlreadyRunning: another process executes the run or has its lock, with `if_locked="fail"`.
             Skipped: the same with "skip"; uncaught, it ends the script with exit code 0.
             Drift: a completed step is now called with other inputs.
+            HasDeadLetters: the run has dead letters, and `fail_on_dead` says that it fails then.
+            NotAwaited: the function has called an async step without `await`.
             DeadlineExceeded: the run took longer than the workflow's `timeout`.
             Cancelled: the run was cancelled.
             StateError: the state file cannot be used.
@@ -71,8 +73,10 @@ class Workflow(Decorated, Generic[P, R]):
                 "call it from a workflow, or make it an ordinary function",
             )
         if scope is not None and self._id is None:
-            inside = scope.achild if self._spec.is_async else scope.child
-            return cast(R, inside(self._spec, args, kwargs))
+            if self._spec.is_async:
+                running, spec = scope, self._spec
+                return cast(R, running.unawaited.watch(spec.owner, lambda: running.achild(spec, args, kwargs), 1))
+            return cast(R, scope.child(self._spec, args, kwargs))
         if scope is None:
             stop_load(f"starts {self._spec.owner}")
             if self._id is None:
@@ -161,6 +165,8 @@ class WorkflowOptions(TypedDict, total=False):
     lock: bool | str
     if_locked: IfLocked
     park_after: int | None
+    once: bool
+    fail_on_dead: bool | int
     alert: str | Sequence[str] | None
     heartbeat: str | None
     stall: Duration | None
@@ -193,6 +199,12 @@ def workflow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
             "fail": raise AlreadyRunning. Default: "skip".
         park_after: (int or None) a run that has failed this many times becomes a dead letter: `perdure dlq` re-drives
             it, and a call with the same inputs starts a new run. Default: None, it can be resumed without limit.
+        once: (bool) True: the same inputs are run to their end once, ever; called again, the recorded result is
+            returned and nothing is executed. A run that failed or was interrupted is resumed, and one that was
+            cancelled starts anew. Default: False, a call after a run that is done starts another.
+        fail_on_dead: (bool or int) True: a run that would end with dead letters, its own or those of its child runs,
+            fails with HasDeadLetters instead. A number: with so many or more. Re-driven, it can be gone on with.
+            Default: False, it is done, and a line on standard error says how many there are.
         alert: (str, or list of str) where to send alerts about runs that end abnormally: "tgram://TOKEN/CHAT",
             "https://..." (a webhook), "exec:/path"; see docs/alerts.md. An empty list: nowhere. Default:
             PERDURE_ALERTS, `alerts` in pyproject.toml, or ALERT_TELEGRAM_TOKEN and ALERT_CHAT_ID.
@@ -220,6 +232,8 @@ def _spec(
     lock: bool | str = False,
     if_locked: IfLocked = "skip",
     park_after: int | None = None,
+    once: bool = False,
+    fail_on_dead: bool | int = False,
     alert: str | Sequence[str] | None = None,
     heartbeat: str | None = None,
     stall: Duration | None = None,
@@ -240,6 +254,8 @@ def _spec(
         lock=_lock(lock, spec),
         if_locked=checked_if_locked(if_locked),
         park_after=_times(park_after),
+        once=_yes_or_no(once),
+        fail_on_dead=_dead_letters(fail_on_dead),
         alerts=_alerts(alert),
         heartbeat=heartbeat,
         stall=None if stall is None else bound(stall, option="stall"),
@@ -265,6 +281,18 @@ def _lock(value: bool | str, spec: Spec) -> str | None:
     if isinstance(value, bool):
         return OWN_LOCK if value else None
     return checked_lock(value, "give True, or the name of a lock that several workflows share")
+
+
+def _yes_or_no(value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise OptionError(f"once is {value!r}", "give True or False")
+    return value
+
+
+def _dead_letters(value: bool | int) -> int | None:
+    if not isinstance(value, int) or (not isinstance(value, bool) and value < 1):
+        raise OptionError(f"fail_on_dead is {value!r}", "give True, False, or a number of dead letters from 1")
+    return int(value) or None
 
 
 def _times(value: int | None) -> int | None:

@@ -18,6 +18,11 @@ def accept(run: str) -> str:
     return f"perdure resume {quote(run)} --accept-changes"
 
 
+def dlq(run: str) -> str:
+    """What lists the dead letters of a run."""
+    return f"perdure dlq ls --run {quote(run)}"
+
+
 def located(text: str, option: str) -> str:
     """The text, with an option added to each command in it that says where the runs are kept."""
     if not option:

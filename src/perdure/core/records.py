@@ -40,6 +40,10 @@ CLEAN_UPS: Final = ("deferred", "undone")
 RESERVED: Final = "perdure."
 STOPPED: Final = "perdure.stopped"
 """The name of the attempt row that says what interrupted a run: it is about no step."""
+NOTED: Final = "perdure.noted"
+"""The name of the attempt rows that say of which calls nothing was saved; the key tells them apart."""
+BETWEEN: Final = "perdure.between"
+"""The name of the crash rows of a run that was in no step when its process died."""
 NO_KEY: Final = bytes(16)
 """How the names of perdure's own steps begin; no name of a user's does."""
 DEFER_NOTE: Final = "perdure.defer"

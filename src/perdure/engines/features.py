@@ -19,6 +19,10 @@ class Feature(Enum):
     """`if_locked=`: what to do when another process has the run."""
     PARK_AFTER = auto()
     """`park_after=`: a run that has failed too often is set aside."""
+    ONCE = auto()
+    """`once=`: the same inputs are run to their end once."""
+    FAIL_ON_DEAD = auto()
+    """`fail_on_dead=`: a run with dead letters fails."""
     NAMED_LOCK = auto()
     """`perdure.lock`: a block of code that one process executes at a time."""
     STEP_GUARDS = auto()
@@ -121,6 +125,16 @@ TEMPORAL = Capabilities(
         Feature.PARK_AFTER: Missing(
             "{owner} asks for park_after={park_after}, which is not supported on a cluster",
             "remove it: on a cluster a failed run stays failed, and can be resumed; `perdure ps` lists it",
+            OptionError,
+        ),
+        Feature.ONCE: Missing(
+            "{owner} asks for once=True, which is not supported on a cluster",
+            "give the run an id: of all runs with the same with_options(id=...), a cluster executes one, ever",
+            OptionError,
+        ),
+        Feature.FAIL_ON_DEAD: Missing(
+            "{owner} asks for fail_on_dead=, which is not supported on a cluster",
+            "call raise_if_dead() on the batch, or give its map a max_dead=",
             OptionError,
         ),
         Feature.NAMED_LOCK: Missing(

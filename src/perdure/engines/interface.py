@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 
 from perdure.core.execution.idempotency import idempotency_key
-from perdure.core.execution.map_items import Tally
+from perdure.core.execution.map_items import MapOptions, Tally
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import Bounds
 from perdure.core.records import AttemptRecord, RunRecord, RunStatus, StepRecord
@@ -47,6 +47,13 @@ class StepContext:
         return idempotency_key(self.run_id, call.spec.name, call.key + call.salt, call.n)
 
 
+class Unawaited(Protocol):
+    """Coroutines that a workflow was given and may forget to await."""
+
+    def watch(self, owner: str, begin: Callable[[], Awaitable[Any]], depth: int) -> Coroutine[Any, Any, Any]:
+        """A call, as the coroutine that the workflow is given."""
+
+
 class Scope(Protocol):
     """A running workflow, as its steps and child workflows see it.
 
@@ -56,6 +63,10 @@ class Scope(Protocol):
     id: str
     forked: bool
     shared: bool
+
+    @property
+    def unawaited(self) -> Unawaited:
+        """The calls that the workflow has made and that have not begun."""
 
     def call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a sync step: returns its value or raises what it raised."""
@@ -72,21 +83,17 @@ class Scope(Protocol):
     async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async workflow as a child."""
 
-    def batch(
-        self, calls: Iterator[Call], spec: Spec, concurrency: Concurrency, on_failure: OnFailure, total: int | None
-    ) -> Tally:
-        """Run a sync step over many calls, `concurrency` at a time."""
+    def batch(self, calls: Iterator[Call], spec: Spec, options: MapOptions) -> Tally:
+        """Run a sync step over many calls."""
 
     async def abatch(
         self,
         items: Iterable[Any] | AsyncIterable[Any],
         bind: Callable[[Any], Call],
         spec: Spec,
-        concurrency: Concurrency,
-        on_failure: OnFailure,
-        total: int | None,
+        options: MapOptions,
     ) -> Tally:
-        """Run an async step over many items, `concurrency` at a time."""
+        """Run an async step over many items."""
 
     def defer(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], note: Spec) -> None:
         """Call a step at the end; `note` is the step that writes that down."""

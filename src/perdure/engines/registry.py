@@ -36,6 +36,11 @@ def steps_named(name: str) -> list[Spec]:
     return list(_known.get(("step", name), ()))
 
 
+def is_known(name: str) -> bool:
+    """Is there a step or a workflow of that name, from whichever module?"""
+    return bool(_known.get(("step", name)) or _known.get(("workflow", name)))
+
+
 def find(kind: str, place: Place, name: str, given: bytes = b"") -> Spec:
     """The step or the workflow (`kind`) of that name that is defined there.
 

@@ -81,7 +81,7 @@ class RunDetails(msgspec.Struct, frozen=True):
 
     Inputs and results are text, or plain data if asked for. `earlier` is how many steps were left out at the beginning,
     `parent` the id of the run whose child this is. `process` is who executes it, or did when it died; `suspects` are
-    the calls that crashes speak against.
+    the calls that crashes speak against; `notes` say which calls were not saved.
     """
 
     run: RunView
@@ -95,6 +95,7 @@ class RunDetails(msgspec.Struct, frozen=True):
     children: list[RunView]
     process: ProcessView | None = None
     suspects: list[Suspect] = []
+    notes: list[str] = []
 
 
 def details_of(
@@ -154,6 +155,7 @@ def details_of(
         children=[view_of(store, store.run(id)) for id in store.children(run.rid)],
         process=process_of(store, run),
         suspects=suspects_of(store, run),
+        notes=[error_view(note.error).message for note in store.notes(run.rid)],
     )
 
 

@@ -22,7 +22,7 @@ from perdure.operations.location import Location
 from perdure.operations.processes import INPUTS, CallInFlight, ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import Standing, view_of
 from perdure.operations.show import error_view
-from perdure.store import dead_letters
+from perdure.store import crashes, dead_letters
 from perdure.store.runs import Store
 
 SHOWN = 5
@@ -99,6 +99,8 @@ class _Inquiry:
             case _:
                 self._say(f"it was done {self._ago(self.run.ended)}: there is nothing to wait for")
                 self._dead_letters()
+        for note in self.store.notes(self.run.rid):
+            self._say(error_view(note.error).message)
         self._parent()
         return Why(self.run.id, self.run.workflow, self.view.status, self.reasons, self.ways, self.code)
 
@@ -215,6 +217,9 @@ class _Inquiry:
             self._say(f"no process executes it: it was interrupted {how}, {self._saved()}")
         else:
             self._died(process)
+        deaths = len(crashes.deaths_of(self.store, self.run.rid))
+        if deaths > 1:
+            self._say(f"its process had died {deaths} times in a row without a new record")
         suspects = suspects_of(self.store, self.run)
         for one in suspects:
             if process is None or one.crashes > 1:

@@ -1,8 +1,10 @@
 """Crashes, as far as they speak against a step: which calls were in flight at how many deaths in a row.
 
 A row of the crash table says that a call was in flight when a process died. It goes when the call comes to an end, well
-or badly: then it is not what kills processes. What is counted is what may be the step's doing; a process that was
-ended with SIGTERM, say at a deploy, speaks against no step.
+or badly: then it is not what kills processes. A row under the name BETWEEN says that a process died while it executed
+the run, in a step or in none, and how far the run had come (`n`): it counts until there is a new record. What is
+counted is what may be the program's doing; a process that was ended with SIGTERM, say at a deploy, speaks against
+nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import apsw
 import msgspec
@@ -19,7 +21,7 @@ from perdure.config.os_errors import remove
 from perdure.core.durations import show
 from perdure.core.execution.crash_loop import Crashes, fitted
 from perdure.core.execution.spec import Call
-from perdure.core.records import is_time
+from perdure.core.records import BETWEEN, NO_KEY, is_time
 from perdure.store import flight_recorder
 from perdure.store.flight_recorder import Flight
 from perdure.store.group_commit import Operation
@@ -84,7 +86,7 @@ def collect(store: Store) -> list[Flight]:
     """
     gone = flight_recorder.dead(flight_recorder.folder_of(store.path), locks_of(store.path))
     found = [settled(one) for one in gone]
-    suspects = [one for one in found if one.calls and one.cause not in ASKED]
+    suspects = [one for one in found if one.cause not in ASKED]
     if suspects:
         store.journal.write((), _adding(suspects))
     holders = dict(_all(store, "holders"))
@@ -127,6 +129,19 @@ def settled(one: Flight) -> Flight:
 def _adding(flights: Sequence[Flight]) -> Operation:
     def operation(connection: apsw.Connection) -> None:
         for one in flights:
+            for rid, progress, started in connection.execute(_SQL["runs_of"], (one.token,)).fetchall():
+                death = (
+                    rid,
+                    BETWEEN,
+                    NO_KEY,
+                    progress,
+                    one.token,
+                    0,
+                    float(cast(float, started)),
+                    float(one.seen),
+                    one.cause,
+                )
+                connection.execute(_SQL["add"], sealed(*death))
             for call in one.calls:
                 found = connection.execute(_SQL["run_of"], (call.run, one.token)).fetchone()
                 if found is not None:
@@ -147,14 +162,43 @@ def crashes_of(store: Store, rid: int) -> Crashes:
 
 
 def _line(crash: Crash) -> str:
-    moment = datetime.fromtimestamp(crash.died, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     how = crash.cause or "the cause is not known"
     length = show(max(crash.died - crash.started, 0.0))
-    return f"its process died at {moment} ({how}), {length} into attempt {crash.attempt}"
+    return f"its process died at {_moment(crash.died)} ({how}), {length} into attempt {crash.attempt}"
+
+
+def _moment(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def deaths_of(store: Store, rid: int) -> tuple[str, ...]:
+    """The deaths of a run since its last new record, a line each; for `core.execution.crash_loop.stuck`.
+
+    Raises:
+        StateCorrupt: what the file says of one is not what was written.
+    """
+    rows = [one for one in _read(store, rid) if one.name == BETWEEN]
+    if not rows:
+        return ()
+    progress = _all(store, "progress", rid)[0][0]
+    return tuple(
+        f"its process died at {_moment(one.died)} ({one.cause or 'the cause is not known'})"
+        for one in rows
+        if one.n == progress
+    )
 
 
 def list_of(store: Store, rid: int) -> list[Crash]:
     """Every crash that still speaks against a call of a run, oldest first.
+
+    Raises:
+        StateCorrupt: what the file says of one is not what was written.
+    """
+    return [one for one in _read(store, rid) if one.name != BETWEEN]
+
+
+def _read(store: Store, rid: int) -> list[Crash]:
+    """Every crash of a run, oldest first.
 
     Raises:
         StateCorrupt: what the file says of one is not what was written.

@@ -149,6 +149,10 @@ class RunQueries:
         found = [one for one in self.attempts_of(run.rid, STOPPED, NO_KEY, 0) if one.started >= run.started]
         return found[-1] if found else None
 
+    def notes(self, rid: int) -> list[AttemptRecord]:
+        """What a run has done unsaved, in the order in which that was noticed."""
+        return [checked_of_run(AttemptRecord, row, self.path) for row in self._all("notes", rid)]
+
     def runs(
         self, *, status: str | None = None, workflow: str | None = None, children: bool = False, most: int = 100
     ) -> list[RunRecord]:

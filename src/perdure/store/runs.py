@@ -15,6 +15,7 @@ from perdure.core.execution.run import End, Finished, Forget, Held, HolderInfo, 
 from perdure.core.execution.spending import Bounds
 from perdure.core.records import (
     NO_KEY,
+    NOTED,
     RUN,
     STOPPED,
     AttemptRecord,
@@ -85,6 +86,8 @@ class Store(RunQueries):
                 found = self._one(connection, "find_id", start.id)
             else:
                 found = self._one(connection, "find_unfinished", start.workflow, start.key, start.script)
+                if found is None and start.once:
+                    found = self._one(connection, "find_done", start.workflow, start.key, start.script)
             if found is None:
                 self._refuse_damaged(connection, start)
                 return self._add(connection, start, now, who)
@@ -237,6 +240,14 @@ class Store(RunQueries):
         with suppress(StateError):
             self.journal.write((), operation)
         self.let_go(run)
+
+    def note(self, run: RunRecord, about: bytes, fault: bytes, now: float) -> None:
+        """Keep with a run what it has done unsaved; the newest note about each thing (16 bytes) counts."""
+        note = AttemptRecord(run.epoch, NOTED, about, 0, 1, False, b"", fault, now, 0, 0).sealed(run.rid)
+        with suppress(StateError):
+            self.journal.write(
+                (), lambda at: at.execute(self._sql["put_stop"], (run.rid, *msgspec.structs.astuple(note))) and None
+            )
 
     def ask_to_stop(self, id: str, now: float) -> tuple[RunRecord, HolderInfo | None]:
         """Ask the process that executes a run to end it; returns the run as it was, and that process, or None.

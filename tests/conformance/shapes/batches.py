@@ -71,12 +71,12 @@ def dead_letters_after_retries(bench: Bench) -> None:
 
     @workflow
     def unlucky_map() -> list[Any]:
-        batch = unlucky.map([12, 13, 14])
+        batch = unlucky.map([12, 14, 13])
         return [list(batch.results), [letter.attempts for letter in batch.dead]]
 
     expected = [[12, 14], [["ConnectionError: attempt 1", "ConnectionError: attempt 2"]]]
     assert bench.run(unlucky_map) == expected
-    assert [entry[-1] for entry in ledger] == [1, 1, 2, 1]
+    assert [entry[-1] for entry in ledger] == [1, 1, 1, 2]
 
 
 @shape

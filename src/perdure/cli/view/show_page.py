@@ -22,6 +22,8 @@ def show_run(details: RunDetails, *, verbose: bool) -> None:
     _process(printer, details.process, details.run.id)
     for suspect in details.suspects:
         printer.line(f"{'crashes':<9} {suspect_line(suspect)}", "yellow")
+    for note in details.notes:
+        printer.line(f"{'unsaved':<9} {note}", "yellow")
     printer.line()
     if details.earlier:
         printer.line(f"  {details.earlier} earlier steps are left out; --limit 0 shows all", "dim")

@@ -10,6 +10,7 @@ import msgspec
 
 from perdure.core import commands
 from perdure.core.exceptions import attempt_notes, capture
+from perdure.core.exceptions.program_faults import Suspicion, suspicion
 from perdure.core.execution import crash_loop
 from perdure.core.execution.admission import Patience, admission, report_failure
 from perdure.core.execution.cleanup_records import salt, undo_row
@@ -67,6 +68,7 @@ class Failed(msgspec.Struct, frozen=True):
     It is returned rather than raised: a generator cannot raise StopIteration, which a step may well do. `last` is the
     last attempt, `attempts` how many there were; both are empty for a failure that comes from the history (`replayed`).
     `unsaved` is the record of the last attempt, which is to be saved in one commit with that of the call.
+    `program` says how surely the program is at fault, of a failure that was to be parked and is not for that reason.
     """
 
     error: Exception
@@ -74,6 +76,7 @@ class Failed(msgspec.Struct, frozen=True):
     attempts: int = 0
     replayed: bool = False
     unsaved: AttemptRecord | None = None
+    program: Suspicion = "none"
 
 
 class Parked(msgspec.Struct, frozen=True, gc=False):
@@ -124,7 +127,7 @@ def _unrecorded(call: Call, history: History, seq: int | None) -> Generator[Effe
     if seq is not None:
         yield WaitGivenUp(call)
         call.seq = 0
-    if history.unsettled(call.spec.name):
+    if history.unsettled(call.spec.name, call.key):
         return (yield from settle(call, history))
     return None
 
@@ -341,14 +344,25 @@ def ended_row(call: Call, history: History, status: StepStatus, end: Failed) -> 
     )
 
 
-def item(call: Call, history: History, park: bool) -> Decision:
-    """A call that has no record: its result is saved; if it fails for good, it is parked if asked to."""
+def item(call: Call, history: History, park: bool, doubted: Callable[[], bool] | None = None) -> Decision:
+    """A call that has no record: its result is saved; if it fails for good, it is parked if asked to.
+
+    A fault of the program is never parked, and one that is possibly the program's not while that is `doubted`.
+    """
     end = yield from attempts(call, history, park)
     if park and isinstance(end, Failed):
-        row = ended_row(call, history, "dead", end)
-        yield Save(history.with_notes((row,)), letters=(row[SEQ],), attempt=end.unsaved)
-        return Parked(row[SEQ])
+        fault = suspicion(end.error) if call.spec.record_kind == "step" else "none"
+        if fault == "certain" or (fault == "possible" and doubted is not None and doubted()):
+            return msgspec.structs.replace(end, program=fault)
+        return (yield from parked(call, history, end))
     return end
+
+
+def parked(call: Call, history: History, end: Failed) -> Decision:
+    """A call that has failed for good becomes a dead letter."""
+    row = ended_row(call, history, "dead", end)
+    yield Save(history.with_notes((row,)), letters=(row[SEQ],), attempt=end.unsaved)
+    return Parked(row[SEQ])
 
 
 def recheck(call: Call, history: History, seq: int, park: bool) -> Decision:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.spec import Call
 from perdure.core.execution.spending import NOTHING, Amounts, CallId
-from perdure.core.records import StepRecord
+from perdure.core.records import RESERVED, StepRecord
 
 
 class _Step:
@@ -57,6 +57,7 @@ class Claims:
         self.claims = 0
         self.rested = False
         self.replaying = False  # an async workflow has not seen all that it saw in an earlier life
+        self.defines: Callable[[str], bool] = lambda name: True  # does the script have a step of that name?
         self._steps: dict[str, _Step] = {}
         self._open = 0
         self._exempt = exempt
@@ -166,17 +167,27 @@ class Claims:
         """Is that record not to be held against the script?"""
         return bool(self._exempt) and any(first <= seq <= last for first, last in self._exempt)
 
-    def unsettled(self, name: str) -> bool:
+    def unsettled(self, name: str, key: bytes = b"") -> bool:
         """Must a call that has no record wait until every other branch has claimed what is its own?
 
         Yes, while completed records of its own name are unclaimed; and, until the replay has come to rest for the first
-        time, while any are: nothing is executed before the whole script has been compared with what it did before.
+        time, while any are: nothing is executed before the whole script has been compared with what it did before. Also
+        while a step that the script has no more was completed with the inputs (`key`) of the call: it was renamed.
         """
         if self.replaying and not self.rested:
             return True
         if not self._open:
             return False
-        return not self.rested or self.doubtful(name)
+        return not self.rested or self.doubtful(name) or self.renamed(name, key) is not None
+
+    def renamed(self, name: str, key: bytes) -> tuple[str, int] | None:
+        """The name and the record of a completed call with these inputs, of a step that the script has no more."""
+        for other, step in self._steps.items():
+            if step.open and other != name and not other.startswith(RESERVED):
+                seq = step.once.get(key)
+                if seq in step.open and not self.defines(other):
+                    return other, seq
+        return None
 
     def doubtful(self, name: str) -> bool:
         """Are completed records of this name still unclaimed?"""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Literal
 
 from perdure.core.execution.spec import Call
+from perdure.errors import CrashLoop
 
 LIMIT = 3
 """So many crashes in a row with the same call in flight are a crash loop."""
@@ -28,6 +30,22 @@ def verdict(count: int, limit: int = LIMIT) -> Verdict:
     if count >= limit:
         return "given up"
     return "alone" if count else "go"
+
+
+def stuck(run: str, deaths: Sequence[str], crashes: Crashes, limit: int = LIMIT) -> CrashLoop | None:
+    """The error of a run whose process has died so many times in a row without a new record; None if it has not.
+
+    Where one call was in flight at all of them, that is given up, and the run goes on.
+    """
+    if len(deaths) < limit or any(len(lines) >= limit for lines in crashes.values()):
+        return None
+    error = CrashLoop(
+        f"the process of run {run} died {len(deaths)} times in a row, and no step was saved between",
+        "find out what it does to its process between the steps (memory, native code), then run it again",
+    )
+    for line in deaths:
+        error.add_note(f"perdure: {line}")
+    return error
 
 
 def against(crashes: Crashes, call: Call) -> tuple[str, ...]:

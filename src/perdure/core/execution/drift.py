@@ -27,7 +27,7 @@ def settle(call: Call, history: History) -> Generator[Effect, Any, StepRecord | 
     Raises:
         StopRun: with Drift, if completed calls of the same name remain that were not made again.
     """
-    while history.unsettled(call.spec.name):
+    while history.unsettled(call.spec.name, call.key):
         waiting: Sequence[Call] | None = yield Settle(call)
         if waiting is None:
             return None  # whether the others rest cannot be known: it goes on, and is held against nothing
@@ -38,6 +38,7 @@ def settle(call: Call, history: History) -> Generator[Effect, Any, StepRecord | 
         drifted = None
         for one in (call, *waiting):
             if not history.doubtful(one.spec.name):
+                yield from _refuse_renamed(one, history)
                 continue
             if one is not call and (yield from _counterpart(one, history)) is not None:
                 break  # it will have that record first; then look again
@@ -49,6 +50,34 @@ def settle(call: Call, history: History) -> Generator[Effect, Any, StepRecord | 
             history.rested = True
             return None
     return None
+
+
+def _refuse_renamed(call: Call, history: History) -> Generator[Effect, Any, None]:
+    """A step that the script has no more was completed with the inputs of this call: it is not made again by mistake.
+
+    Raises:
+        StopRun: with Drift.
+    """
+    found = history.renamed(call.spec.name, call.key)
+    if found is None:
+        return
+    before, seq = found
+    record: StepRecord = yield Load(call, seq, peek=True)
+    if not codec.same_inputs(record.input, call.input):
+        return
+    now, run = call.spec.name, history.id
+    quoted = repr(before) if '"' in before else f'"{before}"'
+    raise StopRun(
+        Drift(
+            f"{call.spec.kind} {before!r} seems to be {now!r} now: the script has no {before!r} any more, and calls "
+            f"{now!r} with the inputs that it had; nothing was executed\n"
+            f"    recorded: {before}{codec.describe_inputs(record.input)}  (step #{seq} of run {run})\n"
+            f"    now:      {now}{codec.describe_inputs(call.input)}",
+            "one of these, whichever is true:\n"
+            f"    it was renamed: let it keep its name in the state,  @{call.spec.kind}(name={quoted})\n"
+            f"    the call is new work, the recorded results stand:   {commands.accept(run)}",
+        )
+    )
 
 
 def _drifted(call: Call, history: History) -> Generator[Effect, Any, Drift]:

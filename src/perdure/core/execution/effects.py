@@ -71,7 +71,8 @@ class ClearCrashes(msgspec.Struct, frozen=True, gc=False):
 class Wait(msgspec.Struct, frozen=True, gc=False):
     """Let that many seconds pass before the attempt of that number.
 
-    `error` is what the one before failed with; or `reason` says what is waited for (a breaker, a turn). Answer: None.
+    `error` is what the one before failed with; or `reason` says what is waited for (a breaker, a turn). `noted`: who
+    watches knows of it already. Answer: None.
     """
 
     call: Call
@@ -79,6 +80,7 @@ class Wait(msgspec.Struct, frozen=True, gc=False):
     attempt: int
     error: Exception | None = None
     reason: str = ""
+    noted: bool = False
 
 
 class Admit(msgspec.Struct, frozen=True, gc=False):

@@ -20,7 +20,7 @@ from perdure.core.execution.kept_input import kept_input
 from perdure.core.execution.spec import Call
 from perdure.core.records import TIMERS_NOTE, UNDO_NOTE, Row, StepKind, StepStatus
 from perdure.core.sizes import show_size
-from perdure.errors import NotStorable
+from perdure.errors import TooLarge
 
 _NONE = b"\xc0"
 
@@ -94,6 +94,8 @@ class History(Claims):
         self.crashes = crashes or {}
         self.crash_limit = crash_limit
         self.largest = largest
+        self.deaths: tuple[str, ...] = ()  # of its process, since its last new record
+        self.resumed = False  # an earlier process, or an earlier call, has begun the run
         self.has_children = False  # a workflow was called, or may have been
         self._failures: list[Failure] = []
         self._to_clean: dict[int, str] = {}
@@ -158,18 +160,18 @@ class History(Claims):
         """Make sure that a record of these inputs (and this result) can be written.
 
         Raises:
-            NotStorable: it is larger than a record may be.
+            TooLarge: it is larger than a record may be.
         """
         size = len(given) + len(output or b"")
         if size <= self.largest:
             return
         limit = show_size(self.largest)
         if output is None or len(output) < len(given):
-            raise NotStorable(
+            raise TooLarge(
                 f"{owner} is called with {show_size(len(given))} of arguments; a record holds at most {limit}",
                 "keep large data in a file, and pass its path",
             )
-        raise NotStorable(
+        raise TooLarge(
             f"{owner} returned {show_size(len(output))}; a record holds at most {limit}",
             "write large data to a file in the step and return its path, or return it in parts, by a step for each",
         )

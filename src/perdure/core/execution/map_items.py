@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
+from typing import Literal
 
 import msgspec
 
 from perdure.core.execution.history import History
 from perdure.core.execution.spec import Call
+
+
+class MapOptions(msgspec.Struct, frozen=True):
+    """What a map was asked for.
+
+    Attributes:
+        concurrency: how many items at a time, or "auto".
+        on_failure: whether an item that fails for good becomes a dead letter, or ends the map.
+        total: how many items there are, if that is known.
+        max_dead: so many dead letters are put up with; None: any number.
+    """
+
+    concurrency: int | Literal["auto"] = 1
+    on_failure: Literal["dead_letter", "raise"] = "dead_letter"
+    total: int | None = None
+    max_dead: int | None = None
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):
@@ -40,14 +57,14 @@ class Feed:
             seq, call.seq = None, 0
         job = Job(self._count, call, seq)
         self._count += 1
-        if job.seq is None and (self._held or self._history.unsettled(self._name)):
+        if job.seq is None and (self._held or self._history.unsettled(self._name, call.key)):
             self._held.append(job)
             return None
         return job
 
     def released(self) -> Job | None:
         """A held item that may start now, if there is one."""
-        if self._held and not self._history.unsettled(self._name):
+        if self._held and not self._history.unsettled(self._name, self._held[0].call.key):
             return self._held.popleft()
         return None
 
@@ -61,7 +78,9 @@ class Feed:
 
         While items are still to come, they may claim what is left under this name, so only the other names matter then.
         """
-        if self._held and self._history.unsettled(self._name) and (exhausted or not self._history.doubtful(self._name)):
+        if not self._held or not self._history.unsettled(self._name, self._held[0].call.key):
+            return None
+        if exhausted or not self._history.doubtful(self._name):
             return self._held[0]
         return None
 

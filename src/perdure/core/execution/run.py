@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 import msgspec
 
 from perdure.core.exceptions import capture
+from perdure.core.execution import crash_loop
 from perdure.core.execution.call import End as CallEnd
 from perdure.core.execution.call import Failed, Succeeded, fail, recall, recorded
 from perdure.core.execution.effects import Effect, Outcome, Save
@@ -24,7 +25,8 @@ class Start(msgspec.Struct, frozen=True):
     """What to run: what to look for, and what to write if nothing is found.
 
     `id` is the run's name if the caller gave one (`named`), a child's derived one, or None; `fresh` is the id that a
-    new run gets then. `rid` names a known run to be resumed, whatever its inputs.
+    new run gets then. `rid` names a known run to be resumed, whatever its inputs. `once`: a run of these inputs that is
+    done will do.
     """
 
     script: str
@@ -38,6 +40,7 @@ class Start(msgspec.Struct, frozen=True):
     parent: int | None = None
     rid: int | None = None
     lock: str | None = None
+    once: bool = False
 
 
 class HolderInfo(msgspec.Struct, frozen=True):
@@ -198,7 +201,10 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
         began(run.id)
     history = yield Recall(run, answer.resumed, answer.died)
     while True:
-        outcome: Outcome = yield Body(call, run, history)
+        stuck = (
+            crash_loop.stuck(run.id, history.deaths, history.crashes, history.crash_limit) if history.deaths else None
+        )
+        outcome: Outcome = (yield Body(call, run, history)) if stuck is None else Outcome(None, stuck, run.started, 0.0)
         error = outcome.error
         if error is None:
             try:

@@ -33,6 +33,8 @@ class Rules(msgspec.Struct, frozen=True):
         lock: the name of the lock that a run takes.
         if_locked: what a call does if the run or the lock is taken.
         park_after: failures after which a run becomes a dead letter.
+        once: the same inputs are run to their end once.
+        fail_on_dead: so many dead letters fail a run; None: none do.
         alerts: addresses of alert targets; None: those of the settings.
         heartbeat: the URL that gets a ping from each run.
         stall: seconds without progress after which a run counts as hanging.
@@ -42,6 +44,8 @@ class Rules(msgspec.Struct, frozen=True):
     lock: str | None = None
     if_locked: IfLocked = "skip"
     park_after: int | None = None
+    once: bool = False
+    fail_on_dead: int | None = None
     alerts: tuple[str, ...] | None = None
     heartbeat: str | None = None
     stall: float | None = None

@@ -20,8 +20,9 @@ By class, where there is no status:
   AssertionError, NotImplementedError, RecursionError.
 - a person has to act, and the run resumes at this step afterwards: permanent. FileNotFoundError, FileExistsError,
   PermissionError, IsADirectoryError, NotADirectoryError, a full or read-only disk; what perdure itself refuses.
-- ValueError, KeyError, IndexError, ArithmeticError: transient. A step's data come from outside: a gateway's HTML page
-  instead of JSON, half an answer, a model's bad output. The next answer may be another.
+- ValueError, KeyError, IndexError, ArithmeticError themselves, without a cause that says otherwise: permanent. The same
+  input gives the same error. Classes below them (JSONDecodeError, a validation error) are transient: they are about
+  an answer, a gateway's HTML page instead of JSON or a model's bad output, and the next one may be another.
 - everything else (connections, timeouts, DNS, TLS, a locked database, the unknown): what its explicit cause
   (`raise ... from cause`) is known to be, else transient.
 
@@ -51,6 +52,20 @@ _PROGRAM = (
     NotImplementedError,
     RecursionError,
 )
+_BY_INPUT = frozenset(
+    {
+        ValueError,
+        KeyError,
+        IndexError,
+        LookupError,
+        ArithmeticError,
+        ZeroDivisionError,
+        OverflowError,
+        FloatingPointError,
+        UnicodeEncodeError,
+    }
+)
+"""The same input gives the same error. The classes themselves: one below them is a library's, about an answer."""
 _FILES = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
 _OURS = (errors.UsageError, errors.RunError, errors.StateError)
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -135,7 +150,7 @@ def _assess(exc: BaseException, now: float, deep: int) -> Assessment:
     # Only the cause that was named with `raise ... from`: what was merely being handled may have nothing to do with it.
     if isinstance(exc.__cause__, Exception):
         return _assess(exc.__cause__, now, deep - 1)
-    return Assessment(kind="transient")
+    return Assessment(kind="permanent" if type(exc) in _BY_INPUT else "transient")
 
 
 def _group(exc: ExceptionGroup[Exception], now: float, deep: int) -> Assessment:

@@ -28,7 +28,7 @@ from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy
 from perdure.core.execution.spec import Call
 from perdure.core.records import SEQ
 from perdure.engines.events import notify_parked
-from perdure.engines.local import run_lifecycle
+from perdure.engines.local import notices, run_lifecycle
 from perdure.engines.local.attempt import Attempt, pauses
 from perdure.engines.local.function_body import FunctionBody
 from perdure.engines.local.loop_writes import LoopWrites, WritesOfLoops
@@ -138,6 +138,7 @@ class AsyncDriver:
             case Body():
                 return await self._body(effect, scope)
             case Unwind():
+                notices.undoes(resources, effect)
                 inner = LocalScope(resources, self._drivers, effect.run, effect.history)
                 return await self.drive(
                     unwind(effect.history, inner.find_step, ok=effect.ok, final=effect.final), inner
@@ -251,7 +252,9 @@ class AsyncDriver:
                 running = call.spec.fn(*call.args, **call.kwargs)
                 if seconds is not None:
                     running = bounded(running, seconds, call.spec.owner, unless=scope.has_children)
-                return await running
+                value = await running
+                scope.unawaited.refuse()
+                return value
         finally:
             await cancel_branches(scope)
             await body.close_in_loop()

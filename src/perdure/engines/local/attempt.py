@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from perdure.core.execution.effects import Execute, Outcome, Wait
 from perdure.engines.events import AttemptStarted, attempt_ended, notify_wait
 from perdure.engines.interface import StepContext, here
+from perdure.engines.local import notices
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
 from perdure.store.flight_recorder import Slot
@@ -116,7 +117,9 @@ def pauses(resources: Resources, effect: Wait, scope: LocalScope) -> Iterator[fl
     Raises:
         StopRun: the time of the run is over, or it is cancelled.
     """
-    notify_wait(resources.observer, scope.id, scope.run.workflow, effect)
+    if not effect.noted:
+        notify_wait(resources.observer, scope.id, scope.run.workflow, effect)
+        notices.waits(resources, effect)
     world = resources.world
     left = effect.seconds
     until = world.clock() + left

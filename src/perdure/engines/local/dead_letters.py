@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perdure.config import settings
+from perdure.core import commands
 from perdure.core.execution.effects import Save
-from perdure.errors import StateError
+from perdure.core.records import RunRecord
+from perdure.errors import HasDeadLetters, StateError
+from perdure.store import listing
 from perdure.store.group_commit import Operation
 from perdure.store.parking import Parking, Terms
 from perdure.store.runs import Store
@@ -17,6 +20,27 @@ if TYPE_CHECKING:
     from perdure.store.dead_letter_file import LetterFile
 
 SHOWN = 5
+
+
+def refuse(store: Store, run: RunRecord, most: int | None) -> None:
+    """Make sure that a run has not too many dead letters, its child runs included, for the run to be done.
+
+    Args:
+        store: the state file.
+        run: its function has returned.
+        most: so many are too many; None: none are.
+
+    Raises:
+        HasDeadLetters: it has so many.
+    """
+    if most is None or (count := listing.dead_letters(store, run.rid)) < most:
+        return
+    letters = "1 dead letter" if count == 1 else f"{count:,} dead letters"
+    raise HasDeadLetters(
+        f"run {run.id} has {letters}, and fail_on_dead is {most}",
+        f"list them: {commands.dlq(run.id)}; once the cause is fixed, `perdure dlq redrive` runs them again, "
+        "and the run goes on",
+    )
 
 
 class DeadLetterBox:

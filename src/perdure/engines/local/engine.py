@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import shlex
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -12,7 +11,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from perdure.config import settings
 from perdure.core.commands import located
 from perdure.core.execution.call import Failed
 from perdure.core.execution.run import Body, Ended, Start, call_off, live, superseded
@@ -145,21 +143,11 @@ class LocalEngine:
         try:
             yield
         except StopRun as stop:
-            stop.error.hint = located(stop.error.hint, self._option)
+            stop.error.hint = located(stop.error.hint, self.resources.option)
             raise stop.error from stop.error.__cause__
         except PerdureError as error:
-            error.hint = located(error.hint, self._option)
+            error.hint = located(error.hint, self.resources.option)
             raise
-
-    @property
-    def _option(self) -> str:
-        """What a command needs here to find the state file; empty if it does so without."""
-        path = self.resources.store.path
-        try:
-            found = settings.state_path("") == path
-        except (OSError, ValueError):  # the folder is gone, or its settings are not valid
-            found = False
-        return "" if found else f" --state {shlex.quote(str(path))}"
 
     def call_off(self, run: RunRecord) -> list[str] | None:
         """End a run for good that no process executes, with its clean-ups; the script has been loaded, if there is one.

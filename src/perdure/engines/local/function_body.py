@@ -7,9 +7,8 @@ from contextlib import suppress
 
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.run import Body
-from perdure.engines.events import Observer
 from perdure.engines.interface import here, under_way
-from perdure.engines.local import run_lifecycle
+from perdure.engines.local import dead_letters, notices, run_lifecycle
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import Drivers, LocalScope
 from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
@@ -27,12 +26,13 @@ class FunctionBody:
         parent: the run that it is a child of.
     """
 
-    __slots__ = ("_at", "_now", "_resources", "_run", "_started", "_token", "scope")
+    __slots__ = ("_at", "_most_dead", "_now", "_resources", "_run", "_started", "_token", "scope")
 
     def __init__(self, resources: Resources, drivers: Drivers, effect: Body, parent: LocalScope | None) -> None:
         spec = effect.call.spec
         self._resources = resources
         self._run = effect.run
+        self._most_dead = spec.rules.fail_on_dead
         self.scope = LocalScope(resources, drivers, effect.run, effect.history, spec, parent)
         self.scope.is_async = spec.is_async
         resources.monitor.began(effect.run, spec)
@@ -40,6 +40,7 @@ class FunctionBody:
         self._token = here.set(self.scope)
         under_way[id(self.scope)] = self.scope
         install()
+        notices.resumes(resources, effect)
         self._started, self._at = self._now(), resources.world.clock()
 
     def close(self) -> None:
@@ -88,9 +89,11 @@ class FunctionBody:
 
         Raises:
             StopRun: the run was stopped before, which the function has swallowed.
+            HasDeadLetters: it has more of them than the workflow puts up with.
         """
         self.scope.refuse_if_forked()
         self.scope.check()
+        dead_letters.refuse(self._resources.store, self._run, self._most_dead)
         return self._outcome(value, None)
 
     def left_by(self, error: BaseException, *, cancelled: bool = False) -> Outcome | None:
@@ -127,7 +130,7 @@ class FunctionBody:
         text = f"perdure: run {run.id} is interrupted; run the script again to go on from here"
         if not isinstance(error, SystemExit | GeneratorExit) and type(error).__name__ != "CancelledError":
             error.add_note(text)
-        elif ctrl_c_in_loop() and not _is_shown(self._resources.observer):
+        elif ctrl_c_in_loop() and not notices.is_shown(self._resources.observer):
             print(text, file=sys.stderr)  # the loop raises a KeyboardInterrupt of its own
 
     def leave(self) -> None:
@@ -137,8 +140,3 @@ class FunctionBody:
 
     def _outcome(self, value: object, error: Exception | None) -> Outcome:
         return Outcome(value, error, self._started, self._resources.world.clock() - self._at)
-
-
-def _is_shown(observer: Observer | None) -> bool:
-    """Does an observer show a person what happens, so that it need not be printed as well?"""
-    return bool(getattr(observer, "shows", observer is not None))

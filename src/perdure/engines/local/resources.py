@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perdure.config import settings
 from perdure.engines.events import Observer
 from perdure.engines.local.dead_letters import DeadLetterBox
 from perdure.engines.local.run_monitor import RunMonitor
@@ -36,6 +38,7 @@ class Resources:
         self.observer: Observer | None = None
         self.monitor = RunMonitor(self.store, self.world.now)
         self.pool = Pool()
+        self.said: dict[tuple[object, ...], float] = {}  # what was said on standard error, and when
         self._guards: Guards | None = None
         self._lock = threading.Lock()
 
@@ -49,6 +52,16 @@ class Resources:
                 self._guards = Guards(self.store.path, self.world)
                 self._guards.lookout = self.monitor
             return self._guards
+
+    @property
+    def option(self) -> str:
+        """What a command needs here to find the state file; empty if it does so without."""
+        path = self.store.path
+        try:
+            found = settings.state_path("") == path
+        except (OSError, ValueError):  # the folder is gone, or its settings are not valid
+            found = False
+        return "" if found else f" --state {shlex.quote(str(path))}"
 
     def close(self) -> None:
         """Close the files and let go of the locks."""

@@ -12,16 +12,20 @@ from perdure.core.execution.history import History
 from perdure.core.execution.run import End, Recall, Start
 from perdure.core.execution.spec import OWN_LOCK, Call
 from perdure.core.records import RunRecord
+from perdure.engines import functions
 from perdure.engines.events import RunEnded, RunStopped
+from perdure.engines.local import notices
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.unfinished import note_unfinished
+from perdure.engines.registry import is_known
 from perdure.engines.runtime import orphans
 from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
-from perdure.errors import StateError, StopRun
-from perdure.store.crashes import crashes_of
+from perdure.errors import NotFound, StateError, StopRun, UsageError
+from perdure.store.crashes import crashes_of, deaths_of
 from perdure.store.forks import sources
 from perdure.store.group_commit import Operation
 from perdure.store.parking import Parking
+from perdure.store.runs import Store
 
 
 def start_of(
@@ -56,6 +60,7 @@ def start_of(
         named=id is not None and parent is None,
         parent=parent,
         rid=rid,
+        once=rules.once and parent is None,
         lock=f"{script_identity(call.spec.file, state)}:{name}" if rules.lock == OWN_LOCK else rules.lock,
     )
     if id is None and resume is None and parent is None:
@@ -82,7 +87,22 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
     )
     history.spent = store.spent_by_calls(run.rid)
     history.spent_by_children = store.spent_by_children(run.rid)
+    history.resumed = True
+    history.deaths = deaths_of(store, run.rid) if run.parent is None else ()
+    history.defines = lambda name: _defines(store, run, name)
     return history
+
+
+def _defines(store: Store, run: RunRecord, name: str) -> bool:
+    """Does the script of a run have a step, or a workflow, of that name, as far as this process has loaded it?"""
+    record = store.function(run.rid, "step", name)
+    if record is None:  # a child run, or a record of before functions were noted
+        return is_known(name)
+    try:
+        functions.find(record, run.path, b"")
+    except (NotFound, UsageError):
+        return False
+    return True
 
 
 def end_orphans(resources: Resources, effect: Recall) -> None:
@@ -114,6 +134,8 @@ def ended(resources: Resources, effect: End, parking: Parking | None) -> None:
     if parking is not None:
         resources.letters.parked(parking)
     resources.monitor.ended(effect)
+    if effect.status == "done" and effect.run.parent is None:
+        notices.dead_letters(resources, effect.run)
     if resources.observer is not None:
         resources.observer.notify(RunEnded(effect.run.id, effect.run.workflow, effect.status))
 

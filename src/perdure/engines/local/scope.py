@@ -14,23 +14,27 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from perdure.core.exceptions import capture
 from perdure.core.execution.call import Failed, perform
+from perdure.core.execution.effects import Wait
 from perdure.core.execution.history import History
-from perdure.core.execution.map_items import Tally
+from perdure.core.execution.map_items import MapOptions, Tally
 from perdure.core.execution.run import Start, child
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import NOTHING, Amounts, Bounds, Ledger
 from perdure.core.records import OWN_MODULE, FunctionRecord, Place, RunRecord, StepKind, StepRecord, clean_up_name
 from perdure.core.redaction.printable import one_line
+from perdure.core.values import codec
 from perdure.engines import functions
-from perdure.engines.events import MapProgress, RunWaits, StepProgress
-from perdure.engines.interface import Concurrency, OnFailure
+from perdure.engines.events import MapProgress, RunWaits, StepProgress, notify_wait
+from perdure.engines.local import notices
 from perdure.engines.local.limits import Limits
 from perdure.engines.local.record_reader import RecordReader
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_lifecycle import start_of
 from perdure.engines.registry import find_step
 from perdure.engines.runtime.base_scope import BaseScope
+from perdure.engines.runtime.clock import World
 from perdure.engines.runtime.nesting import check_headroom
 from perdure.engines.runtime.thread_branches import current
 from perdure.engines.runtime.timeouts import on_main_thread
@@ -178,6 +182,13 @@ class LocalScope(BaseScope):
             self.resources.observer.notify(RunWaits(self.run.workflow, reason))
         else:
             print(f"perdure: run {one_line(self.id)} waits: {one_line(reason)}", file=sys.stderr, flush=True)
+
+    def keep_note(self, about: str, text: str) -> None:
+        """Keep with the run that something of it is not saved."""
+        fault = capture.encode(capture.to_fault(RuntimeWarning(text)))
+        self.resources.store.note(
+            self.run, codec.digest(f"{about}: {text}".encode()), fault, self.resources.world.now()
+        )
 
     def suspects_in_turn(self) -> asyncio.Lock:
         """The same for async steps."""
@@ -360,15 +371,13 @@ class LocalScope(BaseScope):
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
-    def batch(
-        self, calls: Iterator[Call], spec: Spec, concurrency: Concurrency, on_failure: OnFailure, total: int | None
-    ) -> Tally:
-        """Run a sync step over many calls, `concurrency` at a time."""
+    def batch(self, calls: Iterator[Call], spec: Spec, options: MapOptions) -> Tally:
+        """Run a sync step over many calls."""
         from perdure.engines.local.thread_map import ThreadMap
 
         def run() -> Tally:
             placed = map(self.placing(lambda call: call), calls)
-            return ThreadMap(self, spec, concurrency, on_failure, total).run(placed)
+            return ThreadMap(self, spec, options).run(placed)
 
         if self.shared or get_ident() != self.ident:
             with self.taking_part():
@@ -380,19 +389,17 @@ class LocalScope(BaseScope):
         items: Iterable[Any] | AsyncIterable[Any],
         bind: Callable[[Any], Call],
         spec: Spec,
-        concurrency: Concurrency,
-        on_failure: OnFailure,
-        total: int | None,
+        options: MapOptions,
     ) -> Tally:
-        """Run an async step over many items, `concurrency` at a time."""
+        """Run an async step over many items."""
         from perdure.engines.runtime.async_map import AsyncMap
 
         self.refuse_if_forked()
         if not self.is_async or get_ident() != self.ident:
             with self.taking_part(in_task=True):
                 self._adopt_loop()
-                return await AsyncMap(self, spec, concurrency, on_failure, total).run(items, self.placing(bind))
-        return await AsyncMap(self, spec, concurrency, on_failure, total).run(items, self.placing(bind))
+                return await AsyncMap(self, spec, options).run(items, self.placing(bind))
+        return await AsyncMap(self, spec, options).run(items, self.placing(bind))
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
         """Notify of how far a step has come; a run that reports progress does not hang."""
@@ -427,6 +434,16 @@ class LocalScope(BaseScope):
             StopRun: the run cannot go on.
         """
         return self.drivers.tasks.drive(program, self, in_branch=in_branch)
+
+    @property
+    def world(self) -> World:
+        """Time and chance."""
+        return self.resources.world
+
+    def notify_wait(self, wait: Wait) -> None:
+        """Notify of a call that waits for its next attempt."""
+        notify_wait(self.resources.observer, self.id, self.run.workflow, wait)
+        notices.waits(self.resources, wait)
 
     def notify_map(self, name: str, tally: Tally, total: int | None) -> None:
         """Notify of how far a map over the step of that name has come."""

@@ -30,7 +30,7 @@ from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.guard import Hold, Pass
 from perdure.core.redaction.printable import one_line
 from perdure.engines.events import RunResumed, RunStarted, RunWaits, StepReplayed, notify_parked
-from perdure.engines.local import run_lifecycle
+from perdure.engines.local import notices, run_lifecycle
 from perdure.engines.local.attempt import Attempt, given_up, pauses
 from perdure.engines.local.function_body import FunctionBody
 from perdure.engines.local.handoff import Handoff
@@ -325,6 +325,7 @@ class SyncDriver:
             try:
                 with body.scope.interrupt(SyncDriver._body.__code__):
                     value = call.spec.fn(*call.args, **call.kwargs)
+                body.scope.unawaited.refuse()
             finally:
                 body.close()
             return body.returned(value)
@@ -337,6 +338,7 @@ class SyncDriver:
             body.leave()
 
     def _unwind(self, effect: Unwind, scope: Any) -> list[str]:
+        notices.undoes(self._resources, effect)
         inner = LocalScope(self._resources, self._drivers, effect.run, effect.history)
         return self.drive(unwind(effect.history, inner.find_step, ok=effect.ok, final=effect.final), inner)  # type: ignore[no-any-return]
 

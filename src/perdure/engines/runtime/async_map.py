@@ -13,9 +13,10 @@ from perdure.core.execution.call import fail
 from perdure.core.execution.drift import settle
 from perdure.core.execution.map_items import Job, Tally
 from perdure.core.execution.spec import Call
-from perdure.engines.runtime.base_map import BaseMap, MapScope
+from perdure.engines.runtime.base_map import BaseMap, MapScope, Program
 from perdure.engines.runtime.branches import unwatched
 from perdure.engines.runtime.event_order import EventOrder
+from perdure.engines.runtime.paused_items import Paused
 
 
 class AsyncMap(BaseMap[MapScope]):
@@ -28,6 +29,7 @@ class AsyncMap(BaseMap[MapScope]):
 
         Raises:
             StopRun: the run cannot go on.
+            HasDeadLetters: there are more dead letters than are put up with.
             Exception: the first item that failed for good, if that is not to be parked.
         """
         order = self.scope.order_here()
@@ -53,8 +55,12 @@ class AsyncMap(BaseMap[MapScope]):
             raise
         if order is not None and (last := self.tally.last()):
             await order.ended(last + 0.5)  # after its last item, and before what comes next
+        if (job := self.settled()) is not None:
+            self.ended(job, await self.scope.drive_in_task(self.parking()))
+        self.refuse_too_many()
         if self.failed is not None:
             call, end = self.failed
+            self.mark_program_fault(call, end)
             if not end.replayed:
                 await self.scope.drive_in_task(fail(call, self.history, end))
             raise end.error
@@ -74,15 +80,33 @@ class AsyncMap(BaseMap[MapScope]):
                 self.turnstile.leave()
 
     async def _next(self, jobs: _Jobs) -> bool:
-        """Run the next item; False if there are no more."""
-        job = jobs.ready()
-        if job is None:
+        """Run the next item, or wait for one that is paused; False if there are no more."""
+        if self.stopped:
+            self.paused.drop_all()
+        due = self.paused.due()
+        if due is not None:
+            await self._carry(*due)
+            return True
+        job = jobs.ready() if self.paused.room or not self.paused else None
+        if job is None and not self.paused:
             job = await jobs.next()
-            if job is None:
-                return False
-        if self.may_start(job):
-            self.ended(job, await self.scope.drive_in_task(self.program(job)))
+        if job is None and not self.paused:
+            return False
+        if job is None:
+            await self.scope.drive_in_task(self.paused.next_wait())
+        elif self.may_start(job):
+            await self._carry(job, self.program(job))
         return True
+
+    async def _carry(self, job: Job, program: Program) -> None:
+        end = await self.scope.drive_in_task(program)
+        if type(end) is not Paused:
+            self.ended(job, end)
+        elif self.stopped:
+            end.program.close()
+        else:
+            self.scope.notify_wait(end.wait)
+            self.paused.add(job, end)
 
 
 class _Turnstile:

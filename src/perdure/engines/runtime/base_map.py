@@ -7,15 +7,22 @@ from collections.abc import Awaitable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from perdure.config import secrets
+from perdure.core import commands
+from perdure.core.exceptions import capture
 from perdure.core.execution.adaptive_concurrency import CEILING, AdaptiveConcurrency, adapting
-from perdure.core.execution.call import Failed, Parked, fail, item, recheck
+from perdure.core.execution.call import Failed, Parked, fail, item, parked, recheck
 from perdure.core.execution.drift import settle
+from perdure.core.execution.effects import Wait
 from perdure.core.execution.history import History
-from perdure.core.execution.map_items import Feed, Job, Tally
+from perdure.core.execution.map_items import Feed, Job, MapOptions, Tally
 from perdure.core.execution.spec import Call, Spec
-from perdure.engines.interface import Concurrency, OnFailure
+from perdure.engines.interface import Reader
+from perdure.engines.runtime.paused_items import PausedItems, stretch
+from perdure.errors import HasDeadLetters
 
 if TYPE_CHECKING:
+    from perdure.engines.runtime.clock import World
     from perdure.engines.runtime.event_order import EventOrder
 
 Program = Generator[Any, Any, Any]
@@ -29,11 +36,21 @@ class MapScope(Protocol):
     def order_here(self) -> EventOrder | None:
         """The order of the events, in the loop that has one."""
 
+    def reader(self) -> Reader:
+        """Access to the records of the run."""
+
     def drive(self, program: Program) -> Any:
         """Carry a decision to its end, blocking the caller."""
 
     def drive_in_task(self, program: Program) -> Awaitable[Any]:
         """Carry a decision to its end in the current task."""
+
+    @property
+    def world(self) -> World | None:
+        """Time, as the waits between attempts pass; None if they are not made here."""
+
+    def notify_wait(self, wait: Wait) -> None:
+        """Notify of a call that waits for its next attempt."""
 
     def notify_map(self, name: str, tally: Tally, total: int | None) -> None:
         """Notify of how far the map over the step of that name has come."""
@@ -76,45 +93,55 @@ class BaseMap(Generic[S]):
 
     `concurrency` is how many items may ever be under way at a time; `adaptive`, if there is one, how many may be now.
 
+    `doubt` is an item that has failed with what is possibly the program's fault, while none has succeeded yet: if the
+    next one does too, it is, and otherwise the item becomes a dead letter at the end.
+
     Args:
         scope: the run.
         spec: the step.
-        concurrency: how many items at a time, or "auto".
-        on_failure: whether an item that fails for good becomes a dead letter, or ends the map.
-        total: how many items there are, if that is known.
+        options: what was asked for.
     """
 
-    def __init__(
-        self, scope: S, spec: Spec, concurrency: Concurrency, on_failure: OnFailure, total: int | None
-    ) -> None:
+    def __init__(self, scope: S, spec: Spec, options: MapOptions) -> None:
         self.scope = scope
         self.spec = spec
         self.adaptive: AdaptiveConcurrency | None = None
         self.lock: AbstractContextManager[Any] = nullcontext()
-        if concurrency == "auto":
+        self.total = total = options.total
+        self.concurrency: int
+        if options.concurrency == "auto":
             self.adaptive = AdaptiveConcurrency(CEILING if total is None else min(CEILING, total))
-            concurrency = self.adaptive.most
-        self.concurrency = concurrency
-        self.park = on_failure == "dead_letter"
-        self.total = total
+            self.concurrency = self.adaptive.most
+        else:
+            self.concurrency = options.concurrency
+        self.park = options.on_failure == "dead_letter"
+        self.max_dead = options.max_dead
         self.history = scope.history
         deciding = getattr(scope, "deciding", None)
         self.feed = (
             Feed(scope.history, spec.name) if deciding is None else SharedFeed(scope.history, spec.name, deciding)
         )
         self.tally = Tally()
+        self.paused = PausedItems(scope.world)
         self.failed: tuple[Call, Failed] | None = None
+        self._failed_at = 0
+        self.doubt: tuple[Job, Failed] | None = None
         self.error: BaseException | None = None
 
     @property
     def stopped(self) -> bool:
         """Has something gone wrong, so that no further item may start?"""
-        return self.failed is not None or self.error is not None
+        return self.failed is not None or self.error is not None or self.too_many
+
+    @property
+    def too_many(self) -> bool:
+        """Are there more dead letters than are put up with?"""
+        return self.max_dead is not None and self.tally.dead > self.max_dead
 
     @property
     def over(self) -> bool:
         """Nothing is left to draw for. After a replayed failure, the items behind it still claim their records."""
-        return self.error is not None or (self.failed is not None and not self.history.doubtful(self.spec.name))
+        return self.error is not None or (self.stopped and not self.history.doubtful(self.spec.name))
 
     def may_start(self, job: Job) -> bool:
         """Once stopped, items that have records are still looked at; nothing new begins."""
@@ -123,17 +150,72 @@ class BaseMap(Generic[S]):
     def program(self, job: Job) -> Program:
         """What decides on this item."""
         if job.seq is None:
-            decision = item(job.call, self.history, self.park)
-            return decision if self.adaptive is None else adapting(decision, self.adaptive, self.lock)
+            decision = item(job.call, self.history, self.park, self._none_succeeded)
+            if self.adaptive is not None:
+                decision = adapting(decision, self.adaptive, self.lock)
+            return stretch(decision) if self.paused.room else decision
         return recheck(job.call, self.history, job.seq, self.park)
+
+    def _none_succeeded(self) -> bool:
+        return self.tally.done == 0
 
     def ended(self, job: Job, end: Any) -> None:
         """An item has come to its end. Not for several threads at once."""
         if isinstance(end, Failed):
-            self.failed = self.failed or (job.call, end)
+            if end.program == "possible" and self.doubt is None:
+                self.doubt = (job, end)
+                return
+            if end.program == "possible" and self.doubt is not None and self.doubt[0].index < job.index:
+                job, end = self.doubt  # a second one: it is the program's, and the first of the input says so
+            if self.failed is None or (end.program != "none" and job.index < self._failed_at):
+                self.failed, self._failed_at = (job.call, end), job.index
             return
         self.tally.ended(job.index, end.seq, isinstance(end, Parked), self.history.from_before(job.seq))
         self.scope.notify_map(self.spec.name, self.tally, self.total)
+
+    def settled(self) -> Job | None:
+        """No item is under way any more: the item in doubt, if it is to be parked."""
+        if self.doubt is None or self.stopped:
+            return None
+        job, end = self.doubt
+        if self.tally.done or self.tally.dead:
+            return job
+        self.failed = (job.call, end)
+        return None
+
+    def parking(self) -> Program:
+        """Park the item in doubt."""
+        assert self.doubt is not None
+        job, end = self.doubt
+        return parked(job.call, self.history, end)
+
+    def refuse_too_many(self) -> None:
+        """Make sure that there are no more dead letters than are put up with.
+
+        Raises:
+            HasDeadLetters: there are.
+        """
+        if not self.too_many or self.failed is not None:
+            return
+        name, ended = self.spec.name, self.tally.done + self.tally.dead
+        first = self.scope.reader().record(self.tally.letters()[0])
+        raise HasDeadLetters(
+            f"the map over step {name!r} has ended after {ended} items: {self.tally.dead} of them failed for good, and "
+            f"max_dead is {self.max_dead}\n"
+            f"    the first: {name}{secrets.describe_inputs(first.input)}: {capture.decode(first.output).line}",
+            f"list them: {commands.dlq(self.history.id)}; once the cause is fixed, `perdure dlq redrive` runs them "
+            "again, and the run goes on",
+        )
+
+    def mark_program_fault(self, call: Call, end: Failed) -> None:
+        """Say at the error which item has ended the map, and why it is no dead letter."""
+        if end.program == "none":
+            return
+        if not any("fault of the program" in note for note in getattr(end.error, "__notes__", ())):
+            end.error.add_note(
+                f"perdure: this is a fault of the program, not of an item, so it ends the map and makes no dead "
+                f"letter; first at {self.spec.name}{secrets.describe_inputs(call.input)}"
+            )
 
 
 class SyncMap(BaseMap[S], ABC):
@@ -169,10 +251,15 @@ class SyncMap(BaseMap[S], ABC):
         """What came of the items, when none is under way any more.
 
         Raises:
+            HasDeadLetters: there are more dead letters than are put up with.
             Exception: the first item that failed for good, if that does not make a dead letter.
         """
+        if (job := self.settled()) is not None:
+            self.ended(job, self.scope.drive(self.parking()))
+        self.refuse_too_many()
         if self.failed is not None:
             call, end = self.failed
+            self.mark_program_fault(call, end)
             if not end.replayed:
                 self.scope.drive(fail(call, self.history, end))
             raise end.error

@@ -20,6 +20,7 @@ from perdure.core.records import Place, StepRecord
 from perdure.engines.runtime.holds import Holds
 from perdure.engines.runtime.thread_branches import ThreadTask, current, visit
 from perdure.engines.runtime.threads import in_pool
+from perdure.engines.runtime.unsaved import Unawaited
 from perdure.errors import Cancelled, DeadlineExceeded, DuplicateStep, PerdureError, StopRun, UsageError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class BaseScope(ABC):
         self.holds = Holds()  # the calls of other threads
         self.thread_numbers: dict[Branch, Iterator[int]] = {}  # how many threads each branch has started
         self.visitors: dict[int, ThreadTask] = {}  # threads that were made elsewhere
+        self.unawaited = Unawaited()
         self.forked = False  # this process is a copy of the one that executes the run
         self._current: Callable[[], Branch | None] = lambda: None
         self._stopped: StopRun | None = None

@@ -17,7 +17,6 @@ from contextvars import Context, ContextVar
 from typing import Any, Protocol
 
 from perdure.core.execution.branch import Branch
-from perdure.core.redaction.printable import one_line
 from perdure.engines.interface import StepContext, here
 from perdure.errors import StopRun
 
@@ -241,21 +240,3 @@ def run_of_parent() -> str | None:
         return None
     run = processes.current_process()._config.get(OURS)
     return run if isinstance(run, str) else None
-
-
-_warned: set[str] = set()
-
-
-def stray(owner: str, run: str) -> None:
-    """A step is called on a thread that belongs to no run, while one is under way: one line for each step."""
-    thread = threading.current_thread()
-    if thread is threading.main_thread() or owner in _warned or "perdure_step" in vars(thread):
-        return
-    _warned.add(owner)
-    print(
-        f"perdure: {one_line(owner)} was called on thread {thread.name!r}, which run {one_line(run)} has not started: "
-        "the call is an "
-        "ordinary one, and nothing is saved; start the thread, or submit the job, inside the workflow",
-        file=sys.stderr,
-        flush=True,
-    )

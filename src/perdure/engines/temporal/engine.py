@@ -30,7 +30,7 @@ from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.event_history import read_history
 from perdure.engines.temporal.executions import Found, describe, find, recorded_inputs, recorded_steps, refuse_stranger
 from perdure.engines.temporal.payloads import Carry, RunCommand, encode, fits
-from perdure.engines.temporal.unsupported import refuse_locks, refuse_parking
+from perdure.engines.temporal.unsupported import refuse_counting, refuse_locks, refuse_parking
 from perdure.engines.temporal.worker import Workers, queue_of
 from perdure.errors import Cancelled, EngineError, OtherInputs, RunError, StopRun
 from perdure.store.cluster_snapshot import ListedRun, Snapshot
@@ -95,6 +95,7 @@ class TemporalEngine:
         spec = call.spec
         refuse_locks(spec)
         refuse_parking(spec)
+        refuse_counting(spec)
         steps = await self.workers.step_activities()
         steps.observer = self.observer
         found, resumed = await self._take(call, script, id, resume)

@@ -6,24 +6,22 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from perdure.core.execution.effects import Execute
-from perdure.core.execution.map_items import Job, Tally
+from perdure.core.execution.map_items import Job, MapOptions, Tally
 from perdure.core.execution.spec import Call
 from perdure.engines.features import TEMPORAL, Feature
-from perdure.engines.interface import Concurrency
 from perdure.engines.runtime.base_map import MapScope, Program, SyncMap
 from perdure.engines.temporal.lockstep_thread import LockstepThread, Ticket
 from perdure.errors import PerdureError, StopRun
 
 
-def number(concurrency: Concurrency) -> int:
-    """How many items may be under way.
+def refuse_auto(options: MapOptions) -> None:
+    """Make sure that the number of items that may be under way is given.
 
     Raises:
-        OptionError: that was to be found out, for which the attempts would have to be made here.
+        OptionError: it was to be found out, for which the attempts would have to be made here.
     """
-    if concurrency == "auto":
+    if options.concurrency == "auto":
         raise TEMPORAL.unsupported(Feature.ADAPTIVE_CONCURRENCY)
-    return concurrency
 
 
 class LockstepScope(MapScope, Protocol):

@@ -7,16 +7,15 @@ from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterat
 from typing import Any, cast
 
 from perdure.core.execution.call import Failed, perform
-from perdure.core.execution.effects import Admit, Execute, Load, Save, SaveAttempt, Settle, WaitGivenUp
+from perdure.core.execution.effects import Admit, Execute, Load, Save, SaveAttempt, Settle, Wait, WaitGivenUp
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.identity import pack_strictly
 from perdure.core.execution.inputs import is_storable
-from perdure.core.execution.map_items import Tally
+from perdure.core.execution.map_items import MapOptions, Tally
 from perdure.core.execution.run import Ended, nested
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import SEQ, StepRecord
-from perdure.engines.interface import Concurrency, OnFailure
 from perdure.engines.runtime.base_scope import BaseScope
 from perdure.engines.runtime.branches import call_in_branch, cancel_branches
 from perdure.engines.runtime.deadline import Deadline
@@ -121,32 +120,40 @@ class ClusterScope(BaseScope):
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
-    def batch(
-        self, calls: Iterator[Call], spec: Spec, concurrency: Concurrency, on_failure: OnFailure, total: int | None
-    ) -> Tally:
-        """Run a sync step over many calls, `concurrency` at a time."""
-        from perdure.engines.temporal.lockstep_map import LockstepMap, number
+    def batch(self, calls: Iterator[Call], spec: Spec, options: MapOptions) -> Tally:
+        """Run a sync step over many calls."""
+        from perdure.engines.temporal.lockstep_map import LockstepMap, refuse_auto
+
+        refuse_auto(options)
 
         placed = map(self.placing(lambda call: call), calls)
-        return LockstepMap(self, spec, number(concurrency), on_failure, total).run(placed)
+        return LockstepMap(self, spec, options).run(placed)
 
     async def abatch(
         self,
         items: Iterable[Any] | AsyncIterable[Any],
         bind: Callable[[Any], Call],
         spec: Spec,
-        concurrency: Concurrency,
-        on_failure: OnFailure,
-        total: int | None,
+        options: MapOptions,
     ) -> Tally:
-        """Run an async step over many items, `concurrency` at a time."""
+        """Run an async step over many items."""
         from perdure.engines.runtime.async_map import AsyncMap
-        from perdure.engines.temporal.lockstep_map import number
+        from perdure.engines.temporal.lockstep_map import refuse_auto
 
-        return await AsyncMap(self, spec, number(concurrency), on_failure, total).run(items, self.placing(bind))
+        refuse_auto(options)
+
+        return await AsyncMap(self, spec, options).run(items, self.placing(bind))
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
         """Steps report from the worker that runs them."""
+
+    @property
+    def world(self) -> None:
+        """The cluster makes the waits between attempts."""
+        return None
+
+    def notify_wait(self, wait: Wait) -> None:
+        """A cluster has no observer."""
 
     def notify_map(self, name: str, tally: Tally, total: int | None) -> None:
         """A cluster has no observer."""
@@ -370,7 +377,9 @@ class ClusterScope(BaseScope):
         try:
             self.thread.on_interrupt = cast(asyncio.Task[Any], asyncio.current_task()).cancel
             with self.main_branch():
-                return await call.spec.fn(*call.args, **call.kwargs)
+                value = await call.spec.fn(*call.args, **call.kwargs)
+                self.unawaited.refuse()
+                return value
         finally:
             await cancel_branches(self)
 

@@ -21,6 +21,18 @@ def refuse_parking(spec: Spec) -> None:
         TEMPORAL.require(Feature.PARK_AFTER, owner=spec.owner, park_after=spec.rules.park_after)
 
 
+def refuse_counting(spec: Spec) -> None:
+    """Refuse the options of a workflow that ask what runs have come to.
+
+    Raises:
+        OptionError: it is to be done once, or to fail with so many dead letters.
+    """
+    if spec.rules.once:
+        TEMPORAL.require(Feature.ONCE, owner=spec.owner)
+    if spec.rules.fail_on_dead is not None:
+        TEMPORAL.require(Feature.FAIL_ON_DEAD, owner=spec.owner)
+
+
 def refuse_locks(spec: Spec) -> None:
     """Refuse the options of a workflow that only a state file can keep.
 

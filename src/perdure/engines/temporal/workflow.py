@@ -337,6 +337,8 @@ def _shortened(fault: capture.Fault) -> bytes:
 def _function(call: Call, scope: ClusterScope) -> Any:
     """The workflow's function, on its own thread."""
     if not call.spec.is_async:
-        return call.spec.fn(*call.args, **call.kwargs)
+        value = call.spec.fn(*call.args, **call.kwargs)
+        scope.unawaited.refuse()
+        return value
     loop = scope.loop = LockstepEventLoop(scope.thread)
     return loop.run(scope.run_async(call))

@@ -1,6 +1,17 @@
 -- name: run_of
 SELECT r.rid FROM run r JOIN holder h ON r.holder = h.hid WHERE r.id = ? AND h.token = ? AND r.status = 'running'
 
+-- name: runs_of
+SELECT r.rid, (
+    WITH RECURSIVE family (rid) AS (SELECT r.rid UNION SELECT c.rid FROM run c JOIN family f ON c.parent = f.rid)
+    SELECT coalesce(sum(last), 0) FROM (SELECT max(s.seq) AS last FROM step s JOIN family f ON s.run = f.rid GROUP BY s.run)
+), r.started
+FROM run r JOIN holder h ON r.holder = h.hid WHERE h.token = ? AND r.status = 'running' AND r.parent IS NULL
+
+-- name: progress
+WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT c.rid FROM run c JOIN family f ON c.parent = f.rid)
+SELECT coalesce(sum(last), 0) FROM (SELECT max(s.seq) AS last FROM step s JOIN family f ON s.run = f.rid GROUP BY s.run)
+
 -- name: add
 INSERT OR IGNORE INTO crash (run, name, key, n, token, attempt, started, died, cause, crc)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

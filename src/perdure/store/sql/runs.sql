@@ -21,6 +21,12 @@ SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoc
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by
 FROM run WHERE key = ? ORDER BY rid DESC LIMIT 4
 
+-- name: find_done
+SELECT rid FROM run
+WHERE workflow = ? AND key = ? AND script = ?
+  AND named = 0 AND parent IS NULL AND status = 'done' AND superseded_by IS NULL
+ORDER BY rid DESC LIMIT 1
+
 -- name: unfinished
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by
@@ -130,20 +136,24 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: attempts_of_epoch
 SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
-WHERE run = ? AND epoch = ? AND name <> 'perdure.stopped'
+WHERE run = ? AND epoch = ? AND name NOT IN ('perdure.stopped', 'perdure.noted')
 
 -- name: last_failure
 WITH RECURSIVE family(rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
 SELECT a.run, a.epoch, a.name, a.key, a.n, a.number, a.counted, a.input, a.error, a.started, a.ms, a.crc
-FROM attempt a JOIN family f ON a.run = f.rid AND a.name <> 'perdure.stopped' ORDER BY a.started DESC LIMIT 1
+FROM attempt a JOIN family f ON a.run = f.rid AND a.name NOT IN ('perdure.stopped', 'perdure.noted') ORDER BY a.started DESC LIMIT 1
 
 -- name: last_attempt
 SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
-WHERE run = ? AND name <> 'perdure.stopped' ORDER BY started DESC LIMIT 1
+WHERE run = ? AND name NOT IN ('perdure.stopped', 'perdure.noted') ORDER BY started DESC LIMIT 1
 
 -- name: attempts_of_run
 SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
-WHERE run = ? AND name <> 'perdure.stopped' ORDER BY epoch, started, number
+WHERE run = ? AND name NOT IN ('perdure.stopped', 'perdure.noted') ORDER BY epoch, started, number
+
+-- name: notes
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
+WHERE run = ? AND name = 'perdure.noted' ORDER BY started
 
 -- name: attempts_of_call
 SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt

@@ -1,0 +1,91 @@
+"""Lines on standard error about runs that nothing else shows: one that goes on, waits, undoes, or has dead letters.
+
+`perdure run` and an observer that shows a person what happens say it themselves. PERDURE_QUIET=1 leaves out all but the
+dead letters, which would be lost from sight.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+from perdure.config import secrets
+from perdure.config.script_identity import point_out
+from perdure.core.durations import show
+from perdure.core.exceptions import capture
+from perdure.core.execution.effects import Wait
+from perdure.core.execution.run import Body, Unwind
+from perdure.core.records import RunRecord
+from perdure.core.redaction.printable import one_line
+from perdure.engines.events import Observer
+from perdure.engines.local.resources import Resources
+from perdure.store import listing
+
+LONG = 5.0
+"""Seconds. A wait that is longer is said."""
+OFTEN = 60.0
+"""Seconds between two lines about waits of one step."""
+MOST = 1_000
+"""Steps and runs that are remembered, so that a long-lived process does not keep all."""
+
+
+def is_shown(observer: Observer | None) -> bool:
+    """Does an observer show a person what happens, so that it need not be printed as well?"""
+    return bool(getattr(observer, "shows", observer is not None))
+
+
+def resumes(resources: Resources, effect: Body) -> None:
+    """A run goes on that an earlier process, or an earlier call, has begun."""
+    run, history = effect.run, effect.history
+    if not history.resumed or run.parent is not None or is_shown(resources.observer):
+        return
+    if _first_time(resources, ("resumed", run.rid, run.started)):
+        saved = sum(resources.store.counts(run.rid).values())
+        steps = "1 step" if saved == 1 else f"{saved:,} steps"
+        point_out(f"run {one_line(run.id)} goes on, with {steps} saved before")
+
+
+def waits(resources: Resources, wait: Wait) -> None:
+    """A call waits for more than a few seconds."""
+    if wait.seconds <= LONG or is_shown(resources.observer):
+        return
+    spec, now = wait.call.spec, resources.world.clock()
+    last = resources.said.get(("waits", spec.name))
+    if last is not None and now - last < OFTEN:
+        return
+    resources.said[("waits", spec.name)] = now
+    reason = wait.reason
+    if wait.error is not None:
+        line = secrets.conceal(capture.to_fault(wait.error).line)
+        reason = f"attempt {wait.attempt} failed ({line})"
+    point_out(one_line(f"{spec.owner} waits {show(round(wait.seconds, 1))}: {reason}"))
+
+
+def undoes(resources: Resources, effect: Unwind) -> None:
+    """A run that has failed, or was cancelled, takes back what it has done."""
+    if effect.ok or is_shown(resources.observer):
+        return
+    count = sum(kind == "undo" for _, kind in effect.history.to_clean())
+    if count:
+        steps = "1 completed step" if count == 1 else f"{count:,} completed steps"
+        point_out(f"run {one_line(effect.run.id)} undoes {steps}")
+
+
+def dead_letters(resources: Resources, run: RunRecord) -> None:
+    """A run is done, and has dead letters: said also if PERDURE_QUIET is set."""
+    if is_shown(resources.observer):
+        return
+    count = listing.dead_letters(resources.store, run.rid)
+    if count:
+        letters = "1 dead letter" if count == 1 else f"{count:,} dead letters"
+        command = f"perdure dlq ls --run {shlex.quote(run.id)}{resources.option}"
+        print(f"perdure: run {one_line(run.id)} is done with {letters}: {command}", file=sys.stderr, flush=True)
+
+
+def _first_time(resources: Resources, what: tuple[object, ...]) -> bool:
+    if what in resources.said:
+        return False
+    if len(resources.said) >= MOST:
+        resources.said.clear()
+    resources.said[what] = 0.0
+    return True

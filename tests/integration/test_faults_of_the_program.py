@@ -1,0 +1,163 @@
+"""A fault of the program ends a map at once; an odd item does not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from conftest import Machine, Scripts, Trouble
+from perdure import Batch, step, workflow
+from perdure.errors import HasDeadLetters, NotStorable, OptionError
+
+KINDS = ["one by one", "threads", "tasks"]
+ITEMS = 40
+IN_FLIGHT = 8
+
+
+class Odd: ...
+
+
+def mapping(machine: Machine, kind: str, work: Callable[[Any], Any], **options: Any) -> Callable[[Any], Batch[Any]]:
+    """A workflow that maps `work` over its items, in one of the ways to do so; returns the batch."""
+    concurrency = 1 if kind == "one by one" else 4
+    batches: list[Batch[Any]] = []
+
+    def counted(item: Any) -> Any:
+        machine.ran.append(item)
+        return work(item)
+
+    if kind == "tasks":
+
+        async def acounted(item: Any) -> Any:
+            await asyncio.sleep(0)
+            return counted(item)
+
+        amapped = step(acounted, name="work", retry=None)
+
+        @workflow(name="wf")
+        async def awf(items: Any) -> None:
+            batches.append(await amapped.map(items, concurrency=concurrency, **options))
+
+        def run(items: Any) -> Batch[Any]:
+            asyncio.run(awf(items))
+            return batches[-1]
+
+        return run
+    mapped = step(counted, name="work", retry=None)
+
+    @workflow(name="wf")
+    def wf(items: Any) -> None:
+        batches.append(mapped.map(items, concurrency=concurrency, **options))
+
+    def run(items: Any) -> Batch[Any]:
+        wf(items)
+        return batches[-1]
+
+    return run
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("work", "error"),
+    [(lambda i: Odd(), NotStorable), (lambda i: i + "1", TypeError), (lambda i: undefined, NameError)],  # noqa: F821
+    ids=["value", "type", "name"],
+)
+def test_it_ends_the_map_at_once(machine: Machine, kind: str, work: Any, error: type[Exception]) -> None:
+    """Nothing more begins, nothing is a dead letter, and the run fails with an error that names the first item."""
+    run = mapping(machine, kind, work)
+    with pytest.raises(error) as failed:
+        run(range(ITEMS))
+    assert len(machine.ran) <= IN_FLIGHT
+    assert any("first at work(0)" in note for note in failed.value.__notes__)
+    assert machine.runs() == [("wf", "failed")]
+    assert machine.steps() == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_completed_before_is_kept(machine: Machine, kind: str) -> None:
+    """A value of another kind in the middle: what is done is saved, and the mended script goes on behind it."""
+    odd = {20}
+    run = mapping(machine, kind, lambda i: Odd() if i in odd else i)
+    with pytest.raises(NotStorable):
+        run(range(ITEMS))
+    done = len(machine.steps())
+    assert set(machine.steps()) == {("work", "done")}
+    odd.clear()
+    machine.ran.clear()
+    assert list(run(range(ITEMS)).results) == list(range(ITEMS))
+    assert len(machine.ran) == ITEMS - done
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("odd", [0, 1, ITEMS - 1])
+def test_an_odd_item_is_a_dead_letter(machine: Machine, kind: str, odd: int) -> None:
+    """One item of many that the code cannot take, wherever it stands: the others go on."""
+    batch = mapping(machine, kind, lambda i: None + 1 if i == odd else i)(range(ITEMS))  # type: ignore[operator]
+    assert list(batch.results) == [i for i in range(ITEMS) if i != odd]
+    assert [letter.input for letter in batch.dead] == [f"({odd})"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_wrong_with_each_item_is_not_the_program(machine: Machine, kind: str) -> None:
+    """All items fail by their values: each is a dead letter, tried once."""
+    batch = mapping(machine, kind, lambda text: json.loads(text) and int(text))(["x", "y", "z"])
+    assert (len(batch.results), len(batch.dead)) == (0, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_dead_letters_than_are_put_up_with(machine: Machine, kind: str) -> None:
+    """max_dead=3: the fourth ends the map; redriven, the run goes on, and until then it ends in the same way."""
+    down = [True]
+
+    def work(i: int) -> int:
+        if down[0] and i >= 2:
+            raise Trouble(f"down at {i}")
+        return i
+
+    run = mapping(machine, kind, work, max_dead=3)
+    for _ in range(2):
+        with pytest.raises(HasDeadLetters, match=r"max_dead is 3\s+the first: work\(2\): Trouble: down at 2"):
+            run(range(ITEMS))
+        assert machine.runs() == [("wf", "failed")]
+        assert len(machine.ran) <= 6 + 4
+    assert 4 <= machine.steps().count(("work", "dead")) <= 4 + 4
+
+
+def test_as_many_as_are_put_up_with(machine: Machine) -> None:
+    """max_dead=2 and two dead letters: the map is done."""
+
+    def work(i: int) -> int:
+        if i < 2:
+            raise Trouble
+        return i
+
+    batch = mapping(machine, "threads", work, max_dead=2)(range(10))
+    assert (len(batch.results), len(batch.dead)) == (8, 2)
+
+
+@pytest.mark.parametrize("wrong", [-1, True, 0.5, "3"])
+def test_mistakes_in_max_dead(machine: Machine, wrong: Any) -> None:
+    """A number of dead letters, and nothing else."""
+    with pytest.raises(OptionError, match="max_dead is"):
+        mapping(machine, "one by one", lambda i: i, max_dead=wrong)([1])
+
+
+def test_a_script_with_such_a_fault_fails(scripts: Scripts) -> None:
+    """`python FILE`: exit code 1, and the error at the end says which item, and that it is the program."""
+    script = scripts.write("""
+        from perdure import step, workflow
+        @step
+        def add(i: int) -> int: return i + "1"
+        @workflow
+        def sweep() -> int: return len(add.map(range(300), concurrency=4).dead)
+        sweep()
+        """)
+    process = scripts.start(script)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "fault of the program, not of an item" in errors
+    assert "add(0)" in errors

@@ -1,0 +1,67 @@
+"""@workflow(once=True): the same inputs are run to their end once, ever."""
+
+from __future__ import annotations
+
+import pytest
+
+from conftest import Machine, Trouble
+from perdure import step, workflow
+from perdure.errors import OptionError
+
+
+def test_called_again_it_returns_what_was_recorded(machine: Machine) -> None:
+    """In another process too; other inputs are another run, and an earlier run without the option counts."""
+
+    @step
+    def mail(day: str) -> str:
+        machine.ran.append(day)
+        return f"mail of {day}"
+
+    def body(day: str) -> str:
+        return mail(day)
+
+    often = workflow(body, name="report")
+    assert often("mon") == "mail of mon"
+    once = workflow(body, name="report", once=True)
+    assert once("mon") == "mail of mon"
+    machine.boot()
+    for day in ("mon", "tue", "tue"):
+        assert once(day) == f"mail of {day}"
+    assert machine.ran == ["mon", "tue"]
+    assert machine.runs() == [("report", "done")] * 2
+    assert often("tue") == "mail of tue"
+    assert machine.ran == ["mon", "tue", "tue"]
+
+
+def test_what_is_not_done_is_gone_on_with(machine: Machine) -> None:
+    """A run that failed is resumed, as without the option."""
+    fails = [True]
+
+    @step(retry=None)
+    def first() -> int:
+        machine.ran.append("first")
+        return 1
+
+    @step(retry=None)
+    def second() -> int:
+        if fails:
+            raise Trouble
+        return 2
+
+    @workflow(once=True)
+    def wf() -> int:
+        return first() + second()
+
+    with pytest.raises(Trouble):
+        wf()
+    fails.clear()
+    assert (wf(), wf()) == (3, 3)
+    assert machine.ran == ["first"]
+    assert machine.runs() == [("wf", "done")]
+
+
+@pytest.mark.parametrize("options", [{"once": 1}, {"fail_on_dead": 0}, {"fail_on_dead": "3"}, {"fail_on_dead": -1}])
+def test_mistakes_in_the_options(options: dict[str, object]) -> None:
+    """A truth value, and a number of dead letters."""
+    with pytest.raises(OptionError, match=f"{next(iter(options))} is"):
+        workflow(lambda: None, name="wf", **options)  # type: ignore[call-overload]

@@ -1,0 +1,168 @@
+"""A step that was renamed between two runs is not made again by mistake: the run stops, and names both names."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from conftest import Machine, Trouble
+from perdure import step, workflow
+from perdure.core.execution.spec import spec_of
+from perdure.engines import registry
+from perdure.engines.local import engine as local
+from perdure.errors import Drift
+
+made: list[Any] = []
+ran: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def no_steps_of_others() -> Iterator[None]:
+    """What a test has defined is gone when the next begins."""
+    made.clear()
+    ran.clear()
+    yield
+    for each in made:
+        registry.forget(spec_of(each))
+
+
+def define(name: str) -> Any:
+    """The step of a script, under a name. The function closes over nothing, since that would be among its inputs."""
+
+    def body(n: int) -> int:
+        ran.append(n)
+        return n * 2
+
+    made.append(step(body, name=name))
+    return made[-1]
+
+
+def rename(machine: Machine, old: Any) -> None:
+    """The script is edited: its old step is no longer defined."""
+    registry.forget(spec_of(old))
+    made.remove(old)
+    machine.boot()
+
+
+def flow(call: Callable[[], Any]) -> Any:
+    """A workflow that fails after the call, until its second run."""
+    failed = flows.setdefault("failed", [])
+
+    @step(name="end", retry=None)
+    def end() -> None:
+        if not failed:
+            failed.append(1)
+            raise Trouble
+
+    made.append(end)
+
+    @workflow(name="wf")
+    def wf() -> Any:
+        result = call()
+        end()
+        return result
+
+    return wf
+
+
+flows: dict[str, list[int]] = {}
+
+
+@pytest.mark.parametrize("kind", ["call", "map"])
+def test_it_stops_with_both_names_and_the_way_out(machine: Machine, kind: str) -> None:
+    """Nothing is executed again; with name= the run goes on, and with --accept-changes the call is new work."""
+    flows.clear()
+    price = define("price")
+
+    def calling(one: Any) -> Callable[[], Any]:
+        return (lambda: one(5)) if kind == "call" else (lambda: list(one.map([5, 6]).results))
+
+    with pytest.raises(Trouble):
+        flow(calling(price))()
+    rename(machine, price)
+    cost = define("cost")
+    before = list(ran)
+    with pytest.raises(Drift, match="'price' seems to be 'cost' now") as drift:
+        flow(calling(cost))()
+    assert '@step(name="price")' in drift.value.hint
+    assert "--accept-changes" in drift.value.hint
+    assert ran == before
+    rename(machine, cost)
+    kept = define("price")
+    assert flow(calling(kept))() == (10 if kind == "call" else [10, 12])
+    assert ran == before
+
+
+def test_behind_other_new_work(machine: Machine) -> None:
+    """A new step comes first, and executes; then the renamed one stops the run."""
+    flows.clear()
+    price = define("price")
+    with pytest.raises(Trouble):
+        flow(lambda: price(5))()
+    rename(machine, price)
+    cost, other = define("cost"), define("other")
+    with pytest.raises(Drift, match="'price' seems to be 'cost' now"):
+        flow(lambda: other(1) + cost(5))()
+    assert ran == [5, 1]
+
+
+def test_a_new_step_with_the_same_inputs_is_no_renamed_one(machine: Machine) -> None:
+    """`check(order)` is put before `charge(order)`, which the script still has: it is executed."""
+    flows.clear()
+    price = define("price")
+    with pytest.raises(Trouble):
+        flow(lambda: price(5))()
+    machine.boot()
+    check = define("check")
+    assert flow(lambda: (check(5), price(5)))() == (10, 10)
+    assert ran == [5, 5]
+
+
+def test_a_step_that_was_taken_out_is_no_renamed_one(machine: Machine) -> None:
+    """Other inputs under another name: nothing says that they belong together."""
+    flows.clear()
+    price = define("price")
+    with pytest.raises(Trouble):
+        flow(lambda: price(5))()
+    rename(machine, price)
+    cost = define("cost")
+    assert flow(lambda: cost(7))() == 14
+
+
+def test_in_an_async_workflow(machine: Machine) -> None:
+    """A renamed step that is called beside others."""
+    fails = [True]
+    local.engine_at(machine.state)
+
+    def version(name: str) -> Any:
+        async def body(n: int) -> int:
+            ran.append(n)
+            return n
+
+        priced = step(body, name=name)
+
+        async def end() -> None:
+            if fails:
+                raise Trouble
+
+        ended = step(end, name="end", retry=None)
+        made.extend([priced, ended])
+
+        @workflow(name="awf")
+        async def awf() -> list[int]:
+            found = await asyncio.gather(priced(1), priced(2))
+            await ended()
+            return list(found)
+
+        return awf
+
+    with pytest.raises(Trouble):
+        asyncio.run(version("price")())
+    fails.clear()
+    rename(machine, made[0])
+    with pytest.raises(Drift, match="'price' seems to be 'cost' now"):
+        asyncio.run(version("cost")())
+    assert ran == [1, 2]
