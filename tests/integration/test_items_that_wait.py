@@ -80,8 +80,7 @@ def test_more_wait_than_are_kept(machine: Machine, kind: str, monkeypatch: pytes
     assert machine.steps().count(("work", "done")) == len(items)
 
 
-@pytest.mark.parametrize("kind", IN_ORDER)
-def test_an_end_of_the_map_does_not_wait(machine: Machine, kind: str) -> None:
+def test_an_end_of_the_map_does_not_wait(machine: Machine) -> None:
     """When another item ends the map, what waits is not tried again in this run, and is gone on with in the next."""
     stop = [True]
 
@@ -97,8 +96,7 @@ def test_an_end_of_the_map_does_not_wait(machine: Machine, kind: str) -> None:
 
     @workflow
     def wf() -> list[int]:
-        options: Any = {"concurrency": 1 if kind == "one by one" else 2, "on_failure": "raise"}
-        return list(mapped.map(range(8), **options).results)
+        return list(mapped.map(range(8), on_failure="raise").results)
 
     began = machine.world.time
     with pytest.raises(KeyError):
