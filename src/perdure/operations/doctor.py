@@ -18,6 +18,7 @@ from perdure.operations.location import Location, damage_named
 from perdure.store import dead_letters, listing
 from perdure.store.liveness import locks_of
 from perdure.store.runs import Store
+from perdure.store.state_files import SET_ASIDE, orphans
 
 Verdict = Literal["ok", "note", "warning", "wrong"]
 
@@ -95,7 +96,11 @@ def _state(location: Location) -> Iterator[Check]:
     yield Check("path", "ok", f"{location.path} (by {location.source})")
     try:
         if not location.path.exists():
-            yield Check("file", "note", "there is none yet; the first run makes it")
+            if left := orphans(location.path):
+                finding = f"there is none, but its journal is still there, with what was saved last: {left[0]}"
+                yield Check("file", "wrong", finding, f"put {location.path.name} back beside it; or {SET_ASIDE}")
+            else:
+                yield Check("file", "note", "there is none yet; the first run makes it")
             return
         yield from _file(location.path)
     except OSError as error:
@@ -165,7 +170,7 @@ def _integrity(store: Store) -> Iterator[Check]:
     problems = store.check()
     if problems:
         more = f" and {len(problems) - MENTIONED} more" if len(problems) > MENTIONED else ""
-        hint = "keep a copy of it; restore a backup, or move it away to begin without it"
+        hint = "restore a backup, or run `perdure doctor --set-aside` to begin anew"
         yield Check("integrity", "wrong", "; ".join(problems[:MENTIONED]) + more, hint)
     else:
         yield Check("integrity", "ok", "SQLite finds nothing wrong")

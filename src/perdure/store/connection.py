@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import apsw
 
@@ -31,6 +32,20 @@ def open_connection(
     """
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
     return _set_up(str(path), flags, vfs, None if read_only else synchronous)
+
+
+def open_unlocked(path: Path, vfs: str | None = None) -> apsw.Connection:
+    """Open a file as it lies there, for looking only: no lock is taken, and no journal is looked at.
+
+    Args:
+        path: a file that no connection of this process has open: closing this one drops its locks.
+        vfs: the name of a registered SQLite VFS, for tests that inject faults.
+
+    Raises:
+        apsw.Error: it cannot be opened.
+    """
+    name = f"file:{quote(str(path))}?immutable=1"
+    return _set_up(name, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, vfs, None)
 
 
 def temporary_connection() -> apsw.Connection:

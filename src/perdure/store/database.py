@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,20 +29,23 @@ from perdure.errors import (
     StateReadOnly,
     StateUntrusted,
 )
-from perdure.store.connection import BUSY_MS, open_connection, refuse_foreign_schema, run_script
+from perdure.store.connection import BUSY_MS, open_connection, open_unlocked, refuse_foreign_schema, run_script
 from perdure.store.damage import is_damaged
 from perdure.store.migration import copy_of, migrate, migrated_copy
+from perdure.store.state_files import beside, refuse_orphans, traces
 from perdure.store.statements import HERE
 from perdure.store.sync import sync_folder
 
 APPLICATION_ID = 0x50455244  # "PERD"
 SCHEMA_VERSION = 6
 
+FULL = 2
+"""What SQLite says of `synchronous` when each commit waits for the disk."""
+
+AWAY = "perdure doctor --set-aside"
+
 HOME = ".perdure"
 """The folder that is made beside a script."""
-
-BESIDE = ("-wal", "-shm", "-locks", "-flight", "-services", "-alerts", "-artifacts", "-spend")
-"""What lies beside a state file, by the end of its name."""
 
 
 @contextmanager
@@ -72,13 +76,13 @@ def translate(error: apsw.Error, path: Path) -> StateError:
             hint = "see who uses it with `perdure ps`; run again when it has ended"
         case apsw.CorruptError() if is_damaged(error, path):
             kind, what = StateCorrupt, "the state file is damaged or truncated"
-            hint = "keep a copy of it and see `perdure doctor`; restore a backup, or move it away to begin without it"
+            hint = "see `perdure doctor`; restore a backup, or run `perdure doctor --set-aside` to begin anew"
         case apsw.NotADBError() | apsw.FormatError():
             kind, what = StateForeign, "the file is not a state file of perdure"
             hint = "set PERDURE_STATE to another path, or move the file away"
         case apsw.SQLError() | apsw.ConstraintError() | apsw.SchemaChangeError() | apsw.MismatchError():
             kind, what = StateCorrupt, "the state file does not hold what perdure wrote"
-            hint = "keep a copy of it and see `perdure doctor`; restore a backup, or move it away to begin without it"
+            hint = "see `perdure doctor`; restore a backup, or run `perdure doctor --set-aside` to begin anew"
         case _:
             kind, what = StateIO, "the system reported an error on the state file"
             hint = "check the disk (dmesg), then run again; everything saved is intact"
@@ -106,6 +110,7 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
             raise StateReadOnly(
                 f"there is no state file: {path}", "run a workflow first, or set PERDURE_STATE to the file you mean"
             ) from None
+        refuse_orphans(path)
         _create(path, vfs)
     except OSError as error:
         if not is_refused(error):
@@ -116,16 +121,18 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
         ) from error
     else:
         if size == 0:
-            raise StateCorrupt(
-                f"the state file is empty, which perdure never leaves behind: {path}",
-                "restore a backup, or move it and its -wal file away; it was truncated from outside",
-            )
+            if read_only or not create or sys.platform == "win32" or traces(path):
+                raise StateCorrupt(
+                    f"the state file is empty, which perdure never leaves behind: {path}",
+                    f"restore a backup if runs were saved in it; else run `{AWAY}` to begin anew",
+                )
+            _create(path, vfs, empty=True)  # as the sqlite3 shell leaves one that only looked at what was not there
     if not read_only:
         # Also if another process made the file: its name may not be on the disk yet, and we are about to rely on it.
         sync_folder(path.parent)
     with translated(path):
         # Looked at read-only first: opening for writing may recover or checkpoint, and a foreign file stays as it was.
-        if _verify(path, vfs) < SCHEMA_VERSION and read_only:
+        if _verified(path, vfs) < SCHEMA_VERSION and read_only:
             return migrated_copy(path, SCHEMA_VERSION, vfs)
         connection = open_connection(path, "FULL", read_only=read_only, vfs=vfs)
         try:
@@ -136,11 +143,54 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
                 # A log that starts over early stays short, and its blocks are written again rather than added: the
                 # flush that every commit waits for is cheaper then, by a quarter to a third (benchmarks/README.md).
                 run_script(connection, "PRAGMA wal_autocheckpoint = 250")
+                _keep_journal(connection, path)
                 migrate(connection, path, SCHEMA_VERSION, vfs)
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def _verified(path: Path, vfs: str | None) -> int:
+    """The same as `_verify`, after what a process left that died inside of a commit was taken back.
+
+    That is so only if the file keeps a rollback journal, as it does while it cannot keep a WAL: what opens it
+    for reading cannot roll back.
+    """
+    try:
+        return _verify(path, vfs)
+    except (apsw.ReadOnlyError, apsw.CantOpenError):
+        if not path.with_name(f"{path.name}-journal").exists():
+            raise
+        # It is taken for what it says that it is without its journal being played: a foreign file stays as it is.
+        connection = open_unlocked(path, vfs)
+        try:
+            application_id = connection.pragma("application_id")
+        finally:
+            connection.close()
+        if application_id != APPLICATION_ID:
+            raise
+        connection = open_connection(path, "FULL", vfs=vfs)
+        try:
+            connection.pragma("schema_version")  # the first read of it rolls back
+        finally:
+            connection.close()
+        return _verify(path, vfs)
+
+
+def _keep_journal(connection: apsw.Connection, path: Path) -> None:
+    """See that commits go to a write-ahead log and wait for the disk: SQLite answers what it does, and raises nothing.
+
+    Raises:
+        StateIO: they do not.
+    """
+    mode = connection.pragma("journal_mode", "WAL")
+    waits = connection.pragma("synchronous")
+    if mode != "wal" or waits != FULL:
+        raise StateIO(
+            f"SQLite does not keep a write-ahead log beside the state file: {path} (it answers {mode}, {waits})",
+            "check the disk (dmesg) and run again; or set PERDURE_STATE to a path on a local disk",
+        )
 
 
 def _verify(path: Path, vfs: str | None) -> int:
@@ -163,14 +213,18 @@ def _verify(path: Path, vfs: str | None) -> int:
             "upgrade perdure: pip install --upgrade perdure",
         )
     if pages == 0 or version < 1:
-        raise StateCorrupt(
-            f"the state file is damaged: {path}", "restore a backup, or move it away to begin without it"
-        )
+        raise StateCorrupt(f"the state file is damaged: {path}", f"restore a backup, or run `{AWAY}` to begin anew")
     return int(version)
 
 
-def _create(path: Path, vfs: str | None) -> None:
-    """Make the file complete under another name, then link it: it is there whole or not at all, power cut or not."""
+def _create(path: Path, vfs: str | None, *, empty: bool = False) -> None:
+    """Make the file complete under another name, then link it: it is there whole or not at all, power cut or not.
+
+    Args:
+        path: what to make.
+        vfs: the name of a registered SQLite VFS, for tests that inject faults.
+        empty: an empty file is there in its place.
+    """
     try:
         _make_home(path.parent)
         draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
@@ -184,27 +238,49 @@ def _create(path: Path, vfs: str | None) -> None:
         ) from error
     try:
         with translated(path):
-            connection = open_connection(draft, "FULL", vfs=vfs)
-            try:
-                run_script(connection, "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL")
-                run_script(
-                    connection,
-                    "BEGIN IMMEDIATE;"
-                    f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-                    + (HERE / "schema.sql").read_text(encoding="utf-8")
-                    + "COMMIT",
-                )
-                # Closing does this too, but keeps to itself when it fails: the file would be linked without its tables.
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            finally:
-                connection.close()
+            _lay_out(draft, path, vfs)
+        if empty:
+            _replace_empty(path, draft)
         with suppress(FileExistsError):  # another process was first; its file is as good as ours
             os.link(draft, path)
     except OSError as error:
         raise StateIO(f"the state file cannot be made: {path} ({error})", "check the disk, then run again") from error
     finally:
-        for leftover in (draft, draft.with_name(draft.name + "-wal"), draft.with_name(draft.name + "-shm")):
+        for leftover in (draft, *(path for _, path in beside(draft))):
             remove(leftover)
+
+
+def _replace_empty(path: Path, draft: Path) -> None:
+    """Put the draft in the place of an empty file, unless another process has done so meanwhile."""
+    from fcntl import LOCK_EX, flock
+
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        flock(descriptor, LOCK_EX)
+        if path.stat().st_size == 0:
+            path.unlink()
+            os.link(draft, path)
+    finally:
+        os.close(descriptor)
+
+
+def _lay_out(draft: Path, path: Path, vfs: str | None) -> None:
+    """Make the tables; `path` is for messages."""
+    connection = open_connection(draft, "FULL", vfs=vfs)
+    try:
+        run_script(connection, "PRAGMA page_size = 4096")
+        _keep_journal(connection, path)
+        run_script(
+            connection,
+            "BEGIN IMMEDIATE;"
+            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+            + (HERE / "schema.sql").read_text(encoding="utf-8")
+            + "COMMIT",
+        )
+        # Closing does this too, but keeps to itself when it fails: the file would be linked without its tables.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.close()
 
 
 def _make_home(folder: Path) -> None:
@@ -232,8 +308,8 @@ def check_owners(state: Path) -> None:
     if state.parent.name == HOME:
         _check_owner(state.parent, state, link=True)
     _check_owner(state, state, link=True)
-    for suffix in BESIDE:
-        _check_owner(state.with_name(state.name + suffix), state, link=False)
+    for _, path in beside(state):
+        _check_owner(path, state, link=False)
     _check_owner(copy_of(state, SCHEMA_VERSION), state, link=False)
 
 

@@ -19,9 +19,10 @@ from perdure.config.os_errors import named
 from perdure.core.records import INPUT, OUTPUT
 from perdure.core.values import artifact_names
 from perdure.core.values.pieces import INLINE
-from perdure.errors import LockLost, NotStorable, PerdureError, StateCorrupt, StateError, StateIO
+from perdure.errors import LockLost, NotStorable, PerdureError, StateCorrupt, StateError, StateIO, StateReplaced
 from perdure.store import pieces
 from perdure.store.database import translate, translated
+from perdure.store.state_files import Watch
 
 Operation = Callable[[apsw.Connection], Any]
 """Something to do inside the transaction. What it returns, or the PerdureError it raises before it has written
@@ -82,6 +83,7 @@ class Journal:
     def __init__(self, connection: apsw.Connection, path: Path, insert: str, on_end: Callable[[bool], None]) -> None:
         self._connection = connection
         self._path = path
+        self._watch = Watch(path)
         self._insert = insert
         self._on_end = on_end
         self._writer = threading.Lock()
@@ -195,7 +197,19 @@ class Journal:
                 entry.error = self._broken
             return
         try:
+            self._watch.look(always=len(batch) > 1 or batch[0].operation is not None)
             self._transact(batch)
+        except StateReplaced as error:
+            self._broken = error
+            for entry in batch:
+                entry.error = error
+        except UnicodeDecodeError as error:
+            # An operation has read a text that was damaged. The others must not suffer for it.
+            if len(batch) > 1:
+                for entry in batch:
+                    self._commit((entry,))
+            else:
+                batch[0].error = translate(apsw.CorruptError(str(error)), self._path)
         except apsw.ConstraintError as error:
             # One of them broke a rule of the schema. The others must not suffer for it.
             if len(batch) > 1:

@@ -47,6 +47,19 @@ def lives(state: Path, token: str) -> bool:
     return is_held(locks_of(state) / f"{file_token(token)}.lock")
 
 
+def users(state: Path) -> list[int]:
+    """The ids of the processes that hold something in a state file, whatever that says itself; no lock is removed.
+
+    Raises:
+        StateUntrusted: a lock is another user's, so that it cannot be said.
+    """
+    folder = locks_of(state)
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    files = sorted(path for path in folder.glob("*.lock") if _TOKEN.fullmatch(path.stem))
+    return [int(path.stem.partition("-")[0]) for path in files if is_held(path, clear=False)]
+
+
 class Liveness:
     """This process.
 
@@ -162,8 +175,8 @@ def _is_free(descriptor: int) -> bool:
     return True
 
 
-def is_held(path: Path) -> bool:
-    """Is the process that made this lock file alive? A dead one's file is removed.
+def is_held(path: Path, *, clear: bool = True) -> bool:
+    """Is the process that made this lock file alive? A dead one's file is removed (`clear`).
 
     Raises:
         StateUntrusted: it is another user's, or a link, so that it cannot be said.
@@ -186,7 +199,8 @@ def is_held(path: Path) -> bool:
     try:
         if not _is_free(descriptor):
             return True
-        remove(path)  # a token is never used twice, so no process can be about to lock it
+        if clear:
+            remove(path)  # a token is never used twice, so no process can be about to lock it
         return False
     finally:
         os.close(descriptor)

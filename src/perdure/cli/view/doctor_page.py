@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+
 from perdure.cli.view.terminal import Printer
 from perdure.operations.doctor import Check, Health
+from perdure.operations.set_aside import SetAside
 
 VERDICTS = {"ok": "green", "note": "", "warning": "yellow", "wrong": "red"}
 
@@ -16,6 +19,14 @@ def show_health(found: Health) -> None:
         for check in checks:
             _check(printer, check)
     printer.line("nothing is wrong" if found.ok else "something is wrong", "green" if found.ok else "red")
+
+
+def show_set_aside(moved: SetAside) -> None:
+    """What was moved, and how it is looked at there."""
+    printer = Printer()
+    printer.line(f"moved to {moved.folder}: {', '.join(moved.files)}")
+    state = min(moved.files, key=len)  # the others' names begin with it
+    printer.line(f"see what is in it: perdure ps --state {shlex.quote(str(moved.folder / state))}")
 
 
 def _check(printer: Printer, check: Check) -> None:

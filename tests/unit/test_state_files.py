@@ -1,0 +1,241 @@
+"""A state is several files, which are used, refused, replaced and moved as one."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from perdure.core.execution.run import Begin, End, Start, Taken
+from perdure.core.records import sealed_row
+from perdure.errors import NotFound, StateBusy, StateCorrupt, StateError, StateForeign, StateIO, StateReplaced
+from perdure.operations.location import Location
+from perdure.operations.set_aside import set_aside
+from perdure.store import state_files
+from perdure.store.runs import Store
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "state.db"
+
+
+@pytest.fixture(autouse=True)
+def looks_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No clock in these tests."""
+    monkeypatch.setattr(state_files, "LOOK_AGAIN", 0.0)
+
+
+def begin(store: Store, name: str = "a") -> Taken:
+    start = Start("s.py", "/s.py", "work", name.encode().ljust(16), b"in", name)
+    taken: Any = store.journal.write((), store.begin(Begin(start).start, 1.0))
+    assert isinstance(taken, Taken)
+    return taken
+
+
+def step(store: Store, taken: Taken, seq: int) -> None:
+    row = (taken.run.rid, seq, "step", bytes(16), seq, "done", b"in", b"out", 0.0, 0, 1, 0, "step")
+    store.journal.write((sealed_row(row),))
+
+
+def killed(path: Path) -> Path:
+    """What is on the disk of a process that dies now, with a journal that holds all that it saved."""
+    store = Store(path)
+    taken = begin(store)
+    step(store, taken, 1)
+    copy = path.parent.with_name("left")
+    shutil.copytree(path.parent, copy)
+    store.close()
+    return copy / path.name
+
+
+# -- the file alone is moved ------------------------------------------------------------------------------------------
+
+
+def test_a_journal_is_not_played_into_a_new_file(path: Path) -> None:
+    """The file was moved away without it: nothing is made beside it, and with the file it is whole again."""
+    left = killed(path)
+    kept = left.rename(left.with_name("old.db"))
+    before = sorted(each.name for each in left.parent.iterdir())
+    with pytest.raises(StateCorrupt, match="its journal is still there"):
+        Store(left)
+    assert sorted(each.name for each in left.parent.iterdir()) == before
+    kept.rename(left)
+    store = Store(left)
+    assert [seq for seq, *_ in store.index(1)] == [1]
+    store.close()
+
+
+def test_an_empty_journal_is_in_no_ones_way(path: Path) -> None:
+    """Nothing would be played."""
+    path.parent.mkdir()
+    path.with_name("state.db-wal").touch()
+    Store(path).close()
+    assert path.stat().st_size
+
+
+def test_all_files_are_moved_away_at_once(path: Path) -> None:
+    """The next start begins anew; what was moved can be looked at where it is; a second time there is nothing."""
+    left = killed(path)
+    location = Location(left, "--state")
+    moved = set_aside(location)
+    assert {"state.db", "state.db-wal", "state.db-locks"} <= set(moved.files)
+    assert not list(left.parent.glob("state.db*[!0-9a-f]"))
+    with pytest.raises(NotFound):
+        set_aside(location)
+    store = Store(left)
+    assert begin(store).resumed is False
+    store.close()
+    there = Store(moved.folder / "state.db", read_only=True)
+    assert [seq for seq, *_ in there.index(1)] == [1]
+    there.close()
+
+
+def test_what_is_in_use_is_not_moved(path: Path) -> None:
+    """It is refused as long as a process has something there, and that process does not notice."""
+    store = Store(path)
+    taken = begin(store)
+    with pytest.raises(StateBusy):
+        set_aside(Location(path, "--state"))
+    step(store, taken, 1)
+    store.journal.write((), store.end(End(taken.run, "done", b"out"), 2.0))
+    store.close()
+    assert set_aside(Location(path, "--state")).files
+
+
+# -- the file is exchanged while it is used ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced", "journal removed"])
+def test_a_file_that_is_gone_is_noticed_at_the_next_commit(path: Path, tmp_path: Path, how: str) -> None:
+    """A named error, again and again: nothing is acknowledged that no one will ever read."""
+    store = Store(path)
+    taken = begin(store)
+    step(store, taken, 1)
+    match how:
+        case "removed":
+            path.unlink()
+        case "moved":
+            path.rename(tmp_path / "else.db")
+        case "replaced":
+            Store(tmp_path / "other.db").close()
+            (tmp_path / "other.db").replace(path)
+        case _:
+            path.with_name("state.db-wal").unlink()
+    for attempt in (lambda: step(store, taken, 2), lambda: begin(store, "b"), lambda: step(store, taken, 2)):
+        with pytest.raises(StateReplaced):
+            attempt()
+    store.close()
+
+
+def test_closing_the_file_that_was_there_leaves_the_new_one_alone(path: Path, tmp_path: Path) -> None:
+    """SQLite removes the journal by its name, which is that of the new file by now."""
+    first = Store(path)
+    step(first, begin(first), 1)
+    aside = tmp_path / "aside"
+    path.parent.rename(aside)
+    second = Store(path)
+    step(second, begin(second), 1)
+    first.close()
+    shutil.copytree(path.parent, tmp_path / "as it would be found")
+    second.close()
+    found = Store(tmp_path / "as it would be found" / "state.db")
+    assert [seq for seq, *_ in found.index(1)] == [1]
+    found.close()
+
+
+# -- journals of another mode -----------------------------------------------------------------------------------------
+
+
+def hot(path: Path, table: str) -> Path:
+    """A file whose writer died in the middle of a commit, in rollback mode."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    assert connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+    connection.execute("PRAGMA cache_size = 1")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"DELETE FROM {table}")
+    connection.execute("CREATE TABLE big (x BLOB)")
+    connection.executemany("INSERT INTO big VALUES (zeroblob(9000))", [()] * 50)
+    copy = path.parent.with_name("hot")
+    shutil.copytree(path.parent, copy)
+    connection.close()
+    assert (copy / f"{path.name}-journal").stat().st_size
+    return copy / path.name
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_commit_that_was_cut_short_is_taken_back(path: Path, read_only: bool) -> None:
+    """By whoever comes next, a viewer or a run; and from then on the file keeps a write-ahead log."""
+    left = killed(path)
+    Store(left).close()
+    store = Store(hot(left, "step"), read_only=read_only)
+    assert [seq for seq, *_ in store.index(1)] == [1]
+    assert store.check() == []
+    if not read_only:
+        assert store.journal.read(lambda connection: connection.pragma("journal_mode")) == "wal"
+    store.close()
+
+
+def test_a_foreign_file_is_not_recovered(path: Path) -> None:
+    """It stays as it is, with its journal."""
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    connection.executescript("CREATE TABLE photo (x); INSERT INTO photo VALUES (1)")
+    connection.close()
+    left = hot(path, "photo")
+    before = left.read_bytes(), left.with_name("state.db-journal").read_bytes()
+    with pytest.raises(StateError):
+        Store(left)
+    assert (left.read_bytes(), left.with_name("state.db-journal").read_bytes()) == before
+
+
+class Undeletable(apsw.VFS):
+    """Journals of files that are being made cannot be removed, so that SQLite stays in rollback mode and says so."""
+
+    def __init__(self) -> None:
+        super().__init__("undeletable", base="")
+
+    def xDelete(self, name: str, sync: bool) -> None:
+        if name.endswith("-journal"):
+            raise apsw.IOError("a test")
+        super().xDelete(name, sync)
+
+
+def test_a_file_that_keeps_no_write_ahead_log_is_not_made(path: Path) -> None:
+    """SQLite answers so, and raises nothing; the next start makes it."""
+    vfs = Undeletable()
+    with pytest.raises(StateIO):
+        Store(path, vfs="undeletable")
+    vfs.unregister()
+    assert not path.exists()
+    Store(path).close()
+
+
+# -- an empty file ----------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_file_is_filled_if_none_was_ever_there(path: Path) -> None:
+    """A program that only looks at a file that is not there leaves it so, as SQLite's own shell does."""
+    path.parent.mkdir()
+    path.touch()
+    store = Store(path)
+    step(store, begin(store), 1)
+    store.close()
+    assert {each.name for each in path.parent.iterdir()} - {"state.db", "state.db-locks"} == set()
+
+
+def test_a_file_that_was_truncated_is_refused(path: Path) -> None:
+    """What a run left beside it says that there was something in it."""
+    store = Store(path)
+    begin(store)
+    store.close()
+    path.write_bytes(b"")
+    with pytest.raises(StateCorrupt, match="empty"):
+        Store(path)
+    with pytest.raises((StateCorrupt, StateForeign)):
+        Store(path, read_only=True)
+    assert path.read_bytes() == b""
