@@ -43,3 +43,39 @@ def test_damage_within_a_cell_is_no_more_than_that(machine: Machine, caplog: pyt
     with caplog.at_level(logging.WARNING, logger="perdure"):
         assert guards.services.about("svc")["breaker"] == BreakerState()
     assert "damaged" in caplog.text
+
+
+def test_a_cell_that_was_changed_begins_anew(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    """Also one that can still be read: it is under a checksum, with whose it is."""
+    services = machine.engine.resources.guards.services
+    machine.engine.resources.guards.isolate("svc")
+    for change in ("state = CAST(replace(state, 'isolated', 'isolatee') AS BLOB)", "name = 'other'"):
+        services._using(lambda it, change=change: it.execute(f"UPDATE cell SET {change}"))  # type: ignore[misc]
+        with caplog.at_level(logging.WARNING, logger="perdure"):
+            assert [cell for _, _, cell in services.all()] == [BreakerState()]
+        assert "does not match its checksum" in caplog.text
+
+
+def test_a_cell_of_a_kind_that_is_none(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    """It is left out, and the log says so."""
+    services = machine.engine.resources.guards.services
+    machine.engine.resources.guards.isolate("svc")
+    services._using(
+        lambda it: it.execute("PRAGMA ignore_check_constraints = ON; UPDATE cell SET kind = 'breakes'").fetchall()
+    )
+    with caplog.at_level(logging.WARNING, logger="perdure"):
+        assert services.all() == []
+    assert "breakes" in caplog.text
+
+
+def test_cells_without_a_checksum_get_one(machine: Machine) -> None:
+    """A file of before is brought up to date when it is opened, and an open breaker stays open."""
+    services = machine.engine.resources.guards.services
+    machine.engine.resources.guards.isolate("svc")
+    services._using(
+        lambda it: it.execute("UPDATE cell SET state = substr(state, 5); PRAGMA user_version = 0").fetchall()
+    )
+    services.close()
+    ((_, _, cell),) = services.all()
+    assert isinstance(cell, BreakerState)
+    assert cell.mode == "isolated"

@@ -54,7 +54,8 @@ def test_a_handled_failure_stays_handled_however_the_run_goes_on(
         place.write("", "app/__init__.py")
     place.python(*WAYS[first], status=-9)
     out = place.python(*WAYS[second], status=0)
-    assert (out.count("CHARGE"), out.count("handled"), out.count("CLEAN")) == (0, 1, 1)
+    said = out.replace(str(place.folder), "")  # the script that is loaded is named, and the folder after this test
+    assert (said.count("CHARGE"), said.count("handled"), said.count("CLEAN")) == (0, 1, 1)
 
 
 @pytest.mark.parametrize("package", [True, False], ids=["package", "no __init__"])

@@ -13,7 +13,7 @@ from perdure.alerts import atomic_files
 from perdure.errors import StateReadOnly, StateUntrusted
 from perdure.operations.doctor import examine
 from perdure.operations.location import Location, opened
-from perdure.store import database, liveness, migration
+from perdure.store import database, liveness, migration, state_files
 from perdure.store.flight_recorder import Recorder, dead
 from perdure.store.liveness import Liveness, is_held
 from perdure.store.runs import Store
@@ -46,7 +46,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.mark.parametrize("suffix", ["", *database.BESIDE])
+@pytest.mark.parametrize("suffix", ["", *state_files.BESIDE])
 def test_a_file_or_folder_that_another_user_has_made(suffix: str, state: Path) -> None:
     """It is refused before it is read or written; the error names it, its owner, and the way out."""
     planted = state.with_name(state.name + suffix)
@@ -72,7 +72,7 @@ def test_a_folder_that_another_user_has_made_beside_the_script(tmp_path: Path) -
     Store(tmp_path / "named" / "state.db").close()
 
 
-@pytest.mark.parametrize("suffix", database.BESIDE)
+@pytest.mark.parametrize("suffix", state_files.BESIDE)
 def test_a_link_where_none_belongs(suffix: str, state: Path, tmp_path: Path) -> None:
     """What it leads to is neither written nor removed."""
     state.with_name(state.name + suffix).symlink_to(tmp_path)

@@ -59,7 +59,7 @@ def go_on(
     pin(location)  # also for what the script looks up while it is loaded
     with watching(log_json) as view:
         sys.stderr.write(safe(said))
-        workflow = loaded(lambda: workflow_of(run, script))
+        workflow = loaded(lambda: workflow_of(run, location, script))
         if workflow is None:
             return FAILED
         execution = Execution(with_if_locked(workflow, if_locked), location, view.observer)

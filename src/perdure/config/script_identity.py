@@ -34,6 +34,17 @@ def script_identity(script: str, state: Path) -> str:
     return str(real)
 
 
+def belongs_to(script: str, state: Path) -> bool:
+    """Does a script lie below the folder of a state file, or in the project that the state file lies in?"""
+    real = PurePath(os.path.realpath(script))
+    place = PurePath(os.path.realpath(state)).parent
+    base = place.parent if place.name == ".perdure" else place
+    if real.is_relative_to(base):
+        return True
+    root, _ = _project(Path(real.parent))
+    return root is not None and place.is_relative_to(os.path.realpath(root))
+
+
 def moved_identity(script: str, state: Path) -> str:
     """The same of a script that was recorded by its path alone, and may have been moved together with its state."""
     if script and not script.startswith("<") and not os.path.isfile(script):

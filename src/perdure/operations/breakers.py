@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from perdure.core.policies.breaker import BreakerState, Mode
 from perdure.core.policies.rate import PauseState, RateState, left
 from perdure.core.redaction.text import redact
+from perdure.core.timestamps import moment
 from perdure.engines.features import Feature
 from perdure.engines.guards import Guards
 from perdure.engines.runtime.clock import RealWorld
@@ -98,18 +99,14 @@ def _with(view: BreakerView, cell: object, now: float) -> BreakerView:
             return msgspec.structs.replace(
                 view,
                 state=cell.mode,
-                until=_date(cell.until) if cell.mode == "open" else None,
+                until=moment(cell.until) if cell.mode == "open" else None,
                 failures=cell.consecutive,
                 openings=cell.openings,
                 error=redact(cell.error),
             )
         case PauseState():
             seconds = left(cell, now)
-            return msgspec.structs.replace(view, paused_until=_date(now + seconds)) if seconds > 0 else view
+            return msgspec.structs.replace(view, paused_until=moment(now + seconds)) if seconds > 0 else view
         case RateState():
             return msgspec.structs.replace(view, rate=cell.limit)
     return view
-
-
-def _date(moment: float) -> datetime:
-    return datetime.fromtimestamp(moment, UTC)

@@ -32,6 +32,6 @@ def cancel(location: Location, run: str, script: Path | None = None) -> Cancella
     """
 
     def load(record: RunRecord) -> AnyWorkflow:
-        return workflow_of(record, script)
+        return workflow_of(record, location, script)
 
     return location.load_engine().cancel(run, load)

@@ -67,7 +67,7 @@ def begin_edit(location: Location, reference: str, script: Path | None = None) -
         function = store.function(run.rid, record.kind, record.name)
     spec, unchecked = None, ""
     try:
-        spec = step_of(run, record, function, script)
+        spec = step_of(run, record, location, function, script)
     except Exception as error:  # the script's own errors too
         if script is not None:
             raise

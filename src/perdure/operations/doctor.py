@@ -170,7 +170,7 @@ def _integrity(store: Store) -> Iterator[Check]:
     problems = store.check()
     if problems:
         more = f" and {len(problems) - MENTIONED} more" if len(problems) > MENTIONED else ""
-        hint = "restore a backup, or run `perdure doctor --set-aside` to begin anew"
+        hint = "restore a backup, or run `perdure doctor --set-aside` to start over"
         yield Check("integrity", "wrong", "; ".join(problems[:MENTIONED]) + more, hint)
     else:
         yield Check("integrity", "ok", "SQLite finds nothing wrong")

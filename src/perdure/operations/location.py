@@ -193,5 +193,5 @@ def damage_named(path: Path) -> Iterator[None]:
     except (UnicodeError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise StateCorrupt(
             f"the state file holds something that perdure never writes: {path} ({type(error).__name__}: {error})",
-            "see `perdure doctor`; restore a backup, or run `perdure doctor --set-aside` to begin anew",
+            "see `perdure doctor`; restore a backup, or run `perdure doctor --set-aside` to start over",
         ) from error

@@ -58,7 +58,7 @@ def redrive(
     engine = engine_at(location.path)
     engine.observer = attached(engine.observer, str(script) if script else "")
     interval = rate[1] / rate[0] if rate else 0.0
-    find = _Finder(engine.store, script)
+    find = _Finder(engine.store, location, script)
     calls = [letter.lid for letter in chosen if letter.seq]
 
     def resolved(result: Result) -> None:
@@ -76,8 +76,9 @@ def redrive(
 class _Finder:
     """Finds the steps of records, and loads each script once, also one that cannot be loaded."""
 
-    def __init__(self, store: Store, script: Path | None) -> None:
+    def __init__(self, store: Store, location: Location, script: Path | None) -> None:
         self._store = store
+        self._location = location
         self._script = script
         self._failed: dict[str, Exception] = {}
 
@@ -87,7 +88,7 @@ class _Finder:
             raise failed
         try:
             function = self._store.function(run.rid, record.kind, record.name)
-            return step_of(run, record, function, self._script)
+            return step_of(run, record, self._location, function, self._script)
         except PerdureError:
             raise
         except Exception as error:
@@ -102,7 +103,7 @@ def _whole_run(
     result = partial(Result, letter.lid)
     try:
         run = engine.store.run_by_number(letter.run)
-        workflow = workflow_of(run, script)
+        workflow = workflow_of(run, location, script)
         engine.store.journal.write((), dead_letters.count(engine.store, letter.lid, time.time()))
         execution = Execution(workflow, location, watch)
     except StateError:

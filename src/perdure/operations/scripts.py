@@ -14,17 +14,23 @@ from perdure.api.step import BoundStep
 from perdure.api.workflow import Workflow
 from perdure.config import ownership
 from perdure.config.module_names import dotted_name
+from perdure.config.script_identity import belongs_to, point_out
 from perdure.config.script_loader import load_script
 from perdure.core.execution.spec import Spec, spec_of
 from perdure.core.records import FunctionRecord, RunRecord, StepRecord, called_step
+from perdure.core.redaction.printable import one_line
 from perdure.engines import functions
+from perdure.engines.features import Feature
 from perdure.engines.interface import refuse_child
 from perdure.engines.registry import steps_named
 from perdure.errors import NotFound, OptionError, UsageError
+from perdure.operations.location import Location
 
 AnyWorkflow = Workflow[..., Any]
 
 _loading = Lock()
+_named: set[Path] = set()
+"""The scripts that this process has said it loads."""
 
 
 def split_target(target: str) -> tuple[Path, str | None]:
@@ -69,20 +75,21 @@ def find_workflow(path: Path, name: str | None = None) -> AnyWorkflow:
     return next(iter(own.values()))
 
 
-def workflow_of(run: RunRecord, script: Path | None = None) -> AnyWorkflow:
+def workflow_of(run: RunRecord, location: Location, script: Path | None = None) -> AnyWorkflow:
     """The workflow that a run belongs to, loaded from its script.
 
     Args:
         run: which.
+        location: where it is kept.
         script: where the script is now, if not where it was last seen.
 
     Raises:
-        UsageError: it is a child run, or its script is another user's.
+        UsageError: it is a child run, or its script is not to be loaded unless it is named.
         NotFound: the script, or the workflow in it, is gone.
         Exception: whatever the script raises when it is loaded.
     """
     refuse_child(run.id, run.parent)
-    path = script or recorded_script(run)
+    path = script or recorded_script(run, location)
     if not path.is_file():
         raise NotFound(
             f"the script of run {run.id} does not exist: {path}",
@@ -100,20 +107,28 @@ def _first_line(workflow: AnyWorkflow) -> str:
     return f"    {lines[0]}" if lines else ""
 
 
-def recorded_script(run: RunRecord) -> Path:
-    """The script that a state file names as that of a run. It is about to be executed, and a file may name any.
+def recorded_script(run: RunRecord, location: Location) -> Path:
+    """The script that a state file names as that of a run, which is said on standard error.
+
+    It is about to be executed, and a file may name any: only one that goes with the state file is loaded.
 
     Args:
         run: as it was read.
+        location: where it is kept. A cluster's scripts are anywhere.
 
     Raises:
-        UsageError: the script is another user's, or every user can write it.
+        UsageError: the script is another user's, or every user can write it, or it lies elsewhere.
     """
     path = Path(run.path)
     try:
         why = "" if ownership.shared() else ownership.objection(path.stat())
     except OSError:
         return path  # loading it says that it is gone
+    if not why and location.supports(Feature.STATE_FILE) and not belongs_to(run.path, location.path):
+        why = f"it lies outside of the folder and of the project of {location.path}"
+    if not why and path not in _named:
+        _named.add(path)
+        point_out(f"loads {one_line(run.path)}, the script of run {one_line(run.id)}")
     if why:
         raise UsageError(
             f"the script that the state file names for run {run.id} is not loaded: {path} ({why})",
@@ -123,22 +138,27 @@ def recorded_script(run: RunRecord) -> Path:
 
 
 def step_of(
-    run: RunRecord, record: StepRecord, function: FunctionRecord | None = None, script: Path | None = None
+    run: RunRecord,
+    record: StepRecord,
+    location: Location,
+    function: FunctionRecord | None = None,
+    script: Path | None = None,
 ) -> Spec:
     """The step that a record is of, as the script of its run has it now.
 
     Args:
         run: whose script it is.
         record: of a step, or of a clean-up.
+        location: where the run is kept.
         function: whose function it was, if the run says so.
         script: where the script is now, if not where it was last seen; or the file that the step was moved to.
 
     Raises:
         NotFound: the script is gone, or has no such step at its top level.
-        UsageError: several steps go by that name.
+        UsageError: several steps go by that name, or the script is not to be loaded unless it is named.
         Exception: whatever the script raises when it is loaded.
     """
-    path = script or recorded_script(run)
+    path = script or recorded_script(run, location)
     if not path.is_file():
         raise NotFound(f"the script of run {run.id} does not exist: {path}", "name where it is now: --script FILE")
     with _loading:  # two threads must not load one script side by side

@@ -59,6 +59,8 @@ def translated(path: Path) -> Iterator[None]:
         if isinstance(error, PerdureError):
             raise
         raise named(error, path) from error
+    except UnicodeDecodeError as error:  # flipped bytes in a text, or in the name of a table
+        raise translate(apsw.CorruptError(str(error)), path) from error
 
 
 def translate(error: apsw.Error, path: Path) -> StateError:
@@ -76,13 +78,13 @@ def translate(error: apsw.Error, path: Path) -> StateError:
             hint = "see who uses it with `perdure ps`; run again when it has ended"
         case apsw.CorruptError() if is_damaged(error, path):
             kind, what = StateCorrupt, "the state file is damaged or truncated"
-            hint = "see `perdure doctor`; restore a backup, or run `perdure doctor --set-aside` to begin anew"
+            hint = "see `perdure doctor`; restore a backup, or run `perdure doctor --set-aside` to start over"
         case apsw.NotADBError() | apsw.FormatError():
             kind, what = StateForeign, "the file is not a state file of perdure"
             hint = "set PERDURE_STATE to another path, or move the file away"
         case apsw.SQLError() | apsw.ConstraintError() | apsw.SchemaChangeError() | apsw.MismatchError():
             kind, what = StateCorrupt, "the state file does not hold what perdure wrote"
-            hint = "see `perdure doctor`; restore a backup, or run `perdure doctor --set-aside` to begin anew"
+            hint = "see `perdure doctor`; restore a backup, or run `perdure doctor --set-aside` to start over"
         case _:
             kind, what = StateIO, "the system reported an error on the state file"
             hint = "check the disk (dmesg), then run again; everything saved is intact"
@@ -124,7 +126,7 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
             if read_only or not create or sys.platform == "win32" or traces(path):
                 raise StateCorrupt(
                     f"the state file is empty, which perdure never leaves behind: {path}",
-                    f"restore a backup if runs were saved in it; else run `{AWAY}` to begin anew",
+                    f"restore a backup if runs were saved in it; else run `{AWAY}` to start over",
                 )
             _create(path, vfs, empty=True)  # as the sqlite3 shell leaves one that only looked at what was not there
     if not read_only:
@@ -213,7 +215,7 @@ def _verify(path: Path, vfs: str | None) -> int:
             "upgrade perdure: pip install --upgrade perdure",
         )
     if pages == 0 or version < 1:
-        raise StateCorrupt(f"the state file is damaged: {path}", f"restore a backup, or run `{AWAY}` to begin anew")
+        raise StateCorrupt(f"the state file is damaged: {path}", f"restore a backup, or run `{AWAY}` to start over")
     return int(version)
 
 

@@ -12,7 +12,7 @@ from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.run import HolderInfo
 from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepRecord
 from perdure.store import artifacts, pieces, spending
-from perdure.store.rows import intact, intact_of_run, sound
+from perdure.store.rows import corrupt, intact, intact_of_run, sound
 from perdure.store.run_queries import CHUNK
 from perdure.store.runs import Store
 from perdure.store.statements import load
@@ -50,8 +50,14 @@ def ids_like(store: Store, prefix: str, most: int) -> list[tuple[str, bool]]:
 
 
 def newest(store: Store) -> str | None:
-    """The id of the run that was started or resumed last; children do not count."""
+    """The id of the run that was started or resumed last; children do not count.
+
+    Raises:
+        StateCorrupt: there are children only.
+    """
     found = _all(store, "newest")
+    if not found and totals(store):
+        raise corrupt(store.path)  # children of no run
     return found[0][0] if found else None
 
 

@@ -19,6 +19,7 @@ import msgspec
 
 from perdure.config.os_errors import remove
 from perdure.config.ownership import make_file, make_folder
+from perdure.core.checksums import row_checksum
 from perdure.core.policies.breaker import BreakerState
 from perdure.core.policies.rate import PauseState, RateState
 from perdure.errors import StateReadOnly
@@ -33,7 +34,11 @@ S = TypeVar("S", BreakerState, RateState, PauseState)
 T = TypeVar("T")
 
 APPLICATION_ID = 0x50455253  # "PERS"
-_DAMAGE = (*DAMAGE, apsw.SQLError)
+VERSION = 1
+"""Of the file. In version 0 a state had no checksum before it."""
+_DAMAGE = (*DAMAGE, apsw.SQLError, UnicodeDecodeError)
+_CHECKSUM = 4
+"""Bytes before each state: a CRC-32 over whose it is and what it says."""
 
 _STATES: dict[str, type[Any]] = {"breaker": BreakerState, "rate": RateState, "pause": PauseState}
 _decoders = {kind: msgspec.msgpack.Decoder(state) for kind, state in _STATES.items()}
@@ -64,7 +69,7 @@ class Services:
             StateError: the file cannot be used.
         """
         found: Any = self._using(lambda it: it.execute(self._sql["about"], (name,)).fetchall())
-        return {kind: self._decoded(kind, name, state) for kind, state in found}
+        return {kind: self._decoded(kind, name, state) for kind, state in found if self._is_known(kind, name)}
 
     def all(self) -> list[tuple[str, str, Cell]]:
         """Kind, name and state of every cell; nothing if there is no file.
@@ -76,7 +81,8 @@ class Services:
             if not self.path.exists():
                 return []
         rows: Any = self._using(lambda it: it.execute(self._sql["all"]).fetchall())
-        return [(kind, name, self._decoded(kind, name, state)) for kind, name, state in rows]
+        known = [row for row in rows if self._is_known(*row[:2])]
+        return [(kind, name, self._decoded(kind, name, state)) for kind, name, state in known]
 
     def update(self, kind: Kind, name: str, function: Callable[[Any, float], tuple[Any, T]]) -> T:
         """Change a cell while no one else can: in no process is another function at it.
@@ -100,7 +106,9 @@ class Services:
                     before, self._now()
                 )  # not asked before the lock was had: that may take a while
                 if after is not before:
-                    connection.execute(self._sql["put"], (kind, name, _encode(after), after.changed))
+                    connection.execute(
+                        self._sql["put"], (kind, name, _sealed(kind, name, _encode(after)), after.changed)
+                    )
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -143,10 +151,26 @@ class Services:
             if connection.pragma("application_id") != APPLICATION_ID:
                 raise apsw.NotADBError("it is not a file of perdure's services")
             refuse_foreign_schema(connection)
+            if connection.pragma("user_version") != VERSION:
+                self._bring_up_to_date(connection)
             if identity == self._on_disk():
                 return connection
             self._close()
         raise apsw.CantOpenError("the file is exchanged all the time")
+
+    def _bring_up_to_date(self, connection: apsw.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if connection.pragma("user_version") == 0:  # another process may have been faster
+                rows: Any = connection.execute(self._sql["raw"]).fetchall()
+                for kind, name, state, changed in rows:
+                    connection.execute(self._sql["put"], (kind, name, _sealed(kind, name, state), changed))
+                connection.pragma("user_version", VERSION)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
 
     def _on_disk(self) -> tuple[int, int] | None:
         try:
@@ -161,7 +185,7 @@ class Services:
                 self._connection.close()
             self._connection = None
 
-    def _set_aside(self, error: apsw.Error) -> None:
+    def _set_aside(self, error: Exception) -> None:
         """Nothing in it is worth stopping a run for."""
         mine, self._identity = self._identity, None
         self._close()
@@ -189,7 +213,11 @@ class Services:
                 connection = open_connection(draft, "OFF")
                 try:
                     run_script(connection, "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL")
-                    run_script(connection, f"PRAGMA application_id = {APPLICATION_ID};" + self._sql["schema"])
+                    run_script(
+                        connection,
+                        f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
+                        + self._sql["schema"],
+                    )
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 finally:
                     connection.close()
@@ -206,7 +234,20 @@ class Services:
 
     def _decoded(self, kind: str, name: str, state: bytes) -> Any:
         try:
-            return _decoders[kind].decode(state)
-        except (msgspec.MsgspecError, KeyError, UnicodeError) as error:
+            payload = state[_CHECKSUM:]
+            if _sealed(kind, name, payload) != state:
+                raise ValueError("it does not match its checksum")
+            return _decoders[kind].decode(payload)
+        except ValueError as error:  # msgspec's errors are ones, too
             _log.warning("the saved state of %s %r is damaged (%s): it begins anew", kind, name, error)
             return _STATES[kind]()
+
+    def _is_known(self, kind: str, name: str) -> bool:
+        if kind in _STATES:
+            return True
+        _log.warning("the file of breakers and rate limits holds a %r of %r, which perdure never writes", kind, name)
+        return False
+
+
+def _sealed(kind: str, name: str, state: bytes) -> bytes:
+    return row_checksum(kind, name, state).to_bytes(_CHECKSUM, "big") + state

@@ -45,6 +45,7 @@ from perdure.errors import (
     NotDecodable,
     NotStorable,
     RepeatLimit,
+    StateCorrupt,
     StopRun,
 )
 
@@ -137,8 +138,15 @@ def recall(call: Call, history: History, record: StepRecord, park: bool = False)
 
     Raises:
         StopRun: with Drift, if a call that goes by a key has other inputs now; with NotDecodable, if the saved value
-            does not fit what the script now declares.
+            does not fit what the script now declares; with StateCorrupt, if it is another call's.
     """
+    if record.n != call.n or record.key != call.key or record.name != call.spec.name:
+        raise StopRun(
+            StateCorrupt(
+                f"record #{record.seq} of run {history.id} is not that of the call that it was found for",
+                "see `perdure doctor`, or restore a backup: the state file was edited from outside meanwhile",
+            )
+        )
     if call.named and not codec.same_inputs(record.input, call.input) and not history.is_exempt(record.seq):
         raise StopRun(drift(call, history, [record]))
     if park and record.status == "dead":

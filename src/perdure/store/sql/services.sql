@@ -21,6 +21,9 @@ SELECT kind, state FROM cell WHERE name = ?;
 -- name: all
 SELECT kind, name, state FROM cell ORDER BY name, kind;
 
+-- name: raw
+SELECT kind, name, state, changed FROM cell;
+
 -- name: put
 INSERT INTO cell (kind, name, state, changed) VALUES (?, ?, ?, ?)
 ON CONFLICT (name, kind) DO UPDATE SET state = excluded.state, changed = excluded.changed;
