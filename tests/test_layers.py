@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"store", "alerts", "check"},
     {"engines"},
     {"api", "aio", "perdure"},
-    {"operations"},
+    {"operations", "skill"},
     {"cli", "demo", "testing", "__main__"},
 ]
 """From the lowest; "perdure" is the package's own __init__, which shows what users touch."""

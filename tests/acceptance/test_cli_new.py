@@ -128,9 +128,10 @@ def test_a_name_that_the_template_uses_itself(tmp_path: Path, name: str) -> None
 
 def test_the_template_gives_only_the_names_that_are_looked_out_for() -> None:
     """A workflow named like something else in the file would take its place."""
+    from perdure import skill
     from perdure.operations.new import TAKEN
 
-    text = (SOURCE / "perdure" / "templates" / "workflow.py.txt").read_text().replace("$name", "NAME")
+    text = skill.files()["assets/template.py"].decode()
     given = {node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef | ast.FunctionDef)}
     given |= {
         alias.asname or alias.name
@@ -138,4 +139,4 @@ def test_the_template_gives_only_the_names_that_are_looked_out_for() -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
-    assert given - {"NAME"} == TAKEN
+    assert given - {"my_workflow"} == TAKEN

@@ -26,6 +26,7 @@ GROUPS = {
     "dlq": "Dead letters: look at them, edit, re-drive, drop, export.",
     "breaker": "Look at circuit breakers; close or isolate one.",
     "alert": "Prove that alerts arrive; see what waits; send it.",
+    "skill": "Install the skill that tells coding agents how to write durable scripts, or read it.",
 }
 """Each is the app of a module of the same name, with commands of its own."""
 

@@ -7,14 +7,16 @@ import contextlib
 import keyword
 import re
 import sys
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
+from perdure import skill
 from perdure.errors import UsageError
 
 TAKEN = {"Item", "Retry", "dataclass", "fetch_items", "perdure", "process_item", "step", "tidy_up", "workflow"}
 """Names that the template itself gives to things."""
+
+PLACEHOLDER = re.compile(r"\bmy_workflow(\.py)?\b")
+"""What the template calls its file and its workflow."""
 
 
 def write_template(path: Path) -> str:
@@ -30,7 +32,7 @@ def write_template(path: Path) -> str:
         UsageError: the name cannot be imported, there is something already, or the file cannot be written.
     """
     name = workflow_name(path)
-    text = Template(files("perdure").joinpath("templates/workflow.py.txt").read_text(encoding="utf-8"))
+    text = skill.files()["assets/template.py"].decode()
     if not path.parent.is_dir():
         raise UsageError(
             f"there is no folder {str(path.parent)!r} to write {path.name!r} to", f"mkdir -p {path.parent}"
@@ -43,7 +45,7 @@ def write_template(path: Path) -> str:
         raise UsageError(f"{str(path)!r} cannot be written: {error.strerror}", "choose another folder") from None
     try:
         with file:
-            file.write(text.substitute(file=path.name, name=name))
+            file.write(PLACEHOLDER.sub(lambda found: path.name if found[1] else name, text))
     except OSError as error:
         with contextlib.suppress(OSError):
             path.unlink()  # half a script is worse than none

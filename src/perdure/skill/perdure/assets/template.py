@@ -2,8 +2,9 @@
 
 Run it. After a failure, a crash or a kill, run it again: it goes on where it stopped.
 
-    python $file
-    perdure run $file     (the same, with progress on the terminal)
+    python my_workflow.py
+    perdure run my_workflow.py     (the same, with progress on the terminal)
+    perdure check my_workflow.py   (what would break on resume, be lost, or hang)
     perdure show last     (what the last run did, step by step)
 
 It runs as it stands. The places marked FILL IN are yours. Each step answers three
@@ -37,7 +38,8 @@ def fetch_items(day: str) -> list[Item]:
 # Recovery: a transient error is tried again, with growing waits; a server's
 # Retry-After is obeyed. An attempt that takes longer than `timeout` has failed. While
 # the service is down, its breaker keeps everybody away from it; `rate` holds at any
-# time. FILL IN: the bounds, and the service's name.
+# time. FILL IN: the bounds, and the service's name. Raise on every failure: what
+# returns an error as a value is neither tried again nor reported.
 @step(
     retry=Retry(attempts=4, delay="1s", total="10m"),
     timeout="20s",
@@ -62,12 +64,13 @@ def tidy_up(day: str) -> None:
 # PERDURE_ALERTS with other addresses. FILL IN there; no alert is sent until then.
 # A second process that starts this meanwhile is skipped (`lock`).
 @workflow(timeout="2h", lock=True)
-def $name(day: str = "today") -> str:
+def my_workflow(day: str = "today") -> str:
     """FILL IN: what a run does.
 
     The arguments say which run is meant: the same ones go on with an unfinished run.
+    Pass what names the work (a date, a customer), and never the present time.
     """
-    perdure.defer(tidy_up, day)  # runs at the end, also after a failure or a crash
+    perdure.defer(tidy_up, day)  # called once, when the run is done or cancelled, also after a crash
     items = fetch_items(day)
     # Each item has a checkpoint of its own. One that fails for good is parked as a
     # dead letter, to be looked at and done later; the others go on.
@@ -76,4 +79,4 @@ def $name(day: str = "today") -> str:
 
 
 if __name__ == "__main__":
-    print($name())
+    print(my_workflow())
