@@ -1,7 +1,7 @@
 """Makes the references of the agent skill from pages of docs/: python tests/docs/skill_references.py writes them.
 
-A page becomes a section. Links to other pages become their text, since the skill is read without the repository; the name
-of a script stands in its first line.
+A page becomes a section. Links to other pages become their text, since the skill is read without the repository; the
+name of a script stands in its first line.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SOURCES: dict[str, list[str]] = {
             "checklist",
         )
     ],
-    "agents": ["how-to/llm-agent.md"],
+    "agents": ["how-to/llm-agent.md", "guards.md", "large-values.md#Data in files of its own: `perdure.artifact`"],
     "testing": ["testing.md#Your own tests"],
     "failures": ["errors.md"],
     "operations": ["how-to/operations.md"],

@@ -85,7 +85,7 @@ def _places(home: Path, may_lead_out: bool) -> Iterator[Path]:
         if not may_lead_out and not real.is_relative_to(home.resolve()):
             raise UsageError(
                 f"{str(place)!r} leads out of {str(home)!r}, to {str(real)!r}; nothing was written there",
-                "replace the link by a folder, or install with --user",
+                "choose another folder, or install with --user",
             )
         if real not in seen:
             seen.add(real)

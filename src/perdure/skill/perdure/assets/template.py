@@ -70,7 +70,7 @@ def my_workflow(day: str = "today") -> str:
     The arguments say which run is meant: the same ones go on with an unfinished run.
     Pass what names the work (a date, a customer), and never the present time.
     """
-    perdure.defer(tidy_up, day)  # called once, when the run is done or cancelled, also after a crash
+    perdure.defer(tidy_up, day)  # when the run is done or cancelled, also after a crash
     items = fetch_items(day)
     # Each item has a checkpoint of its own. One that fails for good is parked as a
     # dead letter, to be looked at and done later; the others go on.
