@@ -136,7 +136,7 @@ def test_a_forged_list_removes_nothing_elsewhere(tmp_path: Path) -> None:
     assert (tmp_path / "precious.md").exists()
 
 
-def test_links_are_not_written_through(tmp_path: Path) -> None:
+def test_links_are_not_written_through(tmp_path: Path, older: Path) -> None:
     """A file that is a link is kept, or with --force replaced; a folder that leads out of the project is refused."""
     (tmp_path / "elsewhere.md").write_text("theirs\n")
     project = tmp_path / "project"
@@ -145,6 +145,9 @@ def test_links_are_not_written_through(tmp_path: Path) -> None:
     assert actions(project)[0] == "kept"
     assert actions(project, force=True)[0] == "updated"
     assert (tmp_path / "elsewhere.md").read_text() == "theirs\n"
+    (place(older) / "SKILL.md").rename(tmp_path / "moved.md")
+    (place(older) / "SKILL.md").symlink_to(tmp_path / "moved.md")
+    assert actions(older)[0] == "kept", "also if it holds what was installed"
     other = tmp_path / "other"
     other.mkdir()
     (other / ".agents").symlink_to(tmp_path / "project")
