@@ -37,17 +37,26 @@ def long() -> None:
 def calm() -> None:
     long()
 
-@step(retry=None, timeout="500ms")
+def written(count: int) -> bool:
+    # Has a program of an earlier attempt written down so many numbers? On a busy machine the first may not.
+    return os.path.exists("pids") and len(open("pids").read().split()) >= count
+
+AGAIN = perdure.Retry(attempts=100, delay=0)
+
+@step(retry=AGAIN, timeout="500ms")
 def late() -> None:
-    long()
+    if not written(2):
+        long()
 
-@step(retry=None, timeout="500ms", isolate=True)
+@step(retry=AGAIN, timeout="500ms", isolate=True)
 def alone() -> None:
-    long()
+    if not written(2):
+        long()
 
-@step(retry=None, timeout="500ms")
+@step(retry=AGAIN, timeout="500ms")
 async def alate() -> None:
-    await perdure.aio.sh(LONG, shell=True)
+    if not written(2):
+        await perdure.aio.sh(LONG, shell=True)
 
 @step(retry=None)
 def plain() -> None:
@@ -58,9 +67,10 @@ def plain() -> None:
 def main(name: str) -> None:
     globals()[name]()
 
-@step(retry=None, timeout="500ms")
+@step(retry=AGAIN, timeout="500ms")
 def item(name: str) -> None:
-    long()
+    if not written(4):
+        long()
 
 @workflow
 def items() -> bool:
@@ -104,7 +114,7 @@ def pids(folder: Path, count: int) -> list[int]:
 def test_a_step_that_runs_out_of_time_takes_its_programs_along(scripts: Scripts, how: str) -> None:
     """On the main thread, in a process of its own, on a loop, in a pool thread: also what the program has started."""
     done = scripts.run(scripts.write(SCRIPT), how)
-    assert done.returncode == (0 if how == "items" else 1), done.stderr
+    assert done.returncode == 0, done.stderr
     for pid in pids(scripts.folder, 4 if how == "items" else 2):
         until(lambda pid=pid: not is_alive(pid), "the end of a program")
 
