@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
     {"engines"},
     {"api", "aio", "perdure"},
     {"operations", "skill"},
-    {"cli", "demo", "testing", "__main__"},
+    {"cli", "demo", "testing", "crashtest", "__main__"},
 ]
 """From the lowest; "perdure" is the package's own __init__, which shows what users touch."""
 

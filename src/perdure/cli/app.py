@@ -13,6 +13,7 @@ FUNCTIONS = {
     "fork": "Start a new run with the results of another up to a step, which is made again.",
     "cancel": "End an unfinished run for good, at its next safe point; its clean-ups are made.",
     "check": "Check scripts by their source: what breaks on resume, is lost, hangs, or is done twice.",
+    "crashtest": "Kill a workflow at its commits and effects, resume it each time, and say what came out otherwise.",
     "worker": "Run the steps and workflows of scripts for a cluster, until SIGTERM or Ctrl-C.",
     "doctor": "Look over this installation and the state file.",
     "new": "Write a short, runnable workflow to a new file: a checkpoint, recovery, an alert, and places to fill in.",

@@ -41,6 +41,11 @@ def is_known(name: str) -> bool:
     return bool(_known.get(("step", name)) or _known.get(("workflow", name)))
 
 
+def every(kind: str) -> list[Spec]:
+    """All that are known of that kind."""
+    return [spec for (known, _), specs in _known.items() if known == kind for spec in specs]
+
+
 def find(kind: str, place: Place, name: str, given: bytes = b"") -> Spec:
     """The step or the workflow (`kind`) of that name that is defined there.
 

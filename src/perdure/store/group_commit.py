@@ -78,6 +78,9 @@ class Journal:
         path: for messages.
         insert: the statement that adds one row to the step table.
         on_end: called after each transaction that held an operation, under the lock, with whether it was committed.
+
+    `around` is called before each commit and after it, with whether it is done: the moments at which a process that dies
+    loses or keeps something. Tests set it.
     """
 
     def __init__(self, connection: apsw.Connection, path: Path, insert: str, on_end: Callable[[bool], None]) -> None:
@@ -91,6 +94,7 @@ class Journal:
         self._broken: StateError | None = None
         self._ahead: deque[tuple[str, tuple[Any, ...]]] = deque()
         self._forked: StateError | None = None
+        self.around: Callable[[Sequence[Entry], bool], None] | None = None
 
     def write(self, rows: Sequence[tuple[Any, ...]], operation: Operation | None = None) -> Any:
         """Make rows and an operation durable; returns after the fsync.
@@ -198,7 +202,12 @@ class Journal:
             return
         try:
             self._watch.look(always=len(batch) > 1 or batch[0].operation is not None)
-            self._transact(batch)
+            if self.around is None:
+                self._transact(batch)
+            else:
+                self.around(batch, False)
+                self._transact(batch)
+                self.around(batch, True)
         except StateReplaced as error:
             self._broken = error
             for entry in batch:

@@ -1,0 +1,54 @@
+"""What `perdure crashtest` prints."""
+
+from __future__ import annotations
+
+from perdure.cli.exit_codes import DONE, FAILED
+from perdure.cli.view.terminal import Printer, count, one_line
+from perdure.core.durations import show
+from perdure.crashtest.campaign import Report
+
+UNFINISHED = 3
+"""The exit code: nothing was found, but not everything was tested."""
+
+CODES = {"unsafe": "phantom-retry", "drift": "code-drift", "non-deterministic": "code-drift", "stuck": "stuck-wait"}
+"""Which failure of the catalogue each kind of finding leads to."""
+
+
+def exit_code(report: Report) -> int:
+    """0: nothing was found; 1: something was; 3: not everything was tested."""
+    if any(finding.kind != "slow" for finding in report.findings):
+        return FAILED
+    return DONE if report.finished else UNFINISHED
+
+
+def show_report(report: Report, arguments: str) -> None:
+    """Print it."""
+    printer = Printer()
+    called = f"{report.workflow} {arguments}".strip()
+    printer.line(
+        f"crashtest {one_line(called)}   {count(report.steps, 'step')}, {count(len(report.names), 'name')};"
+        f" {count(report.kills, 'kill')}, {show(report.seconds)}",
+        "bold",
+    )
+    if report.ending:
+        printer.line(
+            one_line(f"undisturbed, the run fails, so what comes later is not tested: {report.ending}"), "yellow"
+        )
+    elif not report.findings:
+        printer.line("ok      resumed from every kill; same result and files; deterministic", "green")
+    width = max((len(finding.kind) for finding in report.findings), default=0)
+    for finding in report.findings:
+        code = f" [{CODES[finding.kind]}]" if finding.kind in CODES else ""
+        at = f"   {finding.at}" if finding.at else ""
+        printer.line(one_line(f"{finding.kind:<{max(width, 6)}}  {finding.text}{code}{at}"), "red")
+        if finding.fix:
+            printer.line(one_line(f"{'':<{max(width, 6)}}  {finding.fix}"))
+    for how in ("keyed", "repeatable", "accepted"):
+        steps = sorted({each.effect.step or "the workflow" for each in report.repeated if each.how == how})
+        if steps:
+            printer.line(one_line(f"{how:<10}  {', '.join(steps)}"))
+    if report.unstable:
+        printer.line(one_line(f"not compared, since it differs from run to run: {', '.join(report.unstable)}"), "dim")
+    printer.line(one_line(f"not killed: {', '.join(report.not_killed) or 'nothing'}"))
+    refused = sorted({f"{each.what} ({each.kind})" for each in report.refused})
+    printer.line(one_line(f"refused: {', '.join(refused) or 'nothing'}"))

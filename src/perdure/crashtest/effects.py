@@ -1,0 +1,253 @@
+"""Sees what a workflow does to the world, and refuses what would leave the machine or the scratch folder.
+
+Python tells an audit hook of each connection, request, opened file and started program (PEP 578). A hook stays for the
+life of a process, so this is only installed in processes that are thrown away.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from perdure.core.execution.idempotency import idempotency_key
+from perdure.engines.interface import StepContext, here
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
+"""Requests that only read (RFC 9110, section 9.2.1)."""
+
+LOOPBACK = ("localhost", "ip6-localhost", "::1", "")
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC | os.O_CREAT
+
+
+class Effect(msgspec.Struct):
+    """Something that a workflow did to the world.
+
+    Attributes:
+        kind: "http", "mail", "append", "write", "sqlite" or "program".
+        what: the method and address, the path or the program.
+        step: in which step; empty in the workflow's own code.
+        call: the idempotency key of the call; empty outside of steps.
+        keyed: that key went along.
+        at: the line of the script, as `file:line`.
+    """
+
+    kind: str
+    what: str
+    step: str = ""
+    call: str = ""
+    keyed: bool = False
+    at: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What was refused: kind "host", "path" or "program"."""
+
+    kind: str
+    what: str
+    step: str
+    at: str
+
+
+class Refused(PermissionError):
+    """What would leave the scratch folder or the machine is not done under `perdure crashtest`."""
+
+
+class Effects:
+    """The audit hook of a life.
+
+    Args:
+        copy: the copy of the user's folder, in which effects are looked for.
+        roots: folders that may be written to.
+        hosts: names and addresses beside loopback that may be connected to.
+        programs: names of programs that may be started.
+        note: is given each effect and refusal.
+        performed: is called with the name of the step when an effect was answered.
+    """
+
+    def __init__(
+        self,
+        copy: Path,
+        roots: Sequence[Path],
+        hosts: Sequence[str] = (),
+        programs: Sequence[str] = (),
+        note: Callable[[Effect | Refusal], None] = lambda effect: None,
+        performed: Callable[[str], None] = lambda step: None,
+    ) -> None:
+        self.copy = copy
+        self.note = note
+        self.performed = performed
+        self._folder = f"{copy}{os.sep}"
+        self._roots = tuple(f"{root}{os.sep}" for root in roots)
+        self._hosts = set(hosts)
+        self._addresses: set[str] = set()
+        self._programs = set(programs)
+        self._busy = threading.local()
+        self._handlers: dict[str, Callable[..., object]] = {
+            "socket.connect": self._connect,
+            "socket.sendto": self._connect,
+            "socket.getaddrinfo": self._look_up,
+            "socket.gethostbyname": self._look_up,
+            "open": self._open,
+            "sqlite3.connect": self._database,
+            "subprocess.Popen": self._program,
+            "os.posix_spawn": self._program,
+            "os.exec": self._program,
+            "os.system": lambda command: self._program(None, command),
+        }
+        for event in ("os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod", "os.chown", "os.utime"):
+            self._handlers[event] = lambda path, *more: self._change(path)
+        for event in ("os.rename", "os.link", "os.symlink"):
+            self._handlers[event] = lambda source, target, *more: self._change(target)
+
+    def install(self) -> None:
+        """From now on, until the process ends."""
+        sys.addaudithook(self._hook)
+
+    def effect(self, kind: str, what: str, sent: Sequence[object] = ()) -> Effect:
+        """Note an effect of the step that is being executed.
+
+        Args:
+            kind: of `Effect`.
+            what: of `Effect`.
+            sent: what goes along; looked through for the idempotency key.
+        """
+        step, call = self._step()
+        effect = Effect(kind, what, step, call, bool(call) and _mentions(sent, call), self._where())
+        self.note(effect)
+        return effect
+
+    def also_sent(self, effect: Effect, sent: object) -> None:
+        """More went along with an effect that was noted."""
+        if effect.call and not effect.keyed and _mentions((sent,), effect.call):
+            effect.keyed = True
+            self.note(effect)
+
+    # -- the hook -----------------------------------------------------------------------------------------------------
+
+    def _hook(self, event: str, args: tuple[Any, ...]) -> None:
+        handler = self._handlers.get(event)
+        if handler is None or getattr(self._busy, "now", False):
+            return
+        self._busy.now = True
+        try:
+            handler(*args)
+        finally:
+            self._busy.now = False
+
+    def _step(self) -> tuple[str, str]:
+        context = here.get()
+        if not isinstance(context, StepContext):
+            return "", ""
+        call = context.call
+        return call.spec.name, idempotency_key(context.run_id, call.spec.name, call.key + call.salt, call.n)
+
+    def _where(self) -> str:
+        frame: Any = sys._getframe(2)
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if file.startswith(self._folder):
+                return f"{file[len(self._folder) :]}:{frame.f_lineno}"
+            frame = frame.f_back
+        return ""
+
+    def _deny(self, kind: str, what: str, hint: str) -> None:
+        self.note(Refusal(kind, what, self._step()[0], self._where()))
+        raise Refused(f"perdure crashtest refuses {what}: {hint}")
+
+    # -- hosts --------------------------------------------------------------------------------------------------------
+
+    def _connect(self, sock: Any, address: Any) -> None:
+        if not isinstance(address, tuple) or not address:
+            return  # a socket of this machine
+        host = str(address[0])
+        if _is_loopback(host) or host in self._hosts or host in self._addresses:
+            return
+        self._deny("host", host, f"allow it with --allow-host {host}, or replace the step with --stub STEP=JSON")
+
+    def _look_up(self, host: Any, *more: Any) -> None:
+        name = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host or "")
+        if _is_loopback(name) or _is_address(name):
+            return
+        if name not in self._hosts:
+            self._deny("host", name, f"allow it with --allow-host {name}, or replace the step with --stub STEP=JSON")
+        import socket
+
+        self._addresses.update(str(found[4][0]) for found in socket.getaddrinfo(name, None))
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def _open(self, path: Any, mode: Any, flags: Any) -> None:
+        if isinstance(path, int) or path is None:
+            return
+        if mode is None:
+            if not flags & _WRITES:
+                return
+            append = bool(flags & os.O_APPEND)
+        else:
+            if not any(letter in mode for letter in "wax+"):
+                return
+            append = "a" in mode
+        place = self._change(path)
+        if place.startswith(self._folder):
+            self.effect("append" if append else "write", place[len(self._folder) :])
+
+    def _database(self, name: Any) -> None:
+        path = os.fsdecode(name) if isinstance(name, bytes | os.PathLike) else str(name)
+        if path in (":memory:", "") or "mode=ro" in path or "mode=memory" in path:
+            return
+        place = self._change(path.removeprefix("file:").partition("?")[0])
+        if place.startswith(self._folder):
+            self.effect("sqlite", place[len(self._folder) :])
+
+    def _change(self, path: Any) -> str:
+        """A file is changed: where; refused outside of the folders that may be written to."""
+        if isinstance(path, int):
+            return ""
+        place = os.path.realpath(os.fsdecode(path))
+        if not f"{place}{os.sep}".startswith((*self._roots, "/dev/", "/proc/")):
+            self._deny("path", place, "it lies outside of the copy; take a path beside the script, or --copy DIR")
+        return place
+
+    # -- programs -----------------------------------------------------------------------------------------------------
+
+    def _program(self, executable: Any, args: Any = (), *more: Any) -> None:
+        words = args.split() if isinstance(args, str) else [os.fsdecode(each) for each in args or ()]
+        named = os.path.basename(os.fsdecode(executable)) if executable else ""
+        if named in ("sh", "bash") and len(words) >= 3 and words[1] == "-c":  # shell=True
+            words = words[2].split()
+            named = ""
+        name = named or os.path.basename(words[0] if words else "")
+        if name not in self._programs:
+            self._deny(
+                "program", name, f"what it does cannot be seen; allow it with --allow-program {name}, or stub the step"
+            )
+        self.effect("program", name)
+
+
+def _mentions(sent: Sequence[object], key: str) -> bool:
+    for each in sent:
+        text = each.decode("latin-1") if isinstance(each, bytes | bytearray) else str(each)
+        if key in text:
+            return True
+    return False
+
+
+def _is_loopback(host: str) -> bool:
+    return host in LOOPBACK or host.startswith("127.") or host == "0.0.0.0"  # noqa: S104  where one may listen
+
+
+def _is_address(host: str) -> bool:
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,82 @@
+"""Copies of the user's folder, one for each kill, and what lies in them at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from perdure.core.sizes import show_size
+from perdure.errors import UsageError
+from perdure.store import foreign_files
+
+LARGEST = 50 * 1024 * 1024
+"""Bytes that are copied for each kill, at most."""
+
+LEFT_OUT = frozenset(
+    {".perdure", ".git", ".hg", ".jj", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache",
+     ".pytest_cache", ".ruff_cache", ".tox", ".nox"}
+)  # fmt: skip
+"""Folders that no script reads its data from, and the user's own state."""
+
+
+def copy_folder(source: Path, target: Path, copies: Path) -> None:
+    """Copy a folder, with its links as links, but for what is in LEFT_OUT.
+
+    Args:
+        source: the folder.
+        target: is made.
+        copies: where all copies lie; may be in the folder, if temporary files are made there.
+
+    Raises:
+        UsageError: it is too large to be copied again and again.
+    """
+    size = 0
+    for path in _files(source, copies):
+        size += path.lstat().st_size
+        if size > LARGEST:
+            raise UsageError(
+                f"{source} holds more than {show_size(LARGEST)}, which would be copied for each kill",
+                "put the script into a folder with what it needs, or name that folder: --copy DIR",
+            )
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        return {name for name in names if name in LEFT_OUT or Path(folder, name) == copies}
+
+    shutil.copytree(source, target, symlinks=True, ignore=left_out)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Each file by its path below the folder, with a digest of what is in it; of a SQLite file, of its dump."""
+    found = {}
+    for path in _files(folder):
+        name = str(path.relative_to(folder))
+        if name.endswith(("-wal", "-shm", "-journal")) and (path.parent / path.name.rpartition("-")[0]).exists():
+            continue
+        found[name] = _digest(path)
+    return found
+
+
+def _files(folder: Path, copies: Path | None = None) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in LEFT_OUT and Path(root, name) != copies)
+        yield from (Path(root, name) for name in sorted(names))
+
+
+def _digest(path: Path) -> str:
+    if path.is_symlink():
+        return f"link to {os.readlink(path)}"
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(foreign_files.MAGIC))
+            if head != foreign_files.MAGIC:
+                digest = hashlib.blake2b(head, digest_size=16)
+                for chunk in iter(lambda: file.read(1 << 20), b""):
+                    digest.update(chunk)
+                return digest.hexdigest()
+        lines = foreign_files.dump(path)
+    except OSError as error:
+        return f"unreadable: {type(error).__name__}"
+    return hashlib.blake2b(lines.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

@@ -1,0 +1,23 @@
+"""What is in SQLite files that are not perdure's: compared by tests of the user's."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+MAGIC = b"SQLite format 3\0"
+"""How such a file begins."""
+
+
+def dump(path: Path) -> str:
+    """All tables and rows as text, in an order that does not depend on how they were written.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            return "\n".join(sorted(database.iterdump()))
+    except sqlite3.Error as error:
+        raise OSError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,260 @@
+"""Scripts with a planted fault each, and sound ones, for the tests of `perdure crashtest`."""
+
+from __future__ import annotations
+
+HEAD = """
+import asyncio, json, os, random, sqlite3, time, urllib.request
+from datetime import datetime
+import perdure
+from perdure import step, workflow
+
+URL = "http://127.0.0.1:{port}"
+
+def post(path, body, key=None, method="POST"):
+    headers = {{"Content-Type": "application/json"}}
+    if key:
+        headers["Idempotency-Key"] = key
+    request = urllib.request.Request(URL + path, json.dumps(body).encode(), headers, method=method)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return answer.status
+
+@step
+def load() -> list[int]:
+    return [1, 2, 3]
+"""
+
+FAULTS: dict[str, tuple[str, str, str]] = {
+    "a request without a key": (
+        "unsafe",
+        "notify",
+        """
+@step
+def notify(n: int) -> int:
+    return post("/notify", n)
+@workflow
+def main() -> int:
+    return notify(sum(load()))
+""",
+    ),
+    "a request without a key, by httpx in an async step": (
+        "unsafe",
+        "notify",
+        """
+@step
+async def notify(n: int) -> int:
+    import httpx
+    async with httpx.AsyncClient(timeout=30) as client:
+        return (await client.post(URL + "/notify", json=n)).status_code
+@workflow
+async def main() -> list[int]:
+    return list(await asyncio.gather(notify(1), notify(2)))
+""",
+    ),
+    "a request without a key, by aiohttp": (
+        "unsafe",
+        "notify",
+        """
+@step
+async def notify(n: int) -> int:
+    import aiohttp
+    async with aiohttp.ClientSession() as session, session.post(URL + "/notify", json=n) as answer:
+        return answer.status
+@workflow
+async def main() -> int:
+    return await notify(1)
+""",
+    ),
+    "a line appended to a file": (
+        "unsafe",
+        "note",
+        """
+@step
+def note(n: int) -> None:
+    with open("log.txt", "a") as file:
+        file.write(f"{n}\\n")
+@workflow
+def main() -> None:
+    for n in load():
+        note(n)
+""",
+    ),
+    "a request outside of steps": (
+        "unsafe",
+        "",
+        """
+@workflow
+def main() -> int:
+    post("/started", 1)
+    return len(load())
+""",
+    ),
+    "the clock reaches a step": (
+        "non-deterministic",
+        "",
+        """
+@step
+def report(day: str) -> int:
+    return len(day)
+@workflow
+def main() -> int:
+    return report(datetime.now().strftime("%d. %H h"))
+""",
+    ),
+    "the order of a set reaches a step": (
+        "non-deterministic",
+        "",
+        """
+@step
+def first(name: str) -> int:
+    return len(name)
+@workflow
+def main() -> int:
+    return first(next(iter({"a", "bb", "ccc", "dddd", "eeeee", "ffffff", "ggggggg"})))
+""",
+    ),
+    "chance reaches a step": (
+        "drift",
+        "draw",
+        """
+@step
+def draw(ticket: float) -> int:
+    return 1
+@workflow
+def main() -> int:
+    return draw(random.random()) + len(load())
+""",
+    ),
+    "a step that leaves its result in memory": (
+        "other-end",
+        "gather",
+        """
+found = []
+@step
+def gather(n: int) -> None:
+    found.append(n)
+@workflow
+def main() -> int:
+    for n in load():
+        gather(n)
+    return len(found)
+""",
+    ),
+    "a row that is inserted again": (
+        "other-files",
+        "insert",
+        """
+@step
+def insert(n: int) -> None:
+    with sqlite3.connect("rows.db") as database:
+        database.execute("create table if not exists rows (n)")
+        database.execute("insert into rows values (?)", (n,))
+@workflow
+def main() -> None:
+    for n in load():
+        insert(n)
+""",
+    ),
+    "a result that cannot be stored": (
+        "unstorable",
+        "",
+        """
+@step
+def connect():
+    return open(__file__)
+@workflow
+def main() -> None:
+    connect()
+""",
+    ),
+    "a lock file that a killed process leaves": (
+        "stuck",
+        "work",
+        """
+@step
+def work(n: int) -> int:
+    while True:
+        try:
+            os.close(os.open("lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            break
+        except FileExistsError:
+            time.sleep(0.05)
+    answer = post("/work", n, perdure.idempotency_key())
+    os.unlink("lock")
+    return answer
+@workflow
+def main() -> int:
+    return work(1)
+""",
+    ),
+}
+"""By what is planted: the kind of the finding, the step that it names, and the script behind HEAD."""
+
+SOUND: dict[str, str] = {
+    "requests with a key": """
+@step
+def charge(n: int) -> int:
+    return post("/charge", n, perdure.idempotency_key())
+@workflow
+def main() -> int:
+    return sum(charge(n) for n in load())
+""",
+    "a key in the body": """
+@step
+def charge(n: int) -> int:
+    return post("/charge", {"n": n, "key": perdure.idempotency_key()})
+@workflow
+def main() -> int:
+    return sum(charge(n) for n in load())
+""",
+    "PUT, and a whole file": """
+@step
+def put(n: int) -> int:
+    return post(f"/items/{n}", n, method="PUT")
+@step
+def report(numbers: list[int]) -> None:
+    with open("report.tmp", "w") as file:
+        file.write(str(numbers))
+    os.replace("report.tmp", "report.txt")
+@workflow
+def main() -> None:
+    report([put(n) for n in load()])
+""",
+    "rows that replace themselves": """
+@step
+def upsert(n: int) -> None:
+    with sqlite3.connect("rows.db") as database:
+        database.execute("create table if not exists rows (n integer primary key)")
+        database.execute("insert or replace into rows values (?)", (n,))
+@workflow
+def main() -> None:
+    upsert.map(load(), concurrency=3).raise_if_dead()
+""",
+    "recorded time and chance": """
+@step
+def report(day: str, ticket: float) -> int:
+    return len(day)
+@workflow
+def main() -> int:
+    return report(perdure.now().isoformat(), perdure.random())
+""",
+    "async branches, retries and an accepted repetition": """
+tried = set()
+@step(retry=perdure.Retry(attempts=3, delay="30s"))
+async def fetch(n: int) -> int:
+    if n not in tried:
+        tried.add(n)
+        raise ConnectionError("reset")
+    return n
+@step
+def note(n: int) -> None:
+    # perdure: repeatable readers of this log tolerate repetitions
+    with open("log.txt", "a") as file:
+        file.write("done\\n")
+@workflow
+async def main() -> int:
+    total = sum(await asyncio.gather(fetch(1), fetch(2), fetch(3)))
+    note(total)
+    return total
+""",
+}
+"""Scripts behind HEAD that survive every kill."""

@@ -1,0 +1,204 @@
+"""`perdure crashtest` finds what a kill repeats, loses or changes, and has nothing to say of sound scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from tests.integration.crash_victims import FAULTS, HEAD, SOUND
+
+from conftest import Scripts
+from perdure.crashtest.campaign import Report, crashtest
+from perdure.crashtest.lives import Target
+from perdure.errors import UsageError
+from waiting import until
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="lives are forked")
+
+
+class Service(BaseHTTPRequestHandler):
+    """Takes every request, and answers 200."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_PUT = do_POST
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """A service on this machine."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+
+
+def target(folder: Path, text: str, **more: object) -> Target:
+    """That text as a script in a folder of its own."""
+    script = folder / "job.py"
+    script.write_text(text, encoding="utf-8")
+    given = {"workflow": None, "arguments": [], "folder": folder, "cwd": folder, **more}
+    return Target(script, **given)  # type: ignore[arg-type]
+
+
+def tried(folder: Path, text: str, port: int, patience: float = 60, **more: object) -> Report:
+    """What killing that script has found; a few kills are enough for what is planted here."""
+    return crashtest(target(folder, HEAD.format(port=port) + text, **more), kills=6, seconds=600, patience=patience)
+
+
+@pytest.mark.parametrize("planted", FAULTS)
+def test_a_planted_fault_is_found(tmp_path: Path, port: int, planted: str) -> None:
+    """Named by its kind and its step, and nothing else is said of the script."""
+    kind, step, text = FAULTS[planted]
+    report = tried(tmp_path, text, port, patience=8 if kind == "stuck" else 60)
+    assert (kind, step) in [(finding.kind, finding.step) for finding in report.findings], report
+    # What reaches a step by chance is seen twice: when the run is replayed, and when it is resumed.
+    same = {"drift": {"drift", "non-deterministic"}, "non-deterministic": {"drift", "non-deterministic"}}
+    assert {finding.kind for finding in report.findings} <= same.get(kind, {kind})
+
+
+@pytest.mark.parametrize("script", SOUND)
+def test_a_sound_script_has_no_findings(tmp_path: Path, port: int, script: str) -> None:
+    """Every kill is survived, and all of its points were tried."""
+    report = tried(tmp_path, SOUND[script], port)
+    assert report.findings == []
+    assert report.finished
+    assert report.kills == 6
+
+
+def test_what_was_keyed_and_what_may_be_repeated_is_said(tmp_path: Path, port: int) -> None:
+    """A clean report says why it is clean."""
+    (tmp_path / "a").mkdir()
+    keyed = tried(tmp_path / "a", SOUND["requests with a key"], port)
+    assert {(each.how, each.effect.step) for each in keyed.repeated} == {("keyed", "charge")}
+    (tmp_path / "b").mkdir()
+    put = tried(tmp_path / "b", SOUND["PUT, and a whole file"], port)
+    assert {(each.how, each.effect.step) for each in put.repeated} == {("repeatable", "put"), ("repeatable", "report")}
+
+
+OUTSIDE = """
+import os, socket, subprocess, urllib.request
+from perdure import step, workflow
+@step(retry=None)
+def reach(how: str) -> str:
+    if how == "host":
+        urllib.request.urlopen(urllib.request.Request("http://192.0.2.1/pay", b"x", method="POST"), timeout=5)
+    elif how == "name":
+        socket.create_connection(("api.example.com", 443), timeout=5)
+    elif how == "program":
+        subprocess.run(["touch", os.environ["OUTSIDE"]], check=True)
+    elif how == "shell":
+        subprocess.run("touch " + os.environ["OUTSIDE"], shell=True, check=True)
+    elif how == "file":
+        open(os.environ["OUTSIDE"], "w").close()
+    elif how == "remove":
+        os.remove(os.environ["KEPT"])
+    return how
+@workflow
+def main(how: str) -> str:
+    return reach(how)
+"""
+
+
+@pytest.mark.parametrize("how", ["host", "name", "program", "shell", "file", "remove"])
+def test_nothing_outside_of_the_copy_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Hosts, programs and files are refused and named; a run that needs them is not called tested."""
+    outside, kept = tmp_path / "outside", tmp_path / "kept"
+    kept.touch()
+    monkeypatch.setenv("OUTSIDE", str(outside))
+    monkeypatch.setenv("KEPT", str(kept))
+    (tmp_path / "scripts").mkdir()
+    report = crashtest(target(tmp_path / "scripts", OUTSIDE, arguments=[how]), kills=1, seconds=60, patience=60)
+    assert [each.kind for each in report.refused] == [
+        {"name": "host", "shell": "program", "remove": "path"}.get(how) or how.replace("file", "path")
+    ]
+    assert "perdure crashtest refuses" in report.ending
+    assert not report.finished
+    assert not outside.exists()
+    assert kept.exists()
+
+
+def test_what_is_allowed_and_what_is_stubbed(tmp_path: Path) -> None:
+    """A program that may be started is; a step that is replaced is not executed."""
+    text = OUTSIDE.replace('os.environ["OUTSIDE"]', '"inside"')
+    (tmp_path / "a").mkdir()
+    report = crashtest(target(tmp_path / "a", text, arguments=["program"], programs=["touch"]), kills=1, patience=60)
+    assert (report.ending, report.refused) == ("", [])
+    (tmp_path / "b").mkdir()
+    stubbed = target(tmp_path / "b", OUTSIDE, arguments=["host"], stubs={"reach": "paid"})
+    report = crashtest(stubbed, kills=1, patience=60)
+    assert (report.ending, report.refused, report.steps) == ("", [], 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1\n", "has no workflow"),
+        ("def broken(:\n", "cannot be started"),
+        (OUTSIDE, "how"),  # an argument is missing
+    ],
+)
+def test_what_cannot_be_tested_is_named(tmp_path: Path, text: str, said: str) -> None:
+    """Nothing is killed then."""
+    with pytest.raises(UsageError, match=said):
+        crashtest(target(tmp_path, text), patience=60)
+
+
+def test_a_script_that_asks_is_answered_by_nobody(tmp_path: Path) -> None:
+    """The undisturbed run fails, and the report says so."""
+    text = "from perdure import workflow\n@workflow\ndef main() -> str:\n    return input('name?')\n"
+    report = crashtest(target(tmp_path, text), kills=1, patience=60)
+    assert report.ending.startswith("EOFError")
+    assert not report.finished
+
+
+def test_the_command_prints_findings_and_leaves_no_trace(scripts: Scripts, port: int) -> None:
+    """Exit code 1 and a line that names step, effect and place; the folder is as it was, and holds no state."""
+    script = scripts.write(HEAD.format(port=port) + FAULTS["a request without a key"][2], "job.py")
+    command = "import sys; from perdure.cli import main; sys.argv[0] = 'perdure'; sys.exit(main())"
+    ours = scripts.write(command, "command.py")
+    done = scripts.run(ours, "crashtest", str(script), "--kills", "6")
+    assert done.returncode == 1, done.stderr
+    found = next(line for line in done.stdout.splitlines() if line.startswith("unsafe"))
+    assert f"notify: POST http://127.0.0.1:{port}/notify sent twice" in found
+    assert "[phantom-retry]" in found
+    assert "job.py:" in found
+    assert sorted(path.name for path in scripts.folder.iterdir()) == ["command.py", "job.py"]
+    as_json = scripts.run(ours, "crashtest", str(script), "--kills", "6", "--json")
+    assert json.loads(as_json.stdout)["findings"][0]["kind"] == "unsafe"
+
+
+def test_an_interrupt_ends_all_processes_and_removes_the_copies(scripts: Scripts) -> None:
+    """Also while a life hangs."""
+    script = scripts.write(
+        "import os, time\nfrom perdure import workflow\n@workflow\ndef main() -> None:\n"
+        "    print('PID', os.getpid(), flush=True)\n    time.sleep(1000)\n",
+        "job.py",
+    )
+    ours = scripts.write(
+        "import sys; from perdure.cli import main; sys.argv[0] = 'perdure'; sys.exit(main())", "command.py"
+    )
+    copies = scripts.folder / "copies"
+    copies.mkdir()
+    process = scripts.start(ours, "crashtest", str(script), "--time", "1000s", TMPDIR=str(copies))
+    logs = until(lambda: [log for log in copies.rglob("*.log") if "PID" in log.read_text()], "the life")
+    pid = int(logs[0].read_text().split()[-1])
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert list(copies.iterdir()) == []
+    assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split(")")[1]
