@@ -25,7 +25,7 @@ UNWANTED = re.compile(
 
 DO = re.compile(
     r"    (did you [^?]*\? (Otherwise |Then )?)?`?(add|annotate|call|change|check|choose|convert"
-    r"|correct|declare|decorate|defer|define|do|drop|edit|end|find out|free|give|given:|keep|leave"
+    r"|correct|declare|decorate|defer|define|do|drop|edit|end|find out|free|give|given:|import|keep|leave"
     r"|let|list|make|mkdir|move|name|one of these|pass|perdure|pip install|put|raise|read|recorded:"
     r"|register|remove|rename|reset|restart|restore|return|run|see|send|set|split|start|type|upgrade"
     r"|use|wait|work|write)\b"

@@ -1,1 +1,38 @@
-"""What the tests of scripts that use perdure need."""
+"""What the tests of scripts that use perdure need: a state of their own, a clock that jumps, crashes that are chosen.
+
+from perdure.testing import assert_resumable, durable
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perdure.testing.clock import Clock as Clock
+    from perdure.testing.ledger import Ledger as Ledger
+    from perdure.testing.resumable import Report as Report
+    from perdure.testing.resumable import assert_resumable as assert_resumable
+    from perdure.testing.trial import Crash as Crash
+    from perdure.testing.trial import TestRun as TestRun
+    from perdure.testing.trial import durable as durable
+
+_PLACES = {
+    "Clock": "clock",
+    "Ledger": "ledger",
+    "Report": "resumable",
+    "assert_resumable": "resumable",
+    "Crash": "trial",
+    "TestRun": "trial",
+    "durable": "trial",
+}
+
+__all__ = ["Clock", "Crash", "Ledger", "Report", "TestRun", "assert_resumable", "durable"]
+
+
+def __getattr__(name: str) -> Any:
+    """Each is loaded when it is used: pytest imports this package in every project where perdure is installed."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

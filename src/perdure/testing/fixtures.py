@@ -9,8 +9,14 @@ import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from perdure.testing.clock import Clock
+    from perdure.testing.ledger import Ledger
+    from perdure.testing.trial import TestRun
 
 SETTING = "perdure_state"
 _numbers = count(1)
@@ -44,3 +50,33 @@ def perdure_state(request: pytest.FixtureRequest) -> Iterator[Path | None]:
     engine = sys.modules.get("perdure.engines.local.engine")
     if engine is not None:
         engine.close_at(path)
+
+
+@pytest.fixture
+def perdure_clock() -> Clock:
+    """A clock that jumps; `perdure_run` lets the engine see it."""
+    from perdure.testing.clock import Clock
+
+    return Clock()
+
+
+@pytest.fixture
+def perdure_run(perdure_clock: Clock) -> Iterator[TestRun]:
+    """A test in a `durable()` block: a state of its own, no waits, crashes where the test says."""
+    from perdure.testing.trial import durable
+
+    with durable(clock=perdure_clock) as run:
+        yield run
+
+
+@pytest.fixture
+def perdure_ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
+    """Counts the calls of functions that are wrapped; that of `perdure_run`, if the test has both."""
+    from perdure.testing.ledger import Ledger
+
+    if "perdure_run" in request.fixturenames:
+        yield request.getfixturevalue("perdure_run").ledger
+        return
+    ledger = Ledger()
+    yield ledger
+    ledger.close()

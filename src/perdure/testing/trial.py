@@ -1,0 +1,354 @@
+"""Runs of a test: they crash where the test says, and are resumed, in one process and without waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from perdure.api.step import BoundStep
+from perdure.core.execution.spec import Call, Spec, spec_of
+from perdure.crashtest.points import Point, PointKind, Points
+from perdure.engines import registry
+from perdure.engines.events import AttemptStarted, Event
+from perdure.engines.interface import StepContext, here
+from perdure.engines.local import engine as local
+from perdure.engines.local.run_monitor import RunMonitor
+from perdure.errors import NotFound, OptionError
+from perdure.operations.dead_letters import LetterView, Selection, list_letters
+from perdure.testing.clock import Clock
+from perdure.testing.ledger import Ledger
+
+if TYPE_CHECKING:
+    from perdure.alerts.alert import Alert
+    from perdure.core.execution.run import End
+    from perdure.core.records import RunRecord
+
+Where = Literal["before-save", "after-save", "effect"]
+WHERE = ("before-save", "after-save", "effect")
+_VARIABLES = ("PERDURE_STATE", "WORKFLOW_STATE_PATH", "PERDURE_ALERTS", "PERDURE_HEARTBEAT", "PERDURE_ENGINE")
+_LIMIT = "PERDURE_CRASH_LIMIT"
+
+
+class Crash(BaseException):
+    """The process has crashed: the engine saves nothing more. No `except Exception` of the script's sees it."""
+
+
+class StepCall(NamedTuple):
+    """A call of a step that was executed, not replayed: its arguments, and how many attempts it took."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    attempts: int
+
+
+class TestRun:
+    """What happens in a `durable()` block. Made by it.
+
+    Attributes:
+        state: the path of the state file.
+        clock: the clock that the engine sees.
+        ledger: counts calls of functions that are wrapped.
+        alerts: the alerts that were due, in order; none is sent.
+    """
+
+    __test__ = False  # its name begins like that of a test
+
+    def __init__(self, state: Path, clock: Clock, ledger: Ledger) -> None:
+        self.state = state
+        self.clock = clock
+        self.ledger = ledger
+        self.alerts: list[Alert] = []
+        self.reached: list[Point] = []
+        self._attempts: dict[tuple[str, str, bytes, int], list[Call]] = {}
+        self._crash: Point | None = None
+        self._crashed = False
+        self._after: list[str] = []
+        self._die: Callable[[], None] = self._raise
+        self._restore: list[Callable[[], None]] = []
+        self._points: Points
+        self.restart()
+
+    # -- what happened ------------------------------------------------------------------------------------------------
+
+    def calls(self, step: str | BoundStep[..., Any]) -> list[StepCall]:
+        """The calls of a step that were executed, in the order in which they began.
+
+        Args:
+            step: the step, or its name.
+        """
+        name = _name(step)
+        return [
+            StepCall(made[0].args, dict(made[0].kwargs), len(made))
+            for (_, each, _, _), made in self._attempts.items()
+            if each == name
+        ]
+
+    def attempts(self, step: str | BoundStep[..., Any]) -> int:
+        """How many attempts all calls of a step took."""
+        return sum(call.attempts for call in self.calls(step))
+
+    @property
+    def dead(self) -> Sequence[LetterView]:
+        """The dead letters of all runs."""
+        return list_letters(self._engine.store, Selection()).letters
+
+    def findings(self) -> list[str]:
+        """What was done after a crash: a killed process would not have done it. A line each; from `finally`, mostly."""
+        return list(self._after)
+
+    # -- what is to happen --------------------------------------------------------------------------------------------
+
+    def stub(
+        self,
+        step: str | BoundStep[..., Any],
+        *,
+        returns: Any = None,
+        raises: BaseException | type[BaseException] | None = None,
+        side_effect: Callable[..., Any] | None = None,
+        times: int | None = None,
+    ) -> None:
+        """Replace what a step does, until the block ends.
+
+        Args:
+            step: the step, or its name.
+            returns: its result.
+            raises: raised instead.
+            side_effect: called with the arguments instead; its result is the step's.
+            times: only for so many executions; the step itself is executed after that. None: always.
+
+        Raises:
+            NotFound: no step of that name is defined.
+        """
+        specs = [_spec(step)] if isinstance(step, BoundStep) else registry.steps_named(step)
+        if not specs:
+            raise NotFound(f"there is no step {step!r}", "import the module that defines it before the test names it")
+        left = [times]
+
+        def act(real: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if left[0] is not None:
+                if left[0] <= 0:
+                    return real(*args, **kwargs)
+                left[0] -= 1
+            if raises is not None:
+                raise raises
+            return side_effect(*args, **kwargs) if side_effect is not None else returns
+
+        for spec in specs:
+            self._replace(spec, act)
+
+    def crash_at(self, step: str | BoundStep[..., Any], n: int = 1, where: Where = "before-save") -> None:
+        """Let the process crash; `Crash` comes out of the workflow then.
+
+        Args:
+            step: the step, or its name.
+            n: at its first record or effect from now on, its second, and so on.
+            where: "before-save": executed, and not saved. "after-save": saved, and the workflow has not got the result.
+                "effect": a function that the ledger has wrapped has returned.
+
+        Raises:
+            OptionError: there is no such place.
+        """
+        if where not in WHERE:
+            raise OptionError(f"where is {where!r}", f"give one of {', '.join(map(repr, WHERE))}")
+        if n < 1:
+            raise OptionError(f"n is {n}", "give 1 or more")
+        self._crash = Point(where, _name(step), n)
+        self._points = self._new_points()
+        self._engine.store.journal.around = self._commit
+
+    def resume(self) -> Any:
+        """Begin a new process on the same state, and go on with the newest run that has not ended; returns its result.
+
+        Async workflows are run in an event loop of their own, so it cannot be called in one.
+
+        Raises:
+            NotFound: every run has ended.
+            Exception: whatever the workflow raises.
+        """
+        self.restart()
+        run = next((each for each in self._engine.store.runs() if each.status in ("running", "failed")), None)
+        if run is None:
+            raise NotFound("there is no run to resume", "let the workflow crash or fail first")
+        specs = [spec for spec in registry.every("workflow") if spec.name == run.workflow]
+        if not specs:
+            raise NotFound(f"there is no workflow {run.workflow!r}", "import the module that defines it")
+        spec = specs[-1]
+        args, kwargs = spec.arguments(run.input)
+        call = Call(spec, tuple(args), kwargs, run.input, run.key)
+        if spec.is_async:
+            return asyncio.run(self._engine.arun(call, script=spec.file, resume=run.id))
+        return self._engine.run(call, script=spec.file, resume=run.id)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def notify(self, event: Event, /) -> None:
+        """The engine says what happens."""
+        if isinstance(event, AttemptStarted):
+            call = event.call
+            if self._crashed:
+                self._after.append(f"step {event.step!r} is executed after the crash")
+            self._attempts.setdefault((event.run, event.step, call.key, call.n), []).append(call)
+
+    def close(self) -> None:
+        """The block is over."""
+        local.close_at(self.state)
+        while self._restore:
+            self._restore.pop()()
+
+    def die_by(self, die: Callable[[], None]) -> None:
+        """What a crash is, instead of raising `Crash`."""
+        self._die = die
+
+    @property
+    def _engine(self) -> local.LocalEngine:
+        return local.engine_at(self.state)
+
+    def restart(self) -> None:
+        """Begin a new process on the same state: what the engine has in memory is gone."""
+        local.close_at(self.state)
+        engine = local._engines[self.state] = local.LocalEngine(self.state, world=self.clock)
+        # Nothing of it has to outlive the machine.
+        engine.store.journal.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
+        engine.resources.monitor = _Collecting(engine, self.alerts)
+        engine.observer = self
+        engine.store.journal.around = self._commit
+        self._crash = None
+        self._crashed = False
+        self._points = self._new_points()
+        self.ledger.returned = self._returned
+
+    def _new_points(self) -> Points:
+        return Points(self._crash, self.reached.append, self._crash_now)
+
+    def _commit(self, batch: Sequence[Any], done: bool) -> None:
+        if self._crashed:
+            raise Crash
+        self._points.commit(batch, done)
+
+    def _returned(self) -> None:
+        context = here.get()
+        step = context.call.spec.name if isinstance(context, StepContext) else ""
+        if self._crashed:
+            self._after.append(f"an effect of {step or 'the workflow'} after the crash")
+        else:
+            self._points.reached("effect", step)
+
+    def _crash_now(self) -> None:
+        self._crashed = True
+        self._die()
+
+    def _raise(self) -> None:
+        raise Crash
+
+    def _replace(self, spec: Spec, act: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]) -> None:
+        real = spec.fn
+
+        async def astub(*args: Any, **kwargs: Any) -> Any:
+            result = act(real, args, kwargs)
+            return await result if asyncio.iscoroutine(result) else result
+
+        def stub(*args: Any, **kwargs: Any) -> Any:
+            return act(real, args, kwargs)
+
+        spec.fn = astub if spec.is_async else stub
+        self._restore.append(lambda: setattr(spec, "fn", real))
+
+
+class _Collecting(RunMonitor):
+    """Collects the alerts that are due, and sends none; nothing watches this process."""
+
+    def __init__(self, engine: local.LocalEngine, alerts: list[Alert]) -> None:
+        super().__init__(engine.store, engine.world.now)
+        self._alerts = alerts
+
+    def began(self, run: RunRecord, spec: Spec) -> None:
+        """Nothing is noted outside of the state file."""
+
+    def stopped(self, run: RunRecord, error: BaseException) -> None:
+        """A crash is the test's own."""
+
+    def ended(self, effect: End) -> None:
+        """A run has ended."""
+        from perdure.alerts.run_alerts import end_alert
+
+        if effect.run.parent is None:
+            alert = end_alert(self._store, effect.run, effect.status, effect.output, "", open_incident=False)
+            if alert is not None:
+                self._alerts.append(alert)
+
+
+def _name(step: str | BoundStep[..., Any]) -> str:
+    return step if isinstance(step, str) else _spec(step).name
+
+
+def _spec(step: BoundStep[..., Any]) -> Spec:
+    spec: Spec | None = spec_of(step)
+    if spec is None:
+        raise OptionError(f"{step!r} is no step", "give a function decorated with @step, or the step's name")
+    return spec
+
+
+@contextmanager
+def durable(
+    *,
+    state: str | os.PathLike[str] | None = None,
+    clock: Clock | None = None,
+    stubs: Mapping[str, Any] | None = None,
+    crash: tuple[str, int] | tuple[str, int, Where] | None = None,
+    ledger: Ledger | None = None,
+) -> Iterator[TestRun]:
+    """A block in which workflows run on a state of their own, without waiting and without alerts.
+
+        with durable(stubs={"charge": 7}) as run:
+            run.crash_at("ship")
+            with pytest.raises(Crash):
+                checkout("o-1")
+            assert run.resume() == "shipped"
+            assert len(run.calls("charge")) == 1
+
+    Args:
+        state: the path of the state file. Default: a temporary one, which is removed.
+        clock: the clock that the engine sees. Default: a new one.
+        stubs: results of steps that are not executed, by name.
+        crash: where the first process crashes: the arguments of `TestRun.crash_at`.
+        ledger: whose wrapped functions count as effects. Default: a new one.
+
+    Raises:
+        StateError: the state file cannot be used.
+    """
+    folder = None if state is not None else Path(tempfile.mkdtemp(prefix="perdure-test-"))
+    path = Path(state).absolute() if state is not None else (folder or Path()) / "state.db"
+    before = {name: os.environ.get(name) for name in (*_VARIABLES, _LIMIT)}
+    for name in _VARIABLES:
+        os.environ.pop(name, None)
+    os.environ |= {"PERDURE_STATE": str(path), "PERDURE_ALERTS": "", _LIMIT: "1000000"}
+    own = None if ledger is not None else Ledger()
+    run = None
+    try:
+        run = TestRun(path, clock or Clock(), ledger or own or Ledger())
+        for name, result in (stubs or {}).items():
+            run.stub(name, returns=result)
+        if crash is not None:
+            run.crash_at(*crash)
+        yield run
+    finally:
+        if run is not None:
+            run.close()
+        if own is not None:
+            own.close()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+__all__ = ["WHERE", "Crash", "PointKind", "StepCall", "TestRun", "Where", "durable"]
