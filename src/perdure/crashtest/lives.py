@@ -21,6 +21,7 @@ from perdure.crashtest.effects import Effect, Refusal
 from perdure.crashtest.life import Note, Order, Outcome
 from perdure.crashtest.points import Point
 from perdure.crashtest.scratch import copy_folder
+from perdure.errors import UsageError
 
 FIRST = {"PYTHONHASHSEED": "1", "TZ": "UTC"}
 OTHER = {"PYTHONHASHSEED": "2", "TZ": "Pacific/Auckland"}
@@ -155,7 +156,8 @@ class Laboratory:
         self.patience = patience
         self._root = Path(tempfile.mkdtemp(prefix="perdure-crashtest-")).resolve()
         self._worlds = 0
-        self._server: subprocess.Popen[str] | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+        self._answers = b""
 
     def __enter__(self) -> Laboratory:
         return self
@@ -224,24 +226,40 @@ class Laboratory:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                text=True,
+                bufsize=0,
                 start_new_session=True,
             )
         assert server.stdin is not None
-        assert server.stdout is not None
         environment = {
             "PERDURE_STATE": str(Path(order.scratch, "state", "state.db")),
             "TMPDIR": str(Path(order.scratch, "tmp")),
         }
-        server.stdin.write(msgspec.json.encode(msgspec.structs.replace(order, environment=environment)).decode() + "\n")
+        server.stdin.write(msgspec.json.encode(msgspec.structs.replace(order, environment=environment)) + b"\n")
         server.stdin.flush()
-        pid = int(server.stdout.readline())
+        pid = int(self._answer(server) or 0)
         try:
-            ready, _, _ = select.select([server.stdout], [], [], self.patience)
+            status = self._answer(server, self.patience)
         finally:
             _end_group(pid)
-        server.stdout.readline()
-        return not ready
+        if status is None:
+            self._answer(server)
+        return status is None
+
+    def _answer(self, server: subprocess.Popen[bytes], patience: float | None = None) -> bytes | None:
+        """The next line of the fork server; None if there is none for so long. Both may come at once."""
+        assert server.stdout is not None
+        out = server.stdout.fileno()
+        while b"\n" not in self._answers:
+            if not select.select([out], [], [], patience)[0]:
+                return None
+            read = os.read(out, 4096)
+            if not read:
+                raise UsageError(
+                    "the fork server has ended by itself", "see that modules of the script can be imported"
+                )
+            self._answers += read
+        line, _, self._answers = self._answers.partition(b"\n")
+        return line
 
 
 def imported(script: Path) -> list[str]:
