@@ -79,8 +79,8 @@ class Journal:
         insert: the statement that adds one row to the step table.
         on_end: called after each transaction that held an operation, under the lock, with whether it was committed.
 
-    `around` is called before each commit and after it, with whether it is done: where a process that dies loses or keeps
-    something. Tests set it.
+    `around` is called before each commit and after it, with whether it is done: where a process that dies loses or
+    keeps something. Tests set it.
     """
 
     def __init__(self, connection: apsw.Connection, path: Path, insert: str, on_end: Callable[[bool], None]) -> None:
