@@ -21,6 +21,7 @@ LAYERS: list[set[str]] = [
     {"engines"},
     {"api", "aio", "perdure"},
     {"operations", "skill"},
+    {"mcp"},
     {"cli", "demo", "testing", "crashtest", "__main__"},
 ]
 """From the lowest; "perdure" is the package's own __init__, which shows what users touch."""

@@ -17,6 +17,7 @@ FUNCTIONS = {
     "worker": "Run the steps and workflows of scripts for a cluster, until SIGTERM or Ctrl-C.",
     "doctor": "Look over this installation and the state file.",
     "new": "Write a short, runnable workflow to a new file: a checkpoint, recovery, an alert, and places to fill in.",
+    "mcp": "Serve agents over standard input and output, by the Model Context Protocol; looks only, unless told.",
     "demo": (
         "Charge 200 orders through an API that misbehaves, kill it half way, run it again, and prove what happened."
     ),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 _CALL_MAIN = (
     "import sys; from importlib import import_module; sys.path.append(sys.argv.pop(1));"
-    "import_module(sys.argv.pop(1)).main()"
+    "sys.exit(import_module(sys.argv.pop(1)).main())"
 )
 """Where perdure lies comes last on the path: it need not be installed, and hides nothing that is."""
 

@@ -99,7 +99,13 @@ class RunDetails(msgspec.Struct, frozen=True):
 
 
 def details_of(
-    store: Store, run: RunRecord, *, step: str | None = None, limit: int | None = None, data: bool = False
+    store: Store,
+    run: RunRecord,
+    *,
+    step: str | None = None,
+    limit: int | None = None,
+    before: int | None = None,
+    data: bool = False,
 ) -> RunDetails:
     """A run in full.
 
@@ -108,6 +114,7 @@ def details_of(
         run: which.
         step: only the steps of this name.
         limit: how many steps at most, the last ones; None for all.
+        before: only steps whose record has a lower number than this.
         data: give inputs and results as plain data, as large as they are, rather than as text of bounded length.
 
     Raises:
@@ -125,6 +132,10 @@ def details_of(
         for seq, name, key, n, _, kind in store.index(run.rid)
         if step in (None, name) and kind not in ("undo", "timers")
     ]
+    if before is not None:
+        for _, name, key, n in (one for one in index if one[0] >= before):
+            failures.pop((name, key, n), None)
+        index = [one for one in index if one[0] < before]
     earlier = max(len(index) - limit, 0) if limit is not None else 0
     for _, name, key, n in index[:earlier]:
         failures.pop((name, key, n), None)
@@ -139,7 +150,7 @@ def details_of(
             dead.get(record.seq),
             behind=is_behind(store, run, record.seq),
         )
-        for record in (_from(store, run.rid, min(wanted)) if wanted else ())
+        for record in (_from(store, run.rid, min(wanted), max(wanted)) if wanted else ())
         if record.seq in wanted
     ]
     failed, stop = run.status == "failed", store.stopped_by(run)
@@ -168,8 +179,8 @@ _as_text = _Show(secrets.describe_inputs, secrets.describe)
 _as_data = _Show(secrets.to_builtins, secrets.to_builtins)
 
 
-def _from(store: Store, rid: int, first: int) -> Iterable[StepRecord]:
-    while chunk := store.records(rid, first):
+def _from(store: Store, rid: int, first: int, last: int) -> Iterable[StepRecord]:
+    while first <= last and (chunk := store.records(rid, first)):
         yield from chunk
         first = chunk[-1].seq + 1
 
