@@ -9,6 +9,7 @@ from email.message import Message
 
 import httpx
 import pytest
+from classified import RULES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -162,4 +163,4 @@ def too_many(status: int, **headers: str) -> urllib.error.HTTPError:
 )
 def test_what_is_congestion(error: Exception | None, congestion: bool) -> None:
     """Throttling and no answer in time; not the item's own trouble."""
-    assert is_congestion(Outcome(None, error, 1_800_000_000.0, 1.0)) is congestion
+    assert is_congestion(Outcome(None, error, 1_800_000_000.0, 1.0), RULES) is congestion

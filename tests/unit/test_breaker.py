@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from breaker_world import World, live
+from classified import assess
 
 from perdure.core.policies import breaker
 from perdure.core.policies.breaker import BreakerPolicy, BreakerState, Refusal, Ticket
-from perdure.core.policies.classify import assess
 from perdure.core.policies.guard import grade
 from perdure.errors import BreakerOpen
 

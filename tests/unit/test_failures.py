@@ -14,10 +14,10 @@ import urllib.error
 import httpx
 import msgspec
 import pytest
+from classified import assess
 from http_errors import NOW, from_httpx
 
 from perdure import errors
-from perdure.core.policies.classify import assess
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,12 @@ from perdure.core.policies.classify import assess
         errors.NotStorable("x"), errors.OptionError("x"), errors.NotDecodable("x"), errors.Drift("x"),
         errors.StateCorrupt("x"), errors.HasDeadLetters("x"),
         KeyboardInterrupt(), SystemExit(), GeneratorExit(), asyncio.CancelledError(), errors.StopRun(errors.Drift("x")),
-        from_httpx(302),
+        from_httpx(302), ValueError(), KeyError(), IndexError(), ZeroDivisionError(),
     ],
     ids=repr,
 )  # fmt: skip
 def test_permanent_exceptions(exc):
-    """A wrong program, a missing file, a full disk, an interrupt: another try gives the same."""
+    """A wrong program or input, a missing file, a full disk, an interrupt: another try gives the same."""
     assert assess(exc, NOW).kind == "permanent"
 
 

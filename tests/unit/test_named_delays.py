@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from classified import assess
 from http_errors import NOW, ClientError, from_httpx
-
-from perdure.core.policies.classify import assess
 
 
 @pytest.mark.parametrize(

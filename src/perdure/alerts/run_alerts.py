@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Sequence
 
 from perdure.alerts.alert import RECOVERED, Alert
+from perdure.catalogue.rules import assess_for
 from perdure.core.durations import show
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.output import SAID
-from perdure.core.policies.classify import assess
+from perdure.core.policies.verdicts import unpack_verdict
 from perdure.core.records import RunRecord
 from perdure.errors import PerdureError
 from perdure.store import listing
@@ -85,13 +86,20 @@ def _failed(
 ) -> Alert:
     fault = capture.decode(output)
     error = capture.restore(fault)
-    code = error.code if isinstance(error, PerdureError) else assess(error, 0.0).code or ""
+    code = error.code if isinstance(error, PerdureError) else _code(store, run, error)
     step, attempt = _root_cause(store, run, fault)
     notes = ["it has failed too often and is parked"] if status == "parked" else []
     notes += [note for note in fault.notes if note.startswith(SAID)]
     return _alert(
         run, saved, "failed", "error", commands, error=fault.line, code=code, step=step, attempt=attempt, notes=notes
     )
+
+
+def _code(store: Store, run: RunRecord, error: BaseException) -> str:
+    """The entry of the catalogue, by what was known of the failure when it happened; nothing that is only possible."""
+    stop = store.stopped_by(store.run_by_number(run.rid))
+    seen = unpack_verdict(stop.verdict if stop else None) or assess_for(run.path, error)
+    return seen.code or "" if seen.confidence != "possible" else ""
 
 
 def _root_cause(store: Store, run: RunRecord, fault: capture.Fault) -> tuple[str, int]:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from perdure.api.options import function_name
+from perdure.catalogue.rules import rules_for
 from perdure.config import settings
 from perdure.core.execution.spec import spec_of
 from perdure.core.policies.breaker import Ticket
@@ -193,7 +194,8 @@ class CallGuard:
         from perdure.core.execution.admission import failure_report
         from perdure.core.policies.classify import assess
 
-        fault, assessment = capture.to_fault(error), assess(error, time.time())
+        rules = rules_for(script_around(here.get()))
+        fault, assessment = capture.to_fault(error), assess(error, time.time(), rules)
         delay = DELAY if assessment.retry_after is None else assessment.retry_after
         return failure_report(self._guard, ticket, error, fault, assessment, delay, self._total)
 

@@ -126,6 +126,11 @@ def checked_input(value: Any) -> InputKept:
     return checked
 
 
+def source_of(fn: Any) -> str:
+    """The file that a function is written in; empty if it has none."""
+    return str(getattr(getattr(inspect.unwrap(fn), "__code__", None), "co_filename", ""))
+
+
 def refuse_reserved(kind: str, name: str) -> None:
     """Keep the names of perdure's own steps for those.
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, cast, overload
 
-from perdure.api.options import function_name, unknown_option
+from perdure.api.options import function_name, source_of, unknown_option
+from perdure.catalogue.rules import rules_for
 from perdure.config.steady_clock import steady
 from perdure.core.durations import Duration
 from perdure.core.execution.call import Series
@@ -111,10 +112,11 @@ def _decorate(policy: Retry, fn: Any) -> Any:
         return type(fn)(_decorate(policy, fn.__func__))
     _refuse_others(fn)
     name = function_name(fn)
+    file = source_of(fn)
     if _is(inspect.iscoroutinefunction, fn):
 
         async def aretried(*args: Any, **kwargs: Any) -> Any:
-            tries = _Tries(policy, name)
+            tries = _Tries(policy, name, file)
             while True:
                 tries.begin()
                 try:
@@ -128,7 +130,7 @@ def _decorate(policy: Retry, fn: Any) -> Any:
         return functools.wraps(fn, updated=())(aretried)
 
     def retried(*args: Any, **kwargs: Any) -> Any:
-        tries = _Tries(policy, name)
+        tries = _Tries(policy, name, file)
         while True:
             tries.begin()
             try:
@@ -154,8 +156,9 @@ def _decorate(policy: Retry, fn: Any) -> Any:
 class _Tries:
     """The tries of one call."""
 
-    def __init__(self, policy: Retry, name: str) -> None:
+    def __init__(self, policy: Retry, name: str, file: str) -> None:
         self._policy = policy
+        self._file = file
         self._owner = repr(name)
         self._number = 0
         self._started = 0.0
@@ -175,8 +178,9 @@ class _Tries:
         if self._series is None:
             self._series = Series()
         outcome = Outcome(None, error, self._started, self._offset + clock.steady() - self._started)
-        verdict, _ = self._series.judge(self._policy, self._owner, self._number, error, outcome, clock.uniform)
-        return verdict.delay if isinstance(verdict, Again) else None
+        rules = rules_for(self._file)
+        judged = self._series.judge(self._policy, self._owner, self._number, error, outcome, clock.uniform, rules)
+        return judged.decision.delay if isinstance(judged.decision, Again) else None
 
 
 def _refuse_others(fn: Any) -> None:

@@ -32,6 +32,7 @@ from perdure.api.options import (
     surroundings,
     unknown_option,
 )
+from perdure.catalogue.rules import rules_for
 from perdure.config import settings
 from perdure.config.module_names import place
 from perdure.config.script_loader import stop_load
@@ -432,6 +433,7 @@ def _spec(
     spec.record_kind = kind
     spec.locals = surroundings(fn)
     place(spec)
+    spec.failures = functools.partial(rules_for, spec.file)
     spec.park = checked_on_failure(on_failure) == "dead_letter"
     if undo is not None:
         spec.undo = _undo(spec, undo)

@@ -19,6 +19,7 @@ from perdure.api.options import (
     surroundings,
     unknown_option,
 )
+from perdure.catalogue.rules import rules_for
 from perdure.config.module_names import place
 from perdure.config.script_loader import stop_load
 from perdure.core.durations import Duration, bound
@@ -249,6 +250,7 @@ def _spec(
     spec = Spec("workflow", fn, name)
     spec.locals = surroundings(fn)
     place(spec)
+    spec.failures = functools.partial(rules_for, spec.file)
     spec.rules = Rules(
         timeout=None if timeout is None else bound(timeout, option="timeout"),
         lock=_lock(lock, spec),

@@ -9,6 +9,8 @@ FUNCTIONS = {
     "ps": "List the runs, newest first.",
     "show": "Show one run: inputs, result or error, every step with its attempts, child runs.",
     "why": "Say why a run is not moving, and the commands that help.",
+    "diagnose": "Say what is wrong with a run, with the records that show it, and the commands that help.",
+    "failures": "List the kinds of failures, read about one, or explain the text of an error.",
     "resume": "Go on with a run, with the inputs that it was started with.",
     "fork": "Start a new run with the results of another up to a step, which is made again.",
     "cancel": "End an unfinished run for good, at its next safe point; its clean-ups are made.",

@@ -6,11 +6,14 @@ import os
 import stat
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perdure.config import cluster_options, ownership
 from perdure.core.durations import seconds
 from perdure.errors import OptionError
+
+if TYPE_CHECKING:
+    from perdure.core.policies.failure_rules import Rule
 
 LOCAL = "local"
 """The address of the engine of this machine, whose runs are in a state file."""
@@ -45,6 +48,7 @@ KNOWN = (
     "alert_breaker_after",
     "alert_interrupts",
     *cluster_options.NAMES,
+    "failures",
 )
 
 
@@ -212,6 +216,22 @@ def otel(script: str = "") -> bool:
     return configured is True
 
 
+def failures(script: str = "") -> tuple[Rule, ...]:
+    """The rules that classify failures: `[[tool.perdure.failures]]` in pyproject.toml.
+
+    Raises:
+        OptionError: one of them is not valid.
+    """
+    configured, where = _configured(script, "failures")
+    return () if configured is None else _failure_rules(configured, where / "pyproject.toml")
+
+
+def _failure_rules(tables: object, path: Path) -> tuple[Rule, ...]:
+    from perdure.core.policies.failure_rules import parse
+
+    return parse(tables, str(path))
+
+
 def _is_on(text: str) -> bool:
     return text.strip().lower() not in ("", "0", "false", "no", "off")
 
@@ -327,4 +347,6 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
     for key in table:
         if key not in KNOWN:
             raise OptionError(f"unknown setting {key!r} in [tool.perdure] of {path}", f"use one of: {', '.join(KNOWN)}")
+    if "failures" in table:
+        _failure_rules(table["failures"], path)  # a mistake in a rule is an error now, not at the first failure
     return table

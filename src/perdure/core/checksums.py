@@ -45,6 +45,13 @@ def step_checksum(
     return head << 32 | crc32(output, crc32(given, crc32(_numbers(started, ms, attempts), head)))
 
 
+def marked(crc: int, lives: int | None, keyed: int | None) -> int:
+    """A step's checksum once its row has marks, which are in the lower half; a row without any keeps its own."""
+    if lives is None and keyed is None:
+        return crc
+    return crc ^ crc32(_encode((lives, keyed)), crc & 0xFFFF_FFFF)
+
+
 def attempt_checksum(
     run: int,
     epoch: int,
@@ -57,6 +64,8 @@ def attempt_checksum(
     error: bytes,
     started: float,
     ms: int,
+    verdict: bytes | None = None,
 ) -> int:
-    """Of an attempt's row, in the order of its columns."""
-    return row_checksum(run, epoch, name, key, n, number, int(counted), given, error, float(started), ms)
+    """Of an attempt's row, in the order of its columns; one without a verdict has that of before there were any."""
+    more = () if verdict is None else (verdict,)
+    return row_checksum(run, epoch, name, key, n, number, int(counted), given, error, float(started), ms, *more)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from shlex import quote
 
-_COMMAND = re.compile(r"\bperdure (?:breaker|cancel|dlq|doctor|fork|ps|resume|show|why)\b(?:(?!  |, |; |: )[^`;\n])*")
+_COMMAND = re.compile(
+    r"\bperdure (?:breaker|cancel|diagnose|dlq|doctor|fork|ps|resume|show|why)\b(?:(?!  |, |; |: )[^`;\n])*"
+)
 
 
 def fork(run: str, step: str) -> str:
@@ -21,6 +23,11 @@ def accept(run: str) -> str:
 def dlq(run: str) -> str:
     """What lists the dead letters of a run."""
     return f"perdure dlq ls --run {quote(run)}"
+
+
+def commands_in(text: str) -> list[str]:
+    """The commands that a text names, in order."""
+    return [found.rstrip(" ,)") for found in _COMMAND.findall(text)]
 
 
 def located(text: str, option: str) -> str:

@@ -7,7 +7,7 @@ from typing import Final, Literal, Self, get_args
 
 import msgspec
 
-from perdure.core.checksums import attempt_checksum, row_checksum, step_checksum
+from perdure.core.checksums import attempt_checksum, marked, row_checksum, step_checksum
 
 StepKind = Literal["step", "builtin", "defer", "undo", "deferred", "undone", "timers"]
 """What a record is about, whatever its name says.
@@ -38,8 +38,6 @@ CLEAN_UPS: Final = ("deferred", "undone")
 """The kinds of clean-ups: no call of the workflow's own claims their records."""
 
 RESERVED: Final = "perdure."
-STOPPED: Final = "perdure.stopped"
-"""The name of the attempt row that says what interrupted a run: it is about no step."""
 NOTED: Final = "perdure.noted"
 """The name of the attempt rows that say of which calls nothing was saved; the key tells them apart."""
 BETWEEN: Final = "perdure.between"
@@ -107,6 +105,9 @@ class StepRecord(msgspec.Struct, frozen=True, gc=False):
 
     `key` is 16 bytes; `n` counts how often name + key came before in this run; `output` is the packed result, or
     the packed fault if the status is not "done". `started` is in seconds since the epoch, `ms` in milliseconds.
+
+    The marks are None in nearly every record: `lives` in how many lives of the run the call was executed, if that was
+    more than one; `keyed` whether it asked for its idempotency key (1 or 0), if it was executed more than once.
     """
 
     seq: int
@@ -121,10 +122,12 @@ class StepRecord(msgspec.Struct, frozen=True, gc=False):
     attempts: int
     crc: int
     kind: StepKind
+    lives: int | None = None
+    keyed: int | None = None
 
     def checksum(self, run: int) -> int:
         """What `crc` is, as a row of that run."""
-        return step_checksum(
+        crc = step_checksum(
             run,
             self.seq,
             self.name,
@@ -138,6 +141,7 @@ class StepRecord(msgspec.Struct, frozen=True, gc=False):
             self.attempts,
             self.kind,
         )
+        return marked(crc, self.lives, self.keyed)
 
     def sealed(self, run: int) -> Self:
         """The record, under a checksum of what it says now."""
@@ -154,7 +158,11 @@ class StepRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
-    """One try that failed. `epoch` is how often the run had failed before; `error` is the packed fault."""
+    """One try that failed. `epoch` is how often the run had failed before; `error` is the packed fault.
+
+    `verdict` is what was known of the failure when it happened, packed (`core/policies/verdicts.py`); rows of earlier
+    versions have none.
+    """
 
     epoch: int
     name: str
@@ -167,11 +175,12 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     started: float
     ms: int
     crc: int
+    verdict: bytes | None = None
 
     def checksum(self, run: int) -> int:
         """What `crc` is, as a row of that run."""
         about = (self.epoch, self.name, self.key, self.n, self.number, self.counted)
-        return attempt_checksum(run, *about, self.input, self.error, self.started, self.ms)
+        return attempt_checksum(run, *about, self.input, self.error, self.started, self.ms, self.verdict)
 
     def sealed(self, run: int) -> Self:
         """The record, under a checksum of what it says now."""
@@ -187,7 +196,8 @@ class RunRecord(msgspec.Struct, frozen=True):
 
     `stop` is when its end was asked for, in seconds since the epoch. `forked_from` is the run that it was forked from,
     with the records below the number `forked_at`; those from there up to `forked_last` are of what that run did behind
-    this point. `superseded_by` is the newest fork of it.
+    this point. `superseded_by` is the newest fork of it. `stopped` is why it was last left, packed
+    (`core/policies/verdicts.py`): what has failed it, or what broke it off.
     """
 
     rid: int
@@ -212,6 +222,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     forked_at: int | None = None
     forked_last: int | None = None
     superseded_by: int | None = None
+    stopped: bytes | None = None
 
     @property
     def superseded(self) -> bool:
@@ -223,7 +234,9 @@ class RunRecord(msgspec.Struct, frozen=True):
         who = (self.rid, self.id, self.script, self.path, self.workflow, self.key, int(self.named), self.parent)
         times = (float(self.created), float(self.started), _real(self.ended), _real(self.stop))
         lineage = (self.forked_from, self.forked_at, self.forked_last, self.superseded_by)
-        return row_checksum(*who, self.status, self.holder, self.epoch, self.input, self.output, *times, *lineage)
+        more = () if self.stopped is None else (self.stopped,)
+        state = (self.status, self.holder, self.epoch, self.input, self.output)
+        return row_checksum(*who, *state, *times, *lineage, *more)
 
     def sealed(self) -> Self:
         """The record, under a checksum of what it says now."""
@@ -260,3 +273,11 @@ def clean_up_name(kind: str, step: str) -> str:
 def called_step(kind: str, name: str) -> str:
     """The name of the step that was called, of a record of that kind and name."""
     return name.removeprefix(_PREFIXES[kind]) if kind in CLEAN_UPS else name
+
+
+class Marks(msgspec.Struct, frozen=True, gc=False):
+    """What is added to the row with the number `seq`: its call was executed more than once. See StepRecord."""
+
+    seq: int
+    lives: int | None = None
+    keyed: int | None = None

@@ -44,6 +44,7 @@ class StepContext:
     def idempotency_key(self) -> str:
         """The same for every attempt of this call, in this process or another; different for every other call."""
         call = self.call
+        call.keyed = True
         return idempotency_key(self.run_id, call.spec.name, call.key + call.salt, call.n)
 
 

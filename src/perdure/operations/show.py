@@ -153,12 +153,17 @@ def details_of(
         for record in (_from(store, run.rid, min(wanted), max(wanted)) if wanted else ())
         if record.seq in wanted
     ]
-    failed, stop = run.status == "failed", store.stopped_by(run)
+    failed = run.status == "failed"
+    stop = store.stopped_by(run) if run.status == "running" and run.holder is None else None
     return RunDetails(
         run=view_of(store, run),
         inputs=show.inputs(run.input),
         result=show.value(run.output) if run.output is not None and not failed else None,
-        error=error_view(run.output) if run.output is not None and failed else error_view(stop.error) if stop else None,
+        error=error_view(run.output)
+        if run.output is not None and failed
+        else error_view(stop.error)
+        if stop and stop.error
+        else None,
         parent=store.run_by_number(run.parent).id if run.parent is not None else None,
         earlier=earlier,
         steps=steps,

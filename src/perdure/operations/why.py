@@ -8,11 +8,14 @@ from datetime import datetime
 
 import msgspec
 
+from perdure.catalogue.rules import assess_for
 from perdure.config import secrets
+from perdure.core.commands import commands_in, located
 from perdure.core.durations import show
 from perdure.core.exceptions import capture
 from perdure.core.execution.crash_loop import fitted
-from perdure.core.policies.classify import Assessment, assess
+from perdure.core.policies.classify import Assessment
+from perdure.core.policies.verdicts import Stop, unpack_verdict
 from perdure.core.records import AttemptRecord, RunRecord
 from perdure.core.sizes import show_size
 from perdure.engines.features import Feature
@@ -27,6 +30,9 @@ from perdure.store.runs import Store
 
 SHOWN = 5
 """Calls that are named."""
+
+STAYS = ("code-drift", "schema-change", "state-drift")
+"""What stops a run again at the same place, if it is only gone on with."""
 
 UNSEEN = "how it died is not known: with an alert target (see `perdure alert test`) a watchdog records it"
 
@@ -79,6 +85,7 @@ class _Inquiry:
         self.reasons: list[str] = []
         self.ways: list[Way] = []
         self.code: str | None = None
+        self.stays = False  # going on alone would stop it again
 
     def answer(self) -> Why:
         """By how the run stands."""
@@ -155,7 +162,7 @@ class _Inquiry:
                 f"{self._attempted(one)} failed at attempt {one.number}, {ago} ago: {_line(one.error)}; "
                 "it waits for its next attempt, if it has one left"
             )
-            self.code = self.code or self._assess(one.error).code
+            self.code = self.code or self._verdict(one.verdict, one.error).code
         if len(waiting) > SHOWN:
             self._say(f"and {len(waiting) - SHOWN:,} more calls wait after a failed attempt")
 
@@ -213,8 +220,10 @@ class _Inquiry:
         process = process_of(self.store, self.run)
         if process is None:
             stop = self.store.stopped_by(self.run)
-            how = f"{self._ago(stop.started)} by {_line(stop.error)}" if stop else "(Ctrl-C, sys.exit, a deploy)"
-            self._say(f"no process executes it: it was interrupted {how}, {self._saved()}")
+            if stop is not None and stop.error:
+                self._stopped(stop)
+            else:
+                self._say(f"no process executes it: it was interrupted (Ctrl-C, sys.exit, a deploy), {self._saved()}")
         else:
             self._died(process)
         deaths = len(crashes.deaths_of(self.store, self.run.rid))
@@ -227,9 +236,28 @@ class _Inquiry:
         if any(one.crashes >= one.limit for one in suspects):
             self.code = "crash-loop"
         self._locks()
-        if self.run.parent is None:
+        if self.run.parent is None and not self.stays:
             self._go_on()
         self._way("see more", "show")
+
+    def _stopped(self, stop: Stop) -> None:
+        """It broke off by itself, and said why."""
+        line = _line(stop.error)
+        self._say(f"no process executes it: it was interrupted {self._ago(stop.at)} by {line}, {self._saved()}")
+        self.code = self._verdict(stop.verdict, stop.error).code
+        error = _restored(stop.error)
+        self.stays = isinstance(error, PerdureError) and self.code in STAYS
+        if not isinstance(error, PerdureError):
+            return
+        hide = secrets.redactor()
+        _, _, rest = error.what.partition("\n")
+        for line in rest.splitlines():
+            self._say(hide(line.strip()))
+        for line in error.hint.splitlines():
+            self._say(hide(line.strip()) if line.startswith(" ") else hide(f"what to do: {line}"))
+        for command in commands_in(hide(error.hint)):
+            purpose = "accept the changes" if command.endswith("--accept-changes") else "have it made again"
+            self.ways.append(Way(purpose, located(command, self.location.option)))
 
     def _go_on(self) -> None:
         """The command that goes on with the run; a notebook or a prompt does so by calling the workflow again."""
@@ -264,7 +292,8 @@ class _Inquiry:
             self._say(f"{self._attempted(last)} failed {times}, {self._ago(self.run.ended)}: {line}")
         else:
             self._failed_outside(line)
-        found = self._assess(self.run.output)
+        stop = self.store.stopped_by(self.run)
+        found = self._verdict(stop.verdict if stop else None, self.run.output)
         self.code = found.code
         again = {
             "permanent": "the error is permanent: fix the cause, then run it again",
@@ -345,12 +374,9 @@ class _Inquiry:
         lasted = "" if one.seconds is None else f", for {show(round(one.seconds, 1))}"
         return f"{one.step}{one.inputs}{child}, attempt {one.attempt}{lasted}"
 
-    def _assess(self, packed: bytes) -> Assessment:
-        try:
-            error = capture.restore(capture.decode(packed))
-        except PerdureError as unreadable:
-            error = unreadable
-        return assess(error, self.now)
+    def _verdict(self, stored: bytes | None, error: bytes) -> Assessment:
+        """What was known of a failure when it happened; of one that an earlier version stored, what its copy says."""
+        return unpack_verdict(stored) or assess_for(self.run.path, _restored(error))
 
     def _saved(self) -> str:
         return f"{self.view.steps:,} step{'' if self.view.steps == 1 else 's'} saved"
@@ -386,6 +412,13 @@ def _suspicion(one: Suspect) -> str:
 def _has_script(path: str) -> bool:
     """Is a run's script a file that can be loaded, rather than a cell of a notebook or a prompt?"""
     return bool(path) and not path.startswith("<") and "ipykernel_" not in path and not path.endswith(".ipynb")
+
+
+def _restored(packed: bytes) -> BaseException:
+    try:
+        return capture.restore(capture.decode(packed))
+    except PerdureError as unreadable:
+        return unreadable
 
 
 def _line(packed: bytes) -> str:

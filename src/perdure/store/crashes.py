@@ -22,10 +22,11 @@ from perdure.core.durations import show
 from perdure.core.execution.crash_loop import Crashes, fitted
 from perdure.core.execution.spec import Call
 from perdure.core.records import BETWEEN, NO_KEY, is_time
-from perdure.store import flight_recorder
+from perdure.store import flight_recorder, lives
 from perdure.store.flight_recorder import Flight
 from perdure.store.group_commit import Operation
-from perdure.store.liveness import file_token, lives, locks_of
+from perdure.store.liveness import file_token, locks_of
+from perdure.store.liveness import lives as is_alive
 from perdure.store.rows import corrupt, sealed, sound
 from perdure.store.runs import Store
 from perdure.store.statements import load
@@ -86,7 +87,7 @@ def collect(store: Store) -> list[Flight]:
     """
     gone = flight_recorder.dead(flight_recorder.folder_of(store.path), locks_of(store.path))
     found = [settled(one) for one in gone]
-    suspects = [one for one in found if one.cause not in ASKED]
+    suspects = [one for one in found if one.calls or one.cause not in ASKED]
     if suspects:
         store.journal.write((), _adding(suspects))
     holders = dict(_all(store, "holders"))
@@ -145,6 +146,10 @@ def _adding(flights: Sequence[Flight]) -> Operation:
             for call in one.calls:
                 found = connection.execute(_SQL["run_of"], (call.run, one.token)).fetchone()
                 if found is not None:
+                    cut = lives.Cut(call.name, call.key, call.n, call.attempt, call.started)
+                    lives.add(connection, found[0], one.token, [cut], one.seen, one.cause)
+                    if one.cause in ASKED:
+                        continue
                     times = (float(call.started), float(one.seen))
                     row = (found[0], call.name, call.key, call.n, one.token, call.attempt, *times, one.cause)
                     connection.execute(_SQL["add"], sealed(*row))
@@ -221,7 +226,7 @@ def forget(rid: int, call: Call) -> Operation:
 def left(store: Store) -> list[Left]:
     """The runs (no child runs) that dead processes have left in their middle."""
     found = [Left(file_token(token), *rest) for token, *rest in _all(store, "left")]
-    held = {token: lives(store.path, token) for token in {one.token for one in found}}
+    held = {token: is_alive(store.path, token) for token in {one.token for one in found}}
     return [one for one in found if not held[one.token]]
 
 

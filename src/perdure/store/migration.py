@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 
 from perdure.config.os_errors import remove
 from perdure.config.ownership import make_file
 from perdure.config.script_identity import moved_identity
-from perdure.core.records import DEFER_NOTE
+from perdure.core.policies.verdicts import Stop, pack_stop
+from perdure.core.records import DEFER_NOTE, RunRecord
 from perdure.core.values.codec import digest, unpack_inputs
 from perdure.errors import StateBusy, StateIO
 from perdure.store.connection import open_connection, refuse_foreign_schema, run_script, temporary_connection
 from perdure.store.liveness import Liveness
 from perdure.store.migration_checksums import seal_all, step_checksum_3
+from perdure.store.rows import intact
 from perdure.store.statements import HERE
 from perdure.store.sync import sync_folder
 
@@ -217,9 +220,35 @@ def _settle_scripts(connection: apsw.Connection) -> None:
         connection.execute("UPDATE run SET script = ? WHERE rid = ?", (moved_identity(str(path), state), rid))
 
 
+STOPPED = "perdure.stopped"
+"""The name of the attempt rows that said, in versions 3 to 6, what interrupted a run."""
+
+
+def _move_stops(connection: apsw.Connection) -> None:
+    """What interrupted a run stands in its own row now. A row that did not match its checksum still does not."""
+    query = f"SELECT {RUN_COLUMNS} FROM run WHERE status = 'running' AND holder IS NULL"
+    for row in connection.execute(query).fetchall():
+        run = intact(RunRecord, row)
+        found: list[Any] = connection.execute(
+            "SELECT error, started FROM attempt WHERE run = ? AND name = ? AND started >= ? ORDER BY started",
+            (row[0], STOPPED, row[14]),
+        ).fetchall()
+        if run is not None and found:
+            error, started = found[-1]
+            run = msgspec.structs.replace(run, stopped=pack_stop(Stop(started, error, b""))).sealed()
+            connection.execute("UPDATE run SET stopped = ?, crc = ? WHERE rid = ?", (run.stopped, run.crc, run.rid))
+    connection.execute("DELETE FROM attempt WHERE name = ?", (STOPPED,))
+
+
+RUN_COLUMNS = (
+    "rid, id, script, path, workflow, key, named, parent, status, holder, epoch, input, output, created, started, "
+    "ended, crc, stop, forked_from, forked_at, forked_last, superseded_by"
+)
+
 STEPS: dict[int, tuple[Callable[[apsw.Connection], None], ...]] = {
     2: (_settle_kinds,),
     3: (_settle_scripts,),
     4: (seal_all,),
+    7: (_move_stops,),
 }
 """By version: what SQL alone cannot do."""

@@ -12,9 +12,10 @@ import msgspec
 from perdure.core.execution.history import IndexRow
 from perdure.core.execution.run import HolderInfo
 from perdure.core.execution.spending import Amounts, Bounds, CallId
-from perdure.core.records import NO_KEY, STOPPED, AttemptRecord, FunctionRecord, RunRecord, StepKind, StepRecord
+from perdure.core.policies.verdicts import Stop, unpack_stop
+from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepKind, StepRecord
 from perdure.errors import NotFound, StateCorrupt
-from perdure.store import pieces, spending
+from perdure.store import pieces, spending, stop_notes
 from perdure.store.group_commit import Journal
 from perdure.store.holders import Holder
 from perdure.store.rows import checked, checked_index, checked_of_run, corrupt, sound
@@ -142,12 +143,9 @@ class RunQueries:
         found = self._all("last_attempt", rid)
         return checked_of_run(AttemptRecord, found[0], self.path) if found else None
 
-    def stopped_by(self, run: RunRecord) -> AttemptRecord | None:
-        """What interrupted a run when it was last executed; None if that is not known, or it is not interrupted."""
-        if run.status != "running" or run.holder is not None:
-            return None
-        found = [one for one in self.attempts_of(run.rid, STOPPED, NO_KEY, 0) if one.started >= run.started]
-        return found[-1] if found else None
+    def stopped_by(self, run: RunRecord) -> Stop | None:
+        """Why a run was left when it was last executed; None if that is not known, or it is under way or done."""
+        return unpack_stop(stop_notes.get(self.path, run.id)) or unpack_stop(run.stopped)
 
     def notes(self, rid: int) -> list[AttemptRecord]:
         """What a run has done unsaved, in the order in which that was noticed."""

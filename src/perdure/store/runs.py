@@ -13,11 +13,10 @@ import msgspec
 from perdure.core.execution.effects import Save
 from perdure.core.execution.run import End, Finished, Forget, Held, HolderInfo, Locked, Other, Start, Superseded, Taken
 from perdure.core.execution.spending import Bounds
+from perdure.core.policies.verdicts import Stop, pack_stop
 from perdure.core.records import (
-    NO_KEY,
     NOTED,
     RUN,
-    STOPPED,
     AttemptRecord,
     FunctionRecord,
     Row,
@@ -25,9 +24,10 @@ from perdure.core.records import (
 )
 from perdure.core.values.pieces import INLINE
 from perdure.errors import LockLost, StateError
-from perdure.store import artifacts, database, parking, pieces, spending
+from perdure.store import artifacts, database, lives, parking, pieces, spending, stop_notes
 from perdure.store.group_commit import Journal, Operation
 from perdure.store.holders import Holder
+from perdure.store.lives import Cut
 from perdure.store.locks import Asker, Locks, asker
 from perdure.store.rows import corrupt, intact, sealed
 from perdure.store.run_queries import RunQueries
@@ -166,8 +166,10 @@ class Store(RunQueries):
             "started": now,
             "ended": None,
             "output": None,
+            "stopped": None,
         }
         run = self.put_run(connection, run, **changed)
+        stop_notes.remove(self.path, run.id)
         self._hold(connection, run.rid, start, now)
         return Taken(run, resumed=True, died=died)
 
@@ -184,6 +186,7 @@ class Store(RunQueries):
             if not self.holder.owns(connection, run.rid):
                 raise self._taken_over(run.id)
             changed = {"status": status, "output": output, "ended": now, "holder": None, "stop": None, "epoch": epoch}
+            changed["stopped"] = effect.stopped
             self.put_run(connection, self._run(connection, run.rid), **changed)
             self.locks.leave(connection, run.rid)
             connection.execute(self._sql["forget_crashes"], (run.rid,))
@@ -219,26 +222,34 @@ class Store(RunQueries):
         self.locks.forget(run.rid)
         self._active.pop(run.rid, None)
 
-    def release(self, run: RunRecord, now: float, error: bytes | None = None) -> None:
-        """The run was stopped without having ended: let it go, and say so in the file if that can still be done.
+    def release(self, run: RunRecord, now: float, stop: Stop | None = None, cut: Sequence[Cut] = ()) -> None:
+        """The run was stopped without having ended: let it go, and say why, beside the file if not in it.
 
         Args:
             run: which.
             now: when.
-            error: what has stopped it, a packed fault; None if that is not kept.
+            stop: what has stopped it; None if that is not kept.
+            cut: the calls in whose middle that was.
         """
+        stopped = None if stop is None else pack_stop(stop)
 
         def operation(connection: apsw.Connection) -> None:
             found = self._run(connection, run.rid)
             if found.holder == self.holder.hid(connection, now):
-                self.put_run(connection, found, holder=None)
+                self.put_run(connection, found, holder=None, stopped=stopped)
             self.locks.leave(connection, run.rid)
-            if error is not None:
-                stop = AttemptRecord(run.epoch, STOPPED, NO_KEY, 0, 1, False, b"", error, now, 0, 0).sealed(run.rid)
-                connection.execute(self._sql["put_stop"], (run.rid, *msgspec.structs.astuple(stop)))
+            lives.add(connection, run.rid, self.holder.token, cut, now)
 
-        with suppress(StateError):
+        try:
             self.journal.write((), operation)
+        except StateError:
+            if stopped is not None:
+                stop_notes.put(self.path, run.id, stopped)
+        self.let_go(run)
+
+    def not_ended(self, run: RunRecord, stop: Stop) -> None:
+        """The end of a run cannot be written: let it go, and say why beside the file."""
+        stop_notes.put(self.path, run.id, pack_stop(stop))
         self.let_go(run)
 
     def note(self, run: RunRecord, about: bytes, fault: bytes, now: float) -> None:
@@ -246,7 +257,7 @@ class Store(RunQueries):
         note = AttemptRecord(run.epoch, NOTED, about, 0, 1, False, b"", fault, now, 0, 0).sealed(run.rid)
         with suppress(StateError):
             self.journal.write(
-                (), lambda at: at.execute(self._sql["put_stop"], (run.rid, *msgspec.structs.astuple(note))) and None
+                (), lambda at: at.execute(self._sql["put_note"], (run.rid, *msgspec.structs.astuple(note))) and None
             )
 
     def ask_to_stop(self, id: str, now: float) -> tuple[RunRecord, HolderInfo | None]:
@@ -356,16 +367,20 @@ class Store(RunQueries):
         return count > 0
 
     def saving(self, effect: Save, now: float, terms: parking.Terms = parking.TERMS) -> Operation | None:
-        """What has to be done besides writing the rows: some are taken back, and dead letters are parked.
+        """What has to be done besides writing the rows: some are marked or taken back, and dead letters are parked.
 
         The operation returns a parking.Parking.
         """
-        if not effect.letters and not effect.drop and effect.attempt is None:
+        if not effect.letters and not effect.drop and not effect.marks and effect.attempt is None:
             return None
         rid = effect.rows[0][RUN]
         parked = [(rid, seq) for seq in effect.letters]
 
         def operation(connection: apsw.Connection) -> parking.Parking:
+            for mark in effect.marks:
+                added = {"lives": mark.lives, "keyed": mark.keyed}
+                record = msgspec.structs.replace(self.record_in(connection, rid, mark.seq), **added)
+                connection.execute(self._sql["mark_step"], (*added.values(), record.checksum(rid), rid, mark.seq))
             self._take_back(connection, rid, effect.drop, effect.aftermath)
             if effect.attempt is not None:
                 self._add_attempt(connection, rid, effect.attempt)
@@ -426,7 +441,7 @@ class Store(RunQueries):
             changed["output"] = pieces.keep(connection, run.rid, changed["output"])
         run = msgspec.structs.replace(run, **changed).sealed()
         row = (run.path, run.parent, run.status, run.holder, run.epoch, run.output, run.started, run.ended, run.stop)
-        lineage = (run.forked_at, run.forked_last, run.superseded_by)
+        lineage = (run.forked_at, run.forked_last, run.superseded_by, run.stopped)
         connection.execute(self._sql["put_run"], (*row, *lineage, run.crc, run.rid))
         return run
 

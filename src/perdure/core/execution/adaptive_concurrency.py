@@ -16,6 +16,8 @@ from typing import Any
 
 from perdure.core.execution.effects import Execute, Guarded, Outcome
 from perdure.core.policies.classify import assess
+from perdure.core.policies.exception_facts import class_names
+from perdure.core.policies.failure_rules import Rules
 
 FIRST = 4
 CEILING = 64
@@ -83,18 +85,15 @@ class AdaptiveConcurrency:
         self._peak = self.inside
 
 
-def is_congestion(outcome: Outcome) -> bool:
-    """Whether there was too much load for an attempt: throttled (HTTP 429, Retry-After), or not answered in time.
-
-    The client libraries' own timeouts derive from nothing common; they are known by their names.
-    """
+def is_congestion(outcome: Outcome, rules: Rules) -> bool:
+    """Whether there was too much load for an attempt: throttled (HTTP 429, Retry-After), or not answered in time."""
     error = outcome.error
     if error is None:
         return False
-    seen = assess(error, outcome.started + outcome.seconds)
-    if seen.kind == "throttled" or seen.code == "cascading-timeout":
-        return True
-    return any("Timeout" in each.__name__ for each in type(error).__mro__)
+    seen = assess(error, outcome.started + outcome.seconds, rules)
+    return (
+        seen.kind == "throttled" or seen.code == "cascading-timeout" or "Timeout" in " ".join(class_names(type(error)))
+    )
 
 
 def adapting(
@@ -116,7 +115,8 @@ def adapting(
             with lock:
                 attempt = adaptive.began()
             outcome: Outcome = yield effect
-            if is_congestion(outcome):
+            call = effect.call if isinstance(effect, Execute) else effect.execute.call
+            if outcome.error is not None and is_congestion(outcome, call.spec.failures()):
                 with lock:
                     adaptive.congested(attempt)
             elif outcome.error is None:

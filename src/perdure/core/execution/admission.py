@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from perdure.core.exceptions.capture import Fault
-from perdure.core.execution.effects import Admit, Effect, Outcome, Report
+from perdure.core.execution.effects import Admit, Effect, Report
 from perdure.core.execution.spec import Call
 from perdure.core.policies.breaker import Ticket
-from perdure.core.policies.classify import Assessment, assess
+from perdure.core.policies.classify import Assessment
 from perdure.core.policies.guard import Guard, Hold, Pass, grade, refusal, waiting_for
 from perdure.core.policies.retry import Again, Verdict, backoff
 from perdure.errors import BreakerOpen
@@ -67,14 +67,13 @@ def admission(
 
 
 def report_failure(
-    call: Call, ticket: Ticket | None, error: Exception, fault: Fault, decision: Verdict, outcome: Outcome
+    call: Call, ticket: Ticket | None, error: Exception, fault: Fault, decision: Verdict, assessment: Assessment
 ) -> Generator[Effect, Any, None]:
     """An attempt has failed: report it to the breaker; after HTTP 429 all callers of the service pause.
 
     A step that nothing guards pays nothing until it meets its first 429. From then on its callers pause together.
     """
     spec = call.spec
-    assessment = assess(error, outcome.started + outcome.seconds)
     delay = decision.delay if isinstance(decision, Again) else backoff(spec.retry, 1)
     guard, total = spec.guard or Guard(spec.name), spec.retry.total
     report = failure_report(guard, ticket or Ticket(), error, fault, assessment, delay, total)

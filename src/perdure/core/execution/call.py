@@ -33,9 +33,11 @@ from perdure.core.execution.identity import refuse_change
 from perdure.core.execution.kept_input import kept_input
 from perdure.core.execution.result_check import ensure
 from perdure.core.execution.spec import Call
-from perdure.core.policies.classify import assess
+from perdure.core.policies.classify import Assessment, assess
+from perdure.core.policies.failure_rules import Rules
 from perdure.core.policies.retry import Again, Retry, Verdict, reassess, verdict
-from perdure.core.records import SEQ, AttemptRecord, Row, StepRecord, StepStatus
+from perdure.core.policies.verdicts import pack_verdict
+from perdure.core.records import SEQ, AttemptRecord, Marks, Row, StepRecord, StepStatus
 from perdure.core.values import codec
 from perdure.errors import (
     ArgumentChanged,
@@ -70,6 +72,7 @@ class Failed(msgspec.Struct, frozen=True):
     last attempt, `attempts` how many there were; both are empty for a failure that comes from the history (`replayed`).
     `unsaved` is the record of the last attempt, which is to be saved in one commit with that of the call.
     `program` says how surely the program is at fault, of a failure that was to be parked and is not for that reason.
+    `verdict` is what is known of it, packed.
     """
 
     error: Exception
@@ -78,6 +81,7 @@ class Failed(msgspec.Struct, frozen=True):
     replayed: bool = False
     unsaved: AttemptRecord | None = None
     program: Suspicion = "none"
+    verdict: bytes | None = None
 
 
 class Parked(msgspec.Struct, frozen=True, gc=False):
@@ -162,6 +166,18 @@ def recall(call: Call, history: History, record: StepRecord, park: bool = False)
     return Failed(error, replayed=True)
 
 
+class Judged(msgspec.Struct, frozen=True):
+    """A failed attempt: what the policy says, the error as data, and what is known about it.
+
+    `assessment` is what the policy went by, with its own exceptions; `seen` is what speaks about the service.
+    """
+
+    decision: Verdict
+    fault: capture.Fault
+    assessment: Assessment
+    seen: Assessment
+
+
 class Series(msgspec.Struct):
     """The attempts of a call, one after the other, as far as its policy has to know them.
 
@@ -182,14 +198,16 @@ class Series(msgspec.Struct):
         error: Exception,
         outcome: Outcome,
         uniform: Callable[[], float],
-    ) -> tuple[Verdict, capture.Fault]:
-        """What the policy says about attempt `number`, which failed with `error`; and the error as data.
+        rules: Rules,
+    ) -> Judged:
+        """What the policy says about attempt `number`, which failed with `error`, by the `rules` of failures.
 
         When the verdict is to give up, all attempts of `owner` are added to the notes of the exception.
         """
         first = self.first = outcome.began() if self.first is None else self.first
         took = outcome.began() + outcome.seconds - first
-        assessment = reassess(policy, error, assess(error, outcome.started + outcome.seconds))
+        seen = assess(error, outcome.started + outcome.seconds, rules)
+        assessment = reassess(policy, error, seen)
         decision = verdict(policy, assessment, number - self.before, self.counted, took, uniform)
         capture.add_output(error)
         fault = capture.to_fault(error)
@@ -199,7 +217,7 @@ class Series(msgspec.Struct):
         else:
             for line in attempt_notes.note(owner, self.tried, took, _WHY[decision.reason]):
                 error.add_note(line)
-        return decision, fault
+        return Judged(decision, fault, assessment, seen)
 
 
 def attempts(call: Call, history: History, parked: bool = False) -> Decision:
@@ -217,6 +235,7 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
     if call.ledgers and (refusal := _admit(call, history)) is not None:
         return Failed(refusal, None, tries.made)
     crashes = crash_loop.against(history.crashes, call) if history.crashes else ()
+    cut = crash_loop.lives_cut(history.lives, call) if history.lives else 0
     crashed = len(crashes)
     if crashed and crash_loop.verdict(crashed, history.crash_limit) == "given up":
         return Failed(_crash_loop(call, crashes), None, number)
@@ -254,10 +273,11 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
                 error = raised
             else:
                 row = history.row(call, "done", payload, outcome.started, outcome.seconds, outcome.attempts or number)
+                marks = _marks(call, cut) if (cut or number > 1) and not outcome.attempts else ()
                 rows = (row,) if spec.undo is None else (row, undo_row(call, history, row))
                 # What came after a call that is undone may follow from its result, and it is made again.
                 aftermath = (min(call.drop) + 1, row[SEQ]) if call.drop else None
-                yield Save(history.with_notes(rows), drop=call.drop, aftermath=aftermath)
+                yield Save(history.with_notes(rows), drop=call.drop, aftermath=aftermath, marks=marks)
                 return Succeeded(value, row[SEQ])
         if outcome.attempts:
             return Failed(error, outcome, outcome.attempts)
@@ -267,17 +287,25 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
         elif patience.queued and series.first is not None:
             series.first += patience.queued  # who stands in a queue of their own making is not out of time for it
         patience.queued = 0.0
-        decision, fault = series.judge(spec.retry, spec.owner, number, error, outcome, history.uniform)
+        judged = series.judge(spec.retry, spec.owner, number, error, outcome, history.uniform, spec.failures())
+        decision, fault = judged.decision, judged.fault
         if outcome.error is not None:
-            yield from report_failure(call, ticket, error, fault, decision, outcome)
+            yield from report_failure(call, ticket, error, fault, decision, judged.seen)
         counts = decision.counts if isinstance(decision, Again) else True
-        record = _attempt(call, history, number, counts, fault, outcome)
+        known = pack_verdict(judged.assessment)
+        record = _attempt(call, history, number, counts, fault, outcome, known)
         if not isinstance(decision, Again):
-            return Failed(error, outcome, number, unsaved=record)
+            return Failed(error, outcome, number, unsaved=record, verdict=known)
         yield SaveAttempt(history.rid, record)
-        last = Failed(error, outcome, number)
+        last = Failed(error, outcome, number, verdict=known)
         patience.spent += outcome.seconds + decision.delay
         yield Wait(call, decision.delay, number, error)
+
+
+def _marks(call: Call, cut: int) -> tuple[Marks, ...]:
+    """Of a call that was executed more than once: in how many lives, and whether it asked for its key."""
+    keyed = None if call.spec.isolate else int(getattr(call, "keyed", False))  # of another process that is not known
+    return (Marks(call.seq, cut + 1 if cut else None, keyed),)
 
 
 def _crash_loop(call: Call, crashes: Sequence[str]) -> CrashLoop:
@@ -341,7 +369,7 @@ def fail(call: Call, history: History, end: Failed) -> Generator[Effect, Any, No
     """
     row = ended_row(call, history, "failed", end)
     yield Save(history.with_notes((row,)), attempt=end.unsaved)
-    history.failed(end.error, row[SEQ])
+    history.failed(end.error, row[SEQ], verdict=end.verdict)
 
 
 def ended_row(call: Call, history: History, status: StepStatus, end: Failed) -> Row:
@@ -384,11 +412,22 @@ def recheck(call: Call, history: History, seq: int, park: bool) -> Decision:
 
 
 def _attempt(
-    call: Call, history: History, number: int, counted: bool, fault: capture.Fault, outcome: Outcome
+    call: Call, history: History, number: int, counted: bool, fault: capture.Fault, outcome: Outcome, verdict: bytes
 ) -> AttemptRecord:
     packed = capture.encode(fault)
     name = call.spec.name
     ms = int(outcome.seconds * 1000)
     return AttemptRecord(
-        history.epoch, name, call.key, call.n, number, counted, kept_input(call), packed, outcome.started, ms, 0
+        history.epoch,
+        name,
+        call.key,
+        call.n,
+        number,
+        counted,
+        kept_input(call),
+        packed,
+        outcome.started,
+        ms,
+        0,
+        verdict,
     ).sealed(history.rid)

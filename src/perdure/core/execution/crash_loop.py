@@ -18,6 +18,9 @@ WIDTH = 200
 Crashes = dict[tuple[str, bytes, int], tuple[str, ...]]
 """Name (as `fitted`), key and occurrence of a call: the crashes in a row at which it was in flight, a line each."""
 
+Lives = dict[tuple[str, bytes, int], int]
+"""Name (as `fitted`), key and occurrence of a call: how many lives of the run ended in its middle, however they did."""
+
 Verdict = Literal["go", "alone", "given up"]
 
 
@@ -51,6 +54,11 @@ def stuck(run: str, deaths: Sequence[str], crashes: Crashes, limit: int = LIMIT)
 def against(crashes: Crashes, call: Call) -> tuple[str, ...]:
     """The crashes in a row at which the call was in flight."""
     return crashes.get((fitted(call.spec.name), call.key, call.n), ()) if crashes else ()
+
+
+def lives_cut(lives: Lives, call: Call) -> int:
+    """How many lives of the run ended in the middle of the call."""
+    return lives.get((fitted(call.spec.name), call.key, call.n), 0)
 
 
 def fitted(text: str) -> str:

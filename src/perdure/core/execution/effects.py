@@ -14,7 +14,7 @@ from perdure.core.execution.spec import Call
 from perdure.core.policies.breaker import Grade, Ticket
 from perdure.core.policies.guard import Guard
 from perdure.core.policies.rate import Turn
-from perdure.core.records import AttemptRecord, Row
+from perdure.core.records import AttemptRecord, Marks, Row
 
 
 class Outcome(msgspec.Struct, gc=False):
@@ -119,7 +119,8 @@ class Save(msgspec.Struct, frozen=True, gc=False):
 
     `attempt` is the last failed attempt of a call that has failed for good: one fact, and one commit.
 
-    `aftermath`: first and last number of the records that are not held against the script any more. Answer: None.
+    `aftermath`: first and last number of the records that are not held against the script any more. `marks` are
+    added to rows of calls that were executed more than once. Answer: None.
     """
 
     rows: tuple[Row, ...]
@@ -127,6 +128,7 @@ class Save(msgspec.Struct, frozen=True, gc=False):
     drop: tuple[int, ...] = ()
     attempt: AttemptRecord | None = None
     aftermath: tuple[int, int] | None = None
+    marks: tuple[Marks, ...] = ()
 
 
 class SaveAttempt(msgspec.Struct, frozen=True, gc=False):

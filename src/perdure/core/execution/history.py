@@ -15,7 +15,7 @@ import msgspec
 from perdure.core import records
 from perdure.core.checksums import step_checksum
 from perdure.core.execution.claims import Claims
-from perdure.core.execution.crash_loop import LIMIT, Crashes
+from perdure.core.execution.crash_loop import LIMIT, Crashes, Lives
 from perdure.core.execution.kept_input import kept_input
 from perdure.core.execution.spec import Call
 from perdure.core.records import TIMERS_NOTE, UNDO_NOTE, Row, StepKind, StepStatus
@@ -36,11 +36,15 @@ class Tries(msgspec.Struct, gc=False):
 
 
 class Failure(msgspec.Struct, eq=False):
-    """A step has failed for good, and the record with the number `seq` says so; `replayed`: it was there before."""
+    """A step has failed for good, and the record with the number `seq` says so; `replayed`: it was there before.
+
+    `verdict` is what is known of it, packed.
+    """
 
     error: BaseException
     seq: int
     replayed: bool = False
+    verdict: bytes | None = None
 
 
 class RootCause(msgspec.Struct, frozen=True):
@@ -48,12 +52,14 @@ class RootCause(msgspec.Struct, frozen=True):
 
     `records`: the numbers of their records. `replayed`: one of them came from the history. `aftermath`: first and last
     number of the records made since the failure. They were made because of it (or beside it), so the script need not
-    come to them again when it goes well.
+    come to them again when it goes well. `verdict` is what is known of the failure if it is what
+    ends the run, packed.
     """
 
     records: tuple[int, ...]
     replayed: bool
     aftermath: tuple[int, int] | None
+    verdict: bytes | None = None
 
 
 class History(Claims):
@@ -71,6 +77,7 @@ class History(Claims):
         crashes: at how many crashes in a row each call was in flight.
         crash_limit: after so many it is not tried again.
         largest: how many bytes a record may have.
+        lives: in the middle of which calls how many lives of the run have ended.
     """
 
     def __init__(
@@ -86,6 +93,7 @@ class History(Claims):
         crashes: Crashes | None = None,
         crash_limit: int = LIMIT,
         largest: int = sys.maxsize,
+        lives: Lives | None = None,
     ) -> None:
         super().__init__(id, exempt, before)
         self.rid = rid
@@ -96,6 +104,7 @@ class History(Claims):
         self.largest = largest
         self.deaths: tuple[str, ...] = ()  # of its process, since its last new record
         self.resumed = False  # an earlier process, or an earlier call, has begun the run
+        self.lives = lives or {}
         self.has_children = False  # a workflow was called, or may have been
         self._failures: list[Failure] = []
         self._to_clean: dict[int, str] = {}
@@ -234,9 +243,9 @@ class History(Claims):
 
     # -- failures -----------------------------------------------------------------------------------------------------
 
-    def failed(self, error: BaseException, seq: int, *, replayed: bool = False) -> None:
+    def failed(self, error: BaseException, seq: int, *, replayed: bool = False, verdict: bytes | None = None) -> None:
         """A step has failed for good, with that record; or the record of an earlier life says so."""
-        self._failures.append(Failure(error, seq, replayed))
+        self._failures.append(Failure(error, seq, replayed, verdict))
 
     def root_cause(self, error: BaseException) -> RootCause:
         """Which failures end the run, given that `error` does: it is one of theirs, or was raised from one."""
@@ -259,4 +268,5 @@ class History(Claims):
             tuple(failure.seq for failure in causes),
             any(failure.replayed for failure in causes),
             (first, last) if causes and first <= last else None,
+            next((failure.verdict for failure in causes if failure.error is error), None),
         )

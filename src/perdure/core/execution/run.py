@@ -16,6 +16,8 @@ from perdure.core.execution.call import Failed, Succeeded, fail, recall, recorde
 from perdure.core.execution.effects import Effect, Outcome, Save
 from perdure.core.execution.history import History, RootCause
 from perdure.core.execution.spec import Call, Rules
+from perdure.core.policies.classify import assess
+from perdure.core.policies.verdicts import Stop, pack_stop, pack_verdict
 from perdure.core.records import SEQ, Row, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.errors import AlreadyRunning, Cancelled, NotStorable, OtherInputs, RunError, Skipped
@@ -166,6 +168,8 @@ class Forget(msgspec.Struct, frozen=True):
 class End(msgspec.Struct, frozen=True):
     """The run has ended: write that down, with `rows`, without the records in `forget`; let it go.
 
+    `stopped` is what is known of its failure, packed.
+
     Answer: None, or the StateError that kept it from being written.
     """
 
@@ -175,6 +179,7 @@ class End(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...] = ()
     forget: tuple[int, ...] = ()
     aftermath: tuple[int, int] | None = None
+    stopped: bytes | None = None
 
 
 RunEffect = Effect | Begin | StandBy | Recall | Body | Unwind | Unended | Forget | End
@@ -228,14 +233,17 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -
         capture.add_output(error)
         fault = capture.encode(capture.to_fault(error))
         status = _how(error, call.spec.rules, run)
+        now = outcome.started + outcome.seconds
+        verdict = cause.verdict or pack_verdict(assess(error, now, call.spec.failures()))
+        stopped = pack_stop(Stop(now, b"", verdict))
         final = status == "cancelled"  # what has failed, or was set aside, is gone on with
         for line in (yield from _put_away(Unwind(run, history, ok=False, final=final, fault=fault, cause=cause))):
             error.add_note(f"perdure: {line}")
-        trouble = yield End(run, status, fault, forget=cause.records, aftermath=cause.aftermath)
+        trouble = yield End(run, status, fault, forget=cause.records, aftermath=cause.aftermath, stopped=stopped)
         if trouble is not None:
             error.add_note(f"perdure: that the run {_ENDED[status]} could not be saved: {trouble}")
         error.add_note(f"perdure: run {run.id} {_ENDED[status]}; {_WAY_ON[status].format(shlex.quote(run.id))}")
-        return Failed(error, outcome, 1)
+        return Failed(error, outcome, 1, verdict=verdict)
 
 
 _ENDED = {"failed": "failed", "cancelled": "was cancelled", "parked": "has failed too often and was set aside"}

@@ -11,6 +11,8 @@ import msgspec
 
 from perdure.core.execution.inputs import EMPTY, Signature
 from perdure.core.execution.spending import Ledger
+from perdure.core.policies.failure_rules import NO_RULES
+from perdure.core.policies.failure_rules import Rules as FailureRules
 from perdure.core.policies.guard import Guard
 from perdure.core.policies.retry import ONCE, Retry
 from perdure.core.records import Place, StepKind
@@ -51,6 +53,10 @@ class Rules(msgspec.Struct, frozen=True):
     stall: float | None = None
 
 
+def _no_rules() -> FailureRules:
+    return NO_RULES
+
+
 class Spec:
     """A function that perdure calls: a step's or a workflow's.
 
@@ -67,9 +73,10 @@ class Spec:
     `is_method` and `receiver` (the class) are set when it is found in a class, `locals` (names that annotations may
     use) when it is defined in a function. `record_kind` is that of the records of its calls. `park`: a call that fails
     for good becomes a dead letter; `undo`: the step that reverts a call; `rules`: the options of a workflow; `guard`:
-    what its calls have to pass; `ensure` looks at a result before it is saved; `max_repeats`: so often at most it is
-    called with the same inputs in a run; `input_kept`: what of the inputs is kept once a call is done. `module` is the
-    name that its module has when it is imported, `file` the source file;
+    what its calls have to pass; `failures`: the rules that classify its failures, asked for at the first one;
+    `ensure` looks at a result before it is saved; `max_repeats`: so often at most it is called with the same inputs in
+    a run; `input_kept`: what of the inputs is kept once a call is done. `module` is the name that its module has when it
+    is imported, `file` the source file;
     config/module_names.py sets both. `place` says whose function it is.
     """
 
@@ -105,6 +112,7 @@ class Spec:
         self.ensure: Callable[[Any], Any] | None = None
         self.max_repeats: int | None = None
         self.input_kept: InputKept = "whole"
+        self.failures: Callable[[], FailureRules] = _no_rules
         self.is_method = False
         self.receiver: Any = EMPTY
         self.locals: dict[str, Any] = {}
@@ -206,7 +214,8 @@ class Call:
     `named`), `n` how many times name + key came before in this run. `salt` sets its idempotency key apart from that of
     the same call before (it was undone, or its input edited); `drop` are the numbers of records that its own replaces;
     `seq` is the number of its record, as soon as it has one. `ledgers` are the budgets that it counts for, `spending`
-    is what its attempt under way has spent, as the engine keeps it; `counted`: an attempt of it was.
+    is what its attempt under way has spent, as the engine keeps it; `counted`: an attempt of it was. `keyed` is only
+    set when it asks for its idempotency key.
     """
 
     __slots__ = (
@@ -215,6 +224,7 @@ class Call:
         "drop",
         "input",
         "key",
+        "keyed",
         "kwargs",
         "ledgers",
         "n",
@@ -224,6 +234,8 @@ class Call:
         "spec",
         "spending",
     )
+
+    keyed: bool
 
     def __init__(
         self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], given: bytes, key: bytes, named: bool = False

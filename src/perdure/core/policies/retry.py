@@ -11,6 +11,7 @@ import msgspec
 from perdure.core import durations
 from perdure.core.durations import Duration, show
 from perdure.core.policies.classify import Assessment
+from perdure.core.policies.failure_rules import Kind
 from perdure.errors import OptionError
 
 Matcher = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
@@ -176,12 +177,21 @@ def reassess(policy: Retry, exc: BaseException, assessment: Assessment) -> Asses
     if not isinstance(exc, Exception):
         return assessment
     if policy.never is not None and _matches(policy.never, exc, "never", failed=True):
-        return msgspec.structs.replace(assessment, kind="permanent")
+        return _by_policy(assessment, "permanent", "never")
     if policy.on is None:
         return assessment
     if not _matches(policy.on, exc, "on", failed=False):
-        return msgspec.structs.replace(assessment, kind="permanent")
-    return msgspec.structs.replace(assessment, kind="transient") if assessment.kind == "permanent" else assessment
+        return _by_policy(assessment, "permanent", "on")
+    return _by_policy(assessment, "transient", "on") if assessment.kind == "permanent" else assessment
+
+
+def _by_policy(assessment: Assessment, kind: Kind, option: str) -> Assessment:
+    if assessment.kind == kind:
+        return assessment
+    rule = f"Retry({option}=...)"
+    return msgspec.structs.replace(
+        assessment, kind=kind, rule=f"{assessment.rule}, then {rule}" if assessment.rule else rule
+    )
 
 
 def backoff(policy: Retry, attempt: int) -> float:

@@ -155,7 +155,7 @@ class AsyncDriver:
             commit = scope.commit = self._commits.here()
         order: EventOrder | None = scope.order_here()
         operation: Operation | None = None
-        if not effect.letters and (effect.drop or effect.attempt is not None):
+        if not effect.letters and (effect.drop or effect.marks or effect.attempt is not None):
             operation = self._saving(effect, scope)
         if order is None or order.alone() or not (in_branch or scope.branch() is not None):
             return self._save_more(effect, scope, commit) if effect.letters else commit.write(effect.rows, operation)

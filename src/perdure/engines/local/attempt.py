@@ -12,6 +12,7 @@ from perdure.engines.local import notices
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
 from perdure.store.flight_recorder import Slot
+from perdure.store.lives import Cut
 
 
 class Attempt:
@@ -91,9 +92,13 @@ class Attempt:
     def break_off(self, *, recorded: bool) -> None:
         """The step's function was left by what is not an Exception; `recorded`: in the flight recorder it has ended."""
         here.reset(self._token)
-        if not recorded and (self._call.spending is not None or self._call.ledgers):
-            self._scope.save_spending(self._call, self._clock() - self._at)
-        if self._recorder is not None and not recorded:
+        if recorded:
+            return
+        call = self._call
+        if call.spending is not None or call.ledgers:
+            self._scope.save_spending(call, self._clock() - self._at)
+        self._scope.cut_off(Cut(call.spec.name, call.key, call.n, self._effect.attempt, self._started))
+        if self._recorder is not None:
             self._recorder.end(self.slot, done=True)
 
 

@@ -114,9 +114,9 @@ class FunctionBody:
         if scope.ending is not None and not cancelled:
             return self._outcome(None, scope.ending)
         run_lifecycle.stopped(self._resources, self._run, scope.stopped or error)
-        fault = run_lifecycle.stop_fault(scope.stopped or error)
+        stop = run_lifecycle.stop_of(self._run, scope.stopped or error, self._now())
         # It was stopped, not ended: it can be resumed, as soon as no thread works on it.
-        scope.holds.then(lambda: self._resources.store.release(self._run, self._now(), fault))
+        scope.holds.then(lambda: self._resources.store.release(self._run, self._now(), stop, scope.cut))
         if not scope.abandoned:
             self._note_way_on(error)
         scope.check()

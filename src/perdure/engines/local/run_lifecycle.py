@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from typing import cast
 
+from perdure.catalogue.rules import assess_for
 from perdure.config import settings
 from perdure.config.script_identity import script_identity
 from perdure.core.exceptions import capture
 from perdure.core.execution.history import History
 from perdure.core.execution.run import End, Recall, Start
 from perdure.core.execution.spec import OWN_LOCK, Call
+from perdure.core.policies.verdicts import Stop, pack_verdict
 from perdure.core.records import RunRecord
 from perdure.engines import functions
 from perdure.engines.events import RunEnded, RunStopped
@@ -24,6 +26,7 @@ from perdure.errors import NotFound, StateError, StopRun, UsageError
 from perdure.store.crashes import crashes_of, deaths_of
 from perdure.store.forks import sources
 from perdure.store.group_commit import Operation
+from perdure.store.lives import lives_of
 from perdure.store.parking import Parking
 from perdure.store.runs import Store
 
@@ -84,6 +87,7 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
         crashes=crashes_of(store, run.rid),
         crash_limit=settings.crash_limit(run.path),
         largest=store.largest,
+        lives=lives_of(store, run.rid),
     )
     history.spent = store.spent_by_calls(run.rid)
     history.spent_by_children = store.spent_by_children(run.rid)
@@ -142,16 +146,23 @@ def ended(resources: Resources, effect: End, parking: Parking | None) -> None:
 
 def not_ended(resources: Resources, effect: End, error: StateError) -> None:
     """The end of a run cannot be written: release the run, and notify."""
-    resources.store.let_go(effect.run)
+    resources.store.not_ended(effect.run, stop_of(effect.run, error, resources.world.now()))
     stopped(resources, effect.run, error)
 
 
-def stop_fault(error: BaseException) -> bytes:
-    """What has stopped a run, to be kept; of what is not an Exception, its class and its message."""
+def stop_of(run: RunRecord, error: BaseException, now: float) -> Stop:
+    """What has stopped a run, to be kept; of what is not an Exception, its class and its message.
+
+    Args:
+        run: which.
+        error: what has stopped it.
+        now: when, in seconds since the epoch.
+    """
     cause = error.error if isinstance(error, StopRun) else error
     if type(cause).__name__ == "CancelledError" and ctrl_c_in_loop():
         cause = KeyboardInterrupt()
-    return capture.encode(capture.to_fault(cast(Exception, cause)))
+    fault = capture.encode(capture.to_fault(cast(Exception, cause)))
+    return Stop(now, fault, pack_verdict(assess_for(run.path, cause)))
 
 
 def stopped(resources: Resources, run: RunRecord, error: BaseException) -> None:

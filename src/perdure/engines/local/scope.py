@@ -40,6 +40,7 @@ from perdure.engines.runtime.thread_branches import current
 from perdure.engines.runtime.timeouts import on_main_thread
 from perdure.errors import StopRun
 from perdure.store import artifacts
+from perdure.store.lives import Cut
 from perdure.store.spending import Spent
 
 if TYPE_CHECKING:
@@ -85,6 +86,10 @@ class Drivers(Protocol):
         """By awaiting."""
 
 
+MOST_CUT = 1_000
+"""Calls that were broken off, which are kept."""
+
+
 class LocalScope(BaseScope):
     """One run, while its workflow's function executes.
 
@@ -124,6 +129,12 @@ class LocalScope(BaseScope):
         self._ledgers = 0  # how many blocks with a budget were entered
         self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
         self._suspects: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
+        self.cut: list[Cut] = []
+
+    def cut_off(self, cut: Cut) -> None:
+        """An attempt was broken off in its middle; if the run is, its call is executed in another life as well."""
+        if len(self.cut) < MOST_CUT:
+            self.cut.append(cut)
 
     def noted_module(self, spec: Spec) -> str:
         """The name of its file alone, as in state files of version 1: notes of before are found again.

@@ -261,7 +261,7 @@ class SyncDriver:
 
     def _save(self, effect: Save, scope: LocalScope) -> None:
         resources = self._resources
-        if not effect.letters and not effect.drop and effect.attempt is None:
+        if not effect.letters and not effect.drop and not effect.marks and effect.attempt is None:
             resources.store.journal.write(effect.rows)
             return
         saving = resources.letters.saving(effect, scope.run.path, resources.world.now())

@@ -170,7 +170,9 @@ class StepActivities:
     ) -> ApplicationError:
         """The answer to Temporal about an attempt that failed."""
         series = Series(0, progress.counted, progress.first, list(progress.tried))
-        decision, fault = series.judge(call.spec.retry, call.spec.owner, number, error, outcome, random)
+        spec = call.spec
+        judged = series.judge(spec.retry, spec.owner, number, error, outcome, random, spec.failures())
+        decision, fault = judged.decision, judged.fault
         note = attempt_notes.AttemptNote(fault.name, fault.message[:LONGEST_NOTE])
         tried = [*progress.tried, note][-NOTED:]
         if isinstance(decision, Again):

@@ -1,7 +1,7 @@
 -- Statements that make a run of another one's records. See forks.py.
 
 -- name: source_steps
-SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind FROM step
+SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed FROM step
 WHERE run = ?1 AND seq >= ?2 AND seq < ?3 AND (?4 OR kind <> 'undo') ORDER BY seq LIMIT 256
 
 -- name: complete_step
@@ -14,8 +14,8 @@ DELETE FROM step WHERE run = ? AND seq = ?
 SELECT coalesce(max(seq), 0) + 1 FROM step WHERE run = ?
 
 -- name: add_step
-INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: functions
 SELECT run, kind, name, module, qualname, file, crc FROM function WHERE run = ?
@@ -46,14 +46,14 @@ WHERE run = ?1 AND seq > 0 AND seq < ?2 AND status IN ('resolved', 'dropped', 'e
 ORDER BY lid
 
 -- name: letter_attempts
-SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
 WHERE run = ?2 AND (name, key, n) IN (
     SELECT s.name, s.key, s.n FROM dead_letter d JOIN step s ON s.run = d.run AND s.seq = d.seq WHERE d.run = ?1
 )
 
 -- name: add_attempt
-INSERT OR IGNORE INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT OR IGNORE INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: child
 SELECT rid FROM run WHERE id = ?

@@ -23,15 +23,15 @@ WHERE NOT EXISTS (SELECT 1 FROM run r WHERE r.rid = d.run)
 
 -- name: runs_after
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
-       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by
+       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped
 FROM run WHERE rid > ? ORDER BY rid LIMIT ?
 
 -- name: steps_after
-SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind FROM step
+SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed FROM step
 WHERE (run, seq) > (?, ?) ORDER BY run, seq LIMIT ?
 
 -- name: attempts_after
-SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
 WHERE (run, epoch, name, key, n, number) > (?, ?, ?, ?, ?, ?) ORDER BY run, epoch, name, key, n, number LIMIT ?
 
 -- name: letters_after
@@ -49,6 +49,9 @@ SELECT name, holder, fence, since, run, crc FROM lock ORDER BY name
 
 -- name: all_crash
 SELECT run, name, key, n, token, attempt, started, died, cause, crc FROM crash ORDER BY run, name, key, n, token
+
+-- name: all_life
+SELECT run, name, key, n, token, attempt, started, ended, cause, crc FROM life ORDER BY run, name, key, n, token
 
 -- name: all_exempt
 SELECT run, first, last, crc FROM exempt ORDER BY run, first, last

@@ -18,7 +18,7 @@ ORDER BY rid DESC LIMIT 1
 
 -- name: same_inputs
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
-       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by
+       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped
 FROM run WHERE key = ? ORDER BY rid DESC LIMIT 4
 
 -- name: find_done
@@ -29,7 +29,7 @@ ORDER BY rid DESC LIMIT 1
 
 -- name: unfinished
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
-       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by
+       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped
 FROM run WHERE workflow = ? AND named = 0 AND parent IS NULL AND status IN ('running', 'failed')
 ORDER BY rid DESC LIMIT 50
 
@@ -47,7 +47,7 @@ SELECT rid FROM run WHERE id = ?
 
 -- name: get_run
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
-       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by
+       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped
 FROM run WHERE rid = ?
 
 -- name: next_run
@@ -55,12 +55,12 @@ SELECT coalesce(max(rid), 0) + 1 FROM run
 
 -- name: add_run
 INSERT INTO run (rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
-       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_run
 UPDATE run SET path = ?, parent = ?, status = ?, holder = ?, epoch = ?, output = ?, started = ?, ended = ?, stop = ?,
-               forked_at = ?, forked_last = ?, superseded_by = ?, crc = ?
+               forked_at = ?, forked_last = ?, superseded_by = ?, stopped = ?, crc = ?
 WHERE rid = ?
 
 -- name: forget_crashes
@@ -88,7 +88,7 @@ SELECT run, first, last, crc FROM exempt WHERE run = ?
 -- name: list_runs
 SELECT r.rid, r.id, r.script, r.path, r.workflow, r.key, r.named, r.parent, r.status, r.holder, r.epoch,
        r.input, r.output, r.created, r.started, r.ended, r.crc, r.stop,
-       r.forked_from, r.forked_at, r.forked_last, r.superseded_by
+       r.forked_from, r.forked_at, r.forked_last, r.superseded_by, r.stopped
 FROM run r
 WHERE (?1 IS NULL OR r.status = ?1) AND (?2 IS NULL OR r.workflow = ?2) AND (?3 OR r.parent IS NULL)
 ORDER BY r.rid DESC LIMIT ?4
@@ -116,45 +116,48 @@ DELETE FROM step WHERE run = ? AND seq = ?
 SELECT run, seq, name, key, n, status, kind, crc FROM step WHERE run = ? ORDER BY seq
 
 -- name: steps_from
-SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind FROM step
+SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed FROM step
 WHERE run = ? AND seq >= ? ORDER BY seq LIMIT ?
 
 -- name: last_step
-SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind FROM step
+SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed FROM step
 WHERE run = ? AND kind <> 'timers' ORDER BY seq DESC LIMIT 1
 
 -- name: count_steps
 SELECT status, count(*) FROM step WHERE run = ? AND kind NOT IN ('undo', 'timers') GROUP BY status
 
 -- name: add_attempt
-INSERT INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
--- name: put_stop
-INSERT OR REPLACE INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- name: put_note
+INSERT OR REPLACE INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: mark_step
+UPDATE step SET lives = ?, keyed = ?, crc = ? WHERE run = ? AND seq = ?
 
 -- name: attempts_of_epoch
-SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
-WHERE run = ? AND epoch = ? AND name NOT IN ('perdure.stopped', 'perdure.noted')
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
+WHERE run = ? AND epoch = ? AND name <> 'perdure.noted'
 
 -- name: last_failure
 WITH RECURSIVE family(rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
-SELECT a.run, a.epoch, a.name, a.key, a.n, a.number, a.counted, a.input, a.error, a.started, a.ms, a.crc
-FROM attempt a JOIN family f ON a.run = f.rid AND a.name NOT IN ('perdure.stopped', 'perdure.noted') ORDER BY a.started DESC LIMIT 1
+SELECT a.run, a.epoch, a.name, a.key, a.n, a.number, a.counted, a.input, a.error, a.started, a.ms, a.crc, a.verdict
+FROM attempt a JOIN family f ON a.run = f.rid AND a.name <> 'perdure.noted' ORDER BY a.started DESC LIMIT 1
 
 -- name: last_attempt
-SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
-WHERE run = ? AND name NOT IN ('perdure.stopped', 'perdure.noted') ORDER BY started DESC LIMIT 1
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
+WHERE run = ? AND name <> 'perdure.noted' ORDER BY started DESC LIMIT 1
 
 -- name: attempts_of_run
-SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
-WHERE run = ? AND name NOT IN ('perdure.stopped', 'perdure.noted') ORDER BY epoch, started, number
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
+WHERE run = ? AND name <> 'perdure.noted' ORDER BY epoch, started, number
 
 -- name: notes
-SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
 WHERE run = ? AND name = 'perdure.noted' ORDER BY started
 
 -- name: attempts_of_call
-SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc FROM attempt
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
 WHERE run = ? AND name = ? AND key = ? AND n = ? ORDER BY epoch, number

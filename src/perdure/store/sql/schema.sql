@@ -31,6 +31,11 @@
 --
 -- An *attempt* row says that one try of a call failed. They outlive the process, so a crash does not hand out new attempts.
 --
+-- A *life* row says that a life of the run ended in the middle of a call: with the death of the process, with Ctrl-C, with sys.exit.
+-- It stays. A call that ends well after that is marked for good: `lives` is in how many it was executed, `keyed` whether it asked for
+-- its idempotency key. `run.stopped` is why the run was last left, `attempt.verdict` what was
+-- known of the failure when it happened; both are packed (core/policies/verdicts.py).
+--
 -- A *crash* row says that an attempt of a call was in flight when the process with that token died. It goes when the call
 -- comes to an end, well or badly.
 --
@@ -90,6 +95,7 @@ CREATE TABLE run (
     forked_at     INTEGER CHECK ((forked_from IS NULL) = (forked_at IS NULL)),
     forked_last   INTEGER CHECK ((forked_from IS NULL) = (forked_last IS NULL)),
     superseded_by INTEGER REFERENCES run (rid),
+    stopped  BLOB,
     CHECK ((status IN ('done', 'failed', 'parked')) = (output IS NOT NULL))
 ) STRICT;
 
@@ -125,6 +131,8 @@ CREATE TABLE step (
     attempts INTEGER NOT NULL CHECK (attempts >= 0),
     crc      INTEGER NOT NULL,
     kind     TEXT NOT NULL CHECK (kind = 'step' OR kind IN ('builtin', 'defer', 'undo', 'deferred', 'undone', 'timers')),
+    lives    INTEGER CHECK (lives > 1),
+    keyed    INTEGER CHECK (keyed IN (0, 1)),
     PRIMARY KEY (run, seq)
 ) STRICT, WITHOUT ROWID;
 
@@ -161,6 +169,20 @@ CREATE TABLE crash (
     PRIMARY KEY (run, name, key, n, token)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE life (
+    run     INTEGER NOT NULL,
+    name    TEXT NOT NULL,
+    key     BLOB NOT NULL CHECK (length(key) = 16),
+    n       INTEGER NOT NULL,
+    token   TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    started REAL NOT NULL,
+    ended   REAL NOT NULL,
+    cause   TEXT NOT NULL,
+    crc     INTEGER NOT NULL,
+    PRIMARY KEY (run, name, key, n, token)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE attempt (
     run     INTEGER NOT NULL,
     epoch   INTEGER NOT NULL,
@@ -174,6 +196,7 @@ CREATE TABLE attempt (
     started REAL NOT NULL,
     ms      INTEGER NOT NULL,
     crc     INTEGER NOT NULL,
+    verdict BLOB,
     PRIMARY KEY (run, epoch, name, key, n, number)
 ) STRICT, WITHOUT ROWID;
 

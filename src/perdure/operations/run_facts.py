@@ -1,0 +1,221 @@
+"""What a diagnosis goes by: the records, attempts and lives of one run, gone through once in bounded memory."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+
+from perdure.catalogue.rules import assess_for
+from perdure.config import secrets
+from perdure.core.exceptions import capture
+from perdure.core.policies.classify import Assessment
+from perdure.core.policies.verdicts import Stop, unpack_verdict
+from perdure.core.records import AttemptRecord, RunRecord, StepRecord
+from perdure.core.values.pieces import is_apart, manifest
+from perdure.errors import PerdureError, StateCorrupt
+from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
+from perdure.operations.ps import Standing, view_of
+from perdure.store.runs import Store
+
+MOST_CALLS = 50_000
+"""Calls whose repetitions are counted; behind them only names are."""
+
+SMALL = 4_000
+"""Bytes of a result that is looked into."""
+
+_TELLING = re.compile(rb"(?i)error|fail|declin|reject|denied|success|\xa2ok")
+
+Identity = tuple[str, bytes, int]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An attempt that failed, and what was known of it."""
+
+    record: AttemptRecord
+    seen: Assessment
+
+    @property
+    def identity(self) -> Identity:
+        """Which call it is of."""
+        return self.record.name, self.record.key, self.record.n
+
+    @property
+    def ended(self) -> float:
+        """When it failed, in seconds since the epoch."""
+        return self.record.started + self.record.ms / 1000
+
+    @property
+    def line(self) -> str:
+        """What it failed with, in a line."""
+        return error_line(self.record.error)
+
+
+class StepFacts(msgspec.Struct):
+    """The records of one name. Sizes in bytes, times in milliseconds; the numbers are those of records."""
+
+    name: str
+    done: list[int] = []
+    dead: list[int] = []
+    failed: list[int] = []
+    last_done: float = 0.0
+    sizes: list[tuple[int, int]] = []
+    stored: int = 0
+    largest: tuple[int, int] = (0, 0)
+    durations: list[int] = []
+
+
+class RunFacts:
+    """What is known of a run.
+
+    Args:
+        store: the state file.
+        run: which.
+        now: seconds since the epoch.
+    """
+
+    def __init__(self, store: Store, run: RunRecord, now: float) -> None:
+        self.store = store
+        self.run = run
+        self.now = now
+        self.status: Standing = "interrupted" if run.status == "running" else run.status
+        self.stop: Stop | None = store.stopped_by(run)
+        self.process: ProcessView | None = None
+        self.suspects: list[Suspect] = []
+        self.steps: dict[str, StepFacts] = {}
+        self.calls: Counter[tuple[str, bytes]] = Counter()
+        self.first_of: dict[tuple[str, bytes], tuple[int, bytes]] = {}
+        self.outputs: dict[tuple[str, bytes], bytes | None] = {}
+        self.order: list[tuple[str, bytes]] = []
+        self.marked: list[StepRecord] = []
+        self.telling: list[StepRecord] = []
+        self.clean_ups: list[StepRecord] = []
+        self.backward: list[tuple[int, str, float, float]] = []
+        self.recorded: set[Identity] = set()
+        self.records = 0
+        self.failures: list[Failure] = []
+        self.damage: StateCorrupt | None = None
+        try:
+            self.status = view_of(store, run).status
+            self.process = process_of(store, run)
+            self.suspects = suspects_of(store, run)
+            self._read()
+            self.failures += [Failure(one, self._seen(one)) for one in store.attempt_records(run.rid)]
+        except StateCorrupt as damage:
+            self.damage = damage  # what was read before is still known
+
+    @property
+    def error(self) -> bytes:
+        """What has failed the run, or stopped it; empty if nothing did, or that is not known."""
+        if self.run.output is not None and self.run.status in ("failed", "parked"):
+            return self.run.output
+        return self.stop.error if self.stop is not None else b""
+
+    @property
+    def verdict(self) -> Assessment | None:
+        """What was known of that."""
+        if not self.error:
+            return None
+        stored = unpack_verdict(self.stop.verdict if self.stop is not None else None)
+        return stored or assess_for(self.run.path, restored(self.error))
+
+    def of(self, identity: Identity) -> list[Failure]:
+        """The failed attempts of a call, in order."""
+        return [one for one in self.failures if one.identity == identity]
+
+    def open_failures(self) -> list[Failure]:
+        """The last failed attempt of each call that has no record."""
+        found = {one.identity: one for one in self.failures if one.identity not in self.recorded}
+        return list(found.values())
+
+    def dead_failures(self) -> list[Failure]:
+        """The last failed attempt of each call that is a dead letter."""
+        dead = {seq for step in self.steps.values() for seq in step.dead}
+        wanted = {identity for identity, seq in self._seqs.items() if seq in dead}
+        found = {one.identity: one for one in self.failures if one.identity in wanted}
+        return list(found.values())
+
+    def _seen(self, one: AttemptRecord) -> Assessment:
+        return unpack_verdict(one.verdict) or assess_for(self.run.path, restored(one.error))
+
+    def _read(self) -> None:
+        self._seqs: dict[Identity, int] = {}
+        before = 0.0
+        for record in self._stored():
+            self.records += 1
+            ended = record.started + record.ms / 1000
+            if record.status != "abandoned" and record.kind in ("step", "builtin") and record.started:
+                if ended < before - 2:
+                    self.backward.append((record.seq, record.name, before, ended))
+                before = ended
+            if record.kind in ("deferred", "undone"):
+                if record.status != "done":
+                    self.clean_ups.append(record)
+                continue
+            if record.kind != "step":
+                continue
+            self._step(record)
+
+    def _step(self, record: StepRecord) -> None:
+        name = record.name
+        step = self.steps.setdefault(name, StepFacts(name))
+        identity = (name, record.key, record.n)
+        self.recorded.add(identity)
+        if record.status != "done":
+            (step.dead if record.status == "dead" else step.failed).append(record.seq)
+            self._seqs[identity] = record.seq
+        given, output = size_of(record.input), size_of(record.output)
+        step.stored += given + output
+        if record.lives or record.keyed is not None:
+            self.marked.append(record)
+        if record.status == "done":
+            step.done.append(record.seq)
+            step.last_done = record.started + record.ms / 1000
+            step.sizes.append((record.seq, given))
+            step.durations.append(record.ms)
+            if output > step.largest[1]:
+                step.largest = record.seq, output
+            if len(record.output) <= SMALL and len(self.telling) < 1_000 and _TELLING.search(record.output):
+                self.telling.append(record)
+        call = name, record.key
+        if call in self.calls or len(self.calls) < MOST_CALLS:
+            self.calls[call] += 1
+            self.first_of.setdefault(call, (record.seq, record.input))
+            same = self.outputs.setdefault(call, record.output)
+            if same != record.output:
+                self.outputs[call] = None
+        self.order.append(call)
+        if len(self.order) > 400:
+            del self.order[:200]
+
+    def _stored(self) -> Iterator[StepRecord]:
+        """The records as they are stored: large payloads stay where they are."""
+        first = 0
+        while chunk := self.store.records(self.run.rid, first):
+            yield from chunk
+            first = chunk[-1].seq + 1
+
+
+def size_of(payload: bytes) -> int:
+    """Bytes of a payload as a whole."""
+    return manifest(payload).size if is_apart(payload) else len(payload)
+
+
+def restored(packed: bytes) -> BaseException:
+    """An exception that was stored; of one that cannot be read, why."""
+    try:
+        return capture.restore(capture.decode(packed))
+    except PerdureError as unreadable:
+        return unreadable
+
+
+def error_line(packed: bytes) -> str:
+    """An exception that was stored, in a line."""
+    try:
+        fault = capture.decode(packed)
+    except PerdureError as unreadable:
+        return unreadable.what
+    text = fault.message.partition("\n")[0]
+    return secrets.redactor()(f"{fault.name}: {text}" if text else fault.name)[:300]

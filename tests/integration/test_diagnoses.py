@@ -1,0 +1,109 @@
+"""`perdure diagnose` names what is in the records of a run first, cites them, and names nothing that is not in them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from provoked import PROVOKED, attempt, runs
+
+from conftest import Machine
+from perdure import step, workflow
+from perdure.cli import main
+from perdure.core.records import StepRecord
+from perdure.operations.diagnose import Diagnosis, diagnose
+from perdure.operations.location import Location
+from perdure.store.runs import Store
+
+
+def diagnosed(machine: Machine) -> Diagnosis:
+    store = machine.engine.store
+    return diagnose(store, store.runs()[0], Location(store.path, "a test"))
+
+
+@pytest.mark.parametrize("entry", PROVOKED)
+def test_what_is_provoked_is_named_first(machine: Machine, entry: str) -> None:
+    """With records that show it, and what to do."""
+    PROVOKED[entry][0](machine)
+    found = diagnosed(machine).findings
+    assert found, "nothing is found"
+    first = found[0]
+    assert first.code == entry.partition(" ")[0]
+    assert first.confidence in ("certain", "likely")
+    assert first.evidence
+    assert all(one.text for one in first.evidence)
+    assert min(map(len, (first.text, first.fix, first.prevent))) > 10
+
+
+@pytest.mark.parametrize("entry", PROVOKED)
+def test_what_looks_alike_is_not_named_so(machine: Machine, entry: str) -> None:
+    """Not even as possible."""
+    PROVOKED[entry][1](machine)
+    assert entry.partition(" ")[0] not in [one.code for one in diagnosed(machine).findings]
+
+
+def test_a_step_that_kills_its_process_is_a_crash_loop(machine: Machine) -> None:
+    """The call that was in flight at so many crashes in a row."""
+    from perdure.store.rows import sealed
+
+    runs(OSError("not yet"))(machine)
+    store = machine.engine.store
+    (run,) = store.runs()
+    (record,) = {one.key: one for one in store.attempt_records(run.rid)}.values()
+    rows = [
+        sealed(run.rid, "call", record.key, 0, f"{n}-0123456789abcdef", 1, 5.0 + n, 6.0 + n, "SIGSEGV")
+        for n in range(3)
+    ]
+    statement = "INSERT INTO crash VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    store.journal.write((), lambda connection: connection.executemany(statement, rows) and None)
+    found = diagnosed(machine).findings
+    assert (found[0].code, found[0].confidence) == ("crash-loop", "certain")
+
+
+def test_what_is_not_found_is_said(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """Evidence or silence: a run that went well has no finding, and what cannot be seen is named."""
+    runs("fine")(machine)
+    assert diagnosed(machine).findings == []
+    assert main(["diagnose", "last"]) == 0
+    said = capsys.readouterr().out
+    assert "nothing is found in its records" in said
+    assert "not seen: what a step did besides what it returned" in said
+
+
+def test_on_paper_and_as_json(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command shows code, confidence, record, way on; programs get the same."""
+    PROVOKED["credential-expired"][0](machine)
+    assert main(["diagnose", "last"]) == 0
+    said = capsys.readouterr().out
+    assert "credential-expired (certain)" in said
+    assert "failed at attempt 1" in said
+    assert "perdure resume flow-" in said
+    assert main(["diagnose", "last", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["findings"][0]["code"], found["findings"][0]["evidence"][0]["step"]) == ("credential-expired", "call")
+
+
+def test_ten_thousand_steps_are_looked_through_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In chunks, and no record is read twice."""
+
+    @step(name="work", retry=None)
+    def work(number: int) -> dict[str, str]:
+        return {"status": "fine"}
+
+    @workflow(name="flow")
+    def flow() -> None:
+        for number in range(10_000):
+            work(number)
+
+    attempt(flow)
+    read: list[int] = []
+    records = Store.records
+
+    def counted(store: Store, rid: int, first: int = 0) -> list[StepRecord]:
+        found = records(store, rid, first)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(Store, "records", counted)
+    assert diagnosed(machine).findings == []
+    assert (sum(read), max(read) < 1_000) == (10_000, True)
