@@ -26,7 +26,8 @@ def columns_and_keys() -> dict[str, tuple[list[str], list[str]]]:
         info = connection.execute(f"PRAGMA table_info({table})").fetchall()
         key = [row[1] for row in sorted(info, key=lambda row: row[5]) if row[5]]
         found[table] = ([row[1] for row in info], key)
-    for table in ("sqlite_sequence", "piece", "piece_use"):  # pieces are found by their digest: test_pieces.py
+    # Pieces and artifacts are found by their digest, and have tests of their own.
+    for table in ("sqlite_sequence", "piece", "piece_use", "artifact_use"):
         del found[table]
     return found
 
@@ -43,6 +44,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     Store(path).close()
     connection = sqlite3.connect(path)
     connection.execute("INSERT INTO crash VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", sealed(1, *CRASH))
+    spend = ("1-0123456789abcdef", 1, 1, "charge", bytes(16), 0, 5, 6, 7, 8, "[]")
+    connection.execute("INSERT INTO spend VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", sealed(*spend))
+    connection.execute("INSERT INTO budget VALUES (?, ?, ?, ?, ?, ?)", sealed(1, 5, 6, 7, 8))
     connection.execute("INSERT INTO life VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", sealed(1, *CRASH))
     connection.execute("INSERT INTO lock VALUES (?, ?, ?, ?, ?, ?)", sealed("one", 1, 3, 5.0, 1))
     connection.execute("INSERT INTO exempt VALUES (?, ?, ?, ?)", sealed(1, 2, 4))

@@ -75,9 +75,8 @@ class Spec:
     for good becomes a dead letter; `undo`: the step that reverts a call; `rules`: the options of a workflow; `guard`:
     what its calls have to pass; `failures`: the rules that classify its failures, asked for at the first one;
     `ensure` looks at a result before it is saved; `max_repeats`: so often at most it is called with the same inputs in
-    a run; `input_kept`: what of the inputs is kept once a call is done. `module` is the name that its module has when it
-    is imported, `file` the source file;
-    config/module_names.py sets both. `place` says whose function it is.
+    a run; `input_kept`: what of the inputs is kept once a call is done. `module` is the name that its module has when
+    it is imported, `file` the source file; config/module_names.py sets both. `place` says whose function it is.
     """
 
     def __init__(

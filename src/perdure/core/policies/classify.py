@@ -11,7 +11,7 @@ In this order:
 2. a group: all members have to pass before a new try can succeed;
 3. rules about its message alone, in the same order;
 4. of what was merely being handled when it was raised, only that it is throttled: to wait too long is harmless;
-5. what holds if nothing else is known: the same input gives the same ValueError.
+5. what holds if nothing else is known, of what is at the bottom: the same input gives the same ValueError.
 
 No client library is imported: their exceptions are read by the attributes that they share (exception_facts.py).
 """
@@ -70,7 +70,7 @@ def _assess(exc: BaseException, now: float, rules: Rules, deep: int) -> Assessme
         return Assessment(kind="permanent", confidence="certain")
     chain, group = _chain(exc, now, deep)
     for stage in range(3):
-        for facts in chain:
+        for facts in chain if stage < 2 else chain[-1:]:
             if isinstance(facts.exc, BreakerOpen):
                 return Assessment(kind="throttled", retry_after=facts.exc.retry_after, confidence="certain")
             rule = rules.find(facts, stage)
