@@ -32,7 +32,7 @@ class Order:
 def charge(order: Order, note: str = "") -> str:
     print("charging", order.id, note)
     if order.total < 0 and not mended("charge"):
-        raise RuntimeError(f"order {order.id} is negative, password=hunter22secret")
+        raise ValueError(f"order {order.id} is negative, password=hunter22secret")
     if order.id == 3 and not mended("charge"):
         raise ConnectionError("the bank is closed")
     return f"{order.id} charged {order.total}"

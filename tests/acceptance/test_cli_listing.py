@@ -39,7 +39,7 @@ def orders(day: str) -> list[Order]:
 def charge(order: Order) -> int:
     note(f"charge {order.id}")
     if order.cents < 0:
-        raise RuntimeError(f"no money\\x1b[31m in {order.id}")
+        raise ValueError(f"no money\\x1b[31m in {order.id}")
     return order.cents
 
 @step(retry=Retry(attempts=2, delay=0, jitter=0))

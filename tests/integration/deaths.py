@@ -41,7 +41,7 @@ ALERTED = {
     "os._exit": ("stopped", "exit code 3"),
     "sys.exit": ("stopped", "sys.exit(3)"),
     "sys.exit with a text": ("stopped", "no disk"),
-    "exception": ("failed", "ValueError: the moon is full"),
+    "exception": ("failed", "RuntimeError: the moon is full"),
     "out of memory": ("killed", "out of memory"),
     "closes everything": ("killed", "SIGKILL"),
     "leaves a child": ("killed", "SIGKILL"),

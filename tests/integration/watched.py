@@ -62,7 +62,7 @@ def hoard() -> None:
 
 
 def boom() -> None:
-    raise ValueError("the moon is full")
+    raise RuntimeError("the moon is full")
 
 
 def leave(code: object) -> Callable[[], None]:

@@ -130,7 +130,11 @@ def settled(one: Flight) -> Flight:
 def _adding(flights: Sequence[Flight]) -> Operation:
     def operation(connection: apsw.Connection) -> None:
         for one in flights:
-            for rid, progress, started in connection.execute(_SQL["runs_of"], (one.token,)).fetchall():
+            asked = (
+                one.cause in ASKED
+            )  # which speaks against no step, but its calls are executed in another life as well
+            runs = [] if asked else connection.execute(_SQL["runs_of"], (one.token,)).fetchall()
+            for rid, progress, started in runs:
                 death = (
                     rid,
                     BETWEEN,
@@ -148,7 +152,7 @@ def _adding(flights: Sequence[Flight]) -> Operation:
                 if found is not None:
                     cut = lives.Cut(call.name, call.key, call.n, call.attempt, call.started)
                     lives.add(connection, found[0], one.token, [cut], one.seen, one.cause)
-                    if one.cause in ASKED:
+                    if asked:
                         continue
                     times = (float(call.started), float(one.seen))
                     row = (found[0], call.name, call.key, call.n, one.token, call.attempt, *times, one.cause)
