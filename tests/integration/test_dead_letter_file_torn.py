@@ -15,6 +15,7 @@ from letter_steps import asend, broken, reset, send
 
 from conftest import Machine
 from perdure import workflow
+from perdure.store import dead_letters, parking
 
 
 @pytest.fixture(autouse=True)
@@ -83,9 +84,9 @@ def test_dead_between_append_and_mark(machine: Machine, export: Path, cut: int) 
     """The line is there (with or without its end), the state file does not know: it is not appended again."""
     broken.update(range(2))
     parts(0, 2)
-    machine.engine.store.journal.write(
-        (), lambda connection: connection.execute("UPDATE dead_letter SET exported = 0") and None
-    )
+    store = machine.engine.store
+    letters = [dead_letters.get(store, lid) for lid in (1, 2)]
+    store.journal.write((), lambda connection: [parking.put(connection, each, exported=0) for each in letters])
     export.write_bytes(export.read_bytes()[: -cut or None])
     machine.boot()
     broken.add(9)

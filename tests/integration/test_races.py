@@ -71,7 +71,7 @@ def test_what_only_another_branch_has_seen_of_a_failure_is_history(
     monkeypatch.setattr(race_programs.Life, "fails", lambda self, name: fails[0])
     monkeypatch.setattr(race_programs.Life, "seconds", lambda self, name: 0.0)
     node = ["alarm", "a", ["sleep", "z", 1]]
-    first, _ = deaths.live(node, 1, commit=4)
+    first, _ = deaths.live(node, 1, commit=3)
     assert first.executed == {"a?": 1, "a: ['failed']": 1}
     fails[0] = False
     second, result = deaths.live(node, 2)
@@ -105,7 +105,7 @@ def test_a_call_that_was_given_up_is_not_made_again(deaths: Deaths, monkeypatch:
 def test_a_branch_that_sleeps_for_longer_than_any_patience_is_replayed_at_once(deaths: Deaths) -> None:
     """Its timer fires when nothing else can happen: no clock is waited for, and nothing is taken for drift."""
     node = ["gather", "g", [["sequence", "a", [["work", "a1"], ["sleep", "z", 36_000], ["work", "a2"]]], ["work", "b"]]]
-    first, _ = deaths.live(node, 1, commit=4)
+    first, _ = deaths.live(node, 1, commit=3)
     assert first.executed["a2"] == 1
     second, _ = deaths.live(node, 2)
     assert "a2" not in second.executed

@@ -34,7 +34,7 @@ def report(count: int) -> int:
     by = seen("rate", "", rate())
     amounts = []
     for n in range(count):
-        seen("audit", n, audit(n))
+        seen("audit", n + 100, audit(n + 100))
         amounts.append(seen("fetch", n, fetch(n)))
     return sum(seen("convert", amount, convert(amount, by)) for amount in amounts)
 
