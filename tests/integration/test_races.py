@@ -105,7 +105,7 @@ def test_a_call_that_was_given_up_is_not_made_again(deaths: Deaths, monkeypatch:
 def test_a_branch_that_sleeps_for_longer_than_any_patience_is_replayed_at_once(deaths: Deaths) -> None:
     """Its timer fires when nothing else can happen: no clock is waited for, and nothing is taken for drift."""
     node = ["gather", "g", [["sequence", "a", [["work", "a1"], ["sleep", "z", 36_000], ["work", "a2"]]], ["work", "b"]]]
-    first, _ = deaths.live(node, 1, commit=3)
+    first, _ = deaths.live(node, 1, commit=4)
     assert first.executed["a2"] == 1
     second, _ = deaths.live(node, 2)
     assert "a2" not in second.executed
