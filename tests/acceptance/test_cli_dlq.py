@@ -28,7 +28,7 @@ class Order:
     id: int
     total: Decimal
 
-@step(retry=Retry(attempts=2, delay="1ms", on=(ValueError, ConnectionError)))
+@step(retry=Retry(attempts=2, delay="1ms", on=(RuntimeError, ConnectionError)))
 def charge(order: Order, note: str = "") -> str:
     print("charging", order.id, note)
     if order.total < 0 and not mended("charge"):
@@ -50,7 +50,7 @@ def flaky() -> str:
 
 @workflow
 def orders() -> list[str]:
-    batch = charge.map([Order(n, Decimal(n - 2)) for n in range(1, 4)])
+    batch = charge.map([Order(n, Decimal(n - 2)) for n in range(1, 4)], concurrency=1)
     batch.raise_if_dead()
     return list(batch.results)
 

@@ -114,7 +114,7 @@ def test_random_programs_of_threads_that_are_killed_anywhere_resume(scripts: Scr
     for life in range(6):
         kill_at = str(rng.randint(1, 6)) if life < 5 else "0"
         before = len(ledger.read_text().splitlines()) if ledger.exists() else 0
-        done = scripts.run(script, KILL_AT=kill_at)
+        done = scripts.run(script, KILL_AT=kill_at, PERDURE_CRASH_LIMIT="1000")
         lines = [line.split() for line in ledger.read_text().splitlines()[before:]]
         again = seen & {n for what, n in lines if what == "did"}
         assert not again, (program, done.stderr)
