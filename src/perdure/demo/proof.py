@@ -160,7 +160,7 @@ def _in_flight(before: Sequence[Request], after: Sequence[Request], concurrency:
     problems = [f"that is more than {concurrency}: {', '.join(sorted(both))}"] if len(both) > concurrency else []
     return Claim(
         "only-in-flight-again",
-        f"{len(both)} orders were answered and not yet saved at the kill, and sent again (at most {concurrency} may be)",
+        f"{len(both)} orders were answered and not yet saved at the kill, and sent again (at most {concurrency})",
         problems,
     )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from perdure.engines.runtime.workflow_timers import EMPTY
 from perdure.store.group_commit import Entry, Journal, Operation
 
 
@@ -68,7 +68,8 @@ class LoopWrites:
 
     def _add(self, entry: _Awaited | _Followed) -> None:
         if not self._waiting:
-            self.loop.call_soon(self._commit, context=EMPTY)  # it is no code of the workflow's
+            # It is no code of the workflow's. Each has a context of its own: loops of several threads cannot share one.
+            self.loop.call_soon(self._commit, context=Context())
         self._waiting.append(entry)
 
     def _commit(self) -> None:

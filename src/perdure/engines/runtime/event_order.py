@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from contextvars import Context
 from typing import Any, Protocol
 
 import msgspec
@@ -23,7 +24,7 @@ from perdure.core.execution.spec import Call
 from perdure.core.records import StepRecord
 from perdure.engines.interface import here
 from perdure.engines.runtime.awaiting import rests
-from perdure.engines.runtime.workflow_timers import EMPTY, Timer
+from perdure.engines.runtime.workflow_timers import Timer
 
 MOST_TURNS = 200
 """Turns of the loop after which a workflow that is busy all the time (it polls something) sees the next event."""
@@ -186,7 +187,7 @@ class EventOrder:
         """The same for what is durable when that is done."""
         future, on_durable = self.expect(place)
         durable.add_done_callback(
-            lambda ended: on_durable(None if ended.cancelled() else ended.exception()), context=EMPTY
+            lambda ended: on_durable(None if ended.cancelled() else ended.exception()), context=Context()
         )
         return future
 
@@ -312,13 +313,13 @@ class EventOrder:
     def poke_from_thread(self) -> None:
         """The same, on another thread than the loop's."""
         with suppress(RuntimeError):  # the loop has been closed
-            self.loop.call_soon_threadsafe(self.poke, context=EMPTY)
+            self.loop.call_soon_threadsafe(self.poke, context=Context())
 
     def poke(self) -> None:
         """Something has changed: look, in the next turn of the loop, whether something can come."""
         if not self._scheduled and not self._closed:
             self._scheduled = True
-            self.loop.call_soon(self._look, context=EMPTY)
+            self.loop.call_soon(self._look, context=Context())
 
     def _look(self) -> None:
         """Let come what can come; `_scheduled` all the while, since it is looked at again anyway."""
@@ -486,7 +487,7 @@ class EventOrder:
         if not self._queue and not self._on_their_way():
             self._come_to_rest()
         else:
-            self.loop.call_later(self._scope.look_again(0.0), self.poke, context=EMPTY)
+            self.loop.call_later(self._scope.look_again(0.0), self.poke, context=Context())
 
     def _wake_new_calls(self) -> None:
         for name, future in self._resting:
@@ -545,7 +546,7 @@ class EventOrder:
                 return self._come_to_rest()
             self._say_what_is_waited_for()
         if self._resting or self._given_up or self._waiting or timers:
-            self.loop.call_later(scope.look_again(waited), self.poke, context=EMPTY)
+            self.loop.call_later(scope.look_again(waited), self.poke, context=Context())
         return False
 
     def _say_what_is_waited_for(self) -> None:

@@ -16,9 +16,6 @@ from weakref import WeakKeyDictionary
 from perdure.engines.interface import here
 from perdure.engines.runtime.timeouts import bounded
 
-EMPTY = Context()
-"""Where callbacks of perdure's own run, so that they are told from those of a workflow."""
-
 _own: ContextVar[bool] = ContextVar("perdure_timer", default=False)
 _users: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
 
@@ -91,7 +88,7 @@ def watch_timers(loop: asyncio.AbstractEventLoop) -> None:
         on_due = owner.add_timer(timer)
         if on_due is None:
             return original(time, callback, *args, context=context)  # type: ignore[no-any-return]
-        timer.handle = original(time, on_due, context=EMPTY)
+        timer.handle = original(time, on_due, context=Context())
         return timer.handle
 
     setattr(loop, _through(loop), make)
