@@ -39,8 +39,8 @@ CHECKS = (
         "tests/test_of_tests.py",
         "tests/test_error_texts.py",
     ),
-    # Two at a time, a file on one side: most of their time is spent waiting for processes.
-    ("-m", "pytest", "-n", "2", "--dist", "loadfile", *(f"tests/{each}" for each in PARTS)),
+    # Three at a time, a file on one side: most of their time is spent waiting for processes.
+    ("-m", "pytest", "-n", "3", "--dist", "loadfile", *(f"tests/{each}" for each in PARTS)),
 )
 COMMANDS = {
     "demo": (("-m", "perdure", "demo"),),

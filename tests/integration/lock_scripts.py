@@ -65,6 +65,8 @@ def said(process: Any) -> str:
 def waits(process: Any) -> str:
     """The line in which it says that it waits, and for whom."""
     line = process.stderr.readline()
+    if "perdure: loads " in line:
+        line = process.stderr.readline()
     assert "wait" in line, line
     return str(line)
 

@@ -299,7 +299,9 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
         yield SaveAttempt(history.rid, record)
         last = Failed(error, outcome, number, verdict=known)
         patience.spent += outcome.seconds + decision.delay
-        yield Wait(call, decision.delay, number, error)
+        late = yield Wait(call, decision.delay, number, error)
+        if late and series.first is not None:
+            series.first += late  # other items were made meanwhile: that is no time of this one's
 
 
 def _marks(call: Call, cut: int) -> tuple[Marks, ...]:

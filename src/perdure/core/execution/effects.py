@@ -72,7 +72,7 @@ class Wait(msgspec.Struct, frozen=True, gc=False):
     """Let that many seconds pass before the attempt of that number.
 
     `error` is what the one before failed with; or `reason` says what is waited for (a breaker, a turn). `noted`: who
-    watches knows of it already. Answer: None.
+    watches knows of it already. Answer: None, or how many seconds late the caller was called back.
     """
 
     call: Call

@@ -28,17 +28,17 @@ class Paused(msgspec.Struct, frozen=True):
     program: Program
 
 
-def stretch(program: Program, *, resumed: bool = False) -> Program:
+def stretch(program: Program, late: float | None = None) -> Program:
     """A decision as far as the next wait between two attempts. Returns its end, or a Paused.
 
     Waits for a breaker or a turn are no pauses: the other items of the step have to wait for the same.
 
     Args:
         program: the decision.
-        resumed: it goes on behind a wait.
+        late: it goes on behind a wait, so many seconds after that was over; None: it begins.
     """
     try:
-        effect = program.send(None) if resumed else next(program)
+        effect = next(program) if late is None else program.send(late)
         while type(effect) is not Wait or effect.error is None:
             effect = program.send((yield effect))
     except StopIteration as end:
@@ -81,8 +81,8 @@ class PausedItems:
         """An item whose wait is over, and how it goes on; the one that has waited longest for its turn."""
         if not self._items or self._world is None or self._items[0][0] > self._world.clock():
             return None
-        _, _, job, paused = heapq.heappop(self._items)
-        return job, stretch(paused.program, resumed=True)
+        due, _, job, paused = heapq.heappop(self._items)
+        return job, stretch(paused.program, self._world.clock() - due)
 
     def next_wait(self, longest: float = float("inf")) -> Program:
         """Let time pass until the next item is due, at most so many seconds and what may pass in one go."""
