@@ -6,7 +6,8 @@ import pytest
 
 from conftest import Machine, Trouble
 from perdure import step, workflow
-from perdure.errors import OptionError
+from perdure.errors import HasDeadLetters, OptionError
+from perdure.store import listing
 
 
 def test_called_again_it_returns_what_was_recorded(machine: Machine) -> None:
@@ -65,3 +66,22 @@ def test_mistakes_in_the_options(options: dict[str, object]) -> None:
     """A truth value, and a number of dead letters."""
     with pytest.raises(OptionError, match=f"{next(iter(options))} is"):
         workflow(lambda: None, name="wf", **options)  # type: ignore[call-overload]
+
+
+def test_a_parked_run_is_no_dead_letter_of_its_own(machine: Machine) -> None:
+    """With its items mended it comes to its end; the letter that stands for the run as a whole does not count."""
+    broken = [True]
+
+    @step(retry=None)
+    def item(n: int) -> int:
+        if broken[0]:
+            raise ConnectionError("down")
+        return n
+
+    @workflow(park_after=1, fail_on_dead=True)
+    def wf() -> int:
+        return len(item.map(range(2)).results)
+
+    with pytest.raises(HasDeadLetters):
+        wf()
+    assert listing.dead_letters(machine.engine.store, 1) == 2

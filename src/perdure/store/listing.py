@@ -67,7 +67,7 @@ def totals(store: Store) -> dict[str, int]:
 
 
 def dead_letters(store: Store, rid: int) -> int:
-    """How many dead letters a run and its child runs have."""
+    """How many calls of a run and its child runs are dead letters; a run that is parked as a whole is no call."""
     count: int = _all(store, "dead_letters", rid)[0][0]
     return count
 

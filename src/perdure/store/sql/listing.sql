@@ -14,7 +14,7 @@ FROM holder h LEFT JOIN run r ON r.holder = h.hid GROUP BY h.hid ORDER BY h.hid
 
 -- name: dead_letters
 WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
-SELECT count(*) FROM dead_letter d JOIN family f ON d.run = f.rid WHERE d.status = 'parked'
+SELECT count(*) FROM dead_letter d JOIN family f ON d.run = f.rid WHERE d.status = 'parked' AND d.seq > 0
 
 -- name: stray_letters
 SELECT run, seq FROM dead_letter d
