@@ -28,7 +28,7 @@ class Order:
     id: int
     total: Decimal
 
-@step(retry=Retry(attempts=2, delay="1ms", jitter=0, on=(RuntimeError, ConnectionError)))
+@step(retry=Retry(attempts=2, delay="1ms", jitter=0, on=(ValueError, ConnectionError)))
 def charge(order: Order, note: str = "") -> str:
     print("charging", order.id, note)
     if order.total < 0 and not mended("charge"):
