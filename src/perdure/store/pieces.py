@@ -57,9 +57,9 @@ def set_apart(rows: Sequence[Row]) -> tuple[list[Row], Pieces]:
                 label = (row[RUN], row[NAME], place)
                 cut_up = cut(payload, _recent.pop(label, ()))
                 if len(payload) <= _MOST_REMEMBERED:
-                    while len(_recent) >= _MOST_RECENT:
-                        _recent.pop(next(iter(_recent)), None)
                     _recent[label] = cut_up
+                    for old in list(_recent)[:-_MOST_RECENT]:  # a copy: other threads come here too
+                        _recent.pop(old, None)
                 payloads[place], found = manifest_of(len(payload), cut_up)
                 pieces.append((row[RUN], found))
         given, output = payloads
