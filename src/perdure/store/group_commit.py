@@ -212,40 +212,13 @@ class Journal:
             self._broken = error
             for entry in batch:
                 entry.error = error
-        except UnicodeDecodeError as error:
-            # An operation has read a text that was damaged. The others must not suffer for it.
+        except (UnicodeDecodeError, apsw.ConstraintError, apsw.TooBigError) as error:
+            # Nothing was written. What one of them did wrong must not make the others suffer.
             if len(batch) > 1:
                 for entry in batch:
                     self._commit((entry,))
             else:
-                batch[0].error = translate(apsw.CorruptError(str(error)), self._path)
-        except apsw.ConstraintError as error:
-            # One of them broke a rule of the schema. The others must not suffer for it.
-            if len(batch) > 1:
-                for entry in batch:
-                    self._commit((entry,))
-            elif (
-                getattr(error, "extendedresult", 0) == apsw.SQLITE_CONSTRAINT_TRIGGER
-            ):  # the fence (store/sql/fencing.sql)
-                batch[0].error = LockLost(
-                    f"a run of this process was taken over by another one: {self._path}",
-                    "see which process has it with `perdure ps`; nothing more of it is saved here",
-                )
-            else:
-                batch[0].error = StateCorrupt(
-                    f"another process wrote to this run: {self._path}",
-                    "see who holds it with `perdure ps`; `perdure doctor` checks the file",
-                )
-        except apsw.TooBigError as error:
-            # Nothing was written, and the others must not suffer for it.
-            if len(batch) > 1:
-                for entry in batch:
-                    self._commit((entry,))
-            else:
-                batch[0].error = NotStorable(
-                    f"a record is larger than the state file can hold: {self._path} ({error})",
-                    "keep large data in a file, and pass or return its path",
-                )
+                batch[0].error = self._fault_of_one(error)
         except apsw.Error as error:
             failure = translate(error, self._path)
             if isinstance(failure, StateIO | StateCorrupt):
@@ -259,6 +232,25 @@ class Journal:
         except BaseException as error:  # noqa: BLE001  those that wait must hear of it
             for entry in batch:
                 entry.error = error
+
+    def _fault_of_one(self, error: UnicodeDecodeError | apsw.Error) -> PerdureError:
+        """What an entry is told that cannot be committed, though others can."""
+        if isinstance(error, UnicodeDecodeError):  # an operation has read a text that was damaged
+            return translate(apsw.CorruptError(str(error)), self._path)
+        if isinstance(error, apsw.TooBigError):
+            return NotStorable(
+                f"a record is larger than the state file can hold: {self._path} ({error})",
+                "keep large data in a file, and pass or return its path",
+            )
+        if getattr(error, "extendedresult", 0) == apsw.SQLITE_CONSTRAINT_TRIGGER:  # the fence (store/sql/fencing.sql)
+            return LockLost(
+                f"a run of this process was taken over by another one: {self._path}",
+                "see which process has it with `perdure ps`; nothing more of it is saved here",
+            )
+        return StateCorrupt(
+            f"another process wrote to this run: {self._path}",
+            "see who holds it with `perdure ps`; `perdure doctor` checks the file",
+        )
 
     def _insert_all(self, connection: apsw.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         # One statement for many rows: each one lets go of the GIL, and with many threads waiting that is what costs.
