@@ -14,10 +14,10 @@ import msgspec
 from perdure.config import secrets
 from perdure.core.dead_letters import LetterDetails, LetterRecord
 from perdure.core.durations import seconds
-from perdure.core.exceptions import capture
 from perdure.core.timestamps import moment
-from perdure.errors import NotFound, PerdureError
+from perdure.errors import NotFound
 from perdure.operations.find_run import find_run
+from perdure.operations.stored_failures import error_line
 from perdure.store import dead_letters as letters
 from perdure.store.dead_letter_file import letter_details
 from perdure.store.dead_letters import Filter
@@ -197,18 +197,11 @@ def _error(store: Store, letter: LetterRecord) -> tuple[int, str]:
     """How many attempts failed, and the last error in one line."""
     if not letter.seq:
         run = store.run_by_number(letter.run)
-        return run.epoch, _line(run.output) if run.output and run.status in ("failed", "parked") else ""
+        return run.epoch, error_line(run.output) if run.output and run.status in ("failed", "parked") else ""
     record = store.record(letter.run, letter.seq)
     tries = store.attempts_of(letter.run, record.name, record.key, record.n)
     last = tries[-1].error if tries else record.output if record.status != "done" else None
-    return len(tries) or record.attempts, _line(last) if last else ""
-
-
-def _line(packed: bytes) -> str:
-    try:
-        return secrets.conceal(capture.decode(packed).line)
-    except PerdureError as unreadable:
-        return unreadable.what
+    return len(tries) or record.attempts, error_line(last) if last else ""
 
 
 def lines(store: Store, chosen: Sequence[LetterRecord]) -> Iterator[bytes]:

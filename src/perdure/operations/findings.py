@@ -21,7 +21,8 @@ from perdure.core.sizes import show_size
 from perdure.core.timestamps import moment
 from perdure.errors import PerdureError
 from perdure.operations.processes import INPUTS
-from perdure.operations.run_facts import Failure, RunFacts, error_line, restored, size_of
+from perdure.operations.run_facts import Failure, RunFacts, line_of, size_of
+from perdure.operations.stored_failures import STAYS, restored
 
 SHOWN = 5
 """Records that a finding cites."""
@@ -30,10 +31,6 @@ REPEATS = 10
 GROWN = 100_000
 LARGE = 1_000_000
 """A call with one input more often than that; inputs and results larger than that, in bytes."""
-
-STAYS = ("code-drift", "schema-change", "state-drift")
-"""What stops a run again at the same place, if it is only gone on with."""
-
 
 BY_INPUT = (None, "poison-item", "schema-change")
 """What an item fails with that is at fault itself."""
@@ -116,7 +113,7 @@ def _errors(facts: RunFacts) -> Iterator[Finding]:
     failures = facts.open_failures() if facts.status not in ("done", "cancelled") else []
     failures += facts.dead_failures()
     if seen is not None and seen.code is not None:
-        line = error_line(facts.error)
+        line = line_of(facts.error)
         same = [one for one in failures if one.line == line]
         evidence = [_attempt(one) for one in same[-SHOWN:]]
         at = facts.run.ended if facts.stop is None else facts.stop.at
@@ -395,7 +392,7 @@ def _left_behind(facts: RunFacts) -> Iterator[Finding]:
         one = facts.clean_ups[0]
         text = f"the clean-up {one.name} has failed: what it puts away is still there"
         evidence = [
-            Evidence(f"#{each.seq} {each.name}: {error_line(each.output)}", each.seq, each.name)
+            Evidence(f"#{each.seq} {each.name}: {line_of(each.output)}", each.seq, each.name)
             for each in facts.clean_ups
         ]
         yield _finding(facts, "incomplete-cleanup", "certain", text, evidence, ["perdure dlq ls --run RUN"])

@@ -8,20 +8,21 @@ from collections.abc import Iterator
 
 import msgspec
 
-from perdure.catalogue.rules import assess_for
-from perdure.config import secrets
-from perdure.core.exceptions import capture
 from perdure.core.policies.classify import Assessment
-from perdure.core.policies.verdicts import Stop, unpack_verdict
+from perdure.core.policies.verdicts import Stop
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.values.pieces import is_apart, manifest
-from perdure.errors import PerdureError, StateCorrupt
+from perdure.errors import StateCorrupt
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import Standing, view_of
+from perdure.operations.stored_failures import assessment_of, error_line
 from perdure.store.runs import Store
 
 MOST_CALLS = 50_000
 """Calls whose repetitions are counted; behind them only names are."""
+
+LINE = 300
+"""Characters of a line about an error."""
 
 SMALL = 4_000
 """Bytes of a result that is looked into."""
@@ -50,7 +51,7 @@ class Failure(msgspec.Struct, frozen=True):
     @property
     def line(self) -> str:
         """What it failed with, in a line."""
-        return error_line(self.record.error)
+        return line_of(self.record.error)
 
 
 class StepFacts(msgspec.Struct):
@@ -118,8 +119,7 @@ class RunFacts:
         """What was known of that."""
         if not self.error:
             return None
-        stored = unpack_verdict(self.stop.verdict if self.stop is not None else None)
-        return stored or assess_for(self.run.path, restored(self.error))
+        return assessment_of(self.run.path, self.stop.verdict if self.stop is not None else None, self.error)
 
     def of(self, identity: Identity) -> list[Failure]:
         """The failed attempts of a call, in order."""
@@ -138,7 +138,7 @@ class RunFacts:
         return list(found.values())
 
     def _seen(self, one: AttemptRecord) -> Assessment:
-        return unpack_verdict(one.verdict) or assess_for(self.run.path, restored(one.error))
+        return assessment_of(self.run.path, one.verdict, one.error)
 
     def _read(self) -> None:
         self._seqs: dict[Identity, int] = {}
@@ -203,19 +203,6 @@ def size_of(payload: bytes) -> int:
     return manifest(payload).size if is_apart(payload) else len(payload)
 
 
-def restored(packed: bytes) -> BaseException:
-    """An exception that was stored; of one that cannot be read, why."""
-    try:
-        return capture.restore(capture.decode(packed))
-    except PerdureError as unreadable:
-        return unreadable
-
-
-def error_line(packed: bytes) -> str:
-    """An exception that was stored, in a line."""
-    try:
-        fault = capture.decode(packed)
-    except PerdureError as unreadable:
-        return unreadable.what
-    text = fault.message.partition("\n")[0]
-    return secrets.redactor()(f"{fault.name}: {text}" if text else fault.name)[:300]
+def line_of(packed: bytes) -> str:
+    """An exception that was stored, in a line of bounded length."""
+    return error_line(packed)[:LINE]

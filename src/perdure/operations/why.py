@@ -8,14 +8,11 @@ from datetime import datetime
 
 import msgspec
 
-from perdure.catalogue.rules import assess_for
 from perdure.config import secrets
 from perdure.core.commands import commands_in, located
 from perdure.core.durations import show
-from perdure.core.exceptions import capture
 from perdure.core.execution.crash_loop import fitted
-from perdure.core.policies.classify import Assessment
-from perdure.core.policies.verdicts import Stop, unpack_verdict
+from perdure.core.policies.verdicts import Stop
 from perdure.core.records import AttemptRecord, RunRecord
 from perdure.core.sizes import show_size
 from perdure.engines.features import Feature
@@ -25,14 +22,12 @@ from perdure.operations.location import Location
 from perdure.operations.processes import INPUTS, CallInFlight, ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import Standing, view_of
 from perdure.operations.show import error_view
+from perdure.operations.stored_failures import STAYS, assessment_of, restored
 from perdure.store import crashes, dead_letters
 from perdure.store.runs import Store
 
 SHOWN = 5
 """Calls that are named."""
-
-STAYS = ("code-drift", "schema-change", "state-drift")
-"""What stops a run again at the same place, if it is only gone on with."""
 
 UNSEEN = "how it died is not known: with an alert target (see `perdure alert test`) a watchdog records it"
 
@@ -162,7 +157,7 @@ class _Inquiry:
                 f"{self._attempted(one)} failed at attempt {one.number}, {ago} ago: {_line(one.error)}; "
                 "it waits for its next attempt, if it has one left"
             )
-            self.code = self.code or self._verdict(one.verdict, one.error).code
+            self.code = self.code or assessment_of(self.run.path, one.verdict, one.error).code
         if len(waiting) > SHOWN:
             self._say(f"and {len(waiting) - SHOWN:,} more calls wait after a failed attempt")
 
@@ -244,8 +239,8 @@ class _Inquiry:
         """It broke off by itself, and said why."""
         line = _line(stop.error)
         self._say(f"no process executes it: it was interrupted {self._ago(stop.at)} by {line}, {self._saved()}")
-        self.code = self._verdict(stop.verdict, stop.error).code
-        error = _restored(stop.error)
+        self.code = assessment_of(self.run.path, stop.verdict, stop.error).code
+        error = restored(stop.error)
         self.stays = isinstance(error, PerdureError) and self.code in STAYS
         if not isinstance(error, PerdureError):
             return
@@ -293,7 +288,7 @@ class _Inquiry:
         else:
             self._failed_outside(line)
         stop = self.store.stopped_by(self.run)
-        found = self._verdict(stop.verdict if stop else None, self.run.output)
+        found = assessment_of(self.run.path, stop.verdict if stop else None, self.run.output)
         self.code = found.code
         again = {
             "permanent": "the error is permanent: fix the cause, then run it again",
@@ -374,10 +369,6 @@ class _Inquiry:
         lasted = "" if one.seconds is None else f", for {show(round(one.seconds, 1))}"
         return f"{one.step}{one.inputs}{child}, attempt {one.attempt}{lasted}"
 
-    def _verdict(self, stored: bytes | None, error: bytes) -> Assessment:
-        """What was known of a failure when it happened; of one that an earlier version stored, what its copy says."""
-        return unpack_verdict(stored) or assess_for(self.run.path, _restored(error))
-
     def _saved(self) -> str:
         return f"{self.view.steps:,} step{'' if self.view.steps == 1 else 's'} saved"
 
@@ -412,13 +403,6 @@ def _suspicion(one: Suspect) -> str:
 def _has_script(path: str) -> bool:
     """Is a run's script a file that can be loaded, rather than a cell of a notebook or a prompt?"""
     return bool(path) and not path.startswith("<") and "ipykernel_" not in path and not path.endswith(".ipynb")
-
-
-def _restored(packed: bytes) -> BaseException:
-    try:
-        return capture.restore(capture.decode(packed))
-    except PerdureError as unreadable:
-        return unreadable
 
 
 def _line(packed: bytes) -> str:

@@ -1,0 +1,40 @@
+"""Failures as they are stored, for the commands that explain runs."""
+
+from __future__ import annotations
+
+from perdure.catalogue.rules import assess_for
+from perdure.config import secrets
+from perdure.core.exceptions import capture
+from perdure.core.policies.classify import Assessment
+from perdure.core.policies.verdicts import unpack_verdict
+from perdure.errors import PerdureError
+
+STAYS = ("code-drift", "schema-change", "state-drift")
+"""What stops a run again at the same place, if it is only gone on with."""
+
+
+def restored(packed: bytes) -> BaseException:
+    """An exception that was stored; of one that cannot be read, why."""
+    try:
+        return capture.restore(capture.decode(packed))
+    except PerdureError as unreadable:
+        return unreadable
+
+
+def assessment_of(path: str, verdict: bytes | None, packed: bytes) -> Assessment:
+    """What was known of a failure when it happened; of one that an earlier version stored, what its copy says.
+
+    Args:
+        path: the script, whose rules hold.
+        verdict: as it was stored.
+        packed: the exception.
+    """
+    return unpack_verdict(verdict) or assess_for(path, restored(packed))
+
+
+def error_line(packed: bytes) -> str:
+    """An exception that was stored: its class and the first line of its message, without credentials."""
+    try:
+        return secrets.conceal(capture.decode(packed).line)
+    except PerdureError as unreadable:
+        return unreadable.what
