@@ -202,3 +202,14 @@ def test_an_interrupt_ends_all_processes_and_removes_the_copies(scripts: Scripts
     assert process.returncode == 130
     assert list(copies.iterdir()) == []
     assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split(")")[1]
+
+
+def test_no_credential_of_an_error_is_printed(tmp_path: Path) -> None:
+    """What an exception says may hold one."""
+    text = (
+        "from perdure import workflow\n@workflow\ndef main() -> str:\n"
+        "    raise RuntimeError('refused: postgres://job:hunter22secret@db/x')\n"
+    )
+    report = crashtest(target(tmp_path, text), kills=1, patience=60)
+    assert report.ending.startswith("RuntimeError: refused")
+    assert "hunter22secret" not in report.ending

@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-from typing import Any
 
 import pytest
 
 from conftest import Machine
 from perdure import step, workflow
 from perdure.errors import ProcessDied, StepTimeout
-
-
-def expire_first(machine: Machine) -> None:
-    """Let the time be over of the attempt that has been in a pool thread for longest."""
-    monitor = machine.engine.resources.pool.monitor
-    next(iter(monitor._tickets.values())).deadline = 0.0
-    monitor._next = 0.0
-    monitor._wake.set()
-
-
-def run(fn: Any, **options: Any) -> Any:
-    """Call a function as the only step of a workflow."""
-    work = step(fn, name="work", retry=None, **options)
-    if work._spec.is_async:
-
-        @workflow(name="wf")
-        async def awf() -> Any:
-            return await work()
-
-        return asyncio.run(awf())
-
-    @workflow(name="wf")
-    def wf() -> Any:
-        return work()
-
-    return wf()
 
 
 @step(isolate=True, retry=None, timeout="1500ms")

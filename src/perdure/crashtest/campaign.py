@@ -123,14 +123,16 @@ def _undisturbed(laboratory: Laboratory, oracle: str | None, report: Report) -> 
             text = f"undisturbed, it does not end within {laboratory.patience:g} s"
             report.keep(Finding("stuck", RUN, text, "give it less to do, or stub what waits: --stub STEP=JSON"))
             return None
-        raise UsageError(f"the workflow's process ends by itself: {_last(life)}", "see what the script does at its end")
+        raise UsageError(
+            f"the workflow's process ends by itself: {life.last_line}", "see what the script does at its end"
+        )
     if outcome.end == "unusable":
         raise UsageError(f"the workflow cannot be started: {outcome.error}", "see `perdure crashtest --help`")
     if outcome.code == "not-storable":
-        report.keep(Finding("unstorable", RUN, outcome.error.partition("\n")[0], "return plain data, or a path"))
+        report.keep(Finding("unstorable", RUN, outcome.error_line, "return plain data, or a path"))
         return None
     if outcome.end == "failed":
-        report.ending = outcome.error.partition("\n")[0]
+        report.ending = outcome.error_line
     saved = [point.step for point in life.points if point.kind == "after-save" and point.step != RUN]
     report.steps, report.names = len(saved), list(dict.fromkeys(saved))
     report.unstable = _unstable(one, other)
@@ -244,8 +246,3 @@ def _end(world: World, life: Life, oracle: str | None) -> End:
         )
         lines = [*done.stdout.splitlines(), *([f"exit code {done.returncode}"] if done.returncode else [])]
     return End(life, contents(world.folder), lines)
-
-
-def _last(life: Life) -> str:
-    lines = life.log.strip().splitlines()
-    return lines[-1] if lines else "it printed nothing"

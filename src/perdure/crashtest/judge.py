@@ -124,11 +124,11 @@ def differences(one: End, other: End, resumed: End, killed: Point) -> list[Findi
     assert usual is not None
     assert twin is not None
     if ended is None:
-        text = f"the resumed process ended without an outcome, killed {said(killed)}: {_last_line(life.log)}"
+        text = f"the resumed process ended without an outcome, killed {said(killed)}: {life.last_line}"
         return [Finding("other-end", step, text, "see what it printed", killed=killed)]
     if ended.code in ("code-drift", "schema-change") and ended.code != usual.code:
         fix = "let nothing that changes between runs reach a step or decide which is called: perdure.now(), or a step"
-        return [Finding("drift", step, f"{_line(ended.error)}, killed {said(killed)}", fix, killed=killed)]
+        return [Finding("drift", step, f"{ended.error_line}, killed {said(killed)}", fix, killed=killed)]
     found = []
     for field in ("end", "error", "result", "dead_letters"):
         now, was = getattr(ended, field), getattr(usual, field)
@@ -164,10 +164,10 @@ def replayed(one: End, other: End, lives: Sequence[Life]) -> list[Finding]:
     ended = lives[-1].outcome
     fix = "a clock, chance, a set's order or the environment reaches a step: use perdure.now(), random(), or a step"
     if ended is None:
-        text = f"replayed in another environment, it ends without an outcome: {_last_line(lives[-1].log)}"
+        text = f"replayed in another environment, it ends without an outcome: {lives[-1].last_line}"
         return [Finding("non-deterministic", RUN, text, fix)]
     if ended.code == "code-drift":
-        return [Finding("non-deterministic", RUN, _line(ended.error), fix)]
+        return [Finding("non-deterministic", RUN, ended.error_line, fix)]
     usual, now = _saved([one.life]), _saved(lives)
     if usual == _saved([other.life]) != now:
         more, less = sorted((now - usual).keys()), sorted((usual - now).keys())
@@ -196,12 +196,3 @@ def said(point: Point) -> str:
 def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _line(text: str) -> str:
-    return text.strip().partition("\n")[0]
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "it printed nothing"

@@ -13,7 +13,9 @@ from typing import Any
 
 import msgspec
 
+from perdure.config import secrets
 from perdure.crashtest.points import Point
+from perdure.errors import NotFound, PerdureError
 
 RUN_ID = "crashtest"
 """The id of every run that is tried, so that its idempotency keys are the same each time."""
@@ -71,6 +73,11 @@ class Outcome(msgspec.Struct, frozen=True):
     error: str = ""
     code: str = ""
     dead_letters: int = 0
+
+    @property
+    def error_line(self) -> str:
+        """The first line of the error."""
+        return self.error.partition("\n")[0]
 
 
 class Note(msgspec.Struct, omit_defaults=True):
@@ -168,7 +175,6 @@ def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
     from perdure.cli.workflow_arguments import parse_arguments
     from perdure.core.execution.spec import spec_of
     from perdure.engines.local import engine as local
-    from perdure.errors import PerdureError
     from perdure.operations.location import locate
     from perdure.operations.run import Execution
     from perdure.operations.scripts import find_workflow
@@ -187,12 +193,12 @@ def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
         done = execution.run(parsed[0], parsed[1], RUN_ID)
     except PerdureError as error:
         began = execution is not None and execution.run_id is not None
-        return Outcome("failed" if began else "unusable", error=_said(error), code=error.code)
+        return Outcome("failed" if began else "unusable", error=error_text(error), code=error.code)
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # noqa: BLE001  a sys.exit in the workflow too
         began = execution is not None and execution.run_id is not None
-        return Outcome("failed" if began else "unusable", error=_said(error))
+        return Outcome("failed" if began else "unusable", error=error_text(error))
     return Outcome("done", msgspec.json.encode(done.result).decode(), dead_letters=done.dead_letters)
 
 
@@ -205,9 +211,10 @@ class _Silent:
         """Nothing."""
 
 
-def _said(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
+    """Class and message of an exception, without credentials."""
     try:
-        text = error.what if hasattr(error, "what") else str(error)
+        text = secrets.conceal(error.what if isinstance(error, PerdureError) else str(error))
     except Exception:  # noqa: BLE001  a __str__ of the user's may fail
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -220,7 +227,6 @@ def replace(stubs: dict[str, Any]) -> None:
         NotFound: there is no step of that name.
     """
     from perdure.engines import registry
-    from perdure.errors import NotFound
 
     for name, result in stubs.items():
         specs = registry.steps_named(name)

@@ -59,6 +59,12 @@ class Life(msgspec.Struct):
     stuck: bool = False
     log: str = ""
 
+    @property
+    def last_line(self) -> str:
+        """The last line that it printed."""
+        lines = self.log.strip().splitlines()
+        return lines[-1] if lines else "it printed nothing"
+
 
 class Target(msgspec.Struct, frozen=True):
     """What is tested: a script and how it is started.

@@ -17,8 +17,9 @@ import msgspec
 
 from perdure.api.workflow import Workflow
 from perdure.core.execution.spec import spec_of
+from perdure.crashtest.life import error_text
 from perdure.crashtest.points import RUN, Point
-from perdure.errors import Drift, OptionError, PerdureError
+from perdure.errors import OptionError
 from perdure.testing.ledger import Ledger
 from perdure.testing.trial import WHERE, Crash, TestRun, Where, durable
 
@@ -179,11 +180,7 @@ class _Tried:
         try:
             result, error = repr(act()), ""
         except Exception as raised:  # noqa: BLE001  compared
-            result = None
-            said = raised.what if isinstance(raised, PerdureError) else str(raised)
-            error = f"{type(raised).__name__}: {said}"
-            if isinstance(raised, Drift):
-                error = f"drift: {said}"
+            result, error = None, error_text(raised)
         return _End(result, error, self._seen())
 
     def _seen(self) -> Any:
@@ -236,6 +233,3 @@ def _forked(act: Callable[[], None]) -> None:
         act()
     finally:
         os._exit(0)
-
-
-__all__ = ["Report", "TestRun", "assert_resumable"]

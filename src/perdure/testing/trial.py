@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from perdure.api.step import BoundStep
 from perdure.core.execution.spec import Call, Spec, spec_of
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from perdure.core.execution.run import End
     from perdure.core.records import RunRecord
 
-Where = Literal["before-save", "after-save", "effect"]
-WHERE = ("before-save", "after-save", "effect")
+Where = PointKind
+WHERE = get_args(PointKind)
 _VARIABLES = ("PERDURE_STATE", "WORKFLOW_STATE_PATH", "PERDURE_ALERTS", "PERDURE_HEARTBEAT", "PERDURE_ENGINE")
 _LIMIT = "PERDURE_CRASH_LIMIT"
 
@@ -328,10 +328,10 @@ def durable(
     for name in _VARIABLES:
         os.environ.pop(name, None)
     os.environ |= {"PERDURE_STATE": str(path), "PERDURE_ALERTS": "", _LIMIT: "1000000"}
-    own = None if ledger is not None else Ledger()
+    counted = ledger or Ledger()
     run = None
     try:
-        run = TestRun(path, clock or Clock(), ledger or own or Ledger())
+        run = TestRun(path, clock or Clock(), counted)
         for name, result in (stubs or {}).items():
             run.stub(name, returns=result)
         if crash is not None:
@@ -340,8 +340,8 @@ def durable(
     finally:
         if run is not None:
             run.close()
-        if own is not None:
-            own.close()
+        if ledger is None:
+            counted.close()
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -349,6 +349,3 @@ def durable(
                 os.environ[name] = value
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-__all__ = ["WHERE", "Crash", "PointKind", "StepCall", "TestRun", "Where", "durable"]
