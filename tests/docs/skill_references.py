@@ -29,8 +29,8 @@ SOURCES: dict[str, list[str]] = {
         )
     ],
     "agents": ["how-to/llm-agent.md", "guards.md", "large-values.md#Data in files of its own: `perdure.artifact`"],
-    "testing": ["testing.md#Your own tests"],
-    "failures": ["errors.md"],
+    "testing": ["testing.md#Your own tests", "crashtest.md"],
+    "failures": ["failures.md", "errors.md"],
     "operations": ["how-to/operations.md"],
 }
 """By reference, the pages or sections of pages that are in it."""
@@ -45,7 +45,7 @@ def page(source: str) -> str:
     name, _, section = source.partition("#")
     text = (DOCS / name).read_text(encoding="utf-8")
     if section:
-        found = re.search(rf"^## {re.escape(section)}\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
+        found = re.search(rf"^## {re.escape(section)}\n(.*?)(?=^#{{1,2}} |\Z)", text, re.MULTILINE | re.DOTALL)
         assert found, f"{name} has no section {section!r}"
         text = f"# {section}\n{found[1]}"
     text = FILE.sub(lambda match: f"```{match[2]}\n# {match[1]}\n", MORE.sub("", text))

@@ -20,6 +20,7 @@ import yaml
 from test_docs import environment
 
 import perdure
+import perdure.failures
 from perdure.api.step import StepOptions
 from perdure.api.workflow import WorkflowOptions
 from perdure.check.catalogue import RULES
