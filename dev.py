@@ -30,6 +30,8 @@ CHECKS = (
     ("-m", "mypy"),
     ("-m", "mypy", "tests/typing"),
     ("-m", "pyright", "tests/typing"),
+    # Tests start a thousand processes: where PYTHONDONTWRITEBYTECODE is set, each would compile all modules anew.
+    ("-m", "compileall", "-q", "src", "tests"),
     (
         "-m",
         "pytest",

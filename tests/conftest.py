@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 
 import perdure
+from perdure.engines.interface import under_way
 from perdure.engines.local import LocalEngine
 from perdure.engines.local import engine as local
 
@@ -106,6 +107,13 @@ class Machine:
         """Name and status of every record of a run, in order of completion; of the newest run by default."""
         rid = list(reversed(self.engine.store.runs(children=True)))[run].rid
         return [(record.name, record.status) for record in self.engine.store.all_records(rid)]
+
+
+@pytest.fixture(autouse=True)
+def no_run_is_left() -> Iterator[None]:
+    """A death that is only simulated leaves its run under way in this process, which a real one would not."""
+    yield
+    under_way.clear()
 
 
 @pytest.fixture

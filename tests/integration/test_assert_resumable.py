@@ -195,8 +195,8 @@ def test_mistakes_are_named(perdure_run: Any) -> None:  # noqa: F811
         assert_resumable(charge)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="at is"):
         assert_resumable(checkout, "o", at="now")  # type: ignore[arg-type]
-    with pytest.raises(NotFound, match="no step 'charged'"):
-        perdure_run.stub("charged", returns=1)
+    with pytest.raises(NotFound, match="no step 'charge_of_nobody'"):
+        perdure_run.stub("charge_of_nobody", returns=1)
     with pytest.raises(NotFound, match="no run to resume"):
         perdure_run.resume()
     with pytest.raises(OptionError, match="no function"):

@@ -135,8 +135,8 @@ class FunctionBody:
 
     def leave(self) -> None:
         """What is called from here on is not called by the workflow."""
+        under_way.pop(id(self.scope), None)  # first: in a task that the collector closes, the next line raises
         here.reset(self._token)
-        under_way.pop(id(self.scope), None)
 
     def _outcome(self, value: object, error: Exception | None) -> Outcome:
         return Outcome(value, error, self._started, self._resources.world.clock() - self._at)
