@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.core.execution.packed_arguments import Arguments, misfit
+from perdure.core.execution.argument_paths import Arguments, misfit
 from perdure.core.execution.spec import Spec
 from perdure.core.values.codec import pack_inputs, unpack_inputs
 from perdure.core.values.extensions import StandIn

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from perdure.core.execution.packed_arguments import Arguments, misfit
+from perdure.core.execution.argument_paths import Arguments, misfit
 from perdure.core.execution.spec import Spec
 from perdure.engines.features import Feature
 from perdure.errors import NotDecodable, OptionError, PerdureError, RunError, UsageError

@@ -1,6 +1,6 @@
 """What a run has done so far, as the core sees it: its records and attempts, its failures, and what is to be undone.
 
-Which record a call claims: see `claims`.
+Which record a call claims: see `record_matching`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import msgspec
 
 from perdure.core import records
 from perdure.core.checksums import step_checksum
-from perdure.core.execution.claims import Claims
 from perdure.core.execution.crash_loop import LIMIT, Crashes, Lives
 from perdure.core.execution.kept_input import kept_input
+from perdure.core.execution.record_matching import Claims
 from perdure.core.execution.spec import Call
 from perdure.core.records import TIMERS_NOTE, UNDO_NOTE, Row, StepKind, StepStatus
 from perdure.core.sizes import show_size

@@ -5,10 +5,11 @@ Whatever its attributes are or do, reading it never raises.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from functools import partial
 from typing import Any
+
+from perdure.core.policies.retry_after import named_delay
 
 LONGEST_TEXT = 2_000
 """Characters of the message that rules look at."""
@@ -39,11 +40,11 @@ class Facts:
             meta = response.get("ResponseMetadata")
             meta = meta if isinstance(meta, dict) else {}
             self.status = _plausible(meta.get("HTTPStatusCode"))
-            self.delay = _named_delay(meta.get("HTTPHeaders"), self.status, now)
+            self.delay = named_delay(partial(_header, meta.get("HTTPHeaders")), self.status, now)
         else:
             headers = _headers(exc, response)
             self.status = _status(exc, response, headers)
-            self.delay = None if self.status is None else _named_delay(headers, self.status, now)
+            self.delay = None if self.status is None else named_delay(partial(_header, headers), self.status, now)
 
     @property
     def text(self) -> str:
@@ -177,49 +178,3 @@ def _header(headers: Any, name: str) -> str | None:
         if isinstance(value, str):
             return value.strip()
     return None
-
-
-def _named_delay(headers: Any, status: int | None, now: float) -> float | None:
-    """Seconds from now that the server asked to wait, or None."""
-    if headers is None:
-        return None
-    # Azure's and OpenAI's finer form comes first, as in their own clients.
-    milliseconds = _number(_header(headers, "retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    value = _header(headers, "retry-after")
-    wait = _number(value)
-    if wait is None and value is not None:
-        date = _http_date(value)
-        # Counted from the server's own clock where it sends it: ours may be wrong.
-        wait = max(0.0, date - (_http_date(_header(headers, "date") or "") or now)) if date is not None else None
-    if wait is None and status in (403, 429) and _header(headers, "x-ratelimit-remaining") == "0":
-        # GitHub's form: the second at which the limit is lifted. Others send the seconds that are left.
-        reset = _number(_header(headers, "x-ratelimit-reset"))
-        wait = max(0.0, reset - now) if reset is not None and reset > 1e9 else reset
-    return wait
-
-
-def _number(text: str | None) -> float | None:
-    """Delta-seconds of RFC 9110 section 10.2.3, with the decimals that some servers add."""
-    if text is None or re.fullmatch(r"[0-9]{1,300}(\.[0-9]{1,300})?", text) is None:
-        return None
-    return float(text)
-
-
-def _http_date(text: str) -> float | None:
-    """Seconds since the epoch of an HTTP-date in any of the three forms of RFC 9110 section 5.6.7."""
-    if not text or len(text) > 100:
-        return None
-    # Imported here: email.utils is heavy, and few servers answer with a date.
-    import email.utils
-
-    try:
-        parts = email.utils.parsedate_tz(text)
-        if parts is None:
-            return None
-        # The asctime form names no zone; an HTTP-date is in GMT always.
-        # A leap second is 60, which RFC 9110 allows and datetime does not.
-        return datetime(*parts[:5], min(parts[5], 59), tzinfo=UTC).timestamp() - (parts[9] or 0)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None

@@ -1,4 +1,4 @@
-"""Changes the packed arguments of a call by hand, without the classes in them.
+"""Changes what stands at a path of the recorded arguments of a call (`dlq edit --set PATH=JSON`), without its classes.
 
 Packed bytes say by themselves what they hold (see `builtins`), so a leaf is changed where it stands: what was a
 Decimal, a date or a member of an enumeration stays one, made of the JSON that was given; an instance stays one of
