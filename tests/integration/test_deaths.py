@@ -19,7 +19,7 @@ import pytest
 from deaths import ALERTED, PATIENCE, QUIET, Sink, Trial, all_gone, attempt, gone, left_running, memory_cgroup
 
 from perdure.alerts.watchdog import report
-from perdure.store import crashes, flight_recorder
+from perdure.store import crashes, flight_record
 from perdure.store.runs import Store
 from waiting import until
 
@@ -125,7 +125,7 @@ def test_no_alarm(way: str, folder: Path, sink: Sink) -> None:
     assert trial.alerts == []
     if way in ("clean", "forks"):
         assert trial.status == 0, trial.err
-        assert os.listdir(flight_recorder.folder_of(folder / "state.db")) == []
+        assert os.listdir(flight_record.folder_of(folder / "state.db")) == []
     if way == "forks":
         assert trial.said == "childless\n"
 
@@ -156,7 +156,7 @@ def test_pipes_close_without_the_watchdog(folder: Path, sink: Sink) -> None:
     os.close(writing)
     os.close(high)
     (watchdog,) = [pid for pid in left_running(folder) if pid != process.pid]
-    until(lambda: any(flight_recorder.is_watched(each) for each in folder.rglob("*.rec")), "the watchdog to begin")
+    until(lambda: any(flight_record.is_watched(each) for each in folder.rglob("*.rec")), "the watchdog to begin")
     os.kill(watchdog, signal.SIGSTOP)  # it can neither close a pipe nor end
     try:
         process.kill()
@@ -234,7 +234,7 @@ def die_alone(folder: Path, sink: Sink) -> Path:
     process.kill()
     process.communicate()
     assert all_gone(folder)
-    (record,) = flight_recorder.folder_of(folder / "state.db").iterdir()
+    (record,) = flight_record.folder_of(folder / "state.db").iterdir()
     return record
 
 
@@ -247,7 +247,7 @@ def test_what_was_not_reported_is_reported_at_the_next_start(lost: str, folder: 
             record.unlink()
         case "the boot":
             data = bytearray(record.read_bytes())
-            data[flight_recorder.MORE + 4 : flight_recorder.CAUSE] = b"another boot did"
+            data[flight_record.MORE + 4 : flight_record.CAUSE] = b"another boot did"
             record.write_bytes(data)
     assert sink.got == []
     both = threading.Barrier(4)
@@ -280,6 +280,6 @@ def test_what_the_watchdog_reported_is_not_reported_again(folder: Path, sink: Si
     attempt("SIGKILL", folder, sink)
     store = Store(folder / "state.db")
     assert report.report_at_start(store, (sink.url,)) == 0
-    (found,) = flight_recorder.dead(flight_recorder.folder_of(store.path), crashes.locks_of(store.path))
+    (found,) = flight_record.dead(flight_record.folder_of(store.path), crashes.locks_of(store.path))
     assert (found.reported, found.cause, [call.name for call in found.calls]) == (True, "SIGKILL", ["charge"])
     store.close()

@@ -7,11 +7,11 @@ import threading
 from conftest import Machine
 from perdure import Retry, step, workflow
 from perdure.engines.events import AttemptEnded, AttemptStarted, Event
-from perdure.store import flight_recorder
+from perdure.store import flight_record
 
 late = threading.Event()
 threads: list[threading.Thread] = []
-inside: list[list[flight_recorder.InFlight]] = []
+inside: list[list[flight_record.InFlight]] = []
 
 
 @step(timeout="0.1s", retry=None)
@@ -39,10 +39,10 @@ class Watching:
             self.ended_.append(type(event.error).__name__)
 
 
-def flying(machine: Machine) -> list[flight_recorder.InFlight]:
+def flying(machine: Machine) -> list[flight_record.InFlight]:
     recorder = machine.engine.resources.monitor.recorder
     assert recorder is not None
-    found = flight_recorder.read(recorder.path)
+    found = flight_record.read(recorder.path)
     assert found is not None
     return found.calls
 
@@ -94,5 +94,5 @@ def test_a_process_that_begins_anew_records_anew(machine: Machine) -> None:
     recorder = engine.resources.monitor.recorder
     assert recorder is not None
     assert before != engine.store.holder.token == recorder.path.stem
-    assert [each.name for each in flight_recorder.folder_of(engine.store.path).iterdir()] == [recorder.path.name]
+    assert [each.name for each in flight_record.folder_of(engine.store.path).iterdir()] == [recorder.path.name]
     assert [[call.name for call in calls] for calls in inside] == [["look"], ["look"]]

@@ -16,7 +16,7 @@ from perdure import Retry, step, workflow
 from perdure.api.context import attempt
 from perdure.core.execution.spec import spec_of
 from perdure.engines.local.engine import LocalEngine, engine_at
-from perdure.store import flight_recorder
+from perdure.store import flight_record
 
 WAY, STATE, TARGET = sys.argv[1:4]
 OPTIONS = dict(option.split("=", 1) for option in sys.argv[4:])
@@ -54,7 +54,7 @@ def hoard() -> None:
     """Once it is watched: what the kernel counts is compared with what it had counted before."""
     recorder = engine().resources.monitor.recorder
     assert recorder is not None
-    while not flight_recorder.is_watched(recorder.path):
+    while not flight_record.is_watched(recorder.path):
         time.sleep(0.005)
     kept = []
     while True:

@@ -11,8 +11,9 @@ from perdure.alerts.alert import TEXT
 from perdure.alerts.crash_alerts import Hello, Observation, WatchedRun, alerts_for, describe_observation
 from perdure.alerts.watchdog.client import LastException
 from perdure.core.sizes import show_size
-from perdure.store import flight_recorder
-from perdure.store.flight_recorder import Flight, Recorder
+from perdure.store import flight_record
+from perdure.store.flight_record import Flight
+from perdure.store.flight_recorder import Recorder
 
 KEY = b"k" * 16
 TARGETS = ("https://example.org/a",)
@@ -28,7 +29,7 @@ def recorded(folder: Path, *calls: tuple[str, str, float]) -> Flight:
     for run, name, started in calls:
         recorder.begin(run, name, KEY, 0, 2, started)
     recorder.close_in_child()
-    found = flight_recorder.read(recorder.path)
+    found = flight_record.read(recorder.path)
     assert found is not None
     return found
 

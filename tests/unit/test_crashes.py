@@ -13,7 +13,7 @@ from perdure.core.execution.crash_loop import verdict
 from perdure.core.execution.run import Start, Taken
 from perdure.core.execution.spec import Call
 from perdure.engines.local import engine
-from perdure.store import crashes, flight_recorder
+from perdure.store import crashes, flight_record
 from perdure.store.flight_recorder import Recorder
 from perdure.store.runs import Store
 
@@ -37,12 +37,12 @@ class Fate:
         taken = self.store.journal.write((), self.store.begin(start, 1.0))
         assert isinstance(taken, Taken)
         self.rid = taken.run.rid
-        return Recorder(flight_recorder.folder_of(self.state), self.store.holder.token, path, 1.0)
+        return Recorder(flight_record.folder_of(self.state), self.store.holder.token, path, 1.0)
 
     def die(self, recorder: Recorder, cause: str = "SIGKILL") -> None:
         """It dies with what it had in flight; a companion may have said how."""
         with recorder.path.open("r+b") as file:
-            file.seek(flight_recorder.CAUSE)
+            file.seek(flight_record.CAUSE)
             file.write(cause.encode())
         recorder.close_in_child()
         self.store.holder.close_in_child()  # the lock is free, its file stays
@@ -108,16 +108,16 @@ def test_who_was_asked_to_end_did_not_crash(fate: Fate, cause: str) -> None:
 def test_records_are_cleared_away(fate: Fate) -> None:
     """A record is there as long as the run is as the crash left it, and gone when the run has been taken on."""
     crash(fate, "charge")
-    (path,) = flight_recorder.folder_of(fate.state).iterdir()
-    flight_recorder.mark_reported(path)
+    (path,) = flight_record.folder_of(fate.state).iterdir()
+    flight_record.mark_reported(path)
     fate.counted()
     assert path.exists()
     recorder = fate.live()
     crashes.collect(fate.store)
-    assert [each.name for each in flight_recorder.folder_of(fate.state).iterdir()] == [recorder.path.name]
+    assert [each.name for each in flight_record.folder_of(fate.state).iterdir()] == [recorder.path.name]
     recorder.close()
     fate.store.close()
-    assert os.listdir(flight_recorder.folder_of(fate.state)) == []
+    assert os.listdir(flight_record.folder_of(fate.state)) == []
 
 
 def test_what_was_left_is_known(fate: Fate) -> None:

@@ -14,7 +14,8 @@ from perdure.errors import StateReadOnly, StateUntrusted
 from perdure.operations.doctor import examine
 from perdure.operations.location import Location, opened
 from perdure.store import database, liveness, migration, state_files
-from perdure.store.flight_recorder import Recorder, dead
+from perdure.store.flight_record import dead
+from perdure.store.flight_recorder import Recorder
 from perdure.store.liveness import Liveness, is_held
 from perdure.store.runs import Store
 

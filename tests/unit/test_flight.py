@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from perdure.core.execution.crash_loop import WIDTH
-from perdure.store import flight_recorder
+from perdure.store import flight_record
 from perdure.store.flight_recorder import Recorder, Slot
 
 KEY = bytes(range(16))
@@ -30,7 +30,7 @@ def begin(recorder: Recorder, name: str = "charge", n: int = 0, run: str = "nigh
 
 
 def names(recorder: Recorder) -> list[tuple[str, int]]:
-    found = flight_recorder.read(recorder.path)
+    found = flight_record.read(recorder.path)
     assert found is not None
     return sorted((call.name, call.n) for call in found.calls)
 
@@ -38,7 +38,7 @@ def names(recorder: Recorder) -> list[tuple[str, int]]:
 def test_what_is_in_flight_is_read(recorder: Recorder) -> None:
     """An attempt is there from its beginning to its end, with all that identifies it; and so is who made the file."""
     slot = begin(recorder)
-    found = flight_recorder.read(recorder.path)
+    found = flight_record.read(recorder.path)
     assert found is not None
     assert (found.token, found.pid, found.script, found.started) == (
         "7-abc",
@@ -46,10 +46,10 @@ def test_what_is_in_flight_is_read(recorder: Recorder) -> None:
         "/home/me/nightly.py",
         1000.0,
     )
-    assert found.boot == flight_recorder.boot_id()
+    assert found.boot == flight_record.boot_id()
     assert (found.reported, found.watched, found.more, found.cause) == (False, False, 0, "")
     assert found.memory > 1_000_000
-    assert found.calls == [flight_recorder.InFlight("nightly-1", "charge", KEY, 0, 2, 1234.5)]
+    assert found.calls == [flight_record.InFlight("nightly-1", "charge", KEY, 0, 2, 1234.5)]
     recorder.end(slot)
     assert names(recorder) == []
 
@@ -72,13 +72,11 @@ def test_a_torn_slot_is_left_out(recorder: Recorder) -> None:
     begin(recorder, n=2)
     data = bytearray(recorder.path.read_bytes())
     places = [
-        at
-        for at in range(flight_recorder.SLOTS_AT, len(data), flight_recorder.SLOT)
-        if data[at + flight_recorder.VALID]
+        at for at in range(flight_record.SLOTS_AT, len(data), flight_record.SLOT) if data[at + flight_record.VALID]
     ]
     os.truncate(recorder.path, len(data))
     with recorder.path.open("r+b") as file:
-        file.seek(places[0] + flight_recorder.VALID)
+        file.seek(places[0] + flight_record.VALID)
         file.write(b"\0")
     assert len(names(recorder)) == 1
 
@@ -96,10 +94,10 @@ def test_no_content_whatever_makes_a_reader_fail(tmp_path: Path, recorder: Recor
             if data:
                 data[chance.randrange(min(len(data), 4096))] = chance.randrange(256)
         path.write_bytes(data)
-        flight_recorder.read(path)
+        flight_record.read(path)
     path.write_bytes(b"")
-    assert flight_recorder.read(path) is None
-    assert flight_recorder.read(tmp_path / "missing.rec") is None
+    assert flight_record.read(path) is None
+    assert flight_record.read(tmp_path / "missing.rec") is None
 
 
 def test_long_names_stay_apart(recorder: Recorder) -> None:
@@ -117,15 +115,15 @@ def test_long_names_stay_apart(recorder: Recorder) -> None:
 
 def test_many_at_a_time(recorder: Recorder) -> None:
     """The file grows with the attempts; what is beyond its bound is counted."""
-    bound = flight_recorder.SLOTS
+    bound = flight_record.SLOTS
     slots = [begin(recorder, n=n) for n in range(bound + 3)]
-    found = flight_recorder.read(recorder.path)
+    found = flight_record.read(recorder.path)
     assert found is not None
     assert len(found.calls) == bound
     assert found.more == 3
     for slot in slots:
         recorder.end(slot)
-    found = flight_recorder.read(recorder.path)
+    found = flight_record.read(recorder.path)
     assert found is not None
     assert (found.calls, found.more) == ([], 0)
 
@@ -139,7 +137,7 @@ def test_a_full_disk_does_no_harm(recorder: Recorder, monkeypatch: pytest.Monkey
     begin(recorder)
     monkeypatch.setattr(os, "pwrite", full)
     slots = [begin(recorder, n=n) for n in range(200)]
-    found = flight_recorder.read(recorder.path)
+    found = flight_record.read(recorder.path)
     assert found is not None
     assert slots == [None] * 200
     assert len(found.calls) == 1
@@ -158,7 +156,7 @@ def test_a_record_that_somebody_else_cuts_short_does_not_end_the_process(recorde
                 recorder.end(slot)
             slots = [begin(recorder, n=n) for n in range(20)]
             recorder.progress()
-            flight_recorder.read(recorder.path)
+            flight_record.read(recorder.path)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
 
@@ -168,7 +166,7 @@ def test_a_record_is_small(recorder: Recorder) -> None:
     for n in range(1000):
         recorder.end(begin(recorder, n=n))
     begin(recorder)
-    assert recorder.path.stat().st_size == flight_recorder.SLOTS_AT + flight_recorder.SLOT
+    assert recorder.path.stat().st_size == flight_record.SLOTS_AT + flight_record.SLOT
 
 
 def test_threads_share_it(recorder: Recorder) -> None:
@@ -229,7 +227,7 @@ def test_progress_moves(recorder: Recorder) -> None:
     """A step that finishes is progress, and so is what says that it is; an attempt that fails is none."""
 
     def counter() -> bytes:
-        return recorder.path.read_bytes()[flight_recorder.PROGRESS : flight_recorder.PROGRESS + 8]
+        return recorder.path.read_bytes()[flight_record.PROGRESS : flight_record.PROGRESS + 8]
 
     seen = [counter()]
     recorder.end(begin(recorder), done=False)
@@ -249,11 +247,11 @@ def test_one_tells(recorder: Recorder) -> None:
 
     def report() -> None:
         together.wait()
-        with flight_recorder.reporting(recorder.path) as ours:
+        with flight_record.reporting(recorder.path) as ours:
             allowed.append(ours)
             done.wait()  # all have asked before one lets go
             if ours:
-                flight_recorder.mark_reported(recorder.path)
+                flight_record.mark_reported(recorder.path)
 
     threads = [threading.Thread(target=report) for _ in range(6)]
     for thread in threads:
@@ -261,9 +259,9 @@ def test_one_tells(recorder: Recorder) -> None:
     for thread in threads:
         thread.join()
     assert sorted(allowed) == [False] * 5 + [True]
-    with flight_recorder.reporting(recorder.path) as ours:
+    with flight_record.reporting(recorder.path) as ours:
         assert not ours
-    found = flight_recorder.read(recorder.path)
+    found = flight_record.read(recorder.path)
     assert found is not None
     assert found.reported
 
@@ -279,19 +277,19 @@ def test_left_behind_are_the_deaths_not_reported(tmp_path: Path) -> None:
     living = os.open(locks / "alive.lock", os.O_CREAT | os.O_RDWR)
     fcntl.flock(living, fcntl.LOCK_EX)
     (locks / "dead.lock").touch()
-    flight_recorder.mark_reported(folder / "reported.rec")
-    assert [found.token for found in flight_recorder.left_behind(folder, locks)] == ["dead"]
-    assert sorted(found.token for found in flight_recorder.dead(folder, locks)) == ["dead", "reported"]
-    assert flight_recorder.left_behind(tmp_path / "none", locks) == []
+    flight_record.mark_reported(folder / "reported.rec")
+    assert [found.token for found in flight_record.left_behind(folder, locks)] == ["dead"]
+    assert sorted(found.token for found in flight_record.dead(folder, locks)) == ["dead", "reported"]
+    assert flight_record.left_behind(tmp_path / "none", locks) == []
     os.close(living)
 
 
 def test_a_stand_in_is_read_like_a_record(tmp_path: Path) -> None:
     """A process that left no record gets one, once, so that it can be marked as reported."""
-    path = flight_recorder.stand_in(tmp_path / "flight", "7-gone", 7, 1000.0)
-    flight_recorder.mark_reported(path)
-    assert flight_recorder.stand_in(tmp_path / "flight", "7-gone", 7, 1000.0) == path
-    found = flight_recorder.read(path)
+    path = flight_record.stand_in(tmp_path / "flight", "7-gone", 7, 1000.0)
+    flight_record.mark_reported(path)
+    assert flight_record.stand_in(tmp_path / "flight", "7-gone", 7, 1000.0) == path
+    found = flight_record.read(path)
     assert found is not None
     assert (found.pid, found.started, found.calls, found.reported) == (7, 1000.0, [], True)
 
@@ -300,15 +298,15 @@ def test_the_watchdog_process_knows_the_offsets() -> None:
     """It imports nothing of ours, so they are written a second time."""
     import ast
 
-    source = Path(flight_recorder.__file__).parents[1] / "alerts" / "watchdog" / "process.py"
+    source = Path(flight_record.__file__).parents[1] / "alerts" / "watchdog" / "process.py"
     (values,) = [
         ast.literal_eval(node.value)
         for node in ast.parse(source.read_text(encoding="utf-8")).body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).startswith("(PROGRESS")
     ]
     assert values == (
-        flight_recorder.PROGRESS,
-        flight_recorder.MEMORY,
-        flight_recorder.CAUSE,
-        flight_recorder.HEADER.size - flight_recorder.CAUSE,
+        flight_record.PROGRESS,
+        flight_record.MEMORY,
+        flight_record.CAUSE,
+        flight_record.HEADER.size - flight_record.CAUSE,
     )

@@ -10,7 +10,7 @@ import pytest
 
 from perdure.alerts.watchdog import report
 from perdure.core.execution.run import Start, Taken
-from perdure.store import crashes, flight_recorder
+from perdure.store import crashes, flight_record
 from perdure.store.flight_recorder import Recorder
 from perdure.store.group_commit import Operation
 from perdure.store.runs import Store
@@ -26,7 +26,7 @@ def killed(state: Path, number: int) -> str:
     taken = store.journal.write((), store.begin(Start("nightly.py", path, id, KEY, b"", id, id=id, named=True), 1.0))
     assert isinstance(taken, Taken)
     token = store.holder.token
-    recorder = Recorder(flight_recorder.folder_of(state), token, path, float(number))
+    recorder = Recorder(flight_record.folder_of(state), token, path, float(number))
     recorder.begin(id, "charge", KEY, 0, 1, 2.0)
     recorder.close_in_child()
     store.holder.close_in_child()  # the lock is free, its file stays
@@ -44,7 +44,7 @@ def test_the_newest_records_stay_and_no_death_is_reported_twice(
     store = Store(state)
     for _ in range(2):
         crashes.collect(store)
-        left = {name.removesuffix(".rec") for name in os.listdir(flight_recorder.folder_of(state))}
+        left = {name.removesuffix(".rec") for name in os.listdir(flight_record.folder_of(state))}
         assert left == set(tokens[-3:])
     assert all(len(crashes.list_of(store, rid)) == 1 for rid in range(1, 9))
     assert report.report_at_start(store, ["exec:/bin/true"], 100.0) == 3

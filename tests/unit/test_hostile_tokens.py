@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from perdure.core.checksums import row_checksum
-from perdure.store import flight_recorder
+from perdure.store import flight_record
 from perdure.store.liveness import Liveness, file_token, lives, locks_of
 from syntax import nodes
 
@@ -36,12 +36,12 @@ def test_a_token_of_another_form(token: str, tmp_path: Path) -> None:
     """It names a file in the folder that is meant, which no process has; what it may name elsewhere stays."""
     state = tmp_path / "state.db"
     locks_of(state).mkdir()
-    flight_recorder.folder_of(state).mkdir()
+    flight_record.folder_of(state).mkdir()
     precious = tmp_path / "x.lock"
     precious.touch()
     assert not lives(state, token)
     Liveness(state).nudge(token)
-    assert flight_recorder.record_of(state, token).parent == flight_recorder.folder_of(state)
+    assert flight_record.record_of(state, token).parent == flight_record.folder_of(state)
     assert "/" not in file_token(token)
     assert precious.exists()
 
@@ -71,8 +71,8 @@ def test_what_is_no_record_hangs_nothing(make: object, tmp_path: Path) -> None:
     """A pipe, a link to a file without an end, a folder: no record."""
     path = tmp_path / "7-0123456789abcdef.rec"
     make(path)  # type: ignore[operator]
-    assert flight_recorder.read(path) is None
-    assert not flight_recorder.is_watched(path)
+    assert flight_record.read(path) is None
+    assert not flight_record.is_watched(path)
 
 
 def test_a_record_without_an_end_is_read_as_far_as_a_recorder_writes(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_record_without_an_end_is_read_as_far_as_a_recorder_writes(tmp_path: P
     path = tmp_path / "7-0123456789abcdef.rec"
     path.write_bytes(b"x")
     os.truncate(path, 1 << 36)
-    assert flight_recorder.read(path) is None
+    assert flight_record.read(path) is None
 
 
 def test_only_functions_that_check_tokens_make_names_of_them() -> None:
@@ -94,7 +94,7 @@ def test_only_functions_that_check_tokens_make_names_of_them() -> None:
     # The watchdog's report takes its tokens from crashes.left, the doctor only compares names.
     assert found <= {
         "store/liveness.py",
-        "store/flight_recorder.py",
+        "store/flight_record.py",
         "alerts/watchdog/report.py",
         "operations/doctor.py",
     }

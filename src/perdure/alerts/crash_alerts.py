@@ -16,7 +16,7 @@ from perdure.core.durations import show
 from perdure.core.exit_causes import CRASHED, ENDED, describe
 from perdure.core.sizes import show_size
 from perdure.errors import PerdureError
-from perdure.store.flight_recorder import Flight, InFlight
+from perdure.store.flight_record import Flight, InFlight
 from perdure.store.runs import Store
 
 SHOWN = 3

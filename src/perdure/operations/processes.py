@@ -15,8 +15,8 @@ from perdure.core.execution.crash_loop import fitted
 from perdure.core.execution.run import HolderInfo
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
-from perdure.store import crashes, flight_recorder, listing
-from perdure.store.flight_recorder import Flight, InFlight
+from perdure.store import crashes, flight_record, listing
+from perdure.store.flight_record import Flight, InFlight
 from perdure.store.liveness import lives
 from perdure.store.runs import Store
 
@@ -91,7 +91,7 @@ def process_of(store: Store, run: RunRecord) -> ProcessView | None:
     if holder is None:
         return None
     alive = lives(store.path, holder.token)
-    record = flight_recorder.read(flight_recorder.record_of(store.path, holder.token))
+    record = flight_record.read(flight_record.record_of(store.path, holder.token))
     if record is not None and not alive:
         record = crashes.settled(record)
     return _alive(store, run, holder, record) if alive else _dead(store, run, holder, record)
@@ -106,7 +106,7 @@ def suspects_of(store: Store, run: RunRecord) -> list[Suspect]:
     known = [((one.name, one.key, one.n), one.attempt, one.died, one.cause) for one in crashes.list_of(store, run.rid)]
     holder = _holder(store, run)
     if holder is not None and not lives(store.path, holder.token):
-        record = flight_recorder.read(flight_recorder.record_of(store.path, holder.token))
+        record = flight_record.read(flight_record.record_of(store.path, holder.token))
         if record is not None and record.cause not in crashes.ASKED:
             counted = {died for _, _, died, _ in known}
             mine = [call for call in record.calls if call.run == fitted(run.id) and record.seen not in counted]
@@ -138,7 +138,7 @@ def _alive(store: Store, run: RunRecord, holder: HolderInfo, record: Flight | No
         alive=True,
         since=moment(max(run.started, holder.started)),
         ended=None,
-        watched=record is not None and flight_recorder.is_watched(record.path),
+        watched=record is not None and flight_record.is_watched(record.path),
         cause="",
         how="",
         memory=memory,
@@ -148,7 +148,7 @@ def _alive(store: Store, run: RunRecord, holder: HolderInfo, record: Flight | No
 
 
 def _dead(store: Store, run: RunRecord, holder: HolderInfo, record: Flight | None) -> ProcessView:
-    here = flight_recorder.boot_id()
+    here = flight_record.boot_id()
     watched = record is not None and (record.watched or bool(record.cause))
     cause = "unseen" if record is None else record.cause
     if record is not None and not cause:

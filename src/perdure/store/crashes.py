@@ -22,8 +22,8 @@ from perdure.core.durations import show
 from perdure.core.execution.crash_loop import Crashes, fitted
 from perdure.core.execution.spec import Call
 from perdure.core.records import BETWEEN, NO_KEY, is_time
-from perdure.store import flight_recorder, lives
-from perdure.store.flight_recorder import Flight
+from perdure.store import flight_record, lives
+from perdure.store.flight_record import Flight
 from perdure.store.group_commit import Operation
 from perdure.store.liveness import file_token, locks_of
 from perdure.store.liveness import lives as is_alive
@@ -85,7 +85,7 @@ def collect(store: Store) -> list[Flight]:
     Raises:
         StateError: the state file could not be written.
     """
-    gone = flight_recorder.dead(flight_recorder.folder_of(store.path), locks_of(store.path))
+    gone = flight_record.dead(flight_record.folder_of(store.path), locks_of(store.path))
     found = [settled(one) for one in gone]
     suspects = [one for one in found if one.calls or one.cause not in ASKED]
     if suspects:
@@ -93,7 +93,7 @@ def collect(store: Store) -> list[Flight]:
     holders = dict(_all(store, "holders"))
     explaining = []
     for one in found:
-        if not one.reported and flight_recorder.is_watched(one.path):
+        if not one.reported and flight_record.is_watched(one.path):
             continue
         if one.token in holders:
             explaining.append(one)
@@ -120,10 +120,10 @@ def _expire(store: Store, old: Sequence[Flight], holders: dict[str, int]) -> Non
 def settled(one: Flight) -> Flight:
     """The record once its watchdog process has said how the process died, if one is about to."""
     for _ in range(int(PATIENCE / LOOK)):
-        if one.cause or not flight_recorder.is_watched(one.path):
+        if one.cause or not flight_record.is_watched(one.path):
             break
         time.sleep(LOOK)
-        one = flight_recorder.read(one.path) or one
+        one = flight_record.read(one.path) or one
     return one
 
 

@@ -33,7 +33,7 @@ else:
     import exit_cause
 
 PROGRESS, MEMORY, CAUSE, CAUSE_LENGTH = 24, 32, 72, 64
-"""Offsets in a flight record (`store/flight_recorder.py`)."""
+"""Offsets in a flight record (`store/flight_record.py`)."""
 
 QUICK, SLOW = 1.0, 8.0
 """Seconds between two looks at the memory of the process; longer while it does not grow."""

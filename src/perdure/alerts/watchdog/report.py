@@ -19,8 +19,8 @@ from perdure.alerts.alert import Alert
 from perdure.alerts.channels import target_address
 from perdure.alerts.crash_alerts import Hello, Observation, WatchedRun, alerts_for
 from perdure.alerts.spool import Spool
-from perdure.store import crashes, flight_recorder
-from perdure.store.flight_recorder import Flight
+from perdure.store import crashes, flight_record
+from perdure.store.flight_record import Flight
 from perdure.store.runs import Store
 
 
@@ -31,14 +31,14 @@ def report(spec: Any) -> None:
     if seen.kind == "deliver":
         deliver(seen.message.get("targets", ()), state)
         return
-    record = flight_recorder.read(Path(seen.hello.flight)) if seen.hello.flight else None
+    record = flight_record.read(Path(seen.hello.flight)) if seen.hello.flight else None
     if seen.kind != "death":
         for alert, targets in alerts_for(seen, record):
             _put(alert, targets, state)
     elif record is None or seen.held:
         _report_death(seen, record, state)
     else:
-        with flight_recorder.reporting(record.path) as ours:
+        with flight_record.reporting(record.path) as ours:
             if ours:
                 _report_death(seen, record, state)
     deliver([target for run in seen.runs for target in run.targets], state)
@@ -51,7 +51,7 @@ def _report_death(seen: Observation, record: Flight | None, state: Path) -> None
         for alert, targets in alerts_for(seen, record):
             _put(alert, targets, state)
     if record is not None:
-        flight_recorder.mark_reported(record.path)
+        flight_record.mark_reported(record.path)
 
 
 def report_at_start(store: Store, targets: Sequence[str], now: float | None = None) -> int:
@@ -78,14 +78,14 @@ def report_at_start(store: Store, targets: Sequence[str], now: float | None = No
     reported = 0
     for token, runs in orphans.items():
         first = runs[0]
-        folder = flight_recorder.folder_of(store.path)
+        folder = flight_record.folder_of(store.path)
         path = folder / f"{token}.rec"
         if not path.exists():
             if first.gone:
                 continue  # its record has expired
-            flight_recorder.stand_in(folder, token, first.pid, first.started)
-        with flight_recorder.reporting(path) as ours:
-            record = flight_recorder.read(path)
+            flight_record.stand_in(folder, token, first.pid, first.started)
+        with flight_record.reporting(path) as ours:
+            record = flight_record.read(path)
             if ours and record is not None:
                 reported += _report_late(store.path, record, runs, tuple(targets), now or time.time())
     return reported
@@ -94,7 +94,7 @@ def report_at_start(store: Store, targets: Sequence[str], now: float | None = No
 def _report_late(
     state: Path, record: Flight, runs: Sequence[crashes.Left], targets: tuple[str, ...], now: float
 ) -> int:
-    here = flight_recorder.boot_id()
+    here = flight_record.boot_id()
     went_down = any(here) and (record.boot != here if any(record.boot) else record.started < _booted(now))
     watched = [WatchedRun(each.run, each.workflow, targets) for each in runs]
     seen = Observation(
@@ -109,7 +109,7 @@ def _report_late(
     found = alerts_for(seen, record) if targets else []
     for alert, addresses in found:
         _put(alert, addresses, state)
-    flight_recorder.mark_reported(record.path)
+    flight_record.mark_reported(record.path)
     return len(found)
 
 

@@ -22,7 +22,7 @@ from perdure.core.policies.breaker import BreakerState
 from perdure.core.records import RunRecord
 from perdure.engines.runtime import orphans
 from perdure.errors import StateError
-from perdure.store import crashes, flight_recorder
+from perdure.store import crashes, flight_record
 from perdure.store.flight_recorder import Recorder
 from perdure.store.runs import Store
 
@@ -158,7 +158,7 @@ class RunMonitor:
     def _open(self, run: RunRecord) -> None:
         self.close()  # to other processes this one is another now, and nothing of it is under way
         self.recorder = self._client = None
-        self.recorder = Recorder(flight_recorder.folder_of(self._store.path), self._token, run.path, self._now())
+        self.recorder = Recorder(flight_record.folder_of(self._store.path), self._token, run.path, self._now())
 
     def _monitor(self, run: RunRecord, spec: Spec) -> None:
         targets = addresses(spec.rules.alerts, spec.file)
