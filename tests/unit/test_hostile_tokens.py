@@ -91,7 +91,7 @@ def test_only_functions_that_check_tokens_make_names_of_them() -> None:
         for node in nodes(path)
         if isinstance(node, ast.JoinedStr) and ast.unparse(node).rstrip("'\"").endswith((".lock", ".rec"))
     }
-    # The watchdog's report takes its tokens from crashes.left, the doctor compares names, a recorder's token is its own.
+    # The watchdog's report takes its tokens from crashes.left, the doctor compares names, a recorder's is its own.
     assert found <= {
         "store/liveness.py",
         "store/flight_record.py",
