@@ -23,6 +23,7 @@ from perdure.errors import LockLost, NotStorable, PerdureError, StateCorrupt, St
 from perdure.store import pieces
 from perdure.store.database import translate, translated
 from perdure.store.state_files import Watch
+from perdure.store.write_turns import WriteTurns
 
 Operation = Callable[[apsw.Connection], Any]
 """Something to do inside the transaction. What it returns, or the PerdureError it raises before it has written
@@ -87,6 +88,7 @@ class Journal:
         self._connection = connection
         self._path = path
         self._watch = Watch(path)
+        self._turns = WriteTurns(path)
         self._insert = insert
         self._on_end = on_end
         self._writer = threading.Lock()
@@ -152,6 +154,7 @@ class Journal:
         self._writer = threading.Lock()
         self._waiting = deque()
         self._ahead = deque()
+        self._turns.close_in_child()
         self._broken = self._forked = StateError(
             f"this process was forked from one that had the state file open, and cannot use it: {self._path}",
             "read and save in the process that executes the run; what is read before the fork can be used after it",
@@ -161,6 +164,7 @@ class Journal:
         """Close the connection; the last one to a file checkpoints it."""
         with self._writer:
             self._connection.close()
+            self._turns.close()
 
     def _follow(self, entry: Entry) -> None:
         entry.wake = wake = threading.Lock()
@@ -203,10 +207,10 @@ class Journal:
         try:
             self._watch.look(always=len(batch) > 1 or batch[0].operation is not None)
             if self.around is None:
-                self._transact(batch)
+                self._in_turn(batch)
             else:
                 self.around(batch, False)
-                self._transact(batch)
+                self._in_turn(batch)
                 self.around(batch, True)
         except StateReplaced as error:
             self._broken = error
@@ -256,6 +260,13 @@ class Journal:
         # One statement for many rows: each one lets go of the GIL, and with many threads waiting that is what costs.
         extra = f", ({', '.join('?' * len(rows[0]))})" * (len(rows) - 1)
         connection.execute(self._insert + extra, [value for row in rows for value in row])
+
+    def _in_turn(self, batch: Sequence[Entry]) -> None:
+        try:
+            self._turns.take()
+            self._transact(batch)
+        finally:
+            self._turns.give()
 
     def _transact(self, batch: Sequence[Entry]) -> None:
         connection = self._connection
