@@ -201,12 +201,17 @@ async def _group(name: str, nodes: list[Any]) -> str:
         await walk(node)
         done.append(place)
 
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
     try:
         async with asyncio.TaskGroup() as group:
             for place, each in enumerate(nodes):
                 group.create_task(one(place, each))
     except* ValueError:
         done.append(-1)
+        while task.cancelling() > before:  # before Python 3.13, a group that fails may keep its own cancellation
+            task.uncancel()
     return await decide(f"{name}: {done}")
 
 

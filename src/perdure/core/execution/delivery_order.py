@@ -83,16 +83,25 @@ class DeliveryOrder:
         head = self.head()
         return head is None or head > seq
 
-    def next(self, timers: Iterable[int]) -> Next:
-        """What comes next; `timers` are the numbers of those that can fire."""
+    def next(self, timers: Iterable[int], made: int) -> Next:
+        """What comes next; `timers` are the numbers of those that can fire, `made` is how many were made so far."""
         head, first = self.head(), self.first_waiting()
         while self._fired:
             number, after = self._fired[0]
             if (head is not None and head <= after) or (first is not None and first <= after):
                 break
+            if number > made:
+                return BLOCKED
             self._fired.popleft()
             if number in timers:
                 return Fire(number)
         if first is not None and (head is None or first <= head):
             return Deliver(first)
         return OVER if head is None else BLOCKED
+
+    def pass_by_timer(self, made: int) -> bool:
+        """The timer that is next is not made any more: the script was edited. False if it is no such timer."""
+        if not self._fired or self._fired[0][0] <= made:
+            return False
+        self._fired.popleft()
+        return True

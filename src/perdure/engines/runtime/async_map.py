@@ -19,6 +19,10 @@ from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.paused_items import Paused
 
 
+class _Cancelled(Exception):
+    """A task of the map was cancelled: by the map itself, or by the step that it was in."""
+
+
 class AsyncMap(BaseMap[MapScope]):
     """As many tasks as may run at a time draw the items and run them."""
 
@@ -44,14 +48,20 @@ class AsyncMap(BaseMap[MapScope]):
         jobs = _Jobs(self, items, bind)
         self.turnstile = None if self.adaptive is None else _Turnstile(self.adaptive)
         with unwatched():  # they come to rest when the map does
-            workers = [asyncio.create_task(self._work(jobs)) for _ in range(self.concurrency)]
+            workers = [asyncio.create_task(self._work_on(jobs)) for _ in range(self.concurrency)]
         try:
-            await asyncio.gather(*workers)
-        except BaseException:
+            # Not gather: cancelled, it goes on to wait for its tasks, and the workflow seems to be at rest meanwhile.
+            done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+            for worker in workers:
+                if worker in done:
+                    worker.result()
+        except BaseException as error:
             for worker in workers:
                 worker.cancel()
             with nullcontext() if order is None else order.unwinding():
                 await asyncio.gather(*workers, return_exceptions=True)
+            if isinstance(error, _Cancelled):
+                raise asyncio.CancelledError from error
             raise
         if order is not None and (last := self.tally.last()):
             await order.ended(last + 0.5)  # after its last item, and before what comes next
@@ -65,6 +75,12 @@ class AsyncMap(BaseMap[MapScope]):
                 await self.scope.drive_in_task(fail(call, self.history, end))
             raise end.error
         return self.tally
+
+    async def _work_on(self, jobs: _Jobs) -> None:
+        try:
+            await self._work(jobs)
+        except asyncio.CancelledError as error:
+            raise _Cancelled from error  # `wait` does not take a task that was cancelled for one that has failed
 
     async def _work(self, jobs: _Jobs) -> None:
         while not self.over:

@@ -142,11 +142,15 @@ class EventOrder:
     def may_pass(self, seq: int) -> bool:
         """May a call have the record that it has claimed without waiting?"""
         replay = self._replay
-        return replay is None or self._closed or (not self._waiting and replay.is_next(seq) and self.alone())
+        if replay is None or self._closed:
+            # All that is held against the script has come again, and this is not: it comes when the workflow has come
+            # to rest all the same, as it will in the next life.
+            return self.alone()
+        return not self._waiting and replay.is_next(seq) and self.alone()
 
     async def turn(self, place: float) -> None:
         """Wait until everything that came before this place in an earlier life has come again."""
-        if self._replay is None or self._closed:
+        if self._closed:
             return
         task = asyncio.current_task()
         try:
@@ -156,7 +160,8 @@ class EventOrder:
 
     def queue_up(self, place: float, task: asyncio.Task[Any] | None) -> asyncio.Future[None]:
         """The same for a caller that awaits what is returned, and then calls `step_up`: many tasks wait at a time."""
-        assert self._replay is not None
+        if self._replay is None:
+            return self._happened(place)
         self._replay.wait(place)
         future = self._waiting[place] = self.loop.create_future()
         self._parked.add(task)
@@ -195,16 +200,20 @@ class EventOrder:
         """Wait for the turn of something that has happened in this process, and that is not written down."""
         if self._replay is not None:
             await self.turn(place)
-            return
-        event = _Event(place, self.loop.create_future())
+        else:
+            await self._happened(place)
+
+    def _happened(self, place: float) -> asyncio.Future[None]:
+        """Something has happened that is durable, or needs not be; it is seen when it is its turn."""
+        future = self.loop.create_future()
+        event = _Event(place, future)
         event.ready = True
         history = self._scope.history
         history.last = max(history.last, place)
         queue = self._queue
         queue.insert(bisect_right(queue, place, key=lambda other: other.place), event)
-        assert event.future is not None
         self.poke()
-        await event.future
+        return future
 
     async def ended(self, place: float) -> None:
         """The same, unless nothing can come between."""
@@ -395,9 +404,12 @@ class EventOrder:
         if self._unwinding:
             return True
         family = self._scope.family
-        for handle in self._ready:
-            if getattr(handle._context.get(here), "family", None) is family and not handle._cancelled:
-                return True
+        try:
+            for handle in self._ready:
+                if getattr(handle._context.get(here), "family", None) is family and not handle._cancelled:
+                    return True
+        except RuntimeError:  # another thread has added to it meanwhile
+            return True
         return False
 
     def _next(self) -> bool:
@@ -432,7 +444,7 @@ class EventOrder:
         timers = self._timers
         if timers:
             timers = {number: timer for number, timer in timers.items() if timer.pending()}
-        following = replay.next(timers)
+        following = replay.next(timers, self._made)
         if isinstance(following, Fire):
             self._fire(timers[following.number])
             return True
@@ -442,10 +454,15 @@ class EventOrder:
             return self._end_replay(timers)
         if self._on_their_way():
             return self._be_patient(replay, timers)
-        # What is recorded next is not asked for: in an unedited script, a timer came first that nothing else could.
+        # What is recorded next is not asked for, or is a timer that is not made: in an unedited script, a timer came
+        # first that nothing else could.
+        place = replay.first_waiting()
+        if place is not None and replay.pass_by_timer(self._made):
+            return True
         if self._fire_first(timers.values() if not self._scope.history.rested else self._due(timers)):
             return True
-        place = replay.first_waiting()
+        if replay.pass_by_timer(self._made):
+            return True
         if place is not None:
             return self._arrive(place)  # the script was edited: the records before it are not asked for
         return self._come_to_rest()
