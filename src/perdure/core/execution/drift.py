@@ -11,6 +11,7 @@ from perdure.core.execution.history import History
 from perdure.core.execution.spec import Call
 from perdure.core.records import StepRecord
 from perdure.core.values import codec
+from perdure.core.values.drawn import drawn_anew
 from perdure.errors import Drift, StopRun
 
 SHOWN = 3
@@ -109,9 +110,15 @@ def drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
     if more > 0:
         lines.append(f"              and {more} more")
     lines.append(f"    now:      {name}{codec.describe_inputs(call.input)}")
+    drawn = ""
+    if any(drawn_anew(record.input, call.input) for record in records):
+        drawn = (
+            "    a time or a random id is drawn anew at each run:   draw it with perdure.now() or perdure.uuid(), "
+            "and as a key send perdure.idempotency_key(); this call is executed once more all the same\n"
+        )
     return Drift(
         "\n".join(lines),
-        "one of these, whichever is true:\n"
+        f"one of these, whichever is true:\n{drawn}"
         f"    the call is new work, the recorded results stand:  {commands.accept(run)}\n"
         f"    the recorded results are to be made again:         {commands.fork(run, name)}\n"
         "    the inputs come from something that changed (a list, a file, the clock): read it in a step of its own",
