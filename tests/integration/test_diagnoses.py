@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 
 import pytest
 from provoked import PROVOKED, attempt, runs
+from provoked_otherwise import OTHERWISE
 
 from conftest import Machine
 from perdure import step, workflow
@@ -15,31 +18,68 @@ from perdure.operations.diagnose import Diagnosis, diagnose
 from perdure.operations.location import Location
 from perdure.store.runs import Store
 
+WAYS = PROVOKED | OTHERWISE
+
+LOOKS = ("perdure show", "perdure why", "perdure ps", "perdure dlq ls", "perdure dlq show", "perdure breaker ls")
+"""Commands that change nothing."""
+
+
+def code_of(way: str) -> str:
+    return way.partition(" ")[0].rstrip(",")
+
 
 def diagnosed(machine: Machine) -> Diagnosis:
     store = machine.engine.store
     return diagnose(store, store.runs()[0], Location(store.path, "a test"))
 
 
-@pytest.mark.parametrize("entry", PROVOKED)
-def test_what_is_provoked_is_named_first(machine: Machine, entry: str) -> None:
-    """With records that show it, and what to do."""
-    PROVOKED[entry][0](machine)
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_provoked_is_named_first(machine: Machine, way: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With records that show it, and what to do; `perdure why` says the same."""
+    WAYS[way][0](machine)
     found = diagnosed(machine).findings
     assert found, "nothing is found"
     first = found[0]
-    assert first.code == entry.partition(" ")[0]
+    assert first.code == code_of(way)
     assert first.confidence in ("certain", "likely")
     assert first.evidence
     assert all(one.text for one in first.evidence)
     assert min(map(len, (first.text, first.fix, first.prevent))) > 10
+    capsys.readouterr()
+    assert main(["why", "last", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["code"] == first.code
 
 
-@pytest.mark.parametrize("entry", PROVOKED)
-def test_what_looks_alike_is_not_named_so(machine: Machine, entry: str) -> None:
-    """Not even as possible."""
-    PROVOKED[entry][1](machine)
-    assert entry.partition(" ")[0] not in [one.code for one in diagnosed(machine).findings]
+@pytest.mark.parametrize("way", WAYS)
+def test_what_looks_alike_is_not_named_so(machine: Machine, way: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not even as possible, and not by `perdure why`."""
+    WAYS[way][1](machine)
+    assert code_of(way) not in [one.code for one in diagnosed(machine).findings]
+    capsys.readouterr()
+    assert main(["why", "last", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["code"] != code_of(way)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_its_commands_can_be_pasted(machine: Machine, way: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """No word stands for another, and what only looks finds what it is about."""
+    WAYS[way][0](machine)
+    named = {
+        command
+        for one in diagnosed(machine).findings
+        for command in (*one.commands, *re.findall("`(perdure [a-z][^`]*)`", one.fix))
+    }
+    assert not [command for command in named if re.search(r"\b(RUN|STEP|N|FILE)\b", command)]
+    run = machine.engine.store.runs()[0].id
+    for command in sorted(named):
+        if command.startswith(LOOKS):
+            assert main(shlex.split(command)[1:]) == 0, command
+        elif command == "perdure doctor":
+            assert main(["doctor"]) in (0, 1)  # whether it finds something
+        else:
+            assert run in command or command.startswith(
+                ("perdure dlq redrive 1", "perdure dlq edit 1", "perdure dlq drop 1")
+            ), command
 
 
 def test_a_step_that_kills_its_process_is_a_crash_loop(machine: Machine) -> None:

@@ -9,7 +9,8 @@ import msgspec
 from perdure.core.commands import located
 from perdure.core.records import RunRecord
 from perdure.engines.features import Feature
-from perdure.operations.findings import Finding, find
+from perdure.operations.finding import Finding
+from perdure.operations.findings import find
 from perdure.operations.location import Location
 from perdure.operations.ps import Standing
 from perdure.operations.run_facts import RunFacts
@@ -44,12 +45,35 @@ def diagnose(store: Store, run: RunRecord, location: Location) -> Diagnosis:
     Raises:
         StateError: the file cannot be read.
     """
-    facts = RunFacts(store, run, time.time())
-    found = [
-        msgspec.structs.replace(one, commands=[located(command, location.option) for command in one.commands])
-        for one in find(facts)
-    ]
+    facts = RunFacts(store, run, time.time(), numbered=location.supports(Feature.LETTER_NUMBERS))
+    found = [_here(one, location) for one in find(facts)]
     return Diagnosis(run.id, run.workflow, facts.status, found, _not_seen(facts, location))
+
+
+_NEEDS = {
+    "perdure fork": Feature.FORK,
+    "perdure dlq redrive": Feature.CHANGE_DEAD_LETTERS,
+    "perdure dlq edit": Feature.CHANGE_DEAD_LETTERS,
+    "perdure dlq drop": Feature.CHANGE_DEAD_LETTERS,
+    "perdure doctor": Feature.STATE_FILE,
+}
+"""What an engine must have for a command."""
+
+
+def _here(one: Finding, location: Location) -> Finding:
+    """The finding, with commands that find these runs, and only those that there are for them."""
+    missing = [command for command, feature in _NEEDS.items() if not location.supports(feature)]
+    commands = [command for command in one.commands if not command.startswith(tuple(missing))]
+    fix = one.fix
+    lacking = [command for command in missing if f"`{command}" in fix]
+    if lacking:
+        names = ", ".join(f"`{command}`" for command in lacking)
+        fix += f"\n(On a cluster there is no {names}.)"
+    return msgspec.structs.replace(
+        one,
+        commands=[located(command, location.option) for command in commands],
+        fix=located(fix, location.option),
+    )
 
 
 def _not_seen(facts: RunFacts, location: Location) -> list[str]:

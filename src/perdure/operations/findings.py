@@ -2,76 +2,35 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
-from itertools import pairwise
-from statistics import median
+import shutil
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import msgspec
-
-from perdure.catalogue.entries import entries
-from perdure.config import secrets
+from perdure.config import secrets, settings
 from perdure.core.commands import commands_in
 from perdure.core.durations import show
+from perdure.core.policies.classify import Assessment
 from perdure.core.policies.failure_rules import Confidence
 from perdure.core.sizes import show_size
 from perdure.core.timestamps import moment
-from perdure.errors import PerdureError
-from perdure.operations.processes import INPUTS
-from perdure.operations.run_facts import Failure, RunFacts, line_of, size_of
-from perdure.operations.stored_failures import STAYS, restored
-
-SHOWN = 5
-"""Records that a finding cites."""
-
-REPEATS = 10
-GROWN = 100_000
-LARGE = 1_000_000
-"""A call with one input more often than that; inputs and results larger than that, in bytes."""
+from perdure.errors import CrashLoop, DiskFull, PerdureError
+from perdure.operations import findings_in_calls
+from perdure.operations.finding import OVER, SHOWN, Evidence, Finding, attempt, finding
+from perdure.operations.run_facts import Failure, RunFacts, has_script, line_of
+from perdure.operations.stored_failures import STAYS, assessment_of, restored
+from perdure.store import crashes
 
 BY_INPUT = (None, "poison-item", "schema-change")
 """What an item fails with that is at fault itself."""
 
-
-class Evidence(msgspec.Struct, frozen=True):
-    """A record that shows something: its number, or the step and attempt of one that has none, and when that was."""
-
-    text: str
-    seq: int | None = None
-    step: str | None = None
-    attempt: int | None = None
-    at: datetime | None = None
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """What a diagnosis has found.
-
-    Attributes:
-        code: the entry of the failure catalogue.
-        confidence: "certain", "likely" or "possible".
-        text: what has happened, in a sentence.
-        evidence: the records that show it.
-        fix: what to do now.
-        prevent: how it does not happen again.
-        commands: that help.
-    """
-
-    code: str
-    confidence: Confidence
-    text: str
-    evidence: list[Evidence]
-    fix: str
-    prevent: str
-    commands: list[str]
+OF_INPUTS = ("ValueError", "KeyError", "IndexError", "LookupError", "ArithmeticError", "UnicodeError")
+"""What a function raises about what it was given."""
 
 
 def find(facts: RunFacts) -> list[Finding]:
     """All findings, the surest first."""
     found: dict[str, Finding] = {}
-    for look in _LOOKS:
+    for look in (*_LOOKS, *findings_in_calls.LOOKS):
         for one in look(facts):
             before = found.get(one.code)
             if before is None or _RANK[one.confidence] < _RANK[before.confidence]:
@@ -82,26 +41,15 @@ def find(facts: RunFacts) -> list[Finding]:
 _RANK: dict[Confidence, int] = {"certain": 0, "likely": 1, "possible": 2}
 
 
-def _finding(
-    facts: RunFacts,
-    code: str,
-    confidence: Confidence,
-    text: str,
-    evidence: Sequence[Evidence],
-    commands: Sequence[str] = (),
-    fix: str | None = None,
-) -> Finding:
-    entry = entries()[code]
-    run = shlex.quote(facts.run.id)
-    named = [command.replace("RUN", run) for command in commands]
-    return Finding(code, confidence, text, list(evidence)[:SHOWN], fix or entry.fix, entry.prevent, named)
-
-
-def _attempt(one: Failure) -> Evidence:
-    record = one.record
-    call = f"{record.name}{secrets.describe_inputs(record.input, INPUTS)}"
-    text = f"{call} failed at attempt {record.number} after {show(record.ms / 1000)}: {one.line}"
-    return Evidence(text, step=record.name, attempt=record.number, at=moment(one.ended))
+def _ways_on(facts: RunFacts) -> list[str]:
+    """The commands that go on with the run, or with what is left of it."""
+    if facts.dead_seqs and facts.status in OVER:
+        return ["perdure dlq ls --run RUN", "perdure dlq redrive --run RUN"]
+    if facts.status in OVER:
+        return ["perdure show RUN"]
+    if facts.status in ("running", "stopping"):
+        return ["perdure why RUN"]
+    return ["perdure resume RUN"] if has_script(facts.run.path) else []
 
 
 # -- what ended the run, and what its calls failed with ---------------------------------------------------------------
@@ -115,23 +63,23 @@ def _errors(facts: RunFacts) -> Iterator[Finding]:
     if seen is not None and seen.code is not None:
         line = line_of(facts.error)
         same = [one for one in failures if one.line == line]
-        evidence = [_attempt(one) for one in same[-SHOWN:]]
+        evidence = [attempt(one) for one in same[-SHOWN:]]
         at = facts.run.ended if facts.stop is None else facts.stop.at
         evidence = evidence or [Evidence(f"the run was ended by {line}", at=moment(at) if at is not None else None)]
-        finding = _error_finding(facts, seen.code, seen.confidence, line, evidence, same)
-        if finding is not None:
-            yield finding
+        found = _error_finding(facts, seen.code, seen.confidence, line, evidence, same)
+        if found is not None:
+            yield found
     for one in failures:
         if one.seen.code is not None:
-            finding = _error_finding(facts, one.seen.code, one.seen.confidence, one.line, [_attempt(one)], [one])
-            if finding is not None:
-                yield finding
+            found = _error_finding(facts, one.seen.code, one.seen.confidence, one.line, [attempt(one)], [one])
+            if found is not None:
+                yield found
 
 
 def _error_finding(
     facts: RunFacts, code: str, confidence: Confidence, line: str, evidence: list[Evidence], failures: list[Failure]
 ) -> Finding | None:
-    commands = ["perdure resume RUN"]
+    commands = _ways_on(facts)
     text = line
     if failures:
         step = facts.steps.get(failures[-1].record.name)
@@ -152,9 +100,17 @@ def _error_finding(
         commands = commands_in(fix) or ([] if code in STAYS else commands)
     elif code == "state-drift":
         commands = ["perdure doctor"]
-    if facts.status in ("done", "cancelled"):
-        commands = ["perdure dlq ls --run RUN", "perdure dlq redrive --run RUN"]
-    return _finding(facts, code, confidence, text, evidence, commands, fix)
+    if isinstance(error, DiskFull):
+        text += f"; {_free(facts)} there now"
+        commands = ["perdure doctor", *commands]
+    return finding(facts, code, confidence, text, evidence, commands, fix)
+
+
+def _free(facts: RunFacts) -> str:
+    try:
+        return f"{show_size(shutil.disk_usage(facts.store.path.parent).free)} free"
+    except OSError:
+        return "an unknown space"
 
 
 def _throttled(facts: RunFacts) -> Iterator[Finding]:
@@ -171,14 +127,8 @@ def _throttled(facts: RunFacts) -> Iterator[Finding]:
                 asked = max((each.seen.retry_after or 0.0 for each in row), default=0.0)
                 wanted = f"; the service asked for {show(asked)}" if asked else ""
                 text = f"{one.record.name!r} was throttled {len(row)} times in a row, for {lasted}{wanted}"
-                yield _finding(
-                    facts,
-                    "rate-limit-spiral",
-                    "certain",
-                    text,
-                    [_attempt(each) for each in row[-3:]],
-                    ["perdure resume RUN"],
-                )
+                evidence = [attempt(each) for each in row[-3:]]
+                yield finding(facts, "rate-limit-spiral", "certain", text, evidence, _ways_on(facts))
                 return
 
 
@@ -189,7 +139,8 @@ def _timeouts(facts: RunFacts) -> Iterator[Finding]:
     whole = (facts.run.ended or facts.now) - facts.run.started
     if late and spent > whole / 2 and facts.status != "done":
         text = f"{show(round(spent, 1))} of {show(round(whole, 1))} went by in {len(late)} attempts that timed out"
-        yield _finding(facts, "cascading-timeout", "certain", text, map(_attempt, late), ["perdure show RUN"])  # type: ignore[arg-type]
+        evidence = [attempt(one) for one in late[:SHOWN]]
+        yield finding(facts, "cascading-timeout", "certain", text, evidence, ["perdure show RUN", *_ways_on(facts)])
 
 
 # -- deaths -----------------------------------------------------------------------------------------------------------
@@ -199,7 +150,7 @@ def _damage(facts: RunFacts) -> Iterator[Finding]:
     if facts.damage is not None:
         text = f"{facts.damage.what.partition(':')[0]}, behind record #{facts.records}"
         evidence = [Evidence(text, facts.records or None)]
-        yield _finding(facts, "state-drift", "certain", text, evidence, ["perdure doctor"])
+        yield finding(facts, "state-drift", "certain", text, evidence, ["perdure doctor"])
 
 
 def _deaths(facts: RunFacts) -> Iterator[Finding]:
@@ -207,240 +158,91 @@ def _deaths(facts: RunFacts) -> Iterator[Finding]:
         if one.crashes >= one.limit:
             text = f"{one.step}{one.inputs} was in flight at {one.crashes} crashes in a row ({one.cause})"
             evidence = Evidence(text, step=one.step, attempt=one.attempt, at=one.last)
-            yield _finding(facts, "crash-loop", "certain", text, [evidence], ["perdure show RUN", "perdure resume RUN"])
+            yield finding(facts, "crash-loop", "certain", text, [evidence], ["perdure show RUN", *_ways_on(facts)])
+    if facts.status == "interrupted":
+        dead = facts.process is not None and not facts.process.alive and not facts.process.in_flight
+        deaths = len(crashes.deaths_of(facts.store, facts.run.rid)) + dead  # the last one is not counted yet
+        if deaths >= settings.crash_limit(facts.run.path):
+            last = facts.store.last_record(facts.run.rid)
+            after = "before its first record" if last is None else f"after #{last.seq} {last.name}, in no step"
+            text = f"its process died {deaths} times in a row {after}"
+            evidence = Evidence(text, last.seq if last is not None else None)
+            yield finding(facts, "crash-loop", "certain", text, [evidence], ["perdure show RUN", *_ways_on(facts)])
     process = facts.process
     if process is not None and not process.alive and process.cause == "oom":
         calls = ", ".join(f"{one.step}{one.inputs}" for one in process.in_flight[:SHOWN])
         text = f"the process (pid {process.pid}) was killed for lack of memory" + (f", in {calls}" if calls else "")
         peak = f"it had used up to {show_size(process.memory)}" if process.memory else text
-        yield _finding(
-            facts, "out-of-memory", "certain", text, [Evidence(peak, at=process.ended)], ["perdure resume RUN"]
-        )
+        evidence = Evidence(peak, at=process.ended)
+        yield finding(facts, "out-of-memory", "certain", text, [evidence], _ways_on(facts))
 
 
-# -- done twice -------------------------------------------------------------------------------------------------------
-
-
-def _twice(facts: RunFacts) -> Iterator[Finding]:
-    twice = [one for one in facts.marked if one.lives and not one.keyed]
-    if twice:
-        one = twice[0]
-        call = f"{one.name}{secrets.describe_inputs(one.input, INPUTS)}"
-        text = f"{call} was executed in {one.lives} lives without an idempotency key: it may have been done twice"
-        found = [Evidence(f"#{each.seq} {each.name}, {each.lives} lives", each.seq, each.name) for each in twice]
-        yield _finding(
-            facts, "phantom-retry", "likely", text, found, [f"perdure show RUN --step {shlex.quote(one.name)}"]
-        )
-    for record in facts.marked:
-        if record.lives or record.keyed or record.status != "done":
-            continue
-        lost = [
-            one
-            for one in facts.of((record.name, record.key, record.n))
-            if one.seen.kind == "transient" and one.seen.status is None and one.seen.code in (None, "cascading-timeout")
-        ]
-        if lost and any(
-            word in lost[-1].line for word in ("imeout", "timed out", "Connection", "Disconnected", "reset")
-        ):
-            text = f"{record.name!r} was tried again after its answer was lost, without an idempotency key"
-            yield _finding(facts, "phantom-retry", "possible", text, map(_attempt, lost))  # type: ignore[arg-type]
-            return
-
-
-_MOMENT = re.compile(
-    r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$|\d{10}\.\d+$)"
-)
-
-
-def _new_identity(facts: RunFacts) -> Iterator[Finding]:
-    """Runs of one workflow whose arguments differ only in a time or in a random id."""
-    mine = _flat(facts.run.input)
-    others = [one for one in facts.store.runs(workflow=facts.run.workflow, most=20) if one.rid != facts.run.rid]
-    for one in others:
-        theirs = _flat(one.input)
-        differing = [(a, b) for a, b in zip(mine, theirs, strict=False) if a != b]
-        if len(mine) == len(theirs) and differing and all(_MOMENT.match(a) and _MOMENT.match(b) for a, b in differing):
-            if one.status == "done" and facts.run.status == "done":
-                continue
-            text = (
-                f"runs {one.id} and {facts.run.id} differ only in a time or a random id: each begins anew, "
-                "rather than going on with the one before"
-            )
-            evidence = [Evidence(f"{one.id}: {a}; {facts.run.id}: {b}", at=moment(one.created)) for b, a in differing]
-            yield _finding(facts, "phantom-retry", "likely", text, evidence, ["perdure ps"])
-            return
-
-
-def _flat(given: bytes) -> list[str]:
-    def walk(value: Any) -> Iterator[str]:
-        if isinstance(value, dict):
-            for key, each in value.items():
-                yield str(key)
-                yield from walk(each)
-        elif isinstance(value, list | tuple):
-            for each in value:
-                yield from walk(each)
-        else:
-            yield str(value)
-
-    return list(walk(secrets.to_builtins(given))) if size_of(given) == len(given) else []
-
-
-# -- silent, in circles, too large ------------------------------------------------------------------------------------
-
-_BAD = ("error", "failed", "failure", "declined", "rejected", "denied")
-
-
-def _silent(facts: RunFacts) -> Iterator[Finding]:
-    for record in facts.telling:
-        said = _bad(secrets.to_builtins(record.output))
-        if said:
-            text = f"{record.name!r} returned {secrets.describe(record.output, 80)}: an answer is no success ({said})"
-            evidence = Evidence(
-                f"#{record.seq} {record.name} -> {secrets.describe(record.output)}", record.seq, record.name
-            )
-            again = f"perdure fork RUN --from {shlex.quote(record.name)}"
-            yield _finding(facts, "silent-failure", "likely", text, [evidence], [again])
-            return
-
-
-def _bad(value: Any) -> str:
-    """What a result says that is no success; empty if nothing."""
-    if not isinstance(value, dict):
-        return ""
-    for name, each in value.items():
-        key = str(name).lower()
-        if key in ("status", "state", "result", "outcome") and isinstance(each, str) and each.lower() in _BAD:
-            return f"{name}: {each}"
-        if key in ("error", "errors", "exception") and each:
-            return str(name)
-        if key in ("success", "ok", "succeeded") and each is False:
-            return f"{name}: false"
-    return ""
+# -- items ------------------------------------------------------------------------------------------------------------
 
 
 def _letters(facts: RunFacts) -> Iterator[Finding]:
-    """A few items of a batch fail for good, and the others do not; or a run is done, and all of a batch has failed."""
+    """A few items of a batch fail for good, and the others do not; or a run is done, and some of a batch has failed."""
     for step in facts.steps.values():
         dead, total = len(step.dead), len(step.dead) + len(step.done) + len(step.failed)
         if not dead:
             continue
-        failures = [one for one in facts.dead_failures() if one.record.name == step.name]
-        own = [one for one in failures if one.seen.kind == "permanent" and one.seen.code in BY_INPUT]
-        evidence = [_attempt(one) for one in failures[:SHOWN]]
+        errors = {seq: facts.dead_errors[seq] for seq in step.dead if seq in facts.dead_errors}
+        evidence = [
+            Evidence(f"#{seq} {step.name} is a dead letter: {line_of(error)}", seq, step.name)
+            for seq, error in list(errors.items())[:SHOWN]
+        ]
         evidence = evidence or [Evidence(f"#{seq} {step.name} is a dead letter", seq, step.name) for seq in step.dead]
-        commands = ["perdure dlq ls --run RUN", "perdure dlq redrive --run RUN"]
-        if own and len(own) == len(failures) and (dead * 10 <= total or (dead == 1 and total >= 5)):
-            fail = "fails" if dead == 1 else "fail"
-            text = f"{dead} of {total} calls of {step.name!r} {fail} by its input; the others do not"
-            yield _finding(facts, "poison-item", "certain", text, evidence, commands)
+        few = dead * 10 <= total or (dead == 1 and total >= 5)
+        by_input = {_fails_by_input(facts, step.name, seq, error) for seq, error in errors.items()}
+        if few and len(by_input) == 1 and (what := by_input.pop()):
+            text = f"{dead} of {total} calls of {step.name!r} {what[0] if dead == 1 else what[1]}; the others do not"
+            commands = ["perdure dlq show N", "perdure dlq edit N", "perdure dlq redrive N"]
+            yield finding(facts, "poison-item", "certain", text, evidence, commands)
         elif facts.status == "dead":
             text = f"the run is done, and {dead} of {total} calls of {step.name!r} have failed for good"
-            yield _finding(facts, "silent-failure", "likely", text, evidence, commands)
+            fix = "Mend the cause, then re-drive the dead letters: `perdure dlq redrive --run RUN`."
+            commands = ["perdure dlq ls --run RUN", "perdure dlq redrive --run RUN"]
+            yield finding(facts, "silent-failure", "likely", text, evidence, commands, fix)
 
 
-def _circles(facts: RunFacts) -> Iterator[Finding]:
-    for call, times in facts.calls.most_common(SHOWN):
-        if times <= REPEATS or call[0].startswith("perdure."):
-            break
-        seq, given = facts.first_of[call]
-        name = f"{call[0]}{secrets.describe_inputs(given, INPUTS)}"
-        same = ", with one result" if facts.outputs.get(call) is not None else ""
-        text = f"{name} was called {times} times{same}"
-        confidence: Confidence = "certain" if same else "likely"
-        evidence = [Evidence(f"first called as #{seq}, {times} times in all", seq, call[0])]
-        yield _finding(
-            facts, "tool-loop", confidence, text, evidence, [f"perdure show RUN --step {shlex.quote(call[0])}"]
-        )
+def _fails_by_input(facts: RunFacts, name: str, seq: int, error: bytes) -> tuple[str, str] | None:
+    """What an item does that is at fault itself, of one and of several; None if it is not, or that is not known."""
+    seen = facts.seen_of_dead(seq) or _assess(facts, error)
+    if isinstance(restored(error), CrashLoop):
+        return "kills its process", "kill their process"
+    if seen.kind == "permanent" and seen.code in BY_INPUT:
+        return "fails by its input", "fail by their inputs"
+    return None
+
+
+def _assess(facts: RunFacts, error: bytes) -> Assessment:
+    return assessment_of(facts.run.path, None, error)
+
+
+def _stops_at_an_item(facts: RunFacts) -> Iterator[Finding]:
+    """A loop that stops at an input which its step cannot take, and took the ones before."""
+    if facts.status != "failed":
         return
-    last = facts.order[-6:]
-    if len(last) == 6 and last[0] != last[1] and last[0::2] == [last[0]] * 3 and last[1::2] == [last[1]] * 3:
-        text = f"{last[0][0]!r} and {last[1][0]!r} take turns with the same inputs"
-        evidence = [
-            Evidence(f"{name}, first called as #{facts.first_of[name, key][0]}", step=name) for name, key in last[:2]
-        ]
-        yield _finding(facts, "tool-loop", "likely", text, evidence, ["perdure show RUN"])
-
-
-def _sizes(facts: RunFacts) -> Iterator[Finding]:
-    for step in facts.steps.values():
-        sizes = [size for _, size in step.sizes]
-        if len(sizes) >= 5 and sizes[-1] > GROWN and sizes[-1] > 5 * max(sizes[0], 1):
-            growing = sum(b > a for a, b in pairwise(sizes))
-            if growing >= 0.8 * (len(sizes) - 1):
-                text = (
-                    f"the inputs of {step.name!r} grow: {show_size(sizes[-1])} after {len(sizes)} calls, "
-                    f"{show_size(sum(sizes))} in all"
-                )
-                ends = (step.sizes[0], step.sizes[-1])
-                evidence = [
-                    Evidence(f"#{seq} {step.name}: {show_size(size)} of inputs", seq, step.name) for seq, size in ends
-                ]
-                yield _finding(facts, "context-saturation", "likely", text, evidence, ["perdure show RUN"])
-        seq, size = step.largest
-        if size > LARGE:
-            text = f"{step.name!r} returned {show_size(size)}, which is kept in the state file"
-            evidence = [Evidence(f"#{seq} {step.name} -> {show_size(size)}", seq, step.name)]
-            yield _finding(facts, "oversized-payload", "likely", text, evidence, ["perdure show RUN"])
-
-
-# -- what is left behind, waits, or goes backwards --------------------------------------------------------------------
-
-
-def _left_behind(facts: RunFacts) -> Iterator[Finding]:
-    if facts.clean_ups:
-        one = facts.clean_ups[0]
-        text = f"the clean-up {one.name} has failed: what it puts away is still there"
-        evidence = [
-            Evidence(f"#{each.seq} {each.name}: {line_of(each.output)}", each.seq, each.name)
-            for each in facts.clean_ups
-        ]
-        yield _finding(facts, "incomplete-cleanup", "certain", text, evidence, ["perdure dlq ls --run RUN"])
-
-
-def _waits(facts: RunFacts) -> Iterator[Finding]:
-    if facts.status != "running" or facts.process is None:
-        return
-    for one in facts.process.in_flight:
-        step = facts.steps.get(one.step)
-        if step is None or len(step.durations) < 3 or one.seconds is None:
-            continue
-        usual = max(median(step.durations) / 1000, 0.1)
-        if one.seconds > 10 * usual:
-            text = (
-                f"{one.step}{one.inputs} is in flight for {show(round(one.seconds, 1))}; it usually takes {show(usual)}"
+    for one in facts.open_failures():
+        step = facts.steps.get(one.record.name)
+        others = len(step.done) if step is not None else 0
+        if others >= 3 and one.seen.kind == "permanent" and one.seen.code is None and one.name in OF_INPUTS:
+            text = f"{one.record.name!r} fails by its input; {others} other calls of it do not"
+            fix = (
+                "Correct what it was given, or the step, then resume the run: `perdure resume RUN`. "
+                "With `.map()` such an item becomes a dead letter, and the others go on."
             )
-            evidence = [Evidence(text, step=one.step, attempt=one.attempt, at=one.since)]
-            yield _finding(facts, "stuck-wait", "likely", text, evidence, ["perdure why RUN", "perdure cancel RUN"])
+            yield finding(facts, "poison-item", "likely", text, [attempt(one)], _ways_on(facts), fix)
             return
-    for call, times in facts.calls.most_common(1):
-        if times > REPEATS and facts.outputs.get(call) is not None and facts.order[-3:] == [call] * 3:
-            seq, given = facts.first_of[call]
-            text = f"it polls {call[0]}{secrets.describe_inputs(given, INPUTS)}: {times} times, with one result"
-            evidence = [Evidence(f"first called as #{seq}", seq, call[0])]
-            yield _finding(facts, "stuck-wait", "certain", text, evidence, ["perdure why RUN", "perdure cancel RUN"])
-
-
-def _clock(facts: RunFacts) -> Iterator[Finding]:
-    for seq, name, before, ended in facts.backward[:1]:
-        text = f"the clock went back by {show(round(before - ended, 1))} before #{seq} {name} was saved"
-        evidence = [Evidence(f"#{seq} {name} ended before the record in front of it", seq, name, at=moment(ended))]
-        yield _finding(facts, "clock-jump", "likely", text, evidence)
 
 
 _LOOKS: tuple[Callable[[RunFacts], Iterator[Finding]], ...] = (
     _damage,
     _deaths,
     _letters,
-    _waits,
+    _stops_at_an_item,
+    findings_in_calls.waits,
     _errors,
     _throttled,
     _timeouts,
-    _left_behind,
-    _twice,
-    _new_identity,
-    _circles,
-    _silent,
-    _sizes,
-    _clock,
 )

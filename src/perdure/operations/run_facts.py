@@ -15,7 +15,8 @@ from perdure.core.values.pieces import is_apart, manifest
 from perdure.errors import StateCorrupt
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import Standing, view_of
-from perdure.operations.stored_failures import assessment_of, error_line
+from perdure.operations.stored_failures import assessment_of, error_line, message_of
+from perdure.store import dead_letters
 from perdure.store.runs import Store
 
 MOST_CALLS = 50_000
@@ -53,6 +54,11 @@ class Failure(msgspec.Struct, frozen=True):
         """What it failed with, in a line."""
         return line_of(self.record.error)
 
+    @property
+    def name(self) -> str:
+        """The class of what it failed with."""
+        return self.line.partition(":")[0]
+
 
 class StepFacts(msgspec.Struct):
     """The records of one name. Sizes in bytes, times in milliseconds; the numbers are those of records."""
@@ -75,12 +81,14 @@ class RunFacts:
         store: the state file.
         run: which.
         now: seconds since the epoch.
+        numbered: dead letters have numbers of their own.
     """
 
-    def __init__(self, store: Store, run: RunRecord, now: float) -> None:
+    def __init__(self, store: Store, run: RunRecord, now: float, *, numbered: bool = True) -> None:
         self.store = store
         self.run = run
         self.now = now
+        self.numbered = numbered
         self.status: Standing = "interrupted" if run.status == "running" else run.status
         self.stop: Stop | None = store.stopped_by(run)
         self.process: ProcessView | None = None
@@ -97,13 +105,18 @@ class RunFacts:
         self.recorded: set[Identity] = set()
         self.records = 0
         self.failures: list[Failure] = []
+        self.dead_errors: dict[int, bytes] = {}
+        self.notes: list[str] = []
         self.damage: StateCorrupt | None = None
+        self._last_seen: dict[int, Assessment] | None = None
+        self._seqs: dict[Identity, int] = {}
         try:
             self.status = view_of(store, run).status
             self.process = process_of(store, run)
             self.suspects = suspects_of(store, run)
             self._read()
             self.failures += [Failure(one, self._seen(one)) for one in store.attempt_records(run.rid)]
+            self.notes += [message_of(one.error) for one in store.notes(run.rid)]
         except StateCorrupt as damage:
             self.damage = damage  # what was read before is still known
 
@@ -121,6 +134,17 @@ class RunFacts:
             return None
         return assessment_of(self.run.path, self.stop.verdict if self.stop is not None else None, self.error)
 
+    @property
+    def dead_seqs(self) -> list[int]:
+        """The numbers of the records that are dead letters, in order."""
+        clean_ups = [one.seq for one in self.clean_ups if one.status == "dead"]
+        return sorted(clean_ups + [seq for step in self.steps.values() for seq in step.dead])
+
+    def letter(self, seq: int) -> str:
+        """What the dead letter of a record goes by."""
+        number = dead_letters.number(self.store, self.run.rid, seq) if self.numbered else None
+        return f"{self.run.id}#{seq}" if number is None else str(number)
+
     def of(self, identity: Identity) -> list[Failure]:
         """The failed attempts of a call, in order."""
         return [one for one in self.failures if one.identity == identity]
@@ -137,11 +161,16 @@ class RunFacts:
         found = {one.identity: one for one in self.failures if one.identity in wanted}
         return list(found.values())
 
+    def seen_of_dead(self, seq: int) -> Assessment | None:
+        """What was known of the last failed attempt of a dead letter; None if no attempt of it is recorded."""
+        if self._last_seen is None:
+            self._last_seen = {self._seqs[one.identity]: one.seen for one in self.dead_failures()}
+        return self._last_seen.get(seq)
+
     def _seen(self, one: AttemptRecord) -> Assessment:
         return assessment_of(self.run.path, one.verdict, one.error)
 
     def _read(self) -> None:
-        self._seqs: dict[Identity, int] = {}
         before = 0.0
         for record in self._stored():
             self.records += 1
@@ -166,6 +195,8 @@ class RunFacts:
         if record.status != "done":
             (step.dead if record.status == "dead" else step.failed).append(record.seq)
             self._seqs[identity] = record.seq
+            if record.status == "dead" and len(self.dead_errors) < 1_000:
+                self.dead_errors[record.seq] = record.output
         given, output = size_of(record.input), size_of(record.output)
         step.stored += given + output
         if record.lives or record.keyed is not None:
@@ -206,3 +237,8 @@ def size_of(payload: bytes) -> int:
 def line_of(packed: bytes) -> str:
     """An exception that was stored, in a line of bounded length."""
     return error_line(packed)[:LINE]
+
+
+def has_script(path: str) -> bool:
+    """Is a run's script a file that can be loaded, rather than a cell of a notebook or a prompt?"""
+    return bool(path) and not path.startswith("<") and "ipykernel_" not in path and not path.endswith(".ipynb")

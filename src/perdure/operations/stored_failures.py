@@ -38,3 +38,11 @@ def error_line(packed: bytes) -> str:
         return secrets.conceal(capture.decode(packed).line)
     except PerdureError as unreadable:
         return unreadable.what
+
+
+def message_of(packed: bytes) -> str:
+    """The message of an exception that was stored, without credentials; of one that cannot be read, why."""
+    try:
+        return secrets.conceal(capture.decode(packed).message)
+    except PerdureError as unreadable:
+        return unreadable.what

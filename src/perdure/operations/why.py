@@ -12,15 +12,18 @@ from perdure.config import secrets
 from perdure.core.commands import commands_in, located
 from perdure.core.durations import show
 from perdure.core.execution.crash_loop import fitted
+from perdure.core.policies.classify import Assessment
 from perdure.core.policies.verdicts import Stop
 from perdure.core.records import AttemptRecord, RunRecord
 from perdure.core.sizes import show_size
 from perdure.engines.features import Feature
 from perdure.engines.selection import capabilities_at
-from perdure.errors import PerdureError
+from perdure.errors import PerdureError, StateCorrupt
+from perdure.operations.findings import find
 from perdure.operations.location import Location
 from perdure.operations.processes import INPUTS, CallInFlight, ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import Standing, view_of
+from perdure.operations.run_facts import RunFacts, has_script
 from perdure.operations.show import error_view
 from perdure.operations.stored_failures import STAYS, assessment_of, restored
 from perdure.store import crashes, dead_letters
@@ -28,6 +31,9 @@ from perdure.store.runs import Store
 
 SHOWN = 5
 """Calls that are named."""
+
+MOST_RECORDS = 20_000
+"""Of a run that is looked through."""
 
 UNSEEN = "how it died is not known: with an alert target (see `perdure alert test`) a watchdog records it"
 
@@ -65,7 +71,12 @@ def explain(store: Store, run: RunRecord, location: Location) -> Why:
     Raises:
         StateError: the file cannot be read.
     """
-    return _Inquiry(store, run, location).answer()
+    try:
+        return _Inquiry(store, run, location).answer()
+    except StateCorrupt as damage:  # of one of its records: that is why
+        status: Standing = "interrupted" if run.status == "running" else run.status
+        ways = [Way("look the file over", f"perdure doctor{location.option}")]
+        return Why(run.id, run.workflow, status, [damage.what, f"what to do: {damage.hint}"], ways, "state-drift")
 
 
 class _Inquiry:
@@ -103,8 +114,27 @@ class _Inquiry:
                 self._dead_letters()
         for note in self.store.notes(self.run.rid):
             self._say(error_view(note.error).message)
+        if self.code is None:
+            self._look_through()
         self._parent()
         return Why(self.run.id, self.run.workflow, self.view.status, self.reasons, self.ways, self.code)
+
+    def _look_through(self) -> None:
+        """What its records show, if nothing that stands out says what it is."""
+        if self.view.steps > MOST_RECORDS:
+            self.ways.append(Way("look through its records", self._command("diagnose")))
+            return
+        numbered = self.location.supports(Feature.LETTER_NUMBERS)
+        found = [
+            one
+            for one in find(RunFacts(self.store, self.run, self.now, numbered=numbered))
+            if one.confidence != "possible"
+        ]
+        if found:
+            self.code = found[0].code
+            if found[0].text not in self.reasons:
+                self._say(f"its records show: {found[0].text}")
+            self.ways.append(Way("see the records", self._command("diagnose")))
 
     def _superseded(self) -> None:
         fork = self.view.superseded_by
@@ -157,7 +187,7 @@ class _Inquiry:
                 f"{self._attempted(one)} failed at attempt {one.number}, {ago} ago: {_line(one.error)}; "
                 "it waits for its next attempt, if it has one left"
             )
-            self.code = self.code or assessment_of(self.run.path, one.verdict, one.error).code
+            self.code = self.code or _sure(assessment_of(self.run.path, one.verdict, one.error))
         if len(waiting) > SHOWN:
             self._say(f"and {len(waiting) - SHOWN:,} more calls wait after a failed attempt")
 
@@ -239,7 +269,7 @@ class _Inquiry:
         """It broke off by itself, and said why."""
         line = _line(stop.error)
         self._say(f"no process executes it: it was interrupted {self._ago(stop.at)} by {line}, {self._saved()}")
-        self.code = assessment_of(self.run.path, stop.verdict, stop.error).code
+        self.code = _sure(assessment_of(self.run.path, stop.verdict, stop.error))
         error = restored(stop.error)
         self.stays = isinstance(error, PerdureError) and self.code in STAYS
         if not isinstance(error, PerdureError):
@@ -256,7 +286,7 @@ class _Inquiry:
 
     def _go_on(self) -> None:
         """The command that goes on with the run; a notebook or a prompt does so by calling the workflow again."""
-        if self.location.supports(Feature.PROCESSES) and not _has_script(self.run.path):
+        if self.location.supports(Feature.PROCESSES) and not has_script(self.run.path):
             self._say("its script is a notebook or a prompt: call the workflow there again, and it goes on")
         else:
             self._way("go on", "resume")
@@ -289,7 +319,7 @@ class _Inquiry:
             self._failed_outside(line)
         stop = self.store.stopped_by(self.run)
         found = assessment_of(self.run.path, stop.verdict if stop else None, self.run.output)
-        self.code = found.code
+        self.code = _sure(found)
         again = {
             "permanent": "the error is permanent: fix the cause, then run it again",
             "transient": "the error is transient: run it again, or fix the cause first",
@@ -400,9 +430,9 @@ def _suspicion(one: Suspect) -> str:
     return f"{call} was in flight {times}; it is tried again until that has happened {one.limit} times"
 
 
-def _has_script(path: str) -> bool:
-    """Is a run's script a file that can be loaded, rather than a cell of a notebook or a prompt?"""
-    return bool(path) and not path.startswith("<") and "ipykernel_" not in path and not path.endswith(".ipynb")
+def _sure(seen: Assessment) -> str | None:
+    """The entry, unless it is only possible."""
+    return seen.code if seen.confidence != "possible" else None
 
 
 def _line(packed: bytes) -> str:
