@@ -113,7 +113,7 @@ def drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
     drawn = ""
     if any(drawn_anew(record.input, call.input) for record in records):
         drawn = (
-            "    a time or a random id is drawn anew at each run:   draw it with perdure.now() or perdure.uuid(), "
+            "    a time or a random id is drawn at each run:        draw it with perdure.now() or perdure.uuid(), "
             "and as a key send perdure.idempotency_key(); this call is executed once more all the same\n"
         )
     return Drift(
