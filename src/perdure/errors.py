@@ -35,7 +35,7 @@ PerdureError                     has .code, .what and .hint
     ├── StateNewer               written by a newer perdure
     ├── StateReadOnly            cannot be written
     ├── StateUntrusted           it, or a file or folder beside it, belongs to another user
-    ├── StateReplaced            removed or replaced while this process used it
+    ├── StateReplaced            removed, replaced or emptied while this process used it
     ├── StateBusy                another process kept it locked for too long
     ├── LockLost                 another process has taken over what this one was executing
     ├── DiskFull                 no space left
@@ -308,7 +308,7 @@ class StateUntrusted(StateError):
 
 
 class StateReplaced(StateError):
-    """The state file was removed or replaced while this process used it, which saves nothing more."""
+    """The state file was removed, replaced or emptied while this process used it, which saves nothing more."""
 
     code = "state-replaced"
 

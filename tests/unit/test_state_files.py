@@ -12,22 +12,15 @@ import pytest
 
 from perdure.core.execution.run import Begin, End, Start, Taken
 from perdure.core.records import sealed_row
-from perdure.errors import NotFound, StateBusy, StateCorrupt, StateError, StateForeign, StateIO, StateReplaced
+from perdure.errors import NotFound, StateBusy, StateCorrupt, StateError, StateForeign, StateIO
 from perdure.operations.location import Location
 from perdure.operations.set_aside import set_aside
-from perdure.store import state_files
 from perdure.store.runs import Store
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "home" / "state.db"
-
-
-@pytest.fixture(autouse=True)
-def looks_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No clock in these tests."""
-    monkeypatch.setattr(state_files, "LOOK_AGAIN", 0.0)
 
 
 def begin(store: Store, name: str = "a") -> Taken:
@@ -105,47 +98,6 @@ def test_what_is_in_use_is_not_moved(path: Path) -> None:
     store.journal.write((), store.end(End(taken.run, "done", b"out"), 2.0))
     store.close()
     assert set_aside(Location(path, "--state")).files
-
-
-# -- the file is exchanged while it is used ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("how", ["removed", "moved", "replaced", "journal removed"])
-def test_a_file_that_is_gone_is_noticed_at_the_next_commit(path: Path, tmp_path: Path, how: str) -> None:
-    """A named error, again and again: nothing is acknowledged that no one will ever read."""
-    store = Store(path)
-    taken = begin(store)
-    step(store, taken, 1)
-    match how:
-        case "removed":
-            path.unlink()
-        case "moved":
-            path.rename(tmp_path / "else.db")
-        case "replaced":
-            Store(tmp_path / "other.db").close()
-            (tmp_path / "other.db").replace(path)
-        case _:
-            path.with_name("state.db-wal").unlink()
-    for attempt in (lambda: step(store, taken, 2), lambda: begin(store, "b"), lambda: step(store, taken, 2)):
-        with pytest.raises(StateReplaced):
-            attempt()
-    store.close()
-
-
-def test_closing_the_file_that_was_there_leaves_the_new_one_alone(path: Path, tmp_path: Path) -> None:
-    """SQLite removes the journal by its name, which is that of the new file by now."""
-    first = Store(path)
-    step(first, begin(first), 1)
-    aside = tmp_path / "aside"
-    path.parent.rename(aside)
-    second = Store(path)
-    step(second, begin(second), 1)
-    first.close()
-    shutil.copytree(path.parent, tmp_path / "as it would be found")
-    second.close()
-    found = Store(tmp_path / "as it would be found" / "state.db")
-    assert [seq for seq, *_ in found.index(1)] == [1]
-    found.close()
 
 
 # -- journals of another mode -----------------------------------------------------------------------------------------
@@ -234,8 +186,9 @@ def test_a_file_that_was_truncated_is_refused(path: Path) -> None:
     begin(store)
     store.close()
     path.write_bytes(b"")
-    with pytest.raises(StateCorrupt, match="empty"):
+    with pytest.raises(StateCorrupt, match="empty") as refused:
         Store(path)
+    assert "-wal" not in refused.value.hint
     with pytest.raises((StateCorrupt, StateForeign)):
         Store(path, read_only=True)
     assert path.read_bytes() == b""

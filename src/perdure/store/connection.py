@@ -67,12 +67,18 @@ def _set_up(name: str, flags: int, vfs: str | None, synchronous: Durability | No
         if synchronous is None:
             # Called now and then while a statement runs, so that Ctrl-C ends one that a hostile file makes endless.
             connection.set_progress_handler(lambda: False, STEPS)
+            keep_journal(connection)
         else:
             run_script(connection, f"PRAGMA synchronous = {synchronous}")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def keep_journal(connection: apsw.Connection) -> None:
+    """Let the write-ahead log lie when the connection is closed: it is neither played into the file nor removed."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
 
 def refuse_foreign_schema(connection: apsw.Connection) -> None:

@@ -29,10 +29,17 @@ from perdure.errors import (
     StateReadOnly,
     StateUntrusted,
 )
-from perdure.store.connection import BUSY_MS, open_connection, open_unlocked, refuse_foreign_schema, run_script
+from perdure.store.connection import (
+    BUSY_MS,
+    keep_journal,
+    open_connection,
+    open_unlocked,
+    refuse_foreign_schema,
+    run_script,
+)
 from perdure.store.damage import is_damaged
 from perdure.store.migration import copy_of, migrate, migrated_copy
-from perdure.store.state_files import beside, refuse_orphans, traces
+from perdure.store.state_files import beside, orphans, refuse_orphans, traces
 from perdure.store.statements import HERE
 from perdure.store.sync import sync_folder
 
@@ -126,7 +133,7 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
             if read_only or not create or sys.platform == "win32" or traces(path):
                 raise StateCorrupt(
                     f"the state file is empty, which perdure never leaves behind: {path}",
-                    f"restore a backup if runs were saved in it; else run `{AWAY}` to start over",
+                    f"restore a backup if runs were saved in it; else run `{AWAY}` to start over{_journal_of(path)}",
                 )
             _create(path, vfs, empty=True)  # as the sqlite3 shell leaves one that only looked at what was not there
     if not read_only:
@@ -142,15 +149,21 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
             if not read_only:
                 if connection.readonly("main"):
                     raise apsw.ReadOnlyError("attempt to write a read-only file")
-                # A log that starts over early stays short, and its blocks are written again rather than added: the
-                # flush that every commit waits for is cheaper then, by a quarter to a third (benchmarks/README.md).
-                run_script(connection, "PRAGMA wal_autocheckpoint = 250")
-                _keep_journal(connection, path)
+                run_script(connection, "PRAGMA wal_autocheckpoint = 0")  # group_commit does, after a look at the file
+                _use_journal(connection, path)
                 migrate(connection, path, SCHEMA_VERSION, vfs)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, apsw.Error | StateCorrupt):
+                keep_journal(connection)  # what is in it may be all that can be saved of the file
             connection.close()
             raise
     return connection
+
+
+def _journal_of(path: Path) -> str:
+    """That the journal of an emptied file is kept, if there is something in it."""
+    journal = next(iter(orphans(path)), None)
+    return "" if journal is None else f", which keeps {journal.name}: what was saved last is in it"
 
 
 def _verified(path: Path, vfs: str | None) -> int:
@@ -180,7 +193,7 @@ def _verified(path: Path, vfs: str | None) -> int:
         return _verify(path, vfs)
 
 
-def _keep_journal(connection: apsw.Connection, path: Path) -> None:
+def _use_journal(connection: apsw.Connection, path: Path) -> None:
     """See that commits go to a write-ahead log and wait for the disk: SQLite answers what it does, and raises nothing.
 
     Raises:
@@ -271,7 +284,7 @@ def _lay_out(draft: Path, path: Path, vfs: str | None) -> None:
     connection = open_connection(draft, "FULL", vfs=vfs)
     try:
         run_script(connection, "PRAGMA page_size = 4096")
-        _keep_journal(connection, path)
+        _use_journal(connection, path)
         run_script(
             connection,
             "BEGIN IMMEDIATE;"

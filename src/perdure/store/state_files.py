@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
 
-from perdure.errors import StateCorrupt, StateReadOnly, StateReplaced
+from perdure.errors import StateCorrupt, StateReadOnly
 from perdure.store.sync import sync_folder
 
 JOURNALS = ("-wal", "-journal")
@@ -22,9 +21,6 @@ BESIDE = (
 
 STAYS = ("-alerts",)
 """Alerts that were not delivered yet are sent by whatever runs next."""
-
-LOOK_AGAIN = 0.01
-"""Seconds. A call of stat(2) costs a step in a loop some percent, and nothing once in that time."""
 
 SET_ASIDE = "`perdure doctor --set-aside` moves all of its files away, to begin without it"
 
@@ -96,54 +92,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-class Watch:
-    """Sees whether a state file that is open is still the one of that name.
-
-    Args:
-        path: the state file, which has just been opened.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._name = str(path)
-        self._identity = self._now()
-        self._journal: tuple[int, int] | None = None
-        self._due = 0.0
-
-    def look(self, *, always: bool) -> None:
-        """Look, if that is due.
-
-        Raises:
-            StateReplaced: the file or its journal was removed, or exchanged for another.
-        """
-        now = monotonic()
-        if not always and now < self._due:
-            return
-        self._due = now + LOOK_AGAIN
-        if not self.is_there():
-            raise StateReplaced(
-                f"the state file was removed or replaced while this process used it: {self._path}",
-                f"end what still runs, put all of {self._path.name}* back if that was a mistake, and run again",
-            )
-
-    def is_there(self) -> bool:
-        """Is it the same file still, and its journal too?"""
-        if self._now() != self._identity:
-            return False
-        journal = self._identity_of(f"{self._name}-wal")
-        if self._journal is None:
-            self._journal = journal
-        return journal == self._journal
-
-    def _now(self) -> tuple[int, int] | None:
-        return self._identity_of(self._name)
-
-    @staticmethod
-    def _identity_of(name: str) -> tuple[int, int] | None:
-        try:
-            found = os.stat(name)
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino

@@ -1,0 +1,190 @@
+"""A state file that is removed, exchanged or emptied while a process uses it: named, and what is left of it is kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from perdure.core.execution.run import Begin, Start, Taken
+from perdure.core.records import sealed_row
+from perdure.errors import StateCorrupt, StateReplaced
+from perdure.store import watch
+from perdure.store.group_commit import CHECKPOINT
+from perdure.store.runs import Store
+
+PLAYED = range(2, 60)
+"""With so many pages in the journal, SQLite plays it into a file that was cut short, unless too much is missing."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "state.db"
+
+
+@pytest.fixture(autouse=True)
+def looks_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No clock in these tests."""
+    monkeypatch.setattr(watch, "LOOK_AGAIN", 0.0)
+
+
+def begin(store: Store, name: str = "a") -> Taken:
+    start = Start("s.py", "/s.py", "work", name.encode().ljust(16), b"in", name)
+    taken: Any = store.journal.write((), store.begin(Begin(start).start, 1.0))
+    assert isinstance(taken, Taken)
+    return taken
+
+
+def step(store: Store, taken: Taken, *numbers: int, output: bytes = b"out") -> None:
+    rows = [
+        (taken.run.rid, seq, "step", bytes(16), seq, "done", b"in", output, 0.0, 0, 1, 0, "step") for seq in numbers
+    ]
+    store.journal.write([sealed_row(row) for row in rows])
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced", "journal removed"])
+def test_a_file_that_is_gone_is_noticed_at_the_next_commit(path: Path, tmp_path: Path, how: str) -> None:
+    """A named error, again and again: nothing is acknowledged that no one will ever read."""
+    store = Store(path)
+    taken = begin(store)
+    step(store, taken, 1)
+    match how:
+        case "removed":
+            path.unlink()
+        case "moved":
+            path.rename(tmp_path / "else.db")
+        case "replaced":
+            Store(tmp_path / "other.db").close()
+            (tmp_path / "other.db").replace(path)
+        case _:
+            path.with_name("state.db-wal").unlink()
+    for attempt in (lambda: step(store, taken, 2), lambda: begin(store, "b"), lambda: step(store, taken, 2)):
+        with pytest.raises(StateReplaced):
+            attempt()
+    store.close()
+
+
+def test_closing_the_file_that_was_there_leaves_the_new_one_alone(path: Path, tmp_path: Path) -> None:
+    """SQLite removes the journal by its name, which is that of the new file by now."""
+    first = Store(path)
+    step(first, begin(first), 1)
+    aside = tmp_path / "aside"
+    path.parent.rename(aside)
+    second = Store(path)
+    step(second, begin(second), 1)
+    first.close()
+    shutil.copytree(path.parent, tmp_path / "as it would be found")
+    second.close()
+    found = Store(tmp_path / "as it would be found" / "state.db")
+    assert [seq for seq, *_ in found.index(1)] == [1]
+    found.close()
+
+
+@pytest.mark.parametrize("size", [0, 4096, 65_536])
+def test_a_file_that_is_emptied_is_not_written_any_more(path: Path, size: int) -> None:
+    """Named at the next commit; neither then nor at the end is the journal played into it: it is all that is left."""
+    store = Store(path)
+    taken = begin(store)
+    step(store, taken, *PLAYED, output=bytes(4000))
+    os.truncate(path, size)
+    journal = path.with_name("state.db-wal").read_bytes()
+    for attempt in (lambda: step(store, taken, 1), lambda: begin(store, "b")):
+        with pytest.raises(StateReplaced, match="shortened" if size else "emptied"):
+            attempt()
+    store.close()
+    assert path.stat().st_size == size
+    assert path.with_name("state.db-wal").read_bytes() == journal
+
+
+def test_the_journal_of_an_emptied_file_is_kept_by_those_who_come_next(path: Path) -> None:
+    """The next start refuses the file, and says where what was saved last is."""
+    store = Store(path)
+    step(store, begin(store), 1)
+    os.truncate(path, 0)
+    store.close()
+    journal = path.with_name("state.db-wal").read_bytes()
+    assert journal
+    for read_only in (False, True):
+        with pytest.raises(StateCorrupt) as refused:
+            Store(path, read_only=read_only)
+        assert "state.db-wal" in refused.value.hint
+    assert path.with_name("state.db-wal").read_bytes() == journal
+
+
+def test_a_file_that_is_cut_short_after_the_last_commit_is_not_made_into_half_a_file(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No commit finds it: closing does, says so, and keeps the journal."""
+    store = Store(path)
+    step(store, begin(store), *PLAYED, output=bytes(4000))
+    os.truncate(path, 65_536)
+    store.close()
+    assert "shortened" in caplog.text
+    assert path.stat().st_size == 65_536
+    assert path.with_name("state.db-wal").stat().st_size
+
+
+def test_a_checkpoint_looks_first(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also between two looks: what was saved goes into the file in order, or stays in the journal."""
+    store = Store(path)
+    taken = begin(store)
+    monkeypatch.setattr(watch, "LOOK_AGAIN", 1e9)
+    step(store, taken, 1)
+    step(store, taken, 2)  # looked a moment ago: not again
+    os.truncate(path, 0)
+    step(store, taken, *range(3, 3 + CHECKPOINT), output=bytes(4000))  # saved, in the journal
+    assert path.stat().st_size == 0
+    with pytest.raises(StateReplaced, match="emptied"):
+        step(store, taken, 4 + CHECKPOINT)
+    store.close()
+    assert path.with_name("state.db-wal").stat().st_size > 4096 * CHECKPOINT
+
+
+def test_a_long_journal_is_played_into_the_file(path: Path) -> None:
+    """The control of the test above: with the file as it was, it does not grow for ever."""
+    store = Store(path)
+    taken = begin(store)
+    before = path.stat().st_size
+    for first in range(1, 6 * CHECKPOINT, CHECKPOINT // 2):
+        step(store, taken, *range(first, first + CHECKPOINT // 2), output=bytes(4000))
+    assert path.stat().st_size > before + 4 * 4096 * CHECKPOINT
+    assert path.with_name("state.db-wal").stat().st_size < 4096 * CHECKPOINT * 2
+    store.close()
+    assert not path.with_name("state.db-wal").exists()
+
+
+def test_a_journal_that_is_emptied_is_noticed(path: Path) -> None:
+    """SQLite writes on behind a hole: what it held is lost, and nothing more is said to be saved."""
+    store = Store(path)
+    taken = begin(store)
+    step(store, taken, 1)
+    os.truncate(path.with_name("state.db-wal"), 0)
+    step(store, taken, 2)  # a checkpoint may have emptied it: what is written now shows that none has
+    with pytest.raises(StateReplaced, match=r"state\.db-wal"):
+        step(store, taken, 3)
+    store.close()
+
+
+def test_a_file_that_sqlite_has_shortened_is_used_on(path: Path) -> None:
+    """A VACUUM beside a run, by whatever program, and a checkpoint that empties the journal."""
+    store = Store(path)
+    taken = begin(store)
+    other = apsw.Connection(str(path))
+    other.execute("CREATE TABLE junk (x); INSERT INTO junk VALUES (zeroblob(900000)); DROP TABLE junk").fetchall()
+    for seq in (1, 2):
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        step(store, taken, seq)
+    before = path.stat().st_size
+    other.execute("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    assert path.stat().st_size < before
+    for seq in (3, 4):
+        step(store, taken, seq)
+    other.close()
+    store.close()
+    found = Store(path)
+    assert [seq for seq, *_ in found.index(1)] == [1, 2, 3, 4]
+    found.close()
