@@ -138,9 +138,9 @@ class BoundStep(Decorated, Generic[P, R_co]):
                 an attempt that is throttled (HTTP 429, Retry-After) or times out (additive increase, multiplicative
                 decrease; Chiu and Jain, 1989). A cluster does not have "auto".
             on_failure: "dead_letter": an item that fails for good becomes a dead letter, and the others go on. "raise":
-                its error is raised. A fault of the program is raised in any case, since no item can succeed: a result
-                that cannot be stored, a name that does not exist, or a TypeError or AttributeError in the script's
-                own code before any item has succeeded.
+                its error is raised. A fault of the program is raised in any case: a TypeError or AttributeError in the
+                script's own code for each of the first ten items and of a sample of the others, which ends the map; and
+                a result that cannot be stored, or a name that does not exist, when the others are done.
             max_dead: (int or None) so many dead letters are put up with; with one more, the map ends and HasDeadLetters
                 is raised. 0: the first one ends it. Default: None, any number.
 

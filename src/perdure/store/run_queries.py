@@ -125,6 +125,11 @@ class RunQueries:
         found = [checked_of_run(AttemptRecord, row, self.path) for row in self._all("attempts_of_epoch", rid, epoch)]
         return [(one.name, one.key, one.n, one.number, one.counted, one.started) for one in found]
 
+    def tried_calls(self, rid: int, name: str) -> set[tuple[bytes, int]]:
+        """Key and occurrence of the calls of a step of which an attempt has failed, in any life of the run."""
+        found = [checked_of_run(AttemptRecord, row, self.path) for row in self._all("attempts_of_step", rid, name)]
+        return {(one.key, one.n) for one in found}
+
     def attempt_records(self, rid: int) -> list[AttemptRecord]:
         """Every failed attempt of a run."""
         return self._attempts("attempts_of_run", rid)

@@ -176,3 +176,48 @@ def items_that_run_out_of_time(bench: Bench) -> None:
     assert (results, dead) == ([0, 2, 3], told)
     bench.outcomes.clear()
     ledger.sort()
+
+
+@step(retry=None)
+def strict(n: int) -> int:
+    note("strict", n)
+    return None + n if n % 3 else n  # type: ignore[operator]
+
+
+@shape
+def a_map_whose_first_items_are_poison(bench: Bench) -> None:
+    @workflow
+    def sorted_data(concurrency: int) -> list[Any]:
+        batch = strict.map(sorted(range(36), key=lambda n: n % 3, reverse=True), concurrency=concurrency)
+        return [list(batch.results), len(batch.dead)]
+
+    assert bench.run(sorted_data, 1) == [list(range(0, 36, 3)), 24]
+    assert len(steps()) == 36
+    assert bench.run(sorted_data, 4) == [list(range(0, 36, 3)), 24]
+    assert len(steps()) == 72
+    ledger.sort()
+
+
+@shape
+def a_map_in_which_no_item_can_succeed(bench: Bench) -> None:
+    @workflow
+    def hopeless(items: list[int]) -> int:
+        return len(strict.map(items).dead)
+
+    assert isinstance(bench.run(hopeless, [n for n in range(1_000) if n % 3]), TypeError)
+    assert len(steps()) == 20
+
+
+@shape
+def an_async_map_in_which_no_item_can_succeed(bench: Bench) -> None:
+    @step(retry=None)
+    async def astrict(n: int) -> int:
+        note("astrict", n)
+        return None + n  # type: ignore[operator]
+
+    @workflow
+    async def ahopeless(items: list[int]) -> int:
+        return len((await astrict.map(items)).dead)
+
+    assert isinstance(bench.run(ahopeless, list(range(1_000))), TypeError)
+    assert len(steps()) == 20

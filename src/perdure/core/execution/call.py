@@ -385,15 +385,24 @@ def ended_row(call: Call, history: History, status: StepStatus, end: Failed) -> 
 def item(call: Call, history: History, park: bool, doubted: Callable[[], bool] | None = None) -> Decision:
     """A call that has no record: its result is saved; if it fails for good, it is parked if asked to.
 
-    A fault of the program is never parked, and one that is possibly the program's not while that is `doubted`.
+    A fault of the program is never parked, and one that is possibly the program's not while that is `doubted`: the map
+    decides at its end. That it was tried is saved, so that a later life does not begin with it.
     """
     end = yield from attempts(call, history, park)
     if park and isinstance(end, Failed):
-        fault = suspicion(end.error) if call.spec.record_kind == "step" else "none"
+        fault = _suspicion(end) if call.spec.record_kind == "step" else "none"
         if fault == "certain" or (fault == "possible" and doubted is not None and doubted()):
-            return msgspec.structs.replace(end, program=fault)
+            if end.unsaved is not None:
+                yield SaveAttempt(history.rid, end.unsaved)
+            return msgspec.structs.replace(end, program=fault, unsaved=None)
         return (yield from parked(call, history, end))
     return end
+
+
+def _suspicion(end: Failed) -> Suspicion:
+    """Whose fault it is; where the attempt was made elsewhere, its traceback was looked at there."""
+    told = None if end.last is None else end.last.program
+    return suspicion(end.error) if told is None else told
 
 
 def parked(call: Call, history: History, end: Failed) -> Decision:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from perdure.core.exceptions.program_faults import Suspicion
 from perdure.core.execution.spec import Call
 from perdure.core.policies.breaker import Grade, Ticket
 from perdure.core.policies.guard import Guard
@@ -23,7 +24,8 @@ class Outcome(msgspec.Struct, gc=False):
     `at` is when it began by a clock that only ever grows; None where there is none for all attempts of a call.
 
     Where the whole series of attempts was made elsewhere, under the same policy, `attempts` is how many there were:
-    the outcome is final then, and `packed` is the value as bytes instead of `value`.
+    the outcome is final then, `packed` is the value as bytes instead of `value`, and `program` says how surely the
+    program is at fault.
     """
 
     value: Any
@@ -33,6 +35,7 @@ class Outcome(msgspec.Struct, gc=False):
     attempts: int = 0
     packed: bytes | None = None
     at: float | None = None
+    program: Suspicion | None = None
 
     def began(self) -> float:
         """When it began, by the best clock there is; for differences only."""

@@ -111,6 +111,8 @@ class History(Claims):
         self._cleaned: set[tuple[str, str, bytes, int]] = set()
         self._timer_notes: list[int] = []
         self._notes: list[Row] = []
+        self.tried_calls: Callable[[str], set[tuple[bytes, int]]] | None = None  # of a step, by earlier lives
+        self._tried: dict[str, set[tuple[bytes, int]]] = {}
         self._fired: list[tuple[int, float]] = []
         self.last: float = 0  # the number that was given last, or a place after it
         self.undone: Counter[bytes] = Counter()
@@ -149,6 +151,15 @@ class History(Claims):
         if not self._tries:
             return Tries()
         return self._tries.pop((call.spec.name, call.key, call.n), None) or Tries()
+
+    def tried(self, call: Call) -> bool:
+        """Did an earlier life make an attempt of this call, also one that counts no more?"""
+        if self.tried_calls is None:
+            return False
+        name = call.spec.name
+        if name not in self._tried:
+            self._tried[name] = self.tried_calls(name)
+        return (call.key, call.n) in self._tried[name]
 
     # -- new records --------------------------------------------------------------------------------------------------
 

@@ -92,6 +92,7 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
     history.spent = store.spent_by_calls(run.rid)
     history.spent_by_children = store.spent_by_children(run.rid)
     history.resumed = True
+    history.tried_calls = lambda name: store.tried_calls(run.rid, name)
     history.deaths = deaths_of(store, run.rid) if run.parent is None else ()
     history.defines = lambda name: _defines(store, run, name)
     return history

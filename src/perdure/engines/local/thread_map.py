@@ -67,6 +67,7 @@ class ThreadMap(SyncMap[ThreadScope]):
             try:
                 self.draw(calls)
                 self._drawn = True
+                self.finish()
                 if self.concurrency == 1:
                     self._run_paused(wait=True)
             except BaseException as error:
@@ -90,6 +91,13 @@ class ThreadMap(SyncMap[ThreadScope]):
                 self._run_here(job, self.program(job))
         else:
             self._enqueue(job)
+
+    def quiesce(self) -> None:
+        """Wait until no item is under way."""
+        if self.concurrency == 1:
+            self._run_paused(wait=True)
+        else:
+            self._wait_until_idle()
 
     def _run_here(self, job: Job, program: Program) -> None:
         end = self.scope.drive_step(program, self.spec)
@@ -142,7 +150,7 @@ class ThreadMap(SyncMap[ThreadScope]):
         """A pool thread's life in this map: take an item, carry it to its end, take the next."""
         while (found := self._take()) is not None:
             job, program = found
-            if self.stopped:
+            if self.stopped or (program is None and self.park and self._keeps(job)):
                 self._count_down()
                 continue
             program = program or self.program(job)
@@ -168,6 +176,12 @@ class ThreadMap(SyncMap[ThreadScope]):
                 self._call_for_look()
                 return job, program
             self._called = False
+
+    def _keeps(self, job: Job) -> bool:
+        if self.tally.done:
+            return False
+        with self._lock:
+            return self.faults.keeps(job)
 
     def _look_at_paused(self) -> tuple[tuple[Job, Program] | None, bool]:
         """A paused item that is due; and whether this thread is the one that waits for the next."""

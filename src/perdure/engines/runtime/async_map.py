@@ -28,6 +28,11 @@ class AsyncMap(BaseMap[MapScope]):
 
     turnstile: _Turnstile | None = None  # where adaptive concurrency lets items through
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._under_way = 0  # items that have begun and not ended, also those that are paused
+        self._until_ended: asyncio.Future[None] | None = None  # done as soon as one more of them ends
+
     async def run(self, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call]) -> Tally:
         """Run them all.
 
@@ -65,8 +70,8 @@ class AsyncMap(BaseMap[MapScope]):
             raise
         if order is not None and (last := self.tally.last()):
             await order.ended(last + 0.5)  # after its last item, and before what comes next
-        if (job := self.settled()) is not None:
-            self.ended(job, await self.scope.drive_in_task(self.parking()))
+        for job, end in self.settled():
+            self.ended(job, await self.scope.drive_in_task(self.parking(job, end)))
         self.refuse_too_many()
         if self.failed is not None:
             call, end = self.failed
@@ -98,31 +103,90 @@ class AsyncMap(BaseMap[MapScope]):
     async def _next(self, jobs: _Jobs) -> bool:
         """Run the next item, or wait for one that is paused; False if there are no more."""
         if self.stopped:
-            self.paused.drop_all()
+            self._under_way -= len(self.paused.drop_all())
         due = self.paused.due()
         if due is not None:
             await self._carry(*due)
             return True
+        if (self.faults.aside or self.faults.held) and not self.stopped:
+            job, wait = self._held(exhausted=False)
+            if job is not None:
+                await self._begin(job)
+                return True
+            if wait:
+                await self._more()
+            if wait or self.stopped:
+                return True
         job = jobs.ready() if self.paused.room or not self.paused else None
         if job is None and not self.paused:
             job = await jobs.next()
         if job is None and not self.paused:
-            return False
+            job, wait = self._held(exhausted=True)
+            if job is not None:
+                await self._begin(job)
+                return True
+            if not wait:
+                return False
         if job is None:
-            await self.scope.drive_in_task(self.paused.next_wait())
-        elif self.may_start(job):
-            await self._carry(job, self.program(job))
+            await self._more()
+        elif self.may_start(job) and self._admits(job):
+            await self._begin(job)
         return True
 
+    def _held(self, *, exhausted: bool) -> tuple[Job | None, bool]:
+        """A held item that may begin now; and whether to wait for what is under way before anything else begins."""
+        faults = self.faults
+        if self.stopped:
+            return None, False
+        if self.tally.done:
+            return faults.held.popleft() if faults.held else None, False
+        if self._under_way and (faults.suspected or (exhausted and faults.held)):
+            return None, True
+        if faults.exhausted or (exhausted and faults.suspected and faults.held):
+            self.fail_early()
+        elif exhausted and faults.held:
+            return faults.held.popleft(), False
+        return None, False
+
+    def _admits(self, job: Job) -> bool:
+        if job.seq is not None or self.tally.done or not self.park:
+            return True
+        return self.faults.admits(job, tried=self.history.tried(job.call), quiet=not self._under_way)
+
+    async def _more(self) -> None:
+        """Wait until one more item has ended, or a paused one may go on."""
+        if self.paused:
+            await self.scope.drive_in_task(self.paused.next_wait())
+            return
+        if self._until_ended is None:
+            self._until_ended = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._until_ended)
+
+    async def _begin(self, job: Job) -> None:
+        self._under_way += 1
+        await self._carry(job, self.program(job))
+
     async def _carry(self, job: Job, program: Program) -> None:
-        end = await self.scope.drive_in_task(program)
-        if type(end) is not Paused:
-            self.ended(job, end)
-        elif self.stopped:
+        try:
+            end = await self.scope.drive_in_task(program)
+            if type(end) is Paused and not self.stopped:
+                self.scope.notify_wait(end.wait)
+                self.paused.add(job, end)
+                return
+        except BaseException:
+            self._one_less()
+            raise
+        if type(end) is Paused:
             end.program.close()
         else:
-            self.scope.notify_wait(end.wait)
-            self.paused.add(job, end)
+            self.ended(job, end)
+        self._one_less()
+
+    def _one_less(self) -> None:
+        self._under_way -= 1
+        waited, self._until_ended = self._until_ended, None
+        if waited is not None and not waited.done():
+            waited.set_result(None)
 
 
 class _Turnstile:

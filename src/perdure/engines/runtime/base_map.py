@@ -15,6 +15,7 @@ from perdure.core.execution.call import Failed, Parked, fail, item, parked, rech
 from perdure.core.execution.drift import settle
 from perdure.core.execution.effects import Wait
 from perdure.core.execution.history import History
+from perdure.core.execution.map_faults import ProgramFaults
 from perdure.core.execution.map_items import Feed, Job, MapOptions, Tally
 from perdure.core.execution.spec import Call, Spec
 from perdure.engines.interface import Reader
@@ -93,8 +94,7 @@ class BaseMap(Generic[S]):
 
     `concurrency` is how many items may ever be under way at a time; `adaptive`, if there is one, how many may be now.
 
-    `doubt` is an item that has failed with what is possibly the program's fault, while none has succeeded yet: if the
-    next one does too, it is, and otherwise the item becomes a dead letter at the end.
+    `faults` are the items that have failed by a fault of the program; what comes of them is decided at the end.
 
     Args:
         scope: the run.
@@ -123,9 +123,8 @@ class BaseMap(Generic[S]):
         )
         self.tally = Tally()
         self.paused = PausedItems(scope.world)
+        self.faults = ProgramFaults(self.tally, total)
         self.failed: tuple[Call, Failed] | None = None
-        self._failed_at = 0
-        self.doubt: tuple[Job, Failed] | None = None
         self.error: BaseException | None = None
 
     @property
@@ -136,7 +135,9 @@ class BaseMap(Generic[S]):
     @property
     def too_many(self) -> bool:
         """Are there more dead letters than are put up with?"""
-        return self.max_dead is not None and self.tally.dead > self.max_dead
+        if self.max_dead is None:
+            return False
+        return self.tally.dead + (len(self.faults.aside) if self.tally.done else 0) > self.max_dead
 
     @property
     def over(self) -> bool:
@@ -162,31 +163,31 @@ class BaseMap(Generic[S]):
     def ended(self, job: Job, end: Any) -> None:
         """An item has come to its end. Not for several threads at once."""
         if isinstance(end, Failed):
-            if end.program == "possible" and self.doubt is None:
-                self.doubt = (job, end)
-                return
-            if end.program == "possible" and self.doubt is not None and self.doubt[0].index < job.index:
-                job, end = self.doubt  # a second one: it is the program's, and the first of the input says so
-            if self.failed is None or (end.program != "none" and job.index < self._failed_at):
-                self.failed, self._failed_at = (job.call, end), job.index
+            if end.program != "none":
+                self.faults.aside.append((job, end))
+            elif self.failed is None:
+                self.failed = (job.call, end)
             return
         self.tally.ended(job.index, end.seq, isinstance(end, Parked), self.history.from_before(job.seq))
         self.scope.notify_map(self.spec.name, self.tally, self.total)
 
-    def settled(self) -> Job | None:
-        """No item is under way any more: the item in doubt, if it is to be parked."""
-        if self.doubt is None or self.stopped:
-            return None
-        job, end = self.doubt
-        if self.tally.done or self.tally.dead:
-            return job
+    def fail_early(self) -> None:
+        """The program is at fault: no further item is tried."""
+        job, end = self.faults.first()
         self.failed = (job.call, end)
-        return None
 
-    def parking(self) -> Program:
-        """Park the item in doubt."""
-        assert self.doubt is not None
-        job, end = self.doubt
+    def settled(self) -> list[tuple[Job, Failed]]:
+        """No item is under way any more: those that were set aside, and are dead letters."""
+        if self.failed is not None or self.error is not None:
+            return []
+        if (verdict := self.faults.verdict()) is not None:
+            job, end = verdict
+            self.failed = (job.call, end)
+            return []
+        return self.faults.to_park()
+
+    def parking(self, job: Job, end: Failed) -> Program:
+        """Park an item that was set aside."""
         return parked(job.call, self.history, end)
 
     def refuse_too_many(self) -> None:
@@ -212,9 +213,12 @@ class BaseMap(Generic[S]):
         if end.program == "none":
             return
         if not any("fault of the program" in note for note in getattr(end.error, "__notes__", ())):
+            count = len(self.faults.aside)
+            failed = f"{count} items failed in this way" if count > 1 else "one item failed in this way"
+            others = "the others are done" if self.tally.done else "none succeeded"
             end.error.add_note(
                 f"perdure: this is a fault of the program, not of an item, so it ends the map and makes no dead "
-                f"letter; first at {self.spec.name}{secrets.describe_inputs(call.input)}"
+                f"letter; {failed}, {others}; first at {self.spec.name}{secrets.describe_inputs(call.input)}"
             )
 
 
@@ -225,6 +229,10 @@ class SyncMap(BaseMap[S], ABC):
     def start(self, job: Job) -> None:
         """An item may start: run it, or have it run."""
 
+    @abstractmethod
+    def quiesce(self) -> None:
+        """Wait until no item is under way."""
+
     def draw(self, calls: Iterator[Call]) -> None:
         """Start all items, in the order in which they may start."""
         for call in calls:
@@ -232,14 +240,47 @@ class SyncMap(BaseMap[S], ABC):
                 break
             job = self.feed.offer(call)
             if job is not None and self.may_start(job):
-                self.start(job)
+                self._begin(job)
             self._release(exhausted=False)
         self._release(exhausted=True)
 
+    def finish(self) -> None:
+        """All items are drawn: start what was held, if there is still something to be found out by that."""
+        faults = self.faults
+        while not self.stopped:
+            if not self.tally.done:
+                self.quiesce()
+            if self.stopped or not faults.held:
+                return
+            if faults.suspected:
+                self.fail_early()
+            else:
+                self.start(faults.held.popleft())
+
+    def _begin(self, job: Job) -> None:
+        """An item may start, unless the program is to blame for what has become of the others."""
+        if job.seq is not None or self.tally.done or not self.park or self._admits(job):
+            self.start(job)
+
+    def _admits(self, job: Job) -> bool:
+        faults = self.faults
+        if faults.suspected:
+            self.quiesce()
+            if self.stopped:
+                return False
+            if self.tally.done:
+                return True
+            if faults.exhausted:
+                self.fail_early()
+                return False
+        return faults.admits(job, tried=self.history.tried(job.call), quiet=True)
+
     def _release(self, *, exhausted: bool) -> None:
         while not self.stopped:
+            while self.faults.held and self.tally.done and not self.stopped:
+                self.start(self.faults.held.popleft())
             while (job := self.feed.released()) is not None:
-                self.start(job)
+                self._begin(job)
             job = self.feed.waiting(exhausted=exhausted)
             if job is None:
                 return
@@ -254,8 +295,8 @@ class SyncMap(BaseMap[S], ABC):
             HasDeadLetters: there are more dead letters than are put up with.
             Exception: the first item that failed for good, if that does not make a dead letter.
         """
-        if (job := self.settled()) is not None:
-            self.ended(job, self.scope.drive(self.parking()))
+        for job, end in self.settled():
+            self.ended(job, self.scope.drive(self.parking(job, end)))
         self.refuse_too_many()
         if self.failed is not None:
             call, end = self.failed

@@ -21,6 +21,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError
 
 from perdure.core.exceptions import attempt_notes, capture
+from perdure.core.exceptions.program_faults import suspicion
 from perdure.core.execution.call import Series
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.identity import refuse_change
@@ -190,7 +191,8 @@ class StepActivities:
         packed = capture.encode(capture.to_fault(error))
         if len(packed) > PORTION:
             packed = capture.encode(msgspec.structs.replace(fault, args=[], attributes={}, slots={}, responses={}))
-        return _told(error, Ran(False, packed, number, outcome.started, outcome.seconds, tried))
+        ran = Ran(False, packed, number, outcome.started, outcome.seconds, tried, program=suspicion(error))
+        return _told(error, ran)
 
     async def _attempt(
         self, call: Call, number: int, side: StepSide, left: float | None

@@ -101,7 +101,7 @@ def outcome_of(ran: Ran, spec: Spec) -> Outcome:
     if ran.ok:
         return Outcome(None, None, ran.started, ran.seconds, ran.attempts, ran.packed)
     error = _raised(ran.packed, spec)
-    return Outcome(None, error, ran.started, ran.seconds, ran.attempts)
+    return Outcome(None, error, ran.started, ran.seconds, ran.attempts, program=ran.program)
 
 
 def _raised(packed: bytes, spec: Spec) -> Exception:

@@ -63,6 +63,7 @@ class LockstepMap(SyncMap[LockstepScope]):
         """
         try:
             self.draw(calls)
+            self.finish()
         except StopRun:
             if self.scope.ending is not None:
                 self._drain()
@@ -70,6 +71,10 @@ class LockstepMap(SyncMap[LockstepScope]):
         self._drain()
         self.scope.check()
         return self.result()
+
+    def quiesce(self) -> None:
+        """Wait until no item is under way."""
+        self._drain()
 
     def _drain(self) -> None:
         """What is under way ends, also if the run is to end: whatever is done then is saved, and can be undone."""

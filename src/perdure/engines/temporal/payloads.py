@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from perdure.core.exceptions.attempt_notes import AttemptNote
+from perdure.core.exceptions.program_faults import Suspicion
 from perdure.core.records import StepKind, StepStatus
 from perdure.engines.runtime.deadline import Deadline
 from perdure.errors import NotStorable
@@ -72,7 +73,8 @@ class StepCommand(msgspec.Struct, frozen=True, array_like=True):
 class Ran(msgspec.Struct, frozen=True, array_like=True):
     """How a call ended: its packed result, or its packed fault. `tried` is what each failed attempt said.
 
-    `late`: it was broken off because the time of the whole run was over, and has not failed by itself.
+    `late`: it was broken off because the time of the whole run was over, and has not failed by itself. `program` is how
+    surely the program is at fault, as the worker saw it that made the last attempt.
     """
 
     ok: bool
@@ -82,6 +84,7 @@ class Ran(msgspec.Struct, frozen=True, array_like=True):
     seconds: float
     tried: list[AttemptNote] = []
     late: bool = False
+    program: Suspicion | None = None
 
 
 class Progress(msgspec.Struct, array_like=True):

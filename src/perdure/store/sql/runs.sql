@@ -158,6 +158,10 @@ WHERE run = ? AND name <> 'perdure.noted' ORDER BY epoch, started, number
 SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
 WHERE run = ? AND name = 'perdure.noted' ORDER BY started
 
+-- name: attempts_of_step
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
+WHERE run = ? AND name = ?
+
 -- name: attempts_of_call
 SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
 WHERE run = ? AND name = ? AND key = ? AND n = ? ORDER BY epoch, number
