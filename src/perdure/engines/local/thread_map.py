@@ -14,9 +14,9 @@ from perdure.core.execution.spec import Call, Spec
 from perdure.engines.local.handoff import Driven, Handoff
 from perdure.engines.local.resources import Resources
 from perdure.engines.runtime.base_map import MapScope, Program, SyncMap
-from perdure.engines.runtime.holds import Holds
 from perdure.engines.runtime.paused_items import Paused
 from perdure.engines.runtime.thread_branches import hand_on
+from perdure.engines.runtime.work_under_way import WorkUnderWay
 
 LOOK: Final = None, None
 """In the queue: a thread that is idle is to look at the items that are paused."""
@@ -29,7 +29,7 @@ class ThreadScope(MapScope, Driven, Protocol):
 
     resources: Resources
     abandoned: bool
-    holds: Holds
+    holds: WorkUnderWay
 
     def drive(self, program: Program, answer: Any = None) -> Any:
         """Carry a decision to its end on this thread, from where it waits for `answer`."""

@@ -17,10 +17,10 @@ from perdure.core.execution.identity import identify, pack_strictly
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import ledgers
 from perdure.core.records import Place, StepRecord
-from perdure.engines.runtime.holds import Holds
 from perdure.engines.runtime.thread_branches import ThreadTask, current, visit
 from perdure.engines.runtime.threads import in_pool
 from perdure.engines.runtime.unsaved import Unawaited
+from perdure.engines.runtime.work_under_way import WorkUnderWay
 from perdure.errors import Cancelled, DeadlineExceeded, DuplicateStep, PerdureError, StopRun, UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class BaseScope(ABC):
         self.ident = get_ident()  # the thread that executes it
         self.shared = False  # other threads take part, or did, or loops of the program's own
         self.deciding: AbstractContextManager[Any] | None = None  # held while a decision is made, if they do
-        self.holds = Holds()  # the calls of other threads
+        self.holds = WorkUnderWay()  # the calls of other threads
         self.thread_numbers: dict[Branch, Iterator[int]] = {}  # how many threads each branch has started
         self.visitors: dict[int, ThreadTask] = {}  # threads that were made elsewhere
         self.unawaited = Unawaited()

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 
-class Holds:
+class WorkUnderWay:
     """Counts what is under way, on any thread."""
 
     __slots__ = ("_after", "_condition", "count")
