@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections import Counter
+from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
-from perdure.cli.shared_parameters import Engine, Json, LogJson, MovedScript, Reference, State
-from perdure.cli.view.terminal import Printer
+from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED, INTERRUPTED
+from perdure.cli.shared_parameters import Engine, Json, LogJson, MovedScript, State
+from perdure.cli.view.terminal import Printer, count
 from perdure.cli.watched_run import go_on, print_finish
+from perdure.core.durations import seconds
 from perdure.core.execution.spec import IfLocked
+from perdure.errors import UsageError
 from perdure.operations.find_run import find_run
-from perdure.operations.location import locate_run, opened
+from perdure.operations.location import locate, locate_run, opened
 from perdure.operations.resume import finished, raise_budget
+from perdure.operations.resume_all import USUAL, Unfinished, Wanted, resume_each, standings, unfinished
+
+ALL = Group("With --all", sort_key=1)
 
 
 def resume(
-    run: Reference,
+    run: Annotated[
+        str | None,
+        Parameter(help='A run\'s id, the beginning of it, or "last"; with --all: a script, if not all are meant.'),
+    ] = None,
     file: MovedScript = None,
     /,
     *,
@@ -31,12 +43,36 @@ def resume(
     if_locked: Annotated[
         IfLocked | None, Parameter(help="If another process has it. As the workflow says, else skip.")
     ] = None,
+    all: Annotated[
+        bool, Parameter(("--all", "-a"), group=ALL, negative="", help="Each unfinished run, the oldest first.")
+    ] = False,
+    status: Annotated[
+        list[Unfinished] | None,
+        Parameter(group=ALL, negative="", help="Only runs that stand so; else failed and interrupted."),
+    ] = None,
+    workflow: Annotated[str | None, Parameter(group=ALL, help="Only runs of this workflow.")] = None,
+    older: Annotated[
+        str | None, Parameter(group=ALL, help="Only runs that have not moved for so long: 30m, 2h, 1d.")
+    ] = None,
     json: Json = False,
     log_json: LogJson = False,
     state: State = None,
     engine: Engine = None,
 ) -> int:
     """Carry out `perdure resume`; returns the exit code."""
+    if all:
+        if file is not None:
+            raise UsageError("--all takes one script", "give the script alone: perdure resume --all FILE")
+        script = None if run is None else Path(run)
+        wanted = Wanted(script, tuple(status or USUAL), workflow, seconds(older or 0, option="--older"))
+        options = [f"--budget={each}" for each in budget or ()]
+        options += ["--accept-changes"] * accept_changes + ["--json"] * json + ["--log-json"] * log_json
+        options += [] if if_locked is None else [f"--if-locked={if_locked}"]
+        return _resume_all(wanted, options, state, engine)
+    if status or workflow or older:
+        raise UsageError("--status, --workflow and --older choose among all runs", "say --all, or name a run alone")
+    if run is None:
+        raise UsageError("no run is named", "name one, as `perdure ps` lists them, or say --all")
     location = locate_run(state, file, engine)
     with opened(location, run) as store:
         found = find_run(store, run)
@@ -46,3 +82,29 @@ def resume(
         Printer(sys.stderr).line(f"run {found.id} is done; this is its result")
         return print_finish(finished(location, found), json=json)
     return go_on(found, file, location, accept=accept_changes, json=json, log_json=log_json, if_locked=if_locked)
+
+
+def _resume_all(wanted: Wanted, options: list[str], state: Path | None, engine: str | None) -> int:
+    location = locate(state, wanted.script, engine)
+    with opened(location) as store:
+        runs = unfinished(store, location, wanted, time.time())
+    printer = Printer(sys.stderr)
+    if not runs:
+        printer.line("no unfinished run is to be resumed")
+        return DONE
+    codes = []
+    for code in resume_each(runs, location, wanted.script, options):
+        codes.append(code)
+        if code == INTERRUPTED:
+            break
+    with opened(location) as store:
+        stand = Counter(_STANDING.get(each, each) for each in standings(store, runs[: len(codes)]))
+    how = [f"{number} {name}" for name, number in sorted(stand.items())]
+    how += [f"{len(runs) - len(codes)} not resumed"] * (len(codes) < len(runs))
+    printer.line(f"{count(len(runs), 'run')}: {', '.join(how)}", "bold")
+    if INTERRUPTED in codes:
+        return INTERRUPTED
+    return FAILED if set(codes) - {DONE, DEAD_LETTERS} else max(codes)
+
+
+_STANDING = {"dead": "done with dead letters"}
