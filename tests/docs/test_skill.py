@@ -92,10 +92,10 @@ def test_every_command_exists() -> None:
     """With the options that are named."""
     assert len(commands()) > 20
     assert {one: unknown for one in commands() if (unknown := unknown_in(one))} == {}
-    assert [unknown_in(one) for one in ("mend RUN", "dlq mend 1", "resume --all")] == [
+    assert [unknown_in(one) for one in ("mend RUN", "dlq mend 1", "resume --everything")] == [
         ["mend"],
         ["dlq", "mend"],
-        ["--all"],
+        ["--everything"],
     ], "the check can fail"
 
 
