@@ -89,7 +89,7 @@ def test_only_some_are_chosen(folder: Path) -> None:
     ("args", "said"),
     [
         ([], "no run is named"),
-        (["monday", "--older", "1h"], "say --all"),
+        (["monday", "--older", "1h"], "add --all"),
         (["--all", "gone.py"], "there is no script gone.py"),
         (["--all", "--older", "soon"], "--older"),
         (["--all", "flow.py", "flow.py"], "--all takes one script"),

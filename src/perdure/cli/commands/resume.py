@@ -70,9 +70,9 @@ def resume(
         options += [] if if_locked is None else [f"--if-locked={if_locked}"]
         return _resume_all(wanted, options, state, engine)
     if status or workflow or older:
-        raise UsageError("--status, --workflow and --older choose among all runs", "say --all, or name a run alone")
+        raise UsageError("--status, --workflow and --older choose among all runs", "add --all, or name a run alone")
     if run is None:
-        raise UsageError("no run is named", "name one, as `perdure ps` lists them, or say --all")
+        raise UsageError("no run is named", "name one, as `perdure ps` lists them, or add --all")
     location = locate_run(state, file, engine)
     with opened(location, run) as store:
         found = find_run(store, run)
