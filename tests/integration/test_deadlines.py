@@ -43,7 +43,7 @@ def test_waits_between_attempts_are_bounded(machine: Machine) -> None:
     assert machine.runs() == [("flow", "failed")]
 
 
-def test_a_run_that_was_resumed_has_its_time_anew(machine: Machine) -> None:
+def test_a_run_that_failed_has_its_time_anew(machine: Machine) -> None:
     """It goes on with what it has; otherwise a run that failed yesterday could never be finished."""
     made: list[int] = []
 

@@ -189,8 +189,9 @@ def workflow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     Args:
         fn: the function, sync or async.
         name: (str) the name in the state file. Default: the function's qualified name.
-        timeout: (seconds, timedelta or text such as "2h"; or None) the longest that a run may take, from its start or
-            resumption to its end, waits and retries included. A child run is also bound by its parent's timeout.
+        timeout: (seconds, timedelta or text such as "2h"; or None) the longest that a run may take, from its start to
+            its end, with waits, retries, and the time between the deaths of its processes. A run that has failed has
+            as much time once more when it is gone on with. A child run is also bound by its parent's timeout.
             Default: None, no bound.
         lock: (bool or str) True: no two processes execute this workflow at the same time, whatever its inputs. A text:
             nor any other workflow with a lock of that name. Two processes never execute the same run, with or without

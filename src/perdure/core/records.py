@@ -197,7 +197,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     `stop` is when its end was asked for, in seconds since the epoch. `forked_from` is the run that it was forked from,
     with the records below the number `forked_at`; those from there up to `forked_last` are of what that run did behind
     this point. `superseded_by` is the newest fork of it. `stopped` is why it was last left, packed
-    (`core/policies/verdicts.py`): what has failed it, or what broke it off.
+    (`core/policies/verdicts.py`): what has failed it, or what broke it off. Its timeout counts from `timed_from`.
     """
 
     rid: int
@@ -223,6 +223,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     forked_last: int | None = None
     superseded_by: int | None = None
     stopped: bytes | None = None
+    timed_from: float | None = None
 
     @property
     def superseded(self) -> bool:
@@ -234,7 +235,9 @@ class RunRecord(msgspec.Struct, frozen=True):
         who = (self.rid, self.id, self.script, self.path, self.workflow, self.key, int(self.named), self.parent)
         times = (float(self.created), float(self.started), _real(self.ended), _real(self.stop))
         lineage = (self.forked_from, self.forked_at, self.forked_last, self.superseded_by)
-        more = () if self.stopped is None else (self.stopped,)
+        more: tuple[bytes | float | None, ...] = () if self.stopped is None else (self.stopped,)
+        if self.timed_from is not None:  # rows of before keep their checksums
+            more = (self.stopped, float(self.timed_from))
         state = (self.status, self.holder, self.epoch, self.input, self.output)
         return row_checksum(*who, *state, *times, *lineage, *more)
 
@@ -251,7 +254,7 @@ class RunRecord(msgspec.Struct, frozen=True):
             and self.parent != self.rid
             and (self.forked_from is None or self.forked_from < self.rid)
             and (self.superseded_by is None or self.superseded_by > self.rid)
-            and all(map(is_time, (self.created, self.started, self.ended, self.stop)))
+            and all(map(is_time, (self.created, self.started, self.ended, self.stop, self.timed_from)))
         )
 
 

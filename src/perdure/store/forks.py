@@ -190,6 +190,7 @@ class _Fork:
             forked_at=0,
             forked_last=0,
             superseded_by=None,
+            timed_from=None,
         )
         return self._store.insert_run(self._connection, run).rid
 

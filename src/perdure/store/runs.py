@@ -115,7 +115,7 @@ class Store(RunQueries):
         hid = self.holder.hid(connection, now)
         rid = self._next_run(connection)
         names = (rid, id, start.script, start.path, start.workflow, start.key, start.named, start.parent)
-        run = RunRecord(*names, "running", hid, 0, start.input, None, now, now, None, 0)
+        run = RunRecord(*names, "running", hid, 0, start.input, None, now, now, None, 0, timed_from=now)
         run = self.insert_run(connection, run)
         self._hold(connection, rid, start, now)
         return Taken(run, resumed=False)
@@ -167,11 +167,19 @@ class Store(RunQueries):
             "ended": None,
             "output": None,
             "stopped": None,
+            "timed_from": self._timed_from(connection, run, now),
         }
         run = self.put_run(connection, run, **changed)
         stop_notes.remove(self.path, run.id)
         self._hold(connection, run.rid, start, now)
         return Taken(run, resumed=True, died=died)
+
+    def _timed_from(self, connection: apsw.Connection, run: RunRecord, now: float) -> float:
+        """Since when the timeout of a run counts that goes on: anew after a failure, its own or its parent's."""
+        if run.status != "running" or run.timed_from is None:
+            return now
+        above = None if run.parent is None else self._run(connection, run.parent).timed_from
+        return run.timed_from if above is None else max(run.timed_from, above)
 
     def end(self, effect: End, now: float, terms: parking.Terms = parking.TERMS) -> Operation:
         """An operation that ends a run, and takes back the records it forgets; one that is parked is a dead letter.
@@ -441,7 +449,7 @@ class Store(RunQueries):
             changed["output"] = pieces.keep(connection, run.rid, changed["output"])
         run = msgspec.structs.replace(run, **changed).sealed()
         row = (run.path, run.parent, run.status, run.holder, run.epoch, run.output, run.started, run.ended, run.stop)
-        lineage = (run.forked_at, run.forked_last, run.superseded_by, run.stopped)
+        lineage = (run.forked_at, run.forked_last, run.superseded_by, run.stopped, run.timed_from)
         connection.execute(self._sql["put_run"], (*row, *lineage, run.crc, run.rid))
         return run
 

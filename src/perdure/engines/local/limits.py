@@ -5,7 +5,7 @@ from __future__ import annotations
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord
 from perdure.engines.local.resources import Resources
-from perdure.engines.runtime.deadline import Deadline, earlier
+from perdure.engines.runtime.deadline import Deadline, earlier, time_left
 from perdure.errors import Cancelled, DeadlineExceeded, PerdureError, StepTimeout
 
 LOOK = 0.2
@@ -32,7 +32,9 @@ class Limits:
         self.look_at = NEVER if spec is None else -NEVER
         self.deadline: Deadline | None = parent.deadline if parent is not None else None
         if spec is not None and spec.rules.timeout is not None:
-            own = Deadline(resources.world.clock() + spec.rules.timeout, spec.rules.timeout, run.id, spec.owner)
+            timeout, world = spec.rules.timeout, resources.world
+            at = world.clock() + time_left(run, timeout, world.now())
+            own = Deadline(at, timeout, run.id, spec.owner)
             self.deadline = earlier(own, self.deadline)
 
     def look(self) -> PerdureError | None:

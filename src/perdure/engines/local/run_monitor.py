@@ -21,6 +21,7 @@ from perdure.core.execution.spec import Spec
 from perdure.core.policies.breaker import BreakerState
 from perdure.core.records import RunRecord
 from perdure.engines.runtime import orphans
+from perdure.engines.runtime.deadline import time_left
 from perdure.errors import StateError
 from perdure.store import crashes, flight_record
 from perdure.store.flight_recorder import Recorder
@@ -175,7 +176,7 @@ class RunMonitor:
         self._patience = settings.alert_breaker_after(spec.file)
         self._runs[run.rid] = _MonitoredRun(run, targets, heartbeat)
         timeout = spec.rules.timeout
-        deadline = None if timeout is None else timeout + GRACE
+        deadline = None if timeout is None else max(time_left(run, timeout, self._now()), 0.0) + GRACE
         self._watchdog().began(run.id, run.workflow, targets, deadline=deadline, stall=spec.rules.stall)
         if not self._delivered and targets and self._spool.is_dir():
             self._watchdog().deliver(targets)  # what waits since an earlier time

@@ -23,7 +23,8 @@ WHERE NOT EXISTS (SELECT 1 FROM run r WHERE r.rid = d.run)
 
 -- name: runs_after
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
-       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped
+       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
+       timed_from
 FROM run WHERE rid > ? ORDER BY rid LIMIT ?
 
 -- name: steps_after

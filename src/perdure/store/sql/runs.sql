@@ -18,7 +18,8 @@ ORDER BY rid DESC LIMIT 1
 
 -- name: same_inputs
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
-       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped
+       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
+       timed_from
 FROM run WHERE key = ? ORDER BY rid DESC LIMIT 4
 
 -- name: find_done
@@ -29,7 +30,8 @@ ORDER BY rid DESC LIMIT 1
 
 -- name: unfinished
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
-       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped
+       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
+       timed_from
 FROM run WHERE workflow = ? AND named = 0 AND parent IS NULL AND status IN ('running', 'failed')
 ORDER BY rid DESC LIMIT 50
 
@@ -47,7 +49,8 @@ SELECT rid FROM run WHERE id = ?
 
 -- name: get_run
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
-       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped
+       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
+       timed_from
 FROM run WHERE rid = ?
 
 -- name: next_run
@@ -55,12 +58,13 @@ SELECT coalesce(max(rid), 0) + 1 FROM run
 
 -- name: add_run
 INSERT INTO run (rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
-       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
+       timed_from)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_run
 UPDATE run SET path = ?, parent = ?, status = ?, holder = ?, epoch = ?, output = ?, started = ?, ended = ?, stop = ?,
-               forked_at = ?, forked_last = ?, superseded_by = ?, stopped = ?, crc = ?
+               forked_at = ?, forked_last = ?, superseded_by = ?, stopped = ?, timed_from = ?, crc = ?
 WHERE rid = ?
 
 -- name: forget_crashes
@@ -88,7 +92,7 @@ SELECT run, first, last, crc FROM exempt WHERE run = ?
 -- name: list_runs
 SELECT r.rid, r.id, r.script, r.path, r.workflow, r.key, r.named, r.parent, r.status, r.holder, r.epoch,
        r.input, r.output, r.created, r.started, r.ended, r.crc, r.stop,
-       r.forked_from, r.forked_at, r.forked_last, r.superseded_by, r.stopped
+       r.forked_from, r.forked_at, r.forked_last, r.superseded_by, r.stopped, r.timed_from
 FROM run r
 WHERE (?1 IS NULL OR r.status = ?1) AND (?2 IS NULL OR r.workflow = ?2) AND (?3 OR r.parent IS NULL)
 ORDER BY r.rid DESC LIMIT ?4

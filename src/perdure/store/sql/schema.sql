@@ -9,7 +9,7 @@
 -- again by script (its path below the folder of the state, so that the folder may be moved) + workflow + key (the digest of its
 -- inputs) until it has ended; `path` is where the script was last seen. `holder` is who runs it; a dead holder's
 -- runs are free. `epoch` counts how often the run has failed: attempts of an earlier epoch no longer count. `stop` is when
--- its end was asked for; a *parked* run has failed too often, and is gone on with only when a person says so.
+-- its end was asked for; its timeout counts from `timed_from`: when it began, or was gone on with after it had failed. A *parked* run has failed too often, and is gone on with only when a person says so.
 -- A *fork* has the records of another run below the number `forked_at`; those up to `forked_last` are of what that run did
 -- behind this point, and is made again. It supersedes that run: what both stand on is the
 -- fork's to undo, and an unfinished run that is superseded is neither resumed nor cancelled (docs/decisions/0022-repair-adds-up.md).
@@ -96,6 +96,7 @@ CREATE TABLE run (
     forked_last   INTEGER CHECK ((forked_from IS NULL) = (forked_last IS NULL)),
     superseded_by INTEGER REFERENCES run (rid),
     stopped  BLOB,
+    timed_from REAL,
     CHECK ((status IN ('done', 'failed', 'parked')) = (output IS NOT NULL))
 ) STRICT;
 
