@@ -86,7 +86,7 @@ def _failed(
 ) -> Alert:
     fault = capture.decode(output)
     error = capture.restore(fault)
-    code = error.code if isinstance(error, PerdureError) else _code(store, run, error)
+    code = _code(store, run, error) or (error.code if isinstance(error, PerdureError) else "")
     step, attempt = _root_cause(store, run, fault)
     notes = ["it has failed too often and is parked"] if status == "parked" else []
     notes += [note for note in fault.notes if note.startswith(SAID)]

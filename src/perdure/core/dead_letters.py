@@ -11,6 +11,7 @@ import msgspec
 
 from perdure.core.checksums import row_checksum
 from perdure.core.exceptions import capture
+from perdure.core.policies.verdicts import Verdict, unpack_verdict, verdict_on
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord, is_time
 from perdure.core.timestamps import moment
 from perdure.core.values import codec
@@ -63,7 +64,7 @@ class LetterRecord(msgspec.Struct, frozen=True):
 class Failure(msgspec.Struct, frozen=True):
     """One attempt that failed: `number` counts from 1, `seconds` it took; `error` is the exception's class.
 
-    `redrive`: it was made to re-drive the letter.
+    `redrive`: it was made to re-drive the letter. `verdict`: what was known of it when it happened, if that is stored.
     """
 
     number: int
@@ -74,6 +75,7 @@ class Failure(msgspec.Struct, frozen=True):
     notes: list[str]
     traceback: str
     redrive: bool
+    verdict: Verdict | None = None
 
 
 class LetterDetails(msgspec.Struct, frozen=True):
@@ -82,7 +84,8 @@ class LetterDetails(msgspec.Struct, frozen=True):
     `id` is the same wherever it is described. `step`, `key` and `seq` are empty for a letter that stands for a
     whole run; `key` is what identifies the call, in hexadecimal digits. `inputs` are the recorded ones, `edited` what
     they were edited into; `notes` is what the error says besides (of a crash loop: each crash); `first` and `last` say
-    when it failed first and last, `redriven` how often it was re-driven.
+    when it failed first and last, `redriven` how often it was re-driven. `verdict` is what was known of the error
+    when it happened, if that is stored.
     """
 
     id: str
@@ -106,6 +109,7 @@ class LetterDetails(msgspec.Struct, frozen=True):
     changed: datetime | None
     redriven: int
     result: Any
+    verdict: Verdict | None = None
 
 
 def letter_id(run: str, seq: int, created: float) -> str:
@@ -166,14 +170,24 @@ def describe(
         changed=moment(letter.changed),
         redriven=letter.redriven,
         result=plain(letter.result),
+        verdict=failures[-1].verdict if failures else None,
     )
 
 
 def _failure(one: AttemptRecord, parked: float, hide: Hide) -> Failure:
     error, message, notes, traceback = _fault(one.error, hide) or ("", "", [], "")
     seconds = one.ms / 1000
+    seen = unpack_verdict(one.verdict)
     return Failure(
-        one.number, moment(one.started), seconds, error, message, notes, traceback, one.started + seconds > parked
+        number=one.number,
+        time=moment(one.started),
+        seconds=seconds,
+        error=error,
+        message=message,
+        notes=notes,
+        traceback=traceback,
+        redrive=one.started + seconds > parked,
+        verdict=verdict_on(seen) if seen is not None else None,
     )
 
 

@@ -41,6 +41,8 @@ class Feature(Enum):
     """Which process executes a run is known, and what is in flight there."""
     EARLIER_ATTEMPTS = auto()
     """Failed attempts are kept also from before the run last failed."""
+    EXECUTIONS = auto()
+    """In how many lives a call was executed is kept, whether it asked for its key, and how long each attempt took."""
     LETTER_NUMBERS = auto()
     """Dead letters have numbers of their own."""
     CHANGE_DEAD_LETTERS = auto()
@@ -168,6 +170,10 @@ TEMPORAL = Capabilities(
         ),
         Feature.EARLIER_ATTEMPTS: Missing(
             "a cluster keeps the failed attempts of a run only since it was last resumed", "see the logs of the workers"
+        ),
+        Feature.EXECUTIONS: Missing(
+            "a cluster does not keep how often a call was executed, nor how long its failed attempts took",
+            "send perdure.idempotency_key() with each request that changes something",
         ),
         Feature.LETTER_NUMBERS: Missing(
             "dead letters have no numbers on a cluster", "name one by its run and the number of its record: RUN#7"

@@ -14,10 +14,11 @@ import msgspec
 from perdure.config import secrets
 from perdure.core.dead_letters import LetterDetails, LetterRecord
 from perdure.core.durations import seconds
+from perdure.core.policies.verdicts import Verdict
 from perdure.core.timestamps import moment
 from perdure.errors import NotFound
 from perdure.operations.find_run import find_run
-from perdure.operations.stored_failures import error_line
+from perdure.operations.stored_failures import error_line, verdict_of
 from perdure.store import dead_letters as letters
 from perdure.store.dead_letter_file import letter_details
 from perdure.store.dead_letters import Filter
@@ -51,7 +52,10 @@ class Selection(msgspec.Struct, frozen=True):
 
 
 class LetterView(msgspec.Struct, frozen=True):
-    """A letter in a listing: `inputs` and `error` are one line of text, `attempts` is how many failed."""
+    """A letter in a listing: `inputs` and `error` are one line of text, `attempts` is how many failed.
+
+    `verdict` is what was known of that error when it happened.
+    """
 
     letter: int
     reference: str
@@ -65,6 +69,7 @@ class LetterView(msgspec.Struct, frozen=True):
     attempts: int
     parked: datetime | None
     redriven: int
+    verdict: Verdict | None = None
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -111,7 +116,7 @@ def select(store: Store, wanted: Selection) -> Iterator[LetterRecord]:
     for letter in letters.find(store, filter):
         if wanted.status == "re-driven" and letters.holding(store, letter) is None:
             continue
-        if wanted.error is None or wanted.error.lower() in _error(store, letter)[1].lower():
+        if wanted.error is None or wanted.error.lower() in _line(_failed(store, letter)[1]).lower():
             yield letter
 
 
@@ -144,7 +149,7 @@ def run_named(reference: str) -> str | None:
 def view_of(store: Store, letter: LetterRecord) -> LetterView:
     """A letter as it is listed."""
     run = store.run_by_number(letter.run)
-    attempts, error = _error(store, letter)
+    attempts, error, verdict = _failed(store, letter)
     record = store.record(letter.run, letter.seq) if letter.seq else None
     given = letter.input if letter.input is not None else record.input if record else run.input
     standing: Standing = letter.status
@@ -159,10 +164,11 @@ def view_of(store: Store, letter: LetterRecord) -> LetterView:
         step=record.name if record else None,
         inputs=secrets.describe_inputs(given),
         edited=letter.input is not None,
-        error=error,
+        error=_line(error),
         attempts=attempts,
         parked=moment(letter.created),
         redriven=letter.redriven,
+        verdict=verdict_of(run.path, verdict, error) if error else None,
     )
 
 
@@ -190,18 +196,28 @@ LONG = 2000
 
 def details_of(store: Store, letter: LetterRecord) -> LetterDetails:
     """All about a letter."""
-    return letter_details(store, letter)
+    details = letter_details(store, letter)
+    if details.verdict is None and (failed := _failed(store, letter))[1] is not None:
+        details = msgspec.structs.replace(details, verdict=verdict_of(details.script, failed[2], failed[1]))
+    return details
 
 
-def _error(store: Store, letter: LetterRecord) -> tuple[int, str]:
-    """How many attempts failed, and the last error in one line."""
+def _failed(store: Store, letter: LetterRecord) -> tuple[int, bytes | None, bytes | None]:
+    """How many attempts failed, the last error, and what was known of it, as they are stored."""
     if not letter.seq:
         run = store.run_by_number(letter.run)
-        return run.epoch, error_line(run.output) if run.output and run.status in ("failed", "parked") else ""
+        stop = store.stopped_by(run)
+        error = run.output if run.status in ("failed", "parked") else None
+        return run.epoch, error, stop.verdict if stop is not None else None
     record = store.record(letter.run, letter.seq)
     tries = store.attempts_of(letter.run, record.name, record.key, record.n)
-    last = tries[-1].error if tries else record.output if record.status != "done" else None
-    return len(tries) or record.attempts, error_line(last) if last else ""
+    if tries:
+        return len(tries), tries[-1].error, tries[-1].verdict
+    return record.attempts, record.output if record.status != "done" else None, None
+
+
+def _line(error: bytes | None) -> str:
+    return error_line(error) if error else ""
 
 
 def lines(store: Store, chosen: Sequence[LetterRecord]) -> Iterator[bytes]:

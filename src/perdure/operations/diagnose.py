@@ -9,6 +9,7 @@ import msgspec
 from perdure.core.commands import located
 from perdure.core.records import RunRecord
 from perdure.engines.features import Feature
+from perdure.engines.selection import capabilities_at
 from perdure.operations.finding import Finding
 from perdure.operations.findings import find
 from perdure.operations.location import Location
@@ -80,7 +81,9 @@ def _not_seen(facts: RunFacts, location: Location) -> list[str]:
     """What a diagnosis of this run does not know."""
     missed = ["what a step did besides what it returned", "exceptions that the script caught and passed over"]
     if not location.supports(Feature.PROCESSES):
-        missed.append("the processes of a cluster, and in how many lives a call was executed")
+        missed.append("the processes of a cluster")
     elif facts.process is not None and facts.process.cause == "unseen":
         missed.append("how the process died: with an alert target a watchdog records it")
+    if not location.supports(Feature.EXECUTIONS):
+        missed.append(capabilities_at(location.engine).reason(Feature.EXECUTIONS))
     return missed

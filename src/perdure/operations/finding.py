@@ -129,5 +129,6 @@ def attempt(one: Failure) -> Evidence:
     """An attempt that failed, as evidence."""
     record = one.record
     call = f"{record.name}{secrets.describe_inputs(record.input, INPUTS)}"
-    text = f"{call} failed at attempt {record.number} after {show(record.ms / 1000)}: {one.line}"
+    took = f" after {show(record.ms / 1000)}" if record.ms else ""
+    text = f"{call} failed at attempt {record.number}{took}: {one.line}"
     return Evidence(text, step=record.name, attempt=record.number, at=moment(one.ended))

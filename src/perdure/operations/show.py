@@ -12,12 +12,14 @@ from perdure.config import secrets
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.exceptions import capture
 from perdure.core.execution.cleanup_records import called
+from perdure.core.policies.verdicts import Verdict
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.timestamps import moment
 from perdure.errors import PerdureError
 from perdure.operations.find_step import check_name
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import RunView, view_of
+from perdure.operations.stored_failures import verdict_of
 from perdure.store import dead_letters
 from perdure.store.forks import is_behind
 from perdure.store.runs import Store
@@ -35,13 +37,17 @@ class ErrorView(msgspec.Struct, frozen=True):
 
 
 class AttemptView(msgspec.Struct, frozen=True):
-    """A try that failed; `number` counts from 1, `epoch` how often the run had failed before, `seconds` it took."""
+    """A try that failed; `number` counts from 1, `epoch` how often the run had failed before, `seconds` it took.
+
+    `verdict` is what was known of the failure when it happened.
+    """
 
     number: int
     epoch: int
     error: ErrorView
     started: datetime | None
     seconds: float
+    verdict: Verdict
 
 
 class StepView(msgspec.Struct, frozen=True):
@@ -50,7 +56,8 @@ class StepView(msgspec.Struct, frozen=True):
 
     `letter` is the number of the dead letter that it is or was, `standing` how that stands. Of one that was resolved by
     a redrive after the run could see it, `result` is what the redrive came to, and `error` what the run saw.
-    `behind`: its source did that behind the point from which this run was forked, so this run makes the call again.
+    `verdict` is what was known of what it failed with. `behind`: its source did that behind the point from which this
+    run was forked, so this run makes the call again.
     """
 
     seq: int
@@ -66,6 +73,7 @@ class StepView(msgspec.Struct, frozen=True):
     letter: int | None = None
     standing: str | None = None
     behind: bool = False
+    verdict: Verdict | None = None
 
 
 class OpenStep(msgspec.Struct, frozen=True):
@@ -81,7 +89,8 @@ class RunDetails(msgspec.Struct, frozen=True):
 
     Inputs and results are text, or plain data if asked for. `earlier` is how many steps were left out at the beginning,
     `parent` the id of the run whose child this is. `process` is who executes it, or did when it died; `suspects` are
-    the calls that crashes speak against; `notes` say which calls were not saved.
+    the calls that crashes speak against; `notes` say which calls were not saved. `verdict` is what was known of
+    `error` when it happened.
     """
 
     run: RunView
@@ -96,6 +105,7 @@ class RunDetails(msgspec.Struct, frozen=True):
     process: ProcessView | None = None
     suspects: list[Suspect] = []
     notes: list[str] = []
+    verdict: Verdict | None = None
 
 
 def details_of(
@@ -149,29 +159,32 @@ def details_of(
             show,
             dead.get(record.seq),
             behind=is_behind(store, run, record.seq),
+            script=run.path,
         )
         for record in (_from(store, run.rid, min(wanted), max(wanted)) if wanted else ())
         if record.seq in wanted
     ]
     failed = run.status == "failed"
-    stop = store.stopped_by(run) if run.status == "running" and run.holder is None else None
+    left = failed or run.status == "parked" or (run.status == "running" and run.holder is None)
+    stop = store.stopped_by(run) if left else None
+    error = run.output if failed else stop.error if stop is not None and run.status == "running" else None
     return RunDetails(
         run=view_of(store, run),
         inputs=show.inputs(run.input),
         result=show.value(run.output) if run.output is not None and not failed else None,
-        error=error_view(run.output)
-        if run.output is not None and failed
-        else error_view(stop.error)
-        if stop and stop.error
-        else None,
+        error=error_view(error) if error else None,
         parent=store.run_by_number(run.parent).id if run.parent is not None else None,
         earlier=earlier,
         steps=steps,
-        open=[OpenStep(tries[0].name, show.inputs(tries[0].input), _attempts(tries)) for tries in failures.values()],
+        open=[
+            OpenStep(tries[0].name, show.inputs(tries[0].input), _attempts(tries, run.path))
+            for tries in failures.values()
+        ],
         children=[view_of(store, store.run(id)) for id in store.children(run.rid)],
         process=process_of(store, run),
         suspects=suspects_of(store, run),
         notes=[error_view(note.error).message for note in store.notes(run.rid)],
+        verdict=verdict_of(run.path, stop.verdict if stop is not None else None, error) if error else None,
     )
 
 
@@ -191,8 +204,15 @@ def _from(store: Store, rid: int, first: int, last: int) -> Iterable[StepRecord]
 
 
 def _step(
-    record: StepRecord, tries: list[AttemptRecord], show: _Show, letter: LetterRecord | None, *, behind: bool
+    record: StepRecord,
+    tries: list[AttemptRecord],
+    show: _Show,
+    letter: LetterRecord | None,
+    *,
+    behind: bool,
+    script: str,
 ) -> StepView:
+    failures = _attempts(tries, script)
     done, given_up = record.status == "done", record.status == "abandoned"
     result = record.output if done else letter.result if letter else None
     name, given = called(record.kind, record.name, record.input)
@@ -206,16 +226,29 @@ def _step(
         attempts=record.attempts,
         started=None if given_up else moment(record.started),
         seconds=record.ms / 1000,
-        failures=_attempts(tries),
+        failures=failures,
         letter=letter.lid if letter else None,
         standing=letter.status if letter else None,
         behind=behind,
+        verdict=None
+        if done or given_up
+        else failures[-1].verdict
+        if failures
+        else verdict_of(script, None, record.output),
     )
 
 
-def _attempts(tries: list[AttemptRecord]) -> list[AttemptView]:
+def _attempts(tries: list[AttemptRecord], script: str) -> list[AttemptView]:
     return [
-        AttemptView(one.number, one.epoch, error_view(one.error), moment(one.started), one.ms / 1000) for one in tries
+        AttemptView(
+            number=one.number,
+            epoch=one.epoch,
+            error=error_view(one.error),
+            started=moment(one.started),
+            seconds=one.ms / 1000,
+            verdict=verdict_of(script, one.verdict, one.error),
+        )
+        for one in tries
     ]
 
 

@@ -6,7 +6,7 @@ from perdure.catalogue.rules import assess_for
 from perdure.config import secrets
 from perdure.core.exceptions import capture
 from perdure.core.policies.classify import Assessment
-from perdure.core.policies.verdicts import unpack_verdict
+from perdure.core.policies.verdicts import Verdict, unpack_verdict, verdict_on
 from perdure.errors import PerdureError
 
 STAYS = ("code-drift", "schema-change", "state-drift")
@@ -30,6 +30,11 @@ def assessment_of(path: str, verdict: bytes | None, packed: bytes) -> Assessment
         packed: the exception.
     """
     return unpack_verdict(verdict) or assess_for(path, restored(packed))
+
+
+def verdict_of(path: str, verdict: bytes | None, packed: bytes) -> Verdict:
+    """As `assessment_of`, for people and programs."""
+    return verdict_on(assessment_of(path, verdict, packed))
 
 
 def error_line(packed: bytes) -> str:

@@ -116,6 +116,8 @@ class _Inquiry:
             self._say(error_view(note.error).message)
         if self.code is None:
             self._look_through()
+        if not self.location.supports(Feature.EXECUTIONS):
+            self._say(capabilities_at(self.location.engine).reason(Feature.EXECUTIONS))
         self._parent()
         return Why(self.run.id, self.run.workflow, self.view.status, self.reasons, self.ways, self.code)
 

@@ -18,7 +18,10 @@ from perdure.store.statements import load
 
 
 class ListedRun(msgspec.Struct, frozen=True):
-    """A run as another engine describes it; `parent` is the id of the run whose child it is."""
+    """A run as another engine describes it; `parent` is the id of the run whose child it is.
+
+    `stopped` is why it was left, packed, as in a `RunRecord`.
+    """
 
     id: str
     path: str
@@ -31,6 +34,7 @@ class ListedRun(msgspec.Struct, frozen=True):
     created: float
     started: float
     ended: float | None
+    stopped: bytes | None = None
     steps: Sequence[StepRecord] = ()
     attempts: Sequence[AttemptRecord] = ()
 
@@ -70,7 +74,8 @@ class Snapshot(Store):
 def _record(run: ListedRun, parent: int | None) -> RunRecord:
     name = os.path.basename(run.path)
     about = (0, run.id, name, run.path, run.workflow, run.key, True, parent, run.status, None, 0)
-    return RunRecord(*about, run.input, run.output, run.created, run.started, run.ended, 0)
+    times = (run.created, run.started, run.ended)
+    return RunRecord(*about, run.input, run.output, *times, 0, stopped=run.stopped)
 
 
 def _letter(rid: int, step: StepRecord) -> LetterRecord:

@@ -10,7 +10,9 @@ from cyclopts.validators import Number
 from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import ANYWHERE, Json, Reference, Verbose, Where
 from perdure.cli.view.show_page import show_run
-from perdure.cli.view.terminal import as_json
+from perdure.cli.view.terminal import Printer, as_json
+from perdure.engines.features import Feature
+from perdure.engines.selection import capabilities_at
 from perdure.operations.find_run import find_run
 from perdure.operations.location import opened
 from perdure.operations.show import details_of
@@ -33,10 +35,13 @@ def show(
 ) -> int:
     """Carry out `perdure show`; returns the exit code."""
     most = (None if json else STEPS) if limit is None else limit or None
-    with opened(where.locate(), run) as store:
+    location = where.locate()
+    with opened(location, run) as store:
         details = details_of(store, find_run(store, run), step=step, limit=most, data=json)
     if json:
         as_json(details)
     else:
         show_run(details, verbose=verbose)
+        if not location.supports(Feature.EXECUTIONS):
+            Printer().line(capabilities_at(location.engine).reason(Feature.EXECUTIONS), "dim")
     return DONE

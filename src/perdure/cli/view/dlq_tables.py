@@ -42,12 +42,13 @@ def listing(found: Listing, location: Location, status: str) -> None:
             str(view.attempts),
             date(view.parked),
             view.run,
+            view.verdict.named if view.verdict is not None else "",
             view.error,
         )
         for view in found.letters
     ]
     if rows:
-        headings = ("LETTER", "STATUS", "STEP", "ATTEMPTS", "PARKED", "RUN", "ERROR")
+        headings = ("LETTER", "STATUS", "STEP", "ATTEMPTS", "PARKED", "RUN", "KIND", "ERROR")
         printer.table(
             headings, [[_cut(cell) for cell in row] for row in rows], [STYLES[v.status] for v in found.letters]
         )
@@ -94,6 +95,8 @@ def letter(details: LetterDetails, texts: Texts, *, verbose: bool, location: Loc
             printer.line(f"{name:<9} {one_line(fact)}", STYLES.get(details.status, "") if name == "status" else "")
     if details.error:
         printer.line(f"{'error':<9} {one_line(_error(details.error, details.message))}", "red")
+    if details.verdict is not None:
+        printer.line(one_line(f"{'kind':<9} {details.verdict}"))
     if not details.attempts or details.attempts[-1].error != details.error:  # else the attempt has them
         for note in details.notes:
             printer.line(f"          {one_line(note)}", "dim")

@@ -19,6 +19,8 @@ def show_run(details: RunDetails, *, verbose: bool) -> None:
     printer = Printer()
     _header(printer, details)
     _error(printer, details.error, verbose=verbose)
+    if details.verdict is not None:
+        printer.line(one_line(f"{'kind':<9} {details.verdict}"))
     _process(printer, details.process, details.run.id)
     for suspect in details.suspects:
         printer.line(f"{'crashes':<9} {suspect_line(suspect)}", "yellow")
@@ -123,7 +125,9 @@ def _step(printer: Printer, step: StepView, width: int, *, verbose: bool) -> Non
 def _failures(printer: Printer, failures: list[AttemptView], width: int, *, verbose: bool) -> None:
     indent = " " * (width + 6)
     for one in failures:
-        printer.line(f"{indent}attempt {one.number} failed after {_took(one.seconds)}: {_error_line(one.error)}", "dim")
+        kind = f"  [{one.verdict.named}]" if one.verdict.rule else ""
+        text = f"{indent}attempt {one.number} failed after {_took(one.seconds)}: {_error_line(one.error)}{kind}"
+        printer.line(text, "dim")
         for note in one.error.notes:
             if note.startswith(SAID):
                 printer.line(_indented(one_line(note), width + 8), "dim")

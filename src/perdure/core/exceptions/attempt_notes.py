@@ -13,10 +13,14 @@ _NOTED = 8
 
 
 class AttemptNote(msgspec.Struct, frozen=True):
-    """One failed attempt in short: the name of the error's class, and its message."""
+    """One failed attempt in short: the name of the error's class, and its message.
+
+    `verdict` is what was known of it when it happened, packed (`core/policies/verdicts.py`).
+    """
 
     error: str
     message: str
+    verdict: bytes | None = None
 
 
 def note(owner: str, attempts: Sequence[AttemptNote], took: float, why: str = "") -> list[str]:

@@ -17,6 +17,40 @@ class _Verdict(msgspec.Struct, frozen=True, array_like=True):
     confidence: Confidence
 
 
+class Verdict(msgspec.Struct, frozen=True):
+    """What was known of a failure, for people and programs.
+
+    Attributes:
+        kind: "transient", "permanent" or "throttled".
+        code: the entry of the failure catalogue; None if none is known.
+        confidence: "certain", "likely" or "possible".
+        rule: what it goes by, in words; empty if no rule knows it.
+        status: the HTTP status that the server answered with.
+        retry_after: seconds from then that the server asked to wait.
+    """
+
+    kind: Kind
+    code: str | None
+    confidence: Confidence
+    rule: str
+    status: int | None = None
+    retry_after: float | None = None
+
+    @property
+    def named(self) -> str:
+        """The entry, or the kind if there is none that is more than possible."""
+        return self.code if self.code is not None and self.confidence != "possible" else self.kind
+
+    def __str__(self) -> str:
+        entry = f", {self.code} ({self.confidence})" if self.code is not None else ""
+        return f"{self.kind}{entry}" + (f", by {self.rule}" if self.rule else "")
+
+
+def verdict_on(seen: Assessment) -> Verdict:
+    """What was known of a failure, as it is shown."""
+    return Verdict(seen.kind, seen.code, seen.confidence, seen.rule, seen.status, seen.retry_after)
+
+
 class Stop(msgspec.Struct, frozen=True, array_like=True):
     """Why a run was left.
 

@@ -28,6 +28,7 @@ from perdure.core.execution.identity import refuse_change
 from perdure.core.execution.result_check import ensure
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.retry import Again
+from perdure.core.policies.verdicts import pack_verdict
 from perdure.core.records import CLEAN_UPS, Place, called_step
 from perdure.engines import registry
 from perdure.engines.events import AttemptStarted, Observer, RetryScheduled, StepProgress, attempt_ended
@@ -174,7 +175,7 @@ class StepActivities:
         spec = call.spec
         judged = series.judge(spec.retry, spec.owner, number, error, outcome, random, spec.failures())
         decision, fault = judged.decision, judged.fault
-        note = attempt_notes.AttemptNote(fault.name, fault.message[:LONGEST_NOTE])
+        note = attempt_notes.AttemptNote(fault.name, fault.message[:LONGEST_NOTE], pack_verdict(judged.assessment))
         tried = [*progress.tried, note][-NOTED:]
         if isinstance(decision, Again):
             progress.made, progress.tried = number, tried

@@ -265,7 +265,7 @@ class EventHistory:
         unwound = self._cancelled or (self.failed is not None and self.failed.unwound)
         epoch = self.epoch + unwound
         for number, record in enumerate(self.records[first:], start=first):
-            size += len(record.input) + len(record.output) + 100 + 50 * len(record.tried)
+            size += len(record.input) + len(record.output) + 100 + 200 * len(record.tried)
             if taken and size > most:
                 return Portion(taken, number, epoch=epoch)
             taken.append(record)

@@ -231,7 +231,7 @@ def encode_ran(ran: Ran) -> bytes:
     left = len(ran.tried)
     while len(data) > MOST and left:
         left //= 2
-        kept = [msgspec.structs.replace(note, message="") for note in ran.tried[: len(ran.tried) - left]]
+        kept = [msgspec.structs.replace(note, message="", verdict=None) for note in ran.tried[: len(ran.tried) - left]]
         data = encode(msgspec.structs.replace(ran, tried=[*kept, *ran.tried[len(ran.tried) - left :]]))
     return data
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 import msgspec
 
 from perdure.core.exceptions import capture
+from perdure.core.policies.verdicts import Stop, pack_stop
 from perdure.core.records import AttemptRecord, StepRecord
 from perdure.core.values import codec
 from perdure.engines.temporal.connection import Cluster
@@ -144,9 +146,21 @@ def _in_full(each: _Known, history: EventHistory) -> ListedRun:
         created=memo.created,
         started=each.started,
         ended=(each.ended or history.last) if status != "running" else None,
+        stopped=_stopped(output, attempts, each.ended or history.last) if status == "failed" else None,
         steps=steps,
         attempts=attempts,
     )
+
+
+def _stopped(output: bytes | None, attempts: Sequence[AttemptRecord], ended: float) -> bytes | None:
+    """What was known of the failure that ended a run: that of the attempt that failed with it."""
+    if output is None:
+        return None
+    line = capture.decode(output).line
+    for one in reversed(attempts):
+        if one.verdict is not None and capture.decode(one.error).line == line:
+            return pack_stop(Stop(ended, b"", one.verdict))
+    return None
 
 
 def _step(seq: int, record: Carried) -> StepRecord:

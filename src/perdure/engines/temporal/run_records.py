@@ -156,5 +156,6 @@ def attempt_records(record: StepRecord | Carried, tried: Sequence[AttemptNote]) 
         fault = capture.Fault(module="", qualname=note.error, bases=[], message=note.message)
         packed = capture.encode(fault)
         who = (record.name, record.key, record.n)
-        made.append(AttemptRecord(0, *who, number, True, record.input, packed, record.started, 0, UNSEALED))
+        times = (record.started, 0)
+        made.append(AttemptRecord(0, *who, number, True, record.input, packed, *times, UNSEALED, note.verdict))
     return made
