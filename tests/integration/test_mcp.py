@@ -17,6 +17,8 @@ READ = {
     "list_runs",
     "show_run",
     "why_run",
+    "diagnose_run",
+    "explain_failure",
     "list_dead_letters",
     "show_dead_letter",
     "list_breakers",
@@ -54,6 +56,13 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Looked:
             "news": await shop.call(client, "show_run", run=runs["news"]),
             "named": await shop.call(client, "show_run", run=runs["sell"], step="charge"),
             "why_run": await shop.call(client, "why_run", run=runs["news"]),
+            "diagnose_run": await shop.call(client, "diagnose_run", run=runs["sell"]),
+            "next": await shop.call(client, "diagnose_run", run=runs["sell"], cursor="1"),
+            "entry": await shop.call(client, "explain_failure", code="poison-item"),
+            "text": await shop.call(
+                client, "explain_failure", text=f"OSError: [Errno 28] No space left on device: {HOSTILE}"
+            ),
+            "codes": await shop.call(client, "explain_failure"),
             "list_dead_letters": await shop.call(client, "list_dead_letters", error="instructions"),
             "show_dead_letter": await shop.call(client, "show_dead_letter", letter="1"),
             "list_breakers": await shop.call(client, "list_breakers"),
@@ -109,6 +118,19 @@ def test_runs_and_what_stopped_them(looked: Looked) -> None:
     assert (step["name"], step["status"], step["letter"], step["letter_status"]) == ("charge", "dead", 1, "parked")
     assert seen["news"].content["untrusted"]["error"]["type"] == "ConnectionError"
     assert any("perdure resume" in way["command"] for way in seen["why_run"].content["ways"])
+
+
+def test_diagnoses_and_entries(looked: Looked) -> None:
+    """Findings with their commands, what they quote apart; an entry by its code, or by the text of an error."""
+    seen = looked.by_name
+    found = seen["diagnose_run"].content
+    assert found["status"] == "dead"
+    assert found["findings"][0]["commands"]
+    assert found["findings"][0]["untrusted"]["evidence"]
+    assert seen["next"].content.get("findings", []) == found["findings"][1:]
+    assert seen["entry"].content["entry"]["code"] == "poison-item"
+    assert seen["text"].content["verdict"]["code"] == "disk-full"
+    assert len(seen["codes"].content["entries"]) == 20
 
 
 def test_letters_and_breakers(looked: Looked) -> None:

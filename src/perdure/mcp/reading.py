@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, structs
 
+from perdure.errors import OptionError
 from perdure.mcp.answers import HEAD, Answer, fitting, item, page, plain, start_of, within
 from perdure.mcp.tool import Arguments, Cursor, LetterReference, RunReference, Tool, Where
 from perdure.operations import ps
@@ -72,6 +73,7 @@ def show_run(where: Where, given: ShowRun) -> Answer:
             "run": plain(found.run),
             "parent": found.parent,
             "process": _process(found.process),
+            "verdict": found.verdict,
             "child_runs": len(found.children),
             "children": [{"id": one.id, "status": one.status} for one in found.children[-SOME:]],
         }
@@ -89,7 +91,12 @@ def show_run(where: Where, given: ShowRun) -> Answer:
         item(
             plain(
                 {name: getattr(one, name) for name in ("seq", "name", "status", "attempts", "started", "seconds")}
-                | {"letter": one.letter, "letter_status": one.standing, "behind_fork": one.behind or None}
+                | {
+                    "letter": one.letter,
+                    "letter_status": one.standing,
+                    "behind_fork": one.behind or None,
+                    "verdict": one.verdict,
+                }
             ),
             **_call(one, failures),
             result=one.result,
@@ -107,7 +114,8 @@ def show_run(where: Where, given: ShowRun) -> Answer:
 
 def _call(call: Any, most: int) -> Answer:
     failures = [
-        {"number": one.number, "started": one.started, "seconds": one.seconds, **_error(one.error)}
+        {"number": one.number, "started": one.started, "seconds": one.seconds, "kind": one.verdict.named}
+        | _error(one.error)
         for one in call.failures[-most:]
     ]
     name = {} if hasattr(call, "seq") else {"name": call.name}
@@ -144,6 +152,60 @@ def why_run(where: Where, given: WhyRun) -> Answer:
         found = structs.asdict(explain(store, find_run(store, given.run), location))
     reasons = found.pop("reasons")  # sentences that quote errors and inputs
     return item(found, reasons=reasons)
+
+
+class DiagnoseRun(Arguments, frozen=True):
+    """Of `diagnose_run`."""
+
+    run: RunReference
+    cursor: Cursor | None = None
+
+
+def diagnose_run(where: Where, given: DiagnoseRun) -> Answer:
+    """What is wrong with a run, with the records that show it."""
+    from perdure.operations.diagnose import diagnose
+    from perdure.operations.find_run import find_run
+
+    start = start_of(given.cursor)
+    location = where.locate()
+    with opened(location, given.run) as store:
+        found = diagnose(store, find_run(store, given.run), location)
+    findings = []
+    for one in found.findings[start:]:
+        trusted = structs.asdict(one)
+        outside = {name: trusted.pop(name) for name in ("text", "evidence", "fix")}
+        findings.append(item(trusted, **outside))
+    head = {"run": found.run, "workflow": found.workflow, "status": found.status, "not_seen": found.not_seen}
+    return page(head, "findings", findings, start)
+
+
+class ExplainFailure(Arguments, frozen=True):
+    """Of `explain_failure`."""
+
+    code: Annotated[str | None, Meta(description="An entry of the catalogue, such as rate-limit-spiral.")] = None
+    text: Annotated[
+        str | None, Meta(description="The text of an error: which entry it is, and whether it is tried again.")
+    ] = None
+
+
+def explain_failure(where: Where, given: ExplainFailure) -> Answer:
+    """A kind of failure; or what kind the text of an error is; or all of them, a line each."""
+    from perdure.catalogue.entries import entries
+    from perdure.core.policies.verdicts import verdict_on
+    from perdure.operations.failures import entry, explain_text
+
+    if given.text is not None and given.code is not None:
+        raise OptionError("both code and text are given", "give one of them")
+    seen = verdict_on(explain_text(given.text)) if given.text is not None else None
+    code = given.code if seen is None else seen.code
+    if seen is None and code is None:
+        return {"entries": [{"code": one.code, "title": one.title} for one in entries().values()]}
+    about = {} if seen is None else {"verdict": plain(seen)}
+    if code is None:
+        return about
+    found = structs.asdict(entry(code))
+    del found["markdown"]  # the same once more
+    return about | {"entry": found}
 
 
 class ListDeadLetters(Arguments, frozen=True):
@@ -189,7 +251,20 @@ def show_dead_letter(where: Where, given: ShowDeadLetter) -> Answer:
     with opened(where.locate(), run, None if run else LETTER_RUNS) as store:
         letter = find_letter(store, given.letter)
         details, texts = details_of(store, letter), texts_of(store, letter)
-    names = ("letter", "status", "workflow", "run", "step", "seq", "first", "last", "parked", "changed", "redriven")
+    names = (
+        "letter",
+        "status",
+        "workflow",
+        "run",
+        "step",
+        "seq",
+        "first",
+        "last",
+        "parked",
+        "changed",
+        "redriven",
+        "verdict",
+    )
     head = item(
         {name: getattr(details, name) for name in names},
         inputs=texts.inputs,
@@ -267,6 +342,18 @@ READING: tuple[Tool[Any], ...] = (
         show_run,
     ),
     Tool("why_run", "Say why a run is not moving, and the commands that help.", WhyRun, why_run),
+    Tool(
+        "diagnose_run",
+        "Say what is wrong with a run: kinds of failures, the records that show them, what to do.",
+        DiagnoseRun,
+        diagnose_run,
+    ),
+    Tool(
+        "explain_failure",
+        "Explain a kind of failure by its code or by the text of an error: causes, what to do, how to prevent it.",
+        ExplainFailure,
+        explain_failure,
+    ),
     Tool(
         "list_dead_letters",
         "List dead letters, newest first: calls that failed for good and are kept for review.",
