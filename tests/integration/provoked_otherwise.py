@@ -189,23 +189,26 @@ def locks(*, held: bool) -> Any:
     return provoke
 
 
-def waits_for_its_end(machine: Machine) -> None:
+def waits_for_its_end(error: Exception) -> Any:
     """A run that has failed, and whose clean-up waits until it is done."""
 
-    @step(name="remove", retry=None)
-    def remove(name: str) -> None:
-        pass
+    def provoke(machine: Machine) -> None:
+        @step(name="remove", retry=None)
+        def remove(name: str) -> None:
+            pass
 
-    @step(name="last", retry=None)
-    def last() -> None:
-        raise OSError("not yet")
+        @step(name="last", retry=None)
+        def last() -> None:
+            raise error
 
-    @workflow(name="flow")
-    def flow() -> None:
-        defer(remove, "tmp-a")
-        last()
+        @workflow(name="flow")
+        def flow() -> None:
+            defer(remove, "tmp-a")
+            last()
 
-    attempt(flow)
+        attempt(flow)
+
+    return provoke
 
 
 def _hoards() -> Any:
@@ -241,9 +244,9 @@ OTHERWISE: dict[str, tuple[Any, Any]] = {
         runs(OSError(errno.EMFILE, "Too many open files")),
         runs(OSError(errno.ENOENT, "No such file or directory")),
     ),
-    "incomplete-cleanup, of a run that goes on": (
-        runs(OSError(errno.ENFILE, "Too many open files in system")),
-        waits_for_its_end,
+    "incomplete-cleanup, not made": (
+        waits_for_its_end(PermissionError("not yours")),
+        waits_for_its_end(ConnectionError("not yet")),
     ),
     "rate-limit-spiral, given up": (
         runs(answer(429, Retry_After="7200"), retry=QUICK),

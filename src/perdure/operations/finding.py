@@ -15,7 +15,7 @@ from perdure.core.durations import show
 from perdure.core.policies.failure_rules import Confidence
 from perdure.core.timestamps import moment
 from perdure.operations.processes import INPUTS
-from perdure.operations.run_facts import Failure, RunFacts
+from perdure.operations.run_facts import Failure, RunFacts, has_script
 
 SHOWN = 5
 """Records that a finding cites."""
@@ -81,6 +81,9 @@ def finding(
     commands, fix = list(commands), fix or entry.fix
     if facts.status in OVER:
         fix = _RESUME.sub(_redriven if facts.dead_seqs else _begun_anew, fix)
+    elif not has_script(facts.run.path):
+        fix = _RESUME.sub(_called_again, fix)
+        commands = [one for one in commands if not one.startswith("perdure resume")]
     names = _names(facts, shown)
     fix = _QUOTED.sub(lambda found: f"`{_filled(found[1], names)}`", fix)
     return Finding(
@@ -100,6 +103,10 @@ def _redriven(found: re.Match[str]) -> str:
 
 def _begun_anew(found: re.Match[str]) -> str:
     return _as(found[0], "run the script again, which begins anew")
+
+
+def _called_again(found: re.Match[str]) -> str:
+    return _as(found[0], "call the workflow there again")
 
 
 def _as(before: str, text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from perdure.config import secrets
 from perdure.core.durations import show
+from perdure.core.execution.cleanup_records import called
 from perdure.core.policies.failure_rules import Confidence
 from perdure.core.records import called_step
 from perdure.core.sizes import show_size
@@ -185,6 +186,23 @@ def _left_behind(facts: RunFacts) -> Iterator[Finding]:
         yield finding(facts, "incomplete-cleanup", "certain", text, evidence, commands)
 
 
+def _not_made(facts: RunFacts) -> Iterator[Finding]:
+    """Deferred calls of a run that does not go on before a person has acted: they wait for its end."""
+    seen = facts.verdict
+    permanent = seen is not None and seen.kind == "permanent" and facts.status in ("failed", "parked")
+    if not permanent or facts.cleaned_up or not facts.deferred:
+        return
+    evidence = []
+    for one in facts.deferred:
+        name, given = called(one.kind, one.name, one.input)
+        evidence.append(Evidence(f"#{one.seq} {name}{secrets.describe_inputs(given, INPUTS)}", one.seq))
+    call = evidence[0].text.partition("defer ")[2]
+    text = f"the clean-up {call} is not made before the run is done or cancelled: what it puts away is still there"
+    fix = "Mend the cause and resume the run, or end it for good: `perdure cancel RUN` makes its clean-ups."
+    commands = ["perdure cancel RUN", "perdure resume RUN"]
+    yield finding(facts, "incomplete-cleanup", "likely", text, evidence, commands, fix)
+
+
 def waits(facts: RunFacts) -> Iterator[Finding]:
     """A call or a run that goes on for many times as long as it usually takes, or a loop that polls one answer."""
     if facts.status != "running" or facts.process is None:
@@ -237,6 +255,7 @@ def _clock(facts: RunFacts) -> Iterator[Finding]:
 
 LOOKS: tuple[Callable[[RunFacts], Iterator[Finding]], ...] = (
     _left_behind,
+    _not_made,
     _twice,
     _new_identity,
     _circles,

@@ -101,6 +101,8 @@ class RunFacts:
         self.marked: list[StepRecord] = []
         self.telling: list[StepRecord] = []
         self.clean_ups: list[StepRecord] = []
+        self.deferred: list[StepRecord] = []
+        self.cleaned_up = False
         self.backward: list[tuple[int, str, float, float]] = []
         self.recorded: set[Identity] = set()
         self.records = 0
@@ -179,7 +181,10 @@ class RunFacts:
                 if ended < before - 2:
                     self.backward.append((record.seq, record.name, before, ended))
                 before = ended
+            if record.kind == "defer":
+                self.deferred.append(record)
             if record.kind in ("deferred", "undone"):
+                self.cleaned_up = True
                 if record.status != "done":
                     self.clean_ups.append(record)
                 continue
