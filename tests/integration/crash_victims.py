@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from perdure.crashtest.lives import Target
+
+
+def target(folder: Path, text: str, **more: object) -> Target:
+    """That text as a script in a folder of its own."""
+    script = folder / "job.py"
+    script.write_text(text, encoding="utf-8")
+    given = {"workflow": None, "arguments": [], "folder": folder, "cwd": folder, **more}
+    return Target(script, **given)  # type: ignore[arg-type]
+
+
 HEAD = """
 import asyncio, json, os, random, sqlite3, time, urllib.request
 from datetime import datetime
@@ -110,6 +123,49 @@ def first(name: str) -> int:
 @workflow
 def main() -> int:
     return first(next(iter({"a", "bb", "ccc", "dddd", "eeeee", "ffffff", "ggggggg"})))
+""",
+    ),
+    "the order of a set reaches the result": (
+        "non-deterministic",
+        "",
+        """
+@workflow
+def main() -> list[str]:
+    load()
+    return list({"a", "bb", "ccc", "dddd", "eeeee", "ffffff", "ggggggg"})
+""",
+    ),
+    "the time zone reaches the result": (
+        "non-deterministic",
+        "",
+        """
+@workflow
+def main() -> float:
+    return sum(load()) + datetime(2026, 11, 23).timestamp()
+""",
+    ),
+    "the time zone decides which step is called": (
+        "non-deterministic",
+        "",
+        """
+@step
+def weekly(n: int) -> int:
+    return n
+@workflow
+def main() -> int:
+    numbers = load()
+    return weekly(1) if datetime(2026, 11, 23).timestamp() % 86_400 == 0 else sum(numbers)
+""",
+    ),
+    "the order of a set reaches a file of the workflow's own": (
+        "non-deterministic",
+        "",
+        """
+@workflow
+def main() -> int:
+    with open("names.txt", "w") as file:
+        file.write(" ".join({"a", "bb", "ccc", "dddd", "eeeee", "ffffff", "ggggggg"}))
+    return sum(load())
 """,
     ),
     "chance reaches a step": (
@@ -236,6 +292,21 @@ def report(day: str, ticket: float) -> int:
 @workflow
 def main() -> int:
     return report(perdure.now().isoformat(), perdure.random())
+""",
+    "a step that looks at the clock, chance and a set": """
+@step
+def look() -> dict:
+    with open("report.txt", "w") as file:
+        file.write(datetime.now().isoformat())
+    return {"at": time.time(), "ticket": random.random(), "names": list({"a", "bb", "ccc", "dddd", "eeeee"})}
+@step
+def keep(seen: dict) -> int:
+    return len(seen)
+@workflow
+def main() -> str:
+    seen = look()
+    keep(seen)
+    return f"{seen} in {os.getcwd()}"
 """,
     "async branches, retries and an accepted repetition": """
 tried = set()

@@ -11,12 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.integration.crash_victims import FAULTS, HEAD, SOUND
+from tests.integration.crash_victims import FAULTS, HEAD, SOUND, target
 
 from conftest import Scripts
 from perdure.crashtest.campaign import Report, crashtest
-from perdure.crashtest.lives import Target
-from perdure.errors import UsageError
 from waiting import until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="lives are forked")
@@ -45,14 +43,6 @@ def port() -> Iterator[int]:
     yield server.server_address[1]
     server.shutdown()
     server.server_close()
-
-
-def target(folder: Path, text: str, **more: object) -> Target:
-    """That text as a script in a folder of its own."""
-    script = folder / "job.py"
-    script.write_text(text, encoding="utf-8")
-    given = {"workflow": None, "arguments": [], "folder": folder, "cwd": folder, **more}
-    return Target(script, **given)  # type: ignore[arg-type]
 
 
 def tried(folder: Path, text: str, port: int, patience: float = 60, **more: object) -> Report:
@@ -142,28 +132,6 @@ def test_what_is_allowed_and_what_is_stubbed(tmp_path: Path) -> None:
     stubbed = target(tmp_path / "b", OUTSIDE, arguments=["host"], stubs={"reach": "paid"})
     report = crashtest(stubbed, kills=1, patience=60)
     assert (report.ending, report.refused, report.steps) == ("", [], 1)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("x = 1\n", "has no workflow"),
-        ("def broken(:\n", "cannot be started"),
-        (OUTSIDE, "how"),  # an argument is missing
-    ],
-)
-def test_what_cannot_be_tested_is_named(tmp_path: Path, text: str, said: str) -> None:
-    """Nothing is killed then."""
-    with pytest.raises(UsageError, match=said):
-        crashtest(target(tmp_path, text), patience=60)
-
-
-def test_a_script_that_asks_is_answered_by_nobody(tmp_path: Path) -> None:
-    """The undisturbed run fails, and the report says so."""
-    text = "from perdure import workflow\n@workflow\ndef main() -> str:\n    return input('name?')\n"
-    report = crashtest(target(tmp_path, text), kills=1, patience=60)
-    assert report.ending.startswith("EOFError")
-    assert not report.finished
 
 
 def test_the_command_prints_findings_and_leaves_no_trace(scripts: Scripts, port: int) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from perdure.crashtest.effects import Refusal
 from perdure.crashtest.judge import End, Finding, Repeated, differences, repeated, replayed, said
+from perdure.crashtest.life import Outcome
 from perdure.crashtest.lives import FIRST, OTHER, Laboratory, Life, Target, World
 from perdure.crashtest.points import RUN, Point
 from perdure.crashtest.scratch import contents
@@ -41,7 +42,7 @@ class Report(msgspec.Struct):
         seconds: how long that took.
         findings: what is wrong, each kind and place once.
         repeated: effects that came again and may: keyed, repeatable or accepted.
-        not_killed: steps that were killed less than twice, for want of time.
+        not_killed: steps that were killed less than twice: the time was over, or the run did not come there again.
         refused: what it was kept from.
         unstable: what differs between two undisturbed runs, and was not compared.
         ending: how the undisturbed run ends, if not well.
@@ -110,24 +111,21 @@ def crashtest(
 
 def _undisturbed(laboratory: Laboratory, oracle: str | None, report: Report) -> tuple[End, End] | None:
     """Two runs that nothing happens to; None if there is nothing to compare with."""
-    ends = []
-    for _ in range(2):
-        world = laboratory.world()
-        ends.append(_end(world, laboratory.live(world), oracle))
-        world.remove()
-    one, other = ends
+    one = _one_undisturbed(laboratory, oracle)
     life, outcome = one.life, one.life.outcome
     report.refused = list({(each.kind, each.what): each for each in life.refusals}.values())
     if outcome is None:
         if life.stuck:
-            text = f"undisturbed, it does not end within {laboratory.patience:g} s"
-            report.keep(Finding("stuck", RUN, text, "give it less to do, or stub what waits: --stub STEP=JSON"))
+            report.keep(_never_ending(life, laboratory.patience))
             return None
         raise UsageError(
-            f"the workflow's process ends by itself: {life.last_line}", "see what the script does at its end"
+            f"the workflow's process ends before the workflow does: {life.last_line}",
+            "see what ends it: os._exit, a signal, a fault of a library",
         )
     if outcome.end == "unusable":
-        raise UsageError(f"the workflow cannot be started: {outcome.error}", "see `perdure crashtest --help`")
+        raise UsageError(
+            f"the workflow cannot be started: {outcome.error_line}", _hint(outcome) or "see `perdure crashtest --help`"
+        )
     if outcome.code == "not-storable":
         report.keep(Finding("unstorable", RUN, outcome.error_line, "return plain data, or a path"))
         return None
@@ -135,8 +133,32 @@ def _undisturbed(laboratory: Laboratory, oracle: str | None, report: Report) -> 
         report.ending = outcome.error_line
     saved = [point.step for point in life.points if point.kind == "after-save" and point.step != RUN]
     report.steps, report.names = len(saved), list(dict.fromkeys(saved))
+    other = _one_undisturbed(laboratory, oracle)
+    if other.life.outcome is None:
+        text = f"undisturbed, it ends once and not the next time: {'stuck' if other.life.stuck else life.last_line}"
+        report.keep(Finding("stuck", RUN, text, "see what it waits for, and what it shares with other processes"))
+        return None
     report.unstable = _unstable(one, other)
     return one, other
+
+
+def _one_undisturbed(laboratory: Laboratory, oracle: str | None) -> End:
+    world = laboratory.world()
+    end = _end(world, laboratory.live(world), oracle)
+    world.remove()
+    return end
+
+
+def _never_ending(life: Life, patience: float) -> Finding:
+    if not life.points:
+        text = f"the script is not loaded within {patience:g} s"
+        return Finding("stuck", RUN, text, 'put what it does at its top level under `if __name__ == "__main__":`')
+    text = f"undisturbed, it does not end within {patience:g} s"
+    return Finding("stuck", RUN, text, "give it less to do, or stub what waits: --stub STEP=JSON")
+
+
+def _hint(outcome: Outcome) -> str:
+    return outcome.hint.replace("perdure run ", "perdure crashtest ")
 
 
 def _unstable(one: End, other: End) -> list[str]:
@@ -151,13 +173,21 @@ def _unstable(one: End, other: End) -> list[str]:
 
 
 def _replay(laboratory: Laboratory, one: End, other: End, oracle: str | None) -> list[Finding]:
+    """Two lives with the same records, the second in another environment: what they make of them has to be the same."""
     last = next((p for p in reversed(one.life.points) if p.kind == "after-save" and p.step != RUN), None)
     if last is None:
         return []
     world = laboratory.world()
-    lives = [laboratory.live(world, last), laboratory.live(world, environment=OTHER, shift=DAY_AND_HOUR)]
+    first = laboratory.live(world, last)
+    found: list[Finding] = []
+    if first.outcome is None and last in first.points:
+        world.keep()
+        here = _end(world, laboratory.live(world), oracle)
+        world.put_back()
+        there = _end(world, laboratory.live(world, environment=OTHER, shift=DAY_AND_HOUR), oracle)
+        found = replayed(one, other, first, here, there)
     world.remove()
-    return replayed(one, other, lives) if lives[0].outcome is None else []
+    return found
 
 
 def _plan(points: Sequence[Point], kills: int, seed: int) -> list[Point]:
@@ -189,15 +219,17 @@ def _kill(
     seconds: float,
 ) -> None:
     until = time.monotonic() + seconds
+    late = False
     left = Counter({step: min(EACH, count) for step, count in Counter(point.step for point in plan).items()})
     harmless: dict[tuple[str, str, str], Repeated] = {}
     for number, point in enumerate(plan, 1):
         if time.monotonic() > until:
+            late = True
             break
         world = laboratory.world()
         environment = FIRST if number % FRESH == 0 else None
         first = laboratory.live(world, point, environment=environment)
-        if first.outcome is None and not first.stuck:  # it came to that point
+        if point in first.points and not first.stuck:
             end = _end(world, laboratory.live(world, environment=environment), oracle)
             report.kills += 1
             left[point.step] -= 1
@@ -214,10 +246,13 @@ def _kill(
                 report.keep(finding)
         elif first.stuck:
             report.keep(Finding("stuck", point.step, f"it does not come to the point {said(point)}", killed=point))
+        elif first.outcome is None:
+            text = f"its process ends by itself: {first.last_line}"
+            report.keep(Finding("other-end", point.step, text, "see what it printed", killed=point))
         world.remove()
     report.repeated = list(harmless.values())
     report.not_killed = sorted(step or "the run itself" for step, count in left.items() if count > 0)
-    if report.not_killed:
+    if report.not_killed and late:
         text = f"{report.kills} kills in {seconds:g} s; killed less than {EACH} times: {', '.join(report.not_killed)}"
         report.keep(Finding("slow", RUN, text, "give it more time: --time 5m"))
 

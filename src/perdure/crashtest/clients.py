@@ -19,6 +19,7 @@ def watch(effects: Effects) -> None:
         "httpx": lambda module: _httpx(module, effects),
         "aiohttp": lambda module: _aiohttp(module, effects),
         "smtplib": lambda module: _smtplib(module, effects),
+        "multiprocessing.util": lambda module: _multiprocessing(module, effects),
     }
     for name in [name for name in patches if name in sys.modules]:
         patches.pop(name)(sys.modules[name])
@@ -138,6 +139,16 @@ def _smtplib(module: Any, effects: Effects) -> None:
         return answer
 
     module.SMTP.data = sending
+
+
+def _multiprocessing(module: Any, effects: Effects) -> None:
+    spawn = module.spawnv_passfds
+
+    def spawning(path: Any, args: Any, passfds: Any) -> Any:
+        effects.interpreter(args)
+        return spawn(path, args, passfds)
+
+    module.spawnv_passfds = spawning
 
 
 def _without_query(url: Any) -> str:

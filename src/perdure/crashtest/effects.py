@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from perdure.core.execution.idempotency import idempotency_key
+from perdure.core.redaction.printable import one_line
 from perdure.engines.interface import StepContext, here
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
@@ -47,7 +48,7 @@ class Effect(msgspec.Struct):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """What was refused: kind "host", "path" or "program"."""
+    """What was refused: kind "host", "path", "program" or "input"."""
 
     kind: str
     what: str
@@ -92,8 +93,11 @@ class Effects:
         self._handlers: dict[str, Callable[..., object]] = {
             "socket.connect": self._connect,
             "socket.sendto": self._connect,
+            "socket.sendmsg": self._connect,
             "socket.getaddrinfo": self._look_up,
             "socket.gethostbyname": self._look_up,
+            "socket.gethostbyaddr": self._look_up,
+            "builtins.input": self._ask,
             "open": self._open,
             "sqlite3.connect": self._database,
             "subprocess.Popen": self._program,
@@ -215,7 +219,22 @@ class Effects:
             self._deny("path", place, "it lies outside of the copy; take a path beside the script, or --copy DIR")
         return place
 
+    # -- people -------------------------------------------------------------------------------------------------------
+
+    def _ask(self, prompt: Any) -> None:
+        self._deny(
+            "input",
+            one_line(f"to ask {str(prompt).strip()!r}"),
+            "let the workflow take it as an argument, or --stub STEP=JSON",
+        )
+
     # -- programs -----------------------------------------------------------------------------------------------------
+
+    def interpreter(self, words: Sequence[Any]) -> None:
+        """Python starts another Python without an audit event: `spawn` and `forkserver` of multiprocessing."""
+        texts = [os.fsdecode(each) for each in words]
+        if not any("multiprocessing.resource_tracker" in text for text in texts):  # it only removes what others forget
+            self._program(sys.executable, texts)
 
     def _program(self, executable: Any, args: Any = (), *more: Any) -> None:
         words = args.split() if isinstance(args, str) else [os.fsdecode(each) for each in args or ()]

@@ -154,31 +154,60 @@ def differences(one: End, other: End, resumed: End, killed: Point) -> list[Findi
     return found
 
 
-def replayed(one: End, other: End, lives: Sequence[Life]) -> list[Finding]:
-    """Whether a finished run replays in another environment: hash seed, time zone, a day later.
+def replayed(one: End, other: End, first: Life, here: End, there: End) -> list[Finding]:
+    """Whether a run makes the same of its records in another environment: hash seed, time zone, a day later.
 
     Args:
         one, other: undisturbed.
-        lives: a life that was killed when its last step was saved, and the one in the other environment.
+        first: a life that was killed when its last step was saved.
+        here, there: the lives that went on from the same records, in the same environment and in another.
     """
-    ended = lives[-1].outcome
-    fix = "a clock, chance, a set's order or the environment reaches a step: use perdure.now(), random(), or a step"
+    ended, usual = there.life.outcome, here.life.outcome
+    if usual is None:
+        return []  # it does not even resume here, which the kills say
     if ended is None:
-        text = f"replayed in another environment, it ends without an outcome: {lives[-1].last_line}"
-        return [Finding("non-deterministic", RUN, text, fix)]
+        text = f"replayed in another environment, it ends without an outcome: {there.life.last_line}"
+        return [_nondeterministic(text, _REACHES_A_STEP)]
     if ended.code == "code-drift":
-        return [Finding("non-deterministic", RUN, ended.error_line, fix)]
-    usual, now = _saved([one.life]), _saved(lives)
-    if usual == _saved([other.life]) != now:
-        more, less = sorted((now - usual).keys()), sorted((usual - now).keys())
-        text = " and ".join(
-            [
-                *([f"executes {', '.join(more)} more often"] if more else []),
-                *([f"not {', '.join(less)}"] if less else []),
-            ]
-        )
-        return [Finding("non-deterministic", RUN, f"replayed a day later in another time zone, it {text}", fix)]
+        return [_nondeterministic(ended.error_line, _REACHES_A_STEP)]
+    if ended.end == "done":
+        calls, called = _saved([one.life]), _saved([first, there.life])
+        if calls == _saved([other.life]) != called:
+            more, less = sorted((called - calls).keys()), sorted((calls - called).keys())
+            parts = [f"executes {', '.join(more)} more often"] if more else []
+            parts += [f"does not execute {', '.join(less)} as often"] if less else []
+            text = f"replayed a day later in another time zone, it {' and '.join(parts)}"
+            return [_nondeterministic(text, _REACHES_A_STEP)]
+    for field in ("end", "error", "result", "dead_letters"):
+        now, was = getattr(ended, field), getattr(usual, field)
+        if now != was:
+            text = (
+                f"from the same records, {field} is {_short(was)}, and {_short(now)} a day later in another time zone"
+            )
+            return [_nondeterministic(text, _REACHES_THE_END)]
+    names = sorted(one.files.keys() | there.files.keys())
+    changed = [
+        name
+        for name in names
+        if one.files.get(name) == other.files.get(name) == here.files.get(name) != there.files.get(name)
+    ]
+    if changed:
+        text = f"from the same records, {', '.join(changed[:3])} are other files a day later in another time zone"
+        return [_nondeterministic(text, _REACHES_THE_END)]
     return []
+
+
+_REACHES_A_STEP = (
+    "a clock, chance, a set's order or the environment reaches a step: use perdure.now(), random(), or a step"
+)
+_REACHES_THE_END = (
+    "what the workflow's own code takes from a clock, chance or a set's order is not saved: use perdure.now(), "
+    "random(), or a step"
+)
+
+
+def _nondeterministic(text: str, fix: str) -> Finding:
+    return Finding("non-deterministic", RUN, text, fix)
 
 
 def _saved(lives: Iterable[Life]) -> Counter[str]:

@@ -39,7 +39,6 @@ class Order(msgspec.Struct, frozen=True):
         shift: seconds that the time of day is off.
         hosts, programs: as of `Effects`.
         stubs: results of steps that are not executed, by name.
-        environment: variables of a life that the fork server begins.
     """
 
     script: str
@@ -54,7 +53,6 @@ class Order(msgspec.Struct, frozen=True):
     hosts: list[str] = []
     programs: list[str] = []
     stubs: dict[str, Any] = {}
-    environment: dict[str, str] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -65,6 +63,7 @@ class Outcome(msgspec.Struct, frozen=True):
         result: what the workflow returned, as JSON text.
         error: class and message of what it raised.
         code: the code of a PerdureError.
+        hint: what that says to do.
         dead_letters: how many items failed for good.
     """
 
@@ -72,6 +71,7 @@ class Outcome(msgspec.Struct, frozen=True):
     result: str = ""
     error: str = ""
     code: str = ""
+    hint: str = ""
     dead_letters: int = 0
 
     @property
@@ -144,7 +144,7 @@ def live(order: Order) -> None:
     from perdure.crashtest.effects import Effect, Effects, Refusal
     from perdure.crashtest.points import Points
 
-    os.environ.update(order.environment)
+    sys.argv[:] = [order.script, *order.arguments]
     out = os.open(order.notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def note(entry: Note) -> None:
@@ -183,6 +183,8 @@ def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
     try:
         state = Path(order.scratch, "state", "state.db")
         engine = local._engines[state] = local.LocalEngine(state, world=HurriedWorld(order.shift))
+        # Processes are killed, and the machine is not: nothing has to outlive it.
+        engine.store.journal.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
         engine.store.journal.around = commit
         workflow = find_workflow(Path(order.script), order.workflow)
         replace(order.stubs)
@@ -193,7 +195,7 @@ def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
         done = execution.run(parsed[0], parsed[1], RUN_ID)
     except PerdureError as error:
         began = execution is not None and execution.run_id is not None
-        return Outcome("failed" if began else "unusable", error=error_text(error), code=error.code)
+        return Outcome("failed" if began else "unusable", error=error_text(error), code=error.code, hint=error.hint)
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # noqa: BLE001  a sys.exit in the workflow too

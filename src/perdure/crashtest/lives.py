@@ -10,15 +10,18 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import msgspec
 
+from perdure.config import secrets
 from perdure.config.interpreter import module_command
 from perdure.crashtest.effects import Effect, Refusal
 from perdure.crashtest.life import Note, Order, Outcome
+from perdure.crashtest.nursery import Birth, Death, Nursery
 from perdure.crashtest.points import Point
 from perdure.crashtest.scratch import copy_folder
 from perdure.errors import UsageError
@@ -34,8 +37,22 @@ OF_EVERY_LIFE = (
     "perdure.engines.local.async_driver",
     "perdure.operations.run",
     "perdure.operations.scripts",
+    "concurrent.futures.thread",
+    "faulthandler",
+    "filelock",
+    "hmac",
+    "secrets",
 )
 """What each life imports by itself."""
+
+START = 120.0
+"""Seconds that the fork server may take to import what the script does."""
+
+LAST_MOMENTS = 10.0
+"""Seconds that it may take to end what lives have started, and to remove the scratch folder."""
+
+LAST_PRINTED = 2_000
+"""Bytes of a life's output that are looked at."""
 
 OURS = ("PERDURE_", "WORKFLOW_", "STEP_TIMEOUT")
 
@@ -49,6 +66,7 @@ class Life(msgspec.Struct):
         refusals: what it was kept from.
         outcome: how it ended; None if it was killed or did not end in time.
         stuck: it did not end in time.
+        code: the exit code of its process, negative for a signal.
         log: the last of what it printed.
     """
 
@@ -57,13 +75,15 @@ class Life(msgspec.Struct):
     refusals: list[Refusal]
     outcome: Outcome | None
     stuck: bool = False
+    code: int = 0
     log: str = ""
 
     @property
     def last_line(self) -> str:
-        """The last line that it printed."""
+        """How its process ended, and the last line that it printed."""
         lines = self.log.strip().splitlines()
-        return lines[-1] if lines else "it printed nothing"
+        how = f"exit code {self.code}" if self.code >= 0 else signal.Signals(-self.code).name
+        return f"{how}, {secrets.conceal(lines[-1])}" if lines else f"{how}, it printed nothing"
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -98,8 +118,9 @@ class World:
 
     def __init__(self, place: Path, target: Target) -> None:
         self.place = place
-        self.folder = place / "copy"
+        self.folder = place / "copy" / (target.folder.name or "root")
         self._scratch = place / "scratch"
+        self._kept = place.with_name(f"{place.name}-kept")
         (self._scratch / "tmp").mkdir(parents=True)
         self._target = target
         self._lives = 0
@@ -124,23 +145,44 @@ class World:
             stubs=target.stubs,
         )
 
+    def variables(self) -> dict[str, str]:
+        """The variables that say where things are here."""
+        return {
+            "PERDURE_STATE": str(self._scratch / "state" / "state.db"),
+            "TMPDIR": str(self._scratch / "tmp"),
+            "PWD": str(self._copied(self._target.cwd)),
+        }
+
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
         """The environment of a process here: the user's, but for perdure's settings, alerts and temporary files."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         return clean | {
-            "PERDURE_STATE": str(self._scratch / "state" / "state.db"),
             "PERDURE_ALERTS": "",
             "PERDURE_HEARTBEAT": "",
             "PERDURE_CRASH_LIMIT": "1000000",
             "PERDURE_QUIET": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "TMPDIR": str(self._scratch / "tmp"),
+            **self.variables(),
             **more,
         }
+
+    def keep(self) -> None:
+        """Remember how it is now."""
+        shutil.copytree(self.place, self._kept, symlinks=True)
+
+    def put_back(self) -> None:
+        """It is again as it was when it was kept; once."""
+        shutil.rmtree(self.place)
+        self._kept.rename(self.place)
+
+    def in_words(self, text: str) -> str:
+        """A text of a life, with the user's own paths."""
+        return text.replace(str(self.folder), str(self._target.folder))
 
     def remove(self) -> None:
         """Remove it with all that is in it."""
         shutil.rmtree(self.place, ignore_errors=True)
+        shutil.rmtree(self._kept, ignore_errors=True)
 
     def _copied(self, path: Path) -> Path:
         try:
@@ -150,18 +192,22 @@ class World:
 
 
 class Laboratory:
-    """Starts lives: by a fork server, or each in an interpreter of its own. A context manager that leaves nothing.
+    """Starts lives by a fork server, forked or in interpreters of their own. A context manager that leaves nothing.
 
     Args:
         target: what is tested.
         patience: seconds that one life may take.
+
+    Raises:
+        UsageError: this system has no fork.
     """
 
     def __init__(self, target: Target, patience: float) -> None:
+        if not hasattr(os, "fork"):
+            raise UsageError("crashtest needs fork, which this system does not have", "run it on Linux or macOS")
         self.target = target
         self.patience = patience
         self._root = Path(tempfile.mkdtemp(prefix="perdure-crashtest-")).resolve()
-        self._worlds = 0
         self._server: subprocess.Popen[bytes] | None = None
         self._answers = b""
 
@@ -171,15 +217,24 @@ class Laboratory:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._server is not None:
-            _end_group(self._server.pid)
-            self._server.communicate()
+        server = self._server
+        if server is not None:
+            assert server.stdin is not None
+            with suppress(OSError):
+                server.stdin.close()  # it ends what it has started, and itself
+            try:
+                server.wait(LAST_MOMENTS)
+            except subprocess.TimeoutExpired:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(server.pid, signal.SIGKILL)
+                server.wait()
+            assert server.stdout is not None
+            server.stdout.close()
         shutil.rmtree(self._root, ignore_errors=True)
 
     def world(self) -> World:
-        """A new copy, in which nothing has happened yet."""
-        self._worlds += 1
-        return World(self._root / str(self._worlds), self.target)
+        """A new copy, in which nothing has happened yet. At the place of the one before: paths are the same in each."""
+        return World(self._root / "world", self.target)
 
     def live(
         self,
@@ -196,38 +251,28 @@ class Laboratory:
             kill: at which point it dies.
             environment: it gets an interpreter of its own with these variables; None: the fork server has it.
             shift: seconds that its time of day is off.
+
+        Raises:
+            UsageError: the fork server has ended.
         """
         order = world.order(kill, shift)
-        if environment is None and hasattr(os, "fork"):
-            stuck = self._forked(world, order)
-        else:
-            stuck = self._fresh(world, order, environment or FIRST)
-        return _read(Path(order.notes), stuck)
-
-    def _fresh(self, world: World, order: Order, environment: Mapping[str, str]) -> bool:
-        with open(f"{order.notes}.log", "ab") as log:
-            process = subprocess.Popen(
-                module_command("perdure.crashtest.life", msgspec.json.encode(order).decode()),
-                env=world.environment(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        server = self._started(world)
+        variables = world.variables() if environment is None else world.environment(environment)
+        birth = Birth(order, variables, environment is not None, self.patience)
+        assert server.stdin is not None
         try:
-            process.wait(self.patience)
-        except subprocess.TimeoutExpired:
-            return True
-        finally:
-            _end_group(process.pid)
-            process.wait()
-        return False
+            server.stdin.write(msgspec.json.encode(birth) + b"\n")
+            server.stdin.flush()
+        except BrokenPipeError:
+            pass  # there is no answer either
+        death = msgspec.json.decode(self._answer(server), type=Death)
+        return _read(world, Path(order.notes), death)
 
-    def _forked(self, world: World, order: Order) -> bool:
-        server = self._server
-        if server is None:
-            server = self._server = subprocess.Popen(
-                module_command("perdure.crashtest.nursery", msgspec.json.encode(imported(self.target.script)).decode()),
+    def _started(self, world: World) -> subprocess.Popen[bytes]:
+        if self._server is None:
+            told = Nursery(imported(self.target.script), str(self._root))
+            self._server = subprocess.Popen(
+                module_command("perdure.crashtest.nursery", msgspec.json.encode(told).decode()),
                 env=world.environment(FIRST),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -235,34 +280,18 @@ class Laboratory:
                 bufsize=0,
                 start_new_session=True,
             )
-        assert server.stdin is not None
-        environment = {
-            "PERDURE_STATE": str(Path(order.scratch, "state", "state.db")),
-            "TMPDIR": str(Path(order.scratch, "tmp")),
-        }
-        server.stdin.write(msgspec.json.encode(msgspec.structs.replace(order, environment=environment)) + b"\n")
-        server.stdin.flush()
-        pid = int(self._answer(server) or 0)
-        try:
-            status = self._answer(server, self.patience)
-        finally:
-            _end_group(pid)
-        if status is None:
-            self._answer(server)
-        return status is None
+        return self._server
 
-    def _answer(self, server: subprocess.Popen[bytes], patience: float | None = None) -> bytes | None:
-        """The next line of the fork server; None if there is none for so long. Both may come at once."""
+    def _answer(self, server: subprocess.Popen[bytes]) -> bytes:
+        """The next line of the fork server, which ends a life in time by itself."""
         assert server.stdout is not None
         out = server.stdout.fileno()
         while b"\n" not in self._answers:
-            if not select.select([out], [], [], patience)[0]:
-                return None
-            read = os.read(out, 4096)
+            in_time = select.select([out], [], [], self.patience + START)[0]
+            read = os.read(out, 4096) if in_time else b""
             if not read:
-                raise UsageError(
-                    "the fork server has ended by itself", "see that modules of the script can be imported"
-                )
+                what = "has ended by itself" if in_time else f"does not answer within {self.patience + START:g} s"
+                raise UsageError(f"the fork server {what}", "see that modules of the script can be imported")
             self._answers += read
         line, _, self._answers = self._answers.partition(b"\n")
         return line
@@ -280,8 +309,8 @@ def imported(script: Path) -> list[str]:
     return [*OF_EVERY_LIFE, *(name for name in names if name.partition(".")[0] not in beside)]
 
 
-def _read(notes: Path, stuck: bool) -> Life:
-    life = Life([], [], [], None, stuck)
+def _read(world: World, notes: Path, death: Death) -> Life:
+    life = Life([], [], [], None, death.stuck, death.code)
     lines = notes.read_bytes().splitlines() if notes.exists() else []
     for line in lines:
         try:
@@ -297,17 +326,18 @@ def _read(notes: Path, stuck: bool) -> Life:
             else:
                 life.effects.append(effect)
         elif note.refusal is not None:
-            life.refusals.append(msgspec.convert(note.refusal, Refusal))
+            refusal = msgspec.convert(note.refusal, Refusal)
+            life.refusals.append(msgspec.structs.replace(refusal, what=world.in_words(refusal.what)))
         elif note.outcome is not None:
-            life.outcome = note.outcome
+            outcome = note.outcome
+            texts = {name: world.in_words(getattr(outcome, name)) for name in ("result", "error", "hint")}
+            life.outcome = msgspec.structs.replace(outcome, **texts)
     log = Path(f"{notes}.log")
-    life.log = log.read_text("utf-8", "replace")[-2000:] if log.exists() else ""
+    life.log = world.in_words(_end_of(log)) if log.exists() else ""
     return life
 
 
-def _end_group(pid: int) -> None:
-    """End a process and all that it has started."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
+def _end_of(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LAST_PRINTED))
+        return file.read().decode("utf-8", "replace")

@@ -14,6 +14,7 @@ from perdure.cli.exit_codes import INTERRUPTED
 from perdure.cli.shared_parameters import Json
 from perdure.cli.view.crashtest_page import exit_code, show_report
 from perdure.cli.view.terminal import Printer, as_json
+from perdure.config.module_names import dotted_name
 from perdure.core.durations import seconds
 from perdure.errors import NotFound, OptionError
 from perdure.operations.scripts import split_target
@@ -34,7 +35,10 @@ def crashtest(
         str | None, Parameter(help="A shell command, run in the copy at each end: its lines have to be the same.")
     ] = None,
     copy: Annotated[
-        Path | None, Parameter(help="The folder that is copied for each kill; that of the script by default.")
+        Path | None,
+        Parameter(
+            help="The folder that is copied for each kill; that of the script, or of the package it is in, by default."
+        ),
     ] = None,
     json: Json = False,
 ) -> int:
@@ -55,7 +59,7 @@ def crashtest(
     if kills < 1:
         raise OptionError(f"--kills is {kills}", "give a number of 1 or more")
     script = path.resolve()
-    folder = script.parent if copy is None else copy.resolve()
+    folder = Path(dotted_name(str(script))[1]) if copy is None else copy.resolve()
     if not script.is_relative_to(folder):
         raise OptionError(f"{path} does not lie in the folder of --copy", "name a folder above the script")
     tested = Target(

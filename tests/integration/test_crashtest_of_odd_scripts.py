@@ -1,0 +1,197 @@
+"""`perdure crashtest` of scripts that ask, hang, die, fork and hide: each is named, and nothing of it is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.integration.crash_victims import target
+
+from conftest import Scripts
+from perdure.crashtest.campaign import crashtest
+from perdure.errors import UsageError
+from waiting import until
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="lives are forked")
+
+WORKFLOW = "from perdure import step, workflow\n"
+COMMAND = "import sys; from perdure.cli import main; sys.argv[0] = 'perdure'; sys.exit(main())"
+ONE_STEP = """
+@step
+def work(n: int) -> int:
+    {body}
+    return n
+@workflow
+def main() -> int:
+    return work(1)
+"""
+
+
+def script(body: str) -> str:
+    """A script with a step that does this."""
+    return WORKFLOW + ONE_STEP.format(body=body)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1\n", "has no workflow"),
+        ("def broken(:\n", "cannot be started"),
+        (WORKFLOW + "@workflow\ndef main(how: str) -> None: ...\n", "how"),  # an argument is missing
+        (WORKFLOW + "name = input('your name? ')\n", "refuses to ask 'your name[?]'"),
+        (script("import os; os._exit(3)"), "ends before the workflow does: exit code 3, it printed nothing"),
+        (script("import os, signal; print('so'); os.kill(os.getpid(), signal.SIGTERM)"), "does: SIGTERM"),
+    ],
+)
+def test_what_cannot_be_tested_is_named(tmp_path: Path, text: str, said: str) -> None:
+    """Nothing is killed then."""
+    with pytest.raises(UsageError, match=said):
+        crashtest(target(tmp_path, text), patience=60)
+
+
+def test_of_several_workflows_one_is_to_be_named(tmp_path: Path) -> None:
+    """The hint is the command, with the user's own file and not the copy's."""
+    text = WORKFLOW + "".join(f"@workflow\ndef {name}() -> None: ...\n" for name in ("one", "two", "three"))
+    with pytest.raises(UsageError, match="several workflows") as raised:
+        crashtest(target(tmp_path, text), patience=60)
+    assert f"perdure crashtest {tmp_path}/job.py:two" in raised.value.hint
+    assert crashtest(target(tmp_path, text, workflow="two"), kills=2, patience=60).kills == 2
+
+
+def test_a_script_that_asks_is_answered_by_nobody(tmp_path: Path) -> None:
+    """The undisturbed run fails, and the report says so."""
+    text = "from perdure import workflow\n@workflow\ndef main() -> str:\n    return input('name?')\n"
+    report = crashtest(target(tmp_path, text), kills=1, patience=60)
+    assert report.ending.startswith("Refused: perdure crashtest refuses to ask 'name?'")
+    assert [each.kind for each in report.refused] == ["input"]
+    assert not report.finished
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (WORKFLOW + "while True: pass\n", "is not loaded within"),
+        (script("import time; time.sleep(1_000_000)"), "does not end within"),
+    ],
+)
+def test_what_never_ends_is_stuck(tmp_path: Path, text: str, said: str) -> None:
+    """One life is enough to say so."""
+    report = crashtest(target(tmp_path, text), patience=10)
+    assert [(each.kind, said in each.text) for each in report.findings] == [("stuck", True)]
+
+
+def test_a_run_that_fails_is_not_called_non_deterministic(tmp_path: Path) -> None:
+    """That a failed step is executed again when its run is resumed is what resuming is."""
+    report = crashtest(target(tmp_path, script("raise LookupError('no such order')")), kills=4, patience=60)
+    assert (report.ending, report.findings) == ("LookupError: no such order", [])
+
+
+def test_arguments_reach_the_workflow_and_the_command_line_of_the_script(tmp_path: Path) -> None:
+    """With spaces; what the script itself takes from sys.argv is the same in each life."""
+    text = "import sys\n" + script("n = sys.argv[1:]").replace("main() -> int:", "main(name: str, town: str) -> str:")
+    report = crashtest(target(tmp_path, text, arguments=["Ada Lovelace", "--town", "New York"]), kills=4, patience=60)
+    assert (report.ending, report.findings, report.kills) == ("", [], 4)
+
+
+def test_a_script_of_a_package_is_copied_with_its_package(scripts: Scripts) -> None:
+    """Relative imports work as they do for `perdure run`."""
+    scripts.write("", "shop/__init__.py")
+    scripts.write("from perdure import step\n@step\ndef price(n: int) -> int:\n    return n\n", "shop/prices.py")
+    job = scripts.write(
+        "from perdure import workflow\nfrom .prices import price\n@workflow\ndef main() -> int:\n    return price(1)\n",
+        "shop/job.py",
+    )
+    done = scripts.run(scripts.write(COMMAND, "command.py"), "crashtest", str(job), "--kills", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 step, 1 name; 2 kills" in done.stdout
+
+
+SPAWNING = """
+    import multiprocessing
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        pool.map(abs, [n])
+"""
+
+
+def test_a_python_that_is_spawned_is_a_program(tmp_path: Path) -> None:
+    """What it does cannot be seen: it is refused unless it is allowed, and what is forked is seen as its parent is."""
+    report = crashtest(target(tmp_path, script(SPAWNING.strip())), kills=1, patience=60)
+    assert [each.kind for each in report.refused] == ["program"]
+    assert "--allow-program" in report.ending
+    forked = script(SPAWNING.strip().replace("spawn", "fork").replace("abs", "open"))
+    report = crashtest(target(tmp_path, forked.replace("[n]", "['/outside', 'w'][:1]")), kills=1, patience=60)
+    assert report.ending.startswith("FileNotFoundError")
+
+
+@pytest.fixture
+def door() -> Iterator[socket.socket]:
+    """Where what a script leaves running knocks: the line is cut when it ends."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        yield server
+
+
+LEFT = """
+    import os, socket, time
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            line = socket.create_connection(("127.0.0.1", PORT), timeout=60)
+            line.sendall(b"here")
+            time.sleep(1_000_000)
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux tells who has left its group")
+def test_what_a_step_leaves_running_is_ended(tmp_path: Path, door: socket.socket) -> None:
+    """Also a daemon in a session of its own: each is gone before the next life begins."""
+    text = script(LEFT.strip().replace("PORT", str(door.getsockname()[1])).replace("\n", "\n    "))
+    report = crashtest(target(tmp_path, text.replace("\n        ", "\n    ")), kills=2, patience=60)
+    assert report.ending == ""
+    door.settimeout(0)
+    lines = []
+    while True:
+        try:
+            lines.append(door.accept()[0])
+        except BlockingIOError:
+            break
+    assert len(lines) >= 3
+    for line in lines:
+        with line:
+            line.settimeout(60)
+            assert b"".join(iter(lambda line=line: _received(line), b"")) in (b"", b"here")
+
+
+def _received(line: socket.socket) -> bytes:
+    try:
+        return line.recv(100)
+    except ConnectionResetError:
+        return b""
+
+
+def test_when_the_command_is_killed_nothing_is_left(scripts: Scripts, door: socket.socket) -> None:
+    """Neither the life under way nor the copies: the fork server ends both when its input ends."""
+    job = scripts.write(
+        script(
+            f"import socket, time; line = socket.create_connection(('127.0.0.1', {door.getsockname()[1]}));"
+            " time.sleep(1_000_000)"
+        ),
+        "job.py",
+    )
+    copies = scripts.folder / "copies"
+    copies.mkdir()
+    ours = scripts.write(COMMAND, "command.py")
+    process = scripts.start(ours, "crashtest", str(job), "--time", "1000s", TMPDIR=str(copies))
+    line = door.accept()[0]
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    with line:
+        line.settimeout(60)
+        assert _received(line) == b""
+    until(lambda: not list(copies.iterdir()), "the copies to be removed")
