@@ -123,9 +123,7 @@ def _undisturbed(laboratory: Laboratory, oracle: str | None, report: Report) -> 
             "see what ends it: os._exit, a signal, a fault of a library",
         )
     if outcome.end == "unusable":
-        raise UsageError(
-            f"the workflow cannot be started: {outcome.error_line}", _hint(outcome) or "see `perdure crashtest --help`"
-        )
+        raise UsageError(f"the workflow cannot be started: {outcome.error_line}", _hint(outcome))
     if outcome.code == "not-storable":
         report.keep(Finding("unstorable", RUN, outcome.error_line, "return plain data, or a path"))
         return None
@@ -158,7 +156,7 @@ def _never_ending(life: Life, patience: float) -> Finding:
 
 
 def _hint(outcome: Outcome) -> str:
-    return outcome.hint.replace("perdure run ", "perdure crashtest ")
+    return outcome.hint.replace("perdure run ", "perdure crashtest ") or "see `perdure crashtest --help`"
 
 
 def _unstable(one: End, other: End) -> list[str]:
