@@ -123,7 +123,8 @@ def _undisturbed(laboratory: Laboratory, oracle: str | None, report: Report) -> 
             "see what ends it: os._exit, a signal, a fault of a library",
         )
     if outcome.end == "unusable":
-        raise UsageError(f"the workflow cannot be started: {outcome.error_line}", _hint(outcome))
+        refused = _in_our_words(outcome)
+        raise UsageError(f"the workflow cannot be started: {refused.error_line}", refused.hint)
     if outcome.code == "not-storable":
         report.keep(Finding("unstorable", RUN, outcome.error_line, "return plain data, or a path"))
         return None
@@ -155,8 +156,10 @@ def _never_ending(life: Life, patience: float) -> Finding:
     return Finding("stuck", RUN, text, "give it less to do, or stub what waits: --stub STEP=JSON")
 
 
-def _hint(outcome: Outcome) -> str:
-    return outcome.hint.replace("perdure run ", "perdure crashtest ") or "see `perdure crashtest --help`"
+def _in_our_words(outcome: Outcome) -> Outcome:
+    """Its hint is for this command."""
+    hint = outcome.hint.replace("perdure run ", "perdure crashtest ") or "see `perdure crashtest --help`"
+    return msgspec.structs.replace(outcome, hint=hint)
 
 
 def _unstable(one: End, other: End) -> list[str]:
