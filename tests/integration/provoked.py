@@ -277,9 +277,21 @@ def damages(*, really: bool) -> Any:
     return provoke
 
 
-def sized(size: int) -> Any:
-    """A result of that many bytes."""
-    return runs(os.urandom(size))
+def sized(size: int, **options: Any) -> Any:
+    """A result of that many bytes, of a step with these options."""
+
+    def provoke(machine: Machine) -> None:
+        @step(name="call", **options)
+        def call() -> bytes:
+            return os.urandom(size)
+
+        @workflow(name="flow")
+        def flow() -> int:
+            return len(call())
+
+        flow()
+
+    return provoke
 
 
 def bad_json() -> json.JSONDecodeError:
@@ -318,7 +330,7 @@ PROVOKED: dict[str, tuple[Any, Any]] = {
         runs(type("UndefinedError", (Exception,), {"sqlstate": "XX000"})("internal error")),
     ),
     "over-budget": (runs(answer(402)), runs(answer(400))),
-    "oversized-payload": (sized(2_000_000), sized(20_000)),
+    "oversized-payload": (sized(2_000_000, artifact_above=None), sized(2_000_000)),
     "out-of-memory": (
         runs(subprocess.CalledProcessError(-9, "convert")),
         runs(subprocess.CalledProcessError(-15, "convert")),

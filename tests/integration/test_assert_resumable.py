@@ -142,7 +142,8 @@ def test_what_finally_does_after_a_crash_is_a_finding(perdure_run: Any, perdure_
     perdure_run.crash_at("charge")
     with pytest.raises(Crash):
         tidy()
-    assert perdure_run.findings() == ["an effect of the workflow after the crash"]
+    found = [(each.code, each.text) for each in perdure_run.findings()]
+    assert found == [("after-crash", "an effect of the workflow after the crash")]
 
 
 def test_tasks_that_wait_side_by_side_are_woken_in_the_order_of_their_times() -> None:

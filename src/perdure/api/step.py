@@ -310,6 +310,7 @@ class StepOptions(TypedDict, total=False):
     ensure: Callable[[Any], object] | None
     max_repeats: int | None
     input: InputKept
+    artifact_above: int | None
 
 
 KNOWN = (*StepOptions.__annotations__, "on_failure")
@@ -369,6 +370,9 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
             call raises `RepeatLimit`, also when the run is resumed. Default: None, no bound.
         input: ("whole" or "digest") what is kept of the arguments once a call is done. "digest": a text of 2,000
             characters, and a digest, so that a changed argument is still noticed. Default: "whole".
+        artifact_above: (bytes, 10,000 or more) a result that takes more lies in a file of its own beside the state
+            file, which changes nothing for the script. None: none does. Default: PERDURE_ARTIFACT_ABOVE,
+            `artifact_above` in pyproject.toml, or 1,000,000.
 
     Raises:
         OptionError: an option does not exist or is not valid, or `fn` cannot be a step.
@@ -410,6 +414,7 @@ def _spec(
     ensure: Callable[[Any], object] | None = None,
     max_repeats: int | None = None,
     input: InputKept = "whole",
+    artifact_above: int | _Unset | None = UNSET,
     on_failure: OnFailure = "raise",
     kind: StepKind = "step",
 ) -> Spec:
@@ -444,6 +449,11 @@ def _spec(
     spec.ensure = checked_ensure(ensure, spec.owner)
     spec.max_repeats = checked_max_repeats(max_repeats)
     spec.input_kept = checked_input(input)
+    above = settings.artifact_above(spec.file) if isinstance(artifact_above, _Unset) else artifact_above
+    if above is not None:
+        spec.artifact_above = settings.checked_artifact_above(
+            above, f"artifact_above of {spec.owner}", "None for never"
+        )
     if isinstance(timeout, _Unset):
         spec.timeout, spec.explicit = settings.step_timeout(spec.file)
     elif timeout is not None:

@@ -24,6 +24,12 @@ STEP_TIMEOUT = 600.0
 CRASH_LIMIT = 3
 """A step in flight at so many crashes in a row is not tried again."""
 
+ARTIFACT_ABOVE = 1_000_000
+"""Bytes. A result that is larger lies in a file of its own, beside the state file."""
+
+SMALLEST_ARTIFACT = 10_000
+"""Bytes that `artifact_above` may be set to at least: what is smaller is better off in the state file."""
+
 DEAD_LETTERS = 10_000
 """Parked ones that a state file keeps before the oldest make room."""
 
@@ -44,6 +50,7 @@ KNOWN = (
     "heartbeat",
     "dead_letters",
     "crash_limit",
+    "artifact_above",
     "otel",
     "alert_breaker_after",
     "alert_interrupts",
@@ -194,6 +201,39 @@ def dead_letters(script: str = "") -> int:
         OptionError: the value is not a whole number of at least 1.
     """
     return _whole("PERDURE_DEAD_LETTERS", "dead_letters", script, DEAD_LETTERS)
+
+
+def artifact_above(script: str) -> int | None:
+    """Bytes above which a result lies in a file: PERDURE_ARTIFACT_ABOVE, `artifact_above` in pyproject.toml; 1,000,000.
+
+    None, of the value 0: no result does.
+
+    Raises:
+        OptionError: the value is neither 0 nor a whole number of at least 10,000.
+    """
+    given: Any = os.environ.get("PERDURE_ARTIFACT_ABOVE") or None
+    option = "PERDURE_ARTIFACT_ABOVE"
+    if given is None:
+        given, _ = _configured(script, "artifact_above")
+        option = "artifact_above in pyproject.toml"
+        if given is None:
+            return ARTIFACT_ABOVE
+    elif given.strip().isdecimal():
+        given = int(given)
+    if given == 0 and type(given) is int:
+        return None
+    return checked_artifact_above(given, option, "0 for never")
+
+
+def checked_artifact_above(given: object, option: str, never: str) -> int:
+    """A number of bytes above which a result lies in a file, checked.
+
+    Raises:
+        OptionError: it is not a whole number of at least 10,000.
+    """
+    if type(given) is not int or given < SMALLEST_ARTIFACT:
+        raise OptionError(f"{option} is {given!r}", f"give a number of bytes from {SMALLEST_ARTIFACT:,} on, or {never}")
+    return given
 
 
 def dead_letter_file() -> Path | None:

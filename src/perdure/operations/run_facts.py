@@ -11,7 +11,7 @@ import msgspec
 from perdure.core.policies.classify import Assessment
 from perdure.core.policies.verdicts import Stop
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
-from perdure.core.values.pieces import is_apart, manifest
+from perdure.core.values.pieces import IN_FILE, is_apart, manifest
 from perdure.errors import StateCorrupt
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import Standing, view_of
@@ -211,7 +211,7 @@ class RunFacts:
             step.last_done = record.started + record.ms / 1000
             step.sizes.append((record.seq, given))
             step.durations.append(record.ms)
-            if output > step.largest[1]:
+            if output > step.largest[1] and not is_in_file(record.output):
                 step.largest = record.seq, output
             if len(record.output) <= SMALL and len(self.telling) < 1_000 and _TELLING.search(record.output):
                 self.telling.append(record)
@@ -237,6 +237,11 @@ class RunFacts:
 def size_of(payload: bytes) -> int:
     """Bytes of a payload as a whole."""
     return manifest(payload).size if is_apart(payload) else len(payload)
+
+
+def is_in_file(payload: bytes) -> bool:
+    """Does it lie in a file of its own, and not in the state file?"""
+    return is_apart(payload) and manifest(payload).level == IN_FILE
 
 
 def line_of(packed: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -67,31 +68,37 @@ def keep(folder: Path, data: bytes | Path) -> tuple[str, int]:
     return state.hexdigest(), size
 
 
-def find(digest: str, what: str) -> Path:
+def find(digest: str, what: str, state: Path | None = None) -> Path:
     """The file of that digest.
 
+    Args:
+        digest: which.
+        what: what it holds, for messages.
+        state: the state file that names it; None: one of those that this process has opened.
+
     Raises:
-        StateCorrupt: it is in none of the folders of the state files that this process has opened.
+        StateCorrupt: it is not there.
     """
-    for folder in _folders:
+    folders = _folders if state is None else [folder_of(state)]
+    for folder in folders:
         path = folder / digest
         if path.is_file() and not path.is_symlink():
             return path
-    where = ", ".join(map(str, _folders)) or "no state file is open"
+    where = ", ".join(map(str, folders)) or "no state file is open"
     raise StateCorrupt(
         f"the file of {what} is missing: {digest[:16]}... ({where})",
         "restore the folder from a backup, beside its state file; or `perdure fork RUN --from STEP` makes it again",
     )
 
 
-def read(digest: str, size: int, what: str) -> bytes:
-    """What the file of that digest holds.
+def read(digest: str, size: int, what: str, state: Path | None = None) -> bytes:
+    """What the file of that digest holds; the arguments are those of `find`, and `size` in bytes.
 
     Raises:
         StateCorrupt: it is missing, or holds something else.
         StateIO: it cannot be read.
     """
-    path = find(digest, what)
+    path = find(digest, what, state)
     try:
         with open(os.open(path, os.O_RDONLY | ownership.NO_LINK), "rb") as file:
             data = file.read(size + 1)
@@ -113,17 +120,45 @@ def is_sound(state: Path, digest: str) -> bool:
         return False
 
 
-def remove(folder: Path, digest: str) -> None:
-    """Remove a file that no run uses any more."""
-    with suppress(FileNotFoundError):
-        (folder / digest).unlink()
+def is_there(state: Path, digest: str) -> bool:
+    """Is there a file of that digest? It is not read."""
+    return (folder_of(state) / digest).is_file()
+
+
+def sweep(folder: Path, is_used: Callable[[str], bool], before: float) -> list[str]:
+    """Remove the files that no run uses, and what writers that were killed have left.
+
+    Args:
+        folder: of a state file.
+        is_used: does a run use the file of that digest?
+        before: seconds since the epoch; what was written or kept again later stays, since its row may not be there yet.
+
+    Returns:
+        The names of the files that were removed.
+    """
+    removed = []
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    for name in names:
+        path = folder / name
+        with suppress(FileNotFoundError):
+            about = path.lstat()
+            if stat.S_ISREG(about.st_mode) and about.st_mtime < before and not is_used(name):
+                path.unlink()
+                removed.append(name)
+    return removed
 
 
 def _is_there(path: Path, size: int) -> bool:
     try:
-        return os.lstat(path).st_size == size and digest_of(path.read_bytes()) == path.name
+        if os.lstat(path).st_size != size or digest_of(path.read_bytes()) != path.name:
+            return False
+        os.utime(path)  # `sweep` leaves it
     except OSError:
         return False
+    return True
 
 
 @contextmanager

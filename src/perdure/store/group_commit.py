@@ -20,7 +20,7 @@ from perdure.core.records import INPUT, OUTPUT
 from perdure.core.values import artifact_names
 from perdure.core.values.pieces import INLINE
 from perdure.errors import LockLost, NotStorable, PerdureError, StateCorrupt, StateError, StateIO, StateReplaced
-from perdure.store import pieces
+from perdure.store import artifacts, pieces
 from perdure.store.connection import keep_journal
 from perdure.store.database import translate, translated
 from perdure.store.watch import Watch
@@ -43,16 +43,19 @@ are written again rather than added, and the flush that every commit waits for i
 class Entry:
     """Something to be committed: rows for the step table, an operation, or both (rows first)."""
 
-    __slots__ = ("artifacts", "done", "error", "operation", "pieces", "result", "rows", "wake")
+    __slots__ = ("artifacts", "done", "error", "files", "operation", "pieces", "result", "rows", "wake")
 
     def __init__(self, rows: Sequence[tuple[Any, ...]], operation: Operation | None = None) -> None:
         self.rows = rows
         self.pieces: pieces.Pieces = []
+        self.files: pieces.Files | tuple[()] = ()
         for row in rows:
             if len(row[INPUT]) > INLINE or len(row[OUTPUT]) > INLINE:
-                self.rows, self.pieces = pieces.set_apart(rows)
+                self.rows, self.pieces, self.files = pieces.set_apart(rows)
                 break
-        self.artifacts = pieces.artifacts_of(rows) if artifact_names.seen else ()
+        self.artifacts: Sequence[tuple[int, str]] = pieces.artifacts_of(rows) if artifact_names.seen else ()
+        if self.files:
+            self.artifacts = [*self.artifacts, *((rid, name) for rid, name, _ in self.files)]
         self.operation = operation
         self.result: Any = None
         self.error: BaseException | None = None
@@ -93,6 +96,7 @@ class Journal:
     def __init__(self, connection: apsw.Connection, path: Path, insert: str, on_end: Callable[[bool], None]) -> None:
         self._connection = connection
         self._path = path
+        self._artifacts = artifacts.folder_of(path)
         self._watch = Watch(path, connection)
         self._turns = WriteTurns(path)
         self._pages = 0
@@ -309,6 +313,9 @@ class Journal:
             if entry.operation is None and len(entry.rows) == 1 and not entry.pieces and not entry.artifacts:
                 connection.execute(self._insert, entry.rows[0])  # a statement of its own is a transaction
                 return
+        for entry in batch:
+            for _, _, payload in entry.files:  # whole and durable before a row names them
+                artifacts.keep(self._artifacts, payload)
         connection.execute("BEGIN IMMEDIATE")
         ahead: list[tuple[str, tuple[Any, ...]]] = []
         try:

@@ -165,7 +165,7 @@ def _complete(store: Store, record: StepRecord | AttemptRecord | RunRecord | Let
     """Is it a record as it was written, and is all that it needs there?"""
     if record is None or not pieces.needed(record):
         return record is not None
-    found: bool = store.journal.read(lambda connection: pieces.complete(connection, record))
+    found: bool = store.journal.read(lambda connection: pieces.complete(connection, record, store.path))
     return found
 
 

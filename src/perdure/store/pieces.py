@@ -18,8 +18,21 @@ import msgspec
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.records import INPUT, NAME, OUTPUT, RUN, AttemptRecord, Row, RunRecord, StepRecord, sealed_row
 from perdure.core.values import artifact_names
-from perdure.core.values.pieces import INLINE, Piece, cut, digest, is_apart, manifest, manifest_of, split_digests
+from perdure.core.values.pieces import (
+    IN_FILE,
+    INLINE,
+    Large,
+    Piece,
+    cut,
+    digest,
+    in_file,
+    is_apart,
+    manifest,
+    manifest_of,
+    split_digests,
+)
 from perdure.errors import StateCorrupt
+from perdure.store import artifacts
 from perdure.store.rows import sealed
 from perdure.store.statements import load
 
@@ -37,6 +50,9 @@ _PAYLOADS: dict[type, tuple[str, ...]] = {
 Pieces = list[tuple[int, dict[bytes, bytes]]]
 """The pieces that rows need, by the number of their run."""
 
+Files = list[tuple[int, str, bytes]]
+"""The payloads that lie in files of their own: the number of the run, the name of the file, and what it holds."""
+
 _MOST_RECENT = 4
 _MOST_REMEMBERED = 1 << 24
 _recent: dict[tuple[int, str, int], list[Piece]] = {}
@@ -46,14 +62,18 @@ _recent: dict[tuple[int, str, int], list[Piece]] = {}
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def set_apart(rows: Sequence[Row]) -> tuple[list[Row], Pieces]:
-    """Rows of the step table with their large payloads replaced by manifests, and the pieces of these."""
+def set_apart(rows: Sequence[Row]) -> tuple[list[Row], Pieces, Files]:
+    """Rows of the step table with their large payloads replaced by manifests, and the pieces and files of these."""
     small: list[Row] = []
     pieces: Pieces = []
+    files: Files = []
     for row in rows:
         payloads = [row[INPUT], row[OUTPUT]]
         for place, payload in enumerate(payloads):
-            if len(payload) > INLINE:
+            if len(payload) > INLINE and type(payload) is Large:
+                payloads[place], name = in_file(payload)
+                files.append((row[RUN], name, payload))
+            elif len(payload) > INLINE:
                 label = (row[RUN], row[NAME], place)
                 cut_up = cut(payload, _recent.pop(label, ()))
                 if len(payload) <= _MOST_REMEMBERED:
@@ -64,7 +84,7 @@ def set_apart(rows: Sequence[Row]) -> tuple[list[Row], Pieces]:
                 pieces.append((row[RUN], found))
         given, output = payloads
         small.append(sealed_row((*row[:INPUT], given, output, *row[OUTPUT + 1 :])))  # type: ignore[arg-type]
-    return small, pieces
+    return small, pieces, files
 
 
 def add(connection: apsw.Connection, pieces: Pieces) -> None:
@@ -150,7 +170,7 @@ def whole(connection: apsw.Connection, record: R, path: Path, *, inputs: bool = 
         payload = getattr(record, field)
         if payload is not None and is_apart(payload) and (inputs or field != "input"):
             try:
-                found[field] = _join(connection, payload)
+                found[field] = _join(connection, payload, f"the {_CALLED[field]} of {_label(record)}", path)
             except ValueError as damage:
                 raise StateCorrupt(
                     f"the {field} of {_label(record)} is damaged: {damage}: {path}",
@@ -159,14 +179,20 @@ def whole(connection: apsw.Connection, record: R, path: Path, *, inputs: bool = 
     return msgspec.structs.replace(record, **found) if found else record
 
 
-def complete(connection: apsw.Connection, record: StepRecord | AttemptRecord | RunRecord | LetterRecord) -> bool:
-    """Are all pieces of a record there? They are looked for, and not read."""
+def complete(
+    connection: apsw.Connection, record: StepRecord | AttemptRecord | RunRecord | LetterRecord, path: Path
+) -> bool:
+    """Are all pieces and files of a record of that state file there? They are looked for, and not read."""
     for field in _PAYLOADS[type(record)]:
         payload = getattr(record, field)
         if payload is None or not is_apart(payload):
             continue
         try:
-            if not all(connection.execute(_SQL["has"], (key,)).fetchone() for key in _digests(connection, payload)):
+            apart = manifest(payload)
+            if apart.level == IN_FILE:
+                if not artifacts.is_there(path, apart.digests.hex()):
+                    return False
+            elif not all(connection.execute(_SQL["has"], (key,)).fetchone() for key in _digests(connection, payload)):
                 return False
         except ValueError:
             return False
@@ -184,8 +210,14 @@ def uses(connection: apsw.Connection, after: tuple[int, bytes], most: int) -> li
     return connection.execute(_SQL["uses_after"], (*after, most)).fetchall()
 
 
-def _join(connection: apsw.Connection, payload: bytes) -> bytes:
-    size = manifest(payload).size
+_CALLED = {"input": "input", "output": "result", "result": "result"}
+
+
+def _join(connection: apsw.Connection, payload: bytes, what: str, path: Path) -> bytes:
+    apart = manifest(payload)
+    size = apart.size
+    if apart.level == IN_FILE:
+        return artifacts.read(apart.digests.hex(), size, what, path)
     parts, length = [], 0
     for key in _digests(connection, payload):
         part = _piece(connection, key)

@@ -465,7 +465,10 @@ class Store(RunQueries):
 
     def add_row(self, connection: apsw.Connection, row: Row) -> None:
         """Add a record to a run that is not executed."""
-        (row,), needed = pieces.set_apart([row])
+        (row,), needed, files = pieces.set_apart([row])
+        for rid, name, payload in files:
+            artifacts.keep(artifacts.folder_of(self.path), payload)
+            pieces.use_artifacts(connection, [(rid, name)])
         pieces.add(connection, needed)
         run = self._run(connection, row[RUN])
         lent = self.put_run(connection, run, holder=self.holder.known)  # only who holds a run adds records to it

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from perdure.operations.findings import Finding as Finding
     from perdure.testing.clock import Clock as Clock
     from perdure.testing.ledger import Ledger as Ledger
     from perdure.testing.resumable import Report as Report
@@ -17,16 +18,17 @@ if TYPE_CHECKING:
     from perdure.testing.trial import durable as durable
 
 _PLACES = {
-    "Clock": "clock",
-    "Ledger": "ledger",
-    "Report": "resumable",
-    "assert_resumable": "resumable",
-    "Crash": "trial",
-    "TestRun": "trial",
-    "durable": "trial",
+    "Clock": "perdure.testing.clock",
+    "Finding": "perdure.operations.findings",
+    "Ledger": "perdure.testing.ledger",
+    "Report": "perdure.testing.resumable",
+    "assert_resumable": "perdure.testing.resumable",
+    "Crash": "perdure.testing.trial",
+    "TestRun": "perdure.testing.trial",
+    "durable": "perdure.testing.trial",
 }
 
-__all__ = ["Clock", "Crash", "Ledger", "Report", "TestRun", "assert_resumable", "durable"]
+__all__ = ["Clock", "Crash", "Finding", "Ledger", "Report", "TestRun", "assert_resumable", "durable"]
 
 
 def __getattr__(name: str) -> Any:
@@ -35,4 +37,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    return getattr(import_module(_PLACES[name]), name)

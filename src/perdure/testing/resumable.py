@@ -132,7 +132,7 @@ class _Tried:
                 self._call()
             except Crash:
                 run.restart()
-                return self._end(self._call), run.findings()
+                return self._end(self._call), run.after_crash
             except Exception as error:  # noqa: BLE001  undisturbed, it may end so too
                 missed = f"executed again, it does not come there: {type(error).__name__}"
             else:

@@ -21,6 +21,9 @@ from perdure.engines.local import engine as local
 from perdure.engines.local.run_monitor import RunMonitor
 from perdure.errors import NotFound, OptionError
 from perdure.operations.dead_letters import LetterView, Selection, list_letters
+from perdure.operations.diagnose import diagnose
+from perdure.operations.findings import Finding
+from perdure.operations.location import locate
 from perdure.testing.clock import Clock
 from perdure.testing.ledger import Ledger
 
@@ -33,6 +36,10 @@ Where = PointKind
 WHERE = get_args(PointKind)
 _VARIABLES = ("PERDURE_STATE", "WORKFLOW_STATE_PATH", "PERDURE_ALERTS", "PERDURE_HEARTBEAT", "PERDURE_ENGINE")
 _LIMIT = "PERDURE_CRASH_LIMIT"
+_AFTER_FIX = (
+    "move it out of the `finally`: into a step, or into a perdure.defer, which is done in the life that ends the run"
+)
+_AFTER_PREVENT = "leave nothing to a `finally` of a workflow that a killed process would have to do"
 
 
 class Crash(BaseException):
@@ -55,6 +62,8 @@ class TestRun:
         clock: the clock that the engine sees.
         ledger: counts calls of functions that are wrapped.
         alerts: the alerts that were due, in order; none is sent.
+        reached: the points that were reached in this life and those before.
+        after_crash: what was done after a crash, a line each.
     """
 
     __test__ = False  # its name begins like that of a test
@@ -68,7 +77,7 @@ class TestRun:
         self._attempts: dict[tuple[str, str, bytes, int], list[Call]] = {}
         self._crash: Point | None = None
         self._crashed = False
-        self._after: list[str] = []
+        self.after_crash: list[str] = []
         self._die: Callable[[], None] = self._raise
         self._restore: list[Callable[[], None]] = []
         self._points: Points
@@ -98,9 +107,22 @@ class TestRun:
         """The dead letters of all runs."""
         return list_letters(self._engine.store, Selection()).letters
 
-    def findings(self) -> list[str]:
-        """What was done after a crash: a killed process would not have done it. A line each; from `finally`, mostly."""
-        return list(self._after)
+    def findings(self) -> list[Finding]:
+        """What is wrong with the runs so far: what `perdure diagnose` says of each, and what was done after a crash.
+
+        The code of the latter is "after-crash": a killed process would not have done it. It is from `finally`, mostly.
+
+        Raises:
+            StateError: the state file cannot be read.
+        """
+        location = locate(self.state)
+        store = self._engine.store
+        found = [
+            Finding("after-crash", "certain", line, [], _AFTER_FIX, _AFTER_PREVENT, []) for line in self.after_crash
+        ]
+        for run in reversed(store.runs(children=True, most=-1)):
+            found += diagnose(store, run, location).findings
+        return found
 
     # -- what is to happen --------------------------------------------------------------------------------------------
 
@@ -192,7 +214,7 @@ class TestRun:
         if isinstance(event, AttemptStarted):
             call = event.call
             if self._crashed:
-                self._after.append(f"step {event.step!r} is executed after the crash")
+                self.after_crash.append(f"step {event.step!r} is executed after the crash")
             self._attempts.setdefault((event.run, event.step, call.key, call.n), []).append(call)
 
     def close(self) -> None:
@@ -235,7 +257,7 @@ class TestRun:
         context = here.get()
         step = context.call.spec.name if isinstance(context, StepContext) else ""
         if self._crashed:
-            self._after.append(f"an effect of {step or 'the workflow'} after the crash")
+            self.after_crash.append(f"an effect of {step or 'the workflow'} after the crash")
         else:
             self._points.reached("effect", step)
 

@@ -39,6 +39,7 @@ from perdure.core.policies.retry import Again, Retry, Verdict, reassess, verdict
 from perdure.core.policies.verdicts import pack_verdict
 from perdure.core.records import SEQ, AttemptRecord, Marks, Row, StepRecord, StepStatus
 from perdure.core.values import codec
+from perdure.core.values.pieces import Large
 from perdure.errors import (
     ArgumentChanged,
     BreakerOpen,
@@ -265,6 +266,8 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
                     ensure(spec, outcome.value)
                 payload, value = _read(call, outcome) if outcome.attempts else spec.plan.round_trip(outcome.value)
                 history.refuse_oversized(spec.owner, call.input, payload)
+                if len(payload) > spec.artifact_above:
+                    payload = Large(payload)
             except (NotStorable, ArgumentChanged, MemoryError) as refusal:
                 error = refusal
             except Exception as raised:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Literal, overload
@@ -21,6 +22,9 @@ from perdure.core.values.hints import hints_of, scope_of
 from perdure.errors import NotDecodable
 
 InputKept = Literal["whole", "digest"]
+NEVER = sys.maxsize
+"""Bytes: no result is as large."""
+
 IfLocked = Literal["skip", "wait", "fail"]
 
 OWN_LOCK = ""
@@ -75,7 +79,8 @@ class Spec:
     for good becomes a dead letter; `undo`: the step that reverts a call; `rules`: the options of a workflow; `guard`:
     what its calls have to pass; `failures`: the rules that classify its failures, asked for at the first one;
     `ensure` looks at a result before it is saved; `max_repeats`: so often at most it is called with the same inputs in
-    a run; `input_kept`: what of the inputs is kept once a call is done. `module` is the name that its module has when
+    a run; `input_kept`: what of the inputs is kept once a call is done; results of more
+    bytes than `artifact_above` lie in files of their own. `module` is the name that its module has when
     it is imported, `file` the source file; config/module_names.py sets both. `place` says whose function it is.
     """
 
@@ -111,6 +116,7 @@ class Spec:
         self.ensure: Callable[[Any], Any] | None = None
         self.max_repeats: int | None = None
         self.input_kept: InputKept = "whole"
+        self.artifact_above = NEVER
         self.failures: Callable[[], FailureRules] = _no_rules
         self.is_method = False
         self.receiver: Any = EMPTY

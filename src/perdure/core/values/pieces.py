@@ -34,6 +34,19 @@ _TRIES: Final = 512
 # digits and binary data. The bytes before decide: it ends there if their checksum has eight zero bits.
 _candidates: Final = re.compile(rb'[" \n.,+Q7\x01-\x08\xf0-\xf7]').finditer
 
+IN_FILE: Final = -1
+"""The level of a manifest whose payload lies in a file of its own."""
+
+FILE_DIGEST: Final = 32
+"""Bytes of the digest that such a file is named by."""
+
+
+class Large(bytes):
+    """A payload that is to lie in a file of its own, where the store has files."""
+
+    __slots__ = ()
+
+
 Piece = tuple[bytes, bytes]
 """A digest and the bytes that have it."""
 
@@ -42,7 +55,7 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     """What is stored in the place of a payload.
 
     `size` is that of the payload in bytes; `digests` are those of its pieces, one after the other. With `level` 1 or
-    more they are of pieces of such a list of digests.
+    more they are of pieces of such a list of digests. With `level` IN_FILE it is the one digest of a file.
     """
 
     size: int
@@ -113,6 +126,12 @@ def manifest_of(size: int, pieces: list[Piece]) -> tuple[bytes, dict[bytes, byte
         level += 1
 
 
+def in_file(payload: bytes) -> tuple[bytes, str]:
+    """The manifest of a payload that lies in a file of its own, and what that file is called."""
+    name = hashlib.blake2b(payload, digest_size=FILE_DIGEST).digest()
+    return encode(Ext(APART, _encode(Manifest(len(payload), IN_FILE, name)))), name.hex()
+
+
 def is_apart(payload: bytes) -> bool:
     """Is it a manifest?"""
     at = _CODE_AT.get(payload[0]) if payload else None
@@ -129,7 +148,9 @@ def manifest(payload: bytes) -> Manifest:
         found = _decode(_ext(payload).data)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(f"not a manifest ({error})") from error
-    if not 0 <= found.size <= MOST_BYTES or not 0 <= found.level <= MOST_LEVELS or len(found.digests) % DIGEST:
+    sound = 0 <= found.size <= MOST_BYTES and IN_FILE <= found.level <= MOST_LEVELS
+    whole = len(found.digests) == FILE_DIGEST if found.level == IN_FILE else not len(found.digests) % DIGEST
+    if not sound or not whole:
         raise ValueError("not a manifest")
     return found
 
