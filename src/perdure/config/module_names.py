@@ -51,6 +51,11 @@ def _dotted(file: str) -> tuple[str, str]:
     return ".".join(parts), folder
 
 
+def look_again() -> None:
+    """Folders may have become packages, or have ceased to be: names are looked up anew."""
+    _dotted.cache_clear()
+
+
 def _note_main() -> None:
     main = sys.modules.get(MAIN[0])
     if main is not None and _noted != [main]:

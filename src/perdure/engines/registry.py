@@ -6,6 +6,9 @@ Stored data can name an entry of this table, never a piece of code.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+
 from perdure.core.execution.spec import Spec
 from perdure.core.records import Place
 from perdure.errors import NotFound
@@ -29,6 +32,19 @@ def register(spec: Spec) -> None:
 def forget(spec: Spec) -> None:
     """Take a step or a workflow out of the table."""
     _known.get((spec.kind, spec.name), []).remove(spec)
+
+
+def forget_files(files: frozenset[str]) -> Callable[[], None]:
+    """Take out what these files have defined; what is returned brings back everything that was there before."""
+    before = {key: list(known) for key, known in _known.items()}
+    for known in _known.values():
+        known[:] = [one for one in known if os.path.realpath(one.file) not in files]
+
+    def bring_back() -> None:
+        _known.clear()
+        _known.update(before)
+
+    return bring_back
 
 
 def steps_named(name: str) -> list[Spec]:

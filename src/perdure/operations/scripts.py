@@ -16,13 +16,14 @@ from perdure.config import ownership
 from perdure.config.module_names import dotted_name
 from perdure.config.script_identity import belongs_to, point_out
 from perdure.config.script_loader import load_script
+from perdure.config.script_reload import load_current
 from perdure.core.execution.spec import Spec, spec_of
 from perdure.core.records import FunctionRecord, RunRecord, StepRecord, called_step
 from perdure.core.redaction.printable import one_line
 from perdure.engines import functions
 from perdure.engines.features import Feature
 from perdure.engines.interface import refuse_child
-from perdure.engines.registry import steps_named
+from perdure.engines.registry import forget_files, steps_named
 from perdure.errors import NotFound, OptionError, UsageError
 from perdure.operations.location import Location
 
@@ -186,6 +187,24 @@ def step_of(
     raise NotFound(
         f"{path} has no step {name!r} at its top level", f"{meant}give it its old name: @step(name={name!r})"
     )
+
+
+def load_edited(path: Path) -> ModuleType:
+    """A script as its file is now: executed anew if it was edited, or a module of its folder or package.
+
+    For a process that outlives the version of a script that it began with. If the edited script does not load, what was
+    loaded before stays, with all its workflows and steps, and the next call tries again.
+
+    Args:
+        path: the script.
+
+    Raises:
+        NotFound: there is no such file.
+        UsageError: it is a notebook, or another package of its package's name is loaded.
+        Exception: whatever the script raises when it is loaded.
+    """
+    with _loading:
+        return load_current(path, forget_files)
 
 
 def load_scripts(scripts: Sequence[Path]) -> list[str]:

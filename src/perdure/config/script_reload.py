@@ -1,0 +1,104 @@
+"""Loads a script anew after an edit, in a process that lives longer than one version of it.
+
+A script and the modules of its own folder or package are one version of a program: if one of them was edited, all are
+executed again, so that no new code calls old code. What fails to load changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+from perdure.config import module_names
+from perdure.config.os_errors import remove
+from perdure.config.script_loader import load_script
+
+_INSTALLED = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
+
+_versions: dict[str, bytes] = {}
+"""By file: the digest of what was executed. Empty: it may have been edited while it was loaded."""
+
+
+def load_current(path: str | Path, swap: Callable[[frozenset[str]], Callable[[], None]]) -> ModuleType:
+    """The script as its file is now; the very same module if nothing of it was edited since it was loaded.
+
+    Args:
+        path: a Python file.
+        swap: called before anything is loaded anew, with the files that are: forgets what they have defined. What it
+            returns is called if they cannot be loaded, and brings that back.
+
+    Raises:
+        NotFound, UsageError: as `load_script` does.
+        Exception: whatever a file raises when it is executed. What was loaded before is still there.
+    """
+    file = Path(path).absolute()
+    module_names.look_again()
+    root = module_names.dotted_name(str(file))[1]
+    before = _own_modules(root)
+    edited = [one for one in map(_file_of, before.values()) if one in _versions and _versions[one] != _digest(one)]
+    if not edited or not file.is_file():
+        return _load(file, root)
+    for one in edited:  # bytecode goes by the second and the size of its source, which an edit may leave as they were
+        remove(Path(importlib.util.cache_from_source(one)))
+    bring_back = swap(frozenset(map(_file_of, before.values())))
+    for name in before:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    try:
+        return _load(file, root)
+    except BaseException:
+        for name in _own_modules(root):
+            del sys.modules[name]
+        sys.modules.update(before)
+        bring_back()
+        raise
+
+
+def _load(file: Path, root: str) -> ModuleType:
+    began = time.time_ns()
+    known = set(_own_modules(root))
+    module = load_script(file)
+    for name, own in _own_modules(root).items():
+        place = _file_of(own)
+        if name not in known or place not in _versions:
+            _versions[place] = b"" if _edited_after(place, began) else _digest(place)
+    return module
+
+
+def _own_modules(root: str) -> dict[str, ModuleType]:
+    """The modules below a folder that were loaded from Python files, other than what is installed there."""
+    return {
+        name: module
+        for name, module in list(sys.modules.items())
+        if name not in ("__main__", "__mp_main__")
+        and name.partition(".")[0] != "perdure"
+        and (place := _file_of(module)).endswith(".py")
+        and place.startswith(root + os.sep)
+        and not any(part in place for part in _INSTALLED)
+    }
+
+
+def _file_of(module: ModuleType) -> str:
+    place = getattr(module, "__file__", None)
+    return os.path.realpath(place) if isinstance(place, str) else ""
+
+
+def _edited_after(file: str, moment: int) -> bool:
+    try:
+        return os.stat(file).st_mtime_ns > moment
+    except OSError:
+        return True
+
+
+def _digest(file: str) -> bytes:
+    try:
+        return hashlib.blake2b(Path(file).read_bytes(), digest_size=16).digest()
+    except OSError:
+        return b"gone"
