@@ -7,6 +7,7 @@ life of a process, so this is only installed in processes that are thrown away.
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -21,6 +22,9 @@ from perdure.engines.interface import StepContext, here
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 """Requests that only read (RFC 9110, section 9.2.1)."""
+
+DEEPEST = 20
+"""Lines that are noted of where an effect comes from."""
 
 LOOPBACK = ("localhost", "ip6-localhost", "::1", "")
 
@@ -37,6 +41,7 @@ class Effect(msgspec.Struct):
         call: the idempotency key of the call; empty outside of steps.
         keyed: that key went along.
         at: the line of the script, as `file:line`.
+        through: the lines from which that was called, the nearest first.
     """
 
     kind: str
@@ -45,6 +50,7 @@ class Effect(msgspec.Struct):
     call: str = ""
     keyed: bool = False
     at: str = ""
+    through: list[str] = []
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -88,6 +94,7 @@ class Effects:
         self._roots = tuple(f"{root}{os.sep}" for root in roots)
         self._hosts = set(hosts)
         self._addresses: set[str] = set()
+        self._own_name = platform.node()  # clients of mail ask what it is called in whole
         self._programs = set(programs)
         self._busy = threading.local()
         self._handlers: dict[str, Callable[..., object]] = {
@@ -123,7 +130,8 @@ class Effects:
             sent: what goes along; looked through for the idempotency key.
         """
         step, call = self._step()
-        effect = Effect(kind, what, step, call, bool(call) and _mentions(sent, call), self._where())
+        at, *through = self._lines() or [""]
+        effect = Effect(kind, what, step, call, bool(call) and _mentions(sent, call), at, through)
         self.note(effect)
         return effect
 
@@ -152,17 +160,19 @@ class Effects:
         call = context.call
         return call.spec.name, idempotency_key(context.run_id, call.spec.name, call.key + call.salt, call.n)
 
-    def _where(self) -> str:
+    def _lines(self) -> list[str]:
+        """The lines of the user's files that are being executed, the innermost first."""
+        lines: list[str] = []
         frame: Any = sys._getframe(2)
-        while frame is not None:
+        while frame is not None and len(lines) < DEEPEST:
             file = frame.f_code.co_filename
             if file.startswith(self._folder):
-                return f"{file[len(self._folder) :]}:{frame.f_lineno}"
+                lines.append(f"{file[len(self._folder) :]}:{frame.f_lineno}")
             frame = frame.f_back
-        return ""
+        return lines
 
     def _deny(self, kind: str, what: str, hint: str) -> None:
-        self.note(Refusal(kind, what, self._step()[0], self._where()))
+        self.note(Refusal(kind, what, self._step()[0], next(iter(self._lines()), "")))
         raise Refused(f"perdure crashtest refuses {what}: {hint}")
 
     # -- hosts --------------------------------------------------------------------------------------------------------
@@ -177,7 +187,7 @@ class Effects:
 
     def _look_up(self, host: Any, *more: Any) -> None:
         name = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host or "")
-        if _is_loopback(name) or _is_address(name):
+        if _is_loopback(name) or _is_address(name) or name == self._own_name:
             return
         if name not in self._hosts:
             self._deny("host", name, f"allow it with --allow-host {name}, or replace the step with --stub STEP=JSON")

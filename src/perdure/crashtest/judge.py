@@ -87,7 +87,7 @@ def _judged(effects: Sequence[Effect], folder: Path) -> str:
         return "keyed"
     if one.kind in ("write", "sqlite") or (one.kind == "http" and one.what.partition(" ")[0] in _KEPT_METHODS):
         return "repeatable"
-    return "accepted" if accepts_repetition(folder, one.at) else "unsafe"
+    return "accepted" if any(accepts_repetition(folder, line) for line in (one.at, *one.through)) else "unsafe"
 
 
 def accepts_repetition(folder: Path, at: str) -> bool:
