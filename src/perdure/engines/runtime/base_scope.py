@@ -6,7 +6,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from threading import RLock, get_ident
+from threading import RLock, get_ident, get_native_id
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.branch import Branch
@@ -58,10 +58,12 @@ class BaseScope(ABC):
         self.executing = 0  # steps of async code under way, or waiting for their next attempt
         self.closed = False  # the function is over
         self.ident = get_ident()  # the thread that executes it
+        self.native = get_native_id()
         self.shared = False  # other threads take part, or did, or loops of the program's own
         self.deciding: AbstractContextManager[Any] | None = None  # held while a decision is made, if they do
         self.holds = WorkUnderWay()  # the calls of other threads
         self.thread_numbers: dict[Branch, Iterator[int]] = {}  # how many threads each branch has started
+        self.rest: Any = None  # of the threads, as the event loop has seen it
         self.visitors: dict[int, ThreadTask] = {}  # threads that were made elsewhere
         self.unawaited = Unawaited()
         self.forked = False  # this process is a copy of the one that executes the run
@@ -133,7 +135,7 @@ class BaseScope(ABC):
             return
         if self.main is None:
             task = ThreadTask(self)
-            task.ident = self.ident
+            task.ident, task.native = self.ident, self.native
             task.branch = self.main = Branch(task)
         self._current = self._branch_here
         self.shared = True

@@ -21,6 +21,7 @@ from perdure.core.execution.call import Failed
 from perdure.core.execution.spec import Call
 from perdure.engines.interface import StepContext, here
 from perdure.engines.runtime.event_order import EventOrder, OrderedScope
+from perdure.engines.runtime.ready_handles import unwatch_ready, watch_ready
 from perdure.engines.runtime.workflow_timers import unwatch_timers, watch_timers
 from perdure.errors import StopRun
 
@@ -40,12 +41,14 @@ def main_branch(scope: BranchScope) -> Iterator[Branch]:
     loop = asyncio.get_running_loop()
     _watch(loop)
     watch_timers(loop)
+    watch_ready(loop)
     scope.order = order = EventOrder(scope, loop)
     try:
         yield main
     finally:
         order.close()
         _here.reset(token)
+        unwatch_ready(loop)
         unwatch_timers(loop)
         _unwatch(loop)
 

@@ -24,6 +24,7 @@ from perdure.core.execution.spec import Call
 from perdure.core.records import StepRecord
 from perdure.engines.interface import here
 from perdure.engines.runtime.awaiting import rests
+from perdure.engines.runtime.ready_handles import ready_on, shows_ready
 from perdure.engines.runtime.workflow_timers import Timer
 
 MOST_TURNS = 200
@@ -33,7 +34,7 @@ AT_ONCE = 64
 MOST_HANDLES = 200
 """The same for what the workflow does because of one event."""
 QUIET_TURNS = 20
-"""Turns of a loop that does not show what is ready, after which the workflow is taken to be at rest."""
+"""Turns of a loop of which it cannot be known what is ready, after which the workflow is taken to be at rest."""
 PATIENCE = 30.0
 """Seconds for a branch that awaits something outside of the workflow between its steps."""
 _FIRED = msgspec.msgpack.Decoder(list[tuple[int, float]])
@@ -93,7 +94,8 @@ class EventOrder:
     def __init__(self, scope: OrderedScope, loop: asyncio.AbstractEventLoop) -> None:
         self._scope = scope
         self.loop = loop
-        self._ready = getattr(loop, "_ready", None)
+        self._ready = ready_on(loop)
+        self._can_run_on = shows_ready(loop)
         history = scope.history
         fired = [entry for seq in history.timer_notes() for entry in _FIRED.decode(scope.read(seq).input)]
         self._replay: DeliveryOrder | None = DeliveryOrder(history, fired) if history.recorded else None
@@ -378,7 +380,7 @@ class EventOrder:
             Has it come to rest?
         """
         ready = self._ready
-        if ready is None or self._closed or self._unwinding:
+        if not self._can_run_on or self._closed or self._unwinding:
             return False
         family = self._scope.family
         for _ in range(MOST_HANDLES):

@@ -41,21 +41,23 @@ class ThreadScope(Protocol):
 class ThreadTask:
     """What carries a branch: a thread, or one job of a thread pool.
 
-    `ident` is the thread that executes it, None before; `calls` how many calls of the run it is inside of.
+    `ident` is the thread that executes it, None before, and `native` the number that the system has given that; `calls`
+    how many calls of the run it is inside of.
 
     Args:
         scope: the run.
-        pooled: it may have to wait for a free thread of a pool.
+        pool: where it waits for a free thread, if it is a job.
         visiting: a thread made elsewhere, which takes part only while it is in a call of the run.
     """
 
-    __slots__ = ("branch", "calls", "ended", "future", "ident", "pooled", "scope", "visiting")
+    __slots__ = ("branch", "calls", "ended", "future", "ident", "native", "pool", "scope", "visiting")
 
-    def __init__(self, scope: Any, *, pooled: bool = False, visiting: bool = False) -> None:
+    def __init__(self, scope: Any, *, pool: Any = None, visiting: bool = False) -> None:
         self.scope = scope
-        self.pooled = pooled
         self.visiting = visiting
         self.ident: int | None = None
+        self.native: int | None = None
+        self.pool = pool
         self.calls = 0
         self.ended = False
         self.future: Any = None
@@ -69,7 +71,7 @@ class ThreadTask:
 
     def carry(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Call the function, as this branch."""
-        self.ident = threading.get_ident()
+        self.ident, self.native = threading.get_ident(), threading.get_native_id()
         before, _thread.task = _thread.task, self
         token = here.set(self.scope)
         try:
@@ -103,7 +105,7 @@ def visit(scope: Any) -> ThreadTask:
     task: ThreadTask | None = scope.visitors.get(ident)
     if task is None:
         task = scope.visitors[ident] = branch_off(scope, visiting=True)
-        task.ident = ident
+        task.ident, task.native = ident, threading.get_native_id()
     return task
 
 
@@ -115,14 +117,14 @@ def hand_on(context: Context) -> Context:
     return context
 
 
-def branch_off(scope: Any, *, pooled: bool = False, visiting: bool = False) -> ThreadTask:
+def branch_off(scope: Any, *, pool: Any = None, visiting: bool = False) -> ThreadTask:
     """A new branch, numbered by the order in which its parent starts threads.
 
     Threads are counted apart from tasks: the event loop submits jobs of its own (to resolve a name, say), and how
     many depends on what it has cached.
     """
     scope.share()
-    task = ThreadTask(scope, pooled=pooled, visiting=visiting)
+    task = ThreadTask(scope, pool=pool, visiting=visiting)
     parent: Branch = scope.main if visiting else scope.branch() or scope.main
     with _creating:
         children = parent.children
@@ -171,7 +173,7 @@ def _starting(original: Callable[[threading.Thread], None]) -> Callable[[threadi
             return original(self)
         install()
         run = self.run
-        task = branch_off(scope, pooled=False)
+        task = branch_off(scope)
 
         def carried() -> None:
             del vars(self)["run"]  # the thread is not to keep itself alive
@@ -196,7 +198,7 @@ def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
         scope = _scope_here()
         if scope is None or scope.closed:
             return original(self, fn, *args, **kwargs)
-        task = branch_off(scope, pooled=True)
+        task = branch_off(scope, pool=self)
         try:
             with _outside():  # the pool's threads are no branches, and outlive the run
                 task.future = original(self, task.carry, fn, args, kwargs)

@@ -16,11 +16,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.spec import Call
 from perdure.engines.runtime.thread_branches import ThreadTask
+from perdure.engines.runtime.thread_states import has_free_thread, is_woken, slept
 
 LOOK_SECONDS = 0.01
 BUSY_SECONDS = 30.0
@@ -30,6 +31,8 @@ SHOWN = 3
 """Threads that the line names."""
 REST_LOOKS = 25
 """So many looks in a row have to find rest: a thread that was woken up may not have come to run yet."""
+LOOP_LOOKS = 3
+"""The same where the event loop of the run looks; none of the threads may have gone to sleep anew in between."""
 
 _LIBRARY = os.path.dirname(threading.__file__) + os.sep
 _WAITING = tuple(
@@ -38,6 +41,14 @@ _WAITING = tuple(
 )
 """Where a thread is that waits for another: the code of the standard library around a lock."""
 _LOOP = tuple(os.path.join(_LIBRARY, name) for name in ("selectors.py", "asyncio"))
+
+
+class Rest(NamedTuple):
+    """What the event loop of a run has seen of its threads that rest, when last, and in how many looks in a row."""
+
+    seen: object
+    at: float
+    looks: int
 
 
 class State(Enum):
@@ -105,11 +116,15 @@ def _looks(scope: Any, name: str) -> Iterator[bool | None]:
     """Have the others come to rest? None as long as that is not decided."""
     history = scope.history
     seen, looks, waited, said = history.claims, 0, 0.0, False
+    asleep: dict[int, int] = {}
     while history.unsettled(name) and scope.stopped is None:
         yield None
-        state = _busiest(scope)
+        before = asleep
+        state, asleep = _busiest(scope)
         if history.claims != seen:
             seen, looks, waited = history.claims, 0, 0.0
+        if state is not State.WORKS and any(before.get(thread, times) != times for thread, times in asleep.items()):
+            state = State.MOVES  # it has woken up in between
         if state in (State.RESTS, State.QUEUED):
             looks += 1
             if looks >= REST_LOOKS:
@@ -126,10 +141,10 @@ def _looks(scope: Any, name: str) -> Iterator[bool | None]:
     yield True
 
 
-def _busiest(scope: Any) -> State:
-    """What the busiest of the other branches is at."""
+def _busiest(scope: Any) -> tuple[State, dict[int, int]]:
+    """What the busiest of the other branches is at; and how often each thread that rests has gone to sleep."""
     if scope.executing:
-        return State.WORKS
+        return State.WORKS, {}
     with scope.deciding:
         settling = {branch for _, branch in scope.settling}
         living = [branch for branch in scope.main.living if branch not in settling]
@@ -148,11 +163,12 @@ def _reason(scope: Any) -> str:
     )
 
 
-def _worst(scope: Any, living: list[Branch], settling: set[Branch]) -> State:
-    """What the busiest of these branches is at, beside those that settle."""
+def _worst(scope: Any, living: list[Branch], settling: set[Branch]) -> tuple[State, dict[int, int]]:
+    """What the busiest of these branches is at, beside those that settle; and how often those that rest have slept."""
     at = _Surroundings(living, settling)
     states = {_state(scope, branch, at) for branch in living}
-    return next((state for state in (State.WORKS, State.MOVES, State.QUEUED) if state in states), State.RESTS)
+    worst = next((state for state in (State.WORKS, State.MOVES, State.QUEUED) if state in states), State.RESTS)
+    return worst, at.asleep
 
 
 class _Surroundings:
@@ -160,6 +176,7 @@ class _Surroundings:
 
     def __init__(self, living: list[Branch], settling: set[Branch]) -> None:
         undone = [branch for branch in living if not branch.done()]
+        self.asleep: dict[int, int] = {}
         self.frames = sys._current_frames()
         self.starters = _ancestors(settling)
         self.starters |= {branch.parent for branch in undone if isinstance(branch.task, ThreadTask)}
@@ -181,7 +198,18 @@ def working(scope: Any) -> bool:
         settling = {branch for _, branch in scope.settling}
         mine = scope.order.is_mine
         living = [branch for branch in scope.main.living if branch not in settling and not mine(branch.task)]
-    return _worst(scope, living, settling) is not State.RESTS
+    state, asleep = _worst(scope, living, settling)
+    if state is not State.RESTS or not asleep:
+        scope.rest = None
+        return state is not State.RESTS
+    rest: Rest | None = scope.rest
+    seen, now = (scope.history.claims, asleep), time.monotonic()
+    if rest is None or seen != rest.seen:
+        rest = Rest(seen, now, 1)
+    elif now - rest.at >= LOOK_SECONDS:
+        rest = Rest(seen, now, rest.looks + 1)
+    scope.rest = rest
+    return rest.looks < LOOP_LOOKS
 
 
 def _state(scope: Any, branch: Branch, at: _Surroundings) -> State:
@@ -192,7 +220,7 @@ def _state(scope: Any, branch: Branch, at: _Surroundings) -> State:
         # A task of an event loop: one that has started a branch which rests, or a thread, waits for that.
         return State.RESTS if branch in at.starters or _waits_in_loop(scope, task) else State.MOVES
     if task.ident is None:
-        return State.QUEUED if task.pooled else State.MOVES
+        return State.MOVES if task.pool is None or has_free_thread(task.pool, at.frames) else State.QUEUED
     if task.calls:
         return State.WORKS
     frame = at.frames.get(task.ident)
@@ -200,7 +228,12 @@ def _state(scope: Any, branch: Branch, at: _Surroundings) -> State:
         return State.MOVES
     if branch in at.runs_loop and frame.f_code.co_filename.startswith(_LOOP):
         return State.RESTS  # its tasks are branches of their own
-    return State.RESTS if _waits(frame) else State.MOVES
+    if not _waits(frame) or is_woken(frame):
+        return State.MOVES
+    times = None if task.native is None else slept(task.native)
+    if times is not None and task.native is not None:
+        at.asleep[task.native] = times
+    return State.MOVES if times == -1 else State.RESTS
 
 
 def _waits(frame: FrameType) -> bool:
