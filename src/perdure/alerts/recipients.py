@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from perdure.config import settings
+from perdure.errors import OptionError
 
 if TYPE_CHECKING:
     from perdure.alerts.channels.base import Target
@@ -45,3 +46,25 @@ def targets(explicit: str | Sequence[str] | None = None, script: str = "") -> li
     from perdure.alerts.channels import target_address
 
     return target_address.parse(addresses(explicit, script))
+
+
+def check(script: str) -> None:
+    """See that the targets that the environment or pyproject.toml names are ones, before something fails.
+
+    Raises:
+        OptionError: one of them is not.
+    """
+    named = tuple(settings.alert_targets(script))
+    if named in _checked or not any(text.strip() for text in named):
+        return
+    from perdure.alerts.channels import target_address
+
+    try:
+        target_address.parse(named)
+    except OptionError as error:
+        where = "PERDURE_ALERTS" if os.environ.get("PERDURE_ALERTS") else "alerts in pyproject.toml"
+        raise OptionError(f"{where}: {error.what}", error.hint) from None
+    _checked.add(named)
+
+
+_checked: set[tuple[str, ...]] = set()

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from perdure.config.setting_values import switched_on
+
 ROOT = 0
 NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """For opening what another user may have put there: neither a link nor a pipe leads anywhere."""
@@ -57,7 +59,7 @@ def user(uid: int) -> str:
 
 def shared() -> bool:
     """Whether state is shared with other users (PERDURE_SHARED): their files are used, and ours open to the group."""
-    return os.environ.get("PERDURE_SHARED", "").strip().lower() not in ("", "0", "false", "no", "off")
+    return switched_on("PERDURE_SHARED")
 
 
 def stranger(found: os.stat_result) -> str:

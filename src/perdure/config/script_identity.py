@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from perdure.config.module_names import INTERACTIVE
+from perdure.config.setting_values import switched_on
 
 
 @cache
@@ -80,7 +81,7 @@ def _name_in(file: Path) -> str:
 
 def is_quiet() -> bool:
     """Whether lines that only point something out are left out: PERDURE_QUIET."""
-    return os.environ.get("PERDURE_QUIET", "").strip().lower() not in ("", "0", "false", "no", "off")
+    return switched_on("PERDURE_QUIET")
 
 
 def point_out(text: str) -> None:

@@ -6,13 +6,15 @@ import os
 import stat
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from perdure.config import cluster_options, ownership
-from perdure.core.durations import seconds
+from perdure.config import cluster_options, os_errors, ownership
+from perdure.config import setting_values as values
 from perdure.errors import OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from perdure.core.policies.failure_rules import Rule
 
 LOCAL = "local"
@@ -42,21 +44,82 @@ CHECKOUT = (".git", ".hg", ".jj", ".svn")
 LONGEST = 1 << 20
 """Bytes of a pyproject.toml that are read."""
 
-KNOWN = (
-    "state",
-    "engine",
-    "step_timeout",
-    "alerts",
-    "heartbeat",
-    "dead_letters",
-    "crash_limit",
-    "artifact_above",
-    "otel",
-    "alert_breaker_after",
-    "alert_interrupts",
-    *cluster_options.NAMES,
-    "failures",
+
+class Setting(NamedTuple):
+    """A setting: its name in pyproject.toml (empty: it has none there), its environment variable, what it may be.
+
+    `from_variable` is what the variable may be, if that is written otherwise. `empty`: a variable that is set and empty
+    says that there is none.
+    """
+
+    name: str
+    variable: str
+    parse: Callable[[Any, str], Any]
+    from_variable: Callable[[Any, str], Any] | None = None
+    empty: bool = False
+
+
+def _above(value: Any, where: str) -> int:
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 19:
+        value = int(value)
+    return 0 if type(value) is int and value == 0 else checked_artifact_above(value, where, "0 for never")
+
+
+STATE = Setting("state", "PERDURE_STATE", values.text)
+ENGINE = Setting("engine", "PERDURE_ENGINE", values.text)
+TIMEOUT = Setting("step_timeout", "STEP_TIMEOUT_MS", values.duration, values.milliseconds)
+ALERTS = Setting("alerts", "PERDURE_ALERTS", values.targets, empty=True)
+HEARTBEAT = Setting("heartbeat", "PERDURE_HEARTBEAT", values.http_address, empty=True)
+KEPT_LETTERS = Setting("dead_letters", "PERDURE_DEAD_LETTERS", values.whole)
+CRASHES = Setting("crash_limit", "PERDURE_CRASH_LIMIT", values.whole)
+ARTIFACTS = Setting("artifact_above", "PERDURE_ARTIFACT_ABOVE", _above)
+OTEL = Setting("otel", "PERDURE_OTEL", values.switch)
+BREAKER_ALERT = Setting("alert_breaker_after", "PERDURE_ALERT_BREAKER_AFTER", values.duration)
+INTERRUPTS = Setting("alert_interrupts", "PERDURE_ALERT_INTERRUPTS", values.switch)
+LOG_JSON = Setting("", "PERDURE_LOG_JSON", values.switch)
+SHARED = Setting("", "PERDURE_SHARED", values.switch)
+QUIET = Setting("", "PERDURE_QUIET", values.switch)
+LETTER_FILE = Setting("", "WORKFLOW_DLQ_PATH", values.file)
+
+SETTINGS = (
+    *(STATE, ENGINE, TIMEOUT, ALERTS, HEARTBEAT, KEPT_LETTERS, CRASHES, OTEL, BREAKER_ALERT, INTERRUPTS, LOG_JSON),
+    *(SHARED, QUIET, LETTER_FILE, ARTIFACTS),
+    *(Setting(name, cluster_options.variable(name), values.text) for name in cluster_options.NAMES),
 )
+"""All of them but the rules of failures, which are read with the file that they are in."""
+
+KNOWN = (*(one.name for one in SETTINGS if one.name), "failures")
+
+_checked: set[tuple[str | None, ...]] = set()
+
+
+def check(script: str) -> None:
+    """See that every setting is one, before a run relies on it: some are looked at only when something fails.
+
+    Raises:
+        OptionError: one is not; the error names the variable, or the setting in pyproject.toml.
+    """
+    seen = (script, *(os.environ.get(one.variable) for one in SETTINGS))
+    if seen not in _checked:
+        for one in SETTINGS:
+            _read(one, script)
+        _checked.add(seen)
+
+
+def _read(setting: Setting, script: str) -> Any:
+    """The value in force; None if none is set.
+
+    Raises:
+        OptionError: it is not one.
+    """
+    named = os.environ.get(setting.variable)
+    if named is not None and (named.strip() or setting.empty):
+        parse = setting.from_variable or setting.parse
+        return parse(named, setting.variable) if named.strip() else None
+    if not setting.name:
+        return None
+    configured, _ = _configured(script, setting.name)
+    return None if configured is None else setting.parse(configured, f"{setting.name} in pyproject.toml")
 
 
 def state_path(script: str) -> Path:
@@ -77,12 +140,19 @@ def state_path(script: str) -> Path:
 
 
 def script_folder(script: str) -> Path:
-    """The folder that a script lies in, absolute; of a symbolic link, that of the file, unless state lies beside it."""
+    """The folder that a script lies in, absolute; of a symbolic link, that of the file, unless state lies beside it.
+
+    Raises:
+        StateError: the system does not say.
+    """
     path = Path(script)
-    if not script or script.startswith("<") or not path.exists():
-        return Path.cwd()
-    folder = path.absolute().parent
-    return path.resolve().parent if path.is_symlink() and not (folder / ".perdure").is_dir() else folder
+    try:
+        if not script or script.startswith("<") or not path.exists():
+            return Path.cwd()
+        folder = path.absolute().parent
+        return path.resolve().parent if path.is_symlink() and not (folder / ".perdure").is_dir() else folder
+    except OSError as error:
+        raise os_errors.named(error, script) from error
 
 
 def step_timeout(script: str) -> tuple[float, bool]:
@@ -91,18 +161,8 @@ def step_timeout(script: str) -> tuple[float, bool]:
     Raises:
         OptionError: STEP_TIMEOUT_MS is not a number of milliseconds.
     """
-    text = os.environ.get("STEP_TIMEOUT_MS")
-    if text:
-        try:
-            return _positive(float(text) / 1000), True
-        except ValueError:
-            raise OptionError(
-                f"STEP_TIMEOUT_MS is {text!r}", "give a number of milliseconds, for instance STEP_TIMEOUT_MS=20000"
-            ) from None
-    configured, _ = _configured(script, "step_timeout")
-    if configured is not None:
-        return seconds(configured, option="step_timeout in pyproject.toml"), True
-    return STEP_TIMEOUT, False
+    found = _read(TIMEOUT, script)
+    return (STEP_TIMEOUT, False) if found is None else (found, True)
 
 
 def engine_url(script: str = "", named: str | None = None) -> str:
@@ -137,24 +197,16 @@ def alert_targets(script: str) -> list[str]:
     Raises:
         OptionError: `alerts` is neither a text nor a list of texts.
     """
-    named = os.environ.get("PERDURE_ALERTS")
-    if named is not None:  # set and empty: none
-        return [named]
-    configured, _ = _configured(script, "alerts")
-    texts = [configured] if isinstance(configured, str) else configured or []
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        hint = 'give a list, such as alerts = ["https://host/path"]'
-        raise OptionError("alerts in pyproject.toml is not a list of targets", hint)
-    return texts
+    if os.environ.get(ALERTS.variable) == "":
+        return [""]  # set and empty: none
+    found: list[str] | None = _read(ALERTS, script)
+    return found or []
 
 
 def heartbeat_url(script: str) -> str | None:
     """The address of the dead-man's switch: PERDURE_HEARTBEAT, or `heartbeat` in pyproject.toml."""
-    named = os.environ.get("PERDURE_HEARTBEAT")
-    if named is not None:
-        return named or None
-    configured, _ = _configured(script, "heartbeat")
-    return str(configured) if configured else None
+    found: str | None = _read(HEARTBEAT, script)
+    return found
 
 
 def alert_breaker_after(script: str = "") -> float:
@@ -165,22 +217,13 @@ def alert_breaker_after(script: str = "") -> float:
     Raises:
         OptionError: the value is not a duration.
     """
-    named = os.environ.get("PERDURE_ALERT_BREAKER_AFTER")
-    if named:
-        return seconds(named, option="PERDURE_ALERT_BREAKER_AFTER")
-    configured, _ = _configured(script, "alert_breaker_after")
-    if configured is None:
-        return BREAKER_AFTER
-    return seconds(configured, option="alert_breaker_after in pyproject.toml")
+    found = _read(BREAKER_ALERT, script)
+    return BREAKER_AFTER if found is None else float(found)
 
 
 def alert_interrupts(script: str = "") -> bool:
     """Whether Ctrl-C raises an alert, too: PERDURE_ALERT_INTERRUPTS, or `alert_interrupts` in pyproject.toml."""
-    named = os.environ.get("PERDURE_ALERT_INTERRUPTS")
-    if named:
-        return _is_on(named)
-    configured, _ = _configured(script, "alert_interrupts")
-    return configured is True
+    return bool(_read(INTERRUPTS, script))
 
 
 def crash_limit(script: str = "") -> int:
@@ -191,7 +234,7 @@ def crash_limit(script: str = "") -> int:
     Raises:
         OptionError: the value is not a whole number of at least 1.
     """
-    return _whole("PERDURE_CRASH_LIMIT", "crash_limit", script, CRASH_LIMIT)
+    return _read(CRASHES, script) or CRASH_LIMIT
 
 
 def dead_letters(script: str = "") -> int:
@@ -200,7 +243,7 @@ def dead_letters(script: str = "") -> int:
     Raises:
         OptionError: the value is not a whole number of at least 1.
     """
-    return _whole("PERDURE_DEAD_LETTERS", "dead_letters", script, DEAD_LETTERS)
+    return _read(KEPT_LETTERS, script) or DEAD_LETTERS
 
 
 def artifact_above(script: str) -> int | None:
@@ -211,18 +254,8 @@ def artifact_above(script: str) -> int | None:
     Raises:
         OptionError: the value is neither 0 nor a whole number of at least 10,000.
     """
-    given: Any = os.environ.get("PERDURE_ARTIFACT_ABOVE") or None
-    option = "PERDURE_ARTIFACT_ABOVE"
-    if given is None:
-        given, _ = _configured(script, "artifact_above")
-        option = "artifact_above in pyproject.toml"
-        if given is None:
-            return ARTIFACT_ABOVE
-    elif given.strip().isdecimal():
-        given = int(given)
-    if given == 0 and type(given) is int:
-        return None
-    return checked_artifact_above(given, option, "0 for never")
+    found: int | None = _read(ARTIFACTS, script)
+    return ARTIFACT_ABOVE if found is None else found or None
 
 
 def checked_artifact_above(given: object, option: str, never: str) -> int:
@@ -238,22 +271,18 @@ def checked_artifact_above(given: object, option: str, never: str) -> int:
 
 def dead_letter_file() -> Path | None:
     """The JSON Lines file that dead letters are also appended to: WORKFLOW_DLQ_PATH."""
-    named = os.environ.get("WORKFLOW_DLQ_PATH")
-    return Path(named).absolute() if named else None
+    found: Path | None = _read(LETTER_FILE, "")
+    return found
 
 
 def log_json() -> bool:
     """Whether logs are to be lines of JSON on standard error: PERDURE_LOG_JSON."""
-    return _is_on(os.environ.get("PERDURE_LOG_JSON", ""))
+    return bool(_read(LOG_JSON, ""))
 
 
 def otel(script: str = "") -> bool:
     """Whether runs are reported to OpenTelemetry: PERDURE_OTEL, or `otel` in pyproject.toml."""
-    named = os.environ.get("PERDURE_OTEL")
-    if named:
-        return _is_on(named)
-    configured, _ = _configured(script, "otel")
-    return configured is True
+    return bool(_read(OTEL, script))
 
 
 def failures(script: str = "") -> tuple[Rule, ...]:
@@ -270,30 +299,6 @@ def _failure_rules(tables: object, path: Path) -> tuple[Rule, ...]:
     from perdure.core.policies.failure_rules import parse
 
     return parse(tables, str(path))
-
-
-def _is_on(text: str) -> bool:
-    return text.strip().lower() not in ("", "0", "false", "no", "off")
-
-
-def _whole(variable: str, name: str, script: str, default: int) -> int:
-    given: Any = os.environ.get(variable) or None
-    where = variable
-    if given is None:
-        given, _ = _configured(script, name)
-        where = f"{name} in pyproject.toml"
-    if given is None:
-        return default
-    text = str(given)
-    if isinstance(given, bool) or not text.isascii() or not text.isdecimal() or int(text) < 1:
-        raise OptionError(f"{where} is {given!r}", "give a whole number of at least 1")
-    return int(text)
-
-
-def _positive(value: float) -> float:
-    if not value > 0:
-        raise ValueError(value)
-    return value
 
 
 def _configured(script: str, name: str) -> tuple[Any, Path]:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perdure.alerts import recipients
 from perdure.config import cluster_options, settings
 from perdure.config.settings import LOCAL
 from perdure.engines import features
@@ -30,6 +31,8 @@ def engine_for(script: str) -> Engine:
     """
     from perdure.engines.observers.attach import attached
 
+    settings.check(script)
+    recipients.check(script)
     engine = engine_at(settings.engine_url(script), settings.state_path(script))
     engine.observer = attached(engine.observer, script)
     return engine

@@ -1,0 +1,155 @@
+"""Every setting is checked before a run begins, also those that are looked at only when something has failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from perdure import step, workflow
+from perdure.alerts import recipients
+from perdure.config import settings
+from perdure.errors import OptionError, StateError
+
+WRONG = {
+    "STEP_TIMEOUT_MS": ("soon", "0"),
+    "PERDURE_ALERTS": ("garbage", "exec:", "https://"),
+    "PERDURE_HEARTBEAT": ("garbage", "ftp://host/x", "https://"),
+    "PERDURE_DEAD_LETTERS": ("abc", "0", "1.5"),
+    "PERDURE_ARTIFACT_ABOVE": ("abc", "5", "-1"),
+    "PERDURE_CRASH_LIMIT": ("abc", "0", "-1", "9" * 400),
+    "PERDURE_OTEL": ("banana",),
+    "PERDURE_ALERT_BREAKER_AFTER": ("zz", "-1s"),
+    "PERDURE_ALERT_INTERRUPTS": ("perhaps",),
+    "PERDURE_LOG_JSON": ("maybe",),
+    "PERDURE_SHARED": ("some",),
+    "PERDURE_QUIET": ("a bit",),
+    "WORKFLOW_DLQ_PATH": ("/",),
+}
+RIGHT = {
+    "STEP_TIMEOUT_MS": "1500",
+    "PERDURE_ALERTS": "https://example.org/alerts",
+    "PERDURE_HEARTBEAT": "https://example.org/ping",
+    "PERDURE_DEAD_LETTERS": "5",
+    "PERDURE_ARTIFACT_ABOVE": "20000",
+    "PERDURE_CRASH_LIMIT": "5",
+    "PERDURE_OTEL": "Off",
+    "PERDURE_ALERT_BREAKER_AFTER": "90s",
+    "PERDURE_ALERT_INTERRUPTS": "yes",
+    "PERDURE_LOG_JSON": "TRUE",
+    "PERDURE_SHARED": "0",
+    "PERDURE_QUIET": " 1 ",
+}
+FREE = {
+    "PERDURE_STATE",
+    "PERDURE_ENGINE",
+    *(name for name in (one.variable for one in settings.SETTINGS) if "TLS" in name),
+}
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    for one in settings.SETTINGS:
+        monkeypatch.delenv(one.variable, raising=False)
+    settings._table.cache_clear()
+    path = tmp_path / "script.py"
+    path.touch()
+    return str(path)
+
+
+def check(script: str) -> None:
+    settings.check(script)
+    recipients.check(script)
+
+
+@pytest.mark.parametrize(("variable", "value"), [(name, value) for name in WRONG for value in WRONG[name]])
+def test_a_wrong_variable_is_named(script: str, monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    """Each time, not only the first."""
+    monkeypatch.setenv(variable, value)
+    for _ in range(2):
+        with pytest.raises(OptionError) as refused:
+            check(script)
+        assert refused.value.what.startswith(variable)
+
+
+@pytest.mark.parametrize("variable", [*RIGHT, *WRONG])
+def test_a_right_or_an_empty_variable_is_taken(script: str, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """The control of the test above."""
+    for value in ("", RIGHT.get(variable, "")):
+        monkeypatch.setenv(variable, value)
+        check(script)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("state = 5", "engine = []", "step_timeout = 'zz'", "alerts = 5", "alerts = ['garbage']", "heartbeat = 'x'"),
+        *("dead_letters = 0", "crash_limit = true", "crash_limit = 1.5", "otel = 'banana'", "tls_ca_file = 7"),
+        *("alert_breaker_after = 'zz'", "alert_interrupts = 2"),
+    ],
+)
+def test_a_wrong_setting_in_pyproject_is_named(script: str, line: str) -> None:
+    """With the file that it stands in."""
+    Path(script).with_name("pyproject.toml").write_text(f"[tool.perdure]\n{line}\n")
+    with pytest.raises(OptionError) as refused:
+        check(script)
+    assert refused.value.what.startswith(f"{line.split(' =')[0]} in pyproject.toml")
+
+
+def test_every_variable_is_tried_here() -> None:
+    """A new setting is one of those above."""
+    assert {one.variable for one in settings.SETTINGS} - FREE <= WRONG.keys() | {
+        "PERDURE_API_KEY_FILE",
+        "PERDURE_ENCRYPTION_KEYS_FILE",
+    }
+
+
+def test_the_values_in_force_are_those_that_were_checked(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read later is what was looked at."""
+    for name, value in RIGHT.items():
+        monkeypatch.setenv(name, value)
+    assert settings.crash_limit(script) == settings.dead_letters(script) == 5
+    assert settings.alert_breaker_after(script) == 90
+    assert settings.alert_interrupts(script)
+    assert settings.log_json()
+    assert not settings.otel(script)
+    assert settings.heartbeat_url(script) == RIGHT["PERDURE_HEARTBEAT"]
+    monkeypatch.setenv("PERDURE_ALERTS", "")
+    monkeypatch.setenv("PERDURE_HEARTBEAT", "")
+    assert settings.heartbeat_url(script) is None
+    assert recipients.addresses(None, script) == ()
+
+
+def test_no_run_begins_with_a_wrong_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is executed, and no state file is made."""
+    ran: list[int] = []
+
+    @step(retry=None)
+    def never_with_wrong_settings() -> None:
+        ran.append(1)
+
+    @workflow
+    def w_with_wrong_settings() -> None:
+        never_with_wrong_settings()
+
+    monkeypatch.setenv("PERDURE_STATE", str(tmp_path / "state.db"))
+    for variable, (value, *_) in WRONG.items():
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, value)
+            if variable != "STEP_TIMEOUT_MS":  # which the decorator has read
+                with pytest.raises(OptionError, match=variable):
+                    w_with_wrong_settings()
+    assert ran == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_script_whose_folder_the_system_does_not_show_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of ours, not the system's."""
+
+    def broken(_path: Path) -> bool:
+        raise OSError(5, "Input/output error", "/somewhere/s.py")
+
+    monkeypatch.setattr(Path, "exists", broken)
+    with pytest.raises(StateError, match="/somewhere/") as named:
+        settings.script_folder("/somewhere/s.py")
+    assert named.value.code == "state-io"
