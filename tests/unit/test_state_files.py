@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 
 from perdure.core.execution.run import Begin, End, Start, Taken
 from perdure.core.records import sealed_row
-from perdure.errors import NotFound, StateBusy, StateCorrupt, StateError, StateForeign, StateIO
-from perdure.operations.location import Location
+from perdure.errors import NotFound, StateBusy, StateCorrupt, StateError, StateForeign, StateIO, StateReadOnly
+from perdure.operations.location import Location, opened
 from perdure.operations.set_aside import set_aside
 from perdure.store.runs import Store
 
@@ -192,3 +193,22 @@ def test_a_file_that_was_truncated_is_refused(path: Path) -> None:
     with pytest.raises((StateCorrupt, StateForeign)):
         Store(path, read_only=True)
     assert path.read_bytes() == b""
+
+
+# -- no file ----------------------------------------------------------------------------------------------------------
+
+
+def test_who_looks_is_told_of_a_journal_without_its_file(path: Path) -> None:
+    """Not that there is nothing: what was saved last is in it."""
+    left = killed(path)
+    left.unlink()
+    with pytest.raises(StateCorrupt, match="its journal is still there"), opened(Location(left, "--state")):
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_place_where_no_folder_can_be_made_is_not_taken_for_a_broken_disk() -> None:
+    """The way out is another place."""
+    with pytest.raises(StateReadOnly, match="cannot be made") as refused:
+        Store(Path("/proc/none/state.db"))
+    assert "set PERDURE_STATE to another path" in refused.value.hint

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from perdure.core.sizes import show_size
 from perdure.core.values import artifact_names, codec, registry
@@ -13,6 +14,7 @@ from perdure.engines.interface import here
 from perdure.errors import NotStorable, StateCorrupt
 from perdure.store import artifacts
 
+T = TypeVar("T")
 Kind = Literal["bytes", "text", "value", "parquet", "npy"]
 
 KINDS: Final = ("bytes", "text", "value", "parquet", "npy")
@@ -52,7 +54,7 @@ class Artifact:
             folder = _own_folder()
             artifacts.keep(folder, self._data)
             return folder / self.digest
-        return artifacts.find(self.digest, self._described())
+        return self._found(lambda remake: artifacts.find(self.digest, self._described(), remake=remake))
 
     def load(self) -> Any:
         """What `artifact` was given: bytes, text, a value, a DataFrame or an array; of a file, its bytes.
@@ -62,7 +64,7 @@ class Artifact:
         """
         data = self._data
         if data is None:
-            data = artifacts.read(self.digest, self.size, self._described())
+            data = self._found(lambda remake: artifacts.read(self.digest, self.size, self._described(), remake=remake))
         match self._kind:
             case "bytes":
                 return data
@@ -82,6 +84,17 @@ class Artifact:
                 import numpy
 
                 return numpy.load(io.BytesIO(data), allow_pickle=False)
+
+    def _found(self, look: Callable[[str], T]) -> T:
+        """Look for the file; if that fails in a run, once more with the command that makes it again, for the error."""
+        try:
+            return look("")
+        except StateCorrupt:
+            context: Any = here.get()
+            remake = getattr(getattr(context, "scope", context), "remake", None)
+            if remake is None:
+                raise
+            return look(remake(self.digest))
 
     def _described(self) -> str:
         return f"artifact {self.name!r}" if self.name else "an artifact"
@@ -107,8 +120,8 @@ def artifact(data: Any, *, summary: str = "", name: str = "") -> Artifact:
     Outside of a run it is a temporary file. On a cluster the data travels in the record, up to 2 MB.
 
     Args:
-        data: bytes, text, a Path (the file is copied), a DataFrame (as Parquet, if pyarrow is installed), a NumPy
-            array, or any value that a step without an annotation can return.
+        data: bytes (of a memoryview: what it shows), text, a Path (the file is copied), a DataFrame (as Parquet, if
+            pyarrow is installed), a NumPy array, or any value that a step without an annotation can return.
         summary: a few words about it, for people and models.
         name: what it is called in messages.
 
@@ -117,6 +130,7 @@ def artifact(data: Any, *, summary: str = "", name: str = "") -> Artifact:
 
     Raises:
         NotStorable: it cannot be stored without loss; on a cluster: it is larger than 2 MB.
+        OptionError: it is the Path of a pipe, a device or a socket.
         StateError: the file cannot be written.
     """
     kind, content = _content(data)
@@ -131,7 +145,8 @@ def artifact(data: Any, *, summary: str = "", name: str = "") -> Artifact:
     if folder is None:
         owner = context.call.spec.owner if hasattr(context, "call") else "a workflow"
         if isinstance(content, Path):
-            content = content.read_bytes()
+            with artifacts.open_regular(content) as file:
+                content = file.read()
         if len(content) > INLINE_ON_CLUSTER:
             raise NotStorable(
                 f"{owner} makes an artifact of {show_size(len(content))}; on a cluster it holds at most 2 MB",
@@ -143,7 +158,7 @@ def artifact(data: Any, *, summary: str = "", name: str = "") -> Artifact:
 
 
 def _content(data: Any) -> tuple[Kind, bytes | Path]:
-    if isinstance(data, bytes | bytearray | memoryview):
+    if type(data) is bytes or isinstance(data, memoryview):
         return "bytes", bytes(data)
     if type(data) is str:
         return "text", data.encode("utf-8", "surrogatepass")

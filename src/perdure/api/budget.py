@@ -16,6 +16,9 @@ from perdure.errors import OptionError, PerdureError, UsageError
 
 _UNSET: Any = UNSET
 
+MOST = 10**17
+"""What one attempt spends and one budget allows at most, in the units that are counted: sums of it can be kept."""
+
 
 class Spending:
     """What is spent of a budget, or left of it. `usd` in dollars, `seconds` that attempts of steps took."""
@@ -178,17 +181,26 @@ def bounds_of(**given: Any) -> Bounds:
     )
 
 
+def _shown(value: Any) -> str:
+    """Python refuses to print an int of thousands of digits."""
+    return "a negative number of many digits" if type(value) is int and value < -MOST else repr(value)
+
+
 def _nano(usd: Any, option: str) -> int:
     kind = type(usd)
-    if kind not in (int, float, Decimal) or not math.isfinite(usd) or usd < 0:
-        raise OptionError(f"{option} is {usd!r}", "give a number of dollars, 0 or more; None is not nothing")
+    if kind not in (int, float, Decimal) or (kind is not int and not math.isfinite(usd)) or usd < 0:
+        raise OptionError(f"{option} is {_shown(usd)}", "give a number of dollars, 0 or more; None is not nothing")
+    if usd > MOST // NANO:
+        raise OptionError(f"{option} is more than can be counted", f"give at most {MOST // NANO:,} dollars")
     nano: int = round(usd * NANO)
     return nano
 
 
 def _whole(count: Any, option: str) -> int:
     if type(count) is not int or count < 0:
-        raise OptionError(f"{option} is {count!r}", "give a whole number, 0 or more; None is not nothing")
+        raise OptionError(f"{option} is {_shown(count)}", "give a whole number, 0 or more; None is not nothing")
+    if count > MOST:
+        raise OptionError(f"{option} is more than can be counted", f"give a whole number up to {MOST:,}")
     return count
 
 

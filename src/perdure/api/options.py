@@ -91,15 +91,30 @@ def checked_ensure(value: Any, owner: str) -> Callable[[Any], object] | None:
     """The option `ensure`, checked.
 
     Raises:
-        OptionError: it is not a function, or an async one.
+        OptionError: it is not a function, an async one, or one that does not take one argument.
     """
     if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
         raise OptionError(
             f"ensure of {owner} is {value!r}",
             'give a plain function of the result: ensure=lambda r: r["status"] == "ok"',
         )
+    if value is not None and not _takes_one(value):
+        raise OptionError(
+            f"ensure of {owner} cannot be called with the result alone",
+            'give a function of one argument: ensure=lambda r: r["status"] == "ok"',
+        )
     checked: Callable[[Any], object] | None = value
     return checked
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin that does not say what it takes
+        return True
+    return True
 
 
 def checked_max_repeats(value: Any) -> int | None:

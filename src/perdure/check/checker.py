@@ -78,9 +78,9 @@ class Checker:
 
     def check(self, paths: Iterable[Path]) -> Report:
         """Check them; called once."""
-        files = 0
+        files: set[str] = set()
         for path in sources.python_files(paths, self.problems):
-            files += 1
+            files.add(str(path))
             try:
                 self.modules.append(self.project.load(path))
             except Unreadable as error:
@@ -90,7 +90,8 @@ class Checker:
                 self._guarded(module, self._collect)
         self._judge_all()
         self._look_for_unread()
-        return Report(files, self._findings(), sorted(set(self.problems)), sorted(self.unseen))
+        files -= {one.file for one in self.problems}
+        return Report(len(files), self._findings(), sorted(set(self.problems)), sorted(self.unseen))
 
     def _guarded(self, module: Module, work: object, *args: object) -> None:
         """Do something with a module; if that needs more of Python's stack than there is, say so."""

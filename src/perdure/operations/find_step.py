@@ -12,6 +12,9 @@ from perdure.store.runs import Store
 
 SHOWN = 12
 
+CALLED = ("step", "builtin", "deferred", "undone")
+"""Kinds of records that are of a call; the others are notes."""
+
 
 def check_name(store: Store, run: RunRecord, name: str) -> None:
     """Check that the run has a step of that name.
@@ -50,7 +53,8 @@ def find_step(store: Store, run: RunRecord, reference: str, *, behind: bool = Fa
         at = int(number)
         if any(seq == at for seq, *_ in index) or (behind and index and at == last + 1):
             return at
-    raise _no_such_step(run, reference, list(dict.fromkeys(name for _, name, *_ in index)))
+    called = [name for _, name, *_, kind in index if kind in CALLED]
+    raise _no_such_step(run, reference, list(dict.fromkeys(called)))
 
 
 def _no_such_step(run: RunRecord, reference: str, names: list[str]) -> NotFound:

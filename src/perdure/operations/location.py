@@ -17,6 +17,7 @@ from perdure.engines.interface import Engine
 from perdure.engines.selection import capabilities_at, engine_at, records_at
 from perdure.errors import NotFound, OptionError, PerdureError, StateCorrupt, StateReadOnly
 from perdure.store.runs import Store
+from perdure.store.state_files import refuse_orphans
 
 VARIABLES = ("PERDURE_STATE", "WORKFLOW_STATE_PATH")
 
@@ -138,7 +139,7 @@ def opened(location: Location, reference: str | None = None, most: int | None = 
 
     Raises:
         NotFound: there is no state file.
-        StateError: it cannot be used.
+        StateError: it cannot be used, or only its journal is there.
         EngineError: the cluster cannot be reached.
     """
     _check_that_it_exists(location)
@@ -177,6 +178,7 @@ def _check_that_it_exists(location: Location) -> None:
             "check the permissions of its folder, or run as the user that it belongs to",
         ) from error
     if missing:
+        refuse_orphans(location.path)
         raise NotFound(
             f"there is no state file: {location.path} (by {location.source})",
             "change to the folder of the script, or name one: --file SCRIPT, --state PATH",

@@ -329,7 +329,7 @@ class _Inquiry:
         }
         held = self._services(line) if self.location.supports(Feature.SERVICE_LISTING) else False
         way = "calls of that service are not made until then: wait, or close it" if held else again[found.kind]
-        self._say(f"{way}; {self._saved()}, and none of them runs again")
+        self._say(f"{way}; {self._saved()}" + (", and none of them runs again" if self.view.steps else ""))
         self._go_on()
         self._way("see more", "show")
         self._dead_letters()
@@ -402,6 +402,8 @@ class _Inquiry:
         return f"{one.step}{one.inputs}{child}, attempt {one.attempt}{lasted}"
 
     def _saved(self) -> str:
+        if not self.view.steps:
+            return "no step is saved"
         return f"{self.view.steps:,} step{'' if self.view.steps == 1 else 's'} saved"
 
     def _ago(self, moment: float | None) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from perdure.config import ownership
-from perdure.errors import DiskFull, StateCorrupt, StateIO
+from perdure.errors import DiskFull, OptionError, StateCorrupt, StateIO
 from perdure.store.sync import sync_folder
 
 SUFFIX = "-artifacts"
@@ -49,6 +49,7 @@ def keep(folder: Path, data: bytes | Path) -> tuple[str, int]:
 
     Raises:
         StateError: it cannot be written.
+        OptionError: what is to be kept is a pipe, a device or a socket.
         OSError: the file that is to be kept cannot be read.
     """
     if isinstance(data, bytes):
@@ -58,7 +59,7 @@ def keep(folder: Path, data: bytes | Path) -> tuple[str, int]:
                 file.write(data)
                 finish(name)
         return name, len(data)
-    with open(data, "rb") as source, _written(folder) as (file, finish):
+    with open_regular(data) as source, _written(folder) as (file, finish):
         state, size = hashlib.blake2b(digest_size=DIGEST), 0
         while portion := source.read(PORTION):
             state.update(portion)
@@ -68,13 +69,32 @@ def keep(folder: Path, data: bytes | Path) -> tuple[str, int]:
     return state.hexdigest(), size
 
 
-def find(digest: str, what: str, state: Path | None = None) -> Path:
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """A file, open for reading. A pipe would be waited for, and a device has no end.
+
+    Raises:
+        OptionError: it is neither a file nor a link to one.
+        OSError: it cannot be read.
+    """
+    # Not blocking: opening a pipe waits for its writer.
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OptionError(
+                f"an artifact is to be made of {str(path)!r}, which is no file but a pipe, a device or a socket",
+                "read it, and give what was read: perdure.artifact(data)",
+            )
+        yield file
+
+
+def find(digest: str, what: str, state: Path | None = None, *, remake: str = "") -> Path:
     """The file of that digest.
 
     Args:
         digest: which.
         what: what it holds, for messages.
         state: the state file that names it; None: one of those that this process has opened.
+        remake: the command that makes it again, if one is known.
 
     Raises:
         StateCorrupt: it is not there.
@@ -87,18 +107,18 @@ def find(digest: str, what: str, state: Path | None = None) -> Path:
     where = ", ".join(map(str, folders)) or "no state file is open"
     raise StateCorrupt(
         f"the file of {what} is missing: {digest[:16]}... ({where})",
-        "restore the folder from a backup, beside its state file; or `perdure fork RUN --from STEP` makes it again",
+        f"restore the folder from a backup, beside its state file{_or(remake)}",
     )
 
 
-def read(digest: str, size: int, what: str, state: Path | None = None) -> bytes:
+def read(digest: str, size: int, what: str, state: Path | None = None, *, remake: str = "") -> bytes:
     """What the file of that digest holds; the arguments are those of `find`, and `size` in bytes.
 
     Raises:
         StateCorrupt: it is missing, or holds something else.
         StateIO: it cannot be read.
     """
-    path = find(digest, what, state)
+    path = find(digest, what, state, remake=remake)
     try:
         with open(os.open(path, os.O_RDONLY | ownership.NO_LINK), "rb") as file:
             data = file.read(size + 1)
@@ -107,9 +127,13 @@ def read(digest: str, size: int, what: str, state: Path | None = None) -> bytes:
     if len(data) != size or digest_of(data) != digest:
         raise StateCorrupt(
             f"the file of {what} is damaged: {path}",
-            "restore it from a backup, or `perdure fork RUN --from STEP` makes it again",
+            f"restore it from a backup{_or(remake)}",
         )
     return data
+
+
+def _or(remake: str) -> str:
+    return f"; or make it again: {remake}" if remake else "; or make its step again with `perdure fork`"
 
 
 def is_sound(state: Path, digest: str) -> bool:

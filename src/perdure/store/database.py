@@ -6,6 +6,7 @@ would drop SQLite's own POSIX locks (https://www.sqlite.org/howtocorrupt.html, s
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -50,6 +51,9 @@ FULL = 2
 """What SQLite says of `synchronous` when each commit waits for the disk."""
 
 AWAY = "perdure doctor --set-aside"
+
+NO_PLACE = (errno.ENOENT, errno.ENAMETOOLONG, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What the system answers where no folder or file can be made at all, as in /proc."""
 
 HOME = ".perdure"
 """The folder that is made beside a script."""
@@ -245,11 +249,11 @@ def _create(path: Path, vfs: str | None, *, empty: bool = False) -> None:
         draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
         os.close(make_file(draft, os.O_EXCL | os.O_WRONLY))
     except OSError as error:
-        if not is_refused(error):
+        if not is_refused(error) and error.errno not in NO_PLACE:
             raise named(error, path) from error
         raise StateReadOnly(
             f"the state file cannot be made: {path} ({error.strerror})",
-            "check the permissions of the folder, or set PERDURE_STATE to another path",
+            "set PERDURE_STATE to another path, or check the permissions of the folder",
         ) from error
     try:
         with translated(path):

@@ -206,13 +206,19 @@ def _as_result(place: Place, node: ast.expr, parent: ast.AST | None) -> bool:
 
 
 def unread_letters(place: Place) -> None:
-    """A map whose dead letters nobody looks at."""
+    """A map whose dead letters nobody looks at, and that may have some when the run is done."""
+    fails = place.owner.options.get("fail_on_dead")
+    if fails is not None and not (isinstance(fails, ast.Constant) and fails.value is False):
+        return
     for call, value in place.calls:
         if not isinstance(value, Member) or value.name != "map":
             continue
         choice = keyword(call, "on_failure")
         if isinstance(choice, ast.Constant) and choice.value == "raise":
             continue
+        most = keyword(call, "max_dead")
+        if most is not None and not (isinstance(most, ast.Constant) and most.value is None):
+            continue  # how many are put up with has been decided
         node, parent = used_as(place, call)
         if isinstance(parent, ast.Expr):
             unread = True

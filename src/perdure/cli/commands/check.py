@@ -56,8 +56,10 @@ def _print(found: Checked, cluster: bool) -> None:
     for place in found.not_seen:
         printer.line(f"{place.file}:{place.line}: not seen: {place.text}", "dim")
     numbers = {kind: sum(1 for one in found.findings if one.severity == kind) for kind in STYLES}
-    said = ", ".join(count(number, kind) for kind, number in numbers.items() if number) or "nothing found"
-    printer.line(f"{count(found.files, 'file')} checked: {said}", "" if any(numbers.values()) else "green")
+    said = ", ".join(count(number, kind) for kind, number in numbers.items() if number)
+    left = f", {len({one.file for one in found.problems})} not checked" if found.problems else ""
+    style = "" if said or left else "green"
+    printer.line(f"{count(found.files, 'file')} checked{left}: {said or 'nothing found'}", style)
     if cluster:
         _print_runs(printer, found.runs)
 

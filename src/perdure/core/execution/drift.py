@@ -11,6 +11,7 @@ from perdure.core.execution.history import History
 from perdure.core.execution.spec import Call
 from perdure.core.records import StepRecord
 from perdure.core.values import codec
+from perdure.core.values.describe import describe_inputs_against
 from perdure.core.values.drawn import drawn_anew
 from perdure.errors import Drift, StopRun
 
@@ -103,13 +104,14 @@ def drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
     name, run = call.spec.name, history.id
     lines = [f"step {name!r} had completed with other inputs than it is called with now; nothing was executed"]
     lines += [
-        f"    recorded: {name}{codec.describe_inputs(record.input)}  (step #{record.seq} of run {run})"
+        f"    recorded: {name}{describe_inputs_against(record.input, call.input)}  (step #{record.seq} of run {run})"
         for record in records
     ]
     more = len(history.unclaimed(name)) - len(records) if not call.named else 0
     if more > 0:
         lines.append(f"              and {more} more")
-    lines.append(f"    now:      {name}{codec.describe_inputs(call.input)}")
+    before = records[0].input if records else b""
+    lines.append(f"    now:      {name}{describe_inputs_against(call.input, before)}")
     drawn = ""
     if any(drawn_anew(record.input, call.input) for record in records):
         drawn = (

@@ -28,6 +28,13 @@ _LONG_INT = 1 << 400
 _JSON_INT = 1 << 53
 
 
+LONGEST = 100_000
+"""Characters of a text that are compared."""
+
+AROUND = 40
+"""Characters that are shown of what is the same, before the first difference."""
+
+
 class _Shown:
     """An instance or an enumeration's member whose class is not needed to show it."""
 
@@ -64,6 +71,23 @@ def describe_inputs(data: bytes, limit: int = 200) -> str:
         out.add(")")
 
     return _guarded(data, limit, call)
+
+
+def describe_inputs_against(data: bytes, other: bytes, limit: int = 200) -> str:
+    """The arguments that `data` holds; if they are long, those of `other` lead to the part that is shown.
+
+    What both begin with is left out as far as it takes to show the first difference: "(...'id': 7, 'note': 'x')".
+    """
+    whole = describe_inputs(data, limit)
+    if len(whole) < limit and not whole.endswith("..."):
+        return whole
+    mine, theirs = describe_inputs(data, LONGEST), describe_inputs(other, LONGEST)
+    same = next((at for at, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), 0)
+    if same < limit - 3 - AROUND:
+        return whole
+    first = same - AROUND
+    last = first + limit - len("(......")
+    return f"(...{mine[first:last]}" + ("..." if last < len(mine) else "")
 
 
 def to_builtins(data: bytes) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from perdure.core import commands
 from perdure.core.exceptions import capture
 from perdure.core.execution.call import Failed, perform
 from perdure.core.execution.effects import Wait
@@ -24,7 +25,7 @@ from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import NOTHING, Amounts, Bounds, Ledger
 from perdure.core.records import OWN_MODULE, FunctionRecord, Place, RunRecord, StepKind, StepRecord, clean_up_name
 from perdure.core.redaction.printable import one_line
-from perdure.core.values import codec
+from perdure.core.values import artifact_names, codec
 from perdure.engines import functions
 from perdure.engines.events import MapProgress, RunWaits, StepProgress, notify_wait
 from perdure.engines.local import notices
@@ -211,6 +212,16 @@ class LocalScope(BaseScope):
     def artifacts(self) -> Path:
         """Where `perdure.artifact` keeps large data."""
         return artifacts.folder_of(self.resources.store.path)
+
+    def remake(self, digest: str) -> str:
+        """The command that makes the step again whose result names an artifact; empty if no step of this run does."""
+        store, rid, first = self.resources.store, self.run.rid, 0
+        while records := store.records(rid, first):
+            for one in records:
+                if one.kind == "step" and digest in artifact_names.named_in(one.output):
+                    return commands.fork(self.run.id, one.name)
+            first = records[-1].seq + 1
+        return ""
 
     # -- spending -----------------------------------------------------------------------------------------------------
 
