@@ -153,3 +153,18 @@ def test_a_script_whose_folder_the_system_does_not_show_is_named(monkeypatch: py
     with pytest.raises(StateError, match="/somewhere/") as named:
         settings.script_folder("/somewhere/s.py")
     assert named.value.code == "state-io"
+
+
+def test_a_working_directory_that_was_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as an error of the disk."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(StateError, match="the working directory was removed"):
+        settings.script_folder("")
+
+
+def test_a_path_of_spaces_is_none(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an empty one is."""
+    monkeypatch.setenv("PERDURE_STATE", "  ")
+    assert settings.state_path(script) == Path(script).parent / ".perdure" / "state.db"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import sqlite3
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from perdure.core.records import sealed_row
 from perdure.errors import NotFound, StateBusy, StateCorrupt, StateError, StateForeign, StateIO, StateReadOnly
 from perdure.operations.location import Location, opened
 from perdure.operations.set_aside import set_aside
+from perdure.store import database
 from perdure.store.runs import Store
 
 
@@ -212,3 +216,46 @@ def test_a_place_where_no_folder_can_be_made_is_not_taken_for_a_broken_disk() ->
     with pytest.raises(StateReadOnly, match="cannot be made") as refused:
         Store(Path("/proc/none/state.db"))
     assert "set PERDURE_STATE to another path" in refused.value.hint
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, _socket])
+@pytest.mark.parametrize("link", [False, True])
+def test_what_is_no_file_is_left_where_it_is(tmp_path: Path, make: Callable[[Path], None], link: bool) -> None:
+    """A pipe and a device have no size either, like a file that is empty and may be filled; they are not replaced."""
+    place = tmp_path / "place"
+    make(place)
+    named = tmp_path / "state.db"
+    if link:
+        named.symlink_to(place)
+    else:
+        named = place
+    before = os.lstat(place)
+    for read_only in (False, True):
+        with pytest.raises(StateForeign, match="leads to a folder, a device, a pipe or a socket"):
+            Store(named, read_only=read_only)
+    assert os.lstat(place).st_ino == before.st_ino
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted({"place", named.name})
+
+
+def test_a_file_that_was_exchanged_for_a_pipe_meanwhile_is_not_removed(path: Path) -> None:
+    """Between the look at an empty file and its replacement."""
+    path.parent.mkdir()
+    os.mkfifo(path)
+    with pytest.raises(StateForeign):
+        database._create(path, None, empty=True)
+    assert [each.name for each in path.parent.iterdir()] == ["state.db"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any bytes as names")
+def test_a_folder_that_is_no_text_is_named(tmp_path: Path) -> None:
+    """SQLite takes names in UTF-8 only."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/f\xff"))
+    folder.mkdir()
+    with pytest.raises(StateReadOnly, match="is not UTF-8"):
+        Store(folder / "state.db")
+    assert list(folder.iterdir()) == []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perdure.config import cluster_options, os_errors, ownership
 from perdure.config import setting_values as values
-from perdure.errors import OptionError
+from perdure.errors import OptionError, PerdureError, StateReadOnly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,7 +129,7 @@ def state_path(script: str) -> Path:
         script: the path of the script; empty or a name in angle brackets when there is no file (the folder is the
             working directory then).
     """
-    named = os.environ.get("PERDURE_STATE") or os.environ.get("WORKFLOW_STATE_PATH")
+    named = os.environ.get("PERDURE_STATE", "").strip() or os.environ.get("WORKFLOW_STATE_PATH", "").strip()
     if named:
         return Path(named).absolute()
     folder = script_folder(script)
@@ -148,11 +148,23 @@ def script_folder(script: str) -> Path:
     path = Path(script)
     try:
         if not script or script.startswith("<") or not path.exists():
-            return Path.cwd()
+            return _working_folder()
         folder = path.absolute().parent
         return path.resolve().parent if path.is_symlink() and not (folder / ".perdure").is_dir() else folder
     except OSError as error:
+        if isinstance(error, PerdureError):
+            raise
         raise os_errors.named(error, script) from error
+
+
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise StateReadOnly(
+            "the working directory was removed",
+            "change to a folder that is there, or name the state file: --state PATH",
+        ) from None
 
 
 def step_timeout(script: str) -> tuple[float, bool]:

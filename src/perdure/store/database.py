@@ -114,10 +114,14 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
     Raises:
         StateError: whichever of its kinds says what is wrong; the file is left as it was.
     """
+    _check_name(path)
     try:
         if not read_only:
             check_owners(path)
-        size = path.stat().st_size
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise _no_file(path)
+        size = found.st_size
     except FileNotFoundError:
         if not create or read_only:
             raise StateReadOnly(
@@ -126,6 +130,10 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
         refuse_orphans(path)
         _create(path, vfs)
     except OSError as error:
+        if isinstance(error, PerdureError):
+            raise
+        if error.errno in NO_PLACE:
+            raise _no_place(path, error) from error
         if not is_refused(error):
             raise named(error, path) from error
         raise StateReadOnly(
@@ -162,6 +170,35 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
             connection.close()
             raise
     return connection
+
+
+def _no_place(path: Path, error: OSError) -> StateReadOnly:
+    return StateReadOnly(
+        f"the state file cannot be made: {path} ({error.strerror})",
+        "set PERDURE_STATE to another path, or check the permissions of the folder",
+    )
+
+
+def _no_file(path: Path) -> StateForeign:
+    return StateForeign(
+        f"the path of the state file leads to a folder, a device, a pipe or a socket: {path}",
+        "set PERDURE_STATE to the path of a file",
+    )
+
+
+def _check_name(path: Path) -> None:
+    """See that SQLite can be told the name of the file.
+
+    Raises:
+        StateReadOnly: it is not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise StateReadOnly(
+            f"the path of the state file is not UTF-8, so that SQLite cannot open it: {str(path)!r}",
+            "set PERDURE_STATE to a path that is UTF-8",
+        ) from None
 
 
 def _journal_of(path: Path) -> str:
@@ -251,10 +288,7 @@ def _create(path: Path, vfs: str | None, *, empty: bool = False) -> None:
     except OSError as error:
         if not is_refused(error) and error.errno not in NO_PLACE:
             raise named(error, path) from error
-        raise StateReadOnly(
-            f"the state file cannot be made: {path} ({error.strerror})",
-            "set PERDURE_STATE to another path, or check the permissions of the folder",
-        ) from error
+        raise _no_place(path, error) from error
     try:
         with translated(path):
             _lay_out(draft, path, vfs)
@@ -276,7 +310,10 @@ def _replace_empty(path: Path, draft: Path) -> None:
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         flock(descriptor, LOCK_EX)
-        if path.stat().st_size == 0:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise _no_file(path)
+        if found.st_size == 0:
             path.unlink()
             os.link(draft, path)
     finally:
