@@ -28,7 +28,12 @@ SOURCES: dict[str, list[str]] = {
             "checklist",
         )
     ],
-    "agents": ["how-to/llm-agent.md", "guards.md", "large-values.md#Data in files of its own: `perdure.artifact`"],
+    "agents": [
+        "how-to/llm-agent.md",
+        "how-to/pydantic-ai.md",
+        "guards.md",
+        "large-values.md#Data in files of its own: `perdure.artifact`",
+    ],
     "testing": ["testing.md#Your own tests", "crashtest.md"],
     "failures": ["failures.md", "errors.md"],
     "operations": ["how-to/operations.md"],
@@ -37,6 +42,7 @@ SOURCES: dict[str, list[str]] = {
 
 FILE = re.compile(r"<!-- file: (\S+) -->\n+```(\w+)\n")
 LINK = re.compile(r"\[([^\]]+)\]\((?!https?:)[^)]+\)")
+NEEDS = re.compile(r"^<!-- needs: .*\n\n", re.MULTILINE)
 MORE = re.compile(r"^More: .*\n", re.MULTILINE)
 
 
@@ -48,7 +54,7 @@ def page(source: str) -> str:
         found = re.search(rf"^## {re.escape(section)}\n(.*?)(?=^#{{1,2}} |\Z)", text, re.MULTILINE | re.DOTALL)
         assert found, f"{name} has no section {section!r}"
         text = f"# {section}\n{found[1]}"
-    text = FILE.sub(lambda match: f"```{match[2]}\n# {match[1]}\n", MORE.sub("", text))
+    text = FILE.sub(lambda match: f"```{match[2]}\n# {match[1]}\n", MORE.sub("", NEEDS.sub("", text)))
     return demoted(LINK.sub(r"\1", text)).strip() + "\n"
 
 

@@ -3,7 +3,8 @@
 A block after `<!-- file: NAME -->` is written to that file; the first one of each name is there from the beginning,
 since a page may show what a script does before the script. A `python` block without one is run as a script; a `py`
 block shows what one should not do, and is only written to its file. In a `console` block the lines after `$ ` are run
-by a shell, and what they print must match the lines below, where `...` stands for anything.
+by a shell, and what they print must match the lines below, where `...` stands for anything. A page with
+`<!-- needs: MODULE -->` is left out where that library is not installed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ PAGES = [
 ]
 BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n+)?```(?P<kind>python|py|console)\n(?P<body>.*?)```", re.DOTALL)
 LINK = re.compile(r"\]\(([\w./-]+\.\w+)(?:#[\w-]+)?\)")
+NEEDS = re.compile(r"^<!-- needs: (\S+) -->$", re.MULTILINE)
 CLUSTER = "temporal"  # pages that need a cluster have a test of their own, with one
 
 
@@ -60,6 +62,8 @@ def check_console(body: str, folder: Path) -> None:
 @pytest.mark.parametrize("page", pages_with_code(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_code_on_the_page_runs_and_prints_what_it_says(page: Path, tmp_path: Path) -> None:
     """A reader who types what the page says sees what the page says."""
+    for library in NEEDS.findall(page.read_text()):
+        pytest.importorskip(library, reason=f"the page is about {library}, which is not installed")
     blocks = list(BLOCK.finditer(page.read_text()))
     for block in reversed(blocks):
         if block["file"]:

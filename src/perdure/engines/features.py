@@ -31,6 +31,9 @@ class Feature(Enum):
     BUDGET = auto()
     """`perdure.budget` and `perdure.spend`: what the steps of a block may spend, in all lives of a run."""
 
+    AGENT_STEPS = auto()
+    """`perdure.ext`: the requests and tools of an agent are steps, which only the process of the workflow can make."""
+
     ADAPTIVE_CONCURRENCY = auto()
     """`concurrency="auto"` of a map."""
 
@@ -153,6 +156,11 @@ TEMPORAL = Capabilities(
         Feature.BUDGET: Missing(
             "{option} is not supported on a cluster: what failed attempts spend is not kept there for the workflow",
             "return what each step has spent, and add it up in the workflow",
+        ),
+        Feature.AGENT_STEPS: Missing(
+            "an agent made durable by perdure.ext is not supported on a cluster: its steps need what the process of "
+            "the workflow has at hand",
+            "run the whole agent in a step of the workflow, or the workflow with --engine local",
         ),
         Feature.ADAPTIVE_CONCURRENCY: Missing(
             'concurrency is "auto", which is not supported on a cluster: '

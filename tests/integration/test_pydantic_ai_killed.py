@@ -1,0 +1,123 @@
+"""An agent of Pydantic AI loses nothing and repeats nothing but what was in flight, wherever it is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pydantic_ai", reason="pip install 'perdure[pydantic-ai]'")
+
+from pydantic_ai import Agent
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models.function import AgentInfo, FunctionModel
+from pydantic_ai.usage import RequestUsage
+from tests.integration.agent_lives import PRICE, TOKENS, ledger, live, note
+
+import perdure
+from perdure import workflow
+from perdure.ext.pydantic_ai import durable
+
+
+def scripted(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+    """Three tools, one after the other or all at once, and then an answer."""
+    note("asked")
+    returned = [part for message in messages for part in message.parts if part.part_kind == "tool-return"]
+    together = "together" in str(messages[0].parts[0])
+    calls = range(3) if together else range(len(returned), len(returned) + 1)
+    parts: list[Any] = [ToolCallPart("lookup", {"number": number}) for number in calls]
+    if len(returned) == 3:
+        parts = [TextPart(str([part.content for part in returned]))]
+    return ModelResponse(parts=parts, usage=RequestUsage(input_tokens=TOKENS - 100, output_tokens=100))
+
+
+inner = Agent(FunctionModel(scripted), name="killed-agent")
+
+
+@inner.instructions
+def never_the_same() -> str:
+    return f"It is {datetime.now(UTC)}, and this is request {uuid.uuid4()}."
+
+
+@inner.tool_plain
+async def lookup(number: int) -> str:
+    note(f"begun {number}")
+    await asyncio.sleep(0)  # lets those beside it begin
+    note(f"done {number}")
+    return f"result {number}"
+
+
+def price(response: ModelResponse) -> float:
+    note("priced")
+    return PRICE
+
+
+agent = durable(inner, price=price)
+
+
+@workflow
+async def in_a_loop(question: str) -> list[Any]:
+    with perdure.budget(usd=1_000) as budget:
+        answer = await agent.run(question)
+    return [answer.output, len(answer.new_messages()), budget.spent.tokens, budget.spent.usd]
+
+
+@workflow
+def in_sync_code(question: str) -> list[Any]:
+    with perdure.budget(usd=1_000) as budget:
+        answer = agent.run_sync(question)
+    return [answer.output, len(answer.new_messages()), budget.spent.tokens, budget.spent.usd]
+
+
+def main(question: str, sync: bool) -> Any:
+    return in_sync_code(question) if sync else asyncio.run(in_a_loop(question))
+
+
+RESULTS = "['result 0', 'result 1', 'result 2']"
+REQUEST = ("asked", "priced", "spent")
+
+
+@pytest.mark.parametrize("sync", [False, True], ids=["async", "sync"])
+def test_killed_at_every_event(tmp_path: Path, sync: bool) -> None:
+    """Of 4 requests and 3 tools only the one in flight is made again; what is spent is what the ledger says."""
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert live(whole, lambda: main("one by one", sync))[:2] == [RESULTS, 8]
+    events = ledger(whole)
+    assert [events.count(each) for each in ("asked", "begun 1")] == [4, 1]
+    for number, event in list(enumerate(events, 1))[int(sync) :: 2]:  # every other one, the others in the other test
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        live(folder, lambda: main("one by one", sync), kill_at=number)
+        output, messages, tokens, usd = live(folder, lambda: main("one by one", sync))
+        done = ledger(folder)
+        assert (output, messages) == (RESULTS, 8)
+        assert done.count("asked") == 4 + (event in REQUEST)
+        assert sum(each.startswith("begun") for each in done) == 3 + (event not in REQUEST)
+        assert tokens == TOKENS * done.count("spent")
+        assert usd == PRICE * done.count("spent")
+
+
+def test_killed_in_the_midst_of_parallel_tools(tmp_path: Path) -> None:
+    """Tools that run at the same time: none that is saved is called again, and each has its own result."""
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    live(whole, lambda: main("together", False))
+    events = ledger(whole)
+    assert events[3:6] == ["begun 0", "begun 1", "begun 2"]
+    for number in (4, 6, 7, 9):  # a tool has begun, all have, one is done, all are
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        live(folder, lambda: main("together", False), kill_at=number)
+        before = ledger(folder)
+        output, _, tokens, _ = live(folder, lambda: main("together", False))
+        after = ledger(folder)[len(before) :]
+        assert output == RESULTS
+        assert tokens == TOKENS * ledger(folder).count("spent")
+        assert ledger(folder).count("asked") == 2 + (before[-1] in REQUEST)
+        again = {each for each in after if each.startswith("begun") and each in before}
+        assert again <= {each for each in before if each.startswith("begun")}
