@@ -174,7 +174,7 @@ def test_a_price_that_is_not_known_is_not_nothing() -> None:
         with perdure.budget(usd=10):
             return agent.run_sync("hello").output
 
-    with pytest.raises(errors.UsageError, match="price of model 'test' is not known"):
+    with pytest.raises(errors.UsageError, match="price of model 'test' is unknown"):
         asked()
 
 

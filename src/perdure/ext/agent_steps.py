@@ -168,7 +168,7 @@ class AgentRun:
         """
         if self._names.setdefault(steps.name, steps) is not steps:
             raise DuplicateStep(
-                f"two agents are named {steps.name!r} in one run, and their steps could not be told apart",
+                f"two agents are named {steps.name!r} in one run, and no record distinguishes their steps",
                 'give one of them another name: durable(agent, name="...")',
             )
 
@@ -261,7 +261,7 @@ def count(model: str, tokens: int, usd: float | Decimal | None) -> None:
     spend(tokens=tokens)
     if any(ledger.bounds.usd is not None for ledger in context.call.ledgers):
         raise UsageError(
-            f"the price of model {model!r} is not known, and the budget in dollars around it would take it for nothing",
+            f"the price of model {model!r} is unknown, and a budget in dollars is in force",
             "give the price, durable(agent, price=...), or bound tokens: perdure.budget(tokens=...)",
         )
 
