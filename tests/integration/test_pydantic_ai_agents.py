@@ -41,12 +41,17 @@ def shop(name: str, **options: Any) -> Agent[None, str]:
     return Agent(Canned(**options), name=name)
 
 
+def run(agent: Any, *args: Any, **options: Any) -> Any:
+    """As `run_sync`, which leaves its event loop open."""
+    return asyncio.run(agent.run(*args, **options))
+
+
 def test_elsewhere_it_is_the_agent_itself(machine: Machine) -> None:
     """Outside of a workflow nothing is saved, also with a toolset that a workflow would refuse."""
     plain = shop("outside", custom_output_text="as ever")
-    assert durable(plain).run_sync("hello").output == "as ever"
+    assert run(durable(plain), "hello").output == "as ever"
     odd = Agent(Canned(), name="odd", toolsets=[FunctionToolset([len])])
-    assert durable(odd).run_sync("hello").output
+    assert run(durable(odd), "hello").output
     assert machine.runs() == []
 
 
@@ -71,7 +76,7 @@ def test_structured_output_and_a_tool_that_asks_to_be_called_again(machine: Mach
 
     @workflow
     def found() -> str:
-        return repr(durable(agent).run_sync("which city?").output)
+        return repr(run(durable(agent), "which city?").output)
 
     assert found() == "City(name='Rome', founded=datetime.date(753, 4, 21))"
     assert seen == [0, 1]
@@ -114,7 +119,7 @@ def test_runs_at_the_same_time_in_tasks_and_threads(machine: Machine) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(2) as pool:
-            return sorted({future.result().run_id for future in [pool.submit(agent.run_sync, "a") for _ in range(2)]})
+            return sorted({future.result().run_id for future in [pool.submit(run, agent, "a") for _ in range(2)]})
 
     assert len(asyncio.run(tasks())) == 3
     assert len(threads()) == 2
@@ -139,7 +144,7 @@ def test_an_agent_that_a_tool_calls(machine: Machine) -> None:
     @workflow
     def delegated(first: bool) -> int:
         with perdure.budget(tokens=100_000) as budget:
-            (whole if first else apart).run_sync("go")
+            run(whole if first else apart, "go")
         return budget.spent.tokens
 
     assert delegated(True) == delegated(False)
@@ -154,7 +159,7 @@ def test_what_is_spent_in_a_step_of_ones_own() -> None:
 
     @step
     def ask() -> str:
-        return agent.run_sync("hello").output
+        return run(agent, "hello").output
 
     @workflow
     def asked() -> float | None:
@@ -172,7 +177,7 @@ def test_a_price_that_is_not_known_is_not_nothing() -> None:
     @workflow
     def asked() -> str:
         with perdure.budget(usd=10):
-            return agent.run_sync("hello").output
+            return run(agent, "hello").output
 
     with pytest.raises(errors.UsageError, match="price of model 'test' is unknown"):
         asked()
@@ -192,7 +197,7 @@ def test_a_tool_that_fails_is_tried_again_by_its_own_policy() -> None:
 
     @workflow
     def fetched() -> str:
-        return tough.run_sync("go").output
+        return run(tough, "go").output
 
     with pytest.raises(ConnectionError):
         fetched()
@@ -206,17 +211,15 @@ def test_what_is_refused() -> None:
 
     @workflow
     def twins() -> str:
-        return first.run_sync("x").output + second.run_sync("x").output
+        return run(first, "x").output + run(second, "x").output
 
     @workflow
     def late_tools() -> str:
-        return first.run_sync("x", toolsets=[FunctionToolset([len])]).output
+        return run(first, "x", toolsets=[FunctionToolset([len])]).output
 
     @workflow
     def late_model(named: bool) -> str:
-        return (
-            durable(shop("models"), models={"other": other}).run_sync("x", model="other" if named else Canned()).output
-        )
+        return run(durable(shop("models"), models={"other": other}), "x", model="other" if named else Canned()).output
 
     with pytest.raises(errors.DuplicateStep, match="two agents are named 'twins'"):
         twins()
@@ -240,7 +243,7 @@ def test_another_prompt_is_drift() -> None:
 
     @workflow
     def asked() -> str:
-        answer = agent.run_sync(question[0]).output
+        answer = run(agent, question[0]).output
         if failing[0]:
             raise ValueError("once")
         return answer
