@@ -26,6 +26,12 @@ Json = Annotated[bool, Parameter("--json", negative="", help="One line of JSON, 
 LogJson = Annotated[bool, Parameter("--log-json", negative="", help="Standard error is one JSON object a line.")]
 Verbose = Annotated[bool, Parameter(("--verbose", "-v"), negative="", help="Tracebacks too.")]
 Limit = Annotated[int, Parameter("--limit", validator=Number(gte=0), help="How many at most; 0 for all.")]
+Budget = Annotated[
+    list[str] | None,
+    Parameter(
+        "--budget", negative="", help="Raise a bound of its budgets: usd=5, tokens=1000000, calls=100 or seconds=900."
+    ),
+]
 Reference = Annotated[str, Parameter(help='A run\'s id, the beginning of it, or "last".')]
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from shlex import quote
 from typing import Any
 
 from perdure.api.budget import bounds_of
+from perdure.core.execution.spending import Bounds
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
 from perdure.engines.features import Feature
-from perdure.errors import OptionError
+from perdure.errors import OptionError, UsageError
 from perdure.operations.location import Location, opened
 from perdure.operations.run import LONGEST, Finish
 from perdure.store import listing
@@ -25,14 +27,27 @@ def finished(location: Location, run: RunRecord) -> Finish:
     return Finish(run.id, run.workflow, result, shown, dead)
 
 
-def raise_budget(location: Location, run: RunRecord, given: Sequence[str]) -> None:
+def raise_budget(location: Location, run: RunRecord, bounds: Bounds) -> None:
     """Let the budgets of a run spend so much from now on, where that is more than they say.
 
     Raises:
-        OptionError: a bound is not written as usd=5, tokens=1000000, calls=100 or seconds=900.
-        UsageError: the run is on a cluster, which has no budgets.
+        UsageError: the run is on a cluster, which has no budgets, or has ended, so that it spends nothing more.
     """
     location.require(Feature.BUDGET, option="--budget")
+    if run.status in ("done", "cancelled"):
+        raise UsageError(
+            f"run {run.id} is {run.status} and spends nothing more: --budget has no effect",
+            f"fork it to make steps again, with --budget there: `perdure fork {quote(run.id)} --from STEP`",
+        )
+    location.load_engine().raise_bounds(run, bounds)
+
+
+def read_budget(given: Sequence[str]) -> Bounds:
+    """The bounds as they were typed.
+
+    Raises:
+        OptionError: one is not written as usd=5, tokens=1000000, calls=100 or seconds=900.
+    """
     found: dict[str, Any] = {}
     for text in given:
         name, _, amount = text.partition("=")
@@ -42,7 +57,7 @@ def raise_budget(location: Location, run: RunRecord, given: Sequence[str]) -> No
             found[name] = _BOUNDS[name](amount)
         except ValueError:
             raise OptionError(f"--budget is {text!r}", f"give a number: --budget {name}=100") from None
-    location.load_engine().raise_bounds(run, bounds_of(**found))
+    return bounds_of(**found)
 
 
 _BOUNDS: dict[str, Callable[[str], Any]] = {"usd": float, "tokens": int, "calls": int, "seconds": float}

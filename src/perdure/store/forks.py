@@ -130,6 +130,7 @@ class _Fork:
         self._now = now
         self._child_id = child_id
         self._parent = parent
+        self._forks: dict[int, int] = {}  # of the runs that it is a child of, and their forks
         self._pending = source.status not in ("done", "cancelled")  # something of it may have to be put away
         self._index = store.index_in(connection, source.rid)
 
@@ -138,19 +139,22 @@ class _Fork:
         source, before = self._source, self._before
         rid = self._add()
         made = Forked(rid)
+        forks = self._forks | {source.rid: rid}
         for one, _ in self._line():
             pieces.share(self._connection, one, rid)
-        spending.copy(self._connection, source.rid, rid, self._store.path)
         self._copy_steps(rid)
         seen = self._complete(rid)  # whose result is another than the one that the source saw
         for seq, name, key, n, status, kind in self._index:
             if seq < before and kind == "step" and (child := self._child_of(seq, name, key, n)) is not None:
                 if status == "done" and self._has_results(child):
-                    made += self._fork_child(child, self._child_id(self._new_id, name, key, n), rid)
+                    made += self._fork_child(child, self._child_id(self._new_id, name, key, n), rid, forks)
                     self._execute(_SQL["drop_step"], (rid, seq))  # it is called again, and comes to its new result
                     seen.append(seq)
                 else:
                     self._store.put_run(self._connection, child, parent=rid)  # its letters are the fork's
+                    spending.count_for(self._connection, child.rid, forks, self._store.path)
+        calls = {(name, key, n) for _, name, key, n, *_ in self._store.index_in(self._connection, rid)}
+        spending.copy(self._connection, source.rid, rid, calls, forks, self._store.path)
         point = self._execute(_SQL["next_number"], (rid,)).fetchone()[0]
         behind, undoable = self._behind(rid)
         self._connection.executemany(_SQL["add_step"], behind)
@@ -327,10 +331,12 @@ class _Fork:
         found = self._execute(_SQL["child"], (self._child_id(maker.id, name, key, n),)).fetchone()
         return None if found is None else self._store.run_in(self._connection, found[0])
 
-    def _fork_child(self, child: RunRecord, new_id: str, rid: int) -> Forked:
+    def _fork_child(self, child: RunRecord, new_id: str, rid: int, forks: dict[int, int]) -> Forked:
         """Fork a child run, as a whole."""
         every: int = self._execute(_SQL["next_number"], (child.rid,)).fetchone()[0]
-        return _Fork(self._store, self._connection, child, new_id, every, self._now, self._child_id, rid).make()
+        fork = _Fork(self._store, self._connection, child, new_id, every, self._now, self._child_id, rid)
+        fork._forks = forks
+        return fork.make()
 
     def _has_results(self, run: RunRecord) -> bool:
         """Has the child run, or one of its own, letters that were resolved since it went past them?"""

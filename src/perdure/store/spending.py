@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -239,13 +240,44 @@ def rows(connection: apsw.Connection, after: tuple[str, int], most: int) -> list
     return connection.execute(_SQL["walk"], (*after, most)).fetchall()
 
 
-def copy(connection: apsw.Connection, source: int, rid: int, path: Path) -> None:
-    """A fork stands on calls of its source: what they have spent counts for it."""
+def copy(
+    connection: apsw.Connection, source: int, rid: int, calls: Container[CallId], forks: Mapping[int, int], path: Path
+) -> None:
+    """A fork stands on calls of its source: what these have spent counts for it, and nothing else.
+
+    Args:
+        connection: to the state file.
+        source: the number of the source.
+        rid: the number of the fork.
+        calls: those that the fork has taken over.
+        forks: the number of the fork of each run whose blocks the calls may count for.
+        path: of the state file.
+    """
     for row in connection.execute(_SQL["of_run"], (source,)).fetchall():
         spent = _checked(row, path)
+        if (spent.name, spent.key, spent.n) not in calls:
+            continue
         spent.run = rid
-        spent.ledgers = " ".join(f"{rid}:{label.partition(':')[2]}" for label in spent.ledgers.split())
+        spent.ledgers = " ".join(_label_in(label, forks) for label in spent.ledgers.split())
         connection.execute(*put(f"{row[0]}>{rid}", spent))
+    if (raised := raised_bounds(connection, source, path)) != Bounds():
+        connection.execute(_SQL["put_bounds"], sealed(rid, *msgspec.structs.astuple(raised)))
+
+
+def count_for(connection: apsw.Connection, child: int, forks: Mapping[int, int], path: Path) -> None:
+    """A fork has taken over a child run of its source: what that has spent counts for the blocks of the fork, too."""
+    for row in connection.execute(_SQL["of_family"], (child,)).fetchall():
+        spent = _checked(row, path)
+        labels = spent.ledgers.split()
+        more = [new for label in labels if (new := _label_in(label, forks)) not in labels]
+        if more:
+            spent.ledgers = " ".join([*labels, *more])
+            connection.execute(*put(str(row[0]), spent))
+
+
+def _label_in(label: str, forks: Mapping[int, int]) -> str:
+    run, _, number = label.partition(":")
+    return f"{forks.get(int(run), int(run))}:{number}"
 
 
 def _amounts(spent: Spent) -> Amounts:

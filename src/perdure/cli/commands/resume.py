@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED, INTERRUPTED
-from perdure.cli.shared_parameters import Engine, Json, LogJson, MovedScript, State
+from perdure.cli.shared_parameters import Budget, Engine, Json, LogJson, MovedScript, State
 from perdure.cli.view.terminal import Printer, count
 from perdure.cli.watched_run import go_on, print_finish
 from perdure.core.durations import seconds
@@ -19,7 +19,7 @@ from perdure.core.execution.spec import IfLocked
 from perdure.errors import UsageError
 from perdure.operations.find_run import find_run
 from perdure.operations.location import locate, locate_run, opened
-from perdure.operations.resume import finished, raise_budget
+from perdure.operations.resume import finished, raise_budget, read_budget
 from perdure.operations.resume_all import USUAL, Unfinished, Wanted, resume_each, standings, unfinished
 
 ALL = Group("With --all", sort_key=1)
@@ -36,10 +36,7 @@ def resume(
     accept_changes: Annotated[
         bool, Parameter(negative="", help="The script was edited on purpose: what it calls anew is new work.")
     ] = False,
-    budget: Annotated[
-        list[str] | None,
-        Parameter(help="Raise a bound of its budgets: usd=5, tokens=1000000, calls=100 or seconds=900.", negative=""),
-    ] = None,
+    budget: Budget = None,
     if_locked: Annotated[
         IfLocked | None, Parameter(help="If another process has it. As the workflow says, else skip.")
     ] = None,
@@ -77,7 +74,7 @@ def resume(
     with opened(location, run) as store:
         found = find_run(store, run)
     if budget:
-        raise_budget(location, found, budget)
+        raise_budget(location, found, read_budget(budget))
     if found.status == "done":
         Printer(sys.stderr).line(f"run {found.id} is done; this is its result")
         return print_finish(finished(location, found), json=json)

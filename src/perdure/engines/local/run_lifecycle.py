@@ -10,6 +10,7 @@ from perdure.config import settings
 from perdure.config.script_identity import script_identity
 from perdure.core.exceptions import capture
 from perdure.core.execution.history import History
+from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.run import End, Recall, Start
 from perdure.core.execution.spec import OWN_LOCK, Call
 from perdure.core.policies.verdicts import Stop, pack_verdict
@@ -24,7 +25,7 @@ from perdure.engines.runtime import orphans
 from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 from perdure.errors import NotFound, StateError, StopRun, UsageError
 from perdure.store.crashes import crashes_of, deaths_of
-from perdure.store.forks import sources
+from perdure.store.forks import origin, sources
 from perdure.store.group_commit import Operation
 from perdure.store.lives import lives_of
 from perdure.store.parking import Parking
@@ -91,11 +92,21 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
     )
     history.spent = store.spent_by_calls(run.rid)
     history.spent_by_children = store.spent_by_children(run.rid)
+    if history.spent_by_children and run.forked_from is not None:
+        _find_children_of_source(store, run, history)
     history.resumed = True
     history.tried_calls = lambda name: store.tried_calls(run.rid, name)
     history.deaths = deaths_of(store, run.rid) if run.parent is None else ()
     history.defines = lambda name: _defines(store, run, name)
     return history
+
+
+def _find_children_of_source(store: Store, run: RunRecord, history: History) -> None:
+    """What child runs have spent that a fork has from its source, under the ids that they would have in the fork."""
+    spent = history.spent_by_children
+    for seq, name, key, n, _, kind in store.index(run.rid):
+        if kind == "step" and (amounts := spent.get(child_id(origin(store, run, seq).id, name, key, n))) is not None:
+            spent[child_id(run.id, name, key, n)] = amounts
 
 
 def _defines(store: Store, run: RunRecord, name: str) -> bool:
