@@ -106,7 +106,7 @@ def carry_out(execution: Execution, go: Callable[[], Finish], view: Watch, *, js
         show_traceback(error)
         return _failed(execution, json=json)
     _print_summary(finish, view.lines, execution.location)
-    return print_finish(finish, json=json)
+    return print_finish(finish, execution.location, json=json)
 
 
 def _failed(execution: Execution, *, json: bool) -> int:
@@ -151,11 +151,14 @@ def _print_summary(finish: Finish, seen: ProgressLines, location: Location) -> N
     printer.line(text, "yellow" if finish.dead_letters else "green")
 
 
-def print_finish(finish: Finish, *, json: bool) -> int:
-    """Print the result of a run that is done; returns the exit code."""
+def print_finish(finish: Finish, location: Location, *, json: bool) -> int:
+    """Print the result of a run that is done, and what it does not contain; returns the exit code."""
+    if (missed := finish.unseen) is not None:
+        text = f"the result does not contain {missed.results}: {missed.command}{location.option}"
+        Printer(sys.stderr).line(text, "yellow")
     if json:
         fields = {"run": finish.run, "workflow": finish.workflow, "status": "done", "result": finish.result}
         as_json(fields | {"dead_letters": finish.dead_letters})
     elif finish.shown is not None:
         sys.stdout.write(f"{finish.shown}\n")
-    return DEAD_LETTERS if finish.dead_letters else DONE
+    return DEAD_LETTERS if finish.dead_letters or finish.unseen else DONE

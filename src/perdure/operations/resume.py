@@ -15,6 +15,7 @@ from perdure.errors import OptionError, UsageError
 from perdure.operations.location import Location, opened
 from perdure.operations.run import LONGEST, Finish
 from perdure.store import listing
+from perdure.store.unseen_results import unseen
 
 
 def finished(location: Location, run: RunRecord) -> Finish:
@@ -23,8 +24,9 @@ def finished(location: Location, run: RunRecord) -> Finish:
     result = codec.to_builtins(output)
     shown = None if result is None else codec.describe(output, limit=LONGEST)
     with opened(location, run.id) as store:
-        dead = listing.dead_letters(store, store.run(run.id).rid)
-    return Finish(run.id, run.workflow, result, shown, dead)
+        now = store.run(run.id)
+        dead, missed = listing.dead_letters(store, now.rid), unseen(store, now) if now.parent is None else None
+    return Finish(run.id, run.workflow, result, shown, dead, missed)
 
 
 def raise_budget(location: Location, run: RunRecord, bounds: Bounds) -> None:

@@ -19,19 +19,24 @@ from perdure.operations.location import Location, pin
 from perdure.operations.scripts import AnyWorkflow
 from perdure.store import listing
 from perdure.store.runs import Store
+from perdure.store.unseen_results import Unseen, unseen
 
 LONGEST = 100_000
 """Characters of a result that are shown."""
 
 
 class Finish(msgspec.Struct, frozen=True):
-    """A run that is done: its result as plain data and as Python shows it; its dead letters, and its children's."""
+    """A run that is done: its result as plain data and as Python shows it; its dead letters, and its children's.
+
+    `unseen` is what it does not contain, since it had gone on when that was re-driven.
+    """
 
     run: str
     workflow: str
     result: Any
     shown: str | None
     dead_letters: int
+    unseen: Unseen | None = None
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -131,6 +136,7 @@ def finish_of(store: Store, run_id: str, value: Any) -> Finish:
         result=codec.to_builtins(run.output or b""),
         shown=None if value is None else _repr(value, run.output or b""),
         dead_letters=listing.dead_letters(store, run.rid),
+        unseen=unseen(store, run) if run.parent is None else None,
     )
 
 

@@ -77,7 +77,7 @@ def resume(
         raise_budget(location, found, read_budget(budget))
     if found.status == "done":
         Printer(sys.stderr).line(f"run {found.id} is done; this is its result")
-        return print_finish(finished(location, found), json=json)
+        return print_finish(finished(location, found), location, json=json)
     return go_on(found, file, location, accept=accept_changes, json=json, log_json=log_json, if_locked=if_locked)
 
 

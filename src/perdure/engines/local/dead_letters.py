@@ -15,6 +15,7 @@ from perdure.store import listing
 from perdure.store.group_commit import Operation
 from perdure.store.parking import Parking, Terms
 from perdure.store.runs import Store
+from perdure.store.unseen_results import unseen
 
 if TYPE_CHECKING:
     from perdure.store.dead_letter_file import LetterFile
@@ -25,6 +26,8 @@ SHOWN = 5
 def refuse(store: Store, run: RunRecord, most: int | None) -> None:
     """Make sure that a run has not too many dead letters, its child runs included, for the run to be done.
 
+    One that was re-driven counts as long as the run has not seen its result.
+
     Args:
         store: the state file.
         run: its function has returned.
@@ -33,7 +36,17 @@ def refuse(store: Store, run: RunRecord, most: int | None) -> None:
     Raises:
         HasDeadLetters: it has so many.
     """
-    if most is None or (count := listing.dead_letters(store, run.rid)) < most:
+    if most is None:
+        return
+    count = listing.dead_letters(store, run.rid)
+    missed = unseen(store, run) if run.parent is None else None
+    if missed is not None and count + missed.count >= most:
+        raise HasDeadLetters(
+            f"run {run.id} had gone on when dead letters were re-driven: it does not contain {missed.results}, and "
+            f"fail_on_dead is {most}",
+            f"make again what has consumed the items: `{missed.command}`",
+        )
+    if count < most:
         return
     letters = "1 dead letter" if count == 1 else f"{count:,} dead letters"
     raise HasDeadLetters(

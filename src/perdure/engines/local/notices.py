@@ -20,6 +20,7 @@ from perdure.core.redaction.printable import one_line
 from perdure.engines.events import Observer
 from perdure.engines.local.resources import Resources
 from perdure.store import listing
+from perdure.store.unseen_results import unseen
 
 LONG = 5.0
 """Seconds. A wait that is longer is said."""
@@ -72,7 +73,7 @@ def undoes(resources: Resources, effect: Unwind) -> None:
 
 
 def dead_letters(resources: Resources, run: RunRecord) -> None:
-    """A run is done, and has dead letters: said also if PERDURE_QUIET is set."""
+    """A run is done, and has dead letters, or misses what was re-driven: said also if PERDURE_QUIET is set."""
     if is_shown(resources.observer):
         return
     count = listing.dead_letters(resources.store, run.rid)
@@ -80,6 +81,9 @@ def dead_letters(resources: Resources, run: RunRecord) -> None:
         letters = "1 dead letter" if count == 1 else f"{count:,} dead letters"
         command = f"perdure dlq ls --run {shlex.quote(run.id)}{resources.option}"
         print(f"perdure: run {one_line(run.id)} is done with {letters}: {command}", file=sys.stderr, flush=True)
+    if (missed := unseen(resources.store, run)) is not None:
+        text = f"run {one_line(run.id)} is done, and does not contain {missed.results}"
+        print(f"perdure: {text}: {missed.command}{resources.option}", file=sys.stderr, flush=True)
 
 
 def _first_time(resources: Resources, what: tuple[object, ...]) -> bool:
