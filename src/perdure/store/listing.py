@@ -72,6 +72,12 @@ def dead_letters(store: Store, rid: int) -> int:
     return count
 
 
+def kept_undos(store: Store, rid: int) -> int:
+    """How many calls with undo= the child runs of a run have made that are done, and that nothing undoes, therefore."""
+    count: int = _all(store, "kept_undos", rid)[0][0]
+    return count
+
+
 def holders(store: Store) -> list[HolderState]:
     """Every process that the file knows."""
 

@@ -63,13 +63,27 @@ def waits(resources: Resources, wait: Wait) -> None:
 
 
 def undoes(resources: Resources, effect: Unwind) -> None:
-    """A run that has failed, or was cancelled, takes back what it has done."""
-    if effect.ok or is_shown(resources.observer):
+    """A run that has failed, or was cancelled, takes back what it has done; child runs that are done stay so."""
+    if effect.ok:
+        return
+    if effect.history.has_children or effect.history.recorded:
+        _keeps(resources, effect.run)
+    if is_shown(resources.observer):
         return
     count = sum(kind == "undo" for _, kind in effect.history.to_clean())
     if count:
         steps = "1 completed step" if count == 1 else f"{count:,} completed steps"
         point_out(f"run {one_line(effect.run.id)} undoes {steps}")
+
+
+def _keeps(resources: Resources, run: RunRecord) -> None:
+    count = listing.kept_undos(resources.store, run.rid)
+    if count and _first_time(resources, ("keeps", run.rid, run.epoch)):
+        steps = "1 step" if count == 1 else f"{count:,} steps"
+        point_out(
+            f"run {one_line(run.id)} does not undo {steps} of child runs that are done: undo= takes back what the run "
+            "itself has called"
+        )
 
 
 def dead_letters(resources: Resources, run: RunRecord) -> None:

@@ -16,6 +16,9 @@ FROM holder h LEFT JOIN run r ON r.holder = h.hid GROUP BY h.hid ORDER BY h.hid
 WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
 SELECT count(*) FROM dead_letter d JOIN family f ON d.run = f.rid WHERE d.status = 'parked' AND d.seq > 0
 
+-- name: kept_undos
+SELECT count(*) FROM run r JOIN step s ON s.run = r.rid WHERE r.parent = ? AND r.status = 'done' AND s.kind = 'undo'
+
 -- name: stray_letters
 SELECT run, seq FROM dead_letter d
 WHERE NOT EXISTS (SELECT 1 FROM run r WHERE r.rid = d.run)
