@@ -96,8 +96,8 @@ def dead_letters(resources: Resources, run: RunRecord) -> None:
         command = f"perdure dlq ls --run {shlex.quote(run.id)}{resources.option}"
         print(f"perdure: run {one_line(run.id)} is done with {letters}: {command}", file=sys.stderr, flush=True)
     if (missed := unseen(resources.store, run)) is not None:
-        text = f"run {one_line(run.id)} is done, and does not contain {missed.results}"
-        print(f"perdure: {text}: {missed.command}{resources.option}", file=sys.stderr, flush=True)
+        text = f"run {run.id} is done, and does not contain {missed.results}: {missed.command}{resources.option}"
+        print(f"perdure: {one_line(text)}", file=sys.stderr, flush=True)
 
 
 def _first_time(resources: Resources, what: tuple[object, ...]) -> bool:
