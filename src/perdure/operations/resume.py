@@ -39,7 +39,7 @@ def raise_budget(location: Location, run: RunRecord, bounds: Bounds) -> None:
     if run.status in ("done", "cancelled"):
         raise UsageError(
             f"run {run.id} is {run.status} and spends nothing more: --budget has no effect",
-            f"fork it to make steps again, with --budget there: `perdure fork {quote(run.id)} --from STEP`",
+            f"make steps again in a fork, with --budget there: `perdure fork {quote(run.id)} --from STEP`",
         )
     location.load_engine().raise_bounds(run, bounds)
 
