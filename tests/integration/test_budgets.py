@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import perdure
-from conftest import Died, Machine
+from conftest import Died, Machine, Trouble
 from perdure import Retry, step, workflow
 from perdure.errors import BudgetExceeded, OptionError, UsageError
 
@@ -219,3 +219,38 @@ def test_more_than_can_be_counted_is_refused(spent: dict[str, Any]) -> None:
         perdure.spend(**spent)
     with pytest.raises(OptionError, match=next(iter(spent))):
         perdure.budget(**spent)
+
+
+def test_a_resumed_run_reads_what_its_first_life_read(machine: Machine) -> None:
+    """Also of calls that spend nothing, whatever the bounds are: what a workflow decides by it stays decided."""
+    down = [True]
+
+    @step
+    def free(n: int) -> int:
+        return n
+
+    @step
+    def paid(n: int) -> int:
+        perdure.spend(tokens=n)
+        return n
+
+    @step(retry=None)
+    def last() -> None:
+        if down[0]:
+            raise Trouble
+
+    read = []
+
+    @workflow
+    def wf() -> None:
+        with perdure.budget(tokens=100) as budget:
+            free(1)
+            paid(5)
+            read.append((budget.spent.calls, budget.spent.tokens))
+        last()
+
+    with pytest.raises(Trouble):
+        wf()
+    down[0] = False
+    wf()
+    assert read == [(2, 5), (2, 5)]

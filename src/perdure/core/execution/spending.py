@@ -81,8 +81,6 @@ class Ledger:
         self.run = run
         self.label = f"{rid}:{number}"
         self.bounds = bounds
-        # Also calls that spend neither money nor tokens.
-        self.counts_all = bounds.calls is not None or bounds.ms is not None
         self._before = before
         self._lock = lock
         self._seen = NOTHING  # by the calls that this life has come to

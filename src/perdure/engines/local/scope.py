@@ -255,8 +255,8 @@ class LocalScope(BaseScope):
 
     def save_spending(self, call: Call, seconds: float) -> None:
         """An attempt has ended: what it spent is saved with the next commit, which is that of how it ended."""
-        if call.spending is None and not any(ledger.counts_all for ledger in call.ledgers):
-            return
+        if call.spending is None and not call.ledgers:
+            return  # in a budget it is a call, also if it spends neither money nor tokens
         store = self.resources.store
         with self._spending:
             spent = self._begin_spending(call)
