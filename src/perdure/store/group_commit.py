@@ -108,6 +108,7 @@ class Journal:
         self._broken: StateError | None = None
         self._ahead: deque[tuple[str, tuple[Any, ...]]] = deque()
         self._forked: StateError | None = None
+        self._closed = False
         self.around: Callable[[Sequence[Entry], bool], None] | None = None
 
     def write(self, rows: Sequence[tuple[Any, ...]], operation: Operation | None = None) -> Any:
@@ -173,8 +174,11 @@ class Journal:
         )
 
     def close(self) -> None:
-        """Close the connection; the last one to a file checkpoints it, if it is as it was left."""
+        """Close the connection; the last one to a file checkpoints it, if it is as it was left. Twice does no harm."""
         with self._writer:
+            if self._closed:
+                return
+            self._closed = True
             trouble = self._broken if isinstance(self._broken, StateReplaced | StateCorrupt) else None
             if trouble is None and self._forked is None and not self._connection.readonly("main"):
                 trouble = self._watch.trouble()

@@ -64,7 +64,11 @@ class AsyncMap(BaseMap[MapScope]):
             for worker in workers:
                 worker.cancel()
             with nullcontext() if order is None else order.unwinding():
-                await asyncio.gather(*workers, return_exceptions=True)
+                ends = await asyncio.gather(*workers, return_exceptions=True)
+            # A SystemExit leaves the loop at once, which then cancels all tasks: it is what has ended the map.
+            for end in ends:
+                if isinstance(end, SystemExit | KeyboardInterrupt):
+                    raise end from None
             if isinstance(error, _Cancelled):
                 raise asyncio.CancelledError from error
             raise
