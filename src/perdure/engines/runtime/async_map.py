@@ -66,9 +66,9 @@ class AsyncMap(BaseMap[MapScope]):
             with nullcontext() if order is None else order.unwinding():
                 ends = await asyncio.gather(*workers, return_exceptions=True)
             # A SystemExit leaves the loop at once, which then cancels all tasks: it is what has ended the map.
-            for end in ends:
-                if isinstance(end, SystemExit | KeyboardInterrupt):
-                    raise end from None
+            for left_by in ends:
+                if isinstance(left_by, SystemExit | KeyboardInterrupt):
+                    raise left_by from None
             if isinstance(error, _Cancelled):
                 raise asyncio.CancelledError from error
             raise
