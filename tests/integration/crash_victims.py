@@ -321,10 +321,11 @@ def note(n: int) -> None:
     # perdure: repeatable readers of this log tolerate repetitions
     with open("log.txt", "a") as file:
         file.write("done\\n")
-@workflow
+@workflow(timeout="1h")
 async def main() -> int:
     total = sum(await asyncio.gather(fetch(1), fetch(2), fetch(3)))
     note(total)
+    await asyncio.sleep(0.3)  # so that the timeout of the run is looked at
     return total
 """,
 }

@@ -92,24 +92,22 @@ class Note(msgspec.Struct, omit_defaults=True):
 class HurriedWorld:
     """The real world, but that waits are over at once, and the clock is then where it would be after them.
 
-    Args:
-        shift: seconds that the time of day is off.
+    A life a day later is later for the script alone (`shift_clock`): the timeout of its run would be over otherwise.
     """
 
     slice = float("inf")
 
-    def __init__(self, shift: float = 0) -> None:
+    def __init__(self) -> None:
         from perdure.engines.runtime.clock import RealWorld
 
         self._real = RealWorld()
         self._ahead = 0.0
-        self._shift = shift
         self.uniform = self._real.uniform
         self.new_id = self._real.new_id
 
     def now(self) -> float:
         """The time of day."""
-        return _time() + self._ahead + self._shift
+        return _time() + self._ahead
 
     def clock(self) -> float:
         """Seconds that only grow."""
@@ -182,7 +180,7 @@ def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
     execution = None
     try:
         state = Path(order.scratch, "state", "state.db")
-        engine = local._engines[state] = local.LocalEngine(state, world=HurriedWorld(order.shift))
+        engine = local._engines[state] = local.LocalEngine(state, world=HurriedWorld())
         # Processes are killed, and the machine is not: nothing has to outlive it.
         engine.store.journal.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
         engine.store.journal.around = commit
