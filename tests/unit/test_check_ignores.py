@@ -59,3 +59,16 @@ def test_a_comment_is_for_its_code_and_its_line(tmp_path: Path) -> None:
     """Another code, another line, or a text that looks like one changes nothing."""
     assert found(tmp_path, inside="  # perdure: ignore[swallowed] a reason") == [(7, "no-timeout")]
     assert found(tmp_path, above="'# perdure: ignore[no-timeout] in a text'") == [(7, "no-timeout")]
+
+
+@pytest.mark.parametrize(
+    ("comment", "left"), [("# perdure: repeatable readers bear it", 0), ("# perdure: repeatable", 1)]
+)
+def test_one_comment_serves_check_and_crashtest(tmp_path: Path, comment: str, left: int) -> None:
+    """What is accepted to happen twice is no finding here either, if a reason is given."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import requests\nfrom perdure import step\n\n@step\ndef post() -> None:\n"
+        f"    {comment}\n    requests.post('https://a.example', timeout=5).raise_for_status()\n"
+    )
+    assert [each.code for each in check([script]).findings] == ["unprotected-effect"] * left

@@ -1,4 +1,7 @@
-"""The comments that silence a finding: `# perdure: ignore[code] reason`, on its line or alone on the line above."""
+"""The comments that silence a finding: `# perdure: ignore[code] reason`, on its line or alone on the line above.
+
+`# perdure: repeatable reason`, which `crashtest` obeys, says the same of an effect that may happen once more.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Iterable
 
 from perdure.check.catalogue import RULES
 from perdure.check.findings import Finding
+from perdure.core.repeatable_comments import accepts_repetition
 
 MARK = "perdure: ignore"
 _COMMENT = re.compile(r"#\s*perdure: ignore(?:\[(?P<codes>[^\]]*)\])?(?P<reason>.*)")
@@ -22,8 +26,11 @@ def apply(text: str, file: str, findings: Iterable[Finding]) -> list[Finding]:
         file: as findings name it.
         findings: all of that file.
     """
+    findings = [
+        each for each in findings if each.code != "unprotected-effect" or not accepts_repetition(text, each.line)
+    ]
     if MARK not in text:
-        return list(findings)
+        return findings
     obeyed: dict[int, set[str]] = {}
     bad: list[Finding] = []
     for line, col, comment, alone in _comments(text):

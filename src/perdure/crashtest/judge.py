@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import ast
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
+from perdure.core.repeatable_comments import accepts_repetition
 from perdure.crashtest.effects import Effect
 from perdure.crashtest.lives import Life
 from perdure.crashtest.points import RUN, Point
 
-_REPEATABLE = re.compile(r"#\s*perdure:\s*repeatable\s+\S")
 _KEPT_METHODS = ("PUT", "DELETE")
 """A second request of these leaves what the first has left (RFC 9110, section 9.2.2)."""
 
@@ -87,24 +85,17 @@ def _judged(effects: Sequence[Effect], folder: Path) -> str:
         return "keyed"
     if one.kind in ("write", "sqlite") or (one.kind == "http" and one.what.partition(" ")[0] in _KEPT_METHODS):
         return "repeatable"
-    return "accepted" if any(accepts_repetition(folder, line) for line in (one.at, *one.through)) else "unsafe"
+    return "accepted" if any(accepted(folder, line) for line in (one.at, *one.through)) else "unsafe"
 
 
-def accepts_repetition(folder: Path, at: str) -> bool:
-    """Does a comment `# perdure: repeatable REASON` stand at that line, above it, or at the head of its function?"""
+def accepted(folder: Path, at: str) -> bool:
+    """Does the script accept at that place, FILE:LINE, that an effect is repeated?"""
     name, _, number = at.rpartition(":")
     try:
         text = (folder / name).read_text("utf-8")
-        tree = ast.parse(text)
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, ValueError):
         return False
-    lines, line = text.splitlines(), int(number)
-    looked_at = {line, line - 1}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.lineno <= line <= (node.end_lineno or 0):
-            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-            looked_at |= set(range(first - 1, node.body[0].lineno))
-    return any(0 < each <= len(lines) and _REPEATABLE.search(lines[each - 1]) for each in looked_at)
+    return accepts_repetition(text, int(number))
 
 
 def differences(one: End, other: End, resumed: End, killed: Point) -> list[Finding]:
