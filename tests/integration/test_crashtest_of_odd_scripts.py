@@ -204,3 +204,13 @@ def test_when_the_command_is_killed_nothing_is_left(scripts: Scripts, door: sock
         line.settimeout(60)
         assert _received(line) == b""
     until(lambda: not list(copies.iterdir()), "the copies to be removed")
+
+
+def test_what_is_written_beside_the_script_meanwhile_is_no_finding(tmp_path: Path) -> None:
+    """Such as the output of the command itself: the folder is copied once, as it was in the beginning."""
+    (folder := tmp_path / "job").mkdir()
+    # Not before the two undisturbed runs, since what differs between these is not compared.
+    later = f"echo x >> {tmp_path}/ends; test $(wc -l < {tmp_path}/ends) -lt 3 || echo x >> {folder}/output.log"
+    report = crashtest(target(folder, script("pass")), kills=3, oracle=later, patience=60)
+    assert report.findings == []
+    assert (folder / "output.log").exists()

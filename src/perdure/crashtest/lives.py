@@ -114,9 +114,10 @@ class World:
     Args:
         place: a folder for it, which is made.
         target: what is tested.
+        original: the folder as it was in the beginning.
     """
 
-    def __init__(self, place: Path, target: Target) -> None:
+    def __init__(self, place: Path, target: Target, original: Path) -> None:
         self.place = place
         self.folder = place / "copy" / (target.folder.name or "root")
         self._scratch = place / "scratch"
@@ -124,7 +125,7 @@ class World:
         (self._scratch / "tmp").mkdir(parents=True)
         self._target = target
         self._lives = 0
-        copy_folder(target.folder, self.folder, place.parent)
+        shutil.copytree(original, self.folder, symlinks=True)
 
     def order(self, kill: Point | None, shift: float) -> Order:
         """The next life here."""
@@ -234,7 +235,12 @@ class Laboratory:
 
     def world(self) -> World:
         """A new copy, in which nothing has happened yet. At the place of the one before: paths are the same in each."""
-        return World(self._root / "world", self.target)
+        original = self._root / "original"
+        if (
+            not original.exists()
+        ):  # all lives begin with the same files, whatever is written beside the script meanwhile
+            copy_folder(self.target.folder, original, self._root)
+        return World(self._root / "world", self.target, original)
 
     def live(
         self,
