@@ -31,6 +31,7 @@ SOURCES: dict[str, list[str]] = {
     "agents": [
         "how-to/llm-agent.md",
         "how-to/pydantic-ai.md",
+        "how-to/openai-agents.md",
         "how-to/langgraph.md",
         "guards.md",
         "large-values.md#Data in files of its own: `perdure.artifact`",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ PRICE = 0.25
 
 _folder = Path()
 _kill_at = 0
+_in_turn = False
 
 
 def note(event: str) -> None:
@@ -34,6 +36,33 @@ def ledger(folder: Path) -> list[str]:
     """What has happened, in all lives."""
     path = folder / "ledger"
     return path.read_text().splitlines() if path.exists() else []
+
+
+def one_after_the_other() -> None:
+    """In this life a tool that has begun ends when the one before it is saved, which is an event: `returned 0`."""
+    global _in_turn
+    from perdure.ext.agent_steps import AgentSteps
+
+    tool: Any = AgentSteps.tool
+
+    async def tool_and_note(self: AgentSteps, run: Any, name: str, arguments: Any, body: Any) -> Any:
+        result = await tool(self, run, name, arguments, body)
+        if f"returned {arguments['number']}" not in ledger(_folder):
+            note(f"returned {arguments['number']}")
+        return result
+
+    AgentSteps.tool = tool_and_note  # type: ignore[method-assign]
+    _in_turn = True
+
+
+async def turn(number: int) -> None:
+    """Wait in a tool for its turn to end."""
+    await asyncio.sleep(0)  # lets those beside it begin
+    for _ in range(1_000_000 if _in_turn and number else 0):
+        if f"returned {number - 1}" in ledger(_folder):
+            return
+        await asyncio.sleep(0)
+    assert not (_in_turn and number), "the tool before it is never saved"
 
 
 def live(folder: Path, main: Callable[[], Any], kill_at: int = 0) -> Any:

@@ -16,7 +16,7 @@ from pydantic_ai import Agent
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.usage import RequestUsage
-from tests.integration.agent_lives import PRICE, TOKENS, ledger, live, note
+from tests.integration.agent_lives import PRICE, TOKENS, ledger, live, note, one_after_the_other, turn
 
 import perdure
 from perdure import workflow
@@ -46,7 +46,7 @@ def never_the_same() -> str:
 @inner.tool_plain
 async def lookup(number: int) -> str:
     note(f"begun {number}")
-    await asyncio.sleep(0)  # lets those beside it begin
+    await turn(number)
     note(f"done {number}")
     return f"result {number}"
 
@@ -102,22 +102,26 @@ def test_killed_at_every_event(tmp_path: Path, sync: bool) -> None:
         assert usd == PRICE * done.count("spent")
 
 
+def together() -> Any:
+    one_after_the_other()
+    return main("together", False)
+
+
 def test_killed_in_the_midst_of_parallel_tools(tmp_path: Path) -> None:
-    """Tools that run at the same time: none that is saved is called again, and each has its own result."""
+    """Of tools that run at the same time those that are saved are not called again, and each has its own result."""
     whole = tmp_path / "whole"
     whole.mkdir()
-    live(whole, lambda: main("together", False))
+    live(whole, together)
     events = ledger(whole)
-    assert events[3:6] == ["begun 0", "begun 1", "begun 2"]
-    for number in (4, 6, 7, 9):  # a tool has begun, all have, one is done, all are
+    assert events[3:8] == ["begun 0", "begun 1", "begun 2", "done 0", "returned 0"]
+    for number in range(4, len(events) + 1):
         folder = tmp_path / str(number)
         folder.mkdir()
-        live(folder, lambda: main("together", False), kill_at=number)
+        live(folder, together, kill_at=number)
         before = ledger(folder)
-        output, _, tokens, _ = live(folder, lambda: main("together", False))
-        after = ledger(folder)[len(before) :]
+        output, _, tokens, _ = live(folder, together)
+        again = {event for event in ledger(folder)[number:] if event.startswith("begun")}
+        assert again == {f"begun {tool}" for tool in range(3) if f"returned {tool}" not in before}
         assert output == RESULTS
         assert tokens == TOKENS * ledger(folder).count("spent")
         assert ledger(folder).count("asked") == 2 + (before[-1] in REQUEST)
-        again = {each for each in after if each.startswith("begun") and each in before}
-        assert again <= {each for each in before if each.startswith("begun")}
