@@ -35,6 +35,8 @@ CHECKS = (
     (
         "-m",
         "pytest",
+        "-n",
+        "2",
         "tests/unit",
         "tests/test_layers.py",
         "tests/test_public_surface.py",
@@ -47,7 +49,7 @@ CHECKS = (
 COMMANDS = {
     "demo": (("-m", "perdure", "demo"),),
     "test": CHECKS,
-    "unit": (("-m", "pytest", "tests/unit"),),
+    "unit": (("-m", "pytest", "-n", "2", "tests/unit"),),
     "crash": (("-m", "tests.crash"),),
     "bench": (("benchmarks/run.py",),),
 }
