@@ -59,12 +59,12 @@ def test_a_file_that_cannot_be_written_is_caught_up(
     machine: Machine, export: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The run goes on with a warning; the next start of any run appends what is missing."""
-    export.mkdir()
+    export.symlink_to("no such folder/dead.jsonl")
     broken.update(range(2))
     with caplog.at_level(logging.WARNING, "perdure"):
         assert parts(0, 2) == 2
     assert any("are appended later" in record.getMessage() for record in caplog.records)
-    export.rmdir()
+    export.unlink()
     machine.boot()
     assert parts(5, 0) == 0
     assert [one["inputs"] for one in lines(export)] == [[0], [1]]

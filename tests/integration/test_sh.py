@@ -130,7 +130,8 @@ def test_a_step_that_is_interrupted_takes_its_programs_along(scripts: Scripts, n
     if number == signal.SIGTERM:
         (scripts.folder / "short").touch()
         assert scripts.run(script, "calm").returncode == 0
-    assert [pid for pid in found if is_alive(pid)] == []
+    for pid in found:
+        until(lambda pid=pid: not is_alive(pid), "the end of a program")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the environment of other processes is read from /proc")
@@ -147,7 +148,8 @@ def test_what_a_killed_process_has_left_is_ended_before_the_step_is_tried_again(
     assert done.returncode == 0
     assert f"pid {found[0]} " in done.stderr
     assert "is ended" in done.stderr
-    assert [pid for pid in found if is_alive(pid)] == []
+    for pid in found:
+        until(lambda pid=pid: not is_alive(pid), "the end of a program")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the environment of other processes is read from /proc")

@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perdure.alerts import recipients
 from perdure.config import cluster_options, settings
 from perdure.config.settings import LOCAL
 from perdure.engines import features
@@ -29,6 +28,7 @@ def engine_for(script: str) -> Engine:
         OptionError: the settings name none, or what it needs is not installed.
         StateError: the state file cannot be used.
     """
+    from perdure.alerts import recipients
     from perdure.engines.observers.attach import attached
 
     settings.check(script)
