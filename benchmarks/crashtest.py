@@ -57,7 +57,7 @@ def two(n: int) -> int:
 
 @workflow
 def main() -> int:
-    return sum(two(one(n)) for n in range(35))
+    return sum(two(one(n)) for n in range(50))
 """
 
 CASES = {"5 steps": (FIVE, ["--kills", "200"]), "70 steps, 200 kills": (MANY, ["--kills", "200", "--time", "10m"])}

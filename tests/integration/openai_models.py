@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from agents import Model, ModelResponse, Usage
+from agents import Model, ModelResponse, RunConfig, Runner, Usage
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
+from pydantic import BaseModel
+
+QUIET = RunConfig(tracing_disabled=True)
+
+
+class City(BaseModel):
+    """What an agent is asked to answer with."""
+
+    name: str
+    founded: int
 
 
 def call(name: str, id: str, **arguments: Any) -> ResponseFunctionToolCall:
@@ -50,3 +61,18 @@ class Scripted(Model):
 
     def stream_response(self, *args: Any, **options: Any) -> AsyncIterator[Any]:
         raise NotImplementedError("a stream that is saved is made of a response")
+
+
+def calling(tool: str, **arguments: Any) -> Scripted:
+    """A model that calls a tool once, and then says what it has returned."""
+    return Scripted(lambda results: [say(f"it says {results[0]}")] if results else [call(tool, "c", **arguments)])
+
+
+def saying(text: str) -> Scripted:
+    """A model that says this."""
+    return Scripted(lambda results: [say(text)])
+
+
+def run(agent: Any, input: Any = "go", config: RunConfig = QUIET, **options: Any) -> Any:
+    """As `Runner.run_sync`, which leaves its event loop open."""
+    return asyncio.run(Runner.run(agent, input, run_config=config, **options))

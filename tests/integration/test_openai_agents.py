@@ -20,40 +20,18 @@ from agents import (
     SQLiteSession,
     handoff,
 )
-from pydantic import BaseModel
 from tests.conftest import Machine
-from tests.integration.openai_models import Scripted, call, say
+from tests.integration.openai_models import QUIET, City, Scripted, call, calling, run, saying
 
 import perdure
 from perdure import errors, step, workflow
 from perdure.ext.openai_agents import durable
-
-QUIET = RunConfig(tracing_disabled=True)
 
 
 @pytest.fixture(autouse=True)
 def state(machine: Machine) -> Iterator[Machine]:
     """A state file for each test."""
     return machine
-
-
-class City(BaseModel):
-    name: str
-    founded: int
-
-
-def calling(tool: str, **arguments: Any) -> Scripted:
-    """A model that calls a tool once, and then says what it has returned."""
-    return Scripted(lambda results: [say(f"it says {results[0]}")] if results else [call(tool, "c", **arguments)])
-
-
-def saying(text: str) -> Scripted:
-    return Scripted(lambda results: [say(text)])
-
-
-def run(agent: Any, input: Any = "go", config: RunConfig = QUIET, **options: Any) -> Any:
-    """As `Runner.run_sync`, which leaves its event loop open."""
-    return asyncio.run(Runner.run(agent, input, run_config=config, **options))
 
 
 def names(machine: Machine, run: int = -1) -> list[str]:
