@@ -173,15 +173,18 @@ def test_an_interrupted_wait_keeps_nobody_waiting(
     """Ctrl-C while a process lines up, also just when its turn has come: the turn is not lost."""
     first, cut, third = opened(), opened(), opened()
     make = write_turns._Line.__init__
+    waits = threading.Event()
 
     def made(self: write_turns._Line, following: int, writer: int) -> None:
         make(self, following, writer)
         self._come = Cut(self._come, late)  # type: ignore[assignment]
+        waits.set()
 
     monkeypatch.setattr(write_turns._Line, "__init__", made)
     first.take()
 
     def free() -> None:
+        waits.wait()  # a first, short look of `cut` has the lock of who is next for a moment, too
         until(lambda: not is_free(state, NEXT), "that the other process lines up")
         first.give()
 
