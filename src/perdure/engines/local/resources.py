@@ -17,6 +17,7 @@ from perdure.store.runs import Store
 
 if TYPE_CHECKING:
     from perdure.engines.guards import Guards
+    from perdure.store.bell import Bell
 
 
 class Resources:
@@ -40,6 +41,7 @@ class Resources:
         self.pool = Pool()
         self.said: dict[tuple[object, ...], float] = {}  # what was said on standard error, and when
         self._guards: Guards | None = None
+        self._bell: Bell | None = None
         self._lock = threading.Lock()
 
     @property
@@ -54,6 +56,16 @@ class Resources:
             return self._guards
 
     @property
+    def bell(self) -> Bell:
+        """What wakes the threads and tasks of this process that wait for something in the state file."""
+        with self._lock:
+            if self._bell is None:
+                from perdure.store.bell import Bell
+
+                self._bell = Bell(self.store.path)
+            return self._bell
+
+    @property
     def option(self) -> str:
         """What a command needs here to find the state file; empty if it does so without."""
         path = self.store.path
@@ -66,6 +78,8 @@ class Resources:
     def close(self) -> None:
         """Close the files and let go of the locks."""
         self.monitor.close()
+        if self._bell is not None:
+            self._bell.close()
         if self._guards is not None:
             self._guards.close()
         self.store.close()
@@ -75,5 +89,7 @@ class Resources:
         self.store.journal.close_in_child()
         self.monitor.close_in_child()
         self.store.holder.close_in_child()
+        if self._bell is not None:
+            self._bell.close_in_child()
         if self._guards is not None:
             self._guards.presence.forget()
