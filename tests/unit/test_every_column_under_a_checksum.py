@@ -35,6 +35,7 @@ def columns_and_keys() -> dict[str, tuple[list[str], list[str]]]:
 TABLES = columns_and_keys()
 COLUMNS = [(table, column) for table, (columns, _) in TABLES.items() for column in columns]
 PAYLOADS = ("input", "output", "result", "verdict", "stopped", "spent")
+TEXTS = ("event", "topic", "id", "reason", "queue", "queue_key", "dedup", "hold")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     place = FunctionRecord("step", "charge", "__main__", "charge", "orders.py")
     named = ("step", "charge", "__main__", "charge", "orders.py", place.checksum(1))
     connection.execute("INSERT INTO function VALUES (?, ?, ?, ?, ?, ?, ?)", (1, *named))
+    for table, row in TIME_AND_EVENTS.items():
+        connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * (len(row) + 1))})", sealed(*row))
     connection.commit()
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -60,6 +63,18 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 CRASH = ("charge", bytes(16), 0, "1-0123456789abcdef", 1, 5.0, 6.0, "SIGKILL")
+
+TIME_AND_EVENTS: dict[str, tuple[Any, ...]] = {
+    "wait": (1, "perdure.wait:paid", bytes(16), 0, 0, "paid", "", None, 5.0, 6.0),
+    "signal": (1, 1, "paid", "", "first", b"x", 5.0, "stored", None, None),
+    "queue": ("mail", 5, 1, 10, 60.0, 0, 5.0),
+    "schedule": (
+        *("nightly", "jobs", "/jobs.py", "nightly", "0 3 * * *", "UTC", "skip", "one", 86400.0, 0.0, None),
+        *(bytes(16), b"x", 5.0, 6.0, "active", 5.0),
+    ),
+    "tick": ("nightly", 6.0, "made", None, 1, 0, 6.5),
+    "published": (1, "progress", b"x", 5.0),
+}
 
 
 @pytest.fixture
@@ -73,7 +88,7 @@ def other(value: Any, column: str) -> Any:
     """A value of the same type that is another one."""
     match value:
         case None:
-            return b"x" if column in PAYLOADS else 1
+            return b"x" if column in PAYLOADS else "x" if column in TEXTS else 1
         case bytes():
             return bytes([value[0] ^ 1]) + value[1:] if value else b"x"
         case str():

@@ -19,7 +19,8 @@ note too: which timers of an async workflow fired, and after which records.
 """
 StepStatus = Literal["done", "failed", "dead", "abandoned"]
 """How a call has ended. `abandoned`: the workflow gave it up (a timeout, a race that another call won)."""
-RunStatus = Literal["running", "failed", "parked", "done", "cancelled"]
+RunStatus = Literal["queued", "running", "suspended", "failed", "parked", "done", "cancelled"]
+"""How a run stands. `queued`: it has not begun. `suspended`: it waits for a time or a signal, and needs no process."""
 
 _KINDS = frozenset(get_args(StepKind))
 _STEP_STATUSES = frozenset(get_args(StepStatus))
@@ -198,6 +199,10 @@ class RunRecord(msgspec.Struct, frozen=True):
     with the records below the number `forked_at`; those from there up to `forked_last` are of what that run did behind
     this point. `superseded_by` is the newest fork of it. `stopped` is why it was last left, packed
     (`core/policies/verdicts.py`): what has failed it, or what broke it off. Its timeout counts from `timed_from`.
+
+    `wake` is when a queued or suspended run may go on, if that is given by time. A run that stands in a queue has its
+    `priority` there (0 comes first), a `queue_key` of which only so many run at a time, and a `dedup` key, under which
+    there is one unfinished run. `hold` is why it is not gone on with until somebody acts.
     """
 
     rid: int
@@ -224,6 +229,12 @@ class RunRecord(msgspec.Struct, frozen=True):
     superseded_by: int | None = None
     stopped: bytes | None = None
     timed_from: float | None = None
+    wake: float | None = None
+    queue: str | None = None
+    priority: int | None = None
+    queue_key: str | None = None
+    dedup: str | None = None
+    hold: str | None = None
 
     @property
     def superseded(self) -> bool:
@@ -235,9 +246,12 @@ class RunRecord(msgspec.Struct, frozen=True):
         who = (self.rid, self.id, self.script, self.path, self.workflow, self.key, int(self.named), self.parent)
         times = (float(self.created), float(self.started), _real(self.ended), _real(self.stop))
         lineage = (self.forked_from, self.forked_at, self.forked_last, self.superseded_by)
-        more: tuple[bytes | float | None, ...] = () if self.stopped is None else (self.stopped,)
+        more: tuple[bytes | str | float | None, ...] = () if self.stopped is None else (self.stopped,)
         if self.timed_from is not None:  # rows of before keep their checksums
             more = (self.stopped, float(self.timed_from))
+        queued = (_real(self.wake), self.queue, self.priority, self.queue_key, self.dedup, self.hold)
+        if any(each is not None for each in queued):
+            more = (self.stopped, _real(self.timed_from), *queued)
         state = (self.status, self.holder, self.epoch, self.input, self.output)
         return row_checksum(*who, *state, *times, *lineage, *more)
 
@@ -254,7 +268,7 @@ class RunRecord(msgspec.Struct, frozen=True):
             and self.parent != self.rid
             and (self.forked_from is None or self.forked_from < self.rid)
             and (self.superseded_by is None or self.superseded_by > self.rid)
-            and all(map(is_time, (self.created, self.started, self.ended, self.stop, self.timed_from)))
+            and all(map(is_time, (self.created, self.started, self.ended, self.stop, self.timed_from, self.wake)))
         )
 
 

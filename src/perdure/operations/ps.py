@@ -15,10 +15,22 @@ from perdure.core.timestamps import moment
 from perdure.store import listing
 from perdure.store.runs import Store
 
-Standing = Literal["running", "stopping", "interrupted", "failed", "parked", "done", "dead", "cancelled", "superseded"]
-"""How a run stands: "stopping" was cancelled and is on its way to a safe point, "interrupted" is unfinished with no
-process that runs it, "parked" has failed too often, "dead" is done with dead letters,
-"superseded" is unfinished and was forked."""
+Standing = Literal[
+    "queued",
+    "running",
+    "stopping",
+    "suspended",
+    "interrupted",
+    "failed",
+    "parked",
+    "done",
+    "dead",
+    "cancelled",
+    "superseded",
+]
+"""How a run stands: "queued" has not begun, "suspended" waits for a time or a signal and needs no process, "stopping"
+was cancelled and is on its way to a safe point, "interrupted" is unfinished with no process that runs it, "parked" has
+failed too often, "dead" is done with dead letters, "superseded" is unfinished and was forked."""
 
 MANY = 100_000
 

@@ -100,6 +100,10 @@ class _Inquiry:
                 self._under_way()
             case "interrupted":
                 self._interrupted()
+            case "suspended":
+                self._say("all that it does waits for a time or a signal, and no process is needed meanwhile")
+            case "queued":
+                self._say("it stands in a queue, and has not begun")
             case "failed":
                 self._failed()
             case "parked":

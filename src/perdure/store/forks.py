@@ -195,6 +195,9 @@ class _Fork:
             forked_last=0,
             superseded_by=None,
             timed_from=None,
+            wake=None,
+            dedup=None,
+            hold=None,
         )
         return self._store.insert_run(self._connection, run).rid
 

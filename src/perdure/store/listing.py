@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -101,6 +102,10 @@ def holder_of(store: Store, run: RunRecord) -> HolderInfo | None:
     return info
 
 
+_LONG = {"wait": (-1, "", b"", -1, -1), "signal": (0,), "tick": ("", -math.inf), "published_value": (-1, "")}
+"""Tables that may be long, and what comes before every key of theirs."""
+
+
 def rows(store: Store) -> Iterator[RowCheck]:
     """Every row that has a checksum, a chunk at a time, and every dead letter that points nowhere.
 
@@ -121,9 +126,12 @@ def rows(store: Store) -> Iterator[RowCheck]:
         run, kind, name, *_ = row
         label = f"{kind} {name} of run number {run}"
         yield RowCheck("function", label, intact_of_run(FunctionRecord, row) is not None)
-    for table in ("holder", "lock", "crash", "life", "exempt"):
+    for table in ("holder", "lock", "crash", "life", "exempt", "queue", "schedule"):
         for row in _all(store, f"all_{table}"):
             yield RowCheck(table, f"{row[0]}", sound(row))
+    for table, first in _LONG.items():
+        for row in _walk(store, f"{table}s_after", first):
+            yield RowCheck(table, f"{row[1]} of {row[0]}", sound(row))
     for row in _walk(store, "letters_after", (0,)):
         lid, *_ = row
         yield RowCheck("dead letter", str(lid), _complete(store, intact(LetterRecord, row)))

@@ -134,7 +134,7 @@ class Store(RunQueries):
             elif run.id == start.id or (
                 start.id is None
                 and (run.workflow, run.script, run.named, run.parent) == (start.workflow, start.script, False, None)
-                and run.status in ("running", "failed")
+                and run.status in ("running", "failed", "suspended")
                 and run.superseded_by is None
             ):
                 raise corrupt(self.path)
@@ -449,8 +449,8 @@ class Store(RunQueries):
             changed["output"] = pieces.keep(connection, run.rid, changed["output"])
         run = msgspec.structs.replace(run, **changed).sealed()
         row = (run.path, run.parent, run.status, run.holder, run.epoch, run.output, run.started, run.ended, run.stop)
-        lineage = (run.forked_at, run.forked_last, run.superseded_by, run.stopped, run.timed_from)
-        connection.execute(self._sql["put_run"], (*row, *lineage, run.crc, run.rid))
+        more = (run.forked_at, run.forked_last, run.superseded_by, run.stopped, run.timed_from, run.wake, run.hold)
+        connection.execute(self._sql["put_run"], (*row, *more, run.crc, run.rid))
         return run
 
     def _next_run(self, connection: apsw.Connection) -> int:

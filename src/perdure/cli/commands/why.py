@@ -32,6 +32,8 @@ def why(run: Reference, *, json: Json = False, where: Where = ANYWHERE) -> int:
 
 
 _STANDING = {
+    "queued": "is queued",
+    "suspended": "is suspended",
     "running": "is running",
     "stopping": "is about to end",
     "interrupted": "is interrupted",

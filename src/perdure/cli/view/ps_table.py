@@ -9,8 +9,10 @@ from perdure.core.durations import show
 from perdure.operations.ps import RunView
 
 STYLES = {
+    "queued": "",
     "running": "cyan",
     "stopping": "cyan",
+    "suspended": "cyan",
     "interrupted": "yellow",
     "failed": "red",
     "parked": "red",

@@ -27,7 +27,7 @@ WHERE NOT EXISTS (SELECT 1 FROM run r WHERE r.rid = d.run)
 -- name: runs_after
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from
+       timed_from, wake, queue, priority, queue_key, dedup, hold
 FROM run WHERE rid > ? ORDER BY rid LIMIT ?
 
 -- name: steps_after
@@ -72,3 +72,24 @@ SELECT run, usd, tokens, calls, ms, crc FROM budget
 
 -- name: artifacts
 SELECT run, digest, crc FROM artifact_use
+
+-- name: all_queue
+SELECT name, concurrency, per_key, rate, seconds, paused, declared, crc FROM queue ORDER BY name
+
+-- name: all_schedule
+SELECT name, script, path, workflow, spec, tz, overlap, missed, within, spread, queue, key, input, since, last, status, declared, crc
+FROM schedule ORDER BY name
+
+-- name: waits_after
+SELECT run, name, key, n, position, event, topic, awaited, began, due, crc FROM wait
+WHERE (run, name, key, n, position) > (?, ?, ?, ?, ?) ORDER BY run, name, key, n, position LIMIT ?
+
+-- name: signals_after
+SELECT sid, run, event, topic, id, value, stamp, status, seq, reason, crc FROM signal WHERE sid > ? ORDER BY sid LIMIT ?
+
+-- name: ticks_after
+SELECT schedule, due, outcome, reason, run, missed, made, crc FROM tick
+WHERE (schedule, due) > (?, ?) ORDER BY schedule, due LIMIT ?
+
+-- name: published_values_after
+SELECT run, name, value, stamp, crc FROM published WHERE (run, name) > (?, ?) ORDER BY run, name LIMIT ?

@@ -13,13 +13,13 @@ SELECT hid, token, pid, host, started, gone, crc FROM holder WHERE hid = ?
 -- name: find_unfinished
 SELECT rid FROM run
 WHERE workflow = ? AND key = ? AND script = ?
-  AND named = 0 AND parent IS NULL AND status IN ('running', 'failed') AND superseded_by IS NULL
+  AND named = 0 AND parent IS NULL AND status IN ('running', 'failed', 'suspended') AND superseded_by IS NULL
 ORDER BY rid DESC LIMIT 1
 
 -- name: same_inputs
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from
+       timed_from, wake, queue, priority, queue_key, dedup, hold
 FROM run WHERE key = ? ORDER BY rid DESC LIMIT 4
 
 -- name: find_done
@@ -31,8 +31,8 @@ ORDER BY rid DESC LIMIT 1
 -- name: unfinished
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from
-FROM run WHERE workflow = ? AND named = 0 AND parent IS NULL AND status IN ('running', 'failed')
+       timed_from, wake, queue, priority, queue_key, dedup, hold
+FROM run WHERE workflow = ? AND named = 0 AND parent IS NULL AND status IN ('running', 'failed', 'suspended')
 ORDER BY rid DESC LIMIT 50
 
 -- name: add_function
@@ -50,7 +50,7 @@ SELECT rid FROM run WHERE id = ?
 -- name: get_run
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from
+       timed_from, wake, queue, priority, queue_key, dedup, hold
 FROM run WHERE rid = ?
 
 -- name: next_run
@@ -59,12 +59,13 @@ SELECT coalesce(max(rid), 0) + 1 FROM run
 -- name: add_run
 INSERT INTO run (rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       timed_from, wake, queue, priority, queue_key, dedup, hold)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_run
 UPDATE run SET path = ?, parent = ?, status = ?, holder = ?, epoch = ?, output = ?, started = ?, ended = ?, stop = ?,
-               forked_at = ?, forked_last = ?, superseded_by = ?, stopped = ?, timed_from = ?, crc = ?
+               forked_at = ?, forked_last = ?, superseded_by = ?, stopped = ?, timed_from = ?, wake = ?, hold = ?,
+               crc = ?
 WHERE rid = ?
 
 -- name: forget_crashes
@@ -92,7 +93,8 @@ SELECT run, first, last, crc FROM exempt WHERE run = ?
 -- name: list_runs
 SELECT r.rid, r.id, r.script, r.path, r.workflow, r.key, r.named, r.parent, r.status, r.holder, r.epoch,
        r.input, r.output, r.created, r.started, r.ended, r.crc, r.stop,
-       r.forked_from, r.forked_at, r.forked_last, r.superseded_by, r.stopped, r.timed_from
+       r.forked_from, r.forked_at, r.forked_last, r.superseded_by, r.stopped, r.timed_from,
+       r.wake, r.queue, r.priority, r.queue_key, r.dedup, r.hold
 FROM run r
 WHERE (?1 IS NULL OR r.status = ?1) AND (?2 IS NULL OR r.workflow = ?2) AND (?3 OR r.parent IS NULL)
 ORDER BY r.rid DESC LIMIT ?4
@@ -102,8 +104,8 @@ SELECT id FROM run WHERE parent = ? ORDER BY rid
 
 -- name: unended
 SELECT r.rid FROM run r
-WHERE r.parent = ? AND r.status IN ('running', 'failed') AND r.superseded_by IS NULL AND (
-    r.status = 'running'
+WHERE r.parent = ? AND r.status IN ('running', 'failed', 'suspended') AND r.superseded_by IS NULL AND (
+    r.status <> 'failed'
     OR EXISTS (SELECT 1 FROM step s WHERE s.run = r.rid AND s.kind IN ('defer', 'undo'))
     OR EXISTS (SELECT 1 FROM run c WHERE c.parent = r.rid)
 )

@@ -9,7 +9,10 @@
 -- again by script (its path below the folder of the state, so that the folder may be moved) + workflow + key (the digest of its
 -- inputs) until it has ended; `path` is where the script was last seen. `holder` is who runs it; a dead holder's
 -- runs are free. `epoch` counts how often the run has failed: attempts of an earlier epoch no longer count. `stop` is when
--- its end was asked for; its timeout counts from `timed_from`: when it began, or was gone on with after it had failed. A *parked* run has failed too often, and is gone on with only when a person says so.
+-- its end was asked for; its timeout counts from `timed_from`: when it began, or was gone on with after it had failed. A *parked* run has failed too often, and is gone on with only when a person says so. A *queued* run has not
+-- begun, a *suspended* one waits with all its branches: neither has a holder. `wake` is when it may go on, if that is a question of
+-- time; `hold` why it is not gone on with until somebody acts. `queue`, `priority` (0 first), `queue_key` (of which so many run at a
+-- time) and `dedup` (under which there is one unfinished run) are of runs that were put into a queue.
 -- A *fork* has the records of another run below the number `forked_at`; those up to `forked_last` are of what that run did
 -- behind this point, and is made again. It supersedes that run: what both stand on is the
 -- fork's to undo, and an unfinished run that is superseded is neither resumed nor cancelled (docs/decisions/0022-repair-adds-up.md).
@@ -55,6 +58,19 @@
 -- A *spend* row is what an attempt has spent: billionths of a dollar, tokens, milliseconds, and 1 for the first attempt of a call.
 -- `token` and `serial` are of the process that made it, `ledgers` the budgets that it counts for. A *budget* row raises them.
 --
+-- A *wait* row is what an open wait waits for: an event (with its `topic`), the end of the run `awaited`, or only a time (`due`). A wait
+-- for the first of several has a row for each, at their `position`. It goes when the step row of the wait is written.
+--
+-- A *signal* row is what was sent to a run. It is `stored` until a wait takes it (`seq` is that record's), once; `aside` was one that did
+-- not fit what was waited for. `id` is the sender's, so that the same one is not stored twice.
+--
+-- A *queue* row holds its limits: runs at a time, runs of one key at a time, `rate` begun in so many `seconds`.
+--
+-- A *schedule* row is the declaration that was seen last, a *tick* row what became of one point in time: the run that was made for it,
+-- or why none was. `last` is the newest tick that has been decided; ticks count from `since`.
+--
+-- A *published* row is a value that a run shows to others; the last one of a name.
+--
 -- An *artifact_use* row says that rows of a run name a file of large data, in <state>-artifacts.
 --
 -- The checks of a step begin with what is nearly always true: for a list of more than two, SQLite builds a table at each insert.
@@ -81,7 +97,7 @@ CREATE TABLE run (
     key      BLOB NOT NULL CHECK (length(key) = 16),
     named    INTEGER NOT NULL CHECK (named IN (0, 1)),
     parent   INTEGER REFERENCES run (rid),
-    status   TEXT NOT NULL CHECK (status IN ('running', 'failed', 'parked', 'done', 'cancelled')),
+    status   TEXT NOT NULL CHECK (status IN ('running', 'failed', 'parked', 'done', 'cancelled', 'queued', 'suspended')),
     holder   INTEGER REFERENCES holder (hid),
     epoch    INTEGER NOT NULL DEFAULT 0 CHECK (epoch >= 0),
     input    BLOB NOT NULL,
@@ -97,15 +113,28 @@ CREATE TABLE run (
     superseded_by INTEGER REFERENCES run (rid),
     stopped  BLOB,
     timed_from REAL,
+    wake     REAL,
+    queue    TEXT,
+    priority INTEGER CHECK (priority >= 0),
+    queue_key TEXT,
+    dedup    TEXT,
+    hold     TEXT,
     CHECK ((status IN ('done', 'failed', 'parked')) = (output IS NOT NULL))
 ) STRICT;
 
 CREATE INDEX run_unfinished ON run (workflow, key)
-    WHERE named = 0 AND parent IS NULL AND status IN ('running', 'failed');
+    WHERE named = 0 AND parent IS NULL AND status IN ('running', 'failed', 'suspended');
 
 CREATE INDEX run_key ON run (key);
 
 CREATE INDEX run_child ON run (parent) WHERE parent IS NOT NULL;
+
+CREATE INDEX run_due ON run (wake) WHERE status IN ('queued', 'suspended') AND hold IS NULL AND wake IS NOT NULL;
+
+CREATE INDEX run_queue ON run (queue, priority, rid) WHERE queue IS NOT NULL AND status IN ('queued', 'running');
+
+CREATE INDEX run_dedup ON run (workflow, script, dedup)
+    WHERE dedup IS NOT NULL AND status IN ('queued', 'running', 'suspended');
 
 CREATE TABLE lock (
     name   TEXT PRIMARY KEY,
@@ -271,3 +300,94 @@ CREATE TABLE artifact_use (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX artifact_used ON artifact_use (digest);
+
+CREATE TABLE wait (
+    run      INTEGER NOT NULL,
+    name     TEXT NOT NULL,
+    key      BLOB NOT NULL CHECK (length(key) = 16),
+    n        INTEGER NOT NULL CHECK (n >= 0),
+    position INTEGER NOT NULL CHECK (position >= 0),
+    event    TEXT,
+    topic    TEXT,
+    awaited  INTEGER,
+    began    REAL NOT NULL,
+    due      REAL,
+    crc      INTEGER NOT NULL,
+    CHECK (event IS NULL OR awaited IS NULL),
+    PRIMARY KEY (run, name, key, n, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX wait_awaited ON wait (awaited) WHERE awaited IS NOT NULL;
+
+CREATE TABLE signal (
+    sid    INTEGER PRIMARY KEY AUTOINCREMENT,
+    run    INTEGER NOT NULL,
+    event  TEXT NOT NULL,
+    topic  TEXT NOT NULL,
+    id     TEXT,
+    value  BLOB NOT NULL,
+    stamp  REAL NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('stored', 'taken', 'aside')),
+    seq    INTEGER,
+    reason TEXT,
+    crc    INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX signal_stored ON signal (run, event, topic) WHERE status = 'stored';
+
+CREATE UNIQUE INDEX signal_id ON signal (run, id) WHERE id IS NOT NULL;
+
+CREATE TABLE queue (
+    name        TEXT PRIMARY KEY,
+    concurrency INTEGER CHECK (concurrency > 0),
+    per_key     INTEGER CHECK (per_key > 0),
+    rate        INTEGER CHECK (rate > 0),
+    seconds     REAL,
+    paused      INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),
+    declared    REAL NOT NULL,
+    crc         INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE schedule (
+    name     TEXT PRIMARY KEY,
+    script   TEXT NOT NULL,
+    path     TEXT NOT NULL,
+    workflow TEXT NOT NULL,
+    spec     TEXT NOT NULL,
+    tz       TEXT NOT NULL,
+    overlap  TEXT NOT NULL CHECK (overlap IN ('skip', 'queue', 'allow', 'cancel')),
+    missed   TEXT NOT NULL CHECK (missed IN ('skip', 'one', 'all')),
+    within   REAL NOT NULL,
+    spread   REAL NOT NULL,
+    queue    TEXT,
+    key      BLOB NOT NULL CHECK (length(key) = 16),
+    input    BLOB NOT NULL,
+    since    REAL NOT NULL,
+    last     REAL,
+    status   TEXT NOT NULL CHECK (status IN ('active', 'paused', 'undeclared')),
+    declared REAL NOT NULL,
+    crc      INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE tick (
+    schedule TEXT NOT NULL,
+    due      REAL NOT NULL,
+    outcome  TEXT NOT NULL,
+    reason   TEXT,
+    run      INTEGER,
+    missed   INTEGER NOT NULL DEFAULT 0,
+    made     REAL NOT NULL,
+    crc      INTEGER NOT NULL,
+    PRIMARY KEY (schedule, due)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX tick_run ON tick (run) WHERE run IS NOT NULL;
+
+CREATE TABLE published (
+    run   INTEGER NOT NULL,
+    name  TEXT NOT NULL,
+    value BLOB NOT NULL,
+    stamp REAL NOT NULL,
+    crc   INTEGER NOT NULL,
+    PRIMARY KEY (run, name)
+) STRICT, WITHOUT ROWID;
