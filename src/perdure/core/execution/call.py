@@ -33,6 +33,7 @@ from perdure.core.execution.identity import refuse_change
 from perdure.core.execution.kept_input import kept_input
 from perdure.core.execution.result_check import ensure
 from perdure.core.execution.spec import Call
+from perdure.core.execution.spending import Amounts
 from perdure.core.policies.classify import Assessment, assess
 from perdure.core.policies.failure_rules import Rules
 from perdure.core.policies.retry import Again, Retry, Verdict, reassess, verdict
@@ -154,6 +155,9 @@ def recall(call: Call, history: History, record: StepRecord, park: bool = False)
         )
     if call.named and not codec.same_inputs(record.input, call.input) and not history.is_exempt(record.seq):
         raise StopRun(drift(call, history, [record]))
+    if call.by_record:
+        for ledger in call.ledgers:
+            ledger.replayed(Amounts(ms=record.ms))
     if park and record.status == "dead":
         return Parked(record.seq)
     try:
@@ -294,6 +298,8 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
         decision, fault = judged.decision, judged.fault
         if outcome.error is not None:
             yield from report_failure(call, ticket, error, fault, decision, judged.seen)
+        elif call.ledgers and history.failed_after_all is not None:
+            history.failed_after_all(call, outcome.seconds)
         counts = decision.counts if isinstance(decision, Again) else True
         known = pack_verdict(judged.assessment)
         record = _attempt(call, history, number, counts, fault, outcome, known)
@@ -418,7 +424,7 @@ def parked(call: Call, history: History, end: Failed) -> Decision:
 def recheck(call: Call, history: History, seq: int, park: bool) -> Decision:
     """One item of a batch that has a record; it is read only if there is something to look at in it."""
     done = history.is_done(seq)
-    if call.named or not (done or park):
+    if call.named or call.by_record or not (done or park):
         end = recall(call, history, (yield Load(call, seq)), park)
         if isinstance(end, Failed) and not park:
             return end

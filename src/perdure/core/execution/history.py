@@ -113,6 +113,8 @@ class History(Claims):
         self._notes: list[Row] = []
         self.tried_calls: Callable[[str], set[tuple[bytes, int]]] | None = None  # of a step, by earlier lives
         self._tried: dict[str, set[tuple[bytes, int]]] = {}
+        # A call in a budget has failed after its attempt had ended well, and will have no record to count by.
+        self.failed_after_all: Callable[[Call, float], None] | None = None
         self._fired: list[tuple[int, float]] = []
         self.last: float = 0  # the number that was given last, or a place after it
         self.undone: Counter[bytes] = Counter()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.spec import Call
-from perdure.core.execution.spending import NOTHING, Amounts, CallId
+from perdure.core.execution.spending import NOTHING, ONE_CALL, Amounts, CallId
 from perdure.core.records import RESERVED, StepRecord
 
 
@@ -120,9 +120,21 @@ class Claims:
         if seq is not None:
             self._close(step, seq)
             call.seq = seq
-            for ledger in call.ledgers:
-                ledger.replayed(self.spent_by(call))
+            if call.ledgers:
+                self._count(call, seq)
         return seq
+
+    def _count(self, call: Call, seq: int) -> None:
+        """A call has its record: what it spent counts for the budgets around it.
+
+        Of a call that ended well at the first attempt and spent nothing, nothing else is kept: it counts by its record.
+        """
+        spent = self.spent_by(call)
+        call.by_record = call.spec.kind != "workflow" and spent == NOTHING and self.is_done(seq)
+        if call.by_record:
+            spent = ONE_CALL
+        for ledger in call.ledgers:
+            ledger.replayed(spent)
 
     def spent_by(self, call: Call) -> Amounts:
         """What a call has spent in earlier lives of the run."""
@@ -153,6 +165,8 @@ class Claims:
         step.taken.setdefault(record.key, set()).add(record.n)
         self._close(step, record.seq)
         call.seq = record.seq
+        if call.ledgers:
+            self._count(call, record.seq)
         self.claims += 1
 
     def from_before(self, seq: int | None) -> bool:

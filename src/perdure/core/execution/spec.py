@@ -219,12 +219,13 @@ class Call:
     `named`), `n` how many times name + key came before in this run. `salt` sets its idempotency key apart from that of
     the same call before (it was undone, or its input edited); `drop` are the numbers of records that its own replaces;
     `seq` is the number of its record, as soon as it has one. `ledgers` are the budgets that it counts for, `spending`
-    is what its attempt under way has spent, as the engine keeps it; `counted`: an attempt of it was. `keyed` is only
-    set when it asks for its idempotency key.
+    is what its attempt under way has spent, as the engine keeps it; `counted`: an attempt of it was; `by_record`: it
+    counts by its record alone. `keyed` is only set when it asks for its idempotency key.
     """
 
     __slots__ = (
         "args",
+        "by_record",
         "counted",
         "drop",
         "input",
@@ -258,3 +259,4 @@ class Call:
         self.ledgers: tuple[Ledger, ...] = ()
         self.spending: Any = None
         self.counted = False
+        self.by_record = False

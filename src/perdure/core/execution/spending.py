@@ -33,6 +33,7 @@ class Amounts(msgspec.Struct, frozen=True, gc=False):
 
 
 NOTHING: Final = Amounts()
+ONE_CALL: Final = Amounts(calls=1)
 
 CallId = tuple[str, bytes, int]
 """Name, key and occurrence of a call."""
@@ -79,6 +80,7 @@ class Ledger:
         self, run: str, rid: int, number: int, bounds: Bounds, before: Amounts, lock: AbstractContextManager[Any]
     ) -> None:
         self.run = run
+        self.rid = rid
         self.label = f"{rid}:{number}"
         self.bounds = bounds
         self._before = before

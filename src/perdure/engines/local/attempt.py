@@ -80,7 +80,7 @@ class Attempt:
         at = self._at
         outcome = Outcome(value, error, self._started, self._clock() - at, at=at)
         if self._call.spending is not None or self._call.ledgers:
-            self._scope.save_spending(self._call, outcome.seconds)
+            self._scope.save_spending(self._call, outcome.seconds, ok=error is None)
         observer = self._observer
         if observer is not None:
             run, effect = self._scope.run, self._effect
@@ -96,7 +96,7 @@ class Attempt:
             return
         call = self._call
         if call.spending is not None or call.ledgers:
-            self._scope.save_spending(call, self._clock() - self._at)
+            self._scope.save_spending(call, self._clock() - self._at, ok=False)
         self._scope.cut_off(Cut(call.spec.name, call.key, call.n, self._effect.attempt, self._started))
         if self._recorder is not None:
             self._recorder.end(self.slot, done=True)
@@ -107,7 +107,7 @@ def given_up(resources: Resources, effect: Execute, scope: LocalScope, slot: Slo
     if (commands := sys.modules.get("perdure.engines.runtime.command")) is not None:  # else it runs no program
         commands.end_programs(effect.call)
     if effect.call.spending is not None or effect.call.ledgers:
-        scope.save_spending(effect.call, outcome.seconds)
+        scope.save_spending(effect.call, outcome.seconds, ok=False)
     if resources.monitor.recorder is not None:
         resources.monitor.recorder.end(slot, done=False)
     if resources.observer is not None:

@@ -232,6 +232,7 @@ class LocalScope(BaseScope):
             number = self._ledgers
             self._ledgers += 1
         history = self.history
+        history.failed_after_all = self.count_failed
         before = NOTHING
         if history.spent or history.spent_by_children:
             before = store.spent_in(rid, f"{rid}:{number}")
@@ -253,18 +254,42 @@ class LocalScope(BaseScope):
             for ledger in call.ledgers:
                 ledger.spend(Amounts(usd=usd, tokens=tokens))
 
-    def save_spending(self, call: Call, seconds: float) -> None:
-        """An attempt has ended: what it spent is saved with the next commit, which is that of how it ended."""
-        if call.spending is None and not call.ledgers:
-            return  # in a budget it is a call, also if it spends neither money nor tokens
-        store = self.resources.store
+    def save_spending(self, call: Call, seconds: float, *, ok: bool) -> None:
+        """An attempt has ended: what it spent is saved with the next commit, which is that of how it ended.
+
+        In a budget it is a call, also if it spends neither money nor tokens; `ok`: its record says that much.
+        """
+        if ok and call.spending is None and self._counts_by_record(call):
+            spent = Amounts(ms=int(seconds * 1000))
+        else:
+            with self._spending:
+                saved = self._begin_spending(call)
+                saved.ms = int(seconds * 1000)
+                call.spending = None
+                self.resources.store.save_spending(saved)
+                spent = Amounts(ms=saved.ms)
+        for ledger in call.ledgers:
+            ledger.spend(spent)
+
+    def count_failed(self, call: Call, seconds: float) -> None:
+        """An attempt had ended well, and its call has failed all the same: no record will say that it was made."""
+        if call.counted:
+            return
         with self._spending:
-            spent = self._begin_spending(call)
-            spent.ms = int(seconds * 1000)
+            saved = self._begin_spending(call)
+            saved.ms = int(seconds * 1000)
             call.spending = None
-            store.save_spending(spent)
-            for ledger in call.ledgers:
-                ledger.spend(Amounts(ms=spent.ms))
+            self.resources.store.save_spending(saved)
+
+    def _counts_by_record(self, call: Call) -> bool:
+        """Is the record of a call all that has to be kept of what it spent?
+
+        Not if attempts of it have failed; if the record may be taken back, since what was spent stays spent; or if a
+        budget of a run above counts the call, too, which does not read this run's records.
+        """
+        if call.counted or call.spec.undo is not None or self.history.spent_by(call) is not NOTHING:
+            return False
+        return all(ledger.rid == self.run.rid for ledger in call.ledgers)
 
     def _begin_spending(self, call: Call) -> Spent:
         spent: Spent | None = call.spending
