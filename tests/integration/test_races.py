@@ -64,6 +64,7 @@ def test_a_killed_race_with_failures_takes_the_same_branch(deaths: Deaths, seed:
         pytest.param(2112, 2, 6, id="a timer that is due while only a map is under way"),
         pytest.param(4023, 3, 4, id="a call claims a record of before its run was begun again, after the replay"),
         pytest.param(300075, 3, 1, id="a map is broken off while an item of it executes"),
+        pytest.param(400949, 3, 2, id="a branch is cancelled once more while it waits for its place"),
         pytest.param(400516, 2, 5, id="a timer is made after another one fired that nothing else could have preceded"),
     ],
 )
