@@ -49,7 +49,7 @@ class WriteTurns:
 
     def take(self) -> None:
         """Wait until it is this process's turn, or for as long as there is patience."""
-        if not self._usable:
+        if not self._usable or (self._line is not None and self._line.is_left_behind()):
             return
         try:
             if self._writer < 0:
@@ -115,20 +115,26 @@ class _Line:
         self._descriptors = os.dup(following), os.dup(writer)
         threading.Thread(target=self._work, name="perdure-write-turns", daemon=True).start()
 
+    def is_left_behind(self) -> bool:
+        """Does it still wait for a turn that there was no patience for?
+
+        Its descriptors are copies: a lock that is asked for meanwhile is had as soon as it has it, and lost again when
+        it gives that turn away.
+        """
+        with self._mutex:
+            return self._left and not self._ended
+
     def ask(self) -> bool:
-        """Have it line up; it does so already if it was left behind. False: it has ended."""
+        """Have it line up. False: it has ended."""
         with self._mutex:
             if self._ended:
                 return False
-            if not self._left:
-                self._waiting = True
-                self._asked.release()
+            self._waiting = True
+            self._asked.release()
             return True
 
     def wait(self, seconds: float) -> None:
-        """Until it is our turn, or for so long; not at all as long as an earlier turn has not come."""
-        if self._left:
-            return
+        """Until it is our turn, or for so long."""
         come = False
         try:
             come = self._come.acquire(timeout=seconds)
