@@ -6,14 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 import perdure
 from conftest import Machine, Scripts
 from perdure import step, workflow
-from perdure.errors import StepTimeout, UsageError
+from perdure.engines.runtime import command
+from perdure.errors import StepTimeout
 from waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="groups and signals of POSIX")
@@ -199,112 +202,48 @@ def test_programs_of_runs_under_way_are_left_alone(scripts: Scripts) -> None:
         other.communicate()
 
 
-def test_the_output_is_the_result_and_is_shown(machine: Machine, capfd: pytest.CaptureFixture[str]) -> None:
-    """Standard error is shown as well; what looks like a credential is not."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGALRM])
+@pytest.mark.parametrize("where", ["at its fork", "before it is waited for"])
+def test_what_breaks_in_between_its_fork_and_its_end_leaves_no_program(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, number: int, where: str
+) -> None:
+    """Ctrl-C, and the end of the step's time, at the moment at which a program has begun and nobody knows it yet."""
+    begun: list[int] = []
 
-    @step
-    def talk() -> str:
-        return perdure.sh("cat; echo to the log >&2; echo password=hunter2secret >&2", shell=True, input="given\n")
+    class Broken(subprocess.Popen[bytes]):
+        def _execute_child(self, *args: object) -> None:
+            super()._execute_child(*args)  # type: ignore[misc]
+            begun.append(self.pid)
+            if where == "at its fork":
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
+                until(lambda: handled, "that the signal is handled")
 
-    @workflow
-    def flow() -> str:
-        return talk()
+    def wait(*_: object) -> None:
+        signal.raise_signal(number)
 
-    assert flow() == "given\n"
-    shown = capfd.readouterr().err
-    assert "given\n" in shown
-    assert "to the log\n" in shown
-    assert "hunter2secret" not in shown
+    @step(retry=None, timeout="1h")
+    def long() -> None:
+        heard = signal.getsignal(number)
 
+        def handle(signum: int, frame: FrameType | None) -> None:
+            handled.append(signum)
+            assert callable(heard)
+            heard(signum, frame)
 
-def test_a_command_that_fails_is_caught_alike_on_resume(machine: Machine) -> None:
-    """As an error of subprocess and of perdure, with exit code and the end of standard error."""
-    caught: list[tuple[str, int, str]] = []
-    again = [True]
-
-    @step(retry=None)
-    def fails() -> None:
-        perdure.sh(["sh", "-c", "seq 5000 >&2; echo no such table >&2; exit 3", "--token=abcdefghijklmnop1234"])
-
-    @step(retry=None)
-    def last() -> None:
-        if again:
-            raise KeyError("later")
-
-    @workflow
-    def flow(kind: str) -> None:
-        wanted = perdure.CommandFailed if kind == "ours" else subprocess.CalledProcessError
+        signal.signal(number, handle)
         try:
-            fails()
-        except wanted as error:
-            caught.append((str(error), error.returncode, error.stderr))
-        last()
-
-    for kind in ("ours", "theirs"):
-        for _ in range(2):
-            with pytest.raises(KeyError):
-                flow(kind)
-            machine.boot()
-        first, second = caught
-        assert first == second
-        text, code, stderr = first
-        assert "[command-failed]" in text
-        assert "ended with exit code 3: no such table" in text
-        assert "abcdefghijklmnop1234" not in text
-        assert (code, stderr.endswith("no such table\n"), len(stderr) <= 4000) == (3, True, True)
-        caught.clear()
-
-
-def test_its_own_timeout_is_a_step_timeout(machine: Machine) -> None:
-    """With what it said last."""
-
-    @step(retry=None)
-    def slow() -> None:
-        perdure.sh("echo waiting for a lock >&2; sleep 1000", shell=True, timeout="300ms")
+            perdure.sh("sleep 1000 & wait", shell=True)
+        finally:
+            signal.signal(number, heard)
 
     @workflow
     def flow() -> None:
-        slow()
+        long()
 
-    with pytest.raises(StepTimeout, match="did not end within 300 ms") as error:
+    handled: list[int] = []
+    monkeypatch.setattr(subprocess, "Popen", Broken)
+    if where == "before it is waited for":
+        monkeypatch.setattr(command.Program, "wait", wait)
+    with pytest.raises((KeyboardInterrupt, StepTimeout)):
         flow()
-    assert any("waiting for a lock" in note for note in error.value.__notes__)
-
-
-def test_what_a_program_has_left_in_its_group_ends_with_it(machine: Machine, tmp_path: Path) -> None:
-    """A step that is done has nothing running behind it."""
-
-    @step
-    def leaves() -> str:
-        return perdure.sh("sleep 1000 >/dev/null 2>&1 & echo $!", shell=True)
-
-    @workflow
-    def flow() -> str:
-        return leaves()
-
-    assert not is_alive(int(flow()))
-
-
-def test_where_it_belongs(machine: Machine) -> None:
-    """In a workflow it would be run again at each resumption; outside one it is a plain function."""
-
-    @workflow
-    def flow() -> None:
-        perdure.sh(["true"])
-
-    with pytest.raises(UsageError, match="outside a step"):
-        flow()
-    assert perdure.sh(["echo", "plain"]) == "plain\n"
-    with pytest.raises(UsageError, match="a text without shell=True"):
-        perdure.sh("echo plain")
-    with pytest.raises(UsageError, match="a list with shell=True"):
-        perdure.sh(["echo"], shell=True)
-    with pytest.raises(FileNotFoundError):
-        perdure.sh(["no-such-program-here"])
-
-
-def test_output_goes_to_a_file(machine: Machine, tmp_path: Path) -> None:
-    """For what is too large to be a result."""
-    with (tmp_path / "out").open("wb") as file:
-        assert perdure.sh(["echo", "large"], stdout=file) == ""
-    assert (tmp_path / "out").read_text() == "large\n"
+    until(lambda: not is_alive(begun[0]), "the end of the program")

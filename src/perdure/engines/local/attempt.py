@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from perdure.core.execution.effects import Execute, Outcome, Wait
+from perdure.core.execution.spec import Call
 from perdure.engines.events import AttemptStarted, attempt_ended, notify_wait
 from perdure.engines.interface import StepContext, here
 from perdure.engines.local import notices
@@ -86,15 +87,17 @@ class Attempt:
             run, effect = self._scope.run, self._effect
             observer.notify(attempt_ended(run.id, run.workflow, effect.call, effect.attempt, outcome))
         if error is not None:
+            _end_programs(self._call)
             self._scope.check_late(error)
         return outcome
 
     def break_off(self, *, recorded: bool) -> None:
         """The step's function was left by what is not an Exception; `recorded`: in the flight recorder it has ended."""
         here.reset(self._token)
+        call = self._call
+        _end_programs(call)
         if recorded:
             return
-        call = self._call
         if call.spending is not None or call.ledgers:
             self._scope.save_spending(call, self._clock() - self._at, ok=False)
         self._scope.cut_off(Cut(call.spec.name, call.key, call.n, self._effect.attempt, self._started))
@@ -104,8 +107,7 @@ class Attempt:
 
 def given_up(resources: Resources, effect: Execute, scope: LocalScope, slot: Slot, outcome: Outcome) -> None:
     """An attempt is over, although its thread does not know yet."""
-    if (commands := sys.modules.get("perdure.engines.runtime.command")) is not None:  # else it runs no program
-        commands.end_programs(effect.call)
+    _end_programs(effect.call)
     if effect.call.spending is not None or effect.call.ledgers:
         scope.save_spending(effect.call, outcome.seconds, ok=False)
     if resources.monitor.recorder is not None:
@@ -114,6 +116,12 @@ def given_up(resources: Resources, effect: Execute, scope: LocalScope, slot: Slo
         resources.observer.notify(attempt_ended(scope.id, scope.run.workflow, effect.call, effect.attempt, outcome))
     if effect.suspect:
         scope.suspects.release()
+
+
+def _end_programs(call: Call) -> None:
+    """End what `perdure.sh` has started for an attempt that is over, and Ctrl-C, say, has left behind."""
+    if (commands := sys.modules.get("perdure.engines.runtime.command")) is not None:  # else it runs no program
+        commands.end_programs(call)
 
 
 def pauses(resources: Resources, effect: Wait, scope: LocalScope) -> Iterator[float]:

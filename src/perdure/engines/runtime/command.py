@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import shlex
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any, ClassVar
 
@@ -31,6 +32,9 @@ TAIL = 4_000
 GRACE = 2.0
 LOOK = 0.01
 """Seconds: a group that is asked to end has so long; so often it is looked at."""
+
+BLOCK = 1 << 16
+"""Bytes of output that are read at a time: as many as a pipe holds."""
 
 DRAIN = 5.0
 """Seconds that output is waited for after the end, if a program that has left the group holds it open."""
@@ -100,18 +104,15 @@ class Program:
         self._tail = ""
         self._lock = threading.Lock()
         self._ended = False
-        self._process = subprocess.Popen(
-            words,
-            shell=shell,
-            cwd=cwd,
-            env=marked,
-            stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
-            stdout=subprocess.PIPE if stdout is None else stdout,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        options = {"shell": shell, "cwd": cwd, "env": marked, "stdout": subprocess.PIPE if stdout is None else stdout}
+        self._pumps: list[threading.Thread] = []
+        _uninterrupted(lambda: self._start(words, given, **options), self)
+
+    def _start(self, words: Words | str, given: str | None, **options: Any) -> None:
+        stdin = subprocess.DEVNULL if given is None else subprocess.PIPE
+        self._process = subprocess.Popen(words, stdin=stdin, stderr=subprocess.PIPE, start_new_session=True, **options)
         _add(self._call, self)
-        self._pumps = [
+        self._pumps += [
             threading.Thread(target=pump, args=(stream,), daemon=True)
             for pump, stream in (
                 (self._read_output, self._process.stdout),
@@ -215,17 +216,16 @@ class Program:
 
     def _read_output(self, stream: IO[bytes]) -> None:
         with stream:
-            for line in stream:
-                text = line.decode(errors="replace")
+            for text in _lines(stream):
                 self._output.append(text)
-                _show(text)
+                _show(secrets.conceal(text))
 
     def _read_errors(self, stream: IO[bytes]) -> None:
         with stream:
-            for line in stream:
-                text = line.decode(errors="replace")
-                self._tail = (self._tail + secrets.conceal(text))[-TAIL:]
-                _show(text)
+            for text in _lines(stream):
+                shown = secrets.conceal(text)
+                self._tail = (self._tail + shown)[-TAIL:]
+                _show(shown)
 
     def _feed(self, given: str) -> None:
         assert self._process.stdin is not None
@@ -233,6 +233,40 @@ class Program:
             self._process.stdin.write(given.encode())
         with suppress(OSError):
             self._process.stdin.close()
+
+
+def _uninterrupted(start: Callable[[], None], program: Program) -> None:
+    """Start it where no signal's handler (Ctrl-C, a timeout) breaks in between the fork and what ends the program.
+
+    On the main thread that is a thread of its own. What breaks in meanwhile is raised when the program has been ended.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        start()
+        return
+    raised: list[BaseException] = []
+    over = threading.Lock()
+    over.acquire()
+
+    def work() -> None:
+        try:
+            start()
+        except BaseException as error:  # noqa: BLE001  it is the caller's
+            raised.append(error)
+        finally:
+            over.release()
+
+    try:
+        _thread.start_new_thread(work, ())  # in one instruction: a Thread's start can be broken off in the middle
+        over.acquire()
+    except BaseException as error:
+        if "start new thread" in str(error):
+            raise
+        over.acquire()
+        if not raised:
+            program.end()
+        raise
+    if raised:
+        raise raised[0]
 
 
 def end_programs(call: Call) -> None:
@@ -295,7 +329,20 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
+def _lines(stream: Any) -> Iterator[str]:
+    """Whole lines, as many at a time as are there: all that a program has left is read within `DRAIN`."""
+    begun: list[bytes] = []
+    while data := stream.read1(BLOCK):
+        lines, end, rest = data.rpartition(b"\n")
+        if end:
+            yield b"".join([*begun, lines, end]).decode(errors="replace")
+            begun.clear()
+        begun.append(rest)
+    if last := b"".join(begun):
+        yield last.decode(errors="replace")
+
+
 def _show(text: str) -> None:
     with suppress(OSError, ValueError):  # standard error is closed
-        sys.stderr.write(secrets.conceal(text))
+        sys.stderr.write(text)
         sys.stderr.flush()
