@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections import Counter
 
 import pytest
@@ -146,7 +145,7 @@ LIMITED = """
     from perdure.core.policies import rate
 
     ledger = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    take = rate.take
+    take, pause = rate.take, rate.pause
 
     def noting(state, limit, now, turn=None):
         # In the transaction that decides, and not in the step: a process may be stopped between the two.
@@ -156,7 +155,11 @@ LIMITED = """
             os.write(ledger, f"{what} {at!r} {os.getpid()}\\n".encode())
         return after, queued
 
-    rate.take = noting
+    def pausing(state, now, seconds):
+        os.write(ledger, f"pauses {now!r} {os.getpid()}\\n".encode())
+        return pause(state, now, seconds)
+
+    rate.take, rate.pause = noting, pausing
 
     @step(rate="50/s", timeout=None, retry=Retry(jitter=0))
     def call(n: int) -> None:
@@ -174,7 +177,7 @@ LIMITED = """
 
 def decisions(scripts: Scripts, url: str) -> list[tuple[str, float, str]]:
     """What was decided for the calls of four processes, which begin together: that one goes, or asks for a turn and
-    has it when; and whose."""
+    has it when, or that all pause; and whose."""
     path, ledger = scripts.write(LIMITED), scripts.folder / "ledger"
     processes = [
         scripts.start(path, url, str(ledger), str(number), PERDURE_STATE=str(scripts.folder / "state.db"))
@@ -208,17 +211,19 @@ def test_four_processes_keep_one_limit(scripts: Scripts) -> None:
 
 def test_after_a_429_all_processes_pause(scripts: Scripts) -> None:
     """One of them is told to wait for a second: nobody calls in that second, but for those who were on their way."""
-    told: list[float] = []
+    told: list[str] = []
 
     def answer(caller: str) -> tuple[int, dict[str, str]]:
         with service.lock:
             if len(service.calls) >= 60 and not told:
-                told.append(time.time())
+                told.append(caller)
                 return 429, {"Retry-After": "1"}
         return 200, {}
 
     with serving(answer) as service:
         decided = decisions(scripts, service.url)
     assert len(service.calls) == 161
-    within = [at for what, at, _ in decided if what == "goes" and told[0] < at < told[0] + 1]
+    (paused,) = (number for number, (what, *_) in enumerate(decided) if what == "pauses")
+    until_then = decided[paused][1] + 1
+    within = [at for what, at, _ in decided[paused:] if what == "goes" and at < until_then]
     assert len(within) <= 16, "at most one in each thread"

@@ -13,14 +13,19 @@ HEAD = """
     import asyncio, os, signal
     from perdure import step, workflow
 
+    first = asyncio.Event()
+
     def ledger(line):
         with open(os.environ["LEDGER"], "a") as file:
             file.write(line + "\\n")
 
     @step(retry=None, timeout=None)
-    async def fetch(mirror: str, seconds: float) -> str:
+    async def fetch(mirror: str, seconds: float | None) -> str:
         ledger("fetch " + mirror)
-        await asyncio.sleep(0 if os.path.exists("crashed") else seconds)
+        if seconds is None:
+            await first.wait()  # it is not the first
+        else:
+            await asyncio.sleep(0 if os.path.exists("crashed") else seconds)
         return mirror
 
     @step(retry=None)
@@ -59,8 +64,9 @@ RACES = {
     """,
     "as_completed": """
         texts = []
-        for each in asyncio.as_completed([fetch("primary", 0.2), fetch("backup", 0.02)]):
+        for each in asyncio.as_completed([fetch("primary", None), fetch("backup", 0)]):
             texts.append(await fetch("after " + await each, 0))
+            first.set()
         crash_once()
         return texts[0]
     """,
@@ -68,8 +74,11 @@ RACES = {
         queue = asyncio.Queue()
         async def produce(mirror, seconds):
             await queue.put(await fetch(mirror, seconds))
-        tasks = [asyncio.create_task(produce("primary", 0.2)), asyncio.create_task(produce("backup", 0.02))]
-        texts = [await fetch("after " + await queue.get(), 0) for _ in tasks]
+        tasks = [asyncio.create_task(produce("primary", None)), asyncio.create_task(produce("backup", 0))]
+        texts = []
+        for _ in tasks:
+            texts.append(await fetch("after " + await queue.get(), 0))
+            first.set()
         crash_once()
         return texts[0]
     """,

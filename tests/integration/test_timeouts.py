@@ -40,10 +40,11 @@ def ring() -> None:
     signal.raise_signal(signal.SIGALRM)
 
 
-def expire_first(machine: Machine) -> None:
-    """Let the time be over of the attempt that has been in a pool thread for longest."""
+def expire(machine: Machine, count: int | None = None) -> None:
+    """Let the time be over of the attempts that have been in pool threads for longest, so many of them or all."""
     monitor = machine.engine.resources.pool.monitor
-    next(iter(monitor._tickets.values())).deadline = 0.0
+    for ticket in list(monitor._tickets.values())[:count]:
+        ticket.deadline = 0.0
     monitor._next = 0.0
     monitor._wake.set()
 
@@ -195,7 +196,7 @@ def test_a_pool_thread_is_abandoned_and_its_late_result_discarded(machine: Machi
             came_back.set()
         if n == 4:
             assert entered.wait(LONG)
-            expire_first(machine)
+            expire(machine, 1)
         return n
 
     @workflow

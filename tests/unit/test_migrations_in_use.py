@@ -15,6 +15,7 @@ from perdure.store.database import SCHEMA_VERSION, connect
 from perdure.store.liveness import Liveness
 from perdure.store.migration import apply
 from perdure.store.runs import Store
+from waiting import PATIENCE
 
 
 @pytest.fixture
@@ -59,12 +60,12 @@ def test_two_that_come_at_once(old: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     verify = database._verify
     monkeypatch.setattr(migration, "apply", counted)
-    monkeypatch.setattr(database, "_verify", lambda path, vfs: (verify(path, vfs), both.wait(20))[0])
+    monkeypatch.setattr(database, "_verify", lambda path, vfs: (verify(path, vfs), both.wait(PATIENCE))[0])
     threads = [threading.Thread(target=lambda: connect(old).close()) for _ in range(2)]
     for each in threads:
         each.start()
     for each in threads:
-        each.join(30)
+        each.join()
     assert (applied, version(old), beside(old)) == ([SCHEMA_VERSION], SCHEMA_VERSION, set())
 
 
