@@ -17,9 +17,11 @@ from perdure.api.context import attempt, defer, defer_every_end, idempotency_key
 from perdure.api.handle import Handle
 from perdure.api.ids import deterministic_id
 from perdure.api.lock import HeldLock, lock
+from perdure.api.published import publish, set_progress
 from perdure.api.rate import Rate
 from perdure.api.retry import retry
 from perdure.api.sh import sh
+from perdure.api.signals import signal
 from perdure.api.step import BoundStep, Step, step
 from perdure.api.workflow import Workflow, workflow
 from perdure.config.secrets import Secret
@@ -57,10 +59,13 @@ __all__ = [
     "lock",
     "now",
     "progress",
+    "publish",
     "random",
     "register_codec",
     "retry",
+    "set_progress",
     "sh",
+    "signal",
     "spend",
     "step",
     "uuid",

@@ -9,6 +9,7 @@ PerdureError                     has .code, .what and .hint
 │   │   └── TooLarge             ... since it is larger than a record may be
 │   ├── NotAwaited               a workflow has called an async step without `await`, so it was not executed
 │   ├── ArgumentChanged          a step changed an argument in place, which a resumed run would not see
+│   ├── BadToken                 a link was not made here
 │   └── NotFound                 no such run, workflow, step or file
 ├── RunError                     a run cannot go on as it stands
 │   ├── Drift                    a completed step is now called with other inputs
@@ -18,6 +19,9 @@ PerdureError                     has .code, .what and .hint
 │   │   └── Skipped              ... by another process (uncaught at the top of a script, the exit code is 0)
 │   ├── CrashLoop                a call was in flight at several deaths of the process in a row; it is not tried again
 │   ├── HasDeadLetters           raised by Batch.raise_if_dead()
+│   ├── RunEnded                 a signal is sent to a run that has ended
+│   ├── AlreadyDecided           an approval was answered before, or its time is over
+│   ├── LinkExpired              the time of a link is over
 │   ├── Cancelled                the run was asked to end
 │   └── DeadlineExceeded         the run took longer than its workflow's timeout (also a TimeoutError)
 ├── StepTimeout                  an attempt ran out of time (also a TimeoutError)
@@ -118,6 +122,12 @@ class NotAwaited(UsageError):
     code = "not-awaited"
 
 
+class BadToken(UsageError):
+    """A link was not made for this state file, or was changed: nothing was done."""
+
+    code = "bad-token"
+
+
 class NotFound(UsageError, LookupError):
     """There is no such run, workflow, step or file."""
 
@@ -190,6 +200,24 @@ class HasDeadLetters(RunError):
     """Some items of a batch became dead letters."""
 
     code = "dead-letters"
+
+
+class RunEnded(RunError):
+    """A signal is sent to a run that has ended: it was not stored."""
+
+    code = "run-ended"
+
+
+class AlreadyDecided(RunError):
+    """An approval was answered before, or the run does not wait for the answer any more; nothing was changed."""
+
+    code = "already-decided"
+
+
+class LinkExpired(RunError):
+    """The time of a link is over; nothing was changed."""
+
+    code = "link-expired"
 
 
 class Cancelled(RunError):

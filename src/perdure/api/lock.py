@@ -7,17 +7,16 @@ import sys
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from perdure.api.options import checked_if_locked, checked_lock
-from perdure.config import settings
 from perdure.config.script_loader import stop_load
 from perdure.config.steady_clock import steady
 from perdure.core.durations import Duration, seconds
 from perdure.core.execution.run import Locked, describe_locked
 from perdure.core.execution.spec import IfLocked
 from perdure.core.redaction.printable import one_line
-from perdure.engines.interface import StepContext, here, script_around
+from perdure.engines.interface import here
 from perdure.errors import AlreadyRunning, OptionError, Skipped, StateError
 
 if TYPE_CHECKING:
@@ -188,18 +187,11 @@ class lock:  # noqa: N801  used like a function
 
 def _caller() -> tuple[Store, Asker]:
     """The store that has the locks of the caller, and the caller as the store identifies it."""
-    from perdure.engines.features import TEMPORAL, Feature
-    from perdure.engines.local import engine_at
-    from perdure.engines.local.scope import LocalScope
-    from perdure.engines.selection import capabilities_at
+    from perdure.api.caller import resources_of_caller, scope_of_caller
+    from perdure.engines.features import Feature
     from perdure.store.locks import asker
 
-    context = here.get()
-    scope: Any = context.scope if isinstance(context, StepContext) else context
-    if isinstance(scope, LocalScope):
-        return scope.resources.store, asker(scope.resources.store.lineage(scope.run.rid))
-    script = script_around(context)
+    scope = scope_of_caller()
     if scope is not None:
-        raise TEMPORAL.unsupported(Feature.NAMED_LOCK)
-    capabilities_at(settings.engine_url(script)).require(Feature.NAMED_LOCK)
-    return engine_at(settings.state_path(script)).store, asker()
+        return scope.resources.store, asker(scope.resources.store.lineage(scope.run.rid))
+    return resources_of_caller(Feature.NAMED_LOCK).store, asker()

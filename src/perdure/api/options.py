@@ -63,6 +63,32 @@ def checked_lock(name: Any, hint: str = "give a printable text that is not empty
     return name
 
 
+def checked_event(name: object) -> str:
+    """The name of an event, as signals and waits have it, checked.
+
+    Raises:
+        OptionError: it is not printable text, or one of perdure's own.
+    """
+    checked = checked_name(name, "signal")
+    if checked.startswith(RESERVED):
+        raise OptionError(
+            f"the name of a signal is {checked!r}; names that begin with {RESERVED!r} are perdure's own",
+            "give it another one",
+        )
+    return checked
+
+
+def checked_topic(key: object) -> str:
+    """The key of an event, checked; it may be empty.
+
+    Raises:
+        OptionError: it is not printable text.
+    """
+    if not isinstance(key, str) or not key.isprintable():
+        raise OptionError(f"the key of a signal is {key!r}", "give a printable text, such as an order's number")
+    return key
+
+
 def checked_if_locked(value: Any) -> IfLocked:
     """The option `if_locked`, checked.
 

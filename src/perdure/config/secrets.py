@@ -75,6 +75,8 @@ def _secrets_in(name: str, value: str) -> tuple[str, ...]:
 
     if name == "PERDURE_ENCRYPTION_KEYS":  # of each key its id is no secret
         return tuple(entry.partition(":")[2] or entry for entry in re.split(r"[\s,]+", value) if entry)
+    if name == "PERDURE_SIGNAL_KEY":
+        return tuple(value.split())
     if "://" in value:
         # Of an address only the credentials are secret; the host helps to find a fault.
         if not (is_secret_variable(name) or name.upper().endswith(("_URL", "_URI", "_DSN", "_ALERTS"))):

@@ -6,7 +6,7 @@ import re
 from shlex import quote
 
 _COMMAND = re.compile(
-    r"\bperdure (?:breaker|cancel|diagnose|dlq|doctor|fork|ps|resume|show|why)\b(?:(?!  |, |; |: )[^`;\n])*"
+    r"\bperdure (?:breaker|cancel|diagnose|dlq|doctor|fork|get|ps|resume|show|signal|why)\b(?:(?!  |, |; |: )[^`;\n])*"
 )
 
 

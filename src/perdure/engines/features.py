@@ -37,6 +37,9 @@ class Feature(Enum):
     ADAPTIVE_CONCURRENCY = auto()
     """`concurrency="auto"` of a map."""
 
+    SIGNALS = auto()
+    """`perdure.signal`, `perdure.publish`, approvals: what is sent to a run, and what it shows."""
+
     # What the commands ask for.
     STATE_FILE = auto()
     """Runs are kept in a state file, which can be opened, copied and looked over."""
@@ -167,6 +170,10 @@ TEMPORAL = Capabilities(
             "there Temporal makes the attempts and tries them again",
             "give a number, such as concurrency=8",
             OptionError,
+        ),
+        Feature.SIGNALS: Missing(
+            "signals, approvals and published values are not supported on a cluster: they are kept in a state file",
+            "run the workflow with --engine local; or poll the service that the answer comes from, in a step",
         ),
         Feature.STATE_FILE: Missing(
             "the runs of a cluster are kept by the cluster, not in a state file",

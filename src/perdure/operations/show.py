@@ -20,7 +20,7 @@ from perdure.operations.find_step import check_name
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import RunView, view_of
 from perdure.operations.stored_failures import verdict_of
-from perdure.store import dead_letters
+from perdure.store import dead_letters, published, signals
 from perdure.store.forks import is_behind
 from perdure.store.runs import Store
 
@@ -84,13 +84,33 @@ class OpenStep(msgspec.Struct, frozen=True):
     failures: list[AttemptView]
 
 
+class SentView(msgspec.Struct, frozen=True):
+    """A signal that no wait has taken. `aside`: why its value did not fit the wait that it was for; else None."""
+
+    event: str
+    key: str
+    id: str | None
+    value: Any
+    sent: datetime | None
+    aside: str | None
+
+
+class ProgressView(msgspec.Struct, frozen=True):
+    """How far the workflow said last that it is, in its own unit; `total` is None if that is not known."""
+
+    done: float
+    total: float | None
+    note: str
+    at: datetime | None
+
+
 class RunDetails(msgspec.Struct, frozen=True):
     """A run in full.
 
     Inputs and results are text, or plain data if asked for. `earlier` is how many steps were left out at the beginning,
     `parent` the id of the run whose child this is. `process` is who executes it, or did when it died; `suspects` are
     the calls that crashes speak against; `notes` say which calls were not saved. `verdict` is what was known of
-    `error` when it happened.
+    `error` when it happened. `signals` are those that no wait has taken, `published` is what it has published by name.
     """
 
     run: RunView
@@ -106,6 +126,9 @@ class RunDetails(msgspec.Struct, frozen=True):
     suspects: list[Suspect] = []
     notes: list[str] = []
     verdict: Verdict | None = None
+    signals: list[SentView] = []
+    published: dict[str, Any] = {}
+    progress: ProgressView | None = None
 
 
 def details_of(
@@ -167,6 +190,7 @@ def details_of(
     failed = run.status == "failed"
     left = failed or run.status == "parked" or (run.status == "running" and run.holder is None)
     stop = store.stopped_by(run) if left else None
+    shown = published.of_run(store, run.rid)
     error = run.output if failed else stop.error if stop is not None and run.status == "running" else None
     return RunDetails(
         run=view_of(store, run),
@@ -185,7 +209,18 @@ def details_of(
         suspects=suspects_of(store, run),
         notes=[error_view(note.error).message for note in store.notes(run.rid)],
         verdict=verdict_of(run.path, stop.verdict if stop is not None else None, error) if error else None,
+        signals=[
+            SentView(one.event, one.topic, one.id, show.value(one.value), moment(one.stamp), one.reason)
+            for one in signals.not_taken(store, run.rid)
+        ],
+        published={one.name: show.value(one.value) for one in shown if one.name != published.PROGRESS},
+        progress=next((_progress(one) for one in shown if one.name == published.PROGRESS), None),
     )
+
+
+def _progress(one: published.Published) -> ProgressView:
+    done, total, note = secrets.to_builtins(one.value)
+    return ProgressView(done, total, note, moment(one.stamp))
 
 
 class _Show(msgspec.Struct, frozen=True):

@@ -428,6 +428,15 @@ class Store(RunQueries):
 
     # -- in a transaction of another's ---------------------------------------------------------------------------------
 
+    def standing_for(self, connection: apsw.Connection, id: str) -> RunRecord | None:
+        """The run that an id stands for, the newest fork of it; None if there is none."""
+        found = self._one(connection, "find_id", id)
+        return None if found is None else self._newest(connection, self._run(connection, found[0]))
+
+    def newest_of(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
+        """The newest fork of a run; the run itself, if it was not forked."""
+        return self._newest(connection, run)
+
     def exempt_in(self, connection: apsw.Connection, rid: int, stretches: Sequence[tuple[int, int]]) -> None:
         """Do not hold the records of these stretches against the script, each from a first to a last number.
 

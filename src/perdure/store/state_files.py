@@ -15,6 +15,7 @@ JOURNALS = ("-wal", "-journal")
 
 BESIDE = (
     *(*JOURNALS, "-shm", "-locks", "-flight", "-alerts", "-artifacts"),
+    "-key",
     *("-services", "-services-wal", "-services-shm", "-spend", "-spend-wal", "-spend-shm"),
 )
 """What lies beside a state file, by the end of its name."""

@@ -8,7 +8,7 @@ from perdure.core.durations import show
 from perdure.core.exceptions.output import SAID
 from perdure.core.sizes import show_size
 from perdure.operations.processes import CallInFlight, ProcessView, Suspect
-from perdure.operations.show import AttemptView, ErrorView, RunDetails, StepView
+from perdure.operations.show import AttemptView, ErrorView, ProgressView, RunDetails, SentView, StepView
 
 IN_FLIGHT = 10
 """Attempts in flight that are shown."""
@@ -26,6 +26,12 @@ def show_run(details: RunDetails, *, verbose: bool) -> None:
         printer.line(f"{'crashes':<9} {suspect_line(suspect)}", "yellow")
     for note in details.notes:
         printer.line(f"{'unsaved':<9} {note}", "yellow")
+    if details.progress is not None:
+        printer.line(f"{'progress':<9} {progress_line(details.progress)}")
+    for name, value in details.published.items():
+        printer.line(one_line(f"{'published':<9} {name} = {value}"))
+    for sent in details.signals:
+        printer.line(f"{'signal':<9} {_signal_line(sent)}", "yellow")
     printer.line()
     if details.earlier:
         printer.line(f"  {details.earlier} earlier steps are left out; --limit 0 shows all", "dim")
@@ -62,6 +68,21 @@ def _header(printer: Printer, details: RunDetails) -> None:
     for name, fact in facts.items():
         if fact is not None:
             printer.line(f"{name:<9} {fact}", STYLES[view.status] if name == "status" else "")
+
+
+def progress_line(progress: ProgressView) -> str:
+    """How far a run is, in one line."""
+    total = "" if progress.total is None else f" of {progress.total:,}"
+    note = f", {progress.note}" if progress.note else ""
+    at = f" ({date(progress.at)})" if progress.at else ""
+    return one_line(f"{progress.done:,}{total}{note}{at}")
+
+
+def _signal_line(sent: SentView) -> str:
+    key = f" [{sent.key}]" if sent.key else ""
+    when = f", sent {date(sent.sent)}" if sent.sent else ""
+    why = f"set aside: {sent.aside}" if sent.aside is not None else "no wait has taken it"
+    return one_line(f"{sent.event}{key} {sent.value}{when}; {why}")
 
 
 def _error(printer: Printer, error: ErrorView | None, *, verbose: bool) -> None:

@@ -201,7 +201,7 @@ _PEM = re.compile(
 _START = r"(?<![A-Za-z0-9_-])"
 _TOKENS = re.compile(
     _START + r"(?:(gh[pousr]_|github_pat_|gl(?:pat|rt|dt|cbt|ptt|soat|ft|agent)-|npm_|pypi-|hf_|dop_v1_|doo_v1_"
-    r"|shp(?:at|ss|ca|pa)_|dckr_pat_|glsa_|lin_api_|gsk_|nvapi-|xai-|pplx-|hv[sb]\.|ATATT|GOCSPX-|ya29\.|AIza|xox[a-z](?:\.xox[a-z])?-|xapp-"
+    r"|shp(?:at|ss|ca|pa)_|pdl_|dckr_pat_|glsa_|lin_api_|gsk_|nvapi-|xai-|pplx-|hv[sb]\.|ATATT|GOCSPX-|ya29\.|AIza|xox[a-z](?:\.xox[a-z])?-|xapp-"
     r"|[srp]k_(?:live|test)_|whsec_|rzp_(?:live|test)_|sq0[a-z]{3}-|SG\.|key-(?=[0-9a-f]{32}))[A-Za-z0-9_.+/=-]{8,}+"
     r"|(sk-(?:ant-|proj-|svcacct-|or-)?)(?=[A-Za-z_-]{0,200}[0-9])[A-Za-z0-9_-]{16,}+"
     r"|(A(?:KIA|SIA|BIA|CCA))[A-Z0-9]{12,}+"
@@ -355,6 +355,7 @@ _RULES: tuple[_Rule, ...] = (
     (
         (
             *("gh", "gl", "npm_", "pypi-", "hf_", "do", "shp", "pat_", "sa_", "api", "gsk_", "xai-", "pplx-", "hv"),
+            "pdl_",
             *("atatt", "gocspx", "ya29", "aiza", "xox", "xapp", "k_live", "k_test", "whsec", "rzp_", "sq0", "sg."),
             *("sk-", "akia", "asia", "abia", "acca", "eyj", "key-"),
         ),

@@ -48,6 +48,7 @@ __all__ = [
     "digest",
     "pack_call",
     "pack_inputs",
+    "pack_value",
     "plan",
     "same_inputs",
     "to_builtins",
@@ -319,6 +320,20 @@ def pack_call(positional: list[Any], keyword: dict[str, Any], *, owner: str) -> 
         if keyword:
             root = f"kwargs{''.join(path[1:])}" if path[:1] == ["[1]"] else f"args{''.join(path[1:])}"
         what = f"{owner} is called with a value that cannot be saved: `{root}`, of type {_full_name(refused.value)}"
+        raise NotStorable(f"{what}, {refused.why}", refused.hint.replace("return ", "pass ")) from None
+
+
+def pack_value(value: Any, *, owner: str) -> bytes:
+    """The bytes of a value that no annotation speaks of: `Plan.unpack` of one that names its classes reads them.
+
+    Raises:
+        NotStorable: it cannot be stored losslessly.
+    """
+    try:
+        return Writer(_admit_any, inputs=True).write(value)
+    except Refused as refused:
+        place = f"value{''.join(refused.path[::-1])}"
+        what = f"{owner} has a value that cannot be saved: `{place}`, of type {_full_name(refused.value)}"
         raise NotStorable(f"{what}, {refused.why}", refused.hint.replace("return ", "pass ")) from None
 
 

@@ -127,6 +127,7 @@ class LocalScope(BaseScope):
         if parent is not None:
             self.family = parent.family
         self._spending = threading.Lock()
+        self.progress_shown = float("-inf")  # when, by the steady clock
         self._ledgers = 0  # how many blocks with a budget were entered
         self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
         self._suspects: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}

@@ -1,0 +1,170 @@
+"""`perdure.publish` and `perdure.set_progress`: what a run shows while it goes on."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, cast
+
+from perdure.api.caller import scope_of_caller
+from perdure.api.options import checked_name
+from perdure.api.step import builtin
+from perdure.config.steady_clock import steady
+from perdure.core.records import RESERVED
+from perdure.core.values import codec
+from perdure.engines.features import TEMPORAL, Feature
+from perdure.engines.interface import StepContext, here
+from perdure.errors import OptionError
+
+if TYPE_CHECKING:
+    from perdure.engines.local.scope import LocalScope
+
+_value: ContextVar[Any] = ContextVar("perdure_published")
+"""What a workflow publishes: no part of the inputs of the step, so that another value is no drift."""
+
+SHORTEST = 0.1
+"""Seconds between two commits that a run makes for its progress alone; what comes sooner goes with the next commit."""
+
+
+def publish(name: str, value: object) -> None:
+    """Show a value of this run to whoever asks: `perdure get RUN NAME`, or `perdure.run(id).published(name)`.
+
+    The last value of each name is kept, also when the run has ended; reading it needs neither the script nor a process.
+    In a workflow it is a step, so that a resumed run does not go back to what it published before. In a step it is
+    written at once. A child run publishes for the run that it belongs to. Outside a run nothing happens.
+
+    Args:
+        name: a printable text.
+        value: of a type that can be stored; at most 1,000,000 bytes, packed.
+
+    Raises:
+        OptionError: the name is no printable text, or one of perdure's own.
+        NotStorable: the value cannot be stored without loss, or is too large.
+        UsageError: the run is on a cluster.
+        StateError: the state file cannot be written.
+    """
+    if _is_workflow(name, value):
+        token = _value.set(value)
+        try:
+            return _publish(name)
+        finally:
+            _value.reset(token)
+    return _write(name, value)
+
+
+def _is_workflow(name: object, value: object) -> bool:
+    """Is the caller a workflow's function? The value is checked, wherever it is."""
+    if checked_name(name, "published value").startswith(RESERVED):
+        raise OptionError(
+            f"the name of a published value is {name!r}; names that begin with {RESERVED!r} are perdure's own",
+            "give it another one",
+        )
+    _packed(str(name), value)
+    context = here.get()
+    return context is not None and not isinstance(context, StepContext)
+
+
+@builtin("perdure.publish")
+def _publish(name: str) -> None:
+    _write(name, _value.get())
+
+
+async def apublish(name: str, value: object) -> None:
+    """Show a value of this run, without blocking the event loop: `perdure.publish` for async code, which see."""
+    import asyncio
+
+    if _is_workflow(name, value):
+        token = _value.set(value)
+        try:
+            await _apublish(name)
+        finally:
+            _value.reset(token)
+    else:
+        await asyncio.to_thread(_write, name, value)
+
+
+@builtin("perdure.aio.publish")
+async def _apublish(name: str) -> None:
+    import asyncio
+
+    await asyncio.to_thread(_write, name, _value.get())
+
+
+def set_progress(done: float, total: float | None = None, note: str = "") -> None:
+    """Show how far this run is: `perdure show` and `perdure get RUN perdure.progress` have the last value.
+
+    It is no step, and cheap: within a tenth of a second it goes with the next commit of the process. `perdure.progress`
+    is for how far a step is. Outside a run nothing happens.
+
+    Args:
+        done: how much is done, in a unit of your choice.
+        total: how much there is in all, in the same unit; None if it is not known.
+        note: a few words to display beside it.
+
+    Raises:
+        OptionError: `done` or `total` is not a number, or `note` not a text.
+        UsageError: the run is on a cluster.
+        StateError: the state file cannot be written.
+    """
+    found = _progress(done, total, note)
+    if found is not None:
+        _put(*found)
+
+
+async def aset_progress(done: float, total: float | None = None, note: str = "") -> None:
+    """Show how far this run is, without blocking the event loop: `perdure.set_progress` for async code, which see."""
+    import asyncio
+
+    found = _progress(done, total, note)
+    if found is not None:
+        await asyncio.to_thread(_put, *found)
+
+
+def _progress(done: object, total: object, note: object) -> tuple[LocalScope, bytes] | None:
+    for name, value in (("done", done), ("total", total)):
+        if (name == "done" or value is not None) and (not isinstance(value, int | float) or isinstance(value, bool)):
+            raise OptionError(f"{name} of perdure.set_progress is {value!r}", "give a number")
+    if not isinstance(note, str):
+        raise OptionError(f"note of perdure.set_progress is {note!r}", "give a text")
+    scope = _scope()
+    return None if scope is None else (scope, codec.pack_value([done, total, note], owner="perdure.set_progress"))
+
+
+def _put(scope: LocalScope, packed: bytes) -> None:
+    from perdure.store import bell, published
+
+    store = scope.resources.store
+    rid, now = store.lineage(scope.run.rid)[-1], scope.world.now()
+    if steady() - scope.progress_shown < SHORTEST:
+        store.journal.ahead(*published.put_soon(rid, published.PROGRESS, packed, now))
+        return
+    store.journal.write((), published.put(rid, published.PROGRESS, packed, now))
+    scope.progress_shown = steady()
+    bell.ring(store.path)
+
+
+def _write(name: str, value: Any) -> None:
+    scope = _scope()
+    if scope is None:
+        return
+    from perdure.store import bell, published
+
+    store = scope.resources.store
+    rid = store.lineage(scope.run.rid)[-1]
+    store.journal.write((), published.put(rid, name, _packed(name, value), scope.world.now()))
+    bell.ring(store.path)
+
+
+def _packed(name: str, value: Any) -> bytes:
+    return codec.pack_value(value, owner=f"the published {name!r}")
+
+
+def _scope() -> LocalScope | None:
+    """The run of the caller; None outside of runs.
+
+    Raises:
+        UsageError: it is one of a cluster.
+    """
+    scope, context = scope_of_caller(), here.get()
+    if scope is None and context is not None and cast(Any, getattr(context, "scope", context)) is not None:
+        raise TEMPORAL.unsupported(Feature.SIGNALS)
+    return scope

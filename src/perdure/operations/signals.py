@@ -1,0 +1,102 @@
+"""`perdure signal`: what is sent to a run from the command line, and who goes on with it then."""
+
+from __future__ import annotations
+
+import json
+from shlex import quote
+from typing import Any, NoReturn
+
+import msgspec
+
+from perdure.api.options import checked_event, checked_topic
+from perdure.core.values import codec
+from perdure.engines.features import Feature
+from perdure.errors import OptionError, UsageError
+from perdure.operations.find_run import find_run
+from perdure.operations.location import Location, opened_for_change
+from perdure.store import bell, signals
+from perdure.store.signals import Outcome
+
+
+class SignalView(msgspec.Struct, frozen=True):
+    """What came of a signal. `status` is how the run stands, `pid` the process that executes it at this moment."""
+
+    run: str
+    event: str
+    outcome: Outcome
+    status: str
+    pid: int | None
+
+    def text(self) -> str:
+        """The same in a sentence, and who goes on with the run."""
+        if self.outcome == "repeated":
+            return f"{self.event} was sent to {self.run} before, under this id; nothing was stored"
+        waits = "which waits for it" if self.outcome == "taken" else "which does not wait for it yet"
+        by = f"; pid {self.pid} goes on with it" if self.pid is not None and self.outcome == "taken" else ""
+        return f"{self.event} was stored for {self.run}, {waits}{by}"
+
+    @property
+    def advice(self) -> str:
+        """What makes the run go on, if nothing does."""
+        if self.pid is not None or self.outcome == "repeated" or self.status == "queued":
+            return ""
+        if self.status == "suspended":
+            if self.outcome != "taken":
+                return ""
+            return f"nobody wakes it by itself; go on with it: perdure resume {quote(self.run)}"
+        how = {"failed": "has failed", "parked": "is parked"}.get(self.status, "was interrupted")
+        return f"the run {how}, and takes it when it is gone on with: perdure resume {quote(self.run)}"
+
+
+def send(
+    location: Location, reference: str, event: str, value: str | None, key: str = "", id: str | None = None
+) -> SignalView:
+    """Send a signal to a run.
+
+    Args:
+        location: the state file.
+        reference: the run.
+        event: the name of the signal.
+        value: what is sent, as JSON; None for none.
+        key: tells signals of one name apart.
+        id: sent again with the same one, nothing is stored.
+
+    Raises:
+        UsageError: the value is not JSON; or the location is a cluster.
+        OptionError: the name, key or id is not a printable text.
+        NotFound: there is no such run.
+        RunEnded: it has ended.
+        NotStorable: the value is too large.
+        StateError: the state file cannot be written.
+    """
+    location.require(Feature.SIGNALS)
+    checked_event(event)
+    checked_topic(key)
+    if id is not None and (not id or not id.isprintable()):
+        raise OptionError(f"--id is {id!r}", "give a printable text that is not empty")
+    packed = codec.pack_value(parsed(value), owner=f"signal {event!r}")
+    with opened_for_change(location) as store:
+        run = find_run(store, reference)
+        sent: signals.Sent = store.journal.write((), signals.send(store, run.id, event, key, packed, id))
+    bell.ring(location.path)
+    return SignalView(sent.run.id, event, sent.outcome, sent.run.status, sent.by.pid if sent.by else None)
+
+
+def parsed(text: str | None) -> Any:
+    """What a JSON text says; None for none.
+
+    Raises:
+        UsageError: it is not JSON.
+    """
+    if text is None:
+        return None
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"the value is not JSON: {error}", """quote it for the shell: '{"amount": 5}', '"a text"', 5, true"""
+        ) from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number in JSON")

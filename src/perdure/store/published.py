@@ -1,0 +1,100 @@
+"""What runs publish: values by name, the last one of each, for whoever looks. Reading needs neither code nor a process.
+
+They are kept with the root, under whose id people know the run.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import apsw
+
+from perdure.core.records import is_time
+from perdure.errors import TooLarge
+from perdure.store.group_commit import Operation
+from perdure.store.rows import corrupt, sealed, sound
+from perdure.store.runs import Store
+from perdure.store.signals import LARGEST, root_of
+from perdure.store.statements import load
+
+_SQL = load("published.sql")
+
+PROGRESS: Final = "perdure.progress"
+"""Under this name is how far a run has come: a list of what is done, how much there is in all, and a note."""
+
+
+class Published(NamedTuple):
+    """A value that a run has published, packed; `stamp` is when, in seconds since the epoch."""
+
+    run: int
+    name: str
+    value: bytes
+    stamp: float
+    crc: int
+
+
+def put(rid: int, name: str, value: bytes, now: float) -> Operation:
+    """An operation that publishes a value, in the place of the one that the run has published under this name before.
+
+    Args:
+        rid: the number of the root.
+        name: of the value.
+        value: packed.
+        now: in seconds since the epoch.
+
+    Raises:
+        TooLarge: at once, if the value is.
+    """
+    if len(value) > LARGEST:
+        raise TooLarge(
+            f"the value published as {name!r} takes {len(value):,} bytes, more than {LARGEST:,}",
+            "keep large data in a file, and publish its path",
+        )
+    statement = put_soon(rid, name, value, now)
+
+    def operation(connection: apsw.Connection) -> None:
+        connection.execute(*statement)
+
+    return operation
+
+
+def put_soon(rid: int, name: str, value: bytes, now: float) -> tuple[str, tuple[Any, ...]]:
+    """The same as a statement, for `Journal.ahead`: it is carried out with the next commit of the process."""
+    return _SQL["put"], sealed(rid, name, value, float(now))
+
+
+def get(store: Store, run: str, name: str) -> Published | None:
+    """What a run has published last under a name; None if it has not, yet.
+
+    Args:
+        store: the state file.
+        run: the id of the run, of a child of it, or of a run that it is a fork of.
+        name: of the value.
+
+    Raises:
+        NotFound: there is no run of that id.
+        StateCorrupt: the row is not as it was written.
+    """
+
+    def question(connection: apsw.Connection) -> Published | None:
+        row: Any = connection.execute(_SQL["get"], (root_of(store, connection, run).rid, name)).fetchone()
+        return None if row is None else _checked(row, store)
+
+    found: Published | None = store.journal.read(question)
+    return found
+
+
+def of_run(store: Store, rid: int) -> list[Published]:
+    """All that a root has published, by name.
+
+    Raises:
+        StateCorrupt: a row is not as it was written.
+    """
+    rows: list[Any] = store.journal.read(lambda connection: connection.execute(_SQL["of_run"], (rid,)).fetchall())
+    return [_checked(row, store) for row in rows]
+
+
+def _checked(row: Any, store: Store) -> Published:
+    if not sound(row) or not is_time(row[3]):
+        raise corrupt(store.path)
+    return Published(*row)
