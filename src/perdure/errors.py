@@ -19,7 +19,7 @@ PerdureError                     has .code, .what and .hint
 │   │   └── Skipped              ... by another process (uncaught at the top of a script, the exit code is 0)
 │   ├── CrashLoop                a call was in flight at several deaths of the process in a row; it is not tried again
 │   ├── HasDeadLetters           raised by Batch.raise_if_dead()
-│   ├── RunEnded                 a signal is sent to a run that has ended
+│   ├── RunHasEnded              a signal is sent to a run that has ended
 │   ├── AlreadyDecided           an approval was answered before, or its time is over
 │   ├── LinkExpired              the time of a link is over
 │   ├── Cancelled                the run was asked to end
@@ -202,7 +202,7 @@ class HasDeadLetters(RunError):
     code = "dead-letters"
 
 
-class RunEnded(RunError):
+class RunHasEnded(RunError):
     """A signal is sent to a run that has ended: it was not stored."""
 
     code = "run-ended"

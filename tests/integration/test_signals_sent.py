@@ -13,7 +13,7 @@ from perdure import step, workflow
 from perdure.cli import main
 from perdure.core.values import codec
 from perdure.engines.local import engine as local
-from perdure.errors import NotFound, NotStorable, OptionError, RunEnded
+from perdure.errors import NotFound, NotStorable, OptionError, RunHasEnded
 from perdure.store import signals
 from perdure.store.rows import sealed
 from perdure.store.signals import Letter
@@ -110,7 +110,7 @@ def test_runs_that_cannot_take_a_signal(machine: Machine) -> None:
         perdure.signal("nobody", "paid")
     ends()
     run = machine.engine.store.runs()[0].id
-    with pytest.raises(RunEnded, match="is done"):
+    with pytest.raises(RunHasEnded, match="is done"):
         perdure.signal(run, "paid")
     assert letters(machine, run) == []
 

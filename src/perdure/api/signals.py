@@ -39,7 +39,7 @@ def signal(run: str, event: str, value: Any = None, *, key: str = "", id: str | 
 
     Raises:
         NotFound: there is no such run.
-        RunEnded: the run has ended.
+        RunHasEnded: the run has ended.
         NotStorable: the value cannot be stored without loss, or is too large.
         OptionError: a name, key or id is not a printable text, or the name is one of perdure's own.
         UsageError: the runs are on a cluster.

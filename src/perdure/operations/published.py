@@ -76,4 +76,4 @@ def _looked(store: Store, id: str, name: str) -> PublishedView | None:
 def _missing(store: Store, id: str, name: str, text: str) -> PublishedView:
     names = [one.name for one in published.of_run(store, store.run(id).rid)]
     hint = f"it has published {', '.join(names)}" if names else "wait for it: perdure get --wait"
-    raise NotFound(f"run {id} {text.format(name=name)}", f"look at the run with `perdure show {id}`; {hint}")
+    raise NotFound(f"run {id} {text.format(name=name)}", f"see the run with `perdure show {id}`; {hint}")

@@ -65,7 +65,7 @@ def send(
         UsageError: the value is not JSON; or the location is a cluster.
         OptionError: the name, key or id is not a printable text.
         NotFound: there is no such run.
-        RunEnded: it has ended.
+        RunHasEnded: it has ended.
         NotStorable: the value is too large.
         StateError: the state file cannot be written.
     """
@@ -94,7 +94,8 @@ def parsed(text: str | None) -> Any:
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"the value is not JSON: {error}", """quote it for the shell: '{"amount": 5}', '"a text"', 5, true"""
+            f"the value is not JSON: {error}",
+            """write it in quotes for the shell: '{"amount": 5}', '"a text"', 5, true""",
         ) from None
 
 

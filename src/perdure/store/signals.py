@@ -17,7 +17,7 @@ import msgspec
 from perdure.core.execution.run import HolderInfo
 from perdure.core.records import RunRecord, is_time
 from perdure.core.values import artifact_names
-from perdure.errors import NotFound, RunEnded, TooLarge
+from perdure.errors import NotFound, RunHasEnded, TooLarge
 from perdure.store import pieces
 from perdure.store.group_commit import Operation
 from perdure.store.rows import corrupt, sealed, sound
@@ -104,7 +104,7 @@ def send(
 
     Raises:
         TooLarge: at once, if the value is.
-        NotFound, RunEnded: in the operation; nothing is stored then.
+        NotFound, RunHasEnded: in the operation; nothing is stored then.
     """
     if len(value) > LARGEST:
         raise TooLarge(
@@ -118,7 +118,7 @@ def send(
         if id is not None and (known := _known(connection, store.path, root.rid, id)) is not None:
             return Sent("repeated", root, by, known)
         if root.status in ("done", "cancelled"):
-            raise RunEnded(
+            raise RunHasEnded(
                 f"run {root.id} is {root.status}: no wait of it takes a signal any more",
                 "start a new run, and send the signal to that",
             )
