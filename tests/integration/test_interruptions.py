@@ -17,15 +17,17 @@ from waiting import until
 
 
 class Asked:
-    """How often an interruption was considered, since the alarm rings again and again."""
+    """How often an interruption was considered, since the alarm rings again and again, and how often it was made."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.times = 0
+        self.times = self.made = 0
         of = backstop.Interruption.of
 
         def counted(interruption: backstop.Interruption, error: BaseException) -> BaseException | None:
             self.times += 1
-            return of(interruption, error)
+            found = of(interruption, error)
+            self.made += found is not None
+            return found
 
         monkeypatch.setattr(backstop.Interruption, "of", counted)
         monkeypatch.setattr(timeouts, "AGAIN", 0.01)
@@ -71,8 +73,7 @@ def test_a_clean_up_after_a_timeout_comes_to_its_end(machine: Machine, monkeypat
 
 def test_a_dropped_interruption_comes_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: to go on as if nothing had happened is no clean-up."""
-    Asked(monkeypatch)
-    dropped = 0
+    asked, dropped = Asked(monkeypatch), 0
 
     def stubborn() -> None:
         nonlocal dropped
@@ -84,7 +85,8 @@ def test_a_dropped_interruption_comes_again(machine: Machine, monkeypatch: pytes
 
     with pytest.raises(StepTimeout):
         run(stubborn, timeout=SHORT)
-    assert dropped == 3
+    assert dropped > 0
+    assert asked.made > dropped or dropped == 3  # the next one may come between two waits, where nothing drops it
 
 
 def test_a_clean_up_without_end_is_cut_off_with_a_note(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
