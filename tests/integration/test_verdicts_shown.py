@@ -75,6 +75,28 @@ def test_people_are_told(machine: Machine, capsys: pytest.CaptureFixture[str]) -
     assert "\nkind      " in capsys.readouterr().out
 
 
+def test_a_failure_that_was_recovered_from_is_no_entry(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """One 429 before a success is throttled, and no rate-limit-spiral."""
+    answers = [answer(429), None]
+
+    @step(name="throttled-once", retry=TWICE)
+    def ask() -> int:
+        error = answers.pop(0)
+        if error is not None:
+            raise error
+        return 1
+
+    @workflow(name="recovers")
+    def flow() -> int:
+        return ask()
+
+    assert flow() == 1
+    (one,) = asked(capsys, "show", "last")["steps"]
+    assert [(each["verdict"]["kind"], each["verdict"]["code"]) for each in one["failures"]] == [("throttled", None)]
+    assert main(["show", "last"]) == 0
+    assert "[throttled]" in capsys.readouterr().out
+
+
 def test_what_was_known_then_counts(
     machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -247,7 +247,7 @@ def _step(
     behind: bool,
     script: str,
 ) -> StepView:
-    failures = _attempts(tries, script)
+    failures = _attempts(tries, script, recovered=record.status == "done")
     done, given_up = record.status == "done", record.status == "abandoned"
     result = record.output if done else letter.result if letter else None
     name, given = called(record.kind, record.name, record.input)
@@ -273,7 +273,13 @@ def _step(
     )
 
 
-def _attempts(tries: list[AttemptRecord], script: str) -> list[AttemptView]:
+def _attempts(tries: list[AttemptRecord], script: str, *, recovered: bool = False) -> list[AttemptView]:
+    """Attempts that failed. An entry of the catalogue is what a call ended by: one that `recovered` has none."""
+
+    def known(one: AttemptRecord) -> Verdict:
+        found = verdict_of(script, one.verdict, one.error)
+        return msgspec.structs.replace(found, code=None) if recovered else found
+
     return [
         AttemptView(
             number=one.number,
@@ -281,7 +287,7 @@ def _attempts(tries: list[AttemptRecord], script: str) -> list[AttemptView]:
             error=error_view(one.error),
             started=moment(one.started),
             seconds=one.ms / 1000,
-            verdict=verdict_of(script, one.verdict, one.error),
+            verdict=known(one),
         )
         for one in tries
     ]
