@@ -46,6 +46,15 @@ def test_the_source_of_a_fork_cannot_take_back_what_that_stands_on(saga: Shop) -
     assert made in saga.said
 
 
+def test_a_step_that_was_under_way_is_found_by_its_name(saga: Shop) -> None:
+    """It has no record: the flight record of the process that died says what that was at."""
+    source = die(saga)
+    assert saga("fork", source, "--from", "nothing") == 2
+    assert "restore" in saga.said
+    assert saga("fork", source, "--from", "restore") == 0, saga.said
+    assert saga.ledger() == ["restore", "remove late", "remove folder"]
+
+
 def test_the_script_goes_on_with_the_fork(saga: Shop) -> None:
     """The newest run that stands for the inputs is the fork, so two runs never do the same work side by side."""
     source = die(saga)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import difflib
 import shlex
 
+from perdure.core.execution.crash_loop import fitted
 from perdure.core.records import RunRecord
 from perdure.errors import NotFound
+from perdure.operations.processes import process_of
+from perdure.store import crashes, lives
 from perdure.store.forks import is_behind
 from perdure.store.runs import Store
 
@@ -36,7 +39,7 @@ def find_step(store: Store, run: RunRecord, reference: str, *, behind: bool = Fa
         store: the state file.
         run: which.
         reference: as it was typed.
-        behind: the number behind the last record will do as well, and a step that was tried but has no record.
+        behind: the number behind the last record will do as well, and a step that was begun but has no record.
 
     Raises:
         NotFound: there is none.
@@ -46,15 +49,25 @@ def find_step(store: Store, run: RunRecord, reference: str, *, behind: bool = Fa
         if name == reference and not is_behind(store, run, seq):
             return seq
     last = index[-1][0] if index else 0
-    if behind and any(one.name == reference for one in store.attempt_records(run.rid)):
-        return last + 1  # it has been tried, and has no record
+    if behind and not _begun(store, run).isdisjoint({reference, fitted(reference)}):
+        return last + 1  # it was begun, and has no record
     number = reference.removeprefix("#")
     if number.isdecimal():
         at = int(number)
         if any(seq == at for seq, *_ in index) or (behind and index and at == last + 1):
             return at
     called = [name for _, name, *_, kind in index if kind in CALLED]
-    raise _no_such_step(run, reference, list(dict.fromkeys(called)))
+    begun = sorted(_begun(store, run)) if behind else ()
+    raise _no_such_step(run, reference, list(dict.fromkeys((*called, *begun))))
+
+
+def _begun(store: Store, run: RunRecord) -> set[str]:
+    """The steps that were tried, or were under way when a life of the run ended."""
+    process = process_of(store, run)
+    names = {one.name for one in store.attempt_records(run.rid)}
+    names |= {one.name for one in lives.list_of(store, run.rid)}
+    names |= {one.name for one in crashes.list_of(store, run.rid)}
+    return names | {one.step for one in (process.in_flight if process else ()) if one.run == fitted(run.id)}
 
 
 def _no_such_step(run: RunRecord, reference: str, names: list[str]) -> NotFound:
