@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from perdure import step, workflow
 from perdure.alerts import recipients
-from perdure.config import settings
+from perdure.config import settings, unknown_variables
 from perdure.errors import OptionError, StateError
 
 WRONG = {
@@ -102,6 +103,32 @@ def test_every_variable_is_tried_here() -> None:
         "PERDURE_API_KEY_FILE",
         "PERDURE_ENCRYPTION_KEYS_FILE",
     }
+
+
+def test_a_variable_that_is_no_setting_is_pointed_out(
+    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once in a process, with the setting that may be meant; a right one and an empty one are not."""
+    monkeypatch.setattr(unknown_variables, "_said", set())
+    monkeypatch.setenv("PERDURE_CRASHLIMIT", "7")
+    monkeypatch.setenv("PERDURE_BANANA", "7")
+    monkeypatch.setenv("PERDURE_CRASH_LIMIT", "8")
+    monkeypatch.setenv("PERDURE_TLS_SERVER_NAME", "example.org")
+    for _ in range(2):
+        settings._checked.clear()
+        check(script)
+    assert capsys.readouterr().err.splitlines() == [
+        "perdure: the environment variable PERDURE_BANANA is no setting of perdure, and has no effect",
+        "perdure: the environment variable PERDURE_CRASHLIMIT is no setting of perdure, and has no effect; "
+        "did you mean PERDURE_CRASH_LIMIT?",
+    ]
+
+
+def test_every_variable_that_is_read_is_known() -> None:
+    """One that the sources name and that is not known would be pointed out to everybody who sets it."""
+    sources = (Path(unknown_variables.__file__).parents[1]).rglob("*.py")
+    named = {name for path in sources for name in re.findall(r"PERDURE_[A-Z]+(?:_[A-Z]+)*\b(?!_)", path.read_text())}
+    assert named - {one.variable for one in settings.SETTINGS} <= set(unknown_variables.ELSEWHERE)
 
 
 def test_the_values_in_force_are_those_that_were_checked(script: str, monkeypatch: pytest.MonkeyPatch) -> None:

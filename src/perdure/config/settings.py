@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perdure.config import cluster_options, os_errors, ownership
 from perdure.config import setting_values as values
+from perdure.config.unknown_variables import point_out_unknown
 from perdure.errors import OptionError, PerdureError, StateReadOnly
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def check(script: str) -> None:
         for one in SETTINGS:
             _read(one, script)
         _checked.add(seen)
+        point_out_unknown(one.variable for one in SETTINGS)
 
 
 def _read(setting: Setting, script: str) -> Any:
