@@ -2,7 +2,7 @@
 
 A file `NAME.py.txt` begins with a header, which stands before each of its snippets. A snippet begins with
 `# --- bad: WHAT` or `# --- good: WHAT`. A line on which something has to be found ends with `# <- CODE`, one mark for
-each code.
+each code. A good snippet is a near miss of the rules that the bad one before it breaks.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Snippet:
     file: str
     what: str
     text: str
+    near: frozenset[str] = frozenset()
 
     @property
     def expected(self) -> set[tuple[int, str]]:
@@ -77,9 +78,10 @@ def _of(counts: dict[str, int], severities: tuple[str, ...]) -> int:
 def snippets(folder: Path) -> Iterator[Snippet]:
     for path in sorted(folder.glob("*.py.txt")):
         parts = CUT.split(path.read_text(encoding="utf-8"))[1:]
-        header = ""
+        header, near = "", frozenset[str]()
         for kind, what, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
             if kind == "header":
                 header = text
             else:
-                yield Snippet(path.name, f"{kind}: {what}", header + text)
+                near = frozenset(MARK.findall(text)) if kind == "bad" else near
+                yield Snippet(path.name, f"{kind}: {what}", header + text, near)

@@ -237,10 +237,47 @@ def _inserts(place: Place, node: ast.Call, lines: str) -> str:
     ):
         return ""
     sql = constant_text(place, node.args[0] if node.args else None)
-    if not matches(_INSERT, sql) or matches(_SAFE, sql) or matches(_REPLACES, lines):
+    if not matches(_INSERT, sql) or matches(_SAFE, sql) or matches(_REPLACES, lines) or _new_file(place):
         return ""
     guarded = any(isinstance(above, ast.If) for above in place.facts.above(node)) and matches(r"\bSELECT\b", lines)
     return "" if guarded else "writes with a plain INSERT"
+
+
+def _new_file(place: Place) -> bool:
+    """Whether the rows go to a new database file, which takes the place of the old one as a whole."""
+    opened: set[str] = set()
+    moved: set[str] = set()
+    fresh: set[str] = set()
+    for node, value in place.calls:
+        first = _names_in(node.args[0]) if node.args else set()
+        if isinstance(value, str) and value in ("sqlite3.connect", "duckdb.connect", "aiosqlite.connect"):
+            opened |= first
+        elif isinstance(value, str) and value in ("os.replace", "os.rename", "shutil.move"):
+            moved |= first
+        elif isinstance(value, str) and value in ("os.remove", "os.unlink"):
+            fresh |= first
+        elif isinstance(node.func, ast.Attribute):
+            if node.func.attr == "unlink":
+                fresh |= _names_in(node.func.value)
+            elif node.func.attr in ("replace", "rename") and len(node.args) == 1:
+                moved |= _names_in(node.func.value)
+    return any(name in fresh or _is_fresh(place, name, 3) for name in opened & moved)
+
+
+def _names_in(node: ast.AST) -> set[str]:
+    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+
+
+def _is_fresh(place: Place, name: str, depth: int) -> bool:
+    """Whether a name stands for a path that is another one each time."""
+    for binding in place.facts.names.get(name, ()):
+        calls = (place.text(one.func) for one in ast.walk(binding.node) if isinstance(one, ast.Call))
+        if any(text.startswith(("tempfile.", "uuid.", "secrets.", "os.getpid")) for text in calls):
+            return True
+        others = _names_in(binding.node) - {name}
+        if depth and any(_is_fresh(place, other, depth - 1) for other in others):
+            return True
+    return False
 
 
 def _appends(place: Place, node: ast.Call, name: str) -> str:
