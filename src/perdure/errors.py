@@ -197,9 +197,14 @@ class CrashLoop(RunError):
 
 
 class HasDeadLetters(RunError):
-    """Some items of a batch became dead letters."""
+    """Some items of a batch became dead letters.
+
+    Attributes:
+        returned: the workflow's function had returned (`fail_on_dead=`): there is nothing of it that was not done.
+    """
 
     code = "dead-letters"
+    returned = False
 
 
 class RunHasEnded(RunError):

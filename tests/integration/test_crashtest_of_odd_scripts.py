@@ -53,6 +53,20 @@ def test_what_cannot_be_tested_is_named(tmp_path: Path, text: str, said: str) ->
         crashtest(target(tmp_path, text), patience=60)
 
 
+def test_a_run_that_fails_by_its_dead_letters_is_tested_whole(tmp_path: Path) -> None:
+    """With `fail_on_dead=` all is done when it fails; an error in the middle leaves what comes later untested."""
+    text = WORKFLOW + (
+        "@step(retry=None)\ndef parse(n: int) -> int:\n    return 6 // n\n"
+        "@workflow(fail_on_dead=True)\ndef main() -> int:\n    batch = parse.map([0, 1])\n{}    return 1\n"
+    )
+    report = crashtest(target(tmp_path, text.format("")), kills=3, patience=60)
+    assert (report.ending, report.findings) == ("", [])
+    assert "fail_on_dead is 1" in report.at_the_end
+    report = crashtest(target(tmp_path, text.format("    batch.raise_if_dead()\n")), kills=1, patience=60)
+    assert report.ending.startswith("HasDeadLetters")
+    assert not report.finished
+
+
 def test_of_several_workflows_one_is_to_be_named(tmp_path: Path) -> None:
     """The hint is the command, with the user's own file and not the copy's."""
     text = WORKFLOW + "".join(f"@workflow\ndef {name}() -> None: ...\n" for name in ("one", "two", "three"))

@@ -46,6 +46,7 @@ class Report(msgspec.Struct):
         refused: what it was kept from.
         unstable: what differs between two undisturbed runs, and was not compared.
         ending: how the undisturbed run ends, if not well.
+        at_the_end: the same, if it fails when all is done, by its dead letters (`fail_on_dead=`).
     """
 
     workflow: str
@@ -59,6 +60,7 @@ class Report(msgspec.Struct):
     refused: list[Refusal] = []
     unstable: list[str] = []
     ending: str = ""
+    at_the_end: str = ""
 
     @property
     def finished(self) -> bool:
@@ -128,7 +130,9 @@ def _undisturbed(laboratory: Laboratory, oracle: str | None, report: Report) -> 
     if outcome.code == "not-storable":
         report.keep(Finding("unstorable", RUN, outcome.error_line, "return plain data, or a path"))
         return None
-    if outcome.end == "failed":
+    if outcome.end == "failed" and outcome.returned:
+        report.at_the_end = outcome.error_line
+    elif outcome.end == "failed":
         report.ending = outcome.error_line
     saved = [point.step for point in life.points if point.kind == "after-save" and point.step != RUN]
     report.steps, report.names = len(saved), list(dict.fromkeys(saved))

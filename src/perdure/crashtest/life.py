@@ -15,7 +15,7 @@ import msgspec
 
 from perdure.config import secrets
 from perdure.crashtest.points import Point
-from perdure.errors import NotFound, PerdureError
+from perdure.errors import HasDeadLetters, NotFound, PerdureError
 
 RUN_ID = "crashtest"
 """The id of every run that is tried, so that its idempotency keys are the same each time."""
@@ -65,6 +65,7 @@ class Outcome(msgspec.Struct, frozen=True):
         code: the code of a PerdureError.
         hint: what that says to do.
         dead_letters: how many items failed for good.
+        returned: it failed when the workflow's function had returned, by its dead letters.
     """
 
     end: str
@@ -73,6 +74,7 @@ class Outcome(msgspec.Struct, frozen=True):
     code: str = ""
     hint: str = ""
     dead_letters: int = 0
+    returned: bool = False
 
     @property
     def error_line(self) -> str:
@@ -193,7 +195,9 @@ def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
         done = execution.run(parsed[0], parsed[1], RUN_ID)
     except PerdureError as error:
         began = execution is not None and execution.run_id is not None
-        return Outcome("failed" if began else "unusable", error=error_text(error), code=error.code, hint=error.hint)
+        text, returned = error_text(error), isinstance(error, HasDeadLetters) and error.returned
+        end = "failed" if began else "unusable"
+        return Outcome(end, error=text, code=error.code, hint=error.hint, returned=returned)
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # noqa: BLE001  a sys.exit in the workflow too

@@ -34,7 +34,9 @@ def show_report(report: Report, arguments: str) -> None:
         printer.line(
             one_line(f"undisturbed, the run fails, so what comes later is not tested: {report.ending}"), "yellow"
         )
-    elif not report.findings:
+    if report.at_the_end:
+        printer.line(one_line(f"undisturbed, the run fails at its end, when all is done: {report.at_the_end}"), "dim")
+    if not report.ending and not report.findings:
         printer.line("ok      resumed from every kill; same result and files; deterministic", "green")
     width = max((len(finding.kind) for finding in report.findings), default=0)
     for finding in report.findings:

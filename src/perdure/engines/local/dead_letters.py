@@ -41,7 +41,7 @@ def refuse(store: Store, run: RunRecord, most: int | None) -> None:
     count = listing.dead_letters(store, run.rid)
     missed = unseen(store, run) if run.parent is None else None
     if missed is not None and count + missed.count >= most:
-        raise HasDeadLetters(
+        raise _at_the_end(
             f"run {run.id} had gone on when dead letters were re-driven: it does not contain {missed.results}, and "
             f"fail_on_dead is {most}",
             f"make again what has consumed the items: `{missed.command}`",
@@ -49,11 +49,17 @@ def refuse(store: Store, run: RunRecord, most: int | None) -> None:
     if count < most:
         return
     letters = "1 dead letter" if count == 1 else f"{count:,} dead letters"
-    raise HasDeadLetters(
+    raise _at_the_end(
         f"run {run.id} has {letters}, and fail_on_dead is {most}",
         f"list them: {commands.dlq(run.id)}; once the cause is fixed, `perdure dlq redrive` runs them again, "
         "and the run goes on",
     )
+
+
+def _at_the_end(what: str, hint: str) -> HasDeadLetters:
+    error = HasDeadLetters(what, hint)
+    error.returned = True
+    return error
 
 
 class DeadLetterBox:
