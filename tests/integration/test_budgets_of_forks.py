@@ -95,3 +95,15 @@ def test_a_bound_without_effect_is_refused(agent: Shop) -> None:
     assert agent("resume", run["id"], "--budget", "usd=9") == 2
     assert f"run {run['id']} is done and spends nothing more: --budget has no effect" in agent.said
     assert "perdure fork" in agent.said
+
+
+def test_a_bound_that_no_budget_is_below_is_pointed_out(agent: Shop) -> None:
+    """It allows nothing more than the script does; one that does allow more is taken without a word."""
+    agent.run()
+    (run,) = agent.runs()
+    line = f"--budget has no effect: no budget that run {run['id']} has come to allows less"
+    for given, idle in (("usd=4", True), ("calls=50", True), ("usd=9", False)):
+        assert agent("resume", run["id"], "--budget", given) == 1, agent.said
+        assert (line in agent.said) is idle, agent.said
+    assert agent("fork", run["id"], "--from", "#3", "--budget", "usd=2") == 1
+    assert "--budget has no effect" in agent.said

@@ -219,6 +219,9 @@ class Engine(Protocol):
             UsageError: the engine has no budgets.
         """
 
+    def raised_any(self, run: RunRecord) -> bool | None:
+        """Was a bound higher that way when this process executed that run? None if another one executes it."""
+
 
 class ReplayCheck(msgspec.Struct, frozen=True):
     """Whether a run that is under way fits the scripts as they are now; if not, `where` says at which step."""

@@ -44,6 +44,13 @@ def raise_budget(location: Location, run: RunRecord, bounds: Bounds) -> None:
     location.load_engine().raise_bounds(run, bounds)
 
 
+def without_effect(location: Location, run: RunRecord) -> str:
+    """What to say if the bounds that were given when the run was gone on with allow nothing more; else empty."""
+    if location.load_engine().raised_any(run) is not False:
+        return ""
+    return f"--budget has no effect: no budget that run {run.id} has come to allows less"
+
+
 def read_budget(given: Sequence[str]) -> Bounds:
     """The bounds as they were typed.
 

@@ -16,7 +16,7 @@ from perdure.cli.watched_run import go_on
 from perdure.operations.find_run import find_run
 from perdure.operations.fork import fork as fork_run
 from perdure.operations.location import locate_run, opened
-from perdure.operations.resume import raise_budget, read_budget
+from perdure.operations.resume import raise_budget, read_budget, without_effect
 
 
 def fork(
@@ -46,7 +46,10 @@ def fork(
         raise_budget(location, made.run, bounds)
     said = fork_lines(made, source, step)
     if run_it:
-        return go_on(made.run, file, location, accept=False, json=json, log_json=log_json, said=said)
+        code = go_on(made.run, file, location, accept=False, json=json, log_json=log_json, said=said)
+        if bounds is not None and (idle := without_effect(location, made.run)):
+            Printer(sys.stderr).line(idle, "yellow")
+        return code
     sys.stderr.write(said)  # standard output is the id
     if json:
         as_json({"run": made.run.id, "forked_from": source.id})

@@ -19,7 +19,7 @@ from perdure.core.execution.spec import IfLocked
 from perdure.errors import UsageError
 from perdure.operations.find_run import find_run
 from perdure.operations.location import locate, locate_run, opened
-from perdure.operations.resume import finished, raise_budget, read_budget
+from perdure.operations.resume import finished, raise_budget, read_budget, without_effect
 from perdure.operations.resume_all import USUAL, Unfinished, Wanted, resume_each, standings, unfinished
 
 ALL = Group("With --all", sort_key=1)
@@ -78,7 +78,10 @@ def resume(
     if found.status == "done":
         Printer(sys.stderr).line(f"run {found.id} is done; this is its result")
         return print_finish(finished(location, found), location, json=json)
-    return go_on(found, file, location, accept=accept_changes, json=json, log_json=log_json, if_locked=if_locked)
+    code = go_on(found, file, location, accept=accept_changes, json=json, log_json=log_json, if_locked=if_locked)
+    if budget and (said := without_effect(location, found)):
+        Printer(sys.stderr).line(said, "yellow")
+    return code
 
 
 def _resume_all(wanted: Wanted, options: list[str], state: Path | None, engine: str | None) -> int:

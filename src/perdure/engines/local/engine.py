@@ -216,6 +216,12 @@ class LocalEngine:
         """The budgets of that run may spend so much from now on, where that is more than they say."""
         self.store.raise_bounds(run.rid, bounds)
 
+    def raised_any(self, run: RunRecord) -> bool | None:
+        """Was a bound higher that way when this process executed that run? None if another one executes it."""
+        if run.rid in self.resources.raised:
+            return True
+        return None if self.store.holding(run) is not None else False
+
     def close(self) -> None:
         """Close the state file and let go of the lock."""
         self.resources.close()

@@ -40,6 +40,7 @@ class Resources:
         self.monitor = RunMonitor(self.store, self.world.now)
         self.pool = Pool()
         self.said: dict[tuple[object, ...], float] = {}  # what was said on standard error, and when
+        self.raised: set[int] = set()  # runs of which a budget allows more than the script says
         self._guards: Guards | None = None
         self._bell: Bell | None = None
         self._lock = threading.Lock()

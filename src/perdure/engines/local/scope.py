@@ -238,7 +238,10 @@ class LocalScope(BaseScope):
         if history.spent or history.spent_by_children:
             before = store.spent_in(rid, f"{rid}:{number}")
         for line in store.lineage(rid):
-            bounds = bounds.raised_to(store.raised_bounds(line))
+            raised = bounds.raised_to(store.raised_bounds(line))
+            if raised != bounds:
+                self.resources.raised.add(line)
+            bounds = raised
         return Ledger(self.id, rid, number, bounds, before, threading.Lock())
 
     def spend(self, call: Call, usd: int, tokens: int) -> None:

@@ -322,6 +322,10 @@ class TemporalEngine:
         """A cluster has no budgets."""
         raise TEMPORAL.unsupported(Feature.BUDGET, option="--budget")
 
+    def raised_any(self, run: RunRecord) -> bool | None:
+        """A cluster has no budgets."""
+        return False
+
     # -- workers ------------------------------------------------------------------------------------------------------
 
     def serve(self, modules: Iterable[str], until: threading.Event, grace: float) -> None:
