@@ -40,7 +40,7 @@ def main() -> None:
 
 def _of_a_run() -> None:
     from perdure import step, workflow
-    from perdure.engines.local.engine import engine_at
+    from perdure.engines.local.engine import close_at, engine_at
     from perdure.operations.diagnose import diagnose
     from perdure.operations.location import Location
     from perdure.operations.why import explain
@@ -79,6 +79,7 @@ def _of_a_run() -> None:
     for name, seconds in taken.items():
         ratio = statistics.median(one / other for one, other in zip(seconds, taken["reading them"], strict=True))
         print(f"{STEPS:,} steps, {name}: {statistics.median(seconds) * 1e3:.0f} ms of CPU, {ratio:.1f} times reading")
+    close_at(path)
 
 
 def _of_the_server() -> None:
