@@ -20,6 +20,7 @@ from perdure.api.lock import HeldLock, lock
 from perdure.api.published import publish, set_progress
 from perdure.api.rate import Rate
 from perdure.api.retry import retry
+from perdure.api.runs import RunInfo, run, runs
 from perdure.api.sh import sh
 from perdure.api.signals import signal
 from perdure.api.step import BoundStep, Step, step
@@ -43,6 +44,7 @@ __all__ = [
     "LogContext",
     "Rate",
     "Retry",
+    "RunInfo",
     "Secret",
     "Step",
     "Workflow",
@@ -63,6 +65,8 @@ __all__ = [
     "random",
     "register_codec",
     "retry",
+    "run",
+    "runs",
     "set_progress",
     "sh",
     "signal",

@@ -1,26 +1,47 @@
-"""A run that goes on beside the caller: in a thread of its own, or in a task of the caller's event loop."""
+"""A run, as who has started or enqueued it sees it, or who knows its id: `Handle`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from perdure.core.execution.spec import Call, Spec
-from perdure.core.records import RunStatus
-from perdure.engines.interface import Engine
+from perdure.api.run_outcome import published_value, put_outcome
+from perdure.core.execution.spec import Spec
+from perdure.core.records import RunRecord, RunStatus
+from perdure.engines.interface import Cancellation
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
     from concurrent.futures import Future
+    from pathlib import Path
+
+    from perdure.store.signals import Outcome
 
 T = TypeVar("T")
 
 
+class Runs(Protocol):
+    """Where a run is kept: an engine, or a state file that is only read."""
+
+    @property
+    def state_file(self) -> Path | None:
+        """The state file; None for a cluster."""
+
+    def status(self, id: str) -> RunStatus:
+        """How a run stands."""
+
+    def ending(self, id: str, *, or_left: bool = False) -> Future[RunRecord]:
+        """The end of a run, whichever process executes it."""
+
+    def cancel(self, id: str, load: Callable[[RunRecord], object]) -> Cancellation:
+        """Ask a run to end."""
+
+
 class Handle(Generic[T]):
-    """A run that `Workflow.start` has started.
+    """A run that `Workflow.start` has started, or that `perdure.run` has found; whichever process executes it.
 
     `handle.result()` waits for its end in sync code, `await handle` in async code.
 
@@ -30,22 +51,35 @@ class Handle(Generic[T]):
 
     id: str
 
-    def __init__(self, id: str, engine: Engine, future: Future[T], task: asyncio.Task[T] | None = None) -> None:
+    def __init__(
+        self,
+        id: str,
+        runs: Runs,
+        future: Future[T] | None = None,
+        *,
+        spec: Spec | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self.id = id
-        self._engine = engine
-        self._future = future
-        self._task = task
+        self._runs = runs
+        self._spec = spec
+        self._future = future  # None: not asked for yet
+        self._loop = loop  # which executes it, or would go on with it
 
     def status(self) -> RunStatus:
-        """The status of the run as the state file has it: "running", "failed", "parked", "done" or "cancelled".
+        """The status of the run as the state file has it: "queued", "running", "suspended", "failed", "parked", "done",
+        or "cancelled".
 
         Raises:
             StateError: the state file cannot be read.
         """
-        return self._engine.status(self.id)
+        return self._runs.status(self.id)
 
     def result(self, timeout: float | None = None) -> T:
         """Wait for the end of the run, and return what the workflow returned.
+
+        Whichever process executes it. A run that was only looked up, and that no process executes, is waited for, too:
+        until somebody goes on with it.
 
         Args:
             timeout: seconds to wait at most; None: no bound.
@@ -53,111 +87,104 @@ class Handle(Generic[T]):
         Raises:
             TimeoutError: the run has not ended by then; it goes on.
             UsageError: called in the event loop that executes the run.
+            Cancelled: the run was cancelled.
             Exception: what the workflow raised.
         """
-        if self._task is not None and not self._future.done() and _in_loop():
-            import asyncio
-
-            if self._task.get_loop() is asyncio.get_running_loop():
-                raise UsageError(
-                    f"result() of run {self.id} was called in the event loop that executes it, which would wait for "
-                    "ever",
-                    "use `result = await handle`",
-                )
-        return self._future.result(timeout)
+        future = self._ended()
+        if self._loop is not None and not future.done() and running_loop() is self._loop:
+            raise UsageError(
+                f"result() of run {self.id} was called in the event loop that executes it, which would wait for ever",
+                "use `result = await handle`",
+            )
+        return future.result(timeout)
 
     def __await__(self) -> Generator[Any, Any, T]:
         """Wait for the end of the run without blocking the event loop: `result = await handle`.
 
         Raises:
+            Cancelled: the run was cancelled.
             Exception: what the workflow raised.
         """
         import asyncio
 
-        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+        return asyncio.shield(asyncio.wrap_future(self._ended())).__await__()
+
+    def cancel(self) -> Cancellation:
+        """Ask the run to end: at its next safe point if a process executes it, else it is ended here.
+
+        What it has deferred is called then, from its script, which is loaded for that if need be.
+
+        Returns:
+            A Cancellation: `outcome` is "none" if the run had ended already, "requested", or "ended"; `missed` says
+            what could not be cleaned up.
+
+        Raises:
+            UsageError: it is a child run.
+            RunError: it is superseded by its fork.
+            StateError: the state file cannot be used.
+        """
+        from perdure.api.run_scripts import load_script_of
+
+        def load(run: RunRecord) -> None:
+            load_script_of(run, self._runs.state_file)
+
+        if running_loop() is None:
+            return self._runs.cancel(self.id, load)
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(1, "perdure-cancel") as pool:  # clean-ups may need a loop of their own
+            return pool.submit(self._runs.cancel, self.id, load).result()
+
+    def signal(self, event: str, value: Any = None, *, key: str = "", id: str | None = None) -> Outcome:
+        """Tell the run something: `perdure.signal(handle.id, event, value, key=key, id=id)`, which see.
+
+        Args:
+            event: the name, a printable text.
+            value: what is sent, of a type that can be stored.
+            key: tells signals of one name apart.
+            id: unique among the signals of this run: sent again with the same id, nothing is stored.
+
+        Returns:
+            "taken", "stored" or "repeated".
+
+        Raises:
+            RunHasEnded: the run has ended.
+            NotStorable: the value cannot be stored without loss, or is too large.
+            OptionError: a name, key or id is not a printable text.
+            UsageError: the runs are on a cluster.
+            StateError: the state file cannot be used.
+        """
+        from perdure.api.signals import signal
+
+        return signal(self.id, event, value, key=key, id=id)
+
+    def published(self, name: str) -> Any:
+        """What the run has published last under a name, as plain data: dicts, lists, texts and numbers.
+
+        Args:
+            name: as `perdure.publish` was given it.
+
+        Raises:
+            NotFound: it has not published that, yet.
+            UsageError: the runs are on a cluster.
+            StateError: the state file cannot be read.
+        """
+        return published_value(self._runs.state_file, self.id, name)
+
+    def _ended(self) -> Future[T]:
+        if self._future is None:
+            from concurrent.futures import Future
+
+            future: Future[T] = Future()
+            self._runs.ending(self.id).add_done_callback(lambda ending: put_outcome(future, ending, self._spec))
+            self._future = future
+        return self._future
 
     def __repr__(self) -> str:
         return f"<run {self.id!r}>"
 
 
-def launch(engine: Engine, call: Call, spec: Spec, id: str | None) -> Handle[Any]:
-    """Begin a run, and let it go on beside the caller; returns as soon as the run is registered in the state file.
-
-    A run that this process has launched before and still executes is not begun again: its handle is returned.
-    """
-    number = _NUMBERS.setdefault(engine, len(_NUMBERS))
-    mine = (number, id, spec.module, spec.name, call.key)
-    known = _launched.get(mine)
-    if known is not None and not known._future.done():
-        return known
-    if spec.is_async and _in_loop():
-        handle = _launch_task(engine, call, spec, id) or _launch_thread(engine, call, spec, id)
-    else:
-        handle = _launch_thread(engine, call, spec, id)
-    _launched[mine] = _launched[number, handle.id, spec.module, spec.name, call.key] = handle
-    return handle
-
-
-_NUMBERS: WeakKeyDictionary[Engine, int] = WeakKeyDictionary()
-_launched: WeakValueDictionary[tuple[int, str | None, str, str, bytes], Handle[Any]] = WeakValueDictionary()
-"""By engine, id (if one was given), script, workflow and inputs."""
-_tasks: set[asyncio.Task[Any]] = set()
-"""The runs in event loops, which would not be kept alive otherwise."""
-
-
-def _in_loop() -> bool:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in this thread; asyncio is not imported for that."""
     asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and asyncio._get_running_loop() is not None
-
-
-def _launch_task(engine: Engine, call: Call, spec: Spec, id: str | None) -> Handle[Any] | None:
-    """In a task of the loop that runs here, which is where the caller's locks and connections are."""
-    import asyncio
-    from concurrent.futures import Future
-
-    ids: list[str] = []
-    running = engine.begin_in_loop(call, script=spec.file, id=id, began=ids.append)
-    if running is None:
-        return None
-    future: Future[Any] = Future()
-    task = asyncio.get_running_loop().create_task(running, name=f"perdure-{spec.name}")
-    handle: Handle[Any] = Handle(ids[0], engine, future, task)
-    _tasks.add(task)
-
-    def ended(task: asyncio.Task[Any]) -> None:
-        _tasks.discard(task)
-        if task.cancelled():
-            future.cancel()
-        elif (error := task.exception()) is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(task.result())
-
-    task.add_done_callback(ended)
-    return handle
-
-
-def _launch_thread(engine: Engine, call: Call, spec: Spec, id: str | None) -> Handle[Any]:
-    import contextvars
-    import threading
-    from concurrent.futures import Future
-
-    taken: Future[str] = Future()
-    future: Future[Any] = Future()
-
-    def work() -> None:
-        try:
-            if spec.is_async:
-                import asyncio
-
-                result = asyncio.run(engine.arun(call, script=spec.file, id=id, began=taken.set_result))
-            else:
-                result = engine.run(call, script=spec.file, id=id, began=taken.set_result)
-        except BaseException as error:  # noqa: BLE001  `Handle.result` raises it
-            (future if taken.done() else taken).set_exception(error)
-        else:
-            future.set_result(result)
-
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(work,), name=f"perdure-{spec.name}").start()
-    return Handle(taken.result(), engine, future)
+    return None if asyncio is None else asyncio._get_running_loop()

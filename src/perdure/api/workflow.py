@@ -116,17 +116,19 @@ class Workflow(Decorated, Generic[P, R]):
         """Resume or start the run beside the caller; returns as soon as the run is registered.
 
         It goes on in a thread of its own; if the workflow is async and an event loop runs here, in a task of that loop.
-        A run that this process has started before and still executes is not started again: the handle is the same.
+        A run that is under way is not started again, whichever process executes it: the handle waits for its end.
+        Should that process die, or leave the run, the run goes on here.
 
         Returns:
             A Handle with the `id`, the `status()` and the `result()` of the run.
 
         Raises:
             UsageError: called inside a workflow or a step.
-            AlreadyRunning, Skipped, OtherInputs, StateError, EngineError: as a call does. What the workflow raises
-                later is raised by `Handle.result`.
+            AlreadyRunning, Skipped: another run has the workflow's lock.
+            OtherInputs, StateError, EngineError: as a call does. What the workflow raises later is raised by
+                `Handle.result`.
         """
-        from perdure.api.handle import launch
+        from perdure.api.run_start import launch
 
         if here.get() is None:
             stop_load(f"starts {self._spec.owner}")

@@ -39,6 +39,8 @@ class Feature(Enum):
 
     SIGNALS = auto()
     """`perdure.signal`, `perdure.publish`, approvals: what is sent to a run, and what it shows."""
+    RUN_HANDLES = auto()
+    """`perdure.run(id)`: the result of a run that another process has started."""
 
     # What the commands ask for.
     STATE_FILE = auto()
@@ -174,6 +176,10 @@ TEMPORAL = Capabilities(
         Feature.SIGNALS: Missing(
             "signals, approvals and published values are not supported on a cluster: they are kept in a state file",
             "run the workflow with --engine local; or poll the service that the answer comes from, in a step",
+        ),
+        Feature.RUN_HANDLES: Missing(
+            "the result of a run that another process has started is not waited for on a cluster",
+            "start it here too: start() of an id that is under way waits for that run",
         ),
         Feature.STATE_FILE: Missing(
             "the runs of a cluster are kept by the cluster, not in a state file",

@@ -21,6 +21,8 @@ from perdure.errors import UsageError
 
 if TYPE_CHECKING:
     import threading
+    from concurrent.futures import Future
+    from pathlib import Path
 
     from perdure.store.runs import Store
 
@@ -146,8 +148,19 @@ class Engine(Protocol):
     def capabilities(self) -> Capabilities:
         """What the engine can do: ask this before anything that not every engine can do."""
 
+    @property
+    def state_file(self) -> Path | None:
+        """The state file of its runs; None for a cluster."""
+
     def run(
-        self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None
+        self,
+        call: Call,
+        *,
+        script: str,
+        id: str | None = None,
+        resume: str | None = None,
+        began: Began | None = None,
+        attach: bool = False,
     ) -> Any:
         """Run a sync workflow to its end: start it, resume it, or return the result that its id already has.
 
@@ -157,8 +170,10 @@ class Engine(Protocol):
             id: exactly one run under this id, ever.
             resume: the id of a run to go on with, whatever its inputs.
             began: is given the id of the run as soon as it is known.
+            attach: if the run is under way, raise UnderWay instead of an error of the user's.
 
         Raises:
+            UnderWay: with `attach`; `ending` waits for its end.
             OptionError: the workflow asks for a feature that the engine lacks.
             OtherInputs: the id stands for a run with other inputs.
             Drift: the script was edited so that it does not fit what the run has done.
@@ -166,7 +181,14 @@ class Engine(Protocol):
         """
 
     async def arun(
-        self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None
+        self,
+        call: Call,
+        *,
+        script: str,
+        id: str | None = None,
+        resume: str | None = None,
+        began: Began | None = None,
+        attach: bool = False,
     ) -> Any:
         """Run an async workflow to its end, as `run` does."""
 
@@ -176,6 +198,9 @@ class Engine(Protocol):
         """Begin an async run before this returns; the coroutine carries it on, in the caller's event loop.
 
         None: the engine executes its runs elsewhere, and `arun` is to be called in a thread.
+
+        Raises:
+            UnderWay: the run is under way.
         """
 
     def status(self, id: str) -> RunStatus:
@@ -183,6 +208,17 @@ class Engine(Protocol):
 
         Raises:
             NotFound: there is no such run.
+        """
+
+    def ending(self, id: str, *, or_left: bool = False) -> Future[RunRecord]:
+        """The end of a run, whichever process executes it.
+
+        Args:
+            id: the run.
+            or_left: done as soon as no process executes it, too: its status is "running" then.
+
+        Raises:
+            UsageError: the engine cannot wait for a run that it has not begun.
         """
 
     def records(self, reference: str | None = None, most: int | None = None) -> AbstractContextManager[Store]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from perdure.engines.interface import Engine, WorkerEngine
+    from perdure.engines.local.state_file_runs import StateFileRuns
     from perdure.engines.temporal.engine import TemporalEngine
     from perdure.store.runs import Store
 
@@ -54,6 +55,19 @@ def engine_at(url: str, state: Path) -> Engine:
     from perdure.engines.local import engine_at
 
     return engine_at(state)
+
+
+def runs_at(url: str, state: Path) -> Engine | StateFileRuns:
+    """The runs at an address, for who does not execute them: the local engine is not loaded for that.
+
+    Raises:
+        OptionError: the address names no engine, or what it needs is not installed.
+    """
+    if url != LOCAL:
+        return cluster_at(url)
+    from perdure.engines.local.state_file_runs import StateFileRuns
+
+    return StateFileRuns(state)
 
 
 def records_at(

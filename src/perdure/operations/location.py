@@ -45,6 +45,11 @@ class Location(msgspec.Struct, frozen=True):
         """
         return capabilities_at(self.engine).supports(feature)
 
+    @property
+    def state_file(self) -> Path | None:
+        """The state file; None for a cluster."""
+        return self.path if self.supports(Feature.STATE_FILE) else None
+
     def require(self, feature: Feature, **asked: object) -> None:
         """Return if the engine of this location has that feature.
 

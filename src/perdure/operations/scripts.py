@@ -12,17 +12,14 @@ from typing import Any
 
 from perdure.api.step import BoundStep
 from perdure.api.workflow import Workflow
-from perdure.config import ownership
 from perdure.config.module_names import dotted_name
-from perdure.config.script_identity import belongs_to, point_out
 from perdure.config.script_loader import load_script
 from perdure.config.script_reload import load_current
 from perdure.core.execution.spec import Spec, spec_of
 from perdure.core.records import FunctionRecord, RunRecord, StepRecord, called_step
-from perdure.core.redaction.printable import one_line
 from perdure.engines import functions
-from perdure.engines.features import Feature
 from perdure.engines.interface import refuse_child
+from perdure.engines.recorded_script import recorded_script
 from perdure.engines.registry import forget_files, steps_named
 from perdure.errors import NotFound, OptionError, UsageError
 from perdure.operations.location import Location
@@ -30,8 +27,6 @@ from perdure.operations.location import Location
 AnyWorkflow = Workflow[..., Any]
 
 _loading = Lock()
-_named: set[Path] = set()
-"""The scripts that this process has said it loads."""
 
 
 def split_target(target: str) -> tuple[Path, str | None]:
@@ -90,7 +85,7 @@ def workflow_of(run: RunRecord, location: Location, script: Path | None = None) 
         Exception: whatever the script raises when it is loaded.
     """
     refuse_child(run.id, run.parent)
-    path = script or recorded_script(run, location)
+    path = script or recorded_script(run, location.state_file)
     if not path.is_file():
         raise NotFound(
             f"the script of run {run.id} does not exist: {path}",
@@ -106,36 +101,6 @@ def _workflows(module: ModuleType) -> dict[str, AnyWorkflow]:
 def _first_line(workflow: AnyWorkflow) -> str:
     lines = (workflow.__doc__ or "").strip().splitlines()
     return f"    {lines[0]}" if lines else ""
-
-
-def recorded_script(run: RunRecord, location: Location) -> Path:
-    """The script that a state file names as that of a run, which is said on standard error.
-
-    It is about to be executed, and a file may name any: only one that goes with the state file is loaded.
-
-    Args:
-        run: as it was read.
-        location: where it is kept. A cluster's scripts are anywhere.
-
-    Raises:
-        UsageError: the script is another user's, or every user can write it, or it lies elsewhere.
-    """
-    path = Path(run.path)
-    try:
-        why = "" if ownership.shared() else ownership.objection(path.stat())
-    except OSError:
-        return path  # loading it says that it is gone
-    if not why and location.supports(Feature.STATE_FILE) and not belongs_to(run.path, location.path):
-        why = f"it lies outside of the folder and of the project of {location.path}"
-    if not why and path not in _named:
-        _named.add(path)
-        point_out(f"loads {one_line(run.path)}, the script of run {one_line(run.id)}")
-    if why:
-        raise UsageError(
-            f"the script that the state file names for run {run.id} is not loaded: {path} ({why})",
-            "name it in the command if it is the one: perdure resume RUN FILE, or dlq ... --script FILE",
-        )
-    return path
 
 
 def step_of(
@@ -159,7 +124,7 @@ def step_of(
         UsageError: several steps go by that name, or the script is not to be loaded unless it is named.
         Exception: whatever the script raises when it is loaded.
     """
-    path = script or recorded_script(run, location)
+    path = script or recorded_script(run, location.state_file)
     if not path.is_file():
         raise NotFound(f"the script of run {run.id} does not exist: {path}", "name where it is now: --script FILE")
     with _loading:  # two threads must not load one script side by side

@@ -179,6 +179,18 @@ class RunQueries:
             raise NotFound(f"there is no run {id!r} in {self.path}", "list the runs with `perdure ps`")
         return run
 
+    def newest(self, run: RunRecord) -> RunRecord:
+        """What the id of a run stands for: its newest fork, unless that was cancelled and the run itself was done."""
+        found: RunRecord = self.journal.read(
+            lambda connection: pieces.whole(connection, self._newest(connection, run), self.path)
+        )
+        return found
+
+    def version(self) -> int:
+        """Another number after each change that another connection has made to the file."""
+        found: int = self.journal.read(lambda connection: connection.pragma("data_version"))
+        return found
+
     def run_by_number(self, rid: int) -> RunRecord:
         """The run of that row number."""
         run: RunRecord = self.journal.read(
@@ -294,6 +306,16 @@ class RunQueries:
                 f"run number {rid} is missing in {self.path}", "restore a backup: the file was edited from outside"
             )
         return checked(RunRecord, row, self.path)
+
+    def _newest(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
+        line = [run]
+        while (newer := line[-1].superseded_by) is not None:  # a fork is newer than its source: RunRecord.intact
+            line.append(self._run(connection, newer))
+        found = line.pop()
+        while line:
+            run = line.pop()
+            found = run if found.status == "cancelled" and run.status == "done" else found
+        return found
 
     def _last(self, connection: apsw.Connection, rid: int) -> StepRecord | None:
         row = self._one(connection, "last_step", rid)

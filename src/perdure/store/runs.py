@@ -96,17 +96,6 @@ class Store(RunQueries):
 
         return operation
 
-    def _newest(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
-        """What an id stands for: the newest fork of its run, unless that was cancelled and the run itself was done."""
-        line = [run]
-        while (newer := line[-1].superseded_by) is not None:  # a fork is newer than its source: RunRecord.intact
-            line.append(self._run(connection, newer))
-        found = line.pop()
-        while line:
-            run = line.pop()
-            found = run if found.status == "cancelled" and run.status == "done" else found
-        return found
-
     def _add(self, connection: apsw.Connection, start: Start, now: float, who: Asker) -> Taken | Locked:
         locked = self.locks.obstacle(connection, start.lock, who)
         if locked is not None:

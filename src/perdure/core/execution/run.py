@@ -28,7 +28,7 @@ class Start(msgspec.Struct, frozen=True):
 
     `id` is the run's name if the caller gave one (`named`), a child's derived one, or None; `fresh` is the id that a
     new run gets then. `rid` names a known run to be resumed, whatever its inputs. `once`: a run of these inputs that is
-    done will do.
+    done will do. `attach`: a run that is under way will do too, and its end is waited for elsewhere (`UnderWay`).
     """
 
     script: str
@@ -43,6 +43,19 @@ class Start(msgspec.Struct, frozen=True):
     rid: int | None = None
     lock: str | None = None
     once: bool = False
+    attach: bool = False
+
+
+class UnderWay(Exception):
+    """The run that was to be started, or gone on with, is executed already, by this process or another.
+
+    Args:
+        id: its id.
+    """
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.id = id
 
 
 class HolderInfo(msgspec.Struct, frozen=True):
@@ -309,11 +322,15 @@ def _taking(call: Call, start: Start) -> Generator[RunEffect, Any, Answer]:
     """Begin, as soon as no other process has the run or its lock, if it is to wait for that."""
     answer: Answer = yield Begin(start)
     looks = 0
-    while call.spec.rules.if_locked == "wait" and _in_the_way(answer):
+    while call.spec.rules.if_locked == "wait" and _in_the_way(answer) and not _attaches(start, answer):
         yield StandBy(call.spec.name, _who(answer), PAUSES[min(looks, len(PAUSES) - 1)], first=looks == 0)
         answer = yield Begin(start)
         looks += 1
     return answer
+
+
+def _attaches(start: Start, answer: Answer) -> bool:
+    return start.attach and isinstance(answer, Held)
 
 
 def _in_the_way(answer: Answer) -> TypeGuard[Held | Locked]:
@@ -324,6 +341,8 @@ def _in_the_way(answer: Answer) -> TypeGuard[Held | Locked]:
 def _not_taken(
     call: Call, start: Start, answer: Held | Locked | Finished | Other | Superseded, began: Callable[[str], None] | None
 ) -> Ended:
+    if isinstance(answer, Held) and start.attach:
+        raise UnderWay(answer.run.id)
     if isinstance(answer, Held | Locked):
         raise _refusal(call, start, answer)
     run = answer.run

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perdure.core.commands import located
 from perdure.core.execution.call import Failed
@@ -23,10 +23,14 @@ from perdure.engines.features import LOCAL, Capabilities
 from perdure.engines.interface import Began, Cancellation, refuse_child, under_way
 from perdure.engines.local.drivers import LocalDrivers
 from perdure.engines.local.resources import Resources
+from perdure.engines.local.run_ends import ends_at
 from perdure.engines.local.run_lifecycle import start_of
 from perdure.engines.runtime.clock import World
 from perdure.errors import PerdureError, Skipped, StateError, StopRun
 from perdure.store.runs import Store
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 
 class LocalEngine:
@@ -51,6 +55,11 @@ class LocalEngine:
         return LOCAL
 
     @property
+    def state_file(self) -> Path | None:
+        """The state file of its runs."""
+        return self.store.path
+
+    @property
     def store(self) -> Store:
         """The state file."""
         return self.resources.store
@@ -70,7 +79,14 @@ class LocalEngine:
         self.resources.observer = observer
 
     def run(
-        self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None
+        self,
+        call: Call,
+        *,
+        script: str,
+        id: str | None = None,
+        resume: str | None = None,
+        began: Began | None = None,
+        attach: bool = False,
     ) -> Any:
         """Run a sync workflow to its end: start it, resume it, or return the result that its id already has.
 
@@ -80,8 +96,10 @@ class LocalEngine:
             id: exactly one run under this id, ever.
             resume: the id of a run to go on with, whatever its inputs.
             began: called with the id of the run as soon as it is taken.
+            attach: a run that is under way is not an error of the user's.
 
         Raises:
+            UnderWay: with `attach`, it is executed already.
             AlreadyRunning: another process has it.
             OtherInputs: the id stands for a run with other inputs.
             Drift: the script was edited so that a completed step would be called with other inputs.
@@ -90,27 +108,35 @@ class LocalEngine:
         """
         self.resources.monitor.ready(call.spec)
         with self._outside(call.spec):
-            start = start_of(self.resources, call, script, id, resume)
+            start = start_of(self.resources, call, script, id, resume, attach=attach)
             return _result(self.drivers.sync.drive(live(call, start, began), None))
 
     async def arun(
-        self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None
+        self,
+        call: Call,
+        *,
+        script: str,
+        id: str | None = None,
+        resume: str | None = None,
+        began: Began | None = None,
+        attach: bool = False,
     ) -> Any:
         """Run an async workflow to its end, as `run` does."""
         self.resources.monitor.ready(call.spec)
         with self._outside(call.spec):
-            start = start_of(self.resources, call, script, id, resume)
+            start = start_of(self.resources, call, script, id, resume, attach=attach)
             return _result(await self.drivers.tasks.drive(live(call, start, began), None))
 
     def begin_in_loop(self, call: Call, *, script: str, id: str | None, began: Began) -> Coroutine[Any, Any, Any]:
         """Begin an async run before this returns; the coroutine carries it on, in the caller's event loop.
 
         Raises:
+            UnderWay: it is executed already.
             AlreadyRunning, OtherInputs, StateError: as `run` does.
         """
         self.resources.monitor.ready(call.spec)
         with self._outside(call.spec):
-            program = live(call, start_of(self.resources, call, script, id, None), began)
+            program = live(call, start_of(self.resources, call, script, id, None, attach=True), began)
             rest = self.drivers.sync.until(program, Body)
 
         async def go_on() -> Any:
@@ -169,6 +195,10 @@ class LocalEngine:
             NotFound: there is no such run.
         """
         return self.store.run(id).status
+
+    def ending(self, id: str, *, or_left: bool = False) -> Future[RunRecord]:
+        """The end of a run, whichever process executes it; with `or_left`, or that none does so."""
+        return ends_at(self.store.path).ending(id, or_left=or_left)
 
     def records(self, reference: str | None = None, most: int | None = None) -> AbstractContextManager[Store]:
         """The records of all runs, in the state file of this engine."""

@@ -39,6 +39,8 @@ def start_of(
     id: str | None = None,
     resume: str | None = None,
     parent: int | None = None,
+    *,
+    attach: bool = False,
 ) -> Start:
     """What to look for in the state file, and what to write there if it is not found.
 
@@ -49,6 +51,7 @@ def start_of(
         id: the id that the run is to have, if it does not follow from the inputs.
         resume: the id of a run to go on with.
         parent: the number of the run that it is a child of.
+        attach: a run that is under way will do.
     """
     name, rules, state = call.spec.name, call.spec.rules, resources.store.path
     path = os.path.abspath(script) if script and not script.startswith("<") else script
@@ -65,6 +68,7 @@ def start_of(
         parent=parent,
         rid=rid,
         once=rules.once and parent is None,
+        attach=attach,
         lock=f"{script_identity(call.spec.file, state)}:{name}" if rules.lock == OWN_LOCK else rules.lock,
     )
     if id is None and resume is None and parent is None:

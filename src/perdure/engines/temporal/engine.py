@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from temporalio.client import WorkflowFailureError
@@ -36,6 +36,9 @@ from perdure.errors import Cancelled, EngineError, OtherInputs, RunError, StopRu
 from perdure.store.cluster_snapshot import ListedRun, Snapshot
 from perdure.store.runs import Store
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 TRIES = 10
 """Others may start and end the same run while this process looks at it."""
 
@@ -60,10 +63,22 @@ class TemporalEngine:
         """What a cluster can do."""
         return TEMPORAL
 
+    @property
+    def state_file(self) -> None:
+        """A cluster has none."""
+        return
+
     # -- runs ---------------------------------------------------------------------------------------------------------
 
     def run(
-        self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None
+        self,
+        call: Call,
+        *,
+        script: str,
+        id: str | None = None,
+        resume: str | None = None,
+        began: Began | None = None,
+        attach: bool = False,
     ) -> Any:
         """Run a sync workflow to its end: start it, resume it, wait for it if it is under way, or return its result.
 
@@ -73,6 +88,7 @@ class TemporalEngine:
             id: exactly one run under this id, ever.
             resume: the id of a run to go on with, whatever its inputs.
             began: is given the id of the run as soon as it is known.
+            attach: needs nothing here: a run that is under way is waited for.
 
         Raises:
             OtherInputs: the id stands for a run with other inputs.
@@ -86,7 +102,14 @@ class TemporalEngine:
         """Runs are executed by the workers of the cluster."""
 
     async def arun(
-        self, call: Call, *, script: str, id: str | None = None, resume: str | None = None, began: Began | None = None
+        self,
+        call: Call,
+        *,
+        script: str,
+        id: str | None = None,
+        resume: str | None = None,
+        began: Began | None = None,
+        attach: bool = False,
     ) -> Any:
         """Run an async workflow to its end, as `run` does."""
         return await self.cluster.awaited(self._run(call, script, id, resume, began))
@@ -259,6 +282,14 @@ class TemporalEngine:
             EngineError: the cluster cannot be reached.
         """
         return self.cluster.wait(find(self.cluster, id)).status
+
+    def ending(self, id: str, *, or_left: bool = False) -> Future[RunRecord]:
+        """The end of a run that another process has begun is not waited for.
+
+        Raises:
+            UsageError: always.
+        """
+        raise self.capabilities.unsupported(Feature.RUN_HANDLES)
 
     @contextmanager
     def records(self, reference: str | None = None, most: int | None = None) -> Iterator[Store]:

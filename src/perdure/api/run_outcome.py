@@ -1,0 +1,77 @@
+"""What a run has come to, as the future of its handle has it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from perdure.core.exceptions import capture
+from perdure.core.execution.spec import Spec
+from perdure.core.records import RunRecord
+from perdure.core.values import codec
+from perdure.engines import registry
+from perdure.engines.functions import is_same_file
+from perdure.errors import Cancelled, NotFound
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+    from pathlib import Path
+
+
+def put_outcome(future: Future[Any], ending: Future[RunRecord], spec: Spec | None) -> None:
+    """Give a future the result of a run that has ended, or its error.
+
+    Args:
+        future: where to.
+        ending: the run, or why it cannot be known how it ended.
+        spec: its workflow, which says of which classes the result is; None if this process may not have it.
+    """
+    try:
+        value = _outcome(ending.result(), spec)
+    except BaseException as error:  # noqa: BLE001  `Handle.result` raises it
+        future.set_exception(error)
+    else:
+        future.set_result(value)
+
+
+def _outcome(run: RunRecord, spec: Spec | None) -> Any:
+    spec = spec or known_workflow(run)
+    if run.status == "cancelled":
+        raise Cancelled(f"run {run.id} was cancelled", "give the new run another id, or other inputs")
+    output = run.output or b""
+    if run.status == "done":
+        return codec.to_builtins(output) if spec is None else spec.plan.unpack(output)
+    error = capture.restore(capture.decode(output), main="__main__" if spec is None else spec.module)
+    error.add_note(f"perdure: run {run.id} is {run.status}; see it with `perdure show {shlex.quote(run.id)}`")
+    raise error
+
+
+def published_value(state: Path | None, id: str, name: str) -> Any:
+    """What a run has published last under a name, as plain data.
+
+    Raises:
+        UsageError: there is no state file, since the runs are on a cluster.
+        NotFound: it has not published that.
+    """
+    from perdure.config.settings import LOCAL
+    from perdure.engines.features import TEMPORAL, Feature
+    from perdure.engines.selection import records_at
+    from perdure.store import published
+
+    if state is None:
+        raise TEMPORAL.unsupported(Feature.SIGNALS)
+    with records_at(LOCAL, state) as store:
+        found = published.get(store, id, name)
+        if found is None:
+            names = ", ".join(one.name for one in published.of_run(store, store.run(id).rid)) or "nothing"
+            raise NotFound(
+                f"run {id} has not published {name!r}",
+                f"see the run with `perdure show`; it has published {names}",
+            )
+        return codec.to_builtins(found.value)
+
+
+def known_workflow(run: RunRecord) -> Spec | None:
+    """The workflow of a run, if this process has defined it."""
+    found = [each for each in registry.every("workflow") if each.name == run.workflow]
+    return next((each for each in reversed(found) if is_same_file(each.file, run.path)), None)

@@ -1,0 +1,115 @@
+"""Runs as any process sees them that finds their state file: `perdure.run`, `perdure.runs`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+from perdure.api.handle import Handle
+from perdure.core.records import RunRecord, RunStatus
+from perdure.engines.interface import here, script_around
+from perdure.errors import NotFound, OptionError
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run, as it was when `perdure.runs` was called.
+
+    Attributes:
+        id: the id of the run; `perdure.run(id)` is its handle.
+        workflow: the name of its workflow.
+        status: "queued", "running", "suspended", "failed", "parked", "done" or "cancelled".
+        script: where its script was last seen.
+        created: when the run was made, in UTC.
+        started: when it was last begun or resumed, in UTC.
+        ended: when it ended, in UTC; None if it has not.
+    """
+
+    id: str
+    workflow: str
+    status: RunStatus
+    script: str
+    created: datetime
+    started: datetime
+    ended: datetime | None
+
+
+def run(id: str) -> Handle[Any]:
+    """The handle of a run, by its id: from any process that finds the state file, with or without the run's script.
+
+    Its `result()` is of the workflow's own types if this process has defined the workflow, else plain data: dicts,
+    lists, texts and numbers.
+
+    Args:
+        id: the whole id, as `Handle.id` and `perdure ps` have it.
+
+    Raises:
+        NotFound: there is no such run, or no state file.
+        StateError: the state file cannot be read.
+        EngineError: the cluster cannot be reached.
+    """
+    if not isinstance(id, str):
+        raise OptionError(f"the id of a run is {id!r}", "give the text that Handle.id has")
+    from perdure.engines.selection import runs_at
+
+    url, state = _place()
+    found: Handle[Any] = Handle(id, runs_at(url, state))
+    found.status()
+    return found
+
+
+def runs(*, status: RunStatus | None = None, workflow: str | None = None, most: int = 100) -> list[RunInfo]:
+    """The newest runs, the newest first; child runs are not among them.
+
+    Args:
+        status: only runs of that status. None: all.
+        workflow: only runs of the workflow of that name. None: all.
+        most: so many at most, from 1.
+
+    Raises:
+        OptionError: an option is not valid.
+        StateError: the state file cannot be read. Without a state file there are no runs.
+        EngineError: the cluster cannot be reached.
+    """
+    if status is not None and status not in get_args(RunStatus):
+        raise OptionError(f"status is {status!r}", f"give one of: {', '.join(get_args(RunStatus))}")
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        raise OptionError(f"most is {most!r}", "give a whole number from 1")
+    from perdure.engines.selection import records_at
+
+    try:
+        url, state = _place()
+    except NotFound:
+        return []
+    with records_at(url, state, most=most) as store:
+        return [_info(each) for each in store.runs(status=status, workflow=workflow, most=most)]
+
+
+def _place() -> tuple[str, Path]:
+    """The engine and the state file that the settings in force name.
+
+    Raises:
+        NotFound: there is no state file.
+    """
+    from perdure.config import settings
+    from perdure.engines.features import Feature
+    from perdure.engines.selection import capabilities_at
+
+    script = script_around(here.get())
+    url, state = settings.engine_url(script), settings.state_path(script)
+    if capabilities_at(url).supports(Feature.STATE_FILE) and not state.exists():
+        raise NotFound(
+            f"there is no state file: {state}", "start a run first, or set PERDURE_STATE to the file of those runs"
+        )
+    return url, state
+
+
+def _info(run: RunRecord) -> RunInfo:
+    ended = None if run.ended is None else _time(run.ended)
+    return RunInfo(run.id, run.workflow, run.status, run.path, _time(run.created), _time(run.started), ended)
+
+
+def _time(stamp: float) -> datetime:
+    return datetime.fromtimestamp(stamp, UTC)
