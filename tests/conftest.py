@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -17,6 +19,7 @@ import perdure
 from perdure.engines.interface import under_way
 from perdure.engines.local import LocalEngine
 from perdure.engines.local import engine as local
+from perdure.store.bell import Ear
 
 # A suite that is run in the background of a shell starts with SIGINT ignored, and so would every process of its tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -71,6 +74,13 @@ class FakeWorld:
 
     async def asleep(self, seconds: float) -> None:
         self.sleep(seconds)
+
+    def rest(self, ear: Ear, seconds: float) -> None:
+        self.sleep(seconds) if math.isfinite(seconds) else ear.wait(0.01)
+
+    async def arest(self, ear: Ear, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.rest(ear, seconds)
 
     def uniform(self) -> float:
         return 0.5

@@ -24,10 +24,12 @@ from perdure.api.runs import RunInfo, run, runs
 from perdure.api.sh import sh
 from perdure.api.signals import signal
 from perdure.api.step import BoundStep, Step, step
+from perdure.api.waits import Won, event, sleep, sleep_until, timer, wait_any, wait_for
 from perdure.api.workflow import Workflow, workflow
 from perdure.config.secrets import Secret
 from perdure.core.policies.retry import Retry
 from perdure.engines.observers.json_logs import LogContext
+from perdure.errors import WaitTimeout
 
 if TYPE_CHECKING:
     from perdure.engines.runtime.command import CommandFailed
@@ -47,6 +49,8 @@ __all__ = [
     "RunInfo",
     "Secret",
     "Step",
+    "WaitTimeout",
+    "Won",
     "Workflow",
     "aio",
     "alert",
@@ -57,6 +61,7 @@ __all__ = [
     "defer_every_end",
     "deterministic_id",
     "errors",
+    "event",
     "idempotency_key",
     "lock",
     "now",
@@ -70,9 +75,14 @@ __all__ = [
     "set_progress",
     "sh",
     "signal",
+    "sleep",
+    "sleep_until",
     "spend",
     "step",
+    "timer",
     "uuid",
+    "wait_any",
+    "wait_for",
     "workflow",
 ]
 

@@ -4,5 +4,9 @@ from perdure.api.published import apublish as publish
 from perdure.api.published import aset_progress as set_progress
 from perdure.api.sh import ash as sh
 from perdure.api.signals import asignal as signal
+from perdure.api.waits import asleep as sleep
+from perdure.api.waits import asleep_until as sleep_until
+from perdure.api.waits import await_any as wait_any
+from perdure.api.waits import await_for as wait_for
 
-__all__ = ["publish", "set_progress", "sh", "signal"]
+__all__ = ["publish", "set_progress", "sh", "signal", "sleep", "sleep_until", "wait_any", "wait_for"]

@@ -17,6 +17,7 @@ PerdureError                     has .code, .what and .hint
 │   ├── NotDecodable             a stored value does not fit the type that the script now declares
 │   ├── AlreadyRunning           the run is being executed
 │   │   └── Skipped              ... by another process (uncaught at the top of a script, the exit code is 0)
+│   ├── Suspended                all its branches sleep or wait (uncaught at the top of a script, the exit code is 75)
 │   ├── CrashLoop                a call was in flight at several deaths of the process in a row; it is not tried again
 │   ├── HasDeadLetters           raised by Batch.raise_if_dead()
 │   ├── RunHasEnded              a signal is sent to a run that has ended
@@ -25,6 +26,7 @@ PerdureError                     has .code, .what and .hint
 │   ├── Cancelled                the run was asked to end
 │   └── DeadlineExceeded         the run took longer than its workflow's timeout (also a TimeoutError)
 ├── StepTimeout                  an attempt ran out of time (also a TimeoutError)
+├── WaitTimeout                  what a workflow waited for did not come in time (also a TimeoutError)
 ├── EnsureFailed                 the ensure= of a step refuses what it returned
 ├── RepeatLimit                  a step was called with the same inputs more often than max_repeats allows
 ├── BudgetExceeded               a block of a workflow has spent what it may; the next step was not executed
@@ -175,8 +177,33 @@ class Skipped(AlreadyRunning):
         _end_script_quietly()
 
 
+class Suspended(RunError):
+    """All branches of the run sleep, or wait for a signal or another run: it holds nothing but rows meanwhile.
+
+    It is neither done nor failed. A script that does not catch it ends with exit code 75 (EX_TEMPFAIL: try again
+    later). Elsewhere (in a task of an event loop, in a thread) it is an exception like any other.
+
+    `run` is its id, `wake` when it goes on at the latest, in seconds since the epoch; None if that is not a question of
+    time alone.
+    """
+
+    code = "suspended"
+    run: str
+    wake: float | None
+
+    def __init__(self, what: str, hint: str = "", *, run: str = "", wake: float | None = None) -> None:
+        super().__init__(what, hint)
+        self.run = run
+        self.wake = wake
+        _end_script_quietly()
+
+
+EX_TEMPFAIL = 75
+"""The exit code of a script whose run is suspended (sysexits.h)."""
+
+
 def _end_script_quietly() -> None:
-    """Let the interpreter end with 0, without a traceback, if a Skipped comes out of the top of the script."""
+    """Let the interpreter end without a traceback if a Skipped or a Suspended comes out of the top of the script."""
     before = sys.excepthook
     if getattr(before, "perdure", False):
         return
@@ -184,6 +211,8 @@ def _end_script_quietly() -> None:
     def hook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
         if isinstance(error, Skipped):
             raise SystemExit(0)
+        if isinstance(error, Suspended):
+            raise SystemExit(EX_TEMPFAIL)
         before(kind, error, traceback)
 
     hook.perdure = True  # type: ignore[attr-defined]
@@ -241,6 +270,15 @@ class StepTimeout(PerdureError, TimeoutError):
     """An attempt ran out of time."""
 
     code = "timeout"
+
+
+class WaitTimeout(PerdureError, TimeoutError):
+    """What a workflow waited for did not come in time.
+
+    It is a failure like a step's: handled, it is history; if it ends the run, running it again waits anew.
+    """
+
+    code = "wait-timeout"
 
 
 class EnsureFailed(PerdureError):

@@ -8,5 +8,7 @@ FAILED = 1
 USAGE = 2
 DEAD_LETTERS = 3
 """The run is done; some items became dead letters."""
+SUSPENDED = 75
+"""All branches of the run wait: it holds nothing but rows until it goes on (EX_TEMPFAIL)."""
 INTERRUPTED = 130
 """By Ctrl-C, as shells have it: 128 + SIGINT."""

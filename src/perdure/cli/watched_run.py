@@ -9,7 +9,7 @@ from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
 from perdure.api.options import checked_if_locked
-from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED, INTERRUPTED
+from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED, INTERRUPTED, SUSPENDED
 from perdure.cli.view.errors import show_error, show_traceback
 from perdure.cli.view.live import Watch, watching
 from perdure.cli.view.progress_lines import ProgressLines
@@ -17,7 +17,7 @@ from perdure.cli.view.terminal import Printer, as_json, count, safe
 from perdure.core.durations import show
 from perdure.core.execution.spec import spec_of
 from perdure.core.records import RunRecord
-from perdure.errors import PerdureError, Skipped
+from perdure.errors import PerdureError, Skipped, Suspended
 from perdure.operations.location import Location, pin
 from perdure.operations.resume import accept_changes
 from perdure.operations.run import Execution, Finish
@@ -93,6 +93,14 @@ def carry_out(execution: Execution, go: Callable[[], Finish], view: Watch, *, js
     except Skipped as skipped:
         Printer(sys.stderr).line(f"skipped: {skipped.what}")
         return DONE
+    except Suspended as left:
+        printer = Printer(sys.stderr)
+        printer.line(left.what, "bold")
+        printer.line(f"  {left.hint}")
+        if json:
+            fields = {"run": left.run, "workflow": spec_of(execution.workflow).name, "status": "suspended"}
+            as_json(fields | {"wake": left.wake})
+        return SUSPENDED
     except KeyboardInterrupt:
         _print_standing("interrupted", execution)
         return INTERRUPTED

@@ -36,6 +36,9 @@ SMALLEST_ARTIFACT = 10_000
 DEAD_LETTERS = 10_000
 """Parked ones that a state file keeps before the oldest make room."""
 
+SUSPEND_AFTER = 60.0
+"""Seconds. A run that waits for longer is left: it is only rows until it goes on."""
+
 BREAKER_AFTER = 300.0
 """Seconds that a circuit breaker may be open before an alert is sent."""
 
@@ -77,6 +80,7 @@ ARTIFACTS = Setting("artifact_above", "PERDURE_ARTIFACT_ABOVE", _above)
 OTEL = Setting("otel", "PERDURE_OTEL", values.switch)
 BREAKER_ALERT = Setting("alert_breaker_after", "PERDURE_ALERT_BREAKER_AFTER", values.duration)
 INTERRUPTS = Setting("alert_interrupts", "PERDURE_ALERT_INTERRUPTS", values.switch)
+SUSPENDS = Setting("suspend_after", "PERDURE_SUSPEND_AFTER", values.duration)
 LOG_JSON = Setting("", "PERDURE_LOG_JSON", values.switch)
 SHARED = Setting("", "PERDURE_SHARED", values.switch)
 QUIET = Setting("", "PERDURE_QUIET", values.switch)
@@ -84,7 +88,7 @@ LETTER_FILE = Setting("", "WORKFLOW_DLQ_PATH", values.file)
 
 SETTINGS = (
     *(STATE, ENGINE, TIMEOUT, ALERTS, HEARTBEAT, KEPT_LETTERS, CRASHES, OTEL, BREAKER_ALERT, INTERRUPTS, LOG_JSON),
-    *(SHARED, QUIET, LETTER_FILE, ARTIFACTS),
+    *(SHARED, QUIET, LETTER_FILE, ARTIFACTS, SUSPENDS),
     *(Setting(name, cluster_options.variable(name), values.text) for name in cluster_options.NAMES),
 )
 """All of them but the rules of failures, which are read with the file that they are in."""
@@ -249,6 +253,16 @@ def crash_limit(script: str = "") -> int:
         OptionError: the value is not a whole number of at least 1.
     """
     return _read(CRASHES, script) or CRASH_LIMIT
+
+
+def suspend_after(script: str = "") -> float:
+    """Seconds that a run which only waits stays in its process: PERDURE_SUSPEND_AFTER, `suspend_after`; 60 by default.
+
+    Raises:
+        OptionError: the value is not a duration.
+    """
+    found = _read(SUSPENDS, script)
+    return SUSPEND_AFTER if found is None else float(found)
 
 
 def dead_letters(script: str = "") -> int:

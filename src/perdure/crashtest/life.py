@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import datetime
 import gc
+import math
 import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from perdure.config import secrets
 from perdure.crashtest.points import Point
 from perdure.errors import HasDeadLetters, NotFound, PerdureError
+
+if TYPE_CHECKING:
+    from perdure.store.bell import Ear
 
 RUN_ID = "crashtest"
 """The id of every run that is tried, so that its idempotency keys are the same each time."""
@@ -129,6 +133,14 @@ class HurriedWorld:
         await asyncio.sleep(min(seconds, NAP))
         self._ahead += max(0.0, until - self.clock())
 
+    def rest(self, ear: Ear, seconds: float) -> None:
+        """Wait for a moment in a durable wait; what has no time of its own is waited for as it comes."""
+        self.sleep(seconds) if math.isfinite(seconds) else ear.wait(NAP)
+
+    async def arest(self, ear: Ear, seconds: float) -> None:
+        """The same for one task."""
+        await self.asleep(seconds) if math.isfinite(seconds) else await ear.await_ring(NAP)
+
 
 _time, _monotonic, _sleep = time.time, time.monotonic, time.sleep
 
@@ -183,6 +195,7 @@ def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
     try:
         state = Path(order.scratch, "state", "state.db")
         engine = local._engines[state] = local.LocalEngine(state, world=HurriedWorld())
+        engine.resources.suspend_after = math.inf  # a wait is over at once
         # Processes are killed, and the machine is not: nothing has to outlive it.
         engine.store.journal.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
         engine.store.journal.around = commit

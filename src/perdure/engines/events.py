@@ -74,6 +74,15 @@ class RunStopped(_RunEvent, frozen=True, gc=False):
     error: BaseException
 
 
+class RunSuspended(_RunEvent, frozen=True, gc=False):
+    """A run was left to its waits: it has not ended, and goes on when one of them has.
+
+    `wake` is when that is at the latest, in seconds since the epoch; None if it is not a question of time.
+    """
+
+    wake: float | None
+
+
 class StepReplayed(_CallEvent, frozen=True, gc=False):
     """A call is answered from its record; nothing runs."""
 
@@ -146,6 +155,7 @@ Event = (
     | RunResumed
     | RunEnded
     | RunStopped
+    | RunSuspended
     | StepReplayed
     | AttemptStarted
     | AttemptEnded

@@ -94,9 +94,18 @@ class Locks:
     # -- for runs, inside the transaction that takes or ends one ------------------------------------------------------
 
     def obstacle(
-        self, connection: apsw.Connection, name: str | None, who: Asker, *, block: bool = False
+        self,
+        connection: apsw.Connection,
+        name: str | None,
+        who: Asker,
+        *,
+        block: bool = False,
+        rid: int | None = None,
     ) -> Locked | None:
-        """What keeps `who` from having the lock at this moment; a dead holder does not, and is dead for good then."""
+        """What keeps `who` from having the lock at this moment; a dead holder does not, and is dead for good then.
+
+        A suspended run keeps its lock from all but itself (`rid`).
+        """
         if name is None:
             return None
         claim = self._claims.get(name)
@@ -108,10 +117,13 @@ class Locks:
         row = self._row(connection, name)
         if row is None:
             return None
-        hid, _, since, rid = row
+        hid, _, since, of_run = row
+        if hid is None and of_run is not None and of_run != rid:
+            run, last = self._describe(connection, of_run)
+            return Locked(name, None, since, run, last) if run.status == "suspended" else None
         if hid is None or self._holder.is_me(hid):
             return None
-        found = self._look(connection, name, hid, since, rid)
+        found = self._look(connection, name, hid, since, of_run)
         if found is None:
             self._holder.bury(connection, hid)
         return found
@@ -148,6 +160,14 @@ class Locks:
                 claim.runs.discard(rid)
                 if claim.free and self._holder.known is not None:
                     self._free(connection, name, None)
+
+    def suspend(self, connection: apsw.Connection, rid: int) -> None:
+        """A run is left to its waits: its lock is no process's, and stays with it. To be called before `forget`."""
+        for name, claim in self._claims.items():
+            row = self._row(connection, name) if rid in claim.runs else None
+            if row is not None:
+                _, fence, since, _ = row
+                connection.execute(self._sql["put_lock"], sealed(name, None, fence, since, rid))
 
     def forget(self, rid: int) -> None:
         """This process runs it no more, whatever could be written."""

@@ -247,6 +247,24 @@ class RunQueries:
         """The run of that row number, as it is stored."""
         return self._run(connection, rid)
 
+    def root_in(self, connection: apsw.Connection, rid: int) -> RunRecord:
+        """The run that the one of that row number is a child of, however deep; itself if it stands for itself."""
+        run = self._run(connection, rid)
+        while run.parent is not None:
+            run = self._run(connection, run.parent)
+        return run
+
+    def run_by_id(self, connection: apsw.Connection, id: str) -> RunRecord:
+        """The run of that id, as it is stored.
+
+        Raises:
+            NotFound: there is none.
+        """
+        found = self._one(connection, "find_id", id)
+        if found is None:
+            raise NotFound(f"there is no run {id!r} in {self.path}", "list the runs with `perdure ps`")
+        return self._run(connection, found[0])
+
     def index_in(self, connection: apsw.Connection, rid: int) -> list[IndexRow]:
         """The same as `index`."""
         return checked_index(connection.execute(self._sql["step_index"], (rid,)).fetchall(), self.path)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,20 @@ import apsw
 import msgspec
 
 from perdure.core.execution.effects import Save
-from perdure.core.execution.run import End, Finished, Forget, Held, HolderInfo, Locked, Other, Start, Superseded, Taken
+from perdure.core.execution.run import (
+    Answer,
+    Asleep,
+    End,
+    Finished,
+    Forget,
+    Held,
+    HolderInfo,
+    Locked,
+    Other,
+    Start,
+    Superseded,
+    Taken,
+)
 from perdure.core.execution.spending import Bounds
 from perdure.core.policies.verdicts import Stop, pack_stop
 from perdure.core.records import (
@@ -22,6 +36,7 @@ from perdure.core.records import (
     Row,
     RunRecord,
 )
+from perdure.core.values import artifact_names
 from perdure.core.values.pieces import INLINE
 from perdure.errors import LockLost, StateError
 from perdure.store import artifacts, database, lives, parking, pieces, spending, stop_notes
@@ -69,13 +84,13 @@ class Store(RunQueries):
         """An operation that finds or makes a run and takes it: returns one of core.execution.run.Answer."""
         who = asker()
 
-        def operation(connection: apsw.Connection) -> Taken | Held | Locked | Finished | Other | Superseded:
+        def operation(connection: apsw.Connection) -> Answer:
             answer = find(connection)
             if isinstance(answer, Locked):
                 return answer
             return msgspec.structs.replace(answer, run=pieces.whole(connection, answer.run, self.path))
 
-        def find(connection: apsw.Connection) -> Taken | Held | Locked | Finished | Other | Superseded:
+        def find(connection: apsw.Connection) -> Answer:
             self.check_sound(connection)
             if start.rid is not None:
                 run = self._run(connection, start.rid)
@@ -130,16 +145,18 @@ class Store(RunQueries):
 
     def _take(
         self, connection: apsw.Connection, run: RunRecord, start: Start, now: float, who: Asker
-    ) -> Taken | Held | Locked | Finished:
+    ) -> Taken | Held | Locked | Finished | Asleep:
         if run.status in ("done", "cancelled") or (run.status == "parked" and start.rid is None):
             return Finished(run)
         if run.rid in self._active:
             return Held(run, None, self._last(connection, run.rid))
+        if run.status == "suspended" and start.rid is None and start.parent is None and not _is_ready(run, start, now):
+            return Asleep(run)
         if run.holder is not None and not self.holder.is_me(run.holder):
             info = self.holder.living(connection, run.holder)
             if info is not None:
                 return Held(run, info, self._last(connection, run.rid))
-        locked = self.locks.obstacle(connection, start.lock, who)
+        locked = self.locks.obstacle(connection, start.lock, who, rid=run.rid)
         if locked is not None:
             return locked
         died = None
@@ -157,6 +174,8 @@ class Store(RunQueries):
             "output": None,
             "stopped": None,
             "timed_from": self._timed_from(connection, run, now),
+            "wake": None,
+            "hold": None,
         }
         run = self.put_run(connection, run, **changed)
         stop_notes.remove(self.path, run.id)
@@ -165,15 +184,22 @@ class Store(RunQueries):
 
     def _timed_from(self, connection: apsw.Connection, run: RunRecord, now: float) -> float:
         """Since when the timeout of a run counts that goes on: anew after a failure, its own or its parent's."""
-        if run.status != "running" or run.timed_from is None:
+        if run.status not in ("running", "suspended") or run.timed_from is None:
             return now
         above = None if run.parent is None else self._run(connection, run.parent).timed_from
         return run.timed_from if above is None else max(run.timed_from, above)
 
-    def end(self, effect: End, now: float, terms: parking.Terms = parking.TERMS) -> Operation:
+    def end(
+        self,
+        effect: End,
+        now: float,
+        terms: parking.Terms = parking.TERMS,
+        waited: Callable[[apsw.Connection], object] | None = None,
+    ) -> Operation:
         """An operation that ends a run, and takes back the records it forgets; one that is parked is a dead letter.
 
-        The operation returns a parking.Parking then, else None.
+        `waited` is called in it if there are waits of the run, or for its end. It returns a parking.Parking if the run
+        is parked, else None.
         """
         run, status = effect.run, effect.status
         output = None if status == "cancelled" else effect.output
@@ -188,6 +214,8 @@ class Store(RunQueries):
             self.locks.leave(connection, run.rid)
             connection.execute(self._sql["forget_crashes"], (run.rid,))
             self._take_back(connection, run.rid, effect.forget, effect.aftermath)
+            if waited is not None and self._one(connection, "has_waits", run.rid) is not None:
+                waited(connection)
             if status == "done":
                 parking.run_done(connection, self.path, run.rid, now)
             if status != "parked":
@@ -463,18 +491,33 @@ class Store(RunQueries):
 
     def add_row(self, connection: apsw.Connection, row: Row) -> None:
         """Add a record to a run that is not executed."""
-        (row,), needed, files = pieces.set_apart([row])
-        for rid, name, payload in files:
-            artifacts.keep(artifacts.folder_of(self.path), payload)
-            pieces.use_artifacts(connection, [(rid, name)])
-        pieces.add(connection, needed)
         run = self._run(connection, row[RUN])
         lent = self.put_run(connection, run, holder=self.holder.known)  # only who holds a run adds records to it
-        connection.execute(self._sql["add_step"], row)
+        self.insert_row(connection, row)
         self.put_run(connection, lent, holder=run.holder)
+
+    def insert_row(self, connection: apsw.Connection, row: Row) -> None:
+        """Add a record to a run that this process executes."""
+        used = pieces.artifacts_of([row]) if artifact_names.seen else ()
+        (row,), needed, files = pieces.set_apart([row])
+        for _, _, payload in files:
+            artifacts.keep(artifacts.folder_of(self.path), payload)
+        pieces.use_artifacts(connection, [*used, *((rid, name) for rid, name, _ in files)])
+        pieces.add(connection, needed)
+        connection.execute(self._sql["add_step"], row)
 
     def close(self) -> None:
         """Close the file and let go of the lock."""
         self.spend_file.close(pending=self.journal.has_ahead)
         self.journal.close()
         self.holder.close()
+
+
+def _is_ready(run: RunRecord, start: Start, now: float) -> bool:
+    """Is a suspended run to be gone on with: is it due soon, or was its script edited since it was taken last?"""
+    if start.patience == float("inf") or (run.wake is not None and run.wake - now <= start.patience):
+        return True
+    try:
+        return os.stat(start.path).st_mtime > run.started
+    except OSError:
+        return False

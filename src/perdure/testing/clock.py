@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
 
+    from perdure.store.bell import Ear
+
 START = 1_800_000_000.0
 """The time of day at which a clock begins, in seconds since the epoch: 2027-01-15."""
+
+LOOK_SECONDS = 0.05
+"""Real seconds between two looks at what has no time of its own."""
 
 TURNS = 25
 """Turns of an event loop without another task that begins to wait, after which all that can wait do."""
@@ -80,6 +86,20 @@ class Clock:
         if len(self._waiting) == 1:
             loop.call_soon(self._turn, loop)
         await woken
+
+    def rest(self, ear: Ear, seconds: float) -> None:
+        """A thread waits for something, or for that long: the time jumps."""
+        if math.isfinite(seconds):
+            self.sleep(seconds)
+        else:
+            ear.wait(LOOK_SECONDS)
+
+    async def arest(self, ear: Ear, seconds: float) -> None:
+        """The same for a task."""
+        if math.isfinite(seconds):
+            await self.asleep(seconds)
+        else:
+            await ear.await_ring(LOOK_SECONDS)
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         self._waiting = [each for each in self._waiting if not each[2].done()]

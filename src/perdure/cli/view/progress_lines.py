@@ -23,6 +23,7 @@ from perdure.engines.events import (
     RunResumed,
     RunStarted,
     RunStopped,
+    RunSuspended,
     RunWaits,
     StepProgress,
     StepReplayed,
@@ -125,6 +126,8 @@ class ProgressLines:
                     self._run_over(event.run, event.workflow, event.status)
                 case RunStopped():
                     self._run_over(event.run, event.workflow, "stopped")
+                case RunSuspended():
+                    self._run_over(event.run, event.workflow, "is suspended")
                 case _:
                     pass
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.spec import Call
 from perdure.core.execution.spending import NOTHING, ONE_CALL, Amounts, CallId
-from perdure.core.records import RESERVED, StepRecord
+from perdure.core.records import RESERVED, WAITS, StepRecord
 
 
 class _Step:
@@ -87,7 +87,7 @@ class Claims:
             self._abandoned.add(seq)
         elif status != "done":
             self._not_done.add(seq)
-        elif not self.is_exempt(seq):
+        elif not self.is_exempt(seq) and not (kind == "builtin" and name.startswith(WAITS)):
             step.open.add(seq)
             self._open += 1
 

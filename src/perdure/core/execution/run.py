@@ -20,7 +20,7 @@ from perdure.core.policies.classify import assess
 from perdure.core.policies.verdicts import Stop, pack_stop, pack_verdict
 from perdure.core.records import SEQ, Row, RunRecord, StepRecord
 from perdure.core.values import codec
-from perdure.errors import AlreadyRunning, Cancelled, NotStorable, OtherInputs, RunError, Skipped
+from perdure.errors import AlreadyRunning, Cancelled, NotStorable, OtherInputs, RunError, Skipped, Suspended
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -28,7 +28,8 @@ class Start(msgspec.Struct, frozen=True):
 
     `id` is the run's name if the caller gave one (`named`), a child's derived one, or None; `fresh` is the id that a
     new run gets then. `rid` names a known run to be resumed, whatever its inputs. `once`: a run of these inputs that is
-    done will do. `attach`: a run that is under way will do too, and its end is waited for elsewhere (`UnderWay`).
+    done will do. A suspended run that may go on within `patience` seconds is waited for. `attach`: a run that is under
+    way will do too, and its end is waited for elsewhere (`UnderWay`).
     """
 
     script: str
@@ -43,6 +44,7 @@ class Start(msgspec.Struct, frozen=True):
     rid: int | None = None
     lock: str | None = None
     once: bool = False
+    patience: float = 60.0
     attach: bool = False
 
 
@@ -105,6 +107,12 @@ class Superseded(msgspec.Struct, frozen=True):
 
     run: RunRecord
     by: RunRecord
+
+
+class Asleep(msgspec.Struct, frozen=True):
+    """The run is suspended, and nothing of what it waits for has come."""
+
+    run: RunRecord
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -312,7 +320,8 @@ def _how(error: Exception, rules: Rules, run: RunRecord) -> str:
     return "parked" if often and run.parent is None else "failed"
 
 
-Answer = Taken | Held | Locked | Finished | Other | Superseded
+NotTaken = Held | Locked | Finished | Other | Superseded | Asleep
+Answer = Taken | Held | Locked | Finished | Other | Superseded | Asleep
 
 PAUSES = (0.02, 0.05, 0.1, 0.2)
 """Seconds between two looks at who has it; the last one again and again."""
@@ -338,9 +347,7 @@ def _in_the_way(answer: Answer) -> TypeGuard[Held | Locked]:
     return isinstance(answer, Locked) or (isinstance(answer, Held) and answer.by is not None)
 
 
-def _not_taken(
-    call: Call, start: Start, answer: Held | Locked | Finished | Other | Superseded, began: Callable[[str], None] | None
-) -> Ended:
+def _not_taken(call: Call, start: Start, answer: NotTaken, began: Callable[[str], None] | None) -> Ended:
     if isinstance(answer, Held) and start.attach:
         raise UnderWay(answer.run.id)
     if isinstance(answer, Held | Locked):
@@ -348,6 +355,8 @@ def _not_taken(
     run = answer.run
     if isinstance(answer, Superseded):
         raise superseded(run, answer.by)
+    if isinstance(answer, Asleep):
+        raise suspended(run)
     match answer:
         case Finished() if run.status == "done" and run.output is not None:
             if began is not None:
@@ -366,6 +375,16 @@ def _not_taken(
             )
 
 
+def suspended(run: RunRecord) -> Suspended:
+    """All branches of the run wait: it is left, or not begun again."""
+    return Suspended(
+        f"run {run.id} is suspended",
+        "run the script again when it is due; `perdure run --wait` and `perdure worker` stay and go on with it",
+        run=run.id,
+        wake=run.wake,
+    )
+
+
 def superseded(run: RunRecord, by: RunRecord) -> RunError:
     """The run cannot be gone on with: its fork stands on what it has done."""
     fork = shlex.quote(by.id)
@@ -377,7 +396,7 @@ def superseded(run: RunRecord, by: RunRecord) -> RunError:
 
 def _refusal(call: Call, start: Start, answer: Held | Locked) -> AlreadyRunning:
     what = _who(answer)
-    if answer.by is None:
+    if answer.by is None and not (isinstance(answer, Locked) and answer.run is not None):
         return AlreadyRunning(what, "wait until it has ended, or start another run under an id: with_options(id=...)")
     if call.spec.rules.if_locked == "fail" or start.parent is not None:  # a parent run needs the result: no skipping
         return AlreadyRunning(what, 'run again when it is free, or wait for it: if_locked="wait"')
@@ -395,6 +414,9 @@ def _who(answer: Held | Locked) -> str:
 
 def describe_locked(locked: Locked) -> str:
     """Who has a lock, in a line: the process, since when, and what it does with it."""
+    run = locked.run
+    if locked.by is None and run is not None:
+        return f"lock {locked.name!r} is taken by run {run.id} of workflow {run.workflow!r}, which is suspended"
     if locked.by is None:
         return f"lock {locked.name!r} is taken by this process"
     text = f"lock {locked.name!r} is taken: {_process(locked.by, locked.since)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -60,6 +60,7 @@ class AsyncDriver:
         self._drivers = drivers
         self._sync = sync
         self._commits = WritesOfLoops(resources.store.journal)
+        self._more: dict[type, Callable[[Any, Any], Awaitable[Any]]] = {}
 
     def call(self, program: Program, scope: LocalScope, call: Call) -> Awaitable[Any]:
         """A call that the workflow makes: its value, or what it raises."""
@@ -147,7 +148,14 @@ class AsyncDriver:
                 return self._sync.unended(effect, scope)
             case End():
                 return await self._end(effect)
-        raise TypeError(f"an effect that is not known here: {effect!r}")
+        return await self._more[type(effect)](effect, scope)
+
+    def learn_to_wait(self) -> None:
+        """From now on it performs the effects of durable waits too."""
+        if not self._more:
+            from perdure.engines.local.parked_tasks import TaskParking
+
+            self._more = TaskParking(self._resources, self._commits.here).performers()
 
     def _save(self, effect: Save, scope: Any, in_branch: bool) -> Awaitable[Any]:
         commit: LoopWrites | None = scope.commit

@@ -21,12 +21,13 @@ from perdure.core.redaction.printable import one_line
 from perdure.engines.events import Observer
 from perdure.engines.features import LOCAL, Capabilities
 from perdure.engines.interface import Began, Cancellation, refuse_child, under_way
+from perdure.engines.local import notices
 from perdure.engines.local.drivers import LocalDrivers
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_ends import ends_at
 from perdure.engines.local.run_lifecycle import start_of
 from perdure.engines.runtime.clock import World
-from perdure.errors import PerdureError, Skipped, StateError, StopRun
+from perdure.errors import PerdureError, Skipped, StateError, StopRun, Suspended
 from perdure.store.runs import Store
 
 if TYPE_CHECKING:
@@ -156,6 +157,9 @@ class LocalEngine:
                 from perdure.alerts.unusable_state import alert_unusable_state
 
                 alert_unusable_state(spec, error)
+            raise
+        except Suspended as left:
+            notices.suspended(self.resources, left, spec.file)
             raise
         except Skipped as skipped:
             # Without an observer nothing else says so: uncaught, it ends a script without a word.

@@ -14,6 +14,7 @@ from perdure.engines.local.scope import Drivers, LocalScope
 from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 from perdure.engines.runtime.thread_branches import install
 from perdure.engines.runtime.tracebacks import from_user_code
+from perdure.errors import Suspended
 
 
 class FunctionBody:
@@ -113,6 +114,9 @@ class FunctionBody:
             return self._outcome(None, scope.ending or scope.limits.late(error) or from_user_code(error))
         if scope.ending is not None and not cancelled:
             return self._outcome(None, scope.ending)
+        if scope.stopped is not None and isinstance(scope.stopped.error, Suspended):
+            run_lifecycle.suspended(self._resources, self._run, scope.stopped.error)
+            scope.check()
         run_lifecycle.stopped(self._resources, self._run, scope.stopped or error)
         stop = run_lifecycle.stop_of(self._run, scope.stopped or error, self._now())
         # It was stopped, not ended: it can be resumed, as soon as no thread works on it.
@@ -135,6 +139,8 @@ class FunctionBody:
 
     def leave(self) -> None:
         """What is called from here on is not called by the workflow."""
+        if self.scope in self.scope.kin:
+            self.scope.kin.remove(self.scope)
         under_way.pop(id(self.scope), None)  # first: in a task that the collector closes, the next line raises
         here.reset(self._token)
 

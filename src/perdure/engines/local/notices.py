@@ -6,6 +6,7 @@ dead letters, which would be lost from sight.
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 
@@ -19,6 +20,7 @@ from perdure.core.records import RunRecord
 from perdure.core.redaction.printable import one_line
 from perdure.engines.events import Observer
 from perdure.engines.local.resources import Resources
+from perdure.errors import StateError, Suspended
 from perdure.store import listing
 from perdure.store.unseen_results import unseen
 
@@ -44,6 +46,26 @@ def resumes(resources: Resources, effect: Body) -> None:
         saved = sum(resources.store.counts(run.rid).values())
         steps = "1 step" if saved == 1 else f"{saved:,} steps"
         point_out(f"run {one_line(run.id)} goes on, with {steps} saved before")
+
+
+def suspended(resources: Resources, left: Suspended, script: str) -> None:
+    """A run has been left to its waits, or is not due yet: what it waits for, and how it goes on."""
+    from perdure.core.waits import describe
+    from perdure.store.waits import standing_of
+
+    store, file = resources.store, os.path.relpath(script) if os.path.isfile(script) else "FILE"
+    try:
+        what = describe(standing_of(store, store.run(left.run).rid), resources.world.now())
+    except StateError:
+        what = "all that it does waits"
+    left.what = f"run {one_line(left.run)} is suspended: {what}"
+    at, quoted = resources.option, shlex.quote(file)
+    left.hint = (
+        "nobody wakes it by itself; run the script again then, or: "
+        f"perdure run --wait{at} {quoted}, perdure worker{at} {quoted}"
+    )
+    if not is_shown(resources.observer):
+        print(f"perdure: {left.what}\n  {left.hint}", file=sys.stderr, flush=True)
 
 
 def waits(resources: Resources, wait: Wait) -> None:

@@ -39,6 +39,8 @@ class Resources:
         self.observer: Observer | None = None
         self.monitor = RunMonitor(self.store, self.world.now)
         self.pool = Pool()
+        self.suspend_after: float | None = None  # seconds that a due wait is waited for here; None: as the settings say
+        self.awaited: set[int] = set()  # runs that end at this moment, and that others wait for
         self.said: dict[tuple[object, ...], float] = {}  # what was said on standard error, and when
         self.raised: set[int] = set()  # runs of which a budget allows more than the script says
         self._guards: Guards | None = None

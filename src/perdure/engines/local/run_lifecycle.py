@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import cast
+from typing import Any, cast
 
 from perdure.catalogue.rules import assess_for
 from perdure.config import settings
@@ -16,14 +16,14 @@ from perdure.core.execution.spec import OWN_LOCK, Call
 from perdure.core.policies.verdicts import Stop, pack_verdict
 from perdure.core.records import RunRecord
 from perdure.engines import functions
-from perdure.engines.events import RunEnded, RunStopped
+from perdure.engines.events import RunEnded, RunStopped, RunSuspended
 from perdure.engines.local import notices
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.unfinished import note_unfinished
 from perdure.engines.registry import is_known
 from perdure.engines.runtime import orphans
 from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
-from perdure.errors import NotFound, StateError, StopRun, UsageError
+from perdure.errors import NotFound, StateError, StopRun, Suspended, UsageError
 from perdure.store.crashes import crashes_of, deaths_of
 from perdure.store.forks import origin, sources
 from perdure.store.group_commit import Operation
@@ -69,11 +69,18 @@ def start_of(
         rid=rid,
         once=rules.once and parent is None,
         attach=attach,
+        patience=patience(resources, path),
         lock=f"{script_identity(call.spec.file, state)}:{name}" if rules.lock == OWN_LOCK else rules.lock,
     )
     if id is None and resume is None and parent is None:
         note_unfinished(resources.store, start)
     return start
+
+
+def patience(resources: Resources, script: str) -> float:
+    """Seconds within which a wait is waited for in the process: as the engine was told, or as the settings say."""
+    told = resources.suspend_after
+    return settings.suspend_after(script) if told is None else told
 
 
 def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> History:
@@ -145,12 +152,25 @@ def unended(resources: Resources, run: RunRecord) -> list[tuple[Start, bytes | N
 
 def end_operation(resources: Resources, effect: End) -> Operation:
     """The operation that writes down how a run has ended."""
-    return resources.store.end(effect, resources.world.now(), resources.letters.terms(effect.run.path))
+    store, now = resources.store, resources.world.now()
+
+    def waited(connection: Any) -> None:
+        from perdure.store.waits import end_of_run
+
+        if end_of_run(store, connection, effect.run.rid, now):
+            resources.awaited.add(effect.run.rid)
+
+    return store.end(effect, now, resources.letters.terms(effect.run.path), waited)
 
 
 def ended(resources: Resources, effect: End, parking: Parking | None) -> None:
     """The end of a run is written: release the run, and notify."""
     resources.store.let_go(effect.run)
+    if effect.run.rid in resources.awaited:
+        from perdure.store.bell import ring
+
+        resources.awaited.discard(effect.run.rid)
+        ring(resources.store.path)
     if parking is not None:
         resources.letters.parked(parking)
     resources.monitor.ended(effect)
@@ -164,6 +184,13 @@ def not_ended(resources: Resources, effect: End, error: StateError) -> None:
     """The end of a run cannot be written: release the run, and notify."""
     resources.store.not_ended(effect.run, stop_of(effect.run, error, resources.world.now()))
     stopped(resources, effect.run, error)
+
+
+def suspended(resources: Resources, run: RunRecord, error: Suspended) -> None:
+    """A run has been left to its waits: notify. It has not ended, and nothing is wrong."""
+    resources.monitor.suspended(run)
+    if resources.observer is not None:
+        resources.observer.notify(RunSuspended(run.id, run.workflow, error.wake))
 
 
 def stop_of(run: RunRecord, error: BaseException, now: float) -> Stop:

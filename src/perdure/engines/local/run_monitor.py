@@ -103,6 +103,12 @@ class RunMonitor:
             self.alerted = error
             self._safely("alerting that a run was stopped", lambda: self._alert_stop(run, monitored, error))
 
+    def suspended(self, run: RunRecord) -> None:
+        """A run was left to its waits: it has neither ended nor failed, and nobody is alerted."""
+        monitored = self._runs.pop(run.rid, None)
+        if monitored is not None:
+            self._safely("leaving a run to its waits", lambda: self._let_be(run, monitored))
+
     def ended(self, effect: End) -> None:
         """A run has ended, well or badly, and that is saved."""
         monitored = self._runs.pop(effect.run.rid, None)
@@ -188,6 +194,11 @@ class RunMonitor:
 
             self._client = Watchdog(Settings(self._store.path, self._interrupts), self.recorder)
         return self._client
+
+    def _let_be(self, run: RunRecord, monitored: _MonitoredRun) -> None:
+        if monitored.heartbeat is not None:
+            monitored.heartbeat.send("")
+        self._watchdog().ended(run.id)
 
     def _alert_stop(self, run: RunRecord, monitored: _MonitoredRun, error: BaseException) -> None:
         self._watchdog().stopped(run.id, error)

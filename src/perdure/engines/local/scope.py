@@ -47,6 +47,7 @@ from perdure.store.spending import Spent
 if TYPE_CHECKING:
     import asyncio
 
+    from perdure.core.execution.waiting import Wait as DurableWait
     from perdure.engines.local.loop_writes import LoopWrites
 
 Program = Generator[Any, Any, Any]
@@ -64,6 +65,9 @@ class Sync(Protocol):
     def call(self, program: Program, scope: LocalScope, spec: Spec) -> Any:
         """Carry the call of a step to its end, on a thread from which its timeout can be kept."""
 
+    def learn_to_wait(self) -> None:
+        """From now on it performs the effects of durable waits too."""
+
 
 class Tasks(Protocol):
     """Performs the effects of decisions by awaiting."""
@@ -73,6 +77,9 @@ class Tasks(Protocol):
 
     def call(self, program: Program, scope: LocalScope, call: Call) -> Awaitable[Any]:
         """A call that the workflow makes: its value, or what it raised."""
+
+    def learn_to_wait(self) -> None:
+        """From now on it performs the effects of durable waits too."""
 
 
 class Drivers(Protocol):
@@ -124,8 +131,11 @@ class LocalScope(BaseScope):
         self._children = 0
         self._own_stem: str | None = None
         self.abandoned = False
+        self.waits: Any = None  # of a root and its child runs: see parking
+        self.kin: list[LocalScope] = []  # the scopes of a run and its child runs that execute
         if parent is not None:
-            self.family = parent.family
+            self.family, self.kin = parent.family, parent.kin
+        self.kin.append(self)
         self._spending = threading.Lock()
         self.progress_shown = float("-inf")  # when, by the steady clock
         self._ledgers = 0  # how many blocks with a budget were entered
@@ -383,6 +393,39 @@ class LocalScope(BaseScope):
         assert self.deciding is not None
         assert self.main is not None
         branches.adopt_loop(self.main if task is None else task.branch, self.deciding)
+
+    # -- waits --------------------------------------------------------------------------------------------------------
+
+    def wait(self, spec: Spec, given: bytes, key: bytes, wait: DurableWait) -> Any:
+        """Wait durably, blocking the thread: the value, or what the wait raises."""
+        if self.shared or get_ident() != self.ident:
+            with self.taking_part():
+                return self._wait(spec, given, key, wait)
+        return self._wait(spec, given, key, wait)
+
+    def _wait(self, spec: Spec, given: bytes, key: bytes, wait: DurableWait) -> Any:
+        from perdure.core.execution.waiting import await_
+
+        call = self.bind_wait(spec, given, key)
+        self.drivers.sync.learn_to_wait()
+        end = self.drivers.sync.drive(await_(call, self.history, wait), self)
+        if type(end) is Failed:
+            raise end.error
+        return end.value
+
+    async def await_wait(self, spec: Spec, given: bytes, key: bytes, wait: DurableWait) -> Any:
+        """The same in a task."""
+        from perdure.core.execution.waiting import await_
+
+        self.drivers.tasks.learn_to_wait()
+
+        def bind() -> Call:
+            return self.bind_wait(spec, given, key)
+
+        if self.shared or not self.is_async or get_ident() != self.ident:
+            return await self._in_loop(bind, lambda call: await_(call, self.history, wait))
+        call = bind()
+        return await self.drivers.tasks.call(await_(call, self.history, wait), self, call)
 
     # -- children -----------------------------------------------------------------------------------------------------
 

@@ -56,6 +56,7 @@ class SyncDriver:
     def __init__(self, resources: Resources, drivers: Drivers) -> None:
         self._resources = resources
         self._drivers = drivers
+        self._waits = False
         self._perform: dict[type, Callable[[Any, Any], Any]] = {
             Load: self.load,
             Execute: self.execute,
@@ -108,6 +109,14 @@ class SyncDriver:
             if scope is not None:
                 scope.stop(stop)
             raise
+
+    def learn_to_wait(self) -> None:
+        """From now on it performs the effects of durable waits too."""
+        if not self._waits:
+            from perdure.engines.local.parking import Parking
+
+            self._waits = True
+            self._perform.update(Parking(self._resources).performers())
 
     def until(self, program: Program, kind: type) -> Program:
         """Carry a decision on this thread until it asks for an effect of that kind; what is left of it."""

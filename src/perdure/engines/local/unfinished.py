@@ -18,6 +18,7 @@ def note_unfinished(store: Store, start: Start) -> None:
     runs = store.unfinished(start.workflow)
     if any(run.key == start.key and run.script == start.script for run in runs):
         return  # that is the one to be gone on with
+    runs = [run for run in runs if run.status != "suspended"]  # which is as it should be
     store.noted.add((start.workflow, start.script))
     for run in runs:
         line = _line(run, start)

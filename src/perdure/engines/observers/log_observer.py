@@ -20,6 +20,7 @@ from perdure.engines.events import (
     RunResumed,
     RunStarted,
     RunStopped,
+    RunSuspended,
     RunWaits,
     StepProgress,
     StepReplayed,
@@ -32,6 +33,7 @@ LEVELS: dict[type, int] = {
     RunStarted: logging.INFO,
     RunResumed: logging.INFO,
     RunStopped: logging.WARNING,
+    RunSuspended: logging.INFO,
     StepReplayed: logging.DEBUG,
     AttemptStarted: logging.DEBUG,
     RetryScheduled: logging.INFO,
@@ -115,6 +117,8 @@ def _words(event: Event) -> tuple[Any, ...]:
             return "run %s %s", event.run, event.status
         case RunStopped():
             return "run %s was broken off: %s", event.run, error_line(event.error)
+        case RunSuspended():
+            return "run %s is suspended: all that it does waits", event.run
     assert_never(event)
 
 

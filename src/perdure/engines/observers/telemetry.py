@@ -29,6 +29,7 @@ from perdure.engines.events import (
     RunResumed,
     RunStarted,
     RunStopped,
+    RunSuspended,
 )
 from perdure.engines.observers.event_json import error_line, error_type
 
@@ -102,6 +103,8 @@ class Telemetry:
                 self._end_run(event.run, event.workflow, status, None if status == "done" else f"run {status}")
             case RunStopped():
                 self._run_stopped(event)
+            case RunSuspended():
+                self._end_run(event.run, event.workflow, "suspended", None)
             case CallHeld():
                 self._call_held(event)
             case DeadLetterParked():

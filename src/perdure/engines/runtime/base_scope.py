@@ -17,6 +17,7 @@ from perdure.core.execution.identity import identify, pack_strictly
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import ledgers
 from perdure.core.records import Place, StepRecord
+from perdure.core.values import codec
 from perdure.engines.runtime.thread_branches import ThreadTask, current, visit
 from perdure.engines.runtime.threads import in_pool
 from perdure.engines.runtime.unsaved import Unawaited
@@ -55,6 +56,7 @@ class BaseScope(ABC):
         self.running: set[asyncio.Task[Any]] = set()  # tasks that are in a call of the run
         self.maps: set[asyncio.Task[Any]] = set()  # tasks that are in a map
         self.settling: list[tuple[Call, Branch | None]] = []  # calls that wait for the replay to come to rest
+        self.parked: set[Branch] = set()  # branches that are in durable waits
         self.executing = 0  # steps of async code under way, or waiting for their next attempt
         self.closed = False  # the function is over
         self.ident = get_ident()  # the thread that executes it
@@ -116,6 +118,14 @@ class BaseScope(ABC):
         call.ledgers = ledgers.get()
         branch = self.branch()
         return call if branch is None else branch.place(call)
+
+    def bind_wait(self, spec: Spec, given: bytes, key: bytes) -> Call:
+        """A durable wait as a call: its name, key and branch identify it, not what it was given."""
+        if self._stopped is not None:
+            raise self._stopped
+        branch = self.branch()
+        path = b"" if branch is None else branch.path
+        return Call(spec, (), {}, given, codec.digest(key + path) if path else key)
 
     @contextmanager
     def main_branch(self) -> Iterator[None]:

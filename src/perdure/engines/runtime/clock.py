@@ -7,9 +7,12 @@ import random
 import threading
 import time
 from contextlib import suppress
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from perdure.config.steady_clock import is_frozen, steady
+
+if TYPE_CHECKING:
+    from perdure.store.bell import Ear
 
 
 class World(Protocol):
@@ -29,6 +32,12 @@ class World(Protocol):
 
     async def asleep(self, seconds: float) -> None:
         """Let time pass, for one task."""
+
+    def rest(self, ear: Ear, seconds: float) -> None:
+        """Let time pass until somebody rings, blocking the thread."""
+
+    async def arest(self, ear: Ear, seconds: float) -> None:
+        """The same for one task."""
 
     def uniform(self) -> float:
         """A random number in [0, 1)."""
@@ -66,6 +75,14 @@ class RealWorld:
             await over.wait()
         finally:
             timer.cancel()
+
+    def rest(self, ear: Ear, seconds: float) -> None:
+        """Let time pass until somebody rings, blocking the thread."""
+        ear.wait(seconds)
+
+    async def arest(self, ear: Ear, seconds: float) -> None:
+        """The same for one task."""
+        await ear.await_ring(seconds)
 
     def new_id(self) -> str:
         """Ten characters of 5 random bits each (Crockford's base 32: no letter that looks like a digit)."""

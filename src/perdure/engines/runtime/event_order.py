@@ -268,6 +268,40 @@ class EventOrder:
         finally:
             self._given_up.remove(future)
 
+    @contextmanager
+    def parked(self) -> Iterator[None]:
+        """The current task is in a durable wait: it rests."""
+        task = asyncio.current_task()
+        self._parked.add(task)
+        self.poke()
+        try:
+            yield
+        finally:
+            self._parked.discard(task)
+
+    def only_waits(self, waiting: Collection[Any], carriers: Collection[Any]) -> bool:
+        """Are all branches in durable waits, or wait for those that are, and is nothing else on its way?
+
+        Args:
+            waiting: the tasks that are in durable waits.
+            carriers: the tasks that execute a child run, which answers for itself.
+        """
+        scope = self._scope
+        under_way = self._queue or self._waiting or self._resting or self._given_up or self._unwinding
+        if self._closed or self._replay is not None or under_way or scope.executing or scope.maps or self._busy():
+            return False
+        if not hasattr(self.loop, "__dict__") or any(timer.pending() for timer in self._timers.values()):
+            return False  # of a loop that cannot be watched, the timers are not known
+        assert scope.main is not None
+        living: list[Any] = [branch.task for branch in list(scope.main.living) if not branch.done()]
+
+        def known(task: asyncio.Task[Any]) -> bool | None:
+            if task in waiting or task in carriers:
+                return True
+            return False if task in scope.running else None
+
+        return all(rests(task, known, living) for task in living)
+
     async def _park(self, future: asyncio.Future[None]) -> None:
         task = asyncio.current_task()
         self._parked.add(task)

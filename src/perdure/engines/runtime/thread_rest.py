@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from types import FrameType
@@ -212,9 +212,25 @@ def working(scope: Any) -> bool:
     return rest.looks < LOOP_LOOKS
 
 
+def all_rest(scope: Any, inner: Collection[int]) -> dict[int, int] | None:
+    """Do all threads of the run rest, those in durable waits included? How often each that rests has gone to sleep.
+
+    Args:
+        scope: the run.
+        inner: the threads that execute child runs, which answer for themselves.
+    """
+    if scope.executing:
+        return None
+    with scope.deciding:
+        living = [branch for branch in scope.main.living if getattr(branch.task, "ident", None) not in inner]
+        settling = bool(scope.settling)
+    state, asleep = _worst(scope, living, set())
+    return None if settling or state is not State.RESTS else asleep
+
+
 def _state(scope: Any, branch: Branch, at: _Surroundings) -> State:
     task = branch.task
-    if task.done():
+    if task.done() or branch in scope.parked:
         return State.RESTS
     if not isinstance(task, ThreadTask):
         # A task of an event loop: one that has started a branch which rests, or a thread, waits for that.

@@ -68,6 +68,9 @@ UPDATE run SET path = ?, parent = ?, status = ?, holder = ?, epoch = ?, output =
                crc = ?
 WHERE rid = ?
 
+-- name: has_waits
+SELECT 1 WHERE EXISTS (SELECT 1 FROM wait WHERE run = ?1) OR EXISTS (SELECT 1 FROM wait WHERE awaited = ?1)
+
 -- name: forget_crashes
 DELETE FROM crash WHERE run = ?
 

@@ -1,0 +1,118 @@
+"""The durable waits of async workflows: their branches are tasks. See `parking`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from typing import Any, Protocol
+
+from perdure.core.execution.waiting import CloseWait, Look, OpenWait, Park, SetAside
+from perdure.core.records import SEQ
+from perdure.core.waits import View
+from perdure.engines.local.parking import Family, Parking, Performers, Spot, family_of
+from perdure.engines.local.resources import Resources
+from perdure.engines.local.scope import LocalScope
+from perdure.engines.runtime.workflow_timers import own_timers
+from perdure.store import waits
+from perdure.store.group_commit import Operation
+
+TURNS = 8
+"""Turns of an event loop in which tasks that were woken together go back to sleep."""
+
+
+class Commits(Protocol):
+    """Commits for the tasks of the loop that runs here."""
+
+    def write(self, rows: Any, operation: Operation | None = None) -> Awaitable[Any]:
+        """Make rows and an operation durable."""
+
+    def write_then(self, rows: Any, then: Any, operation: Operation | None = None) -> None:
+        """The same; `then` is called after that, or with the error."""
+
+
+class TaskParking(Parking):
+    """Performs the effects of waits by awaiting.
+
+    Args:
+        resources: the state file and what goes with it.
+        commits: of the loop that runs the current task.
+    """
+
+    def __init__(self, resources: Resources, commits: Callable[[], Commits]) -> None:
+        super().__init__(resources)
+        self._commits = commits
+
+    def performers(self) -> Performers:
+        """What performs them in a task; each returns something to await."""
+        return {
+            Look: self._alook,
+            OpenWait: lambda effect, scope: self._commits().write(effect.rows, self._operation(effect, scope)),
+            SetAside: self._aset_aside,
+            CloseWait: self._aclose,
+            Park: self._apark,
+        }
+
+    async def _alook(self, effect: Look, scope: LocalScope) -> View:
+        return self._look(effect, scope)
+
+    async def _aset_aside(self, effect: SetAside, scope: LocalScope) -> View:
+        view: View = await self._commits().write((), self._operation(effect, scope))
+        self._warn(effect, scope)
+        return view
+
+    async def _aclose(self, effect: CloseWait, scope: LocalScope) -> View | None:
+        operation, commits, order = self._operation(effect, scope), self._commits(), scope.order_here()
+        if order is None or order.alone() or scope.branch() is None:
+            answer: View | None = await commits.write(effect.rows, operation)
+        else:
+            answers: list[View | None] = []
+            future, on_durable = order.expect(effect.row[SEQ])
+            commits.write_then(effect.rows, on_durable, lambda connection: answers.append(operation(connection)))
+            await future
+            answer = answers[-1]
+        self._closed(scope)
+        return answer
+
+    async def _apark(self, effect: Park, scope: LocalScope) -> View:
+        world, order = self._resources.world, scope.order_here()
+        with self._spot(effect, scope) as spot, own_timers(), nullcontext() if order is None else order.parked():
+            try:
+                while True:
+                    view, until = self._still_open(effect, scope, spot)
+                    if until is None:
+                        return view
+                    await self._leave_tasks(scope, spot)
+                    await world.arest(spot.ear, until)
+            except asyncio.CancelledError:
+                if scope.stopped is None:
+                    self._resources.store.journal.ahead(*waits.dropping(spot.waiting))
+                raise
+
+    async def _leave_tasks(self, scope: LocalScope, spot: Spot) -> None:
+        """Leave the run if all its tasks are parked: one of them looks, for all.
+
+        Raises:
+            StopRun: it is left.
+        """
+        root: Any = scope.family
+        family = family_of(scope)
+        for _ in range(TURNS):
+            if family.spots[-1] is not spot:
+                return
+            if self._tasks_rest(root, family):
+                self._leave(root)
+                return
+            await asyncio.sleep(0)
+
+    def _tasks_rest(self, root: Any, family: Family) -> bool:
+        waiting = {spot.task for spot in family.spots}
+        loop = asyncio.get_running_loop()
+        for scope in root.kin:
+            order = scope.order
+            if scope.deciding is not None or order is None or order.loop is not loop:
+                return False
+            carriers = {one.main.task for one in root.kin if one is not scope and one.main is not None}
+            if not order.only_waits(waiting, carriers):
+                return False
+        return True
