@@ -29,7 +29,6 @@ from perdure.api.workflow import Workflow, workflow
 from perdure.config.secrets import Secret
 from perdure.core.policies.retry import Retry
 from perdure.engines.observers.json_logs import LogContext
-from perdure.errors import WaitTimeout
 
 if TYPE_CHECKING:
     from perdure.engines.runtime.command import CommandFailed
@@ -49,7 +48,6 @@ __all__ = [
     "RunInfo",
     "Secret",
     "Step",
-    "WaitTimeout",
     "Won",
     "Workflow",
     "aio",

@@ -156,8 +156,8 @@ def test_every_name_and_option_exists() -> None:
         if (missing := unknown_names(span))
     }
     assert unknown == {}
-    seen = unknown_names("@step(ensures=f)") + unknown_names("perdure.wait_for()") + unknown_names("x.map(a, keys=1)")
-    assert seen == ["step(ensures=)", "perdure.wait_for", "map(keys=)"], "the check can fail"
+    seen = unknown_names("@step(ensures=f)") + unknown_names("perdure.wait_until()") + unknown_names("x.map(a, keys=1)")
+    assert seen == ["step(ensures=)", "perdure.wait_until", "map(keys=)"], "the check can fail"
 
 
 def test_every_variable_of_the_environment_is_read() -> None:

@@ -27,6 +27,7 @@ from perdure.engines.observers.event_json import to_json
 from perdure.engines.observers.fanout import FanOut
 from perdure.engines.observers.log_observer import LogObserver
 from perdure.engines.observers.telemetry import Telemetry
+from perdure.errors import Suspended
 
 KINDS: tuple[type[Any], ...] = get_args(Event)
 
@@ -87,6 +88,13 @@ def everything(folder: Path) -> list[Event]:
     assert held.wait(60)
     in_turn()
     other.join()
+
+    @workflow
+    def asleep() -> None:
+        perdure.sleep("1d")
+
+    with pytest.raises(Suspended):
+        asleep()
     return recorder.events
 
 
@@ -105,7 +113,7 @@ def test_each_kind_of_event_happens(happened: list[Event], kind: type) -> None:
     """In a real run; each names its workflow, and its run once there is one."""
     found = [event for event in happened if type(event) is kind]
     assert found
-    assert {event.workflow for event in found} <= {"job", "in_turn"}
+    assert {event.workflow for event in found} <= {"job", "in_turn", "asleep"}
     assert all(getattr(event, "run", event.workflow).startswith(event.workflow) for event in found)
 
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MISSING: Any = object()
 _NONE = b"\xc0"
 Anything: type = object
 
@@ -152,7 +151,7 @@ def wait_for(event: str, *, type: type[T], key: str = "", timeout: Duration | No
 @overload
 def wait_for(event: str, *, key: str = "", timeout: Duration | None = None, default: Any) -> Any: ...
 def wait_for(
-    event: str, *, type: Any = object, key: str = "", timeout: Duration | None = None, default: Any = _MISSING
+    event: str, *, type: Any = object, key: str = "", timeout: Duration | None = None, default: Any = ...
 ) -> Any:
     """Wait for a signal, which `perdure.signal` or `perdure signal` sends to the run; returns what it carries.
 
@@ -234,7 +233,7 @@ def await_for(
 @overload
 def await_for(event: str, *, key: str = "", timeout: Duration | None = None, default: Any) -> Awaitable[Any]: ...
 def await_for(
-    event: str, *, type: Any = object, key: str = "", timeout: Duration | None = None, default: Any = _MISSING
+    event: str, *, type: Any = object, key: str = "", timeout: Duration | None = None, default: Any = ...
 ) -> Awaitable[Any]:
     """Wait for a signal, in async code: `perdure.wait_for`, which see."""
     return _awaited(_inside("aio.wait_for"), _WaitFor(event, type, key, timeout, default), key)
@@ -285,10 +284,10 @@ class _WaitFor:
         self._type = type
         self._default = default
         annotation = _annotation(type)
-        if default is not _MISSING and annotation is not EMPTY and not _fits(annotation, default):
+        if default is not ... and annotation is not EMPTY and not _fits(annotation, default):
             annotation = Union[annotation, default.__class__]  # noqa: UP007  made of values
         self.plan = codec.plan(annotation, owner=f"wait_for({self.event!r})")
-        self._late = None if default is _MISSING else self.plan.pack(default)
+        self._late = None if default is ... else self.plan.pack(default)
 
     def result(self, won: Winner, found: Letter | RunEnd | None) -> bytes:
         return _payload(found, self._type, self.plan)
@@ -299,7 +298,7 @@ class _WaitFor:
         limit = self.wanted[0].length or 0.0
         return WaitTimeout(
             f"signal {self.what} did not come within {show(limit)}",
-            "catch WaitTimeout, give default=, or run again: it waits anew, and finds a signal that came late",
+            "give default=, catch WaitTimeout, or run again: that waits once more, and finds a signal that came late",
         )
 
 
@@ -420,6 +419,10 @@ def _scope(function: str, *, outside: bool = False) -> Any:
         raise UsageError(
             f"perdure.{function}() is called outside a workflow", "call it in a function decorated with @workflow"
         )
+    if context is not None and not hasattr(context, "await_wait"):
+        from perdure.engines.features import TEMPORAL, Feature
+
+        raise TEMPORAL.unsupported(Feature.WAITS, option=f"perdure.{function}()")
     return context
 
 
@@ -431,7 +434,8 @@ def _inside(function: str) -> Scope:
 def _blocking(scope: Any, function: str, wait: Any, name: str) -> Any:
     if scope.is_async or scope.keeps_loop():
         raise UsageError(
-            f"perdure.{function}() would block the event loop that executes it", f"await perdure.aio.{function}(...)"
+            f"perdure.{function}() would block the event loop that executes it",
+            f"write: await perdure.aio.{function}(...)",
         )
     return scope.wait(_spec(wait), _given(wait), _key(name), wait)
 

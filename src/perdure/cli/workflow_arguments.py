@@ -23,6 +23,7 @@ OPTIONS: dict[str, tuple[Any, str]] = {
         "If another process has the run, or the lock of its workflow. As the workflow says, else skip.",
     ),
     "json": (bool, "Print one JSON object instead of the result as Python shows it."),
+    "wait": (bool, "Stay while the run sleeps or waits; else one that waits for longer than a minute is left."),
     "state": (Path | None, "The state file, if not .perdure/state.db beside the script."),
     "engine": (str | None, "A cluster to run it on: temporal://HOST:7233/NAMESPACE."),
 }

@@ -31,6 +31,9 @@ class Feature(Enum):
     BUDGET = auto()
     """`perdure.budget` and `perdure.spend`: what the steps of a block may spend, in all lives of a run."""
 
+    WAITS = auto()
+    """`perdure.sleep`, `wait_for` and `wait_any`: a workflow waits without a process."""
+
     AGENT_STEPS = auto()
     """`perdure.ext`: the requests and tools of an agent are steps, which only the process of the workflow can make."""
 
@@ -161,6 +164,10 @@ TEMPORAL = Capabilities(
         Feature.BUDGET: Missing(
             "{option} is not supported on a cluster: what failed attempts spend is not kept there for the workflow",
             "return what each step has spent, and add it up in the workflow",
+        ),
+        Feature.WAITS: Missing(
+            "{option} is not supported on a cluster: signals and timers of Temporal are not used yet",
+            "run the workflow with --engine local",
         ),
         Feature.AGENT_STEPS: Missing(
             "an agent made durable by perdure.ext is not supported on a cluster: its steps need what the process of "

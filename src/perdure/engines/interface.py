@@ -258,6 +258,9 @@ class Engine(Protocol):
     def raised_any(self, run: RunRecord) -> bool | None:
         """Was a bound higher that way when this process executed that run? None if another one executes it."""
 
+    def stay(self) -> None:
+        """From now on, a run that only waits is not left: this process stays until it is done."""
+
 
 class ReplayCheck(msgspec.Struct, frozen=True):
     """Whether a run that is under way fits the scripts as they are now; if not, `where` says at which step."""

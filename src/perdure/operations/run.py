@@ -54,6 +54,7 @@ class Execution:
         workflow: which.
         location: the state file.
         watch: is notified of what happens; whatever it raises, the run goes on.
+        stay: it is not left while it only waits.
 
     `run_id` is the id of the run as soon as it is taken.
 
@@ -61,12 +62,14 @@ class Execution:
         StateError: the state file cannot be used.
     """
 
-    def __init__(self, workflow: AnyWorkflow, location: Location, watch: Observer) -> None:
+    def __init__(self, workflow: AnyWorkflow, location: Location, watch: Observer, *, stay: bool = False) -> None:
         self.workflow = workflow
         self.location = location
         self.run_id: str | None = None
         pin(location)
         self._engine = engine_of(spec_of(workflow))
+        if stay:
+            self._engine.stay()
         self._engine.observer = FanOut(watch, *observers_of(spec_of(workflow).file, shown=True), shows=True)
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None = None) -> Finish:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED, INTERRUPTED
+from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED, INTERRUPTED, SUSPENDED
 from perdure.cli.shared_parameters import Budget, Engine, Json, LogJson, MovedScript, State
 from perdure.cli.view.terminal import Printer, count
 from perdure.cli.watched_run import go_on, print_finish
@@ -104,7 +104,7 @@ def _resume_all(wanted: Wanted, options: list[str], state: Path | None, engine: 
     printer.line(f"{count(len(runs), 'run')}: {', '.join(how)}", "bold")
     if INTERRUPTED in codes:
         return INTERRUPTED
-    return FAILED if set(codes) - {DONE, DEAD_LETTERS} else max(codes)
+    return FAILED if set(codes) - {DONE, DEAD_LETTERS, SUSPENDED} else max(codes)
 
 
 _STANDING = {"dead": "done with dead letters"}

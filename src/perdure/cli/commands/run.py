@@ -20,8 +20,8 @@ from perdure.operations.location import locate, pin
 from perdure.operations.run import Execution
 from perdure.operations.scripts import find_workflow, split_target
 
-RUN_HELP = """Usage: perdure run [--id ID] [--json] [--log-json] [--if-locked WHAT] [--state PATH] [--engine URL]
-                   FILE[:WORKFLOW] [ARGUMENTS]
+RUN_HELP = """Usage: perdure run [--id ID] [--json] [--log-json] [--if-locked WHAT] [--wait] [--state PATH]
+                   [--engine URL] FILE[:WORKFLOW] [ARGUMENTS]
 
 Run a workflow, or go on with it: an unfinished run with the same arguments is resumed, and no finished step runs again.
 
@@ -31,12 +31,14 @@ Run a workflow, or go on with it: an unfinished run with the same arguments is r
   --json           Print one JSON object instead of the result as Python shows it.
   --if-locked WHAT If another process has the run, or the lock of its workflow: skip (exit code 0 and one line that says
                    who has it), wait (until it is free) or fail (exit code 1). As the workflow says, else skip.
+  --wait           Stay while the run sleeps or waits for a signal, however long; else a run that waits for longer than a
+                   minute is left, with exit code 75.
   --log-json       Standard error is one JSON object a line: what perdure, the script and its libraries log.
   --state PATH     The state file, if not .perdure/state.db beside the script.
   --engine URL     Run it on a cluster: temporal://HOST:7233/NAMESPACE. This process is a worker of it meanwhile.
 
 Exit codes: 0 done (or skipped, since another process runs it), 1 failed, 2 wrong usage, 3 done with dead letters,
-130 interrupted."""
+75 suspended: all that the run does sleeps or waits, 130 interrupted."""
 
 VALUED = {"--id": "id", "--if-locked": "if_locked", "--state": "state", "--engine": "engine"}
 
@@ -52,6 +54,7 @@ class Request(msgspec.Struct):
     state: Path | None = None
     engine: str | None = None
     if_locked: str | None = None
+    wait: bool = False
 
 
 def run(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]) -> int:
@@ -76,7 +79,7 @@ def run(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)
         if location is None or "state" in own or "engine" in own:
             location = locate(own.get("state"), Path(spec_of(workflow).file), own.get("engine"))
         workflow = with_if_locked(workflow, own.get("if_locked") or request.if_locked)
-        execution = Execution(workflow, location, view.observer)
+        execution = Execution(workflow, location, view.observer, stay=own.get("wait") or request.wait)
         id = own.get("id") or request.id
         return carry_out(execution, lambda: execution.run(args, kwargs, id), view, json=own.get("json") or request.json)
 
@@ -87,7 +90,7 @@ def _read(tokens: Sequence[str]) -> Request:
     rest = list(tokens)
     while rest and rest[0].startswith("-"):
         option, equals, value = rest.pop(0).partition("=")
-        if option in ("--json", "--log-json"):
+        if option in ("--json", "--log-json", "--wait"):
             given[option[2:].replace("-", "_")] = True
         elif option in VALUED and (equals or rest):
             given[VALUED[option]] = value if equals else rest.pop(0)

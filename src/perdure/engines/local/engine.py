@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import sys
 import threading
@@ -255,6 +256,10 @@ class LocalEngine:
         if run.rid in self.resources.raised:
             return True
         return None if self.store.holding(run) is not None else False
+
+    def stay(self) -> None:
+        """From now on, a run that only waits is not left: this process stays until it is done."""
+        self.resources.suspend_after = math.inf
 
     def close(self) -> None:
         """Close the state file and let go of the lock."""

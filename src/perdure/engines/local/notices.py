@@ -65,7 +65,7 @@ def suspended(resources: Resources, left: Suspended, script: str) -> None:
         f"perdure run --wait{at} {quoted}, perdure worker{at} {quoted}"
     )
     if not is_shown(resources.observer):
-        print(f"perdure: {left.what}\n  {left.hint}", file=sys.stderr, flush=True)
+        print(f"perdure: {one_line(left.what)}\n  {one_line(left.hint)}", file=sys.stderr, flush=True)
 
 
 def waits(resources: Resources, wait: Wait) -> None:

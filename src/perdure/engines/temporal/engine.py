@@ -357,6 +357,9 @@ class TemporalEngine:
         """A cluster has no budgets."""
         return False
 
+    def stay(self) -> None:
+        """A cluster waits for its runs anyway."""
+
     # -- workers ------------------------------------------------------------------------------------------------------
 
     def serve(self, modules: Iterable[str], until: threading.Event, grace: float) -> None:
