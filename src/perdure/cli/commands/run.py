@@ -31,8 +31,8 @@ Run a workflow, or go on with it: an unfinished run with the same arguments is r
   --json           Print one JSON object instead of the result as Python shows it.
   --if-locked WHAT If another process has the run, or the lock of its workflow: skip (exit code 0 and one line that says
                    who has it), wait (until it is free) or fail (exit code 1). As the workflow says, else skip.
-  --wait           Stay while the run sleeps or waits for a signal, however long; else a run that waits for longer than a
-                   minute is left, with exit code 75.
+  --wait           Stay while the run sleeps or waits for a signal, however long; else a run that waits for longer than
+                   a minute is left, with exit code 75.
   --log-json       Standard error is one JSON object a line: what perdure, the script and its libraries log.
   --state PATH     The state file, if not .perdure/state.db beside the script.
   --engine URL     Run it on a cluster: temporal://HOST:7233/NAMESPACE. This process is a worker of it meanwhile.
