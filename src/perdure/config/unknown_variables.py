@@ -11,7 +11,7 @@ from perdure.core.process_marks import PROCESS, STEP
 PREFIX = "PERDURE_"
 
 ELSEWHERE = ("PERDURE_API_KEY", "PERDURE_ENCRYPTION_KEYS", "PERDURE_SIGNAL_KEY", "PERDURE_ALERT", PROCESS, STEP)
-"""Keys of a cluster and of links, what the program of an alert is given, and the marks of processes that perdure starts."""
+"""Keys of a cluster and of links, what the program of an alert is given, marks of processes that perdure starts."""
 
 _said: set[str] = set()
 
