@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
     {"store", "alerts", "check"},
     {"engines"},
     {"api", "aio", "failures", "perdure"},
-    {"operations", "skill", "ext"},
+    {"operations", "skill", "ext", "http"},
     {"mcp"},
     {"cli", "demo", "testing", "crashtest", "__main__"},
 ]

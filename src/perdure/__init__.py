@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure import aio, errors
 from perdure.api.alert import alert
+from perdure.api.approvals import Decision, approval, signal_url
 from perdure.api.artifact import Artifact, artifact
 from perdure.api.batch import Batch, DeadLetter
 from perdure.api.breaker import Breaker
@@ -40,6 +41,7 @@ __all__ = [
     "Breaker",
     "CommandFailed",
     "DeadLetter",
+    "Decision",
     "Handle",
     "HeldLock",
     "LogContext",
@@ -52,6 +54,7 @@ __all__ = [
     "Workflow",
     "aio",
     "alert",
+    "approval",
     "artifact",
     "attempt",
     "budget",
@@ -73,6 +76,7 @@ __all__ = [
     "set_progress",
     "sh",
     "signal",
+    "signal_url",
     "sleep",
     "sleep_until",
     "spend",

@@ -13,7 +13,9 @@ from perdure import step, workflow
 from perdure.cli import main
 from perdure.core.values import codec
 from perdure.engines.local import engine as local
-from perdure.errors import NotFound, NotStorable, OptionError, RunHasEnded
+from perdure.errors import NotFound, NotStorable, OptionError, RunHasEnded, Suspended
+from perdure.operations.fork import fork
+from perdure.operations.location import locate, opened
 from perdure.store import signals
 from perdure.store.rows import sealed
 from perdure.store.signals import Letter
@@ -144,6 +146,43 @@ def test_a_child_and_a_fork_stand_for_the_run_that_goes_on(machine: Machine) -> 
     child, parent = (run.id for run in machine.engine.store.runs(children=True))
     perdure.signal(child, "paid")
     assert [one.event for one in letters(machine, parent)] == ["paid"]
+
+
+def test_a_fork_has_what_its_source_was_sent(machine: Machine) -> None:
+    """What was not taken, and what was taken by waits that it makes again; not what the records say that it keeps."""
+
+    @step
+    def between(n: int) -> int:
+        machine.ran.append(n)
+        return n
+
+    @workflow
+    def takes() -> list[object]:
+        first = perdure.wait_for("paid")
+        between(1)
+        return [first, perdure.wait_for("paid"), perdure.wait_for("sent", key="a")]
+
+    with pytest.raises(Suspended):
+        takes()
+    run = machine.engine.store.runs()[0].id
+    for value in (1, 2, 3):
+        perdure.signal(run, "paid", value, id=f"p{value}")
+    perdure.signal(run, "sent", 4, key="a")
+    assert takes() == [1, 2, 4]
+    local.close_all()
+    location = locate(machine.state)
+    with opened(location) as store:
+        source = store.run(run)
+    made = fork(location, source, "between", machine.world.time)
+    machine.boot()
+    store = machine.engine.store
+    found = [(one.event, codec.to_builtins(one.value)) for one in signals.not_taken(store, made.run.rid)]
+    assert found == [("paid", 2), ("paid", 3), ("sent", 4)]
+    assert perdure.signal(run, "paid", id="p1") == "repeated"
+    assert takes() == [1, 2, 4]
+    assert machine.ran == [1, 1]
+    with pytest.raises(RunHasEnded):
+        perdure.signal(run, "paid", 5)
 
 
 BAD = [

@@ -42,6 +42,7 @@ _PHRASES = {
     "interrupted": "was interrupted",
     "dead-letters": "finished with dead letters",
     "breaker-open": "has an open circuit breaker",
+    "approval": "asks for an approval",
     "suspended": "has been suspended for long",
     "over-budget": "spent its budget",
     "state-unusable": "cannot use its state file",
@@ -73,6 +74,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         saved: how many steps of the run are saved.
         notes: further lines, for instance which steps were in flight.
         commands: what to type, each with what for: ("see more", "perdure show 7f3a").
+        link: where it is answered; it is a credential, and the one text that is not redacted.
         host, pid, time: where and when, in seconds since the epoch; this process, now.
         key: alerts of one key are the same failure of the same workflow: one is sent, the others are counted. By
             default made of workflow, what, step, and the class of the error.
@@ -92,6 +94,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     saved: int | None = None
     notes: tuple[str, ...] = ()
     commands: tuple[tuple[str, str], ...] = ()
+    link: str = ""
     host: str = msgspec.field(default_factory=_host)
     pid: int = msgspec.field(default_factory=os.getpid)
     time: float = msgspec.field(default_factory=_time.time)
@@ -140,6 +143,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         Of what is too long, the facts are cut before the commands.
         """
         commands = [f"{for_}: {command}" for for_, command in self.commands]
+        if self.link:
+            commands.insert(0, f"answer: {self.link}")
         title = self.title()
         room = TEXT - len(title) - sum(len(line) + 1 for line in commands)
         while commands and room < TEXT // 3:

@@ -89,6 +89,21 @@ def checked_topic(key: object) -> str:
     return key
 
 
+def checked_signal_id(id: object, option: str = "the id of a signal") -> str | None:
+    """The id of a signal, checked.
+
+    Raises:
+        OptionError: it is not printable text, or one of perdure's own.
+    """
+    if id is None:
+        return None
+    if not isinstance(id, str) or not id or not id.isprintable() or id.startswith(RESERVED):
+        raise OptionError(
+            f"{option} is {id!r}", f"give a printable text that is not empty, and does not begin with {RESERVED!r}"
+        )
+    return id
+
+
 def checked_if_locked(value: Any) -> IfLocked:
     """The option `if_locked`, checked.
 

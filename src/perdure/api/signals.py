@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure.api.caller import resources_of_caller
-from perdure.api.options import checked_event, checked_topic
+from perdure.api.options import checked_event, checked_signal_id, checked_topic
 from perdure.api.step import builtin
 from perdure.config.script_loader import stop_load
+from perdure.core.records import RESERVED
 from perdure.core.values import codec
 from perdure.engines.features import Feature
 from perdure.engines.interface import StepContext, here
@@ -82,14 +83,13 @@ async def _asignal(run: str, event: str, value: Any, key: str, id: str | None) -
 def _own_id() -> str | None:
     """An id for what a workflow sends: the same in every life of its run."""
     context = here.get()
-    return f"perdure:{context.idempotency_key()}" if isinstance(context, StepContext) else None
+    return f"{RESERVED}sent:{context.idempotency_key()}" if isinstance(context, StepContext) else None
 
 
 def _checked(run: object, event: object, value: Any, key: object, id: object) -> bytes:
     if not isinstance(run, str) or not run:
         raise OptionError(f"the run of a signal is {run!r}", "give the id of a run, as `perdure ps` lists it")
-    if id is not None and (not isinstance(id, str) or not id or not id.isprintable()):
-        raise OptionError(f"the id of a signal is {id!r}", "give a printable text that is not empty, or None")
+    checked_signal_id(id)
     checked_topic(key)
     return _packed(checked_event(event), value)
 

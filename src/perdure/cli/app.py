@@ -15,6 +15,8 @@ FUNCTIONS = {
     "fork": "Start a new run with the results of another up to a step, which is made again.",
     "cancel": "End an unfinished run for good, at its next safe point; its clean-ups are made.",
     "signal": "Tell a run something: perdure signal RUN EVENT [JSON]; it is kept until a wait of the run takes it.",
+    "approve": "Say yes to what a run asks with perdure.approval.",
+    "reject": "Say no to it.",
     "get": "Print what a run has published: perdure get RUN NAME; from the state file, without its script.",
     "check": "Check scripts by their source: what breaks on resume, is lost, hangs, or is done twice.",
     "crashtest": "Kill a workflow at its commits and effects, resume it each time, and say what came out otherwise.",

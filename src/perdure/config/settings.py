@@ -69,6 +69,7 @@ def _above(value: Any, where: str) -> int:
     return 0 if type(value) is int and value == 0 else checked_artifact_above(value, where, "0 for never")
 
 
+PUBLIC_URL = Setting("public_url", "PERDURE_PUBLIC_URL", values.http_address, empty=True)
 STATE = Setting("state", "PERDURE_STATE", values.text)
 ENGINE = Setting("engine", "PERDURE_ENGINE", values.text)
 TIMEOUT = Setting("step_timeout", "STEP_TIMEOUT_MS", values.duration, values.milliseconds)
@@ -88,7 +89,7 @@ LETTER_FILE = Setting("", "WORKFLOW_DLQ_PATH", values.file)
 
 SETTINGS = (
     *(STATE, ENGINE, TIMEOUT, ALERTS, HEARTBEAT, KEPT_LETTERS, CRASHES, OTEL, BREAKER_ALERT, INTERRUPTS, LOG_JSON),
-    *(SHARED, QUIET, LETTER_FILE, ARTIFACTS, SUSPENDS),
+    *(PUBLIC_URL, SHARED, QUIET, LETTER_FILE, ARTIFACTS, SUSPENDS),
     *(Setting(name, cluster_options.variable(name), values.text) for name in cluster_options.NAMES),
 )
 """All of them but the rules of failures, which are read with the file that they are in."""
@@ -219,6 +220,16 @@ def alert_targets(script: str) -> list[str]:
         return [""]  # set and empty: none
     found: list[str] | None = _read(ALERTS, script)
     return found or []
+
+
+def public_url(script: str = "") -> str:
+    """How links to this machine are reached from outside: PERDURE_PUBLIC_URL, or `public_url`; empty if not known.
+
+    Raises:
+        OptionError: it is not the address of a web server.
+    """
+    found: str | None = _read(PUBLIC_URL, script)
+    return (found or "").rstrip("/")
 
 
 def heartbeat_url(script: str) -> str | None:

@@ -6,13 +6,19 @@ import re
 from shlex import quote
 
 _COMMAND = re.compile(
-    r"\bperdure (?:breaker|cancel|diagnose|dlq|doctor|fork|get|ps|resume|show|signal|why)\b(?:(?!  |, |; |: )[^`;\n])*"
+    r"\bperdure (?:approve|breaker|cancel|diagnose|dlq|doctor|fork|get|ps|reject|resume|show|signal|why)\b"
+    r"(?:(?!  |, |; |: )[^`;\n])*"
 )
 
 
 def fork(run: str, step: str) -> str:
     """What makes a step of a run again, and what comes after it."""
     return f"perdure fork {quote(run)} --from {quote(step)}"
+
+
+def show(run: str) -> str:
+    """What shows a run."""
+    return f"perdure show {quote(run)}"
 
 
 def accept(run: str) -> str:

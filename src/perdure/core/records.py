@@ -39,8 +39,11 @@ CLEAN_UPS: Final = ("deferred", "undone")
 """The kinds of clean-ups: no call of the workflow's own claims their records."""
 
 RESERVED: Final = "perdure."
-WAITS: Final = ("perdure.sleep", "perdure.wait", "perdure.approval")
-"""How the names of the records of waits begin: they are never held against an edited script."""
+WAITS: Final = (
+    *("perdure.sleep", "perdure.wait", "perdure.approval"),
+    *("perdure.signal_url", "perdure.publish", "perdure.aio.publish"),
+)
+"""How the names of the records begin of waits, and of what only shows something: they are no drift."""
 NOTED: Final = "perdure.noted"
 """The name of the attempt rows that say of which calls nothing was saved; the key tells them apart."""
 BETWEEN: Final = "perdure.between"

@@ -18,6 +18,9 @@ from perdure.core.redaction.printable import one_line
 SLACK = 0.1
 """Seconds. A clock that lags behind by more was set back."""
 
+APPROVAL = "perdure.approval"
+"""The name of the signals that answer approvals. Their keys are the titles, each with a number of its own."""
+
 SHOWN = 3
 """Things waited for that a line names."""
 
@@ -162,7 +165,14 @@ def describe(waits: Sequence[Standing], now: float, zone: tzinfo | None = None) 
 def _named(one: Standing) -> str:
     if one.run is not None:
         return f"the end of run {one.run}"
+    if one.event == APPROVAL:
+        return f"an approval: {title_of(one.topic)}"
     return f"{one.event} ({one.topic})" if one.topic else str(one.event)
+
+
+def title_of(topic: str | None) -> str:
+    """What an approval asks, by the key of its answer: "refund 7? #0123456789abcdef"."""
+    return (topic or "").rpartition(" #")[0]
 
 
 def show_moment(moment: float, now: float, zone: tzinfo | None = None) -> str:

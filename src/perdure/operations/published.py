@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from perdure.config import secrets
+from perdure.core import commands
 from perdure.core.timestamps import moment
 from perdure.engines.features import Feature
 from perdure.errors import NotFound
@@ -76,4 +77,4 @@ def _looked(store: Store, id: str, name: str) -> PublishedView | None:
 def _missing(store: Store, id: str, name: str, text: str) -> PublishedView:
     names = [one.name for one in published.of_run(store, store.run(id).rid)]
     hint = f"it has published {', '.join(names)}" if names else "wait for it: perdure get --wait"
-    raise NotFound(f"run {id} {text.format(name=name)}", f"see the run with `perdure show {id}`; {hint}")
+    raise NotFound(f"run {id} {text.format(name=name)}", f"see the run with `{commands.show(id)}`; {hint}")

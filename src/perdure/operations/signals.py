@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from perdure.api.options import checked_event, checked_topic
+from perdure.api.options import checked_event, checked_signal_id, checked_topic
 from perdure.core.values import codec
 from perdure.engines.features import Feature
-from perdure.errors import OptionError, UsageError
+from perdure.errors import UsageError
 from perdure.operations.find_run import find_run
 from perdure.operations.location import Location, opened_for_change
 from perdure.store import bell, signals
@@ -72,8 +72,7 @@ def send(
     location.require(Feature.SIGNALS)
     checked_event(event)
     checked_topic(key)
-    if id is not None and (not id or not id.isprintable()):
-        raise OptionError(f"--id is {id!r}", "give a printable text that is not empty")
+    checked_signal_id(id, "--id")
     packed = codec.pack_value(parsed(value), owner=f"signal {event!r}")
     with opened_for_change(location) as store:
         run = find_run(store, reference)

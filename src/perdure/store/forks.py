@@ -19,7 +19,7 @@ from perdure.core.execution.run import superseded
 from perdure.core.records import UNDO_NOTE, AttemptRecord, FunctionRecord, Row, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.errors import AlreadyRunning
-from perdure.store import parking, pieces, spending
+from perdure.store import parking, pieces, signals, spending
 from perdure.store.group_commit import Operation
 from perdure.store.rows import checked, checked_of_run, corrupt
 from perdure.store.runs import Store
@@ -168,6 +168,8 @@ class _Fork:
         self._store.exempt_in(self._connection, rid, stretches)
         made += self._letters(rid)
         made += self._children(rid)
+        if self._parent is None:
+            signals.hand_on(self._store, self._connection, source.rid, rid)
         run = self._store.run_in(self._connection, rid)
         self._store.put_run(self._connection, run, forked_at=point, forked_last=last, holder=None)
         run = self._store.run_in(self._connection, source.rid)

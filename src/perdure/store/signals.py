@@ -14,10 +14,11 @@ from typing import Any, Literal, NamedTuple
 import apsw
 import msgspec
 
+from perdure.core import commands
 from perdure.core.execution.run import HolderInfo
-from perdure.core.records import RunRecord, is_time
+from perdure.core.records import RESERVED, RunRecord, is_time
 from perdure.core.values import artifact_names
-from perdure.errors import NotFound, RunHasEnded, TooLarge
+from perdure.errors import AlreadyDecided, NotFound, RunHasEnded, TooLarge
 from perdure.store import pieces
 from perdure.store.group_commit import Operation
 from perdure.store.rows import corrupt, sealed, sound
@@ -115,8 +116,8 @@ def send(
     def operation(connection: apsw.Connection) -> Sent:
         root = root_of(store, connection, run)
         by = None if root.holder is None else store.holder.living(connection, root.holder)
-        if id is not None and (known := _known(connection, store.path, root.rid, id)) is not None:
-            return Sent("repeated", root, by, known)
+        if id is not None and (before := known(store, connection, root.rid, id)) is not None:
+            return Sent("repeated", root, by, before)
         if root.status in ("done", "cancelled"):
             raise RunHasEnded(
                 f"run {root.id} is {root.status}: no wait of it takes a signal any more",
@@ -126,7 +127,7 @@ def send(
         if check is not None:
             check(connection, root, stamp)
         waited = [wait for wait in waits_for(store, connection, root.rid, event, topic) if not is_over(wait, stamp)]
-        (before,) = connection.execute(_SQL["stored"], (root.rid, event, topic)).fetchone()  # type: ignore[misc]
+        (stored,) = connection.execute(_SQL["stored"], (root.rid, event, topic)).fetchone()  # type: ignore[misc]
         (sid,) = next(connection.execute(_SQL["next_number"]))
         letter = sealed(sid, root.rid, event, topic, id, value, stamp, "stored", None, None)
         connection.execute(_SQL["add"], letter)
@@ -134,9 +135,51 @@ def send(
             pieces.use_artifacts(connection, [(root.rid, name) for name in artifact_names.named_in(value)])
         if waited and root.status == "suspended" and (root.wake is None or root.wake > stamp):
             root = store.put_run(connection, root, wake=stamp)
-        return Sent("taken" if len(waited) > before else "stored", root, by, Letter(*letter))
+        return Sent("taken" if len(waited) > stored else "stored", root, by, Letter(*letter))
 
     return operation
+
+
+def by_link(
+    store: Store,
+    run: str,
+    event: str,
+    topic: str,
+    value: bytes,
+    nonce: str,
+    *,
+    clock: Callable[[], float] = time.time,
+) -> Operation:
+    """An operation that sends the one signal of a link; returns Sent, "repeated" if the same was sent with it before.
+
+    Args:
+        store, run, event, topic, value, clock: as for `send`.
+        nonce: of the link.
+
+    Raises:
+        NotFound, RunHasEnded, TooLarge: as `send`.
+        AlreadyDecided: in the operation: something else was sent with it, or the time of the wait is over.
+    """
+
+    def check(connection: apsw.Connection, root: RunRecord, stamp: float) -> None:
+        waits = waits_for(store, connection, root.rid, event, topic)
+        if waits and all(is_over(wait, stamp) for wait in waits):
+            raise AlreadyDecided(
+                f"run {root.id} does not wait for {event!r} any more: its time is over",
+                f"see `{commands.show(root.id)}`",
+            )
+
+    operation = send(store, run, event, topic, value, f"{RESERVED}link:{nonce}", clock=clock, check=check)
+
+    def once(connection: apsw.Connection) -> Sent:
+        sent: Sent = operation(connection)
+        if sent.outcome == "repeated" and sent.letter.value != value:
+            raise AlreadyDecided(
+                "this link was used before, with another value", "use a link of its own for each signal"
+            )
+        return sent
+
+    return once
 
 
 def root_of(store: Store, connection: apsw.Connection, run: str) -> RunRecord:
@@ -174,6 +217,42 @@ def is_over(wait: OpenWait, stamp: float) -> bool:
     return wait.due is not None and stamp > wait.due
 
 
+def known(store: Store, connection: apsw.Connection, rid: int, id: str) -> Letter | None:
+    """What was sent to a root under that id.
+
+    Raises:
+        StateCorrupt: the row is not as it was written.
+    """
+    row: Any = connection.execute(_SQL["known"], (rid, id)).fetchone()
+    return None if row is None else _letter(row, store.path)
+
+
+def hand_on(store: Store, connection: apsw.Connection, source: int, fork: int) -> None:
+    """A fork has the mailbox of its source, a root; what was taken by waits that it makes again is given again.
+
+    Called when the fork has the records and the child runs that it keeps.
+
+    Args:
+        store: the state file.
+        connection: inside of a transaction.
+        source: the number of the root.
+        fork: that of its fork.
+
+    Raises:
+        StateCorrupt: a row is not as it was written.
+    """
+    rows: list[Any] = connection.execute(_SQL["all_of_run"], (source,)).fetchall()
+    for letter in [_letter(row, store.path) for row in rows if row[7] != "aside"]:
+        status, seq = letter.status, letter.seq
+        if status == "stored":
+            connection.execute(_SQL["drop"], (letter.sid,))
+        elif connection.execute(_SQL["record"], (fork, letter.seq, letter.event)).fetchone() is None:
+            status, seq = "stored", None
+        (sid,) = next(connection.execute(_SQL["next_number"]))
+        about = (letter.event, letter.topic, letter.id, letter.value, letter.stamp)
+        connection.execute(_SQL["add"], sealed(sid, fork, *about, status, seq, None))
+
+
 def not_taken(store: Store, rid: int) -> list[Letter]:
     """What was sent to a root and not taken yet, or was set aside, the oldest first.
 
@@ -182,11 +261,6 @@ def not_taken(store: Store, rid: int) -> list[Letter]:
     """
     rows: list[Any] = store.journal.read(lambda connection: connection.execute(_SQL["of_run"], (rid,)).fetchall())
     return [_letter(row, store.path) for row in rows]
-
-
-def _known(connection: apsw.Connection, path: Path, rid: int, id: str) -> Letter | None:
-    row: Any = connection.execute(_SQL["known"], (rid, id)).fetchone()
-    return None if row is None else _letter(row, path)
 
 
 def _letter(row: Any, path: Path) -> Letter:

@@ -20,3 +20,14 @@ WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN fam
 SELECT w.run, w.name, w.key, w.n, w.position, w.event, w.topic, w.awaited, w.began, w.due, w.crc
 FROM family f JOIN wait w ON w.run = f.rid
 WHERE w.event = ?2 AND coalesce(w.topic, '') = ?3
+
+-- name: all_of_run
+SELECT sid, run, event, topic, id, value, stamp, status, seq, reason, crc FROM signal WHERE run = ? ORDER BY sid
+
+-- name: drop
+DELETE FROM signal WHERE sid = ?
+
+-- name: record
+WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
+SELECT 1 FROM family f JOIN step s ON s.run = f.rid AND s.seq = ?2
+WHERE s.kind = 'builtin' AND s.name IN ('perdure.wait:' || ?3, 'perdure.wait_any', 'perdure.approval')

@@ -1,0 +1,308 @@
+"""`perdure.approval` and `perdure.signal_url`: ask a person, and give out a link that sends one signal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Sequence
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from perdure.api.options import checked_event, checked_topic
+from perdure.api.step import builtin
+from perdure.api.waits import _awaited, _blocking, _inside
+from perdure.config import settings
+from perdure.core.durations import Duration, seconds
+from perdure.core.redaction.printable import one_line
+from perdure.core.values import codec
+from perdure.engines.features import TEMPORAL, Feature
+from perdure.engines.interface import StepContext, here
+from perdure.errors import NotDecodable, OptionError, UsageError
+
+if TYPE_CHECKING:
+    from perdure.alerts.channels.base import Target
+    from perdure.core.waits import Lapsed, Letter, RunEnd
+    from perdure.core.waits import Won as Winner
+    from perdure.store.approvals import Question
+
+TITLE = 200
+"""Characters of a title."""
+DETAILS = 10_000
+"""Characters of the details."""
+USUAL = 30 * 86_400.0
+"""Seconds that a link is good for, if nothing says otherwise."""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What became of an approval.
+
+    Attributes:
+        approved: True only if a person has approved.
+        by: the name that the person gave; None if nobody has answered in time.
+        note: what the person wrote.
+        at: when it was answered, or when the time was over; in UTC.
+    """
+
+    approved: bool
+    by: str | None
+    note: str
+    at: datetime
+
+
+class _Asking(msgspec.Struct, frozen=True):
+    """What is asked, besides its title: no part of the inputs of the record, so that an edit is no drift."""
+
+    details: str = ""
+    targets: tuple[Any, ...] = ()
+    length: float | None = None
+    script: str = ""
+
+
+_asking: ContextVar[_Asking] = ContextVar("perdure_asking")
+
+
+def approval(
+    title: str, *, details: str = "", ask: str | Sequence[str] = (), timeout: Duration | None = None
+) -> Decision:
+    """Ask a person, and wait for the answer; the run is only rows in its state file meanwhile.
+
+    It is answered with `perdure approve RUN` or `perdure reject RUN` on the machine of the run, or through the link
+    that `ask` sends, if a worker serves links (`perdure worker --http`) and PERDURE_PUBLIC_URL says where. One answer
+    counts; a second one is told who has decided.
+
+    Args:
+        title: the question, a line of at most 200 characters.
+        details: what the person should know, at most 10,000 characters of plain text.
+        ask: where to send the question: targets as those of alerts ("slack://...", "mailto://...", "https://...").
+        timeout: how long to wait; None: without a bound. If nobody has answered then, the decision is "not approved",
+            by None. An answer that was given in time counts, however late the run is woken.
+
+    Returns:
+        A Decision: `approved`, `by`, `note` and `at`.
+
+    Raises:
+        OptionError: a text is too long or not printable, or a target or the timeout is not valid.
+        Suspended: to the caller of the workflow, if the run is left to its waits.
+        UsageError: called outside a workflow, in a step, or in a function that an event loop executes.
+    """
+    asking = _checked(title, details, ask, timeout, sys._getframe(1).f_code.co_filename)
+    scope: Any = _inside("approval")
+    if scope.is_async or scope.keeps_loop():
+        raise UsageError(
+            "perdure.approval() would block the event loop that executes it", "write await perdure.aio.approval(...)"
+        )
+    token = _asking.set(asking)
+    try:
+        said = _ask(one_line(title))
+    finally:
+        _asking.reset(token)
+    decision: Decision = _blocking(scope, "approval", _Approval(said, asking.length), str(said["topic"]))
+    return decision
+
+
+def aapproval(
+    title: str, *, details: str = "", ask: str | Sequence[str] = (), timeout: Duration | None = None
+) -> Awaitable[Decision]:
+    """Ask a person, in async code: `perdure.approval`, which see."""
+    asking = _checked(title, details, ask, timeout, sys._getframe(1).f_code.co_filename)
+    return _approve(_inside("aio.approval"), title, asking)
+
+
+async def _approve(scope: Any, title: str, asking: _Asking) -> Decision:
+    token = _asking.set(asking)
+    try:
+        said = await _aask(one_line(title))
+    finally:
+        _asking.reset(token)
+    decision: Decision = await _awaited(scope, _Approval(said, asking.length), str(said["topic"]))
+    return decision
+
+
+def signal_url(event: str, *, key: str = "", expires: Duration = "30d") -> str:
+    """A link that sends this run one signal: whoever has it posts JSON there, once, until it expires.
+
+    For a service that calls back. The link works while a worker serves links (`perdure worker --http`), or where
+    `perdure.http.app` is mounted; PERDURE_PUBLIC_URL, or `public_url` in pyproject.toml, says how it is reached from
+    outside. The link is a credential: it is redacted in logs and views. It is a step: a resumed run has the same link.
+
+    Args:
+        event: the name of the signal, as `wait_for` has it.
+        key: as for `wait_for`.
+        expires: how long the link works.
+
+    Raises:
+        OptionError: an argument is not valid.
+        UsageError: called outside a workflow, or it is not known how the links are reached.
+    """
+    checked_event(event)
+    checked_topic(key)
+    length = seconds(expires, option="expires")
+    context = here.get()
+    if context is None or isinstance(context, StepContext):
+        raise UsageError(
+            "perdure.signal_url() is called outside a workflow",
+            "call it in the function decorated with @workflow, and pass the link to the step that gives it out",
+        )
+    token = _asking.set(_Asking(length=length, script=sys._getframe(1).f_code.co_filename))
+    try:
+        return _url(event, key)
+    finally:
+        _asking.reset(token)
+
+
+# -- the records ------------------------------------------------------------------------------------------------------
+
+
+@builtin("perdure.approval.ask")
+def _ask(title: str) -> dict[str, Any]:
+    return _asked(title, _asking.get())
+
+
+@builtin("perdure.approval.aask")
+async def _aask(title: str) -> dict[str, Any]:
+    asking = _asking.get()
+    if not asking.targets:
+        return _asked(title, asking)
+    import asyncio
+
+    return await asyncio.to_thread(_asked, title, asking)
+
+
+def _asked(title: str, asking: _Asking) -> dict[str, Any]:
+    from perdure.core.signal_links import Link
+    from perdure.store.approvals import Question, pack_question
+
+    context, scope = _place("approval")
+    now = scope.world.now()
+    nonce = context.idempotency_key()[:16]
+    question = Question(title, asking.details, nonce, now, now + (USUAL if asking.length is None else asking.length))
+    if asking.targets:
+        root = _root(scope)
+        link = Link("approval", root, "", "", nonce, int(question.expires) + 1)
+        url = _address(scope, "approve", link, asking.script) if settings.public_url(asking.script) else ""
+        _send(question, asking.targets, root, scope, url)
+    return {**pack_question(question), "topic": question.topic}
+
+
+def _send(question: Question, targets: Sequence[Target], root: str, scope: Any, url: str) -> None:
+    from shlex import quote
+
+    from perdure.alerts import sender
+    from perdure.alerts.alert import Alert
+
+    option = scope.resources.option
+    about = Alert(
+        what="approval",
+        level="info",
+        workflow=scope.run.workflow,
+        run=root,
+        error=question.title,
+        notes=tuple(line for line in question.details.splitlines() if line.strip()),
+        commands=(
+            ("yes", f"perdure approve {quote(root)}{option}"),
+            ("no", f"perdure reject {quote(root)}{option}"),
+        ),
+        link=url,
+        key=f"approval\n{root}\n{question.nonce}",
+        id=question.nonce,
+    )
+    sender.send(about, targets, sender.folder_of(scope.resources.store.path))
+
+
+@builtin("perdure.signal_url")
+def _url(event: str, key: str) -> str:
+    from perdure.core.signal_links import Link
+
+    asking = _asking.get()
+    context, scope = _place("signal_url")
+    if not settings.public_url(asking.script):
+        raise UsageError(
+            "perdure.signal_url() cannot make a link: no setting says how this machine is reached from outside",
+            "set PERDURE_PUBLIC_URL, or public_url in [tool.perdure] of pyproject.toml, to the address that "
+            "`perdure worker --http` is reached at",
+        )
+    expires = int(scope.world.now() + (USUAL if asking.length is None else asking.length))
+    link = Link("signal", _root(scope), event, key, context.idempotency_key()[:16], expires)
+    return _address(scope, "signal", link, asking.script)
+
+
+def _place(function: str) -> tuple[StepContext, Any]:
+    context = here.get()
+    if not isinstance(context, StepContext):
+        raise UsageError(
+            f"perdure.{function}() is called outside a workflow", "call it in a function decorated with @workflow"
+        )
+    if not hasattr(context.scope, "resources"):
+        raise TEMPORAL.unsupported(Feature.SIGNALS)
+    return context, context.scope
+
+
+def _root(scope: Any) -> str:
+    """The id of the run that people know."""
+    store = scope.resources.store
+    rid = store.lineage(scope.run.rid)[-1]
+    return str(scope.id if rid == scope.run.rid else store.run_by_number(rid).id)
+
+
+def _address(scope: Any, action: str, link: Any, script: str) -> str:
+    from perdure.core.signal_links import sign
+    from perdure.store.link_keys import keys_of
+
+    (key, *_) = keys_of(scope.resources.store.path, make=True)
+    return f"{settings.public_url(script)}/{action}/{sign(link, key)}"
+
+
+# -- the wait ---------------------------------------------------------------------------------------------------------
+
+
+class _Approval:
+    """The wait for the answer. See core/execution/waiting.py: Wait."""
+
+    name = "perdure.approval"
+
+    def __init__(self, said: dict[str, Any], length: float | None) -> None:
+        from perdure.core.waits import APPROVAL, Wanted
+
+        topic = str(said["topic"])
+        self.wanted = (Wanted(APPROVAL, topic, length=length),)
+        self.since: tuple[float, float] | None = None
+        self.plan: Any = self
+        self.given: list[Any] = [topic, length]
+
+    def result(self, won: Winner, found: Letter | RunEnd | None) -> bytes:
+        """What was answered; an answer that is none is set aside."""
+        from perdure.store.approvals import unpack_answer
+
+        try:
+            answer = unpack_answer(getattr(found, "value", b"\xc0"), won.at)
+        except ValueError as error:
+            raise NotDecodable(f"the answer to an approval is none: {error}", "run `perdure approve`") from None
+        return msgspec.msgpack.encode([answer.approved, answer.by, answer.note, won.at])
+
+    def late(self, lapsed: Lapsed) -> bytes | Exception:
+        """Nobody has answered: not approved."""
+        return msgspec.msgpack.encode([False, None, "", lapsed.at])
+
+    def unpack(self, data: bytes) -> Decision:
+        """What the record says."""
+        approved, by, note, at = msgspec.msgpack.decode(data)
+        return Decision(approved, by, note, datetime.fromtimestamp(at, UTC))
+
+
+def _checked(title: object, details: object, ask: Any, timeout: Duration | None, script: str) -> _Asking:
+    if not isinstance(title, str) or not title.strip() or not title.isprintable() or len(title) > TITLE:
+        raise OptionError(
+            f"the title of an approval is {title!r}", f"give a printable line of at most {TITLE} characters"
+        )
+    if not isinstance(details, str) or len(details) > DETAILS:
+        raise OptionError("the details of an approval are no text, or too long", f"give at most {DETAILS:,} characters")
+    length = None if timeout is None else seconds(timeout, option="timeout")
+    targets: tuple[Any, ...] = ()
+    if ask:
+        from perdure.alerts import recipients
+
+        targets = tuple(recipients.targets(ask if isinstance(ask, str) else list(ask), script))
+    codec.pack_value([title, details], owner="perdure.approval")
+    return _Asking(details, targets, length, script)

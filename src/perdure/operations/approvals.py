@@ -1,0 +1,92 @@
+"""`perdure approve` and `perdure reject`: answer what a run asks, on the machine of the run."""
+
+from __future__ import annotations
+
+import getpass
+from shlex import quote
+
+import msgspec
+
+from perdure.core.waits import title_of
+from perdure.engines.features import Feature
+from perdure.errors import NotFound, UsageError
+from perdure.operations.find_run import find_run
+from perdure.operations.location import Location, opened_for_change
+from perdure.operations.signals import SignalView
+from perdure.store import approvals, bell
+from perdure.store.signals import Sent
+
+
+class AnswerView(msgspec.Struct, frozen=True):
+    """An approval that was answered: of which run, what it had asked, and how the run stands."""
+
+    run: str
+    title: str
+    approved: bool
+    by: str
+    status: str
+    pid: int | None
+
+    def text(self) -> str:
+        """The same in a sentence, and who goes on with the run."""
+        by = f"; pid {self.pid} goes on with it" if self.pid is not None else ""
+        return f"{self.run}: {self.title!r} was {'approved' if self.approved else 'rejected'} by {self.by}{by}"
+
+    @property
+    def advice(self) -> str:
+        """What makes the run go on, if nothing does."""
+        return SignalView(self.run, "", "taken", self.status, self.pid).advice
+
+
+def answer(
+    location: Location, reference: str, approved: bool, *, note: str = "", by: str = "", title: str = ""
+) -> AnswerView:
+    """Answer an approval that a run waits for.
+
+    Args:
+        location: the state file.
+        reference: the run.
+        approved: the answer.
+        note: for the workflow.
+        by: who answers; by default the user of this process.
+        title: a part of what was asked, if the run asks several things.
+
+    Raises:
+        UsageError: it asks several; or the location is a cluster.
+        NotFound: there is no such run, or it asks nothing, or nothing of that title.
+        AlreadyDecided: its time is over, or another process was faster.
+        RunHasEnded: the run has ended.
+        StateError: the state file cannot be written.
+    """
+    location.require(Feature.SIGNALS)
+    packed = approvals.pack_answer(approved, by or _user(), note)
+    with opened_for_change(location) as store:
+        run = find_run(store, reference)
+        topics = approvals.open_topics(store, run)
+        topic = _chosen(run.id, topics, title)
+        sent: Sent = store.journal.write((), approvals.answering(store, run.id, topic, packed))
+    bell.ring(location.path)
+    said = approvals.unpack_answer(packed, sent.letter.stamp)
+    pid = sent.by.pid if sent.by else None
+    return AnswerView(sent.run.id, title_of(topic), approved, said.by, sent.run.status, pid)
+
+
+def _chosen(run: str, topics: list[tuple[str, bool]], title: str) -> str:
+    """The one that is meant: of those that were not answered yet, if there are any."""
+    fitting = [(topic, answered) for topic, answered in topics if title in title_of(topic)]
+    found = [topic for topic, answered in fitting if not answered] or [topic for topic, _ in fitting]
+    if len(found) == 1:
+        return found[0]
+    asked = ", ".join(repr(title_of(topic)) for topic, _ in topics[:5]) + (", ..." if len(topics) > 5 else "")
+    if not topics:
+        raise NotFound(f"run {run} waits for no approval", f"see what it does: perdure why {quote(run)}")
+    if not found:
+        raise NotFound(f"run {run} asks nothing with {title!r} in it; it asks {asked}", "give a part of what it asks")
+    raise UsageError(f"run {run} asks {len(found)} things: {asked}", "name one by a part of it: --title TEXT")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a user without a name
+        return "a user without a name"
