@@ -19,6 +19,7 @@ from perdure.api.handle import Handle
 from perdure.api.ids import deterministic_id
 from perdure.api.lock import HeldLock, lock
 from perdure.api.published import publish, set_progress
+from perdure.api.queue import Queue
 from perdure.api.rate import Rate
 from perdure.api.retry import retry
 from perdure.api.runs import RunInfo, run, runs
@@ -45,6 +46,7 @@ __all__ = [
     "Handle",
     "HeldLock",
     "LogContext",
+    "Queue",
     "Rate",
     "Retry",
     "RunInfo",

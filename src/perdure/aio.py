@@ -1,5 +1,6 @@
 """What waits, for async code: the names of `perdure` that are awaited here."""
 
+from perdure.api.aio_enqueue import enqueue
 from perdure.api.approvals import aapproval as approval
 from perdure.api.published import apublish as publish
 from perdure.api.published import aset_progress as set_progress
@@ -10,4 +11,15 @@ from perdure.api.waits import asleep_until as sleep_until
 from perdure.api.waits import await_any as wait_any
 from perdure.api.waits import await_for as wait_for
 
-__all__ = ["approval", "publish", "set_progress", "sh", "signal", "sleep", "sleep_until", "wait_any", "wait_for"]
+__all__ = [
+    "approval",
+    "enqueue",
+    "publish",
+    "set_progress",
+    "sh",
+    "signal",
+    "sleep",
+    "sleep_until",
+    "wait_any",
+    "wait_for",
+]

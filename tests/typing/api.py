@@ -136,6 +136,8 @@ async def in_async_code() -> None:
     assert_type(await anightly.with_options(id="x")("d"), int)
     assert_type(await anightly.start("d"), int)
     assert_type(await nightly.start("d"), str)
+    assert_type(await (await perdure.aio.enqueue(anightly, "d")), int)
+    assert_type(await (await perdure.aio.enqueue(nightly.with_options(id="x"), "d", count=1)), str)
 
 
 async def orders() -> AsyncIterator[Order]:
@@ -158,6 +160,11 @@ assert_type(nightly.start("d").result(), str)
 assert_type(nightly.start("d").result(timeout=3.0), str)
 assert_type(anightly.start("d").result(), int)
 assert_type(nightly.start("d").id, str)
+assert_type(nightly.enqueue("d", count=2).result(), str)
+assert_type(anightly.with_options(queue="mail", delay="1m").enqueue("d").result(), int)
+assert_type(nightly.enqueue_many([("d",), {"day": "e"}])[0].result(), str)
+assert_type(perdure.runs(status="queued"), list[perdure.RunInfo])
+nightly.enqueue(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 nightly(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 assert_type(perdure.now(), datetime)

@@ -67,7 +67,8 @@ CRASH = ("charge", bytes(16), 0, "1-0123456789abcdef", 1, 5.0, 6.0, "SIGKILL")
 TIME_AND_EVENTS: dict[str, tuple[Any, ...]] = {
     "wait": (1, "perdure.wait:paid", bytes(16), 0, 0, "paid", "", None, 5.0, 6.0),
     "signal": (1, 1, "paid", "", "first", b"x", 5.0, "stored", None, None),
-    "queue": ("mail", 5, 1, 10, 60.0, 0, 5.0),
+    "queue": ("mail", 5, 1, 10, 60.0, 0, 5.0, 6.0),
+    "queue_turn": ("mail", 5, 3),
     "schedule": (
         *("nightly", "jobs", "/jobs.py", "nightly", "0 3 * * *", "UTC", "skip", "one", 86400.0, 0.0, None),
         *(bytes(16), b"x", 5.0, 6.0, "active", 5.0),

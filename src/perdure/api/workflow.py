@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
 import msgspec
@@ -19,6 +20,8 @@ from perdure.api.options import (
     surroundings,
     unknown_option,
 )
+from perdure.api.queue import Queue, checked_queue
+from perdure.api.run_options import RunOptions, checked_id, checked_options
 from perdure.catalogue.rules import rules_for
 from perdure.config.module_names import place
 from perdure.config.script_loader import stop_load
@@ -44,9 +47,10 @@ class Workflow(Decorated, Generic[P, R]):
     workflow, it is a child run, which is saved as a whole once it has ended.
     """
 
-    def __init__(self, spec: Spec, id: str | None = None) -> None:
+    def __init__(self, spec: Spec, options: RunOptions = RunOptions()) -> None:  # noqa: B008  it does not change
         self._spec = spec
-        self._id = id
+        self._options = options
+        self._id = options.id
         functools.update_wrapper(self, spec.fn, updated=())
         if spec.is_async and hasattr(inspect, "markcoroutinefunction"):
             inspect.markcoroutinefunction(self)
@@ -67,6 +71,7 @@ class Workflow(Decorated, Generic[P, R]):
             UsageError: called inside a step.
             Exception: what the function raises.
         """
+        self._options.refuse_queueing(self._spec.owner, "called")
         scope = here.get()
         if isinstance(scope, StepContext):
             raise UsageError(
@@ -87,13 +92,34 @@ class Workflow(Decorated, Generic[P, R]):
         run = engine.arun if self._spec.is_async else engine.run
         return cast(R, run(call, script=self._spec.file, id=self._id))
 
-    def with_options(self, *, id: str | None = None, if_locked: IfLocked | None = None) -> Workflow[P, R]:
+    def with_options(
+        self,
+        *,
+        id: str | None = None,
+        if_locked: IfLocked | None = None,
+        queue: str | Queue | None = None,
+        priority: int | None = None,
+        key: str | None = None,
+        dedup: str | None = None,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+    ) -> Workflow[P, R]:
         """The same workflow with other options: `nightly.with_options(id="nightly-2026-11-23")(day)`.
+
+        All but the first two are for `enqueue` and `enqueue_many`.
 
         Args:
             id: an id of your own for the run. Exactly one run ever has it: if that run has finished, the call returns
-                its recorded result; if not, it is resumed. None: perdure makes the id.
+                its recorded result; if not, it is resumed; enqueued again, its handle is returned. None: perdure makes
+                the id.
             if_locked: "skip", "wait" or "fail", as in `workflow`. None: as the workflow has it.
+            queue: the queue, or its name. None: the workflow's own, or else "default".
+            priority: 0 comes first, up to 1000. None: 5.
+            key: a text; of runs of one key, as many execute at a time as the queue's `per_key` says, and no key is
+                served twice before all that wait were served once.
+            dedup: a text: while a run of this workflow with it is unfinished, enqueuing another returns its handle.
+            delay: (seconds, timedelta or text such as "10m") the run begins after that at the earliest.
+            at: (aware datetime) the run begins then at the earliest.
 
         Raises:
             OptionError: an option is not valid.
@@ -102,11 +128,10 @@ class Workflow(Decorated, Generic[P, R]):
         if if_locked is not None:
             spec = copy.copy(spec)
             spec.rules = msgspec.structs.replace(spec.rules, if_locked=checked_if_locked(if_locked))
-        if id is None and if_locked is not None:
-            return Workflow(spec, self._id)
-        if not isinstance(id, str) or not id or any(not c.isprintable() for c in id):
-            raise OptionError(f"the id of a run is {id!r}", "give a printable text that is not empty")
-        return Workflow(spec, id)
+        given = {"queue": queue, "priority": priority, "key": key, "dedup": dedup, "delay": delay, "at": at}
+        if if_locked is None and all(each is None for each in given.values()):
+            checked_id(id)
+        return Workflow(spec, checked_options(self._options, {"id": id, **given}))
 
     @overload
     def start(self: Workflow[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
@@ -130,6 +155,7 @@ class Workflow(Decorated, Generic[P, R]):
         """
         from perdure.api.run_start import launch
 
+        self._options.refuse_queueing(self._spec.owner, "started")
         if here.get() is None:
             stop_load(f"starts {self._spec.owner}")
         if here.get() is not None:
@@ -138,6 +164,55 @@ class Workflow(Decorated, Generic[P, R]):
                 "call the workflow: that makes a child run",
             )
         return launch(engine_of(self._spec), identify(self._spec, args, kwargs), self._spec, self._id)
+
+    @overload
+    def enqueue(self: Workflow[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
+    @overload
+    def enqueue(self: Workflow[P, T], *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
+    def enqueue(self, *args: Any, **kwargs: Any) -> Any:
+        """Put a run into a queue, for a worker to execute (`perdure worker`). Once this returns, it is on the disk.
+
+        From an event loop call `await perdure.aio.enqueue(workflow, ...)`, which does not block it. In a workflow the
+        run is one of its own, which goes on whatever becomes of this one, and is enqueued once: its row and the record
+        of the call are one transaction. In a step give an id or a dedup key, since a step may be tried again.
+
+        Returns:
+            A Handle with the `id`, the `status()` and the `result()` of the run.
+
+        Raises:
+            NotStorable: an argument cannot be stored; nothing is written.
+            OtherInputs: the id stands for a run with other inputs.
+            UsageError: the workflow is not defined at the top level of a file, or the engine is a cluster.
+            StateError: the state file cannot be used.
+        """
+        from perdure.api.enqueue import enqueue
+
+        return enqueue(self._spec, self._options, engine_of, args, kwargs)
+
+    @overload
+    def enqueue_many(
+        self: Workflow[P, Coroutine[Any, Any, T]], rows: Iterable[tuple[Any, ...] | Mapping[str, Any]]
+    ) -> list[Handle[T]]: ...
+    @overload
+    def enqueue_many(self: Workflow[P, T], rows: Iterable[tuple[Any, ...] | Mapping[str, Any]]) -> list[Handle[T]]: ...
+    def enqueue_many(self, rows: Iterable[Any]) -> Any:
+        """Put many runs into a queue, all or none of them: in one transaction, which costs little more than one run.
+
+        In a workflow each is a step of its own.
+
+        Args:
+            rows: the arguments of each run: a tuple, or a dict of them by name.
+
+        Returns:
+            A Handle for each.
+
+        Raises:
+            OptionError: a row is neither a tuple nor a dict, or an id was given.
+            NotStorable, UsageError, StateError: as `enqueue` does.
+        """
+        from perdure.api.enqueue import enqueue_many
+
+        return enqueue_many(self._spec, self._options, engine_of, rows)
 
     def __repr__(self) -> str:
         return f"<workflow {self._spec.name!r}>"
@@ -173,6 +248,7 @@ class WorkflowOptions(TypedDict, total=False):
     alert: str | Sequence[str] | None
     heartbeat: str | None
     stall: Duration | None
+    queue: str | Queue | None
 
 
 KNOWN = tuple(WorkflowOptions.__annotations__)
@@ -216,6 +292,7 @@ def workflow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
             PERDURE_HEARTBEAT, or `heartbeat` in pyproject.toml.
         stall: (seconds, timedelta or text such as "30m"; or None) a run in which no step completes for this long hangs,
             and an alert is sent. Default: None, only `timeout` finds a hang.
+        queue: (Queue, or str) the queue that enqueued runs stand in. Default: None, the queue "default".
 
     Raises:
         OptionError: an option does not exist or is not valid, or `fn` cannot be a workflow.
@@ -241,6 +318,7 @@ def _spec(
     alert: str | Sequence[str] | None = None,
     heartbeat: str | None = None,
     stall: Duration | None = None,
+    queue: str | Queue | None = None,
 ) -> Spec:
     if spec_of(fn) is not None or not callable(fn):
         raise OptionError(f"@workflow is given {fn!r}", "write @workflow above a def, as the only decorator of perdure")
@@ -264,6 +342,7 @@ def _spec(
         alerts=_alerts(alert),
         heartbeat=heartbeat,
         stall=None if stall is None else bound(stall, option="stall"),
+        queue=None if queue is None else checked_queue(queue),
     )
     register(spec)
     return spec

@@ -207,7 +207,8 @@ class RunRecord(msgspec.Struct, frozen=True):
 
     `wake` is when a queued or suspended run may go on, if that is given by time. A run that stands in a queue has its
     `priority` there (0 comes first), a `queue_key` of which only so many run at a time, and a `dedup` key, under which
-    there is one unfinished run. `hold` is why it is not gone on with until somebody acts.
+    there is one unfinished run; it is served in the order of `priority`, `turn` and number, as soon as it has a turn
+    (`store/queue.py`). `hold` is why it is not gone on with until somebody acts.
     """
 
     rid: int
@@ -240,6 +241,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     queue_key: str | None = None
     dedup: str | None = None
     hold: str | None = None
+    turn: int | None = None
 
     @property
     def superseded(self) -> bool:
@@ -254,7 +256,7 @@ class RunRecord(msgspec.Struct, frozen=True):
         more: tuple[bytes | str | float | None, ...] = () if self.stopped is None else (self.stopped,)
         if self.timed_from is not None:  # rows of before keep their checksums
             more = (self.stopped, float(self.timed_from))
-        queued = (_real(self.wake), self.queue, self.priority, self.queue_key, self.dedup, self.hold)
+        queued = (_real(self.wake), self.queue, self.priority, self.queue_key, self.dedup, self.hold, self.turn)
         if any(each is not None for each in queued):
             more = (self.stopped, _real(self.timed_from), *queued)
         state = (self.status, self.holder, self.epoch, self.input, self.output)

@@ -42,6 +42,8 @@ class Feature(Enum):
 
     SIGNALS = auto()
     """`perdure.signal`, `perdure.publish`, approvals: what is sent to a run, and what it shows."""
+    QUEUES = auto()
+    """`Workflow.enqueue` and `perdure.Queue`: runs that stand in a queue."""
     RUN_HANDLES = auto()
     """`perdure.run(id)`: the result of a run that another process has started."""
 
@@ -183,6 +185,10 @@ TEMPORAL = Capabilities(
         Feature.SIGNALS: Missing(
             "signals, approvals and published values are not supported on a cluster: they are kept in a state file",
             "run the workflow with --engine local; or poll the service that the answer comes from, in a step",
+        ),
+        Feature.QUEUES: Missing(
+            "queues are not supported on a cluster: their limits are counted in a state file",
+            "start the run, which goes on in the workers of the cluster: start(...); or use --engine local",
         ),
         Feature.RUN_HANDLES: Missing(
             "the result of a run that another process has started is not waited for on a cluster",

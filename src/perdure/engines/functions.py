@@ -5,10 +5,28 @@ from __future__ import annotations
 import os
 import shlex
 
-from perdure.core.execution.spec import Spec
-from perdure.core.records import OWN_MODULE, FunctionRecord, StepKind, called_step
+from perdure.core.execution.spec import Call, Spec
+from perdure.core.records import OWN_MODULE, RESERVED, FunctionRecord, StepKind, called_step
 from perdure.engines import registry
 from perdure.errors import NotFound, UsageError
+
+
+def queueing_of(workflow: str) -> Spec:
+    """The step that stands, in the records of a run, for putting runs of that workflow into a queue."""
+    found = _queueing.get(workflow)
+    if found is None:
+        found = Spec("step", _queue, f"{RESERVED}enqueue:{workflow}")
+        found.record_kind = "builtin"
+        _queueing[workflow] = found
+    return found
+
+
+def _queue(call: Call) -> str:
+    """Its value is the id of the run."""
+    raise NotImplementedError("it is carried out as one transaction with its record")
+
+
+_queueing: dict[str, Spec] = {}
 
 
 def record_of(spec: Spec, kind: StepKind, name: str, script: str) -> FunctionRecord:

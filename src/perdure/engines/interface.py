@@ -50,6 +50,32 @@ class StepContext:
         return idempotency_key(self.run_id, call.spec.name, call.key + call.salt, call.n)
 
 
+class Enqueued(msgspec.Struct, frozen=True):
+    """How a run is to stand in a queue.
+
+    Attributes:
+        id: its id; None: the engine makes one.
+        queue: the name of the queue.
+        priority: 0 comes first.
+        key: of which only so many run at a time.
+        dedup: while a run of the workflow with this key is unfinished, that one will do.
+        delay: seconds after which it may begin.
+        at: the same as seconds since the epoch.
+    """
+
+    id: str | None
+    queue: str
+    priority: int
+    key: str | None = None
+    dedup: str | None = None
+    delay: float | None = None
+    at: float | None = None
+
+    def wake(self, now: float) -> float | None:
+        """Before when the run does not begin."""
+        return self.at if self.delay is None else now + self.delay
+
+
 class Unawaited(Protocol):
     """Coroutines that a workflow was given and may forget to await."""
 
@@ -66,6 +92,10 @@ class Scope(Protocol):
     id: str
     forked: bool
     shared: bool
+
+    @property
+    def state_file(self) -> Path | None:
+        """The state file that the run is in; None for a cluster."""
 
     @property
     def unawaited(self) -> Unawaited:
@@ -85,6 +115,12 @@ class Scope(Protocol):
 
     async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async workflow as a child."""
+
+    def enqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
+        """Put a run of another workflow into a queue, once in the lives of this run; returns its id."""
+
+    async def aenqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
+        """The same without blocking the event loop."""
 
     def batch(self, calls: Iterator[Call], spec: Spec, options: MapOptions) -> Tally:
         """Run a sync step over many calls."""
@@ -201,6 +237,14 @@ class Engine(Protocol):
 
         Raises:
             UnderWay: the run is under way.
+        """
+
+    def enqueue(self, calls: Sequence[Call], how: Enqueued) -> list[str]:
+        """Put runs of one workflow into a queue, all or none of them; returns their ids when they are on the disk.
+
+        Raises:
+            OtherInputs: the id stands for a run with other inputs.
+            UsageError: the engine has no queues.
         """
 
     def status(self, id: str) -> RunStatus:

@@ -200,6 +200,7 @@ class _Fork:
             wake=None,
             dedup=None,
             hold=None,
+            turn=None,
         )
         return self._store.insert_run(self._connection, run).rid
 

@@ -12,6 +12,7 @@ import apsw
 import msgspec
 
 from perdure.core.execution.effects import Save
+from perdure.core.execution.queueing import QueuedRun
 from perdure.core.execution.run import (
     Answer,
     Asleep,
@@ -31,15 +32,16 @@ from perdure.core.policies.verdicts import Stop, pack_stop
 from perdure.core.records import (
     NOTED,
     RUN,
+    SEQ,
     AttemptRecord,
     FunctionRecord,
     Row,
     RunRecord,
 )
-from perdure.core.values import artifact_names
+from perdure.core.values import artifact_names, codec
 from perdure.core.values.pieces import INLINE
 from perdure.errors import LockLost, StateError
-from perdure.store import artifacts, database, lives, parking, pieces, spending, stop_notes
+from perdure.store import artifacts, bell, database, lives, parking, pieces, queue, spending, stop_notes
 from perdure.store.group_commit import Journal, Operation
 from perdure.store.holders import Holder
 from perdure.store.lives import Cut
@@ -77,6 +79,7 @@ class Store(RunQueries):
         self._active: dict[int, int | None] = {}  # what this process executes, and whose children those runs are
         self.noted: set[tuple[str, str]] = set()  # workflows and scripts beside which unfinished runs were looked for
         self._taken: list[int] = []  # in the transaction under way
+        self._rings = False  # it has queued a run, which a worker waits for
 
     # -- taking and ending runs ---------------------------------------------------------------------------------------
 
@@ -176,11 +179,15 @@ class Store(RunQueries):
             "timed_from": self._timed_from(connection, run, now),
             "wake": None,
             "hold": None,
+            "turn": None,
         }
+        queued = run.status == "queued"
+        if queued:
+            queue.begun(self, connection, run, now)
         run = self.put_run(connection, run, **changed)
         stop_notes.remove(self.path, run.id)
         self._hold(connection, run.rid, start, now)
-        return Taken(run, resumed=True, died=died)
+        return Taken(run, resumed=not queued, died=died)
 
     def _timed_from(self, connection: apsw.Connection, run: RunRecord, now: float) -> float:
         """Since when the timeout of a run counts that goes on: anew after a failure, its own or its parent's."""
@@ -329,6 +336,9 @@ class Store(RunQueries):
         for path in self._spend_files if committed else ():
             path.unlink(missing_ok=True)
         self._spend_files.clear()
+        if committed and self._rings:
+            bell.ring(self.path)
+        self._rings = False
         if committed:
             self.spend_file.shorten(self.journal.has_ahead)
         self.locks.ended(committed)
@@ -396,7 +406,8 @@ class Store(RunQueries):
 
         The operation returns a parking.Parking.
         """
-        if not effect.letters and not effect.drop and not effect.marks and effect.attempt is None:
+        plain = not effect.letters and not effect.drop and not effect.marks and effect.attempt is None
+        if plain and effect.enqueue is None:
             return None
         rid = effect.rows[0][RUN]
         parked = [(rid, seq) for seq in effect.letters]
@@ -409,7 +420,32 @@ class Store(RunQueries):
             self._take_back(connection, rid, effect.drop, effect.aftermath)
             if effect.attempt is not None:
                 self._add_attempt(connection, rid, effect.attempt)
+            if effect.enqueue is not None:
+                self._enqueue(connection, effect, now)
             return parking.park(connection, self.path, parked, terms, now)
+
+        return operation
+
+    def _enqueue(self, connection: apsw.Connection, effect: Save, now: float) -> None:
+        (id,) = queue.add(self, connection, [effect.enqueue], now)
+        self._rings = True
+        if id != effect.enqueue.id:
+            rid, seq = effect.rows[-1][RUN], effect.rows[-1][SEQ]
+            record = msgspec.structs.replace(
+                self.record_in(connection, rid, seq), output=codec.pack_value(id, owner="the id of a run")
+            ).sealed(rid)
+            connection.execute(queue.PUT_OUTPUT, (record.output, record.crc, rid, seq))
+
+    def enqueue(self, queued: Sequence[QueuedRun], now: float) -> Operation:
+        """An operation that queues runs: returns their ids, in their order.
+
+        It raises OtherInputs, before it has written anything, if an id stands for a run with other inputs.
+        """
+
+        def operation(connection: apsw.Connection) -> list[str]:
+            ids = queue.add(self, connection, queued, now)
+            self._rings = True
+            return ids
 
         return operation
 
@@ -476,8 +512,18 @@ class Store(RunQueries):
         run = msgspec.structs.replace(run, **changed).sealed()
         row = (run.path, run.parent, run.status, run.holder, run.epoch, run.output, run.started, run.ended, run.stop)
         more = (run.forked_at, run.forked_last, run.superseded_by, run.stopped, run.timed_from, run.wake, run.hold)
-        connection.execute(self._sql["put_run"], (*row, *more, run.crc, run.rid))
+        queued = (run.queue, run.priority, run.turn)
+        connection.execute(self._sql["put_run"], (*row, *more, *queued, run.crc, run.rid))
         return run
+
+    def next_run_in(self, connection: apsw.Connection) -> int:
+        """The number of the next run."""
+        return self._next_run(connection)
+
+    def find_in(self, connection: apsw.Connection, id: str) -> RunRecord | None:
+        """The run of that id, as it is stored."""
+        found = self._one(connection, "find_id", id)
+        return None if found is None else self._run(connection, found[0])
 
     def _next_run(self, connection: apsw.Connection) -> int:
         rid: int = self._one(connection, "next_run")[0]

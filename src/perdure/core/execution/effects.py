@@ -123,7 +123,8 @@ class Save(msgspec.Struct, frozen=True, gc=False):
     `attempt` is the last failed attempt of a call that has failed for good: one fact, and one commit.
 
     `aftermath`: first and last number of the records that are not held against the script any more. `marks` are
-    added to rows of calls that were executed more than once. Answer: None.
+    added to rows of calls that were executed more than once. `enqueue`: a run that is queued with it; if its dedup key
+    stands for another, the last row's output is the id of that. Answer: None.
     """
 
     rows: tuple[Row, ...]
@@ -132,6 +133,7 @@ class Save(msgspec.Struct, frozen=True, gc=False):
     attempt: AttemptRecord | None = None
     aftermath: tuple[int, int] | None = None
     marks: tuple[Marks, ...] = ()
+    enqueue: Any = None  # a queueing.QueuedRun
 
 
 class SaveAttempt(msgspec.Struct, frozen=True, gc=False):

@@ -367,12 +367,17 @@ def _not_taken(call: Call, start: Start, answer: NotTaken, began: Callable[[str]
         case Finished():
             raise RunError(f"run {run.id} was {run.status}", "give the new run another id")
         case Other():
-            raise OtherInputs(
-                f"run {run.id} was started with other inputs\n"
-                f"    recorded: {run.workflow}{codec.describe_inputs(run.input)}\n"
-                f"    now:      {run.workflow}{codec.describe_inputs(call.input)}",
-                "give these inputs another id: an id stands for exactly one run",
-            )
+            raise other_inputs(run.id, run.workflow, run.input, run.workflow, call.input)
+
+
+def other_inputs(id: str, workflow: str, given: bytes, now_workflow: str, now: bytes) -> OtherInputs:
+    """The id stands for a run with other inputs, or of another workflow."""
+    return OtherInputs(
+        f"run {id} was started with other inputs\n"
+        f"    recorded: {workflow}{codec.describe_inputs(given)}\n"
+        f"    now:      {now_workflow}{codec.describe_inputs(now)}",
+        "give these inputs another id: an id stands for exactly one run",
+    )
 
 
 def suspended(run: RunRecord) -> Suspended:

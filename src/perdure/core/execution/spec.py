@@ -44,6 +44,7 @@ class Rules(msgspec.Struct, frozen=True):
         alerts: addresses of alert targets; None: those of the settings.
         heartbeat: the URL that gets a ping from each run.
         stall: seconds without progress after which a run counts as hanging.
+        queue: the queue that its runs stand in when they are enqueued; None: the default one.
     """
 
     timeout: float | None = None
@@ -55,6 +56,7 @@ class Rules(msgspec.Struct, frozen=True):
     alerts: tuple[str, ...] | None = None
     heartbeat: str | None = None
     stall: float | None = None
+    queue: str | None = None
 
 
 def _no_rules() -> FailureRules:

@@ -163,7 +163,8 @@ class AsyncDriver:
             commit = scope.commit = self._commits.here()
         order: EventOrder | None = scope.order_here()
         operation: Operation | None = None
-        if not effect.letters and (effect.drop or effect.marks or effect.attempt is not None):
+        more = effect.drop or effect.marks or effect.attempt is not None or effect.enqueue is not None
+        if not effect.letters and more:
             operation = self._saving(effect, scope)
         if order is None or order.alone() or not (in_branch or scope.branch() is not None):
             return self._save_more(effect, scope, commit) if effect.letters else commit.write(effect.rows, operation)

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,13 @@ from perdure.core.records import RunRecord, RunStatus
 from perdure.core.redaction.printable import one_line
 from perdure.engines.events import Observer
 from perdure.engines.features import LOCAL, Capabilities
-from perdure.engines.interface import Began, Cancellation, refuse_child, under_way
+from perdure.engines.interface import Began, Cancellation, Enqueued, refuse_child, under_way
 from perdure.engines.local import notices
 from perdure.engines.local.drivers import LocalDrivers
+from perdure.engines.local.queues import declare_queues
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_ends import ends_at
-from perdure.engines.local.run_lifecycle import start_of
+from perdure.engines.local.run_lifecycle import queued_runs, start_of
 from perdure.engines.runtime.clock import World
 from perdure.errors import PerdureError, Skipped, StateError, StopRun, Suspended
 from perdure.store.runs import Store
@@ -146,6 +147,20 @@ class LocalEngine:
                 return _result(await self.drivers.tasks.drive(rest, None))
 
         return go_on()
+
+    def enqueue(self, calls: Sequence[Call], how: Enqueued) -> list[str]:
+        """Put runs of one workflow into a queue, all or none of them; returns their ids when they are on the disk.
+
+        Raises:
+            OtherInputs: the id stands for a run with other inputs.
+            StateError: the state file cannot be used.
+        """
+        resources = self.resources
+        with self._outside(calls[0].spec):
+            declare_queues(resources.store, resources.world.now())
+            queued = queued_runs(resources, calls, how)
+            ids: list[str] = resources.store.journal.write((), resources.store.enqueue(queued, resources.world.now()))
+            return ids
 
     @contextmanager
     def _outside(self, spec: Spec) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, cast
 
 from perdure.catalogue.rules import assess_for
@@ -11,12 +12,14 @@ from perdure.config.script_identity import script_identity
 from perdure.core.exceptions import capture
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
+from perdure.core.execution.queueing import QueuedRun
 from perdure.core.execution.run import End, Recall, Start
 from perdure.core.execution.spec import OWN_LOCK, Call
 from perdure.core.policies.verdicts import Stop, pack_verdict
 from perdure.core.records import RunRecord
 from perdure.engines import functions
 from perdure.engines.events import RunEnded, RunStopped, RunSuspended
+from perdure.engines.interface import Enqueued
 from perdure.engines.local import notices
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.unfinished import note_unfinished
@@ -81,6 +84,39 @@ def patience(resources: Resources, script: str) -> float:
     """Seconds within which a wait is waited for in the process: as the engine was told, or as the settings say."""
     told = resources.suspend_after
     return settings.suspend_after(script) if told is None else told
+
+
+def queued_runs(resources: Resources, calls: Sequence[Call], how: Enqueued) -> list[QueuedRun]:
+    """Runs of one workflow that are to stand in a queue.
+
+    Args:
+        resources: the state file.
+        calls: the workflow's function and the arguments of each.
+        how: the same for all of them.
+    """
+    spec, state, world = calls[0].spec, resources.store.path, resources.world
+    path, wake, name = os.path.abspath(spec.file), how.wake(world.now()), spec.name
+    script = script_identity(path, state)
+    return [
+        QueuedRun(
+            Start(
+                script=script,
+                path=path,
+                workflow=name,
+                key=call.key,
+                input=call.input,
+                fresh=f"{name}-{world.new_id()}",
+                id=how.id,
+                named=how.id is not None,
+            ),
+            how.queue,
+            how.priority,
+            how.key,
+            how.dedup,
+            wake,
+        )
+        for call in calls
+    ]
 
 
 def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> History:

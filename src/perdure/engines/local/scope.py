@@ -19,7 +19,10 @@ from perdure.core.exceptions import capture
 from perdure.core.execution.call import Failed, perform
 from perdure.core.execution.effects import Wait
 from perdure.core.execution.history import History
+from perdure.core.execution.idempotency import child_id
+from perdure.core.execution.identity import identify
 from perdure.core.execution.map_items import MapOptions, Tally
+from perdure.core.execution.queueing import QueuedRun, enqueue
 from perdure.core.execution.run import Start, child
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import NOTHING, Amounts, Bounds, Ledger
@@ -28,11 +31,13 @@ from perdure.core.redaction.printable import one_line
 from perdure.core.values import artifact_names, codec
 from perdure.engines import functions
 from perdure.engines.events import MapProgress, RunWaits, StepProgress, notify_wait
+from perdure.engines.interface import Enqueued
 from perdure.engines.local import notices
 from perdure.engines.local.limits import Limits
+from perdure.engines.local.queues import declare_queues
 from perdure.engines.local.record_reader import RecordReader
 from perdure.engines.local.resources import Resources
-from perdure.engines.local.run_lifecycle import start_of
+from perdure.engines.local.run_lifecycle import queued_runs, start_of
 from perdure.engines.registry import find_step
 from perdure.engines.runtime.base_scope import BaseScope
 from perdure.engines.runtime.clock import World
@@ -142,6 +147,11 @@ class LocalScope(BaseScope):
         self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
         self._suspects: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
         self.cut: list[Cut] = []
+
+    @property
+    def state_file(self) -> Path | None:
+        """The state file that the run is in."""
+        return self.resources.store.path
 
     def cut_off(self, cut: Cut) -> None:
         """An attempt was broken off in its middle; if the run is, its call is executed in another life as well."""
@@ -462,6 +472,55 @@ class LocalScope(BaseScope):
 
     def _start(self, call: Call) -> Start:
         return start_of(self.resources, call, self.run.path, id=self.child_id(call), parent=self.run.rid)
+
+    # -- queues -------------------------------------------------------------------------------------------------------
+
+    def enqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
+        """Put a run of another workflow into a queue, once in the lives of this run; returns its id."""
+        if self.shared or get_ident() != self.ident:
+            with self.taking_part():
+                return self._enqueue(spec, args, kwargs, how)
+        return self._enqueue(spec, args, kwargs, how)
+
+    def _enqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
+        call = self._queueing(spec, args, kwargs, how)
+        end = self.drivers.sync.drive(self._decide_queueing(call, how), self)
+        if type(end) is Failed:
+            raise end.error
+        id: str = end.value
+        return id
+
+    async def aenqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
+        """The same without blocking the event loop."""
+        id: str = await self._in_loop(
+            lambda: self._queueing(spec, args, kwargs, how), lambda call: self._decide_queueing(call, how)
+        )
+        return id
+
+    def _queueing(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> Call:
+        """The call that stands for it in the records: its inputs are those of the workflow."""
+        self.check()
+        declare_queues(self.resources.store, self.world.now())
+        spec.refuse_unstorable()
+        asked = identify(spec, args, kwargs)
+        key = codec.digest(b"enqueue\0" + asked.key + (how.id or "").encode())
+        step = functions.queueing_of(spec.name)
+        self.admit(step)
+        call = Call(step, (asked,), {}, asked.input, key)
+        branch = self.branch()
+        return call if branch is None else branch.place(call)
+
+    def _decide_queueing(self, call: Call, how: Enqueued) -> Program:
+        (asked,) = call.args
+
+        def queued_run() -> QueuedRun:
+            (queued,) = queued_runs(self.resources, [asked], how)
+            if how.id is not None:
+                return queued
+            id = child_id(self.id, asked.spec.name, call.key, call.n)
+            return msgspec.structs.replace(queued, start=msgspec.structs.replace(queued.start, id=id, named=True))
+
+        return enqueue(call, self.history, queued_run, self.world.now())
 
     # -- batches ------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,7 @@ from perdure.core.records import CLEAN_UPS, RunRecord, RunStatus
 from perdure.core.values import codec
 from perdure.engines.events import Observer, RunEnded, RunResumed, RunStarted, RunStopped
 from perdure.engines.features import TEMPORAL, Capabilities, Feature
-from perdure.engines.interface import Began, Cancellation, ReplayCheck, refuse_child
+from perdure.engines.interface import Began, Cancellation, Enqueued, ReplayCheck, refuse_child
 from perdure.engines.runtime.clock import RealWorld
 from perdure.engines.temporal.address import Address
 from perdure.engines.temporal.commands import MEMO, cancelled, failure_of, memo_of, task_timeout
@@ -282,6 +282,14 @@ class TemporalEngine:
             EngineError: the cluster cannot be reached.
         """
         return self.cluster.wait(find(self.cluster, id)).status
+
+    def enqueue(self, calls: Sequence[Call], how: Enqueued) -> list[str]:
+        """A cluster has no queues.
+
+        Raises:
+            UsageError: always.
+        """
+        raise self.capabilities.unsupported(Feature.QUEUES)
 
     def ending(self, id: str, *, or_left: bool = False) -> Future[RunRecord]:
         """The end of a run that another process has begun is not waited for.

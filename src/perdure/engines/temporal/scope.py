@@ -16,6 +16,8 @@ from perdure.core.execution.map_items import MapOptions, Tally
 from perdure.core.execution.run import Ended, nested
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import SEQ, StepRecord
+from perdure.engines.features import TEMPORAL, Feature
+from perdure.engines.interface import Enqueued
 from perdure.engines.runtime.base_scope import BaseScope
 from perdure.engines.runtime.branches import call_in_branch, cancel_branches
 from perdure.engines.runtime.deadline import Deadline
@@ -119,6 +121,27 @@ class ClusterScope(BaseScope):
         return nested(call, self.history, life)
 
     # -- batches ------------------------------------------------------------------------------------------------------
+
+    @property
+    def state_file(self) -> None:
+        """A cluster has none."""
+        return
+
+    def enqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
+        """A cluster has no queues.
+
+        Raises:
+            UsageError: always.
+        """
+        raise TEMPORAL.unsupported(Feature.QUEUES)
+
+    async def aenqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
+        """The same.
+
+        Raises:
+            UsageError: always.
+        """
+        raise TEMPORAL.unsupported(Feature.QUEUES)
 
     def batch(self, calls: Iterator[Call], spec: Spec, options: MapOptions) -> Tally:
         """Run a sync step over many calls."""

@@ -27,7 +27,7 @@ WHERE NOT EXISTS (SELECT 1 FROM run r WHERE r.rid = d.run)
 -- name: runs_after
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from, wake, queue, priority, queue_key, dedup, hold
+       timed_from, wake, queue, priority, queue_key, dedup, hold, turn
 FROM run WHERE rid > ? ORDER BY rid LIMIT ?
 
 -- name: steps_after
@@ -74,7 +74,10 @@ SELECT run, usd, tokens, calls, ms, crc FROM budget
 SELECT run, digest, crc FROM artifact_use
 
 -- name: all_queue
-SELECT name, concurrency, per_key, rate, seconds, paused, declared, crc FROM queue ORDER BY name
+SELECT name, concurrency, per_key, rate, seconds, paused, declared, free, crc FROM queue ORDER BY name
+
+-- name: all_queue_turn
+SELECT queue, priority, turn, crc FROM queue_turn ORDER BY queue, priority
 
 -- name: all_schedule
 SELECT name, script, path, workflow, spec, tz, overlap, missed, within, spread, queue, key, input, since, last, status, declared, crc

@@ -19,7 +19,7 @@ ORDER BY rid DESC LIMIT 1
 -- name: same_inputs
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from, wake, queue, priority, queue_key, dedup, hold
+       timed_from, wake, queue, priority, queue_key, dedup, hold, turn
 FROM run WHERE key = ? ORDER BY rid DESC LIMIT 4
 
 -- name: find_done
@@ -31,7 +31,7 @@ ORDER BY rid DESC LIMIT 1
 -- name: unfinished
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from, wake, queue, priority, queue_key, dedup, hold
+       timed_from, wake, queue, priority, queue_key, dedup, hold, turn
 FROM run WHERE workflow = ? AND named = 0 AND parent IS NULL AND status IN ('running', 'failed', 'suspended')
 ORDER BY rid DESC LIMIT 50
 
@@ -50,7 +50,7 @@ SELECT rid FROM run WHERE id = ?
 -- name: get_run
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from, wake, queue, priority, queue_key, dedup, hold
+       timed_from, wake, queue, priority, queue_key, dedup, hold, turn
 FROM run WHERE rid = ?
 
 -- name: next_run
@@ -59,13 +59,13 @@ SELECT coalesce(max(rid), 0) + 1 FROM run
 -- name: add_run
 INSERT INTO run (rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from, wake, queue, priority, queue_key, dedup, hold)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       timed_from, wake, queue, priority, queue_key, dedup, hold, turn)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_run
 UPDATE run SET path = ?, parent = ?, status = ?, holder = ?, epoch = ?, output = ?, started = ?, ended = ?, stop = ?,
                forked_at = ?, forked_last = ?, superseded_by = ?, stopped = ?, timed_from = ?, wake = ?, hold = ?,
-               crc = ?
+               queue = ?, priority = ?, turn = ?, crc = ?
 WHERE rid = ?
 
 -- name: has_waits
@@ -97,7 +97,7 @@ SELECT run, first, last, crc FROM exempt WHERE run = ?
 SELECT r.rid, r.id, r.script, r.path, r.workflow, r.key, r.named, r.parent, r.status, r.holder, r.epoch,
        r.input, r.output, r.created, r.started, r.ended, r.crc, r.stop,
        r.forked_from, r.forked_at, r.forked_last, r.superseded_by, r.stopped, r.timed_from,
-       r.wake, r.queue, r.priority, r.queue_key, r.dedup, r.hold
+       r.wake, r.queue, r.priority, r.queue_key, r.dedup, r.hold, r.turn
 FROM run r
 WHERE (?1 IS NULL OR r.status = ?1) AND (?2 IS NULL OR r.workflow = ?2) AND (?3 OR r.parent IS NULL)
 ORDER BY r.rid DESC LIMIT ?4

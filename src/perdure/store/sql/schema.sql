@@ -119,6 +119,7 @@ CREATE TABLE run (
     queue_key TEXT,
     dedup    TEXT,
     hold     TEXT,
+    turn     INTEGER CHECK (turn > 0),
     CHECK ((status IN ('done', 'failed', 'parked')) = (output IS NOT NULL))
 ) STRICT;
 
@@ -131,7 +132,14 @@ CREATE INDEX run_child ON run (parent) WHERE parent IS NOT NULL;
 
 CREATE INDEX run_due ON run (wake) WHERE status IN ('queued', 'suspended') AND hold IS NULL AND wake IS NOT NULL;
 
-CREATE INDEX run_queue ON run (queue, priority, rid) WHERE queue IS NOT NULL AND status IN ('queued', 'running');
+CREATE INDEX run_waiting ON run (queue, priority, turn, rid) WHERE status = 'queued' AND turn IS NOT NULL;
+
+CREATE INDEX run_not_in_turn ON run (wake, rid) WHERE status = 'queued' AND turn IS NULL AND hold IS NULL;
+
+CREATE INDEX run_turn_of_key ON run (queue, queue_key, priority, turn)
+    WHERE status = 'queued' AND turn IS NOT NULL AND queue_key IS NOT NULL;
+
+CREATE INDEX run_executing ON run (queue, holder, queue_key) WHERE queue IS NOT NULL AND status = 'running' AND holder IS NOT NULL;
 
 CREATE INDEX run_dedup ON run (workflow, script, dedup)
     WHERE dedup IS NOT NULL AND status IN ('queued', 'running', 'suspended');
@@ -345,8 +353,17 @@ CREATE TABLE queue (
     seconds     REAL,
     paused      INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),
     declared    REAL NOT NULL,
+    free        REAL,
     crc         INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE queue_turn (
+    queue    TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    turn     INTEGER NOT NULL CHECK (turn > 0),
+    crc      INTEGER NOT NULL,
+    PRIMARY KEY (queue, priority)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE schedule (
     name     TEXT PRIMARY KEY,

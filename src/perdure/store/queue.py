@@ -1,0 +1,340 @@
+"""Queues: runs that wait for their turn, and which of them is next.
+
+A queued run has a *turn* as soon as it may begin. The first waiting run of each key has the lowest turn, the second the
+next one, so that serving by (priority, turn, number) serves no key twice before all that wait were served once. A new
+run's turn follows the last one that was served at its priority (`queue_turn`) and the last one of its key.
+
+Limits are counted, in the transaction that claims, from the runs of living processes: a death leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import apsw
+
+from perdure.core.execution.queueing import DEFAULT, QueuedRun, other_inputs
+from perdure.core.records import RunRecord
+from perdure.store.rows import corrupt, sealed, sound
+from perdure.store.statements import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from perdure.store.holders import Holder
+
+_SQL = load("queue.sql")
+
+PUT_OUTPUT = _SQL["put_output"]
+
+PRIORITY = 5
+"""Of runs that were queued without one."""
+
+AT_ONCE = 1_000
+"""Runs that get their turn in one transaction, when their time has come."""
+
+
+class Runs(Protocol):
+    """The runs of a state file, in a transaction."""
+
+    path: Path
+    holder: Holder
+
+    def run_in(self, connection: apsw.Connection, rid: int) -> RunRecord:
+        """The run of that number."""
+
+    def find_in(self, connection: apsw.Connection, id: str) -> RunRecord | None:
+        """The run of that id."""
+
+    def next_run_in(self, connection: apsw.Connection) -> int:
+        """The number of the next run."""
+
+    def insert_run(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
+        """Add a run."""
+
+    def put_run(self, connection: apsw.Connection, run: RunRecord, **changed: Any) -> RunRecord:
+        """Change a run."""
+
+
+class QueueRow(NamedTuple):
+    """A queue that was declared, or paused; None: no limit. `rate` runs begin in so many `seconds`, one at `free`."""
+
+    name: str
+    concurrency: int | None = None
+    per_key: int | None = None
+    rate: int | None = None
+    seconds: float | None = None
+    paused: int = 0
+    declared: float = 0.0
+    free: float | None = None
+
+
+class Executing(NamedTuple):
+    """How many runs of a queue living processes execute, in all and by key."""
+
+    total: int
+    by_key: dict[str | None, int]
+
+
+# -- queueing ---------------------------------------------------------------------------------------------------------
+
+
+def add(store: Runs, connection: apsw.Connection, queued: Sequence[QueuedRun], now: float) -> list[str]:
+    """Queue runs, or find those that their ids or dedup keys stand for; returns the ids, in their order.
+
+    Raises:
+        OtherInputs: an id stands for a run with other inputs. Nothing has been written.
+    """
+    found: dict[str | tuple[str, str, str], QueuedRun | RunRecord] = {}
+    for each in queued:
+        if each.start.named and each.start.id is not None:
+            before = found.setdefault(each.start.id, each)
+            if before is each and (run := store.find_in(connection, each.start.id)) is not None:
+                before = found[each.start.id] = run
+            _refuse_other(before, each)
+    ids: list[str] = []
+    turns: dict[tuple[Any, ...], int] = {}
+    rid = store.next_run_in(connection)
+    for each in queued:
+        start = each.start
+        same: tuple[str, str, str] | None = None if each.dedup is None else (start.workflow, start.script, each.dedup)
+        if same is not None and same not in found:
+            row: Any = connection.execute(_SQL["find_dedup"], same).fetchone()
+            if row is not None:
+                found[same] = store.run_in(connection, row[0])
+        known = found.get(same) if same is not None else None
+        if known is None and start.named and start.id is not None and isinstance(found[start.id], RunRecord):
+            known = found[start.id]
+        if known is not None:
+            ids.append(known.id)
+            continue
+        if start.id in ids:  # the same id twice among these
+            ids.append(start.id)
+            continue
+        store.insert_run(connection, _record(connection, rid, each, now, turns))
+        rid += 1
+        if same is not None:
+            found[same] = each
+        ids.append(each.id)
+    return ids
+
+
+def _refuse_other(before: QueuedRun | RunRecord, now: QueuedRun) -> None:
+    key, workflow, given = (
+        (before.key, before.workflow, before.input)
+        if isinstance(before, RunRecord)
+        else (before.start.key, before.start.workflow, before.start.input)
+    )
+    if (key, workflow) != (now.start.key, now.start.workflow):
+        raise other_inputs(now.id, workflow, given, now.start.workflow, now.start.input)
+
+
+def _record(
+    connection: apsw.Connection, rid: int, queued: QueuedRun, now: float, turns: dict[tuple[Any, ...], int]
+) -> RunRecord:
+    start = queued.start
+    names = (rid, queued.id, start.script, start.path, start.workflow, start.key, True, None)
+    later = queued.wake is not None and queued.wake > now
+    return RunRecord(
+        *names,
+        status="queued",
+        holder=None,
+        epoch=0,
+        input=start.input,
+        output=None,
+        created=now,
+        started=now,
+        ended=None,
+        crc=0,
+        wake=queued.wake if later else None,
+        queue=queued.queue,
+        priority=queued.priority,
+        queue_key=queued.queue_key,
+        dedup=queued.dedup,
+        turn=None if later else _turn(connection, queued.queue, queued.priority, queued.queue_key, turns),
+    )
+
+
+def _turn(
+    connection: apsw.Connection, queue: str, priority: int, key: str | None, turns: dict[tuple[Any, ...], int]
+) -> int:
+    """The turn of a new run; `turns` remembers, within a transaction, what the file said."""
+    served = turns.get((queue, priority))
+    if served is None:
+        row: Any = connection.execute(_SQL["get_turn"], (queue, priority)).fetchone()
+        served = turns[queue, priority] = 0 if row is None else row[2]
+    if key is None:
+        return served + 1
+    place = (queue, priority, key)
+    last = turns.get(place)
+    if last is None:
+        row = connection.execute(_SQL["last_turn_of_key"], (queue, key, priority)).fetchone()
+        last = row[0] or 0
+    turn = turns[place] = max(served, last) + 1
+    return turn
+
+
+# -- claiming ---------------------------------------------------------------------------------------------------------
+
+
+def next_queued(
+    store: Runs,
+    connection: apsw.Connection,
+    now: float,
+    workflows: Collection[tuple[str, str]],
+    queues: Collection[str] = (),
+    passed: Collection[int] = (),
+) -> int | None:
+    """The number of the run that is to begin next; None if none may. `Store.take_over` begins it, and counts it.
+
+    Called in the transaction that claims it; called again there, it sees what that has taken.
+
+    Args:
+        store: the state file.
+        connection: in its transaction.
+        now: in seconds since the epoch.
+        workflows: identity of the script and name of the workflow of those that the claimer can execute.
+        queues: only runs of these; empty: of all.
+        passed: runs that cannot be had at this moment, since their lock is taken.
+
+    Raises:
+        StateCorrupt: a row is not as it was written.
+    """
+    _give_turns(store, connection, now)
+    best: tuple[int, int] | None = None
+    living: dict[int, bool] = {}
+    queue = ""
+    while (row := connection.execute(_SQL["next_waiting_queue"], (queue,)).fetchone()) is not None:
+        (queue,) = row
+        if queues and queue not in queues:
+            continue
+        full = _full_keys(store, connection, queue, now, living)
+        if full is None:
+            continue
+        for rid, script, workflow, key, priority in connection.execute(_SQL["waiting"], (queue,)):
+            if (script, workflow) in workflows and key not in full and rid not in passed:
+                best = min(best, (priority, rid)) if best is not None else (priority, rid)
+                break
+    return None if best is None else best[1]
+
+
+def has_slot(store: Runs, connection: apsw.Connection, run: RunRecord) -> bool:
+    """May a run of a queue go on that was suspended, or whose process has died? Not if that makes one too many.
+
+    A pause and the rate are for runs that begin.
+    """
+    row = None if run.queue is None else get(store.path, connection, run.queue)
+    if row is None or (row.concurrency is None and row.per_key is None):
+        return True
+    now = executing(store, connection, row.name, {})
+    if row.concurrency is not None and now.total >= row.concurrency:
+        return False
+    return row.per_key is None or run.queue_key is None or now.by_key.get(run.queue_key, 0) < row.per_key
+
+
+def begun(store: Runs, connection: apsw.Connection, run: RunRecord, now: float) -> None:
+    """A queued run begins: later ones of its queue come after it, and the rate counts it."""
+    if run.queue is None:
+        return
+    priority = PRIORITY if run.priority is None else run.priority
+    before: Any = connection.execute(_SQL["get_turn"], (run.queue, priority)).fetchone()
+    if before is not None and not sound(before):
+        raise corrupt(store.path)
+    if run.turn is not None and (before is None or run.turn > before[2]):
+        connection.execute(_SQL["put_turn"], sealed(run.queue, priority, run.turn))
+    row = get(store.path, connection, run.queue)
+    if row is not None and row.rate is not None and row.seconds is not None:
+        free = now if row.free is None else max(now, min(row.free, now + row.seconds))
+        put(connection, row._replace(free=free + row.seconds / row.rate))
+
+
+def executing(store: Runs, connection: apsw.Connection, queue: str, living: dict[int, bool]) -> Executing:
+    """How many runs of a queue living processes execute; `living` remembers who lives."""
+    total, by_key = 0, dict[str | None, int]()
+    rows: Any = connection.execute(_SQL["executing"], (queue,)).fetchall()
+    for holder, key, count in rows:
+        if holder not in living:
+            living[holder] = store.holder.is_me(holder) or store.holder.living(connection, holder) is not None
+        if living[holder]:
+            total += count
+            by_key[key] = by_key.get(key, 0) + count
+    return Executing(total, by_key)
+
+
+def _full_keys(
+    store: Runs, connection: apsw.Connection, queue: str, now: float, living: dict[int, bool]
+) -> set[str | None] | None:
+    """The keys of which as many runs are executed as may be; None if no run of the queue may begin."""
+    row = get(store.path, connection, queue)
+    if row is None:
+        return set()
+    if row.paused or (row.rate is not None and row.free is not None and rate_wait(row, now) > 0):
+        return None
+    if row.concurrency is None and row.per_key is None:
+        return set()
+    busy = executing(store, connection, queue, living)
+    if row.concurrency is not None and busy.total >= row.concurrency:
+        return None
+    if row.per_key is None:
+        return set()
+    return {key for key, count in busy.by_key.items() if key is not None and count >= row.per_key}
+
+
+def rate_wait(row: QueueRow, now: float) -> float:
+    """In how many seconds the rate lets the next run begin. A clock that was set back makes that no longer."""
+    if row.rate is None or row.seconds is None or row.free is None:
+        return 0.0
+    return max(0.0, min(row.free - now, row.seconds / row.rate))
+
+
+def next_moment(store: Runs, connection: apsw.Connection, now: float) -> float | None:
+    """When the rate of a queue lets its next waiting run begin; None if no run waits for that alone."""
+    moments: list[float] = []
+    queue = ""
+    while (row := connection.execute(_SQL["next_waiting_queue"], (queue,)).fetchone()) is not None:
+        (queue,) = row
+        known = get(store.path, connection, queue)
+        if known is not None and not known.paused and (wait := rate_wait(known, now)) > 0:
+            moments.append(now + wait)
+    return min(moments, default=None)
+
+
+def _give_turns(store: Runs, connection: apsw.Connection, now: float) -> None:
+    """Runs whose time has come, and those that were queued without a turn, get theirs."""
+    turns: dict[tuple[Any, ...], int] = {}
+    rows: Any = connection.execute(_SQL["not_in_turn"], (now, AT_ONCE)).fetchall()
+    for (rid,) in rows:
+        run = store.run_in(connection, rid)
+        queue, priority = run.queue or DEFAULT, PRIORITY if run.priority is None else run.priority
+        turn = _turn(connection, queue, priority, run.queue_key, turns)
+        store.put_run(connection, run, wake=None, turn=turn, queue=queue, priority=priority)
+
+
+# -- the queues themselves --------------------------------------------------------------------------------------------
+
+
+def get(path: Path, connection: apsw.Connection, name: str) -> QueueRow | None:
+    """The row of a queue; None if it was neither declared nor paused.
+
+    Raises:
+        StateCorrupt: it is not as it was written.
+    """
+    row: Any = connection.execute(_SQL["get_queue"], (name,)).fetchone()
+    return None if row is None else checked(row, path)
+
+
+def checked(row: Any, path: Path) -> QueueRow:
+    """A row as it is stored.
+
+    Raises:
+        StateCorrupt: it is not as it was written.
+    """
+    if not sound(row):
+        raise corrupt(path)
+    return QueueRow(*row[:-1])
+
+
+def put(connection: apsw.Connection, row: QueueRow) -> None:
+    """Write the row of a queue."""
+    connection.execute(_SQL["put_queue"], sealed(*row))

@@ -1,0 +1,53 @@
+-- name: get_queue
+SELECT name, concurrency, per_key, rate, seconds, paused, declared, free, crc FROM queue WHERE name = ?
+
+-- name: put_queue
+INSERT OR REPLACE INTO queue (name, concurrency, per_key, rate, seconds, paused, declared, free, crc)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: all_queues
+SELECT name, concurrency, per_key, rate, seconds, paused, declared, free, crc FROM queue ORDER BY name
+
+-- name: get_turn
+SELECT queue, priority, turn, crc FROM queue_turn WHERE queue = ? AND priority = ?
+
+-- name: put_turn
+INSERT OR REPLACE INTO queue_turn (queue, priority, turn, crc) VALUES (?, ?, ?, ?)
+
+-- name: last_turn_of_key
+SELECT max(turn) FROM run
+WHERE queue = ? AND queue_key = ? AND priority = ? AND status = 'queued' AND turn IS NOT NULL
+
+-- name: find_dedup
+SELECT rid FROM run WHERE workflow = ? AND script = ? AND dedup = ? AND status IN ('queued', 'running', 'suspended')
+ORDER BY rid LIMIT 1
+
+-- name: not_in_turn
+SELECT rid FROM run
+WHERE status = 'queued' AND turn IS NULL AND hold IS NULL AND (wake IS NULL OR wake <= ?)
+ORDER BY wake, rid LIMIT ?
+
+-- name: next_waiting_queue
+SELECT queue FROM run WHERE status = 'queued' AND turn IS NOT NULL AND queue > ? ORDER BY queue LIMIT 1
+
+-- name: waiting
+SELECT rid, script, workflow, queue_key, priority FROM run
+WHERE status = 'queued' AND turn IS NOT NULL AND queue = ? AND hold IS NULL ORDER BY priority, turn, rid
+
+-- name: executing
+SELECT holder, queue_key, count(*) FROM run
+WHERE queue = ? AND status = 'running' AND holder IS NOT NULL GROUP BY holder, queue_key
+
+-- name: before
+SELECT count(*) FROM run
+WHERE status = 'queued' AND turn IS NOT NULL AND queue = ?1 AND (priority, turn, rid) < (?2, ?3, ?4)
+
+-- name: counts
+SELECT queue, status = 'queued', wake IS NOT NULL AND turn IS NULL, count(*) FROM run
+WHERE queue IS NOT NULL AND status IN ('queued', 'running') GROUP BY 1, 2, 3
+
+-- name: queued_in
+SELECT rid FROM run WHERE queue = ? AND status = 'queued' ORDER BY rid LIMIT ?
+
+-- name: put_output
+UPDATE step SET output = ?, crc = ? WHERE run = ? AND seq = ?

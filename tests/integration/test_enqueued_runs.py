@@ -1,0 +1,258 @@
+"""What is enqueued exists once it returns, once: from programs, event loops, and workflows that are killed."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+import perdure
+from conftest import Machine, Scripts
+from perdure import aio, step, workflow
+from perdure.core.execution.identity import identify
+from perdure.errors import NotStorable, OptionError, OtherInputs, PerdureError, UsageError
+from perdure.store import queue
+
+
+@workflow
+def mailed(address: str, copies: int = 1) -> str:
+    """What is enqueued here."""
+    return address * copies
+
+
+@workflow
+async def amailed(address: str) -> int:
+    """The same, async."""
+    return len(address)
+
+
+@workflow
+def other_mail(address: str) -> str:
+    """Another workflow with the same inputs."""
+    return address
+
+
+def serve(machine: Machine) -> list[str]:
+    """Execute what is queued as a worker does, one run after the other; returns the ids in that order."""
+    store, done = machine.engine.store, []
+    known = {each._spec.name: each for each in (mailed, amailed, other_mail)}
+    while True:
+        workflows = {(run.script, run.workflow) for run in store.runs()}
+        now = machine.world.now()
+        rid = store.journal.write((), lambda at, w=workflows, n=now: queue.next_queued(store, at, n, w))
+        if rid is None:
+            return done
+        run = store.run_by_number(rid)
+        spec = known[run.workflow]._spec
+        args, kwargs = spec.arguments(run.input)
+        call = identify(spec, tuple(args), kwargs)
+        if spec.is_async:
+            asyncio.run(machine.engine.arun(call, script=spec.file, resume=run.id))
+        else:
+            machine.engine.run(call, script=spec.file, resume=run.id)
+        done.append(run.id)
+
+
+def test_a_handle_of_what_was_enqueued(machine: Machine) -> None:
+    """The run exists at once, queued; executed, its handle gives the result of its own type."""
+    handle = mailed.enqueue("a", copies=2)
+    assert (handle.status(), machine.runs()) == ("queued", [("mailed", "queued")])
+    machine.boot()
+    assert serve(machine) == [handle.id]
+    found = perdure.run(handle.id)
+    assert (found.result(60), found.status()) == ("aa", "done")
+
+
+def test_an_id_is_for_ever_and_a_dedup_key_for_unfinished_runs(machine: Machine) -> None:
+    """The same id is the same run, whatever has become of it; a dedup key is free as soon as its run has ended."""
+    named = mailed.with_options(id="order-7")
+    assert named.enqueue("a").id == named.enqueue("a").id == "order-7"
+    with pytest.raises(OtherInputs, match="run order-7 was started with other inputs"):
+        named.enqueue("b")
+    with pytest.raises(OtherInputs, match="other_mail"):
+        other_mail.with_options(id="order-7").enqueue("a")
+    once = mailed.with_options(dedup="daily")
+    first = once.enqueue("x").id
+    assert once.enqueue("y").id == first, "unfinished"
+    assert other_mail.with_options(dedup="daily").enqueue("x").id != first, "another workflow"
+    serve(machine)
+    assert named.enqueue("a").status() == "done"
+    assert once.enqueue("x").id != first
+    assert [handle.id for handle in once.enqueue_many([("p",), ("q",)])] == [once.enqueue("z").id] * 2
+
+
+def test_many_are_enqueued_together_or_not_at_all(machine: Machine) -> None:
+    """Rows of arguments, by position or name; a bad one anywhere and nothing is written."""
+    commits = []
+    handles = mailed.enqueue_many([("a",), {"address": "b", "copies": 3}])
+    machine.engine.store.journal.around = lambda batch, done: commits.append(done)
+    assert len(mailed.enqueue_many([(str(n),) for n in range(30)])) == 30
+    assert commits == [False, True], "one transaction"
+    assert mailed.enqueue_many([]) == []
+    for bad, error in (([("c",), "d"], OptionError), ([("c",), (object(),)], NotStorable), ([("c",), ()], TypeError)):
+        with pytest.raises(error):
+            mailed.enqueue_many(bad)  # type: ignore[arg-type]
+    assert serve(machine)[:2] == [each.id for each in handles]
+    assert [each.result(60) for each in handles] == ["a", "bbb"]
+    assert len(machine.runs()) == 32
+
+
+def test_delayed_runs_wait_for_their_time(machine: Machine) -> None:
+    """`delay` and `at`: not before."""
+    at = datetime.fromtimestamp(machine.world.now()).astimezone() + timedelta(seconds=30)
+    late = mailed.with_options(delay="1m").enqueue("late")
+    soon = mailed.with_options(at=at).enqueue("soon")
+    assert serve(machine) == []
+    machine.world.time += 29.9
+    assert serve(machine) == []
+    machine.world.time += 0.1
+    assert serve(machine) == [soon.id]
+    machine.world.time += 30
+    assert serve(machine) == [late.id]
+
+
+def test_bad_options_are_refused_before_anything_is_written(machine: Machine) -> None:
+    """Each with what to do instead; options of queues have no effect elsewhere, and say so."""
+    bad: list[dict[str, Any]] = [
+        {"priority": -1},
+        {"priority": True},
+        {"queue": ""},
+        {"queue": "perdure.own"},
+        {"key": "\n"},
+        {"dedup": ""},
+        {"delay": "-1s"},
+        {"delay": float("inf")},
+        {"delay": "101 years"},
+        {"at": datetime(2026, 11, 27)},
+        {"at": 5.0},
+        {"delay": 1, "at": datetime.now().astimezone()},
+    ]
+    for options in bad:
+        with pytest.raises(OptionError):
+            mailed.with_options(**options)
+    for options in ({"concurrency": 0}, {"per_key": True}, {"rate": "fast"}):
+        with pytest.raises(OptionError):
+            perdure.Queue("mail", **options)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="called with_options"):
+        mailed.with_options(delay=1)("a")
+    with pytest.raises(UsageError, match="started with_options"):
+        mailed.with_options(queue="mail").start("a")
+
+    @workflow
+    def inner() -> None: ...
+
+    with pytest.raises(UsageError, match="not defined at the top level"):
+        inner.enqueue()
+    with pytest.raises(PerdureError):
+        mailed.with_options(id="x").enqueue_many([("a",)])
+    assert machine.runs() == []
+
+
+def test_from_an_event_loop(machine: Machine) -> None:
+    """`aio.enqueue` gives the handle, which is awaited; tasks that enqueue at the same time share commits."""
+
+    async def main() -> list[str]:
+        handles = await asyncio.gather(*(aio.enqueue(mailed, str(n)) for n in range(20)))
+        assert {handle.status() for handle in handles} == {"queued"}
+        return [handle.id for handle in handles]
+
+    assert sorted(asyncio.run(main())) == sorted(serve(machine))
+
+
+KILLED = """
+    import os, signal, sys
+    import perdure
+    from perdure import aio, step, workflow
+
+    @workflow
+    def child(n) -> int:
+        return n
+
+    @step
+    def die():
+        if not os.path.exists("died"):
+            open("died", "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    @workflow
+    def parent():
+        ids = [child.with_options(queue="q").enqueue(1).id for _ in range(2)]
+        ids += [each.id for each in child.enqueue_many([(2,), (3,)])]
+        ids.append(child.with_options(dedup="one").enqueue(4).id)
+        ids.append(child.with_options(dedup="one").enqueue(5).id)
+        die()
+        ids.append(child.with_options(id="named").enqueue(6).id)
+        return ids
+
+    @workflow
+    async def aparent():
+        ids = [(await aio.enqueue(child, n)).id for n in (1, 1)]
+        die()
+        return ids + [(await aio.enqueue(child.with_options(dedup="two"), n)).id for n in (7, 8)]
+
+    if __name__ == "__main__":
+        if sys.argv[1] == "sync":
+            print(*parent())
+        else:
+            import asyncio
+            print(*asyncio.run(aparent()))
+"""
+
+
+@pytest.mark.parametrize(("way", "count"), [("sync", 6), ("async", 3)])
+def test_a_workflow_enqueues_once_over_its_deaths(
+    scripts: Scripts, monkeypatch: pytest.MonkeyPatch, way: str, count: int
+) -> None:
+    """Killed after it has enqueued, and run again, it has the ids of before: each call is one run."""
+    script = scripts.write(KILLED)
+    assert scripts.run(script, way).returncode == -9
+    done = scripts.run(script, way)
+    assert done.returncode == 0, done.stderr
+    ids = done.stdout.split()
+    monkeypatch.setenv("PERDURE_STATE", str(scripts.folder / ".perdure" / "state.db"))
+    queued = perdure.runs(status="queued")
+    assert len(queued) == len(set(ids)) == count
+    assert set(ids) == {run.id for run in queued}
+    assert ids[-1] == (ids[-2] if way == "async" else "named")
+
+
+def test_a_run_and_its_record_are_one_transaction(machine: Machine) -> None:
+    """Whatever commit the process dies at, there is no queued run without its record, nor a record without its run."""
+
+    class Dead(BaseException):
+        pass
+
+    @step
+    def before() -> int:
+        return 1
+
+    @workflow
+    def parent() -> list[str]:
+        before()
+        return [mailed.enqueue("a").id, mailed.with_options(dedup="d").enqueue("b").id]
+
+    for at in range(1, 12):
+        count = iter(range(1, 100))
+
+        def die(batch: Any, done: bool, at: int = at, count: Any = count) -> None:
+            if next(count) == at:
+                raise Dead
+
+        machine.engine.store.journal.around = die
+        try:
+            parent()
+        except Dead:
+            machine.boot()
+            continue
+        break
+    machine.engine.store.journal.around = None
+    assert parent.with_options(id="again")() != []
+    runs = {run.id: run for run in machine.engine.store.runs()}
+    parents = [each for each in runs.values() if each.workflow == "parent"]
+    for run in parents:
+        records = [one for one in machine.engine.store.all_records(run.rid) if one.kind == "builtin"]
+        assert [record.name for record in records] == ["perdure.enqueue:mailed"] * 2
+    queued = [run for run in runs.values() if run.workflow == "mailed"]
+    assert len(queued) == len(parents) + 1, "one of each parent, and one that they share by its key"
