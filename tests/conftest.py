@@ -21,8 +21,11 @@ from perdure.engines.local import LocalEngine
 from perdure.engines.local import engine as local
 from perdure.store.bell import Ear
 
-# A suite that is run in the background of a shell starts with SIGINT ignored, and so would every process of its tests.
+# A suite that is run in the background of a shell starts with SIGINT ignored, one under nohup with SIGHUP, and so would
+# every process of its tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 # Neither how long an example takes nor how fast they are made says anything on a machine that is busy.
 hypothesis.settings.register_profile("perdure", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

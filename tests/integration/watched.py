@@ -51,10 +51,10 @@ def segfault() -> None:
 
 
 def hoard() -> None:
-    """Once it is watched: what the kernel counts is compared with what it had counted before."""
+    """Once it has been looked at: what the kernel counts is compared with what it had counted before."""
     recorder = engine().resources.monitor.recorder
     assert recorder is not None
-    while not flight_record.is_watched(recorder.path):
+    while not ((found := flight_record.read(recorder.path)) and found.memory):
         time.sleep(0.005)
     kept = []
     while True:
