@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from looking import looked, only_looks
+
 SOURCE = Path(__file__).parents[2] / "src"
 FLOW = '''
 import enum, os, sys
@@ -84,6 +86,8 @@ if __name__ == "__main__":
 
 
 def perdure(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    if only_looks(args):
+        return looked(folder, *args, **env)
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PERDURE_", "WORKFLOW_"))}
     return subprocess.run(
         [sys.executable, "-m", "perdure", *args],

@@ -1,4 +1,4 @@
-"""A real Temporal server for the tests: started once, on a free port, with its data in a temporary file."""
+"""A real Temporal server for these tests: started once, on a free port, with its data in a temporary file."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ class Server:
         self._process.wait(60)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The cluster."""
+    """The cluster; it ends with the last of these tests, since it takes a tenth of a processor when nobody asks it."""
     server = Server(tmp_path_factory.mktemp("temporal"))
     yield server
     server.stop()

@@ -95,8 +95,14 @@ def test_out_of_memory_is_named(folder: Path, sink: Sink) -> None:
     assert any("of 134 MB" in note for note in alert["notes"])
 
 
-@pytest.mark.parametrize("where", PLACES)
-@pytest.mark.parametrize("way", ["SIGKILL", "os._exit", "sys.exit"])
+@pytest.mark.parametrize(
+    ("way", "where"),
+    [
+        *((way, where) for way in ("SIGKILL", "sys.exit") for where in PLACES),
+        ("os._exit", "threads"),
+        ("os._exit", "tasks"),
+    ],
+)
 def test_wherever_it_dies(way: str, where: str, folder: Path, sink: Sink) -> None:
     """In a step and between steps, in threads, in tasks, in a child run: one alert, which says what was in flight."""
     alert = the_alert(attempt(way, folder, sink, f"where={where}"), way)
@@ -109,8 +115,9 @@ def test_wherever_it_dies(way: str, where: str, folder: Path, sink: Sink) -> Non
         assert all("item, attempt 2" in note for note in flying[:3]) or not several
 
 
-@pytest.mark.parametrize("where", PLACES)
-@pytest.mark.parametrize("way", ["clean", "Ctrl-C"])
+@pytest.mark.parametrize(
+    ("way", "where"), [*(("Ctrl-C", where) for where in PLACES), ("clean", "threads"), ("clean", "tasks")]
+)
 def test_no_alarm_wherever(way: str, where: str, folder: Path, sink: Sink) -> None:
     """Ctrl-C in a thread's main thread and in an event loop look different inside."""
     trial = attempt(way, folder, sink, f"where={where}")

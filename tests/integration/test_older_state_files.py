@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conftest import SOURCE, _clean
+from looking import looked, only_looks
 
 FILES = Path(__file__).parents[1] / "state_files"
 VERSIONS = sorted(path.stem for path in FILES.glob("version-*.db"))
@@ -43,7 +44,11 @@ class Left:
         return done.stdout
 
     def perdure(self, *command: str, expected: int = 0, **env: str) -> str:
-        return self.run("-m", "perdure", *command, expected=expected, **env)
+        if not only_looks(command):
+            return self.run("-m", "perdure", *command, expected=expected, **env)
+        done = looked(self.script.parent, *command, PERDURE_STATE=str(self.state), **env)
+        assert done.returncode == expected, done.stderr
+        return done.stdout
 
     def steps(self) -> list[str]:
         """What the steps did since the program was started."""

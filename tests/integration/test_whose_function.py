@@ -42,9 +42,17 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-@pytest.mark.parametrize("package", [True, False], ids=["package", "no __init__"])
-@pytest.mark.parametrize("second", WAYS)
-@pytest.mark.parametrize("first", [way for way in WAYS if way != "resume"])
+FIRST = [way for way in WAYS if way != "resume"]
+EACH_ONCE = [*zip(FIRST, WAYS, strict=False), ("import", "resume")]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "package"),
+    [
+        *((first, second, True) for first in FIRST for second in WAYS),
+        *((first, second, False) for first, second in EACH_ONCE),
+    ],
+)
 def test_a_handled_failure_stays_handled_however_the_run_goes_on(
     place: Place, first: str, second: str, package: bool
 ) -> None:
