@@ -7,7 +7,7 @@ import os
 import re
 import time as _time
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
@@ -15,7 +15,7 @@ from perdure.alerts.sanitize import clean, cut, one_line
 
 Level = Literal["info", "warning", "error", "critical"]
 
-LEVELS: Final = ("info", "warning", "error", "critical")
+LEVELS: Final = get_args(Level)
 TITLE: Final = 120
 """Characters."""
 LINE: Final = 240

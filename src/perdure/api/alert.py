@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from perdure.api.step import builtin
 from perdure.engines.interface import Scope, StepContext, here
 from perdure.errors import OptionError
 
-Level = Literal["info", "warning", "error", "critical"]
-
-LEVELS = ("info", "warning", "error", "critical")
+if TYPE_CHECKING:
+    from perdure.alerts.alert import Level
 
 
 def alert(text: str, level: Level = "info") -> bool:
@@ -36,6 +35,8 @@ def alert(text: str, level: Level = "info") -> bool:
     Raises:
         OptionError: there is no such level, or the address of a target is not valid.
     """
+    from perdure.alerts.alert import LEVELS  # here, since most scripts send none
+
     if level not in LEVELS:
         raise OptionError(f"there is no alert level {level!r}", f"give one of {', '.join(map(repr, LEVELS))}")
     context = here.get()
