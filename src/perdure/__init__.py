@@ -6,33 +6,34 @@ decorators and calls return; they are exported for annotations.
 
 from typing import TYPE_CHECKING, Any
 
-from perdure import aio, errors
+from perdure import errors
 from perdure.api.alert import alert
 from perdure.api.approvals import Decision, approval, signal_url
 from perdure.api.artifact import Artifact, artifact
 from perdure.api.batch import Batch, DeadLetter
 from perdure.api.breaker import Breaker
-from perdure.api.budget import budget, spend
 from perdure.api.codecs import register_codec
 from perdure.api.context import attempt, defer, defer_every_end, idempotency_key, now, progress, random, uuid
 from perdure.api.handle import Handle
-from perdure.api.ids import deterministic_id
 from perdure.api.lock import HeldLock, lock
 from perdure.api.published import publish, set_progress
 from perdure.api.queue import Queue
 from perdure.api.rate import Rate
 from perdure.api.retry import retry
-from perdure.api.runs import RunInfo, run, runs
-from perdure.api.sh import sh
 from perdure.api.signals import signal
 from perdure.api.step import BoundStep, Step, step
-from perdure.api.waits import Won, event, sleep, sleep_until, timer, wait_any, wait_for
 from perdure.api.workflow import Workflow, workflow
 from perdure.config.secrets import Secret
 from perdure.core.policies.retry import Retry
-from perdure.engines.observers.json_logs import LogContext
 
 if TYPE_CHECKING:
+    from perdure import aio
+    from perdure.api.budget import budget, spend
+    from perdure.api.ids import deterministic_id
+    from perdure.api.runs import RunInfo, run, runs
+    from perdure.api.sh import sh
+    from perdure.api.waits import Won, event, sleep, sleep_until, timer, wait_any, wait_for
+    from perdure.engines.observers.json_logs import LogContext
     from perdure.engines.runtime.command import CommandFailed
 
 __all__ = [
@@ -91,12 +92,36 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "CommandFailed":  # loaded when it is asked for: it is one of subprocess's errors
-        from perdure.engines.runtime.command import CommandFailed
+_LATER = {
+    "CommandFailed": "perdure.engines.runtime.command",
+    "LogContext": "perdure.engines.observers.json_logs",
+    "RunInfo": "perdure.api.runs",
+    "Won": "perdure.api.waits",
+    "budget": "perdure.api.budget",
+    "deterministic_id": "perdure.api.ids",
+    "event": "perdure.api.waits",
+    "run": "perdure.api.runs",
+    "runs": "perdure.api.runs",
+    "sh": "perdure.api.sh",
+    "sleep": "perdure.api.waits",
+    "sleep_until": "perdure.api.waits",
+    "spend": "perdure.api.budget",
+    "timer": "perdure.api.waits",
+    "wait_any": "perdure.api.waits",
+    "wait_for": "perdure.api.waits",
+}
+"""Names that few scripts use, and their modules: loaded when they are asked for. None of them registers anything."""
 
-        return CommandFailed
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "aio":
+        return import_module("perdure.aio")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return found
 
 
 def __dir__() -> list[str]:

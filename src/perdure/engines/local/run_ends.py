@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import shlex
 import threading
-from concurrent.futures import Future
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from perdure.config.script_identity import point_out
 from perdure.core.records import RunRecord
 from perdure.store.runs import Store
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 LOOK_SECONDS = 0.02
 """Seconds between two looks at whether the file has changed, which take some microseconds."""
@@ -31,6 +34,8 @@ class _Wait:
     __slots__ = ("future", "id", "new", "or_left", "said")
 
     def __init__(self, id: str, or_left: bool) -> None:
+        from concurrent.futures import Future  # here, since most scripts wait for no run of another process
+
         self.id = id
         self.or_left = or_left
         self.future: Future[RunRecord] = Future()
