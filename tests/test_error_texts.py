@@ -34,6 +34,7 @@ DO = re.compile(
 
 PASSED_ON = {
     "{error.hint}",
+    "{failure.hint}",
     "{refused.hint}",
     "{refused.hint.replace('return ', 'pass ')}",
     '{refused.hint}, or as "full"',

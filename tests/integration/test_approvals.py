@@ -10,11 +10,11 @@ import pytest
 from sinks import Sink, serving
 
 import perdure
-from conftest import Died, Machine
+from conftest import Machine
 from perdure import Decision, step, workflow
 from perdure.cli import main
 from perdure.engines.local import engine as local
-from perdure.errors import AlreadyDecided, NotFound, OptionError, RunHasEnded, Suspended, UsageError
+from perdure.errors import AlertError, AlreadyDecided, NotFound, OptionError, RunHasEnded, Suspended, UsageError
 from perdure.operations.approvals import answer
 from perdure.operations.location import locate
 from perdure.store import approvals
@@ -138,38 +138,47 @@ def test_an_edited_question_is_asked_anew(machine: Machine, say: Callable[..., s
 
 
 def test_it_is_sent_once(machine: Machine, say: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a link and the commands; not again when the run is resumed, nor if it died before that was saved."""
+    """To each target, with a link and the commands; not again in a later life, nor because another target is down."""
     monkeypatch.setenv("PERDURE_PUBLIC_URL", "https://host.example/perdure/")
-    die = [True]
-
-    @step
-    def after() -> None:
-        if die.pop():
-            raise Died
-
-    with serving(Sink()) as sink:
+    with serving(Sink()) as sink, serving(Sink()) as other:
 
         @workflow
         def sends() -> bool:
-            return perdure.approval("pay?", ask=f"http://{sink.address}/in", timeout="9d").approved
+            targets = [f"http://{one.address}/in" for one in (sink, other)]
+            return perdure.approval("pay?", ask=targets, timeout="9d").approved
 
+        other.down = 503
         asked(sends)
-        store = machine.engine.store
-        rid = store.runs()[0].rid
-        store.journal.write((), lambda at: at.execute("DELETE FROM step WHERE run = ?", (rid,)) and None)
-        store.journal.write((), lambda at: at.execute("DELETE FROM wait WHERE run = ?", (rid,)) and None)
         machine.boot()
-        run = machine.engine.store.runs()[0]
-        changed = {"status": "running", "wake": None}
-        machine.engine.store.journal.write((), lambda at: machine.engine.store.put_run(at, run, **changed))
+        other.down = None
         asked(sends)
         (alert,) = sink.alerts
+        assert len(other.requests) == 4
+    run = machine.engine.store.runs()[0].id
     assert alert["title"] == f"INFO: {sends._spec.name} asks for an approval"
     assert alert["link"].startswith("https://host.example/perdure/approve/pdl_")
     lines = alert["text"].splitlines()
     assert lines[1] == "pay?"
     assert f"answer: {alert['link']}" in lines
-    assert f"yes: perdure approve {run.id}" in lines
+    assert f"yes: perdure approve {run}" in lines
+
+
+def test_a_question_that_reaches_nobody_is_an_error(machine: Machine) -> None:
+    """After it was tried again; the next time that the run is gone on with, it is sent."""
+    with serving(Sink()) as sink:
+
+        @workflow
+        async def sends_late() -> bool:
+            return (await perdure.aio.approval("pay?", ask=f"http://{sink.address}/in")).approved
+
+        sink.down = 503
+        with pytest.raises(AlertError, match="an approval cannot be asked at http://127"):
+            asyncio.run(sends_late())
+        assert len(sink.requests) == 4
+        sink.down = None
+        machine.boot()
+        asked(lambda: asyncio.run(sends_late()))
+        assert len(sink.requests) == 5
 
 
 def test_the_commands(machine: Machine, say: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Awaitable, Sequence
 from contextvars import ContextVar
@@ -15,17 +16,17 @@ from perdure.api.step import builtin
 from perdure.api.waits import _awaited, _blocking, _inside
 from perdure.config import settings
 from perdure.core.durations import Duration, seconds
+from perdure.core.policies.retry import Retry
 from perdure.core.redaction.printable import one_line
 from perdure.core.values import codec
 from perdure.engines.features import TEMPORAL, Feature
 from perdure.engines.interface import StepContext, here
-from perdure.errors import NotDecodable, OptionError, UsageError
+from perdure.errors import AlertError, NotDecodable, OptionError, UsageError
 
 if TYPE_CHECKING:
-    from perdure.alerts.channels.base import Target
+    from perdure.alerts.alert import Alert
     from perdure.core.waits import Lapsed, Letter, RunEnd
     from perdure.core.waits import Won as Winner
-    from perdure.store.approvals import Question
 
 TITLE = 200
 """Characters of a title."""
@@ -84,6 +85,7 @@ def approval(
 
     Raises:
         OptionError: a text is too long or not printable, or a target or the timeout is not valid.
+        AlertError: none of the targets takes the question, also when it is tried again.
         Suspended: to the caller of the workflow, if the run is left to its waits.
         UsageError: called outside a workflow, in a step, or in a function that an event loop executes.
     """
@@ -96,6 +98,8 @@ def approval(
     token = _asking.set(asking)
     try:
         said = _ask(one_line(title))
+        unsent = [error for target in asking.targets if (error := _sent(said["topic"], target.digest)) is not None]
+        _check_sent(asking, unsent)
     finally:
         _asking.reset(token)
     decision: Decision = _blocking(scope, "approval", _Approval(said, asking.length), str(said["topic"]))
@@ -114,6 +118,10 @@ async def _approve(scope: Any, title: str, asking: _Asking) -> Decision:
     token = _asking.set(asking)
     try:
         said = await _aask(one_line(title))
+        unsent = [
+            error for target in asking.targets if (error := await _asent(said["topic"], target.digest)) is not None
+        ]
+        _check_sent(asking, unsent)
     finally:
         _asking.reset(token)
     decision: Decision = await _awaited(scope, _Approval(said, asking.length), str(said["topic"]))
@@ -157,43 +165,95 @@ def signal_url(event: str, *, key: str = "", expires: Duration = "30d") -> str:
 
 @builtin("perdure.approval.ask")
 def _ask(title: str) -> dict[str, Any]:
-    return _asked(title, _asking.get())
+    return _asked(title)
 
 
 @builtin("perdure.approval.aask")
 async def _aask(title: str) -> dict[str, Any]:
-    asking = _asking.get()
-    if not asking.targets:
-        return _asked(title, asking)
-    import asyncio
-
-    return await asyncio.to_thread(_asked, title, asking)
+    return _asked(title)
 
 
-def _asked(title: str, asking: _Asking) -> dict[str, Any]:
-    from perdure.core.signal_links import Link
+def _asked(title: str) -> dict[str, Any]:
     from perdure.store.approvals import Question, pack_question
 
+    asking = _asking.get()
     context, scope = _place("approval")
-    now = scope.world.now()
-    nonce = context.idempotency_key()[:16]
+    now, nonce = scope.world.now(), context.idempotency_key()[:16]
     question = Question(title, asking.details, nonce, now, now + (USUAL if asking.length is None else asking.length))
-    if asking.targets:
-        root = _root(scope)
-        link = Link("approval", root, "", "", nonce, int(question.expires) + 1)
-        url = _address(scope, "approve", link, asking.script) if settings.public_url(asking.script) else ""
-        _send(question, asking.targets, root, scope, url)
-    return {**pack_question(question), "topic": question.topic}
+    return pack_question(question)
 
 
-def _send(question: Question, targets: Sequence[Target], root: str, scope: Any, url: str) -> None:
+def _sent(topic: str, target: str) -> AlertError | None:
+    """Send the question to a target; what became of it is a record. Returns why it could not be sent."""
+    try:
+        _send(topic, target)
+    except AlertError as error:
+        return error
+    return None
+
+
+async def _asent(topic: str, target: str) -> AlertError | None:
+    try:
+        await _asend(topic, target)
+    except AlertError as error:
+        return error
+    return None
+
+
+@builtin("perdure.approval.send", retry=Retry())
+def _send(topic: str, target: str) -> None:
+    _sending(topic, target)
+
+
+@builtin("perdure.approval.asend", retry=Retry())
+async def _asend(topic: str, target: str) -> None:
+    import asyncio
+
+    await asyncio.to_thread(_sending, topic, target)
+
+
+def _sending(topic: str, digest: str) -> None:
+    """Send what was asked to the target that goes by that digest.
+
+    Raises:
+        AlertError: it does not take it.
+    """
+    from perdure.alerts import sender
+
+    _, scope = _place("approval")
+    (target,) = (one for one in _asking.get().targets if one.digest == digest)
+    failure = sender.attempt(_message(topic, scope), target)
+    if failure is not None:
+        raise AlertError(f"an approval cannot be asked at {failure.target}: {failure.what}", failure.hint)
+
+
+def _check_sent(asking: _Asking, unsent: list[AlertError]) -> None:
+    """See that somebody was asked.
+
+    Raises:
+        AlertError: the question was sent to nobody.
+    """
+    if unsent and len(unsent) == len(asking.targets):
+        raise unsent[0]
+    for error in unsent:
+        logging.getLogger("perdure").warning("%s", error.what)
+
+
+def _message(topic: str, scope: Any) -> Alert:
     from shlex import quote
 
-    from perdure.alerts import sender
     from perdure.alerts.alert import Alert
+    from perdure.core.signal_links import Link
+    from perdure.store.approvals import question_in
 
+    root, script = _root(scope), _asking.get().script
+    question = question_in(scope.resources.store, root, topic)
+    url = ""
+    if settings.public_url(script):
+        link = Link("approval", root, "", "", question.nonce, int(question.expires) + 1)
+        url = _address(scope, "approve", link, script)
     option = scope.resources.option
-    about = Alert(
+    return Alert(
         what="approval",
         level="info",
         workflow=scope.run.workflow,
@@ -208,7 +268,6 @@ def _send(question: Question, targets: Sequence[Target], root: str, scope: Any, 
         key=f"approval\n{root}\n{question.nonce}",
         id=question.nonce,
     )
-    sender.send(about, targets, sender.folder_of(scope.resources.store.path))
 
 
 @builtin("perdure.signal_url")

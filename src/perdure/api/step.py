@@ -388,16 +388,21 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 
 def builtin(
-    name: str, *, kind: StepKind = "builtin", key: Callable[..., Any] | None = None
+    name: str,
+    *,
+    kind: StepKind = "builtin",
+    key: Callable[..., Any] | None = None,
+    retry: Retry | None = None,
 ) -> Callable[[Callable[P, R]], Step[P, R]]:
-    """Make a step of perdure's own, under a name that users cannot give: tried once, for as long as it takes.
+    """Make a step of perdure's own, under a name that users cannot give: for as long as it takes.
 
     Args:
         name: what it goes by in the journal.
         kind: that of the records of its calls.
         key: as for `step`.
+        retry: when to try again; None: it is tried once.
     """
-    return lambda fn: Step(_spec(fn, name=name, retry=None, timeout=None, key=key, kind=kind))
+    return lambda fn: Step(_spec(fn, name=name, retry=retry, timeout=None, key=key, kind=kind))
 
 
 def _spec(

@@ -72,8 +72,26 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 def pack_question(question: Question) -> dict[str, Any]:
-    """The question as plain data, for a record."""
-    return msgspec.structs.asdict(question)
+    """The question as plain data, for a record; with its topic."""
+    return {**msgspec.structs.asdict(question), "topic": question.topic}
+
+
+def question_in(store: Store, run: str, topic: str) -> Question:
+    """What a run has asked.
+
+    Raises:
+        NotFound: there is no such run.
+        StateCorrupt: it has not asked that.
+    """
+
+    def question(connection: apsw.Connection) -> Question | None:
+        root = signals.root_of(store, connection, run)
+        return _question(store, connection, root.rid, topic.rpartition("#")[2])
+
+    found: Question | None = store.journal.read(question)
+    if found is None:
+        raise corrupt(store.path)
+    return found
 
 
 def pack_answer(approved: bool, by: str, note: str) -> bytes:
