@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Awaitable, Sequence
 from contextvars import ContextVar
@@ -235,6 +234,8 @@ def _check_sent(asking: _Asking, unsent: list[AlertError]) -> None:
     """
     if unsent and len(unsent) == len(asking.targets):
         raise unsent[0]
+    if unsent:
+        import logging  # not for scripts that ask nothing
     for error in unsent:
         logging.getLogger("perdure").warning("%s", error.what)
 
