@@ -24,6 +24,7 @@ PerdureError                     has .code, .what and .hint
 │   ├── AlreadyDecided           an approval was answered before, or its time is over
 │   ├── LinkExpired              the time of a link is over
 │   ├── Cancelled                the run was asked to end
+│   ├── Released                 the worker that executes the run ends; another one goes on with it
 │   └── DeadlineExceeded         the run took longer than its workflow's timeout (also a TimeoutError)
 ├── StepTimeout                  an attempt ran out of time (also a TimeoutError)
 ├── WaitTimeout                  what a workflow waited for did not come in time (also a TimeoutError)
@@ -258,6 +259,12 @@ class Cancelled(RunError):
     """The run was asked to end, and it has."""
 
     code = "cancelled"
+
+
+class Released(RunError):
+    """The worker that executes a run ends: it has given the run back, and the next worker goes on with it."""
+
+    code = "released"
 
 
 class DeadlineExceeded(RunError, TimeoutError):

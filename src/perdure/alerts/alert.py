@@ -46,6 +46,9 @@ _PHRASES = {
     "suspended": "has been suspended for long",
     "over-budget": "spent its budget",
     "state-unusable": "cannot use its state file",
+    "on-hold": "is on hold",
+    "not-loaded": "cannot be loaded",
+    "overdue": "is overdue",
     RECOVERED: "has recovered",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from perdure.api.run_outcome import published_value, put_outcome
 from perdure.core.execution.spec import Spec
@@ -186,5 +186,6 @@ class Handle(Generic[T]):
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
     """The event loop that runs in this thread; asyncio is not imported for that."""
-    asyncio = sys.modules.get("asyncio")
-    return None if asyncio is None else asyncio._get_running_loop()
+    # None while another thread is about to import asyncio, too.
+    found = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    return None if found is None else cast("asyncio.AbstractEventLoop | None", found())

@@ -8,13 +8,13 @@ import msgspec
 
 from perdure.api.workflow import engine_of
 from perdure.core.execution.identity import identify
+from perdure.core.execution.recorded_call import recorded_call
 from perdure.core.execution.spec import Call, spec_of
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
 from perdure.engines.events import Observer
 from perdure.engines.observers.attach import observers_of
 from perdure.engines.observers.fanout import FanOut
-from perdure.errors import OtherInputs
 from perdure.operations.location import Location, pin
 from perdure.operations.scripts import AnyWorkflow
 from perdure.store import listing
@@ -94,17 +94,7 @@ class Execution:
             NotDecodable: its parameters are not annotated with the classes of the recorded inputs.
             And as `run` does.
         """
-        spec = spec_of(self.workflow)
-        args, kwargs = spec.arguments(run.input)
-        try:
-            spec.signature.bind(tuple(args), kwargs)
-        except TypeError as misfit:
-            raise OtherInputs(
-                f"{spec.owner} does not take the inputs of run {run.id} any more: {misfit}\n"
-                f"    recorded: {run.workflow}{codec.describe_inputs(run.input)}",
-                "let it take them again (a new parameter needs a default), or start a new run",
-            ) from None
-        return self._drive(Call(spec, tuple(args), kwargs, run.input, run.key), resume=run.id)
+        return self._drive(recorded_call(spec_of(self.workflow), run), resume=run.id)
 
     def saved(self) -> Saved | None:
         """How far the run has come; None if there is none yet."""

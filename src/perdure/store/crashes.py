@@ -221,6 +221,15 @@ def _read(store: Store, rid: int) -> list[Crash]:
     return found
 
 
+def deaths_in_a_row(store: Store, rid: int) -> int:
+    """At how many deaths in a row a run was executed that has not come further since, or one call of it in flight.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    return max([len(deaths_of(store, rid)), *map(len, crashes_of(store, rid).values())])
+
+
 def forget(rid: int, call: Call) -> Operation:
     """An operation that forgets the crashes of a call: it has come to an end. Only needed if there were any."""
     row = (rid, fitted(call.spec.name), call.key, call.n)

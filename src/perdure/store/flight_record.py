@@ -230,6 +230,17 @@ def mark_reported(path: Path) -> None:
             os.close(descriptor)
 
 
+def mark_asked(path: Path) -> None:
+    """Its process ends because it was asked to, which speaks against no step and is not reported."""
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDWR | NO_LINK)
+        try:
+            write_at(descriptor, b"SIGTERM\0", CAUSE)
+            write_at(descriptor, b"\1", REPORTED)
+        finally:
+            os.close(descriptor)
+
+
 def stand_in(folder: Path, token: str, pid: int, started: float) -> Path:
     """A record for a process that left none (a power cut took it, or the disk was full): it is to be reported once."""
     make_folder(folder)

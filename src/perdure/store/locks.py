@@ -38,11 +38,12 @@ class Asker(msgspec.Struct, frozen=True):
 
 def asker(runs: Collection[int] = ()) -> Asker:
     """The caller; to be asked before the transaction, which may be another thread's."""
-    asyncio = sys.modules.get("asyncio")  # without it, there are no tasks
+    # Without asyncio there are no tasks, nor while another thread is about to import it.
+    current_task = getattr(sys.modules.get("asyncio"), "current_task", None)
     task = None
-    if asyncio is not None:
+    if current_task is not None:
         try:
-            task = asyncio.current_task()
+            task = current_task()
         except RuntimeError:
             task = None  # no loop executes on this thread
     return Asker(threading.get_ident(), task, runs)

@@ -498,6 +498,12 @@ class Store(RunQueries):
         connection.executemany(self._sql["widen_exempt"], [(rid, *stretch) for stretch in stretches])
         connection.executemany(self._sql["exempt"], [sealed(rid, *stretch) for stretch in stretches])
 
+    def take_over(
+        self, connection: apsw.Connection, run: RunRecord, start: Start, now: float, who: Asker
+    ) -> Taken | Held | Locked | Finished:
+        """Take a run that was read in this transaction, unless it has ended, or it or its lock is another's."""
+        return self._take(connection, run, start, now, who)
+
     def insert_run(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
         """Add a run; returns it with its checksum. A run without a number gets the next one."""
         rid = run.rid or self._next_run(connection)

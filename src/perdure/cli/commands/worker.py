@@ -9,29 +9,55 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from perdure.cli.exit_codes import DONE
-from perdure.cli.shared_parameters import Engine
-from perdure.cli.view.terminal import Printer
-from perdure.config import settings
+from perdure.cli.shared_parameters import Engine, State
+from perdure.cli.view.terminal import Printer, safe
 from perdure.errors import OptionError
+from perdure.operations.worker import GRACE, Wanted, is_local, place_of, serve, serve_here
 
 
 def worker(
-    files: Annotated[list[Path], Parameter(help="Scripts that define workflows.")],
-    /,
-    *,
+    *files: Annotated[Path, Parameter(help="Scripts that define workflows.")],
+    module: Annotated[
+        list[str] | None, Parameter(("--module", "-m"), negative="", help="A module that defines workflows.")
+    ] = None,
+    queue: Annotated[
+        list[str] | None, Parameter("--queue", negative="", help="Only the queued runs of this queue.")
+    ] = None,
+    slots: Annotated[int, Parameter(help="How many runs a process executes at a time.")] = 10,
+    processes: Annotated[int, Parameter(help="How many processes execute runs.")] = 1,
+    once: Annotated[bool, Parameter(negative="", help="Do what is due now, and end.")] = False,
+    grace: Annotated[
+        str, Parameter(help="How long steps in flight may take when the worker is to end.")
+    ] = f"{GRACE:g}s",
+    state: State = None,
     engine: Engine = None,
 ) -> int:
     """Carry out `perdure worker`; returns the exit code."""
-    from perdure.operations.worker import serve
+    wanted = Wanted(files, module or (), queue or (), slots, processes, once, grace)
+    wanted.check()
+    location = place_of(wanted, state, engine)
+    printer = Printer(sys.stderr)
 
-    if not files:
-        raise OptionError("no script is named", "perdure worker FILE")
-    url = settings.engine_url(str(files[0]), engine)
-
-    def ready(stems: list[str]) -> None:
-        Printer(sys.stderr).line(f"worker for {', '.join(stems)} at {url}; Ctrl-C ends it")
+    def say(text: str) -> None:
+        printer.line(text)
         sys.stderr.flush()
 
-    serve(url, files, ready)
-    sys.stderr.write("worker ended\n")
+    if is_local(location):
+
+        def show_broken(path: str, traceback: str) -> None:
+            sys.stderr.write(safe(traceback))
+            say(f"{path} cannot be loaded")
+
+        return serve_here(wanted, location, say, show_broken)
+    if module or queue or once:
+        raise OptionError(
+            "-m, --queue and --once are for a worker of one machine", "name the scripts: perdure worker FILE"
+        )
+    serve(
+        location.engine,
+        files,
+        lambda stems: say(f"worker for {', '.join(stems)} at {location.engine}; Ctrl-C ends it"),
+        grace,
+    )
+    say("worker ended")
     return DONE

@@ -216,10 +216,17 @@ class Ended(msgspec.Struct, frozen=True):
     seconds: float
 
 
-def live(call: Call, start: Start, began: Callable[[str], None] | None = None) -> Life:
-    """One run from its start or resumption to its end; `began` is called with its id."""
+def live(call: Call, start: Start, began: Callable[[str], None] | None = None, taken: Taken | None = None) -> Life:
+    """One run from its start or resumption to its end.
+
+    Args:
+        call: the workflow's function and arguments.
+        start: what to look for, and what to write if it is not found.
+        began: called with the id of the run.
+        taken: the run, if it is this process's already: nothing is looked for.
+    """
     call.spec.refuse_unstorable()
-    answer = yield from _taking(call, start)
+    answer = (yield from _taking(call, start)) if taken is None else taken
     if not isinstance(answer, Taken):
         return _not_taken(call, start, answer, began)
     run = answer.run

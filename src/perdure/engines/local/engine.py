@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.core.commands import located
 from perdure.core.execution.call import Failed
-from perdure.core.execution.run import Body, Ended, Start, call_off, live, superseded
+from perdure.core.execution.run import Body, Ended, Start, Taken, call_off, live, superseded
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import Bounds
 from perdure.core.records import RunRecord, RunStatus
@@ -24,10 +24,12 @@ from perdure.engines.features import LOCAL, Capabilities
 from perdure.engines.interface import Began, Cancellation, Enqueued, refuse_child, under_way
 from perdure.engines.local import notices
 from perdure.engines.local.drivers import LocalDrivers
+from perdure.engines.local.limits import NEVER
 from perdure.engines.local.queues import declare_queues
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_ends import ends_at
 from perdure.engines.local.run_lifecycle import queued_runs, start_of
+from perdure.engines.local.scope import LocalScope
 from perdure.engines.runtime.clock import World
 from perdure.errors import PerdureError, Skipped, StateError, StopRun, Suspended
 from perdure.store.runs import Store
@@ -129,6 +131,34 @@ class LocalEngine:
         with self._outside(call.spec):
             start = start_of(self.resources, call, script, id, resume, attach=attach)
             return _result(await self.drivers.tasks.drive(live(call, start, began), None))
+
+    def carry_on(self, call: Call, taken: Taken) -> Any:
+        """Execute a run that this process has taken already, to its end, on this thread.
+
+        Args:
+            call: the workflow's function, and the inputs that the run was started with.
+            taken: the run, from `store.claims`.
+
+        Raises:
+            As `run` does.
+        """
+        run, spec = taken.run, call.spec
+        self.resources.monitor.ready(spec)
+        with self._outside(spec):
+            start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid)
+            life = live(call, start, None, taken)
+            if not spec.is_async:
+                return _result(self.drivers.sync.drive(life, None))
+            import asyncio
+
+            return _result(asyncio.run(self.drivers.tasks.drive(life, None)))
+
+    def leave(self) -> None:
+        """Have each run of this process given back to the workers, at its next safe point."""
+        self.resources.leaving = True
+        for scope in list(under_way.values()):
+            if isinstance(scope, LocalScope):
+                scope.limits.look_at = -NEVER
 
     def begin_in_loop(self, call: Call, *, script: str, id: str | None, began: Began) -> Coroutine[Any, Any, Any]:
         """Begin an async run before this returns; the coroutine carries it on, in the caller's event loop.

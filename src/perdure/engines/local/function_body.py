@@ -14,7 +14,8 @@ from perdure.engines.local.scope import Drivers, LocalScope
 from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 from perdure.engines.runtime.thread_branches import install
 from perdure.engines.runtime.tracebacks import from_user_code
-from perdure.errors import Suspended
+from perdure.errors import StateError, Suspended
+from perdure.store.claims import give_back
 
 
 class FunctionBody:
@@ -118,6 +119,10 @@ class FunctionBody:
             run_lifecycle.suspended(self._resources, self._run, scope.stopped.error)
             scope.check()
         run_lifecycle.stopped(self._resources, self._run, scope.stopped or error)
+        if self._run.parent is None and scope.stopped is not None and run_lifecycle.is_release(scope.stopped):
+            scope.holds.then(self._give_back)
+            scope.check()
+            return None
         stop = run_lifecycle.stop_of(self._run, scope.stopped or error, self._now())
         # It was stopped, not ended: it can be resumed, as soon as no thread works on it.
         scope.holds.then(lambda: self._resources.store.release(self._run, self._now(), stop, scope.cut))
@@ -125,6 +130,10 @@ class FunctionBody:
             self._note_way_on(error)
         scope.check()
         return None
+
+    def _give_back(self) -> None:
+        with suppress(StateError):  # its process ends, which frees it
+            give_back(self._resources.store, self._run, self._now(), cut=self.scope.cut)
 
     def _note_way_on(self, error: BaseException) -> None:
         """Say how to go on after Ctrl-C and the like; an exit and a cancelled task are the script's own doing."""

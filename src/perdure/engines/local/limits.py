@@ -6,7 +6,7 @@ from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord
 from perdure.engines.local.resources import Resources
 from perdure.engines.runtime.deadline import Deadline, earlier, time_left
-from perdure.errors import Cancelled, DeadlineExceeded, PerdureError, StepTimeout
+from perdure.errors import Cancelled, DeadlineExceeded, PerdureError, Released, StepTimeout
 
 LOOK = 0.2
 """Seconds between two looks at whether the run is cancelled."""
@@ -46,6 +46,10 @@ class Limits:
         if deadline is not None and clock >= deadline.at:
             return deadline.exceeded()
         self.look_at = clock + LOOK if deadline is None else min(clock + LOOK, deadline.at)
+        if self._resources.leaving:  # looked at last: who sets it resets `look_at` afterwards
+            return Released(
+                f"run {self._run.id} is given back: its worker ends", "do nothing: a worker goes on with it"
+            )
         store = self._resources.store
         nudge = store.holder.nudges()
         if nudge != self._nudge:

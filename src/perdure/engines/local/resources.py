@@ -43,6 +43,7 @@ class Resources:
         self.awaited: set[int] = set()  # runs that end at this moment, and that others wait for
         self.said: dict[tuple[object, ...], float] = {}  # what was said on standard error, and when
         self.raised: set[int] = set()  # runs of which a budget allows more than the script says
+        self.leaving = False  # this process ends: its runs are given back at their next safe point
         self._guards: Guards | None = None
         self._bell: Bell | None = None
         self._lock = threading.Lock()

@@ -26,7 +26,7 @@ from perdure.engines.local.unfinished import note_unfinished
 from perdure.engines.registry import is_known
 from perdure.engines.runtime import orphans
 from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
-from perdure.errors import NotFound, StateError, StopRun, Suspended, UsageError
+from perdure.errors import NotFound, Released, StateError, StopRun, Suspended, UsageError
 from perdure.store.crashes import crashes_of, deaths_of
 from perdure.store.forks import origin, sources
 from perdure.store.group_commit import Operation
@@ -244,9 +244,17 @@ def stop_of(run: RunRecord, error: BaseException, now: float) -> Stop:
     return Stop(now, fault, pack_verdict(assess_for(run.path, cause)))
 
 
+def is_release(error: BaseException) -> bool:
+    """Is a run left because it is given back to the workers?"""
+    return isinstance(error, StopRun) and isinstance(error.error, Released)
+
+
 def stopped(resources: Resources, run: RunRecord, error: BaseException) -> None:
     """A run breaks off in its middle: notify."""
-    resources.monitor.stopped(run, error)
+    if is_release(error):
+        resources.monitor.suspended(run)
+    else:
+        resources.monitor.stopped(run, error)
     if resources.observer is not None:
         resources.observer.notify(
             RunStopped(run.id, run.workflow, error.error if isinstance(error, StopRun) else error)

@@ -22,7 +22,7 @@ from perdure.core.policies.breaker import BreakerState
 from perdure.core.records import RunRecord
 from perdure.engines.runtime import orphans
 from perdure.engines.runtime.deadline import time_left
-from perdure.errors import StateError
+from perdure.errors import PerdureError, StateError
 from perdure.store import crashes, flight_record
 from perdure.store.flight_recorder import Recorder
 from perdure.store.runs import Store
@@ -78,6 +78,16 @@ class RunMonitor:
                 self._ready = True
                 self._safely("looking for runs that died", lambda: self._look_back(spec))
 
+    def look_back(self, spec: Spec) -> None:
+        """Before this process takes over runs of dead ones: alert those deaths, and note their suspects.
+
+        Raises:
+            StateError: the state file cannot be used.
+        """
+        with self._lock:
+            self._ready = True
+            self._look_back(spec)
+
     def _look_back(self, spec: Spec) -> None:
         targets = addresses(spec.rules.alerts, spec.file)
         if targets and crashes.left(self._store):
@@ -104,10 +114,35 @@ class RunMonitor:
             self._safely("alerting that a run was stopped", lambda: self._alert_stop(run, monitored, error))
 
     def suspended(self, run: RunRecord) -> None:
-        """A run was left to its waits: it has neither ended nor failed, and nobody is alerted."""
+        """A run was left to its waits, or to another worker: it has not ended nor failed, and nobody is alerted."""
         monitored = self._runs.pop(run.rid, None)
         if monitored is not None:
             self._safely("leaving a run to its waits", lambda: self._let_be(run, monitored))
+
+    def held(self, run: RunRecord, spec: Spec, error: PerdureError) -> None:
+        """A run cannot be gone on with by the script as it is now, and waits until somebody acts."""
+
+        def alert() -> None:
+            targets = addresses(spec.rules.alerts, spec.file)
+            if not targets:
+                return
+            from perdure.alerts import worker_alerts
+
+            self._send(worker_alerts.held(run, error, self._option), targets)
+
+        self._safely("alerting that a run is on hold", alert)
+
+    def leave(self) -> None:
+        """This process ends in the middle of its runs since it was asked to: no crash, and not alerted."""
+        client = self._client
+        if client is not None:
+            for id in list(self._runs):
+                run = self._runs.pop(id).run
+                self._safely("saying goodbye to the watchdog process", partial(client.ended, run.id))
+            client.close()
+        if self.recorder is not None:
+            path = self.recorder.path
+            self._safely("noting that the end was asked for", lambda: flight_record.mark_asked(path))
 
     def ended(self, effect: End) -> None:
         """A run has ended, well or badly, and that is saved."""

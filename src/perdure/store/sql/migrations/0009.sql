@@ -53,7 +53,9 @@ CREATE INDEX run_key ON run (key);
 
 CREATE INDEX run_child ON run (parent) WHERE parent IS NOT NULL;
 
-CREATE INDEX run_due ON run (wake) WHERE status IN ('queued', 'suspended') AND hold IS NULL AND wake IS NOT NULL;
+CREATE INDEX run_due ON run (status, wake) WHERE hold IS NULL AND wake IS NOT NULL;
+
+CREATE INDEX run_hold ON run (script) WHERE hold IS NOT NULL;
 
 CREATE INDEX run_waiting ON run (queue, priority, turn, rid) WHERE status = 'queued' AND turn IS NOT NULL;
 

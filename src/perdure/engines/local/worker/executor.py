@@ -1,0 +1,336 @@
+"""An executor: a process that has loaded the scripts, claims runs and executes them; the argument is a socket.
+
+One run at a time is executed on the main thread, where the timeout of a workflow can interrupt its own code; of
+several, each is executed on a thread of its own, and an async one in a loop of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from types import FrameType
+
+from perdure.config import secrets, settings
+from perdure.config.settings import LOCAL
+from perdure.config.steady_clock import steady
+from perdure.core.exceptions import capture
+from perdure.core.execution.recorded_call import recorded_call
+from perdure.core.execution.run import Taken
+from perdure.core.redaction.printable import one_line
+from perdure.engines.local import LocalEngine, engine_at
+from perdure.engines.local.worker.messages import (
+    Ask,
+    Files,
+    FromSupervisor,
+    Here,
+    Idle,
+    Leave,
+    Loaded,
+    Look,
+    Message,
+    Orders,
+    Pause,
+    Retire,
+    Suspects,
+    Unusable,
+    of_supervisor,
+    send,
+)
+from perdure.engines.local.worker.program import Program
+from perdure.engines.local.worker.waker import Waker
+from perdure.engines.observers.attach import observers_of
+from perdure.engines.observers.fanout import FanOut
+from perdure.errors import PerdureError, Released, StateCorrupt, StateError, StateIO, StateReplaced, Suspended
+from perdure.store import claims, crashes
+
+GRACE = 30.0
+"""Seconds that steps in flight have, if the supervisor is gone and cannot say."""
+
+LATER = 5.0
+"""Seconds until a run is tried again that the state file could not be written for."""
+
+
+class Executor:
+    """Claims runs and executes them.
+
+    Args:
+        link: to the supervisor.
+        orders: what it is for.
+    """
+
+    def __init__(self, link: socket.socket, orders: Orders) -> None:
+        self._link = link
+        self._orders = orders
+        self._state = Path(orders.state)
+        self._waker = Waker()
+        self._active: dict[int, Taken] = {}
+        self._waiting: SimpleQueue[Taken] = SimpleQueue()  # for a thread
+        self._threads = 0
+        self._look = self._dead = True
+        self._paused_until = 0.0
+        self._retired = False
+        self._left: float | None = None  # when the process is to be over
+        self._bad = 0
+        self._said: set[str] = set()
+        self._program: Program | None = None
+        self._engine: LocalEngine | None = None
+
+    # -- what the supervisor says, on a thread of its own -------------------------------------------------------------
+
+    def listen(self, messages: Iterator[FromSupervisor]) -> None:
+        """Hear the supervisor, until it has gone."""
+        for message in messages:
+            match message:
+                case Look():
+                    self._dead = self._dead or message.dead
+                    self._look = True
+                case Pause():
+                    self._paused_until = steady() + message.seconds
+                case Retire():
+                    self._retired = True
+                case Leave():
+                    self.leave(message.grace)
+                case Ask():
+                    self._tell(Here())
+                    continue
+                case Orders():
+                    continue
+            self._waker.set()
+        alone = self._left is None and not self._retired
+        self.leave(GRACE)
+        if alone:
+            self._say("the supervisor of this worker is gone: its runs are given back")
+
+    def leave(self, grace: float) -> None:
+        """Give the runs back, and end within so many seconds; the soonest counts."""
+        at = steady() + grace
+        if self._left is not None and at >= self._left:
+            return
+        self._left = at
+        if self._engine is not None:
+            self._engine.leave()
+        # Scripts that are still being loaded are not waited for.
+        timer = threading.Timer(grace if self._engine is not None else 0.0, self._abandon)
+        timer.daemon = True
+        timer.start()
+        self._waker.set()
+
+    def _abandon(self) -> None:
+        """The time is over: what is in flight is executed again elsewhere."""
+        if self._engine is not None:
+            self._engine.resources.monitor.leave()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(0)
+
+    def _tell(self, message: Message) -> None:
+        send(self._link, message)
+
+    # -- the main thread ----------------------------------------------------------------------------------------------
+
+    def serve(self) -> int:
+        """Load the scripts and execute runs, until the supervisor says that it is enough; returns the exit code."""
+        orders = self._orders
+        program = self._program = Program(self._state, orders.scripts, orders.modules, orders.folder)
+        try:
+            engine = self._engine = engine_at(self._state)
+            found = dict.fromkeys(
+                each for path in {offer.path for offer in program.served.values()} for each in observers_of(path)
+            )
+            engine.observer = FanOut(*found, shows=True)
+            engine.resources.suspend_after = 0.0
+            engine.store.journal.write((), lambda connection: engine.store.holder.hid(connection, engine.world.now()))
+            for script in {script for script, _ in program.served}:
+                claims.try_again(engine.store, script, program.version())
+        except PerdureError as error:
+            self._tell(Unusable(one_line(str(error))))
+            return 1
+        self._tell(Loaded(program.found(), program.broken, program.files() or {}, engine.store.holder.token))
+        while self._left is None:
+            self._work(engine, program)
+            if (self._retired or (orders.suspects and not self._look)) and not self._active:
+                return 0
+            if self._left is None:
+                self._waker.wait(self._seconds())
+        while self._active:
+            self._waker.wait()
+        return 0
+
+    def _seconds(self) -> float | None:
+        """How long to sleep; what is to be done may have to wait for the clock."""
+        left = self._paused_until - steady()
+        return left if left > 0 and self._look else None
+
+    def _work(self, engine: LocalEngine, program: Program) -> None:
+        while self._left is None and not self._retired and self._look and steady() >= self._paused_until:
+            free = self._orders.slots - len(self._active)
+            if free <= 0:
+                return
+            self._look = False
+            try:
+                taken = self._claim(engine, program, free)
+            except StateError as error:
+                self._cannot_go_on(error)
+                return
+            if not taken:
+                break
+            self._look = True  # there may be more
+            for one in taken:
+                self._start(one)
+        files = program.files()
+        if files is not None:
+            self._tell(Files(files))
+        if self._orders.once and not self._look and not self._active and not self._retired:
+            self._tell(Idle(self._bad))
+
+    def _claim(self, engine: LocalEngine, program: Program, free: int) -> list[Taken]:
+        now, store = engine.world.now(), engine.store
+        alone = self._orders.suspects
+        crashed: list[int] = []
+        if self._dead:
+            self._dead = False
+            left = claims.left_by_dead(store, program.served)
+            if left:
+                engine.resources.monitor.look_back(program.spec(left[0].script, left[0].workflow))
+            suspects = [one.rid for one in left if self._is_suspect(engine, program, one)]
+            if suspects and not alone:
+                self._tell(Suspects(len(suspects)))
+            crashed = suspects if alone else [one.rid for one in left if one.rid not in suspects]
+        for broken in program.broken:
+            claims.hold_due(store, broken.script, f"{program.version()} cannot be loaded: {broken.why}", now)
+        queues = self._orders.queues
+        taken = claims.claim(store, program.served, free, now, crashed=crashed, queues=queues, others=not alone)
+        if crashed and len(taken) == free:
+            self._dead = True  # more may be left than there are slots
+        return taken
+
+    def _is_suspect(self, engine: LocalEngine, program: Program, left: claims.Executed) -> bool:
+        """Would one more death make it a crash loop? Then no other run dies with it, and it with no other."""
+        limit = settings.crash_limit(program.spec(left.script, left.workflow).file)
+        return crashes.deaths_in_a_row(engine.store, left.rid) >= max(limit - 1, 1)
+
+    def _cannot_go_on(self, error: StateError, *, for_good: bool = False) -> None:
+        self._say(str(error))
+        if for_good or isinstance(error, StateIO | StateCorrupt | StateReplaced):  # nothing more is written from here
+            self._tell(Unusable(one_line(str(error))))
+            self.leave(GRACE)
+            return
+        self._look = self._dead = True
+        self._paused_until = steady() + 1.0
+
+    # -- runs ---------------------------------------------------------------------------------------------------------
+
+    def _start(self, taken: Taken) -> None:
+        self._active[taken.run.rid] = taken
+        if self._orders.slots == 1:
+            self._execute(taken)
+            return
+        self._waiting.put(taken)
+        if self._threads < self._orders.slots and self._threads < len(self._active):
+            self._threads += 1
+            threading.Thread(target=self._slot, name=f"perdure-slot-{self._threads}", daemon=True).start()
+
+    def _slot(self) -> None:
+        while True:
+            self._execute(self._waiting.get())
+
+    def _execute(self, taken: Taken) -> None:
+        run = taken.run
+        try:
+            self._carry(taken)
+        except (Released, Suspended):
+            pass
+        except StateError as error:
+            self._bad += 1
+            self._say(f"run {run.id} is tried again later: {error}")
+            self._give_back(taken, wake=self._now() + LATER)
+        except PerdureError as error:
+            self._bad += 1
+            if not self._give_back(taken, hold=self._hold(error)):
+                self._say(f"run {run.id} failed: {error.what}; see more: perdure show {run.id}")
+            else:
+                self._say(f"run {run.id} is on hold: {error.what}; go on: perdure resume {run.id}")
+        except Exception as error:  # noqa: BLE001  the user's own: it is recorded, and alerted
+            self._bad += 1
+            line = secrets.conceal(capture.to_fault(error).line)
+            self._say(f"run {run.id} failed: {line}; see more: perdure show {run.id}")
+        except BaseException as error:  # noqa: BLE001  sys.exit and the like: it is the run that ends there
+            self._bad += 1
+            self._say(f"run {run.id} was left by {type(error).__name__}; go on: perdure resume {run.id}")
+        finally:
+            self._active.pop(run.rid, None)
+            self._look = True
+            self._waker.set()
+
+    def _carry(self, taken: Taken) -> None:
+        engine, program = self._engine, self._program
+        assert engine is not None
+        assert program is not None
+        run = taken.run
+        spec = program.spec(run.script, run.workflow)
+        try:
+            call = recorded_call(spec, run)
+        except PerdureError as error:
+            engine.resources.monitor.held(run, spec, error)
+            raise
+        engine.carry_on(call, taken)
+
+    def _hold(self, error: PerdureError) -> str:
+        assert self._program is not None
+        return one_line(f"{self._program.version()} {type(error).code}: {error.what}")
+
+    def _give_back(self, taken: Taken, *, hold: str | None = None, wake: float | None = None) -> bool:
+        assert self._engine is not None
+        try:
+            return claims.give_back(self._engine.store, taken.run, self._now(), hold=hold, wake=wake)
+        except StateError as error:
+            # The run is this process's as long as it lives, so that it has to end for somebody to go on with the run.
+            self._cannot_go_on(error, for_good=True)
+            return False
+
+    def _now(self) -> float:
+        assert self._engine is not None
+        return self._engine.world.now()
+
+    def _say(self, text: str) -> None:
+        print(f"perdure: {one_line(text)}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Serve the supervisor at the other end of the socket whose number is the argument."""
+    descriptor = int(sys.argv.pop(1))
+    os.set_inheritable(descriptor, False)
+    link = socket.socket(fileno=descriptor)
+    messages = of_supervisor(link)
+    orders = next(messages, None)
+    if not isinstance(orders, Orders):
+        return 1
+    os.environ["PERDURE_ENGINE"] = LOCAL
+    executor = Executor(link, orders)
+
+    asked = Waker()
+
+    def heed() -> None:  # a thread of its own: what leaving takes must not happen inside a signal handler
+        asked.wait()
+        executor.leave(GRACE)
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        asked.set()
+
+    signal.signal(signal.SIGTERM, end)
+    threading.Thread(target=heed, name="perdure-sigterm", daemon=True).start()
+    signal.signal(signal.SIGINT, lambda signum, frame: None)  # Ctrl-C is the supervisor's to act on
+    threading.Thread(target=executor.listen, args=(messages,), name="perdure-link", daemon=True).start()
+    return executor.serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Tells the service manager how the worker is: READY=1, WATCHDOG=1, STOPPING=1 (sd_notify(3))."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import MutableMapping
+from contextlib import suppress
+
+
+class Notify:
+    """The socket of the service manager, if this process was started by one; its variables are not handed on.
+
+    Args:
+        environment: where the variables are looked for, and taken out.
+
+    `every` is how many seconds may lie between two signs of life; None if no one waits for them.
+    """
+
+    def __init__(self, environment: MutableMapping[str, str] = os.environ) -> None:
+        address = environment.pop("NOTIFY_SOCKET", "")
+        usec, pid = environment.pop("WATCHDOG_USEC", ""), environment.pop("WATCHDOG_PID", "")
+        self._socket: socket.socket | None = None
+        self.every: float | None = None
+        if not address.startswith(("/", "@")) or not hasattr(socket, "AF_UNIX"):
+            return
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        if usec.isdecimal() and int(usec) and pid in ("", str(os.getpid())):
+            self.every = int(usec) / 2_000_000
+
+    def ready(self, status: str) -> None:
+        """The worker claims runs."""
+        self._send(f"READY=1\nSTATUS={_line(status)}")
+
+    def alive(self) -> None:
+        """A sign of life."""
+        self._send("WATCHDOG=1")
+
+    def stopping(self) -> None:
+        """The worker is about to end."""
+        self._send("STOPPING=1")
+
+    def close(self) -> None:
+        """Say nothing more."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _send(self, text: str) -> None:
+        if self._socket is not None:
+            with suppress(OSError):  # the manager is busy, or gone
+                self._socket.sendto(text.encode(), self._address)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

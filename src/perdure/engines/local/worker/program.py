@@ -1,0 +1,155 @@
+"""What an executor has loaded: the workflows of its scripts, and the files that they are made of."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import sys
+import sysconfig
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from perdure.alerts.recipients import addresses
+from perdure.config.script_identity import script_identity
+from perdure.config.script_loader import load_script
+from perdure.core.execution.spec import OWN_LOCK, Spec
+from perdure.core.redaction.printable import one_line
+from perdure.engines.local.worker.messages import Broken, Found
+from perdure.engines.registry import every
+from perdure.errors import PerdureError
+from perdure.store.claims import Offer
+
+
+class Program:
+    """The scripts, loaded once: an edited script is another process's.
+
+    Args:
+        state: the state file.
+        scripts: the paths of scripts.
+        modules: the names of modules, looked for in `folder` first.
+        folder: a folder.
+
+    `broken` are those that cannot be loaded.
+    """
+
+    def __init__(self, state: Path, scripts: Sequence[str], modules: Sequence[str], folder: str) -> None:
+        self._state = state
+        self._began = time.time_ns()
+        self._digests: dict[str, str] = {}
+        self._modules = 0
+        self.broken: list[Broken] = []
+        if modules:
+            sys.path.insert(0, folder)
+        for path in scripts:
+            self._load(path)
+        for name in modules:
+            self._load(name, module=True)
+        self._specs = {
+            (script_identity(spec.file, state), spec.name): spec
+            for spec in every("workflow")
+            if spec.signature.closure is None
+        }
+        self.files()
+
+    def _load(self, place: str, *, module: bool = False) -> None:
+        try:
+            if module:
+                importlib.import_module(place)
+            else:
+                load_script(place)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the script's own, which the others do not suffer from
+            path = _file_of(place) if module else os.path.abspath(place)
+            what = error.what if isinstance(error, PerdureError) else f"{type(error).__name__}: {error}"
+            text = "".join(traceback.format_exception(error))
+            self.broken.append(Broken(path, script_identity(path, self._state), one_line(what), text))
+
+    @property
+    def served(self) -> Mapping[tuple[str, str], Offer]:
+        """What is claimed: by the identity of the script and the name of the workflow."""
+        return {key: Offer(_path(spec), self._lock(spec)) for key, spec in self._specs.items()}
+
+    def spec(self, script: str, workflow: str) -> Spec:
+        """The workflow of that name."""
+        return self._specs[script, workflow]
+
+    def found(self) -> list[Found]:
+        """The workflows, as the supervisor needs to know them."""
+        return [
+            Found(script, name, _path(spec), list(addresses(spec.rules.alerts, spec.file)))
+            for (script, name), spec in self._specs.items()
+        ]
+
+    def files(self) -> dict[str, str] | None:
+        """The files that were loaded, with the digest of each; None if there are no more than at the last time.
+
+        A digest is empty if the file may have been edited after it was loaded.
+        """
+        modules = list(sys.modules.values())
+        if len(modules) == self._modules:
+            return None
+        self._modules = len(modules)
+        for module in modules:
+            name = getattr(module, "__name__", "")
+            file = getattr(module, "__file__", None)
+            if isinstance(file, str) and file.endswith(".py") and name.partition(".")[0] != "perdure":
+                path = os.path.realpath(file)
+                if path not in self._digests and _is_own(path):
+                    self._digests[path] = "" if _edited_after(path, self._began) else digest_of(path)
+        for one in self.broken:
+            self._digests.setdefault(one.path, digest_of(one.path))
+        return dict(self._digests)
+
+    def version(self) -> str:
+        """A text that changes with each edit of any of the files."""
+        lines = "\n".join(f"{path} {digest}" for path, digest in sorted(self._digests.items()))
+        return hashlib.blake2b(lines.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
+
+    def _lock(self, spec: Spec) -> str | None:
+        if spec.rules.lock == OWN_LOCK:
+            return f"{script_identity(spec.file, self._state)}:{spec.name}"
+        return spec.rules.lock
+
+
+def digest_of(path: str) -> str:
+    """The digest of a file's content; of one that is gone, another."""
+    try:
+        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+    except OSError:
+        return "gone"
+
+
+def _path(spec: Spec) -> str:
+    return os.path.abspath(spec.file)
+
+
+def _edited_after(path: str, moment: int) -> bool:
+    try:
+        return os.stat(path).st_mtime_ns > moment
+    except OSError:
+        return True
+
+
+_INSTALLED = tuple(
+    os.path.realpath(place) + os.sep
+    for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    if (place := sysconfig.get_path(name))
+)
+
+
+def _is_own(path: str) -> bool:
+    """Is it a file of the user's, rather than one that was installed?"""
+    return not path.startswith(_INSTALLED)
+
+
+def _file_of(module: str) -> str:
+    """Where a module that could not be loaded is, as far as that can be found."""
+    from importlib.util import find_spec
+
+    try:
+        found = find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        found = None
+    return os.path.abspath(found.origin) if found is not None and found.origin else module

@@ -1,0 +1,492 @@
+"""The supervisor: keeps executors going, and wakes them when there is something to do. It has no code of the user's.
+
+No error of the state file ends it: it says so once, and tries again. Each second it looks at the clock, at the files of
+the scripts and at the locks of processes that execute something; into the state file only when that has changed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from time import time
+from types import FrameType
+from typing import TypeVar
+
+import msgspec
+
+from perdure.config.steady_clock import steady
+from perdure.engines.local.worker.clock import Clock
+from perdure.engines.local.worker.crew import Member
+from perdure.engines.local.worker.deaths import Deaths
+from perdure.engines.local.worker.edits import Edits
+from perdure.engines.local.worker.messages import (
+    Ask,
+    Broken,
+    Files,
+    FromExecutor,
+    Here,
+    Idle,
+    Leave,
+    Loaded,
+    Look,
+    Message,
+    Orders,
+    Pause,
+    Retire,
+    Suspects,
+    Unusable,
+)
+from perdure.engines.local.worker.notify import Notify
+from perdure.engines.local.worker.overdue import Lookout
+from perdure.engines.local.worker.waker import Waker
+from perdure.errors import PerdureError, StateError
+from perdure.store import claims
+from perdure.store.bell import Bell
+from perdure.store.liveness import Liveness
+from perdure.store.runs import Store
+from perdure.store.workers import Worker, announce, withdraw
+
+T = TypeVar("T")
+
+TICK = 1.0
+"""Seconds between two looks at what rings no bell."""
+
+PATIENCE = 2.0
+"""Seconds beyond the grace that an executor has to end, until it is killed."""
+
+APART = 4
+"""Executors for runs that one more death would make a crash loop, at most."""
+
+SLOWEST = 30.0
+"""Seconds between two tries to start an executor that keeps dying, or to use a state file that cannot be used."""
+
+YOUNG = 5.0
+"""Seconds: an executor that dies earlier was not able to work at all."""
+
+SILENT = 120.0
+"""Seconds without a sign of life until an executor counts as hanging, for the service manager."""
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What a worker serves, and how.
+
+    Attributes:
+        state: the state file.
+        scripts: the paths of scripts.
+        modules: the names of modules, looked for in `folder` first.
+        folder: a folder.
+        queues: the only queues that are served; empty: all.
+        slots: how many runs each process executes at a time.
+        processes: how many processes execute runs.
+        grace: seconds that steps in flight have at the end.
+        once: do what is due now, and end.
+    """
+
+    state: Path
+    scripts: Sequence[str]
+    modules: Sequence[str] = ()
+    folder: str = ""
+    queues: Sequence[str] = ()
+    slots: int = 10
+    processes: int = 1
+    grace: float = 30.0
+    once: bool = False
+
+
+class Supervisor:
+    """A worker of one machine.
+
+    Args:
+        options: what it serves.
+        ready: called when the scripts are loaded for the first time, with what was; returns the line that says so.
+        say: called with a line for people, now and then.
+        broken: called with a script that cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        ready: Callable[[Sequence[Loaded], Store], str],
+        say: Callable[[str], None],
+        broken: Callable[[Broken], None],
+    ) -> None:
+        self._options = options
+        self._ready, self._say, self._broken = ready, say, broken
+        self._waker = Waker()
+        self._messages: SimpleQueue[tuple[Member, FromExecutor | None]] = SimpleQueue()
+        self._crew: list[Member] = []  # those that claim
+        self._coming: list[Member] = []  # those that load edited scripts
+        self._retired: list[Member] = []  # those that finish what they execute
+        self._apart: list[Member] = []  # those that execute suspects, one each
+        self._signals = 0
+        self._rung = True
+        self._notify = Notify()
+        self._clock = Clock()
+        self._edits = Edits()
+        self._deaths = Deaths(options.state)
+        self._lookout = Lookout(options.state, say)
+        self._liveness = Liveness(options.state)
+        self._began = time()
+        self._is_ready = False
+        self._store: Store | None = None
+        self._store_at = 0.0  # when it may be opened
+        self._store_failed = 0
+        self._restart_at = 0.0
+        self._restarts = 0
+        self._next: float | None = None  # when the next run is due, in seconds since the epoch
+        self._stale = True  # what is known of the state file
+        self._announced: Worker | None = None
+        self._bad = 0
+        self._alive_at = 0.0
+
+    # -- from the beginning to the end --------------------------------------------------------------------------------
+
+    def serve(self) -> int:
+        """Serve until SIGTERM or SIGINT, or with `once` until nothing is due; returns the exit code.
+
+        Raises:
+            StateError: the state file cannot be used, at the beginning.
+            OSError: no process can be started.
+        """
+        options = self._options
+        self._store = Store(options.state)
+        bell = Bell(options.state)
+        with self._handling_signals():
+            try:
+                token = self._liveness.show()
+                self._crew = [self._start() for _ in range(options.processes)]
+                threading.Thread(target=self._hear, args=(bell,), name="perdure-ring", daemon=True).start()
+                code = self._work()
+                self._leave()
+                return code
+            finally:
+                for member in self._everybody():
+                    member.kill()
+                    member.close()
+                withdraw(options.state, token)
+                bell.close()
+                self._close_store()
+                self._liveness.close()
+                self._notify.close()
+
+    def _hear(self, bell: Bell) -> None:
+        with bell.listen() as ear:
+            while True:
+                if ear.wait(3600.0):
+                    self._rung = True
+                    self._waker.set()
+
+    @contextmanager
+    def _handling_signals(self) -> Iterator[None]:
+        def end(signum: int, frame: FrameType | None) -> None:
+            self._signals += 1
+            self._waker.set()
+
+        before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _work(self) -> int:
+        while not self._signals:
+            self._take_messages()
+            self._reap()
+            if self._fails():
+                return 1
+            if self._options.once and self._done():
+                return 1 if self._bad or any(one.loaded and one.loaded.broken for one in self._crew) else 0
+            self._replace()
+            self._look_at_files()
+            self._look_at_runs()
+            self._give_signs_of_life()
+            self._announce()
+            self._waker.wait(self._seconds())
+        return 0
+
+    def _seconds(self) -> float:
+        """How long to sleep."""
+        left = TICK
+        if self._next is not None:
+            left = min(left, self._next - time())
+        return max(left, 0.0)
+
+    def _fails(self) -> bool:
+        """At the beginning: is there nothing that could be served?"""
+        if self._is_ready or not self._crew or any(one.loaded is None for one in self._crew):
+            return False
+        return all(one.loaded is not None and one.loaded.broken and not one.loaded.workflows for one in self._crew)
+
+    def _done(self) -> bool:
+        return self._is_ready and bool(self._crew) and all(one.idle for one in self._crew) and not self._apart
+
+    def _leave(self) -> None:
+        """End all executors: runs are given back at their next safe point, or end if that is soon."""
+        self._notify.stopping()
+        asked, grace = self._signals, self._options.grace
+        for member in self._everybody():
+            member.tell(Leave(grace))
+        until = steady() + grace + PATIENCE
+        while self._everybody() and steady() < until and self._signals in (asked, 0):
+            self._waker.wait(TICK)
+            self._take_messages()
+            self._reap(leaving=True)
+            self._notify.alive()
+
+    def _everybody(self) -> list[Member]:
+        return [*self._crew, *self._coming, *self._retired, *self._apart]
+
+    # -- executors ----------------------------------------------------------------------------------------------------
+
+    def _start(self, *, apart: bool = False) -> Member:
+        options = self._options
+        orders = Orders(
+            state=str(options.state),
+            scripts=list(options.scripts),
+            modules=list(options.modules),
+            folder=options.folder,
+            queues=list(options.queues),
+            slots=1 if apart else options.slots,
+            once=options.once,
+            suspects=apart,
+        )
+        return Member(orders, self._heard)
+
+    def _heard(self, member: Member, message: FromExecutor | None) -> None:
+        self._messages.put((member, message))
+        self._waker.set()
+
+    def _take_messages(self) -> None:
+        with suppress(Empty):
+            while True:
+                member, message = self._messages.get_nowait()
+                match message:
+                    case Loaded():
+                        member.loaded = message
+                        self._loaded(member)
+                    case Files() if member in self._crew:
+                        self._edits.watch(message.files)
+                    case Idle():
+                        member.idle = True
+                        self._bad += message.bad
+                    case Suspects():
+                        about_to = sum(one.loaded is None for one in self._apart)
+                        missing = min(message.count - about_to, APART - len(self._apart))
+                        self._apart += [self._start(apart=True) for _ in range(missing)]
+                    case Here():
+                        member.asked_at = None
+                    case Unusable():
+                        member.unusable = message.why
+                        self._say(f"an executor cannot go on: {message.why}")
+
+    def _loaded(self, member: Member) -> None:
+        loaded = member.loaded
+        assert loaded is not None
+        if member in self._crew:
+            self._edits.watch(loaded.files)
+            if not self._is_ready:
+                if all(one.loaded is not None for one in self._crew):
+                    self._begin()
+            else:
+                member.tell(Look(dead=True))
+        elif member in self._coming and all(one.loaded is not None for one in self._coming):
+            self._adopt()
+
+    def _begin(self) -> None:
+        """All is loaded for the first time."""
+        loaded = [one.loaded for one in self._crew if one.loaded is not None]
+        for broken in loaded[0].broken:
+            self._broken(broken)
+            self._alert_broken(broken, serves=False)
+        if self._fails():
+            return
+        self._is_ready = True
+        line = self._with_store(lambda store: self._ready(loaded, store)) or "ready"
+        self._say(line)
+        self._announce()
+        self._notify.ready(line)
+
+    def _adopt(self) -> None:
+        """The edited scripts are loaded: runs that start from now on are theirs, unless they lack what is served."""
+        coming, self._coming = self._coming, []
+        first, before = coming[0].loaded, self._crew[0].loaded if self._crew else None
+        assert first is not None
+        lost = [one for one in first.broken if before is None or one.path not in {old.path for old in before.broken}]
+        for broken in first.broken:
+            self._broken(broken)
+            self._alert_broken(broken, serves=broken in lost and before is not None)
+        for one in coming:
+            self._edits.watch(one.loaded.files if one.loaded is not None else {})
+        if lost and before is not None:
+            self._say("the worker goes on with the code of before")
+            leaving = coming
+        else:
+            names = sorted({os.path.basename(found.path) for found in first.workflows})
+            self._say(f"loaded anew: {', '.join(names)}; runs that are under way end with the code of before")
+            leaving, self._crew = self._crew, coming
+        for one in leaving:
+            one.retired = True
+            one.tell(Retire())
+            self._retired.append(one)
+
+    def _alert_broken(self, broken: Broken, *, serves: bool) -> None:
+        known = {
+            address
+            for one in self._everybody()
+            for found in (one.loaded.workflows if one.loaded is not None else ())
+            if found.script == broken.script
+            for address in found.alerts
+        }
+        self._lookout.alert_broken(broken, tuple(sorted(known)), serves=serves)
+
+    def _reap(self, *, leaving: bool = False) -> None:
+        for group in (self._crew, self._coming, self._retired, self._apart):
+            for member in [one for one in group if one.ended() is not None]:
+                group.remove(member)
+                code = member.ended()
+                member.close()
+                if leaving:
+                    continue
+                if group is self._crew and not (self._options.once and member.idle):
+                    self._died(member, code)
+                elif code:
+                    self._say(f"executor {member.pid} ended with {_how(code)}")
+                for one in self._crew:
+                    one.idle = False
+                    one.tell(Look(dead=True))
+
+    def _died(self, member: Member, code: int | None) -> None:
+        lived = steady() - member.began
+        self._restarts = self._restarts + 1 if lived < YOUNG or member.unusable else 0
+        delay = 0.0 if self._restarts < 2 else min(0.25 * 2**self._restarts, SLOWEST)
+        self._restart_at = steady() + delay
+        if not member.unusable:
+            self._say(f"executor {member.pid} ended with {_how(code)}; its runs go on in another")
+
+    def _replace(self) -> None:
+        missing = self._options.processes - len(self._crew)
+        if missing > 0 and steady() >= self._restart_at:
+            try:
+                self._crew += [self._start() for _ in range(missing)]
+            except OSError as error:
+                self._say(f"no executor can be started: {error}")
+                self._restart_at = steady() + SLOWEST
+
+    # -- what there is to do ------------------------------------------------------------------------------------------
+
+    def _look_at_files(self) -> None:
+        if self._options.once or not self._is_ready:
+            return
+        edited = self._edits.look()
+        if not edited:
+            return
+        for one in self._coming:  # they load what is not there any more
+            one.kill()
+            self._retired.append(one)
+        self._edits.accept()
+        try:
+            self._coming = [self._start() for _ in range(self._options.processes)]
+        except OSError as error:
+            self._say(f"no executor can be started: {error}")
+
+    def _look_at_runs(self) -> None:
+        jump = self._clock.look()
+        if jump is not None:
+            self._say(f"clock-jump: the clock was set by {jump:+.0f} s; nothing is begun for 30 s")
+            self._tell(Pause(30.0))
+        rung, self._rung = self._rung, False
+        now = time()
+        due = self._next is not None and self._next <= now
+        if rung or due or self._stale:
+            self._stale = self._with_store(self._refresh) is None
+        dead = self._deaths.look(steady())
+        if self._is_ready and (rung or due or dead):
+            self._tell(Look(dead=dead))
+        if self._is_ready:
+            self._with_store(self._lookout.look)
+
+    def _refresh(self, store: Store) -> bool:
+        self._deaths.refresh(store)
+        self._next = claims.next_moment(store, time())
+        return True
+
+    def _tell(self, message: Message) -> None:
+        for one in self._crew:
+            one.tell(message)
+
+    # -- what others are told -----------------------------------------------------------------------------------------
+
+    def _give_signs_of_life(self) -> None:
+        every = self._notify.every
+        now = steady()
+        if every is None or now - self._alive_at < min(every, 10.0):
+            return
+        self._alive_at = now
+        for one in self._crew:
+            if one.asked_at is None:
+                one.asked_at = now
+                one.tell(Ask())
+        if all(one.asked_at is None or now - one.asked_at < SILENT for one in self._crew):
+            self._notify.alive()
+
+    def _announce(self) -> None:
+        loaded = [one.loaded for one in self._crew if one.loaded is not None]
+        workflows = sorted({(found.script, found.name) for one in loaded for found in one.workflows})
+        worker = Worker(
+            pid=os.getpid(),
+            started=self._began,
+            scripts=list(self._options.scripts),
+            workflows=workflows,
+            queues=list(self._options.queues),
+            slots=self._options.slots,
+            executors=[one.token for one in loaded],
+            ready=self._is_ready,
+        )
+        if worker != self._announced:
+            try:
+                announce(self._options.state, self._liveness.token, worker)
+            except OSError:
+                return  # tried again at the next tick
+            self._announced = worker
+
+    # -- the state file -----------------------------------------------------------------------------------------------
+
+    def _with_store(self, act: Callable[[Store], T]) -> T | None:
+        """What `act` gives; None if the state file cannot be used at this moment, which is said once."""
+        if self._store is None and steady() < self._store_at:
+            return None
+        try:
+            if self._store is None:
+                self._store = Store(self._options.state)
+            found = act(self._store)
+        except (PerdureError, OSError) as error:
+            if not self._store_failed:
+                self._say(f"the state file cannot be used, it is tried again: {error}")
+            self._store_failed += 1
+            self._store_at = steady() + min(2.0**self._store_failed, SLOWEST)
+            self._close_store()
+            return None
+        if self._store_failed:
+            self._say("the state file can be used again")
+        self._store_failed = 0
+        return found
+
+    def _close_store(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            with suppress(StateError, OSError):
+                store.close()
+
+
+def _how(code: int | None) -> str:
+    if code is not None and code < 0:
+        with suppress(ValueError):
+            return signal.Signals(-code).name
+    return f"exit code {code}"

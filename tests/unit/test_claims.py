@@ -1,0 +1,184 @@
+"""Which run a worker claims next: what is due first, then what died, then what is queued; and what it leaves alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from perdure.core.records import RunRecord
+from perdure.store import claims
+from perdure.store.claims import Offer
+from perdure.store.runs import Store
+
+NOW = 1_800_000_000.0
+SERVED = {("app.py", "job"): Offer("/srv/app.py"), ("app.py", "alone"): Offer("/srv/app.py", lock="till")}
+RUN = RunRecord(
+    0, "", "app.py", "/srv/app.py", "job", bytes(16), True, None, "suspended", None, 0, b"", None, NOW, NOW, None, 0
+)
+
+Add = Callable[..., RunRecord]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "state.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def other(tmp_path: Path, store: Store) -> Iterator[Store]:
+    """The state file as another process has it."""
+    other = Store(store.path)
+    yield other
+    other.close()
+
+
+def add(store: Store, id: str, **changed: Any) -> RunRecord:
+    run = msgspec.structs.replace(RUN, **{"id": id, "wake": NOW - 1, **changed})
+    added: RunRecord = store.journal.write((), lambda connection: store.insert_run(connection, run))
+    return added
+
+
+def executes(store: Store, id: str, **changed: Any) -> int:
+    """A run that the process of that store executes; the run's number."""
+    hid: int = store.journal.write((), lambda connection: store.holder.hid(connection, NOW))
+    return add(store, id, **{"status": "running", "wake": None, "holder": hid, **changed}).rid
+
+
+def claimed(store: Store, most: int = 10, **options: Any) -> list[str]:
+    return [taken.run.id for taken in claims.claim(store, SERVED, most, NOW, **options)]
+
+
+def test_the_order(store: Store, other: Store) -> None:
+    """Suspended runs that are due come before those of dead processes, and these before queued ones by priority."""
+    add(store, "queued-late", status="queued", priority=5)
+    add(store, "queued-first", status="queued", priority=0)
+    died = executes(other, "died")
+    other.close()
+    add(store, "due-second", wake=NOW - 5)
+    add(store, "due-first", wake=NOW - 9)
+    assert [run.rid for run in claims.left_by_dead(store, SERVED)] == [died]
+    assert claimed(store, 4, crashed=[died]) == ["due-first", "due-second", "died", "queued-first"]
+    assert claimed(store) == ["queued-late"]
+    assert claimed(store) == []
+
+
+def test_what_is_claimed_is_the_claimers(store: Store, other: Store) -> None:
+    """It runs, is held by the process and due no more; and it is known whether it has begun before, and who died."""
+    died = executes(other, "died")
+    other.close()
+    add(store, "queued", status="queued", input=b"\x90")
+    taken = {one.run.id: one for one in claims.claim(store, SERVED, 10, NOW, crashed=[died])}
+    assert {id: one.resumed for id, one in taken.items()} == {"died": True, "queued": False}
+    assert taken["died"].died is not None
+    for id in taken:
+        run = store.run(id)
+        assert (run.status, run.wake, run.hold) == ("running", None, None)
+        assert store.holding(run) is not None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"wake": NOW + 1},
+        {"wake": None},
+        {"hold": "a step drifts"},
+        {"script": "other.py"},
+        {"workflow": "other"},
+        {"status": "running", "wake": None},  # Ctrl-C: a person has stopped it
+        {"status": "cancelled", "wake": NOW - 1},
+    ],
+    ids=str,
+)
+def test_what_is_left_alone(store: Store, changed: dict[str, Any]) -> None:
+    """Not what is due later, on hold, of other code, stopped by a person, or has ended."""
+    add(store, "it", **changed)
+    assert claimed(store) == []
+
+
+def test_not_the_run_of_a_living_process(store: Store, other: Store) -> None:
+    """A process that lives keeps its runs, also if somebody takes it for dead."""
+    rid = executes(other, "lives")
+    assert claims.left_by_dead(store, SERVED) == []
+    assert claimed(store, crashed=[rid]) == []
+
+
+def test_not_a_child(store: Store) -> None:
+    """A child run goes on with its parent."""
+    parent = add(store, "parent", wake=NOW + 1)
+    add(store, "child", parent=parent.rid)
+    assert claimed(store) == []
+
+
+def test_the_lock_of_the_workflow(store: Store, other: Store) -> None:
+    """While another process has it, its runs wait, and do not keep others from being claimed."""
+    add(other, "has-it", workflow="alone")
+    assert claimed(other, 1) == ["has-it"]
+    add(store, "waits", workflow="alone", wake=NOW - 9)
+    add(store, "goes", wake=NOW - 1)
+    assert claimed(store) == ["goes"]
+    other.close()
+    assert claimed(store) == ["waits"]
+
+
+def test_given_back(store: Store, other: Store) -> None:
+    """A run that is given back is due at once, for any process; one that has ended stays as it is."""
+    add(store, "it")
+    (taken,) = claims.claim(store, SERVED, 1, NOW)
+    assert claims.give_back(store, taken.run, NOW)
+    assert claimed(other) == ["it"]
+    assert not claims.give_back(store, taken.run, NOW)
+    assert other.holding(other.run("it")) is not None
+
+
+def test_on_hold_until_the_script_is_edited(store: Store) -> None:
+    """It is not claimed by the same version of the script again, and by another one it is."""
+    add(store, "it")
+    (taken,) = claims.claim(store, SERVED, 1, NOW)
+    claims.give_back(store, taken.run, NOW, hold="v1 code-drift: a step has other inputs")
+    assert claims.try_again(store, "app.py", "v1") == 0
+    assert claimed(store) == []
+    assert claims.try_again(store, "app.py", "v2") == 1
+    assert claimed(store) == ["it"]
+
+
+def test_runs_of_a_script_that_cannot_be_loaded(store: Store) -> None:
+    """Those that are due are put on hold with the reason; what is due later is not."""
+    add(store, "due", script="broken.py")
+    add(store, "later", script="broken.py", wake=NOW + 1)
+    assert claims.hold_due(store, "broken.py", "v1 cannot be loaded: SyntaxError", NOW) == 1
+    assert store.run("due").hold == "v1 cannot be loaded: SyntaxError"
+    assert store.run("later").hold is None
+    assert claims.hold_due(store, "broken.py", "v1 cannot be loaded: SyntaxError", NOW) == 0
+
+
+def test_the_next_moment(store: Store) -> None:
+    """It is that of the soonest run after now; what is on hold and what has ended does not count."""
+    assert claims.next_moment(store, NOW) is None
+    add(store, "held", wake=NOW + 1, hold="v1 a step drifts")
+    add(store, "later", wake=NOW + 60)
+    add(store, "queued", status="queued", wake=NOW + 30)
+    add(store, "due", wake=NOW)
+    assert claims.next_moment(store, NOW) == NOW + 30
+    assert claims.next_moment(store, NOW + 30) == NOW + 60
+    assert [run.id for run in claims.overdue(store, NOW)] == ["due"]
+    assert claims.sleeping(store) == 2
+
+
+def test_each_look_uses_an_index(store: Store) -> None:
+    """With a hundred thousand runs that sleep or are done, no look goes through all of them."""
+    for name, statement in claims._SQL.items():
+        arguments = [NOW, "[]", 1][: len({each for each in ("?1", "?2", "?3") if each in statement})]
+        if name == "set_aside":
+            arguments = ["app.py"]
+        plan = store.journal.read(
+            lambda connection, text=statement, given=arguments: connection.execute(
+                f"EXPLAIN QUERY PLAN {text}", given
+            ).fetchall()
+        )
+        assert not [line for *_, line in plan if line.startswith("SCAN run")], name
