@@ -500,7 +500,7 @@ class Store(RunQueries):
 
     def take_over(
         self, connection: apsw.Connection, run: RunRecord, start: Start, now: float, who: Asker
-    ) -> Taken | Held | Locked | Finished:
+    ) -> Taken | Held | Locked | Finished | Asleep:
         """Take a run that was read in this transaction, unless it has ended, or it or its lock is another's."""
         return self._take(connection, run, start, now, who)
 
