@@ -7,6 +7,7 @@ several, each is executed on a thread of its own, and an async one in a loop of 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -244,6 +245,7 @@ class Executor:
 
     def _execute(self, taken: Taken) -> None:
         run = taken.run
+        name = f"{shlex.quote(run.id)} --state {shlex.quote(str(self._state))}"
         try:
             self._carry(taken)
         except (Released, Suspended):
@@ -255,16 +257,16 @@ class Executor:
         except PerdureError as error:
             self._bad += 1
             if not self._give_back(taken, hold=self._hold(error)):
-                self._say(f"run {run.id} failed: {error.what}; see more: perdure show {run.id}")
+                self._say(f"run {run.id} failed: {error.what}; see more: perdure show {name}")
             else:
-                self._say(f"run {run.id} is on hold: {error.what}; go on: perdure resume {run.id}")
+                self._say(f"run {run.id} is on hold: {error.what}; go on: perdure resume {name}")
         except Exception as error:  # noqa: BLE001  the user's own: it is recorded, and alerted
             self._bad += 1
             line = secrets.conceal(capture.to_fault(error).line)
-            self._say(f"run {run.id} failed: {line}; see more: perdure show {run.id}")
+            self._say(f"run {run.id} failed: {line}; see more: perdure show {name}")
         except BaseException as error:  # noqa: BLE001  sys.exit and the like: it is the run that ends there
             self._bad += 1
-            self._say(f"run {run.id} was left by {type(error).__name__}; go on: perdure resume {run.id}")
+            self._say(f"run {run.id} was left by {type(error).__name__}; go on: perdure resume {name}")
         finally:
             self._active.pop(run.rid, None)
             self._look = True
