@@ -56,8 +56,8 @@ def claimed(store: Store, most: int = 10, **options: Any) -> list[str]:
 
 def test_the_order(store: Store, other: Store) -> None:
     """Suspended runs that are due come before those of dead processes, and these before queued ones by priority."""
-    add(store, "queued-late", status="queued", priority=5)
-    add(store, "queued-first", status="queued", priority=0)
+    add(store, "queued-late", status="queued", priority=5, wake=None)
+    add(store, "queued-first", status="queued", priority=0, wake=None)
     died = executes(other, "died")
     other.close()
     add(store, "due-second", wake=NOW - 5)
@@ -173,7 +173,7 @@ def test_the_next_moment(store: Store) -> None:
 def test_each_look_uses_an_index(store: Store) -> None:
     """With a hundred thousand runs that sleep or are done, no look goes through all of them."""
     for name, statement in claims._SQL.items():
-        arguments = [NOW, "[]", 1][: len({each for each in ("?1", "?2", "?3") if each in statement})]
+        arguments: list[object] = [NOW, "[]", 1][: len({each for each in ("?1", "?2", "?3") if each in statement})]
         if name == "set_aside":
             arguments = ["app.py"]
         plan = store.journal.read(

@@ -16,8 +16,7 @@ import msgspec
 
 from perdure.core.execution.run import Start, Taken
 from perdure.core.records import RunRecord
-from perdure.store import lives, pieces
-from perdure.store.group_commit import Operation
+from perdure.store import lives, pieces, queue
 from perdure.store.liveness import lives as is_alive
 from perdure.store.locks import asker
 from perdure.store.runs import Store
@@ -97,44 +96,71 @@ def claim(
     """
     if most < 1 or not served:
         return []
-    taken: list[Taken] = store.journal.write((), _claiming(store, served, most, now, crashed, others))
+    taken: list[Taken] = store.journal.write((), _Claim(store, served, most, now, crashed, queues, others))
     return taken
 
 
-def _claiming(store: Store, served: Served, most: int, now: float, crashed: Collection[int], others: bool) -> Operation:
-    who = asker()
+class _Claim:
+    """The transaction of a claim; see `claim`."""
 
-    def operation(connection: apsw.Connection) -> list[Taken]:
-        store.check_sound(connection)
-        found: list[Taken] = []
-        for rid, script, workflow in _candidates(connection, served, now, crashed, others, most):
-            offer = served[script, workflow]
-            run = store.run_in(connection, rid)
-            answer = store.take_over(connection, run, _start(run, offer), now, who)
-            if isinstance(answer, Taken):
-                whole = pieces.whole(connection, answer.run, store.path)
-                found.append(msgspec.structs.replace(answer, run=whole, resumed=run.status != "queued"))
-                if len(found) == most:
-                    break
-        return found
+    def __init__(
+        self,
+        store: Store,
+        served: Served,
+        most: int,
+        now: float,
+        crashed: Collection[int],
+        queues: Collection[str],
+        others: bool,
+    ) -> None:
+        self._store, self._served, self._most, self._now = store, served, most, now
+        self._crashed, self._queues, self._others = crashed, queues, others
+        self._who = asker()
+        self._found: list[Taken] = []
 
-    return operation
+    def __call__(self, connection: apsw.Connection) -> list[Taken]:
+        self._store.check_sound(connection)
+        self._found = []
+        if self._others:
+            about = (self._now, json.dumps(list(self._served)), self._most + LOCKED)
+            due: Any = connection.execute(_SQL["due"], about).fetchall()
+            self._go_on(connection, [rid for rid, *_ in due])
+        if self._crashed:
+            rows: Any = connection.execute(_SQL["executed"]).fetchall()
+            left = [rid for rid, *place, _, _ in rows if rid in self._crashed and tuple(place) in self._served]
+            self._go_on(connection, left)
+        if self._others:
+            self._begin(connection)
+        return self._found
 
+    def _go_on(self, connection: apsw.Connection, rids: Sequence[int]) -> None:
+        """Take those that have begun before, as far as their queues let them."""
+        for rid in rids:
+            if len(self._found) == self._most:
+                return
+            run = self._store.run_in(connection, rid)
+            elsewhere = self._queues and run.queue is not None and run.queue not in self._queues
+            if not elsewhere and queue.has_slot(self._store, connection, run):
+                self._take(connection, run)
 
-def _candidates(
-    connection: apsw.Connection, served: Served, now: float, crashed: Collection[int], others: bool, most: int
-) -> Any:
-    """Number, script and workflow of the runs that may be taken, those first that come first."""
-    pairs = json.dumps(list(served))
-    at_once = most + LOCKED
-    if others:
-        yield from connection.execute(_SQL["due"], (now, pairs, at_once)).fetchall()
-    if crashed:
-        for rid, script, workflow, *_ in connection.execute(_SQL["executed"]).fetchall():
-            if rid in crashed and (script, workflow) in served:
-                yield rid, script, workflow
-    if others:
-        yield from connection.execute(_SQL["queued"], (now, pairs, at_once)).fetchall()
+    def _begin(self, connection: apsw.Connection) -> None:
+        """Take queued ones, each as the queues have it after those before."""
+        passed: set[int] = set()
+        while len(self._found) < self._most and len(passed) < LOCKED:
+            rid = queue.next_queued(self._store, connection, self._now, self._served.keys(), self._queues, passed)
+            if rid is None:
+                return
+            if not self._take(connection, self._store.run_in(connection, rid)):
+                passed.add(rid)
+
+    def _take(self, connection: apsw.Connection, run: RunRecord) -> bool:
+        start = _start(run, self._served[run.script, run.workflow])
+        answer = self._store.take_over(connection, run, start, self._now, self._who)
+        if not isinstance(answer, Taken):
+            return False
+        whole = pieces.whole(connection, answer.run, self._store.path)
+        self._found.append(msgspec.structs.replace(answer, run=whole))
+        return True
 
 
 def _start(run: RunRecord, offer: Offer) -> Start:
@@ -196,7 +222,7 @@ def give_back(
 
 
 def hold_due(store: Store, script: str, reason: str, now: float) -> int:
-    """Put the runs of a script on hold that are due, and cannot be executed; returns how many.
+    """Put the suspended runs of a script on hold that are due, and cannot be executed; returns how many.
 
     Raises:
         StateError: that could not be written.
@@ -245,8 +271,9 @@ def next_moment(store: Store, now: float) -> float | None:
     Raises:
         StateError: the file cannot be read.
     """
-    moment: float | None = _all(store, "next_moment", now)[0][0]
-    return moment
+    found: list[float] = [moment for (moment,) in _all(store, "next_moment", now) if moment is not None]
+    rate: float | None = store.journal.read(lambda connection: queue.next_moment(store, connection, now))
+    return min(found if rate is None else [*found, rate], default=None)
 
 
 def overdue(store: Store, before: float) -> list[RunRecord]:
@@ -256,15 +283,6 @@ def overdue(store: Store, before: float) -> list[RunRecord]:
         StateError: the file cannot be read.
     """
     return [store.run_by_number(rid) for (rid,) in _all(store, "overdue", before)]
-
-
-def any_due(store: Store, now: float) -> bool:
-    """Is a run due, whoever may execute it?
-
-    Raises:
-        StateError: the file cannot be read.
-    """
-    return bool(_all(store, "is_due", now))
 
 
 def sleeping(store: Store) -> int:

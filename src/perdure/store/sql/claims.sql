@@ -5,13 +5,6 @@ WHERE status = 'suspended' AND hold IS NULL AND wake IS NOT NULL AND wake <= ?1
   AND (script, workflow) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?2))
 ORDER BY wake, rid LIMIT ?3
 
--- name: queued
-SELECT rid, script, workflow FROM run INDEXED BY run_due
-WHERE status = 'queued' AND hold IS NULL AND wake IS NOT NULL AND wake <= ?1
-  AND parent IS NULL
-  AND (script, workflow) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?2))
-ORDER BY coalesce(priority, 5), rid LIMIT ?3
-
 -- name: executed
 SELECT r.rid, r.script, r.workflow, r.holder, h.token FROM run r INDEXED BY run_held CROSS JOIN holder h ON h.hid = r.holder
 WHERE r.holder IS NOT NULL AND r.status = 'running' AND r.parent IS NULL AND r.superseded_by IS NULL
@@ -26,17 +19,9 @@ SELECT min(wake) FROM (
     WHERE status = 'queued' AND hold IS NULL AND wake IS NOT NULL AND wake > ?1
 )
 
--- name: is_due
-SELECT 1 FROM run INDEXED BY run_due
-WHERE status = 'suspended' AND hold IS NULL AND wake IS NOT NULL AND wake <= ?1
-UNION ALL
-SELECT 1 FROM run INDEXED BY run_due
-WHERE status = 'queued' AND hold IS NULL AND wake IS NOT NULL AND wake <= ?1
-LIMIT 1
-
 -- name: due_of_script
 SELECT rid FROM run INDEXED BY run_due
-WHERE status IN ('suspended', 'queued') AND hold IS NULL AND wake IS NOT NULL AND wake <= ?1 AND parent IS NULL AND script = ?2
+WHERE status = 'suspended' AND hold IS NULL AND wake IS NOT NULL AND wake <= ?1 AND parent IS NULL AND script = ?2
 
 -- name: set_aside
 SELECT rid, hold FROM run INDEXED BY run_hold WHERE hold IS NOT NULL AND parent IS NULL AND script = ?1
