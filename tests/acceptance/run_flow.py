@@ -88,9 +88,14 @@ if __name__ == "__main__":
 def perdure(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
     if only_looks(args):
         return looked(folder, *args, **env)
+    return python(folder, "-m", "perdure", *args, **env)
+
+
+def python(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """A process of Python in that folder."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PERDURE_", "WORKFLOW_"))}
     return subprocess.run(
-        [sys.executable, "-m", "perdure", *args],
+        [sys.executable, *args],
         cwd=folder,
         env={**clean, "PYTHONPATH": str(SOURCE), **env},
         capture_output=True,

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from run_flow import perdure
+from run_flow import perdure, python
 
 FLOW = """
 import os, sys
@@ -43,16 +43,35 @@ def weekly(day: str) -> str:
 """
 
 
+RUNS = """
+from perdure.cli import main
+
+for day in ("monday", "tuesday", "wednesday", "thursday"):
+    assert main(["run", "--id", day, "flow.py:nightly", day]) == 1
+assert main(["run", "--id", "week", "flow.py:weekly", "40"]) == 1
+"""
+
+
+def yesterday(folder: Path) -> Path:
+    """Leave runs there that have failed."""
+    (folder / "flow.py").write_text(FLOW)
+    made = python(folder, "-c", RUNS)
+    assert made.returncode == 0, made.stderr
+    (folder / "ledger").unlink()
+    (folder / "repaired").touch()
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Runs that have failed, and one that is done."""
-    (tmp_path / "flow.py").write_text(FLOW)
-    for day in ("monday", "tuesday", "wednesday", "thursday"):
-        assert perdure(tmp_path, "run", "--id", day, "flow.py:nightly", day).returncode == 1
-    assert perdure(tmp_path, "run", "--id", "week", "flow.py:weekly", "40").returncode == 1
-    (tmp_path / "ledger").unlink()
-    (tmp_path / "repaired").touch()
-    return tmp_path
+    """Runs that have failed."""
+    return yesterday(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, for commands that are to change nothing."""
+    return yesterday(tmp_path_factory.mktemp("untouched"))
 
 
 def ledger(folder: Path) -> list[str]:
@@ -95,8 +114,8 @@ def test_only_some_are_chosen(folder: Path) -> None:
         (["--all", "flow.py", "flow.py"], "--all takes one script"),
     ],
 )
-def test_a_wrong_command_resumes_nothing(folder: Path, args: list[str], said: str) -> None:
+def test_a_wrong_command_resumes_nothing(untouched: Path, args: list[str], said: str) -> None:
     """Exit code 2, and what to do."""
-    wrong = perdure(folder, "resume", *args)
-    assert (wrong.returncode, ledger(folder)) == (2, [])
+    wrong = perdure(untouched, "resume", *args)
+    assert (wrong.returncode, ledger(untouched)) == (2, [])
     assert said in wrong.stderr
