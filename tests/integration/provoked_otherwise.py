@@ -8,7 +8,7 @@ import sqlite3
 import uuid
 from typing import Any
 
-from provoked import QUICK, answer, attempt, runs
+from provoking import QUICK, answer, attempt, runs
 
 import perdure
 from conftest import Machine

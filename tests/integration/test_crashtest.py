@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.integration.crash_victims import FAULTS, HEAD, SOUND, target
+from tests.integration.crash_survivors import SOUND
+from tests.integration.crash_victims import FAULTS, HEAD, target
 
 from conftest import Scripts
 from perdure.crashtest.campaign import Report, crashtest

@@ -7,8 +7,9 @@ import re
 import shlex
 
 import pytest
-from provoked import PROVOKED, attempt, runs
+from provoked import PROVOKED
 from provoked_otherwise import OTHERWISE
+from provoking import attempt, runs
 
 from conftest import Machine
 from perdure import step, workflow

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import Died, Machine, Trouble
 from perdure import Retry, step, workflow
-from perdure.errors import ArgumentChanged, Drift
+from perdure.errors import Drift
 
 
 def test_a_failure_handled_in_async_code_is_history_when_a_sync_step_follows(machine: Machine) -> None:
@@ -268,39 +268,3 @@ def test_branches_end_with_the_run(machine: Machine) -> None:
     asyncio.run(main())
     assert machine.ran.count("ended") == 1
     assert machine.runs() == [("wf", "done")]
-
-
-def test_a_step_that_changes_its_argument_is_refused(machine: Machine) -> None:
-    """A resumed run would not see the change: on the first run it is an error, not on resume."""
-
-    @step
-    def add(items: list[int]) -> None:
-        items.append(1)
-
-    @workflow
-    def wf() -> list[int]:
-        items = [1]
-        add(items)
-        return items
-
-    with pytest.raises(ArgumentChanged, match="'add'"):
-        wf()
-
-
-def test_attributes_of_a_wrapped_object_do_not_replace_the_steps_own(machine: Machine) -> None:
-    """A callable object may have any attributes."""
-
-    class Client:
-        def __init__(self) -> None:
-            self.spec = "mine"
-
-        def __call__(self, n: int) -> int:
-            return n + 1
-
-    call = step(Client(), name="call")
-
-    @workflow
-    def wf() -> int:
-        return call(1)
-
-    assert wf() == 2

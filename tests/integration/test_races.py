@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration import race_programs
-from tests.integration.race_programs import program
+from tests.integration.race_draws import program
 from tests.integration.race_world import Deaths, same_so_far
 
 from perdure.errors import Drift

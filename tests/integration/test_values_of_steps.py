@@ -10,7 +10,7 @@ import pytest
 
 from conftest import Machine, Trouble
 from perdure import step, workflow
-from perdure.errors import NotStorable
+from perdure.errors import ArgumentChanged, NotStorable
 
 
 @dataclass
@@ -99,3 +99,20 @@ def test_a_coroutine_that_was_not_awaited_is_refused(machine: Machine) -> None:
     with pytest.raises(NotStorable, match="never awaited"):
         wf()
     gc.collect()
+
+
+def test_a_step_that_changes_its_argument_is_refused(machine: Machine) -> None:
+    """A resumed run would not see the change: on the first run it is an error, not on resume."""
+
+    @step
+    def add(items: list[int]) -> None:
+        items.append(1)
+
+    @workflow
+    def wf() -> list[int]:
+        items = [1]
+        add(items)
+        return items
+
+    with pytest.raises(ArgumentChanged, match="'add'"):
+        wf()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from provoked import answer
+from provoking import answer
 
 from conftest import Machine
 from perdure import Retry, step, workflow

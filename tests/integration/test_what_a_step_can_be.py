@@ -144,3 +144,22 @@ def test_keywords_and_defaults_make_no_difference(machine: Machine) -> None:
     broken[0] = False
     assert wf() == 11
     assert machine.ran == [1]
+
+
+def test_attributes_of_a_wrapped_object_do_not_replace_the_steps_own(machine: Machine) -> None:
+    """A callable object may have any attributes."""
+
+    class Client:
+        def __init__(self) -> None:
+            self.spec = "mine"
+
+        def __call__(self, n: int) -> int:
+            return n + 1
+
+    call = step(Client(), name="call")
+
+    @workflow
+    def wf() -> int:
+        return call(1)
+
+    assert wf() == 2

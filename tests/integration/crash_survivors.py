@@ -1,0 +1,89 @@
+"""Sound scripts, for the tests of `perdure crashtest`."""
+
+from __future__ import annotations
+
+SOUND: dict[str, str] = {
+    "requests with a key": """
+@step
+def charge(n: int) -> int:
+    return post("/charge", n, perdure.idempotency_key())
+@workflow
+def main() -> int:
+    return sum(charge(n) for n in load())
+""",
+    "a key in the body": """
+@step
+def charge(n: int) -> int:
+    return post("/charge", {"n": n, "key": perdure.idempotency_key()})
+@workflow
+def main() -> int:
+    return sum(charge(n) for n in load())
+""",
+    "PUT, and a whole file": """
+@step
+def put(n: int) -> int:
+    return post(f"/items/{n}", n, method="PUT")
+@step
+def report(numbers: list[int]) -> None:
+    with open("report.tmp", "w") as file:
+        file.write(str(numbers))
+    os.replace("report.tmp", "report.txt")
+@workflow
+def main() -> None:
+    report([put(n) for n in load()])
+""",
+    "rows that replace themselves": """
+@step
+def upsert(n: int) -> None:
+    with sqlite3.connect("rows.db") as database:
+        database.execute("create table if not exists rows (n integer primary key)")
+        database.execute("insert or replace into rows values (?)", (n,))
+@workflow
+def main() -> None:
+    upsert.map(load(), concurrency=3).raise_if_dead()
+""",
+    "recorded time and chance": """
+@step
+def report(day: str, ticket: float) -> int:
+    return len(day)
+@workflow
+def main() -> int:
+    return report(perdure.now().isoformat(), perdure.random())
+""",
+    "a step that looks at the clock, chance and a set": """
+@step
+def look() -> dict:
+    with open("report.txt", "w") as file:
+        file.write(datetime.now().isoformat())
+    return {"at": time.time(), "ticket": random.random(), "names": list({"a", "bb", "ccc", "dddd", "eeeee"})}
+@step
+def keep(seen: dict) -> int:
+    return len(seen)
+@workflow
+def main() -> str:
+    seen = look()
+    keep(seen)
+    return f"{seen} in {os.getcwd()}"
+""",
+    "async branches, retries and an accepted repetition": """
+tried = set()
+@step(retry=perdure.Retry(attempts=3, delay="30s"))
+async def fetch(n: int) -> int:
+    if n not in tried:
+        tried.add(n)
+        raise ConnectionError("reset")
+    return n
+@step
+def note(n: int) -> None:
+    # perdure: repeatable readers of this log tolerate repetitions
+    with open("log.txt", "a") as file:
+        file.write("done\\n")
+@workflow(timeout="1h")
+async def main() -> int:
+    total = sum(await asyncio.gather(fetch(1), fetch(2), fetch(3)))
+    note(total)
+    await asyncio.sleep(0.3)  # so that the timeout of the run is looked at
+    return total
+""",
+}
+"""Scripts behind HEAD that survive every kill."""
