@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from perdure import errors
 from perdure.api.alert import alert
-from perdure.api.approvals import Decision, approval, signal_url
 from perdure.api.artifact import Artifact, artifact
 from perdure.api.batch import Batch, DeadLetter
 from perdure.api.breaker import Breaker
@@ -16,11 +15,9 @@ from perdure.api.codecs import register_codec
 from perdure.api.context import attempt, defer, defer_every_end, idempotency_key, now, progress, random, uuid
 from perdure.api.handle import Handle
 from perdure.api.lock import HeldLock, lock
-from perdure.api.published import publish, set_progress
 from perdure.api.queue import Queue
 from perdure.api.rate import Rate
 from perdure.api.retry import retry
-from perdure.api.signals import signal
 from perdure.api.step import BoundStep, Step, step
 from perdure.api.workflow import Workflow, workflow
 from perdure.config.secrets import Secret
@@ -28,10 +25,13 @@ from perdure.core.policies.retry import Retry
 
 if TYPE_CHECKING:
     from perdure import aio
+    from perdure.api.approvals import Decision, approval, signal_url
     from perdure.api.budget import budget, spend
     from perdure.api.ids import deterministic_id
+    from perdure.api.published import publish, set_progress
     from perdure.api.runs import RunInfo, run, runs
     from perdure.api.sh import sh
+    from perdure.api.signals import signal
     from perdure.api.waits import Won, event, sleep, sleep_until, timer, wait_any, wait_for
     from perdure.engines.observers.json_logs import LogContext
     from perdure.engines.runtime.command import CommandFailed
@@ -94,15 +94,21 @@ __all__ = [
 
 _LATER = {
     "CommandFailed": "perdure.engines.runtime.command",
+    "Decision": "perdure.api.approvals",
     "LogContext": "perdure.engines.observers.json_logs",
     "RunInfo": "perdure.api.runs",
     "Won": "perdure.api.waits",
+    "approval": "perdure.api.approvals",
     "budget": "perdure.api.budget",
     "deterministic_id": "perdure.api.ids",
     "event": "perdure.api.waits",
+    "publish": "perdure.api.published",
     "run": "perdure.api.runs",
     "runs": "perdure.api.runs",
+    "set_progress": "perdure.api.published",
     "sh": "perdure.api.sh",
+    "signal": "perdure.api.signals",
+    "signal_url": "perdure.api.approvals",
     "sleep": "perdure.api.waits",
     "sleep_until": "perdure.api.waits",
     "spend": "perdure.api.budget",
@@ -110,7 +116,7 @@ _LATER = {
     "wait_any": "perdure.api.waits",
     "wait_for": "perdure.api.waits",
 }
-"""Names that few scripts use, and their modules: loaded when they are asked for. None of them registers anything."""
+"""Names that few scripts use, and their modules: loaded when asked for. None registers what a cluster looks up."""
 
 
 def __getattr__(name: str) -> Any:
