@@ -12,13 +12,13 @@ from perdure.engines.features import Feature
 from perdure.errors import NotFound, UsageError
 from perdure.operations.find_run import find_run
 from perdure.operations.location import Location, opened_for_change
-from perdure.operations.signals import SignalView
+from perdure.operations.signals import SignalView, view_of
 from perdure.store import approvals, bell
 from perdure.store.signals import Sent
 
 
 class AnswerView(msgspec.Struct, frozen=True):
-    """An approval that was answered: of which run, what it had asked, and how the run stands."""
+    """An approval that was answered: of which run, what it had asked, and how the run stands, as in a SignalView."""
 
     run: str
     title: str
@@ -26,16 +26,21 @@ class AnswerView(msgspec.Struct, frozen=True):
     by: str
     status: str
     pid: int | None
+    worker: int | None
 
     def text(self) -> str:
         """The same in a sentence, and who goes on with the run."""
-        by = f"; pid {self.pid} goes on with it" if self.pid is not None else ""
-        return f"{self.run}: {self.title!r} was {'approved' if self.approved else 'rejected'} by {self.by}{by}"
+        said = "approved" if self.approved else "rejected"
+        return f"{self.run}: {self.title!r} was {said} by {self.by}{self._signal.next}"
 
     @property
     def advice(self) -> str:
         """What makes the run go on, if nothing does."""
-        return SignalView(self.run, "", "taken", self.status, self.pid).advice
+        return self._signal.advice
+
+    @property
+    def _signal(self) -> SignalView:
+        return SignalView(self.run, "", "taken", self.status, self.pid, self.worker)
 
 
 def answer(
@@ -67,8 +72,8 @@ def answer(
         sent: Sent = store.journal.write((), approvals.answering(store, run.id, topic, packed))
     bell.ring(location.path)
     said = approvals.unpack_answer(packed, sent.letter.stamp)
-    pid = sent.by.pid if sent.by else None
-    return AnswerView(sent.run.id, title_of(topic), approved, said.by, sent.run.status, pid)
+    view = view_of(location.path, "", sent)
+    return AnswerView(view.run, title_of(topic), approved, said.by, view.status, view.pid, view.worker)
 
 
 def _chosen(run: str, topics: list[tuple[str, bool]], title: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from shlex import quote
 from typing import Any, NoReturn
 
@@ -14,31 +15,41 @@ from perdure.engines.features import Feature
 from perdure.errors import UsageError
 from perdure.operations.find_run import find_run
 from perdure.operations.location import Location, opened_for_change
-from perdure.store import bell, signals
+from perdure.store import bell, signals, workers
 from perdure.store.signals import Outcome
 
 
 class SignalView(msgspec.Struct, frozen=True):
-    """What came of a signal. `status` is how the run stands, `pid` the process that executes it at this moment."""
+    """What came of a signal.
+
+    `status` is how the run stands, `pid` the process that executes it at this moment, `worker` one that does so next.
+    """
 
     run: str
     event: str
     outcome: Outcome
     status: str
     pid: int | None
+    worker: int | None = None
 
     def text(self) -> str:
         """The same in a sentence, and who goes on with the run."""
         if self.outcome == "repeated":
             return f"{self.event} was sent to {self.run} before, under this id; nothing was stored"
         waits = "which waits for it" if self.outcome == "taken" else "which does not wait for it yet"
-        by = f"; pid {self.pid} goes on with it" if self.pid is not None and self.outcome == "taken" else ""
-        return f"{self.event} was stored for {self.run}, {waits}{by}"
+        return f"{self.event} was stored for {self.run}, {waits}{self.next if self.outcome == 'taken' else ''}"
+
+    @property
+    def next(self) -> str:
+        """Who goes on with the run."""
+        if self.pid is not None:
+            return f"; pid {self.pid} goes on with it"
+        return "" if self.worker is None else f"; worker pid {self.worker} goes on with it"
 
     @property
     def advice(self) -> str:
         """What makes the run go on, if nothing does."""
-        if self.pid is not None or self.outcome == "repeated" or self.status == "queued":
+        if self.pid is not None or self.worker is not None or self.outcome == "repeated" or self.status == "queued":
             return ""
         if self.status == "suspended":
             if self.outcome != "taken":
@@ -78,7 +89,22 @@ def send(
         run = find_run(store, reference)
         sent: signals.Sent = store.journal.write((), signals.send(store, run.id, event, key, packed, id))
     bell.ring(location.path)
-    return SignalView(sent.run.id, event, sent.outcome, sent.run.status, sent.by.pid if sent.by else None)
+    return view_of(location.path, event, sent)
+
+
+def view_of(state: Path, event: str, sent: signals.Sent) -> SignalView:
+    """What came of a signal, and who goes on with the run.
+
+    Args:
+        state: the state file.
+        event: the name of the signal.
+        sent: what came of it.
+    """
+    run, worker = sent.run, None
+    if sent.by is None and run.status == "suspended" and run.hold is None:
+        found = (one for one in workers.living(state) if one.ready and one.serves(run.script, run.workflow, run.queue))
+        worker = next((one.pid for one in found), None)
+    return SignalView(run.id, event, sent.outcome, run.status, sent.by.pid if sent.by else None, worker)
 
 
 def parsed(text: str | None) -> Any:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 import msgspec
 
 from perdure.config import settings
+from perdure.config.setting_values import http_address
 from perdure.core.durations import Duration, seconds
 from perdure.engines.features import Feature
 from perdure.engines.observers.attach import observers_of
@@ -39,6 +41,8 @@ class Wanted(msgspec.Struct, frozen=True):
         processes: how many processes execute runs.
         once: do what is due now, and end.
         grace: how long steps in flight have to end when the worker is to end.
+        http: where links are served, such as "127.0.0.1:8787"; empty: nowhere.
+        public_url: how that is reached from outside; empty: as the settings say.
     """
 
     scripts: Sequence[Path]
@@ -48,6 +52,8 @@ class Wanted(msgspec.Struct, frozen=True):
     processes: int = 1
     once: bool = False
     grace: Duration = GRACE
+    http: str = ""
+    public_url: str = ""
 
     def check(self) -> None:
         """See that it can be served.
@@ -64,6 +70,8 @@ class Wanted(msgspec.Struct, frozen=True):
         ):
             if not 1 <= number <= most:
                 raise OptionError(f"{name} is {number}", f"give a number from 1 to {most}")
+        if self.public_url:
+            http_address(self.public_url, "--public-url")
         for path in self.scripts:
             if not path.is_file():
                 raise NotFound(f"there is no file {path}", "name the script that defines the workflow")
@@ -132,7 +140,25 @@ def serve_here(
         say=say,
         broken=lambda one: show_broken(one.path, one.traceback),
     )
-    return worker.serve()
+    with _links(wanted, location.path, say):
+        return worker.serve()
+
+
+@contextmanager
+def _links(wanted: Wanted, state: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Serve the links of the state file beside the worker, if that is wanted; the executors know the address."""
+    if wanted.public_url:
+        os.environ[settings.PUBLIC_URL.variable] = wanted.public_url
+    if not wanted.http:
+        yield
+        return
+    from perdure.http.server import serving
+
+    public = settings.public_url(str(wanted.scripts[0]) if wanted.scripts else "")
+    with serving(state, wanted.http, public) as server:
+        reached = f", reached at {public}" if public else "; set --public-url to send links with approvals"
+        say(f"links are served at {server.address}{reached}")
+        yield
 
 
 def serve(engine: str, scripts: Sequence[Path], ready: Callable[[list[str]], None], grace: Duration = GRACE) -> None:

@@ -29,11 +29,19 @@ def worker(
     grace: Annotated[
         str, Parameter(help="How long steps in flight may take when the worker is to end.")
     ] = f"{GRACE:g}s",
+    http: Annotated[
+        str | None, Parameter("--http", help="Serve the links of approvals and signals there: 127.0.0.1:8787.")
+    ] = None,
+    public_url: Annotated[
+        str | None, Parameter(help="How that is reached from outside: https://host/path. As the settings say.")
+    ] = None,
     state: State = None,
     engine: Engine = None,
 ) -> int:
     """Carry out `perdure worker`; returns the exit code."""
-    wanted = Wanted(files, module or (), queue or (), slots, processes, once, grace)
+    wanted = Wanted(
+        files, module or (), queue or (), slots, processes, once, grace, http=http or "", public_url=public_url or ""
+    )
     wanted.check()
     location = place_of(wanted, state, engine)
     printer = Printer(sys.stderr)
@@ -49,9 +57,9 @@ def worker(
             say(f"{path} cannot be loaded")
 
         return serve_here(wanted, location, say, show_broken)
-    if module or queue or once:
+    if module or queue or once or http or public_url:
         raise OptionError(
-            "-m, --queue and --once are for a worker of one machine", "name the scripts: perdure worker FILE"
+            "-m, --queue, --once and --http are for a worker of one machine", "name the scripts: perdure worker FILE"
         )
     serve(
         location.engine,
