@@ -1,4 +1,4 @@
-"""Puts signals into a state file as `perdure.signal` does, through a connection of its own, at a moment of choice."""
+"""Sends signals through a connection of its own, at a moment of choice, and looks into the mailbox."""
 
 from __future__ import annotations
 
@@ -9,20 +9,16 @@ from typing import Any
 import apsw
 
 from perdure.core.values import codec
-from perdure.store.rows import sealed
+from perdure.store.runs import Store
+from perdure.store.signals import send
 
 
 def post(state: Path, run: str, event: str, value: Any = None, *, key: str = "", stamp: float) -> None:
-    """Store a signal for the run, and make it ready if it is suspended."""
-    connection = apsw.Connection(str(state))
-    connection.set_busy_timeout(30_000)
+    """Send a signal to the run at that moment, as a process of its own would."""
+    store = Store(state)
     data = codec.plan(inspect.Parameter.empty, owner="signal").pack(value)
-    with connection:
-        (rid,) = next(connection.execute("SELECT rid FROM run WHERE id = ?", (run,)))
-        (sid,) = next(connection.execute("SELECT coalesce(max(sid), 0) + 1 FROM signal"))
-        row = sealed(sid, rid, event, key, None, data, float(stamp), "stored", None, None)
-        connection.execute(f"INSERT INTO signal VALUES ({', '.join('?' * len(row))})", row)
-    connection.close()
+    store.journal.write((), send(store, run, event, key, data, clock=lambda: stamp))
+    store.close()
 
 
 def letters(state: Path) -> list[tuple[str, str, Any]]:

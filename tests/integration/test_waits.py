@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,9 +13,9 @@ from letterbox import letters, open_waits, post
 
 import perdure
 from conftest import Machine
-from perdure import aio, step, workflow
+from perdure import aio, workflow
 from perdure.core.values import codec
-from perdure.errors import NotDecodable, OptionError, Suspended, UsageError, WaitTimeout
+from perdure.errors import NotDecodable, Suspended, WaitTimeout
 
 
 @dataclass
@@ -225,61 +224,6 @@ def test_two_branches_that_wait_for_one_name_take_turns(machine: Machine) -> Non
     send(machine, "n", "first")
     send(machine, "n", "second")
     assert perdure_resumed(machine, two) == ["first", "second"]
-
-
-@workflow
-async def blocks_its_loop() -> None:
-    perdure.sleep(1)
-
-
-@step
-def waiting_step() -> None:
-    perdure.wait_for("x")
-
-
-@workflow
-def calls_a_waiting_step() -> None:
-    waiting_step()
-
-
-def test_where_nothing_may_wait(machine: Machine) -> None:
-    """In a step, in an event loop, outside of a workflow: an error before anything is written."""
-    with pytest.raises(UsageError, match="would block the event loop"):
-        asyncio.run(blocks_its_loop())
-    with pytest.raises(UsageError, match="is called in step 'waiting_step'"):
-        calls_a_waiting_step()
-    with pytest.raises(UsageError, match="outside a workflow"):
-        perdure.wait_for("x")
-
-
-def test_outside_of_a_workflow_sleep_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the function of that name in the library of Python does."""
-    slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
-    perdure.sleep("2m")
-    assert slept == [120]
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        lambda: perdure.sleep(-1),
-        lambda: perdure.sleep("101y"),
-        lambda: perdure.sleep(float("inf")),
-        lambda: perdure.sleep_until(datetime(2027, 1, 1)),
-        lambda: perdure.timer(datetime(2027, 1, 1)),
-        lambda: perdure.sleep_until("tomorrow"),  # type: ignore[arg-type]
-        lambda: perdure.event(""),
-        lambda: perdure.event("perdure.x"),
-        lambda: perdure.event("a\nb"),
-        lambda: perdure.event("a", key="\0"),
-    ],
-)
-def test_what_cannot_be_waited_for_is_refused(bad: Callable[[], object]) -> None:
-    """Before anything is written, with what to give instead."""
-    with pytest.raises(OptionError) as caught:
-        bad()
-    assert caught.value.hint
 
 
 def test_a_record_that_fits_no_argument_any_more_is_told(machine: Machine) -> None:

@@ -6,6 +6,7 @@ import heapq
 import itertools
 import math
 import threading
+from contextvars import Context
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Clock:
         heapq.heappush(self._waiting, (self._time + seconds, next(self._numbers), woken))
         self._quiet = 0
         if len(self._waiting) == 1:
-            loop.call_soon(self._turn, loop)
+            loop.call_soon(self._turn, loop, context=Context())
         await woken
 
     def rest(self, ear: Ear, seconds: float) -> None:
@@ -113,7 +114,7 @@ class Clock:
             self._time = max(self._time, until)
             woken.set_result(None)
         if self._waiting:
-            loop.call_soon(self._turn, loop)
+            loop.call_soon(self._turn, loop, context=Context())
 
     def uniform(self) -> float:
         """No chance: the jitter of delays is the same each time."""

@@ -1,0 +1,239 @@
+"""A run that only waits is left: it is rows, neither done nor failed, and goes on as if it had never been left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from letterbox import letters, open_waits, post
+
+import perdure
+from conftest import Machine, Scripts
+from perdure import step, workflow
+from perdure.cli import main
+from perdure.core.records import RunRecord
+from perdure.errors import DeadlineExceeded, Suspended
+
+DAY = 86_400.0
+
+
+def newest(machine: Machine) -> RunRecord:
+    return next(run for run in machine.engine.store.runs() if run.parent is None)
+
+
+def left(flow: Callable[[], Any]) -> Suspended:
+    with pytest.raises(Suspended) as caught:
+        flow()
+    return caught.value
+
+
+@step(name="suspended.work")
+def work(n: int) -> int:
+    LEDGER.append(n)
+    return n
+
+
+LEDGER: list[object] = []
+"""What steps have done; outside of any run."""
+
+
+@pytest.fixture(autouse=True)
+def ledger() -> list[object]:
+    LEDGER.clear()
+    return LEDGER
+
+
+def test_a_suspended_run_is_not_ended(machine: Machine, ledger: list[object]) -> None:
+    """No clean-up is made, no failure is seen, no attempt used, no holder kept; early it is only said once more."""
+
+    @workflow(name="suspended.tidy")
+    def tidy() -> str:
+        perdure.defer(work, -1)
+        work(1)
+        try:
+            perdure.sleep("1d")
+        except Exception:
+            work(-2)
+        finally:
+            ledger.append("finally")
+        return "done"
+
+    error = left(tidy)
+    run = newest(machine)
+    assert (run.status, run.holder, run.epoch, run.wake) == ("suspended", None, 0, machine.world.time + DAY)
+    assert (error.run, error.wake) == (run.id, run.wake)
+    assert ledger == [1, "finally"]
+    machine.boot()
+    left(tidy)
+    assert ledger == [1, "finally"]  # nothing was replayed
+    machine.world.time += DAY
+    assert tidy() == "done"
+    assert ledger == [1, "finally", "finally", -1]
+    assert newest(machine).wake is None
+    assert open_waits(machine.state) == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_signal_at_the_moment_of_suspension_is_not_lost(machine: Machine, when: str) -> None:
+    """Sent by another process right before the transaction that leaves the run, or right after: it wakes it."""
+
+    @workflow(name="suspended.aimed")
+    def aimed() -> object:
+        return perdure.wait_for("go")
+
+    journal = machine.engine.store.journal
+    count = 0
+
+    def aim(batch: Any, done: bool) -> None:
+        """The third commit is the one that leaves the run, after its beginning and the opening of the wait."""
+        nonlocal count
+        count += not done
+        if count == 3 and done is (when == "after") and not letters(machine.state):
+            run = newest_outside(machine)
+            post(machine.state, run, "go", "now", stamp=machine.world.time)
+
+    journal.around = aim
+    if when == "before":
+        assert aimed() == "now"
+    else:
+        left(aimed)
+        machine.boot()
+        assert newest(machine).wake == machine.world.time
+        assert aimed() == "now"
+    assert letters(machine.state) == [("go", "taken", "now")]
+
+
+def newest_outside(machine: Machine) -> str:
+    import apsw
+
+    connection = apsw.Connection(str(machine.state))
+    (id,) = next(connection.execute("SELECT id FROM run ORDER BY rid DESC LIMIT 1"))
+    connection.close()
+    return str(id)
+
+
+def test_its_deadline_wakes_it(machine: Machine) -> None:
+    """The timeout of a workflow counts its waits, of a child's too, and is when the run goes on at the latest."""
+
+    @workflow(name="suspended.hasty", timeout="2h")
+    def hasty() -> None:
+        perdure.sleep("1d")
+
+    left(hasty)
+    assert newest(machine).wake == machine.world.time + 7200
+    machine.world.time += 7200
+    with pytest.raises(DeadlineExceeded):
+        hasty()
+    assert newest(machine).status == "failed"
+
+
+def test_the_lock_of_a_workflow_stays_with_it(machine: Machine) -> None:
+    """No other run has it while the run is suspended; the run itself has it again, and lets it go at its end."""
+
+    @workflow(name="suspended.locked", lock="suspended", if_locked="fail")
+    def locked(n: int) -> int:
+        perdure.sleep("1d")
+        return n
+
+    left(lambda: locked(1))
+    machine.boot()
+    with pytest.raises(perdure.errors.AlreadyRunning, match="which is suspended"):
+        locked(2)
+    with pytest.raises(perdure.errors.AlreadyRunning), perdure.lock("suspended", if_locked="fail"):
+        pass
+    machine.world.time += DAY
+    assert locked(1) == 1
+    left(lambda: locked(2))
+    assert main(["cancel", newest(machine).id]) == 0
+    left(lambda: locked(3))
+
+
+def test_it_can_be_cancelled(machine: Machine, ledger: list[object]) -> None:
+    """With its clean-ups and those of its child runs; no wait of it is left."""
+
+    @workflow(name="suspended.child")
+    def child() -> None:
+        perdure.defer(work, 2)
+        perdure.sleep("1d")
+
+    @workflow(name="suspended.parent")
+    def parent() -> None:
+        perdure.defer(work, 1)
+        child()
+
+    left(parent)
+    assert machine.engine.call_off(newest(machine)) == []
+    assert ledger == [2, 1]
+    assert {status for _, status in machine.runs()} == {"cancelled"}
+    assert open_waits(machine.state) == []
+
+
+def test_edits_never_strand_a_sleeper(machine: Machine) -> None:
+    """An open wait counts from its beginning, whatever its length is now; a removed one is closed; no wait is drift."""
+    script = {"length": "2d", "first": True}
+
+    @workflow(name="suspended.edited")
+    def edited() -> str:
+        if script["first"]:
+            perdure.sleep("1s")
+            perdure.wait_for("old", timeout="30d", default=None) if script["length"] == "2d" else None
+        perdure.sleep(script["length"], name="long")
+        work(1)
+        return "done"
+
+    left(edited)
+    began = machine.world.time
+    script["length"] = "1d"
+    left(lambda: resumed(machine, edited))
+    assert open_waits(machine.state) == [("perdure.sleep", None)]
+    second = machine.world.time
+    script["length"] = "12h"
+    left(lambda: resumed(machine, edited))
+    assert newest(machine).wake == second + DAY / 2
+    script["first"] = False
+    machine.world.time = second + DAY / 2
+    assert edited() == "done"
+    assert began <= second
+
+
+def resumed(machine: Machine, flow: Any) -> Any:
+    from perdure.core.execution.spec import Call
+
+    run = newest(machine)
+    call = Call(flow._spec, (), {}, run.input, run.key)
+    return machine.engine.run(call, script=flow._spec.file, resume=run.id)
+
+
+SCRIPT = """
+    import sys
+    import perdure
+    from perdure import step, workflow
+
+    @step
+    def say(word: str) -> None:
+        print(word, flush=True)
+
+    @workflow
+    def remind() -> None:
+        say("one")
+        perdure.sleep("2h")
+        say("two")
+
+    remind()
+    print("after", flush=True)
+"""
+
+
+def test_a_script_that_is_left_ends_with_75(scripts: Scripts) -> None:
+    """It says what it waits for and how it goes on; run again early, it says so and executes nothing."""
+    script = scripts.write(SCRIPT)
+    first, again = scripts.run(script), scripts.run(script)
+    assert (first.returncode, first.stdout) == (75, "one\n")
+    assert (again.returncode, again.stdout) == (75, "")
+    for life in (first, again):
+        said, how = life.stderr.splitlines()
+        assert said.startswith("perdure: run remind-")
+        assert "is suspended: it sleeps until " in said
+        assert "perdure run --wait script.py" in how
+    assert "Traceback" not in first.stderr

@@ -1,0 +1,169 @@
+"""Workflows of many shapes are left at every wait, and do what they do without; what is not a wait keeps a run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from letterbox import open_waits
+
+import perdure
+from conftest import Machine
+from perdure import aio, step, workflow
+from perdure.core.records import RunRecord
+from perdure.errors import Suspended
+from perdure.testing.clock import Clock
+
+
+def newest(machine: Machine) -> RunRecord:
+    return next(run for run in machine.engine.store.runs() if run.parent is None)
+
+
+def left(flow: Callable[[], Any]) -> Suspended:
+    with pytest.raises(Suspended) as caught:
+        flow()
+    return caught.value
+
+
+@step(name="shaped.work")
+def work(n: int) -> int:
+    LEDGER.append(n)
+    return n
+
+
+LEDGER: list[object] = []
+"""What steps have done; outside of any run."""
+
+
+@pytest.fixture(autouse=True)
+def ledger() -> list[object]:
+    LEDGER.clear()
+    return LEDGER
+
+
+def shapes() -> list[Callable[[], Any]]:
+    """Workflows that wait in different ways, each after a step and before one."""
+
+    @workflow(name="shaped.inner")
+    def inner(n: int) -> int:
+        work(n)
+        perdure.sleep("1d")
+        return work(n + 1)
+
+    @workflow(name="shaped.children")
+    def children() -> list[int]:
+        return [inner(10), inner(20)]
+
+    @workflow(name="shaped.loop")
+    def loop() -> list[Any]:
+        found = []
+        for n in range(3):
+            work(n)
+            found.append(perdure.wait_any(perdure.event("never"), perdure.timer("2h")).value)
+        return found
+
+    @workflow(name="shaped.swallows")
+    def swallows() -> int:
+        for _ in range(2):
+            try:
+                perdure.wait_for("never", timeout="3h")
+            except TimeoutError:
+                work(7)
+        return 7
+
+    @step(name="shaped.awork")
+    async def awork(n: int) -> int:
+        LEDGER.append(n)
+        return n
+
+    @workflow(name="shaped.ainner")
+    async def ainner(n: int) -> int:
+        await awork(n)
+        await aio.sleep(3600 * n)
+        return await awork(n + 100)
+
+    @workflow(name="shaped.gathers")
+    async def gathers() -> list[int]:
+        async def branch(n: int) -> int:
+            await aio.sleep(3600 * n)
+            await awork(n)
+            await aio.sleep(60 * n)
+            return await awork(n + 10)
+
+        return [*await asyncio.gather(branch(2), branch(1), ainner(3)), await ainner(4)]
+
+    @workflow(name="shaped.fails")
+    async def finally_waits() -> str:
+        try:
+            await aio.wait_for("never", timeout="1h")
+        except TimeoutError:
+            return "late"
+        finally:
+            await aio.sleep("2h")
+            await awork(3)
+        return "never"
+
+    def run(flow: Any) -> Callable[[], Any]:
+        return lambda: asyncio.run(flow())
+
+    return [children, loop, swallows, run(gathers), run(finally_waits)]
+
+
+@pytest.mark.parametrize("shape", range(5))
+def test_left_at_every_wait_it_does_what_it_does_without(machine: Machine, shape: int, ledger: list[object]) -> None:
+    """The same steps in the same order with the same results, in a new process after each wait, as if it stayed."""
+    clock = Clock()
+    machine.world = clock  # type: ignore[assignment]  # it lets tasks wait side by side
+    machine.boot()
+    machine.engine.resources.suspend_after = float("inf")
+    expected, steps = shapes()[shape](), list(ledger)
+    ledger.clear()
+    machine.boot()
+    lives = 0
+    while True:
+        lives += 1
+        assert lives < 30
+        machine.engine.resources.suspend_after = 0.0
+        try:
+            result = shapes()[shape]()
+        except Suspended:
+            wake = newest(machine).wake
+            assert wake is not None
+            machine.boot()
+            clock.advance(max(0.0, wake - clock.now()))
+        else:
+            break
+    assert result == expected
+    assert ledger == steps
+    assert lives > 2
+
+
+def test_a_branch_that_does_something_else_keeps_the_run(machine: Machine) -> None:
+    """A foreign await, a timer of the loop: the run is not left under it; when only waits remain, it is."""
+    order: list[str] = []
+    machine.world = Clock()  # type: ignore[assignment]
+    machine.boot()
+
+    @workflow(name="shaped.busy")
+    async def busy() -> None:
+        gate = asyncio.get_running_loop().create_future()
+
+        async def foreign() -> None:
+            await gate
+            order.append("foreign")
+            await aio.wait_for("never")
+
+        async def opens() -> None:
+            async with asyncio.timeout(3600):
+                await aio.sleep("10s")
+            order.append("slept")
+            gate.set_result(None)
+            await aio.sleep("1d")
+
+        await asyncio.gather(foreign(), opens())
+
+    left(lambda: asyncio.run(busy()))
+    assert order == ["slept", "foreign"]
+    assert sorted(open_waits(machine.state)) == [("perdure.sleep", None), ("perdure.wait:never", "never")]
