@@ -205,6 +205,28 @@ def resumed(machine: Machine, flow: Any) -> Any:
     return machine.engine.run(call, script=flow._spec.file, resume=run.id)
 
 
+def test_it_is_told_what_it_waits_for(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """`ps`, `show` and `why` say it and until when, and how it goes on; none of them takes it for broken."""
+
+    @workflow(name="suspended.asks")
+    def asks() -> None:
+        perdure.wait_for("paid", key="order 7", timeout="2h")
+
+    left(asks)
+    capsys.readouterr()
+    run = newest(machine).id
+    for look in (["ps"], ["show", run], ["why", run]):
+        assert main(look) == 0
+        said = capsys.readouterr().out
+        assert "suspended" in said
+        assert "it waits for paid (order 7), until 2027-01-15 10:00" in said
+        assert "interrupted" not in said
+        if look[0] == "why":
+            assert f"perdure signal {run} paid --key 'order 7'" in said
+    assert main(["ps", "--json"]) == 0
+    assert '"wake":"2027-01-15T10:00:00' in capsys.readouterr().out.replace(" ", "")
+
+
 SCRIPT = """
     import sys
     import perdure

@@ -12,7 +12,8 @@ import msgspec
 from perdure.core.execution.cleanup_records import called
 from perdure.core.records import RunRecord, StepRecord
 from perdure.core.timestamps import moment
-from perdure.store import listing
+from perdure.core.waits import describe
+from perdure.store import listing, waits
 from perdure.store.runs import Store
 
 Standing = Literal[
@@ -41,6 +42,8 @@ class RunView(msgspec.Struct, frozen=True):
     `pid` and `host` say who runs it at this moment; `steps` counts its own records, `dead_letters` also those of its
     child runs; `seconds` is the time from its beginning to its end, or as far as it is known to have come.
     `forked_from` and `superseded_by` are the ids of the run that it is a fork of, and of its newest fork.
+    `waits` is what an unfinished run sleeps or waits for, in a few words, and `wake` when one that is suspended or queued
+    goes on at the latest.
     """
 
     id: str
@@ -59,6 +62,8 @@ class RunView(msgspec.Struct, frozen=True):
     child: bool
     forked_from: str | None = None
     superseded_by: str | None = None
+    waits: str | None = None
+    wake: datetime | None = None
 
 
 def list_runs(
@@ -132,7 +137,15 @@ def view_of(store: Store, run: RunRecord) -> RunView:
         child=run.parent is not None,
         forked_from=_id(store, run.forked_from),
         superseded_by=_id(store, run.superseded_by),
+        waits=_waits(store, run),
+        wake=moment(run.wake),
     )
+
+
+def _waits(store: Store, run: RunRecord) -> str | None:
+    if run.status not in ("running", "suspended") or not (found := waits.standing_of(store, run.rid)):
+        return None
+    return describe(found, time.time())
 
 
 def _id(store: Store, rid: int | None) -> str | None:

@@ -16,6 +16,7 @@ from perdure.core.policies.classify import Assessment
 from perdure.core.policies.verdicts import Stop
 from perdure.core.records import AttemptRecord, RunRecord
 from perdure.core.sizes import show_size
+from perdure.core.waits import describe
 from perdure.engines.features import Feature
 from perdure.engines.selection import capabilities_at
 from perdure.errors import PerdureError, StateCorrupt
@@ -28,6 +29,7 @@ from perdure.operations.show import error_view
 from perdure.operations.stored_failures import STAYS, assessment_of, restored
 from perdure.store import crashes, dead_letters
 from perdure.store.runs import Store
+from perdure.store.waits import standing_of
 
 SHOWN = 5
 """Calls that are named."""
@@ -101,7 +103,7 @@ class _Inquiry:
             case "interrupted":
                 self._interrupted()
             case "suspended":
-                self._say("all that it does waits for a time or a signal, and no process is needed meanwhile")
+                self._suspended()
             case "queued":
                 self._say("it stands in a queue, and has not begun")
             case "failed":
@@ -124,6 +126,21 @@ class _Inquiry:
             self._say(capabilities_at(self.location.engine).reason(Feature.EXECUTIONS))
         self._parent()
         return Why(self.run.id, self.run.workflow, self.view.status, self.reasons, self.ways, self.code)
+
+    def _suspended(self) -> None:
+        """All its branches wait."""
+        waits = standing_of(self.store, self.run.rid)
+        self._say(f"{describe(waits, self.now)}; no process is needed meanwhile")
+        if (wake := self.run.wake) is not None and wake <= self.now:
+            self._say("it is due, and nobody has gone on with it yet: no worker serves its script, or none is free")
+            self.ways.append(Way("go on with it", self._command("resume")))
+        elif self.run.hold is not None:
+            self._say(f"it is held: {self.run.hold}")
+            self.ways.append(Way("go on with it", self._command("resume")))
+        for one in waits[:1]:
+            if one.event is not None:
+                key = f" --key {shlex.quote(one.topic)}" if one.topic else ""
+                self.ways.append(Way("send it", f"{self._command('signal')} {shlex.quote(one.event)}{key}"))
 
     def _look_through(self) -> None:
         """What its records show, if nothing that stands out says what it is."""

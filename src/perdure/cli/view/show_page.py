@@ -57,6 +57,7 @@ def _header(printer: Printer, details: RunDetails) -> None:
         "workflow": f"{view.workflow}{details.inputs}",
         "script": view.script,
         "status": f"{run_status(view)}{took}",
+        "waits": view.waits,
         "created": date(view.created),
         "resumed": date(view.started) if view.started != view.created else None,
         "ended": date(view.ended) if view.ended else None,
