@@ -42,8 +42,8 @@ class RunView(msgspec.Struct, frozen=True):
     `pid` and `host` say who runs it at this moment; `steps` counts its own records, `dead_letters` also those of its
     child runs; `seconds` is the time from its beginning to its end, or as far as it is known to have come.
     `forked_from` and `superseded_by` are the ids of the run that it is a fork of, and of its newest fork.
-    `waits` is what an unfinished run sleeps or waits for, in a few words, and `wake` when one that is suspended or queued
-    goes on at the latest.
+    `waits` is what an unfinished run sleeps or waits for, in a few words, and `wake` when one that is suspended or
+    queued goes on at the latest.
     """
 
     id: str
