@@ -26,7 +26,7 @@ def test_an_executor_then_the_supervisor_then_all(world: World) -> None:
     assert again != killed
 
     first.process.kill()  # the executor is left: it gives its runs back at their next safe point, and ends
-    first.says("its runs are given back")
+    first.says("3 runs are given back")
     world.open(1)
     world.becomes("suspended", "a", "b", "c")
     until(lambda: not os.path.exists(f"/proc/{again}/exe"), "the end of the executor")

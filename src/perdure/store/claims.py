@@ -61,13 +61,13 @@ def left_by_dead(store: Store, served: Served) -> list[Executed]:
     return [one for one in mine if dead[one.token]]
 
 
-def executing(store: Store) -> set[str]:
-    """What the processes go by that execute runs, or executed them when they died.
+def executing(store: Store) -> list[str]:
+    """For each run that is executed, or was when its process died: what that process goes by.
 
     Raises:
         StateError: the file cannot be read.
     """
-    return {token for *_, token in _all(store, "executed")}
+    return [token for *_, token in _all(store, "executed")]
 
 
 def claim(

@@ -26,6 +26,7 @@ from perdure.core.execution.recorded_call import recorded_call
 from perdure.core.execution.run import Taken
 from perdure.core.redaction.printable import one_line
 from perdure.engines.local import LocalEngine, engine_at
+from perdure.engines.local.queues import declare_queues
 from perdure.engines.local.worker.messages import (
     Ask,
     Files,
@@ -107,7 +108,7 @@ class Executor:
         alone = self._left is None and not self._retired
         self.leave(GRACE)
         if alone:
-            self._say("the supervisor of this worker is gone: its runs are given back")
+            self._say("the supervisor of this worker is gone")
 
     def leave(self, grace: float) -> None:
         """Give the runs back, and end within so many seconds; the soonest counts."""
@@ -122,6 +123,9 @@ class Executor:
         timer.daemon = True
         timer.start()
         self._waker.set()
+        if self._active:
+            runs = "1 run is" if len(self._active) == 1 else f"{len(self._active):,} runs are"
+            self._say(f"{runs} given back at the next safe point")
 
     def _abandon(self) -> None:
         """The time is over: what is in flight is executed again elsewhere."""
@@ -149,6 +153,7 @@ class Executor:
             engine.observer = FanOut(*found, shows=True)
             engine.resources.suspend_after = 0.0
             engine.store.journal.write((), lambda connection: engine.store.holder.hid(connection, engine.world.now()))
+            declare_queues(engine.store, engine.world.now())
             for script in {script for script, _ in program.served}:
                 claims.try_again(engine.store, script, program.version())
         except PerdureError as error:

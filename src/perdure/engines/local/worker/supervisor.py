@@ -309,8 +309,8 @@ class Supervisor:
             return
         self._is_ready = True
         line = self._with_store(lambda store: self._ready(loaded, store)) or "ready"
-        self._say(line)
         self._announce()
+        self._say(line)
         self._notify.ready(line)
 
     def _adopt(self) -> None:
@@ -328,13 +328,14 @@ class Supervisor:
             self._say("the worker goes on with the code of before")
             leaving = coming
         else:
-            names = sorted({os.path.basename(found.path) for found in first.workflows})
-            self._say(f"loaded anew: {', '.join(names)}; runs that are under way end with the code of before")
             leaving, self._crew = self._crew, coming
         for one in leaving:
             one.retired = True
             one.tell(Retire())
             self._retired.append(one)
+        if leaving is not coming:
+            names = sorted({os.path.basename(found.path) for found in first.workflows})
+            self._say(f"loaded anew: {', '.join(names)}; runs that are under way end with the code of before")
 
     def _alert_broken(self, broken: Broken, *, serves: bool) -> None:
         known = {

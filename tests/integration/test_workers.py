@@ -1,0 +1,172 @@
+"""What a worker does when it is asked to end, when its script is edited or does not fit, and when cron starts it."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from worker_world import SCRIPT, World, in_order, world
+
+from perdure.store import crashes
+from perdure.store.runs import Store
+from waiting import until
+
+__all__ = ["world"]
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "worker.md"
+
+
+def test_told_to_end(world: World) -> None:
+    """Runs are given back at their next safe point; what is cut off when the grace is over speaks against nothing."""
+    world.open(0)
+    worker = world.worker()
+    world.add("a")
+    world.begun(1, 1)
+    worker.send(signal.SIGTERM)
+    worker.says("1 run is given back")
+    world.open(1)
+    assert worker.end() == 0
+    run = world.runs()["a"]
+    assert (run.status, run.holder, run.hold, run.epoch) == ("suspended", None, None, 0)
+    assert [each.n for each in world.ledger()] == [0, 1]
+
+    worker = world.worker("--grace", "0s")
+    world.begun(2, 1)
+    worker.send(signal.SIGINT)
+    assert worker.end() == 0
+    world.open(2)
+    assert world.worker("--once").end() == 0
+    store = Store(world.state)
+    assert crashes.list_of(store, store.run("a").rid) == []
+    assert store.run("a").status == "done"
+    store.close()
+    assert in_order(world.ledger()) == {"a": True}
+
+
+def test_an_edited_script(world: World) -> None:
+    """Runs that begin after an edit are of the new code, those under way of the old; what is broken changes nothing."""
+    worker = world.worker()
+    world.add("old")
+    world.begun(0, 1)
+    world.write(SCRIPT.replace('"v1"', '"v2"'))
+    worker.says("loaded anew: app.py")
+    world.add("new")
+    world.begun(0, 2)
+    world.write("this is no Python\n")
+    worker.says("the worker goes on with the code of before")
+    world.add("newer")
+    world.begun(0, 3)
+    world.open(0, 1, 2)
+    world.becomes("done", "old", "new", "newer")
+    versions = {each.run: set() for each in world.ledger()}
+    for each in world.ledger():
+        versions[each.run].add(each.version)
+    assert versions == {"old": {"v1"}, "new": {"v2"}, "newer": {"v2"}}
+    world.write(SCRIPT.replace('"v1"', '"v3"'))
+    until(lambda: len([line for line in worker.lines if "loaded anew" in line]) == 2, "the third version")
+    worker.send(signal.SIGTERM)
+    assert worker.end() == 0
+
+
+def test_a_run_that_does_not_fit_its_script(world: World) -> None:
+    """It is on hold, with one line that says so, until the script is edited; then it goes on, and repeats nothing."""
+    world.open(0)
+    worker = world.worker()
+    world.add("a")
+    world.begun(1, 1)
+    worker.send(signal.SIGTERM)
+    worker.says("1 run is given back")
+    world.open(1)
+    worker.end()
+    fitting = world.script.read_text(encoding="utf-8")
+    world.write(fitting.replace("work(run, n)", "work(run, n + 10)"))
+    worker = world.worker()
+    worker.says("run a is on hold: ")
+    assert "code-drift" in (world.runs()["a"].hold or "")
+    worker.send(signal.SIGTERM)
+    worker.end()
+
+    again = world.worker("--once")  # the same version does not try again
+    assert again.end() == 0
+    assert not [line for line in again.lines if "on hold" in line]
+
+    world.open(2)
+    world.write(fitting)
+    assert world.worker("--once").end() == 0
+    assert world.runs()["a"].status == "done"
+    assert in_order(world.ledger()) == {"a": True}
+
+
+def test_for_cron(world: World) -> None:
+    """--once does all that is due, and ends with 0; with 1 if a run fails or no script can be loaded."""
+    world.open(0, 1, 2)
+    assert world.worker("--once").end() == 0
+    world.add("a", "b", "c", "d", "e")
+    assert world.worker("--once", "--slots", "2").end() == 0
+    assert {run.status for run in world.runs().values()} == {"done"}
+    world.add("f", workflow="fails", given=False)
+    failing = world.worker("--once", "--slots", "1")
+    assert failing.end() == 1
+    assert failing.says("run f failed: ValueError: the moon is full")
+    world.write("import nothing_of_that_name\n")
+    broken = world.worker("--once", ready=False)
+    assert broken.end() == 1
+    broken.says("app.py cannot be loaded")
+
+
+def test_the_list_of_workers(world: World) -> None:
+    """It says who lives, what they serve and how busy they are; one that was killed is not in it."""
+
+    def listed() -> list[dict[str, object]]:
+        command = [sys.executable, "-m", "perdure", "workers", "--json", "--state", str(world.state)]
+        found: list[dict[str, object]] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        return found
+
+    worker = world.worker("--slots", "3", "--processes", "2")
+    world.add("a", "b")
+    world.begun(0, 2)
+    (found,) = listed()
+    assert (found["pid"], found["processes"], found["slots"], found["busy"]) == (worker.process.pid, 2, 6, 2)
+    assert found["workflows"] == ["ajob", "dies", "fails", "job"]
+    worker.send(signal.SIGKILL)
+    worker.process.wait(60)
+    assert listed() == []
+    world.open(0, 1, 2)
+
+
+def service() -> list[str]:
+    """The options that the unit of the documentation gives the worker."""
+    unit = PAGE.read_text(encoding="utf-8").partition("```ini\n")[2].partition("```")[0]
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.optionxform = str  # type: ignore[assignment,method-assign]
+    settings.read_string(unit)
+    assert settings["Service"]["Type"] == "notify"
+    perdure, worker, *options, script = settings["Service"]["ExecStart"].split()
+    assert (Path(perdure).name, worker, Path(script).name) == ("perdure", "worker", "app.py")
+    return options
+
+
+def test_a_service_manager(world: World) -> None:
+    """It hears that the worker is ready, lives, and ends; the code of the user has none of its variables."""
+    address = world.folder / "notify"
+    world.write(SCRIPT + textwrap.indent('\nassert "NOTIFY_SOCKET" not in os.environ\n', "    "))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(os.path.relpath(address))
+        manager.settimeout(120)
+        worker = world.worker(*service(), NOTIFY_SOCKET=str(address), WATCHDOG_USEC="200000")
+        while (heard := manager.recv(1000)) == b"WATCHDOG=1":
+            pass
+        assert heard.startswith(b"READY=1\nSTATUS=serving app.py: 4 workflows")
+        assert manager.recv(1000) == b"WATCHDOG=1"
+        worker.send(signal.SIGTERM)
+        while (heard := manager.recv(1000)) == b"WATCHDOG=1":
+            pass
+        assert heard == b"STOPPING=1"
+        assert worker.end() == 0
