@@ -129,6 +129,8 @@ def test_a_parse_mode_would_have_lost_some(telegram: TelegramSink) -> None:
         for text in texts():
             body = json.dumps({"chat_id": CHAT, "text": failed(text).text(), "parse_mode": mode}).encode()
             request.post(f"http://{telegram.address}/bot{TOKEN}/sendMessage", body)
+            if telegram.refused:
+                break
         assert any("can't parse entities" in text for text in telegram.refused)
         telegram.refused.clear()
 
