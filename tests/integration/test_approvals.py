@@ -83,12 +83,13 @@ def test_nobody_answers_in_time(machine: Machine, say: Callable[..., str]) -> No
 
 
 def test_an_answer_in_time_counts_however_late_the_run_is_woken(machine: Machine, say: Callable[..., str]) -> None:
-    """A worker that was away for a week changes nothing."""
+    """A worker that was away for a week changes nothing; nor do texts of half characters."""
     asked(lambda: refund("2d"))
     machine.world.time += DAY
-    say(False, by="Ann")
+    say(False, by="Ann\ud800", note="\udfff" * 3000)
     machine.world.time += 7 * DAY
-    assert refund("2d").by == "Ann"
+    decision = refund("2d")
+    assert (decision.approved, decision.by, decision.note) == (False, "Ann?", "?" * 2000)
 
 
 def test_several_are_asked_at_once(machine: Machine, say: Callable[..., str]) -> None:

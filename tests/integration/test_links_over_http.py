@@ -140,6 +140,7 @@ def refused(site: Site) -> list[tuple[int, str, str, dict[str, Any]]]:
         (422, "POST", site.approve, {"content": b"\xff=1", "headers": FORM}),
         (422, "POST", site.signal, {"content": b"{"}),
         (422, "POST", site.signal, {"content": b"NaN"}),
+        (422, "POST", site.signal, {"content": b"1e999"}),
         (422, "POST", site.signal, {"content": b"[" * 100_000}),
     ]
 

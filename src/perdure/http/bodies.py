@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qs
+
+from perdure.core.values import plain_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -65,13 +66,9 @@ def as_json(body: bytes) -> Any:
     if not body.strip():
         return None
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse)
+        return plain_json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):
         raise Refused(422, "the body is not JSON in UTF-8") from None
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
 
 
 def answer(body: bytes, kind: str) -> Given:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from shlex import quote
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
 from perdure.api.options import checked_event, checked_signal_id, checked_topic
-from perdure.core.values import codec
+from perdure.core.values import codec, plain_json
 from perdure.engines.features import Feature
 from perdure.errors import UsageError
 from perdure.operations.find_run import find_run
@@ -116,13 +115,9 @@ def parsed(text: str | None) -> Any:
     if text is None:
         return None
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return plain_json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(
             f"the value is not JSON: {error}",
             """write it in quotes for the shell: '{"amount": 5}', '"a text"', 5, true""",
         ) from None
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number in JSON")

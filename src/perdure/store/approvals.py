@@ -96,8 +96,13 @@ def question_in(store: Store, run: str, topic: str) -> Question:
 
 def pack_answer(approved: bool, by: str, note: str) -> bytes:
     """An answer, as the signal carries it."""
-    said = {"approved": approved, "by": by[: NOTE // 10], "note": note[:NOTE]}
+    said = {"approved": approved, "by": _text(by, NOTE // 10), "note": _text(note, NOTE)}
     return codec.pack_value(said, owner="an approval")
+
+
+def _text(text: str, longest: int) -> str:
+    """A text of another's that can be stored: half a character, which JSON can name, is replaced."""
+    return text[:longest].encode("utf-8", "replace").decode("utf-8")
 
 
 def unpack_answer(value: bytes, at: float) -> Answer:
