@@ -73,10 +73,9 @@ def dead_letters(store: Store, rid: int) -> int:
     return count
 
 
-def kept_undos(store: Store, rid: int) -> int:
-    """How many calls with undo= the child runs of a run have made that are done, and that nothing undoes, therefore."""
-    count: int = _all(store, "kept_undos", rid)[0][0]
-    return count
+def kept_undos(store: Store, rid: int) -> dict[str, int]:
+    """How many calls with undo= each child run of a run has made that is done, by its id."""
+    return dict(_all(store, "kept_undos", rid))
 
 
 def holders(store: Store) -> list[HolderState]:

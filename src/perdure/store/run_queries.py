@@ -206,6 +206,10 @@ class RunQueries:
         """The child runs that were left in their middle, and those that failed and have something to be put away."""
         return [self.run_by_number(child) for (child,) in self._all("unended", rid)]
 
+    def undoable(self, rid: int) -> list[RunRecord]:
+        """The child runs that are done, and that, or child runs of theirs, have made a call with undo=."""
+        return [self.run_by_number(child) for (child,) in self._all("undoable", rid)]
+
     def last_record(self, rid: int) -> StepRecord | None:
         """The newest record of a run."""
         record: StepRecord | None = self.journal.read(lambda connection: self._last(connection, rid))

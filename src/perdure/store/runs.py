@@ -23,6 +23,7 @@ from perdure.core.execution.run import (
     HolderInfo,
     Locked,
     Other,
+    Reopen,
     Start,
     Superseded,
     Taken,
@@ -237,6 +238,29 @@ class Store(RunQueries):
         def operation(connection: apsw.Connection) -> None:
             self.check_owned(connection, effect.run.rid, effect.run.id)
             self._take_back(connection, effect.run.rid, effect.seqs, effect.aftermath)
+
+        return operation
+
+    def reopen(self, effect: Reopen) -> Operation:
+        """An operation that lets a child run that is done be undone, and made again: returns False if it is not done.
+
+        Its record in the parent goes with it, and so does that of the calls that it had deferred, which are due again.
+        """
+        parent, child = effect.run, effect.child
+
+        def operation(connection: apsw.Connection) -> bool:
+            self.check_owned(connection, parent.rid, parent.id)
+            assert child.start.rid is not None
+            run = self._run(connection, child.start.rid)
+            if run.status != "done" or run.parent != parent.rid:
+                return False
+            if child.seq:
+                self.take_back(connection, parent.rid, [child.seq])
+            if effect.again:
+                connection.execute(self._sql["drop_deferred"], (run.rid,))
+            unfinished = {"status": "running", "holder": None, "output": None, "ended": None, "timed_from": None}
+            self.put_run(connection, run, **unfinished)
+            return True
 
         return operation
 

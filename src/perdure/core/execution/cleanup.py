@@ -9,7 +9,7 @@ why.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import msgspec
@@ -47,7 +47,14 @@ class _Cleaning(msgspec.Struct):
     drop: tuple[int, ...] = ()
 
 
-def unwind(history: History, find: Find, *, ok: bool, final: bool) -> Generator[Effect, Any, list[str]]:
+def unwind(
+    history: History,
+    find: Find,
+    *,
+    ok: bool,
+    final: bool,
+    children: Sequence[tuple[float, Callable[[], Generator[Any, Any, list[str]]]]] = (),
+) -> Generator[Effect, Any, list[str]]:
     """Put away what this end of the run asks for, what came last first.
 
     A clean-up that fails for good becomes a dead letter, and so does one that cannot even be tried.
@@ -57,21 +64,25 @@ def unwind(history: History, find: Find, *, ok: bool, final: bool) -> Generator[
         find: finds the steps.
         ok: the run has succeeded, so nothing is undone.
         final: it is not gone on with any more, so what is deferred is due.
+        children: child runs that are done: the places of their records, and what undoes each.
 
     Returns:
         What was not cleaned up, a line each.
     """
     missed: list[str] = []
     waiting = 0
+    rest = sorted(children, key=lambda child: child[0])
     for seq, kind in history.to_clean():
+        while rest and rest[-1][0] > seq:
+            missed += yield from rest.pop()[1]()
         if ok and kind == "undo":
             continue
         record: StepRecord = yield Load(None, seq, peek=True)
-        if kind == "defer" and not final and record.name != DEFER_EVERY_NOTE:
-            waiting += 1
-            continue
         cleaning = yield from _read(record, history)
         if history.is_cleaned(cleaning.kind, cleaning.name, cleaning.key, cleaning.n):
+            continue
+        if kind == "defer" and not final and record.name != DEFER_EVERY_NOTE:
+            waiting += 1
             continue
         try:
             call = _call(cleaning, find)
@@ -87,6 +98,8 @@ def unwind(history: History, find: Find, *, ok: bool, final: bool) -> Generator[
             missed.append(f"clean-up {cleaning.name} has failed, and is a dead letter")
         elif kind == "undo":
             history.undone[call.key] += 1
+    while rest:
+        missed += yield from rest.pop()[1]()
     if waiting:
         calls = "1 deferred call waits" if waiting == 1 else f"{waiting} deferred calls wait"
         missed.append(f"{calls} until the run is done or cancelled")

@@ -106,6 +106,7 @@ class History(Claims):
         self.resumed = False  # an earlier process, or an earlier call, has begun the run
         self.lives = lives or {}
         self.has_children = False  # a workflow was called, or may have been
+        self.undoes_children = False  # the engine can undo child runs that are done
         self._failures: list[Failure] = []
         self._to_clean: dict[int, str] = {}
         self._cleaned: set[tuple[str, str, bytes, int]] = set()

@@ -14,3 +14,8 @@ def idempotency_key(run_id: str, name: str, key: bytes, n: int) -> str:
 def child_id(run_id: str, name: str, key: bytes, n: int) -> str:
     """The id of a child run. It follows from the place in the parent: resumed, that finds the same child again."""
     return f"{run_id}.{name}-{idempotency_key(run_id, name, key, n)[:10]}"
+
+
+def is_child(id: str, run_id: str) -> bool:
+    """Is that the id of a child run of the run, or of one below it?"""
+    return id.startswith(f"{run_id}.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Generator
 from datetime import datetime
+from functools import partial
+from math import inf
 from typing import Any, TypeGuard
 
 import msgspec
@@ -13,6 +15,7 @@ from perdure.core.exceptions import capture
 from perdure.core.execution import crash_loop
 from perdure.core.execution.call import End as CallEnd
 from perdure.core.execution.call import Failed, Succeeded, fail, recall, recorded
+from perdure.core.execution.cleanup import Find, unwind
 from perdure.core.execution.effects import Effect, Outcome, Save
 from perdure.core.execution.history import History, RootCause
 from perdure.core.execution.spec import Call, Rules
@@ -154,11 +157,21 @@ class Body(msgspec.Struct, frozen=True):
     history: History
 
 
+class DoneChild(msgspec.Struct, frozen=True):
+    """A child run that is done and has something to be undone; `seq` is the number of its record in the parent.
+
+    0: there is none, since the parent died before it was written.
+    """
+
+    start: Start
+    seq: int = 0
+
+
 class Unwind(msgspec.Struct, frozen=True):
     """Put away what the run has left, `ok` or not, at its `final` end or not: `cleanup.unwind`.
 
     Answer: what was not put away, a line each. What the run has failed with, packed, and what that takes back: for an
-    engine that may have to stop in the middle.
+    engine that may have to stop in the middle. `children` are to be undone with it.
     """
 
     run: RunRecord
@@ -167,6 +180,26 @@ class Unwind(msgspec.Struct, frozen=True):
     final: bool
     fault: bytes = b""
     cause: RootCause | None = None
+    children: tuple[DoneChild, ...] = ()
+
+
+class Undoable(msgspec.Struct, frozen=True):
+    """Which child runs of a run are done, and have something to be undone? Answer: a tuple of DoneChild."""
+
+    run: RunRecord
+
+
+class Reopen(msgspec.Struct, frozen=True):
+    """A child run that is done is to be undone: it is unfinished from here on, and its record in the parent gone.
+
+    `again`: the parent may be gone on with, and makes it again then; what it had deferred is due at its next end, too.
+
+    Answer: was it done still?
+    """
+
+    run: RunRecord
+    child: DoneChild
+    again: bool
 
 
 class Unended(msgspec.Struct, frozen=True):
@@ -203,7 +236,7 @@ class End(msgspec.Struct, frozen=True):
     stopped: bytes | None = None
 
 
-RunEffect = Effect | Begin | StandBy | Recall | Body | Unwind | Unended | Forget | End
+RunEffect = Effect | Begin | StandBy | Recall | Body | Unwind | Undoable | Reopen | Unended | Forget | End
 Life = Generator[RunEffect, Any, "Ended | Failed"]
 
 
@@ -288,13 +321,33 @@ def _put_away(effect: Unwind) -> Generator[RunEffect, Any, list[str]]:
     if effect.final and effect.history.has_children:
         for start, fault in (yield Unended(effect.run)):
             missed += (yield from call_off(start, ok=effect.ok, fault=fault)) or []
-    if effect.history.to_clean():
+    if effect.history.undoes_children and effect.history.has_children and not effect.ok:
+        effect = msgspec.structs.replace(effect, children=(yield Undoable(effect.run)))
+    if effect.history.to_clean() or effect.children:
         missed += yield effect
     return missed
 
 
+def unwinding(effect: Unwind, find: Find) -> Generator[Any, Any, list[str]]:
+    """What puts away what a run has left, with `find` to find the steps: its own, and what child runs have done."""
+    children = [(child.seq or inf, partial(_undo_child, effect, child)) for child in effect.children]
+    return unwind(effect.history, find, ok=effect.ok, final=effect.final, children=children)
+
+
+def _undo_child(effect: Unwind, child: DoneChild) -> Generator[RunEffect, Any, list[str]]:
+    """Undo what a child run has done that is done.
+
+    It is taken back from the parent first: should the process die, the parent calls it again, and it goes on with
+    what is not undone; or the parent is cancelled, and it is with it.
+    """
+    if not (yield Reopen(effect.run, child, again=not effect.final)):
+        return []
+    fault = None if effect.final else effect.fault
+    return (yield from call_off(child.start, fault=fault, final=effect.final)) or []
+
+
 def call_off(
-    start: Start, *, ok: bool = False, fault: bytes | None = None
+    start: Start, *, ok: bool = False, fault: bytes | None = None, final: bool = True
 ) -> Generator[RunEffect, Any, list[str] | None]:
     """End a run for good that nobody executes, with its clean-ups.
 
@@ -302,6 +355,7 @@ def call_off(
         start: names the run.
         ok: it is a child run whose parent has succeeded without it, so nothing is undone.
         fault: it is a child run that has failed with this; that is how it has ended, also after its clean-ups.
+        final: it is not gone on with.
 
     Returns:
         What could not be cleaned up, a line each; None if a process executes it after all, or it has ended.
@@ -312,7 +366,7 @@ def call_off(
     run = answer.run
     history = yield Recall(run, resumed=True, died=answer.died)
     history.has_children = True  # which is not known, since its function is not called
-    missed = yield from _put_away(Unwind(run, history, ok=ok, final=True))
+    missed = yield from _put_away(Unwind(run, history, ok=ok, final=final, fault=fault or b""))
     trouble = yield End(run, "cancelled" if fault is None else "failed", fault or b"")
     if trouble is not None:
         raise trouble

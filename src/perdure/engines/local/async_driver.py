@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from perdure.core.execution.cleanup import unwind
 from perdure.core.execution.effects import (
     Admit,
     ClearCrashes,
@@ -24,7 +23,19 @@ from perdure.core.execution.effects import (
     WaitGivenUp,
 )
 from perdure.core.execution.redrive import Resolve
-from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Unended, Unwind
+from perdure.core.execution.run import (
+    Begin,
+    Body,
+    End,
+    Forget,
+    Recall,
+    Reopen,
+    StandBy,
+    Undoable,
+    Unended,
+    Unwind,
+    unwinding,
+)
 from perdure.core.execution.spec import Call
 from perdure.core.records import SEQ
 from perdure.engines.events import notify_parked
@@ -116,7 +127,7 @@ class AsyncDriver:
     async def _perform(self, effect: Any, scope: Any) -> Any:
         resources = self._resources
         match effect:
-            case Begin() | ClearCrashes() | Forget() | Resolve() | SaveAttempt():
+            case Begin() | ClearCrashes() | Forget() | Reopen() | Resolve() | SaveAttempt():
                 return await self._commits.here().write((), operation_of(resources, effect))
             case Wait():
                 return await self._wait(effect, scope)
@@ -141,9 +152,9 @@ class AsyncDriver:
             case Unwind():
                 notices.undoes(resources, effect)
                 inner = LocalScope(resources, self._drivers, effect.run, effect.history)
-                return await self.drive(
-                    unwind(effect.history, inner.find_step, ok=effect.ok, final=effect.final), inner
-                )
+                return await self.drive(unwinding(effect, inner.find_step), inner)
+            case Undoable():
+                return self._sync.undoable(effect, scope)
             case Unended():
                 return self._sync.unended(effect, scope)
             case End():

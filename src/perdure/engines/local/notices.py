@@ -15,6 +15,7 @@ from perdure.config.script_identity import point_out
 from perdure.core.durations import show
 from perdure.core.exceptions import capture
 from perdure.core.execution.effects import Wait
+from perdure.core.execution.idempotency import is_child
 from perdure.core.execution.run import Body, Unwind
 from perdure.core.records import RunRecord
 from perdure.core.redaction.printable import one_line
@@ -85,12 +86,8 @@ def waits(resources: Resources, wait: Wait) -> None:
 
 
 def undoes(resources: Resources, effect: Unwind) -> None:
-    """A run that has failed, or was cancelled, takes back what it has done; child runs that are done stay so."""
-    if effect.ok:
-        return
-    if effect.history.has_children or effect.history.recorded:
-        _keeps(resources, effect.run)
-    if is_shown(resources.observer):
+    """A run that has failed, or was cancelled, takes back what it has done."""
+    if effect.ok or is_shown(resources.observer):
         return
     count = sum(kind == "undo" for _, kind in effect.history.to_clean())
     if count:
@@ -98,14 +95,13 @@ def undoes(resources: Resources, effect: Unwind) -> None:
         point_out(f"run {one_line(effect.run.id)} undoes {steps}")
 
 
-def _keeps(resources: Resources, run: RunRecord) -> None:
-    count = listing.kept_undos(resources.store, run.rid)
+def keeps(resources: Resources, run: RunRecord) -> None:
+    """A fork that has failed, or was cancelled, does not take back what child runs have done that its source called."""
+    kept = listing.kept_undos(resources.store, run.rid)
+    count = sum(number for id, number in kept.items() if not is_child(id, run.id))
     if count and _first_time(resources, ("keeps", run.rid, run.epoch)):
         steps = "1 step" if count == 1 else f"{count:,} steps"
-        point_out(
-            f"run {one_line(run.id)} does not undo {steps} of child runs that are done: undo= takes back what the run "
-            "itself has called"
-        )
+        point_out(f"run {one_line(run.id)} does not undo {steps} of child runs that its source had called")
 
 
 def dead_letters(resources: Resources, run: RunRecord) -> None:

@@ -11,9 +11,9 @@ from perdure.config import settings
 from perdure.config.script_identity import script_identity
 from perdure.core.exceptions import capture
 from perdure.core.execution.history import History
-from perdure.core.execution.idempotency import child_id
+from perdure.core.execution.idempotency import child_id, is_child
 from perdure.core.execution.queueing import QueuedRun
-from perdure.core.execution.run import End, Recall, Start
+from perdure.core.execution.run import DoneChild, End, Recall, Start
 from perdure.core.execution.spec import OWN_LOCK, Call
 from perdure.core.policies.verdicts import Stop, pack_verdict
 from perdure.core.records import RunRecord
@@ -123,7 +123,9 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
     """What the run has done so far; read from the state file if it is `resumed`."""
     store, uniform = resources.store, resources.world.uniform
     if not resumed:
-        return History(run.rid, run.id, epoch=run.epoch, uniform=uniform, largest=store.largest)
+        history = History(run.rid, run.id, epoch=run.epoch, uniform=uniform, largest=store.largest)
+        history.undoes_children = True
+        return history
     history = History(
         run.rid,
         run.id,
@@ -141,7 +143,7 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
     history.spent_by_children = store.spent_by_children(run.rid)
     if history.spent_by_children and run.forked_from is not None:
         _find_children_of_source(store, run, history)
-    history.resumed = True
+    history.resumed = history.undoes_children = True
     history.tried_calls = lambda name: store.tried_calls(run.rid, name)
     history.deaths = deaths_of(store, run.rid) if run.parent is None else ()
     history.defines = lambda name: _defines(store, run, name)
@@ -184,6 +186,20 @@ def unended(resources: Resources, run: RunRecord) -> list[tuple[Start, bytes | N
         start = Start(*names, fresh="", parent=run.rid, rid=child.rid)
         found.append((start, child.output if child.status == "failed" else None))
     return found
+
+
+def undoable(resources: Resources, run: RunRecord) -> tuple[DoneChild, ...]:
+    """The child runs of a run that are done and have something to be undone; none that a fork has from its source."""
+    children = [child for child in resources.store.undoable(run.rid) if is_child(child.id, run.id)]
+    if not children:
+        return ()
+    index = resources.store.index(run.rid)
+    places = {child_id(run.id, name, key, n): seq for seq, name, key, n, _, kind in index if kind == "step"}
+    found = []
+    for child in children:
+        names = (child.script, child.path, child.workflow, child.key, child.input)
+        found.append(DoneChild(Start(*names, fresh="", parent=run.rid, rid=child.rid), places.get(child.id, 0)))
+    return tuple(found)
 
 
 def end_operation(resources: Resources, effect: End) -> Operation:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from perdure.core.execution.branch import busy
-from perdure.core.execution.cleanup import unwind
 from perdure.core.execution.effects import (
     Admit,
     ClearCrashes,
@@ -25,7 +24,21 @@ from perdure.core.execution.effects import (
     WaitGivenUp,
 )
 from perdure.core.execution.redrive import Resolve
-from perdure.core.execution.run import Begin, Body, End, Forget, Recall, StandBy, Start, Unended, Unwind
+from perdure.core.execution.run import (
+    Begin,
+    Body,
+    DoneChild,
+    End,
+    Forget,
+    Recall,
+    Reopen,
+    StandBy,
+    Start,
+    Undoable,
+    Unended,
+    Unwind,
+    unwinding,
+)
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.guard import Hold, Pass
 from perdure.core.redaction.printable import one_line
@@ -74,6 +87,8 @@ class SyncDriver:
             Recall: self.recall,
             Body: self._body,
             Unwind: self._unwind,
+            Undoable: self.undoable,
+            Reopen: self._write,
             Unended: self.unended,
             Forget: self._write,
             End: self._end,
@@ -350,7 +365,13 @@ class SyncDriver:
     def _unwind(self, effect: Unwind, scope: Any) -> list[str]:
         notices.undoes(self._resources, effect)
         inner = LocalScope(self._resources, self._drivers, effect.run, effect.history)
-        return self.drive(unwind(effect.history, inner.find_step, ok=effect.ok, final=effect.final), inner)  # type: ignore[no-any-return]
+        return self.drive(unwinding(effect, inner.find_step), inner)  # type: ignore[no-any-return]
+
+    def undoable(self, effect: Undoable, scope: Any) -> tuple[DoneChild, ...]:
+        """The child runs that are done and have something to be undone."""
+        if effect.run.forked_from is not None:
+            notices.keeps(self._resources, effect.run)
+        return run_lifecycle.undoable(self._resources, effect.run)
 
     def unended(self, effect: Unended, scope: Any) -> list[tuple[Start, bytes | None]]:
         """The child runs that have something to be put away."""

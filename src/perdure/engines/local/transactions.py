@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from perdure.core.execution.effects import ClearCrashes, SaveAttempt
 from perdure.core.execution.redrive import Resolve
-from perdure.core.execution.run import Begin, Forget
+from perdure.core.execution.run import Begin, Forget, Reopen
 from perdure.engines.local.resources import Resources
 from perdure.store import crashes, dead_letters
 from perdure.store.group_commit import Operation
 
-Write = ClearCrashes | Begin | Forget | Resolve | SaveAttempt
+Write = ClearCrashes | Begin | Forget | Reopen | Resolve | SaveAttempt
 
 
 def operation_of(resources: Resources, effect: Write) -> Operation:
@@ -24,5 +24,7 @@ def operation_of(resources: Resources, effect: Write) -> Operation:
             return crashes.forget(effect.rid, effect.call)
         case Forget():
             return store.forget(effect)
+        case Reopen():
+            return store.reopen(effect)
         case Resolve():
             return dead_letters.resolve(store, effect, resources.world.now())

@@ -17,7 +17,8 @@ WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN fam
 SELECT count(*) FROM dead_letter d JOIN family f ON d.run = f.rid WHERE d.status = 'parked' AND d.seq > 0
 
 -- name: kept_undos
-SELECT count(*) FROM run r JOIN step s ON s.run = r.rid WHERE r.parent = ? AND r.status = 'done' AND s.kind = 'undo'
+SELECT r.id, count(*) FROM run r JOIN step s ON s.run = r.rid
+WHERE r.parent = ? AND r.status = 'done' AND s.kind = 'undo' GROUP BY r.id
 
 -- name: stray_letters
 SELECT run, seq FROM dead_letter d
