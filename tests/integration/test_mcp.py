@@ -24,7 +24,7 @@ READ = {
     "list_breakers",
     "check_script",
 }
-WRITE = {"redrive_dead_letter", "resume_run", "cancel_run", "reset_breaker"}
+WRITE = {"redrive_dead_letter", "resume_run", "cancel_run", "signal_run", "reset_breaker"}
 
 
 class Looked:
@@ -185,10 +185,13 @@ def wrote(looked: Looked) -> tuple[list[Any], dict[str, Answered]]:
         runs = {one["workflow"]: one["id"] for one in (await shop.call(client, "list_runs")).content["runs"]}
         return (await client.list_tools()).tools, {
             "early": await shop.call(client, "resume_run", run=runs["news"], wait=30),
+            "signal": await shop.call(client, "signal_run", run=runs["news"], event="go", value={"n": [1]}, id="once"),
+            "again": await shop.call(client, "signal_run", run=runs["news"], event="go", id="once"),
             "reset": await shop.call(client, "reset_breaker", name="mail"),
             "resume": await shop.call(client, "resume_run", run=runs["news"]),
             "redrive": await shop.call(client, "redrive_dead_letter", letter="1"),
             "cancel": await shop.call(client, "cancel_run", run=runs["news"]),
+            "late": await shop.call(client, "signal_run", run=runs["news"], event="go"),
             "after": await shop.call(client, "list_runs"),
         }
 
@@ -203,6 +206,10 @@ def test_with_the_flag_runs_are_repaired(wrote: tuple[list[Any], dict[str, Answe
     assert [tool.name for tool in tools if tool.annotations.destructive_hint] == ["cancel_run"]
     assert seen["early"].content["outcome"] == "failed"
     assert "open" in seen["early"].content["untrusted"]["output"]
+    sent = seen["signal"].content
+    assert (sent["event"], sent["outcome"], sent["status"], sent["pid"]) == ("go", "stored", "failed", None)
+    assert seen["again"].content["outcome"] == "repeated"
+    assert seen["late"].content["error"]["code"] == "run-ended"
     assert seen["reset"].content == {"name": "mail", "state": "closed"}
     assert seen["resume"].content["outcome"] == "done"
     assert seen["redrive"].content["outcome"] == "resolved"

@@ -87,6 +87,27 @@ def redrive_dead_letter(where: Where, given: RedriveDeadLetter) -> Answer:
     return carry_out(location, ["dlq", "redrive", "--json"], str(number), given.wait, {"letter": number}, REDRIVEN)
 
 
+class SignalRun(Arguments, frozen=True):
+    """Of `signal_run`."""
+
+    run: RunReference
+    event: Annotated[str, Meta(description="The name that the run waits for; why_run has it.", min_length=1)]
+    value: Annotated[Any, Meta(description="What is sent, as JSON.")] = None
+    key: Annotated[str, Meta(description="Tells signals of one name apart.", max_length=500)] = ""
+    id: Annotated[str | None, Meta(description="Sent again with the same one, nothing is stored.")] = None
+
+
+def signal_run(where: Where, given: SignalRun) -> Answer:
+    """Tell a run something."""
+    import json
+
+    from perdure.operations.signals import send
+
+    location, run = _run(where, given.run)
+    sent = send(location, run, given.event, json.dumps(given.value), given.key, given.id)
+    return {"run": sent.run, "event": sent.event, "outcome": sent.outcome, "status": sent.status, "pid": sent.pid}
+
+
 class ResetBreaker(Arguments, frozen=True):
     """Of `reset_breaker`."""
 
@@ -123,6 +144,14 @@ WRITING: tuple[Tool[Any], ...] = (
         cancel_run,
         writes=True,
         destructive=True,
+    ),
+    Tool(
+        "signal_run",
+        "Tell a run something that it waits for, or will wait for. A suspended run that nobody executes goes on with "
+        "resume_run then.",
+        SignalRun,
+        signal_run,
+        writes=True,
     ),
     Tool(
         "reset_breaker",
