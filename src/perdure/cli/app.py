@@ -34,6 +34,7 @@ FUNCTIONS = {
 GROUPS = {
     "dlq": "Dead letters: look at them, edit, re-drive, drop, export.",
     "breaker": "Look at circuit breakers; close or isolate one.",
+    "queue": "Look at queues of runs; pause one, or cancel what waits in it.",
     "alert": "Prove that alerts arrive; see what waits; send it.",
     "skill": "Install the skill that tells coding agents how to write durable scripts, or read it.",
 }

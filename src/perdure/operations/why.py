@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from datetime import datetime
@@ -24,6 +25,7 @@ from perdure.operations.findings import find
 from perdure.operations.location import Location
 from perdure.operations.processes import INPUTS, CallInFlight, ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import Standing, view_of
+from perdure.operations.queues import standing_of, way_on
 from perdure.operations.run_facts import RunFacts, has_script
 from perdure.operations.show import error_view
 from perdure.operations.stored_failures import STAYS, assessment_of, restored
@@ -105,7 +107,7 @@ class _Inquiry:
             case "suspended":
                 self._suspended()
             case "queued":
-                self._say("it stands in a queue, and has not begun")
+                self._queued()
             case "failed":
                 self._failed()
             case "parked":
@@ -165,6 +167,18 @@ class _Inquiry:
         self.ways.append(Way("how it stands with the fork", f"perdure why {fork}{self.location.option}"))
 
     # -- under way ----------------------------------------------------------------------------------------------------
+
+    def _queued(self) -> None:
+        standing = standing_of(self.store, self.run, self.now)
+        self._say(f"it stands in a queue, and has not begun: {standing.line}")
+        way = way_on(standing, self.location.option)
+        if way is not None:
+            self.ways.append(Way(*way))
+        else:
+            script = shlex.quote(os.path.relpath(self.run.path))
+            self._say("a worker that serves its script begins it when it is its turn")
+            self.ways.append(Way("start a worker", f"perdure worker {script}{self.location.option}"))
+        self._way("end it", "cancel")
 
     def _under_way(self) -> None:
         if not self.location.supports(Feature.PROCESSES):

@@ -34,7 +34,7 @@ def show_runs(views: list[RunView]) -> None:
             str(view.steps),
             date(view.created),
             "-" if view.seconds is None else show(view.seconds),
-            (view.waits if view.status == "suspended" else None) or view.last_step or "-",
+            (view.waits if view.status in ("suspended", "queued") else None) or view.last_step or "-",
         )
         for view in views
     ]
