@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from perdure.config import settings
@@ -26,6 +30,34 @@ def scope_of_caller() -> LocalScope | None:
     return scope if isinstance(scope, LocalScope) else None
 
 
+MOST = 8
+"""Files of callers that are looked at."""
+
+
+def script_of_caller() -> str:
+    """The script whose settings hold for a call outside of runs: the program's.
+
+    A web server's program is not the application: where no state file goes with the program, it is the nearest caller's
+    file that has one, as the workflows that are defined there have.
+    """
+    script = script_around(here.get())
+    if settings.state_path(script).exists():
+        return script
+    return next((file for file in _files_of_callers() if settings.state_path(file).exists()), script)
+
+
+def _files_of_callers() -> Iterator[str]:
+    seen: set[str] = set()
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and len(seen) < MOST:
+        file = frame.f_code.co_filename
+        ours = frame.f_globals.get("__name__", "").partition(".")[0] == "perdure"
+        if not ours and file not in seen and os.path.isfile(file):
+            seen.add(file)
+            yield file
+        frame = frame.f_back
+
+
 def resources_of_caller(feature: Feature, *, make: bool = True) -> Resources:
     """The state file of the caller, and its clock.
 
@@ -42,7 +74,7 @@ def resources_of_caller(feature: Feature, *, make: bool = True) -> Resources:
     if scope is not None:
         return scope.resources
     context = here.get()
-    script = script_around(context)
+    script = script_around(context) if make else script_of_caller()
     if context is not None and not (isinstance(context, StepContext) and context.scope is None):
         raise TEMPORAL.unsupported(feature)
     capabilities_at(settings.engine_url(script)).require(feature)

@@ -9,7 +9,6 @@ from typing import Any, get_args
 
 from perdure.api.handle import Handle
 from perdure.core.records import RunRecord, RunStatus
-from perdure.engines.interface import here, script_around
 from perdure.errors import NotFound, OptionError
 
 
@@ -93,11 +92,15 @@ def _place() -> tuple[str, Path]:
     Raises:
         NotFound: there is no state file.
     """
+    from perdure.api.caller import scope_of_caller, script_of_caller
     from perdure.config import settings
     from perdure.engines.features import Feature
     from perdure.engines.selection import capabilities_at
 
-    script = script_around(here.get())
+    scope = scope_of_caller()
+    if scope is not None:
+        return settings.LOCAL, scope.resources.store.path
+    script = script_of_caller()
     url, state = settings.engine_url(script), settings.state_path(script)
     if capabilities_at(url).supports(Feature.STATE_FILE) and not state.exists():
         raise NotFound(
