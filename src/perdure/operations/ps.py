@@ -13,7 +13,7 @@ from perdure.core.execution.cleanup_records import called
 from perdure.core.records import RunRecord, StepRecord
 from perdure.core.timestamps import moment
 from perdure.core.waits import describe
-from perdure.operations.queues import standing_of
+from perdure.operations.queues import place_in_queue
 from perdure.store import listing, waits
 from perdure.store.runs import Store
 
@@ -145,7 +145,7 @@ def view_of(store: Store, run: RunRecord) -> RunView:
 
 def _waits(store: Store, run: RunRecord) -> str | None:
     if run.status == "queued":
-        return standing_of(store, run, time.time()).line
+        return place_in_queue(store, run, time.time()).line
     if run.status not in ("running", "suspended") or not (found := waits.standing_of(store, run.rid)):
         return None
     return describe(found, time.time())

@@ -121,7 +121,7 @@ class Standing(msgspec.Struct, frozen=True):
     until: datetime | None = None
 
 
-def standing_of(store: Store, run: RunRecord, now: float) -> Standing:
+def place_in_queue(store: Store, run: RunRecord, now: float) -> Standing:
     """Where a queued run stands.
 
     Args:

@@ -25,7 +25,7 @@ from perdure.operations.findings import find
 from perdure.operations.location import Location
 from perdure.operations.processes import INPUTS, CallInFlight, ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import Standing, view_of
-from perdure.operations.queues import standing_of, way_on
+from perdure.operations.queues import place_in_queue, way_on
 from perdure.operations.run_facts import RunFacts, has_script
 from perdure.operations.show import error_view
 from perdure.operations.stored_failures import STAYS, assessment_of, restored
@@ -169,7 +169,7 @@ class _Inquiry:
     # -- under way ----------------------------------------------------------------------------------------------------
 
     def _queued(self) -> None:
-        standing = standing_of(self.store, self.run, self.now)
+        standing = place_in_queue(self.store, self.run, self.now)
         self._say(f"it stands in a queue, and has not begun: {standing.line}")
         way = way_on(standing, self.location.option)
         if way is not None:
