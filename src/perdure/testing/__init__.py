@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from perdure.operations.finding import Finding as Finding
     from perdure.testing.clock import Clock as Clock
     from perdure.testing.ledger import Ledger as Ledger
+    from perdure.testing.moved_clock import TimeTravel as TimeTravel
+    from perdure.testing.moved_clock import time_travel as time_travel
     from perdure.testing.resumable import Report as Report
     from perdure.testing.resumable import assert_resumable as assert_resumable
     from perdure.testing.trial import Crash as Crash
@@ -23,12 +25,25 @@ _PLACES = {
     "Ledger": "perdure.testing.ledger",
     "Report": "perdure.testing.resumable",
     "assert_resumable": "perdure.testing.resumable",
+    "TimeTravel": "perdure.testing.moved_clock",
+    "time_travel": "perdure.testing.moved_clock",
     "Crash": "perdure.testing.trial",
     "TestRun": "perdure.testing.trial",
     "durable": "perdure.testing.trial",
 }
 
-__all__ = ["Clock", "Crash", "Finding", "Ledger", "Report", "TestRun", "assert_resumable", "durable"]
+__all__ = [
+    "Clock",
+    "Crash",
+    "Finding",
+    "Ledger",
+    "Report",
+    "TestRun",
+    "TimeTravel",
+    "assert_resumable",
+    "durable",
+    "time_travel",
+]
 
 
 def __getattr__(name: str) -> Any:

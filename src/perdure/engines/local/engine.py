@@ -318,6 +318,13 @@ def _result(end: Ended | Failed) -> Any:
     return end.value
 
 
+class _EngineWorld:
+    """The time that engines are made with: `now` is None for the system's; tests put another one here."""
+
+    now: World | None = None
+
+
+engine_world = _EngineWorld()
 _engines: dict[Path, LocalEngine] = {}
 _lock = threading.Lock()
 
@@ -331,7 +338,7 @@ def engine_at(path: Path) -> LocalEngine:
     with _lock:
         engine = _engines.get(path)
         if engine is None:
-            engine = _engines[path] = LocalEngine(path)
+            engine = _engines[path] = LocalEngine(path, world=engine_world.now)
         return engine
 
 

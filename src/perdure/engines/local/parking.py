@@ -225,6 +225,8 @@ class Parking:
         """
         resources, family = self._resources, family_of(root)
         store, world = resources.store, resources.world
+        if resources.monitor.recorder is not None:
+            resources.monitor.recorder.progress()  # a run that waits does not hang
         patience = run_lifecycle.patience(resources, root.run.path)
         if patience == float("inf"):
             return
