@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 import perdure
@@ -39,7 +37,6 @@ async def aremind() -> None:
 def test_moving_the_clock_wakes_what_is_due(machine: Machine) -> None:
     """In the order in which it is due, as often as it is; short waits jump; the clock is where it was moved to."""
     SAID.clear()
-    began = time.monotonic()
     with time_travel(1_800_000_000.0) as clock:
         for name, pause in (("a", "5d"), ("b", "1d")):
             with pytest.raises(Suspended):
@@ -53,4 +50,3 @@ def test_moving_the_clock_wakes_what_is_due(machine: Machine) -> None:
         assert len(clock.move("4d")) == 2
         assert SAID[5:] == ["a two", "a three"]
         assert clock.now() == 1_800_000_000.0 + 60 + 3600 + 8 * 86_400
-    assert time.monotonic() - began < 86_400
