@@ -58,11 +58,14 @@ class Bounds(msgspec.Struct, frozen=True):
 
     def reached(self, spent: Amounts) -> str:
         """The first bound that is used up: the name of its field; or an empty text."""
-        for field in self.__struct_fields__:
-            bound = getattr(self, field)
-            if bound is not None and getattr(spent, field) >= bound:
-                return field
-        return ""
+        usd, tokens, calls, ms = self.usd, self.tokens, self.calls, self.ms
+        if usd is not None and spent.usd >= usd:
+            return "usd"
+        if tokens is not None and spent.tokens >= tokens:
+            return "tokens"
+        if calls is not None and spent.calls >= calls:
+            return "calls"
+        return "ms" if ms is not None and spent.ms >= ms else ""
 
 
 class Ledger:
@@ -117,9 +120,11 @@ class Ledger:
             field = self.bounds.reached(most)
             if field:
                 return self._exceeded(owner, field, most)
-            again = earlier.calls > 0  # it was begun in an earlier life, and counts once
-            self._seen += earlier + Amounts(calls=not again)
-            self._new += Amounts(calls=not again)
+            if earlier is not NOTHING:
+                self._seen += earlier
+            if earlier.calls == 0:  # else it was begun in an earlier life, and counts once
+                self._seen += ONE_CALL
+                self._new += ONE_CALL
             return None
 
     def refuse(self, owner: str) -> BudgetExceeded | None:
@@ -130,9 +135,15 @@ class Ledger:
             return self._exceeded(owner, field, most) if field else None
 
     def _most(self) -> Amounts:
-        known = self._before + self._new
-        pairs = zip(msgspec.structs.astuple(self._seen), msgspec.structs.astuple(known), strict=True)
-        return Amounts(*(max(pair) for pair in pairs))
+        before, seen, new = self._before, self._seen, self._new
+        if before is NOTHING:
+            return seen  # all that is new was seen
+        return Amounts(
+            max(seen.usd, before.usd + new.usd),
+            max(seen.tokens, before.tokens + new.tokens),
+            max(seen.calls, before.calls + new.calls),
+            max(seen.ms, before.ms + new.ms),
+        )
 
     def _exceeded(self, owner: str, field: str, spent: Amounts) -> BudgetExceeded:
         bound = getattr(self.bounds, field)

@@ -284,7 +284,10 @@ class LocalScope(BaseScope):
         In a budget it is a call, also if it spends neither money nor tokens; `ok`: its record says that much.
         """
         if ok and call.spending is None and self._counts_by_record(call):
-            spent = Amounts(ms=int(seconds * 1000))
+            ms = int(seconds * 1000)
+            if ms == 0:
+                return
+            spent = Amounts(ms=ms)
         else:
             with self._spending:
                 saved = self._begin_spending(call)
