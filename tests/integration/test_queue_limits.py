@@ -95,19 +95,29 @@ def test_lower_numbers_come_first_and_each_priority_is_fair_by_itself(machine: M
 
 
 def test_as_many_at_a_time_as_the_queue_says(machine: Machine) -> None:
-    """Of a queue, and of one key; what has ended makes room, and a free key is not kept waiting by a full one."""
-    Queue("mail", concurrency=3, per_key=2)
-    enqueue("aaabb", queue="mail")
+    """What has ended makes room; other queues have limits of their own."""
+    Queue("mail", concurrency=3)
+    enqueue("abcd", queue="mail")
     enqueue("z", queue="other")
-    assert claimed(machine, "mail", end=False) == "aba"
     store = machine.engine.store
-    first = store.runs(status="running")[-1]
-    finish(store, first)
-    assert claimed(machine, "mail", end=False) == "b", "a has 1, b 1, and two of each may be: b's turn is lower"
-    assert claimed(machine, "mail", end=False) == ""
-    assert claimed(machine, end=False) == "z", "another queue"
-    waiting = store.runs(status="queued")[0]
+    assert claimed(machine, "mail", end=False) == "abc"
+    waiting = store.runs(status="queued")[-1]
     assert queue_listing.place_of(store, waiting, 0.0)[1:] == (0, "slots", 3)
+    assert claimed(machine, end=False) == "z"
+    finish(store, store.runs(status="running")[-1])
+    assert claimed(machine, "mail", end=False) == "d"
+
+
+def test_as_many_of_a_key_as_the_queue_says(machine: Machine) -> None:
+    """A key that has as many as may be waits, also where slots are free, and keeps no other key waiting."""
+    Queue("mail", concurrency=9, per_key=2)
+    enqueue("aaaabc", queue="mail")
+    store = machine.engine.store
+    assert claimed(machine, "mail", end=False) == "abca"
+    waiting = store.runs(status="queued")[-1]
+    assert queue_listing.place_of(store, waiting, 0.0)[1:] == (0, "key", 2)
+    finish(store, store.runs(status="running")[-1])
+    assert claimed(machine, "mail", end=False) == "a"
 
 
 def test_the_runs_of_the_dead_do_not_count(scripts: Scripts, machine: Machine) -> None:
