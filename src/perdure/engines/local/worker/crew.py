@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from perdure.config.interpreter import module_command
 from perdure.config.steady_clock import steady
-from perdure.engines.local.worker.messages import FromExecutor, Loaded, Message, Orders, of_executor, send
+from perdure.engines.local.worker.messages import FromExecutor, Loaded, Look, Message, Orders, of_executor, send
 
 Heard = Callable[["Member", "FromExecutor | None"], None]
 """Called on a thread of its own with each message of an executor, and with None when there will be no more."""
@@ -34,6 +34,7 @@ class Member:
         self.loaded: Loaded | None = None
         self.retired = False
         self.idle = False
+        self.looks = 0
         self.asked_at: float | None = None
         """When it was asked for a sign of life that it has not given yet."""
         self.unusable = ""
@@ -59,6 +60,12 @@ class Member:
         for message in of_executor(self._link):
             heard(self, message)
         heard(self, None)
+
+    def look(self, *, dead: bool = False) -> None:
+        """There may be something for it to claim: it is not idle until it says so again."""
+        self.looks += 1
+        self.idle = False
+        self.tell(Look(dead=dead, serial=self.looks))
 
     def tell(self, message: Message) -> None:
         """Send it a message; nothing happens if it has gone."""

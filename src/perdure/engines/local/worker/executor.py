@@ -80,6 +80,7 @@ class Executor:
         self._retired = False
         self._left: float | None = None  # when the process is to be over
         self._bad = 0
+        self._serial = 0
         self._said: set[str] = set()
         self._program: Program | None = None
         self._engine: LocalEngine | None = None
@@ -92,6 +93,7 @@ class Executor:
             match message:
                 case Look():
                     self._dead = self._dead or message.dead
+                    self._serial = message.serial
                     self._look = True
                 case Pause():
                     self._paused_until = steady() + message.seconds
@@ -176,6 +178,7 @@ class Executor:
         return left if left > 0 and self._look else None
 
     def _work(self, engine: LocalEngine, program: Program) -> None:
+        serial = self._serial  # before the look itself
         while self._left is None and not self._retired and self._look and steady() >= self._paused_until:
             free = self._orders.slots - len(self._active)
             if free <= 0:
@@ -195,7 +198,7 @@ class Executor:
         if files is not None:
             self._tell(Files(files))
         if self._orders.once and not self._look and not self._active and not self._retired:
-            self._tell(Idle(self._bad))
+            self._tell(Idle(self._bad, serial))
 
     def _claim(self, engine: LocalEngine, program: Program, free: int) -> list[Taken]:
         now, store = engine.world.now(), engine.store

@@ -44,9 +44,10 @@ class Orders(Message, frozen=True, tag="orders"):
 
 
 class Look(Message, frozen=True, tag="look"):
-    """There may be something to claim; `dead`: also runs of processes that have died."""
+    """There may be something to claim; `dead`: also runs of processes that have died. `serial` numbers the looks."""
 
     dead: bool = False
+    serial: int = 0
 
 
 class Pause(Message, frozen=True, tag="pause"):
@@ -110,9 +111,13 @@ class Files(Message, frozen=True, tag="files"):
 
 
 class Idle(Message, frozen=True, tag="idle"):
-    """Nothing is executed, and nothing was found to claim. `bad`: how many runs have not ended well, or are on hold."""
+    """Nothing is executed, and nothing was found to claim at the look of that number.
+
+    `bad`: how many runs have not ended well, or are on hold.
+    """
 
     bad: int
+    serial: int = 0
 
 
 class Suspects(Message, frozen=True, tag="suspects"):

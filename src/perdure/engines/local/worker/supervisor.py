@@ -33,7 +33,6 @@ from perdure.engines.local.worker.messages import (
     Idle,
     Leave,
     Loaded,
-    Look,
     Message,
     Orders,
     Pause,
@@ -225,7 +224,9 @@ class Supervisor:
         return all(one.loaded is not None and one.loaded.broken and not one.loaded.workflows for one in self._crew)
 
     def _done(self) -> bool:
-        return self._is_ready and bool(self._crew) and all(one.idle for one in self._crew) and not self._apart
+        if not self._is_ready or self._stale or self._rung or self._apart or not self._crew:
+            return False
+        return all(one.idle for one in self._crew)
 
     def _leave(self) -> None:
         """End all executors: runs are given back at their next safe point, or end if that is soon."""
@@ -274,8 +275,8 @@ class Supervisor:
                     case Files() if member in self._crew:
                         self._edits.watch(message.files)
                     case Idle():
-                        member.idle = True
-                        self._bad += message.bad
+                        member.idle = message.serial == member.looks
+                        self._bad = max(self._bad, message.bad)
                     case Suspects():
                         about_to = sum(one.loaded is None for one in self._apart)
                         missing = min(message.count - about_to, APART - len(self._apart))
@@ -295,7 +296,7 @@ class Supervisor:
                 if all(one.loaded is not None for one in self._crew):
                     self._begin()
             else:
-                member.tell(Look(dead=True))
+                member.look(dead=True)
         elif member in self._coming and all(one.loaded is not None for one in self._coming):
             self._adopt()
 
@@ -307,7 +308,7 @@ class Supervisor:
             self._alert_broken(broken, serves=False)
         if self._fails():
             return
-        self._is_ready = True
+        self._is_ready = self._stale = True
         line = self._with_store(lambda store: self._ready(loaded, store)) or "ready"
         self._announce()
         self._say(line)
@@ -360,8 +361,7 @@ class Supervisor:
                 elif code:
                     self._say(f"executor {member.pid} ended with {_how(code)}")
                 for one in self._crew:
-                    one.idle = False
-                    one.tell(Look(dead=True))
+                    one.look(dead=True)
 
     def _died(self, member: Member, code: int | None) -> None:
         lived = steady() - member.began
@@ -402,14 +402,15 @@ class Supervisor:
         if jump is not None:
             self._say(f"clock-jump: the clock was set by {jump:+.0f} s; nothing is begun for 30 s")
             self._tell(Pause(30.0))
-        rung, self._rung = self._rung, False
+        rung, self._rung = self._rung or self._stale, False
         now = time()
         due = self._next is not None and self._next <= now
         if rung or due or self._stale:
             self._stale = self._with_store(self._refresh) is None
         dead = self._deaths.look(steady())
         if self._is_ready and (rung or due or dead):
-            self._tell(Look(dead=dead))
+            for one in self._crew:
+                one.look(dead=dead)
         if self._is_ready:
             self._with_store(self._lookout.look)
 
