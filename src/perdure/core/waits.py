@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
-from typing import Literal
-
 import msgspec
 
 from perdure.core.durations import show
@@ -182,6 +180,3 @@ def show_moment(moment: float, now: float, zone: tzinfo | None = None) -> str:
     how = f"in {show(round(left))}" if left >= 1 else "now"
     seconds = ":%S" if abs(left) < 3600 else ""
     return f"{local.strftime('%Y-%m-%d %H:%M' + seconds)} {local.tzname()} ({how})"
-
-
-WaitKind = Literal["sleep", "wait", "any"]
