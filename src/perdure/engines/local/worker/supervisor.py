@@ -58,6 +58,9 @@ TICK = 1.0
 PATIENCE = 2.0
 """Seconds beyond the grace that an executor has to end, until it is killed."""
 
+ANYWAY = 30.0
+"""Seconds until the state file is looked into although nothing has rung."""
+
 APART = 4
 """Executors for runs that one more death would make a crash loop, at most."""
 
@@ -177,9 +180,9 @@ class Supervisor:
     def _hear(self, bell: Bell) -> None:
         with bell.listen() as ear:
             while True:
-                if ear.wait(3600.0):
-                    self._rung = True
-                    self._waker.set()
+                ear.wait(ANYWAY)
+                self._rung = True
+                self._waker.set()
 
     @contextmanager
     def _handling_signals(self) -> Iterator[None]:
@@ -213,7 +216,7 @@ class Supervisor:
     def _seconds(self) -> float:
         """How long to sleep."""
         left = TICK
-        if self._next is not None:
+        if self._next is not None and self._store is not None:
             left = min(left, self._next - time())
         return max(left, 0.0)
 
