@@ -28,7 +28,10 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_I
     signal.signal(signal.SIGHUP, lambda *_: None)
 
 # Neither how long an example takes nor how fast they are made says anything on a machine that is busy.
-hypothesis.settings.register_profile("perdure", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# The same examples each time: a commit is good or bad, whenever it is tested. `-m long` looks for new ones.
+hypothesis.settings.register_profile(
+    "perdure", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("perdure")
 
 SOURCE = Path(perdure.__file__).parents[1]

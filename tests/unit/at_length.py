@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 
-MANY = settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=2000, deadline=None, derandomize=False, suppress_health_check=list(HealthCheck))
 
 
 def at_length(few: Any, cases: Callable[[Any], Any]) -> None:
