@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from perdure.api.ids import deterministic_id
     from perdure.api.published import publish, set_progress
     from perdure.api.runs import RunInfo, run, runs
+    from perdure.api.schedule import Tick, schedule, tick
     from perdure.api.sh import sh
     from perdure.api.signals import signal
     from perdure.api.waits import Won, event, sleep, sleep_until, timer, wait_any, wait_for
@@ -53,6 +54,7 @@ __all__ = [
     "RunInfo",
     "Secret",
     "Step",
+    "Tick",
     "Won",
     "Workflow",
     "aio",
@@ -76,6 +78,7 @@ __all__ = [
     "retry",
     "run",
     "runs",
+    "schedule",
     "set_progress",
     "sh",
     "signal",
@@ -84,6 +87,7 @@ __all__ = [
     "sleep_until",
     "spend",
     "step",
+    "tick",
     "timer",
     "uuid",
     "wait_any",
@@ -97,6 +101,7 @@ _LATER = {
     "Decision": "perdure.api.approvals",
     "LogContext": "perdure.engines.observers.json_logs",
     "RunInfo": "perdure.api.runs",
+    "Tick": "perdure.api.schedule",
     "Won": "perdure.api.waits",
     "approval": "perdure.api.approvals",
     "budget": "perdure.api.budget",
@@ -105,6 +110,7 @@ _LATER = {
     "publish": "perdure.api.published",
     "run": "perdure.api.runs",
     "runs": "perdure.api.runs",
+    "schedule": "perdure.api.schedule",
     "set_progress": "perdure.api.published",
     "sh": "perdure.api.sh",
     "signal": "perdure.api.signals",
@@ -112,6 +118,7 @@ _LATER = {
     "sleep": "perdure.api.waits",
     "sleep_until": "perdure.api.waits",
     "spend": "perdure.api.budget",
+    "tick": "perdure.api.schedule",
     "timer": "perdure.api.waits",
     "wait_any": "perdure.api.waits",
     "wait_for": "perdure.api.waits",

@@ -35,7 +35,7 @@ def columns_and_keys() -> dict[str, tuple[list[str], list[str]]]:
 TABLES = columns_and_keys()
 COLUMNS = [(table, column) for table, (columns, _) in TABLES.items() for column in columns]
 PAYLOADS = ("input", "output", "result", "verdict", "stopped", "spent")
-TEXTS = ("event", "topic", "id", "reason", "queue", "queue_key", "dedup", "hold")
+TEXTS = ("event", "topic", "id", "reason", "queue", "queue_key", "dedup", "hold", "tz")
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +71,9 @@ TIME_AND_EVENTS: dict[str, tuple[Any, ...]] = {
     "queue_turn": ("mail", 5, 3),
     "schedule": (
         *("nightly", "jobs", "/jobs.py", "nightly", "0 3 * * *", "UTC", "skip", "one", 86400.0, 0.0, None),
-        *(bytes(16), b"x", 5.0, 6.0, "active", 5.0),
+        *(bytes(16), b"x", 5.0, 6.0, 7.0, 6.0, "active", "script", 5.0),
     ),
-    "tick": ("nightly", 6.0, "made", None, 1, 0, 6.5),
+    "tick": ("nightly", 6.0, 6.0, 1, "started", None, 1, "UTC", 0, None, 6.5),
     "published": (1, "progress", b"x", 5.0),
 }
 

@@ -34,6 +34,7 @@ from perdure.errors import OptionError, StateError, UsageError
 
 if TYPE_CHECKING:
     from perdure.api.handle import Handle
+    from perdure.core.tick_verdicts import Missed, Overlap
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -249,6 +250,12 @@ class WorkflowOptions(TypedDict, total=False):
     heartbeat: str | None
     stall: Duration | None
     queue: str | Queue | None
+    schedule: str | None
+    tz: str | None
+    overlap: Overlap
+    missed: Missed
+    within: Duration
+    spread: Duration | None
 
 
 KNOWN = tuple(WorkflowOptions.__annotations__)
@@ -292,7 +299,18 @@ def workflow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
             PERDURE_HEARTBEAT, or `heartbeat` in pyproject.toml.
         stall: (seconds, timedelta or text such as "30m"; or None) a run in which no step completes for this long hangs,
             and an alert is sent. Default: None, only `timeout` finds a hang.
-        queue: (Queue, or str) the queue that enqueued runs stand in. Default: None, the queue "default".
+        queue: (Queue, or str) the queue that enqueued runs and those of a schedule stand in. Default: None, the queue "default".
+        schedule: (str) when a worker runs it by itself: "0 3 * * *" (cron), "0 0 3 * * *" (six fields: seconds first),
+            or "every 15m". Its runs are called NAME@2026-11-29T03:00+01:00. Default: None, when it is called.
+        tz: (str) the name of the time zone of the schedule. Default: that of the machine of the worker.
+        overlap: ("skip", "queue", "allow" or "cancel") what becomes of a tick while the run before has not ended.
+            "skip": it has no run. "queue": one waits. "allow": it begins. "cancel": the run before is cancelled.
+            Default: "skip".
+        missed: ("skip", "one" or "all") what becomes of ticks that were due while no worker served. "one": one run of
+            the latest stands for all; "all": each has its run, one after the other. Default: "one".
+        within: (seconds, timedelta or text) how old a missed tick may be. Default: "1d".
+        spread: (seconds, timedelta or text; or None) schedules of one time begin spread over so long, each always at
+            the same distance, which follows from its name. Default: None.
 
     Raises:
         OptionError: an option does not exist or is not valid, or `fn` cannot be a workflow.
@@ -319,6 +337,8 @@ def _spec(
     heartbeat: str | None = None,
     stall: Duration | None = None,
     queue: str | Queue | None = None,
+    schedule: str | None = None,
+    **timing: Any,
 ) -> Spec:
     if spec_of(fn) is not None or not callable(fn):
         raise OptionError(f"@workflow is given {fn!r}", "write @workflow above a def, as the only decorator of perdure")
@@ -344,6 +364,14 @@ def _spec(
         stall=None if stall is None else bound(stall, option="stall"),
         queue=None if queue is None else checked_queue(queue),
     )
+    if schedule is not None:
+        from perdure.api.scheduled import declared
+
+        spec.schedules.append(declared(spec, name, schedule, queue=spec.rules.queue, **timing))
+    elif timing:
+        raise OptionError(
+            f"{spec.owner} is given {next(iter(timing))}= without schedule=", 'add one, such as schedule="0 3 * * *"'
+        )
     register(spec)
     return spec
 

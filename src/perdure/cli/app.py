@@ -33,6 +33,7 @@ FUNCTIONS = {
 
 GROUPS = {
     "dlq": "Dead letters: look at them, edit, re-drive, drop, export.",
+    "schedule": "See what runs when and what became of each tick; pause, trigger, backfill, skip.",
     "breaker": "Look at circuit breakers; close or isolate one.",
     "queue": "Look at queues of runs; pause one, or cancel what waits in it.",
     "alert": "Prove that alerts arrive; see what waits; send it.",

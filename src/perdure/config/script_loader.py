@@ -38,13 +38,18 @@ _loads: list[frozenset[int]] = []
 """For each load under way: the threads that were there before, but for the one that loads."""
 
 
+def is_loading() -> bool:
+    """Is a script being loaded, by the thread that asks or one that it has started?"""
+    return bool(_loads) and threading.get_ident() not in _loads[-1]
+
+
 def stop_load(what: str) -> None:
     """Called where work begins, outside of workflows: while a script is loaded, go no further in it.
 
     Raises:
         LoadStopped: a script is being loaded.
     """
-    if not _loads or threading.get_ident() in _loads[-1]:
+    if not is_loading():
         return
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("perdure."):

@@ -147,14 +147,13 @@ def spread_of(name: str, spread: float) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") % int(spread)
 
 
-def local_text(tick: float, zone: tzinfo) -> str:
-    """A moment as ids have it: "2026-11-29T03:00+01:00", with seconds if they are not 0."""
+def local_text(tick: float, zone: tzinfo, *, exact: bool = False) -> str:
+    """A moment as ids have it: "2026-11-29T03:00+01:00", with seconds if they are not 0; `exact`: with thousandths."""
     try:
         local = datetime.fromtimestamp(tick, zone)
     except (OverflowError, ValueError, OSError):
         local = datetime.fromtimestamp(max(-6e10, min(tick, 2.5e11)), UTC)
-    whole = local.second == 0 and local.microsecond == 0
-    return local.isoformat(timespec="minutes" if whole else "milliseconds" if local.microsecond else "seconds")
+    return local.isoformat(timespec="milliseconds" if exact else "seconds" if local.second else "minutes")
 
 
 # -- what is written --------------------------------------------------------------------------------------------------

@@ -40,6 +40,9 @@ class Feature(Enum):
     ADAPTIVE_CONCURRENCY = auto()
     """`concurrency="auto"` of a map."""
 
+    SCHEDULES = auto()
+    """`@workflow(schedule=...)` and `perdure.schedule`: runs that begin by the clock, made by a worker."""
+
     SIGNALS = auto()
     """`perdure.signal`, `perdure.publish`, approvals: what is sent to a run, and what it shows."""
     QUEUES = auto()
@@ -193,6 +196,11 @@ TEMPORAL = Capabilities(
         Feature.RUN_HANDLES: Missing(
             "the result of a run that another process has started is not waited for on a cluster",
             "start it here too: start() of an id that is under way waits for that run",
+        ),
+        Feature.SCHEDULES: Missing(
+            "{option} is not supported on a cluster: its own schedules have other ticks where clocks change, and"
+            " catch up otherwise",
+            "start the workflow by a schedule of the cluster (temporal schedule create), or give --engine local",
         ),
         Feature.STATE_FILE: Missing(
             "the runs of a cluster are kept by the cluster, not in a state file",

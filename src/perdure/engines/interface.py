@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    from perdure.core.declared_schedule import DeclaredSchedule
     from perdure.store.runs import Store
 
 OnFailure = Literal["dead_letter", "raise"]
@@ -272,6 +273,14 @@ class Engine(Protocol):
             reference: which run is looked for: its id, the beginning of it, or "last". All about the runs that may be
                 meant is there.
             most: without a reference: so many of the newest runs are there in full; None for all of them.
+        """
+
+    def declare_schedule(self, spec: Spec, given: DeclaredSchedule) -> None:
+        """Write down a schedule of a workflow.
+
+        Raises:
+            OptionError: no worker can load the workflow, or its time zone is not known here.
+            UsageError: the engine has no schedules.
         """
 
     def cancel(self, id: str, load: Callable[[RunRecord], object]) -> Cancellation:

@@ -10,6 +10,7 @@ from typing import Any, Literal, overload
 
 import msgspec
 
+from perdure.core.declared_schedule import DeclaredSchedule
 from perdure.core.execution.inputs import EMPTY, Signature
 from perdure.core.execution.spending import Ledger
 from perdure.core.policies.failure_rules import NO_RULES
@@ -79,11 +80,11 @@ class Spec:
     `is_method` and `receiver` (the class) are set when it is found in a class, `locals` (names that annotations may
     use) when it is defined in a function. `record_kind` is that of the records of its calls. `park`: a call that fails
     for good becomes a dead letter; `undo`: the step that reverts a call; `rules`: the options of a workflow; `guard`:
-    what its calls have to pass; `failures`: the rules that classify its failures, asked for at the first one;
-    `ensure` looks at a result before it is saved; `max_repeats`: so often at most it is called with the same inputs in
-    a run; `input_kept`: what of the inputs is kept once a call is done; results of more
-    bytes than `artifact_above` lie in files of their own. `module` is the name that its module has when
-    it is imported, `file` the source file; config/module_names.py sets both. `place` says whose function it is.
+    what its calls have to pass; `schedules`: when a workflow runs by itself; `failures`: the rules that classify its
+    failures, asked for at the first one; `ensure` looks at a result before it is saved; `max_repeats`: so often at most
+    it is called with the same inputs in a run; `input_kept`: what of the inputs is kept once a call is done; results of
+    more bytes than `artifact_above` lie in files of their own. `module` is the name that its module has when it is
+    imported, `file` the source file; config/module_names.py sets both. `place` says whose function it is.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Spec:
         self.park = False
         self.undo: Spec | None = None
         self.rules = Rules()
+        self.schedules: list[DeclaredSchedule] = []
         self.guard: Guard | None = None
         self.ensure: Callable[[Any], Any] | None = None
         self.max_repeats: int | None = None

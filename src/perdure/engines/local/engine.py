@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.commands import located
+from perdure.core.declared_schedule import DeclaredSchedule
 from perdure.core.execution.call import Failed
 from perdure.core.execution.run import Body, Ended, Start, Taken, call_off, live, superseded
 from perdure.core.execution.spec import Call, Spec
@@ -30,6 +31,7 @@ from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_ends import ends_at
 from perdure.engines.local.run_lifecycle import queued_runs, start_of
 from perdure.engines.local.scope import LocalScope
+from perdure.engines.local.schedules import declare
 from perdure.engines.runtime.clock import World
 from perdure.errors import PerdureError, Skipped, StateError, StopRun, Suspended
 from perdure.store.runs import Store
@@ -253,6 +255,15 @@ class LocalEngine:
     def records(self, reference: str | None = None, most: int | None = None) -> AbstractContextManager[Store]:
         """The records of all runs, in the state file of this engine."""
         return nullcontext(self.store)
+
+    def declare_schedule(self, spec: Spec, given: DeclaredSchedule) -> None:
+        """Write down a schedule of a workflow; it is in the file when this returns.
+
+        Raises:
+            OptionError: no worker can load the workflow, or its time zone is not known here.
+            StateError: the file cannot be used.
+        """
+        declare(self.store, spec, given, self.world.now())
 
     def cancel(self, id: str, load: Callable[[RunRecord], object]) -> Cancellation:
         """Ask a run to end; one that no process executes is ended here, with its clean-ups.

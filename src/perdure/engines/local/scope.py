@@ -47,6 +47,8 @@ from perdure.engines.runtime.timeouts import on_main_thread
 from perdure.errors import StopRun
 from perdure.store import artifacts
 from perdure.store.lives import Cut
+from perdure.store.schedule_rows import TickRow
+from perdure.store.schedules import tick_of_run
 from perdure.store.spending import Spent
 
 if TYPE_CHECKING:
@@ -564,6 +566,17 @@ class LocalScope(BaseScope):
             resources.monitor.recorder.progress()
         if resources.observer is not None:
             resources.observer.notify(StepProgress(self.id, self.run.workflow, call, done, total, note))
+
+    def tick(self) -> TickRow | None:
+        """The tick that the run, or the one that it is a child or a fork of, was made for; None: none."""
+        store = self.resources.store
+        run: RunRecord | None = store.run_by_number(store.lineage(self.run.rid)[-1])
+        while run is not None:
+            found = tick_of_run(store, run.rid)
+            if found is not None:
+                return found
+            run = None if run.forked_from is None else store.run_by_number(run.forked_from)
+        return None
 
     def reader(self) -> RecordReader:
         """Access to the records of this run, also after it has ended."""

@@ -16,6 +16,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import CancelledError, WorkflowAlreadyStartedError
 
+from perdure.core.declared_schedule import DeclaredSchedule
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import Bounds
 from perdure.core.records import CLEAN_UPS, RunRecord, RunStatus
@@ -329,6 +330,14 @@ class TemporalEngine:
         return self.cluster.wait(list_runs(self.cluster, reference, most))
 
     # -- what changes them --------------------------------------------------------------------------------------------
+
+    def declare_schedule(self, spec: Spec, given: DeclaredSchedule) -> None:
+        """A cluster has none.
+
+        Raises:
+            UsageError: always.
+        """
+        raise TEMPORAL.unsupported(Feature.SCHEDULES, option=f"schedule {given.name!r}")
 
     def cancel(self, id: str, load: Callable[[RunRecord], object] | None = None) -> Cancellation:
         """Ask a run to end. Steps in flight notice it at their next heartbeat, and a worker makes the clean-ups.

@@ -22,11 +22,14 @@ def refuse_parking(spec: Spec) -> None:
 
 
 def refuse_counting(spec: Spec) -> None:
-    """Refuse the options of a workflow that ask what runs have come to.
+    """Refuse the options of a workflow that ask what runs have come to, or that begin runs.
 
     Raises:
         OptionError: it is to be done once, or to fail with so many dead letters.
+        UsageError: it has a schedule.
     """
+    if spec.schedules:
+        TEMPORAL.require(Feature.SCHEDULES, option=f"schedule {spec.schedules[0].name!r} of {spec.owner}")
     if spec.rules.once:
         TEMPORAL.require(Feature.ONCE, owner=spec.owner)
     if spec.rules.fail_on_dead is not None:

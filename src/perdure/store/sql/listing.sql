@@ -81,7 +81,8 @@ SELECT name, concurrency, per_key, rate, seconds, paused, declared, free, crc FR
 SELECT queue, priority, turn, crc FROM queue_turn ORDER BY queue, priority
 
 -- name: all_schedule
-SELECT name, script, path, workflow, spec, tz, overlap, missed, within, spread, queue, key, input, since, last, status, declared, crc
+SELECT name, script, path, workflow, spec, tz, overlap, missed, within, spread, queue, key, input, since, last, due,
+       seen, status, origin, declared, crc
 FROM schedule ORDER BY name
 
 -- name: waits_after
@@ -92,7 +93,7 @@ WHERE (run, name, key, n, position) > (?, ?, ?, ?, ?) ORDER BY run, name, key, n
 SELECT sid, run, event, topic, id, value, stamp, status, seq, reason, crc FROM signal WHERE sid > ? ORDER BY sid LIMIT ?
 
 -- name: ticks_after
-SELECT schedule, due, outcome, reason, run, missed, made, crc FROM tick
+SELECT schedule, due, last, ticks, outcome, reason, run, tz, missed, previous, made, crc FROM tick
 WHERE (schedule, due) > (?, ?) ORDER BY schedule, due LIMIT ?
 
 -- name: published_values_after

@@ -67,7 +67,11 @@
 -- A *queue* row holds its limits: runs at a time, runs of one key at a time, `rate` begun in so many `seconds`.
 --
 -- A *schedule* row is the declaration that was seen last, a *tick* row what became of one point in time: the run that was made for it,
--- or why none was. `last` is the newest tick that has been decided; ticks count from `since`.
+-- or why none was. `last` is up to when ticks have been decided; they count from `since`. `due` is when the next run begins, which
+-- follows from `last` and is computed anew now and then; `seen` when that was. Ticks that were skipped one after the other for one
+-- reason share a row, from `due` to `last` (`ticks` of them, NULL: not counted). A *waiting* tick has a queued run without `wake`,
+-- which gets it when the runs before have ended. `missed` is for how many ticks that nobody served a run stands, `previous` the
+-- tick before that had a run, `tz` the zone of the schedule then.
 --
 -- A *published* row is a value that a run shows to others; the last one of a name.
 --
@@ -382,8 +386,11 @@ CREATE TABLE schedule (
     key      BLOB NOT NULL CHECK (length(key) = 16),
     input    BLOB NOT NULL,
     since    REAL NOT NULL,
-    last     REAL,
+    last     REAL NOT NULL,
+    due      REAL,
+    seen     REAL NOT NULL,
     status   TEXT NOT NULL CHECK (status IN ('active', 'paused', 'undeclared')),
+    origin   TEXT NOT NULL CHECK (origin IN ('script', 'call')),
     declared REAL NOT NULL,
     crc      INTEGER NOT NULL
 ) STRICT;
@@ -391,16 +398,22 @@ CREATE TABLE schedule (
 CREATE TABLE tick (
     schedule TEXT NOT NULL,
     due      REAL NOT NULL,
-    outcome  TEXT NOT NULL,
+    last     REAL NOT NULL CHECK (last >= due),
+    ticks    INTEGER CHECK (ticks > 0),
+    outcome  TEXT NOT NULL CHECK (outcome IN ('started', 'waiting', 'ended', 'skipped')),
     reason   TEXT,
     run      INTEGER,
-    missed   INTEGER NOT NULL DEFAULT 0,
+    tz       TEXT,
+    missed   INTEGER NOT NULL DEFAULT 0 CHECK (missed >= 0),
+    previous REAL,
     made     REAL NOT NULL,
     crc      INTEGER NOT NULL,
     PRIMARY KEY (schedule, due)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX tick_run ON tick (run) WHERE run IS NOT NULL;
+
+CREATE INDEX tick_open ON tick (schedule) WHERE outcome IN ('started', 'waiting');
 
 CREATE TABLE published (
     run   INTEGER NOT NULL,

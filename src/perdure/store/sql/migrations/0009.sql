@@ -142,8 +142,11 @@ CREATE TABLE schedule (
     key      BLOB NOT NULL CHECK (length(key) = 16),
     input    BLOB NOT NULL,
     since    REAL NOT NULL,
-    last     REAL,
+    last     REAL NOT NULL,
+    due      REAL,
+    seen     REAL NOT NULL,
     status   TEXT NOT NULL CHECK (status IN ('active', 'paused', 'undeclared')),
+    origin   TEXT NOT NULL CHECK (origin IN ('script', 'call')),
     declared REAL NOT NULL,
     crc      INTEGER NOT NULL
 ) STRICT;
@@ -151,16 +154,22 @@ CREATE TABLE schedule (
 CREATE TABLE tick (
     schedule TEXT NOT NULL,
     due      REAL NOT NULL,
-    outcome  TEXT NOT NULL,
+    last     REAL NOT NULL CHECK (last >= due),
+    ticks    INTEGER CHECK (ticks > 0),
+    outcome  TEXT NOT NULL CHECK (outcome IN ('started', 'waiting', 'ended', 'skipped')),
     reason   TEXT,
     run      INTEGER,
-    missed   INTEGER NOT NULL DEFAULT 0,
+    tz       TEXT,
+    missed   INTEGER NOT NULL DEFAULT 0 CHECK (missed >= 0),
+    previous REAL,
     made     REAL NOT NULL,
     crc      INTEGER NOT NULL,
     PRIMARY KEY (schedule, due)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX tick_run ON tick (run) WHERE run IS NOT NULL;
+
+CREATE INDEX tick_open ON tick (schedule) WHERE outcome IN ('started', 'waiting');
 
 CREATE TABLE published (
     run   INTEGER NOT NULL,

@@ -1,0 +1,276 @@
+"""The schedules of a state file: what `perdure schedule` shows and changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, tzinfo
+from itertools import islice
+
+import msgspec
+
+from perdure.config.time_zones import zone
+from perdure.core.tick_verdicts import WHY
+from perdure.core.ticks import parse, spread_of
+from perdure.core.timestamps import moment
+from perdure.engines.features import Feature
+from perdure.errors import NotFound, OptionError
+from perdure.operations.location import Location, opened, opened_for_change
+from perdure.store import schedules
+from perdure.store.runs import Store
+from perdure.store.schedule_rows import Schedule, TickRow
+
+
+class TickView(msgspec.Struct, frozen=True):
+    """What became of a tick, or of several that were skipped for one reason.
+
+    Attributes:
+        due: when the first was due.
+        last: when the last of them was due.
+        ticks: how many they are; None: they were not counted.
+        outcome: "waiting" for the runs before, "started", "ended", or "skipped".
+        reason: why it was skipped, as a short text for programs; None if it was not.
+        why: the same for people; empty if it was not.
+        run: the id of its run.
+        status: how that stands.
+        seconds: how long it took, if it has ended.
+        missed: for how many ticks that nobody served it stands.
+    """
+
+    due: datetime | None
+    last: datetime | None
+    ticks: int | None
+    outcome: str
+    reason: str | None = None
+    why: str = ""
+    run: str | None = None
+    status: str | None = None
+    seconds: float | None = None
+    missed: int = 0
+
+
+class ScheduleView(msgspec.Struct, frozen=True):
+    """A schedule.
+
+    Attributes:
+        name, workflow, script, spec, tz, overlap, missed, within, spread, queue: as it was declared; seconds.
+        status: "active", "paused" or "undeclared".
+        next: when its next run begins, in its zone; None: not, as it stands.
+        overdue: for how many seconds the next run has been due: no worker serves it.
+        missed_ticks: how many ticks nobody served, as far as they were counted.
+        note: what a reader of the specification may take for something else.
+        latest: what became of its latest ticks, the newest first.
+    """
+
+    name: str
+    workflow: str
+    script: str
+    spec: str
+    tz: str
+    status: str
+    overlap: str
+    missed: str
+    within: float
+    spread: float
+    queue: str | None
+    next: datetime | None
+    overdue: float
+    missed_ticks: int
+    note: str
+    latest: list[TickView]
+
+
+def list_schedules(location: Location, latest: int = 10) -> list[ScheduleView]:
+    """All of them, by name.
+
+    Raises:
+        NotFound: there is no state file.
+        UsageError: the location is a cluster.
+        StateError: the file cannot be used.
+    """
+    with _opened(location) as store:
+        return [_view(store, one, latest) for one in schedules.every(store)]
+
+
+def show_schedule(location: Location, name: str, latest: int = 20) -> ScheduleView:
+    """One schedule.
+
+    Raises:
+        NotFound: there is no such schedule.
+        UsageError: the location is a cluster.
+        StateError: the file cannot be used.
+    """
+    with _opened(location) as store:
+        return _view(store, schedules.one(store, name), latest)
+
+
+def next_ticks(location: Location, name: str, most: int) -> list[datetime]:
+    """When the next runs of a schedule begin, in its zone; also of one that is paused, as if it were not.
+
+    Raises:
+        NotFound: there is no such schedule.
+        OptionError: this machine does not know its zone.
+    """
+    with _opened(location) as store:
+        found = schedules.one(store, name)
+        where = zone(found.tz)
+        late = spread_of(found.name, found.spread)
+        coming = islice(parse(found.spec).after(max(found.last, time.time() - late), where), most)
+        return [datetime.fromtimestamp(tick + late, where) for tick in coming]
+
+
+def pause(location: Location, name: str) -> None:
+    """No more ticks until it is resumed.
+
+    Raises:
+        NotFound: there is no such schedule.
+        OptionError: it is undeclared.
+    """
+    with _changed(location) as store:
+        schedules.pause(store, name, time.time())
+
+
+def resume(location: Location, name: str) -> datetime | None:
+    """Count its ticks from now on; returns when the next run begins.
+
+    Raises:
+        NotFound: there is no such schedule.
+        OptionError: it is undeclared.
+    """
+    with _changed(location) as store:
+        return _date(schedules.resume(store, name, time.time()).due, _zone(schedules.one(store, name)))
+
+
+def skip(location: Location, name: str) -> datetime | None:
+    """Skip the next tick; returns which.
+
+    Raises:
+        NotFound: there is no such schedule, or it has no more ticks.
+        OptionError: it is paused or undeclared.
+    """
+    with _changed(location) as store:
+        return _date(schedules.skip_next(store, name, time.time()), _zone(schedules.one(store, name)))
+
+
+def trigger(location: Location, name: str) -> str:
+    """Make a run now; returns its id.
+
+    Raises:
+        NotFound: there is no such schedule.
+        OptionError: it is undeclared.
+        AlreadyRunning: the run before has not ended.
+    """
+    with _changed(location) as store:
+        return schedules.trigger(store, name, time.time())
+
+
+def backfill(location: Location, name: str, first: str, last: str) -> tuple[list[str], int]:
+    """Make the runs of past ticks that have none; returns their ids, and how many ticks had one.
+
+    Args:
+        location: where.
+        name: the schedule.
+        first: from when: a date or a time in ISO 8601; without an offset it is meant in the zone of the schedule.
+        last: until when, with it.
+
+    Raises:
+        NotFound: there is no such schedule.
+        OptionError: it is undeclared, or the stretch cannot be used.
+    """
+    with _changed(location) as store:
+        where = zone(schedules.one(store, name).tz)
+        return schedules.backfill(store, name, _moment(first, where), _moment(last, where), time.time())
+
+
+def remove(location: Location, name: str) -> int:
+    """Remove a schedule; returns how many runs were cancelled that had not begun.
+
+    Raises:
+        NotFound: there is no such schedule.
+    """
+    with _changed(location) as store:
+        return schedules.remove(store, name, time.time())
+
+
+def _moment(text: str, where: tzinfo) -> float:
+    try:
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo is not None else found.replace(tzinfo=where)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise OptionError(
+            f"{text!r} is not a time", 'give a date such as 2026-11-29, or a time such as "2026-11-29T03:00"'
+        ) from None
+
+
+@contextmanager
+def _opened(location: Location) -> Iterator[Store]:
+    location.require(Feature.SCHEDULES, option="perdure schedule")
+    with opened(location) as store:
+        yield store
+
+
+@contextmanager
+def _changed(location: Location) -> Iterator[Store]:
+    location.require(Feature.SCHEDULES, option="perdure schedule")
+    with opened_for_change(location) as store:
+        yield store
+
+
+def _view(store: Store, one: Schedule, latest: int) -> ScheduleView:
+    where, now = _zone(one), time.time()
+    return ScheduleView(
+        name=one.name,
+        workflow=one.workflow,
+        script=one.path,
+        spec=one.spec,
+        tz=one.tz,
+        status=one.status,
+        overlap=one.overlap,
+        missed=one.missed,
+        within=one.within,
+        spread=one.spread,
+        queue=one.queue,
+        next=_date(one.due, where),
+        overdue=0.0 if one.due is None else max(now - one.due, 0.0),
+        missed_ticks=schedules.missed_since(store, one.name, float("-inf")),
+        note=parse(one.spec).note,
+        latest=[_tick(store, tick, where) for tick in schedules.latest_ticks(store, one.name, latest)],
+    )
+
+
+def _tick(store: Store, tick: TickRow, where: tzinfo) -> TickView:
+    id = status = seconds = None
+    if tick.run is not None:
+        try:
+            run = store.run_by_number(tick.run)
+        except NotFound:
+            pass
+        else:
+            id, status = run.id, run.status
+            seconds = None if run.ended is None else run.ended - run.started
+    why = WHY.get(tick.reason or "", "")
+    return TickView(
+        _date(tick.due, where),
+        _date(tick.last, where),
+        tick.ticks,
+        tick.outcome,
+        tick.reason,
+        why,
+        id,
+        status,
+        seconds,
+        tick.missed,
+    )
+
+
+def _zone(one: Schedule) -> tzinfo:
+    try:
+        return zone(one.tz)
+    except OptionError:  # this machine does not know it
+        return UTC
+
+
+def _date(seconds: float | None, where: tzinfo) -> datetime | None:
+    found = moment(seconds)
+    return None if found is None else found.astimezone(where)
