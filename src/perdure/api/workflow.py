@@ -299,7 +299,7 @@ def workflow(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
             PERDURE_HEARTBEAT, or `heartbeat` in pyproject.toml.
         stall: (seconds, timedelta or text such as "30m"; or None) a run in which no step completes for this long hangs,
             and an alert is sent. Default: None, only `timeout` finds a hang.
-        queue: (Queue, or str) the queue that enqueued runs and those of a schedule stand in. Default: None, the queue "default".
+        queue: (Queue, or str) the queue that enqueued and scheduled runs stand in. Default: None, the queue "default".
         schedule: (str) when a worker runs it by itself: "0 3 * * *" (cron), "0 0 3 * * *" (six fields: seconds first),
             or "every 15m". Its runs are called NAME@2026-11-29T03:00+01:00. Default: None, when it is called.
         tz: (str) the name of the time zone of the schedule. Default: that of the machine of the worker.

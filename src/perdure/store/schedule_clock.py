@@ -18,6 +18,7 @@ import msgspec
 
 from perdure.config.time_zones import zone
 from perdure.core.durations import show
+from perdure.core.execution.queueing import DEFAULT
 from perdure.core.records import RunRecord
 from perdure.core.tick_verdicts import WHY, Judgement, Reason, Runs, Verdict, judge
 from perdure.core.ticks import Ticks, local_text, parse, spread_of
@@ -39,6 +40,9 @@ UNUSABLE = 60.0
 """Seconds between two tries with a schedule whose zone or specification cannot be used."""
 
 QUEUED_PRIORITY = 5
+
+NOT_YET = 253_402_300_799.0
+"""The `wake` of a run that waits for the runs before: the last second that a date can show. Without one it is due."""
 
 _log = logging.getLogger("perdure")
 _recounted: dict[Path, float] = {}
@@ -336,8 +340,8 @@ def start_run(
             started=now,
             ended=None,
             crc=0,
-            wake=None if waits else now,
-            queue=schedule.queue,
+            wake=NOT_YET if waits else now,
+            queue=schedule.queue or DEFAULT,
             priority=QUEUED_PRIORITY,
         ),
     )

@@ -30,8 +30,8 @@ from perdure.engines.local.queues import declare_queues
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_ends import ends_at
 from perdure.engines.local.run_lifecycle import queued_runs, start_of
-from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.schedules import declare
+from perdure.engines.local.scope import LocalScope
 from perdure.engines.runtime.clock import World
 from perdure.errors import PerdureError, Skipped, StateError, StopRun, Suspended
 from perdure.store.runs import Store

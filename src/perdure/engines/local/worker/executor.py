@@ -27,6 +27,7 @@ from perdure.core.execution.run import Taken
 from perdure.core.redaction.printable import one_line
 from perdure.engines.local import LocalEngine, engine_at
 from perdure.engines.local.queues import declare_queues
+from perdure.engines.local.schedules import declare_loaded
 from perdure.engines.local.worker.messages import (
     Ask,
     Files,
@@ -49,7 +50,17 @@ from perdure.engines.local.worker.program import Program
 from perdure.engines.local.worker.waker import Waker
 from perdure.engines.observers.attach import observers_of
 from perdure.engines.observers.fanout import FanOut
-from perdure.errors import PerdureError, Released, StateCorrupt, StateError, StateIO, StateReplaced, Suspended
+from perdure.errors import (
+    NotStorable,
+    OptionError,
+    PerdureError,
+    Released,
+    StateCorrupt,
+    StateError,
+    StateIO,
+    StateReplaced,
+    Suspended,
+)
 from perdure.store import claims, crashes
 
 GRACE = 30.0
@@ -158,6 +169,7 @@ class Executor:
             declare_queues(engine.store, engine.world.now())
             for script in {script for script, _ in program.served}:
                 claims.try_again(engine.store, script, program.version())
+            self._declare_schedules(engine, program)
         except PerdureError as error:
             self._tell(Unusable(one_line(str(error))))
             return 1
@@ -171,6 +183,15 @@ class Executor:
         while self._active:
             self._waker.wait()
         return 0
+
+    def _declare_schedules(self, engine: LocalEngine, program: Program) -> None:
+        """Write what the scripts declare; those that cannot be loaded may have schedules still."""
+        broken = {one.path for one in program.broken}
+        whole = [path for path in self._orders.scripts if os.path.abspath(path) not in broken]
+        try:
+            declare_loaded(engine.store, program.workflows, engine.world.now(), whole)
+        except (OptionError, NotStorable) as error:
+            self._say(f"a schedule is not declared: {error}")
 
     def _seconds(self) -> float | None:
         """How long to sleep; what is to be done may have to wait for the clock."""

@@ -67,6 +67,11 @@ class Program:
             self.broken.append(Broken(path, script_identity(path, self._state), one_line(what), text))
 
     @property
+    def workflows(self) -> list[Spec]:
+        """What can be executed."""
+        return list(self._specs.values())
+
+    @property
     def served(self) -> Mapping[tuple[str, str], Offer]:
         """What is claimed: by the identity of the script and the name of the workflow."""
         return {key: Offer(_path(spec), self._lock(spec)) for key, spec in self._specs.items()}

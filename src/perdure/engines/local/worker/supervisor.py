@@ -48,6 +48,7 @@ from perdure.store import claims
 from perdure.store.bell import Bell
 from perdure.store.liveness import Liveness
 from perdure.store.runs import Store
+from perdure.store.schedule_clock import advance
 from perdure.store.workers import Worker, announce, withdraw
 
 T = TypeVar("T")
@@ -136,6 +137,7 @@ class Supervisor:
         self._liveness = Liveness(options.state)
         self._began = time()
         self._is_ready = False
+        self._clock_held_until = 0.0  # after a jump of the clock no tick is made
         self._store: Store | None = None
         self._store_at = 0.0  # when it may be opened
         self._store_failed = 0
@@ -405,6 +407,7 @@ class Supervisor:
         if jump is not None:
             self._say(f"clock-jump: the clock was set by {jump:+.0f} s; nothing is begun for 30 s")
             self._tell(Pause(30.0))
+            self._clock_held_until = steady() + 30.0
         rung, self._rung = self._rung or self._stale, False
         now = time()
         due = self._next is not None and self._next <= now
@@ -419,7 +422,13 @@ class Supervisor:
 
     def _refresh(self, store: Store) -> bool:
         self._deaths.refresh(store)
-        self._next = claims.next_moment(store, time())
+        now = time()
+        following = claims.next_moment(store, now)
+        if self._is_ready:  # before, its scripts have not said which schedules they declare
+            ticks = advance(store, now) if steady() >= self._clock_held_until else now + TICK
+            if ticks is not None:
+                following = ticks if following is None else min(following, ticks)
+        self._next = following
         return True
 
     def _tell(self, message: Message) -> None:
