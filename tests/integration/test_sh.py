@@ -202,6 +202,34 @@ def test_programs_of_runs_under_way_are_left_alone(scripts: Scripts) -> None:
         other.communicate()
 
 
+def test_what_breaks_in_just_when_a_program_has_begun_is_not_waited_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C when the thread that starts it is over, and this has been seen: the program is ended at once."""
+    lock, ended = threading.Lock, list[bool]()
+
+    class Cut:
+        def __init__(self) -> None:
+            self._real, self._times = lock(), 0
+            self.release = self._real.release
+
+        def acquire(self) -> None:
+            self._real.acquire()
+            self._times += 1
+            if self._times == 2:
+                raise KeyboardInterrupt
+
+    class Started(command.Program):
+        def __init__(self) -> None:
+            pass
+
+        def end(self) -> None:
+            ended.append(True)
+
+    monkeypatch.setattr(threading, "Lock", Cut)
+    with pytest.raises(KeyboardInterrupt):
+        command._uninterrupted(lambda: None, Started())
+    assert ended == [True]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGALRM])
 @pytest.mark.parametrize("where", ["at its fork", "before it is waited for"])
 def test_what_breaks_in_between_its_fork_and_its_end_leaves_no_program(

@@ -244,6 +244,7 @@ def _uninterrupted(start: Callable[[], None], program: Program) -> None:
         start()
         return
     raised: list[BaseException] = []
+    ended: list[bool] = []
     over = threading.Lock()
     over.acquire()
 
@@ -253,6 +254,7 @@ def _uninterrupted(start: Callable[[], None], program: Program) -> None:
         except BaseException as error:  # noqa: BLE001  it is the caller's
             raised.append(error)
         finally:
+            ended.append(True)
             over.release()
 
     try:
@@ -261,7 +263,8 @@ def _uninterrupted(start: Callable[[], None], program: Program) -> None:
     except BaseException as error:
         if "start new thread" in str(error):
             raise
-        over.acquire()
+        if not ended:  # else what breaks in may have come just when the lock was had
+            over.acquire()
         if not raised:
             program.end()
         raise
