@@ -34,6 +34,9 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("perdure")
 
+OURS = ("PERDURE_", "WORKFLOW_", "STEP_TIMEOUT")
+"""How the variables begin that say something to perdure."""
+
 SOURCE = Path(perdure.__file__).parents[1]
 """What is tested, for processes of their own."""
 
@@ -130,6 +133,16 @@ def no_run_is_left() -> Iterator[None]:
     """A death that is only simulated leaves its run under way in this process, which a real one would not."""
     yield
     under_way.clear()
+
+
+@pytest.fixture(autouse=True)
+def settings_are_put_back() -> Iterator[None]:
+    """A command that is typed in this process sets variables for what it starts; the process would end with it."""
+    before = {name: value for name, value in os.environ.items() if name.startswith(OURS)}
+    yield
+    for name in [name for name in os.environ if name.startswith(OURS) and name not in before]:
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from conftest import OURS
 from perdure.cli import main
 from perdure.engines.local.engine import close_all
 
 LOOKS = (("ps",), ("show",), ("why",), ("diagnose",), ("doctor",), ("dlq", "ls"), ("dlq", "show"))
 """Commands that execute nothing and change nothing."""
-OURS = ("PERDURE_", "WORKFLOW_", "STEP_TIMEOUT")
 
 
 def only_looks(words: tuple[str, ...]) -> bool:

@@ -272,8 +272,9 @@ def test_resume_with_accepted_changes(desk: Desk) -> None:
 
 def test_commands_that_need_a_cluster(desk: Desk) -> None:
     """They say so, and how to name one."""
+    desk.write(FRAGILE)
     desk.url = "local"
-    code, _, err = desk.type("worker", str(desk.script))
+    code, _, err = desk.type("check", str(desk.script))
     assert code == 2
     assert "--engine temporal://HOST:7233/NAMESPACE" in err
 
