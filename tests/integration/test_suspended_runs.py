@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from letterbox import letters, open_waits, post
+from suspended import left, newest
 
 import perdure
 from conftest import Machine, Scripts
 from perdure import step, workflow
 from perdure.cli import main
-from perdure.core.records import RunRecord
-from perdure.errors import DeadlineExceeded, Suspended
+from perdure.errors import DeadlineExceeded
 
 DAY = 86_400.0
-
-
-def newest(machine: Machine) -> RunRecord:
-    return next(run for run in machine.engine.store.runs() if run.parent is None)
-
-
-def left(flow: Callable[[], Any]) -> Suspended:
-    with pytest.raises(Suspended) as caught:
-        flow()
-    return caught.value
 
 
 @step(name="suspended.work")

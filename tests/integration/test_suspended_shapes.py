@@ -8,23 +8,13 @@ from typing import Any
 
 import pytest
 from letterbox import open_waits
+from suspended import left, newest
 
 import perdure
 from conftest import Machine
 from perdure import aio, step, workflow
-from perdure.core.records import RunRecord
 from perdure.errors import Suspended
 from perdure.testing.clock import Clock
-
-
-def newest(machine: Machine) -> RunRecord:
-    return next(run for run in machine.engine.store.runs() if run.parent is None)
-
-
-def left(flow: Callable[[], Any]) -> Suspended:
-    with pytest.raises(Suspended) as caught:
-        flow()
-    return caught.value
 
 
 @step(name="shaped.work")

@@ -23,8 +23,9 @@ from perdure.store import pieces, signals
 from perdure.store.group_commit import Operation
 from perdure.store.rows import checked_of_run, corrupt, sound
 from perdure.store.runs import Store
-from perdure.store.signals import Letter, OpenWait, Sent
+from perdure.store.signals import Letter, Sent
 from perdure.store.statements import load
+from perdure.store.waits import WaitRow
 
 _SQL = load("approvals.sql")
 
@@ -170,7 +171,7 @@ def open_topics(store: Store, run: RunRecord) -> list[tuple[str, bool]]:
         rows: list[Any] = connection.execute(_SQL["open"], (root.rid,)).fetchall()
         if not all(map(sound, rows)):
             raise corrupt(store.path)
-        topics = dict.fromkeys(OpenWait(*row).topic or "" for row in rows)
+        topics = dict.fromkeys(WaitRow(*row).topic or "" for row in rows)
         return [(one, signals.known(store, connection, root.rid, id_of(one)) is not None) for one in topics]
 
     found: list[tuple[str, bool]] = store.journal.read(question)

@@ -24,6 +24,7 @@ from perdure.store.group_commit import Operation
 from perdure.store.rows import corrupt, sealed, sound
 from perdure.store.runs import Store
 from perdure.store.statements import load
+from perdure.store.waits import WaitRow
 
 _SQL = load("signals.sql")
 
@@ -52,22 +53,6 @@ class Letter(NamedTuple):
     status: str
     seq: int | None
     reason: str | None
-    crc: int
-
-
-class OpenWait(NamedTuple):
-    """A row of an open wait, in the order of the columns."""
-
-    run: int
-    name: str
-    key: bytes
-    n: int
-    position: int
-    event: str | None
-    topic: str | None
-    awaited: int | None
-    began: float
-    due: float | None
     crc: int
 
 
@@ -200,7 +185,7 @@ def root_of(store: Store, connection: apsw.Connection, run: str) -> RunRecord:
     return found
 
 
-def waits_for(store: Store, connection: apsw.Connection, rid: int, event: str, topic: str) -> list[OpenWait]:
+def waits_for(store: Store, connection: apsw.Connection, rid: int, event: str, topic: str) -> list[WaitRow]:
     """The open waits of a root and its child runs for an event, the one that began first at the front.
 
     Raises:
@@ -209,10 +194,10 @@ def waits_for(store: Store, connection: apsw.Connection, rid: int, event: str, t
     rows: list[Any] = connection.execute(_SQL["waits"], (rid, event, topic)).fetchall()
     if not all(map(sound, rows)):
         raise corrupt(store.path)
-    return sorted((OpenWait(*row) for row in rows), key=lambda wait: wait.began)
+    return sorted((WaitRow(*row) for row in rows), key=lambda wait: wait.began)
 
 
-def is_over(wait: OpenWait, stamp: float) -> bool:
+def is_over(wait: WaitRow, stamp: float) -> bool:
     """Does the timeout of a wait go before a signal of that moment, however late the wait is woken?"""
     return wait.due is not None and stamp > wait.due
 
