@@ -100,8 +100,9 @@ class TaskParking(Parking):
         for _ in range(TURNS):
             if family.spots[-1] is not spot:
                 return
+            moves = family.moves
             if self._tasks_rest(root, family):
-                self._leave(root)
+                self._leave(root, moves)
                 return
             await asyncio.sleep(0)
 

@@ -49,6 +49,7 @@ class Family:
     def __init__(self) -> None:
         self.lock = RLock()
         self.spots: list[Spot] = []
+        self.moves = 0  # how often a branch has come to a wait or gone on from one
         self.looks = 0  # in a row that found all threads at rest
         self.seen: object = None
 
@@ -141,9 +142,11 @@ class Parking:
             while True:
                 view, until = self._still_open(effect, scope, spot)
                 if until is None:
-                    return view
+                    break
                 self._leave_thread(scope)
                 world.rest(spot.ear, until)
+        scope.check()  # another thread may have left the run just when this wait was over
+        return view
 
     @contextmanager
     def _spot(self, effect: Park, scope: LocalScope) -> Iterator[Spot]:
@@ -153,6 +156,7 @@ class Parking:
             spot = Spot(self._waiting(effect, scope), branch, ear, task)
             with family.lock:
                 family.spots.append(spot)
+                family.moves += 1
                 family.looks = 0
             if branch is not None:
                 scope.parked.add(branch)
@@ -164,6 +168,7 @@ class Parking:
                     scope.parked.discard(branch)
                 with family.lock:
                     family.spots.remove(spot)
+                    family.moves += 1
                     family.looks = 0
 
     def _still_open(self, effect: Park, scope: LocalScope, spot: Spot) -> tuple[View, float | None]:
@@ -193,9 +198,10 @@ class Parking:
         root: Any = scope.family
         if any(one.is_async for one in root.kin):
             return
+        moves = family_of(root).moves
         if any(one.shared for one in root.kin) and not self._threads_rest(root):
             return
-        self._leave(root)
+        self._leave(root, moves)
 
     def _threads_rest(self, root: Any) -> bool:
         from perdure.engines.runtime.thread_rest import all_rest
@@ -217,8 +223,14 @@ class Parking:
             family.seen = seen
             return family.looks >= LOOKS * len(family.spots)
 
-    def _leave(self, root: Any) -> None:
+    def _leave(self, root: Any, moves: int) -> None:
         """Leave the run to its waits, unless one of them is decided or due soon.
+
+        No branch goes on from its wait meanwhile: it would execute what another process may begin at once.
+
+        Args:
+            root: the scope of the run.
+            moves: how often a branch had moved before all were seen to be parked.
 
         Raises:
             StopRun: it is left.
@@ -233,17 +245,19 @@ class Parking:
         ends = [one.limits.deadline for one in root.kin]
         deadlines = [None if end is None else world.now() + end.at - world.clock() for end in ends]
         with family.lock:
+            if family.moves != moves:
+                return
             spots = list(family.spots)
-        parked = [spot.waiting._replace(live={one.waiting.id for one in spots}) for spot in spots]
-        notes = [row for one in root.kin for row in one.history.with_notes(())]
-        left = store.journal.write(notes, waits.suspending(store, root.run, parked, deadlines, patience))
-        if not left:
-            return
-        for run in left:
-            store.let_go(run)
-        stop = StopRun(suspended(left[0]))
-        for one in root.kin:
-            one.stop(stop)
+            parked = [spot.waiting._replace(live={one.waiting.id for one in spots}) for spot in spots]
+            notes = [row for one in root.kin for row in one.history.with_notes(())]
+            left = store.journal.write(notes, waits.suspending(store, root.run, parked, deadlines, patience))
+            if not left:
+                return
+            for run in left:
+                store.let_go(run)
+            stop = StopRun(suspended(left[0]))
+            for one in root.kin:
+                one.stop(stop)
         for spot in spots:
             spot.ear.ring()
         raise stop
