@@ -185,11 +185,12 @@ class Executor:
         return 0
 
     def _declare_schedules(self, engine: LocalEngine, program: Program) -> None:
-        """Write what the scripts declare; those that cannot be loaded may have schedules still."""
+        """Write what the scripts declare; of those that cannot be loaded to their end, everything stays as it was."""
         broken = {one.path for one in program.broken}
         whole = [path for path in self._orders.scripts if os.path.abspath(path) not in broken]
+        workflows = [spec for spec in program.workflows if os.path.abspath(spec.file) not in broken]
         try:
-            declare_loaded(engine.store, program.workflows, engine.world.now(), whole)
+            declare_loaded(engine.store, workflows, engine.world.now(), whole)
         except (OptionError, NotStorable) as error:
             self._say(f"a schedule is not declared: {error}")
 
