@@ -43,8 +43,10 @@ SCRIPT = """
         note(f"ship {order}")
         if os.environ.get("HOLD") == "1":
             say("shipping")
-            if sys.stdin.readline() == "fail\\n":
+            word = sys.stdin.readline().strip()
+            if word == "fail":
                 raise NoRoute(order)
+            order = word if word == "stay" else order
         return Receipt(order, os.getpid())
 
     @step
@@ -64,6 +66,8 @@ SCRIPT = """
         charge(order)
         receipt = ship(order)
         archive(order)
+        while receipt.order == "stay":  # until it is cancelled
+            archive(order)
         return receipt
 
     @workflow
@@ -154,7 +158,7 @@ def test_a_run_is_cancelled_by_its_handle(scripts: Scripts, monkeypatch: pytest.
     monkeypatch.setenv("PERDURE_STATE", str(scripts.folder / ".perdure" / "state.db"))
     handle = perdure.run("order-7")
     assert handle.cancel().outcome == "requested"
-    first.communicate("go\n", 60)
+    first.communicate("stay\n", 60)
     with pytest.raises(Cancelled, match="run order-7 was cancelled"):
         handle.result(60)
     assert "Cancelled" in second.communicate(timeout=60)[1]
