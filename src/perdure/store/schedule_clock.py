@@ -24,6 +24,7 @@ from perdure.core.tick_verdicts import WHY, Judgement, Reason, Runs, Verdict, ju
 from perdure.core.ticks import Ticks, local_text, parse, spread_of
 from perdure.errors import PerdureError, StateError
 from perdure.store.bell import ring
+from perdure.store.queue import PRIORITY
 from perdure.store.runs import Store
 from perdure.store.schedule_rows import SQL, Schedule, TickRow, get, put, put_tick, ticks
 
@@ -38,8 +39,6 @@ AGAIN = 1.0
 
 UNUSABLE = 60.0
 """Seconds between two tries with a schedule whose zone or specification cannot be used."""
-
-QUEUED_PRIORITY = 5
 
 NOT_YET = 253_402_300_799.0
 """The `wake` of a run that waits for the runs before: the last second that a date can show. Without one it is due."""
@@ -342,7 +341,7 @@ def start_run(
             crc=0,
             wake=NOT_YET if waits else now,
             queue=schedule.queue or DEFAULT,
-            priority=QUEUED_PRIORITY,
+            priority=PRIORITY,
         ),
     )
     found: Any = connection.execute(SQL["previous_run"], (schedule.name, due)).fetchone()

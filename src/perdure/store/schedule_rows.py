@@ -21,8 +21,8 @@ Status = Literal["active", "paused", "undeclared"]
 Origin = Literal["script", "call"]
 
 
-class Schedule(msgspec.Struct, frozen=True):
-    """A schedule as it was declared last, and how far its ticks have been decided. Times: seconds since the epoch.
+class Declared(msgspec.Struct, frozen=True):
+    """What code declares of a schedule.
 
     Attributes:
         name: its name.
@@ -30,13 +30,6 @@ class Schedule(msgspec.Struct, frozen=True):
         spec, tz, overlap, missed, within, spread: as `@workflow` takes them; seconds.
         queue: where its runs stand; None: in none.
         key, input: digest and packed form of the arguments of each run.
-        since: when counting began.
-        last: up to when its ticks have been decided.
-        due: when the next one begins; None: never, or not while it is paused or undeclared.
-        seen: when it was looked at last.
-        status: "active", "paused" by hand, or "undeclared": its script no longer has it.
-        origin: "script": declared where a script is loaded; "call": by a call of `perdure.schedule` elsewhere.
-        declared: when it was declared, or changed, last.
     """
 
     name: str
@@ -52,6 +45,21 @@ class Schedule(msgspec.Struct, frozen=True):
     queue: str | None
     key: bytes
     input: bytes
+
+
+class Schedule(Declared, frozen=True):
+    """A schedule as it was declared last, and how far its ticks have been decided. Times: seconds since the epoch.
+
+    Attributes:
+        since: when counting began.
+        last: up to when its ticks have been decided.
+        due: when the next one begins; None: never, or not while it is paused or undeclared.
+        seen: when it was looked at last.
+        status: "active", "paused" by hand, or "undeclared": its script no longer has it.
+        origin: "script": declared where a script is loaded; "call": by a call of `perdure.schedule` elsewhere.
+        declared: when it was declared, or changed, last.
+    """
+
     since: float
     last: float
     due: float | None

@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from perdure.core.tick_verdicts import Missed, Outcome, Overlap, Reason, Verdict
+from perdure.core.tick_verdicts import Outcome, Reason, Verdict
 from perdure.core.ticks import MOST, Ticks, local_text, parse, spread_of
 from perdure.errors import AlreadyRunning, NotFound, OptionError
 from perdure.store.bell import ring
@@ -27,27 +27,26 @@ from perdure.store.schedule_clock import (
     start_run,
     understood,
 )
-from perdure.store.schedule_rows import SQL, Origin, Schedule, TickRow, get, put, put_tick, read, require, ticks
+from perdure.store.schedule_rows import (
+    SQL,
+    Declared,
+    Origin,
+    Schedule,
+    TickRow,
+    get,
+    put,
+    put_tick,
+    read,
+    require,
+    ticks,
+)
 
 _log = logging.getLogger("perdure")
 
 
-class Declaration(msgspec.Struct, frozen=True):
-    """A schedule as code declares it; see `Schedule`."""
+class Declaration(Declared, frozen=True):
+    """A schedule as code declares it, and where: see `Schedule`."""
 
-    name: str
-    script: str
-    path: str
-    workflow: str
-    spec: str
-    tz: str
-    overlap: Overlap
-    missed: Missed
-    within: float
-    spread: float
-    queue: str | None
-    key: bytes
-    input: bytes
     origin: Origin
 
 

@@ -62,6 +62,9 @@ PATIENCE = 2.0
 ANYWAY = 30.0
 """Seconds until the state file is looked into although nothing has rung."""
 
+HELD = 30.0
+"""Seconds in which nothing is begun after the clock has jumped."""
+
 APART = 4
 """Executors for runs that one more death would make a crash loop, at most."""
 
@@ -405,9 +408,9 @@ class Supervisor:
     def _look_at_runs(self) -> None:
         jump = self._clock.look()
         if jump is not None:
-            self._say(f"clock-jump: the clock was set by {jump:+.0f} s; nothing is begun for 30 s")
-            self._tell(Pause(30.0))
-            self._clock_held_until = steady() + 30.0
+            self._say(f"clock-jump: the clock was set by {jump:+.0f} s; nothing is begun for {HELD:.0f} s")
+            self._tell(Pause(HELD))
+            self._clock_held_until = steady() + HELD
         rung, self._rung = self._rung or self._stale, False
         now = time()
         due = self._next is not None and self._next <= now
