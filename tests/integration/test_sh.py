@@ -243,8 +243,9 @@ def test_what_breaks_in_between_its_fork_and_its_end_leaves_no_program(
             super()._execute_child(*args)  # type: ignore[misc]
             begun.append(self.pid)
             if where == "at its fork":
-                signal.pthread_kill(threading.main_thread().ident or 0, number)
-                until(lambda: handled, "that the signal is handled")
+                # Again and again: one that comes just before the main thread waits does not wake it.
+                main = threading.main_thread().ident or 0
+                until(lambda: handled or signal.pthread_kill(main, number), "that the signal is handled")
 
     def wait(*_: object) -> None:
         signal.raise_signal(number)
@@ -256,7 +257,8 @@ def test_what_breaks_in_between_its_fork_and_its_end_leaves_no_program(
         def handle(signum: int, frame: FrameType | None) -> None:
             handled.append(signum)
             assert callable(heard)
-            heard(signum, frame)
+            if len(handled) == 1:
+                heard(signum, frame)
 
         signal.signal(number, handle)
         try:
@@ -275,3 +277,22 @@ def test_what_breaks_in_between_its_fork_and_its_end_leaves_no_program(
     with pytest.raises((KeyboardInterrupt, StepTimeout)):
         flow()
     until(lambda: not is_alive(begun[0]), "the end of the program")
+
+
+def test_a_program_whose_output_no_thread_can_read_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system has no thread left just when the program has begun: the error is told, and nothing runs on."""
+    begun: list[int] = []
+
+    class Noted(subprocess.Popen[bytes]):
+        def _execute_child(self, *args: object) -> None:
+            super()._execute_child(*args)  # type: ignore[misc]
+            begun.append(self.pid)
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError, match="can't start"):
+        command.Program(["sleep", "1000"])
+    assert not is_alive(begun[0])

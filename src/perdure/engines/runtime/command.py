@@ -112,7 +112,7 @@ class Program:
         stdin = subprocess.DEVNULL if given is None else subprocess.PIPE
         self._process = subprocess.Popen(words, stdin=stdin, stderr=subprocess.PIPE, start_new_session=True, **options)
         _add(self._call, self)
-        self._pumps += [
+        pumps = [
             threading.Thread(target=pump, args=(stream,), daemon=True)
             for pump, stream in (
                 (self._read_output, self._process.stdout),
@@ -121,9 +121,17 @@ class Program:
             if stream is not None
         ]
         if given is not None:
-            self._pumps.append(threading.Thread(target=self._feed, args=(given,), daemon=True))
-        for each in self._pumps:
-            each.start()
+            pumps.append(threading.Thread(target=self._feed, args=(given,), daemon=True))
+        try:
+            for each in pumps:
+                each.start()
+                self._pumps.append(each)
+        except BaseException:  # no thread is to be had
+            self.end()
+            for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+                if pipe is not None:
+                    pipe.close()
+            raise
 
     def wait(self, timeout: float | None = None) -> str:
         """Wait until it has ended; returns what it wrote to standard output.
