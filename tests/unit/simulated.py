@@ -15,6 +15,7 @@ from simulated_disk import Crash, Disk, Program, World
 from simulated_effects import Performer
 from simulated_workflows import Fork, Walker, spec_of
 
+from perdure.core.execution.call import Failed
 from perdure.core.execution.effects import Load, Settle
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import identify
@@ -122,7 +123,7 @@ class Process:
             raise Crash
 
     def fork(self, parent: Token, fork: Fork) -> None:
-        ends: list[Any] = [None] * len(fork.programs)
+        ends: list[Any] = [(None, None)] * len(fork.programs)
         waiting = list(enumerate(fork.programs))
         parent.joining = len(ends)
 
@@ -132,6 +133,9 @@ class Process:
             def on_end(value: Any, error: Exception | None) -> None:
                 ends[place] = (value, error)
                 parent.joining -= 1
+                if fork.breaks and isinstance(value, Failed):
+                    parent.joining -= len(waiting)
+                    waiting.clear()
                 if waiting:
                     begin()
 

@@ -21,11 +21,15 @@ from perdure.core.records import OUTPUT
 
 
 class Fork:
-    """Carry these on side by side, at most `most` at a time; the answer is a list of how each ended: (value, error)."""
+    """Carry these on side by side, at most `most` at a time; the answer is a list of how each ended: (value, error).
 
-    def __init__(self, programs: list[Program], most: int) -> None:
+    If it breaks off, the first that ends with Failed leaves (None, None) for those that have not begun.
+    """
+
+    def __init__(self, programs: list[Program], most: int, *, breaks: bool = False) -> None:
         self.programs = programs
         self.most = most
+        self.breaks = breaks
 
 
 class Walker:
@@ -104,45 +108,51 @@ class Walker:
         spec = spec_of(node.name)
         feed, tally = Feed(history, node.name), Tally()
         jobs: list[Job] = []
+        failed: list[tuple[Job, Failed]] = []
+
+        def ended(job: Job, end: Any) -> None:
+            if isinstance(end, Failed):
+                failed.append((job, end))
+            else:
+                tally.ended(job.index, end.seq, isinstance(end, Parked), job.seq is not None)
+
+        def begin(job: Job | None) -> Program:
+            """What has a record ends at once; what has none is executed when all are drawn."""
+            if job is not None and job.seq is not None:
+                program = recheck(job.call, history, job.seq, node.park)
+                ended(job, (yield from self.drive(program, history)))
+            elif job is not None and not failed:
+                jobs.append(job)
 
         def release(exhausted: bool) -> Program:
-            while True:
+            while not failed:
                 while (job := feed.released()) is not None:
-                    jobs.append(job)
+                    yield from begin(job)
                 job = feed.waiting(exhausted=exhausted)
                 if job is None:
                     return
                 yield from self.drive(settle(job.call, history), history)
 
         for argument in node.items:
+            if failed and not history.doubtful(node.name):
+                break
             by_key = identify_by(spec, (argument,), {}, f"k{argument}") if node.keyed else None
-            job = feed.offer(by_key or identify(spec, (argument,), {}))
-            if job is not None:
-                jobs.append(job)
+            yield from begin(feed.offer(by_key or identify(spec, (argument,), {})))
             yield from release(False)
         yield from release(True)
-        programs = [
-            self.drive(
-                item(job.call, history, node.park)
-                if job.seq is None
-                else recheck(job.call, history, job.seq, node.park),
-                history,
-            )
-            for job in jobs
-        ]
-        ends = yield Fork(programs, node.concurrency), history
-        failed = None
-        for job, (end, error) in zip(jobs, ends, strict=True):
-            if error is not None:
-                raise error
-            if isinstance(end, Failed):
-                failed = failed or (job, end)
-            else:
-                tally.ended(job.index, end.seq, isinstance(end, Parked), job.seq is not None)
-        if failed is not None:
-            if not failed[1].replayed:
-                yield from self.drive(fail(failed[0].call, history, failed[1]), history)
-            raise failed[1].error
+        if not failed:
+            programs = [self.drive(item(job.call, history, node.park), history) for job in jobs]
+            ends = yield Fork(programs, node.concurrency, breaks=not node.park), history
+            for job, (end, error) in zip(jobs, ends, strict=True):
+                if error is not None:
+                    raise error
+                if end is not None:
+                    ended(job, end)
+        if failed:
+            job, end = failed[0]
+            if not end.replayed:
+                yield from self.drive(fail(job.call, history, end), history)
+            raise end.error
         values = [spec.plan.unpack(self.performer.disk.rows[history.rid][seq][OUTPUT]) for seq in tally.results()]
         return [values, len(tally.letters())]
 

@@ -24,7 +24,12 @@ few = settings(max_examples=100, deadline=None, suppress_health_check=[HealthChe
 
 
 def completed(disk: Disk) -> dict[Identity, tuple[str, bytes, bytes]]:
-    return {identity: kept for identity, kept in disk.records().items() if kept[0] != "failed"}
+    """Which items of a batch that raises (`m 1`) are done is left to chance."""
+    return {
+        identity: kept
+        for identity, kept in disk.records().items()
+        if kept[0] != "failed" and not identity[1].startswith(("m ", "n "))
+    }
 
 
 @few
