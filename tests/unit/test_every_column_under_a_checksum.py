@@ -34,8 +34,11 @@ def columns_and_keys() -> dict[str, tuple[list[str], list[str]]]:
 
 TABLES = columns_and_keys()
 COLUMNS = [(table, column) for table, (columns, _) in TABLES.items() for column in columns]
-PAYLOADS = ("input", "output", "result", "verdict", "stopped", "spent")
-TEXTS = ("event", "topic", "id", "reason", "queue", "queue_key", "dedup", "hold", "tz")
+PAYLOADS = ("input", "output", "result", "verdict", "stopped", "fingerprint", "code")
+TEXTS = (
+    *("event", "topic", "id", "reason", "queue", "queue_key", "dedup", "hold", "tz"),
+    *("waits", "label", "spent", "delayed_by", "error", "outcome", "cause"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     connection.execute("INSERT INTO exempt VALUES (?, ?, ?, ?)", sealed(1, 2, 4))
     place = FunctionRecord("step", "charge", "__main__", "charge", "orders.py")
     named = ("step", "charge", "__main__", "charge", "orders.py", place.checksum(1))
-    connection.execute("INSERT INTO function VALUES (?, ?, ?, ?, ?, ?, ?)", (1, *named))
+    connection.execute("INSERT INTO function VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", (1, *named))
     for table, row in TIME_AND_EVENTS.items():
         connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * (len(row) + 1))})", sealed(*row))
     connection.commit()
@@ -75,6 +78,10 @@ TIME_AND_EVENTS: dict[str, tuple[Any, ...]] = {
     ),
     "tick": ("nightly", 6.0, 6.0, 1, "started", None, 1, "UTC", 0, None, 6.5),
     "published": (1, "progress", b"x", 5.0),
+    "session": (1, 1, 1, 5.0, 6.0, "done", None, "0.1.0", bytes(8), 1000),
+    "batch": (1, 1, "charge", 10, 2, 5.0, None),
+    "code": (bytes(8), "__main__", "charge", "orders.py", 7, '["card"]', "{}", bytes(8)),
+    "deed": (1, 5.0, "ann", "command", "cancel", "orders-1", ""),
 }
 
 

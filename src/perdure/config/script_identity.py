@@ -35,6 +35,24 @@ def script_identity(script: str, state: Path) -> str:
     return str(real)
 
 
+_digests: dict[tuple[str, int], bytes] = {}
+
+
+def source_digest(path: str) -> bytes | None:
+    """8 bytes that stand for what a file of code says now; None if there is none."""
+    if not path or path.startswith("<"):
+        return None
+    try:
+        key = (path, os.stat(path).st_mtime_ns)
+        if key not in _digests:
+            import hashlib
+
+            _digests[key] = hashlib.blake2b(Path(path).read_bytes(), digest_size=8).digest()
+        return _digests[key]
+    except OSError:
+        return None
+
+
 def belongs_to(script: str, state: Path) -> bool:
     """Does a script lie below the folder of a state file, or in the project that the state file lies in?"""
     real = PurePath(os.path.realpath(script))

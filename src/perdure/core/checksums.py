@@ -45,8 +45,10 @@ def step_checksum(
     return head << 32 | crc32(output, crc32(given, crc32(_numbers(started, ms, attempts), head)))
 
 
-def marked(crc: int, lives: int | None, keyed: int | None) -> int:
-    """A step's checksum once its row has marks, which are in the lower half; a row without any keeps its own."""
+def marked(crc: int, lives: int | None, keyed: int | None, *more: object) -> int:
+    """A step's checksum once its row has marks or `more`, in the lower half; a row without any keeps its own."""
+    if any(each is not None for each in more):
+        return crc ^ crc32(_encode((lives, keyed, *more)), crc & 0xFFFF_FFFF)
     if lives is None and keyed is None:
         return crc
     return crc ^ crc32(_encode((lives, keyed)), crc & 0xFFFF_FFFF)
@@ -65,7 +67,11 @@ def attempt_checksum(
     started: float,
     ms: int,
     verdict: bytes | None = None,
+    delay: float | None = None,
+    delayed_by: str | None = None,
 ) -> int:
     """Of an attempt's row, in the order of its columns; one without a verdict has that of before there were any."""
-    more = () if verdict is None else (verdict,)
+    more: tuple[object, ...] = () if verdict is None else (verdict,)
+    if delay is not None or delayed_by is not None:
+        more = (verdict, None if delay is None else float(delay), delayed_by)
     return row_checksum(run, epoch, name, key, n, number, int(counted), given, error, float(started), ms, *more)

@@ -30,7 +30,8 @@ WHOLE_RUN = 0
 class LetterRecord(msgspec.Struct, frozen=True):
     """A dead letter. `run` and `holder` are row numbers, `seq` is the number of the step's record.
 
-    `input` is the edited input, `result` what a redrive came to, `exported` None if it is not to be exported.
+    `input` is the edited input, `result` what a redrive came to, `exported` None if it is not to be exported. `error`
+    is the class of the failure, and letters of one `fingerprint` (8 bytes) have one reason; None in rows of before.
     """
 
     lid: int
@@ -45,11 +46,14 @@ class LetterRecord(msgspec.Struct, frozen=True):
     result: bytes | None
     exported: int | None
     crc: int
+    error: str | None = None
+    fingerprint: bytes | None = None
 
     def checksum(self) -> int:
         """What `crc` is."""
         about = (self.lid, self.run, self.seq, self.status, float(self.created), float(self.changed), self.redriven)
-        return row_checksum(*about, self.holder, self.input, self.result, self.exported)
+        more = () if self.error is None and self.fingerprint is None else (self.error, self.fingerprint)
+        return row_checksum(*about, self.holder, self.input, self.result, self.exported, *more)
 
     def sealed(self) -> Self:
         """The record, under a checksum of what it says now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final, Literal, Self, get_args
+from typing import Any, Final, Literal, Self, get_args
 
 import msgspec
 
@@ -67,7 +67,10 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class FunctionRecord(msgspec.Struct, frozen=True):
-    """The function that a run calls under a name. `file` is relative to the folder of the run's script, or absolute."""
+    """The function that a run calls under a name. `file` is relative to the folder of the run's script, or absolute.
+
+    `code` is the digest of what is known of it besides (`store/code.py`); None in rows of before, and of notes.
+    """
 
     kind: StepKind
     name: str
@@ -75,11 +78,17 @@ class FunctionRecord(msgspec.Struct, frozen=True):
     qualname: str
     file: str
     crc: int = 0
+    code: bytes | None = None
 
     def checksum(self, run: int) -> int:
         """What `crc` is, as a row of that run."""
         file = self.file.encode("utf-8", "surrogateescape")
-        return row_checksum(run, self.kind, self.name, self.module, self.qualname, file)
+        more = () if self.code is None else (self.code,)
+        return row_checksum(run, self.kind, self.name, self.module, self.qualname, file, *more)
+
+    def sealed(self, run: int) -> Self:
+        """The record, under a checksum of what it says now."""
+        return msgspec.structs.replace(self, crc=self.checksum(run))
 
     def intact(self, run: int) -> bool:
         """Is it as it was written, as a row of that run?"""
@@ -88,8 +97,11 @@ class FunctionRecord(msgspec.Struct, frozen=True):
 
 _PREFIXES = {"deferred": "defer:", "undone": "undo:"}
 
-Row = tuple[int, int, str, bytes, int, str, bytes, bytes, float, int, int, int, str]
-"""A row of the step table, in the order of its columns. Their numbers follow: a NamedTuple costs 0.6 us more a step."""
+Row = tuple[Any, ...]
+"""A row of the step table, in the order of its columns. Their numbers follow: a NamedTuple costs 0.6 us more a step.
+
+It ends with the kind, unless there is more to be said of the call (see StepRecord): then it has all columns.
+"""
 
 RUN: Final = 0
 SEQ: Final = 1
@@ -104,6 +116,10 @@ MS: Final = 9
 ATTEMPTS: Final = 10
 CRC: Final = 11
 KIND: Final = 12
+MARKS: Final = 13
+SPENT: Final = 19
+WIDTH: Final = 20
+"""Columns of a row that has all of them."""
 
 
 class StepRecord(msgspec.Struct, frozen=True, gc=False):
@@ -114,6 +130,10 @@ class StepRecord(msgspec.Struct, frozen=True, gc=False):
 
     The marks are None in nearly every record: `lives` in how many lives of the run the call was executed, if that was
     more than one; `keyed` whether it asked for its idempotency key (1 or 0), if it was executed more than once.
+
+    So is the rest: `batch` is the number of the map that it was an item of, `asked` how many milliseconds after the
+    call was made its last attempt began, `waits` what it waited for meanwhile (JSON: reason to milliseconds), `label`
+    the map's key as text, and `spent` what it has spent, if that is all in its record (`core/execution/spending.py`).
     """
 
     seq: int
@@ -130,6 +150,11 @@ class StepRecord(msgspec.Struct, frozen=True, gc=False):
     kind: StepKind
     lives: int | None = None
     keyed: int | None = None
+    batch: int | None = None
+    asked: int | None = None
+    waits: str | None = None
+    label: str | None = None
+    spent: str | None = None
 
     def checksum(self, run: int) -> int:
         """What `crc` is, as a row of that run."""
@@ -147,7 +172,7 @@ class StepRecord(msgspec.Struct, frozen=True, gc=False):
             self.attempts,
             self.kind,
         )
-        return marked(crc, self.lives, self.keyed)
+        return marked(crc, self.lives, self.keyed, self.batch, self.asked, self.waits, self.label, self.spent)
 
     def sealed(self, run: int) -> Self:
         """The record, under a checksum of what it says now."""
@@ -167,7 +192,8 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     """One try that failed. `epoch` is how often the run had failed before; `error` is the packed fault.
 
     `verdict` is what was known of the failure when it happened, packed (`core/policies/verdicts.py`); rows of earlier
-    versions have none.
+    versions have none. `delay` is how many seconds were to be waited until the next attempt, `delayed_by` who has named
+    them ("policy" or "server"); None for the last attempt of a call that was given up.
     """
 
     epoch: int
@@ -182,11 +208,14 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     ms: int
     crc: int
     verdict: bytes | None = None
+    delay: float | None = None
+    delayed_by: str | None = None
 
     def checksum(self, run: int) -> int:
         """What `crc` is, as a row of that run."""
         about = (self.epoch, self.name, self.key, self.n, self.number, self.counted)
-        return attempt_checksum(run, *about, self.input, self.error, self.started, self.ms, self.verdict)
+        after = (self.verdict, self.delay, self.delayed_by)
+        return attempt_checksum(run, *about, self.input, self.error, self.started, self.ms, *after)
 
     def sealed(self, run: int) -> Self:
         """The record, under a checksum of what it says now."""
@@ -209,6 +238,8 @@ class RunRecord(msgspec.Struct, frozen=True):
     `priority` there (0 comes first), a `queue_key` of which only so many run at a time, and a `dedup` key, under which
     there is one unfinished run; it is served in the order of `priority`, `turn` and number, as soon as it has a turn
     (`store/queue.py`). `hold` is why it is not gone on with until somebody acts.
+
+    `steps` is how many steps it has come past, as far as that was counted: when its process left it.
     """
 
     rid: int
@@ -242,6 +273,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     dedup: str | None = None
     hold: str | None = None
     turn: int | None = None
+    steps: int | None = None
 
     @property
     def superseded(self) -> bool:
@@ -259,6 +291,8 @@ class RunRecord(msgspec.Struct, frozen=True):
         queued = (_real(self.wake), self.queue, self.priority, self.queue_key, self.dedup, self.hold, self.turn)
         if any(each is not None for each in queued):
             more = (self.stopped, _real(self.timed_from), *queued)
+        if self.steps is not None:
+            more = (self.stopped, _real(self.timed_from), *queued, self.steps)
         state = (self.status, self.holder, self.epoch, self.input, self.output)
         return row_checksum(*who, *state, *times, *lineage, *more)
 
@@ -285,8 +319,9 @@ def _real(value: float | None) -> float | None:
 
 def sealed_row(row: Row) -> Row:
     """A row of the step table, under a checksum of what it says now."""
-    crc = step_checksum(*row[:CRC], row[KIND])
-    return (*row[:CRC], crc, row[KIND])
+    crc = step_checksum(*row[:CRC], *row[KIND : KIND + 1])
+    crc = marked(crc, *(row[MARKS:] or (None, None)))
+    return (*row[:CRC], crc, *row[KIND:])
 
 
 def clean_up_name(kind: str, step: str) -> str:

@@ -19,6 +19,7 @@ from perdure.errors import PerdureError
 from perdure.operations.find_step import check_name
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import RunView, view_of
+from perdure.operations.sessions import SessionView, sessions_of
 from perdure.operations.stored_failures import verdict_of
 from perdure.store import dead_letters, published, signals
 from perdure.store.forks import is_behind
@@ -111,6 +112,7 @@ class RunDetails(msgspec.Struct, frozen=True):
     `parent` the id of the run whose child this is. `process` is who executes it, or did when it died; `suspects` are
     the calls that crashes speak against; `notes` say which calls were not saved. `verdict` is what was known of
     `error` when it happened. `signals` are those that no wait has taken, `published` is what it has published by name.
+    `sessions` are the processes that executed it.
     """
 
     run: RunView
@@ -129,6 +131,7 @@ class RunDetails(msgspec.Struct, frozen=True):
     signals: list[SentView] = []
     published: dict[str, Any] = {}
     progress: ProgressView | None = None
+    sessions: list[SessionView] = []
 
 
 def details_of(
@@ -215,6 +218,7 @@ def details_of(
         ],
         published={one.name: show.value(one.value) for one in shown if one.name != published.PROGRESS},
         progress=next((_progress(one) for one in shown if one.name == published.PROGRESS), None),
+        sessions=sessions_of(store, run),
     )
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from perdure.core.execution.run import Start, Taken
 from perdure.core.records import RunRecord
-from perdure.store import lives, pieces, queue
+from perdure.store import lives, pieces, queue, sessions
 from perdure.store.liveness import lives as is_alive
 from perdure.store.locks import asker
 from perdure.store.runs import Store
@@ -209,6 +209,7 @@ def give_back(
             return False
         due = now if wake is None else wake
         store.put_run(connection, found, status="suspended", holder=None, wake=due, hold=hold)
+        sessions.end(connection, found, sessions.SUSPENDED, now)
         if hold is None:
             store.locks.suspend(connection, run.rid)
         else:

@@ -59,7 +59,7 @@ class Snapshot(Store):
                 record = self.insert_run(connection, _record(run, numbers.get(run.parent or "")))
                 numbers[run.id] = rid = record.rid
                 steps = [(rid, *msgspec.structs.astuple(step.sealed(rid))) for step in run.steps]
-                connection.executemany(statements["add_step"], steps)
+                self.insert_rows(connection, steps)
                 tries = [(rid, *msgspec.structs.astuple(attempt.sealed(rid))) for attempt in run.attempts]
                 connection.executemany(statements["add_attempt"], tries)
                 parking.add_copies(connection, [_letter(rid, step) for step in run.steps if step.status == "dead"])

@@ -22,7 +22,7 @@ from perdure.core.durations import show
 from perdure.core.execution.crash_loop import Crashes, fitted
 from perdure.core.execution.spec import Call
 from perdure.core.records import BETWEEN, NO_KEY, is_time
-from perdure.store import flight_record, lives
+from perdure.store import flight_record, lives, sessions
 from perdure.store.flight_record import Flight
 from perdure.store.group_commit import Operation
 from perdure.store.liveness import file_token, locks_of
@@ -88,8 +88,9 @@ def collect(store: Store) -> list[Flight]:
     gone = flight_record.dead(flight_record.folder_of(store.path), locks_of(store.path))
     found = [settled(one) for one in gone]
     suspects = [one for one in found if one.calls or one.cause not in ASKED]
-    if suspects:
-        store.journal.write((), _adding(suspects))
+    left = store.journal.read(lambda at: sessions.is_open(at, [one.token for one in found])) if found else ()
+    if suspects or left:
+        store.journal.write((), _adding(suspects, [one for one in found if one.token in left]))
     holders = dict(_all(store, "holders"))
     explaining = []
     for one in found:
@@ -127,8 +128,9 @@ def settled(one: Flight) -> Flight:
     return one
 
 
-def _adding(flights: Sequence[Flight]) -> Operation:
+def _adding(flights: Sequence[Flight], executing: Sequence[Flight]) -> Operation:
     def operation(connection: apsw.Connection) -> None:
+        sessions.died(connection, executing)
         for one in flights:
             asked = (
                 one.cause in ASKED

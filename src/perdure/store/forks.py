@@ -157,7 +157,7 @@ class _Fork:
         spending.copy(self._connection, source.rid, rid, calls, forks, self._store.path)
         point = self._execute(_SQL["next_number"], (rid,)).fetchone()[0]
         behind, undoable = self._behind(rid)
-        self._connection.executemany(_SQL["add_step"], behind)
+        self._store.insert_rows(self._connection, behind)
         last = behind[-1][records.SEQ] if behind else point - 1
         self._copy_functions(rid)
         stretches = self._store.exempted_in(self._connection, source.rid)
@@ -201,6 +201,7 @@ class _Fork:
             dedup=None,
             hold=None,
             turn=None,
+            steps=None,
         )
         return self._store.insert_run(self._connection, run).rid
 
@@ -211,13 +212,13 @@ class _Fork:
             _SQL["source_steps"], (self._source.rid, seq, self._before, self._pending)
         ).fetchall():
             found = [checked_of_run(StepRecord, row, self._store.path) for row in rows]
-            self._connection.executemany(_SQL["add_step"], [_row(rid, record) for record in found])
+            self._store.insert_rows(self._connection, [_row(rid, record) for record in found])
             seq = found[-1].seq + 1
 
     def _copy_functions(self, rid: int) -> None:
         for row in self._execute(_SQL["functions"], (self._source.rid,)).fetchall():
-            *named, _ = msgspec.structs.astuple(record := checked_of_run(FunctionRecord, row, self._store.path))
-            self._execute(_SQL["add_function"], (rid, *named, record.checksum(rid)))
+            record = checked_of_run(FunctionRecord, row, self._store.path).sealed(rid)
+            self._execute(_SQL["add_function"], (rid, *msgspec.structs.astuple(record)))
 
     def _copy_attempts(self, rid: int, of: int) -> None:
         """The attempts of the calls that the fork has letters of."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -86,14 +86,16 @@ class Journal:
     Args:
         connection: opened for writing; used by one thread at a time, under the journal's lock.
         path: for messages.
-        insert: the statement that adds one row to the step table.
+        insert: the statement that adds one row to the step table, by how many columns that has.
         on_end: called after each transaction that held an operation, under the lock, with whether it was committed.
 
     `around` is called before each commit and after it, with whether it is done: where a process that dies loses or
     keeps something. Tests set it.
     """
 
-    def __init__(self, connection: apsw.Connection, path: Path, insert: str, on_end: Callable[[bool], None]) -> None:
+    def __init__(
+        self, connection: apsw.Connection, path: Path, insert: Mapping[int, str], on_end: Callable[[bool], None]
+    ) -> None:
         self._connection = connection
         self._path = path
         self._artifacts = artifacts.folder_of(path)
@@ -300,8 +302,12 @@ class Journal:
 
     def _insert_all(self, connection: apsw.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         # One statement for many rows: each one lets go of the GIL, and with many threads waiting that is what costs.
+        widths = {len(row) for row in rows}
+        if len(widths) > 1:  # those that have more to say of their calls, and those that have not
+            widest = max(widths)
+            rows = [(*row, *(None,) * (widest - len(row))) for row in rows]
         extra = f", ({', '.join('?' * len(rows[0]))})" * (len(rows) - 1)
-        connection.execute(self._insert + extra, [value for row in rows for value in row])
+        connection.execute(self._insert[len(rows[0])] + extra, [value for row in rows for value in row])
 
     def _in_turn(self, batch: Sequence[Entry]) -> None:
         try:
@@ -315,7 +321,8 @@ class Journal:
         if len(batch) == 1 and not self._ahead:
             (entry,) = batch
             if entry.operation is None and len(entry.rows) == 1 and not entry.pieces and not entry.artifacts:
-                connection.execute(self._insert, entry.rows[0])  # a statement of its own is a transaction
+                row = entry.rows[0]
+                connection.execute(self._insert[len(row)], row)  # a statement of its own is a transaction
                 return
         for entry in batch:
             for _, _, payload in entry.files:  # whole and durable before a row names them

@@ -101,7 +101,15 @@ def holder_of(store: Store, run: RunRecord) -> HolderInfo | None:
     return info
 
 
-_LONG = {"wait": (-1, "", b"", -1, -1), "signal": (0,), "tick": ("", -math.inf), "published_value": (-1, "")}
+_LONG = {
+    "wait": (-1, "", b"", -1, -1),
+    "signal": (0,),
+    "tick": ("", -math.inf),
+    "published_value": (-1, ""),
+    "session": (-1, 0),
+    "batch": (-1, 0),
+    "deed": (0,),
+}
 """Tables that may be long, and what comes before every key of theirs."""
 
 
@@ -128,8 +136,10 @@ def rows(store: Store) -> Iterator[RowCheck]:
     for table in ("holder", "lock", "crash", "life", "exempt", "queue", "queue_turn", "schedule"):
         for row in _all(store, f"all_{table}"):
             yield RowCheck(table, f"{row[0]}", sound(row))
+    for row in _all(store, "all_code"):
+        yield RowCheck("code", f"{row[2]} of {row[1]}", sound(row))
     for table, first in _LONG.items():
-        for row in _walk(store, f"{table}s_after", first):
+        for row in _walk(store, f"{table}_rows_after", first):
             yield RowCheck(table, f"{row[1]} of {row[0]}", sound(row))
     for row in _walk(store, "letters_after", (0,)):
         lid, *_ = row

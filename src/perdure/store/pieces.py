@@ -83,7 +83,7 @@ def set_apart(rows: Sequence[Row]) -> tuple[list[Row], Pieces, Files]:
                 payloads[place], found = manifest_of(len(payload), cut_up)
                 pieces.append((row[RUN], found))
         given, output = payloads
-        small.append(sealed_row((*row[:INPUT], given, output, *row[OUTPUT + 1 :])))  # type: ignore[arg-type]
+        small.append(sealed_row((*row[:INPUT], given, output, *row[OUTPUT + 1 :])))
     return small, pieces, files
 
 

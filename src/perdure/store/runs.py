@@ -11,6 +11,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from perdure.config.script_identity import source_digest
 from perdure.core.execution.effects import Save
 from perdure.core.execution.queueing import QueuedRun
 from perdure.core.execution.run import (
@@ -31,9 +32,11 @@ from perdure.core.execution.run import (
 from perdure.core.execution.spending import Bounds
 from perdure.core.policies.verdicts import Stop, pack_stop
 from perdure.core.records import (
+    KIND,
     NOTED,
     RUN,
     SEQ,
+    WIDTH,
     AttemptRecord,
     FunctionRecord,
     Row,
@@ -42,7 +45,19 @@ from perdure.core.records import (
 from perdure.core.values import artifact_names, codec
 from perdure.core.values.pieces import INLINE
 from perdure.errors import LockLost, StateError
-from perdure.store import artifacts, bell, database, lives, parking, pieces, queue, spending, stop_notes
+from perdure.store import (
+    artifacts,
+    bell,
+    database,
+    flight_record,
+    lives,
+    parking,
+    pieces,
+    queue,
+    sessions,
+    spending,
+    stop_notes,
+)
 from perdure.store.group_commit import Journal, Operation
 from perdure.store.holders import Holder
 from perdure.store.lives import Cut
@@ -67,7 +82,8 @@ class Store(RunQueries):
     def __init__(self, path: Path, *, read_only: bool = False, vfs: str | None = None) -> None:
         sql = load("runs.sql")
         connection = database.connect(path, create=not read_only, read_only=read_only, vfs=vfs)
-        super().__init__(path, sql, Journal(connection, path, sql["add_step"], self._ended), Holder(path, sql))
+        self._insert = {KIND + 1: sql["add_step"], WIDTH: sql["add_whole_step"]}
+        super().__init__(path, sql, Journal(connection, path, self._insert, self._ended), Holder(path, sql))
         # SQLite's limit holds for a row as a whole, with its other columns.
         limit = connection.limit(apsw.SQLITE_LIMIT_LENGTH)
         self.largest = limit - min(limit // 16, 65_536)
@@ -125,6 +141,7 @@ class Store(RunQueries):
         names = (rid, id, start.script, start.path, start.workflow, start.key, start.named, start.parent)
         run = RunRecord(*names, "running", hid, 0, start.input, None, now, now, None, 0, timed_from=now)
         run = self.insert_run(connection, run)
+        sessions.begin(connection, run, source_digest(start.path))
         self._hold(connection, rid, start, now)
         return Taken(run, resumed=False)
 
@@ -167,6 +184,9 @@ class Store(RunQueries):
         if run.holder is not None and not self.holder.is_me(run.holder):
             died = self.holder.number_here(connection, run.holder)
             self.holder.bury(connection, run.holder)
+            token = self.holder.known_as(connection, run.holder).token
+            if (flight := flight_record.read(flight_record.record_of(self.path, token))) is not None:
+                sessions.died(connection, [flight])
         self._spend_files += spending.take_over(connection, self.path, self.holder.token)
         hid = self.holder.hid(connection, now)
         changed = {
@@ -186,6 +206,7 @@ class Store(RunQueries):
         if queued:
             queue.begun(self, connection, run, now)
         run = self.put_run(connection, run, **changed)
+        sessions.begin(connection, run, source_digest(start.path))
         stop_notes.remove(self.path, run.id)
         self._hold(connection, run.rid, start, now)
         return Taken(run, resumed=not queued, died=died)
@@ -218,10 +239,12 @@ class Store(RunQueries):
                 raise self._taken_over(run.id)
             changed = {"status": status, "output": output, "ended": now, "holder": None, "stop": None, "epoch": epoch}
             changed["stopped"] = effect.stopped
-            self.put_run(connection, self._run(connection, run.rid), **changed)
+            found = self._run(connection, run.rid)
+            self._take_back(connection, run.rid, effect.forget, effect.aftermath)
+            self.put_run(connection, found, **changed)
+            sessions.end(connection, found, status, now)
             self.locks.leave(connection, run.rid)
             connection.execute(self._sql["forget_crashes"], (run.rid,))
-            self._take_back(connection, run.rid, effect.forget, effect.aftermath)
             if waited is not None and self._one(connection, "has_waits", run.rid) is not None:
                 waited(connection)
             if status == "done":
@@ -293,6 +316,7 @@ class Store(RunQueries):
             found = self._run(connection, run.rid)
             if found.holder == self.holder.hid(connection, now):
                 self.put_run(connection, found, holder=None, stopped=stopped)
+                sessions.end(connection, found, sessions.INTERRUPTED, now)
             self.locks.leave(connection, run.rid)
             lives.add(connection, run.rid, self.holder.token, cut, now)
 
@@ -484,8 +508,7 @@ class Store(RunQueries):
 
     def add_function(self, rid: int, record: FunctionRecord) -> None:
         """Write down, with what is written next, whose function a run calls under a name."""
-        *named, _ = msgspec.structs.astuple(record)
-        self.journal.ahead(self._sql["add_function"], (rid, *named, record.checksum(rid)))
+        self.journal.ahead(self._sql["add_function"], (rid, *msgspec.structs.astuple(record.sealed(rid))))
 
     def attempt(self, rid: int, record: AttemptRecord) -> Operation:
         """An operation that writes down a failed attempt."""
@@ -539,11 +562,13 @@ class Store(RunQueries):
         """Change a run that was read in this transaction; returns it as it is now."""
         if changed.get("output") is not None:
             changed["output"] = pieces.keep(connection, run.rid, changed["output"])
+        if "holder" in changed:  # while a process executes it, the number changes with each record
+            changed["steps"] = self.steps_in(connection, run.rid) if changed["holder"] is None else None
         run = msgspec.structs.replace(run, **changed).sealed()
         row = (run.path, run.parent, run.status, run.holder, run.epoch, run.output, run.started, run.ended, run.stop)
         more = (run.forked_at, run.forked_last, run.superseded_by, run.stopped, run.timed_from, run.wake, run.hold)
         queued = (run.queue, run.priority, run.turn)
-        connection.execute(self._sql["put_run"], (*row, *more, *queued, run.crc, run.rid))
+        connection.execute(self._sql["put_run"], (*row, *more, *queued, run.steps, run.crc, run.rid))
         return run
 
     def next_run_in(self, connection: apsw.Connection) -> int:
@@ -580,7 +605,12 @@ class Store(RunQueries):
             artifacts.keep(artifacts.folder_of(self.path), payload)
         pieces.use_artifacts(connection, [*used, *((rid, name) for rid, name, _ in files)])
         pieces.add(connection, needed)
-        connection.execute(self._sql["add_step"], row)
+        self.insert_rows(connection, [row])
+
+    def insert_rows(self, connection: apsw.Connection, rows: Sequence[Row]) -> None:
+        """Add records as they are stored, with no more than they say."""
+        for row in rows:
+            connection.execute(self._insert[len(row)], row)
 
     def close(self) -> None:
         """Close the file and let go of the lock."""

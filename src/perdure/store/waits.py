@@ -16,6 +16,7 @@ from perdure.core.execution.spec import Call
 from perdure.core.execution.waiting import CloseWait, OpenWait, SetAside, Wait
 from perdure.core.records import SEQ, RunRecord, is_time
 from perdure.core.waits import Letter, Open, RunEnd, Standing, View, Wanted, earliest, verdict
+from perdure.store import sessions
 from perdure.store.group_commit import Operation
 from perdure.store.rows import corrupt, sealed, sound
 from perdure.store.runs import Store
@@ -169,6 +170,7 @@ def suspending(
         for run in runs:
             due = wake if run.rid == root.rid else None
             left.append(store.put_run(connection, run, status="suspended", holder=None, wake=due, stopped=None))
+            sessions.end(connection, run, sessions.SUSPENDED, found)
             store.locks.suspend(connection, run.rid)
         return left
 

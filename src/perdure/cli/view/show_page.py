@@ -8,6 +8,7 @@ from perdure.core.durations import show
 from perdure.core.exceptions.output import SAID
 from perdure.core.sizes import show_size
 from perdure.operations.processes import CallInFlight, ProcessView, Suspect
+from perdure.operations.sessions import SessionView
 from perdure.operations.show import AttemptView, ErrorView, ProgressView, RunDetails, SentView, StepView
 
 IN_FLIGHT = 10
@@ -69,6 +70,18 @@ def _header(printer: Printer, details: RunDetails) -> None:
     for name, fact in facts.items():
         if fact is not None:
             printer.line(f"{name:<9} {fact}", STYLES[view.status] if name == "status" else "")
+    if len(details.sessions) > 1:
+        for session in details.sessions:
+            printer.line(f"{'session':<9} {_session_line(session)}", "yellow" if session.outcome == "died" else "")
+
+
+def _session_line(session: SessionView) -> str:
+    """Who executed the run from when to when, in one line."""
+    until = "" if session.ended is None else f" to {date(session.ended)}"
+    cause = f" ({session.cause})" if session.cause else ""
+    memory = f", up to {show_size(session.memory)}" if session.memory else ""
+    who = f"pid {session.pid} on {session.host}"
+    return one_line(f"{session.number}, {who}, {date(session.began)}{until}: {session.outcome}{cause}{memory}")
 
 
 def progress_line(progress: ProgressView) -> str:

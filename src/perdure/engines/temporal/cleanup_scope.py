@@ -49,7 +49,7 @@ class CleanupScope(ClusterScope):
             dead_after=self.command.dead_after,
             parked=True,
             refused=row[records.OUTPUT],
-            kind=row[records.KIND],  # type: ignore[arg-type]  # the core writes no other
+            kind=row[records.KIND],
         )
         spec = Spec("step", _never_called, row[records.NAME])
         size = len(row[records.INPUT]) + len(row[records.OUTPUT])

@@ -78,7 +78,7 @@ class RunRecords:
         """New records."""
         for row in rows:
             self.size += len(row[INPUT]) + len(row[OUTPUT]) + OVERHEAD
-            self.records[row[SEQ]] = StepRecord(*row[SEQ:])  # type: ignore[arg-type]  # the core writes no other status
+            self.records[row[SEQ]] = StepRecord(*row[SEQ:])
             if row[KIND] == "timers":
                 for number, place in FIRED.decode(row[INPUT]):
                     self._races.append(RaceNote(self._end_before(place), timer=number, beside=place % 1 > 0))

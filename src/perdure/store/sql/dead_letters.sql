@@ -1,18 +1,21 @@
 -- Statements about dead letters. See dead_letters.py.
 
 -- name: get
-SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc
+SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc,
+       error, fingerprint
 FROM dead_letter WHERE lid = ?
 
 -- name: number
 SELECT lid FROM dead_letter WHERE run = ? AND seq = ?
 
 -- name: of_run
-SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc
+SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc,
+       error, fingerprint
 FROM dead_letter WHERE run = ? AND seq >= ? ORDER BY seq LIMIT ?
 
 -- name: after
-SELECT d.lid, d.run, d.seq, d.status, d.created, d.changed, d.redriven, d.holder, d.input, d.result, d.exported, d.crc
+SELECT d.lid, d.run, d.seq, d.status, d.created, d.changed, d.redriven, d.holder, d.input, d.result, d.exported, d.crc,
+       d.error, d.fingerprint
 FROM dead_letter d JOIN run r ON r.rid = d.run LEFT JOIN step s ON s.run = d.run AND s.seq = d.seq
 WHERE d.lid > ?1 AND (?2 IS NULL OR d.status = ?2) AND (?3 IS NULL OR d.run IN (
     WITH RECURSIVE family (rid) AS (SELECT ?3 UNION SELECT c.rid FROM run c JOIN family f ON c.parent = f.rid)
@@ -39,5 +42,6 @@ UPDATE step SET status = ?, output = ?, started = ?, ms = ?, attempts = ?, crc =
 WHERE run = ? AND seq = ? AND status = 'dead'
 
 -- name: due
-SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc
+SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc,
+       error, fingerprint
 FROM dead_letter WHERE exported = 0 ORDER BY lid

@@ -6,7 +6,7 @@ ORDER BY id = ?1 DESC, parent IS NULL DESC, rid DESC LIMIT ?2
 SELECT id FROM run WHERE parent IS NULL ORDER BY started DESC, rid DESC LIMIT 1
 
 -- name: totals
-SELECT status, count(*) FROM run GROUP BY status
+SELECT status, count(*) FROM run WHERE rid > 0 GROUP BY status
 
 -- name: holders
 SELECT h.hid, h.token, h.pid, h.host, h.started, h.gone, h.crc, count(r.rid)
@@ -28,23 +28,29 @@ WHERE NOT EXISTS (SELECT 1 FROM run r WHERE r.rid = d.run)
 -- name: runs_after
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from, wake, queue, priority, queue_key, dedup, hold, turn
+       timed_from, wake, queue, priority, queue_key, dedup, hold, turn, steps
 FROM run WHERE rid > ? ORDER BY rid LIMIT ?
 
 -- name: steps_after
-SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed FROM step
+SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed,
+       batch, asked, waits, label, spent
+FROM step
 WHERE (run, seq) > (?, ?) ORDER BY run, seq LIMIT ?
 
 -- name: attempts_after
-SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict,
+       delay, delayed_by
+FROM attempt
 WHERE (run, epoch, name, key, n, number) > (?, ?, ?, ?, ?, ?) ORDER BY run, epoch, name, key, n, number LIMIT ?
 
 -- name: letters_after
-SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc FROM dead_letter
+SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc,
+       error, fingerprint
+FROM dead_letter
 WHERE lid > ? ORDER BY lid LIMIT ?
 
 -- name: functions
-SELECT run, kind, name, module, qualname, file, crc FROM function ORDER BY run, kind, name
+SELECT run, kind, name, module, qualname, file, crc, code FROM function ORDER BY run, kind, name
 
 -- name: all_holder
 SELECT hid, token, pid, host, started, gone, crc FROM holder ORDER BY hid
@@ -85,16 +91,30 @@ SELECT name, script, path, workflow, spec, tz, overlap, missed, within, spread, 
        seen, status, origin, declared, crc
 FROM schedule ORDER BY name
 
--- name: waits_after
+-- name: wait_rows_after
 SELECT run, name, key, n, position, event, topic, awaited, began, due, crc FROM wait
 WHERE (run, name, key, n, position) > (?, ?, ?, ?, ?) ORDER BY run, name, key, n, position LIMIT ?
 
--- name: signals_after
+-- name: signal_rows_after
 SELECT sid, run, event, topic, id, value, stamp, status, seq, reason, crc FROM signal WHERE sid > ? ORDER BY sid LIMIT ?
 
--- name: ticks_after
+-- name: tick_rows_after
 SELECT schedule, due, last, ticks, outcome, reason, run, tz, missed, previous, made, crc FROM tick
 WHERE (schedule, due) > (?, ?) ORDER BY schedule, due LIMIT ?
 
--- name: published_values_after
+-- name: published_value_rows_after
 SELECT run, name, value, stamp, crc FROM published WHERE (run, name) > (?, ?) ORDER BY run, name LIMIT ?
+
+-- name: session_rows_after
+SELECT run, number, holder, began, ended, outcome, cause, version, script, memory, crc FROM session
+WHERE (run, number) > (?, ?) ORDER BY run, number LIMIT ?
+
+-- name: batch_rows_after
+SELECT run, number, step, total, concurrency, began, ended, crc FROM batch
+WHERE (run, number) > (?, ?) ORDER BY run, number LIMIT ?
+
+-- name: deed_rows_after
+SELECT did, at, who, via, what, target, detail, crc FROM deed WHERE did > ? ORDER BY did LIMIT ?
+
+-- name: all_code
+SELECT digest, module, qualname, file, line, parameters, options, source, crc FROM code ORDER BY digest

@@ -4,20 +4,23 @@
 SELECT max(coalesce((SELECT max(lid) FROM dead_letter), 0), coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'dead_letter'), 0)) + 1
 
 -- name: add
-INSERT INTO dead_letter (lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO dead_letter (lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc,
+       error, fingerprint)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: put
 UPDATE dead_letter SET run = ?, status = ?, created = ?, changed = ?, redriven = ?, holder = ?, input = ?, result = ?, exported = ?,
-                       crc = ?
+                       crc = ?, error = ?, fingerprint = ?
 WHERE lid = ?
 
 -- name: of_record
-SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc
+SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc,
+       error, fingerprint
 FROM dead_letter WHERE run = ? AND seq = ?
 
 -- name: too_old
-SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc
+SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc,
+       error, fingerprint
 FROM dead_letter WHERE status = 'parked' AND seq > 0 AND holder IS NULL
 ORDER BY lid DESC LIMIT -1 OFFSET ?
 

@@ -19,7 +19,7 @@ ORDER BY rid DESC LIMIT 1
 -- name: same_inputs
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from, wake, queue, priority, queue_key, dedup, hold, turn
+       timed_from, wake, queue, priority, queue_key, dedup, hold, turn, steps
 FROM run WHERE key = ? ORDER BY rid DESC LIMIT 4
 
 -- name: find_done
@@ -31,18 +31,19 @@ ORDER BY rid DESC LIMIT 1
 -- name: unfinished
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from, wake, queue, priority, queue_key, dedup, hold, turn
+       timed_from, wake, queue, priority, queue_key, dedup, hold, turn, steps
 FROM run WHERE workflow = ? AND named = 0 AND parent IS NULL AND status IN ('running', 'failed', 'suspended')
 ORDER BY rid DESC LIMIT 50
 
 -- name: add_function
-INSERT INTO function (run, kind, name, module, qualname, file, crc)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE (SELECT holder FROM run WHERE rid = ?1) IS NOT NULL
+INSERT INTO function (run, kind, name, module, qualname, file, crc, code)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE (SELECT holder FROM run WHERE rid = ?1) IS NOT NULL
 ON CONFLICT (run, kind, name) DO UPDATE
-SET module = excluded.module, qualname = excluded.qualname, file = excluded.file, crc = excluded.crc
+SET module = excluded.module, qualname = excluded.qualname, file = excluded.file, crc = excluded.crc,
+    code = excluded.code
 
 -- name: get_function
-SELECT run, kind, name, module, qualname, file, crc FROM function WHERE run = ? AND kind = ? AND name = ?
+SELECT run, kind, name, module, qualname, file, crc, code FROM function WHERE run = ? AND kind = ? AND name = ?
 
 -- name: find_id
 SELECT rid FROM run WHERE id = ?
@@ -50,7 +51,7 @@ SELECT rid FROM run WHERE id = ?
 -- name: get_run
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from, wake, queue, priority, queue_key, dedup, hold, turn
+       timed_from, wake, queue, priority, queue_key, dedup, hold, turn, steps
 FROM run WHERE rid = ?
 
 -- name: next_run
@@ -59,13 +60,13 @@ SELECT coalesce(max(rid), 0) + 1 FROM run
 -- name: add_run
 INSERT INTO run (rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from, wake, queue, priority, queue_key, dedup, hold, turn)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       timed_from, wake, queue, priority, queue_key, dedup, hold, turn, steps)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_run
 UPDATE run SET path = ?, parent = ?, status = ?, holder = ?, epoch = ?, output = ?, started = ?, ended = ?, stop = ?,
                forked_at = ?, forked_last = ?, superseded_by = ?, stopped = ?, timed_from = ?, wake = ?, hold = ?,
-               queue = ?, priority = ?, turn = ?, crc = ?
+               queue = ?, priority = ?, turn = ?, steps = ?, crc = ?
 WHERE rid = ?
 
 -- name: has_waits
@@ -97,7 +98,7 @@ SELECT run, first, last, crc FROM exempt WHERE run = ?
 SELECT r.rid, r.id, r.script, r.path, r.workflow, r.key, r.named, r.parent, r.status, r.holder, r.epoch,
        r.input, r.output, r.created, r.started, r.ended, r.crc, r.stop,
        r.forked_from, r.forked_at, r.forked_last, r.superseded_by, r.stopped, r.timed_from,
-       r.wake, r.queue, r.priority, r.queue_key, r.dedup, r.hold, r.turn
+       r.wake, r.queue, r.priority, r.queue_key, r.dedup, r.hold, r.turn, r.steps
 FROM run r
 WHERE (?1 IS NULL OR r.status = ?1) AND (?2 IS NULL OR r.workflow = ?2) AND (?3 OR r.parent IS NULL)
 ORDER BY r.rid DESC LIMIT ?4
@@ -130,6 +131,11 @@ DELETE FROM step WHERE run = ? AND kind = 'deferred' AND status = 'done'
 INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
+-- name: add_whole_step
+INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed,
+       batch, asked, waits, label, spent)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
 -- name: drop_step
 DELETE FROM step WHERE run = ? AND seq = ?
 
@@ -137,52 +143,75 @@ DELETE FROM step WHERE run = ? AND seq = ?
 SELECT run, seq, name, key, n, status, kind, crc FROM step WHERE run = ? ORDER BY seq
 
 -- name: steps_from
-SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed FROM step
+SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed,
+       batch, asked, waits, label, spent
+FROM step
 WHERE run = ? AND seq >= ? ORDER BY seq LIMIT ?
 
 -- name: last_step
-SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed FROM step
+SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed,
+       batch, asked, waits, label, spent
+FROM step
 WHERE run = ? AND kind <> 'timers' ORDER BY seq DESC LIMIT 1
 
 -- name: count_steps
-SELECT status, count(*) FROM step WHERE run = ? AND kind NOT IN ('undo', 'timers') GROUP BY status
+SELECT status, count(*) FROM step WHERE run = ? AND status <> 'done' GROUP BY status
+
+-- name: all_steps
+SELECT (SELECT count(*) FROM step WHERE run = ?1)
+     - (SELECT count(*) FROM step WHERE run = ?1 AND kind <> 'step' AND kind IN ('undo', 'timers'))
 
 -- name: add_attempt
-INSERT INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict,
+       delay, delayed_by)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_note
-INSERT OR REPLACE INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT OR REPLACE INTO attempt (run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict,
+       delay, delayed_by)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: mark_step
 UPDATE step SET lives = ?, keyed = ?, crc = ? WHERE run = ? AND seq = ?
 
 -- name: attempts_of_epoch
-SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict,
+       delay, delayed_by
+FROM attempt
 WHERE run = ? AND epoch = ? AND name <> 'perdure.noted'
 
 -- name: last_failure
 WITH RECURSIVE family(rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
-SELECT a.run, a.epoch, a.name, a.key, a.n, a.number, a.counted, a.input, a.error, a.started, a.ms, a.crc, a.verdict
+SELECT a.run, a.epoch, a.name, a.key, a.n, a.number, a.counted, a.input, a.error, a.started, a.ms, a.crc, a.verdict,
+       a.delay, a.delayed_by
 FROM attempt a JOIN family f ON a.run = f.rid AND a.name <> 'perdure.noted' ORDER BY a.started DESC LIMIT 1
 
 -- name: last_attempt
-SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict,
+       delay, delayed_by
+FROM attempt
 WHERE run = ? AND name <> 'perdure.noted' ORDER BY started DESC LIMIT 1
 
 -- name: attempts_of_run
-SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict,
+       delay, delayed_by
+FROM attempt
 WHERE run = ? AND name <> 'perdure.noted' ORDER BY epoch, started, number
 
 -- name: notes
-SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict,
+       delay, delayed_by
+FROM attempt
 WHERE run = ? AND name = 'perdure.noted' ORDER BY started
 
 -- name: attempts_of_step
-SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict,
+       delay, delayed_by
+FROM attempt
 WHERE run = ? AND name = ?
 
 -- name: attempts_of_call
-SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict FROM attempt
+SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict,
+       delay, delayed_by
+FROM attempt
 WHERE run = ? AND name = ? AND key = ? AND n = ? ORDER BY epoch, number

@@ -77,6 +77,19 @@
 --
 -- An *artifact_use* row says that rows of a run name a file of large data, in <state>-artifacts.
 --
+-- A *session* row is one process at a run (not at a child run): who, from when to when, how it left it (`outcome` NULL: it has not),
+-- with which version of perdure, the digest of the script's file, and the most memory it had used (bytes). Of a death, `cause` is
+-- what the watchdog saw. `step.batch` is the number of a *batch* row: a map, counted in the order in which the run came to them.
+-- Of a call, `asked` is how long after it was made its last attempt began (milliseconds), `waits` what it waited for meanwhile (JSON:
+-- reason to milliseconds), `label` the map's key as text, and `spent` what it has spent, if all of that is in its record (see spending.sql).
+-- `run.steps` is how many steps of a run have records, known while nobody executes it. `attempt.delay` is how many seconds
+-- were waited then, and `delayed_by` who has named them. `dead_letter.error` is the class of the failure, and letters of one
+-- `fingerprint` are of one reason. A *code* row is a function as a version of its file had it: the names of its parameters, the options of
+-- the step (both JSON), its place, and the digest of the file. A *deed* row is what a person has had done.
+--
+-- `rid > 0` is always true. An index that says so is only taken by a query that says so: the lists of runs. The planner knows no
+-- sizes, and would take them in the place of those that find the one run that is meant.
+--
 -- The checks of a step begin with what is nearly always true: for a list of more than two, SQLite builds a table at each insert.
 --
 -- crc is a CRC-32 over all columns of the row; SQLite does not notice flipped bytes by itself. That of a step has two halves: the
@@ -124,6 +137,7 @@ CREATE TABLE run (
     dedup    TEXT,
     hold     TEXT,
     turn     INTEGER CHECK (turn > 0),
+    steps    INTEGER CHECK (steps >= 0),
     CHECK ((status IN ('done', 'failed', 'parked')) = (output IS NOT NULL))
 ) STRICT;
 
@@ -133,6 +147,12 @@ CREATE INDEX run_unfinished ON run (workflow, key)
 CREATE INDEX run_key ON run (key);
 
 CREATE INDEX run_child ON run (parent) WHERE parent IS NOT NULL;
+
+CREATE INDEX run_root ON run (parent) WHERE parent IS NULL AND rid > 0;
+
+CREATE INDEX run_status ON run (status, parent) WHERE rid > 0;
+
+CREATE INDEX run_workflow ON run (workflow, status, parent) WHERE rid > 0;
 
 CREATE INDEX run_due ON run (status, wake) WHERE hold IS NULL AND wake IS NOT NULL;
 
@@ -177,8 +197,17 @@ CREATE TABLE step (
     kind     TEXT NOT NULL CHECK (kind = 'step' OR kind IN ('builtin', 'defer', 'undo', 'deferred', 'undone', 'timers')),
     lives    INTEGER CHECK (lives > 1),
     keyed    INTEGER CHECK (keyed IN (0, 1)),
+    batch    INTEGER CHECK (batch > 0),
+    asked    INTEGER CHECK (asked > 0),
+    waits    TEXT,
+    label    TEXT,
+    spent    TEXT,
     PRIMARY KEY (run, seq)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX step_not_done ON step (run, status) WHERE status <> 'done';
+
+CREATE INDEX step_other ON step (run, kind) WHERE kind <> 'step';
 
 CREATE TABLE function (
     run      INTEGER NOT NULL,
@@ -188,6 +217,7 @@ CREATE TABLE function (
     qualname TEXT NOT NULL,
     file     TEXT NOT NULL,
     crc      INTEGER NOT NULL,
+    code     BLOB REFERENCES code (digest),
     PRIMARY KEY (run, kind, name)
 ) STRICT, WITHOUT ROWID;
 
@@ -241,6 +271,8 @@ CREATE TABLE attempt (
     ms      INTEGER NOT NULL,
     crc     INTEGER NOT NULL,
     verdict BLOB,
+    delay   REAL CHECK (delay >= 0),
+    delayed_by TEXT CHECK (delayed_by IN ('policy', 'server')),
     PRIMARY KEY (run, epoch, name, key, n, number)
 ) STRICT, WITHOUT ROWID;
 
@@ -257,11 +289,15 @@ CREATE TABLE dead_letter (
     result   BLOB,
     exported INTEGER CHECK (exported IN (0, 1)),
     crc      INTEGER NOT NULL,
+    error    TEXT,
+    fingerprint BLOB CHECK (length(fingerprint) = 8),
     UNIQUE (run, seq),
     CHECK (result IS NULL OR status = 'resolved')
 ) STRICT;
 
 CREATE INDEX letter_evictable ON dead_letter (lid) WHERE status = 'parked' AND seq > 0 AND holder IS NULL;
+
+CREATE INDEX letter_reason ON dead_letter (fingerprint) WHERE status = 'parked';
 
 CREATE INDEX letter_due ON dead_letter (lid) WHERE exported = 0;
 
@@ -423,3 +459,55 @@ CREATE TABLE published (
     crc   INTEGER NOT NULL,
     PRIMARY KEY (run, name)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE session (
+    run     INTEGER NOT NULL,
+    number  INTEGER NOT NULL CHECK (number > 0),
+    holder  INTEGER NOT NULL REFERENCES holder (hid),
+    began   REAL NOT NULL,
+    ended   REAL,
+    outcome TEXT,
+    cause   TEXT,
+    version TEXT NOT NULL,
+    script  BLOB CHECK (length(script) = 8),
+    memory  INTEGER CHECK (memory >= 0),
+    crc     INTEGER NOT NULL,
+    PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX session_open ON session (holder) WHERE outcome IS NULL;
+
+CREATE TABLE batch (
+    run         INTEGER NOT NULL,
+    number      INTEGER NOT NULL CHECK (number > 0),
+    step        TEXT NOT NULL,
+    total       INTEGER CHECK (total >= 0),
+    concurrency INTEGER CHECK (concurrency > 0),
+    began       REAL NOT NULL,
+    ended       REAL,
+    crc         INTEGER NOT NULL,
+    PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE code (
+    digest     BLOB PRIMARY KEY NOT NULL CHECK (length(digest) = 8),
+    module     TEXT NOT NULL,
+    qualname   TEXT NOT NULL,
+    file       TEXT NOT NULL,
+    line       INTEGER NOT NULL,
+    parameters TEXT NOT NULL,
+    options    TEXT NOT NULL,
+    source     BLOB CHECK (length(source) = 8),
+    crc        INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE deed (
+    did    INTEGER PRIMARY KEY AUTOINCREMENT,
+    at     REAL NOT NULL,
+    who    TEXT NOT NULL,
+    via    TEXT NOT NULL,
+    what   TEXT NOT NULL,
+    target TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    crc    INTEGER NOT NULL
+) STRICT;

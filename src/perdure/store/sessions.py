@@ -1,0 +1,143 @@
+"""Sessions: which process executed a run from when to when, and how it left it.
+
+A row is written in the transaction that takes the run, and ended in the one that lets it go. Of a process that died,
+who looks at its flight record next says so. Child runs have none: they are executed by the process of their root.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+import apsw
+import msgspec
+
+from perdure.core.program_version import VERSION
+from perdure.core.records import RunRecord, is_time
+from perdure.store.rows import corrupt, sealed, sound
+from perdure.store.statements import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from perdure.store.flight_record import Flight
+
+_SQL = load("sessions.sql")
+
+DIED: Final = "died"
+SUSPENDED: Final = "suspended"
+INTERRUPTED: Final = "interrupted"
+"""How a session has ended, if not with the run: that is the status of the run then."""
+
+
+class SessionRow(msgspec.Struct, frozen=True):
+    """One process at a run.
+
+    Attributes:
+        run: the number of the run.
+        number: which session of it this is, from 1.
+        holder: the number of the process.
+        began: when, in seconds since the epoch.
+        ended: when; None while it lasts, or if the moment of its death is not known.
+        outcome: the status that the run had come to; "suspended" (left to its waits, or to others), "interrupted" or
+            "died"; None while it lasts.
+        cause: how the process died, as far as that is known.
+        version: of perdure.
+        script: the digest of the script's file (8 bytes); None if it has none.
+        memory: the most that the process had used, in bytes; None if not measured.
+        crc: the checksum.
+    """
+
+    run: int
+    number: int
+    holder: int
+    began: float
+    ended: float | None
+    outcome: str | None
+    cause: str | None
+    version: str
+    script: bytes | None
+    memory: int | None
+    crc: int
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A session, and who it was: the token of the process, its number, its host."""
+
+    row: SessionRow
+    token: str
+    pid: int
+    host: str
+
+
+def begin(connection: apsw.Connection, run: RunRecord, script: bytes | None) -> None:
+    """This process has taken the run. Inside the transaction; `run` is as it is now."""
+    if run.parent is not None or run.holder is None:
+        return
+    for row in connection.execute(_SQL["open"], (run.rid,)).fetchall():  # of a process that left no flight record
+        _end(connection, row, None, DIED, None, None)
+    (number,) = next(connection.execute(_SQL["next_number"], (run.rid,)))
+    about = (run.rid, number, run.holder, float(run.started), None, None, None, VERSION, script, None)
+    connection.execute(_SQL["add"], sealed(*about))
+
+
+def end(connection: apsw.Connection, run: RunRecord, outcome: str, now: float) -> None:
+    """This process leaves the run. Inside the transaction."""
+    if run.parent is None:
+        for row in connection.execute(_SQL["open"], (run.rid,)).fetchall():
+            _end(connection, row, now, outcome, None, peak_memory())
+
+
+def died(connection: apsw.Connection, flights: Iterable[Flight]) -> None:
+    """These processes have died. Inside a transaction."""
+    for one in flights:
+        for row in connection.execute(_SQL["open_of_process"], (one.token,)).fetchall():
+            _end(connection, row, one.seen, DIED, one.cause or None, one.memory or None)
+
+
+def is_open(connection: apsw.Connection, tokens: Iterable[str]) -> set[str]:
+    """Which of these processes the file has sessions of that have not ended."""
+    known: set[str] = {token for (token,) in connection.execute(_SQL["processes"])}
+    return known.intersection(tokens)
+
+
+def list_of(connection: apsw.Connection, rid: int, path: Path) -> list[Session]:
+    """All sessions of a run, in their order.
+
+    Args:
+        connection: to the state file.
+        rid: the number of the run.
+        path: of the state file, for the message.
+
+    Raises:
+        StateCorrupt: one of them is not as it was written.
+    """
+    found = []
+    rows: list[Any] = connection.execute(_SQL["list"], (rid,)).fetchall()
+    for *row, token, pid, host in rows:
+        if not sound(row) or not is_time(row[3]) or not is_time(row[4]):
+            raise corrupt(path)
+        found.append(Session(SessionRow(*row), token, pid, host))
+    return found
+
+
+def _end(
+    connection: apsw.Connection, row: Any, ended: float | None, outcome: str, cause: str | None, memory: int | None
+) -> None:
+    """A damaged row stays as it is: what it says is not made sound."""
+    if not sound(row):
+        return
+    one = SessionRow(*row)
+    when = None if ended is None else max(float(ended), one.began)
+    *_, crc = sealed(*row[:4], when, outcome, cause, one.version, one.script, memory)
+    connection.execute(_SQL["put"], (when, outcome, cause, memory, crc, one.run, one.number))
+
+
+def peak_memory() -> int | None:
+    """The most memory that this process has used, in bytes; None where the system does not say."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
