@@ -18,7 +18,7 @@ TOKEN = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw9"
 def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PERDURE_ALERTS", "ALERT_TELEGRAM_TOKEN", "ALERT_CHAT_ID", "ALERT_TELEGRAM_API", "PERDURE_HEARTBEAT"):
         monkeypatch.delenv(name, raising=False)
-    settings._table.cache_clear()
+    settings.forget_files()
 
 
 def names(*args: object) -> list[str]:
@@ -35,7 +35,7 @@ def test_the_most_specific_setting_wins(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("ALERT_CHAT_ID", "-100")
     assert names(None, str(script)) == ["telegram chat -100"]
     (tmp_path / "pyproject.toml").write_text('[tool.perdure]\nalerts = ["https://a.example/x", "exec:/bin/true"]\n')
-    settings._table.cache_clear()
+    settings.forget_files()
     assert names(None, str(script)) == ["https://a.example", "exec:/bin/true"]
     monkeypatch.setenv("PERDURE_ALERTS", "https://b.example/x, telegram")
     assert names(None, str(script)) == ["https://b.example", "telegram chat -100"]
@@ -51,7 +51,7 @@ def test_the_heartbeat_has_settings_of_its_own(tmp_path: Path, monkeypatch: pyte
     script.touch()
     assert settings.heartbeat_url(str(script)) is None
     (tmp_path / "pyproject.toml").write_text('[tool.perdure]\nheartbeat = "https://hc.example/x"\n')
-    settings._table.cache_clear()
+    settings.forget_files()
     assert settings.heartbeat_url(str(script)) == "https://hc.example/x"
     monkeypatch.setenv("PERDURE_HEARTBEAT", "https://other.example/x")
     assert settings.heartbeat_url(str(script)) == "https://other.example/x"

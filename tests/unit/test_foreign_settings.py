@@ -20,7 +20,7 @@ as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, re
 def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PERDURE_STATE", "WORKFLOW_STATE_PATH", "PERDURE_ALERTS", "PERDURE_ENGINE", "PERDURE_HEARTBEAT"):
         monkeypatch.delenv(name, raising=False)
-    settings._table.cache_clear()
+    settings.forget_files()
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def above(script: Path) -> Path:
 
 def decides(script: Path) -> bool:
     """Whether anything of the hostile file is taken; all of its settings go one way."""
-    settings._table.cache_clear()
+    settings.forget_files()
     found = (
         settings.alert_targets(str(script)) != [],
         settings.engine_url(str(script)) != "local",

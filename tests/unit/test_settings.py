@@ -15,7 +15,7 @@ from perdure.errors import OptionError
 def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PERDURE_STATE", "WORKFLOW_STATE_PATH", "STEP_TIMEOUT_MS", "PERDURE_ENGINE"):
         monkeypatch.delenv(name, raising=False)
-    settings._table.cache_clear()
+    settings.forget_files()
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_perdure_state_wins_over_the_name_of_the_source_pattern(script: Path, mo
     """PERDURE_STATE, then WORKFLOW_STATE_PATH, then pyproject.toml, then the folder of the script."""
     assert settings.state_path(str(script)) == script.parent / ".perdure" / "state.db"
     (script.parent / "pyproject.toml").write_text('[tool.perdure]\nstate = "kept/here.db"\n')
-    settings._table.cache_clear()
+    settings.forget_files()
     assert settings.state_path(str(script)) == script.parent / "kept" / "here.db"
     monkeypatch.setenv("WORKFLOW_STATE_PATH", "/a/b.db")
     assert settings.state_path(str(script)) == Path("/a/b.db")
@@ -41,7 +41,7 @@ def test_the_default_timeout_of_steps(script: Path, monkeypatch: pytest.MonkeyPa
     """10 minutes as a net; what the environment or pyproject.toml says counts as asked for."""
     assert settings.step_timeout(str(script)) == (600.0, False)
     (script.parent / "pyproject.toml").write_text('[tool.perdure]\nstep_timeout = "30s"\n')
-    settings._table.cache_clear()
+    settings.forget_files()
     assert settings.step_timeout(str(script)) == (30.0, True)
     monkeypatch.setenv("STEP_TIMEOUT_MS", "1500")
     assert settings.step_timeout(str(script)) == (1.5, True)

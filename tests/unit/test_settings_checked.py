@@ -56,7 +56,7 @@ FREE = {
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     for one in settings.SETTINGS:
         monkeypatch.delenv(one.variable, raising=False)
-    settings._table.cache_clear()
+    settings.forget_files()
     path = tmp_path / "script.py"
     path.touch()
     return str(path)

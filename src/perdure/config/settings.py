@@ -340,9 +340,24 @@ def _failure_rules(tables: object, path: Path) -> tuple[Rule, ...]:
     return parse(tables, str(path))
 
 
+_tables: dict[str, tuple[dict[str, Any], Path]] = {}
+"""By the absolute path of a script that is no link: what a worker asks for again and again."""
+
+
 def _configured(script: str, name: str) -> tuple[Any, Path]:
-    table, where = _table(script_folder(script), _owner(script))
+    found = _tables.get(script)
+    if found is None:
+        found = _table(script_folder(script), _owner(script))
+        if os.path.isabs(script) and os.path.isfile(script) and not os.path.islink(script):
+            _tables[script] = found
+    table, where = found
     return table.get(name), where
+
+
+def forget_files() -> None:
+    """Read the files anew that hold settings, when they are asked for next."""
+    _table.cache_clear()
+    _tables.clear()
 
 
 def _owner(script: str) -> int | None:

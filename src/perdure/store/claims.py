@@ -96,12 +96,13 @@ def claim(
     """
     if most < 1 or not served:
         return []
-    taken: list[Taken] = store.journal.write((), _Claim(store, served, most, now, crashed, queues, others))
+    claiming = Claim(store, served, most, now, crashed=crashed, queues=queues, others=others)
+    taken: list[Taken] = store.journal.write((), claiming)
     return taken
 
 
-class _Claim:
-    """The transaction of a claim; see `claim`."""
+class Claim:
+    """The same as an operation of a transaction, for who ends runs in it; see `claim`."""
 
     def __init__(
         self,
@@ -109,9 +110,10 @@ class _Claim:
         served: Served,
         most: int,
         now: float,
-        crashed: Collection[int],
-        queues: Collection[str],
-        others: bool,
+        *,
+        crashed: Collection[int] = (),
+        queues: Collection[str] = (),
+        others: bool = True,
     ) -> None:
         self._store, self._served, self._most, self._now = store, served, most, now
         self._crashed, self._queues, self._others = crashed, queues, others
@@ -119,6 +121,7 @@ class _Claim:
         self._found: list[Taken] = []
 
     def __call__(self, connection: apsw.Connection) -> list[Taken]:
+        """Take them."""
         self._store.check_sound(connection)
         self._found = []
         if self._others:
@@ -145,13 +148,18 @@ class _Claim:
 
     def _begin(self, connection: apsw.Connection) -> None:
         """Take queued ones, each as the queues have it after those before."""
-        passed: set[int] = set()
-        while len(self._found) < self._most and len(passed) < LOCKED:
-            rid = queue.next_queued(self._store, connection, self._now, self._served.keys(), self._queues, passed)
+        if len(self._found) == self._most:
+            return
+        waiting = queue.Waiting(self._store, connection, self._now, self._served.keys(), self._queues)
+        passed = 0
+        while len(self._found) < self._most and passed < LOCKED:
+            rid = waiting.following()
             if rid is None:
                 return
-            if not self._take(connection, self._store.run_in(connection, rid)):
-                passed.add(rid)
+            if self._take(connection, self._store.run_in(connection, rid)):
+                waiting.took()
+            else:  # its lock is taken
+                passed += 1
 
     def _take(self, connection: apsw.Connection, run: RunRecord) -> bool:
         start = _start(run, self._served[run.script, run.workflow])

@@ -9,6 +9,7 @@ Limits are counted, in the transaction that claims, from the runs of living proc
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -30,6 +31,9 @@ PUT_OUTPUT = _SQL["put_output"]
 
 PRIORITY = 5
 """Of runs that were queued without one."""
+
+READ_AT_ONCE = 100
+"""Waiting runs that are read at a time."""
 
 AT_ONCE = 1_000
 """Runs that get their turn in one transaction, when their time has come."""
@@ -188,7 +192,7 @@ def next_queued(
 ) -> int | None:
     """The number of the run that is to begin next; None if none may. `Store.take_over` begins it, and counts it.
 
-    Called in the transaction that claims it; called again there, it sees what that has taken.
+    Called in the transaction that claims it; for more of them at a time there is `Waiting`.
 
     Args:
         store: the state file.
@@ -201,22 +205,116 @@ def next_queued(
     Raises:
         StateCorrupt: a row is not as it was written.
     """
-    _give_turns(store, connection, now)
-    best: tuple[int, int] | None = None
-    living: dict[int, bool] = {}
-    queue = ""
-    while (row := connection.execute(_SQL["next_waiting_queue"], (queue,)).fetchone()) is not None:
-        (queue,) = row
-        if queues and queue not in queues:
-            continue
-        full = _full_keys(store, connection, queue, now, living)
-        if full is None:
-            continue
-        for rid, script, workflow, key, priority in connection.execute(_SQL["waiting"], (queue,)):
-            if (script, workflow) in workflows and key not in full and rid not in passed:
-                best = min(best, (priority, rid)) if best is not None else (priority, rid)
-                break
-    return None if best is None else best[1]
+    return Waiting(store, connection, now, workflows, queues, passed).following()
+
+
+class Waiting:
+    """The queued runs that may begin, one after the other, in the transaction that claims them.
+
+    Args:
+        store, connection, now, workflows, queues, passed: as for `next_queued`.
+
+    Raises:
+        StateCorrupt: a row is not as it was written.
+    """
+
+    def __init__(
+        self,
+        store: Runs,
+        connection: apsw.Connection,
+        now: float,
+        workflows: Collection[tuple[str, str]],
+        queues: Collection[str] = (),
+        passed: Collection[int] = (),
+    ) -> None:
+        self._store, self._connection, self._now = store, connection, now
+        self._workflows, self._passed = workflows, passed
+        _give_turns(store, connection, now)
+        living: dict[int, bool] = {}
+        self._lines: list[_Line] = []
+        name = ""
+        while (row := connection.execute(_SQL["next_waiting_queue"], (name,)).fetchone()) is not None:
+            (name,) = row
+            if not queues or name in queues:
+                self._lines.append(_Line(self, name, living))
+
+    def following(self) -> int | None:
+        """The number of the run that is to begin next; None if none may. It comes once; say `took` if it begins."""
+        best: _Line | None = None
+        for line in self._lines:
+            head = line.head()
+            if head is not None and (best is None or head[:2] < best.head()[:2]):  # type: ignore[index]
+                best = line
+        self._given = best
+        return None if best is None else best.pop()
+
+    def took(self) -> None:
+        """The run that came last has begun."""
+        assert self._given is not None
+        self._given.took()
+
+
+class _Line:
+    """What waits in one queue, in its order."""
+
+    def __init__(self, waiting: Waiting, name: str, living: dict[int, bool]) -> None:
+        self._waiting, self._name = waiting, name
+        self._rows: deque[Any] = deque()
+        self._after: tuple[int, int, int] | None = (-1, 0, 0)
+        self._last: Any = None
+        self._row = get(waiting._store.path, waiting._connection, name)
+        row = self._row
+        limited = row is not None and (row.concurrency is not None or row.per_key is not None)
+        self._busy = executing(waiting._store, waiting._connection, name, living) if limited else Executing(0, {})
+
+    def head(self) -> tuple[int, int, str | None] | None:
+        """Priority, number and key of the first run that may begin; None if none may."""
+        if self._is_shut():
+            return None
+        while self._rows or self._read():
+            rid, priority, key = self._rows[0]
+            if not self._is_full(key):
+                return priority, rid, key
+            self._rows.popleft()
+        return None
+
+    def pop(self) -> int:
+        """Take the head out of the line."""
+        self._last = rid, _, _ = self._rows.popleft()
+        return int(rid)
+
+    def took(self) -> None:
+        """What was popped has begun."""
+        *_, key = self._last
+        row, (total, by_key) = self._row, self._busy
+        by_key[key] = by_key.get(key, 0) + 1
+        self._busy = Executing(total + 1, by_key)
+        if row is not None and row.rate is not None:
+            self._row = get(self._waiting._store.path, self._waiting._connection, self._name)
+
+    def _is_shut(self) -> bool:
+        row = self._row
+        if row is None:
+            return False
+        late = row.rate is not None and row.free is not None and rate_wait(row, self._waiting._now) > 0
+        return bool(row.paused) or late or (row.concurrency is not None and self._busy.total >= row.concurrency)
+
+    def _is_full(self, key: str | None) -> bool:
+        most = None if self._row is None else self._row.per_key
+        return most is not None and key is not None and self._busy.by_key.get(key, 0) >= most
+
+    def _read(self) -> bool:
+        """Read on; are there any?"""
+        waiting = self._waiting
+        while self._after is not None and not self._rows:
+            rows: Any = waiting._connection.execute(
+                _SQL["waiting"], (self._name, *self._after, READ_AT_ONCE)
+            ).fetchall()
+            self._after = rows[-1][:3] if len(rows) == READ_AT_ONCE else None
+            for priority, _, rid, script, workflow, key, hold in rows:
+                if hold is None and (script, workflow) in waiting._workflows and rid not in waiting._passed:
+                    self._rows.append((rid, priority, key))
+        return bool(self._rows)
 
 
 def has_slot(store: Runs, connection: apsw.Connection, run: RunRecord) -> bool:
@@ -260,25 +358,6 @@ def executing(store: Runs, connection: apsw.Connection, queue: str, living: dict
             total += count
             by_key[key] = by_key.get(key, 0) + count
     return Executing(total, by_key)
-
-
-def _full_keys(
-    store: Runs, connection: apsw.Connection, queue: str, now: float, living: dict[int, bool]
-) -> set[str | None] | None:
-    """The keys of which as many runs are executed as may be; None if no run of the queue may begin."""
-    row = get(store.path, connection, queue)
-    if row is None:
-        return set()
-    if row.paused or (row.rate is not None and row.free is not None and rate_wait(row, now) > 0):
-        return None
-    if row.concurrency is None and row.per_key is None:
-        return set()
-    busy = executing(store, connection, queue, living)
-    if row.concurrency is not None and busy.total >= row.concurrency:
-        return None
-    if row.per_key is None:
-        return set()
-    return {key for key, count in busy.by_key.items() if key is not None and count >= row.per_key}
 
 
 def rate_wait(row: QueueRow, now: float) -> float:

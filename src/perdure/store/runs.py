@@ -187,7 +187,9 @@ class Store(RunQueries):
             token = self.holder.known_as(connection, run.holder).token
             if (flight := flight_record.read(flight_record.record_of(self.path, token))) is not None:
                 sessions.died(connection, [flight])
-        self._spend_files += spending.take_over(connection, self.path, self.holder.token)
+        queued = run.status == "queued"
+        if not queued:  # it may have spent something, and have been left with a note
+            self._spend_files += spending.take_over(connection, self.path, self.holder.token)
         hid = self.holder.hid(connection, now)
         changed = {
             "status": "running",
@@ -202,12 +204,12 @@ class Store(RunQueries):
             "hold": None,
             "turn": None,
         }
-        queued = run.status == "queued"
         if queued:
             queue.begun(self, connection, run, now)
         run = self.put_run(connection, run, **changed)
         sessions.begin(connection, run, source_digest(start.path))
-        stop_notes.remove(self.path, run.id)
+        if not queued:
+            stop_notes.remove(self.path, run.id)
         self._hold(connection, run.rid, start, now)
         return Taken(run, resumed=not queued, died=died)
 

@@ -8,18 +8,19 @@ from perdure.core.values import codec
 from perdure.errors import OtherInputs
 
 
-def recorded_call(spec: Spec, run: RunRecord) -> Call:
+def recorded_call(spec: Spec, run: RunRecord, reader: codec.InputReader | None = None) -> Call:
     """The workflow with the inputs that a run was started with.
 
     Args:
         spec: the workflow.
         run: the run, with its whole input.
+        reader: `spec.input_reader()`, for many runs.
 
     Raises:
         OtherInputs: the workflow does not take them any more.
         NotDecodable: its parameters are not annotated with the classes of the recorded inputs.
     """
-    args, kwargs = spec.arguments(run.input)
+    args, kwargs = spec.arguments(run.input, reader)
     try:
         spec.signature.bind(tuple(args), kwargs)
     except TypeError as misfit:

@@ -307,6 +307,22 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None, t
         return Failed(error, outcome, 1, verdict=verdict)
 
 
+def up_to_end(life: Life, run: RunRecord) -> Generator[RunEffect, Any, tuple[End, Life]]:
+    """The life of a run that is taken, up to what is to be written of its end: that is left to the caller.
+
+    Args:
+        life: from `live`.
+        run: the run; the ends of its child runs are part of its life.
+
+    Returns:
+        The effect, and the life that waits for its answer.
+    """
+    effect = next(life)
+    while not (isinstance(effect, End) and effect.run.rid == run.rid):
+        effect = life.send((yield effect))
+    return effect, life
+
+
 _ENDED = {"failed": "failed", "cancelled": "was cancelled", "parked": "has failed too often and was set aside"}
 _WAY_ON = {
     "failed": "run the script again to go on from here",

@@ -136,13 +136,17 @@ class Spec:
         """Module and qualified name of the function."""
         return Place(self.module, self.qualname)
 
-    def arguments(self, given: bytes) -> tuple[list[Any], dict[str, Any]]:
+    def arguments(self, given: bytes, reader: codec.InputReader | None = None) -> tuple[list[Any], dict[str, Any]]:
         """The arguments of a call, of its packed inputs.
+
+        Args:
+            given: the inputs.
+            reader: what `input_reader` gave, for many calls.
 
         Raises:
             NotDecodable: they cannot be loaded, or were given to a closure over other values.
         """
-        args, kwargs = codec.unpack_inputs(given, self.parameter_plans(), owner=self.owner)
+        args, kwargs = (self.input_reader() if reader is None else reader).read(given)
         closure = self.signature.closure
         if closure is None:
             return args, kwargs
@@ -154,13 +158,17 @@ class Spec:
             )
         return args, own
 
+    def input_reader(self) -> codec.InputReader:
+        """Reads packed inputs; made when all names that the annotations mention are defined."""
+        return codec.InputReader(self.parameter_plans(), owner=self.owner)
+
     def accepts(self, given: bytes) -> bool:
         """Can a call with these packed inputs be one of this function, as far as its closure is concerned?"""
         closure = self.signature.closure
         if closure is None or not given:
             return True
         try:
-            return closure.take_out(codec.unpack_inputs(given, self.parameter_plans(), owner=self.owner)[1]) is not None
+            return closure.take_out(self.input_reader().read(given)[1]) is not None
         except NotDecodable:
             return True  # said when it is called
 

@@ -42,6 +42,7 @@ from perdure.core.values.writer import NotAdmitted, Writer, locate
 from perdure.errors import NotDecodable, NotStorable, UnstorableType
 
 __all__ = [
+    "InputReader",
     "Plan",
     "describe",
     "describe_inputs",
@@ -348,25 +349,51 @@ def unpack_inputs(data: bytes, plans: Iterable[Plan], *, owner: str) -> tuple[li
     Raises:
         NotDecodable: the bytes are damaged, or hold an instance of a class that no parameter's annotation names.
     """
-    plans = list(plans)
-    names = {name: value for each in plans for name, value in (each.names or {}).items()}
-    closed = Closed(*(each.annotation for each in plans), names=names)
-    try:
-        whole = _decoder(closed.find)(data)
-        positional, keyword = whole if type(whole) is tuple else (whole, {})
-        if type(positional) is not list or type(keyword) is not dict or not all(type(name) is str for name in keyword):
-            raise Unfit("these are not the arguments of a call")
-    except Withheld as error:
-        shown = describe_inputs(data)
-        what = f"the arguments of {owner} were {shown}; a Secret is never stored and cannot be given again"
-        hint = "run the script itself again, which gives it again; or let the step read the secret where it needs it"
-        raise NotDecodable(what, hint) from error
-    except MemoryError:
-        raise
-    except Exception as error:
-        what = f"the saved arguments of {owner} are {describe_inputs(data)}, which cannot be loaded: {_reason(error)}"
-        raise NotDecodable(what, f"annotate the parameters of {owner} with the classes that it takes") from error
-    return positional, keyword
+    return InputReader(plans, owner=owner).read(data)
+
+
+class InputReader:
+    """Reads the arguments of many calls of one function, whose annotations are looked at once.
+
+    Args:
+        plans: the plans of the parameters' annotations; the classes that they name may be restored.
+        owner: as errors name it.
+    """
+
+    def __init__(self, plans: Iterable[Plan], *, owner: str) -> None:
+        plans = list(plans)
+        names = {name: value for each in plans for name, value in (each.names or {}).items()}
+        self._owner = owner
+        self._decode = _decoder(Closed(*(each.annotation for each in plans), names=names).find)
+
+    def read(self, data: bytes) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments that `pack_inputs` stored.
+
+        Raises:
+            NotDecodable: the bytes are damaged, or hold an instance of a class that no parameter's annotation names.
+        """
+        owner = self._owner
+        try:
+            whole = self._decode(data)
+            positional, keyword = whole if type(whole) is tuple else (whole, {})
+            fits = type(positional) is list and type(keyword) is dict
+            if not fits or not all(type(name) is str for name in keyword):
+                raise Unfit("these are not the arguments of a call")
+        except Withheld as error:
+            shown = describe_inputs(data)
+            what = f"the arguments of {owner} were {shown}; a Secret is never stored and cannot be given again"
+            hint = (
+                "run the script itself again, which gives it again; or let the step read the secret where it needs it"
+            )
+            raise NotDecodable(what, hint) from error
+        except MemoryError:
+            raise
+        except Exception as error:
+            what = (
+                f"the saved arguments of {owner} are {describe_inputs(data)}, which cannot be loaded: {_reason(error)}"
+            )
+            raise NotDecodable(what, f"annotate the parameters of {owner} with the classes that it takes") from error
+        return positional, keyword
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

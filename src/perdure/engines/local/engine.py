@@ -7,15 +7,14 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.commands import located
 from perdure.core.declared_schedule import DeclaredSchedule
-from perdure.core.execution.call import Failed
-from perdure.core.execution.run import Body, Ended, Start, Taken, call_off, live, superseded
+from perdure.core.execution.run import Body, End, Life, Start, Taken, call_off, live, superseded, up_to_end
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import Bounds
 from perdure.core.records import RunRecord, RunStatus
@@ -24,6 +23,7 @@ from perdure.engines.events import Observer
 from perdure.engines.features import LOCAL, Capabilities
 from perdure.engines.interface import Began, Cancellation, Enqueued, refuse_child, under_way
 from perdure.engines.local import notices
+from perdure.engines.local.closing import Closing, result
 from perdure.engines.local.drivers import LocalDrivers
 from perdure.engines.local.limits import NEVER
 from perdure.engines.local.queues import declare_queues
@@ -116,7 +116,7 @@ class LocalEngine:
         self.resources.monitor.ready(call.spec)
         with self._outside(call.spec):
             start = start_of(self.resources, call, script, id, resume, attach=attach)
-            return _result(self.drivers.sync.drive(live(call, start, began), None))
+            return result(self.drivers.sync.drive(live(call, start, began), None))
 
     async def arun(
         self,
@@ -132,28 +132,34 @@ class LocalEngine:
         self.resources.monitor.ready(call.spec)
         with self._outside(call.spec):
             start = start_of(self.resources, call, script, id, resume, attach=attach)
-            return _result(await self.drivers.tasks.drive(live(call, start, began), None))
+            return result(await self.drivers.tasks.drive(live(call, start, began), None))
 
-    def carry_on(self, call: Call, taken: Taken) -> Any:
-        """Execute a run that this process has taken already, to its end, on this thread.
+    def carry_on(self, call: Call, taken: Taken) -> Closing:
+        """Execute a run that this process has taken already, on this thread, up to what is to be written of its end.
 
         Args:
             call: the workflow's function, and the inputs that the run was started with.
             taken: the run, from `store.claims`.
 
         Raises:
-            As `run` does.
+            Suspended: it waits for something.
+            Released: it is given back.
+            StateError: the state file cannot be used.
         """
         run, spec = taken.run, call.spec
         self.resources.monitor.ready(spec)
         with self._outside(spec):
             start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid)
             life = live(call, start, None, taken)
-            if not spec.is_async:
-                return _result(self.drivers.sync.drive(life, None))
-            import asyncio
+            effect, rest = self._up_to_end(up_to_end(life, run), spec.is_async)
+        return Closing(self.resources, effect, rest, self._outside(spec))
 
-            return _result(asyncio.run(self.drivers.tasks.drive(life, None)))
+    def _up_to_end(self, life: Generator[Any, Any, tuple[End, Life]], is_async: bool) -> tuple[End, Life]:
+        if not is_async:
+            return self.drivers.sync.drive(life, None)  # type: ignore[no-any-return]
+        import asyncio
+
+        return asyncio.run(self.drivers.tasks.drive(life, None))  # type: ignore[no-any-return]
 
     def leave(self) -> None:
         """Have each run of this process given back to the workers, at its next safe point."""
@@ -176,7 +182,7 @@ class LocalEngine:
 
         async def go_on() -> Any:
             with self._outside(call.spec):
-                return _result(await self.drivers.tasks.drive(rest, None))
+                return result(await self.drivers.tasks.drive(rest, None))
 
         return go_on()
 
@@ -320,13 +326,6 @@ class LocalEngine:
     def close(self) -> None:
         """Close the state file and let go of the lock."""
         self.resources.close()
-
-
-def _result(end: Ended | Failed) -> Any:
-    """The workflow's result; raises what it raised."""
-    if isinstance(end, Failed):
-        raise end.error
-    return end.value
 
 
 class _EngineWorld:

@@ -150,6 +150,10 @@ class RunMonitor:
         if monitored is not None:
             self._safely("alerting the end of a run", lambda: self._alert_end(effect, monitored))
 
+    def monitors(self, run: RunRecord) -> bool:
+        """Is somebody told of the end of that run?"""
+        return run.rid in self._runs
+
     # -- services -----------------------------------------------------------------------------------------------------
 
     @property

@@ -31,8 +31,9 @@ ORDER BY wake, rid LIMIT ?
 SELECT queue FROM run WHERE status = 'queued' AND turn IS NOT NULL AND queue > ? ORDER BY queue LIMIT 1
 
 -- name: waiting
-SELECT rid, script, workflow, queue_key, priority FROM run
-WHERE status = 'queued' AND turn IS NOT NULL AND queue = ? AND hold IS NULL ORDER BY priority, turn, rid
+SELECT priority, turn, rid, script, workflow, queue_key, hold FROM run
+WHERE status = 'queued' AND turn IS NOT NULL AND queue = ?1 AND (priority, turn, rid) > (?2, ?3, ?4)
+ORDER BY priority, turn, rid LIMIT ?5
 
 -- name: executing
 SELECT holder, queue_key, count(*) FROM run

@@ -12,20 +12,22 @@ import signal
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
+from typing import NamedTuple
 
 from perdure.config import secrets, settings
 from perdure.config.settings import LOCAL
 from perdure.config.steady_clock import steady
 from perdure.core.exceptions import capture
-from perdure.core.execution.recorded_call import recorded_call
 from perdure.core.execution.run import Taken
 from perdure.core.redaction.printable import one_line
 from perdure.engines.local import LocalEngine, engine_at
+from perdure.engines.local.closing import Closing
 from perdure.engines.local.queues import declare_queues
 from perdure.engines.local.schedules import declare_loaded
 from perdure.engines.local.worker.messages import (
@@ -62,12 +64,20 @@ from perdure.errors import (
     Suspended,
 )
 from perdure.store import claims, crashes
+from perdure.store.group_commit import Entry
 
 GRACE = 30.0
 """Seconds that steps in flight have, if the supervisor is gone and cannot say."""
 
 LATER = 5.0
 """Seconds until a run is tried again that the state file could not be written for."""
+
+
+class _Over(NamedTuple):
+    """A run whose function is over."""
+
+    taken: Taken
+    closing: Closing
 
 
 class Executor:
@@ -84,7 +94,10 @@ class Executor:
         self._state = Path(orders.state)
         self._waker = Waker()
         self._active: dict[int, Taken] = {}
-        self._waiting: SimpleQueue[Taken] = SimpleQueue()  # for a thread
+        self._waiting: SimpleQueue[Taken | _Over] = SimpleQueue()  # for a thread
+        self._over: deque[_Over] = deque()  # to be written
+        self._crashed: list[int] = []  # what the claim under way may take from dead processes
+        self._served: claims.Served = {}
         self._threads = 0
         self._look = self._dead = True
         self._paused_until = 0.0
@@ -158,6 +171,7 @@ class Executor:
         """Load the scripts and execute runs, until the supervisor says that it is enough; returns the exit code."""
         orders = self._orders
         program = self._program = Program(self._state, orders.scripts, orders.modules, orders.folder)
+        self._served = program.served
         try:
             engine = self._engine = engine_at(self._state)
             found = dict.fromkeys(
@@ -181,7 +195,9 @@ class Executor:
             if self._left is None:
                 self._waker.wait(self._seconds())
         while self._active:
-            self._waker.wait()
+            self._work(engine, program)  # the ends of what is over
+            if self._active:
+                self._waker.wait()
         return 0
 
     def _declare_schedules(self, engine: LocalEngine, program: Program) -> None:
@@ -200,48 +216,78 @@ class Executor:
         return left if left > 0 and self._look else None
 
     def _work(self, engine: LocalEngine, program: Program) -> None:
+        """Write the ends of what is over and claim what is next, in one transaction, as long as there is either."""
         serial = self._serial  # before the look itself
-        while self._left is None and not self._retired and self._look and steady() >= self._paused_until:
-            free = self._orders.slots - len(self._active)
-            if free <= 0:
-                return
-            self._look = False
-            try:
-                taken = self._claim(engine, program, free)
-            except StateError as error:
-                self._cannot_go_on(error)
-                return
-            if not taken:
+        while True:
+            over = self._take_over()
+            free = self._orders.slots - len(self._active) + sum(one.closing.plain for one in over)
+            claim = self._claim(engine, program, free) if free > 0 and self._looks() else None
+            if not over and claim is None:
                 break
-            self._look = True  # there may be more
-            for one in taken:
-                self._start(one)
+            entries = [one.closing.entry for one in over]
+            if claim is not None:
+                entries.append(claim)
+            engine.store.journal.write_all(entries)
+            for one in over:
+                self._finish(one)
+            if claim is not None:
+                self._claimed(claim, free)
         files = program.files()
         if files is not None:
             self._tell(Files(files))
         if self._orders.once and not self._look and not self._active and not self._retired:
             self._tell(Idle(self._bad, serial))
 
-    def _claim(self, engine: LocalEngine, program: Program, free: int) -> list[Taken]:
+    def _looks(self) -> bool:
+        """May there be something to claim, and is it to be claimed now?"""
+        return self._left is None and not self._retired and self._look and steady() >= self._paused_until
+
+    def _take_over(self) -> list[_Over]:
+        """The runs that are over since the last time."""
+        over = []
+        while self._over:
+            over.append(self._over.popleft())
+        return over
+
+    def _claimed(self, claim: Entry, free: int) -> None:
+        try:
+            taken: list[Taken] = claim.outcome()
+        except StateError as error:
+            self._cannot_go_on(error)
+            return
+        if taken:
+            self._look = True  # there may be more
+        if self._crashed and len(taken) == free:
+            self._dead = True  # more may be left than there are slots
+        for one in taken:
+            self._start(one)
+
+    def _claim(self, engine: LocalEngine, program: Program, free: int) -> Entry | None:
+        """What claims so many runs, to be committed; None if the state file cannot be used now."""
+        self._look = False
+        try:
+            return Entry((), self._claiming(engine, program, free))
+        except StateError as error:
+            self._cannot_go_on(error)
+            return None
+
+    def _claiming(self, engine: LocalEngine, program: Program, free: int) -> claims.Claim:
         now, store = engine.world.now(), engine.store
         alone = self._orders.suspects
-        crashed: list[int] = []
+        self._crashed = []
         if self._dead:
             self._dead = False
-            left = claims.left_by_dead(store, program.served)
+            left = claims.left_by_dead(store, self._served)
             if left:
                 engine.resources.monitor.look_back(program.spec(left[0].script, left[0].workflow))
             suspects = [one.rid for one in left if self._is_suspect(engine, program, one)]
             if suspects and not alone:
                 self._tell(Suspects(len(suspects)))
-            crashed = suspects if alone else [one.rid for one in left if one.rid not in suspects]
+            self._crashed = suspects if alone else [one.rid for one in left if one.rid not in suspects]
         for broken in program.broken:
             claims.hold_due(store, broken.script, f"{program.version()} cannot be loaded: {broken.why}", now)
         queues = self._orders.queues
-        taken = claims.claim(store, program.served, free, now, crashed=crashed, queues=queues, others=not alone)
-        if crashed and len(taken) == free:
-            self._dead = True  # more may be left than there are slots
-        return taken
+        return claims.Claim(store, self._served, free, now, crashed=self._crashed, queues=queues, others=not alone)
 
     def _is_suspect(self, engine: LocalEngine, program: Program, left: claims.Executed) -> bool:
         """Would one more death make it a crash loop? Then no other run dies with it, and it with no other."""
@@ -263,57 +309,86 @@ class Executor:
         self._active[taken.run.rid] = taken
         if self._orders.slots == 1:
             self._execute(taken)
-            return
-        self._waiting.put(taken)
+        else:
+            self._hand_out(taken)
+
+    def _finish(self, over: _Over) -> None:
+        """The end of a run is written, or could not be; who is to be alerted may take a while."""
+        if over.closing.plain or self._orders.slots == 1:
+            self._close(over)
+        else:
+            self._hand_out(over)
+
+    def _hand_out(self, job: Taken | _Over) -> None:
+        self._waiting.put(job)
         if self._threads < self._orders.slots and self._threads < len(self._active):
             self._threads += 1
             threading.Thread(target=self._slot, name=f"perdure-slot-{self._threads}", daemon=True).start()
 
     def _slot(self) -> None:
         while True:
-            self._execute(self._waiting.get())
+            job = self._waiting.get()
+            if isinstance(job, _Over):
+                self._close(job)
+            else:
+                self._execute(job)
 
     def _execute(self, taken: Taken) -> None:
+        try:
+            closing = self._carry(taken)
+        except BaseException as error:  # noqa: BLE001  whatever it is, the process goes on with other runs
+            self._left_by(taken, error)
+            self._settle(taken)
+        else:
+            self._over.append(_Over(taken, closing))
+            self._look = True
+            self._waker.set()
+
+    def _close(self, over: _Over) -> None:
+        try:
+            over.closing.finish()
+        except BaseException as error:  # noqa: BLE001
+            self._left_by(over.taken, error)
+        self._settle(over.taken)
+
+    def _settle(self, taken: Taken) -> None:
+        self._active.pop(taken.run.rid, None)
+        self._look = True
+        self._waker.set()
+
+    def _left_by(self, taken: Taken, error: BaseException) -> None:
+        """A run has failed, or was left."""
         run = taken.run
         name = f"{shlex.quote(run.id)} --state {shlex.quote(str(self._state))}"
-        try:
-            self._carry(taken)
-        except (Released, Suspended):
-            pass
-        except StateError as error:
-            self._bad += 1
+        if isinstance(error, Released | Suspended):
+            return
+        self._bad += 1
+        if isinstance(error, StateError):
             self._say(f"run {run.id} is tried again later: {error}")
             self._give_back(taken, wake=self._now() + LATER)
-        except PerdureError as error:
-            self._bad += 1
+        elif isinstance(error, PerdureError):
             if not self._give_back(taken, hold=self._hold(error)):
                 self._say(f"run {run.id} failed: {error.what}; see more: perdure show {name}")
             else:
                 self._say(f"run {run.id} is on hold: {error.what}; go on: perdure resume {name}")
-        except Exception as error:  # noqa: BLE001  the user's own: it is recorded, and alerted
-            self._bad += 1
+        elif isinstance(error, Exception):  # the user's own: it is recorded, and alerted
             line = secrets.conceal(capture.to_fault(error).line)
             self._say(f"run {run.id} failed: {line}; see more: perdure show {name}")
-        except BaseException as error:  # noqa: BLE001  sys.exit and the like: it is the run that ends there
-            self._bad += 1
+        else:  # sys.exit and the like: it is the run that ends there
             self._say(f"run {run.id} was left by {type(error).__name__}; go on: perdure resume {name}")
-        finally:
-            self._active.pop(run.rid, None)
-            self._look = True
-            self._waker.set()
 
-    def _carry(self, taken: Taken) -> None:
+    def _carry(self, taken: Taken) -> Closing:
         engine, program = self._engine, self._program
         assert engine is not None
         assert program is not None
         run = taken.run
         spec = program.spec(run.script, run.workflow)
         try:
-            call = recorded_call(spec, run)
+            call = program.call(run)
         except PerdureError as error:
             engine.resources.monitor.held(run, spec, error)
             raise
-        engine.carry_on(call, taken)
+        return engine.carry_on(call, taken)
 
     def _hold(self, error: PerdureError) -> str:
         assert self._program is not None

@@ -15,8 +15,11 @@ from pathlib import Path
 from perdure.alerts.recipients import addresses
 from perdure.config.script_identity import script_identity
 from perdure.config.script_loader import load_script
-from perdure.core.execution.spec import OWN_LOCK, Spec
+from perdure.core.execution.recorded_call import recorded_call
+from perdure.core.execution.spec import OWN_LOCK, Call, Spec
+from perdure.core.records import RunRecord
 from perdure.core.redaction.printable import one_line
+from perdure.core.values import codec
 from perdure.engines.local.worker.messages import Broken, Found
 from perdure.engines.registry import every
 from perdure.errors import PerdureError
@@ -52,6 +55,7 @@ class Program:
             for spec in every("workflow")
             if spec.signature.closure is None
         }
+        self._readers: dict[Spec, codec.InputReader] = {}
         self.files()
 
     def _load(self, place: str, *, module: bool = False) -> None:
@@ -79,6 +83,19 @@ class Program:
     def spec(self, script: str, workflow: str) -> Spec:
         """The workflow of that name."""
         return self._specs[script, workflow]
+
+    def call(self, run: RunRecord) -> Call:
+        """What a run calls. The annotations are looked at once: all that they name is loaded.
+
+        Raises:
+            OtherInputs: the workflow does not take the inputs of the run any more.
+            NotDecodable: its parameters are not annotated with the classes of the recorded inputs.
+        """
+        spec = self._specs[run.script, run.workflow]
+        reader = self._readers.get(spec)
+        if reader is None:
+            reader = self._readers[spec] = spec.input_reader()
+        return recorded_call(spec, run, reader)
 
     def found(self) -> list[Found]:
         """The workflows, as the supervisor needs to know them."""
