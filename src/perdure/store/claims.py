@@ -124,6 +124,7 @@ class Claim:
         """Take them."""
         self._store.check_sound(connection)
         self._found = []
+        self._queued = queue.Served()
         if self._others:
             about = (self._now, json.dumps(list(self._served)), self._most + LOCKED)
             due: Any = connection.execute(_SQL["due"], about).fetchall()
@@ -163,7 +164,7 @@ class Claim:
 
     def _take(self, connection: apsw.Connection, run: RunRecord) -> bool:
         start = _start(run, self._served[run.script, run.workflow])
-        answer = self._store.take_over(connection, run, start, self._now, self._who)
+        answer = self._store.take_over(connection, run, start, self._now, self._who, self._queued)
         if not isinstance(answer, Taken):
             return False
         whole = pieces.whole(connection, answer.run, self._store.path)

@@ -331,20 +331,36 @@ def has_slot(store: Runs, connection: apsw.Connection, run: RunRecord) -> bool:
     return row.per_key is None or run.queue_key is None or now.by_key.get(run.queue_key, 0) < row.per_key
 
 
-def begun(store: Runs, connection: apsw.Connection, run: RunRecord, now: float) -> None:
+class Served:
+    """What is known of queues within one transaction: the turn served last at each priority, and which have a rate."""
+
+    def __init__(self) -> None:
+        self.turns: dict[tuple[str, int], int] = {}
+        self.rated: dict[str, bool] = {}
+
+
+def begun(store: Runs, connection: apsw.Connection, run: RunRecord, now: float, served: Served | None = None) -> None:
     """A queued run begins: later ones of its queue come after it, and the rate counts it."""
     if run.queue is None:
         return
+    served = Served() if served is None else served
     priority = PRIORITY if run.priority is None else run.priority
-    before: Any = connection.execute(_SQL["get_turn"], (run.queue, priority)).fetchone()
-    if before is not None and not sound(before):
-        raise corrupt(store.path)
-    if run.turn is not None and (before is None or run.turn > before[2]):
-        connection.execute(_SQL["put_turn"], sealed(run.queue, priority, run.turn))
-    row = get(store.path, connection, run.queue)
-    if row is not None and row.rate is not None and row.seconds is not None:
-        free = now if row.free is None else max(now, min(row.free, now + row.seconds))
-        put(connection, row._replace(free=free + row.seconds / row.rate))
+    place = (run.queue, priority)
+    if place not in served.turns:
+        before: Any = connection.execute(_SQL["get_turn"], place).fetchone()
+        if before is not None and not sound(before):
+            raise corrupt(store.path)
+        served.turns[place] = 0 if before is None else before[2]
+    if run.turn is not None and run.turn > served.turns[place]:
+        served.turns[place] = run.turn
+        connection.execute(_SQL["put_turn"], sealed(*place, run.turn))
+    if served.rated.get(run.queue, True):
+        row = get(store.path, connection, run.queue)
+        served.rated[run.queue] = False
+        if row is not None and row.rate is not None and row.seconds is not None:
+            served.rated[run.queue] = True
+            free = now if row.free is None else max(now, min(row.free, now + row.seconds))
+            put(connection, row._replace(free=free + row.seconds / row.rate))
 
 
 def executing(store: Runs, connection: apsw.Connection, queue: str, living: dict[int, bool]) -> Executing:

@@ -165,7 +165,13 @@ class Store(RunQueries):
                 raise corrupt(self.path)
 
     def _take(
-        self, connection: apsw.Connection, run: RunRecord, start: Start, now: float, who: Asker
+        self,
+        connection: apsw.Connection,
+        run: RunRecord,
+        start: Start,
+        now: float,
+        who: Asker,
+        served: queue.Served | None = None,
     ) -> Taken | Held | Locked | Finished | Asleep:
         if run.status in ("done", "cancelled") or (run.status == "parked" and start.rid is None):
             return Finished(run)
@@ -205,9 +211,9 @@ class Store(RunQueries):
             "turn": None,
         }
         if queued:
-            queue.begun(self, connection, run, now)
+            queue.begun(self, connection, run, now, served)
         run = self.put_run(connection, run, **changed)
-        sessions.begin(connection, run, source_digest(start.path))
+        sessions.begin(connection, run, source_digest(start.path), first=queued)
         if not queued:
             stop_notes.remove(self.path, run.id)
         self._hold(connection, run.rid, start, now)
@@ -246,10 +252,12 @@ class Store(RunQueries):
             self.put_run(connection, found, **changed)
             sessions.end(connection, found, status, now)
             self.locks.leave(connection, run.rid)
-            connection.execute(self._sql["forget_crashes"], (run.rid,))
-            if waited is not None and self._one(connection, "has_waits", run.rid) is not None:
+            crashed, waits, letter = self._one(connection, "beside", run.rid)
+            if crashed:
+                connection.execute(self._sql["forget_crashes"], (run.rid,))
+            if waited is not None and waits:
                 waited(connection)
-            if status == "done":
+            if status == "done" and letter:
                 parking.run_done(connection, self.path, run.rid, now)
             if status != "parked":
                 return None
@@ -548,10 +556,19 @@ class Store(RunQueries):
         connection.executemany(self._sql["exempt"], [sealed(rid, *stretch) for stretch in stretches])
 
     def take_over(
-        self, connection: apsw.Connection, run: RunRecord, start: Start, now: float, who: Asker
+        self,
+        connection: apsw.Connection,
+        run: RunRecord,
+        start: Start,
+        now: float,
+        who: Asker,
+        served: queue.Served | None = None,
     ) -> Taken | Held | Locked | Finished | Asleep:
-        """Take a run that was read in this transaction, unless it has ended, or it or its lock is another's."""
-        return self._take(connection, run, start, now, who)
+        """Take a run that was read in this transaction, unless it has ended, or it or its lock is another's.
+
+        `served` is what others have been taken with before, in the same transaction.
+        """
+        return self._take(connection, run, start, now, who, served)
 
     def insert_run(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
         """Add a run; returns it with its checksum. A run without a number gets the next one."""

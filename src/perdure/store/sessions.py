@@ -71,13 +71,15 @@ class Session(msgspec.Struct, frozen=True):
     host: str
 
 
-def begin(connection: apsw.Connection, run: RunRecord, script: bytes | None) -> None:
-    """This process has taken the run. Inside the transaction; `run` is as it is now."""
+def begin(connection: apsw.Connection, run: RunRecord, script: bytes | None, *, first: bool = False) -> None:
+    """This process has taken the run; nobody has before (`first`). Inside the transaction; `run` is as it is now."""
     if run.parent is not None or run.holder is None:
         return
-    for row in connection.execute(_SQL["open"], (run.rid,)).fetchall():  # of a process that left no flight record
-        _end(connection, row, None, DIED, None, None)
-    (number,) = next(connection.execute(_SQL["next_number"], (run.rid,)))
+    number = 1
+    if not first:
+        for row in connection.execute(_SQL["open"], (run.rid,)).fetchall():  # of a process that left no flight record
+            _end(connection, row, None, DIED, None, None)
+        (number,) = next(connection.execute(_SQL["next_number"], (run.rid,)))
     about = (run.rid, number, run.holder, float(run.started), None, None, None, VERSION, script, None)
     connection.execute(_SQL["add"], sealed(*about))
 

@@ -212,6 +212,8 @@ def end_operation(resources: Resources, effect: End) -> Operation:
         if end_of_run(store, connection, effect.run.rid, now):
             resources.awaited.add(effect.run.rid)
 
+    if effect.status != "parked":
+        return store.end(effect, now, waited=waited)
     return store.end(effect, now, resources.letters.terms(effect.run.path), waited)
 
 

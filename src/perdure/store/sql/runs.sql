@@ -69,8 +69,10 @@ UPDATE run SET path = ?, parent = ?, status = ?, holder = ?, epoch = ?, output =
                queue = ?, priority = ?, turn = ?, steps = ?, crc = ?
 WHERE rid = ?
 
--- name: has_waits
-SELECT 1 WHERE EXISTS (SELECT 1 FROM wait WHERE run = ?1) OR EXISTS (SELECT 1 FROM wait WHERE awaited = ?1)
+-- name: beside
+SELECT EXISTS (SELECT 1 FROM crash WHERE run = ?1),
+       EXISTS (SELECT 1 FROM wait WHERE run = ?1) OR EXISTS (SELECT 1 FROM wait WHERE awaited = ?1),
+       EXISTS (SELECT 1 FROM dead_letter WHERE run = ?1 AND seq = 0)
 
 -- name: forget_crashes
 DELETE FROM crash WHERE run = ?

@@ -328,6 +328,8 @@ class Executor:
     def _slot(self) -> None:
         while True:
             job = self._waiting.get()
+            if self._over and self._waiting.empty():  # it was left to this thread, see below
+                self._waker.set()
             if isinstance(job, _Over):
                 self._close(job)
             else:
@@ -342,7 +344,8 @@ class Executor:
         else:
             self._over.append(_Over(taken, closing))
             self._look = True
-            self._waker.set()
+            if self._waiting.empty():  # else whoever takes the last of these sees to it: ends are written together
+                self._waker.set()
 
     def _close(self, over: _Over) -> None:
         try:
