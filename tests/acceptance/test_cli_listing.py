@@ -122,7 +122,7 @@ def test_ps_says_how_every_run_stands(shell: Shell, failed: str) -> None:
     assert (parent["id"], child["child"], child["status"], child["workflow"]) == (failed, True, "dead", "part")
     assert set(parent) == {
         "id", "workflow", "status", "pid", "host", "steps", "dead_letters", "created", "started", "ended", "seconds",
-        "forked_from", "superseded_by", "waits", "wake",
+        "forked_from", "superseded_by", "waits", "wake", "inputs", "error", "counted",
         "last_step", "script", "child",
     }  # fmt: skip
     for args, number in (

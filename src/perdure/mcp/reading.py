@@ -47,7 +47,7 @@ def list_runs(where: Where, given: ListRuns) -> Answer:
             children=given.children,
             limit=start + AT_ONCE + 1,
         )[start:]
-    shown = [item(plain(view)) for view in found[:AT_ONCE]]
+    shown = [_run(view) for view in found[:AT_ONCE]]
     return page({}, "runs", shown, start, more=len(found) > AT_ONCE)
 
 
@@ -70,7 +70,7 @@ def show_run(where: Where, given: ShowRun) -> Answer:
     failures = FAILURES if given.step is None else AT_ONCE
     if before is None:
         about = {
-            "run": plain(found.run),
+            "run": _run(found.run),
             "parent": found.parent,
             "process": _process(found.process),
             "verdict": found.verdict,
@@ -110,6 +110,11 @@ def show_run(where: Where, given: ShowRun) -> Answer:
     if found.steps and (found.earlier or len(shown) < len(steps)):
         answer["next_cursor"] = str(found.steps[len(steps) - len(shown)].seq)
     return answer
+
+
+def _run(view: ps.RunView) -> Answer:
+    trusted = {name: value for name, value in structs.asdict(view).items() if name not in ("inputs", "error")}
+    return item(trusted, inputs=view.inputs, error=view.error)
 
 
 def _call(call: Any, most: int) -> Answer:

@@ -9,8 +9,8 @@ from perdure.core.execution.crash_loop import fitted
 from perdure.core.records import RunRecord
 from perdure.errors import NotFound
 from perdure.operations.processes import process_of
-from perdure.store import crashes, lives
-from perdure.store.forks import is_behind
+from perdure.store import crashes, lives, step_pages
+from perdure.store.forks import behind as behind_point
 from perdure.store.runs import Store
 
 SHOWN = 12
@@ -25,7 +25,7 @@ def check_name(store: Store, run: RunRecord, name: str) -> None:
     Raises:
         NotFound: there is none; the error names those that are.
     """
-    names = {each for _, each, *_ in store.index(run.rid)} | {one.name for one in store.attempt_records(run.rid)}
+    names = {one.name for one in step_pages.groups(store, run.rid)} | set(step_pages.tried_names(store, run.rid))
     if name not in names:
         raise _no_such_step(run, name, sorted(names))
 
@@ -45,8 +45,9 @@ def find_step(store: Store, run: RunRecord, reference: str, *, behind: bool = Fa
         NotFound: there is none.
     """
     index = store.index(run.rid)
+    is_behind = behind_point(store, run)
     for seq, name, *_ in index:
-        if name == reference and not is_behind(store, run, seq):
+        if name == reference and not is_behind(seq):
             return seq
     last = index[-1][0] if index else 0
     if behind and not _begun(store, run).isdisjoint({reference, fitted(reference)}):

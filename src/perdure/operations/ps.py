@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
 import msgspec
 
+from perdure.config import secrets
 from perdure.core.execution.cleanup_records import called
-from perdure.core.records import RunRecord, StepRecord
+from perdure.core.execution.run import HolderInfo
+from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.core.waits import describe
+from perdure.errors import OptionError
 from perdure.operations.queues import place_in_queue
-from perdure.store import listing, waits
+from perdure.operations.stored_failures import error_line
+from perdure.store import run_pages, waits
+from perdure.store.rows import corrupt
+from perdure.store.run_pages import Facts, Wanted
 from perdure.store.runs import Store
 
 Standing = Literal[
@@ -36,6 +42,15 @@ failed too often, "dead" is done with dead letters, "superseded" is unfinished a
 
 MANY = 100_000
 
+PAGE = 200
+"""Runs of a page, at most."""
+
+SECONDS = 2.0
+"""What looking for a page may take; then it is as full as it is, and its cursor goes on from there."""
+
+INPUTS = 120
+"""Characters."""
+
 
 class RunView(msgspec.Struct, frozen=True):
     """A run.
@@ -44,7 +59,8 @@ class RunView(msgspec.Struct, frozen=True):
     child runs; `seconds` is the time from its beginning to its end, or as far as it is known to have come.
     `forked_from` and `superseded_by` are the ids of the run that it is a fork of, and of its newest fork.
     `waits` is what an unfinished run sleeps or waits for, in a few words, and `wake` when one that is suspended or
-    queued goes on at the latest.
+    queued goes on at the latest. `inputs` are in one line, and so is the `error` of one that has failed. If not
+    `counted`, there are too many steps to be counted for a listing: `steps` is the number of the last one.
     """
 
     id: str
@@ -65,6 +81,101 @@ class RunView(msgspec.Struct, frozen=True):
     superseded_by: str | None = None
     waits: str | None = None
     wake: datetime | None = None
+    inputs: str = ""
+    error: str | None = None
+    counted: bool = True
+
+
+class RunPage(msgspec.Struct, frozen=True):
+    """Some runs, newest first. `next` is the cursor of those that come after them; None: there are no more.
+
+    A page may have fewer runs than were asked for, even none, and a cursor all the same: it took too long to find more.
+    """
+
+    runs: list[RunView]
+    next: str | None
+
+
+class RunFilter(msgspec.Struct, frozen=True):
+    """Which runs are meant.
+
+    Attributes:
+        status: those that stand so.
+        workflow: those of this workflow.
+        children: child runs too.
+        parent: the child runs of the run of this row number, whatever `children` says.
+        text: those with this in their id or their inputs, as they are stored.
+    """
+
+    status: Standing | None = None
+    workflow: str | None = None
+    children: bool = False
+    parent: int | None = None
+    text: str | None = None
+
+
+EVERY = RunFilter()
+
+_WRITTEN: dict[str, tuple[str | None, bool | None]] = {
+    "interrupted": ("running", False),
+    "stopping": ("running", False),
+    "dead": ("done", None),
+    "done": ("done", None),
+    "cancelled": ("cancelled", None),
+    "superseded": (None, True),
+}
+"""What of a standing is written down: the status, and whether a fork has superseded the run."""
+
+_JUDGED = ("done", "running", "stopping", "interrupted")
+"""What else a standing may be of those that are written down so."""
+
+
+def runs_page(
+    store: Store,
+    wanted: RunFilter = EVERY,
+    *,
+    cursor: str | None = None,
+    limit: int = PAGE,
+    seconds: float = SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+) -> RunPage:
+    """A page of runs, newest first. What it costs does not depend on how many runs there are.
+
+    Args:
+        store: the state file.
+        wanted: which.
+        cursor: `next` of the page before; None for the first.
+        limit: how many at most, 1 to 200.
+        seconds: what it may take, at the most.
+        clock: of those seconds.
+
+    Raises:
+        OptionError: it is no cursor.
+        StateError: the file cannot be read.
+    """
+    limit, until = min(max(limit, 1), PAGE), clock() + seconds
+    found: list[RunView] = []
+    going_on = 0
+    for views, following in _chunks(store, wanted, number_of(cursor), limit):
+        going_on = following
+        for view, rid in views:
+            found.append(view)
+            if len(found) == limit:
+                return RunPage(found, str(rid) if rid > 1 else None)
+        if clock() >= until:
+            break
+    return RunPage(found, str(going_on) if going_on else None)
+
+
+def each_run(store: Store, wanted: RunFilter = EVERY) -> Iterator[RunView]:
+    """All runs that are meant, newest first, however long that takes; a page of them is kept in memory.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    for views, _ in _chunks(store, wanted, None, PAGE):
+        for view, _ in views:
+            yield view
 
 
 def list_runs(
@@ -87,59 +198,131 @@ def list_runs(
     Raises:
         StateError: the file cannot be read.
     """
+    wanted = RunFilter(status, workflow, children)
     found: list[RunView] = []
-    for run in _candidates(store, status, workflow, children, limit):
-        view = view_of(store, run)
-        if status in (None, view.status):
-            found.append(view)
-            if len(found) == limit:
-                break
+    for views, _ in _chunks(store, wanted, None, PAGE if limit is None else min(limit, PAGE)):
+        found += [view for view, _ in views]
+        if limit is not None and len(found) >= limit:
+            return found[:limit]
     return found
 
 
-def _candidates(
-    store: Store, status: Standing | None, workflow: str | None, children: bool, limit: int | None
-) -> Iterator[RunRecord]:
-    # What a person calls interrupted or dead is not written down as such, so more has to be looked at than is shown.
-    names = {"interrupted": "running", "stopping": "running", "dead": "done", "superseded": None}
-    written = names.get(status or "", status)
-    most = limit if status is None and limit is not None else MANY
-    yield from store.runs(status=written, workflow=workflow, children=children, most=most)
+def number_of(cursor: str | None) -> int | None:
+    """The row number that a cursor stands for.
+
+    Raises:
+        OptionError: it is no cursor.
+    """
+    if cursor is None:
+        return None
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 19):
+        raise OptionError(f"the cursor is {cursor[:80]!r}", "give the cursor of the page before, or none")
+    return int(cursor)
+
+
+def _chunks(
+    store: Store, wanted: RunFilter, before: int | None, most: int
+) -> Iterator[tuple[list[tuple[RunView, int]], int]]:
+    """The runs that are meant with their row numbers, some at a time, and each time where it goes on (0: nowhere)."""
+    top = run_pages.last_number(store) + 1
+    before = top if before is None else min(before, top)
+    status, superseded = _WRITTEN.get(wanted.status or "", (wanted.status, None if wanted.status is None else False))
+    stored = Wanted(status, superseded, wanted.workflow, wanted.children, wanted.parent, wanted.text)
+    most = PAGE if wanted.status in _JUDGED else most
+    if wanted.status != "dead":
+        while before > 0:
+            runs, before = run_pages.chunk(store, stored, before, most)
+            yield _shown(store, runs, wanted.status), before
+        return
+    # A run does not say that it has dead letters: those are looked up first, and then whose they are.
+    listed = run_pages.with_letters(store, before)
+    for at in range(0, len(listed), PAGE):
+        some = listed[at : at + PAGE]
+        runs, _ = run_pages.chunk(store, stored, some[0] + 1, PAGE, some)
+        yield _shown(store, runs, wanted.status), some[-1] if at + PAGE < len(listed) else 0
+
+
+def _shown(store: Store, runs: Sequence[RunRecord], status: Standing | None) -> list[tuple[RunView, int]]:
+    if status in _JUDGED:
+        # Most of those of that written status may stand otherwise; what is shown of a run is looked up for the others.
+        holders = _holders(store, runs)
+        letters = run_pages.letters_of(store, [run.rid for run in runs]) if status == "done" else {}
+        runs = [run for run in runs if _standing(run, holders.get(run.rid), letters.get(run.rid, 0)) == status]
+    views = views_of(store, runs)
+    return [(view, run.rid) for view, run in zip(views, runs, strict=True) if status in (None, view.status)]
 
 
 def view_of(store: Store, run: RunRecord) -> RunView:
     """How a run stands at this moment."""
-    holder = store.holding(run) if run.status == "running" else None
-    last = store.last_record(run.rid)
-    dead = listing.dead_letters(store, run.rid)
-    status: Standing = run.status
+    return views_of(store, [run])[0]
+
+
+def views_of(store: Store, runs: Sequence[RunRecord]) -> list[RunView]:
+    """How runs stand at this moment.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    if not runs:
+        return []
+    facts, holders = run_pages.facts_of(store, runs), _holders(store, runs)
+    related = {rid for run in runs for rid in (run.forked_from, run.superseded_by) if rid is not None}
+    ids = run_pages.ids_of(store, sorted(related))
+    if len(ids) < len(related):
+        raise corrupt(store.path)
+    return [_view(store, run, facts[run.rid], holders.get(run.rid), ids) for run in runs]
+
+
+def _holders(store: Store, runs: Sequence[RunRecord]) -> dict[int, HolderInfo]:
+    """Who executes them at this moment, by their numbers; each process is looked for once."""
+    known: dict[int, HolderInfo | None] = {}
+    found = {}
+    for run in runs:
+        if run.status != "running":
+            continue
+        holder = known[run.holder] if run.holder in known else store.holding(run)
+        if run.holder is not None:
+            known[run.holder] = holder
+        if holder is not None:
+            found[run.rid] = holder
+    return found
+
+
+def _standing(run: RunRecord, holder: HolderInfo | None, dead: int) -> Standing:
     if run.superseded:
-        status = "superseded"
-    elif run.status == "running" and holder is None:
-        status = "interrupted"
-    elif run.status == "running" and run.stop is not None:
-        status = "stopping"
-    elif run.status == "done" and dead:
-        status = "dead"
+        return "superseded"
+    if run.status == "running" and holder is None:
+        return "interrupted"
+    if run.status == "running" and run.stop is not None:
+        return "stopping"
+    return "dead" if run.status == "done" and dead else run.status
+
+
+def _view(store: Store, run: RunRecord, facts: Facts, holder: HolderInfo | None, ids: dict[int, str]) -> RunView:
+    failed = run.status in ("failed", "parked")
+    whole = store.whole(run if failed else msgspec.structs.replace(run, output=None))
     return RunView(
         id=run.id,
         workflow=run.workflow,
-        status=status,
+        status=_standing(run, holder, facts.dead_letters),
         pid=holder.pid if holder else None,
         host=holder.host if holder else None,
-        steps=sum(store.counts(run.rid).values()),
-        dead_letters=dead,
+        steps=facts.steps,
+        dead_letters=facts.dead_letters,
         created=moment(run.created),
         started=moment(run.started),
         ended=moment(run.ended),
-        seconds=_seconds(run, last, holder is not None),
-        last_step=_last_step(store, run, last),
+        seconds=_seconds(run, facts, holder is not None),
+        last_step=_last_step(store, run, facts),
         script=run.path,
         child=run.parent is not None,
-        forked_from=_id(store, run.forked_from),
-        superseded_by=_id(store, run.superseded_by),
+        forked_from=ids.get(run.forked_from or 0),
+        superseded_by=ids.get(run.superseded_by or 0),
         waits=_waits(store, run),
         wake=moment(run.wake),
+        inputs=secrets.describe_inputs(whole.input, INPUTS),
+        error=error_line(whole.output) if failed and whole.output is not None else None,
+        counted=facts.exact,
     )
 
 
@@ -151,22 +334,20 @@ def _waits(store: Store, run: RunRecord) -> str | None:
     return describe(found, time.time())
 
 
-def _id(store: Store, rid: int | None) -> str | None:
-    return None if rid is None else store.run_by_number(rid).id
-
-
-def _last_step(store: Store, run: RunRecord, last: StepRecord | None) -> str | None:
+def _last_step(store: Store, run: RunRecord, facts: Facts) -> str | None:
     """The step that the run came to: the one that failed, if none was saved after that."""
-    name = called(last.kind, last.name, last.input)[0] if last else None
-    if run.status not in ("running", "failed", "parked"):
-        return name
-    failed = store.last_attempt(run.rid)
-    return failed.name if failed and (last is None or failed.started > last.started) else name
+    last, tried = facts.last, facts.tried
+    if tried is not None and (last is None or tried.started > last.started):
+        return tried.name
+    if last is None or last.kind != "defer":
+        return last.name if last else None
+    return called(last.kind, last.name, store.whole(last).input)[0]
 
 
-def _seconds(run: RunRecord, last: StepRecord | None, alive: bool) -> float | None:
+def _seconds(run: RunRecord, facts: Facts, alive: bool) -> float | None:
     if run.ended is not None:
         return max(run.ended - run.created, 0.0)
     if alive:
         return max(time.time() - run.created, 0.0)
+    last = facts.last
     return max(last.started + last.ms / 1000 - run.created, 0.0) if last else None

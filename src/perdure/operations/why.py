@@ -27,7 +27,7 @@ from perdure.operations.processes import INPUTS, CallInFlight, ProcessView, Susp
 from perdure.operations.ps import Standing, view_of
 from perdure.operations.queues import place_in_queue, way_on
 from perdure.operations.run_facts import RunFacts, has_script
-from perdure.operations.show import error_view
+from perdure.operations.step_views import error_view
 from perdure.operations.stored_failures import STAYS, assessment_of, restored
 from perdure.store import crashes, dead_letters
 from perdure.store.runs import Store

@@ -91,10 +91,16 @@ def origin(store: Store, run: RunRecord, seq: int) -> RunRecord:
     return run
 
 
-def is_behind(store: Store, run: RunRecord, seq: int) -> bool:
-    """Is that record of what a run did behind the point from which it was forked, and which the fork makes again?"""
-    run = origin(store, run, seq)
-    return run.forked_at is not None and run.forked_last is not None and run.forked_at <= seq <= run.forked_last
+def behind(store: Store, run: RunRecord) -> Callable[[int], bool]:
+    """Is the record of a number of what a run did behind the point from which it was forked, and which the fork makes
+    again? The runs that it was forked from are looked up once."""
+    lineage = [run, *sources(store, run)]
+
+    def is_behind(seq: int) -> bool:
+        made = next((one for one in lineage if one.forked_at is None or seq >= one.forked_at), lineage[-1])
+        return made.forked_at is not None and made.forked_last is not None and made.forked_at <= seq <= made.forked_last
+
+    return is_behind
 
 
 def sources(store: Store, run: RunRecord) -> Iterator[RunRecord]:

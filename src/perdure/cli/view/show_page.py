@@ -9,7 +9,8 @@ from perdure.core.exceptions.output import SAID
 from perdure.core.sizes import show_size
 from perdure.operations.processes import CallInFlight, ProcessView, Suspect
 from perdure.operations.sessions import SessionView
-from perdure.operations.show import AttemptView, ErrorView, ProgressView, RunDetails, SentView, StepView
+from perdure.operations.show import ProgressView, RunDetails, SentView
+from perdure.operations.step_views import AttemptView, ErrorView, StepView
 
 IN_FLIGHT = 10
 """Attempts in flight that are shown."""

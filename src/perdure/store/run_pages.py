@@ -1,0 +1,191 @@
+"""Runs a page at a time, newest first, and all that a listing shows of those on it: what is not shown costs nothing.
+
+A page is looked for in windows of row numbers, each a read of its own, so that a filter which nearly nothing meets
+keeps no snapshot for long, and can be left between two windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+import msgspec
+
+from perdure.core.records import AttemptRecord, RunRecord, StepRecord
+from perdure.store.rows import checked, checked_of_run
+from perdure.store.runs import Store
+from perdure.store.statements import load
+
+_SQL = load("run_pages.sql")
+_RECORDS = load("runs.sql")
+RUNS, STEPS, ATTEMPTS = (_RECORDS[name].partition("WHERE")[0] for name in ("get_run", "last_step", "last_attempt"))
+"""Statements that read whole records: what they select, and from where."""
+_PAGE = _SQL["page"].replace(":runs", RUNS)
+_LAST_STEP = _SQL["last_step"].replace(":steps", STEPS)
+_NEWEST_ATTEMPT = _SQL["newest_attempt"].replace(":attempts", ATTEMPTS)
+
+WINDOW = 50_000
+"""Row numbers that are looked through in one read: some 25 ms where no index helps."""
+
+COUNTED = 100_000
+"""Steps that are counted for a page, of runs that do not say themselves how many they have."""
+
+TRIED = 2_000
+"""Failed attempts of a run that are looked through, from those of its last life on."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which runs are meant, by what is written down.
+
+    Attributes:
+        status: with this stored status.
+        superseded: those only that a fork has superseded, or (False) no such.
+        workflow: of this workflow.
+        children: child runs too.
+        parent: the child runs of the run of this row number; then `children` does not count.
+        text: with this in their id or their inputs.
+    """
+
+    status: str | None = None
+    superseded: bool | None = None
+    workflow: str | None = None
+    children: bool = False
+    parent: int | None = None
+    text: str | None = None
+
+
+class Facts(msgspec.Struct):
+    """What is shown of a run besides its own row.
+
+    Attributes:
+        steps: its records; if not `exact`, as many as the number of the last one.
+        exact: were they counted?
+        dead_letters: of the run and its child runs.
+        last: its last record.
+        tried: its failed attempt that began last, of those that are looked through.
+    """
+
+    steps: int = 0
+    exact: bool = True
+    dead_letters: int = 0
+    last: StepRecord | None = None
+    tried: AttemptRecord | None = None
+
+
+def last_number(store: Store) -> int:
+    """The highest row number of a run; 0 if there is none."""
+    number: int = _all(store, "last_run")[0][0]
+    return number
+
+
+def chunk(
+    store: Store, wanted: Wanted, before: int, most: int, listed: Sequence[int] | None = None
+) -> tuple[list[RunRecord], int]:
+    """Up to `most` runs with row numbers below `before`, newest first, of one window.
+
+    Args:
+        store: the state file.
+        wanted: which.
+        before: where to begin.
+        most: how many at most, at least 1.
+        listed: only those with these numbers; the window is as wide as they are.
+
+    Returns:
+        The runs, and the number below which to go on: 0 if there are no more.
+
+    Raises:
+        StateCorrupt: a checksum does not match.
+    """
+    first = max(before - WINDOW, 0) if listed is None and wanted.parent is None else 0
+    names = {
+        "only_status": wanted.status is not None,
+        "only_workflow": wanted.workflow is not None,
+        "only_roots": not wanted.children and wanted.parent is None,
+        "only_children": wanted.parent is not None,
+        "only_superseded": wanted.superseded is True,
+        "not_superseded": wanted.superseded is False,
+        "only_text": bool(wanted.text),
+        "only_listed": listed is not None,
+    }
+    filters = [_SQL[name] for name, asked in names.items() if asked]
+    statement = _PAGE.replace(":filters", " ".join(filters))
+    given: dict[str, Any] = {
+        "first": first,
+        "before": before,
+        "most": most,
+        "status": wanted.status,
+        "workflow": wanted.workflow,
+        "parent": wanted.parent,
+        "text": wanted.text,
+        "listed": None if listed is None else _json(listed),
+    }
+    rows: list[Any] = store.journal.read(lambda connection: connection.execute(statement, given).fetchall())
+    found = [checked(RunRecord, row, store.path) for row in rows]
+    return found, found[-1].rid if len(found) == most else first
+
+
+def with_letters(store: Store, before: int) -> list[int]:
+    """The numbers of the runs with parked calls, of their own or of a child run's, below `before`, newest first."""
+    return [rid for (rid,) in _all(store, "with_letters", before)]
+
+
+def letters_of(store: Store, rids: Sequence[int]) -> dict[int, int]:
+    """How many calls of these runs, with their child runs, are dead letters; a run without any is left out."""
+    return dict(_all(store, "letters_of_families", _json(rids)))
+
+
+def facts_of(store: Store, runs: Sequence[RunRecord]) -> dict[int, Facts]:
+    """What is shown of these runs, by row number: one question for all of them.
+
+    Raises:
+        StateCorrupt: a checksum does not match.
+    """
+    numbers = _json([run.rid for run in runs])
+    path = store.path
+
+    def question(connection: apsw.Connection) -> dict[int, Facts]:
+        found = {run.rid: Facts() for run in runs}
+        for rid, count in connection.execute(_SQL["letters_of_families"], (numbers,)):
+            found[rid].dead_letters = count
+        room = COUNTED
+        for run in runs:
+            facts = found[run.rid]
+            for row in connection.execute(_LAST_STEP, (run.rid,)):
+                facts.last = checked_of_run(StepRecord, row, path)
+            if run.steps is not None:
+                facts.steps = run.steps
+            else:
+                (facts.steps,) = next(connection.execute(_SQL["count_steps"], (run.rid, room + 1)))
+                room -= facts.steps
+            if room < 0:
+                facts.exact = False
+                facts.steps = facts.last.seq if facts.last is not None else facts.steps
+                room = 0
+            if run.status in ("running", "failed", "parked"):
+                for row in connection.execute(_NEWEST_ATTEMPT, (run.rid, TRIED)):
+                    facts.tried = checked_of_run(AttemptRecord, row, path)
+        return found
+
+    facts: dict[int, Facts] = store.journal.read(question)
+    return facts
+
+
+def ids_of(store: Store, rids: Sequence[int]) -> dict[int, str]:
+    """The ids of runs, by their numbers."""
+    return dict(_all(store, "ids", _json(rids))) if rids else {}
+
+
+def count_children(store: Store, rid: int) -> int:
+    """How many child runs a run has."""
+    number: int = _all(store, "count_children", rid)[0][0]
+    return number
+
+
+def _json(numbers: Sequence[int]) -> str:
+    return msgspec.json.encode(list(numbers)).decode()
+
+
+def _all(store: Store, query: str, *values: Any) -> list[Any]:
+    rows: list[Any] = store.journal.read(lambda connection: connection.execute(_SQL[query], values).fetchall())
+    return rows

@@ -1,0 +1,180 @@
+"""Listings of runs and steps that skip, repeat, slow down with what they do not show, or end before all is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from listed_runs import Listed, Questions, given
+
+from perdure.errors import OptionError
+from perdure.operations.ps import RunFilter, RunView, Standing, each_run, runs_page, view_of
+from perdure.operations.step_pages import StepFilter, steps_page
+from perdure.store import run_pages, step_pages
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Iterator[Listed]:
+    made = Listed(tmp_path / "state.db")
+    yield made
+    made.store.close()
+
+
+def pages(listed: Listed, wanted: RunFilter, limit: int, **options: Any) -> Iterator[list[RunView]]:
+    """All pages, by their cursors."""
+    cursor: str | None = None
+    while True:
+        page = runs_page(listed.store, wanted, cursor=cursor, limit=limit, **options)
+        yield page.runs
+        cursor = page.next
+        if cursor is None:
+            return
+
+
+def shelf(listed: Listed) -> None:
+    """Runs of every standing that needs no process, of two workflows, some with child runs that have dead letters."""
+    for number in range(40):
+        status = ("done", "failed", "cancelled", "suspended", "running", "parked", "queued", "done")[number % 8]
+        run = listed.run(f"r{number}", status, ("sell", "bill")[number % 3 % 2])
+        if number % 8 == 1:
+            listed.steps(run, "load")
+            listed.tried(run, "charge", 9, 2)
+        if number % 5 == 0:
+            child = listed.run(f"r{number}.child", "done", "part", parent=run.rid)
+            listed.steps(child, "item", "item", status="dead" if number % 10 == 0 else "done", attempts=2)
+
+    source, fork = listed.run("source", "failed"), listed.run("fork", "failed")
+    listed.store.journal.write((), lambda connection: listed.store.put_run(connection, source, superseded_by=fork.rid))
+
+
+def test_pages_give_each_run_that_is_meant_once_whatever_is_added_meanwhile(
+    listed: Listed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each filter the pages are what looking at every run alone gives, newest first, in windows of any size; runs
+    that come between two pages neither move nor repeat others."""
+    shelf(listed)
+    monkeypatch.setattr(run_pages, "WINDOW", 7)
+    standings: list[Standing | None] = [None, *get_args(Standing)]
+    everyone = [listed.store.run_by_number(rid) for rid in range(run_pages.last_number(listed.store), 0, -1)]
+    alone = {run.rid: view_of(listed.store, run) for run in everyone}
+    assert {view.status for view in alone.values()} >= {
+        *("dead", "done", "failed", "interrupted", "parked", "queued", "superseded", "cancelled", "suspended")
+    }
+    for status in standings:
+        for workflow in (None, "bill"):
+            for children in (False, True):
+                wanted = RunFilter(status, workflow, children)
+                expected = [
+                    view.id
+                    for run in everyone
+                    if (view := alone[run.rid])
+                    and status in (None, view.status)
+                    and workflow in (None, view.workflow)
+                    and (children or not view.child)
+                ]
+                found = []
+                for shown in pages(listed, wanted, 3):
+                    assert len(shown) <= 3
+                    found += shown
+                    if status is None and len(found) == 3:
+                        listed.run(f"late-{workflow}-{children}", workflow=workflow or "sell")
+                        everyone.insert(0, listed.store.run(f"late-{workflow}-{children}"))
+                        alone[everyone[0].rid] = view_of(listed.store, everyone[0])
+                assert [view.id for view in found] == expected, wanted
+                assert found == [alone[run.rid] for run in everyone if run.id in expected], wanted
+    assert [view.id for view in each_run(listed.store, RunFilter(text="r21"))] == ["r21"]
+    root = listed.store.run("r10")
+    assert [view.id for view in each_run(listed.store, RunFilter(parent=root.rid))] == ["r10.child"]
+
+
+def test_a_page_costs_what_it_shows(listed: Listed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state file is asked as often for 100 runs as for 10, and no more often if there are many more in the file."""
+    for number in range(10):
+        listed.steps(listed.run(f"r{number}"), "load")
+    questions = Questions(listed.store, monkeypatch)
+    assert len(runs_page(listed.store).runs) == 10
+    few, questions.asked = questions.asked, 0
+    for number in range(10, 150):
+        listed.steps(listed.run(f"r{number}"), "load")
+    questions.asked = 0
+    assert len(runs_page(listed.store, limit=100).runs) == 100
+    assert questions.asked == few
+
+
+def test_a_page_that_takes_too_long_is_left_with_a_cursor(listed: Listed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No time at all: each page looks through one window, and all of them together still find everything."""
+    monkeypatch.setattr(run_pages, "WINDOW", 4)
+    for number in range(30):
+        listed.run(f"r{number}", "failed" if number in (3, 20) else "done")
+    got = list(pages(listed, RunFilter("failed"), 10, seconds=0.0))
+    assert [[view.id for view in page] for page in got if page] == [["r20"], ["r3"]]
+    assert len(got) == 8
+
+
+def test_steps_that_are_too_many_are_not_counted_for_a_listing(listed: Listed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the number of the last one is shown, and that it was not counted; the error and the inputs are in a line."""
+    monkeypatch.setattr(run_pages, "COUNTED", 5)
+    run = listed.run("long", "failed")
+    listed.steps(run, *["item"] * 8)
+    listed.steps(listed.run("short"), *["item"] * 5)
+    short, long = runs_page(listed.store).runs
+    assert (short.steps, short.counted, long.steps, long.counted) == (5, True, 8, False)
+    assert (long.error, long.inputs, short.error) == ("ValueError: no money", "('long')", None)
+
+
+def test_pages_of_steps_give_each_one_once(listed: Listed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forwards, backwards and the slowest first, with and without a filter, in slices of any size; each with the failed
+    attempts of its own call, and its dead letter."""
+    monkeypatch.setattr(step_pages, "SLICE", 4)
+    run, other = listed.run("run"), listed.run("other")
+    for number in range(12):
+        name = ("load", "charge")[number % 2]
+        listed.steps(
+            run, name, status="dead" if number % 4 == 3 else "done", attempts=1 + number % 3, ms=number * 7 % 5
+        )
+        listed.steps(other, "load", attempts=3)
+
+    def all_of(order: Any, **filters: Any) -> list[Any]:
+        cursor, found = None, []
+        while True:
+            page = steps_page(listed.store, run, StepFilter(**filters), order=order, cursor=cursor, limit=5)
+            found += page.steps
+            cursor = page.next
+            if cursor is None:
+                return found
+
+    forwards = all_of("first")
+    assert [one.seq for one in forwards] == list(range(1, 13))
+    assert all_of("last") == forwards[::-1]
+    slowest = all_of("slowest")
+    assert slowest == sorted(forwards, key=lambda one: (-one.seconds, -one.seq))
+    assert (
+        [one.seq for one in forwards if one.letter] == [4, 8, 12] == [one.seq for one in all_of("first", show="dead")]
+    )
+    assert all(len(one.failures) == one.attempts - (one.status == "done") for one in forwards)
+    assert all_of("last", step="charge", show="again") == [
+        one for one in forwards[::-1] if one.name == "charge" and one.attempts > 1
+    ]
+    assert [one.seq for one in all_of("first", longer=0.004)] == [one.seq for one in forwards if one.seconds >= 0.004]
+    assert steps_page(listed.store, run, StepFilter(text="nothing of that")).next is None
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "-1", "1-", "9" * 40, "\uff11"])
+def test_what_is_no_cursor_is_refused(listed: Listed, cursor: str) -> None:
+    """By name, for runs and for steps; nothing is taken for the beginning."""
+    run = listed.run("run")
+    with pytest.raises(OptionError, match="the cursor is"):
+        runs_page(listed.store, cursor=cursor)
+    with pytest.raises(OptionError, match="the cursor is"):
+        steps_page(listed.store, run, cursor=cursor)
+
+
+def test_text_that_is_looked_for_is_in_the_inputs(listed: Listed) -> None:
+    """As a person types it, also with characters that are several bytes."""
+    run = listed.run("run")
+    other = msgspec.structs.replace(run, rid=0, id="second", input=given("Frau Müller"))
+    listed.store.journal.write((), lambda connection: listed.store.insert_run(connection, other))
+    assert [view.id for view in each_run(listed.store, RunFilter(text="Müller"))] == ["second"]
