@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import os
 import signal
@@ -34,6 +35,9 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("perdure")
 
+# What is loaded and collected until the first test begins stays until the end: garbage is not looked for in it.
+gc.disable()
+
 OURS = ("PERDURE_", "WORKFLOW_", "STEP_TIMEOUT")
 """How the variables begin that say something to perdure."""
 
@@ -48,6 +52,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     long = [item for item in items if item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=long)
     items[:] = [item for item in items if item not in long]
+
+
+def pytest_collection_finish() -> None:
+    """Garbage is looked for from here on, in what tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 class Died(BaseException):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -20,6 +21,7 @@ KINDS = {
 }
 Known = Mapping[str, ast.expr]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+unparse = cache(ast.unparse)
 
 
 class Source:
@@ -72,6 +74,26 @@ def assignments(statement: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
             )
 
 
+@cache
+def blocks_of(function: Function) -> list[dict[str, ast.expr]]:
+    """The blocks of a whole function."""
+    return list(blocks(function, {}))
+
+
+@cache
+def names_in(node: ast.AST) -> frozenset[str]:
+    """The names that are used there."""
+    return frozenset(each.id for each in ast.walk(node) if isinstance(each, ast.Name))
+
+
+@cache
+def returned(function: Function) -> list[ast.expr]:
+    """What a function returns, if that is a text."""
+    if function.returns is None or unparse(function.returns) not in ("str", "str | None"):
+        return []
+    return [node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value is not None]
+
+
 def blocks(node: ast.AST, before: Known) -> Iterator[dict[str, ast.expr]]:
     """What names stand for, once for each block of statements that gives them a meaning."""
     for field in ("body", "orelse", "finalbody", "handlers", "cases"):
@@ -90,10 +112,10 @@ def places(call: ast.Call, function: Function | None, source: Source) -> list[Pl
     """What the names of a call may stand for: one for each way that they got it."""
     if function is None:
         return [Place({}, None)]
-    used = {node.id for node in ast.walk(call) if isinstance(node, ast.Name)}
+    used = names_in(call)
     found: list[dict[str, ast.expr]] = []
     everywhere: dict[str, ast.expr] = {}
-    for known in blocks(function, {}):
+    for known in blocks_of(function):
         everywhere = {**known, **everywhere}
         mine = {name: value for name, value in known.items() if name in used and value.lineno <= call.lineno}
         if mine and mine not in found:
@@ -124,7 +146,7 @@ def is_text(text: str) -> bool:
 
 def templates(node: ast.expr | None, place: Place, source: Source) -> list[str]:
     """A text with its gaps, as the program would fill it; all of them, if there are several."""
-    unknown = ["{" + ast.unparse(node) + "}"] if node is not None else [""]
+    unknown = ["{" + unparse(node) + "}"] if node is not None else [""]
     if place.depth > 6:
         return unknown
     match node:
@@ -158,8 +180,8 @@ def templates(node: ast.expr | None, place: Place, source: Source) -> list[str]:
             return [text for each in values for text in templates(each, place, source)]
         case ast.Call(func=ast.Attribute(value=ast.Constant() | ast.JoinedStr() as text, attr="format")):
             return templates(text, place, source)
-        case ast.Call() if callee(node) not in SHORTENED and (returned := list(returns(node, place, source))):
-            found = [text for value, inside in returned for text in templates(value, place.deeper(*inside), source)]
+        case ast.Call() if callee(node) not in SHORTENED and (ways := list(returns(node, place, source))):
+            found = [text for value, inside in ways for text in templates(value, place.deeper(*inside), source)]
             return found if any(is_text(text) for text in found) else unknown
         case _:
             return unknown
@@ -173,7 +195,7 @@ SHORTENED = {"cut", "one_line", "clean", "redact"}
 
 
 def unknown_of(node: ast.expr) -> list[str]:
-    return ["{" + ast.unparse(node) + "}"]
+    return ["{" + unparse(node) + "}"]
 
 
 def all_parameters(function: Function) -> list[str]:
@@ -183,27 +205,21 @@ def all_parameters(function: Function) -> list[str]:
 def returns(call: ast.Call, place: Place, source: Source) -> Iterator[tuple[ast.expr, tuple[Known, Function]]]:
     """What a function of the package that is called returns, if that is a text."""
     for function in source.functions.get(callee(call), []):
-        if function.returns is None or ast.unparse(function.returns) not in ("str", "str | None"):
+        if not returned(function):
             continue
         texts: dict[str, ast.expr] = {
             name: ast.Constant(templates(value, place, source)[0]) for name, value in given(call, function).items()
         }
-        for known in list(blocks(function, {})) or [{}]:
-            for node in ast.walk(function):
-                if isinstance(node, ast.Return) and node.value is not None:
-                    yield node.value, ({**texts, **known}, function)
+        for known in blocks_of(function) or [{}]:
+            for value in returned(function):
+                yield value, ({**texts, **known}, function)
 
 
 def callers(place: Place, call: ast.Call, source: Source) -> list[Place]:
     """The places again, with what the callers of the function around give to its parameters."""
     function = place.function
-    used = {node.id for node in ast.walk(call) if isinstance(node, ast.Name)}
-    used |= {
-        node.id
-        for name in used & set(place.known)
-        for node in ast.walk(place.known[name])
-        if isinstance(node, ast.Name)
-    }
+    used = names_in(call)
+    used = used.union(*(names_in(place.known[name]) for name in used & set(place.known)))
     if function is None or not used & set(all_parameters(function)) & {"what", "hint", "why", "ways", "then", "reason"}:
         return [place]
     found = []
@@ -226,11 +242,20 @@ def kinds(call: ast.Call, place: Place, source: Source) -> list[str]:
     if name in KINDS:
         return [KINDS[name]]
     if name == "Missing":  # a row of the table of what an engine lacks
-        return [KINDS[ast.unparse(call.args[2])] if len(call.args) > 2 else KINDS["UsageError"]]
+        return [KINDS[unparse(call.args[2])] if len(call.args) > 2 else KINDS["UsageError"]]
     if name == "Refused":  # a part of an error's text: why a value is not stored, the value, what to do
         return [KINDS["NotStorable"]] if len(call.args) != 1 else []
     kind = place.known.get(name)
     return [KINDS[kind.id]] if isinstance(kind, ast.Name) and kind.id in KINDS else []
+
+
+def may_be_error(name: str, function: Function | None) -> bool:
+    """Whether a call of that name can make an error: by its name, or by what the function around gives the name."""
+    return (
+        name in KINDS
+        or name in ("Missing", "Refused")
+        or (function is not None and any(name in known for known in blocks_of(function)))
+    )
 
 
 def hint_of(call: ast.Call, source: Source) -> ast.expr | None:
@@ -251,10 +276,21 @@ def default_hint(source: Source) -> Iterator[str]:
 @cache
 def catalogue() -> list[str]:
     """Every text, sorted by code: a line for what happened, one for what to do."""
+    collecting = gc.isenabled()
+    gc.disable()  # syntax trees are no garbage, and to look through them again and again takes as long as the rest
+    try:
+        return texts()
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def texts() -> list[str]:
+    """The same, found anew."""
     source = Source()
     found = set()
     for call, function in (each for calls in source.calls.values() for each in calls):
-        if not call.args:
+        if not call.args or not may_be_error(callee(call), function):
             continue
         for place in places(call, function, source):
             for code in kinds(call, place, source):

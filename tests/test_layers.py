@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,18 +58,22 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path) -> Iterator[tuple[str, int]]:
+@cache
+def imports(path: Path) -> list[tuple[str, int]]:
     """Every import anywhere in a file, as the dotted name of a module, and its line."""
+    found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
+            found += [(alias.name, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: a relative import"
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
-                yield (full if is_module(full) else str(node.module)), node.lineno
+                found.append(((full if is_module(full) else str(node.module)), node.lineno))
+    return found
 
 
+@cache
 def is_module(name: str) -> bool:
     place = SOURCE.joinpath(*name.split("."))
     return place.is_dir() or place.with_suffix(".py").is_file()

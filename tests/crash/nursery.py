@@ -10,6 +10,7 @@ any line in to have it reaped. Until then its pid cannot be taken by another pro
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -72,5 +73,6 @@ def _answer(message: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     warm_up()
+    gc.freeze()  # what is imported is no garbage: no victim looks for any in it, also not at its end
     if (job := serve()) is not None:
         become(job)
