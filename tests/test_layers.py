@@ -230,3 +230,39 @@ def test_import_is_light():
         check=True,
     )
     assert done.stdout.split() == []
+
+
+def test_a_run_is_light(tmp_path: Path):
+    """A plain run loads nothing that only schedules, queues, alerts, async code or other systems need."""
+    heavy = [
+        "asyncio",
+        "concurrent.futures",
+        "filelock",
+        "json",
+        "logging",
+        "rich",
+        "socket",
+        "subprocess",
+        "perdure.core.ticks",
+        "perdure.store.queue_listing",
+        "perdure.store.schedules",
+    ]
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        "from perdure import step, workflow\n"
+        "@step\n"
+        "def add(n: int) -> int: return n + 1\n"
+        "@workflow\n"
+        "def adding() -> int: return add(add(1))\n"
+        "assert adding() == 3\n"
+        f"print(*[name for name in {heavy!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={"PYTHONPATH": str(SOURCE), "PERDURE_STATE": str(tmp_path / "state.db"), "PERDURE_QUIET": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == []

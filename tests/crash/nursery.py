@@ -43,7 +43,7 @@ def warm_up() -> None:
         package = importlib.import_module(f"perdure.{layer}")
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
-    for name in ("asyncio", "concurrent.futures", "filelock"):
+    for name in ("asyncio", "concurrent.futures"):
         importlib.import_module(name)
 
 

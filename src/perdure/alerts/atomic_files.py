@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from perdure.config import ownership
+from perdure.config.file_locks import lock_descriptor, unlock_descriptor
 from perdure.config.steady_clock import steady
 
 POLL = 0.05
@@ -131,12 +132,10 @@ def locked(path: Path, patience: float, needless: Callable[[], bool] = lambda: F
     Raises:
         OSError: the lock file cannot be opened.
     """
-    from filelock import lock_descriptor, unlock_descriptor
-
     descriptor = _open_lock(path)
     try:
         until = steady() + patience
-        while not (got := lock_descriptor(descriptor, blocking=False)):
+        while not (got := lock_descriptor(descriptor)):
             if steady() >= until or needless():
                 break
             time.sleep(POLL)

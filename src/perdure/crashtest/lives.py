@@ -39,7 +39,6 @@ OF_EVERY_LIFE = (
     "perdure.operations.scripts",
     "concurrent.futures.thread",
     "faulthandler",
-    "filelock",
     "hmac",
     "secrets",
 )

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from perdure.config.file_locks import lock_descriptor
 from perdure.config.ownership import make_file, stranger
 from perdure.config.secrets import redactor
 from perdure.config.steady_clock import steady
@@ -90,8 +91,6 @@ def letter_details(store: Store, letter: LetterRecord) -> LetterDetails:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
-    from filelock import lock_descriptor
-
     made = not path.exists()
     try:
         descriptor = make_file(path, os.O_RDWR | os.O_APPEND)
@@ -105,7 +104,7 @@ def _locked(path: Path) -> Iterator[int]:
             raise OSError("it is not a regular file")
         if other := stranger(found):
             raise PermissionError(errno.EPERM, f"it belongs to {other}")
-        _patiently(lambda: lock_descriptor(descriptor, blocking=False))
+        _patiently(lambda: lock_descriptor(descriptor))
         if made:
             sync_folder(path.absolute().parent)
         yield descriptor

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from perdure.config.file_locks import lock_descriptor
 from perdure.config.os_errors import named
 from perdure.config.ownership import NO_LINK, make_file, make_folder
 from perdure.core.execution.crash_loop import WIDTH
@@ -278,10 +279,8 @@ def read_at(descriptor: int, at: int, size: int) -> bytes:
 
 
 def _locked(descriptor: int) -> bool:
-    from filelock import lock_descriptor
-
     for _ in range(TRIES - 1):
-        if lock_descriptor(descriptor, blocking=False):
+        if lock_descriptor(descriptor):
             return True
         time.sleep(TRY)
-    return lock_descriptor(descriptor, blocking=False)
+    return lock_descriptor(descriptor)

@@ -15,6 +15,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from perdure.config.file_locks import lock_descriptor
 from perdure.config.os_errors import is_refused, named, remove
 from perdure.config.ownership import NO_LINK, make_file, make_folder
 from perdure.errors import StateReadOnly, StateUntrusted
@@ -157,9 +158,7 @@ class Liveness:
 
 
 def _flock(descriptor: int) -> bool:
-    from filelock import lock_descriptor
-
-    return lock_descriptor(descriptor, blocking=False)
+    return lock_descriptor(descriptor)
 
 
 def _is_free(descriptor: int) -> bool:

@@ -30,7 +30,6 @@ from perdure.engines.local.queues import declare_queues
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_ends import ends_at
 from perdure.engines.local.run_lifecycle import queued_runs, start_of
-from perdure.engines.local.schedules import declare
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.runtime.clock import World
 from perdure.errors import PerdureError, Skipped, StateError, StopRun, Suspended
@@ -269,6 +268,8 @@ class LocalEngine:
             OptionError: no worker can load the workflow, or its time zone is not known here.
             StateError: the file cannot be used.
         """
+        from perdure.engines.local.schedules import declare
+
         declare(self.store, spec, given, self.world.now())
 
     def cancel(self, id: str, load: Callable[[RunRecord], object]) -> Cancellation:

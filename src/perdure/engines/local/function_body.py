@@ -15,7 +15,6 @@ from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 from perdure.engines.runtime.thread_branches import install
 from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.errors import StateError, Suspended
-from perdure.store.claims import give_back
 
 
 class FunctionBody:
@@ -132,6 +131,8 @@ class FunctionBody:
         return None
 
     def _give_back(self) -> None:
+        from perdure.store.claims import give_back
+
         with suppress(StateError):  # its process ends, which frees it
             give_back(self._resources.store, self._run, self._now(), cut=self.scope.cut)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-
 from perdure.core.durations import show
 from perdure.engines import declared_queues
-from perdure.store import queue, queue_listing
+from perdure.store import queue
 from perdure.store.runs import Store
 
 _written: dict[tuple[str, str], declared_queues.Declared] = {}
@@ -23,6 +21,10 @@ def declare_queues(store: Store, now: float) -> None:
     new = [each for each in declared_queues.queues.values() if _written.get((place, each.name)) != each]
     if not new:
         return
+    import logging
+
+    from perdure.store import queue_listing  # a script that declares no queue does without it
+
     rows = [queue.QueueRow(each.name, each.concurrency, each.per_key, each.rate, each.seconds) for each in new]
     files = {each.name: each.file for each in new}
     for before, after in queue_listing.declare(store, rows, now):

@@ -47,8 +47,6 @@ from perdure.engines.runtime.timeouts import on_main_thread
 from perdure.errors import StopRun
 from perdure.store import artifacts
 from perdure.store.lives import Cut
-from perdure.store.schedule_rows import TickRow
-from perdure.store.schedules import tick_of_run
 from perdure.store.spending import Spent
 
 if TYPE_CHECKING:
@@ -56,6 +54,7 @@ if TYPE_CHECKING:
 
     from perdure.core.execution.waiting import Wait as DurableWait
     from perdure.engines.local.loop_writes import LoopWrites
+    from perdure.store.schedule_rows import TickRow
 
 Program = Generator[Any, Any, Any]
 
@@ -569,6 +568,8 @@ class LocalScope(BaseScope):
 
     def tick(self) -> TickRow | None:
         """The tick that the run, or the one that it is a child or a fork of, was made for; None: none."""
+        from perdure.store.schedules import tick_of_run
+
         store = self.resources.store
         run: RunRecord | None = store.run_by_number(store.lineage(self.run.rid)[-1])
         while run is not None:
