@@ -8,7 +8,8 @@ without FIFOs (they were removed, the ringer died before it rang, the system has
         while not there():
             ear.wait(seconds)
 
-The state file is what counts: who is woken looks into it, and may find nothing.
+The state file is what counts: who is woken looks into it, and may find nothing. Who waits for no more than ends of runs
+has a bell of its own kind: workers are not woken by what they write themselves.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import errno
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -41,15 +43,40 @@ LONGEST = 86_400.0
 
 SUFFIX = ".bell"
 
+ENDS = ".ends"
+"""The suffix of the bells that are rung when a run has ended, or nobody executes it any more."""
 
-def ring(state: Path) -> None:
+FRESH = 100_000_000
+"""Nanoseconds. A folder whose time stamp is younger may change once more under the same stamp."""
+
+
+def ring(state: Path, suffix: str = SUFFIX) -> None:
     """Wake everybody, in all processes, who listens at that state file. Fails silently: they look by themselves."""
-    for bell in _bells.get(state, ()):
+    for bell in _bells.get((state, suffix), ()):
         bell.ring_here()
     with suppress(OSError):
-        for entry in os.scandir(locks_of(state)):
-            if entry.name.endswith(SUFFIX):
-                _ring_at(Path(entry.path))
+        for path in _hung_up(state, suffix):
+            _ring_at(path)
+
+
+_folders: dict[Path, tuple[os.stat_result, list[Path]]] = {}
+"""What lay in the folder of the locks of a state file when that was changed last."""
+
+
+def _hung_up(state: Path, suffix: str) -> list[Path]:
+    """The bells of that kind; the folder is only read if it has changed."""
+    folder = locks_of(state)
+    found = os.stat(folder)
+    before = _folders.get(state)
+    if before is not None and os.path.samestat(before[0], found) and before[0].st_mtime_ns == found.st_mtime_ns:
+        paths = before[1]
+    else:
+        paths = [Path(entry.path) for entry in os.scandir(folder) if entry.name.endswith((SUFFIX, ENDS))]
+        if time.time_ns() - found.st_mtime_ns > FRESH:
+            _folders[state] = found, paths
+        else:
+            _folders.pop(state, None)
+    return [path for path in paths if path.name.endswith(suffix)]
 
 
 def _ring_at(path: Path) -> None:
@@ -152,8 +179,8 @@ def _later(loop: asyncio.AbstractEventLoop, seconds: float, end: Callable[[], No
     return timer.cancel
 
 
-_bells: dict[Path, list[Bell]] = {}
-"""Those of this process, by state file: they are rung without a FIFO too."""
+_bells: dict[tuple[Path, str], list[Bell]] = {}
+"""Those of this process, by state file and suffix: they are rung without a FIFO too."""
 
 
 class Bell:
@@ -164,10 +191,12 @@ class Bell:
     Args:
         state: the state file.
         every: seconds between two looks at whether the file has changed.
+        suffix: of its FIFO: what it is rung for.
     """
 
-    def __init__(self, state: Path, *, every: float = LOOK_SECONDS) -> None:
+    def __init__(self, state: Path, *, every: float = LOOK_SECONDS, suffix: str = SUFFIX) -> None:
         self._state = state
+        self._suffix = suffix
         self._every = every
         self._mutex = threading.Lock()
         self._ears: set[Ear] = set()
@@ -178,7 +207,7 @@ class Bell:
         self._nudge = threading.Event()  # in the place of the FIFO, where there is none
         self._connection: apsw.Connection | None = None
         self._seen: tuple[Any, ...] | None = None
-        _bells.setdefault(state, []).append(self)
+        _bells.setdefault((state, suffix), []).append(self)
 
     def listen(self) -> Ear:
         """Begin to listen: what happens from here on wakes the ear, also before it waits."""
@@ -219,7 +248,13 @@ class Bell:
                 self._stir()
         self.ring_here()
         if thread is not None and thread is not threading.current_thread():
-            thread.join(self._every)
+            thread.join(LOOK_SECONDS)
+
+    def __enter__(self) -> Bell:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close_in_child(self) -> None:
         """After a fork: the FIFO is the parent's, its thread does not exist, and a connection does not cross."""
@@ -231,7 +266,7 @@ class Bell:
         self._forget()
 
     def _forget(self) -> None:
-        bells = _bells.get(self._state, [])
+        bells = _bells.get((self._state, self._suffix), [])
         if self in bells:
             bells.remove(self)
 
@@ -309,7 +344,7 @@ class Bell:
                 os.chmod(new, 0o660)
             self._reader = os.open(new, os.O_RDONLY | os.O_NONBLOCK | NO_LINK)
             self._writer = os.open(new, os.O_WRONLY | os.O_NONBLOCK | NO_LINK)  # so that it never ends
-            self._name = new.with_suffix(SUFFIX)
+            self._name = new.with_suffix(self._suffix)
             new.rename(self._name)
         except OSError:  # no place for it: the file is looked at
             self._close_fifo()

@@ -13,6 +13,7 @@ import re
 import shlex
 import threading
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from perdure.config.file_locks import lock_descriptor
@@ -27,6 +28,7 @@ _TOKEN = re.compile(r"[0-9]{1,20}-[0-9a-f]{16}")
 """What a token looks like. It comes back out of a file, and must not lead to other files."""
 
 
+@lru_cache(64)
 def locks_of(state: Path) -> Path:
     """Where the locks of the processes lie that use a state file."""
     return state.with_name(state.name + "-locks")

@@ -98,6 +98,7 @@ def add(store: Runs, connection: apsw.Connection, queued: Sequence[QueuedRun], n
                 before = found[each.start.id] = run
             _refuse_other(before, each)
     ids: list[str] = []
+    made: set[str] = set()
     turns: dict[tuple[Any, ...], int] = {}
     rid = store.next_run_in(connection)
     for each in queued:
@@ -113,7 +114,7 @@ def add(store: Runs, connection: apsw.Connection, queued: Sequence[QueuedRun], n
         if known is not None:
             ids.append(known.id)
             continue
-        if start.id in ids:  # the same id twice among these
+        if start.id is not None and start.id in made:  # the same id twice among these
             ids.append(start.id)
             continue
         store.insert_run(connection, _record(connection, rid, each, now, turns))
@@ -121,6 +122,7 @@ def add(store: Runs, connection: apsw.Connection, queued: Sequence[QueuedRun], n
         if same is not None:
             found[same] = each
         ids.append(each.id)
+        made.add(each.id)
     return ids
 
 

@@ -97,6 +97,7 @@ class Store(RunQueries):
         self.noted: set[tuple[str, str]] = set()  # workflows and scripts beside which unfinished runs were looked for
         self._taken: list[int] = []  # in the transaction under way
         self._rings = False  # it has queued a run, which a worker waits for
+        self._ends = False  # it has changed how a run stands, or has let go of one
 
     # -- taking and ending runs ---------------------------------------------------------------------------------------
 
@@ -396,7 +397,9 @@ class Store(RunQueries):
         self._spend_files.clear()
         if committed and self._rings:
             bell.ring(self.path)
-        self._rings = False
+        if committed and self._ends:
+            bell.ring(self.path, bell.ENDS)
+        self._rings = self._ends = False
         if committed:
             self.spend_file.shorten(self.journal.has_ahead)
         self.locks.ended(committed)
@@ -583,7 +586,9 @@ class Store(RunQueries):
             changed["output"] = pieces.keep(connection, run.rid, changed["output"])
         if "holder" in changed:  # while a process executes it, the number changes with each record
             changed["steps"] = self.steps_in(connection, run.rid) if changed["holder"] is None else None
-        run = msgspec.structs.replace(run, **changed).sealed()
+        before, run = run, msgspec.structs.replace(run, **changed).sealed()
+        if run.status != before.status or (run.holder is None and before.holder is not None):
+            self._ends = True
         row = (run.path, run.parent, run.status, run.holder, run.epoch, run.output, run.started, run.ended, run.stop)
         more = (run.forked_at, run.forked_last, run.superseded_by, run.stopped, run.timed_from, run.wake, run.hold)
         queued = (run.queue, run.priority, run.turn)

@@ -1,37 +1,38 @@
 """Waits for the ends of runs that another process executes, or another call of this one.
 
-One thread waits for all of them, with a connection of its own that only reads: it looks at the runs whenever another
-connection has changed the file, and once a second at whether the processes that execute them are alive.
+One thread waits for all of them, with a connection of its own that only reads: it looks at the runs when the bell is
+rung for ends, and once a second, also at whether the processes that execute them are alive.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import threading
+from contextlib import closing
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from perdure.config.script_identity import point_out
 from perdure.core.records import RunRecord
+from perdure.store.bell import ENDS, Bell, Ear
 from perdure.store.runs import Store
+from perdure.store.waits import ENDED
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-LOOK_SECONDS = 0.02
-"""Seconds between two looks at whether the file has changed, which take some microseconds."""
-
-HOLDER_SECONDS = 1.0
-"""Seconds between two looks at whether a process is alive."""
+LOOK_SECONDS = 1.0
+"""Seconds between two looks if nobody rings: a death changes nothing in the file, and rings no bell."""
 
 LINGER_SECONDS = 1.0
 """Seconds for which the connection is kept after the last end, for who asks for many runs one after the other."""
 
 
 class _Wait:
-    __slots__ = ("future", "id", "new", "or_left", "said")
+    __slots__ = ("future", "id", "or_left", "said")
 
     def __init__(self, id: str, or_left: bool) -> None:
         from concurrent.futures import Future  # here, since most scripts wait for no run of another process
@@ -39,7 +40,6 @@ class _Wait:
         self.id = id
         self.or_left = or_left
         self.future: Future[RunRecord] = Future()
-        self.new = True
         self.said = False
 
 
@@ -55,7 +55,8 @@ class RunEnds:
         self._lock = threading.Lock()
         self._waits: list[_Wait] = []
         self._thread: threading.Thread | None = None
-        self._asked = threading.Event()
+        self._bell: Bell | None = None
+        self._ear: Ear | None = None
 
     def ending(self, id: str, *, or_left: bool = False) -> Future[RunRecord]:
         """Done when the run has ended, as it is then.
@@ -74,7 +75,8 @@ class RunEnds:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="perdure-run-ends", daemon=True)
                 self._thread.start()
-        self._asked.set()
+            elif self._ear is not None:
+                self._ear.ring()
         return wait.future
 
     def _work(self) -> None:
@@ -83,18 +85,18 @@ class RunEnds:
         except BaseException as error:  # noqa: BLE001  those that wait hear of it
             with self._lock:
                 waits, self._waits = self._waits, []
-                self._thread = None
+                self._thread = self._bell = self._ear = None
             for wait in waits:
                 wait.future.set_exception(error)
 
     def _watch(self) -> None:
         """Look, until nothing has been waited for in a while."""
-        store = Store(self._path, read_only=True)
-        seen, due = -1, 0.0
-        linger: float | None = None
-        try:
+        reading = closing(Store(self._path, read_only=True))
+        with reading as store, Bell(self._path, every=LOOK_SECONDS, suffix=ENDS) as bell, bell.listen() as ear:
+            with self._lock:
+                self._bell, self._ear = bell, ear
+            linger: float | None = None
             while True:
-                self._asked.clear()
                 now = monotonic()
                 with self._lock:
                     waits = list(self._waits)
@@ -103,21 +105,23 @@ class RunEnds:
                     elif linger is None:
                         linger = now + LINGER_SECONDS
                     elif now >= linger:
-                        self._thread = None
+                        self._thread = self._bell = self._ear = None
                         return
-                version, at_holders = store.version(), now >= due
-                if at_holders:
-                    due = now + HOLDER_SECONDS
                 for wait in waits:
-                    if version != seen or at_holders or wait.new:
-                        self._look(store, wait)
-                seen = version
-                self._asked.wait(LOOK_SECONDS if waits else LINGER_SECONDS)
-        finally:
-            store.close()
+                    self._look(store, wait)
+                ear.wait(LOOK_SECONDS if linger is None else linger - now)
+
+    def close_in_child(self) -> None:
+        """After a fork: the thread that waits exists in the parent only."""
+        if self._bell is not None:
+            self._bell.close_in_child()
+
+    def close(self) -> None:
+        """The process ends: nobody needs to ring for it."""
+        if self._bell is not None:
+            self._bell.close()
 
     def _look(self, store: Store, wait: _Wait) -> None:
-        wait.new = False
         try:
             run = store.newest(store.run(wait.id))
             left = run.status == "running" and store.holding(run) is None
@@ -142,8 +146,6 @@ class RunEnds:
             wait.future.set_exception(outcome)
 
 
-ENDED = ("done", "failed", "cancelled", "parked")
-
 _known: dict[Path, RunEnds] = {}
 _mutex = threading.Lock()
 
@@ -156,8 +158,18 @@ def ends_at(path: Path) -> RunEnds:
 
 def _after_fork() -> None:
     global _mutex
-    _mutex = threading.Lock()  # the thread that waits exists in the parent only
+    _mutex = threading.Lock()
+    for ends in _known.values():
+        ends.close_in_child()
     _known.clear()
+
+
+def _at_exit() -> None:
+    for ends in list(_known.values()):
+        ends.close()
+
+
+atexit.register(_at_exit)
 
 
 if hasattr(os, "register_at_fork"):

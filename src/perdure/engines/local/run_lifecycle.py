@@ -86,14 +86,16 @@ def patience(resources: Resources, script: str) -> float:
     return settings.suspend_after(script) if told is None else told
 
 
-def queued_runs(resources: Resources, calls: Sequence[Call], how: Enqueued) -> list[QueuedRun]:
+def queued_runs(resources: Resources, calls: Sequence[Call], how: Enqueued, id: str | None = None) -> list[QueuedRun]:
     """Runs of one workflow that are to stand in a queue.
 
     Args:
         resources: the state file.
         calls: the workflow's function and the arguments of each.
         how: the same for all of them.
+        id: of the one run, if its caller has given none and it follows from where it is enqueued.
     """
+    id = how.id if id is None else id
     spec, state, world = calls[0].spec, resources.store.path, resources.world
     path, wake, name = os.path.abspath(spec.file), how.wake(world.now()), spec.name
     script = script_identity(path, state)
@@ -105,9 +107,9 @@ def queued_runs(resources: Resources, calls: Sequence[Call], how: Enqueued) -> l
                 workflow=name,
                 key=call.key,
                 input=call.input,
-                fresh=f"{name}-{world.new_id()}",
-                id=how.id,
-                named=how.id is not None,
+                fresh=f"{name}-{world.new_id()}" if id is None else id,
+                id=id,
+                named=id is not None,
             ),
             how.queue,
             how.priority,

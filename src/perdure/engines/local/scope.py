@@ -518,11 +518,9 @@ class LocalScope(BaseScope):
         (asked,) = call.args
 
         def queued_run() -> QueuedRun:
-            (queued,) = queued_runs(self.resources, [asked], how)
-            if how.id is not None:
-                return queued
-            id = child_id(self.id, asked.spec.name, call.key, call.n)
-            return msgspec.structs.replace(queued, start=msgspec.structs.replace(queued.start, id=id, named=True))
+            id = child_id(self.id, asked.spec.name, call.key, call.n) if how.id is None else how.id
+            (queued,) = queued_runs(self.resources, [asked], how, id)
+            return queued
 
         return enqueue(call, self.history, queued_run, self.world.now())
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from perdure.store.bell import Ear
 
 
+_LETTERS = b"0123456789abcdefghjkmnpqrstvwxyz" * 8
+"""By byte: its lowest 5 bits as a letter."""
+
+
 class World(Protocol):
     """Where an engine gets time, randomness and new ids from."""
 
@@ -86,4 +90,4 @@ class RealWorld:
 
     def new_id(self) -> str:
         """Ten characters of 5 random bits each (Crockford's base 32: no letter that looks like a digit)."""
-        return "".join("0123456789abcdefghjkmnpqrstvwxyz"[byte & 31] for byte in os.urandom(10))
+        return os.urandom(10).translate(_LETTERS).decode("ascii")
