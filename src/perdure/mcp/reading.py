@@ -42,9 +42,7 @@ def list_runs(where: Where, given: ListRuns) -> Answer:
     with opened(where.locate(), most=start + AT_ONCE + 1) as store:
         found = ps.list_runs(
             store,
-            status=given.status,
-            workflow=given.workflow,
-            children=given.children,
+            ps.RunFilter(given.status, given.workflow, given.children),
             limit=start + AT_ONCE + 1,
         )[start:]
     shown = [_run(view) for view in found[:AT_ONCE]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from socket import gethostname
 
@@ -113,7 +113,7 @@ def suspects_of(store: Store, run: RunRecord) -> list[Suspect]:
             known += [((one.name, one.key, one.n), one.attempt, record.seen, record.cause) for one in mine]
     if not known:
         return []
-    given, limit = _inputs(store, run), settings.crash_limit(run.path)
+    given, limit = _inputs(store, run, {identity for identity, *_ in known}), settings.crash_limit(run.path)
     found: dict[Identity, Suspect] = {}
     for identity, attempt, died, cause in known:
         before = found[identity].crashes if identity in found else 0
@@ -174,7 +174,7 @@ def _dead(store: Store, run: RunRecord, holder: HolderInfo, record: Flight | Non
 def _calls_in_flight(store: Store, run: RunRecord, calls: Sequence[InFlight], now: float | None) -> list[CallInFlight]:
     id = fitted(run.id)
     mine = [call for call in calls if call.run == id or call.run.startswith(f"{run.id}.")]
-    given = _inputs(store, run) if mine else {}
+    given = _inputs(store, run, {(call.name, call.key, call.n) for call in mine}) if mine else {}
     return [
         CallInFlight(
             run=call.run,
@@ -190,9 +190,7 @@ def _calls_in_flight(store: Store, run: RunRecord, calls: Sequence[InFlight], no
     ]
 
 
-def _inputs(store: Store, run: RunRecord) -> Mapping[Identity, str]:
-    """The inputs of the calls of which an attempt has failed."""
-    return {
-        (fitted(one.name), one.key, one.n): secrets.describe_inputs(one.input, INPUTS)
-        for one in store.attempt_records(run.rid)
-    }
+def _inputs(store: Store, run: RunRecord, calls: Collection[Identity]) -> Mapping[Identity, str]:
+    """The inputs of those of the calls of which an attempt has failed."""
+    found = {(fitted(one.name), one.key, one.n): one.input for one in store.attempt_records(run.rid)}
+    return {call: secrets.describe_inputs(found[call], INPUTS) for call in calls if call in found}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Literal
 
 import msgspec
@@ -167,44 +168,34 @@ def runs_page(
     return RunPage(found, str(going_on) if going_on else None)
 
 
-def each_run(store: Store, wanted: RunFilter = EVERY) -> Iterator[RunView]:
+def each_run(store: Store, wanted: RunFilter = EVERY, at_once: int = PAGE) -> Iterator[RunView]:
     """All runs that are meant, newest first, however long that takes; a page of them is kept in memory.
+
+    Args:
+        store: the state file.
+        wanted: which.
+        at_once: how many are looked up together, at most 200.
 
     Raises:
         StateError: the file cannot be read.
     """
-    for views, _ in _chunks(store, wanted, None, PAGE):
+    for views, _ in _chunks(store, wanted, None, min(at_once, PAGE)):
         for view, _ in views:
             yield view
 
 
-def list_runs(
-    store: Store,
-    *,
-    status: Standing | None = None,
-    workflow: str | None = None,
-    children: bool = False,
-    limit: int | None = 20,
-) -> list[RunView]:
+def list_runs(store: Store, wanted: RunFilter = EVERY, *, limit: int | None = 20) -> list[RunView]:
     """Runs, newest first.
 
     Args:
         store: the state file.
-        status: only those that stand so.
-        workflow: only those of this workflow.
-        children: child runs too.
+        wanted: which.
         limit: how many at most; None for all.
 
     Raises:
         StateError: the file cannot be read.
     """
-    wanted = RunFilter(status, workflow, children)
-    found: list[RunView] = []
-    for views, _ in _chunks(store, wanted, None, PAGE if limit is None else min(limit, PAGE)):
-        found += [view for view, _ in views]
-        if limit is not None and len(found) >= limit:
-            return found[:limit]
-    return found
+    return list(islice(each_run(store, wanted, PAGE if limit is None else limit), limit))
 
 
 def number_of(cursor: str | None) -> int | None:

@@ -33,6 +33,9 @@ from perdure.store.run_queries import CHUNK
 from perdure.store.runs import Store
 from perdure.store.step_pages import Wanted
 
+NOT_DONE = 20
+"""Calls of a step with many that are shown, of those that were not done."""
+
 OPEN = 200
 """Calls without a record that are shown, and child runs."""
 
@@ -62,7 +65,8 @@ class RunDetails(msgspec.Struct, frozen=True):
 
     Inputs and results are text, or plain data if asked for. `groups` says of each step how many calls there are in all
     of the run, and what became of them. `steps` are some of them, `earlier` is how many were left out at the beginning,
-    and `before` the number of the first that was not; `earlier_children` likewise. `parent` is the id of the run whose
+    and `before` the number of the first that was not; `earlier_children` likewise. Of steps that are `folded`, only
+    some calls are among them. `parent` is the id of the run whose
     child this is. `process` is who executes it, or did when it died; `suspects` are the calls that crashes speak
     against; `notes` say which calls were not saved. `verdict` is what was known of `error` when it happened. `signals`
     are those that no wait has taken, `published` is what it has published by name. `sessions` are the processes that
@@ -86,6 +90,7 @@ class RunDetails(msgspec.Struct, frozen=True):
     published: dict[str, Any] = {}
     progress: ProgressView | None = None
     groups: list[StepGroup] = []
+    folded: list[str] = []
     before: int | None = None
     earlier_children: int = 0
     sessions: list[SessionView] = []
@@ -99,6 +104,7 @@ def details_of(
     limit: int | None = None,
     before: int | None = None,
     data: bool = False,
+    fold: int | None = None,
 ) -> RunDetails:
     """A run in full.
 
@@ -109,6 +115,7 @@ def details_of(
         limit: how many steps at most, the last ones; None for all.
         before: only steps whose record has a lower number than this.
         data: give inputs and results as plain data, as large as they are, rather than as text of bounded length.
+        fold: of steps that were called so many times or more, only the last calls that were not done are among `steps`.
 
     Raises:
         NotFound: no step has that name.
@@ -118,7 +125,14 @@ def details_of(
         check_name(store, run, step)
     show = AS_DATA if data else AS_TEXT
     groups = groups_of(store, run)
-    records = _last(store, run, Wanted(name=step), before, limit)
+    folded = tuple({one.step for one in groups if fold is not None and one.calls >= fold})
+    records = _last(store, run, Wanted(name=step, but=folded), before, limit)
+    earlier = 0
+    if limit is not None:
+        earlier = step_pages.count(store, run.rid, step, records[0].seq if records else before, folded)
+    for name in folded:
+        records += _last(store, run, Wanted(name=name, status="not done"), before, NOT_DONE)
+    records.sort(key=lambda one: one.seq)
     failed = run.status == "failed"
     left = failed or run.status == "parked" or (run.status == "running" and run.holder is None)
     stop = store.stopped_by(run) if left else None
@@ -131,9 +145,7 @@ def details_of(
         result=show.value(run.output) if run.output is not None and not failed else None,
         error=error_view(error) if error else None,
         parent=store.run_by_number(run.parent).id if run.parent is not None else None,
-        earlier=step_pages.count(store, run.rid, step, records[0].seq if records else before)
-        if limit is not None
-        else 0,
+        earlier=earlier,
         before=records[0].seq if records else None,
         steps=steps_of(store, run, records, show),
         open=open_steps(store, run, show, step=step, most=OPEN),
@@ -150,6 +162,7 @@ def details_of(
         published={one.name: show.value(one.value) for one in shown if one.name != published.PROGRESS},
         progress=next((_progress(one) for one in shown if one.name == published.PROGRESS), None),
         sessions=sessions_of(store, run),
+        folded=sorted(folded),
         groups=groups if step is None else [one for one in groups if one.step == step],
     )
 

@@ -43,6 +43,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
     Attributes:
         name: of this step.
+        but: of none of these.
         status: with this status; "not done": with any but that.
         again: those that were tried more than once.
         since: begun then or later, in seconds since the epoch.
@@ -52,6 +53,7 @@ class Wanted(msgspec.Struct, frozen=True):
     """
 
     name: str | None = None
+    but: tuple[str, ...] = ()
     status: str | None = None
     again: bool = False
     since: float | None = None
@@ -105,6 +107,7 @@ def chunk(
     first, last = (seq, seq + SLICE) if order == "first" else (max(seq - 1 - SLICE, 0), seq - 1)
     names = {
         "only_name": wanted.name is not None,
+        "no_names": bool(wanted.but),
         "only_status": wanted.status not in (None, "not done"),
         "only_not_done": wanted.status == "not done",
         "only_again": wanted.again,
@@ -116,6 +119,7 @@ def chunk(
     filters = " ".join(_SQL[name] for name, asked in names.items() if asked)
     statement = _SQL[{"last": "newest_first", "first": "oldest_first", "slowest": "slowest_first"}[order]]
     given = msgspec.structs.asdict(wanted) | {
+        "but": msgspec.json.encode(wanted.but).decode(),
         "run": rid,
         "first": first,
         "last": last,
@@ -213,11 +217,12 @@ def tried_names(store: Store, rid: int) -> list[str]:
     return [name for (name,) in _all(store, "tried_names", rid)]
 
 
-def count(store: Store, rid: int, name: str | None, before: int | None) -> int:
-    """How many records a run has, of one step or of all, with numbers below `before`, or in all."""
+def count(store: Store, rid: int, name: str | None, before: int | None, but: Sequence[str] = ()) -> int:
+    """How many records a run has, of one step or of all but some, with numbers below `before`, or in all."""
+    without = msgspec.json.encode(but).decode()
     end = last_number(store, rid) if before is None else before - 1
     parts = ((first, min(first + SLICE, end)) for first in range(0, end, SLICE))
-    return sum(_all(store, "count", rid, *part, name)[0][0] for part in parts)
+    return sum(_all(store, "count", rid, *part, name, without)[0][0] for part in parts)
 
 
 def groups(store: Store, rid: int) -> list[Group]:

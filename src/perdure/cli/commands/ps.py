@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from perdure.cli.exit_codes import DONE
-from perdure.cli.shared_parameters import ANYWHERE, Json, Limit, Where
+from perdure.cli.shared_parameters import ANYWHERE, Json, Limit, Watch, Where
 from perdure.cli.view.ps_table import show_runs
-from perdure.cli.view.terminal import as_json
+from perdure.cli.view.terminal import Printer, stream_json
+from perdure.cli.view.watching import watch as watch_it
+from perdure.errors import OptionError
 from perdure.operations.location import opened
-from perdure.operations.ps import Standing, list_runs
+from perdure.operations.ps import PAGE, RunFilter, Standing, each_run, list_runs
 
 
 def ps(
     *,
     status: Annotated[Standing | None, Parameter(help="Only runs that stand so; dead: done with dead letters.")] = None,
     workflow: Annotated[str | None, Parameter(help="Only runs of this workflow.")] = None,
+    text: Annotated[str | None, Parameter(help="Only runs with this in their id or their inputs.")] = None,
     all: Annotated[bool, Parameter(("--all", "-a"), negative="", help="Child runs too.")] = False,
+    verbose: Annotated[
+        bool, Parameter(("--verbose", "-v"), negative="", help="Dates, inputs, scripts and errors too.")
+    ] = False,
     limit: Limit = 20,
+    watch: Watch = False,
     json: Json = False,
     where: Where = ANYWHERE,
 ) -> int:
     """Carry out `perdure ps`; returns the exit code."""
-    with opened(where.locate(), most=limit or None) as store:
-        views = list_runs(store, status=status, workflow=workflow, children=all, limit=limit or None)
-    if json:
-        as_json(views)
-    else:
-        show_runs(views)
+    location, most = where.locate(), limit or None
+    wanted = RunFilter(status, workflow, all, text=text)
+    if watch:
+        if json or most is None:
+            raise OptionError("--watch shows one page, for people", "leave out --json and --limit 0")
+
+        def draw(printer: Printer) -> bool:
+            with opened(location, most=most) as store:
+                show_runs(list_runs(store, wanted, limit=most), printer, verbose=verbose)
+            return True
+
+        watch_it(draw)
+        return DONE
+    with opened(location, most=most) as store:
+        runs = each_run(store, wanted, PAGE if most is None else most)
+        if json:
+            stream_json(islice(runs, most))
+        else:
+            show_runs(list(islice(runs, most)), verbose=verbose)
     return DONE

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from perdure.cli.exit_codes import DONE
-from perdure.cli.shared_parameters import ANYWHERE, Json, Reference, Verbose, Where
+from perdure.cli.shared_parameters import ANYWHERE, Json, Reference, Verbose, Watch, Where
 from perdure.cli.view.show_page import show_run
-from perdure.cli.view.terminal import Printer, as_json
+from perdure.cli.view.terminal import Printer, stream_struct
+from perdure.cli.view.watching import watch as watch_it
 from perdure.engines.features import Feature
 from perdure.engines.selection import capabilities_at
+from perdure.errors import OptionError
 from perdure.operations.find_run import find_run
 from perdure.operations.location import opened
-from perdure.operations.show import details_of
+from perdure.operations.show import details_of, each_step
 
 STEPS = 200
 """Steps that are shown, unless another limit is given."""
+
+FOLD = 10
+"""Calls of a step from which on they are one line, unless that step or a limit is asked for."""
+
+ENDED = ("done", "dead", "failed", "parked", "cancelled", "superseded", "interrupted")
 
 
 def show(
@@ -28,20 +36,37 @@ def show(
     verbose: Verbose = False,
     limit: Annotated[
         int | None,
-        Parameter(validator=Number(gte=0), help="The last so many steps; 0 for all. 200, or all with --json."),
+        Parameter(validator=Number(gte=0), help="The last so many steps, 200 if it is not given; 0 for all."),
     ] = None,
+    watch: Watch = False,
     json: Json = False,
     where: Where = ANYWHERE,
 ) -> int:
     """Carry out `perdure show`; returns the exit code."""
-    most = (None if json else STEPS) if limit is None else limit or None
     location = where.locate()
-    with opened(location, run) as store:
-        details = details_of(store, find_run(store, run), step=step, limit=most, data=json)
+    most = STEPS if limit is None else limit or None
+    fold = FOLD if step is None and limit is None and not verbose else None
     if json:
-        as_json(details)
-    else:
-        show_run(details, verbose=verbose)
+        if watch:
+            raise OptionError("--watch is for people", "leave out --json")
+        with opened(location, run) as store:
+            found = find_run(store, run)
+            details = details_of(store, found, step=step, limit=most or 0, data=True)
+            if most is None:
+                details = msgspec.structs.replace(details, earlier=0)
+            stream_struct(details, "steps", details.steps if most else each_step(store, found, step))
+        return DONE
+
+    def draw(printer: Printer) -> bool:
+        with opened(location, run) as store:
+            details = details_of(store, find_run(store, run), step=step, limit=most, fold=fold)
+        show_run(details, printer, verbose=verbose)
         if not location.supports(Feature.EXECUTIONS):
-            Printer().line(capabilities_at(location.engine).reason(Feature.EXECUTIONS), "dim")
+            printer.line(capabilities_at(location.engine).reason(Feature.EXECUTIONS), "dim")
+        return details.run.status not in ENDED
+
+    if watch:
+        watch_it(draw)
+    else:
+        draw(Printer())
     return DONE

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from socket import gethostname
 
-from perdure.cli.view.terminal import Printer, count, date
+from perdure.cli.view.terminal import Printer, ago, count, date
 from perdure.core.durations import show
 from perdure.operations.ps import RunView
 
@@ -23,23 +25,45 @@ STYLES = {
 }
 
 
-def show_runs(views: list[RunView]) -> None:
-    """A table of runs."""
-    printer = Printer()
+STEPS, STARTED, WORKFLOW = 3, 4, 1
+"""Columns that a narrow terminal has no room for, in this order."""
+
+
+def show_runs(
+    views: Sequence[RunView], printer: Printer | None = None, *, verbose: bool = False, now: datetime | None = None
+) -> None:
+    """A table of runs, with the error of each that has failed below it.
+
+    Args:
+        views: the runs.
+        printer: where to; standard output by default.
+        verbose: dates rather than how long ago that is, and inputs and scripts too.
+        now: the time of day.
+    """
+    printer = printer or Printer()
+    now = now or datetime.now(UTC)
+    relative = printer.terminal and not verbose  # in a file, "3 min ago" says nothing tomorrow
     rows = [
         (
             view.id,
             view.workflow,
             run_status(view) + lineage(view),
-            str(view.steps),
-            date(view.created),
+            ("" if view.counted else "~") + str(view.steps),
+            ago(view.created, now) if relative else date(view.created),
             "-" if view.seconds is None else show(view.seconds),
             (view.waits if view.status in ("suspended", "queued") else None) or view.last_step or "-",
         )
         for view in views
     ]
     headings = ("RUN", "WORKFLOW", "STATUS", "STEPS", "STARTED", "TOOK", "LAST STEP")
-    printer.table(headings, rows, [STYLES[view.status] for view in views])
+    styles = [STYLES[view.status] for view in views]
+    notes = [_more(view) if verbose else view.error for view in views]
+    printer.table(headings, rows, styles, notes=notes, spare=(STEPS, STARTED, WORKFLOW))
+
+
+def _more(view: RunView) -> str:
+    error = f"; {view.error}" if view.error else ""
+    return f"{view.script}: {view.workflow}{view.inputs}{error}"
 
 
 def lineage(view: RunView) -> str:

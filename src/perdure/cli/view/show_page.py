@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from perdure.cli.view.ps_table import STYLES, run_status, show_runs
 from perdure.cli.view.terminal import Printer, date, one_line
 from perdure.core.durations import show
@@ -10,15 +12,16 @@ from perdure.core.sizes import show_size
 from perdure.operations.processes import CallInFlight, ProcessView, Suspect
 from perdure.operations.sessions import SessionView
 from perdure.operations.show import ProgressView, RunDetails, SentView
+from perdure.operations.step_groups import StepGroup
 from perdure.operations.step_views import AttemptView, ErrorView, StepView
 
 IN_FLIGHT = 10
 """Attempts in flight that are shown."""
 
 
-def show_run(details: RunDetails, *, verbose: bool) -> None:
-    """Everything about one run."""
-    printer = Printer()
+def show_run(details: RunDetails, printer: Printer | None = None, *, verbose: bool) -> None:
+    """Everything about one run; a step with many calls is one line, and those that were not done."""
+    printer = printer or Printer()
     _header(printer, details)
     _error(printer, details.error, verbose=verbose)
     if details.verdict is not None:
@@ -37,18 +40,28 @@ def show_run(details: RunDetails, *, verbose: bool) -> None:
     printer.line()
     if details.earlier:
         printer.line(f"  {details.earlier} earlier steps are left out; --limit 0 shows all", "dim")
-    width = len(str(details.steps[-1].seq)) + 1 if details.steps else 0
+    folded = [one for one in details.groups if one.step in details.folded]
+    width = max(
+        (len(str(one)) for one in (*(s.seq for s in details.steps[-1:]), *(g.first for g in folded))), default=0
+    )
+    width += bool(width)
     for step in details.steps:
+        while folded and folded[0].first <= step.seq:
+            _group(printer, folded.pop(0), width, details.run.id)
         _step(printer, step, width, verbose=verbose)
+    for group in folded:
+        _group(printer, group, width, details.run.id)
     for one in details.open:
         printer.line(f"  {'-'.rjust(width)}  {one.name}{one.inputs}  not completed", "yellow")
         _failures(printer, one.failures, width, verbose=verbose)
-    if not details.steps and not details.open:
+    if not details.steps and not details.open and not details.folded:
         printer.line("  no step is saved yet", "dim")
     if details.children:
         printer.line()
         printer.line("child runs", "bold")
-        show_runs(details.children)
+        show_runs(details.children, printer)
+        if details.earlier_children:
+            printer.line(f"and {details.earlier_children:,} before them: perdure ps --all", "dim")
 
 
 def _header(printer: Printer, details: RunDetails) -> None:
@@ -70,7 +83,7 @@ def _header(printer: Printer, details: RunDetails) -> None:
     }
     for name, fact in facts.items():
         if fact is not None:
-            printer.line(f"{name:<9} {fact}", STYLES[view.status] if name == "status" else "")
+            printer.wrapped(f"{name:<9} ", str(fact), STYLES[view.status] if name == "status" else "")
     if len(details.sessions) > 1:
         for session in details.sessions:
             printer.line(f"{'session':<9} {_session_line(session)}", "yellow" if session.outcome == "died" else "")
@@ -103,7 +116,7 @@ def _signal_line(sent: SentView) -> str:
 def _error(printer: Printer, error: ErrorView | None, *, verbose: bool) -> None:
     if error is None:
         return
-    printer.line(f"{'error':<9} {_error_line(error)}", "red")
+    printer.wrapped(f"{'error':<9} ", _error_line(error), "red")
     for note in error.notes:
         printer.line(_indented(note, 10))
     if verbose and error.traceback:
@@ -141,6 +154,18 @@ def suspect_line(one: Suspect) -> str:
     return one_line(f"{one.step}{one.inputs} was in flight at {times} ({one.cause}); {verdict}")
 
 
+def _group(printer: Printer, group: StepGroup, width: int, run: str) -> None:
+    came_to = {"done": group.done, "dead letters": group.dead, "failed": group.failed, "given up": group.abandoned}
+    counts = [f"{number:,} {words}" for words, number in came_to.items() if number]
+    counts += [f"{group.again:,} tried again"] * bool(group.again)
+    over = None if group.started is None or group.ended is None else (group.ended - group.started).total_seconds()
+    took = "" if over is None else f" in {show(over)}"
+    first = f"  {f'#{group.first}'.rjust(width)}  "
+    each = f"perdure show {quote(run)} --step {quote(group.step)}"
+    text = f"{group.step} x {group.calls:,}{took}: {', '.join(counts)}; each: {each}"
+    printer.wrapped(first, text, "bold" if group.calls == group.done else "yellow")
+
+
 def _step(printer: Printer, step: StepView, width: int, *, verbose: bool) -> None:
     resolved = step.standing == "resolved"
     given_up = step.status == "abandoned"
@@ -154,7 +179,7 @@ def _step(printer: Printer, step: StepView, width: int, *, verbose: bool) -> Non
     took = "" if given_up else _took(step.seconds)
     tries = f", {step.attempts} attempts" if step.attempts > 1 else ""
     text = f"  {f'#{step.seq}'.rjust(width)}  {step.name}{step.inputs}  {state}{took}{tries}  {outcome}"
-    printer.line(one_line(text), "" if step.status == "done" or resolved else "yellow")
+    printer.wrapped("", text, "" if step.status == "done" or resolved else "yellow", width + 4)
     _failures(printer, step.failures, width, verbose=verbose)
 
 
@@ -163,7 +188,7 @@ def _failures(printer: Printer, failures: list[AttemptView], width: int, *, verb
     for one in failures:
         kind = f"  [{one.verdict.named}]" if one.verdict.rule else ""
         text = f"{indent}attempt {one.number} failed after {_took(one.seconds)}: {_error_line(one.error)}{kind}"
-        printer.line(text, "dim")
+        printer.wrapped("", text, "dim", width + 8)
         for note in one.error.notes:
             if note.startswith(SAID):
                 printer.line(_indented(one_line(note), width + 8), "dim")

@@ -16,6 +16,9 @@ SELECT coalesce(max(seq), 0) FROM step WHERE run = ?
 -- name: only_name
 AND name = :name
 
+-- name: no_names
+AND name NOT IN (SELECT value FROM json_each(:but))
+
 -- name: only_status
 AND status = :status
 
@@ -63,6 +66,7 @@ INTERSECT SELECT name, key, n FROM attempt WHERE run = :run AND name <> 'perdure
 -- name: count
 SELECT count(*) FROM step
 WHERE run = ?1 AND seq > ?2 AND seq <= ?3 AND kind NOT IN ('undo', 'timers') AND (?4 IS NULL OR name = ?4)
+  AND name NOT IN (SELECT value FROM json_each(?5))
 
 -- name: groups
 SELECT name, kind, status, count(*), sum(attempts > 1), min(seq), max(seq), min(started), max(started + ms / 1000.0), sum(ms)
