@@ -114,10 +114,11 @@ def failed(shell: Shell) -> str:
 def test_ps_says_how_every_run_stands(shell: Shell, failed: str) -> None:
     """One line a run, newest first, children only if asked for; the filters filter; JSON has stable names."""
     code, out = shell("ps")
-    heading, line = out.splitlines()
+    heading, line, error = out.splitlines()
     assert code == 0
     assert heading.split() == ["RUN", "WORKFLOW", "STATUS", "STEPS", "STARTED", "TOOK", "LAST", "STEP"]
     assert line.startswith(f"{failed}  nightly   failed, 1 dead letter")
+    assert error == "    ConnectionError: the printer is off"
     child, parent = shell.json("ps", "--all")[0], shell.json("ps", "--all")[1]
     assert (parent["id"], child["child"], child["status"], child["workflow"]) == (failed, True, "dead", "part")
     assert set(parent) == {

@@ -178,3 +178,24 @@ def test_text_that_is_looked_for_is_in_the_inputs(listed: Listed) -> None:
     other = msgspec.structs.replace(run, rid=0, id="second", input=given("Frau Müller"))
     listed.store.journal.write((), lambda connection: listed.store.insert_run(connection, other))
     assert [view.id for view in each_run(listed.store, RunFilter(text="Müller"))] == ["second"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (run_pages.Wanted(), "run_root (parent=? AND rowid>? AND rowid<?)"),
+        (run_pages.Wanted(status="failed", superseded=False), "run_status (status=? AND parent=?"),
+        (run_pages.Wanted(status="done", workflow="sell"), "run_workflow (workflow=? AND status=? AND parent=?"),
+        (run_pages.Wanted(parent=1), "(parent=?"),
+        (run_pages.Wanted(workflow="sell"), "rowid>? AND rowid<?"),
+        (run_pages.Wanted(text="x", children=True), "rowid>? AND rowid<?"),
+    ],
+)
+def test_a_page_is_found_by_an_index(listed: Listed, wanted: run_pages.Wanted, index: str) -> None:
+    """Without reading past runs that are not meant, or in a window of bounded size; nothing is sorted for it."""
+    statement, given = run_pages.question(wanted, 10, 5)
+    plan: Any = listed.store.journal.read(
+        lambda connection: connection.execute(f"EXPLAIN QUERY PLAN {statement}", given).fetchall()
+    )
+    (line,) = [text for *_, text in plan]
+    assert index in line

@@ -79,6 +79,41 @@ def last_number(store: Store) -> int:
     return number
 
 
+def question(wanted: Wanted, before: int, most: int, listed: Sequence[int] | None = None) -> tuple[str, dict[str, Any]]:
+    """The statement that finds the runs of a chunk, and what it is given."""
+    # What an index leads to is looked up beyond all windows: only what meets the filters is read then.
+    roots = not wanted.children and wanted.parent is None
+    by_index = (
+        listed is not None or wanted.parent is not None or (roots and not (wanted.workflow and not wanted.status))
+    )
+    windowed = not by_index or bool(wanted.text) or wanted.superseded is True
+    first = max(before - WINDOW, 0) if windowed else 0
+    names = {
+        "only_status": wanted.status is not None,
+        "only_workflow": wanted.workflow is not None,
+        "in_window": windowed,
+        "only_roots": roots,
+        "only_children": wanted.parent is not None,
+        "only_superseded": wanted.superseded is True,
+        "not_superseded": wanted.superseded is False,
+        "only_text": bool(wanted.text),
+        "only_listed": listed is not None,
+    }
+    filters = [_SQL[name] for name, asked in names.items() if asked]
+    statement = _PAGE.replace(":filters", " ".join(filters))
+    given = {
+        "first": first,
+        "before": before,
+        "most": most,
+        "status": wanted.status,
+        "workflow": wanted.workflow,
+        "parent": wanted.parent,
+        "text": wanted.text,
+        "listed": None if listed is None else _json(listed),
+    }
+    return statement, given
+
+
 def chunk(
     store: Store, wanted: Wanted, before: int, most: int, listed: Sequence[int] | None = None
 ) -> tuple[list[RunRecord], int]:
@@ -97,29 +132,8 @@ def chunk(
     Raises:
         StateCorrupt: a checksum does not match.
     """
-    first = max(before - WINDOW, 0) if listed is None and wanted.parent is None else 0
-    names = {
-        "only_status": wanted.status is not None,
-        "only_workflow": wanted.workflow is not None,
-        "only_roots": not wanted.children and wanted.parent is None,
-        "only_children": wanted.parent is not None,
-        "only_superseded": wanted.superseded is True,
-        "not_superseded": wanted.superseded is False,
-        "only_text": bool(wanted.text),
-        "only_listed": listed is not None,
-    }
-    filters = [_SQL[name] for name, asked in names.items() if asked]
-    statement = _PAGE.replace(":filters", " ".join(filters))
-    given: dict[str, Any] = {
-        "first": first,
-        "before": before,
-        "most": most,
-        "status": wanted.status,
-        "workflow": wanted.workflow,
-        "parent": wanted.parent,
-        "text": wanted.text,
-        "listed": None if listed is None else _json(listed),
-    }
+    statement, given = question(wanted, before, most, listed)
+    first: int = given["first"]
     rows: list[Any] = store.journal.read(lambda connection: connection.execute(statement, given).fetchall())
     found = [checked(RunRecord, row, store.path) for row in rows]
     return found, found[-1].rid if len(found) == most else first

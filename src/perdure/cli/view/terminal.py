@@ -176,7 +176,7 @@ def stream_struct(value: msgspec.Struct, field: str, items: Iterable[Any]) -> No
     """A struct as one line of JSON, as `as_json` writes it; the list in that field is written item by item."""
     before = "{"
     for name in value.__struct_fields__:
-        sys.stdout.write(f'{before}"{name}":')
+        sys.stdout.write(json_text(f'{before}"{name}":'))
         before = ","
         if name == field:
             stream_json(items, end="")

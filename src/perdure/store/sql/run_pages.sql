@@ -5,7 +5,10 @@
 SELECT coalesce(max(rid), 0) FROM run
 
 -- name: page
-:runs WHERE rid >= :first AND rid < :before :filters ORDER BY rid DESC LIMIT :most
+:runs WHERE rid > 0 AND rid < :before :filters ORDER BY rid DESC LIMIT :most
+
+-- name: in_window
+AND rid >= :first
 
 -- name: only_status
 AND status = :status

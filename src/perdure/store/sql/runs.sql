@@ -213,7 +213,11 @@ FROM attempt
 WHERE run = ? AND name = ?
 
 -- name: attempts_of_call
+WITH RECURSIVE lives (epoch) AS (
+    SELECT min(epoch) FROM attempt WHERE run = ?1
+    UNION SELECT (SELECT min(a.epoch) FROM attempt a WHERE a.run = ?1 AND a.epoch > l.epoch) FROM lives l WHERE l.epoch IS NOT NULL
+)
 SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc, verdict,
        delay, delayed_by
 FROM attempt
-WHERE run = ? AND name = ? AND key = ? AND n = ? ORDER BY epoch, number
+WHERE run = ?1 AND epoch IN (SELECT epoch FROM lives) AND name = ?2 AND key = ?3 AND n = ?4 ORDER BY epoch, number
