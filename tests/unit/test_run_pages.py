@@ -109,7 +109,7 @@ def test_a_page_that_takes_too_long_is_left_with_a_cursor(listed: Listed, monkey
     monkeypatch.setattr(run_pages, "WINDOW", 4)
     for number in range(30):
         listed.run(f"r{number}", "failed" if number in (3, 20) else "done")
-    got = list(pages(listed, RunFilter("failed"), 10, seconds=0.0))
+    got = list(pages(listed, RunFilter("failed", text="r"), 10, seconds=0.0))
     assert [[view.id for view in page] for page in got if page] == [["r20"], ["r3"]]
     assert len(got) == 8
 

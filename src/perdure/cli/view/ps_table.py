@@ -25,7 +25,7 @@ STYLES = {
 }
 
 
-STEPS, STARTED, WORKFLOW = 3, 4, 1
+STEPS, WORKFLOW, STARTED = 3, 1, 4
 """Columns that a narrow terminal has no room for, in this order."""
 
 
@@ -58,7 +58,7 @@ def show_runs(
     headings = ("RUN", "WORKFLOW", "STATUS", "STEPS", "STARTED", "TOOK", "LAST STEP")
     styles = [STYLES[view.status] for view in views]
     notes = [_more(view) if verbose else view.error for view in views]
-    printer.table(headings, rows, styles, notes=notes, spare=(STEPS, STARTED, WORKFLOW))
+    printer.table(headings, rows, styles, notes=notes, spare=(STEPS, WORKFLOW, STARTED))
 
 
 def _more(view: RunView) -> str:
