@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"engines"},
     {"api", "aio", "failures", "perdure"},
     {"operations", "skill", "ext", "http"},
-    {"mcp"},
+    {"mcp", "web"},
     {"cli", "demo", "testing", "crashtest", "__main__"},
 ]
 """From the lowest; "perdure" is the package's own __init__, which shows what users touch."""

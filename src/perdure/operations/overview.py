@@ -1,0 +1,334 @@
+"""What needs somebody now, and how the workflows are doing: the first page of `perdure ui`."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from shlex import quote
+from typing import Literal
+
+import msgspec
+
+from perdure.config import secrets
+from perdure.core.durations import show
+from perdure.core.records import RunRecord
+from perdure.core.timestamps import moment
+from perdure.core.waits import describe
+from perdure.operations.breakers import BreakerView, list_breakers
+from perdure.operations.letter_reasons import Reason, reasons
+from perdure.operations.location import Location
+from perdure.operations.processes import process_of
+from perdure.operations.queues import place_in_queue
+from perdure.operations.stored_failures import error_line, verdict_of
+from perdure.operations.why import Way
+from perdure.store import approvals, listing, waits
+from perdure.store.runs import Store
+
+NEWEST = 500
+"""Runs that are looked at, the newest."""
+
+STRIP = 32
+"""Runs of a workflow that are given."""
+
+SHOWN = 12
+"""Runs that need somebody, one by one; further ones are counted."""
+
+INPUTS = 80
+
+Kind = Literal["failed", "interrupted", "approval", "due", "service", "letters"]
+
+
+class Need(msgspec.Struct, frozen=True):
+    """Something that needs somebody. `text` says what happened, `detail` quotes the error or the call; `ways` are the
+    commands that help. `service` names the breaker of a `service` need."""
+
+    kind: Kind
+    title: str
+    text: str
+    detail: str = ""
+    run: str | None = None
+    since: datetime | None = None
+    verdict: str | None = None
+    service: str | None = None
+    ways: list[Way] = []
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A run as a mark on a strip."""
+
+    id: str
+    status: str
+    seconds: float | None
+    created: datetime | None
+
+
+class WorkflowView(msgspec.Struct, frozen=True):
+    """How a workflow is doing, by its newest runs, the newest first. Durations: seconds, of those that are done."""
+
+    name: str
+    runs: list[Mark]
+    ended: int
+    done: int
+    median: float | None
+    p95: float | None
+    last_success: datetime | None
+
+
+class ProcessLine(msgspec.Struct, frozen=True):
+    """A process that executes a run. `memory` in bytes."""
+
+    run: str
+    workflow: str
+    script: str
+    pid: int
+    host: str
+    since: datetime | None
+    memory: int
+    in_flight: int
+
+
+class LockView(msgspec.Struct, frozen=True):
+    """A lock that a living process has."""
+
+    name: str
+    pid: int | None
+    host: str | None
+    since: datetime | None
+    run: str | None
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """What needs somebody, and how the rest is doing. `totals` counts runs by what is stored of them, child runs too;
+    `more_needs` is how many runs need somebody besides those in `needs`."""
+
+    needs: list[Need]
+    more_needs: int
+    totals: dict[str, int]
+    letters: int
+    reasons: list[Reason]
+    workflows: list[WorkflowView]
+    services: list[BreakerView]
+    processes: list[ProcessLine]
+    locks: list[LockView]
+
+
+def overview_of(store: Store, location: Location) -> Overview:
+    """The first page.
+
+    Args:
+        store: the state file.
+        location: where it is.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    now = time.time()
+    newest = store.runs(most=NEWEST)
+    standing = {run.rid: _status(store, run) for run in newest}
+    left = [run for run in newest if _needs(store, run, standing[run.rid], newest, now)]
+    services = list_breakers(location)
+    why = reasons(store)
+    needs = [_need(store, location, run, standing[run.rid], now) for run in left[:SHOWN]]
+    needs += [_service(location, one) for one in services if one.state in ("open", "isolated")]
+    if why.letters:
+        needs.append(_letters(location, why.letters, why.reasons))
+    return Overview(
+        needs=sorted(needs, key=lambda one: _URGENCY[one.kind]),
+        more_needs=len(left[SHOWN:]),
+        totals=listing.totals(store),
+        letters=why.letters,
+        reasons=why.reasons[:5],
+        workflows=workflows_of(newest, standing),
+        services=services,
+        processes=processes(store, newest, standing),
+        locks=locks(store),
+    )
+
+
+_URGENCY: dict[Kind, int] = {"failed": 0, "interrupted": 1, "approval": 2, "due": 3, "service": 4, "letters": 5}
+
+
+def _status(store: Store, run: RunRecord) -> str:
+    if run.superseded:
+        return "superseded"
+    if run.status == "running" and store.holding(run) is None:
+        return "interrupted"
+    if run.status == "done" and listing.dead_letters(store, run.rid):
+        return "dead"
+    return run.status
+
+
+def _needs(store: Store, run: RunRecord, status: str, newest: list[RunRecord], now: float) -> bool:
+    if status in ("failed", "parked"):  # what was done later with the same inputs needs nobody any more
+        return not any(
+            one.rid > run.rid and one.status == "done" and one.workflow == run.workflow and one.key == run.key
+            for one in newest
+        )
+    if status == "suspended":
+        return (run.wake is not None and run.wake <= now) or _asks(store, run)
+    return status == "interrupted"
+
+
+def _asks(store: Store, run: RunRecord) -> bool:
+    return any(not answered for _, answered in approvals.open_topics(store, run))
+
+
+def _need(store: Store, location: Location, run: RunRecord, status: str, now: float) -> Need:
+    id, option = quote(run.id), location.option
+    name = f"{run.workflow}{secrets.describe_inputs(store.whole(run).input, INPUTS)}"
+    resume, why = Way("go on", f"perdure resume {id}{option}"), Way("why", f"perdure why {id}{option}")
+    if status in ("failed", "parked"):
+        line = error_line(run.output) if run.output else ""
+        verdict = verdict_of(run.path, None, run.output) if run.output else None
+        kind = "failed" if status == "failed" else "failed too often and was parked"
+        text = {
+            "permanent": "Such an error does not heal by itself: fix the cause, then resume.",
+            "transient": "Such an error may heal by itself: resume it, or fix the cause first.",
+            "throttled": "The service asks for fewer calls: resume it later.",
+        }.get(verdict.kind if verdict else "", "")
+        return Need(
+            "failed",
+            f"{name} {kind}",
+            text,
+            line,
+            run.id,
+            moment(run.ended),
+            verdict.kind if verdict else None,
+            None,
+            [why, resume],
+        )
+    if status == "interrupted":
+        process = process_of(store, run)
+        if process is None:
+            stopped = store.stopped_by(run)
+            said = error_line(stopped.error) if stopped is not None and stopped.error else ""
+            return Need(
+                "interrupted", f"{name} was interrupted", "No process executes it.", said, run.id, moment(run.started),
+                ways=[why, resume],
+            )  # fmt: skip
+        where = ", ".join(f"{one.step}{one.inputs}" for one in process.in_flight[:3])
+        how = process.how or "how is not known"
+        text = f"Its process (pid {process.pid}) died: {how}."
+        return Need(
+            "interrupted", f"{name} was broken off", text, f"in flight: {where}" if where else "", run.id,
+            process.ended or moment(run.started), ways=[why, resume],
+        )  # fmt: skip
+    found = waits.standing_of(store, run.rid)
+    if _asks(store, run):
+        ways = [Way("approve", f"perdure approve {id}{option}"), Way("reject", f"perdure reject {id}{option}")]
+        return Need("approval", f"{name} asks", describe(found, now), "", run.id, moment(run.started), ways=ways)
+    text = "It is due, and nobody has gone on with it: no worker serves its script, or none is free."
+    return Need("due", f"{name} is due", text, "", run.id, moment(run.wake), ways=[why, resume])
+
+
+def _service(location: Location, one: BreakerView) -> Need:
+    left = "" if one.until is None else f" for {show(max(round(one.until.timestamp() - time.time()), 0))} more"
+    text = f"Calls that it guards wait or fail: {one.failures} failures in a row, opened {one.openings} times."
+    way = Way("close it", f"perdure breaker reset {quote(one.name)}{location.option}")
+    return Need("service", f"breaker {one.name} is {one.state}{left}", text, one.error, service=one.name, ways=[way])
+
+
+def _letters(location: Location, letters: int, found: list[Reason]) -> Need:
+    count = f"{letters:,} dead letter{'s wait' if letters > 1 else ' waits'}"
+    title = f"{count}, for {len(found)} reason{'s' if len(found) > 1 else ''}"
+    named = ", ".join(f"{one.letters:,} x {one.error}" for one in found[:3])
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    first = min((one.first for one in found if one.first is not None), default=None)
+    return Need(
+        "letters", title, "", named + more, since=first, ways=[Way("look at them", f"perdure dlq ls{location.option}")]
+    )
+
+
+def workflows_of(newest: list[RunRecord], standing: dict[int, str]) -> list[WorkflowView]:
+    """How each workflow is doing, by runs that are given newest first, with how they stand by row number."""
+    groups: dict[str, list[RunRecord]] = {}
+    for run in newest:
+        groups.setdefault(run.workflow, []).append(run)
+    found = []
+    for name, runs in groups.items():
+        ended = [run for run in runs if run.ended is not None]
+        done = [run for run in ended if run.status == "done"]
+        took = sorted(max((run.ended or 0.0) - run.created, 0.0) for run in done)
+        found.append(
+            WorkflowView(
+                name=name,
+                runs=[
+                    Mark(
+                        run.id,
+                        standing[run.rid],
+                        None if run.ended is None else max(run.ended - run.created, 0.0),
+                        moment(run.created),
+                    )
+                    for run in runs[:STRIP]
+                ],
+                ended=len(ended),
+                done=len(done),
+                median=took[len(took) // 2] if took else None,
+                p95=took[min(len(took) * 95 // 100, len(took) - 1)] if took else None,
+                last_success=moment(max(run.ended or 0.0 for run in done)) if done else None,
+            )
+        )
+    return found
+
+
+def processes(store: Store, newest: list[RunRecord], standing: dict[int, str]) -> list[ProcessLine]:
+    """The processes that execute these runs."""
+    found = []
+    for run in newest:
+        if standing[run.rid] != "running" or (process := process_of(store, run)) is None or not process.alive:
+            continue
+        flying = len(process.in_flight) + process.more
+        found.append(
+            ProcessLine(
+                run.id, run.workflow, run.path, process.pid, process.host, process.since, process.memory, flying
+            )
+        )
+    return found
+
+
+def locks(store: Store) -> list[LockView]:
+    """The locks that living processes have."""
+    return [
+        LockView(
+            one.name,
+            one.by.pid if one.by else None,
+            one.by.host if one.by else None,
+            moment(one.since),
+            one.run.id if one.run else None,
+        )
+        for one in store.journal.read(store.locks.held)
+    ]
+
+
+class WaitView(msgspec.Struct, frozen=True):
+    """A run that waits and needs no process meanwhile: for what, since when, and when it goes on at the latest.
+
+    `asks` is what it asks, if it waits for approvals; of a `queued` run, `text` says which place it has.
+    """
+
+    run: str
+    workflow: str
+    status: str
+    text: str
+    since: datetime | None
+    wake: datetime | None
+    asks: list[str] = []
+
+
+def waiting_runs(store: Store, most: int = 100) -> list[WaitView]:
+    """The runs that are suspended or queued, the newest first of each.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    from perdure.core.waits import title_of
+
+    now = time.time()
+    found = []
+    for run in (one for status in ("suspended", "queued") for one in store.runs(status=status, most=most)):
+        queued = run.status == "queued"
+        text = place_in_queue(store, run, now).line if queued else describe(waits.standing_of(store, run.rid), now)
+        topics = () if queued else approvals.open_topics(store, run)
+        asked = [title_of(topic) for topic, answered in topics if not answered]
+        found.append(WaitView(run.id, run.workflow, run.status, text, moment(run.started), moment(run.wake), asked))
+    return found

@@ -1,0 +1,147 @@
+"""The routes: the page's own files, the API, and the events that keep the page up to date."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from perdure.errors import PerdureError
+from perdure.http.bodies import Refused, read
+from perdure.web.answers import answer, failure, problem
+from perdure.web.endpoints import PREFIX, Desk, Endpoint, asked
+from perdure.web.guard import SESSION, App, Guard, Hosts
+from perdure.web.live import Live
+from perdure.web.openapi import document
+from perdure.web.session import Session
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+PAGE: Final = Path(__file__).parent / "page"
+
+VIEWS: Final = re.compile(r"/|/(runs|dead|services|schedules|waits|alerts|doctor)|/runs/[^/?#]{1,512}|/dead/\d{1,16}")
+"""The addresses of the page's views; all of them are the same shell."""
+
+KINDS: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
+
+_log: Final = logging.getLogger("perdure")
+
+
+def endpoints_of(desk: Desk) -> tuple[Endpoint, ...]:
+    """The addresses that there are; those that act only where something may be changed."""
+    from perdure.web import reading
+
+    return reading.ENDPOINTS
+
+
+def make_app(desk: Desk, session: Session, hosts: Hosts) -> App:
+    """The application that serves a state file.
+
+    Args:
+        desk: the state file, and what may be done.
+        session: who may use it.
+        hosts: the names that it goes by.
+    """
+    from starlette.applications import Starlette
+    from starlette.responses import Response, StreamingResponse
+    from starlette.routing import Route
+
+    files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix in KINDS}
+    endpoints = endpoints_of(desk)
+    description = document(endpoints)
+    live = Live(desk.location.path)
+
+    async def shell(request: Request) -> Response:
+        if VIEWS.fullmatch(request.url.path) is None:
+            return problem(404, "not-found", "there is nothing here")
+        return Response(files["shell.html"], media_type=KINDS[".html"])
+
+    async def asset(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in files or name == "shell.html":
+            return problem(404, "not-found", "there is nothing here")
+        return Response(files[name], media_type=KINDS[Path(name).suffix])
+
+    async def sign_in(request: Request) -> Response:
+        if session.is_limited:
+            return problem(429, "too-many-failures", "too many wrong codes in the last minute", "wait a minute")
+        try:
+            given = msgspec.json.decode(await read(request), type=_Code)
+        except Refused as refused:
+            return problem(refused.status, "bad-request", refused.text)
+        except (msgspec.DecodeError, UnicodeError):
+            return problem(400, "bad-request", "the body holds no code", 'post {"code": "..."}')
+        token = session.exchange(given.code)
+        if token is None:
+            return problem(401, "bad-code", "the code was used before, or is too old", "open a new link: perdure ui")
+        return Response(msgspec.json.encode({"token": token}), media_type="application/json")
+
+    async def described(request: Request) -> Response:
+        return Response(msgspec.json.encode(description), media_type="application/json")
+
+    async def events(request: Request) -> Response:
+        return StreamingResponse(live.events(), media_type="text/event-stream")
+
+    async def missing(request: Request, error: Exception) -> Response:
+        return problem(404, "not-found", "there is nothing here")
+
+    async def refused_method(request: Request, error: Exception) -> Response:
+        return problem(405, "bad-method", "the address does not take that method")
+
+    async def broken(request: Request, error: Exception) -> Response:
+        return problem(500, "internal", "the server failed", "see its log")
+
+    app = Starlette(
+        routes=[
+            Route(SESSION, sign_in, methods=["POST"]),
+            Route(f"{PREFIX}/openapi.json", described, methods=["GET"]),
+            Route(f"{PREFIX}/events", events, methods=["GET"]),
+            *(Route(f"{PREFIX}{one.path}", _Answers(desk, one), methods=[one.method]) for one in endpoints),
+            Route("/assets/{name}", asset, methods=["GET"]),
+            Route("/{rest:path}", shell, methods=["GET"]),
+        ],
+        exception_handlers={404: missing, 405: refused_method, 500: broken},
+    )
+    app.router.redirect_slashes = False
+    return Guard(app, hosts, session, VIEWS)
+
+
+class _Code(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    code: str
+
+
+class _Answers:
+    """Answers an address of the API, in a thread."""
+
+    def __init__(self, desk: Desk, endpoint: Endpoint) -> None:
+        self._desk = desk
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        from starlette.concurrency import run_in_threadpool
+        from starlette.requests import Request
+
+        request = Request(scope, receive)
+        response = await run_in_threadpool(self._response, request.path_params, request.query_params.multi_items())
+        await response(scope, receive, send)
+
+    def _response(self, names: dict[str, str], given: Sequence[tuple[str, str]]) -> Response:
+        if len(dict(given)) != len(given):
+            return problem(400, "bad-query", "a name of the query stands there twice", "give each once")
+        try:
+            query = asked(self._endpoint.query, dict(given))
+        except msgspec.ValidationError as error:
+            return problem(400, "bad-query", f"the query does not fit: {error}", "see /api/v1/openapi.json")
+        try:
+            return answer(self._endpoint.handle(self._desk, names, query))
+        except PerdureError as error:
+            found = failure(error)
+            if found.status_code >= 500:
+                _log.warning("the page cannot be served: %s", error.what)
+            return found

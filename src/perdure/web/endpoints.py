@@ -1,0 +1,57 @@
+"""What an address of the API is: its method and path, what is asked, what is answered, and who answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from perdure.operations.location import Location
+
+PREFIX: Final = "/api/v1"
+
+
+class Desk(msgspec.Struct, frozen=True):
+    """Where the answers come from.
+
+    Attributes:
+        location: the state file.
+        read_only: nothing may be changed.
+    """
+
+    location: Location
+    read_only: bool
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing is asked besides the address."""
+
+
+class Endpoint(NamedTuple):
+    """An address of the API.
+
+    Attributes:
+        method: of HTTP.
+        path: behind the prefix, with names in braces.
+        summary: a sentence.
+        query: what may be asked; a struct that forbids unknown fields.
+        answer: the type of what is answered.
+        handle: given the desk, the names of the path and the query, answers.
+    """
+
+    method: str
+    path: str
+    summary: str
+    query: type[msgspec.Struct]
+    answer: Any
+    handle: Callable[[Desk, dict[str, str], Any], Any]
+
+
+def asked(query: type[msgspec.Struct], given: dict[str, str]) -> Any:
+    """A query as it was asked, checked.
+
+    Raises:
+        msgspec.ValidationError: it does not fit.
+    """
+    return msgspec.convert(given, query, strict=False)

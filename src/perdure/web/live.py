@@ -1,0 +1,112 @@
+"""Tells open pages that something has changed: one look at the state file for all of them, none without them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Hashable
+from pathlib import Path
+from typing import Final
+
+from perdure.errors import PerdureError
+from perdure.store.changes import Changes
+
+RECORDS: Final = 0.25
+"""Seconds between two looks at the records."""
+
+AROUND: Final = 4
+"""Every how many of them processes and services are looked at too."""
+
+QUIET: Final = 15.0
+"""Seconds after which a line without meaning keeps a connection open."""
+
+
+class Live:
+    """Who listens, and what they are told.
+
+    Args:
+        path: the state file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._listeners: set[asyncio.Queue[int]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._number = 0
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """Server-sent events: `change` with a number that grows, the first at once."""
+        queue: asyncio.Queue[int] = asyncio.Queue(maxsize=1)
+        self._listeners.add(queue)
+        if self._task is None:
+            self._task = asyncio.create_task(self._look())
+        try:
+            yield _event(self._number)
+            while True:
+                try:
+                    async with asyncio.timeout(QUIET):
+                        yield _event(await queue.get())
+                except TimeoutError:
+                    yield b": still here\n\n"
+        finally:
+            self._listeners.discard(queue)
+            if not self._listeners and self._task is not None:
+                self._task.cancel()
+                self._task = None
+
+    async def _look(self) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, "perdure-ui-live") as thread:
+            watcher = _Watcher(self._path)
+            try:
+                while True:
+                    if await loop.run_in_executor(thread, watcher.has_changed):
+                        self._tell()
+                    await asyncio.sleep(RECORDS)
+            finally:
+                thread.submit(watcher.close)
+
+    def _tell(self) -> None:
+        self._number += 1
+        for queue in self._listeners:
+            if queue.full():
+                queue.get_nowait()  # who is slow is told once
+            queue.put_nowait(self._number)
+
+
+class _Watcher:
+    """Looks, in a thread of its own; opens the file again if it was exchanged or cannot be read for a while."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._changes: Changes | None = None
+        self._records: Hashable = None
+        self._around: Hashable = None
+        self._looks = 0
+
+    def has_changed(self) -> bool:
+        """Has something changed since the last time?"""
+        try:
+            if self._changes is None:
+                self._changes = Changes(self._path)
+            before = self._records, self._around
+            self._records = self._changes.records()
+            if self._looks % AROUND == 0:
+                self._around = self._changes.around()
+            self._looks += 1
+            return before != (None, None) and before != (self._records, self._around)
+        except (PerdureError, OSError):
+            self.close()
+            known, self._records = self._records, "unreadable"
+            return known != "unreadable"
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._changes is not None:
+            self._changes.close()
+            self._changes = None
+
+
+def _event(number: int) -> bytes:
+    return f"event: change\ndata: {number}\n\n".encode()

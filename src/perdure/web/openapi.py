@@ -1,0 +1,53 @@
+"""The description of the API, made from the structs that it answers: nothing in it is written twice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from perdure.web.answers import Problem
+from perdure.web.endpoints import PREFIX, Endpoint
+
+
+def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """The API in the form of OpenAPI 3.1."""
+    types = [Problem, *(one.answer for one in endpoints), *(one.query for one in endpoints)]
+    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    queries = {one.query.__name__ for one in endpoints}
+    paths: dict[str, Any] = {}
+    for number, one in enumerate(endpoints):
+        query = components.get(one.query.__name__, {})
+        path = f"{PREFIX}{one.path}".rstrip("/") or "/"
+        paths.setdefault(path if one.path != "/" else f"{PREFIX}/", {})[one.method.lower()] = {
+            "summary": one.summary,
+            "parameters": [
+                *(
+                    {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                    for name in re.findall(r"\{(\w+)\}", one.path)
+                ),
+                *(
+                    {"name": name, "in": "query", "required": name in query.get("required", ()), "schema": schema}
+                    for name, schema in query.get("properties", {}).items()
+                ),
+            ],
+            "responses": {
+                "200": {"description": "as asked", "content": {"application/json": {"schema": schemas[number + 1]}}},
+                "default": {
+                    "description": "an error",
+                    "content": {"application/problem+json": {"schema": schemas[0]}},
+                },
+            },
+        }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "perdure ui", "version": "1", "description": "Fields are only added within version 1."},
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "schemas": {name: schema for name, schema in sorted(components.items()) if name not in queries},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }

@@ -1,0 +1,88 @@
+// The API, and the token that it needs: it stands in no address, and lives as long as the tab.
+
+const KEPT = "perdure-token";
+const tabs = "BroadcastChannel" in window ? new BroadcastChannel("perdure-ui") : null;
+let token = sessionStorage.getItem(KEPT);
+tabs?.addEventListener("message", e => {
+  if (e.data?.ask && token) tabs.postMessage({ token });
+  else if (e.data?.token && !token) keep(e.data.token);
+});
+function keep(given) { token = given; sessionStorage.setItem(KEPT, given); }
+
+export class Problem extends Error {
+  constructor(status, body) { super(body.title || `the server answers ${status}`); this.status = status; this.code = body.code || ""; this.hint = body.hint || ""; }
+}
+
+/** Get the token: by the code in the address, which is erased, or from another tab. @returns {Promise<boolean>} */
+export async function signIn() {
+  const code = location.hash.slice(1);
+  if (code) {
+    history.replaceState(null, "", location.pathname + location.search);
+    if (await exchange(code)) return true;
+  }
+  if (token) return true;
+  tabs?.postMessage({ ask: true });
+  for (let i = 0; i < 10 && !token; i++) await new Promise(r => setTimeout(r, 40));
+  return Boolean(token);
+}
+export async function exchange(code) {
+  const answer = await fetch("/api/v1/session", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ code }) });
+  if (!answer.ok) return false;
+  keep((await answer.json()).token);
+  return true;
+}
+export function forget() { token = null; sessionStorage.removeItem(KEPT); }
+
+async function ask(path, options = {}) {
+  const answer = await fetch(`/api/v1${path}`, { ...options, headers: { ...options.headers, Authorization: `Bearer ${token}` } });
+  if (answer.ok) return answer;
+  const body = await answer.json().catch(() => ({}));
+  if (answer.status === 401) { forget(); dispatchEvent(new Event("signed-out")); }
+  throw new Problem(answer.status, body);
+}
+/** Ask the API. @param {string} path @param {Object} [query] what is null or empty is left out */
+export async function get(path, query = {}, signal = undefined) {
+  const given = Object.entries(query).filter(([, v]) => v != null && v !== "");
+  return (await ask(path + (given.length ? `?${new URLSearchParams(given)}` : ""), { signal })).json();
+}
+/** Do something. Sent again with the same key, it is done once. */
+export async function act(method, path, body, key = crypto.randomUUID()) {
+  return (await ask(path, { method, headers: { "Content-Type": "application/json", "Idempotency-Key": key }, body: JSON.stringify(body) })).json();
+}
+export const seg = encodeURIComponent;
+
+/** Listen for changes, for as long as the page is seen. `changed` is called at each, `said` with how the connection stands. */
+export function listen(changed, said) {
+  let control = null, wait = 500;
+  async function connect() {
+    if (control || document.hidden || !token) return;
+    const mine = control = new AbortController();
+    try {
+      const reader = (await ask("/events", { signal: mine.signal })).body.pipeThrough(new TextDecoderStream()).getReader();
+      said("live");
+      let rest = "", begun = false;
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        wait = 500;
+        rest += value;
+        const parts = rest.split("\n\n");
+        rest = parts.pop();
+        for (const part of parts) if (part.startsWith("event: change")) { if (begun || lost) changed(); begun = true; lost = false; }
+      }
+    } catch (error) {
+      if (error instanceof Problem && error.status === 401) { control = null; return; }
+    }
+    if (control === mine) control = null;
+    if (document.hidden) return;
+    lost = true;
+    said("lost");
+    setTimeout(connect, wait);
+    wait = Math.min(wait * 2, 15000);
+  }
+  let lost = false;
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) { control?.abort(); control = null; said("paused"); } else { lost = true; connect(); }
+  });
+  connect();
+}

@@ -1,0 +1,128 @@
+// The frame around the views, and which view an address is.
+
+import { exchange, get, listen, signIn } from "./api.js";
+import { h, mark, patch, s, toast } from "./dom.js";
+import { n } from "./words.js";
+import { overview } from "./overview.js";
+import { runs } from "./runs.js";
+import { run } from "./run.js";
+import { dead } from "./dead.js";
+import { alerts, doctor, schedules, services, waits } from "./around.js";
+
+const VIEWS = [
+  [/^\/$/, overview, "Overview"], [/^\/runs$/, runs, "Runs"], [/^\/runs\/([^/]+)$/, run, "Run"], [/^\/dead(?:\/(\d+))?$/, dead, "Dead letters"],
+  [/^\/services$/, services, "Services"], [/^\/schedules$/, schedules, "Schedules"], [/^\/waits$/, waits, "Queues and waits"], [/^\/alerts$/, alerts, "Alerts"], [/^\/doctor$/, doctor, "Doctor"],
+];
+const NAV = [["/", "home", "Overview", "o"], ["/runs", "list", "Runs", "r"], ["/dead", "dead", "Dead letters", "d"], ["/schedules", "clock", "Schedules", "c"], ["/waits", "lanes", "Queues and waits", "w"], ["/services", "bolt", "Services", "s"], ["/alerts", "bell", "Alerts", "a"], ["/doctor", "pulse", "Doctor", "h"]];
+
+let about = null, counts = {}, shown = null, state = "live", due = null, number = 0;
+
+// -- frame ----------------------------------------------------------------------------------------------------------------
+const main = h("main", { id: "main", tabindex: -1 });
+const side = h("aside", { class: "side", "aria-label": "Navigation" });
+function frame() {
+  const logo = s("svg", { width: 18, height: 18, viewBox: "0 0 18 18", fill: "none", "aria-hidden": "true" }, ...["M3 9.5 9 3l6 6.5", "M3 14.5 9 8l6 6.5"].map((d, i) => s("path", { d, stroke: "var(--accent)", "stroke-opacity": i ? .4 : 1, "stroke-width": 2.4, "stroke-linecap": "round", "stroke-linejoin": "round" })));
+  const folder = about ? about.state.split("/").slice(0, -1) : [], home = folder.at(-1) === ".perdure" ? folder.at(-2) : folder.at(-1);
+  const item = ([href, icon, text]) => {
+    const here = href === "/" ? location.pathname === "/" : location.pathname.startsWith(href), c = counts[href];
+    return h("a", { href, "aria-current": here ? "page" : null, title: text }, mark(icon, 14, true), h("span", { class: "t" }, text), c?.text ? h("span", { class: `n ${c.tone || ""}` }, c.text) : null);
+  };
+  patch(side, h("a", { class: "brand", href: "/", "aria-label": "perdure, overview" }, logo, h("span", { class: "t" }, "perdure")),
+    about ? h("div", { class: "where", title: about.state }, h("b", { class: "clip" }, home || "/"), h("span", { class: "clip" }, about.state)) : null,
+    h("nav", { "aria-label": "Views" }, NAV.map(item)),
+    h("div", { class: "foot" }, h("span", { class: `live ${state}`, role: "status" }, h("i"), { live: "live", lost: "the connection is lost; trying again", paused: "paused" }[state]),
+      about ? h("span", {}, `perdure ${about.perdure}${about.read_only ? " · read-only" : ""}`) : null, h("span", {}, h("kbd", {}, "?"), " keys   ", h("kbd", {}, "/"), " search")));
+}
+/** What the frame says besides: counts beside the views. */
+export function note(found) {
+  const totals = Object.values(found.totals).reduce((a, b) => a + b, 0), open = found.services.filter(x => x.state === "open" || x.state === "isolated").length;
+  counts = { "/": { text: found.needs.length ? n(found.needs.length + found.more_needs) : "", tone: "warn" }, "/runs": { text: n(totals) }, "/dead": { text: found.letters ? n(found.letters) : "", tone: "bad" }, "/services": { text: open ? `${open} open` : "", tone: "warn" } };
+  frame();
+}
+
+// -- views ----------------------------------------------------------------------------------------------------------------
+/** Go to an address. `replace`: it takes the place of this one in the history. */
+export function go(address, replace = false) {
+  history[replace ? "replaceState" : "pushState"](null, "", address);
+  show();
+}
+async function show() {
+  const path = decodeURI(location.pathname), [pattern, view, title] = VIEWS.find(([p]) => p.test(path)) || VIEWS[0];
+  const mine = ++number, given = pattern.exec(path)?.[1], query = new URLSearchParams(location.search);
+  if (shown?.view === view && shown.given === given && shown.here.readdress) { frame(); return shown.here.readdress(query); }
+  shown?.here.leave?.();
+  main.replaceChildren();
+  const here = view({ main, given: given && decodeURIComponent(given), query, go, note, title: t => { document.title = `${t} · perdure`; } });
+  shown = { view, given, here };
+  document.title = `${title} · perdure`;
+  frame();
+  main.scrollTop = 0;
+  await refresh(mine);
+  if (mine === number && !main.contains(document.activeElement)) main.focus({ preventScroll: true });
+}
+async function refresh(mine = number) {
+  try {
+    await shown.here.refresh();
+  } catch (error) {
+    if (mine !== number || error.name === "AbortError" || error.status === 401) return;
+    main.replaceChildren();
+    patch(main, h("div", { class: "top" }, h("h1", {}, "This cannot be shown")), h("section", { class: "card pad14", role: "alert" }, h("p", {}, h("b", {}, error.message)), error.hint ? h("p", { class: "mute" }, error.hint) : null, h("p", {}, h("a", { class: "btn", href: "/" }, "Overview"))));
+  }
+}
+function changed() {  // at most once a second, and never two at a time
+  if (due) return;
+  due = setTimeout(async () => { await refresh(); due = null; }, 700);
+}
+
+// -- keys -----------------------------------------------------------------------------------------------------------------
+let before = "";
+addEventListener("keydown", e => {
+  if (e.ctrlKey || e.metaKey || e.altKey) return;
+  if (e.key === "Escape" && e.target.matches?.("input, textarea")) { e.target.blur(); return; }
+  if (e.target.closest?.("input, textarea, select, dialog")) return;
+  const led = before === "g";
+  before = e.key;
+  if (led) { const to = NAV.find(x => x[3] === e.key); if (to) { e.preventDefault(); go(to[0]); } return; }
+  if (e.key === "/") { const field = main.querySelector("[data-search]"); if (field) { e.preventDefault(); field.focus(); } else go("/runs"); }
+  else if (e.key === "?") help();
+  else if ((e.key === "j" || e.key === "k") && !e.target.closest?.("[role=grid]")) {
+    const rows = [...main.querySelectorAll("[data-row]")], k = rows.indexOf(e.target.closest?.("[data-row]")) + (e.key === "j" ? 1 : -1);
+    if (rows.length) { e.preventDefault(); rows[Math.max(0, Math.min(rows.length - 1, k))].focus(); }
+  }
+});
+function help() {
+  const keys = [["/", "search, or the runs"], ["j  k", "next and previous row"], ["Enter", "open the row"], ["Esc", "leave a field, close a dialog"], ...NAV.map(([, , text, key]) => [`g ${key}`, text])];
+  const box = h("dialog", { "aria-label": "Keys" }, h("div", { class: "in" }, h("h2", {}, "Keys"), h("dl", { class: "keys" }, keys.map(([k, t]) => [h("dt", {}, h("kbd", {}, k)), h("dd", {}, t)]))), h("footer", {}, h("button", { class: "btn", type: "button", on: { click: () => box.close() } }, "Close")));
+  box.addEventListener("close", () => box.remove());
+  document.body.append(box);
+  box.showModal();
+}
+addEventListener("click", e => {
+  const link = e.target.closest?.("a[href]");
+  if (!link || e.defaultPrevented || e.button || e.ctrlKey || e.metaKey || e.shiftKey || link.target || link.origin !== location.origin) return;
+  if (link.getAttribute("href").startsWith("#")) return;
+  e.preventDefault();
+  go(link.pathname + link.search);
+});
+addEventListener("popstate", show);
+addEventListener("hashchange", async () => { if (await signIn()) begin(); });
+
+// -- beginning ------------------------------------------------------------------------------------------------------------
+function askForCode() {
+  shown = null; number++;
+  const field = h("input", { id: "code", autocomplete: "off", spellcheck: "false" });
+  const form = h("form", { class: "card pad14 signin", on: { submit: async e => { e.preventDefault(); if (await exchange(field.value.trim().split("#").at(-1))) begin(); else toast("the code was used before, or is older than a minute"); } } },
+    h("h1", {}, "perdure ui"), h("p", { class: "mute" }, "This page needs a link that is good once. Press Enter in the terminal where ", h("code", {}, "perdure ui"), " runs, or run it again, and open the link that it prints."), h("label", { for: "code" }, "Or paste the link, or the code behind its #"), h("div", { class: "acts" }, field, h("button", { class: "btn primary" }, "Go on")));
+  patch(side);
+  patch(main, form);
+}
+addEventListener("signed-out", askForCode);
+let listening = false;
+async function begin() {
+  try { about = await get("/"); } catch (error) { if (error.status !== 401) toast(error.message); return; }
+  await show();
+  if (location.pathname !== "/") get("/overview").then(note, () => {});
+  if (!listening) { listening = true; listen(changed, now => { state = now; frame(); }); }
+}
+document.body.append(h("a", { class: "skip", href: "#main", on: { click: e => { e.preventDefault(); main.focus(); } } }, "Skip to the content"), h("div", { class: "app" }, side, main), h("div", { id: "said", role: "status", "aria-live": "polite" }));
+if (await signIn()) begin(); else askForCode();

@@ -1,0 +1,68 @@
+// Dead letters: left the reasons, right the letters of one with their inputs as columns, below the one that is chosen.
+
+import { get, seg } from "./api.js";
+import { command, empty, h, mark, patch, pill } from "./dom.js";
+import { attempts, error, json, trace } from "./inspector.js";
+import { ago, at, many, n } from "./words.js";
+
+const STAND = [["parked", "Parked"], ["re-driven", "Tried again now"], ["resolved", "Resolved"], ["dropped", "Dropped"]];
+const ADVICE = { permanent: "Such an error does not heal by itself: mend the input or the script, then redrive; or drop it.", transient: "Such an error may heal by itself: ask the service, then redrive, slowly.", throttled: "The service asks for fewer calls: redrive with a rate." };
+const COLUMNS = 7;
+
+/** What a call was given, by name: the fields of its only argument, or its arguments. */
+function fields(data) {
+  const plain = x => x !== null && typeof x === "object" && !Array.isArray(x);
+  if (Array.isArray(data)) return data.length === 1 && plain(data[0]) ? data[0] : Object.fromEntries(data.map((x, i) => [String(i + 1), x]));
+  return plain(data) ? data : { value: data };
+}
+const shown = x => x === undefined ? "" : typeof x === "string" ? x : JSON.stringify(x);
+
+export function dead({ main, given, query, go, title }) {
+  let asked = query, chosen = new Set();
+  const address = (changed, letter = null) => { const q = new URLSearchParams(asked); for (const [k, v] of Object.entries(changed)) if (v) q.set(k, v); else q.delete(k); return `/dead${letter ? `/${letter}` : ""}${q.size ? `?${q}` : ""}`; };
+  async function refresh() {
+    const status = asked.get("status") || "parked", filters = { run: asked.get("run"), step: asked.get("step"), error: asked.get("q") };
+    const [why, one] = await Promise.all([get("/letters/reasons"), given ? get(`/letters/${given}`).catch(e => { if (e.status === 404) return null; throw e; }) : null]);
+    const filtered = Object.values(filters).some(Boolean) || status !== "parked";
+    const reason = filtered ? asked.get("reason") : asked.get("reason") || why.reasons[0]?.id;
+    const page = await get("/letters", { status, reason, ...filters, limit: 200 });
+    const group = why.reasons.find(x => x.id === reason), rows = page.letters;
+    for (const id of chosen) if (!rows.some(x => x.letter.letter === id)) chosen.delete(id);
+    title(`Dead letters${given ? ` ${given}` : ""}`);
+    patch(main,
+      h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, "Dead letters"), h("div", { class: "sub" }, h("span", {}, why.letters ? `${many(why.letters, "letter")} parked, for ${many(why.reasons.length, "reason")}` : "none is parked"), why.complete ? null : h("span", { class: "faint" }, "there are more; so many were looked at")))),
+      h("div", { class: "dl" },
+        h("section", { class: "card", "aria-label": "Reasons" }, h("header", {}, h("h2", {}, "Reasons"), h("span", { class: "count" }, n(why.reasons.length))),
+          why.reasons.length ? why.reasons.map(x => h("a", { class: "grp", href: `/dead?reason=${x.id}`, "data-row": true, "data-key": x.id, "aria-current": x.id === reason ? "true" : null }, h("span", { class: "h" }, mark("dead", 13, true), h("b", { class: "clip" }, x.error), h("span", { class: "n" }, n(x.letters))), h("span", { class: "m" }, x.shape), h("span", { class: "f" }, h("span", { class: "mono" }, x.step || x.workflow), x.verdict ? h("span", {}, x.verdict.kind) : null, h("span", { title: at(x.last) }, `last ${ago(x.last)}`)))) : empty("No letter is parked.")),
+        h("div", { class: "stack" },
+          h("section", { class: "card", "aria-label": "Letters" },
+            h("header", {}, h("h2", { class: "nowrap" }, group ? group.error : "Letters"), group ? h("span", { class: "mute clip" }, group.shape) : null, h("span", { class: "grow" }), group?.verdict ? h("span", { class: "pill" }, group.verdict.code && group.verdict.confidence !== "possible" ? group.verdict.code : group.verdict.kind) : null),
+            group?.verdict ? h("p", { class: "hint" }, ADVICE[group.verdict.kind]) : null,
+            h("div", { class: "tool" }, STAND.map(([k, t]) => h("a", { class: "chip", href: `/dead${k === "parked" ? "" : `?status=${k}`}`, "aria-current": status === k ? "true" : null }, t, page.totals[k] ? h("span", { class: "n" }, n(page.totals[k])) : null)), filters.run ? h("a", { class: "chip", "aria-current": "true", href: address({ run: "" }), "aria-label": `run ${filters.run}; remove this filter` }, `run ${filters.run}`, h("span", { "aria-hidden": "true" }, "×")) : null, h("span", { class: "grow" }),
+              h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "Text in the error", placeholder: "text in the error", value: asked.get("q") || "", spellcheck: "false", on: { change: e => go(address({ q: e.target.value.trim(), reason: "" })) } }), h("kbd", {}, "/"))),
+            chosen.size ? bar(rows) : null,
+            rows.length ? table(rows, reason) : empty("There is none like that."), page.more ? h("p", { class: "empty" }, "More letters than these are meant.") : null),
+          given ? one ? letter(one, rows.find(x => String(x.letter.letter) === given)) : h("section", { class: "card" }, empty(`There is no dead letter ${given}.`)) : null)));
+  }
+  function table(rows) {
+    const names = [...new Set(rows.slice(0, 50).flatMap(x => Object.keys(fields(x.data))))], cols = names.slice(0, COLUMNS), all = rows.every(x => chosen.has(x.letter.letter));
+    const steps = new Set(rows.map(x => x.letter.step)).size > 1;
+    return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Letters, table" }, h("table", { class: "letters" },
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, h("input", { type: "checkbox", "aria-label": "Choose all letters that are shown", checked: all, on: { change: () => { if (all) chosen.clear(); else for (const x of rows) chosen.add(x.letter.letter); refresh(); } } })), h("th", { scope: "col" }, "Letter"), steps ? h("th", { scope: "col" }, "Step") : null, cols.map(c => h("th", { scope: "col" }, c)), names.length > COLUMNS ? h("th", { scope: "col" }, `and ${names.length - COLUMNS} more`) : null, h("th", { class: "r", scope: "col" }, "Tries"), h("th", { class: "r", scope: "col" }, "Parked"))),
+      h("tbody", {}, rows.map(({ letter: l, data }) => { const f = fields(data); return h("tr", { "data-key": String(l.letter), "aria-current": String(l.letter) === given ? "true" : null }, h("td", {}, h("input", { type: "checkbox", "aria-label": `Choose letter ${l.letter}`, checked: chosen.has(l.letter), on: { change: () => { if (!chosen.delete(l.letter)) chosen.add(l.letter); refresh(); } } })),
+        h("td", {}, h("a", { class: "link num", "data-row": true, href: address({}, l.letter) }, n(l.letter)), l.edited ? h("span", { class: "faint" }, " edited") : null), steps ? h("td", {}, l.step || l.workflow) : null, cols.map(c => h("td", { class: "mono cell", title: shown(f[c]) }, shown(f[c]))), names.length > COLUMNS ? h("td", { class: "faint" }, "…") : null, h("td", { class: "r" }, n(l.attempts)), h("td", { class: "r mute", title: at(l.parked) }, ago(l.parked))); }))));
+  }
+  function bar() {
+    const ids = [...chosen].sort((a, b) => a - b).join(" ");
+    return h("div", { class: "bar", role: "region", "aria-label": "What is chosen" }, h("b", {}, `${n(chosen.size)} chosen`), h("span", { class: "grow" }), command(`perdure dlq redrive ${ids}`), command(`perdure dlq drop ${ids}`));
+  }
+  function letter(one, line) {
+    return h("div", { class: "two", "data-key": `letter ${one.letter}` },
+      h("section", { class: "card", "aria-label": `Letter ${one.letter}` }, h("header", {}, mark("dead", 14, true), h("h2", { class: "nowrap" }, `Letter ${n(one.letter)}`), h("span", { class: "mono mute clip" }, one.step || "the whole run"), h("span", { class: "grow" }), pill(one.status === "parked" ? "dead" : "done", line?.letter.status || one.status)),
+        h("div", { class: "pad14" }, error({ type: one.error, message: one.message, notes: one.notes }), h("section", { class: "sec" }, h("h3", {}, one.edited == null ? "Input" : "Recorded input"), json(one.inputs)), one.edited == null ? null : h("section", { class: "sec" }, h("h3", {}, "Edited input"), json(one.edited)), one.result == null ? null : h("section", { class: "sec" }, h("h3", {}, "Result"), json(one.result)),
+          one.status === "parked" ? h("div", { class: "ways" }, [["try it again", `perdure dlq redrive ${one.letter}`], ["edit its input", `perdure dlq edit ${one.letter}`], ["give it up", `perdure dlq drop ${one.letter}`]].map(([t, c]) => h("div", { class: "way" }, h("span", { class: "faint" }, t), command(c)))) : null)),
+      h("section", { class: "card", "aria-label": "Attempts" }, h("header", {}, h("h2", {}, many(one.attempts.length, "attempt")), h("span", { class: "grow" }), h("a", { class: "btn small", href: one.seq ? `/runs/${seg(one.run)}?step=${one.seq}` : `/runs/${seg(one.run)}` }, "In the run")),
+        h("div", { class: "pad14" }, h("div", {}, attempts(one.attempts.map(a => ({ started: a.time, seconds: a.seconds, verdict: a.verdict, error: { type: a.error, message: a.message } })), null)), trace(one.attempts.at(-1)?.traceback))));
+  }
+  return { refresh, readdress(q) { asked = q; return refresh(); } };
+}

@@ -1,0 +1,109 @@
+// Elements by hand. A text only ever becomes a text node or the value of an attribute, so nothing that is shown is executed.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** Give a node attributes, listeners (`on`) and children. @param {Element} node @param {Object|null} props @param {any[]} kids */
+export function put(node, props, kids = []) {
+  for (const [name, value] of Object.entries(props || {})) {
+    if (value == null || value === false) continue;
+    if (name === "on") for (const [event, heard] of Object.entries(value)) listen(node, event, heard);
+    else if (name === "value") { node.value = value; node.setAttribute("value", value); }
+    else if (name === "checked") { node.checked = Boolean(value); node.setAttribute("checked", ""); }
+    else node.setAttribute(name, value === true ? "" : String(value));
+  }
+  for (const kid of kids.flat(9)) if (kid != null && kid !== false) node.append(kid);
+  return node;
+}
+export const h = (tag, props, ...kids) => put(document.createElement(tag), props, kids);
+export const s = (tag, props, ...kids) => put(document.createElementNS(SVG, tag), props, kids);
+export const fill = (node, ...kids) => { node.replaceChildren(); return put(node, null, kids); };
+
+// One listener a node and event, so that a node that stays can be given what a newer one does.
+function listen(node, event, heard) {
+  node.heard ||= {};
+  if (!(event in node.heard)) node.addEventListener(event, e => node.heard[event]?.(e));
+  node.heard[event] = heard;
+}
+
+/** Make an element's children look like others, keeping what is the same: focus, scroll and what is typed survive. */
+export function patch(old, ...kids) {
+  const fresh = document.createElement(old.tagName);
+  put(fresh, null, kids);
+  children(old, fresh);
+  return old;
+}
+function children(old, fresh) {
+  const keyed = new Map();
+  for (const one of old.children) if (one.dataset?.key) keyed.set(one.dataset.key, one);
+  let at = old.firstChild;
+  for (const next of [...fresh.childNodes]) {
+    const known = next.dataset?.key ? keyed.get(next.dataset.key) : null;
+    if (known && known !== at) old.insertBefore(known, at);
+    const mine = known || at;
+    if (mine && same(mine, next)) { morph(mine, next); at = mine.nextSibling; }
+    else old.insertBefore(next, at);
+  }
+  while (at) { const gone = at; at = at.nextSibling; gone.remove(); }
+}
+const same = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && a.dataset?.key === b.dataset?.key;
+function morph(old, fresh) {
+  if (old.nodeType !== 1) { if (old.data !== fresh.data) old.data = fresh.data; return; }
+  if (old.hasAttribute("data-keep")) return;
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  if ("value" in fresh && old !== document.activeElement && old.value !== fresh.value) old.value = fresh.value;
+  if ("checked" in fresh) old.checked = fresh.checked;
+  for (const event of Object.keys(old.heard || {})) if (!fresh.heard?.[event]) old.heard[event] = undefined;
+  for (const [event, heard] of Object.entries(fresh.heard || {})) listen(old, event, heard);
+  children(old, fresh);
+}
+
+// -- marks: every state has a shape of its own, colour comes on top -----------------------------------------------------------
+export const NAMES = { done: "done", running: "running", stopping: "stopping", waiting: "waiting", suspended: "suspended", queued: "queued", failed: "failed", dead: "dead letter", interrupted: "interrupted", cancelled: "cancelled", parked: "parked", superseded: "superseded", abandoned: "given up", open: "not completed" };
+export const TONE = { done: "done", running: "run", stopping: "stop", waiting: "wait", suspended: "wait", queued: "wait", failed: "fail", dead: "dead", interrupted: "stop", cancelled: "off", parked: "fail", superseded: "off", abandoned: "off", open: "fail", approval: "wait", service: "wait", due: "wait", letters: "dead", bell: "wait" };
+const RING = "M7 1.2a5.8 5.8 0 1 1 0 11.6A5.8 5.8 0 0 1 7 1.2Z";
+const SHAPES = {
+  done: [[RING, { "stroke-width": 1.3, "stroke-opacity": .55 }], ["m4.5 7.2 1.8 1.8 3.3-3.8"]],
+  running: [[RING, { "stroke-opacity": .3 }], ["M7 1.2A5.8 5.8 0 0 1 12.8 7", { class: "spin" }]],
+  stopping: [[RING, { "stroke-opacity": .3 }], ["M5 5h4v4H5Z"]],
+  waiting: [[RING, { "stroke-width": 1.3 }], ["M5.5 5v4M8.5 5v4"]],
+  queued: [["M2 3.4h10M2 7h6M2 10.6h3"]],
+  failed: [["M7 .9 13.1 7 7 13.1.9 7Z", { fill: "currentColor", "stroke-width": 1 }], ["M7 4.2v3.2M7 9.6v.1", { stroke: "var(--panel)" }]],
+  dead: [["M2.2 1.8h9.6c.6 0 1 .4 1 1v8.4c0 .6-.4 1-1 1H2.2c-.6 0-1-.4-1-1V2.8c0-.6.4-1 1-1Z", { fill: "currentColor", "stroke-width": 1 }], ["m4.8 4.8 4.4 4.4m0-4.4L4.8 9.2", { stroke: "var(--panel)" }]],
+  interrupted: [["M4.2 1.9A5.8 5.8 0 0 0 4 12M9.8 12.1A5.8 5.8 0 0 0 10 2"], ["M7.8 3.4 5.6 7.2h2.8L6.2 10.8"]],
+  parked: [["M2.2 1.4h9.6v11.2H2.2Z"], ["M5.4 10V4h1.9a1.7 1.7 0 0 1 0 3.4H5.4"]],
+  cancelled: [[RING, { "stroke-width": 1.3 }], ["M4.4 7h5.2"]],
+  superseded: [["M4 2v6m0-1c0-2 6-1 6-4M4 9.6v2.4M10 2v1"]],
+  approval: [[RING, { "stroke-width": 1.3 }], ["M5.6 5.4A1.5 1.5 0 1 1 7.4 7c-.3.1-.4.3-.4.8M7 9.9v.1"]],
+  search: [["M6.2 1.6a4.6 4.6 0 1 1 0 9.2 4.6 4.6 0 0 1 0-9.2Zm3.4 8L12.6 12.6"]],
+  copy: [["M5 4.5h6.5v7.5H5Z M3 9.5V2h6", { "stroke-width": 1.2 }]],
+  play: [["M4 2.4 11 7l-7 4.6Z", { fill: "currentColor" }]],
+  home: [["M2 6.4 7 2l5 4.4V12H8.6V8.6H5.4V12H2Z", { "stroke-width": 1.3 }]],
+  list: [["M2 3.4h10M2 7h10M2 10.6h10", { "stroke-width": 1.3 }]],
+  bell: [["M3 10.4h8l-1-1.6V6a3 3 0 0 0-6 0v2.8ZM6 12.4h2", { "stroke-width": 1.3 }]],
+  bolt: [["M8 1 3 8h3.4L6 13l5-7H7.4Z", { "stroke-width": 1.3 }]],
+  clock: [["M7 1.4a5.6 5.6 0 1 1 0 11.2A5.6 5.6 0 0 1 7 1.4Zm0 2.6v3l2 1.6", { "stroke-width": 1.3 }]],
+  pulse: [["M1 7h2.6l1.6-4 2.6 8 1.6-4H13", { "stroke-width": 1.3 }]],
+  key: [["M5 9a3 3 0 1 1 1.6-4.6L12.4 4.4v2.2h-1.6v1.8H8.6l-1-.9A3 3 0 0 1 5 9Z", { "stroke-width": 1.2 }]],
+  lanes: [["M1.5 3.5h5M4.5 7h7M8.5 10.5h4"]],
+};
+Object.assign(SHAPES, { suspended: SHAPES.waiting, due: SHAPES.clock, service: SHAPES.bolt, letters: SHAPES.dead, open: SHAPES.failed, abandoned: SHAPES.cancelled });
+/** The mark of a state. @param {string} kind @param {number} size */
+export function mark(kind, size = 14, hidden = false) {
+  const named = hidden ? { "aria-hidden": "true" } : { role: "img", "aria-label": NAMES[kind] || kind };
+  return s("svg", { class: `ic ${TONE[kind] || "off"}`, width: size, height: size, viewBox: "0 0 14 14", fill: "none", stroke: "currentColor", "stroke-width": 1.6, "stroke-linecap": "round", "stroke-linejoin": "round", ...named },
+    (SHAPES[kind] || []).map(([d, more]) => s("path", { d, ...more })));
+}
+export const pill = (kind, text) => h("span", { class: `pill ${TONE[kind] || ""}` }, mark(kind, 12, true), text || NAMES[kind] || kind);
+
+// -- pieces ----------------------------------------------------------------------------------------------------------------
+export function toast(text) {
+  const box = document.querySelector("#said");
+  fill(box, h("div", { class: "toast" }, text));
+  setTimeout(() => { if (box.firstChild?.textContent === text) fill(box); }, 2600);
+}
+export const copy = text => navigator.clipboard?.writeText(text).then(() => toast("copied"), () => toast("the browser does not let a page copy"));
+/** A command, to be copied into a terminal. */
+export const command = text => h("div", { class: "cmd" }, h("span", { class: "clip", title: text }, text), h("button", { type: "button", "aria-label": `Copy: ${text}`, on: { click: () => copy(text) } }, mark("copy", 14, true)));
+export const card = (title, count, ...rest) => h("section", { class: "card", "aria-label": title, "data-key": title }, h("header", {}, h("h2", {}, title), count == null ? null : h("span", { class: "count" }, count)), rest);
+export const empty = (...text) => h("p", { class: "empty" }, text);

@@ -1,0 +1,64 @@
+// What is known of one call: its attempts, what it was given, what came out, where it failed.
+
+import { h, mark, pill, copy, command } from "./dom.js";
+import { at, dur, many, took } from "./words.js";
+
+const LONG = 65536;
+
+/** Plain data as JSON, with marks for the eye. */
+export function json(value) {
+  const box = h("div", { class: "json", tabindex: 0, role: "region", "aria-label": "value" });
+  let left = LONG;
+  const say = (text, kind) => { if (left <= 0) return; const shown = text.length > left ? `${text.slice(0, left)} …` : text; left -= text.length; box.append(kind ? h("span", { class: kind }, shown) : shown); };
+  const walk = (x, pad) => {
+    if (left <= 0) return;
+    if (x === null) say("null");
+    else if (typeof x === "string") say(JSON.stringify(x), "s");
+    else if (typeof x !== "object") say(String(x), "n");
+    else {
+      const list = Array.isArray(x), entries = Object.entries(x);
+      say(list ? "[" : "{");
+      entries.forEach(([k, y], i) => { say(`\n${pad}  `); if (!list) { say(k, "k"); say(": "); } walk(y, `${pad}  `); if (i < entries.length - 1) say(","); });
+      if (entries.length) say(`\n${pad}`);
+      say(list ? "]" : "}");
+    }
+  };
+  walk(value, "");
+  if (left <= 0) box.append(h("p", { class: "faint" }, "… only the beginning is shown"));
+  return box;
+}
+export const error = one => h("div", { class: "errbox" }, h("b", {}, one.type), h("p", {}, one.message), one.notes?.length ? h("ul", {}, one.notes.map(x => h("li", {}, x))) : null);
+export const trace = text => text ? h("details", {}, h("summary", {}, "Traceback"), h("pre", { class: "codex", tabindex: 0, role: "region", "aria-label": "traceback" }, text)) : null;
+const verdict = v => v ? h("span", { class: "faint" }, v.code && v.confidence !== "possible" ? `${v.kind}, ${v.code}` : v.kind, v.retry_after ? `, asked to wait ${took(v.retry_after)}` : "") : null;
+
+/** The attempts of a call: those that failed, and the last one. */
+export function attempts(failures, last) {
+  const out = [];
+  failures.forEach((f, i) => {
+    const before = failures[i - 1];
+    if (before) out.push(pause(before, f.started));
+    out.push(h("div", { class: "att" }, mark("failed", 13), h("span", {}, h("b", {}, `Attempt ${i + 1}`), h("span", { class: "t" }, ` ${at(f.started)}`)), h("span", { class: "t" }, took(f.seconds)), h("p", {}, `${f.error.type}: ${f.error.message.split("\n")[0]} `, verdict(f.verdict))));
+  });
+  if (last) {
+    if (failures.length) out.push(pause(failures.at(-1), last.started));
+    out.push(h("div", { class: "att" }, mark(last.status, 13), h("span", {}, h("b", {}, `Attempt ${failures.length + 1}`), h("span", { class: "t" }, ` ${at(last.started)}`)), h("span", { class: "t" }, took(last.seconds))));
+  }
+  return out;
+}
+const pause = (before, next) => { const gap = Date.parse(next) - Date.parse(before.started) - before.seconds * 1000; return gap > 1 ? h("div", { class: "waitline" }, h("i"), `${dur(gap)} between${before.verdict?.kind === "throttled" ? ": the service asked for fewer calls" : ""}`) : null; };
+const section = (title, side, ...rest) => h("section", {}, h("h3", {}, title, side), rest);
+
+/** @param {Object} step a step in full @param {string} run its id */
+export function inspector(step, run, close) {
+  const own = step.failures, ended = step.status === "done" || (own.length ? Date.parse(own.at(-1).started) < Date.parse(step.started) : true);
+  const all = own.length + (ended ? 1 : 0), last = step.error || own.at(-1)?.error;
+  return [h("header", {}, mark(step.status, 15), h("h2", { class: "clip" }, step.name), h("span", { class: "grow" }), h("span", { class: "faint num" }, `#${step.seq}`), h("button", { class: "btn small", type: "button", "aria-label": "Close", on: { click: close } }, "×")),
+    h("div", { class: "body" },
+      step.letter ? h("div", { class: "acts" }, h("a", { class: "btn small primary", href: `/dead/${step.letter}` }, `Dead letter ${step.letter}`), pill("dead", step.standing)) : null,
+      step.error ? error(step.error) : null,
+      section(many(Math.max(all, 1), "attempt"), h("span", { class: "faint" }, `last took ${took(step.seconds)}`), attempts(own, ended ? step : null)),
+      section("Input", h("button", { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.inputs)) } }, "Copy JSON"), json(step.inputs)),
+      step.status === "done" ? section("Result", h("button", { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.result)) } }, "Copy JSON"), json(step.result)) : null,
+      last?.traceback ? trace(last.traceback) : null,
+      section("In a terminal", null, command(`perdure show ${run} --step ${step.name}`)))];
+}

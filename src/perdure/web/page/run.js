@@ -1,0 +1,95 @@
+// One run: facts, why it does not move, its calls in time, its steps, and what is known of the one that is chosen.
+
+import { get, seg } from "./api.js";
+import { card, command, h, mark, NAMES, patch, pill, s } from "./dom.js";
+import { error, inspector, trace } from "./inspector.js";
+import { steps } from "./steps.js";
+import { table } from "./runs.js";
+import { timeline } from "./timeline.js";
+import { ago, at, dur, many, n, size, took } from "./words.js";
+
+const SHOW = [["", "All"], ["dead", "Dead letters"], ["failed", "Failed"], ["retried", "Tried again"]];
+const KEY = [["done-bar", "done"], ["fail-bar", "failed"], ["wait-bar", "asked for fewer calls"], ["dead-bar", "dead letter"]];
+const MANY = [["done-bar", "done"], ["wait-bar", "tried again"], ["fail-bar", "failed"], ["dead-bar", "dead letter"]];
+
+export function run({ main, given, query, go, title }) {
+  let asked = query, details = null, why = null, lapse = null, step = null, left = false;
+  const head = h("div"), about = h("div", { class: "stack" }), tools = h("div", { class: "tool" }), legend = h("span", { class: "legend" }), count = h("span", { class: "count" }), side = h("aside", { class: "card insp", "aria-label": "The step that is chosen" });
+  const address = changed => { const q = new URLSearchParams(asked); for (const [k, v] of Object.entries(changed)) if (v != null && v !== "") q.set(k, v); else q.delete(k); return `/runs/${seg(given)}${q.size ? `?${q}` : ""}`; };
+  const to = (changed, replace) => go(address(changed), replace);
+  const line = timeline({ choose: x => to({ step: x.seq }, true), pick: t => to({ t: t ? t.map(x => Math.round(x)).join("-") : "" }) });
+  const list = steps({ run: given, choose: x => to({ step: x.seq }, true) });
+  const split = h("div", { class: "split wide" }, h("section", { class: "card", "aria-label": "Steps" }, tools, list.box), side);
+  main.replaceChildren(head, h("div", { class: "stack" }, about, h("section", { class: "card", "aria-label": "Timeline" }, h("header", {}, h("h2", {}, "Timeline"), count, legend), line.box)), split);
+  side.hidden = true;
+
+  const range = () => /^\d+-\d+$/.test(asked.get("t") || "") ? asked.get("t").split("-").map(Number) : null;
+  function wanted() {
+    const t = range(), all = { show: asked.get("show"), q: asked.get("q"), step: asked.get("name"), since: t?.[0], until: t?.[1] };
+    return Object.fromEntries(Object.entries(all).filter(([, v]) => v != null && v !== ""));
+  }
+  function paint() {
+    const d = details, r = d.run, under = r.status === "running" || r.status === "stopping";
+    title(`${r.workflow} ${NAMES[r.status] || r.status}`);
+    const inputs = d.inputs || "()";
+    patch(head, h("div", { class: "top" }, h("div", { class: "grow" }, h("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, h("a", { href: "/runs" }, "Runs"), "  /  ", h("a", { href: `/runs?workflow=${seg(r.workflow)}` }, r.workflow), d.parent ? ["  /  child of ", h("a", { href: `/runs/${seg(d.parent)}` }, d.parent)] : null),
+      h("h1", { class: "clip", title: inputs }, r.workflow, h("span", { class: "mute" }, inputs)),
+      h("div", { class: "sub" }, pill(r.status, r.status === "dead" ? `done, ${many(r.dead_letters, "dead letter")}` : NAMES[r.status]), h("span", { class: "id" }, r.id), h("span", { class: "faint clip" }, r.script)))));
+    const facts = [["Took", under ? `${took((Date.now() - Date.parse(r.created)) / 1000)} so far` : took(r.seconds)], ["Steps", d.progress ? `${n(r.steps)} · ${n(d.progress.done)}${d.progress.total ? ` of ${n(d.progress.total)}` : ""} ${d.progress.note || ""}` : n(r.steps)],
+      r.dead_letters ? ["Dead letters", h("a", { class: "link", href: `/dead?run=${seg(r.id)}` }, n(r.dead_letters))] : null, ["Started", at(r.created)], [r.ended ? "Ended" : r.wake ? "Goes on" : "Last started", at(r.ended || r.wake || r.started)],
+      d.process ? [d.process.alive ? "Process" : "Last process", `${d.process.pid} on ${d.process.host}${d.process.memory ? `, ${size(d.process.memory)}` : ""}${d.process.alive ? `, ${d.process.in_flight.length + d.process.more} in flight` : `, ${d.process.how || "died"}`}`] : null,
+      r.forked_from ? ["Fork of", h("a", { class: "link id", href: `/runs/${seg(r.forked_from)}` }, r.forked_from)] : null, r.superseded_by ? ["Superseded by", h("a", { class: "link id", href: `/runs/${seg(r.superseded_by)}` }, r.superseded_by)] : null,
+      d.result != null ? ["Result", h("span", { class: "mono clip fact" , title: String(d.result) }, String(d.result))] : null].filter(Boolean);
+    const over = r.status === "done" || r.status === "cancelled";
+    patch(about,
+      h("section", { class: "card", "aria-label": "Facts" }, h("div", { class: "facts" }, facts.map(([k, v]) => h("dl", { "data-key": k }, h("dt", {}, k), h("dd", { class: "num" }, v)))),
+        why && !over ? h("div", { class: "why" }, mark(r.status, 15, true), h("div", {}, h("h2", {}, under ? "What it is doing" : "Why it does not move"), h("ul", {}, why.reasons.map(x => h("li", {}, x))), h("div", { class: "ways" }, why.ways.map(w => h("div", { class: "way", "data-key": w.command }, h("span", { class: "faint" }, w.purpose), command(w.command)))))) : null),
+      d.error ? h("section", { class: "card", "aria-label": "Error" }, h("div", { class: "pad14" }, error(d.error), trace(d.error.traceback))) : null,
+      d.process?.in_flight.length ? card(d.process.alive ? "In flight" : "In flight when it died", d.process.in_flight.length + d.process.more, h("ul", { class: "plain" }, d.process.in_flight.slice(0, 8).map(f => h("li", {}, h("b", {}, f.step), h("span", { class: "mono mute" }, f.inputs), h("span", { class: "faint" }, ` attempt ${f.attempt}, since ${at(f.since)}`))))) : null,
+      d.open.length ? card("Tried, and not completed", d.open.length, h("ul", { class: "plain" }, d.open.slice(-8).map(o => h("li", {}, h("b", {}, o.name), h("span", { class: "mono mute clip" }, o.inputs), o.failures.length ? h("span", { class: "err" }, `attempt ${o.failures.at(-1).number}, ${ago(o.failures.at(-1).started)}: ${o.failures.at(-1).error.type}: ${o.failures.at(-1).error.message.split("\n")[0]}`) : null)))) : null,
+      d.signals.length ? card("Signals that no wait has taken", d.signals.length, h("ul", { class: "plain" }, d.signals.map(x => h("li", {}, h("b", {}, x.event), x.key ? ` ${x.key}` : "", h("span", { class: "mono mute" }, ` ${x.value}`), h("span", { class: "faint" }, ` ${ago(x.sent)}`), x.aside ? h("span", { class: "err" }, x.aside) : null)))) : null,
+      Object.keys(d.published).length ? card("Published", null, h("ul", { class: "plain" }, Object.entries(d.published).map(([k, v]) => h("li", {}, h("b", {}, k), h("span", { class: "mono mute" }, ` ${v}`))))) : null,
+      d.notes.length ? card("Notes", null, h("ul", { class: "plain" }, d.notes.map(x => h("li", {}, x)))) : null,
+      d.children.length ? card("Child runs", n(d.children.length), table(d.children.slice(-50).reverse().map(c => ({ run: c, inputs: "", says: c.waits || "" })))) : null);
+  }
+  function paintTools() {
+    const t = range(), show = asked.get("show") || "";
+    patch(tools, SHOW.map(([k, text]) => h("a", { class: "chip", href: address({ show: k, step: "" }), "aria-current": k === show ? "true" : null }, text)),
+      t ? h("a", { class: "chip", href: address({ t: "" }), "aria-current": "true", "aria-label": `from ${dur(t[0])} to ${dur(t[1])}; remove this filter` }, `${dur(t[0])} to ${dur(t[1])}`, h("span", { "aria-hidden": "true" }, "×")) : null,
+      h("span", { class: "grow" }), h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "Text in name, input or error of a step", placeholder: "text in input or error", spellcheck: "false", value: asked.get("q") || "", on: { change: e => to({ q: e.target.value.trim(), step: "" }) } }), h("kbd", {}, "/")));
+    patch(legend, (lapse?.bins ? MANY : KEY).map(([c, text]) => h("span", {}, s("svg", { width: 14, height: 9, "aria-hidden": "true" }, s("rect", { fill: `var(--${c})`, x: 1, y: 1, width: 12, height: 7, rx: 1.5 })), text)), h("span", { class: "faint" }, "drag to choose a time"));
+    count.textContent = lapse ? `${many(lapse.total, "call")}${line.lanes ? ` in ${many(line.lanes, "lane")}` : ""}` : "";
+  }
+  async function paintStep() {
+    const seq = Number(asked.get("step")) || null;
+    list.choose(seq); line.show(seq, range());
+    if (!seq) { step = null; side.hidden = true; split.className = "split wide"; return; }
+    if (step?.seq !== seq) {
+      try { step = await get(`/runs/${seg(given)}/steps/${seq}`); } catch (failed) {
+        if (failed.status === 401) return;
+        patch(side, h("header", {}, h("h2", {}, `#${seq}`)), h("div", { class: "body" }, failed.message)); step = null;
+        side.hidden = false; split.className = "split"; return;
+      }
+      if (left || Number(asked.get("step")) !== seq) return;
+      side.replaceChildren(...inspector(step, details.run.id, () => to({ step: "" }, true)));
+    }
+    side.hidden = false;
+    split.className = "split";
+  }
+  async function refresh() {
+    const first = !details;
+    const [d, t] = await Promise.all([get(`/runs/${seg(given)}`), get(`/runs/${seg(given)}/timeline`, { bins: Math.max(100, Math.min(1200, Math.round(main.clientWidth / 1.5))) })]);
+    if (left) return;
+    details = d; lapse = t;
+    if (given !== d.run.id && d.run.id.startsWith(given)) history.replaceState(null, "", location.pathname.replace(seg(given), seg(d.run.id)) + location.search);
+    paint(); line.set(t); paintTools();
+    await list.ask(wanted(), !first);
+    await paintStep();
+    if (!["done", "cancelled"].includes(d.run.status)) { const w = await get(`/runs/${seg(given)}/why`); if (!left) { why = w; paint(); } }
+  }
+  return {
+    refresh,
+    async readdress(q) { asked = q; paintTools(); await list.ask(wanted()); await paintStep(); },
+    leave() { left = true; },
+  };
+}

@@ -1,0 +1,104 @@
+// The steps of a run as a table of which only the rows in sight exist: any place of 100,000 is one request away.
+
+import { get, seg } from "./api.js";
+import { fill, h, mark, s } from "./dom.js";
+import { bars, ticks } from "./timeline.js";
+import { dur, n } from "./words.js";
+
+const ROW = 29, PAGE = 100, TALLEST = 8e6;  // browsers do not take elements that are much taller
+
+function bar(x, a, b) {
+  const W = 250, X = t => (Math.max(a, Math.min(b, t)) - a) / Math.max(b - a, 1e-6) * W;
+  return s("svg", { width: "100%", height: 14, viewBox: `0 0 ${W} 14`, preserveAspectRatio: "none", "aria-hidden": "true" },
+    x.failures.length ? s("rect", { x: X(x.at), y: 6.4, width: X(x.last_at) - X(x.at), height: 1.2, fill: "var(--faint)", "fill-opacity": .6 }) : null,
+    bars(x).map(([t, ms, tone]) => s("rect", { x: X(t), y: 3, width: Math.max(1.6, X(t + ms) - X(t)), height: 8, rx: 1, fill: `var(--${tone})` })));
+}
+/** @param {{run: string, choose: (row: Object) => void}} given */
+export function steps({ run, choose }) {
+  const pad = h("div", { class: "pad", role: "rowgroup" }), scale = h("span", { class: "vscale", "aria-hidden": "true" });
+  const box = h("div", { class: "vt", tabindex: 0, role: "grid", "aria-label": "Steps; arrow keys choose", "aria-colcount": 6 }, pad);
+  const cell = (text, hidden) => h("span", { role: "columnheader" }, hidden ? h("span", { class: "sr" }, text) : text);
+  const whole = h("div", { "data-keep": true }, h("div", { class: "vhead", "aria-hidden": "true" }, cell("State", true), cell("Number", true), cell("Step"), cell("Tries"), cell("Took"), scale), box);
+  let asked = {}, total = 0, pages = new Map(), listed = [], cursor = null, loading = false, chosen = null, control = new AbortController(), direct = true;
+  const query = more => get(`/runs/${seg(run)}/steps`, { ...asked, ...more, limit: PAGE }, control.signal);
+  const quiet = error => { if (error.name !== "AbortError" && error.status !== 401) fill(pad, h("p", { class: "empty" }, error.message)); };
+
+  function row(k) { return direct ? pages.get(Math.floor(k / PAGE))?.get(k + 1) : listed[k]; }
+  async function need(page) {
+    if (pages.has(page)) return;
+    pages.set(page, new Map());
+    const mine = pages;
+    try {
+      const found = await query({ after: page * PAGE });
+      if (mine === pages) { pages.set(page, new Map(found.steps.map(x => [x.seq, x]))); paint(); }
+    } catch (error) { mine.delete(page); quiet(error); }
+  }
+  async function more() {
+    if (loading || cursor == null) return;
+    loading = true;
+    const mine = asked;
+    try {
+      const found = await query({ after: cursor });
+      if (mine === asked) { listed = listed.concat(found.steps); cursor = found.next; total = listed.length; }
+    } catch (error) { quiet(error); }
+    loading = false;
+    paint();
+  }
+  function paint() {
+    const height = Math.min(total * ROW, TALLEST), k = total * ROW / Math.max(height, 1), seen = box.clientHeight || 556;
+    pad.style.height = `${height}px`;
+    const top = box.scrollTop * k / ROW, first = Math.max(0, Math.floor(top) - 5), last = Math.min(total, Math.ceil(top + seen / ROW) + 5), rows = [];
+    for (let i = first; i < last; i++) rows.push([i, row(i)]);
+    const inSight = rows.filter(([i, x]) => x && i >= Math.floor(top) && i < top + seen / ROW).map(([, x]) => x);
+    const a = inSight.length ? Math.min(...inSight.map(x => x.at)) : 0, b = inSight.length ? Math.max(...inSight.map(x => x.last_at + x.ms)) : 1;
+    pad.replaceChildren(...rows.map(([i, x]) => {
+      const el = h("div", { class: "row vrow", role: "row", "aria-rowindex": i + 1, "aria-selected": String(Boolean(x) && chosen === x.seq), on: { click: () => x && choose(x) } },
+        (x ? [mark(x.status, 13), ["faint num", `#${x.seq}`], ["clip", x.name, h("span", { class: "id" }, ` ${x.inputs}`)], [x.attempts > 1 ? "num" : "num faint", String(x.attempts)], ["num nowrap", dur(x.last_at + x.ms - x.at)], bar(x, a, b)] : ["", ["faint num", direct ? `#${i + 1}` : ""], ["faint", "…"], "", "", ""])
+          .map(c => Array.isArray(c) ? h("span", { role: "gridcell", class: c[0], title: c[0] === "clip" ? `${c[1]}${c[2].textContent}` : null }, c.slice(1)) : h("span", { role: "gridcell" }, c)));
+      el.style.top = `${box.scrollTop + (i - top) * ROW}px`;
+      return el;
+    }));
+    if (!total && !loading) fill(pad, h("p", { class: "empty", role: "row" }, h("span", { role: "gridcell" }, Object.keys(asked).length ? "No step fits." : "No step has been saved yet.")));
+    fill(scale, s("svg", { width: "100%", height: 16, viewBox: "0 0 250 16", preserveAspectRatio: "xMinYMid" }, ticks(a, b, 4).map(t => s("text", { x: (t - a) / Math.max(b - a, 1e-6) * 250, y: 12 }, dur(t))).filter((_, i, all) => i < all.length - 1 || all.length < 3)));
+    if (direct) for (const page of new Set(rows.filter(([, x]) => !x).map(([i]) => Math.floor(i / PAGE)))) need(page);
+    else if (last >= total - 20) more();
+  }
+  let frame = 0;
+  box.addEventListener("scroll", () => { cancelAnimationFrame(frame); frame = requestAnimationFrame(paint); });
+  new ResizeObserver(() => paint()).observe(box);
+  const at = () => direct ? chosen - 1 : listed.findIndex(x => x.seq === chosen);
+  function reveal(i) {
+    const k = total * ROW / Math.max(Math.min(total * ROW, TALLEST), 1), y = i * ROW / k;
+    if (y < box.scrollTop || y + ROW > box.scrollTop + box.clientHeight) box.scrollTop = Math.max(0, y - box.clientHeight / 2);
+    paint();
+  }
+  box.addEventListener("keydown", e => {
+    const step = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1, PageDown: 15, PageUp: -15 }[e.key];
+    if (!step) return;
+    e.preventDefault();
+    const to = Math.max(0, Math.min(total - 1, (chosen == null ? -1 : at()) + step)), x = row(to);
+    if (x) { choose(x); reveal(to); } else reveal(to);
+  });
+  return {
+    box: whole,
+    /** Show what is asked for, and what there is of it. */
+    async ask(wanted, force = false) {
+      const same = JSON.stringify(wanted) === JSON.stringify(asked);
+      if (same && !force && total) return;
+      if (!same) { control.abort(); control = new AbortController(); box.scrollTop = 0; }
+      asked = wanted;
+      direct = !Object.keys(wanted).length;
+      const found = await query({ after: 0 });
+      if (asked !== wanted) return;
+      if (direct) {
+        const grown = same && force ? pages : new Map();
+        for (const [page, known] of grown) if (known.size < PAGE) grown.delete(page);
+        grown.set(0, new Map(found.steps.map(x => [x.seq, x])));
+        pages = grown; total = found.last; listed = []; cursor = null;
+      } else if (!same || listed.length <= PAGE) { listed = found.steps; cursor = found.next; total = listed.length; }
+      paint();
+    },
+    choose(seq) { chosen = seq; if (seq != null && at() >= 0) reveal(at()); else paint(); },
+    get count() { return n(total); },
+  };
+}

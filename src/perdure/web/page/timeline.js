@@ -1,0 +1,99 @@
+// How the calls of a run lie in time: a bar for each attempt, or columns where there are many.
+
+import { h } from "./dom.js";
+import { dur, many, n } from "./words.js";
+
+const LANE = 15, HEAD = 6, FOOT = 20;
+
+export function ticks(a, b, want) {
+  const raw = Math.max((b - a) / want, 1e-6), m = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map(k => k * m).find(k => k >= raw), out = [];
+  for (let t = Math.ceil(a / step) * step; t <= b; t += step) out.push(t);
+  return out;
+}
+/** The bars of a call: from, length, class. */
+export const bars = x => [...x.failures.map(f => [f.at, f.ms, f.throttled ? "wait-bar" : "fail-bar"]), [x.last_at, x.ms, x.status === "done" ? (x.failures.length ? "done-bar2" : "done-bar") : x.status === "dead" ? "dead-bar" : x.status === "abandoned" ? "line" : "fail-bar"]];
+const ends = x => x.last_at + x.ms;
+
+/** Put each call into the first lane that is free. */
+function lanes(calls) {
+  const free = [], found = [...calls].sort((p, q) => p.at - q.at).map(x => {
+    let lane = free.findIndex(t => t <= x.at + .5);
+    if (lane < 0) lane = free.push(0) - 1;
+    free[lane] = ends(x);
+    return { x, lane };
+  });
+  return { found, count: Math.max(free.length, 1) };
+}
+
+/** A canvas with the calls; `choose` gets the call that is clicked, `pick` the time that is dragged over (null: none). */
+export function timeline({ choose, pick }) {
+  const canvas = h("canvas", { class: "brush", role: "img", "aria-label": "" }), hint = h("div", { class: "tip", "aria-hidden": "true" }), box = h("div", { class: "tl", "data-keep": true }, canvas, hint);
+  let data = null, laid = null, range = null, chosen = null, from = null, over = null;
+  const width = () => Math.max(canvas.clientWidth, 200);
+  const X = t => 1 + t / data.length * (width() - 2), T = x => Math.max(0, Math.min(data.length, (x - 1) / (width() - 2) * data.length));
+  const rowHeight = () => Math.max(3, Math.min(LANE, 240 / laid.count));
+  function draw() {
+    if (!data) return;
+    const css = getComputedStyle(document.documentElement), v = k => css.getPropertyValue(`--${k}`).trim(), w = width(), r = devicePixelRatio || 1;
+    const H = laid ? rowHeight() : 0, height = HEAD + FOOT + (laid ? laid.count * H : 112), base = height - FOOT;
+    canvas.style.height = `${height}px`; canvas.width = w * r; canvas.height = height * r;
+    const g = canvas.getContext("2d"); g.scale(r, r);
+    g.font = "10.5px system-ui, sans-serif"; g.textBaseline = "alphabetic";
+    for (const t of ticks(0, data.length, Math.max(3, w / 110))) { g.fillStyle = v("line2"); g.fillRect(Math.round(X(t)), HEAD, 1, base - HEAD); g.fillStyle = v("faint"); if (X(t) < w - 40) g.fillText(dur(t).replace("0 ms", "0"), X(t) + 4, height - 6); }
+    if (laid) for (const { x, lane } of laid.found) {
+      const y = HEAD + lane * H + 1, hh = Math.max(2, H - 3);
+      if (x.failures.length) { g.fillStyle = v(x.failures.some(f => f.throttled) ? "wait-bar" : "faint"); g.globalAlpha = .6; g.fillRect(X(x.at), y + hh / 2 - .5, X(ends(x)) - X(x.at), 1.2); g.globalAlpha = 1; }
+      for (const [a, ms, tone] of bars(x)) { g.fillStyle = v(tone); g.beginPath(); g.roundRect(X(a), y, Math.max(1.6, X(a + ms) - X(a) - .6), hh, Math.min(1.5, hh / 2)); g.fill(); }
+      if (x.seq === chosen) { g.strokeStyle = v("accent"); g.lineWidth = 2; g.strokeRect(X(x.at) - 1.5, y - 1, Math.max(5, X(ends(x)) - X(x.at) + 3), hh + 2); }
+    }
+    else {
+      const b = data.bins, k = b.done.length, all = b.done.map((d, i) => d + b.failed[i] + b.dead[i]), most = Math.max(...all, 1), bw = (w - 2) / k;
+      for (let i = 0; i < k; i++) {
+        if (!all[i]) continue;
+        const tall = (base - HEAD - 2) * all[i] / most, x = 1 + i * bw, part = c => Math.max(2, tall * c / all[i]), col = Math.max(bw, 1);
+        g.fillStyle = v("done-bar"); g.fillRect(x, base - Math.max(tall, 1), col, Math.max(tall, 1));
+        if (b.retried[i]) { g.fillStyle = v("wait-bar"); g.fillRect(x, base - part(b.retried[i]), col, part(b.retried[i])); }
+        if (b.failed[i]) { g.fillStyle = v("fail-bar"); g.fillRect(x, base - part(b.failed[i]), col, part(b.failed[i])); }
+        if (b.dead[i]) { g.fillStyle = v("dead-bar"); g.fillRect(x, base - part(b.dead[i]), col, part(b.dead[i])); }
+      }
+    }
+    const picked = over || range;
+    if (picked) { g.fillStyle = v("accent"); g.globalAlpha = .1; g.fillRect(X(picked[0]), HEAD - 3, X(picked[1]) - X(picked[0]), base - HEAD + 3); g.globalAlpha = .6; g.fillRect(X(picked[0]), HEAD - 3, 1, base - HEAD + 3); g.fillRect(X(picked[1]), HEAD - 3, 1, base - HEAD + 3); g.globalAlpha = 1; }
+  }
+  const place = e => { const b = canvas.getBoundingClientRect(); return [e.clientX - b.left, e.clientY - b.top]; };
+  function under(e) {
+    if (!laid) return null;
+    const [x, y] = place(e), lane = Math.floor((y - HEAD) / rowHeight());
+    let best = null, near = 6;
+    for (const one of laid.found) if (one.lane === lane) { const a = X(one.x.at), b = X(ends(one.x)), d = x < a ? a - x : x > b ? x - b : 0; if (d < near) { near = d; best = one.x; } }
+    return best;
+  }
+  canvas.addEventListener("pointerdown", e => { if (!e.button) { from = place(e)[0]; canvas.setPointerCapture(e.pointerId); } });
+  canvas.addEventListener("pointermove", e => {
+    if (from != null) { const [x] = place(e); over = Math.abs(x - from) > 4 ? [T(Math.min(x, from)), T(Math.max(x, from))] : null; draw(); return; }
+    const one = under(e);
+    hint.textContent = one ? `${one.name} ${one.inputs} · ${dur(ends(one) - one.at)}${one.attempts > 1 ? ` · ${one.attempts} attempts` : ""}${one.error ? ` · ${one.error}` : ""}` : "";
+  });
+  canvas.addEventListener("pointerleave", () => { hint.textContent = ""; });
+  canvas.addEventListener("pointerup", e => {
+    if (from == null) return;
+    const picked = over, one = picked ? null : under(e);
+    from = over = null;
+    if (picked) pick(picked); else if (one) choose(one); else if (range) pick(null);
+    draw();
+  });
+  new ResizeObserver(() => requestAnimationFrame(draw)).observe(box);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  return {
+    box,
+    get lanes() { return laid?.count; },
+    set(found) {
+      data = found; laid = found.calls ? lanes(found.calls) : null;
+      const calls = found.calls || [], b = found.bins, sum = a => a.reduce((x, y) => x + y, 0);
+      const again = b ? sum(b.retried) : calls.filter(x => x.attempts > 1).length, gone = b ? sum(b.dead) : calls.filter(x => x.status === "dead").length;
+      canvas.setAttribute("aria-label", `${many(found.total, "call")}${laid ? ` in ${many(laid.count, "lane")}` : ""} over ${dur(found.length)}; ${n(again)} needed more than one attempt, ${n(gone)} are dead letters. The table below says the same.`);
+      draw();
+    },
+    show(seq, time) { chosen = seq; range = time; draw(); },
+  };
+}

@@ -1,0 +1,354 @@
+"""The addresses that look. Each opens the state file for looking only, and keeps nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from perdure.core.dead_letters import LetterDetails
+from perdure.errors import NotFound
+from perdure.operations import letter_reasons, overview, ps, schedules, workers
+from perdure.operations.breakers import BreakerView, list_breakers
+from perdure.operations.dead_letters import LetterView, Selection, find_letter, list_letters
+from perdure.operations.dead_letters import Standing as LetterStanding
+from perdure.operations.dead_letters import details_of as letter_details_of
+from perdure.operations.doctor import Health, examine
+from perdure.operations.find_run import find_run
+from perdure.operations.location import opened
+from perdure.operations.queues import QueueView, list_queues
+from perdure.operations.show import RunDetails, StepView, details_of
+from perdure.operations.step_rows import Show, StepPage, step_rows
+from perdure.operations.timeline import Timeline, timeline_of
+from perdure.operations.why import Why, explain
+from perdure.web.endpoints import Desk, Endpoint, Nothing
+
+LIMIT: Final = 200
+"""Of a list, at most."""
+
+Limit = Annotated[int, Meta(ge=1, le=LIMIT)]
+Names = dict[str, str]
+
+
+class About(msgspec.Struct, frozen=True):
+    """The server: version of perdure, the state file that it shows, and whether it may change something."""
+
+    perdure: str
+    state: str
+    read_only: bool
+
+
+def about(desk: Desk, names: Names, given: Nothing) -> About:
+    """The server."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        number = version("perdure")
+    except PackageNotFoundError:
+        number = "from its folder"
+    return About(number, str(desk.location.path), desk.read_only)
+
+
+def first_page(desk: Desk, names: Names, given: Nothing) -> overview.Overview:
+    """What needs somebody, and how the rest is doing."""
+    with opened(desk.location) as store:
+        return overview.overview_of(store, desk.location)
+
+
+# -- runs -------------------------------------------------------------------------------------------------------------
+
+
+class RunsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which runs: how they stand, of which workflow; `after`: the id of the last one that is known."""
+
+    status: ps.Standing | None = None
+    workflow: str | None = None
+    children: bool = False
+    after: str | None = None
+    limit: Limit = 50
+
+
+class RunLine(msgspec.Struct, frozen=True):
+    """A run of a listing: with its inputs in a few words, and what it failed with or came to."""
+
+    run: ps.RunView
+    inputs: str
+    says: str
+
+
+class RunsPage(msgspec.Struct, frozen=True):
+    """Runs, newest first. `next`: give it as `after` for those that follow; None: there are no more."""
+
+    runs: list[RunLine]
+    next: str | None
+
+
+def runs(desk: Desk, names: Names, given: RunsQuery) -> RunsPage:
+    """The runs, newest first."""
+    with opened(desk.location) as store:
+        most = given.limit + 1
+        found = ps.list_runs(
+            store,
+            status=given.status,
+            workflow=given.workflow,
+            children=given.children,
+            limit=None if given.after else most,
+        )
+        if given.after:
+            place = next((number for number, one in enumerate(found) if one.id == given.after), None)
+            if place is None:
+                raise NotFound(f"no run {given.after!r} is in this list", "read the list from its beginning: give no cursor")
+            found = found[place + 1 : place + 1 + most]
+        lines = [_line(store, one) for one in found[: given.limit]]
+    return RunsPage(lines, lines[-1].run.id if len(found) > given.limit else None)
+
+
+def _line(store: Any, view: ps.RunView) -> RunLine:
+    from perdure.config import secrets
+    from perdure.operations.stored_failures import error_line
+
+    run = store.run(view.id)
+    says = view.waits or ""
+    if run.output is not None and not says:
+        says = error_line(run.output) if run.status != "done" else secrets.describe(run.output, 160)
+    return RunLine(view, secrets.describe_inputs(run.input, 120), says)
+
+
+def run(desk: Desk, names: Names, given: Nothing) -> RunDetails:
+    """A run without its steps; an id's beginning suffices."""
+    with opened(desk.location, names["run"]) as store:
+        return details_of(store, find_run(store, names["run"]), limit=0)
+
+
+def why(desk: Desk, names: Names, given: Nothing) -> Why:
+    """Why a run is not moving, and the commands that help."""
+    with opened(desk.location, names["run"]) as store:
+        return explain(store, find_run(store, names["run"]), desk.location)
+
+
+class TimelineQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Into how many spans of time the calls of a long run are counted."""
+
+    bins: Annotated[int, Meta(ge=10, le=1_200)] = 1_000
+
+
+def timeline(desk: Desk, names: Names, given: TimelineQuery) -> Timeline:
+    """How the calls of a run lie in time."""
+    with opened(desk.location, names["run"]) as store:
+        return timeline_of(store, find_run(store, names["run"]), given.bins)
+
+
+class StepsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which steps: behind a number, which of them, of a name, with a text, at work in a time (milliseconds)."""
+
+    after: Annotated[int, Meta(ge=0)] = 0
+    show: Show = "all"
+    step: str | None = None
+    q: str | None = None
+    since: float | None = None
+    until: float | None = None
+    limit: Limit = 100
+
+
+def steps(desk: Desk, names: Names, given: StepsQuery) -> StepPage:
+    """The steps of a run, in the order in which they were saved."""
+    with opened(desk.location, names["run"]) as store:
+        return step_rows(
+            store,
+            find_run(store, names["run"]),
+            after=given.after,
+            limit=given.limit,
+            show=given.show,
+            step=given.step,
+            text=given.q,
+            since=given.since,
+            until=given.until,
+        )
+
+
+def step(desk: Desk, names: Names, given: Nothing) -> StepView:
+    """One step in full, its inputs and result as plain data."""
+    number = _number(names["seq"], "step")
+    with opened(desk.location, names["run"]) as store:
+        found = find_run(store, names["run"])
+        shown = details_of(store, found, limit=1, before=number + 1, data=True).steps
+    if not shown or shown[-1].seq != number:
+        raise NotFound(f"run {found.id} has no step #{number}", "choose one of those that it lists")
+    return shown[-1]
+
+
+# -- dead letters -----------------------------------------------------------------------------------------------------
+
+
+class LettersQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which dead letters: how they stand, of which reason, run, workflow or step, with which text in their error."""
+
+    status: LetterStanding | None = None
+    reason: str | None = None
+    run: str | None = None
+    workflow: str | None = None
+    step: str | None = None
+    error: str | None = None
+    limit: Limit = 100
+
+
+class LetterLine(msgspec.Struct, frozen=True):
+    """A letter of a listing, with its inputs as plain data."""
+
+    letter: LetterView
+    data: Any
+
+
+class LettersPage(msgspec.Struct, frozen=True):
+    """Dead letters, the newest first; `totals` counts all by how they stand. `more`: there are more than these."""
+
+    letters: list[LetterLine]
+    totals: dict[str, int]
+    more: bool
+
+
+def letters(desk: Desk, names: Names, given: LettersQuery) -> LettersPage:
+    """The dead letters, the newest first."""
+    wanted = Selection(given.status, given.run, given.workflow, given.step, given.error)
+    with opened(desk.location) as store:
+        most = None if given.reason else given.limit + 1
+        listing = list_letters(store, wanted, most)
+        found = [one for one in listing.letters if given.reason in (None, letter_reasons.reason_of(one))]
+        shown = [LetterLine(one, _inputs(store, one.letter)) for one in found[: given.limit]]
+    return LettersPage(shown, listing.totals, len(found) > given.limit)
+
+
+def _inputs(store: Any, number: int) -> Any:
+    from perdure.config import secrets
+    from perdure.store import dead_letters
+
+    letter = dead_letters.get(store, number)
+    given = letter.input
+    if given is None:
+        given = store.record(letter.run, letter.seq).input if letter.seq else store.run_by_number(letter.run).input
+    return secrets.to_builtins(given)
+
+
+def reasons(desk: Desk, names: Names, given: Nothing) -> letter_reasons.Reasons:
+    """The parked letters by reason, those of most letters first."""
+    with opened(desk.location) as store:
+        return letter_reasons.reasons(store)
+
+
+def letter(desk: Desk, names: Names, given: Nothing) -> LetterDetails:
+    """All about a dead letter."""
+    with opened(desk.location) as store:
+        return letter_details_of(store, find_letter(store, str(_number(names["letter"], "dead letter"))))
+
+
+# -- around the runs --------------------------------------------------------------------------------------------------
+
+
+class Services(msgspec.Struct, frozen=True):
+    """Breakers, pauses and rate limits, and the locks that are held."""
+
+    services: list[BreakerView]
+    locks: list[overview.LockView]
+
+
+def services(desk: Desk, names: Names, given: Nothing) -> Services:
+    """The services that steps call, and locks."""
+    with opened(desk.location) as store:
+        return Services(list_breakers(desk.location), overview.locks(store))
+
+
+class Waits(msgspec.Struct, frozen=True):
+    """Queues, the runs that wait, and the workers that go on with them."""
+
+    queues: list[QueueView]
+    runs: list[overview.WaitView]
+    workers: list[workers.WorkerView]
+
+
+def waits(desk: Desk, names: Names, given: Nothing) -> Waits:
+    """Queues, runs that wait, and workers."""
+    with opened(desk.location) as store:
+        found = overview.waiting_runs(store)
+        living = workers.list_workers(store)
+    return Waits(list_queues(desk.location), found, living)
+
+
+class Schedules(msgspec.Struct, frozen=True):
+    """The schedules."""
+
+    schedules: list[schedules.ScheduleView]
+
+
+def all_schedules(desk: Desk, names: Names, given: Nothing) -> Schedules:
+    """The schedules, by name."""
+    return Schedules(schedules.list_schedules(desk.location))
+
+
+class WaitingAlert(msgspec.Struct, frozen=True):
+    """An alert that was not delivered yet: for whom, what it says, how often it was tried, and the last failure."""
+
+    target: str
+    configured: bool
+    created: datetime | None
+    title: str
+    tries: int
+    error: str
+    next: datetime | None
+
+
+class Alerts(msgspec.Struct, frozen=True):
+    """Who is told, and what waits to be delivered. `targets` name kind and host, never what admits to them."""
+
+    targets: list[str]
+    waiting: list[WaitingAlert]
+    counted: int
+    dropped: int
+    damaged: int
+
+
+def alerts(desk: Desk, names: Names, given: Nothing) -> Alerts:
+    """Alerts that wait, and their targets."""
+    from perdure.alerts import recipients
+    from perdure.core.timestamps import moment
+    from perdure.operations.alerts import pending
+
+    found = pending(desk.location, None)
+    waiting = [
+        WaitingAlert(one.target, one.configured, moment(one.created), one.title, one.tries, one.error, moment(one.next))
+        for one in found.alerts[:LIMIT]
+    ]
+    targets = sorted(target.name for target in recipients.targets(None, ""))
+    return Alerts(targets, waiting, found.counted, found.dropped, found.damaged)
+
+
+def doctor(desk: Desk, names: Names, given: Nothing) -> Health:
+    """Looks over this installation and the state file: every row of it is read."""
+    return examine(desk.location)
+
+
+def _number(text: str, what: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise NotFound(f"{text!r} is the number of no {what}", "give a number")
+    return int(text)
+
+
+ENDPOINTS: Final = (
+    Endpoint("GET", "/", "The server", Nothing, About, about),
+    Endpoint("GET", "/overview", "What needs somebody, and how all is doing", Nothing, overview.Overview, first_page),
+    Endpoint("GET", "/runs", "The runs, newest first", RunsQuery, RunsPage, runs),
+    Endpoint("GET", "/runs/{run}", "A run without its steps", Nothing, RunDetails, run),
+    Endpoint("GET", "/runs/{run}/why", "Why a run is not moving", Nothing, Why, why),
+    Endpoint("GET", "/runs/{run}/timeline", "How its calls lie in time", TimelineQuery, Timeline, timeline),
+    Endpoint("GET", "/runs/{run}/steps", "Its steps, in the order of their records", StepsQuery, StepPage, steps),
+    Endpoint("GET", "/runs/{run}/steps/{seq}", "One step in full", Nothing, StepView, step),
+    Endpoint("GET", "/letters", "Dead letters, the newest first", LettersQuery, LettersPage, letters),
+    Endpoint("GET", "/letters/reasons", "Parked letters by reason", Nothing, letter_reasons.Reasons, reasons),
+    Endpoint("GET", "/letters/{letter}", "All about a dead letter", Nothing, LetterDetails, letter),
+    Endpoint("GET", "/services", "Breakers, pauses, rate limits and locks", Nothing, Services, services),
+    Endpoint("GET", "/schedules", "The schedules", Nothing, Schedules, all_schedules),
+    Endpoint("GET", "/waits", "Queues, runs that wait, and workers", Nothing, Waits, waits),
+    Endpoint("GET", "/alerts", "Targets, and what waits to be delivered", Nothing, Alerts, alerts),
+    Endpoint("GET", "/doctor", "Looks over installation and state file", Nothing, Health, doctor),
+)  # fmt: skip

@@ -1,0 +1,120 @@
+"""The API of `perdure ui` says what the state file says, and keeps the form that its description promises."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from ui_server import Ui, environment, run_all
+
+from perdure.web.openapi import document
+from perdure.web.reading import ENDPOINTS
+
+SNAPSHOT = Path(__file__).parents[1] / "openapi.json"
+"""Written anew by `python tests/integration/test_ui_answers.py`."""
+
+
+def described() -> str:
+    return json.dumps(document(ENDPOINTS), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_all(tmp_path_factory.mktemp("ui"))
+
+
+@pytest.fixture(scope="module")
+def api(state: Path) -> Iterator[httpx.Client]:
+    with Ui(state, "--port", "0") as served, served.client() as client:
+        client.base_url = httpx.URL(f"{served.address}/api/v1")
+        yield client
+
+
+def test_the_description_is_the_one_that_is_known(api: httpx.Client):
+    """Fields are only added within v1: the description is a snapshot that a reviewer reads, and what is served."""
+    assert described() == SNAPSHOT.read_text(encoding="utf-8")
+    assert api.get("/openapi.json").json() == json.loads(described())
+
+
+def test_every_address_answers_in_its_form(api: httpx.Client):
+    """Each address that is described answers 200 with the fields that its struct has."""
+    names = {"run": "ui_month", "seq": "2", "letter": "1"}
+    for one in ENDPOINTS:
+        found = api.get(one.path.format(**names))
+        assert found.status_code == 200, (one.path, found.text)
+        assert set(found.json()) == set(one.answer.__struct_fields__), one.path
+
+
+def test_what_needs_somebody_comes_first(api: httpx.Client, state: Path):
+    """Overview, runs and letters are those of the command line, asked by another process."""
+    page = api.get("/overview").json()
+    assert [one["kind"] for one in page["needs"]] == ["failed", "interrupted", "approval", "letters"]
+    assert page["letters"] == 3
+    (reason,) = page["reasons"]
+    assert (reason["error"], reason["shape"], reason["letters"]) == ("ValueError", "amount of … is no number: …", 3)
+    command = [sys.executable, "-m", "perdure", "ps", "--json"]
+    done = subprocess.run(command, env=environment(state), capture_output=True, text=True, check=True)
+    runs = api.get("/runs").json()["runs"]
+    stands = lambda one: (one["id"], one["status"], one["steps"], one["dead_letters"])  # noqa: E731
+    assert [stands(one["run"]) for one in runs] == [stands(one) for one in json.loads(done.stdout)]
+    letters = api.get(f"/letters?reason={reason['id']}").json()["letters"]
+    assert [one["data"][0]["id"] for one in letters] == ["R-8", "R-4", "R-0"]
+
+
+def test_lists_are_read_on_by_cursor(api: httpx.Client):
+    """Pages follow on each other without a gap and without a repetition, filtered or not."""
+    for path, rows, key in (
+        ("/runs?limit=1", "runs", lambda one: one["run"]["id"]),
+        ("/runs/ui_month/steps?limit=2", "steps", lambda one: one["seq"]),
+        ("/runs/ui_month/steps?limit=1&show=dead", "steps", lambda one: one["seq"]),
+        ("/runs/ui_month/steps?limit=2&q=R-", "steps", lambda one: one["seq"]),
+    ):
+        whole = api.get(re.sub("limit=.", "limit=200", path)).json()[rows]
+        found, cursor = [], ""
+        while cursor is not None:
+            page = api.get(path + (f"&after={cursor}" if cursor else "")).json()
+            found += page[rows]
+            cursor = page["next"]
+        assert [key(one) for one in found] == [key(one) for one in whole]
+        assert found
+
+
+def test_errors_have_a_code_and_a_way_out(api: httpx.Client):
+    """An error is a problem (RFC 9457) with a code, what happened, and what to do."""
+    for path, status, code in (
+        ("/runs/nothing", 404, "not-found"),
+        ("/runs/ui_month/steps/99", 404, "not-found"),
+        ("/letters/x", 404, "not-found"),
+        ("/runs?limit=201", 400, "bad-query"),
+        ("/runs?nothing=1", 400, "bad-query"),
+        ("/runs?limit=1&limit=2", 400, "bad-query"),
+        ("/nothing", 404, "not-found"),
+    ):
+        found = api.get(path)
+        assert found.headers["content-type"] == "application/problem+json", path
+        assert (found.status_code, found.json()["code"]) == (status, code), path
+        assert found.json()["title"]
+
+
+def test_changes_are_told(state: Path):
+    """Who listens is told when another process writes, and when nothing happens is told nothing."""
+    with (
+        Ui(state, "--port", "0") as served,
+        served.client() as client,
+        client.stream("GET", "/api/v1/events", timeout=120) as stream,
+    ):
+        lines = stream.iter_lines()
+        assert [next(lines), next(lines), next(lines)] == ["event: change", "data: 0", ""]
+        command = [sys.executable, "-m", "perdure", "signal", "ui_refund", "hello", "1"]
+        subprocess.run(command, env=environment(state), capture_output=True, check=True)
+        assert next(line for line in lines if line.startswith("data")) == "data: 1"
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(described(), encoding="utf-8")
