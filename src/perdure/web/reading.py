@@ -99,7 +99,9 @@ def runs(desk: Desk, names: Names, given: RunsQuery) -> RunsPage:
         if given.after:
             place = next((number for number, one in enumerate(found) if one.id == given.after), None)
             if place is None:
-                raise NotFound(f"no run {given.after!r} is in this list", "read the list from its beginning: give no cursor")
+                raise NotFound(
+                    f"no run {given.after!r} is in this list", "read the list from its beginning: give no cursor"
+                )
             found = found[place + 1 : place + 1 + most]
         lines = [_line(store, one) for one in found[: given.limit]]
     return RunsPage(lines, lines[-1].run.id if len(found) > given.limit else None)

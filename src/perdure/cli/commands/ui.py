@@ -11,6 +11,7 @@ from cyclopts.validators import Number
 
 from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import ANY_STATE_FILE, WhichStateFile
+from perdure.cli.view.terminal import Printer
 
 
 def ui(
@@ -40,10 +41,7 @@ def ui(
     """Carry out `perdure ui`; returns the exit code."""
     from perdure.web.server import Options, serve
 
-    def say(line: str) -> None:
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
-
+    printer = Printer(sys.stderr)
     options = Options(host, port, socket, tuple(allow_host or ()), allow_actions, read_only, open)
-    serve(where.locate(), options, say)
+    serve(where.locate(), options, printer.line)
     return DONE

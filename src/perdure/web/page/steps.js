@@ -19,7 +19,7 @@ export function steps({ run, choose }) {
   const box = h("div", { class: "vt", tabindex: 0, role: "grid", "aria-label": "Steps; arrow keys choose", "aria-colcount": 6 }, pad);
   const cell = (text, hidden) => h("span", { role: "columnheader" }, hidden ? h("span", { class: "sr" }, text) : text);
   const whole = h("div", { "data-keep": true }, h("div", { class: "vhead", "aria-hidden": "true" }, cell("State", true), cell("Number", true), cell("Step"), cell("Tries"), cell("Took"), scale), box);
-  let asked = {}, total = 0, pages = new Map(), listed = [], cursor = null, loading = false, chosen = null, control = new AbortController(), direct = true;
+  let asked = {}, total = 0, pages = new Map(), listed = [], cursor = null, loading = false, chosen = null, control = new AbortController(), direct = true, loaded = false;
   const query = more => get(`/runs/${seg(run)}/steps`, { ...asked, ...more, limit: PAGE }, control.signal);
   const quiet = error => { if (error.name !== "AbortError" && error.status !== 401) fill(pad, h("p", { class: "empty" }, error.message)); };
 
@@ -58,7 +58,7 @@ export function steps({ run, choose }) {
       el.style.top = `${box.scrollTop + (i - top) * ROW}px`;
       return el;
     }));
-    if (!total && !loading) fill(pad, h("p", { class: "empty", role: "row" }, h("span", { role: "gridcell" }, Object.keys(asked).length ? "No step fits." : "No step has been saved yet.")));
+    if (!total && !loading && loaded) fill(pad, h("p", { class: "empty", role: "row" }, h("span", { role: "gridcell" }, Object.keys(asked).length ? "No step fits." : "No step has been saved yet.")));
     fill(scale, s("svg", { width: "100%", height: 16, viewBox: "0 0 250 16", preserveAspectRatio: "xMinYMid" }, ticks(a, b, 4).map(t => s("text", { x: (t - a) / Math.max(b - a, 1e-6) * 250, y: 12 }, dur(t))).filter((_, i, all) => i < all.length - 1 || all.length < 3)));
     if (direct) for (const page of new Set(rows.filter(([, x]) => !x).map(([i]) => Math.floor(i / PAGE)))) need(page);
     else if (last >= total - 20) more();
@@ -90,6 +90,7 @@ export function steps({ run, choose }) {
       direct = !Object.keys(wanted).length;
       const found = await query({ after: 0 });
       if (asked !== wanted) return;
+      loaded = true;
       if (direct) {
         const grown = same && force ? pages : new Map();
         for (const [page, known] of grown) if (known.size < PAGE) grown.delete(page);
