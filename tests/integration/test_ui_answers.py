@@ -62,7 +62,7 @@ def test_what_needs_somebody_comes_first(api: httpx.Client, state: Path):
     done = subprocess.run(command, env=environment(state), capture_output=True, text=True, check=True)
     runs = api.get("/runs").json()["runs"]
     stands = lambda one: (one["id"], one["status"], one["steps"], one["dead_letters"])  # noqa: E731
-    assert [stands(one["run"]) for one in runs] == [stands(one) for one in json.loads(done.stdout)]
+    assert [stands(one) for one in runs] == [stands(one) for one in json.loads(done.stdout)]
     letters = api.get(f"/letters?reason={reason['id']}").json()["letters"]
     assert [one["data"][0]["id"] for one in letters] == ["R-8", "R-4", "R-0"]
 
@@ -70,7 +70,7 @@ def test_what_needs_somebody_comes_first(api: httpx.Client, state: Path):
 def test_lists_are_read_on_by_cursor(api: httpx.Client):
     """Pages follow on each other without a gap and without a repetition, filtered or not."""
     for path, rows, key in (
-        ("/runs?limit=1", "runs", lambda one: one["run"]["id"]),
+        ("/runs?limit=1", "runs", lambda one: one["id"]),
         ("/runs/ui_month/steps?limit=2", "steps", lambda one: one["seq"]),
         ("/runs/ui_month/steps?limit=1&show=dead", "steps", lambda one: one["seq"]),
         ("/runs/ui_month/steps?limit=2&q=R-", "steps", lambda one: one["seq"]),

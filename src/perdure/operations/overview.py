@@ -21,7 +21,7 @@ from perdure.operations.processes import process_of
 from perdure.operations.queues import place_in_queue
 from perdure.operations.stored_failures import error_line, verdict_of
 from perdure.operations.why import Way
-from perdure.store import approvals, listing, waits
+from perdure.store import approvals, listing, run_pages, waits
 from perdure.store.runs import Store
 
 NEWEST = 500
@@ -124,7 +124,8 @@ def overview_of(store: Store, location: Location) -> Overview:
     """
     now = time.time()
     newest = store.runs(most=NEWEST)
-    standing = {run.rid: _status(store, run) for run in newest}
+    dead = run_pages.letters_of(store, [run.rid for run in newest])
+    standing = {run.rid: _status(store, run, dead.get(run.rid, 0)) for run in newest}
     left = [run for run in newest if _needs(store, run, standing[run.rid], newest, now)]
     services = list_breakers(location)
     why = reasons(store)
@@ -148,12 +149,12 @@ def overview_of(store: Store, location: Location) -> Overview:
 _URGENCY: dict[Kind, int] = {"failed": 0, "interrupted": 1, "approval": 2, "due": 3, "service": 4, "letters": 5}
 
 
-def _status(store: Store, run: RunRecord) -> str:
+def _status(store: Store, run: RunRecord, dead: int) -> str:
     if run.superseded:
         return "superseded"
     if run.status == "running" and store.holding(run) is None:
         return "interrupted"
-    if run.status == "done" and listing.dead_letters(store, run.rid):
+    if run.status == "done" and dead:
         return "dead"
     return run.status
 

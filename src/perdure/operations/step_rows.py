@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
 
 from perdure.config import secrets
+from perdure.core.dead_letters import LetterRecord
 from perdure.core.exceptions import capture
 from perdure.core.execution.cleanup_records import called
 from perdure.core.policies.verdicts import unpack_verdict
@@ -15,14 +17,17 @@ from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.core.values.pieces import is_apart
 from perdure.errors import PerdureError
-from perdure.store import dead_letters, step_choice
+from perdure.store import step_pages, timeline
 from perdure.store.runs import Store
-from perdure.store.step_choice import Choice
+from perdure.store.step_pages import Wanted
 
 Show = Literal["all", "dead", "failed", "retried"]
 
 INPUTS = 120
 """Characters of the inputs of a row."""
+
+SECONDS = 2.0
+"""What a page may take, about; then it says where to go on."""
 
 LONG = 2_000
 """Characters that are looked through for credentials before a text is cut."""
@@ -57,7 +62,7 @@ class StepRow(msgspec.Struct, frozen=True):
     letter: int | None = None
 
 
-class StepPage(msgspec.Struct, frozen=True):
+class StepRows(msgspec.Struct, frozen=True):
     """A page of steps.
 
     `next` is the number behind which to go on; None: these are all. `last` is the number of the last record of the
@@ -81,7 +86,8 @@ def step_rows(
     text: str | None = None,
     since: float | None = None,
     until: float | None = None,
-) -> StepPage:
+    clock: Callable[[], float] = time.monotonic,
+) -> StepRows:
     """A page of the steps of a run, in the order in which they were saved.
 
     Args:
@@ -91,46 +97,31 @@ def step_rows(
         limit: how many at most.
         show: which of them.
         step: only those of this name.
-        text: only those with this in their name, inputs or error; its case counts.
-        since: with `until`: only those at work in that time, in milliseconds from the start of the run.
-        until: see `since`.
+        text: only those with this in their name or inputs, as it is stored: its case counts.
+        since: only those whose last attempt began then or later, in milliseconds from the start of the run.
+        until: only those whose last attempt began before then.
+        clock: seconds that only go forward.
 
     Raises:
         StateError: the file cannot be read.
     """
-    timed = since is not None and until is not None
-    choice = Choice(
-        status=show if show in ("dead", "failed") else None,
-        retried=show == "retried",
+    wanted = Wanted(
         name=step,
-        since=run.created + since / 1000 if timed and since is not None else None,
-        until=run.created + until / 1000 if timed and until is not None else None,
+        status=show if show in ("dead", "failed") else None,
+        again=show == "retried",
+        since=None if since is None else run.created + since / 1000,
+        until=None if until is None else run.created + until / 1000,
         text=text or None,
     )
-    letters = {one.seq: one.lid for one in dead_letters.of_run(store, run.rid)}
-    rows = Rows(store, run)
-    found: list[StepRow] = []
-    following: int | None = None
-    for record in _records(store, run, choice, after, limit + 1):
-        if len(found) == limit:
-            following = found[-1].seq
-            break
-        found.append(rows.of(record, letters.get(record.seq)))
-    last, total = step_choice.last_number(store, run.rid)
-    return StepPage(found, following, last, total)
-
-
-def _records(store: Store, run: RunRecord, choice: Choice, after: int, most: int) -> Iterator[StepRecord]:
-    while True:
-        if choice.is_all:
-            found = store.records(run.rid, after + 1, most)
-        else:
-            chosen = step_choice.numbers(store, run.rid, choice, after, most)
-            found = [record for seq in chosen for record in store.records(run.rid, seq, 1)]
-        yield from (record for record in found if record.kind not in ("undo", "timers"))
-        if not found:
-            return
-        after = found[-1].seq
+    ends = clock() + SECONDS
+    records: list[StepRecord] = []
+    at: tuple[int, int] | None = (0, after)
+    while at is not None and len(records) < limit and clock() < ends:
+        found, at = step_pages.chunk(store, run.rid, wanted, "first", at, limit - len(records))
+        records += found
+    last, total = timeline.total(store, run.rid)
+    following = None if at is None or at[1] >= last else at[1]
+    return StepRows(Rows(store, run).of(records), following, last, total)
 
 
 class Rows:
@@ -141,11 +132,17 @@ class Rows:
         self._run = run
         self._hide = secrets.redactor()
 
-    def of(self, record: StepRecord, letter: int | None) -> StepRow:
-        """A record as a row."""
+    def of(self, records: Sequence[StepRecord]) -> list[StepRow]:
+        """Records as rows."""
+        rid = self._run.rid
+        tries = step_pages.tries_of(
+            self._store, rid, [(one.name, one.key, one.n) for one in records if one.attempts > 1]
+        )
+        letters = step_pages.letters_of(self._store, rid, [one.seq for one in records if one.status == "dead"])
+        return [self._row(one, tries.get((one.name, one.key, one.n), []), letters.get(one.seq)) for one in records]
+
+    def _row(self, record: StepRecord, tries: Sequence[AttemptRecord], letter: LetterRecord | None) -> StepRow:
         name, given = called(record.kind, record.name, record.input)
-        many = record.attempts > 1
-        tries = self._store.attempts_of(self._run.rid, record.name, record.key, record.n) if many else []
         failures = [self.failed(one) for one in tries if one.started < record.started]
         last_at = self._at(record.started)
         return StepRow(
@@ -159,7 +156,7 @@ class Rows:
             ms=record.ms,
             failures=failures,
             error=self._error(record.output) if record.status not in ("done", "abandoned") else None,
-            letter=letter,
+            letter=None if letter is None else letter.lid,
         )
 
     def failed(self, one: AttemptRecord) -> Try:

@@ -10,7 +10,7 @@ import msgspec
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.operations.step_rows import StepRow, step_rows
-from perdure.store import step_choice
+from perdure.store import timeline
 from perdure.store.runs import Store
 
 MOST = 2_000
@@ -55,17 +55,17 @@ def timeline_of(store: Store, run: RunRecord, bins: int = 1_000) -> Timeline:
     Raises:
         StateError: the file cannot be read.
     """
-    _, total = step_choice.last_number(store, run.rid)
-    found = step_choice.extent(store, run.rid)
+    _, total = timeline.total(store, run.rid)
+    found = timeline.extent(store, run.rid)
     under_way = run.status == "running" and store.holding(run) is not None
     end = run.ended or (time.time() if under_way else found[1] if found else run.started)
     length = max(end - run.created, found[1] - run.created if found else 0.0, FINEST)
     if total <= MOST:
-        page = step_rows(store, run, limit=MOST)
+        page = step_rows(store, run, limit=max(total, 1))
         return Timeline(moment(run.created), length * 1000, total, page.steps, None)
     width = max(length / bins, FINEST)
     counts = {status: [0] * bins for status in ("done", "failed", "dead", "retried")}
-    for part in step_choice.bins(store, run.rid, run.created, width):
+    for part in timeline.bins(store, run.rid, run.created, width):
         for place, status, count, again in part:
             place = min(max(place, 0), bins - 1)
             counts[status if status in ("done", "dead") else "failed"][place] += count

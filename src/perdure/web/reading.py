@@ -19,8 +19,9 @@ from perdure.operations.doctor import Health, examine
 from perdure.operations.find_run import find_run
 from perdure.operations.location import opened
 from perdure.operations.queues import QueueView, list_queues
-from perdure.operations.show import RunDetails, StepView, details_of
-from perdure.operations.step_rows import Show, StepPage, step_rows
+from perdure.operations.show import RunDetails, details_of
+from perdure.operations.step_rows import Show, StepRows, step_rows
+from perdure.operations.step_views import StepView
 from perdure.operations.timeline import Timeline, timeline_of
 from perdure.operations.why import Why, explain
 from perdure.web.endpoints import Desk, Endpoint, Nothing
@@ -61,61 +62,21 @@ def first_page(desk: Desk, names: Names, given: Nothing) -> overview.Overview:
 
 
 class RunsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which runs: how they stand, of which workflow; `after`: the id of the last one that is known."""
+    """Which runs: how they stand, of which workflow, with which text in id or inputs; `after`: `next` of a page."""
 
     status: ps.Standing | None = None
     workflow: str | None = None
     children: bool = False
+    q: str | None = None
     after: str | None = None
     limit: Limit = 50
 
 
-class RunLine(msgspec.Struct, frozen=True):
-    """A run of a listing: with its inputs in a few words, and what it failed with or came to."""
-
-    run: ps.RunView
-    inputs: str
-    says: str
-
-
-class RunsPage(msgspec.Struct, frozen=True):
-    """Runs, newest first. `next`: give it as `after` for those that follow; None: there are no more."""
-
-    runs: list[RunLine]
-    next: str | None
-
-
-def runs(desk: Desk, names: Names, given: RunsQuery) -> RunsPage:
+def runs(desk: Desk, names: Names, given: RunsQuery) -> ps.RunPage:
     """The runs, newest first."""
+    wanted = ps.RunFilter(given.status, given.workflow, given.children, text=given.q or None)
     with opened(desk.location) as store:
-        most = given.limit + 1
-        found = ps.list_runs(
-            store,
-            status=given.status,
-            workflow=given.workflow,
-            children=given.children,
-            limit=None if given.after else most,
-        )
-        if given.after:
-            place = next((number for number, one in enumerate(found) if one.id == given.after), None)
-            if place is None:
-                raise NotFound(
-                    f"no run {given.after!r} is in this list", "read the list from its beginning: give no cursor"
-                )
-            found = found[place + 1 : place + 1 + most]
-        lines = [_line(store, one) for one in found[: given.limit]]
-    return RunsPage(lines, lines[-1].run.id if len(found) > given.limit else None)
-
-
-def _line(store: Any, view: ps.RunView) -> RunLine:
-    from perdure.config import secrets
-    from perdure.operations.stored_failures import error_line
-
-    run = store.run(view.id)
-    says = view.waits or ""
-    if run.output is not None and not says:
-        says = error_line(run.output) if run.status != "done" else secrets.describe(run.output, 160)
-    return RunLine(view, secrets.describe_inputs(run.input, 120), says)
+        return ps.runs_page(store, wanted, cursor=given.after, limit=given.limit)
 
 
 def run(desk: Desk, names: Names, given: Nothing) -> RunDetails:
@@ -143,7 +104,7 @@ def timeline(desk: Desk, names: Names, given: TimelineQuery) -> Timeline:
 
 
 class StepsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which steps: behind a number, which of them, of a name, with a text, at work in a time (milliseconds)."""
+    """Which steps: behind a number, which of them, of a name, with a text, begun in a time (milliseconds)."""
 
     after: Annotated[int, Meta(ge=0)] = 0
     show: Show = "all"
@@ -154,7 +115,7 @@ class StepsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: Limit = 100
 
 
-def steps(desk: Desk, names: Names, given: StepsQuery) -> StepPage:
+def steps(desk: Desk, names: Names, given: StepsQuery) -> StepRows:
     """The steps of a run, in the order in which they were saved."""
     with opened(desk.location, names["run"]) as store:
         return step_rows(
@@ -339,11 +300,11 @@ def _number(text: str, what: str) -> int:
 ENDPOINTS: Final = (
     Endpoint("GET", "/", "The server", Nothing, About, about),
     Endpoint("GET", "/overview", "What needs somebody, and how all is doing", Nothing, overview.Overview, first_page),
-    Endpoint("GET", "/runs", "The runs, newest first", RunsQuery, RunsPage, runs),
+    Endpoint("GET", "/runs", "The runs, newest first", RunsQuery, ps.RunPage, runs),
     Endpoint("GET", "/runs/{run}", "A run without its steps", Nothing, RunDetails, run),
     Endpoint("GET", "/runs/{run}/why", "Why a run is not moving", Nothing, Why, why),
     Endpoint("GET", "/runs/{run}/timeline", "How its calls lie in time", TimelineQuery, Timeline, timeline),
-    Endpoint("GET", "/runs/{run}/steps", "Its steps, in the order of their records", StepsQuery, StepPage, steps),
+    Endpoint("GET", "/runs/{run}/steps", "Its steps, in the order of their records", StepsQuery, StepRows, steps),
     Endpoint("GET", "/runs/{run}/steps/{seq}", "One step in full", Nothing, StepView, step),
     Endpoint("GET", "/letters", "Dead letters, the newest first", LettersQuery, LettersPage, letters),
     Endpoint("GET", "/letters/reasons", "Parked letters by reason", Nothing, letter_reasons.Reasons, reasons),

@@ -50,13 +50,14 @@ export function run({ main, given, query, go, title }) {
       d.signals.length ? card("Signals that no wait has taken", d.signals.length, h("ul", { class: "plain" }, d.signals.map(x => h("li", {}, h("b", {}, x.event), x.key ? ` ${x.key}` : "", h("span", { class: "mono mute" }, ` ${x.value}`), h("span", { class: "faint" }, ` ${ago(x.sent)}`), x.aside ? h("span", { class: "err" }, x.aside) : null)))) : null,
       Object.keys(d.published).length ? card("Published", null, h("ul", { class: "plain" }, Object.entries(d.published).map(([k, v]) => h("li", {}, h("b", {}, k), h("span", { class: "mono mute" }, ` ${v}`))))) : null,
       d.notes.length ? card("Notes", null, h("ul", { class: "plain" }, d.notes.map(x => h("li", {}, x)))) : null,
-      d.children.length ? card("Child runs", n(d.children.length), table(d.children.slice(-50).reverse().map(c => ({ run: c, inputs: "", says: c.waits || "" })))) : null);
+      d.children.length ? card("Child runs", n(d.children.length), table(d.children.slice(-50).reverse())) : null);
   }
   function paintTools() {
     const t = range(), show = asked.get("show") || "";
-    patch(tools, SHOW.map(([k, text]) => h("a", { class: "chip", href: address({ show: k, step: "" }), "aria-current": k === show ? "true" : null }, text)),
+    const sum = f => (details?.groups || []).reduce((a, g) => a + f(g), 0), counts = { "": sum(g => g.calls), dead: sum(g => g.dead), failed: sum(g => g.failed), retried: sum(g => g.again) };
+    patch(tools, SHOW.filter(([k]) => !k || k === show || counts[k]).map(([k, text]) => h("a", { class: "chip", href: address({ show: k, step: "" }), "aria-current": k === show ? "true" : null }, text, h("span", { class: "n" }, n(counts[k])))),
       t ? h("a", { class: "chip", href: address({ t: "" }), "aria-current": "true", "aria-label": `from ${dur(t[0])} to ${dur(t[1])}; remove this filter` }, `${dur(t[0])} to ${dur(t[1])}`, h("span", { "aria-hidden": "true" }, "×")) : null,
-      h("span", { class: "grow" }), h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "Text in name, input or error of a step", placeholder: "text in input or error", spellcheck: "false", value: asked.get("q") || "", on: { change: e => to({ q: e.target.value.trim(), step: "" }) } }), h("kbd", {}, "/")));
+      h("span", { class: "grow" }), h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "Text in name or input of a step", placeholder: "text in name or input", spellcheck: "false", value: asked.get("q") || "", on: { change: e => to({ q: e.target.value.trim(), step: "" }) } }), h("kbd", {}, "/")));
     patch(legend, (lapse?.bins ? MANY : KEY).map(([c, text]) => h("span", {}, s("svg", { width: 14, height: 9, "aria-hidden": "true" }, s("rect", { fill: `var(--${c})`, x: 1, y: 1, width: 12, height: 7, rx: 1.5 })), text)), h("span", { class: "faint" }, "drag to choose a time"));
     count.textContent = lapse ? `${many(lapse.total, "call")}${line.lanes ? ` in ${many(line.lanes, "lane")}` : ""}` : "";
   }
@@ -82,7 +83,7 @@ export function run({ main, given, query, go, title }) {
     if (left) return;
     details = d; lapse = t;
     if (given !== d.run.id && d.run.id.startsWith(given)) history.replaceState(null, "", location.pathname.replace(seg(given), seg(d.run.id)) + location.search);
-    paint(); line.set(t); paintTools();
+    paint(); line.set(t, d.sessions); paintTools();
     await list.ask(wanted(), !first);
     await paintStep();
     if (!["done", "cancelled"].includes(d.run.status)) { const w = await get(`/runs/${seg(given)}/why`); if (!left) { why = w; paint(); } }

@@ -9,15 +9,15 @@ const STAND = [["", "All"], ["running", "Running"], ["failed", "Failed"], ["inte
 /** The runs as a table. */
 export const table = lines => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Runs, table" }, h("table", { class: "runs" },
   h("thead", {}, h("tr", {}, ["State", "Run", "What it says", "Steps", "Took", "Started", "Id"].map((t, i) => h("th", { scope: "col", class: i > 2 && i < 6 ? "r" : null }, i ? t : h("span", { class: "sr" }, t))))),
-  h("tbody", {}, lines.map(({ run, inputs, says }) => h("tr", { "data-key": run.id }, h("td", {}, mark(run.status)), h("td", {}, h("a", { href: `/runs/${seg(run.id)}`, "data-row": true, class: "clip name", title: `${run.workflow}${inputs}` }, h("b", {}, run.workflow), h("span", { class: "in mono" }, inputs))),
-    h("td", { class: `clip ${run.status === "done" ? "faint mono" : "mute"}`, title: says }, run.dead_letters ? h("span", { class: "deadsay" }, `${n(run.dead_letters)} dead letter${run.dead_letters > 1 ? "s" : ""}${says ? " · " : ""}`) : null, says || (run.dead_letters ? "" : run.last_step ? `last: ${run.last_step}` : "")),
-    h("td", { class: "r" }, n(run.steps)), h("td", { class: "r" }, took(run.seconds)), h("td", { class: "r mute", title: at(run.created) }, ago(run.created)), h("td", { class: "id" }, tail(run.id)))))));
+  h("tbody", {}, lines.map(run => { const { inputs } = run, says = run.waits || run.error || ""; return h("tr", { "data-key": run.id }, h("td", {}, mark(run.status)), h("td", {}, h("a", { href: `/runs/${seg(run.id)}`, "data-row": true, class: "clip name", title: `${run.workflow}${inputs}` }, h("b", {}, run.workflow), h("span", { class: "in mono" }, inputs))),
+    h("td", { class: `clip ${run.status === "done" ? "faint" : "mute"}`, title: says }, run.dead_letters ? h("span", { class: "deadsay" }, `${n(run.dead_letters)} dead letter${run.dead_letters > 1 ? "s" : ""}${says ? " · " : ""}`) : null, says || (run.dead_letters || !run.last_step ? "" : `last step ${run.last_step}`)),
+    h("td", { class: "r" }, n(run.steps)), h("td", { class: "r" }, took(run.seconds)), h("td", { class: "r mute", title: at(run.created) }, ago(run.created)), h("td", { class: "id" }, tail(run.id))); }))));
 
 export function runs({ main, query, go }) {
   let asked = query, pages = 1;
   const to = changed => { const q = new URLSearchParams(asked); for (const [k, v] of Object.entries(changed)) if (v) q.set(k, v); else q.delete(k); return `/runs${q.size ? `?${q}` : ""}`; };
   async function load() {
-    const given = { status: asked.get("status"), workflow: asked.get("workflow"), children: asked.get("children") ? "true" : null, limit: 50 };
+    const given = { status: asked.get("status"), workflow: asked.get("workflow"), q: asked.get("q"), children: asked.get("children") ? "true" : null, limit: 50 };
     let found = [], after = null;
     for (let i = 0; i < pages; i++) { const page = await get("/runs", { ...given, after }); found = found.concat(page.runs); after = page.next; if (!after) break; }
     return { found, after };
@@ -27,9 +27,9 @@ export function runs({ main, query, go }) {
     patch(main, h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, "Runs"))),
       card("Runs", null, h("div", { class: "tool" }, STAND.map(([k, t]) => h("a", { class: "chip", href: to({ status: k }), "aria-current": k === status ? "true" : null }, t)),
         workflow ? h("a", { class: "chip", href: to({ workflow: "" }), "aria-current": "true", "aria-label": `workflow ${workflow}; remove this filter` }, `workflow ${workflow}`, h("span", { "aria-hidden": "true" }, "×")) : null,
-        h("span", { class: "grow" }), h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "The beginning of a run's id", placeholder: "id of a run", spellcheck: "false", on: { keydown: e => { if (e.key === "Enter" && e.target.value.trim()) go(`/runs/${seg(e.target.value.trim())}`); } } }), h("kbd", {}, "/")),
+        h("span", { class: "grow" }), h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "Text in a run's id or inputs", placeholder: "text in id or inputs", spellcheck: "false", value: asked.get("q") || "", on: { change: e => go(to({ q: e.target.value.trim() })) } }), h("kbd", {}, "/")),
         h("label", { class: "mute check" }, h("input", { type: "checkbox", checked: Boolean(asked.get("children")), on: { change: e => go(to({ children: e.target.checked ? "1" : "" })) } }), " child runs")),
-        found.length ? table(found) : empty(status || workflow ? "No run stands so." : "No run has been started yet."),
+        found.length ? table(found) : empty(status || workflow || asked.get("q") ? "No run stands so." : "No run has been started yet."),
         after ? h("p", { class: "empty" }, h("button", { class: "btn", type: "button", on: { click: () => { pages++; refresh(); } } }, "Older runs")) : null));
   }
   return { refresh, readdress(q) { asked = q; pages = 1; return refresh(); } };

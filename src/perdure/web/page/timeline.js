@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { dur, many, n } from "./words.js";
 
-const LANE = 15, HEAD = 6, FOOT = 20;
+const LANE = 15, FOOT = 20;
 
 export function ticks(a, b, want) {
   const raw = Math.max((b - a) / want, 1e-6), m = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map(k => k * m).find(k => k >= raw), out = [];
@@ -28,7 +28,7 @@ function lanes(calls) {
 /** A canvas with the calls; `choose` gets the call that is clicked, `pick` the time that is dragged over (null: none). */
 export function timeline({ choose, pick }) {
   const canvas = h("canvas", { class: "brush", role: "img", "aria-label": "" }), hint = h("div", { class: "tip", "aria-hidden": "true" }), box = h("div", { class: "tl", "data-keep": true }, canvas, hint);
-  let data = null, laid = null, range = null, chosen = null, from = null, over = null;
+  let data = null, laid = null, sessions = [], HEAD = 6, range = null, chosen = null, from = null, over = null;
   const width = () => Math.max(canvas.clientWidth, 200);
   const X = t => 1 + t / data.length * (width() - 2), T = x => Math.max(0, Math.min(data.length, (x - 1) / (width() - 2) * data.length));
   const rowHeight = () => Math.max(3, Math.min(LANE, 240 / laid.count));
@@ -40,6 +40,13 @@ export function timeline({ choose, pick }) {
     const g = canvas.getContext("2d"); g.scale(r, r);
     g.font = "10.5px system-ui, sans-serif"; g.textBaseline = "alphabetic";
     for (const t of ticks(0, data.length, Math.max(3, w / 110))) { g.fillStyle = v("line2"); g.fillRect(Math.round(X(t)), HEAD, 1, base - HEAD); g.fillStyle = v("faint"); if (X(t) < w - 40) g.fillText(dur(t).replace("0 ms", "0"), X(t) + 4, height - 6); }
+    if (HEAD > 6) sessions.forEach((p, i) => {
+      const a = X(p.from), b = Math.max(X(p.to), a + 3);
+      if (i) { g.fillStyle = v("stop-soft"); g.fillRect(X(sessions[i - 1].to), 0, Math.max(0, a - X(sessions[i - 1].to)), base); }
+      g.fillStyle = v("line2"); g.beginPath(); g.roundRect(a, 3, b - a, 16, 4); g.fill();
+      g.save(); g.beginPath(); g.rect(a, 0, b - a - 4, 22); g.clip(); g.fillStyle = v("mute"); g.fillText(p.text, a + 7, 14.5); g.restore();
+      if (p.died) { g.fillStyle = v("stop"); g.fillRect(b - .8, 0, 1.6, base); }
+    });
     if (laid) for (const { x, lane } of laid.found) {
       const y = HEAD + lane * H + 1, hh = Math.max(2, H - 3);
       if (x.failures.length) { g.fillStyle = v(x.failures.some(f => f.throttled) ? "wait-bar" : "faint"); g.globalAlpha = .6; g.fillRect(X(x.at), y + hh / 2 - .5, X(ends(x)) - X(x.at), 1.2); g.globalAlpha = 1; }
@@ -87,7 +94,10 @@ export function timeline({ choose, pick }) {
   return {
     box,
     get lanes() { return laid?.count; },
-    set(found) {
+    set(found, processes = []) {
+      const began = Date.parse(found.began);
+      sessions = processes.map(p => ({ from: Date.parse(p.began) - began, to: p.ended ? Date.parse(p.ended) - began : found.length, text: `process ${p.pid} · ${p.cause || p.outcome}`, died: p.outcome === "died" || p.outcome === "interrupted" }));
+      HEAD = sessions.length > 1 ? 26 : 6;
       data = found; laid = found.calls ? lanes(found.calls) : null;
       const calls = found.calls || [], b = found.bins, sum = a => a.reduce((x, y) => x + y, 0);
       const again = b ? sum(b.retried) : calls.filter(x => x.attempts > 1).length, gone = b ? sum(b.dead) : calls.filter(x => x.status === "dead").length;
