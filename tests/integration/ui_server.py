@@ -73,18 +73,23 @@ def run_all(folder: Path, hostile: str = "") -> Path:
     script.write_text(SCRIPT, encoding="utf-8")
     rows = [{"id": f"R-{n}{hostile}", "amount": "x" if n % 4 == 0 else str(n), "currency": "EUR"} for n in range(9)]
     program = (
-        "import contextlib, sys, json\n"
+        "import contextlib, sys\n"
         f"sys.path.insert(0, {str(folder)!r})\n"
         "from ui_shop import *\n"
         "from perdure.errors import Suspended\n"
-        f"hostile = json.loads({hostile and __import__('json').dumps(hostile)!r} or '\"\"')\n"
+        "hostile = sys.argv[1]\n"
         f"ui_month({rows!r})\n"
         "with contextlib.suppress(PermissionError):\n    ui_report('boss' + hostile)\n"
-        "with contextlib.suppress(Suspended):\n    ui_refund('SO-1' + hostile)\n"
+        "with contextlib.suppress(Suspended):\n    ui_refund('SO-1' + ''.join(filter(str.isprintable, hostile)))\n"
         "ui_backup('lyon' + hostile)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment(state), capture_output=True, text=True, check=False, cwd=folder
+        [sys.executable, "-c", program, hostile],
+        env=environment(state),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
     )
     assert done.returncode == -9, done.stderr
     return state

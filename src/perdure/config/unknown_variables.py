@@ -10,8 +10,11 @@ from perdure.core.process_marks import PROCESS, STEP
 
 PREFIX = "PERDURE_"
 
-ELSEWHERE = ("PERDURE_API_KEY", "PERDURE_ENCRYPTION_KEYS", "PERDURE_SIGNAL_KEY", "PERDURE_ALERT", PROCESS, STEP)
-"""Keys of a cluster and of links, what the program of an alert is given, marks of processes that perdure starts."""
+ELSEWHERE = (
+    *("PERDURE_API_KEY", "PERDURE_ENCRYPTION_KEYS", "PERDURE_SIGNAL_KEY", "PERDURE_UI_TOKEN"),
+    *("PERDURE_ALERT", PROCESS, STEP),
+)
+"""Keys of a cluster, of links and of the page; what an alert's program is given; marks of processes of perdure's."""
 
 _said: set[str] = set()
 

@@ -78,13 +78,14 @@ export function run({ main, given, query, go, title }) {
     split.className = "split";
   }
   async function refresh() {
-    const first = !details;
+    const first = !details, listed = list.ask(wanted(), !first);
+    listed.catch(() => {});  // what fails is thrown below
     const [d, t] = await Promise.all([get(`/runs/${seg(given)}`), get(`/runs/${seg(given)}/timeline`, { bins: Math.max(100, Math.min(1200, Math.round(main.clientWidth / 1.5))) })]);
     if (left) return;
     details = d; lapse = t;
     if (given !== d.run.id && d.run.id.startsWith(given)) history.replaceState(null, "", location.pathname.replace(seg(given), seg(d.run.id)) + location.search);
     paint(); line.set(t, d.sessions); paintTools();
-    await list.ask(wanted(), !first);
+    await listed;
     await paintStep();
     if (!["done", "cancelled"].includes(d.run.status)) { const w = await get(`/runs/${seg(given)}/why`); if (!left) { why = w; paint(); } }
   }

@@ -59,7 +59,7 @@ export function steps({ run, choose }) {
       return el;
     }));
     if (!total && !loading && loaded) fill(pad, h("p", { class: "empty", role: "row" }, h("span", { role: "gridcell" }, Object.keys(asked).length ? "No step fits." : "No step has been saved yet.")));
-    fill(scale, s("svg", { width: "100%", height: 16, viewBox: "0 0 250 16", preserveAspectRatio: "xMinYMid" }, ticks(a, b, 4).map(t => s("text", { x: (t - a) / Math.max(b - a, 1e-6) * 250, y: 12 }, dur(t))).filter((_, i, all) => i < all.length - 1 || all.length < 3)));
+    fill(scale, s("svg", { width: "100%", height: 16, viewBox: "0 0 250 16", preserveAspectRatio: "xMinYMid" }, (inSight.length ? ticks(a, b, 4) : []).map(t => s("text", { x: (t - a) / Math.max(b - a, 1e-6) * 250, y: 12 }, dur(t))).filter((_, i, all) => i < all.length - 1 || all.length < 3)));
     if (direct) for (const page of new Set(rows.filter(([, x]) => !x).map(([i]) => Math.floor(i / PAGE)))) need(page);
     else if (last >= total - 20) more();
   }

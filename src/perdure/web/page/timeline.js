@@ -39,7 +39,7 @@ export function timeline({ choose, pick }) {
     canvas.style.height = `${height}px`; canvas.width = w * r; canvas.height = height * r;
     const g = canvas.getContext("2d"); g.scale(r, r);
     g.font = "10.5px system-ui, sans-serif"; g.textBaseline = "alphabetic";
-    for (const t of ticks(0, data.length, Math.max(3, w / 110))) { g.fillStyle = v("line2"); g.fillRect(Math.round(X(t)), HEAD, 1, base - HEAD); g.fillStyle = v("faint"); if (X(t) < w - 40) g.fillText(dur(t).replace("0 ms", "0"), X(t) + 4, height - 6); }
+    for (const t of ticks(0, data.length, Math.max(3, w / 110))) { g.fillStyle = v("line2"); g.fillRect(Math.round(X(t)), HEAD, 1, base - HEAD); g.fillStyle = v("faint"); if (X(t) < w - 40) g.fillText(t ? dur(t) : "0", X(t) + 4, height - 6); }
     if (HEAD > 6) sessions.forEach((p, i) => {
       const a = X(p.from), b = Math.max(X(p.to), a + 3);
       if (i) { g.fillStyle = v("stop-soft"); g.fillRect(X(sessions[i - 1].to), 0, Math.max(0, a - X(sessions[i - 1].to)), base); }
