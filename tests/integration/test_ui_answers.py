@@ -13,15 +13,7 @@ import httpx
 import pytest
 from ui_server import Ui, environment, run_all
 
-from perdure.web.openapi import document
 from perdure.web.reading import ENDPOINTS
-
-SNAPSHOT = Path(__file__).parents[1] / "openapi.json"
-"""Written anew by `python tests/integration/test_ui_answers.py`."""
-
-
-def described() -> str:
-    return json.dumps(document(ENDPOINTS), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +28,6 @@ def api(state: Path) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_the_description_is_the_one_that_is_known(api: httpx.Client):
-    """Fields are only added within v1: the description is a snapshot that a reviewer reads, and what is served."""
-    assert described() == SNAPSHOT.read_text(encoding="utf-8")
-    assert api.get("/openapi.json").json() == json.loads(described())
-
-
 def test_every_address_answers_in_its_form(api: httpx.Client):
     """Each address that is described answers 200 with the fields that its struct has."""
     names = {"run": "ui_month", "seq": "2", "letter": "1"}
@@ -49,6 +35,7 @@ def test_every_address_answers_in_its_form(api: httpx.Client):
         found = api.get(one.path.format(**names))
         assert found.status_code == 200, (one.path, found.text)
         assert set(found.json()) == set(one.answer.__struct_fields__), one.path
+    assert api.get("/openapi.json").json()["paths"].keys() >= {f"/api/v1{one.path}" for one in ENDPOINTS}
 
 
 def test_what_needs_somebody_comes_first(api: httpx.Client, state: Path):
@@ -114,7 +101,3 @@ def test_changes_are_told(state: Path):
         command = [sys.executable, "-m", "perdure", "signal", "ui_refund", "hello", "1"]
         subprocess.run(command, env=environment(state), capture_output=True, check=True)
         assert next(line for line in lines if line.startswith("data")) == "data: 1"
-
-
-if __name__ == "__main__":
-    SNAPSHOT.write_text(described(), encoding="utf-8")
