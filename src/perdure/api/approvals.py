@@ -295,7 +295,7 @@ def _place(function: str) -> tuple[StepContext, Any]:
             f"perdure.{function}() is called outside a workflow", "call it in a function decorated with @workflow"
         )
     if not hasattr(context.scope, "resources"):
-        raise TEMPORAL.unsupported(Feature.SIGNALS)
+        raise TEMPORAL.unsupported(Feature.APPROVALS)
     return context, context.scope
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.config import settings
 from perdure.engines.features import TEMPORAL, Feature
 from perdure.engines.interface import StepContext, here, script_around
-from perdure.engines.selection import capabilities_at
+from perdure.engines.selection import capabilities_at, cluster_at
 from perdure.errors import NotFound
 
 if TYPE_CHECKING:
@@ -56,6 +56,20 @@ def _files_of_callers() -> Iterator[str]:
             seen.add(file)
             yield file
         frame = frame.f_back
+
+
+def cluster_of_caller() -> Any:
+    """The cluster whose runs the caller means; None if they are in a state file.
+
+    Raises:
+        OptionError: the settings name no engine, or what it needs is not installed.
+    """
+    context = here.get()
+    scope: Any = context.scope if isinstance(context, StepContext) else context
+    if scope is not None:
+        return scope if hasattr(scope, "send_signal") else None
+    url = settings.engine_url(script_of_caller())
+    return None if capabilities_at(url).supports(Feature.STATE_FILE) else cluster_at(url)
 
 
 def resources_of_caller(feature: Feature, *, make: bool = True) -> Resources:

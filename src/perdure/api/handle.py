@@ -151,8 +151,8 @@ class Handle(Generic[T]):
             RunHasEnded: the run has ended.
             NotStorable: the value cannot be stored without loss, or is too large.
             OptionError: a name, key or id is not a printable text.
-            UsageError: the runs are on a cluster.
             StateError: the state file cannot be used.
+            EngineError: the cluster cannot be reached.
         """
         from perdure.api.signals import signal
 

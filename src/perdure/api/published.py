@@ -166,5 +166,5 @@ def _scope() -> LocalScope | None:
     """
     scope, context = scope_of_caller(), here.get()
     if scope is None and context is not None and cast(Any, getattr(context, "scope", context)) is not None:
-        raise TEMPORAL.unsupported(Feature.SIGNALS)
+        raise TEMPORAL.unsupported(Feature.PUBLISHED)
     return scope

@@ -59,7 +59,7 @@ def published_value(state: Path | None, id: str, name: str) -> Any:
     from perdure.store import published
 
     if state is None:
-        raise TEMPORAL.unsupported(Feature.SIGNALS)
+        raise TEMPORAL.unsupported(Feature.PUBLISHED)
     with records_at(LOCAL, state) as store:
         found = published.get(store, id, name)
         if found is None:

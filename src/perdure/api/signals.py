@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure.api.caller import resources_of_caller
+from perdure.api.caller import cluster_of_caller, resources_of_caller
 from perdure.api.options import checked_event, checked_signal_id, checked_topic
 from perdure.api.step import builtin
 from perdure.config.script_loader import stop_load
@@ -43,8 +43,8 @@ def signal(run: str, event: str, value: Any = None, *, key: str = "", id: str | 
         RunHasEnded: the run has ended.
         NotStorable: the value cannot be stored without loss, or is too large.
         OptionError: a name, key or id is not a printable text, or the name is one of perdure's own.
-        UsageError: the runs are on a cluster.
         StateError: the state file cannot be used.
+        EngineError: the cluster cannot be reached.
     """
     packed = _checked(run, event, value, key, id)
     context = here.get()
@@ -99,10 +99,14 @@ def _packed(event: str, value: Any) -> bytes:
 
 
 def _send(run: str, event: str, key: str, packed: bytes, id: str | None) -> Outcome:
+    cluster = cluster_of_caller()
+    if cluster is not None:
+        sent: Outcome = cluster.send_signal(run, event, key, packed, id)
+        return sent
     from perdure.store import bell, signals
 
-    found = resources_of_caller(Feature.SIGNALS, make=False)
+    found = resources_of_caller(Feature.STATE_FILE, make=False)
     store, clock = found.store, found.world.now
-    sent: signals.Sent = store.journal.write((), signals.send(store, run, event, key, packed, id, clock=clock))
+    stored: signals.Sent = store.journal.write((), signals.send(store, run, event, key, packed, id, clock=clock))
     bell.ring(store.path)
-    return sent.outcome
+    return stored.outcome

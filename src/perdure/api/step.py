@@ -44,7 +44,7 @@ from perdure.core.execution.spending import ledgers
 from perdure.core.policies.retry import Retry, policy_of
 from perdure.core.records import StepKind
 from perdure.engines.interface import Concurrency, OnFailure, Scope, StepContext, here, under_way
-from perdure.engines.registry import register
+from perdure.engines.registry import own, register
 from perdure.errors import OptionError, UsageError
 
 if TYPE_CHECKING:
@@ -403,6 +403,16 @@ def builtin(
         retry: when to try again; None: it is tried once.
     """
     return lambda fn: Step(_spec(fn, name=name, retry=retry, timeout=None, key=key, kind=kind))
+
+
+def _load_own_steps() -> None:
+    from importlib import import_module
+
+    for module in ("alert", "approvals", "context", "published", "signals"):
+        import_module(f"perdure.api.{module}")
+
+
+own.append(_load_own_steps)
 
 
 def _spec(

@@ -419,10 +419,6 @@ def _scope(function: str, *, outside: bool = False) -> Any:
         raise UsageError(
             f"perdure.{function}() is called outside a workflow", "call it in a function decorated with @workflow"
         )
-    if context is not None and not hasattr(context, "await_wait"):
-        from perdure.engines.features import TEMPORAL, Feature
-
-        raise TEMPORAL.unsupported(Feature.WAITS, option=f"perdure.{function}()")
     return context
 
 

@@ -133,6 +133,11 @@ def verdict(wanted: Sequence[Wanted], view: View) -> Verdict:
     return Lapsed(last) if hopeless and last is not None else Open(until)
 
 
+def same_end(one: Verdict, other: Verdict) -> bool:
+    """Is a wait still decided as it was? When its time was over follows from the look, if it was not open."""
+    return type(one) is type(other) and getattr(one, "position", None) == getattr(other, "position", None)
+
+
 class Standing(msgspec.Struct, frozen=True):
     """A row of an open wait, as it is shown: the name of its record, and one alternative; `run` is an id."""
 

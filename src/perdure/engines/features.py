@@ -31,8 +31,11 @@ class Feature(Enum):
     BUDGET = auto()
     """`perdure.budget` and `perdure.spend`: what the steps of a block may spend, in all lives of a run."""
 
-    WAITS = auto()
-    """`perdure.sleep`, `wait_for` and `wait_any`: a workflow waits without a process."""
+    SIGNALS_OF_CHILDREN = auto()
+    """A child run waits for what is sent to the run that it belongs to."""
+
+    WAIT_FOR_RUNS = auto()
+    """`wait_any` of the handle of a run: a workflow waits for the end of another run."""
 
     AGENT_STEPS = auto()
     """`perdure.ext`: the requests and tools of an agent are steps, which only the process of the workflow can make."""
@@ -43,8 +46,10 @@ class Feature(Enum):
     SCHEDULES = auto()
     """`@workflow(schedule=...)` and `perdure.schedule`: runs that begin by the clock, made by a worker."""
 
-    SIGNALS = auto()
-    """`perdure.signal`, `perdure.publish`, approvals: what is sent to a run, and what it shows."""
+    APPROVALS = auto()
+    """`perdure.approval` and `perdure.signal_url`: a person, or another service, answers by a link."""
+    PUBLISHED = auto()
+    """`perdure.publish`, `perdure.set_progress`: what a run shows while it goes on."""
     QUEUES = auto()
     """`Workflow.enqueue` and `perdure.Queue`: runs that stand in a queue."""
     RUN_HANDLES = auto()
@@ -170,9 +175,14 @@ TEMPORAL = Capabilities(
             "{option} is not supported on a cluster: what failed attempts spend is not kept there for the workflow",
             "return what each step has spent, and add it up in the workflow",
         ),
-        Feature.WAITS: Missing(
-            "{option} is not supported on a cluster: signals and timers of Temporal are not used yet",
-            "run the workflow with --engine local",
+        Feature.SIGNALS_OF_CHILDREN: Missing(
+            "child run {run} waits for a signal, which is not supported on a cluster: there it has an execution of its"
+            " own, and signals are sent to the run that it belongs to",
+            "wait in the workflow that was started, and pass what came to the child; or use --engine local",
+        ),
+        Feature.WAIT_FOR_RUNS: Missing(
+            "waiting for the end of another run is not supported on a cluster",
+            "call the workflow as a child, or let the other run send a signal: perdure.signal(run, event)",
         ),
         Feature.AGENT_STEPS: Missing(
             "an agent made durable by perdure.ext is not supported on a cluster: its steps need what the process of "
@@ -185,9 +195,14 @@ TEMPORAL = Capabilities(
             "give a number, such as concurrency=8",
             OptionError,
         ),
-        Feature.SIGNALS: Missing(
-            "signals, approvals and published values are not supported on a cluster: they are kept in a state file",
-            "run the workflow with --engine local; or poll the service that the answer comes from, in a step",
+        Feature.APPROVALS: Missing(
+            "approvals and links for signals are not supported on a cluster: links are answered by a worker of a state"
+            " file",
+            "let what asks send a signal: perdure.signal(run, event), and wait for that: perdure.wait_for(event)",
+        ),
+        Feature.PUBLISHED: Missing(
+            "published values are not supported on a cluster: they are kept in a state file",
+            "return them, or write them where they are looked at, in a step",
         ),
         Feature.QUEUES: Missing(
             "queues are not supported on a cluster: their limits are counted in a state file",

@@ -10,12 +10,14 @@ import os
 from collections.abc import Callable
 
 from perdure.core.execution.spec import Spec
-from perdure.core.records import Place
+from perdure.core.records import RESERVED, Place
 from perdure.errors import NotFound
 
 MOST = 1_000
 """Functions of one name and one module that are remembered: what a factory makes in a loop is not kept for ever."""
 
+own: list[Callable[[], None]] = []
+"""What defines all of perdure's own steps: a process that has not used one of them has not defined it."""
 _known: dict[tuple[str, str], list[Spec]] = {}
 
 
@@ -75,6 +77,9 @@ def find(kind: str, place: Place, name: str, given: bytes = b"") -> Spec:
     Raises:
         NotFound: no script that this process has loaded defines it.
     """
+    if name.startswith(RESERVED) and (kind, name) not in _known:
+        for define in own:
+            define()
     known = [spec for spec in _known.get((kind, name), ()) if spec.accepts(given)]
     found = [spec for spec in known if spec.place == place]
     if not found:  # the function was renamed, and the step kept its name

@@ -63,7 +63,7 @@ def answer(
         RunHasEnded: the run has ended.
         StateError: the state file cannot be written.
     """
-    location.require(Feature.SIGNALS)
+    location.require(Feature.APPROVALS)
     packed = approvals.pack_answer(approved, by or _user(), note)
     with opened_for_change(location) as store:
         run = find_run(store, reference)

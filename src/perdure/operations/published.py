@@ -48,7 +48,7 @@ def get(location: Location, reference: str, name: str, *, wait: bool = False, se
     """
     from perdure.config.steady_clock import steady
 
-    location.require(Feature.SIGNALS)
+    location.require(Feature.PUBLISHED)
     with opened(location, reference) as store:
         id = find_run(store, reference).id
         if not wait:

@@ -11,9 +11,10 @@ import msgspec
 from perdure.api.options import checked_event, checked_signal_id, checked_topic
 from perdure.core.values import codec, plain_json
 from perdure.engines.features import Feature
+from perdure.engines.selection import cluster_at
 from perdure.errors import UsageError
 from perdure.operations.find_run import find_run
-from perdure.operations.location import Location, opened_for_change
+from perdure.operations.location import Location, opened, opened_for_change
 from perdure.store import bell, signals, workers
 from perdure.store.signals import Outcome
 
@@ -21,7 +22,8 @@ from perdure.store.signals import Outcome
 class SignalView(msgspec.Struct, frozen=True):
     """What came of a signal.
 
-    `status` is how the run stands, `pid` the process that executes it at this moment, `worker` one that does so next.
+    `status` is how the run stands, `pid` the process that executes it at this moment, `worker` one that does so next;
+    `cluster`: the workers of a cluster do.
     """
 
     run: str
@@ -30,6 +32,7 @@ class SignalView(msgspec.Struct, frozen=True):
     status: str
     pid: int | None
     worker: int | None = None
+    cluster: bool = False
 
     def text(self) -> str:
         """The same in a sentence, and who goes on with the run."""
@@ -41,14 +44,21 @@ class SignalView(msgspec.Struct, frozen=True):
     @property
     def next(self) -> str:
         """Who goes on with the run."""
-        if self.pid is not None:
-            return f"; pid {self.pid} goes on with it"
-        return "" if self.worker is None else f"; worker pid {self.worker} goes on with it"
+        who = "a worker of the cluster" if self.cluster else ""
+        if self.pid is not None or self.worker is not None:
+            who = f"pid {self.pid}" if self.pid is not None else f"worker pid {self.worker}"
+        return f"; {who} goes on with it" if who else ""
 
     @property
     def advice(self) -> str:
         """What makes the run go on, if nothing does."""
-        if self.pid is not None or self.worker is not None or self.outcome == "repeated" or self.status == "queued":
+        if (
+            self.cluster
+            or self.pid is not None
+            or self.worker is not None
+            or self.outcome == "repeated"
+            or self.status == "queued"
+        ):
             return ""
         if self.status == "suspended":
             if self.outcome != "taken":
@@ -72,18 +82,23 @@ def send(
         id: sent again with the same one, nothing is stored.
 
     Raises:
-        UsageError: the value is not JSON; or the location is a cluster.
+        UsageError: the value is not JSON.
         OptionError: the name, key or id is not a printable text.
         NotFound: there is no such run.
         RunHasEnded: it has ended.
         NotStorable: the value is too large.
         StateError: the state file cannot be written.
+        EngineError: the cluster cannot be reached.
     """
-    location.require(Feature.SIGNALS)
     checked_event(event)
     checked_topic(key)
     checked_signal_id(id, "--id")
     packed = codec.pack_value(parsed(value), owner=f"signal {event!r}")
+    if not location.supports(Feature.STATE_FILE):
+        with opened(location, reference) as store:
+            found = find_run(store, reference)
+        outcome = cluster_at(location.engine).send_signal(found.id, event, key, packed, id)
+        return SignalView(found.id, event, outcome, found.status, None, cluster=True)
     with opened_for_change(location) as store:
         run = find_run(store, reference)
         sent: signals.Sent = store.journal.write((), signals.send(store, run.id, event, key, packed, id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
 import msgspec
@@ -13,8 +14,34 @@ from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.run import HolderInfo
 from perdure.core.records import AttemptRecord, RunRecord, RunStatus, StepRecord
 from perdure.store import parking
+from perdure.store.rows import sealed
 from perdure.store.runs import Store
 from perdure.store.statements import load
+
+
+class ListedWait(msgspec.Struct, frozen=True):
+    """One alternative of a durable wait: of which call it is the one of that number, and what is waited for."""
+
+    name: str
+    key: bytes
+    n: int
+    position: int
+    event: str | None
+    topic: str | None
+    began: float
+    due: float | None
+
+
+class ListedLetter(msgspec.Struct, frozen=True):
+    """A signal that was sent to the run."""
+
+    event: str
+    topic: str
+    id: str | None
+    value: bytes
+    stamp: float
+    status: str
+    reason: str | None
 
 
 class ListedRun(msgspec.Struct, frozen=True):
@@ -37,6 +64,8 @@ class ListedRun(msgspec.Struct, frozen=True):
     stopped: bytes | None = None
     steps: Sequence[StepRecord] = ()
     attempts: Sequence[AttemptRecord] = ()
+    waits: Sequence[ListedWait] = ()
+    letters: Sequence[ListedLetter] = ()
 
 
 class Snapshot(Store):
@@ -52,9 +81,11 @@ class Snapshot(Store):
         super().__init__(path)
         self._origin = origin
         statements = load("cluster_snapshot.sql")
+        add_wait, add_letter = load("waits.sql")["add"], load("signals.sql")["add"]
 
         def operation(connection: apsw.Connection) -> None:
             numbers: dict[str, int] = {}
+            letters = 0
             for run in runs:
                 record = self.insert_run(connection, _record(run, numbers.get(run.parent or "")))
                 numbers[run.id] = rid = record.rid
@@ -62,6 +93,10 @@ class Snapshot(Store):
                 self.insert_rows(connection, steps)
                 tries = [(rid, *msgspec.structs.astuple(attempt.sealed(rid))) for attempt in run.attempts]
                 connection.executemany(statements["add_attempt"], tries)
+                connection.executemany(add_wait, [_wait(rid, wait) for wait in run.waits])
+                for number, letter in enumerate(run.letters, start=letters + 1):
+                    connection.execute(add_letter, _signal(number, rid, letter))
+                letters += len(run.letters)
                 parking.add_copies(connection, [_letter(rid, step) for step in run.steps if step.status == "dead"])
 
         self.journal.write((), operation)
@@ -76,6 +111,16 @@ def _record(run: ListedRun, parent: int | None) -> RunRecord:
     about = (0, run.id, name, run.path, run.workflow, run.key, True, parent, run.status, None, 0)
     times = (run.created, run.started, run.ended)
     return RunRecord(*about, run.input, run.output, *times, 0, stopped=run.stopped)
+
+
+def _wait(rid: int, wait: ListedWait) -> tuple[Any, ...]:
+    who = (wait.name, wait.key, wait.n, wait.position)
+    return sealed(rid, *who, wait.event, wait.topic, None, float(wait.began), wait.due)
+
+
+def _signal(sid: int, rid: int, one: ListedLetter) -> tuple[Any, ...]:
+    seq = 0 if one.status == "taken" else None
+    return sealed(sid, rid, one.event, one.topic, one.id, one.value, float(one.stamp), one.status, seq, one.reason)
 
 
 def _letter(rid: int, step: StepRecord) -> LetterRecord:

@@ -15,7 +15,7 @@ import apsw
 from perdure.core.execution.spec import Call
 from perdure.core.execution.waiting import CloseWait, OpenWait, SetAside, Wait
 from perdure.core.records import SEQ, RunRecord, is_time
-from perdure.core.waits import Letter, Open, RunEnd, Standing, View, Wanted, earliest, verdict
+from perdure.core.waits import Letter, Open, RunEnd, Standing, View, Wanted, earliest, same_end, verdict
 from perdure.store import sessions
 from perdure.store.group_commit import Operation
 from perdure.store.rows import corrupt, sealed, sound
@@ -107,7 +107,7 @@ def closing(store: Store, waiting: Waiting, effect: CloseWait) -> Operation:
         view = _look(store, connection, waiting)
         end = verdict(effect.wait.wanted, view)
         position = getattr(end, "position", None)
-        if end != effect.end or (position is not None and view.found[position] != effect.found):
+        if not same_end(end, effect.end) or (position is not None and view.found[position] != effect.found):
             return view
         store.insert_row(connection, effect.row)
         connection.execute(_SQL["drop"], waiting.id)

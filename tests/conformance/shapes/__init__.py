@@ -13,6 +13,7 @@ from tests.conformance.shapes import (
     races,
     results,
     retries,
+    waits,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "races",
     "results",
     "retries",
+    "waits",
 ]

@@ -20,7 +20,7 @@ from perdure.core.execution.spec import Call
 from perdure.core.policies.classify import assess
 from perdure.core.policies.failure_rules import NO_RULES
 from perdure.core.policies.verdicts import pack_verdict
-from perdure.core.records import SEQ, Row, StepStatus
+from perdure.core.records import Row, StepStatus
 from perdure.core.waits import Lapsed, Letter, Open, RunEnd, View, Wanted, Won, verdict
 from perdure.errors import NotDecodable, PerdureError
 
@@ -80,7 +80,7 @@ class SetAside(msgspec.Struct, frozen=True, gc=False):
 class CloseWait(msgspec.Struct, frozen=True, gc=False):
     """Write the record of the wait and take the signal, if the wait has this end at that moment; `rows` in any case.
 
-    Answer: None, or a View: it has not.
+    Answer: None, or a View: it has not. Written, the number of the record is `call.seq`.
     """
 
     call: Call
@@ -141,9 +141,9 @@ def _until_decided(call: Call, history: History, wait: Wait) -> Generator[Any, A
         if view is not None:
             call.seq = 0
         elif error is None:
-            return Succeeded(call.spec.plan.unpack(output), row[SEQ])
+            return Succeeded(call.spec.plan.unpack(output), call.seq)
         else:
             known = pack_verdict(assess(error, began + seconds, NO_RULES))
-            history.failed(error, row[SEQ], verdict=known)
+            history.failed(error, call.seq, verdict=known)
             return Failed(error, Outcome(None, error, began, seconds), 1, verdict=known)
     raise AssertionError("a wait has ended without a record")

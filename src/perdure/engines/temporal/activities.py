@@ -37,8 +37,10 @@ from perdure.engines.runtime.threads import Pool
 from perdure.engines.runtime.timeouts import bounded, timed_out
 from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.engines.temporal.commands import RECALL
+from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.encryption import is_unread, key_ring
 from perdure.engines.temporal.event_history import EventHistory, read_history
+from perdure.engines.temporal.open_waits import NOTE
 from perdure.engines.temporal.payloads import (
     PORTION,
     Carry,
@@ -50,7 +52,9 @@ from perdure.engines.temporal.payloads import (
     encode_ran,
     fits,
 )
+from perdure.engines.temporal.signals import send
 from perdure.errors import ArgumentChanged, NotStorable, PerdureError, ProcessDied, StepTimeout
+from perdure.store import signals
 
 DEATHS = 10
 """So many workers may die under one call before it counts as its own fault."""
@@ -62,8 +66,9 @@ LONGEST_NOTE = 2_000
 class StepSide:
     """What code inside a step reaches of the run: its id, its workflow, and who is notified of how far it has come."""
 
-    def __init__(self, id: str, workflow: str, progress: Progress, observer: Observer | None) -> None:
+    def __init__(self, id: str, workflow: str, progress: Progress, observer: Observer | None, cluster: Cluster) -> None:
         self.id = id
+        self._cluster = cluster
         self.workflow = workflow
         self._progress = progress
         self._observer = observer
@@ -74,16 +79,22 @@ class StepSide:
         if self._observer is not None:
             self._observer.notify(StepProgress(self.id, self.workflow, call, done, total, note))
 
+    def send_signal(self, run: str, event: str, topic: str, value: bytes, id: str | None) -> signals.Outcome:
+        """Send a signal to a run on the same cluster: see `signals.send`."""
+        return self._cluster.wait(send(self._cluster, run, event, topic, value, id)).outcome
+
 
 class StepActivities:
     """The activities of a worker.
 
     Args:
-        client: the cluster.
+        client: the connection to the cluster.
+        cluster: whose it is.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, cluster: Cluster) -> None:
         self._client = client
+        self._cluster = cluster
         self._encrypted = bool(key_ring(client))
         self._pool = Pool()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -104,7 +115,11 @@ class StepActivities:
         async def recall(id: str, first: int, carry: bytes) -> bytes:
             return await self.recall(id, first, carry)
 
-        return [step, recall]
+        @activity.defn(name=NOTE)
+        async def note(given: bytes) -> bytes:
+            return given  # the result is what Temporal keeps of a local activity
+
+        return [step, recall, note]
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
@@ -157,7 +172,7 @@ class StepActivities:
             raise _told(refusal, ran) from None
         left = _left(command)
         began = monotonic()
-        side = StepSide(command.run_id, workflow, progress, self.observer)
+        side = StepSide(command.run_id, workflow, progress, self.observer, self._cluster)
         outcome, packed = await self._attempt(call, number, side, left)
         if left is not None and isinstance(outcome.error, StepTimeout) and monotonic() - began >= left:
             late = capture.encode(capture.to_fault(outcome.error))

@@ -31,11 +31,13 @@ from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.event_history import read_history
 from perdure.engines.temporal.executions import Found, describe, find, recorded_inputs, recorded_steps, refuse_stranger
 from perdure.engines.temporal.payloads import Carry, RunCommand, encode, fits
+from perdure.engines.temporal.signals import send
 from perdure.engines.temporal.unsupported import refuse_counting, refuse_locks, refuse_parking
 from perdure.engines.temporal.worker import Workers, queue_of
 from perdure.errors import Cancelled, EngineError, OtherInputs, RunError, StopRun
 from perdure.store.cluster_snapshot import ListedRun, Snapshot
 from perdure.store.runs import Store
+from perdure.store.signals import Outcome
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -338,6 +340,10 @@ class TemporalEngine:
             UsageError: always.
         """
         raise TEMPORAL.unsupported(Feature.SCHEDULES, option=f"schedule {given.name!r}")
+
+    def send_signal(self, run: str, event: str, topic: str, value: bytes, id: str | None) -> Outcome:
+        """Send a signal to a run: see `signals.send`."""
+        return self.cluster.wait(send(self.cluster, run, event, topic, value, id)).outcome
 
     def cancel(self, id: str, load: Callable[[RunRecord], object] | None = None) -> Cancellation:
         """Ask a run to end. Steps in flight notice it at their next heartbeat, and a worker makes the clean-ups.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,17 +16,22 @@ from perdure.core.records import CLEAN_UPS, TIMERS_NOTE
 from perdure.core.values import codec
 from perdure.engines.temporal.commands import RECALL
 from perdure.engines.temporal.encryption import KeyRing, key_ring
+from perdure.engines.temporal.mailbox import OVERHEAD, Mailbox
+from perdure.engines.temporal.open_waits import NOTE
 from perdure.engines.temporal.payloads import (
     FIRED,
     Carried,
     Carry,
     Identity,
+    Letter,
+    OpenWaitNote,
     Portion,
     RaceNote,
     Ran,
     RunCommand,
     RunFailed,
     StepCommand,
+    WaitNote,
     decode,
 )
 from perdure.errors import RunError
@@ -60,7 +66,8 @@ class EventHistory:
 
     `records` are in the order of completion. `open` are the calls under way, and those that failed last. `children` are
     the executions of child runs that are not done, by id. `output` is the packed result, `failed` how it failed; `last`
-    is the time of the last event. `epoch` is how often the run had been cleaned up when it began.
+    is the time of the last event. `epoch` is how often the run had been cleaned up when it began. `mailbox` has what
+    was sent to the run, `waits` are the durable waits that it is in; `recalled`: with those of earlier executions.
     """
 
     def __init__(self, events: Iterable[HistoryEvent], carry: Carry | None = None, ring: KeyRing | None = None) -> None:
@@ -72,6 +79,10 @@ class EventHistory:
         self.failed: RunFailed | None = None
         self.exempt: list[Identity] = []
         self.epoch = 0
+        self.mailbox = Mailbox()
+        self.waits: dict[Identity, OpenWaitNote] = {}
+        self._noted: list[tuple[int, WaitNote]] = []
+        self.recalled = True
         self._cancelled = False
         self._races: list[RaceNote] = []
         self._given_up_before: dict[Identity, bytes] = {}
@@ -88,6 +99,8 @@ class EventHistory:
         for event in events:
             self._read(event)
             self.last = event.event_time.ToMicroseconds() / 1e6
+        for at, note in self._noted:
+            self._wait_noted(at, note)
         self.records, self.open = self._judge()
 
     # -- the events ---------------------------------------------------------------------------------------------------
@@ -97,6 +110,7 @@ class EventHistory:
         if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
             started = event.workflow_execution_started_event_attributes
             self.command = decode(self._data(started.input.payloads), RunCommand)
+            self.recalled = self.command.carry is None
         elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
             self._scheduled(event)
         elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
@@ -117,6 +131,12 @@ class EventHistory:
                 self.failed = decode(self._data(info.details.payloads), RunFailed)
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
             self._cancelled = True
+        elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+            signaled = event.workflow_execution_signaled_event_attributes
+            payloads = [self._ring.open(one) for one in signaled.input.payloads]
+            self.mailbox.receive(signaled.signal_name, payloads, event.event_time.ToMicroseconds() / 1e6)
+        elif kind == EventType.EVENT_TYPE_MARKER_RECORDED:
+            self._marked(event)
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
             again = event.workflow_execution_continued_as_new_event_attributes
             self._carry = decode(self._data(again.input.payloads), RunCommand).carry
@@ -141,13 +161,37 @@ class EventHistory:
         at = event.event_time.ToMicroseconds() / 1e6
         self._underway[event.event_id] = OpenCall(call.name, call.key, call.n, call.input, at)
 
+    def _marked(self, event: HistoryEvent) -> None:
+        details = event.marker_recorded_event_attributes.details
+        about, result = details.get("data"), details.get("result")
+        if about is None or result is None or json.loads(about.payloads[0].data).get("activity_type") != NOTE:
+            return
+        note = decode(self._data(result.payloads), WaitNote)
+        self._last_call = event.event_id
+        self._noted.append((event.event_id, note))
+
+    def _wait_noted(self, at: int, note: WaitNote) -> None:
+        """What has become of a wait, when all letters are known."""
+        if note.opened is not None:
+            self.waits[note.opened.name, note.opened.key, note.opened.n] = note.opened
+        if note.taken is not None:
+            self.mailbox.take(note.taken)
+        if note.aside is not None:
+            self.mailbox.set_aside(note.aside, note.reason)
+        if note.closed is not None:
+            self.waits.pop((note.closed.name, note.closed.key, note.closed.n), None)
+            self._ended.append((at, note.closed))
+
     def _step_ended(self, at: int, scheduled: int, data: bytes) -> None:
         if scheduled in self._portions:
             portion = decode(data, Portion)
             self._take_over(portion.records)
+            self.mailbox.take_over(portion.letters)
+            self.waits |= {(one.name, one.key, one.n): one for one in portion.waits}
             self.children.update(portion.children)
             self.exempt += portion.exempt
             self.epoch = portion.epoch
+            self.recalled = portion.more is None
             return
         call, ran = self._calls[scheduled], decode(data, Ran)
         if ran.late:
@@ -166,7 +210,7 @@ class EventHistory:
                 self._races += [RaceNote(self._carried, timer=number, beside=half > 0) for number, half in fired]
             elif record.status == "abandoned":
                 self._given_up_before[identity] = record.input
-                self._races.append(RaceNote(self._carried, given_up=identity))
+                self._races.append(RaceNote(self._carried, given_up=identity, kind=record.kind))
             else:
                 self._ended.append((0, record))
                 self._carried = identity
@@ -213,6 +257,10 @@ class EventHistory:
         self.exempt += self.failed.exempt if self.failed else self._carry.exempt if self._carry else []
         self._races += self.failed.races if self.failed else self._carry.races if self._carry else []
         given_up = {note.given_up for note in self._races} - self._given_up_before.keys()
+        for identity in given_up:
+            self.waits.pop(identity, None)  # type: ignore[arg-type]
+        noted = {at for at, _ in self._noted}
+        self._ended.sort(key=lambda ended: ended[0])
         records: dict[Identity, Carried] = {}
         failures: list[OpenCall] = []
         for at, one in self._ended:
@@ -228,7 +276,7 @@ class EventHistory:
                 records[identity] = one
                 if one.status == "done" and identity in self._undoes:
                     records.pop(self._undoes[identity], None)
-            elif at:
+            elif at and at not in noted:  # a wait that ended in time is not tried, it begins anew
                 failures.append(
                     OpenCall(one.name, one.key, one.n, one.input, one.started, one.tried, one.output, one.seconds)
                 )
@@ -244,7 +292,7 @@ class EventHistory:
             place = note.after if note.after is None or note.after in records else place
             if note.given_up is not None:
                 what = (*note.given_up, "abandoned", given.get(note.given_up, NO_INPUTS), NOTHING)
-                one = Carried(*what, 0.0, 0.0, 0)  # type: ignore[arg-type]
+                one = Carried(*what, 0.0, 0.0, 0, kind=note.kind)  # type: ignore[arg-type]
             else:
                 fired = msgspec.msgpack.encode([(note.timer, 0.5 * note.beside)])
                 one = Carried(TIMERS_NOTE, bytes(16), 0, "done", fired, NOTHING, 0.0, 0.0, 0, kind="timers")
@@ -259,8 +307,9 @@ class EventHistory:
         return self.failed is not None or self._carry is not None
 
     def portion(self, first: int, most: int) -> Portion:
-        """The records from number `first` on, up to `most` bytes of them."""
+        """The records and letters from number `first` on, up to `most` bytes of them."""
         taken: list[Carried] = []
+        letters: list[Letter] = []
         size = 0
         unwound = self._cancelled or (self.failed is not None and self.failed.unwound)
         epoch = self.epoch + unwound
@@ -269,7 +318,15 @@ class EventHistory:
             if taken and size > most:
                 return Portion(taken, number, epoch=epoch)
             taken.append(record)
-        return Portion(taken, None, self.children, self.exempt, epoch)
+        count = len(self.records)
+        for number, letter in enumerate(self.mailbox.letters[max(first - count, 0) :], start=max(first, count)):
+            size += len(letter.value) + OVERHEAD
+            if (taken or letters) and size > most:
+                return Portion(taken, number, epoch=epoch, letters=letters)
+            letters.append(letter)
+        over = self.failed is not None or self._cancelled  # a run that has failed waits for nothing any more
+        waits = [] if over else list(self.waits.values())
+        return Portion(taken, None, self.children, self.exempt, epoch, letters, waits)
 
 
 async def read_history(client: Any, id: str, run: str | None, carry: Carry | None = None) -> EventHistory:

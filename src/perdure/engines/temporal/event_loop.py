@@ -43,12 +43,8 @@ class LockstepEventLoop(asyncio.BaseEventLoop):
         """The time of day; it stands still while the function computes."""
         return self._thread.now
 
-    def await_ticket(self, ticket_of: Callable[[Callable[[Ticket], None]], Ticket]) -> asyncio.Future[Any]:
-        """A future of an operation; cancelling it withdraws the operation.
-
-        Args:
-            ticket_of: hands over the operation, given what to call when it has ended.
-        """
+    def await_ticket(self, ticket: Ticket) -> asyncio.Future[Any]:
+        """A future of an operation that was just handed over; cancelling it withdraws the operation."""
         future: asyncio.Future[Any] = self.create_future()
 
         def on_done(ticket: Ticket) -> None:
@@ -61,7 +57,7 @@ class LockstepEventLoop(asyncio.BaseEventLoop):
             else:
                 future.set_exception(ticket.error)
 
-        ticket = ticket_of(on_done)
+        ticket.on_done = on_done
         future.add_done_callback(lambda ended: self._thread.cancel(ticket) if ended.cancelled() else None)
         return future
 

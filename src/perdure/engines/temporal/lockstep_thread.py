@@ -41,16 +41,34 @@ class Unwound(BaseException):
 class Ticket:
     """An operation that was handed over; `value` or `error` is its result once it is `done`.
 
-    `bound`: it ends by itself when the time of the run is over.
+    `bound`: it ends by itself when the time of the run is over. `noting`: it ends at once, and is not withdrawn, unless
+    the run ends before it has begun; `then` is called on the function's thread when it has ended. `idle`: it only
+    waits, maybe for months, and is begun again where the run goes on in a new record.
     """
 
-    __slots__ = ("bound", "done", "error", "on_done", "operation", "size", "task", "value", "withdrawn")
+    __slots__ = (
+        "bound",
+        "done",
+        "error",
+        "idle",
+        "noting",
+        "on_done",
+        "operation",
+        "size",
+        "task",
+        "then",
+        "value",
+        "withdrawn",
+    )
 
     def __init__(self, operation: Operation, size: int, on_done: Callable[[Ticket], None] | None) -> None:
         self.operation = operation
         self.size = size
         self.on_done = on_done
         self.bound = False
+        self.noting = False
+        self.then: Callable[[], None] | None = None
+        self.idle = False
         self.done = False
         self.withdrawn = False
         self.value: Any = None
@@ -94,6 +112,7 @@ class LockstepThread:
         self._open: dict[Ticket, None] = {}
         self._ended: deque[Ticket] = deque()
         self._cancelled: list[Ticket] = []
+        self._idle = 0
         self._bytes = 0
         self._go = threading.Semaphore(0)
         self._back = threading.Semaphore(0)
@@ -141,6 +160,8 @@ class LockstepThread:
         ended = list(self._ended)
         self._ended.clear()
         for ticket in ended:
+            if ticket.then is not None and ticket.error is None:
+                ticket.then()
             if ticket.on_done is not None:
                 ticket.on_done(ticket)
         return ended
@@ -206,19 +227,24 @@ class LockstepThread:
     async def _serve(self) -> None:
         """Until something has ended, or the time that the function waits for has come."""
         for ticket in self._cancelled:
-            self._withdraw(ticket)
+            if not ticket.noting:
+                self._withdraw(ticket)
         self._cancelled.clear()
         self._begin()
-        if self._queued and not self._open:
+        if self._queued and len(self._open) == self._idle:
             self._renew()
         while not self._ended and not self._interrupted:
+            if self._is_worn_out():
+                self._renew()
             until = self._until
             if self._leave_by is not None and not self._open:
                 until = self._leave_by if until is None else min(until, self._leave_by)
             left = None if until is None else until - workflow.time()
             if left is None or left > 0:
                 try:
-                    await workflow.wait_condition(lambda: bool(self._ended) or self._interrupted, timeout=left)
+                    await workflow.wait_condition(
+                        lambda: bool(self._ended) or self._interrupted or self._is_worn_out(), timeout=left
+                    )
                     continue
                 except TimeoutError:
                     pass
@@ -244,14 +270,19 @@ class LockstepThread:
     def _begin(self) -> None:
         """Begin what may begin: not too much at a time, and nothing in a record that is full."""
         full = self._is_full()
-        while self._queued and not full and len(self._open) < MOST_OPEN:
+        while self._queued and not full and len(self._open) - self._idle < MOST_OPEN:
             if self._open and self._bytes + self._queued[0].size > MOST_BYTES:
                 return
             ticket = self._queued.popleft()
             self._open[ticket] = None
+            self._idle += ticket.idle
             self._bytes += ticket.size
             ticket.task = asyncio.create_task(self._carry_out(ticket))
             ticket.task.add_done_callback(lambda _, it=ticket: self._end(it))  # type: ignore[misc]
+
+    def _is_worn_out(self) -> bool:
+        """Has what came to a run that only waits filled its record?"""
+        return 0 < self._idle == len(self._open) and self._is_full()
 
     def _is_full(self) -> bool:
         """Is it time for a new record? Temporal bounds its length and its size; a new one only has what is kept."""
@@ -270,12 +301,13 @@ class LockstepThread:
             ticket.error = asyncio.CancelledError()  # before it began
         if ticket in self._open:
             del self._open[ticket]
+            self._idle -= ticket.idle
             self._bytes -= ticket.size
         ticket.done = True
         self._ended.append(ticket)
 
     def _withdraw(self, ticket: Ticket) -> None:
-        if ticket.withdrawn:
+        if ticket.withdrawn or (ticket.noting and ticket.task is not None):
             return
         ticket.withdrawn = True
         if ticket.task is not None:

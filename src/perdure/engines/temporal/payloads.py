@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -32,13 +32,15 @@ class RaceNote(msgspec.Struct, frozen=True, array_like=True):
     """What an async workflow has seen besides the ends of its calls: a timer that fired, or a call that it gave up.
 
     `after` is the call whose record came last before that; None at the beginning. `timer` is the timer's number,
-    `beside` whether it fired after what follows that record (the end of a map). `given_up` is the call.
+    `beside` whether it fired after what follows that record (the end of a map). `given_up` is the call, `kind` the
+    kind of its record.
     """
 
     after: Identity | None
     timer: int | None = None
     beside: bool = False
     given_up: Identity | None = None
+    kind: StepKind = "step"
 
 
 class StepCommand(msgspec.Struct, frozen=True, array_like=True):
@@ -197,11 +199,72 @@ class Carried(msgspec.Struct, frozen=True, array_like=True):
     kind: StepKind = "step"
 
 
-class Portion(msgspec.Struct, frozen=True, array_like=True):
-    """Some of the records; `more` is where the next begin; `epoch` is how often the run has been cleaned up.
+class Envelope(msgspec.Struct, frozen=True, array_like=True):
+    """A signal, as it travels: `stamp` is when it was sent, in seconds since the epoch, `value` is packed.
 
-    In the last portion, `children` are the executions of unfinished child runs, by id, and `exempt` the records
-    that are not held against the script.
+    No two have the same `id`, unless one is the other sent again.
+    """
+
+    id: str
+    event: str
+    topic: str
+    stamp: float
+    value: bytes
+
+
+class Letter(msgspec.Struct, array_like=True):
+    """A signal that has come: taken by a wait, or set aside for the `reason`, if it is not "stored".
+
+    `foreign`: another program has sent it, without an envelope; `stamp` is when it came then.
+    """
+
+    id: str | None
+    event: str
+    topic: str
+    value: bytes
+    stamp: float
+    status: Literal["stored", "taken", "aside"] = "stored"
+    reason: str = ""
+    foreign: bool = False
+
+
+class OpenRow(msgspec.Struct, frozen=True, array_like=True):
+    """One alternative of an open wait: what is waited for, since when and until when, in seconds since the epoch."""
+
+    event: str | None
+    topic: str
+    run: str | None
+    began: float
+    due: float | None
+
+
+class OpenWaitNote(msgspec.Struct, frozen=True, array_like=True):
+    """A call waits for these."""
+
+    name: str
+    key: bytes
+    n: int
+    rows: list[OpenRow]
+
+
+class WaitNote(msgspec.Struct, frozen=True, array_like=True):
+    """What becomes of a wait, as Temporal's history keeps it: that it begins, how it has ended, what it has set aside.
+
+    `taken` and `aside` are numbers of letters, counted from 1 in the order in which they came.
+    """
+
+    opened: OpenWaitNote | None = None
+    closed: Carried | None = None
+    taken: int | None = None
+    aside: int | None = None
+    reason: str = ""
+
+
+class Portion(msgspec.Struct, frozen=True, array_like=True):
+    """Some of the records, and then of the letters; `more` is where the next begin.
+
+    `epoch` is how often the run has been cleaned up. In the last portion, `children` are the executions of unfinished
+    child runs, by id, `exempt` the records that are not held against the script, and `waits` the waits that are open.
     """
 
     records: list[Carried]
@@ -209,6 +272,8 @@ class Portion(msgspec.Struct, frozen=True, array_like=True):
     children: dict[str, str] = {}
     exempt: list[Identity] = []
     epoch: int = 0
+    letters: list[Letter] = []
+    waits: list[OpenWaitNote] = []
 
 
 def encode(value: msgspec.Struct) -> bytes:

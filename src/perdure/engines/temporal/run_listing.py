@@ -15,10 +15,10 @@ from perdure.core.values import codec
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.event_history import EventHistory, OpenCall, read_history
 from perdure.engines.temporal.executions import STATUS, Found, find, memo_in
-from perdure.engines.temporal.payloads import Carried
+from perdure.engines.temporal.payloads import Carried, OpenRow, OpenWaitNote
 from perdure.engines.temporal.run_records import UNSEALED, attempt_records
 from perdure.errors import DecryptionError, NotFound, RunError
-from perdure.store.cluster_snapshot import ListedRun
+from perdure.store.cluster_snapshot import ListedLetter, ListedRun, ListedWait
 
 LOOKED_AT = 1_000
 """Executions that are looked at to find runs, newest first."""
@@ -149,7 +149,19 @@ def _in_full(each: _Known, history: EventHistory) -> ListedRun:
         stopped=_stopped(output, attempts, each.ended or history.last) if status == "failed" else None,
         steps=steps,
         attempts=attempts,
+        waits=[_wait(note, place, row) for note in history.waits.values() for place, row in enumerate(note.rows)]
+        if status == "running"
+        else [],
+        letters=[
+            ListedLetter(one.event, one.topic, one.id, one.value or NOTHING, one.stamp, one.status, one.reason or None)
+            for one in history.mailbox.letters
+        ],
     )
+
+
+def _wait(note: OpenWaitNote, position: int, row: OpenRow) -> ListedWait:
+    topic = row.topic if row.event is not None else None
+    return ListedWait(note.name, note.key, note.n, position, row.event, topic, row.began, row.due)
 
 
 def _stopped(output: bytes | None, attempts: Sequence[AttemptRecord], ended: float) -> bytes | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
+from contextlib import nullcontext
 from typing import Any, cast
 
 from perdure.core.execution.call import Failed, perform
@@ -15,7 +17,11 @@ from perdure.core.execution.inputs import is_storable
 from perdure.core.execution.map_items import MapOptions, Tally
 from perdure.core.execution.run import Ended, nested
 from perdure.core.execution.spec import Call, Spec
-from perdure.core.records import SEQ, StepRecord
+from perdure.core.execution.waiting import CloseWait, Look, OpenWait, Park, SetAside, await_
+from perdure.core.execution.waiting import Wait as DurableWait
+from perdure.core.records import SEQ, Row, StepRecord
+from perdure.core.redaction.printable import one_line
+from perdure.core.waits import View
 from perdure.engines.features import TEMPORAL, Feature
 from perdure.engines.interface import Enqueued
 from perdure.engines.runtime.base_scope import BaseScope
@@ -26,7 +32,9 @@ from perdure.engines.temporal.commands import carry_child, carry_step, outcome_o
 from perdure.engines.temporal.encryption import blinded
 from perdure.engines.temporal.event_loop import LockstepEventLoop
 from perdure.engines.temporal.lockstep_thread import LockstepThread, Ticket
-from perdure.engines.temporal.payloads import Carry, RunCommand, StepCommand, fits
+from perdure.engines.temporal.mailbox import Mailbox
+from perdure.engines.temporal.open_waits import OpenWaits, carry_note
+from perdure.engines.temporal.payloads import Carry, RunCommand, StepCommand, WaitNote, fits
 from perdure.engines.temporal.run_records import RunRecords
 from perdure.engines.temporal.unsupported import refuse_locks, unguarded
 from perdure.errors import NotStorable, StopRun
@@ -59,6 +67,7 @@ class ClusterScope(BaseScope):
         thread: the function's thread.
         children: the executions of unfinished child runs, by id.
         deadline: when the run is over, if that is bounded.
+        waits: the durable waits, and what was sent to the run.
     """
 
     most_kept: float = MOST_KEPT
@@ -71,8 +80,10 @@ class ClusterScope(BaseScope):
         thread: LockstepThread,
         children: dict[str, str],
         deadline: Deadline | None = None,
+        waits: OpenWaits | None = None,
     ) -> None:
         super().__init__(command.id, history)
+        self.waits = waits or OpenWaits(Mailbox())
         self.deadline = deadline
         self.command = command
         self.records = records
@@ -119,6 +130,70 @@ class ClusterScope(BaseScope):
             return ended
 
         return nested(call, self.history, life)
+
+    # -- waits --------------------------------------------------------------------------------------------------------
+
+    def wait(self, spec: Spec, given: bytes, key: bytes, wait: DurableWait) -> Any:
+        """Wait durably, blocking the function: the value, or what the wait raises."""
+        self._refuse_wait(wait)
+        return _value(self.drive(await_(self.bind_wait(spec, given, key), self.history, wait)))
+
+    async def await_wait(self, spec: Spec, given: bytes, key: bytes, wait: DurableWait) -> Any:
+        """The same in a task."""
+        self._refuse_wait(wait)
+        call = self.bind_wait(spec, given, key)
+        return await call_in_branch(self, await_(call, self.history, wait), call)
+
+    def _refuse_wait(self, wait: DurableWait) -> None:
+        """Refuse to wait for what never wakes a run of a cluster.
+
+        Raises:
+            UsageError: it is a signal in a child run, or the end of another run.
+        """
+        if self.command.parent is not None and any(one.event is not None for one in wait.wanted):
+            raise TEMPORAL.unsupported(Feature.SIGNALS_OF_CHILDREN, run=self.id)
+        if any(one.run is not None for one in wait.wanted):
+            raise TEMPORAL.unsupported(Feature.WAIT_FOR_RUNS)
+
+    def _wait_effect(self, effect: Any) -> tuple[Ticket | None, Callable[[], Any]]:
+        """One effect of a wait: what has to be done by Temporal for it, and what the answer is then."""
+        waits, call, wait = self.waits, effect.call, effect.wait
+        waits.replaying = self.history.replaying
+        match effect:
+            case Look():
+                return None, lambda: waits.look(call, wait, self.thread.now)
+            case Park():
+                self.check()
+                ticket = self.thread.submit(lambda: waits.park(call, wait))
+                ticket.idle = True
+                return ticket, lambda: ticket.value
+            case OpenWait():
+                view = waits.look(call, wait, self.thread.now)
+                note = waits.open(call, wait, view)
+                opened = View(view.now, view.began, view.found, open=True)
+                return self._note(note, effect.rows), lambda: opened
+            case SetAside():
+                line = f"run {self.id}: a signal does not fit {call.spec.owner}: {effect.reason}"
+                logging.getLogger("perdure").warning("%s", one_line(line))
+                note = waits.set_aside(effect)
+                return self._note(note), lambda: waits.look(call, wait, self.thread.now)
+            case CloseWait():
+                closed = waits.close(effect, self.thread.now)
+                if isinstance(closed, View):
+                    return None, lambda: closed
+                return self._note(closed, effect.rows, lambda: self._closed(effect)), lambda: None
+        raise TypeError(f"an effect that is not known here: {effect!r}")
+
+    def _note(self, note: WaitNote, rows: Iterable[Row] = (), then: Callable[[], None] | None = None) -> Ticket:
+        self.check()
+        self.records.add(rows)
+        size = 0 if note.closed is None else len(note.closed.input) + len(note.closed.output)
+        ticket = self.thread.submit(lambda: carry_note(note), size)
+        ticket.noting, ticket.then = True, then
+        return ticket
+
+    def _closed(self, effect: CloseWait) -> None:
+        self.records.add((self.history.number_again(effect.call, effect.row),))
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -207,6 +282,11 @@ class ClusterScope(BaseScope):
                 effect = program.send(answer)
                 if isinstance(effect, Execute | ChildRun):
                     answer = self.taken(effect, self.hand_over(effect))
+                elif isinstance(effect, Look | OpenWait | Park | SetAside | CloseWait):
+                    ticket, answer_of = self._wait_effect(effect)
+                    if ticket is not None:
+                        self._result(ticket)
+                    answer = answer_of()
                 else:
                     answer = self.perform(effect)
         except StopIteration as end:
@@ -224,7 +304,7 @@ class ClusterScope(BaseScope):
                 effect = program.send(answer)
                 if isinstance(effect, Execute | ChildRun):
                     handed: Execute | ChildRun = effect
-                    future = loop.await_ticket(lambda on_done, it=handed: self.hand_over(it, on_done))  # type: ignore[misc]
+                    future = loop.await_ticket(self.hand_over(handed))
                     self.executing += 1
                     try:
                         answer = self.answer(effect, await future)
@@ -233,6 +313,8 @@ class ClusterScope(BaseScope):
                         raise
                     finally:
                         self.executing -= 1
+                elif isinstance(effect, Look | OpenWait | Park | SetAside | CloseWait):
+                    answer = await self._await_wait_effect(effect, loop)
                 elif isinstance(effect, Settle):
                     answer = await settle(self, effect.call)
                 elif isinstance(effect, WaitGivenUp):
@@ -250,6 +332,27 @@ class ClusterScope(BaseScope):
         except StopRun as stop:
             self.stop(stop)
             raise
+
+    async def _await_wait_effect(self, effect: Any, loop: LockstepEventLoop) -> Any:
+        ticket, answer_of = self._wait_effect(effect)
+        if ticket is None:
+            return answer_of()
+        parked = isinstance(effect, Park)
+        self.executing += not parked
+        try:
+            with self.order.parked() if parked and self.order is not None else nullcontext():
+                await loop.await_ticket(ticket)
+        except asyncio.CancelledError:
+            self.check()  # if the run is to end, that is why
+            if not isinstance(effect, CloseWait):
+                self.waits.drop(effect.call)
+            raise
+        finally:
+            self.executing -= not parked
+        order = self.order
+        if isinstance(effect, CloseWait) and order is not None and not order.alone() and self.branch() is not None:
+            await order.pass_by(effect.call.seq)
+        return answer_of()
 
     async def _load(self, effect: Load) -> Any:
         order = self.order

@@ -57,7 +57,7 @@ class Workers:
     async def step_activities(self) -> StepActivities:
         """What executes the steps that this process takes."""
         if self._activities is None:
-            self._activities = StepActivities(await self._cluster.client())
+            self._activities = StepActivities(await self._cluster.client(), self._cluster)
         return self._activities
 
     @asynccontextmanager

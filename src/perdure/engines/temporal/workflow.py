@@ -26,7 +26,9 @@ from perdure.engines.temporal.cleanup_scope import CleanupScope
 from perdure.engines.temporal.commands import cancelled, recall, task_timeout
 from perdure.engines.temporal.event_loop import LockstepEventLoop
 from perdure.engines.temporal.lockstep_thread import LockstepThread, Unwound
-from perdure.engines.temporal.payloads import MOST, Carry, RunCommand, RunFailed, decode, encode, fits
+from perdure.engines.temporal.mailbox import Mailbox
+from perdure.engines.temporal.open_waits import OpenWaits
+from perdure.engines.temporal.payloads import MOST, Carry, Letter, RunCommand, RunFailed, decode, encode, fits
 from perdure.engines.temporal.run_records import RunRecords
 from perdure.engines.temporal.scope import ClusterScope
 from perdure.errors import Cancelled, DeadlineExceeded, NotStorable, OtherInputs, PerdureError, RunError, StopRun
@@ -45,17 +47,31 @@ LARGEST_FAULT = 1_000_000
 class DynamicWorkflow:
     """Carries one execution of a run."""
 
+    def __init__(self) -> None:
+        self._mailbox = Mailbox()
+        self._execution: _Execution | None = None
+
     @workflow.run
     async def run(self, args: Sequence[RawValue]) -> bytes:
         """From its start, or from where an earlier execution stopped, to its end."""
         data = workflow.payload_converter().from_payload(args[0].payload, bytes)
-        return await _Execution(decode(data, RunCommand)).carry()
+        self._execution = _Execution(decode(data, RunCommand), self._mailbox)
+        return await self._execution.carry()
+
+    @workflow.signal(dynamic=True)
+    def signal(self, name: str, args: Sequence[RawValue]) -> None:
+        """Something is sent to the run: of perdure's, or by another program."""
+        letter = self._mailbox.receive(name, [one.payload for one in args], workflow.time())
+        if letter is not None and self._execution is not None:
+            self._execution.received(letter)
 
 
 class _Execution:
-    def __init__(self, command: RunCommand) -> None:
+    def __init__(self, command: RunCommand, mailbox: Mailbox) -> None:
         self._command = command
         self._records = RunRecords()
+        self._mailbox = mailbox
+        self._waits = OpenWaits(mailbox)
         self._children: dict[str, str] = {}
         # Whose functions the steps are, as the workflow's function has called them.
         self._places = {name: Place(module, qualname) for name, (module, qualname) in command.places.items()}
@@ -92,6 +108,10 @@ class _Execution:
                 self._cancelled = True
                 self._interrupt(cancelled(self._command.id))
 
+    def received(self, letter: Letter) -> None:
+        """A signal has come."""
+        self._waits.received(letter)
+
     async def _carry(self) -> bytes:
         try:
             await self._take_over()
@@ -116,6 +136,8 @@ class _Execution:
         while first is not None:
             portion = await recall(self._command, carry, first)
             self._records.take_over(portion.records, portion.exempt)
+            self._mailbox.take_over(portion.letters)
+            self._waits.take_over(portion.waits)
             self._children.update(portion.children)
             self._epoch = portion.epoch
             first = portion.more
@@ -210,7 +232,9 @@ class _Execution:
         """Call the workflow's function."""
         command = self._command
         thread = self._thread(command.events, lambda: self._renew(effect.history))
-        scope = ClusterScope(command, effect.history, self._records, thread, self._children, self._deadline)
+        scope = ClusterScope(
+            command, effect.history, self._records, thread, self._children, self._deadline, self._waits
+        )
         scope.places = self._places
         scope.is_async = effect.call.spec.is_async
         self._scope = scope
@@ -249,7 +273,7 @@ class _Execution:
 
     def _thread(self, most_events: int, renew: Callable[[], NoReturn]) -> LockstepThread:
         longest = PATIENCE * task_timeout(self._command.dead_after).total_seconds()
-        return LockstepThread(longest, most_events, lambda: self._records.size, renew)
+        return LockstepThread(longest, most_events, lambda: self._records.size + self._mailbox.size, renew)
 
     async def _expire(self, deadline: Deadline) -> None:
         """End the run when its time is over."""

@@ -1,0 +1,108 @@
+"""What was sent to a run on a cluster: its signals, in the order in which they came.
+
+The workflow and who reads its history make the same of the same signals, so a letter goes by its number: 1 is the
+first that the run has ever got. An id that comes again is no letter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import DataConverter
+
+from perdure.core.values import codec
+from perdure.engines.temporal.payloads import Envelope, Letter, decode
+from perdure.errors import PerdureError
+
+SIGNAL = "perdure"
+"""The name of Temporal's signal that carries an envelope."""
+OVERHEAD = 100
+"""Bytes of a letter beside its value, about."""
+
+
+class Mailbox:
+    """The letters of a run. `size` is about how many bytes they take; `letters` are in the order of their numbers."""
+
+    def __init__(self) -> None:
+        self.letters: list[Letter] = []
+        self.size = 0
+        self._carried = 0
+        self._ids: set[str] = set()
+        self._stored: dict[tuple[str, str], list[int]] = defaultdict(list)
+
+    def take_over(self, letters: Iterable[Letter]) -> None:
+        """These came to earlier executions of the run: they stand before what came to this one."""
+        before, after = [*self.letters[: self._carried], *letters], self.letters[self._carried :]
+        self.letters, self.size, self._carried = [], 0, len(before)
+        self._ids.clear()
+        self._stored.clear()
+        for one in (*before, *after):
+            self._add(one)
+
+    def receive(self, name: str, payloads: Sequence[Payload], now: float) -> Letter | None:
+        """Temporal hands over a signal; None if it was sent before.
+
+        Args:
+            name: what Temporal knows it by.
+            payloads: what it carries, in clear.
+            now: when, in seconds since the epoch.
+        """
+        letter = _letter(name, payloads, now)
+        return letter if self._add(letter) else None
+
+    def _add(self, letter: Letter) -> bool:
+        if letter.id is not None:
+            if letter.id in self._ids:
+                return False
+            self._ids.add(letter.id)
+        self.letters.append(letter)
+        self.size += len(letter.value) + OVERHEAD
+        if letter.status == "stored":
+            self._stored[letter.event, letter.topic].append(len(self.letters))
+        return True
+
+    def first(self, event: str, topic: str, due: float | None, skip: int) -> tuple[int, Letter] | None:
+        """The first letter of that name and key that came in time, not counting so many; with its number."""
+        limit = math.inf if due is None else due
+        for number in self._stored.get((event, topic), ()):
+            letter = self.letters[number - 1]
+            if letter.stamp <= limit or letter.foreign:
+                if not skip:
+                    return number, letter
+                skip -= 1
+        return None
+
+    def stored(self, event: str, topic: str) -> int:
+        """How many letters of that name and key wait to be taken."""
+        return len(self._stored.get((event, topic), ()))
+
+    def take(self, number: int) -> None:
+        """A wait has that letter."""
+        letter = self.letters[number - 1]
+        letter.status, letter.value = "taken", b""
+        self._stored[letter.event, letter.topic].remove(number)
+
+    def set_aside(self, number: int, reason: str) -> None:
+        """That letter fits no wait."""
+        letter = self.letters[number - 1]
+        letter.status, letter.reason = "aside", reason
+        self._stored[letter.event, letter.topic].remove(number)
+
+
+def _letter(name: str, payloads: Sequence[Payload], now: float) -> Letter:
+    try:
+        given: list[Any] = [DataConverter.default.payload_converter.from_payload(one) for one in payloads]
+        if name == SIGNAL:
+            told = decode(given[0], Envelope)
+            # A clock that is ahead says nothing about whether it came in time.
+            return Letter(told.id, told.event, told.topic, told.value, min(told.stamp, now))
+        value = None if not given else given[0] if len(given) == 1 else given
+        return Letter(None, name, "", codec.pack_value(value, owner=f"signal {name!r}"), now, foreign=True)
+    except (PerdureError, msgspec.MsgspecError, RuntimeError, ValueError, TypeError, IndexError) as error:
+        reason = error.what if isinstance(error, PerdureError) else str(error)
+        return Letter(None, name, "", b"", now, "aside", f"it cannot be read: {reason}", foreign=True)

@@ -1,0 +1,180 @@
+"""What only a cluster does with durable waits: new records, foreign signals, replays, and who may be sent something."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.conformance.bench import Bench, note, steps
+from tests.conformance.cluster_steps import executions, tick
+from tests.conformance.test_commands import Desk, desk
+
+import perdure
+from perdure import aio, step, workflow
+from perdure.engines.selection import cluster_at
+from perdure.errors import RunHasEnded, TooLarge, UsageError
+from waiting import until
+
+__all__ = ["desk"]
+
+
+def handle_of(bench: Bench, id: str) -> Any:
+    """The execution of a run, as another program has it."""
+
+    async def handle() -> Any:
+        return (await cluster_at(bench.engine).cluster.client()).get_workflow_handle(id)
+
+    return cluster_at(bench.engine).cluster.wait(handle())
+
+
+def foreign(bench: Bench, id: str, event: str, *args: Any) -> None:
+    """Another program sends a signal, by Temporal's own means."""
+    cluster = cluster_at(bench.engine).cluster
+    cluster.wait(handle_of(bench, id).signal(event, args=list(args)))
+
+
+def waits_for(bench: Bench, id: str, event: str) -> bool:
+    """Does the run wait for that, as who looks at it sees it?"""
+    return any(one.event == event for run in cluster_at(bench.engine).list_runs(id) for one in run.waits)
+
+
+def test_signals_and_sleeps_go_over_into_new_records(bench: Bench) -> None:
+    """A long run has each signal once, in order, whichever execution it came to; a sleep that lasts goes on lasting."""
+
+    @workflow
+    async def long_waits(count: int) -> list[int]:
+        asleep = asyncio.create_task(aio.sleep("1s"))
+        found = []
+        for n in range(count):
+            found.append(await aio.wait_for("n"))
+            tick(n)
+        await asleep
+        return [*found, await aio.wait_for("last")]
+
+    handle = long_waits.with_options(id="long-waits").start(15)
+    assert perdure.signal(handle.id, "last", 100) == "stored"
+    for n in range(15):
+        perdure.signal(handle.id, "n", n, id=f"n{n}")
+        if n % 5 == 0:
+            until(lambda n=n: perdure.signal(handle.id, "n", n, id=f"n{n}") == "repeated")
+    assert handle.result(60) == [*range(15), 100]
+    assert steps() == list(range(15))
+    assert executions(bench, "long_waits") > 2
+
+
+def test_a_run_that_gets_many_signals_while_it_waits_goes_on_in_new_records(bench: Bench) -> None:
+    """What comes to a run that only waits fills its record, too: nothing is lost, and nothing makes it end."""
+
+    @workflow
+    def flooded() -> list[Any]:
+        return [perdure.wait_for("go"), *(perdure.wait_for("n") for _ in range(3))]
+
+    handle = flooded.with_options(id="flooded").start()
+    for n in range(70):
+        foreign(bench, handle.id, "n", n)
+    assert perdure.signal(handle.id, "go", "went") in ("taken", "stored")
+    assert handle.result(60) == ["went", 0, 1, 2]
+    assert executions(bench, "flooded") > 1
+
+
+def test_signals_of_other_programs(bench: Bench) -> None:
+    """They count as plain data, under the name that Temporal has; what cannot be read is set aside, and listed."""
+
+    @workflow
+    def foreigners() -> list[Any]:
+        return [perdure.wait_for(event) for event in ("one", "none", "two")]
+
+    handle = foreigners.with_options(id="foreigners").start()
+    foreign(bench, handle.id, "perdure", b"\x00 is no envelope")
+    foreign(bench, handle.id, "one", {"amount": 5})
+    foreign(bench, handle.id, "none")
+    until(lambda: waits_for(bench, handle.id, "two"))
+    assert perdure.signal(handle.id, "two", id="x") == "taken"
+    assert handle.result(60) == [{"amount": 5}, None, None]
+    (told,) = [run for run in cluster_at(bench.engine).list_runs(handle.id) if run.id == handle.id]
+    assert [(one.event, one.status) for one in told.letters] == [
+        ("perdure", "aside"),
+        *((event, "taken") for event in ("one", "none", "two")),
+    ]
+
+
+def test_who_cannot_be_sent_anything(bench: Bench) -> None:
+    """A run that has ended, one that has failed until it is resumed, and what is too large: the sender is told."""
+    broken = [True]
+
+    @step(retry=None)
+    def mended() -> None:
+        note("mended")
+        if broken[0]:
+            raise ConnectionError
+
+    @workflow
+    def fails() -> Any:
+        mended()
+        return perdure.wait_for("go")
+
+    once = fails.with_options(id="told-when-resumed")
+    with pytest.raises(ConnectionError):
+        once()
+    with pytest.raises(RunHasEnded, match="has failed"):
+        perdure.signal("told-when-resumed", "go")
+    broken[0] = False
+    handle = once.start()
+    with pytest.raises(TooLarge):
+        perdure.signal(handle.id, "go", "x" * 1_000_001)
+    perdure.signal(handle.id, "go", 1)
+    assert handle.result(60) == 1
+    with pytest.raises(RunHasEnded, match="is done"):
+        perdure.signal(handle.id, "go")
+
+
+def test_what_a_child_run_cannot_wait_for(bench: Bench) -> None:
+    """It has no mailbox of its own, so that it would wait for ever: it is refused by name."""
+
+    @workflow
+    def listener() -> Any:
+        return perdure.wait_for("go", timeout="1h")
+
+    @workflow
+    def parent() -> Any:
+        return listener()
+
+    error = bench.run(parent)
+    assert isinstance(error, UsageError)
+    assert "child run" in error.what
+    assert "cluster" in error.what
+
+
+def test_a_wait_from_the_command_line(desk: Desk) -> None:
+    """What a run waits for is shown, `perdure signal` wakes it, and another worker goes on with it: by its history."""
+    desk.write(
+        """
+        @step
+        def double(n: int) -> int:
+            return 2 * n
+
+        @workflow
+        def order(n: int) -> int:
+            first = double(n)
+            perdure.sleep("10ms")
+            return first + perdure.wait_for("paid", type=int, key="k")
+        """
+    )
+    starter = desk.start("run", "--id", "order-7", str(desk.script), "20")
+    until(lambda: "waits for paid (k)" in str([run["waits"] for run in desk.told("ps")]))
+    starter.kill()
+    starter.communicate()
+    code, out, err = desk.type("signal", "order-7", "paid", "2", "--key", "k", "--id", "a")
+    assert (code, out) == (
+        0,
+        "paid was stored for order-7, which waits for it; a worker of the cluster goes on with it\n",
+    )
+    again = ("signal", "order-7", "paid", "2", "--key", "k", "--id", "a", "--json")
+    until(lambda: "repeated" in desk.type(*again)[1])
+    assert desk.type("signal", "order-7", "other")[0] == 0
+    code, out, err = desk.type("run", "--id", "order-7", str(desk.script), "20")
+    assert (code, out) == (0, "42\n"), err
+    shown = desk.told("show", "order-7")
+    assert [one["event"] for one in shown["signals"]] == ["other"]
+    assert desk.type("signal", "order-7", "paid")[0] == 1
