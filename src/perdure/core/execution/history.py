@@ -180,12 +180,14 @@ class History(Claims):
         return (rid, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind)
 
     def number_again(self, call: Call, row: Row) -> Row:
-        """The record of a call under the next number, if others have got one since: its end is seen after theirs."""
+        """The record of a call under the next number, if others have got one since: its end is seen after theirs.
+
+        Its checksum is that of the former number, for an engine that does not look at it.
+        """
         if self.last == row[records.SEQ]:
             return row
         seq = self.last = call.seq = next(self._numbers)
-        crc = step_checksum(row[records.RUN], seq, *row[records.NAME : records.CRC], row[records.KIND])
-        return (row[records.RUN], seq, *row[records.NAME : records.CRC], crc, row[records.KIND])
+        return (row[records.RUN], seq, *row[records.NAME :])
 
     def refuse_oversized(self, owner: str, given: bytes, output: bytes | None = None) -> None:
         """Make sure that a record of these inputs (and this result) can be written.

@@ -209,4 +209,4 @@ def _identity(call: Call) -> Identity:
 def _carried(row: Row) -> Carried:
     name, key, n, status, given, output, started, ms, attempts = row[records.NAME : records.CRC]
     rest = (started, ms / 1000, attempts)
-    return Carried(name, key, n, status, given, output, *rest, kind="builtin")  # type: ignore[arg-type]
+    return Carried(name, key, n, status, given, output, *rest, kind="builtin")

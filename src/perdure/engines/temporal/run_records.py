@@ -84,7 +84,7 @@ class RunRecords:
                     self._races.append(RaceNote(self._end_before(place), timer=number, beside=place % 1 > 0))
             elif row[STATUS] == "abandoned":
                 given_up = (row[NAME], row[KEY], row[N])
-                note = RaceNote(self._end_before(row[SEQ]), given_up=given_up, kind=row[KIND])  # type: ignore[arg-type]
+                note = RaceNote(self._end_before(row[SEQ]), given_up=given_up, kind=row[KIND])
                 self._races.append(note)
             elif row[KIND] != "undo":
                 insort(self._ends, row[SEQ])
