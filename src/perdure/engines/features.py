@@ -202,7 +202,7 @@ TEMPORAL = Capabilities(
         ),
         Feature.PUBLISHED: Missing(
             "published values are not supported on a cluster: they are kept in a state file",
-            "return them, or write them where they are looked at, in a step",
+            "return them, or write them to a file or a service, in a step",
         ),
         Feature.QUEUES: Missing(
             "queues are not supported on a cluster: their limits are counted in a state file",

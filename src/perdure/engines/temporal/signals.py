@@ -94,7 +94,7 @@ def _ended(run: Found) -> RunHasEnded:
     if run.status == "failed":
         return RunHasEnded(
             f"run {id} has failed: a cluster keeps no signal for it until it is resumed",
-            f"resume it, and send the signal then: perdure resume {quote(id)}",
+            f"send it again when the run is resumed: perdure resume {quote(id)}",
         )
     return RunHasEnded(
         f"run {id} is {run.status}: no wait of it takes a signal any more",
