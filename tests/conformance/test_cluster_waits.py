@@ -13,7 +13,7 @@ from tests.conformance.test_commands import Desk, desk
 import perdure
 from perdure import aio, step, workflow
 from perdure.engines.selection import cluster_at
-from perdure.errors import RunHasEnded, TooLarge, UsageError
+from perdure.errors import Cancelled, RunHasEnded, TooLarge, UsageError
 from waiting import until
 
 __all__ = ["desk"]
@@ -127,6 +127,33 @@ def test_who_cannot_be_sent_anything(bench: Bench) -> None:
     assert handle.result(60) == 1
     with pytest.raises(RunHasEnded, match="is done"):
         perdure.signal(handle.id, "go")
+
+
+def test_a_run_by_its_id_alone(bench: Bench) -> None:
+    """Whoever knows the id sees how it stands, sends it something, and gets its result, or its error."""
+
+    @workflow
+    def known_by_id(fail: bool) -> str:
+        found: str = perdure.wait_for("go", type=str)
+        if fail:
+            raise LookupError(found)
+        return found
+
+    for name, fail in (("known", False), ("known-failing", True), ("known-cancelled", False)):
+        known_by_id.with_options(id=name).start(fail)
+    known, failing, cancelled = (perdure.run(f"known{end}") for end in ("", "-failing", "-cancelled"))
+    assert known.status() == "running"
+    with pytest.raises(TimeoutError):
+        known.result(timeout=0)
+    known.signal("go", "there")
+    failing.signal("go", "gone")
+    cancelled.cancel()
+    assert known.result(60) == "there"
+    assert (perdure.run("known").result(60), known.status()) == ("there", "done")
+    with pytest.raises(LookupError, match="gone"):
+        failing.result(60)
+    with pytest.raises(Cancelled):
+        cancelled.result(60)
 
 
 def test_what_a_child_run_cannot_wait_for(bench: Bench) -> None:

@@ -52,8 +52,6 @@ class Feature(Enum):
     """`perdure.publish`, `perdure.set_progress`: what a run shows while it goes on."""
     QUEUES = auto()
     """`Workflow.enqueue` and `perdure.Queue`: runs that stand in a queue."""
-    RUN_HANDLES = auto()
-    """`perdure.run(id)`: the result of a run that another process has started."""
 
     # What the commands ask for.
     STATE_FILE = auto()
@@ -207,10 +205,6 @@ TEMPORAL = Capabilities(
         Feature.QUEUES: Missing(
             "queues are not supported on a cluster: their limits are counted in a state file",
             "start the run, which goes on in the workers of the cluster: start(...); or use --engine local",
-        ),
-        Feature.RUN_HANDLES: Missing(
-            "the result of a run that another process has started is not waited for on a cluster",
-            "start it here too: start() of an id that is under way waits for that run",
         ),
         Feature.SCHEDULES: Missing(
             "{option} is not supported on a cluster: its own schedules have other ticks where clocks change, and"

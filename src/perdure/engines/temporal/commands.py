@@ -161,8 +161,16 @@ def failure_of(cause: BaseException | None, id: str, spec: Spec) -> Exception:
         if failed.stopped and isinstance(error, PerdureError):
             raise StopRun(error)
         return error
+    error = ended_by_cluster(cause, id)
+    if isinstance(error, Drift):
+        raise StopRun(error)
+    return error
+
+
+def ended_by_cluster(cause: BaseException | None, id: str) -> PerdureError:
+    """The error for a run that has not ended by itself."""
     if isinstance(cause, ApplicationError) and (cause.type == "NondeterminismError" or "TMPRL1100" in str(cause)):
-        raise StopRun(drifted(id, str(cause)))
+        return drifted(id, str(cause))
     if isinstance(cause, TerminatedError):
         return RunError(f"run {id} was terminated", "run it again: it goes on where it stopped")
     return RunError(f"run {id} was ended by the cluster: {cause}", "run it again: it goes on where it stopped")

@@ -6,6 +6,7 @@ import asyncio
 import re
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from functools import cache, cached_property
 from typing import Any, TypeVar
 
@@ -94,6 +95,10 @@ class Cluster:
         except BaseException:
             future.cancel()
             raise
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Do something on the loop, without waiting for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._running())
 
     async def awaited(self, work: Coroutine[Any, Any, T]) -> T:
         """The same from another loop."""

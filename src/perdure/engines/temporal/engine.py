@@ -29,7 +29,15 @@ from perdure.engines.temporal.address import Address
 from perdure.engines.temporal.commands import MEMO, cancelled, failure_of, memo_of, task_timeout
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.event_history import read_history
-from perdure.engines.temporal.executions import Found, describe, find, recorded_inputs, recorded_steps, refuse_stranger
+from perdure.engines.temporal.executions import (
+    Found,
+    describe,
+    ending,
+    find,
+    recorded_inputs,
+    recorded_steps,
+    refuse_stranger,
+)
 from perdure.engines.temporal.payloads import Carry, RunCommand, encode, fits
 from perdure.engines.temporal.signals import send
 from perdure.engines.temporal.unsupported import refuse_counting, refuse_locks, refuse_parking
@@ -295,12 +303,8 @@ class TemporalEngine:
         raise self.capabilities.unsupported(Feature.QUEUES)
 
     def ending(self, id: str, *, or_left: bool = False) -> Future[RunRecord]:
-        """The end of a run that another process has begun is not waited for.
-
-        Raises:
-            UsageError: always.
-        """
-        raise self.capabilities.unsupported(Feature.RUN_HANDLES)
+        """The end of a run, whichever process has begun it; the workers of the cluster execute it."""
+        return self.cluster.begin(ending(self.cluster, id))
 
     @contextmanager
     def records(self, reference: str | None = None, most: int | None = None) -> Iterator[Store]:

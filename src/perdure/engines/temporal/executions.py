@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import time
 from contextlib import suppress
 from typing import Any
 
 import msgspec
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
-from perdure.core.records import RunStatus
+from perdure.core.exceptions import capture
+from perdure.core.records import RunRecord, RunStatus
 from perdure.core.values import codec
-from perdure.engines.temporal.commands import MEMO
+from perdure.engines.temporal.commands import MEMO, ended_by_cluster
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.encryption import KEYS, key_ring
 from perdure.engines.temporal.event_history import read_history
-from perdure.engines.temporal.payloads import RunCommand, RunMemo, decode
+from perdure.engines.temporal.payloads import RunCommand, RunFailed, RunMemo, decode
 from perdure.errors import DecryptionError, EngineError, NotFound
 
 STATUS: dict[WorkflowExecutionStatus | None, RunStatus] = {
@@ -122,6 +126,35 @@ async def describe(cluster: Cluster, workflow_id: str) -> Found | None:
     if memo is None:
         raise EngineError(f"{workflow_id} is a workflow of another program on that cluster", "give the run another id")
     return Found(workflow_id, description.run_id, memo, STATUS.get(description.status, "running"))
+
+
+async def ending(cluster: Cluster, id: str) -> RunRecord:
+    """The run of that id, as soon as it has ended: also if that is in a later execution.
+
+    Raises:
+        NotFound: there is none.
+        EngineError: the cluster does not say any more how it has ended.
+    """
+    found = await find(cluster, id)
+    client = await cluster.client()
+    handle = client.get_workflow_handle(found.workflow_id, run_id=found.run_id, result_type=bytes)
+    status, output = "done", None
+    try:
+        output = await handle.result()
+    except WorkflowFailureError as failed:
+        cause = failed.cause
+        status = "cancelled" if isinstance(cause, CancelledError) else "failed"
+        if isinstance(cause, ApplicationError) and cause.details and type(cause.details[0]) is bytes:
+            output = decode(cause.details[0], RunFailed).fault
+        elif status == "failed":
+            output = capture.encode(capture.to_fault(ended_by_cluster(cause, id)))
+    except RPCError as error:
+        raise EngineError(
+            f"the cluster does not say how run {id} ends: {error}", "see it with `perdure show`"
+        ) from None
+    memo = found.memo
+    about = (0, memo.id, os.path.basename(memo.script), memo.script, memo.name, memo.key, True, None, status, None, 0)
+    return RunRecord(*about, b"", output, memo.created, memo.created, time.time(), 0)  # type: ignore[arg-type]
 
 
 async def recorded_steps(cluster: Cluster, found: Found) -> int:
