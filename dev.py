@@ -16,6 +16,8 @@ import os
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -25,28 +27,25 @@ STAMP = VENV / "installed"
 
 PARTS = ("conformance", "crash", "docs", "acceptance", "integration")
 CHECKS = (
-    ("-m", "ruff", "format", "--check", "."),
-    ("-m", "ruff", "check", "."),
-    ("-m", "mypy"),
-    ("-m", "mypy", "tests/typing"),
-    ("-m", "pyright", "tests/typing"),
-    # Tests start a thousand processes: where PYTHONDONTWRITEBYTECODE is set, each would compile all modules anew.
-    ("-m", "compileall", "-q", "src", "tests"),
+    # Each of the two uses one processor; neither needs what the other does.
     (
-        "-m",
-        "pytest",
-        "-n",
-        "2",
-        "tests/unit",
-        "tests/test_layers.py",
-        "tests/test_public_surface.py",
-        "tests/test_of_tests.py",
-        "tests/test_error_texts.py",
+        (("-m", "mypy"), ("-m", "mypy", "tests/typing")),
+        (
+            ("-m", "ruff", "format", "--check", "."),
+            ("-m", "ruff", "check", "."),
+            # Where PYTHONDONTWRITEBYTECODE is set, each process that tests start would compile all modules anew.
+            ("-m", "compileall", "-q", "src", "tests"),
+            ("-m", "pyright", "tests/typing"),
+        ),
     ),
-    # Three at a time, a file on one side: most of their time is spent waiting for processes. In this order: each side
-    # has a cluster only in the beginning, and the last files are small ones.
     (
-        *("-m", "pytest", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"),
+        *("-m", "pytest", "-n", "2", "--dist", "loadfile", "tests/unit", "tests/test_layers.py"),
+        *("tests/test_public_surface.py", "tests/test_of_tests.py", "tests/test_error_texts.py"),
+    ),
+    # Three at a time, a file on one side: some of their time is spent waiting for processes. What needs the cluster is
+    # one group and comes first (tests/conftest.py): there is one cluster, and the last files are small ones.
+    (
+        *("-m", "pytest", "-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder"),
         *(f"tests/{each}" for each in PARTS),
     ),
 )
@@ -72,9 +71,21 @@ def prepare() -> None:
 
 def run(*args: str) -> None:
     """Run the environment's Python; end with its exit status if it fails."""
-    status = subprocess.run([str(PYTHON), *args], cwd=ROOT, check=False).returncode
-    if status:
+    if status := status_of(args):
         sys.exit(status)
+
+
+def status_of(args: Sequence[str]) -> int:
+    """Run the environment's Python; its exit status."""
+    return subprocess.run([str(PYTHON), *args], cwd=ROOT, check=False).returncode
+
+
+def run_beside(*rows: Sequence[Sequence[str]]) -> None:
+    """Run rows of commands at the same time, each up to its first failure; end with the status of one that fails."""
+    with ThreadPoolExecutor(len(rows)) as pool:
+        statuses = list(pool.map(lambda row: next(filter(None, map(status_of, row)), 0), rows))
+    if any(statuses):
+        sys.exit(next(filter(None, statuses)))
 
 
 def main() -> None:
@@ -86,7 +97,7 @@ def main() -> None:
     prepare()
     *before, last = COMMANDS[sys.argv[1]]
     for command in before:
-        run(*command)
+        (run if isinstance(command[0], str) else run_beside)(*command)
     run(*last, *sys.argv[2:])
 
 

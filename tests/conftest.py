@@ -45,13 +45,23 @@ SOURCE = Path(perdure.__file__).parents[1]
 """What is tested, for processes of their own."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes minutes runs only when it is asked for."""
-    if "long" in (config.option.markexpr or ""):
-        return
-    long = [item for item in items if item.get_closest_marker("long")]
-    config.hook.pytest_deselected(items=long)
-    items[:] = [item for item in items if item not in long]
+    """What takes minutes runs only when it is asked for. Files on a cluster share one; others go by themselves."""
+    if "long" not in (config.option.markexpr or ""):
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in set(long)]
+    tests = Path(__file__).parent
+    on_cluster = {item.path for item in items if item.path.parent.name == "conformance" and "server" in names(item)}
+    for item in items:
+        group = "cluster" if item.path in on_cluster else str(item.path.relative_to(tests))
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def names(item: pytest.Item) -> list[str]:
+    """The fixtures that a test has."""
+    return list(getattr(item, "fixturenames", ()))
 
 
 def pytest_collection_finish() -> None:

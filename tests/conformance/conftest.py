@@ -99,12 +99,3 @@ def bench(server: Server, tmp_path: Path) -> Iterator[Bench]:
 def entered() -> threading.Semaphore:
     """Released by steps that wait."""
     return threading.Semaphore(0)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes minutes runs only when it is asked for."""
-    if "long" in (config.option.markexpr or ""):
-        return
-    long = [item for item in items if item.get_closest_marker("long")]
-    config.hook.pytest_deselected(items=long)
-    items[:] = [item for item in items if item not in long]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import gc
+import importlib
 import io
 import os
 import sys
@@ -56,6 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def entry() -> None:
     """What the `perdure` command is: carry out the command line of this process, and end it."""
+    # No garbage is looked for in what is loaded before a command begins, now or at the end: a fifth of a short command.
+    gc.disable()
+    importlib.import_module("perdure.cli.app")
+    gc.freeze()
+    gc.enable()
     code = main()
     if "temporalio" not in sys.modules:
         sys.exit(code)
