@@ -43,9 +43,9 @@ CHECKS = (
         *("tests/test_public_surface.py", "tests/test_of_tests.py", "tests/test_error_texts.py"),
     ),
     # Three at a time, a file on one side: some of their time is spent waiting for processes. What needs the cluster is
-    # one group and comes first (tests/conftest.py): there is one cluster, and the last files are small ones.
+    # on one side and comes first (tests/conftest.py): there is one cluster, and the last files are small ones.
     (
-        *("-m", "pytest", "-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder"),
+        *("-m", "pytest", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"),
         *(f"tests/{each}" for each in PARTS),
     ),
 )

@@ -35,9 +35,6 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("perdure")
 
-# What is loaded and collected until the first test begins stays until the end: garbage is not looked for in it.
-gc.disable()
-
 OURS = ("PERDURE_", "WORKFLOW_", "STEP_TIMEOUT")
 """How the variables begin that say something to perdure."""
 
@@ -45,29 +42,39 @@ SOURCE = Path(perdure.__file__).parents[1]
 """What is tested, for processes of their own."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Iterator[None]:
+    """What is loaded and collected stays until the end: garbage is looked for in what tests make, and not in it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes minutes runs only when it is asked for. Files on a cluster share one; others go by themselves."""
-    if "long" not in (config.option.markexpr or ""):
-        long = [item for item in items if item.get_closest_marker("long")]
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in set(long)]
-    tests = Path(__file__).parent
-    on_cluster = {item.path for item in items if item.path.parent.name == "conformance" and "server" in names(item)}
-    for item in items:
-        group = "cluster" if item.path in on_cluster else str(item.path.relative_to(tests))
-        item.add_marker(pytest.mark.xdist_group(group))
+    """What takes minutes runs only when it is asked for."""
+    if "long" in (config.option.markexpr or ""):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
 
 
-def names(item: pytest.Item) -> list[str]:
-    """The fixtures that a test has."""
-    return list(getattr(item, "fixturenames", ()))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """By file, but for the tests on a cluster: on one side, so that there is one cluster."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
 
+    class Files(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return "conformance" if file.startswith("tests/conformance/") else file
 
-def pytest_collection_finish() -> None:
-    """Garbage is looked for from here on, in what tests make."""
-    gc.freeze()
-    gc.enable()
+    return Files(config, log)
 
 
 class Died(BaseException):

@@ -90,6 +90,15 @@ def texts() -> list[str]:
     return [*json.loads(NAUGHTY.read_text(encoding="utf-8")), *NASTY]
 
 
+FORMS = ("text", "html", "markdown")
+"""The formats that a channel of Apprise may have."""
+
+
+def some(remainder: int) -> list[str]:
+    """Those that are nastier, and every third of the list: with all three remainders, it is the whole of it."""
+    return [*json.loads(NAUGHTY.read_text(encoding="utf-8"))[remainder::3], *NASTY]
+
+
 @pytest.fixture
 def telegram() -> Iterator[TelegramSink]:
     with serving(TelegramSink()) as sink:
@@ -155,36 +164,44 @@ def test_every_naughty_text_arrives_by_webhook_and_command(hook: Sink, tmp_path:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Apprise's own modules
-@pytest.mark.parametrize("form", ["text", "html", "markdown"])
-def test_every_naughty_text_arrives_by_apprise(hook: Sink, form: str) -> None:
+@pytest.mark.parametrize(
+    ("form", "sent"),
+    [
+        *((form, some(place)) for place, form in enumerate(FORMS)),
+        *(pytest.param(form, texts(), marks=pytest.mark.long) for form in FORMS),
+    ],
+    ids=[*FORMS, *(f"{form}, all" for form in FORMS)],
+)
+def test_every_naughty_text_arrives_by_apprise(hook: Sink, form: str, sent: list[str]) -> None:
     """Whatever format the channel has; as one message each."""
     apprise = pytest.importorskip("apprise")
     took = []
-    for text in texts():
+    for text in sent:
         title, _, body = failed(text).text().partition("\n")
         url = f"json://{hook.address}/x?format={form}"
         took.append(apprise_process.send(apprise, apprise_process.Request(url, title, body, "failure")).sent)
     assert all(took)
-    assert len(hook.requests) == len(texts())
+    assert len(hook.requests) == len(sent)
     assert not any(json.loads(body)["message"].strip() == "" for _, _, body in hook.requests)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("sent", [some(0), pytest.param(texts(), marks=pytest.mark.long)], ids=["some", "all"])
 def test_every_naughty_text_arrives_by_the_telegram_of_apprise(
-    telegram: TelegramSink, monkeypatch: pytest.MonkeyPatch
+    telegram: TelegramSink, monkeypatch: pytest.MonkeyPatch, sent: list[str]
 ) -> None:
     """Which sends HTML, so that an entity could be wrong."""
     apprise = pytest.importorskip("apprise")
     from apprise.plugins.telegram import NotifyTelegram
 
     monkeypatch.setattr(NotifyTelegram, "notify_url", f"http://{telegram.address}/bot")
-    for text in texts():
+    for text in sent:
         title, _, body = failed(text).text().partition("\n")
         apprise_process.send(
             apprise, apprise_process.Request(f"tgram://{TOKEN}/{CHAT}?silent=yes", title, body, "failure")
         )
     assert telegram.refused == []
-    assert len(telegram.texts) == len(texts())
+    assert len(telegram.texts) == len(sent)
 
 
 def test_apprise_runs_in_a_process_of_its_own(hook: Sink) -> None:
