@@ -64,9 +64,8 @@ def test_a_healthy_file_and_no_file_at_all(state: Path, capsys: pytest.CaptureFi
     assert code == 0
     assert str(state) in checks["path"]["finding"]
     assert "PERDURE_STATE" in checks["path"]["finding"]
-    assert checks["checksums"]["finding"].startswith(
-        "all 52 rows"
-    )  # 3 runs, 38 steps, 2 attempts, 2 letters, functions, a process
+    # 3 runs with a session each, 38 steps, 2 attempts, 2 letters, functions, a process
+    assert checks["checksums"]["finding"].startswith("all 55 rows")
     assert checks["runs"]["finding"] == "3 done"
     assert checks["sqlite"]["verdict"] == "ok"
     assert main(["doctor"]) == 0
