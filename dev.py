@@ -42,8 +42,8 @@ CHECKS = (
         *("-m", "pytest", "-n", "2", "--dist", "loadfile", "tests/unit", "tests/test_layers.py"),
         *("tests/test_public_surface.py", "tests/test_of_tests.py", "tests/test_error_texts.py"),
     ),
-    # Three at a time, a file on one side: some of their time is spent waiting for processes. What needs the cluster is
-    # on one side and comes first (tests/conftest.py): there is one cluster, and the last files are small ones.
+    # Three at a time, a file on one side: some of their time is spent waiting for processes. What needs a cluster is
+    # on two sides and comes first (tests/conftest.py), and the last files are small ones.
     (
         *("-m", "pytest", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"),
         *(f"tests/{each}" for each in PARTS),

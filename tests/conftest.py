@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """By file, but for the tests on a cluster: on one side, so that there is one cluster."""
+    """By file, but for the tests on a cluster: on two sides of about the same length, with a cluster each."""
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -72,7 +72,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     class Files(LoadFileScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file = str(super()._split_scope(nodeid))
-            return "conformance" if file.startswith("tests/conformance/") else file
+            if not file.startswith("tests/conformance/"):
+                return file
+            return "cluster" if "/test_cluster_" in file else "conformance"
 
     return Files(config, log)
 
