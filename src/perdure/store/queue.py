@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import apsw
 
+from perdure.config.script_identity import source_digest
 from perdure.core.execution.queueing import DEFAULT, QueuedRun, other_inputs
 from perdure.core.records import RunRecord
 from perdure.store.rows import corrupt, sealed, sound
@@ -334,11 +335,18 @@ def has_slot(store: Runs, connection: apsw.Connection, run: RunRecord) -> bool:
 
 
 class Served:
-    """What is known of queues within one transaction: the turn served last at each priority, and which have a rate."""
+    """What is known within one transaction: the turn served last at each priority, which queues have a rate."""
 
     def __init__(self) -> None:
         self.turns: dict[tuple[str, int], int] = {}
         self.rated: dict[str, bool] = {}
+        self._digests: dict[str, bytes | None] = {}
+
+    def digest(self, path: str) -> bytes | None:
+        """What stands for the script's file as it is now, looked at once."""
+        if path not in self._digests:
+            self._digests[path] = source_digest(path)
+        return self._digests[path]
 
 
 def begun(store: Runs, connection: apsw.Connection, run: RunRecord, now: float, served: Served | None = None) -> None:

@@ -214,7 +214,8 @@ class Store(RunQueries):
         if queued:
             queue.begun(self, connection, run, now, served)
         run = self.put_run(connection, run, **changed)
-        sessions.begin(connection, run, source_digest(start.path), first=queued)
+        digest = source_digest(start.path) if served is None else served.digest(start.path)
+        sessions.begin(connection, run, digest, first=queued)
         if not queued:
             stop_notes.remove(self.path, run.id)
         self._hold(connection, run.rid, start, now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import apsw
@@ -136,10 +137,21 @@ def _end(
     connection.execute(_SQL["put"], (when, outcome, cause, memory, crc, one.run, one.number))
 
 
+AGAIN = 0.05
+"""Seconds after which the memory is measured again: the kernel goes through all threads for it."""
+
+_measured: tuple[float, int] | None = None
+
+
 def peak_memory() -> int | None:
-    """The most memory that this process has used, in bytes; None where the system does not say."""
+    """The most memory that this process has used, in bytes, or a moment ago had; None where the system does not say."""
+    global _measured
     if sys.platform == "win32":
         return None
-    import resource
+    now = monotonic()
+    if _measured is None or now - _measured[0] > AGAIN:
+        import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        unit = 1 if sys.platform == "darwin" else 1024
+        _measured = now, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return _measured[1]

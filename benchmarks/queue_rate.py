@@ -1,0 +1,153 @@
+"""A queue of empty workflows, beside other queues: `python benchmarks/queue_rate.py`, with perdure installed.
+
+    python benchmarks/queue_rate.py --peers-python PATH --postgres "host=... dbname=..." --rounds 5
+
+Each peer executes what was queued before its worker began; each run appends its number to a ledger, and a rate is the
+runs between the first and the last there over the time between them. Peers take turns within a round, and ratios are
+formed within a round. A peer that is not installed, or has no database, is named and left out. All of them flush each
+commit. The CPU that the worker's processes use for a run says more than the rate where others use the machine, too;
+that of a PostgreSQL server is not counted.
+
+Aims: 5,000 starts and ends a second in one process, and 4 times the best of the others; four processes do no less;
+1,000 keys with one run of each at a time cost at most a fifth of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from machine import facts
+
+PEERS = Path(__file__).resolve().parent / "peers"
+WIDTH = 8
+PATIENCE_S = 300
+
+CASES = {
+    "perdure, 100 slots": ("perdure", 10_000, 100, 1, False),
+    "perdure, 10 slots (default)": ("perdure", 10_000, 10, 1, False),
+    "perdure, 4 processes of 100": ("perdure", 20_000, 100, 4, False),
+    "perdure, 1,000 keys": ("perdure-keys", 10_000, 100, 1, False),
+    "huey, SQLite, 10 threads": ("huey", 3_000, 10, 1, False),
+    "procrastinate, PostgreSQL, 10": ("procrastinate", 3_000, 10, 1, True),
+    "DBOS, SQLite": ("dbos", 500, 10, 1, False),
+    "DBOS, PostgreSQL": ("dbos", 1_000, 10, 1, True),
+}
+"""What is executed: by which peer, how many runs, slots, processes, on PostgreSQL?"""
+
+
+def main() -> None:
+    """Print the rates: medians of the rounds."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--peers-python", default="", help="an interpreter with huey, procrastinate and dbos")
+    parser.add_argument("--postgres", default="", help="where PostgreSQL is: postgresql://user:password@host/name")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="cases whose names begin so, separated by commas")
+    asked = parser.parse_args()
+    only = tuple(name.strip() for name in asked.only.split(",")) if asked.only else ("",)
+    cases = {name: case for name, case in CASES.items() if name.startswith(only) and _there(name, case, asked)}
+    place = Path(tempfile.gettempdir())
+    print(", ".join(f"{name} {what}" for name, what in facts(place).items()), file=sys.stderr)
+    rates: dict[str, list[float]] = {name: [] for name in cases}
+    used: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(asked.rounds):
+        for name, case in cases.items():
+            rate, cpu = _measure(case, asked)
+            rates[name].append(rate)
+            used[name].append(cpu)
+            print(f"round {number + 1}: {name}: {rate:,.0f}/s, {cpu * 1e6:,.0f} us", file=sys.stderr)
+    first = next(iter(rates))
+    print(f"{'':34}{'runs/s':>9}{'least':>9}{'most':>9}{'CPU us':>9}   {first} / it, within a round: rate, CPU")
+    for name, found in rates.items():
+        ratio = statistics.median(ours / its for ours, its in zip(rates[first], found, strict=True))
+        cheaper = statistics.median(its / ours for ours, its in zip(used[first], used[name], strict=True))
+        columns = f"{statistics.median(found):9,.0f}{min(found):9,.0f}{max(found):9,.0f}"
+        print(f"{name:34}{columns}{statistics.median(used[name]) * 1e6:9,.0f}   {ratio:.2f}, {cheaper:.2f}")
+
+
+def _there(name: str, case: tuple[str, int, int, int, bool], asked: argparse.Namespace) -> bool:
+    peer, *_, postgres = case
+    if postgres and not asked.postgres:
+        print(f"{name}: left out, --postgres is not given", file=sys.stderr)
+        return False
+    module = {"perdure-keys": "perdure"}.get(peer, peer)
+    python = _python(peer, asked)
+    if subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False).returncode:
+        print(f"{name}: left out, {module} is not installed for {python}", file=sys.stderr)
+        return False
+    return True
+
+
+def _python(peer: str, asked: argparse.Namespace) -> str:
+    return sys.executable if peer.startswith("perdure") else (asked.peers_python or sys.executable)
+
+
+def _measure(case: tuple[str, int, int, int, bool], asked: argparse.Namespace) -> tuple[float, float]:
+    peer, runs, slots, processes, postgres = case
+    with tempfile.TemporaryDirectory(prefix=f"{peer}-", ignore_cleanup_errors=True) as folder:
+        ledger = Path(folder, "ledger")
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PERDURE_")},
+            "BENCH_STATE": folder,
+            "BENCH_LEDGER": str(ledger),
+            "BENCH_POSTGRES": asked.postgres if postgres else "",
+            "BENCH_KEYS": "1000" if peer == "perdure-keys" else "",
+        }
+        program = [_python(peer, asked), str(PEERS / f"queue_on_{peer.partition('-')[0]}.py")]
+        subprocess.run([*program, "fill", str(runs)], env=environment, check=True, stdout=subprocess.DEVNULL)
+        os.sync()
+        worker = subprocess.Popen(
+            [*program, "work", str(slots), str(processes)],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            return _watch(ledger, runs, worker)
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            try:
+                worker.wait(5)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+
+
+def _cpu(pid: int) -> float:
+    """Seconds that a process and those that it has started have used so far."""
+    ticks = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return ticks / os.sysconf("SC_CLK_TCK") + sum(_cpu(int(child)) for child in below)
+
+
+def _watch(ledger: Path, runs: int, worker: subprocess.Popen[bytes]) -> tuple[float, float]:
+    """Runs a second between the first and the last, and seconds of CPU for each; each has to be there once."""
+    first, seen, before = 0.0, 0, 0.0
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        size = ledger.stat().st_size // WIDTH if ledger.exists() else 0
+        now = time.monotonic()
+        if size and not first:
+            first, seen, before = now, size, _cpu(worker.pid)
+        if size >= runs:
+            used = _cpu(worker.pid) - before
+            data = ledger.read_bytes()
+            numbers = {data[at : at + WIDTH] for at in range(0, len(data), WIDTH)}
+            if len(numbers) != runs or len(data) != runs * WIDTH:
+                raise SystemExit(f"{len(data) // WIDTH:,} executions of {len(numbers):,} runs, of {runs:,}")
+            return (runs - seen) / (now - first), used / (runs - seen)
+        if worker.poll() is not None:
+            raise SystemExit(f"the worker has ended with {worker.returncode} after {size:,} of {runs:,} runs")
+        time.sleep(0.002)
+    raise SystemExit(f"{size:,} of {runs:,} runs in {PATIENCE_S} s")
+
+
+if __name__ == "__main__":
+    main()
