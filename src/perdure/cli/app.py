@@ -14,6 +14,7 @@ FUNCTIONS = {
     "resume": "Go on with a run, with the inputs that it was started with.",
     "fork": "Start a new run with the results of another up to a step, which is made again.",
     "cancel": "End an unfinished run for good, at its next safe point; its clean-ups are made.",
+    "prune": "Remove runs that ended long ago, with all that is kept of them; never one that can be gone on with.",
     "signal": "Tell a run something: perdure signal RUN EVENT [JSON]; it is kept until a wait of the run takes it.",
     "approve": "Say yes to what a run asks with perdure.approval.",
     "reject": "Say no to it.",
