@@ -39,9 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else DONE
     except CycloptsError as error:
-        return show_usage(str(error), "see `perdure --help`, or --help after a command")
+        return show_usage(str(error), "see `perdure --help`, or --help after a command", json="--json" in tokens)
     except PerdureError as error:
-        return show_error(error)
+        return show_error(error, json="--json" in tokens)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # What a script raises is shown with its traceback, further down: this is of a file of perdure's own.
         from perdure.config.os_errors import named
 
-        return show_error(named(error))
+        return show_error(named(error), json="--json" in tokens)
 
 
 def entry() -> None:

@@ -24,6 +24,9 @@ Engine = Annotated[
 MovedScript = Annotated[Path | None, Parameter(help="The script, if it is not where it was.")]
 Json = Annotated[bool, Parameter("--json", negative="", help="One line of JSON, for programs.")]
 LogJson = Annotated[bool, Parameter("--log-json", negative="", help="Standard error is one JSON object a line.")]
+Quiet = Annotated[
+    bool, Parameter(("--quiet", "-q"), negative="", help="Nothing on standard error of a run that goes well.")
+]
 Watch = Annotated[bool, Parameter(("--watch", "-w"), negative="", help="Go on showing it as it changes, until Ctrl-C.")]
 Verbose = Annotated[bool, Parameter(("--verbose", "-v"), negative="", help="Tracebacks too.")]
 Limit = Annotated[int, Parameter("--limit", validator=Number(gte=0), help="How many at most; 0 for all.")]

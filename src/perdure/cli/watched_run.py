@@ -43,6 +43,7 @@ def go_on(
     log_json: bool,
     if_locked: str | None = None,
     said: str = "",
+    quiet: bool = False,
 ) -> int:
     """Go on with a run while it is watched; returns the exit code.
 
@@ -55,9 +56,10 @@ def go_on(
         log_json: whether standard error is one JSON object a line.
         if_locked: what to do if another process has the run.
         said: is printed before anything else.
+        quiet: whether nothing is shown of a run that goes well, but its result.
     """
     pin(location)  # also for what the script looks up while it is loaded
-    with watching(log_json) as view:
+    with watching(log_json, quiet) as view:
         sys.stderr.write(safe(said))
         workflow = loaded(lambda: workflow_of(run, location, script))
         if workflow is None:
@@ -113,7 +115,8 @@ def carry_out(execution: Execution, go: Callable[[], Finish], view: Watch, *, js
     except Exception as error:  # noqa: BLE001  the user's own
         show_traceback(error)
         return _failed(execution, json=json)
-    _print_summary(finish, view.lines, execution.location)
+    if not view.quiet or finish.dead_letters:
+        _print_summary(finish, view.lines, execution.location)
     return print_finish(finish, execution.location, json=json)
 
 

@@ -1,10 +1,11 @@
-"""`perdure resume --all`: goes on with every unfinished run that no process executes, each in a process of its own."""
+"""`perdure resume --all` and `cancel --all`: every unfinished run that is meant, each in a process of its own."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
@@ -12,35 +13,36 @@ import msgspec
 
 from perdure.config.interpreter import module_command
 from perdure.config.script_identity import script_identity
-from perdure.core.records import RunRecord
 from perdure.engines.features import Feature
 from perdure.errors import NotFound
 from perdure.operations.location import Location
-from perdure.operations.ps import MANY, RunView, Standing, view_of
+from perdure.operations.ps import RunFilter, RunView, Standing, each_run, view_of
 from perdure.store.runs import Store
 
 Unfinished = Literal["failed", "interrupted", "parked"]
+Ending = Literal["failed", "interrupted", "parked", "queued", "suspended", "running"]
+"""How a run stands that can be cancelled."""
 
 USUAL: Final[tuple[Unfinished, ...]] = ("failed", "interrupted")
 """A parked run has failed too often already, so it is gone on with only when that is asked for."""
 
-_WRITTEN: Final[dict[Unfinished, str]] = {"interrupted": "running"}
-
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which runs are gone on with.
+    """Which runs are gone on with, or cancelled.
 
     Attributes:
         script: those of this script only.
         status: how they stand.
         workflow: those of this workflow only.
         older: seconds since each of them last moved, at least.
+        text: those with this in their id or their inputs only.
     """
 
     script: Path | None = None
-    status: tuple[Unfinished, ...] = USUAL
+    status: tuple[Unfinished | Ending, ...] = USUAL
     workflow: str | None = None
     older: float = 0.0
+    text: str | None = None
 
 
 def unfinished(store: Store, location: Location, wanted: Wanted, now: float) -> list[RunView]:
@@ -58,31 +60,42 @@ def unfinished(store: Store, location: Location, wanted: Wanted, now: float) -> 
     """
     if wanted.script is not None and not wanted.script.is_file():
         raise NotFound(f"there is no script {wanted.script}", "name the file whose runs are to go on")
-    found = []
-    for status in wanted.status:
-        for run in store.runs(status=_WRITTEN.get(status, status), workflow=wanted.workflow, most=MANY):
-            if wanted.script is None or _is_of(run, wanted.script, location):
-                view = view_of(store, run)
-                if view.status == status and now - _moved(run, view) >= wanted.older:
-                    found.append((run.created, run.rid, view))
-    return [view for _, _, view in sorted(found, key=lambda each: each[:2])]
+    found: list[RunView] = []
+    for status in dict.fromkeys(wanted.status):
+        for view in each_run(store, RunFilter(status, wanted.workflow, text=wanted.text)):
+            meant = wanted.script is None or _is_of(store, view, wanted.script, location)
+            if meant and now - _moved(view) >= wanted.older:
+                found.append(view)
+    return sorted(found, key=lambda view: (view.created or _LONG_AGO, view.id))
 
 
-def _is_of(run: RunRecord, script: Path, location: Location) -> bool:
-    if os.path.realpath(run.path) == os.path.realpath(script):
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+
+
+def _is_of(store: Store, view: RunView, script: Path, location: Location) -> bool:
+    if os.path.realpath(view.script) == os.path.realpath(script):
         return True
-    return location.supports(Feature.STATE_FILE) and run.script == script_identity(str(script), location.path)
+    if not location.supports(Feature.STATE_FILE):
+        return False
+    return store.run(view.id).script == script_identity(str(script), location.path)
 
 
-def _moved(run: RunRecord, view: RunView) -> float:
+def _moved(view: RunView) -> float:
     """When it last did something, in seconds since the epoch."""
-    return run.ended if run.ended is not None else max(run.started, run.created + (view.seconds or 0.0))
+    if view.ended is not None:
+        return view.ended.timestamp()
+    created = (view.created or _LONG_AGO).timestamp()
+    return max((view.started or _LONG_AGO).timestamp(), created + (view.seconds or 0.0))
 
 
 def resume_each(
-    runs: Sequence[RunView], location: Location, script: Path | None, options: Sequence[str]
+    runs: Sequence[RunView],
+    location: Location,
+    script: Path | None,
+    options: Sequence[str],
+    command: Literal["resume", "cancel"] = "resume",
 ) -> Iterator[int]:
-    """Go on with one after the other; yields the exit code of each.
+    """Go on with one after the other, or cancel it; yields the exit code of each.
 
     A script may end its process, or be killed: the others go on all the same.
 
@@ -90,15 +103,16 @@ def resume_each(
         runs: which.
         location: where they are kept.
         script: where their script is, if it was named.
-        options: what `perdure resume` is given besides.
+        options: what the command is given besides.
+        command: which.
     """
     where = ["--engine", location.engine]
     if location.supports(Feature.STATE_FILE):
         where += ["--state", str(location.path)]
     file = [] if script is None else [str(script)]
     for run in runs:
-        command = module_command("perdure.cli", "resume", *options, *where, "--", run.id, *file)
-        process = subprocess.Popen(command)
+        words = module_command("perdure.cli", command, *options, *where, "--", run.id, *file)
+        process = subprocess.Popen(words)
         try:
             yield process.wait()
         finally:

@@ -3,24 +3,67 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
 
-from perdure.cli.exit_codes import DONE, FAILED
-from perdure.cli.shared_parameters import Engine, MovedScript, Reference, State
-from perdure.cli.view.terminal import Printer
+from cyclopts import Group, Parameter
+
+from perdure.cli.exit_codes import DONE, FAILED, INTERRUPTED
+from perdure.cli.shared_parameters import Engine, MovedScript, State
+from perdure.cli.view.terminal import Printer, count
+from perdure.core.durations import seconds
+from perdure.errors import UsageError
 from perdure.operations.cancel import cancel as cancel_run
 from perdure.operations.find_run import find_run
-from perdure.operations.location import locate_run, opened, pin
+from perdure.operations.location import locate, locate_run, opened, pin
+from perdure.operations.resume_all import USUAL, Ending, Wanted, resume_each, standings, unfinished
+
+ALL = Group("With --all", sort_key=1)
 
 
 def cancel(
-    run: Reference,
+    run: Annotated[
+        str | None,
+        Parameter(help='A run\'s id, the beginning of it, or "last"; with --all: a script, if not all are meant.'),
+    ] = None,
     file: MovedScript = None,
     /,
     *,
+    all: Annotated[
+        bool, Parameter(("--all", "-a"), group=ALL, negative="", help="Each unfinished run, the oldest first.")
+    ] = False,
+    status: Annotated[
+        list[Ending] | None,
+        Parameter(group=ALL, negative="", help="Only runs that stand so; else failed and interrupted."),
+    ] = None,
+    workflow: Annotated[str | None, Parameter(group=ALL, help="Only runs of this workflow.")] = None,
+    older: Annotated[
+        str | None, Parameter(group=ALL, help="Only runs that have not moved for so long: 30m, 2h, 1d.")
+    ] = None,
+    text: Annotated[str | None, Parameter(group=ALL, help="Only runs with this in their id or their inputs.")] = None,
+    dry_run: Annotated[bool, Parameter(group=ALL, negative="", help="Only say which.")] = False,
     state: State = None,
     engine: Engine = None,
 ) -> int:
     """Carry out `perdure cancel`; returns the exit code."""
+    if all:
+        if file is not None:
+            raise UsageError("--all takes one script", "give the script alone: perdure cancel --all FILE")
+        script = None if run is None else Path(run)
+        wanted = Wanted(script, tuple(status or USUAL), workflow, seconds(older or 0, option="--older"), text)
+        return _cancel_all(wanted, state, engine, dry=dry_run)
+    if status or workflow or older or text or dry_run:
+        raise UsageError(
+            "--status, --workflow, --older, --text and --dry-run go with --all", "add --all, or name a run alone"
+        )
+    if run is None:
+        raise UsageError("no run is named", "name one, as `perdure ps` lists them, or add --all")
+    return _cancel_one(run, file, state, engine)
+
+
+def _cancel_one(run: str, file: Path | None, state: Path | None, engine: str | None) -> int:
     location = locate_run(state, file, engine)
     with opened(location, run) as store:
         id = find_run(store, run).id
@@ -39,3 +82,31 @@ def cancel(
         case "ended":
             printer.line(f"run {id} is cancelled")
     return FAILED if found.missed else DONE
+
+
+def _cancel_all(wanted: Wanted, state: Path | None, engine: str | None, *, dry: bool) -> int:
+    location = locate(state, wanted.script, engine)
+    with opened(location) as store:
+        runs = unfinished(store, location, wanted, time.time())
+    printer = Printer(sys.stderr)
+    if not runs:
+        printer.line("no unfinished run is to be cancelled")
+        return DONE
+    if dry:
+        for each in runs:
+            printer.line(f"{each.id}  {each.workflow}{each.inputs}  {each.status}")
+        printer.line(f"{count(len(runs), 'run')} would be cancelled", "bold")
+        return DONE
+    codes = []
+    for code in resume_each(runs, location, wanted.script, (), "cancel"):
+        codes.append(code)
+        if code == INTERRUPTED:
+            break
+    with opened(location) as store:
+        stand = Counter(standings(store, runs[: len(codes)]))
+    how = [f"{number} {name}" for name, number in sorted(stand.items())]
+    how += [f"{len(runs) - len(codes)} not cancelled"] * (len(codes) < len(runs))
+    printer.line(f"{count(len(runs), 'run')}: {', '.join(how)}", "bold")
+    if INTERRUPTED in codes:
+        return INTERRUPTED
+    return FAILED if any(codes) else DONE

@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED, INTERRUPTED, SUSPENDED
-from perdure.cli.shared_parameters import Budget, Engine, Json, LogJson, MovedScript, State
+from perdure.cli.shared_parameters import Budget, Engine, Json, LogJson, MovedScript, Quiet, State
 from perdure.cli.view.terminal import Printer, count
 from perdure.cli.watched_run import go_on, print_finish
 from perdure.core.durations import seconds
@@ -51,8 +51,10 @@ def resume(
     older: Annotated[
         str | None, Parameter(group=ALL, help="Only runs that have not moved for so long: 30m, 2h, 1d.")
     ] = None,
+    text: Annotated[str | None, Parameter(group=ALL, help="Only runs with this in their id or their inputs.")] = None,
     json: Json = False,
     log_json: LogJson = False,
+    quiet: Quiet = False,
     state: State = None,
     engine: Engine = None,
 ) -> int:
@@ -61,13 +63,16 @@ def resume(
         if file is not None:
             raise UsageError("--all takes one script", "give the script alone: perdure resume --all FILE")
         script = None if run is None else Path(run)
-        wanted = Wanted(script, tuple(status or USUAL), workflow, seconds(older or 0, option="--older"))
+        wanted = Wanted(script, tuple(status or USUAL), workflow, seconds(older or 0, option="--older"), text)
         options = [f"--budget={each}" for each in budget or ()]
         options += ["--accept-changes"] * accept_changes + ["--json"] * json + ["--log-json"] * log_json
+        options += ["--quiet"] * quiet
         options += [] if if_locked is None else [f"--if-locked={if_locked}"]
         return _resume_all(wanted, options, state, engine)
-    if status or workflow or older:
-        raise UsageError("--status, --workflow and --older choose among all runs", "add --all, or name a run alone")
+    if status or workflow or older or text:
+        raise UsageError(
+            "--status, --workflow, --older and --text choose among all runs", "add --all, or name a run alone"
+        )
     if run is None:
         raise UsageError("no run is named", "name one, as `perdure ps` lists them, or add --all")
     location = locate_run(state, file, engine)
@@ -78,7 +83,9 @@ def resume(
     if found.status == "done":
         Printer(sys.stderr).line(f"run {found.id} is done; this is its result")
         return print_finish(finished(location, found), location, json=json)
-    code = go_on(found, file, location, accept=accept_changes, json=json, log_json=log_json, if_locked=if_locked)
+    code = go_on(
+        found, file, location, accept=accept_changes, json=json, log_json=log_json, if_locked=if_locked, quiet=quiet
+    )
     if budget and (said := without_effect(location, found)):
         Printer(sys.stderr).line(said, "yellow")
     return code

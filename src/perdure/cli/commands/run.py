@@ -21,7 +21,7 @@ from perdure.operations.run import Execution
 from perdure.operations.scripts import find_workflow, split_target
 
 RUN_HELP = """Usage: perdure run [--id ID] [--json] [--log-json] [--if-locked WHAT] [--wait] [--state PATH]
-                   [--engine URL] FILE[:WORKFLOW] [ARGUMENTS]
+                   [--engine URL] [--quiet] FILE[:WORKFLOW] [ARGUMENTS]
 
 Run a workflow, or go on with it: an unfinished run with the same arguments is resumed, and no finished step runs again.
 
@@ -34,6 +34,7 @@ Run a workflow, or go on with it: an unfinished run with the same arguments is r
   --wait           Stay while the run sleeps or waits for a signal, however long; else a run that waits for longer than
                    a minute is left, with exit code 75.
   --log-json       Standard error is one JSON object a line: what perdure, the script and its libraries log.
+  --quiet, -q      Nothing on standard error of a run that goes well; errors and dead letters are still said.
   --state PATH     The state file, if not .perdure/state.db beside the script.
   --engine URL     Run it on a cluster: temporal://HOST:7233/NAMESPACE. This process is a worker of it meanwhile.
 
@@ -55,6 +56,7 @@ class Request(msgspec.Struct):
     engine: str | None = None
     if_locked: str | None = None
     wait: bool = False
+    quiet: bool = False
 
 
 def run(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]) -> int:
@@ -68,7 +70,7 @@ def run(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)
     if location is not None:
         pin(location)  # also for what the script looks up while it is loaded
     path, name = split_target(request.target)
-    with watching(request.log_json) as view:
+    with watching(request.log_json, request.quiet) as view:
         workflow = loaded(lambda: find_workflow(path, name))
         if workflow is None:
             return FAILED
@@ -90,8 +92,8 @@ def _read(tokens: Sequence[str]) -> Request:
     rest = list(tokens)
     while rest and rest[0].startswith("-"):
         option, equals, value = rest.pop(0).partition("=")
-        if option in ("--json", "--log-json", "--wait"):
-            given[option[2:].replace("-", "_")] = True
+        if option in ("--json", "--log-json", "--wait", "--quiet", "-q"):
+            given["quiet" if option == "-q" else option[2:].replace("-", "_")] = True
         elif option in VALUED and (equals or rest):
             given[VALUED[option]] = value if equals else rest.pop(0)
         else:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import perdure
 from perdure.cli.exit_codes import FAILED, USAGE
-from perdure.cli.view.terminal import Printer, safe
+from perdure.cli.view.terminal import Printer, as_json, safe
 from perdure.config import secrets
 from perdure.errors import PerdureError, UsageError
 
@@ -17,10 +17,19 @@ _OURS = str(Path(perdure.__file__).parent) + os.sep
 _MACHINERY = tuple(str(Path(os.__file__).parent / part) for part in ("asyncio", "threading.py", "concurrent"))
 
 
-def show_error(error: PerdureError) -> int:
-    """An error of perdure's own; returns the exit code that it deserves."""
+def show_error(error: PerdureError, *, json: bool = False) -> int:
+    """An error of perdure's own; returns the exit code that it deserves.
+
+    Args:
+        error: which.
+        json: on standard output, too, as one JSON object: {"error": {"code", "what", "hint", "notes"}}.
+    """
     printer = Printer(sys.stderr)
     hide = secrets.redactor()
+    if json:
+        notes = [hide(str(note)) for note in getattr(error, "__notes__", ())]
+        about = {"code": type(error).code, "what": hide(error.what), "hint": hide(error.hint or ""), "notes": notes}
+        as_json({"error": about})
     printer.line(f"error [{type(error).code}]: {hide(error.what)}", "red")
     for note in getattr(error, "__notes__", ()):
         printer.line(hide(str(note)))
@@ -29,9 +38,9 @@ def show_error(error: PerdureError) -> int:
     return USAGE if isinstance(error, UsageError) else FAILED
 
 
-def show_usage(what: str, hint: str) -> int:
+def show_usage(what: str, hint: str, *, json: bool = False) -> int:
     """The command itself is wrong."""
-    return show_error(UsageError(what, hint))
+    return show_error(UsageError(what, hint), json=json)
 
 
 def show_traceback(error: BaseException) -> None:

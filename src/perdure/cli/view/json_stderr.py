@@ -59,6 +59,8 @@ class JsonLines(io.TextIOBase):
 class LoggedWatch:
     """Shows a run by nothing but the log."""
 
+    quiet = False
+
     def __init__(self) -> None:
         self.lines = ProgressLines(lambda text, style: None)
 

@@ -32,6 +32,7 @@ class Watch(Protocol):
     """Something that shows a run; `lines` counts what has happened."""
 
     lines: ProgressLines
+    quiet: bool
 
     @property
     def observer(self) -> Observer:
@@ -43,12 +44,16 @@ class Watch(Protocol):
 
 
 @contextmanager
-def watching(log_json: bool = False) -> Iterator[Watch]:
+def watching(log_json: bool = False, quiet: bool = False) -> Iterator[Watch]:
     """What fits where stderr goes; to be begun before the script is loaded, which may set up its logging then.
 
     Args:
         log_json: stderr is for lines of JSON and for nothing else.
+        quiet: nothing is shown of a run that goes well.
     """
+    if quiet and not log_json:
+        yield QuietWatch()
+        return
     if log_json or settings.log_json():
         with logged() as watch:
             yield watch
@@ -93,8 +98,29 @@ def logged() -> Iterator[Watch]:
         sys.stderr = stderr
 
 
+class QuietWatch:
+    """Shows nothing: the result, and what goes wrong, are shown when the run has ended."""
+
+    quiet = True
+
+    def __init__(self) -> None:
+        self.lines = ProgressLines(lambda text, style: None)
+
+    @property
+    def observer(self) -> Observer:
+        """What the engine notifies."""
+        return self.lines
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """While a run goes on."""
+        yield
+
+
 class PlainWatch:
     """For a pipe, a file, cron: each line with the time of day."""
+
+    quiet = False
 
     def __init__(self) -> None:
         self.lines = ProgressLines(self._say)
@@ -120,6 +146,8 @@ class LiveWatch:
     Args:
         proxies: the standard streams that end on the same terminal; the first is stderr.
     """
+
+    quiet = False
 
     def __init__(self, proxies: list[StreamProxy]) -> None:
         from rich.console import Console
