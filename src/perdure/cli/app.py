@@ -26,6 +26,7 @@ FUNCTIONS = {
     "doctor": "Look over this installation and the state file.",
     "new": "Write a short, runnable workflow to a new file: a checkpoint, recovery, an alert, and places to fill in.",
     "ui": "Look at runs, dead letters and services in a browser.",
+    "completion": "Print what lets a shell complete commands and options: perdure completion bash, zsh or fish.",
     "mcp": "Serve agents over standard input and output, by the Model Context Protocol; looks only, unless told.",
     "demo": (
         "Charge 200 orders through an API that misbehaves, kill it half way, run it again, and prove what happened."
