@@ -48,7 +48,15 @@ class Listed:
         added: RunRecord = self.store.journal.write((), operation)
         return added
 
-    def steps(self, run: RunRecord, *names: str, status: Any = "done", attempts: int = 1, ms: int = 5) -> None:
+    def steps(
+        self,
+        run: RunRecord,
+        *names: str,
+        status: Any = "done",
+        attempts: int = 1,
+        ms: int = 5,
+        reason: bytes | None = None,
+    ) -> None:
         """Records of a run; those that are dead have a letter, and each attempt before the last one has failed."""
 
         def operation(connection: apsw.Connection) -> None:
@@ -61,7 +69,19 @@ class Listed:
                 self.store.insert_rows(connection, [(run.rid, *msgspec.structs.astuple(made))])
                 if status == "dead":
                     letter = LetterRecord(
-                        0, run.rid, seq, "parked", BEGAN + seq, BEGAN + seq, 0, None, None, None, None, 0
+                        0,
+                        run.rid,
+                        seq,
+                        "parked",
+                        BEGAN + seq,
+                        BEGAN + seq,
+                        0,
+                        None,
+                        None,
+                        None,
+                        None,
+                        0,
+                        fingerprint=reason,
                     )
                     parking.add_copies(connection, [letter])
                 self._tries(connection, run, name, key, seq, attempts if status != "done" else attempts - 1)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Literal
 
 import msgspec
 
 from perdure.config import secrets
-from perdure.core.dead_letters import LetterDetails, LetterRecord
+from perdure.core.dead_letters import LetterDetails, LetterRecord, LetterStatus
 from perdure.core.durations import seconds
 from perdure.core.policies.verdicts import Verdict
 from perdure.core.timestamps import moment
-from perdure.errors import NotFound
+from perdure.errors import NotFound, OptionError
 from perdure.operations.find_run import find_run
 from perdure.operations.stored_failures import error_line, verdict_of
 from perdure.store import dead_letters as letters
@@ -34,7 +35,7 @@ class Selection(msgspec.Struct, frozen=True):
     """Which letters are meant.
 
     `run` is a reference as it was typed, `error` a part of the error's class or message; `older` and `newer` are
-    durations, by the time at which they were parked.
+    durations, by the time at which they were parked. `reason` is that of a LetterReason.
     """
 
     status: Standing | None = None
@@ -44,11 +45,12 @@ class Selection(msgspec.Struct, frozen=True):
     error: str | None = None
     older: str | None = None
     newer: str | None = None
+    reason: str | None = None
 
     @property
     def chosen(self) -> bool:
         """Does it say anything besides the status?"""
-        return any((self.run, self.workflow, self.step, self.error, self.older, self.newer))
+        return any((self.run, self.workflow, self.step, self.error, self.older, self.newer, self.reason))
 
 
 class LetterView(msgspec.Struct, frozen=True):
@@ -92,9 +94,8 @@ def list_letters(store: Store, wanted: Selection, limit: int | None = None) -> L
         OptionError: a duration is not valid.
         StateError: the file cannot be read.
     """
-    found = list(select(store, wanted))
-    shown = found[-limit:] if limit is not None else found
-    return Listing([view_of(store, letter) for letter in reversed(shown)], letters.totals(store))
+    shown = islice(newest(store, wanted), limit)
+    return Listing([view_of(store, letter) for letter in shown], letters.totals(store))
 
 
 def select(store: Store, wanted: Selection) -> Iterator[LetterRecord]:
@@ -103,17 +104,40 @@ def select(store: Store, wanted: Selection) -> Iterator[LetterRecord]:
     Raises:
         As `list_letters`.
     """
+    yield from _meant(store, wanted, letters.find(store, _filter(store, wanted)))
+
+
+def newest(store: Store, wanted: Selection, below: int | None = None) -> Iterator[LetterRecord]:
+    """The letters that are meant, the newest first; those with numbers lower than `below` only.
+
+    Raises:
+        As `list_letters`.
+    """
+    yield from _meant(store, wanted, letters.find_newest(store, _filter(store, wanted), below))
+
+
+def _filter(store: Store, wanted: Selection) -> Filter:
     now = time.time()
-    status = "parked" if wanted.status == "re-driven" else wanted.status
-    filter = Filter(
+    status: LetterStatus | None = "parked" if wanted.status == "re-driven" else wanted.status
+    if wanted.reason is not None and not re.fullmatch("[0-9a-f]{16}", wanted.reason):
+        raise OptionError(
+            f"the reason is {wanted.reason[:80]!r}",
+            "give one as `perdure dlq reasons` has it, of 16 hexadecimal digits",
+        )
+    return Filter(
         status=status,
         run=find_run(store, wanted.run).rid if wanted.run else None,
         workflow=wanted.workflow,
         step=wanted.step,
         before=now - seconds(wanted.older, option="--older") if wanted.older else None,
         since=now - seconds(wanted.newer, option="--newer") if wanted.newer else None,
+        fingerprint=None if wanted.reason is None else bytes.fromhex(wanted.reason),
     )
-    for letter in letters.find(store, filter):
+
+
+def _meant(store: Store, wanted: Selection, found: Iterable[LetterRecord]) -> Iterator[LetterRecord]:
+    """Those of the letters that meet what is not written down in their rows."""
+    for letter in found:
         if wanted.status == "re-driven" and letters.holding(store, letter) is None:
             continue
         if wanted.error is None or wanted.error.lower() in _line(_failed(store, letter)[1]).lower():

@@ -7,7 +7,7 @@ caller, and nothing was written then.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 import msgspec
@@ -40,6 +40,7 @@ class Filter(msgspec.Struct, frozen=True):
     step: str | None = None
     before: float | None = None
     since: float | None = None
+    fingerprint: bytes | None = None
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -83,11 +84,51 @@ def of_run(store: Store, rid: int) -> Iterator[LetterRecord]:
 def find(store: Store, wanted: Filter) -> Iterator[LetterRecord]:
     """The letters that are meant, in the order in which they were parked."""
     lid = 0
-    fields = (wanted.status, wanted.run, wanted.workflow, wanted.step, wanted.before, wanted.since)
-    while rows := _all(store, "after", lid, *fields, CHUNK):
+    while rows := _all(store, "after", lid, *_fields(wanted), CHUNK):
         found = [_checked(store, row) for row in rows]
         yield from map(store.whole, found)
         lid = found[-1].lid
+
+
+def find_newest(store: Store, wanted: Filter, below: int | None = None, at_once: int = CHUNK) -> Iterator[LetterRecord]:
+    """The letters that are meant, the newest first; those with numbers lower than `below` only."""
+    lid = 1 << 62 if below is None else below
+    while rows := _all(store, "before", lid, *_fields(wanted), at_once):
+        found = [_checked(store, row) for row in rows]
+        yield from map(store.whole, found)
+        lid = found[-1].lid
+
+
+def _fields(wanted: Filter) -> tuple[Any, ...]:
+    return (
+        wanted.status,
+        wanted.run,
+        wanted.workflow,
+        wanted.step,
+        wanted.before,
+        wanted.since,
+        wanted.fingerprint,
+    )
+
+
+class ReasonRow(NamedTuple):
+    """The parked letters with one fingerprint: how many, the number of the newest, and from when to when they are."""
+
+    fingerprint: bytes
+    letters: int
+    newest: int
+    first: float
+    last: float
+
+
+def reasons(store: Store, most: int) -> list[ReasonRow]:
+    """The parked letters by their fingerprints, those with most letters first."""
+    return [ReasonRow(*row) for row in _all(store, "reasons", most)]
+
+
+def without_reason(store: Store, most: int) -> list[int]:
+    """The numbers of the newest parked letters of versions that gave them no fingerprint."""
+    return [lid for (lid,) in _all(store, "without_reason", most)]
 
 
 def totals(store: Store) -> dict[str, int]:

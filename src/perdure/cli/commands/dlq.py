@@ -56,10 +56,11 @@ class Which:
     error: Annotated[str | None, Parameter("--error", help="Only with this in the error's class or message.")] = None
     older: Annotated[str | None, Parameter("--older", help='Only those parked longer ago than this: "2d".')] = None
     newer: Annotated[str | None, Parameter("--newer", help='Only those parked since then: "1h".')] = None
+    reason: Annotated[str | None, Parameter("--reason", help="Only those of a reason, as `dlq reasons` has it.")] = None
 
     def selection(self, status: Standing | None) -> Selection:
         """The same for the operations."""
-        return Selection(status, self.run, self.workflow, self.step, self.error, self.older, self.newer)
+        return Selection(status, self.run, self.workflow, self.step, self.error, self.older, self.newer, self.reason)
 
 
 ANY = Which()
@@ -84,6 +85,20 @@ def ls(
         as_json(found)
     else:
         dlq_tables.listing(found, location, status or "parked")
+    return DONE
+
+
+@app.command
+def reasons(*, limit: Limit = 50, json: Json = False, where: Where = ANYWHERE) -> int:
+    """Say for which reasons dead letters are parked, and of how many each is; most first."""
+    from perdure.operations.letter_pages import letter_reasons
+
+    with opened(where.locate(), most=MOST) as store:
+        found = letter_reasons(store, limit or MOST)
+    if json:
+        as_json(found)
+    else:
+        dlq_tables.reasons(found)
     return DONE
 
 

@@ -18,6 +18,7 @@ from perdure.operations.location import Location
 if TYPE_CHECKING:
     from perdure.core.dead_letters import LetterDetails
     from perdure.operations.dead_letters import Listing, Texts
+    from perdure.operations.letter_pages import LetterReason
     from perdure.operations.redrive import Result
 
 STYLES = {
@@ -49,9 +50,14 @@ def listing(found: Listing, location: Location, status: str) -> None:
     ]
     if rows:
         headings = ("LETTER", "STATUS", "STEP", "ATTEMPTS", "PARKED", "RUN", "KIND", "ERROR")
-        printer.table(
-            headings, [[_cut(cell) for cell in row] for row in rows], [STYLES[v.status] for v in found.letters]
-        )
+        cells, styles = [[_cut(cell) for cell in row] for row in rows], [STYLES[v.status] for v in found.letters]
+        if printer.terminal:  # the error has lines of its own there, and is never cut off
+            notes = [
+                f"{view.error}{f' [{row[6]}]' if row[6] else ''}" for row, view in zip(rows, found.letters, strict=True)
+            ]
+            printer.table(headings[:6], [row[:6] for row in cells], styles, notes=notes, spare=(3, 4, 1))
+        else:
+            printer.table(headings, cells, styles)
     else:
         printer.line(f"no dead letter is {status}" + (", of those asked for" if found.totals.get(status) else ""))
     others = {name: number for name, number in sorted(found.totals.items()) if name not in (status, "evicted")}
@@ -67,6 +73,26 @@ def listing(found: Listing, location: Location, status: str) -> None:
         printer.line(
             f"{count(evicted, 'older one')} {have} made room for newer ones (see PERDURE_DEAD_LETTERS)", "yellow"
         )
+
+
+def reasons(found: list[LetterReason]) -> None:
+    """A line for each reason, and the error of its newest letter."""
+    printer = Printer()
+    if not found:
+        printer.line("no dead letter is parked")
+        return
+    rows = [
+        (
+            f"{one.letters:,}",
+            one.reason or "-",
+            one.newest.step or one.newest.workflow,
+            date(one.last),
+            str(one.newest.letter),
+        )
+        for one in found
+    ]
+    notes = [one.newest.error for one in found]
+    printer.table(("LETTERS", "REASON", "STEP", "LAST", "NEWEST"), rows, notes=notes, spare=(3,))
 
 
 def _cut(cell: str) -> str:

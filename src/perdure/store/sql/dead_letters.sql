@@ -21,8 +21,28 @@ WHERE d.lid > ?1 AND (?2 IS NULL OR d.status = ?2) AND (?3 IS NULL OR d.run IN (
     WITH RECURSIVE family (rid) AS (SELECT ?3 UNION SELECT c.rid FROM run c JOIN family f ON c.parent = f.rid)
     SELECT rid FROM family))
   AND (?4 IS NULL OR r.workflow = ?4) AND (?5 IS NULL OR s.name = ?5)
+  AND (?8 IS NULL OR d.fingerprint = ?8)
   AND (?6 IS NULL OR d.created < ?6) AND (?7 IS NULL OR d.created >= ?7)
-ORDER BY d.lid LIMIT ?8
+ORDER BY d.lid LIMIT ?9
+
+-- name: before
+SELECT d.lid, d.run, d.seq, d.status, d.created, d.changed, d.redriven, d.holder, d.input, d.result, d.exported, d.crc,
+       d.error, d.fingerprint
+FROM dead_letter d JOIN run r ON r.rid = d.run LEFT JOIN step s ON s.run = d.run AND s.seq = d.seq
+WHERE d.lid < ?1 AND (?2 IS NULL OR d.status = ?2) AND (?3 IS NULL OR d.run IN (
+    WITH RECURSIVE family (rid) AS (SELECT ?3 UNION SELECT c.rid FROM run c JOIN family f ON c.parent = f.rid)
+    SELECT rid FROM family))
+  AND (?4 IS NULL OR r.workflow = ?4) AND (?5 IS NULL OR s.name = ?5)
+  AND (?8 IS NULL OR d.fingerprint = ?8)
+  AND (?6 IS NULL OR d.created < ?6) AND (?7 IS NULL OR d.created >= ?7)
+ORDER BY d.lid DESC LIMIT ?9
+
+-- name: reasons
+SELECT fingerprint, count(*), max(lid), min(created), max(created) FROM dead_letter
+WHERE status = 'parked' AND fingerprint IS NOT NULL GROUP BY fingerprint ORDER BY count(*) DESC, max(lid) DESC LIMIT ?
+
+-- name: without_reason
+SELECT lid FROM dead_letter WHERE status = 'parked' AND fingerprint IS NULL ORDER BY lid DESC LIMIT ?
 
 -- name: totals
 SELECT status, count(*) FROM dead_letter GROUP BY status

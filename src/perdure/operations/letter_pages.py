@@ -1,0 +1,110 @@
+"""Dead letters a page at a time, and by the reason for which they failed."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from datetime import datetime
+from itertools import islice
+
+import msgspec
+
+from perdure.core.timestamps import moment
+from perdure.operations.dead_letters import LetterView, Selection, newest, view_of
+from perdure.operations.ps import number_of
+from perdure.store import dead_letters as letters
+from perdure.store.runs import Store
+
+PAGE = 200
+"""Letters of a page, at most."""
+
+SECONDS = 2.0
+"""What looking for a page may take; then it is as full as it is, and its cursor goes on from there."""
+
+OLD = 1_000
+"""Letters of versions that gave them no reason, of which it is worked out."""
+
+
+class LetterPage(msgspec.Struct, frozen=True):
+    """Some letters, newest first. `next` is the cursor of those that come after them; None: there are no more."""
+
+    letters: list[LetterView]
+    next: str | None
+
+
+class LetterReason(msgspec.Struct, frozen=True):
+    """Parked letters that failed for one reason.
+
+    Attributes:
+        reason: what it goes by, 16 hexadecimal digits; None for letters of earlier versions.
+        letters: how many.
+        first: when the first of them was parked.
+        last: and the last.
+        newest: that one.
+    """
+
+    reason: str | None
+    letters: int
+    first: datetime | None
+    last: datetime | None
+    newest: LetterView
+
+
+def letters_page(
+    store: Store,
+    wanted: Selection,
+    *,
+    cursor: str | None = None,
+    limit: int = PAGE,
+    seconds: float = SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+) -> LetterPage:
+    """A page of the letters that are meant.
+
+    Args:
+        store: the state file.
+        wanted: which.
+        cursor: `next` of the page before; None for the first.
+        limit: how many at most, 1 to 200.
+        seconds: what it may take, at the most.
+        clock: of those seconds.
+
+    Raises:
+        NotFound: there is no such run.
+        OptionError: a duration, a reason or the cursor is not valid.
+        StateError: the file cannot be read.
+    """
+    limit, until = min(max(limit, 1), PAGE), clock() + seconds
+    found: list[LetterView] = []
+    for letter in newest(store, wanted, number_of(cursor)):
+        found.append(view_of(store, letter))
+        if len(found) == limit or clock() >= until:
+            return LetterPage(found, str(letter.lid))
+    return LetterPage(found, None)
+
+
+def letter_reasons(store: Store, limit: int = PAGE) -> list[LetterReason]:
+    """Why letters are parked: what most of them failed with comes first.
+
+    Args:
+        store: the state file.
+        limit: how many reasons at most.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    found = [
+        LetterReason(row.fingerprint.hex(), row.letters, moment(row.first), moment(row.last), _view(store, row.newest))
+        for row in letters.reasons(store, limit)
+    ]
+    old: dict[tuple[str | None, str], list[LetterView]] = {}
+    for lid in letters.without_reason(store, OLD):
+        view = _view(store, lid)
+        old.setdefault((view.step, re.sub("[0-9]+", "#", view.error)), []).append(view)
+    found += [LetterReason(None, len(some), some[-1].parked, some[0].parked, some[0]) for some in old.values()]
+    return list(islice(sorted(found, key=lambda one: -one.letters), limit))
+
+
+def _view(store: Store, lid: int) -> LetterView:
+    return view_of(store, letters.get(store, lid))
