@@ -23,7 +23,7 @@ from perdure.cli.view.show_page import show_run
 from perdure.cli.view.terminal import Printer
 from perdure.cli.view.watching import watch
 from perdure.operations.ps import list_runs
-from perdure.operations.show import details_of
+from perdure.operations.show import details_of, time_left
 
 ERROR = "ConnectionError: the printer at the end of the long corridor is off, and nobody is there to turn it on again"
 
@@ -161,3 +161,12 @@ def test_what_is_followed_is_printed_when_it_changes(capsys: pytest.CaptureFixtu
 
     watch(lambda printer: bool(printer.line("for ever")) or True, interrupted)
     assert capsys.readouterr().out == "for ever\n"
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "left"),
+    [(25, 100, 170.0), (100, 100, None), (0, 100, None), (25, None, None), (120, 100, None), (99, 100, 0.0)],
+)
+def test_the_rest_is_estimated_from_what_is_done(done: float, total: float | None, left: float | None) -> None:
+    """A quarter in a minute leaves three minutes, less what has passed since; what cannot be said is not said."""
+    assert time_left(done, total, took=60.0, since=10.0) == left

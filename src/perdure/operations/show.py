@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -52,12 +53,16 @@ class SentView(msgspec.Struct, frozen=True):
 
 
 class ProgressView(msgspec.Struct, frozen=True):
-    """How far the workflow said last that it is, in its own unit; `total` is None if that is not known."""
+    """How far the workflow said last that it is, in its own unit; `total` is None if that is not known.
+
+    `left` is how many seconds the rest takes at the rate so far; None if the run does not go on, or was resumed.
+    """
 
     done: float
     total: float | None
     note: str
     at: datetime | None
+    left: float | None = None
 
 
 class RunDetails(msgspec.Struct, frozen=True):
@@ -160,7 +165,7 @@ def details_of(
             for one in signals.not_taken(store, run.rid)
         ],
         published={one.name: show.value(one.value) for one in shown if one.name != published.PROGRESS},
-        progress=next((_progress(one) for one in shown if one.name == published.PROGRESS), None),
+        progress=next((_progress(one, run, time.time()) for one in shown if one.name == published.PROGRESS), None),
         sessions=sessions_of(store, run),
         folded=sorted(folded),
         groups=groups if step is None else [one for one in groups if one.step == step],
@@ -184,6 +189,22 @@ def _last(store: Store, run: RunRecord, wanted: Wanted, before: int | None, limi
     return found[::-1]
 
 
-def _progress(one: published.Published) -> ProgressView:
+def _progress(one: published.Published, run: RunRecord, now: float) -> ProgressView:
     done, total, note = secrets.to_builtins(one.value)
-    return ProgressView(done, total, note, moment(one.stamp))
+    at_first = run.status == "running" and run.started == run.created  # else others have done a part, at another time
+    left = time_left(done, total, one.stamp - run.started, now - one.stamp) if at_first else None
+    return ProgressView(done, total, note, moment(one.stamp), left)
+
+
+def time_left(done: float, total: float | None, took: float, since: float) -> float | None:
+    """How many seconds the rest takes at the rate so far; None if that cannot be said.
+
+    Args:
+        done: how much is done.
+        total: of how much; None if that is not known.
+        took: seconds that it took.
+        since: seconds since then.
+    """
+    if total is None or not 0 < done < total or took <= 0:
+        return None
+    return max(took * (total - done) / done - since, 0.0)

@@ -103,7 +103,8 @@ def progress_line(progress: ProgressView) -> str:
     total = "" if progress.total is None else f" of {progress.total:,}"
     note = f", {progress.note}" if progress.note else ""
     at = f" ({date(progress.at)})" if progress.at else ""
-    return one_line(f"{progress.done:,}{total}{note}{at}")
+    left = f", about {show(round(progress.left))} left" if progress.left else ""
+    return one_line(f"{progress.done:,}{total}{left}{note}{at}")
 
 
 def _signal_line(sent: SentView) -> str:
