@@ -212,7 +212,7 @@ class Scripts:
     def run(self, path: Path, *args: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a script to its end."""
         process = self.start(path, *args, cwd=cwd, **env)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 

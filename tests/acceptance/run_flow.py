@@ -100,7 +100,7 @@ def python(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[
         env={**clean, "PYTHONPATH": str(SOURCE), **env},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

@@ -86,7 +86,7 @@ def perdure(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess
         env=_clean() | {"PYTHONPATH": str(SOURCE)} | env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

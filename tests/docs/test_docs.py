@@ -40,7 +40,7 @@ def environment() -> dict[str, str]:
 
 def run(command: list[str], folder: Path) -> tuple[int, str]:
     done = subprocess.run(
-        command, cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
+        command, cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300
     )
     return done.returncode, done.stdout
 

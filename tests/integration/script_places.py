@@ -40,7 +40,7 @@ class Place(Scripts):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert status is None or done.returncode == status, done.stdout

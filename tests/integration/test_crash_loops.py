@@ -199,7 +199,7 @@ def test_a_suspect_that_hangs_holds_up_no_other(path: Path, scripts: Scripts) ->
 def _perdure(scripts: Scripts, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "perdure", *words, "--state", ".perdure/state.db"],
-        cwd=scripts.folder, env={**os.environ, "PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, timeout=60,
+        cwd=scripts.folder, env={**os.environ, "PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 

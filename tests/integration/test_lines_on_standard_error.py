@@ -73,7 +73,7 @@ def perdure(flow: Path, *args: str) -> subprocess.CompletedProcess[str]:
         cwd=flow.parent,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

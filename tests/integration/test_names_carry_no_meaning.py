@@ -192,7 +192,7 @@ def test_forked_shown_and_redriven(scripts: Scripts) -> None:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=300,
         )
         return done.stdout
 

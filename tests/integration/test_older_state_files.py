@@ -37,7 +37,7 @@ class Left:
             cwd=self.script.parent,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert done.returncode == expected, done.stderr
