@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from perdure.web import acting, reading
 from perdure.web.openapi import document
-from perdure.web.reading import ENDPOINTS
 
 SNAPSHOT = Path(__file__).parents[1] / "openapi.json"
 WORDS = ("description", "summary", "title")
 
 
 def described() -> Any:
-    return json.loads(json.dumps(document(ENDPOINTS)))
+    return json.loads(json.dumps(document((*reading.ENDPOINTS, *acting.ENDPOINTS))))
 
 
 def missing(known: Any, found: Any, where: str = "") -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +12,7 @@ import msgspec
 
 from perdure.errors import PerdureError
 from perdure.http.bodies import Refused, read
+from perdure.web.acting import Deeds
 from perdure.web.answers import answer, failure, problem
 from perdure.web.endpoints import PREFIX, Desk, Endpoint, asked
 from perdure.web.guard import SESSION, App, Guard, Hosts
@@ -35,9 +36,9 @@ _log: Final = logging.getLogger("perdure")
 
 def endpoints_of(desk: Desk) -> tuple[Endpoint, ...]:
     """The addresses that there are; those that act only where something may be changed."""
-    from perdure.web import reading
+    from perdure.web import acting, reading
 
-    return reading.ENDPOINTS
+    return reading.ENDPOINTS if desk.read_only else (*reading.ENDPOINTS, *acting.ENDPOINTS)
 
 
 def make_app(desk: Desk, session: Session, hosts: Hosts) -> App:
@@ -56,6 +57,7 @@ def make_app(desk: Desk, session: Session, hosts: Hosts) -> App:
     endpoints = endpoints_of(desk)
     description = document(endpoints)
     live = Live(desk.location.path)
+    deeds = Deeds()
 
     async def shell(request: Request) -> Response:
         if VIEWS.fullmatch(request.url.path) is None:
@@ -102,7 +104,14 @@ def make_app(desk: Desk, session: Session, hosts: Hosts) -> App:
             Route(SESSION, sign_in, methods=["POST"]),
             Route(f"{PREFIX}/openapi.json", described, methods=["GET"]),
             Route(f"{PREFIX}/events", events, methods=["GET"]),
-            *(Route(f"{PREFIX}{one.path}", _Answers(desk, one), methods=[one.method]) for one in endpoints),
+            *(
+                Route(
+                    f"{PREFIX}{one.path}",
+                    _Answers(desk, one) if one.method == "GET" else _Acts(desk, one, deeds),
+                    methods=[one.method],
+                )
+                for one in endpoints
+            ),
             Route("/assets/{name}", asset, methods=["GET"]),
             Route("/{rest:path}", shell, methods=["GET"]),
         ],
@@ -138,10 +147,58 @@ class _Answers:
             query = asked(self._endpoint.query, dict(given))
         except msgspec.ValidationError as error:
             return problem(400, "bad-query", f"the query does not fit: {error}", "see /api/v1/openapi.json")
+        return _carried_out(lambda: self._endpoint.handle(self._desk, names, query))
+
+
+class _Acts:
+    """Does what an address of the API is for, in a thread, once for each key."""
+
+    def __init__(self, desk: Desk, endpoint: Endpoint, deeds: Deeds) -> None:
+        self._desk = desk
+        self._endpoint = endpoint
+        self._deeds = deeds
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        from starlette.concurrency import run_in_threadpool
+        from starlette.requests import Request
+
+        request = Request(scope, receive)
+        key = request.headers.get("idempotency-key", "")
         try:
-            return answer(self._endpoint.handle(self._desk, names, query))
-        except PerdureError as error:
-            found = failure(error)
-            if found.status_code >= 500:
-                _log.warning("the page cannot be served: %s", error.what)
-            return found
+            body = await read(request)
+        except Refused as refused:
+            response = problem(refused.status, "bad-request", refused.text)
+        else:
+            response = await run_in_threadpool(self._response, scope["path"], request.path_params, key, body)
+        await response(scope, receive, send)
+
+    def _response(self, path: str, names: dict[str, str], key: str, body: bytes) -> Response:
+        from starlette.responses import Response
+
+        if not (8 <= len(key) <= 200 and key.isascii() and key.isprintable()):
+            return problem(400, "no-key", "the header Idempotency-Key is missing or no key", "send a fresh random one")
+        try:
+            given = msgspec.json.decode(body or b"{}", type=self._endpoint.query)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            return problem(400, "bad-request", f"the body does not fit: {error}", "see /api/v1/openapi.json")
+
+        def do() -> tuple[int, str, bytes]:
+            found = _carried_out(lambda: self._endpoint.handle(self._desk, names, given))
+            return found.status_code, found.media_type or "", bytes(found.body)
+
+        asked_for = f"{path} {msgspec.json.encode(given).decode()}"
+        done = self._deeds.once(key, asked_for, do)
+        if done is None:
+            return problem(422, "key-reused", "something else was asked for under that key", "send a fresh random one")
+        status, kind, content = done
+        return Response(content, status, media_type=kind)
+
+
+def _carried_out(handle: Callable[[], Any]) -> Response:
+    try:
+        return answer(handle())
+    except PerdureError as error:
+        found = failure(error)
+        if found.status_code >= 500:
+            _log.warning("the page cannot be served: %s", error.what)
+        return found

@@ -35,7 +35,7 @@ class Endpoint(NamedTuple):
         method: of HTTP.
         path: behind the prefix, with names in braces.
         summary: a sentence.
-        query: what may be asked; a struct that forbids unknown fields.
+        query: what may be asked, in the address or (of those that act) in the body; it forbids unknown fields.
         answer: the type of what is answered.
         handle: given the desk, the names of the path and the query, answers.
     """

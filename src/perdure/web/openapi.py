@@ -29,10 +29,17 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
                     for name in re.findall(r"\{(\w+)\}", one.path)
                 ),
                 *(
+                    {"name": "Idempotency-Key", "in": "header", "required": True, "schema": {"type": "string"}}
+                    for _ in ("once",)
+                    if one.method != "GET"
+                ),
+                *(
                     {"name": name, "in": "query", "required": name in query.get("required", ()), "schema": schema}
                     for name, schema in query.get("properties", {}).items()
+                    if one.method == "GET"
                 ),
             ],
+            **({} if one.method == "GET" else {"requestBody": {"content": {"application/json": {"schema": query}}}}),
             "responses": {
                 "200": {"description": "as asked", "content": {"application/json": {"schema": schemas[number + 1]}}},
                 "default": {

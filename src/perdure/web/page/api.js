@@ -50,6 +50,8 @@ export async function act(method, path, body, key = crypto.randomUUID()) {
   return (await ask(path, { method, headers: { "Content-Type": "application/json", "Idempotency-Key": key }, body: JSON.stringify(body) })).json();
 }
 export const seg = encodeURIComponent;
+/** What the server says of itself. */
+export const server = { read_only: true };
 
 /** Listen for changes, for as long as the page is seen. `changed` is called at each, `said` with how the connection stands. */
 export function listen(changed, said) {

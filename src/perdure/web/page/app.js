@@ -1,6 +1,6 @@
 // The frame around the views, and which view an address is.
 
-import { exchange, get, listen, signIn } from "./api.js";
+import { exchange, get, listen, server, signIn } from "./api.js";
 import { h, mark, patch, s, toast } from "./dom.js";
 import { n } from "./words.js";
 import { overview } from "./overview.js";
@@ -119,7 +119,7 @@ function askForCode() {
 addEventListener("signed-out", askForCode);
 let listening = false;
 async function begin() {
-  try { about = await get("/"); } catch (error) { if (error.status !== 401) toast(error.message); return; }
+  try { about = await get("/"); Object.assign(server, about); } catch (error) { if (error.status !== 401) toast(error.message); return; }
   await show();
   if (location.pathname !== "/") get("/overview").then(note, () => {});
   if (!listening) { listening = true; listen(changed, now => { state = now; frame(); }); }

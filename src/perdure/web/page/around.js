@@ -1,7 +1,7 @@
 // What is around the runs: services, schedules, queues and waits, alerts, doctor.
 
-import { get, seg } from "./api.js";
-import { card, command, empty, h, mark, patch, pill } from "./dom.js";
+import { act, get, seg, server } from "./api.js";
+import { button, card, command, confirm, empty, h, mark, patch, pill } from "./dom.js";
 import { ago, at, many, n, took } from "./words.js";
 
 const heading = (title, ...sub) => h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, title), sub.length ? h("div", { class: "sub" }, sub) : null));
@@ -13,14 +13,18 @@ export function services({ main }) {
     const { services: found, locks } = await get("/services");
     patch(main, heading("Services", h("span", {}, "circuit breakers, pauses, rate limits and locks, shared by all processes on this state file")),
       h("div", { class: "stack" },
-        card("Services", found.length || null, found.length ? wide("Services", ["Name", "State", "Failures in a row", "Opened", "Paused until", "Rate", "Last error"],
-          found.map(one => [one.name, h("b", {}, one.name), one.state ? pill(one.state === "open" || one.state === "isolated" ? "waiting" : one.state === "half-open" ? "stopping" : "done", one.until ? `open until ${at(one.until)}` : one.state) : "–", n(one.failures), many(one.openings, "time"), at(one.paused_until), one.rate || "–", one.error ? h("code", {}, one.error) : "–"]), [2, 3])
+        card("Services", found.length || null, found.length ? wide("Services", ["Name", "State", "Failures in a row", "Opened", "Paused until", "Rate", "Last error", ...(server.read_only ? [] : ["Change"])],
+          found.map(one => [one.name, h("b", {}, one.name), one.state ? pill(one.state === "open" || one.state === "isolated" ? "waiting" : one.state === "half-open" ? "stopping" : "done", one.until ? `open until ${at(one.until)}` : one.state) : "–", n(one.failures), many(one.openings, "time"), at(one.paused_until), one.rate || "–", one.error ? h("code", {}, one.error) : "–", ...(server.read_only ? [] : [h("span", { class: "acts" }, changes(one))])]), [2, 3])
           : empty("No breaker has seen a failure, and no rate limit is in use."),
         found.some(x => x.state && x.state !== "closed") ? h("div", { class: "pad14" }, found.filter(x => x.state && x.state !== "closed").map(x => h("div", { class: "way", "data-key": x.name }, h("span", { class: "faint" }, `close ${x.name}`), command(`perdure breaker reset ${quoted(x.name)}`)))) : null),
         card("Locks", locks.length || null, locks.length ? wide("Locks", ["Name", "Held by", "Since", "Run"], locks.map(l => [l.name, h("b", {}, l.name), `pid ${l.pid} on ${l.host}`, at(l.since), runLink(l.run)])) : empty("None is held."))));
   }
   return { refresh };
 }
+const changes = one => [one.state && one.state !== "closed" || one.paused_until ? button("Close…", "", () => confirm(`Close breaker ${one.name}?`, "Calls of that service go through again at once, in all processes; a pause that it asked for ends.", `perdure breaker reset ${quoted(one.name)}`, "Close it", "primary", () => act("POST", `/services/${seg(one.name)}/reset`, {})), `Close breaker ${one.name}`) : null,
+  one.state !== "isolated" ? button("Isolate…", "danger", () => confirm(`Isolate ${one.name}?`, "No call goes through until it is reset: steps wait within their bound, or fail at once.", `perdure breaker isolate ${quoted(one.name)}`, "Isolate it", "danger", () => act("POST", `/services/${seg(one.name)}/isolate`, {})), `Isolate ${one.name}`) : null];
+/** The buttons that answer what a run asks. */
+export const answers = (run, title) => server.read_only ? null : [["approve", "Approve", "primary"], ["reject", "Reject", "danger"]].map(([verb, text, tone]) => button(`${text}…`, tone, () => confirm(`${text}: ${title}`, "The answer is written at once, and only once; the run goes on with it where a process or a worker has it, else when it is resumed.", `perdure ${verb} ${quoted(run)}`, text, tone, note => act("POST", `/runs/${seg(run)}/${verb}`, { note, title })), `${text}: ${title}`));
 export const quoted = text => /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
 
 export function schedules({ main }) {
@@ -40,8 +44,8 @@ export function waits({ main }) {
     const { queues, runs, workers } = await get("/waits");
     patch(main, heading("Queues and waits", h("span", {}, "runs that need no process meanwhile, and who goes on with them")),
       h("div", { class: "stack" },
-        card("Runs that wait", runs.length || null, runs.length ? wide("Runs that wait", ["State", "Run", "For what", "Since", "Goes on at the latest"], runs.map(r => [r.run, pill(r.status), h("a", { href: `/runs/${seg(r.run)}`, "data-row": true }, h("b", {}, r.workflow), " ", h("span", { class: "id" }, r.run)), [r.asks.map(a => h("b", { class: "asked" }, a)), h("span", { class: "mute" }, r.text)], ago(r.since), r.wake ? at(r.wake) : "–"])) : empty("No run is suspended or queued."),
-          runs.some(r => r.asks.length) ? h("div", { class: "pad14" }, runs.filter(r => r.asks.length).slice(0, 5).map(r => h("div", { class: "way", "data-key": r.run }, h("span", { class: "faint" }, "answer"), command(`perdure approve ${quoted(r.run)}`), command(`perdure reject ${quoted(r.run)}`)))) : null),
+        card("Runs that wait", runs.length || null, runs.length ? wide("Runs that wait", ["State", "Run", "For what", "Since", "Goes on at the latest"], runs.map(r => [r.run, pill(r.status), h("a", { href: `/runs/${seg(r.run)}`, "data-row": true }, h("b", {}, r.workflow), " ", h("span", { class: "id" }, r.run)), [r.asks.map(a => h("div", { class: "asking" }, h("b", { class: "asked" }, a), h("span", { class: "acts" }, answers(r.run, a)))), h("span", { class: "mute" }, r.text)], ago(r.since), r.wake ? at(r.wake) : "–"])) : empty("No run is suspended or queued."),
+          server.read_only && runs.some(r => r.asks.length) ? h("div", { class: "pad14" }, runs.filter(r => r.asks.length).slice(0, 5).map(r => h("div", { class: "way", "data-key": r.run }, h("span", { class: "faint" }, "answer"), command(`perdure approve ${quoted(r.run)}`), command(`perdure reject ${quoted(r.run)}`)))) : null),
         card("Queues", queues.length || null, queues.length ? wide("Queues", ["Queue", "Waiting", "Delayed", "Executing", "At once", "Of one key", "Rate", "State"], queues.map(q => [q.name, h("b", {}, q.name), n(q.waiting), n(q.delayed), n(q.executing), q.concurrency ?? "no limit", q.per_key ?? "no limit", q.rate || "no limit", q.paused ? pill("waiting", "paused") : "–"]), [1, 2, 3]) : empty("There are none.")),
         card("Workers", workers.length || null, workers.length ? wide("Workers", ["Pid", "Since", "Scripts", "Queues", "Busy"], workers.map(w => [String(w.pid), h("b", {}, w.pid), ago(w.since), h("span", { class: "mono" }, w.scripts.join(", ")), w.queues.join(", ") || "all", `${w.busy} of ${w.slots}`]), [4]) : empty("No worker lives: queued and due runs stay where they are. Start one: ", h("code", {}, "perdure worker FILE")))));
   }

@@ -105,5 +105,18 @@ export function toast(text) {
 export const copy = text => navigator.clipboard?.writeText(text).then(() => toast("copied"), () => toast("the browser does not let a page copy"));
 /** A command, to be copied into a terminal. */
 export const command = text => h("div", { class: "cmd" }, h("span", { class: "clip", title: text }, text), h("button", { type: "button", "aria-label": `Copy: ${text}`, on: { click: () => copy(text) } }, mark("copy", 14, true)));
+/** Ask before something is changed: `text` says what happens, `told` is the command that does the same. */
+export function confirm(title, text, told, label, tone, act) {
+  const said = h("p", { class: "err", role: "alert" }), note = act.length ? h("input", { id: "note", autocomplete: "off" }) : null;
+  const box = h("dialog", { "aria-label": title }, h("form", { method: "dialog", on: { submit: async e => {
+    e.preventDefault();
+    try { await act(note?.value || ""); box.close(); toast("done"); } catch (error) { fill(said, error.message, error.hint ? h("span", { class: "mute" }, ` ${error.hint}`) : null); }
+  } } }, h("div", { class: "in" }, h("h2", {}, title), h("p", { class: "mute" }, text), note ? h("label", { for: "note", class: "stackfield" }, "Note for the workflow", note) : null, command(told), said),
+    h("footer", {}, h("button", { class: "btn", type: "button", on: { click: () => box.close() } }, "Not now"), h("button", { class: `btn ${tone}` }, label))));
+  box.addEventListener("close", () => box.remove());
+  document.body.append(box);
+  box.showModal();
+}
+export const button = (text, tone, clicked, label) => h("button", { type: "button", class: `btn small ${tone}`, "aria-label": label || null, on: { click: clicked } }, text);
 export const card = (title, count, ...rest) => h("section", { class: "card", "aria-label": title, "data-key": title }, h("header", {}, h("h2", {}, title), count == null ? null : h("span", { class: "count" }, count)), rest);
 export const empty = (...text) => h("p", { class: "empty" }, text);
