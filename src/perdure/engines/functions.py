@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shlex
+from typing import Any
+from weakref import WeakKeyDictionary
 
+from perdure.config.script_identity import source_digest
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import OWN_MODULE, RESERVED, FunctionRecord, StepKind, called_step
 from perdure.engines import registry
 from perdure.errors import NotFound, UsageError
+from perdure.store.code import Code, CodeRow
 
 
 def queueing_of(workflow: str) -> Spec:
@@ -29,14 +34,55 @@ def _queue(call: Call) -> str:
 _queueing: dict[str, Spec] = {}
 
 
-def record_of(spec: Spec, kind: StepKind, name: str, script: str) -> FunctionRecord:
+_codes: WeakKeyDictionary[Spec, Code] = WeakKeyDictionary()
+
+
+def code_of(spec: Spec) -> Code:
+    """What is written down of a function, once for each version of its file."""
+    found = _codes.get(spec)
+    if found is None:
+        code = getattr(inspect.unwrap(spec.fn), "__code__", None)
+        row = CodeRow(
+            spec.module,
+            spec.qualname,
+            spec.file,
+            code.co_firstlineno if code is not None else 0,
+            spec.signature.parameters,
+            _options(spec),
+            source_digest(spec.file),
+        )
+        found = _codes[spec] = Code(row, row.digest())
+    return found
+
+
+def _options(spec: Spec) -> dict[str, Any]:
+    """The options that are not as usual; times in seconds."""
+    retry, guard = spec.retry, spec.guard
+    found: dict[str, Any] = {"kind": spec.kind, "name": spec.name}
+    if spec.kind == "step":
+        found["attempts"] = retry.attempts
+    said = {
+        "timeout": spec.timeout if spec.explicit else spec.rules.timeout,
+        "isolate": spec.isolate or None,
+        "key": spec.key is not None or None,
+        "undo": spec.undo.name if spec.undo is not None else None,
+        "breaker": guard.service if guard is not None and guard.breaker is not None else None,
+        "rate": guard.rate.text if guard is not None and guard.rate is not None else None,
+        "max_repeats": spec.max_repeats,
+        "lock": spec.rules.lock,
+        "queue": spec.rules.queue,
+    }
+    return found | {name: value for name, value in said.items() if value is not None}
+
+
+def record_of(spec: Spec, kind: StepKind, name: str, script: str, code: bytes | None = None) -> FunctionRecord:
     """What a run of a script writes down of a function. Its own module may be renamed, and goes without a name."""
     file = spec.file if not spec.file or spec.file.startswith("<") else os.path.abspath(spec.file)
     module = OWN_MODULE if file == script else spec.module
     folder = os.path.dirname(script)
     if file.startswith(folder + os.sep):
         file = os.path.relpath(file, folder)
-    return FunctionRecord(kind, name, module, spec.qualname, file)
+    return FunctionRecord(kind, name, module, spec.qualname, file, code=code)
 
 
 def find(record: FunctionRecord, script: str, given: bytes, *, meant: str | None = None) -> Spec:

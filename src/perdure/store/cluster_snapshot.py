@@ -125,4 +125,5 @@ def _signal(sid: int, rid: int, one: ListedLetter) -> tuple[Any, ...]:
 
 def _letter(rid: int, step: StepRecord) -> LetterRecord:
     failed = step.started + step.ms / 1000
-    return LetterRecord(0, rid, step.seq, "parked", failed, failed, 0, None, None, None, None, 0)
+    reason = parking.reason_of(step.output)
+    return LetterRecord(0, rid, step.seq, "parked", failed, failed, 0, None, None, None, None, 0, *reason)

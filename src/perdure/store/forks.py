@@ -148,7 +148,7 @@ class _Fork:
         forks = self._forks | {source.rid: rid}
         for one, _ in self._line():
             pieces.share(self._connection, one, rid)
-        self._copy_steps(rid)
+        self._copy_steps(rid, forks)
         seen = self._complete(rid)  # whose result is another than the one that the source saw
         for seq, name, key, n, status, kind in self._index:
             if seq < before and kind == "step" and (child := self._child_of(seq, name, key, n)) is not None:
@@ -211,13 +211,18 @@ class _Fork:
         )
         return self._store.insert_run(self._connection, run).rid
 
-    def _copy_steps(self, rid: int) -> None:
+    def _copy_steps(self, rid: int, forks: dict[int, int]) -> None:
         """The records below the point, under the fork's number."""
         seq = 0
         while rows := self._execute(
             _SQL["source_steps"], (self._source.rid, seq, self._before, self._pending)
         ).fetchall():
-            found = [checked_of_run(StepRecord, row, self._store.path) for row in rows]
+            found = [
+                record
+                if (record := checked_of_run(StepRecord, row, self._store.path)).spent is None
+                else msgspec.structs.replace(record, spent=spending.in_fork(record.spent, forks))
+                for row in rows
+            ]
             self._store.insert_rows(self._connection, [_row(rid, record) for record in found])
             seq = found[-1].seq + 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,10 @@ import apsw
 import msgspec
 
 from perdure.core.dead_letters import WHOLE_RUN, LetterRecord
+from perdure.core.exceptions import capture
+from perdure.core.exceptions.fingerprint import fingerprint
 from perdure.core.records import RunRecord
+from perdure.errors import NotDecodable
 from perdure.store.rows import checked
 from perdure.store.statements import load
 
@@ -35,31 +38,55 @@ TERMS = Terms(10_000)
 
 
 def park(
-    connection: apsw.Connection, path: Path, letters: Sequence[tuple[int, int]], terms: Terms, now: float
+    connection: apsw.Connection,
+    path: Path,
+    letters: Sequence[tuple[int, int]],
+    faults: Mapping[int, bytes],
+    terms: Terms,
+    now: float,
 ) -> Parking:
-    """Park the calls of these records (numbers of run and record) in the transaction that saves them."""
+    """Park the calls of these records (numbers of run and record) in the transaction that saves them.
+
+    `faults` are what they have failed with, packed, by the number of the record.
+    """
     if not letters:
         return Parking([], [])
     due = 0 if terms.export else None
     first = _next_number(connection)
     rows = [
-        LetterRecord(lid, rid, seq, "parked", now, now, 0, None, None, None, due, 0)
+        LetterRecord(lid, rid, seq, "parked", now, now, 0, None, None, None, due, 0, *reason_of(faults.get(seq)))
         for lid, (rid, seq) in enumerate(letters, first)
     ]
     add(connection, rows)
     return Parking([one.lid for one in rows], _evict(connection, path, terms.most, now))
 
 
-def park_run(connection: apsw.Connection, path: Path, run: RunRecord, terms: Terms, now: float) -> Parking:
-    """Park a run as a whole, in the transaction that ends it; redriving it is going on with it."""
+def park_run(
+    connection: apsw.Connection, path: Path, run: RunRecord, fault: bytes | None, terms: Terms, now: float
+) -> Parking:
+    """Park a run as a whole, in the transaction that ends it (with `fault`); redriving it is going on with it."""
     due = 0 if terms.export else None
     letter = _of_record(connection, path, run.rid, WHOLE_RUN)
+    error, reason = reason_of(fault)
     if letter is not None:
-        put(connection, letter, status="parked", created=now, changed=now, holder=None, exported=due)
+        parked = {"status": "parked", "created": now, "changed": now, "holder": None, "exported": due}
+        put(connection, letter, **parked, error=error, fingerprint=reason)
         return Parking([letter.lid], [])
     lid = _next_number(connection)
-    add(connection, [LetterRecord(lid, run.rid, WHOLE_RUN, "parked", now, now, 0, None, None, None, due, 0)])
+    letter = LetterRecord(lid, run.rid, WHOLE_RUN, "parked", now, now, 0, None, None, None, due, 0, error, reason)
+    add(connection, [letter])
     return Parking([lid], [])
+
+
+def reason_of(fault: bytes | None) -> tuple[str | None, bytes | None]:
+    """Class and fingerprint of what a call has failed with; None and None if that cannot be read."""
+    if fault is None:
+        return None, None
+    try:
+        found = capture.decode(fault)
+    except NotDecodable:
+        return None, None
+    return found.name, fingerprint(found)
 
 
 def run_done(connection: apsw.Connection, path: Path, rid: int, now: float) -> None:

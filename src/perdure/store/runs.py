@@ -34,6 +34,7 @@ from perdure.core.policies.verdicts import Stop, pack_stop
 from perdure.core.records import (
     KIND,
     NOTED,
+    OUTPUT,
     RUN,
     SEQ,
     WIDTH,
@@ -47,6 +48,7 @@ from perdure.core.values.pieces import INLINE
 from perdure.errors import LockLost, StateError
 from perdure.store import (
     artifacts,
+    batches,
     bell,
     database,
     flight_record,
@@ -58,6 +60,8 @@ from perdure.store import (
     spending,
     stop_notes,
 )
+from perdure.store.batches import BatchRow
+from perdure.store.code import Code
 from perdure.store.group_commit import Journal, Operation
 from perdure.store.holders import Holder
 from perdure.store.lives import Cut
@@ -98,6 +102,7 @@ class Store(RunQueries):
         self._taken: list[int] = []  # in the transaction under way
         self._rings = False  # it has queued a run, which a worker waits for
         self._ends = False  # it has changed how a run stands, or has let go of one
+        self._codes: set[bytes] = set()  # functions that this process has written down
 
     # -- taking and ending runs ---------------------------------------------------------------------------------------
 
@@ -263,7 +268,7 @@ class Store(RunQueries):
                 parking.run_done(connection, self.path, run.rid, now)
             if status != "parked":
                 return None
-            return parking.park_run(connection, self.path, run, terms, now)
+            return parking.park_run(connection, self.path, run, output, terms, now)
 
         return operation
 
@@ -473,6 +478,7 @@ class Store(RunQueries):
             return None
         rid = effect.rows[0][RUN]
         parked = [(rid, seq) for seq in effect.letters]
+        faults = {row[SEQ]: row[OUTPUT] for row in effect.rows if row[SEQ] in effect.letters}
 
         def operation(connection: apsw.Connection) -> parking.Parking:
             for mark in effect.marks:
@@ -484,7 +490,7 @@ class Store(RunQueries):
                 self._add_attempt(connection, rid, effect.attempt)
             if effect.enqueue is not None:
                 self._enqueue(connection, effect, now)
-            return parking.park(connection, self.path, parked, terms, now)
+            return parking.park(connection, self.path, parked, faults, terms, now)
 
         return operation
 
@@ -515,6 +521,22 @@ class Store(RunQueries):
         """Write down, with what is written next, what an attempt has spent."""
         self.journal.ahead(*spending.put(self.holder.token, spent))
         self.spend_file.saved(spent.serial)
+
+    def spending_saved(self, serial: int) -> None:
+        """The record of a call has been saved that says what it has spent."""
+        self.spend_file.saved(serial)
+        self.spend_file.shorten(self.journal.has_ahead)
+
+    def add_code(self, code: Code) -> None:
+        """Write down, with what is written next, what is known of a function; once in a process."""
+        if code.digest not in self._codes:
+            self._codes.add(code.digest)
+            self.journal.ahead(*code.row.put())
+
+    def batch(self, rid: int, number: int) -> BatchRow | None:
+        """The map of that number of a run, as an earlier process has noted it."""
+        found: list[BatchRow] = self.journal.read(lambda connection: batches.list_of(connection, rid, self.path))
+        return next((one for one in found if one.number == number), None)
 
     def raise_bounds(self, rid: int, bounds: Bounds) -> None:
         """The budgets of a run may spend so much from now on, if that is more than they say."""

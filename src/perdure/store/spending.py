@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ import msgspec
 
 from perdure.config import ownership
 from perdure.core.execution.spending import NOTHING, Amounts, Bounds, CallId
+from perdure.core.records import NO_KEY, StepRecord
 from perdure.errors import StateIO
 from perdure.store.liveness import lives
-from perdure.store.rows import corrupt, sealed, sound
+from perdure.store.rows import checked_of_run, corrupt, sealed, sound
 from perdure.store.statements import load
 
 _SQL = load("spending.sql")
@@ -52,6 +53,10 @@ class Spent(msgspec.Struct, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Spent).decode
+_parse = msgspec.json.Decoder(tuple[int, int, int, int, int, str]).decode
+
+IN_RECORDS = ""
+"""The token of rows that have spent nothing: they say that records of their run do (`step.spent`)."""
 
 
 class SpendFile:
@@ -67,6 +72,7 @@ class SpendFile:
         self._file = -1
         self._token = ""
         self._serial = 0
+        self._size = 0
         self._open: set[int] = set()
 
     def begin(self, token: str) -> int:
@@ -92,7 +98,7 @@ class SpendFile:
                 if self._file < 0:
                     ownership.make_folder(self._folder)
                     self._file = ownership.make_file(self._folder / self._token, os.O_WRONLY | os.O_APPEND)
-                os.write(self._file, line)
+                self._size += os.write(self._file, line)
             except OSError as error:
                 raise StateIO(
                     f"what a step spends cannot be written: {self._folder} ({error.strerror})",
@@ -106,11 +112,12 @@ class SpendFile:
 
     def shorten(self, pending: bool) -> None:
         """A transaction has committed: with nothing under way or `pending`, the lines so far are of no more use."""
-        if self._file < 0 or pending:
+        if self._file < 0 or pending or self._size <= LONGEST:
             return
         with self._lock:
-            if self._file >= 0 and not self._open and os.fstat(self._file).st_size > LONGEST:
+            if self._file >= 0 and not self._open and self._size > LONGEST:
                 os.ftruncate(self._file, 0)
+                self._size = 0
 
     def close(self, pending: bool) -> None:
         """The process is about to end; with nothing under way or `pending`, all is saved that it has spent."""
@@ -126,6 +133,7 @@ class SpendFile:
         if self._file >= 0:
             os.close(self._file)
         self._file = -1
+        self._size = 0
 
 
 def put(token: str, spent: Spent) -> tuple[str, tuple[Any, ...]]:
@@ -137,16 +145,28 @@ def take_over(connection: apsw.Connection, state: Path, own: str) -> list[Path]:
     """Save what processes have spent that were killed; returns their files, to be removed after the commit."""
     folder = state.with_name(state.name + SUFFIX)
     taken: list[Path] = []
+    known: dict[int, set[Any]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         token = path.name
         if token == own or lives(state, token):
             continue
         for spent in _last_lines(path):
             saved: Any = connection.execute(_SQL["get"], (token, spent.serial)).fetchone()
-            if saved is None:
+            if saved is None and _identity(spent) not in _recorded(connection, spent.run, state, known):
                 connection.execute(*put(token, spent))
         taken.append(path)
     return taken
+
+
+def _recorded(connection: apsw.Connection, rid: int, state: Path, known: dict[int, set[Any]]) -> set[Any]:
+    """What records of a run say. A call that spent in an earlier life has rows: the serial is of the last one."""
+    if rid not in known:
+        known[rid] = {_identity(each) for each in _of_records(connection, rid, state)}
+    return known[rid]
+
+
+def _identity(spent: Spent) -> tuple[str, bytes, int, int]:
+    return spent.name, spent.key, spent.n, spent.serial
 
 
 def _last_lines(path: Path) -> list[Spent]:
@@ -176,8 +196,7 @@ def of_calls(connection: apsw.Connection, rid: int, path: Path) -> dict[CallId, 
         StateCorrupt: a row is not as it was written.
     """
     found: dict[CallId, Amounts] = {}
-    for row in connection.execute(_SQL["of_run"], (rid,)).fetchall():
-        spent = _checked(row, path)
+    for _, spent in _all(connection, "of_run", rid, path):
         call = (spent.name, spent.key, spent.n)
         found[call] = found.get(call, NOTHING) + _amounts(spent)
     return found
@@ -185,22 +204,14 @@ def of_calls(connection: apsw.Connection, rid: int, path: Path) -> dict[CallId, 
 
 def of_children(connection: apsw.Connection, rid: int, path: Path) -> dict[str, Amounts]:
     """What each child run has spent, with its own children, by its id."""
-    found: dict[str, Amounts] = {}
     children: list[Any] = connection.execute(_SQL["children"], (rid,)).fetchall()
-    for child, id in children:
-        rows = connection.execute(_SQL["of_family"], (child,)).fetchall()
-        amounts = NOTHING
-        for row in rows:
-            amounts += _amounts(_checked(row, path))
-        found[id] = amounts
-    return found
+    return {id: of_family(connection, child, path) for child, id in children}
 
 
 def of_ledger(connection: apsw.Connection, rid: int, label: str, path: Path) -> Amounts:
     """What counts for one block of a run."""
     amounts = NOTHING
-    for row in connection.execute(_SQL["of_family"], (rid,)).fetchall():
-        spent = _checked(row, path)
+    for _, spent in _all(connection, "of_family", rid, path):
         if label in spent.ledgers.split():
             amounts += _amounts(spent)
     return amounts
@@ -209,9 +220,37 @@ def of_ledger(connection: apsw.Connection, rid: int, label: str, path: Path) -> 
 def of_family(connection: apsw.Connection, rid: int, path: Path) -> Amounts:
     """What a run has spent, with its child runs."""
     amounts = NOTHING
-    for row in connection.execute(_SQL["of_family"], (rid,)).fetchall():
-        amounts += _amounts(_checked(row, path))
+    for _, spent in _all(connection, "of_family", rid, path):
+        amounts += _amounts(spent)
     return amounts
+
+
+def _all(connection: apsw.Connection, query: str, rid: int, path: Path) -> Iterator[tuple[str, Spent]]:
+    """What attempts have spent, with the tokens of their processes: from rows, and from records, which have none."""
+    for row in connection.execute(_SQL[query], (rid,)).fetchall():
+        spent = _checked(row, path)
+        if row[0] == IN_RECORDS:
+            yield from ((IN_RECORDS, each) for each in _of_records(connection, spent.run, path))
+        else:
+            yield str(row[0]), spent
+
+
+def _of_records(connection: apsw.Connection, rid: int, path: Path) -> Iterator[Spent]:
+    for row in connection.execute(_SQL["records"], (rid,)).fetchall():
+        record = checked_of_run(StepRecord, row, path)
+        serial, usd, tokens, calls, ms, labels = _parse(record.spent or "")
+        yield Spent(serial, rid, record.name, record.key, record.n, usd, tokens, calls, ms, labels)
+
+
+def text_of(spent: Spent) -> str:
+    """How the record of a call says what it has spent."""
+    about = (spent.serial, spent.usd, spent.tokens, spent.calls, spent.ms, spent.ledgers)
+    return msgspec.json.encode(about).decode()
+
+
+def mark(rid: int) -> tuple[str, tuple[Any, ...]]:
+    """The statement that says that records of a run say what their calls have spent, and its values."""
+    return put(IN_RECORDS, Spent(rid, rid, "", NO_KEY, 0, 0, 0, 0, 0, ""))
 
 
 def raise_bounds(connection: apsw.Connection, rid: int, bounds: Bounds, path: Path) -> None:
@@ -253,26 +292,35 @@ def copy(
         forks: the number of the fork of each run whose blocks the calls may count for.
         path: of the state file.
     """
-    for row in connection.execute(_SQL["of_run"], (source,)).fetchall():
-        spent = _checked(row, path)
-        if (spent.name, spent.key, spent.n) not in calls:
-            continue
-        spent.run = rid
-        spent.ledgers = " ".join(_label_in(label, forks) for label in spent.ledgers.split())
-        connection.execute(*put(f"{row[0]}>{rid}", spent))
+    for token, spent in _all(connection, "of_run", source, path):
+        if token != IN_RECORDS and (spent.name, spent.key, spent.n) in calls:  # those of records are copied with them
+            spent.run = rid
+            spent.ledgers = _moved(spent.ledgers, forks)
+            connection.execute(*put(f"{token}>{rid}", spent))
+    if connection.execute(_SQL["get"], (IN_RECORDS, source)).fetchone() is not None:
+        connection.execute(*mark(rid))
     if (raised := raised_bounds(connection, source, path)) != Bounds():
         connection.execute(_SQL["put_bounds"], sealed(rid, *msgspec.structs.astuple(raised)))
 
 
 def count_for(connection: apsw.Connection, child: int, forks: Mapping[int, int], path: Path) -> None:
     """A fork has taken over a child run of its source: what that has spent counts for the blocks of the fork, too."""
-    for row in connection.execute(_SQL["of_family"], (child,)).fetchall():
-        spent = _checked(row, path)
+    for token, spent in _all(connection, "of_family", child, path):
         labels = spent.ledgers.split()
         more = [new for label in labels if (new := _label_in(label, forks)) not in labels]
-        if more:
+        if more and token != IN_RECORDS:  # those of records count for blocks of their own run only
             spent.ledgers = " ".join([*labels, *more])
-            connection.execute(*put(str(row[0]), spent))
+            connection.execute(*put(token, spent))
+
+
+def in_fork(text: str, forks: Mapping[int, int]) -> str:
+    """What a record says that a fork takes over: it counts for the blocks of the fork."""
+    *amounts, labels = _parse(text)
+    return msgspec.json.encode((*amounts, _moved(labels, forks))).decode()
+
+
+def _moved(labels: str, forks: Mapping[int, int]) -> str:
+    return " ".join(_label_in(label, forks) for label in labels.split())
 
 
 def _label_in(label: str, forks: Mapping[int, int]) -> str:

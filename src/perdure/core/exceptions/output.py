@@ -50,9 +50,16 @@ def _command(exc: BaseException, hide: Callable[[str], str]) -> str:
     return ""
 
 
+def _body_of_urllib(exc: BaseException) -> str:
+    """Of an HTTPError whose body was read and is kept (`engines/runtime/unread_bodies.py`)."""
+    file: Any = vars(exc).get("file") if type(exc).__module__ == "urllib.error" else None
+    text: str = file.getvalue()[:READ].decode("utf-8", "replace") if hasattr(file, "getvalue") else ""
+    return text
+
+
 def _response(exc: BaseException, hide: Callable[[str], str]) -> str:
     content = content_of(getattr(exc, "response", None)) or {}
-    text = " ".join(str(content.get("text", ""))[:READ].split())
+    text = " ".join((str(content.get("text", "")) or _body_of_urllib(exc))[:READ].split())
     if not text:
         return ""
     hidden = hide(text)

@@ -15,7 +15,8 @@ Suspicion = Literal["none", "possible", "certain"]
 
 _ALWAYS = (NameError,)
 _OFTEN = (TypeError, AttributeError, ImportError, NotImplementedError, RecursionError)
-_INSTALLED = ("/site-packages/", "/dist-packages/")
+INSTALLED = ("/site-packages/", "/dist-packages/")
+"""In the paths of files that are not the program's own."""
 
 
 def suspicion(error: Exception) -> Suspicion:
@@ -46,4 +47,4 @@ def _raised_in_own_code(error: Exception) -> bool:
     if str(frame.f_globals.get("__name__")).partition(".")[0] in sys.stdlib_module_names:
         return isinstance(error, ImportError)  # the import statement is above the import system's own frames
     file = frame.f_code.co_filename.replace("\\", "/")
-    return not any(part in file for part in _INSTALLED)
+    return not any(part in file for part in INSTALLED)

@@ -23,11 +23,13 @@ LONGEST_LINE = 300
 class Patience(msgspec.Struct):
     """How long a call has been at it, in seconds: `spent` counts toward its total bound, `queued` (for a turn) not.
 
-    Summed up rather than looked up on a clock, which may jump during a wait.
+    Summed up rather than looked up on a clock, which may jump during a wait. `waits`: the same since it was last taken
+    from there, by reason.
     """
 
     spent: float = 0.0
     queued: float = 0.0
+    waits: dict[str, float] = {}
 
 
 def admission(
@@ -63,6 +65,8 @@ def admission(
                 return refusal(guard, answer)
             delay = min(delay, left)
             patience.spent += delay
+        reason = answer.why if answer.why in ("rate", "paused") else "breaker"
+        patience.waits[reason] = patience.waits.get(reason, 0.0) + delay
         yield wait(delay, waiting_for(guard, answer))
 
 

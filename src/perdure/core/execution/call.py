@@ -255,11 +255,16 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
             entry = yield from admission(guard, spec.retry.total, patience, history.uniform, wait)
             if isinstance(entry, BreakerOpen):
                 return _not_made(call, entry, number - 1, series, last, patience.spent)
+            for reason, seconds in patience.waits.items():
+                call.more().wait(reason, seconds)
+            patience.waits.clear()
             ticket = entry
             outcome = yield Guarded(Execute(call, number, parked, crashed > 0), guard, ticket)
         if crashed:
             yield ClearCrashes(history.rid, call)
             crashed = 0
+        if call.extras is not None:
+            call.extras.began(outcome.began())
         error = outcome.error
         if error is None:
             if guard is not None and ticket is not None:
@@ -285,6 +290,8 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
                 # What came after a call that is undone may follow from its result, and it is made again.
                 aftermath = (min(call.drop) + 1, row[SEQ]) if call.drop else None
                 yield Save(history.with_notes(rows), drop=call.drop, aftermath=aftermath, marks=marks)
+                if call.spending is not None and history.spent_saved is not None:
+                    history.spent_saved(call)
                 return Succeeded(value, row[SEQ])
         if outcome.attempts:
             return Failed(error, outcome, outcome.attempts)
@@ -298,17 +305,22 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
         decision, fault = judged.decision, judged.fault
         if outcome.error is not None:
             yield from report_failure(call, ticket, error, fault, decision, judged.seen)
-        elif call.ledgers and history.failed_after_all is not None:
+        elif history.failed_after_all is not None:
             history.failed_after_all(call, outcome.seconds)
         counts = decision.counts if isinstance(decision, Again) else True
         known = pack_verdict(judged.assessment)
         record = _attempt(call, history, number, counts, fault, outcome, known)
+        if isinstance(decision, Again):
+            by = "policy" if judged.assessment.retry_after is None else "server"
+            record = msgspec.structs.replace(record, delay=decision.delay, delayed_by=by).sealed(history.rid)
         if not isinstance(decision, Again):
             return Failed(error, outcome, number, unsaved=record, verdict=known)
         yield SaveAttempt(history.rid, record)
         last = Failed(error, outcome, number, verdict=known)
         patience.spent += outcome.seconds + decision.delay
+        call.more().began(outcome.began())
         late = yield Wait(call, decision.delay, number, error)
+        call.more().wait("retry", decision.delay + (late or 0.0))
         if late and series.first is not None:
             series.first += late  # other items were made meanwhile: that is no time of this one's
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from perdure.core import records
-from perdure.core.checksums import step_checksum
+from perdure.core.checksums import marked, step_checksum
 from perdure.core.execution.crash_loop import LIMIT, Crashes, Lives
 from perdure.core.execution.kept_input import kept_input
 from perdure.core.execution.record_matching import Claims
@@ -114,8 +114,10 @@ class History(Claims):
         self._notes: list[Row] = []
         self.tried_calls: Callable[[str], set[tuple[bytes, int]]] | None = None  # of a step, by earlier lives
         self._tried: dict[str, set[tuple[bytes, int]]] = {}
-        # A call in a budget has failed after its attempt had ended well, and will have no record to count by.
+        # A call that counts has failed after its attempt had ended well, and will have no record to count by.
         self.failed_after_all: Callable[[Call, float], None] | None = None
+        # The record of a call that says what it has spent is saved.
+        self.spent_saved: Callable[[Call], None] | None = None
         self._fired: list[tuple[int, float]] = []
         self.last: float = 0  # the number that was given last, or a place after it
         self.undone: Counter[bytes] = Counter()
@@ -177,6 +179,9 @@ class History(Claims):
         if spec.input_kept != "whole" and status == "done":
             given = kept_input(call)
         crc = step_checksum(rid, seq, name, key, n, status, given, output, started, ms, attempts, kind)
+        if call.extras is not None and (more := call.extras.columns()) is not None:
+            crc = marked(crc, None, None, *more)
+            return (rid, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind, None, None, *more)
         return (rid, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind)
 
     def number_again(self, call: Call, row: Row) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from perdure.core.execution.extras import Extras, label_of
 from perdure.core.execution.inputs import pack, pack_leniently, receiver
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.values import codec
@@ -43,7 +44,10 @@ def identify_by(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], key: 
     """
     given = pack_leniently(spec.signature, args, kwargs)
     named = codec.pack_inputs([key, *more], {}, owner=f"the key of {spec.owner}")
-    return Call(spec, args, kwargs, given, codec.digest(named), named=True)
+    call = Call(spec, args, kwargs, given, codec.digest(named), named=True)
+    if (label := label_of(key)) is not None:
+        call.extras = Extras(label=label)
+    return call
 
 
 def refuse_change(call: Call) -> None:

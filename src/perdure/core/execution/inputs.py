@@ -49,6 +49,11 @@ class Signature:
         self._least = sum(p.default is EMPTY for p in places)
         self._most = -1 if required_by_name else len(places)
 
+    @property
+    def parameters(self) -> list[str]:
+        """Their names, in order; empty if they are not known."""
+        return list(self._signature.parameters) if self._signature is not None else []
+
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments in canonical form: by place, and by name, with what the function has closed over.
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, overload
 import msgspec
 
 from perdure.core.declared_schedule import DeclaredSchedule
+from perdure.core.execution.extras import Extras
 from perdure.core.execution.inputs import EMPTY, Signature
 from perdure.core.execution.spending import Ledger
 from perdure.core.policies.failure_rules import NO_RULES
@@ -232,7 +233,8 @@ class Call:
     the same call before (it was undone, or its input edited); `drop` are the numbers of records that its own replaces;
     `seq` is the number of its record, as soon as it has one. `ledgers` are the budgets that it counts for, `spending`
     is what its attempt under way has spent, as the engine keeps it; `counted`: an attempt of it was; `by_record`: it
-    counts by its record alone. `keyed` is only set when it asks for its idempotency key.
+    counts by its record alone. `extras`: what its record is to say besides. `keyed` is only set when it asks
+    for its idempotency key.
     """
 
     __slots__ = (
@@ -240,6 +242,7 @@ class Call:
         "by_record",
         "counted",
         "drop",
+        "extras",
         "input",
         "key",
         "keyed",
@@ -272,3 +275,10 @@ class Call:
         self.spending: Any = None
         self.counted = False
         self.by_record = False
+        self.extras: Extras | None = None
+
+    def more(self) -> Extras:
+        """What is to be recorded of it besides."""
+        if self.extras is None:
+            self.extras = Extras()
+        return self.extras

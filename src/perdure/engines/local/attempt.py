@@ -75,6 +75,10 @@ class Attempt:
             StopRun: it ran out of time because the run did, so it is the run that has failed.
         """
         here.reset(self._token)
+        if error is not None and "urllib.error" in sys.modules:
+            from perdure.engines.runtime.unread_bodies import keep_body
+
+            keep_body(error)
         recorder = self._recorder
         if recorder is not None:
             recorder.end(self.slot, error is None)

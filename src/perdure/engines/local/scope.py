@@ -45,7 +45,8 @@ from perdure.engines.runtime.nesting import check_headroom
 from perdure.engines.runtime.thread_branches import current
 from perdure.engines.runtime.timeouts import on_main_thread
 from perdure.errors import StopRun
-from perdure.store import artifacts
+from perdure.store import artifacts, spending
+from perdure.store.batches import BatchRow
 from perdure.store.lives import Cut
 from perdure.store.spending import Spent
 
@@ -148,6 +149,12 @@ class LocalScope(BaseScope):
         self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
         self._suspects: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
         self.cut: list[Cut] = []
+        self._batches: dict[int, BatchRow] = {}  # maps under way
+        self._maps = 0  # how many maps were begun
+        self._noted_spending = False
+        self._records_spending = spec is not None  # records of clean-ups and redrives are made otherwise
+        if spec is not None and parent is None:
+            resources.store.add_code(functions.code_of(spec))
 
     @property
     def state_file(self) -> Path | None:
@@ -177,7 +184,9 @@ class LocalScope(BaseScope):
 
     def _note_place(self, spec: Spec) -> None:
         if spec.record_kind == "step":
-            self.resources.store.add_function(self.run.rid, functions.record_of(spec, "step", spec.name, self.run.path))
+            store, rid, code = self.resources.store, self.run.rid, functions.code_of(spec)
+            store.add_code(code)
+            store.add_function(rid, functions.record_of(spec, "step", spec.name, self.run.path, code.digest))
 
     def find_step(self, kind: StepKind, module: str, name: str, given: bytes) -> Spec:
         """The step that a clean-up calls.
@@ -255,6 +264,7 @@ class LocalScope(BaseScope):
             self._ledgers += 1
         history = self.history
         history.failed_after_all = self.count_failed
+        history.spent_saved = self._spent_saved
         before = NOTHING
         if history.spent or history.spent_by_children:
             before = store.spent_in(rid, f"{rid}:{number}")
@@ -271,6 +281,8 @@ class LocalScope(BaseScope):
         Raises:
             StateIO: it cannot be.
         """
+        self.history.failed_after_all = self.count_failed
+        self.history.spent_saved = self._spent_saved
         with self._spending:
             spent = self._begin_spending(call)
             spent.usd += usd
@@ -289,6 +301,14 @@ class LocalScope(BaseScope):
             if ms == 0:
                 return
             spent = Amounts(ms=ms)
+        elif ok and call.spending is not None and self._fits_record(call):
+            with self._spending:
+                call.spending.ms = ms = int(seconds * 1000)
+                call.more().spent = spending.text_of(call.spending)
+                if not self._noted_spending:
+                    self._noted_spending = True
+                    self.resources.store.journal.ahead(*spending.mark(self.run.rid))
+            spent = Amounts(ms=ms)
         else:
             with self._spending:
                 saved = self._begin_spending(call)
@@ -301,13 +321,26 @@ class LocalScope(BaseScope):
 
     def count_failed(self, call: Call, seconds: float) -> None:
         """An attempt had ended well, and its call has failed all the same: no record will say that it was made."""
-        if call.counted:
+        if call.counted and call.spending is None:
             return
         with self._spending:
             saved = self._begin_spending(call)
             saved.ms = int(seconds * 1000)
             call.spending = None
+            if call.extras is not None:
+                call.extras.spent = None
             self.resources.store.save_spending(saved)
+
+    def _spent_saved(self, call: Call) -> None:
+        """The record of a call is saved, and says what it has spent."""
+        serial, call.spending = call.spending.serial, None
+        self.resources.store.spending_saved(serial)
+
+    def _fits_record(self, call: Call) -> bool:
+        """May what a call has spent stand in its record? It may not where `_counts_by_record` says so."""
+        if not self._records_spending or call.spending.calls != 1 or call.spec.undo is not None:
+            return False
+        return all(ledger.rid == self.run.rid for ledger in call.ledgers)
 
     def _counts_by_record(self, call: Call) -> bool:
         """Is the record of a call all that has to be kept of what it spent?
@@ -532,7 +565,11 @@ class LocalScope(BaseScope):
 
         def run() -> Tally:
             placed = map(self.placing(lambda call: call), calls)
-            return ThreadMap(self, spec, options).run(placed)
+            items = ThreadMap(self, spec, options)
+            try:
+                return items.run(placed)
+            finally:
+                items.over_for_good()
 
         if self.shared or get_ident() != self.ident:
             with self.taking_part():
@@ -547,14 +584,39 @@ class LocalScope(BaseScope):
         options: MapOptions,
     ) -> Tally:
         """Run an async step over many items."""
-        from perdure.engines.runtime.async_map import AsyncMap
-
         self.refuse_if_forked()
         if not self.is_async or get_ident() != self.ident:
             with self.taking_part(in_task=True):
                 self._adopt_loop()
-                return await AsyncMap(self, spec, options).run(items, self.placing(bind))
-        return await AsyncMap(self, spec, options).run(items, self.placing(bind))
+                return await self._map(items, bind, spec, options)
+        return await self._map(items, bind, spec, options)
+
+    async def _map(self, items: Any, bind: Callable[[Any], Call], spec: Spec, options: MapOptions) -> Tally:
+        from perdure.engines.runtime.async_map import AsyncMap
+
+        over = AsyncMap(self, spec, options)
+        try:
+            return await over.run(items, self.placing(bind))
+        finally:
+            over.over_for_good()
+
+    def begin_map(self, spec: Spec, total: int | None, concurrency: int | None) -> int:
+        """A map begins: its number in the run."""
+        store, run = self.resources.store, self.run
+        with self._spending:
+            self._maps += 1
+            number = self._maps
+        known = store.batch(run.rid, number) if self.history.resumed else None
+        began = self.world.now() if known is None else known.began
+        row = self._batches[number] = BatchRow(run.rid, number, spec.name, total, concurrency, began)
+        store.journal.ahead(*row.put())
+        return number
+
+    def end_map(self, number: int) -> None:
+        """The map of that number is over: what is under way has come to its end."""
+        row = self._batches.pop(number)
+        row.ended = self.world.now()
+        self.resources.store.journal.ahead(*row.put())
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
         """Notify of how far a step has come; a run that reports progress does not hang."""

@@ -123,6 +123,8 @@ class ThreadMap(SyncMap[ThreadScope]):
     def _enqueue(self, job: Job) -> None:
         if self.adaptive is not None:
             self._admit(self.adaptive)
+        if self.number:
+            job.call.more().at = self.scope.resources.world.clock()
         with self._lock:
             self._unfinished += 1
         self._queue.put((job, None))

@@ -53,6 +53,12 @@ class MapScope(Protocol):
     def notify_wait(self, wait: Wait) -> None:
         """Notify of a call that waits for its next attempt."""
 
+    def begin_map(self, spec: Spec, total: int | None, concurrency: int | None) -> int:
+        """A map begins: its number in the run; 0 if that is not recorded."""
+
+    def end_map(self, number: int) -> None:
+        """The map of that number is over."""
+
     def notify_map(self, name: str, tally: Tally, total: int | None) -> None:
         """Notify of how far the map over the step of that name has come."""
 
@@ -126,6 +132,12 @@ class BaseMap(Generic[S]):
         self.faults = ProgramFaults(self.tally, total)
         self.failed: tuple[Call, Failed] | None = None
         self.error: BaseException | None = None
+        self.number = scope.begin_map(spec, total, None if self.adaptive is not None else self.concurrency)
+
+    def over_for_good(self) -> None:
+        """No item of it is under way any more."""
+        if self.number:
+            self.scope.end_map(self.number)
 
     @property
     def stopped(self) -> bool:
@@ -151,6 +163,8 @@ class BaseMap(Generic[S]):
     def program(self, job: Job) -> Program:
         """What decides on this item."""
         if job.seq is None:
+            if self.number:
+                job.call.more().batch = self.number
             decision = item(job.call, self.history, self.park, self._none_succeeded)
             if self.adaptive is not None:
                 decision = adapting(decision, self.adaptive, self.lock)

@@ -304,6 +304,13 @@ class BaseScope(ABC):
         """In how many seconds to look again at a branch that is on its way, after it was waited for so long."""
         return LOOK_SECONDS
 
+    def begin_map(self, spec: Spec, total: int | None, concurrency: int | None) -> int:
+        """A map begins: its number in the run; 0 if that is not recorded."""
+        return 0
+
+    def end_map(self, number: int) -> None:  # noqa: B027  not every engine has a place for it
+        """The map of that number is over."""
+
     def notify_waiting(self, reason: str) -> None:  # noqa: B027  not every engine has a place for it
         """Say that the replay waits for something."""
 

@@ -27,3 +27,8 @@ INSERT OR REPLACE INTO budget (run, usd, tokens, calls, ms, crc) VALUES (?, ?, ?
 -- name: walk
 SELECT token, serial, run, name, key, n, usd, tokens, calls, ms, ledgers, crc FROM spend
 WHERE (token, serial) > (?, ?) ORDER BY token, serial LIMIT ?
+
+-- name: records
+SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed,
+       batch, asked, waits, label, spent
+FROM step WHERE run = ? AND spent IS NOT NULL
