@@ -10,10 +10,10 @@ from weakref import WeakKeyDictionary
 
 from perdure.config.script_identity import source_digest
 from perdure.core.execution.spec import Call, Spec
+from perdure.core.function_code import Code, CodeRow
 from perdure.core.records import OWN_MODULE, RESERVED, FunctionRecord, StepKind, called_step
 from perdure.engines import registry
 from perdure.errors import NotFound, UsageError
-from perdure.store.code import Code, CodeRow
 
 
 def queueing_of(workflow: str) -> Spec:

@@ -14,6 +14,8 @@ from perdure.core.policies.verdicts import Verdict
 from perdure.core.records import RunRecord, StepRecord
 from perdure.core.timestamps import moment
 from perdure.operations.find_step import check_name
+from perdure.operations.functions import FunctionView, functions_of
+from perdure.operations.maps import MapView, maps_of
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import RunFilter, RunView, runs_page, view_of
 from perdure.operations.sessions import SessionView, sessions_of
@@ -75,7 +77,7 @@ class RunDetails(msgspec.Struct, frozen=True):
     child this is. `process` is who executes it, or did when it died; `suspects` are the calls that crashes speak
     against; `notes` say which calls were not saved. `verdict` is what was known of `error` when it happened. `signals`
     are those that no wait has taken, `published` is what it has published by name. `sessions` are the processes that
-    executed it.
+    executed it, `maps` its maps, `functions` what is known of its code.
     """
 
     run: RunView
@@ -99,6 +101,8 @@ class RunDetails(msgspec.Struct, frozen=True):
     before: int | None = None
     earlier_children: int = 0
     sessions: list[SessionView] = []
+    maps: list[MapView] = []
+    functions: list[FunctionView] = []
 
 
 def details_of(
@@ -168,6 +172,8 @@ def details_of(
         progress=next((_progress(one, run, time.time()) for one in shown if one.name == published.PROGRESS), None),
         sessions=sessions_of(store, run),
         folded=sorted(folded),
+        maps=maps_of(store, run),
+        functions=functions_of(store, run),
         groups=groups if step is None else [one for one in groups if one.step == step],
     )
 

@@ -33,7 +33,8 @@ class ErrorView(msgspec.Struct, frozen=True):
 class AttemptView(msgspec.Struct, frozen=True):
     """A try that failed; `number` counts from 1, `epoch` how often the run had failed before, `seconds` it took.
 
-    `verdict` is what was known of the failure when it happened.
+    `verdict` is what was known of the failure when it happened. `delay` is how many seconds were to be waited then,
+    `delayed_by` who has named them: "policy" or "server".
     """
 
     number: int
@@ -42,6 +43,8 @@ class AttemptView(msgspec.Struct, frozen=True):
     started: datetime | None
     seconds: float
     verdict: Verdict
+    delay: float | None = None
+    delayed_by: str | None = None
 
 
 class StepView(msgspec.Struct, frozen=True):
@@ -52,6 +55,9 @@ class StepView(msgspec.Struct, frozen=True):
     a redrive after the run could see it, `result` is what the redrive came to, and `error` what the run saw.
     `verdict` is what was known of what it failed with. `behind`: its source did that behind the point from which this
     run was forked, so this run makes the call again.
+
+    `map` is the number of the map that it was an item of, `label` the key that it goes by, as text. `asked` is how many
+    seconds after the call was made its last attempt began, and `waits` what it waited for meanwhile: seconds by reason.
     """
 
     seq: int
@@ -68,6 +74,10 @@ class StepView(msgspec.Struct, frozen=True):
     standing: str | None = None
     behind: bool = False
     verdict: Verdict | None = None
+    map: int | None = None
+    label: str | None = None
+    asked: float = 0.0
+    waits: dict[str, float] = {}
 
 
 class OpenStep(msgspec.Struct, frozen=True):
@@ -164,7 +174,17 @@ def _step(
         else failures[-1].verdict
         if failures
         else verdict_of(script, None, record.output),
+        map=record.batch,
+        label=None if record.label is None else secrets.redactor()(record.label),
+        asked=(record.asked or 0) / 1000,
+        waits=_waits(record.waits),
     )
+
+
+def _waits(said: str | None) -> dict[str, float]:
+    if said is None:
+        return {}
+    return {reason: ms / 1000 for reason, ms in msgspec.json.decode(said, type=dict[str, int]).items()}
 
 
 def attempt_views(tries: Sequence[AttemptRecord], script: str, *, recovered: bool = False) -> list[AttemptView]:
@@ -182,6 +202,8 @@ def attempt_views(tries: Sequence[AttemptRecord], script: str, *, recovered: boo
             started=moment(one.started),
             seconds=one.ms / 1000,
             verdict=known(one),
+            delay=one.delay,
+            delayed_by=one.delayed_by,
         )
         for one in tries
     ]

@@ -30,6 +30,7 @@ from perdure.core.execution.run import (
     Taken,
 )
 from perdure.core.execution.spending import Bounds
+from perdure.core.function_code import Code
 from perdure.core.policies.verdicts import Stop, pack_stop
 from perdure.core.records import (
     KIND,
@@ -60,8 +61,8 @@ from perdure.store import (
     spending,
     stop_notes,
 )
+from perdure.store import code as functions
 from perdure.store.batches import BatchRow
-from perdure.store.code import Code
 from perdure.store.group_commit import Journal, Operation
 from perdure.store.holders import Holder
 from perdure.store.lives import Cut
@@ -531,7 +532,7 @@ class Store(RunQueries):
         """Write down, with what is written next, what is known of a function; once in a process."""
         if code.digest not in self._codes:
             self._codes.add(code.digest)
-            self.journal.ahead(*code.row.put())
+            self.journal.ahead(*functions.put(code))
 
     def batch(self, rid: int, number: int) -> BatchRow | None:
         """The map of that number of a run, as an earlier process has noted it."""

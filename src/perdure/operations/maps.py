@@ -1,0 +1,56 @@
+"""The maps of a run, and how far each of them is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from apsw import Connection
+
+from perdure.core.records import RunRecord
+from perdure.core.timestamps import moment
+from perdure.store import batches
+from perdure.store.runs import Store
+
+
+class MapView(msgspec.Struct, frozen=True):
+    """A map of a run.
+
+    Attributes:
+        number: which one of the run, from 1: the `batch` of its items.
+        step: over which step.
+        total: how many items there are; None if that is not known.
+        concurrency: how many at a time; None if that adapts.
+        began: when it began, in whatever life of the run.
+        ended: when it was over; None while it is under way, or was left.
+        counts: how many of its items have ended, by status.
+    """
+
+    number: int
+    step: str
+    total: int | None
+    concurrency: int | None
+    began: datetime | None
+    ended: datetime | None
+    counts: dict[str, int]
+
+
+def maps_of(store: Store, run: RunRecord) -> list[MapView]:
+    """All maps of a run, in the order in which it came to them.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+
+    def question(connection: Connection) -> list[MapView]:
+        rows = batches.list_of(connection, run.rid, store.path)
+        counts = batches.counts_of(connection, run.rid) if rows else {}
+        return [_view(one, counts.get(one.number, {})) for one in rows]
+
+    found: list[MapView] = store.journal.read(question)
+    return found
+
+
+def _view(row: batches.BatchRow, counts: dict[str, int]) -> MapView:
+    ended = None if row.ended is None else moment(row.ended)
+    return MapView(row.number, row.step, row.total, row.concurrency, moment(row.began), ended, counts)
