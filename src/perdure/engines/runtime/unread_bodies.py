@@ -27,7 +27,8 @@ def keep_body(error: Exception) -> None:
         try:
             body = io.BytesIO(file.read(LONGEST))
         finally:
-            connection.settimeout(before)
+            with suppress(OSError):  # it was read to its end, and closed by that
+                connection.settimeout(before)
         for name in ("read", "readline", "readlines", "readinto", "read1", "peek", "seek", "tell"):
             held.pop(name, None)  # methods of the file before, which tempfile's wrapper keeps
         held["fp"] = held["file"] = body
