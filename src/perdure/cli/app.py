@@ -23,6 +23,7 @@ FUNCTIONS = {
     "crashtest": "Kill a workflow at its commits and effects, resume it each time, and say what came out otherwise.",
     "worker": "Serve scripts: execute runs that are due, queued, or were left by a process that died.",
     "workers": "List the workers that live, and what they serve.",
+    "deeds": "List what people have had done: runs cancelled, letters dropped, breakers reset.",
     "doctor": "Look over this installation and the state file.",
     "new": "Write a short, runnable workflow to a new file: a checkpoint, recovery, an alert, and places to fill in.",
     "ui": "Look at runs, dead letters and services in a browser.",

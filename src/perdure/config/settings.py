@@ -85,11 +85,12 @@ SUSPENDS = Setting("suspend_after", "PERDURE_SUSPEND_AFTER", values.duration)
 LOG_JSON = Setting("", "PERDURE_LOG_JSON", values.switch)
 SHARED = Setting("", "PERDURE_SHARED", values.switch)
 QUIET = Setting("", "PERDURE_QUIET", values.switch)
+LOGS = Setting("logs", "PERDURE_LOGS", values.switch)
 LETTER_FILE = Setting("", "WORKFLOW_DLQ_PATH", values.file)
 
 SETTINGS = (
     *(STATE, ENGINE, TIMEOUT, ALERTS, HEARTBEAT, KEPT_LETTERS, CRASHES, OTEL, BREAKER_ALERT, INTERRUPTS, LOG_JSON),
-    *(PUBLIC_URL, SHARED, QUIET, LETTER_FILE, ARTIFACTS, SUSPENDS),
+    *(PUBLIC_URL, SHARED, QUIET, LOGS, LETTER_FILE, ARTIFACTS, SUSPENDS),
     *(Setting(name, cluster_options.variable(name), values.text) for name in cluster_options.NAMES),
 )
 """All of them but the rules of failures, which are read with the file that they are in."""
@@ -274,6 +275,15 @@ def suspend_after(script: str = "") -> float:
     """
     found = _read(SUSPENDS, script)
     return SUSPEND_AFTER if found is None else float(found)
+
+
+def logs(script: str = "") -> bool:
+    """Whether the lines are kept that steps log and print: PERDURE_LOGS, `logs` in pyproject.toml; they are by default.
+
+    Raises:
+        OptionError: the value is neither on nor off.
+    """
+    return _read(LOGS, script) is not False
 
 
 def dead_letters(script: str = "") -> int:

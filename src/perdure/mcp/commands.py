@@ -6,6 +6,7 @@ away interrupts no run.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from perdure.config.interpreter import module_command
 from perdure.engines.features import Feature
 from perdure.mcp.answers import Answer, item, within
+from perdure.operations.deeds import VIA
 from perdure.operations.location import Location
 
 TAIL = 4_000
@@ -49,7 +51,12 @@ def carry_out(
     command = module_command("perdure.cli", *arguments, *where, "--", named)
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, VIA: "mcp"},
         )
         _reap(process)
         try:

@@ -116,9 +116,12 @@ class ResetBreaker(Arguments, frozen=True):
 
 def reset_breaker(where: Where, given: ResetBreaker) -> Answer:
     """Close a breaker."""
+    from perdure.operations import deeds
     from perdure.operations.breakers import change_breaker
 
-    change_breaker(where.locate(), given.name, "reset")
+    location = where.locate()
+    change_breaker(location, given.name, "reset")
+    deeds.note(location, "breaker reset", given.name, via="mcp")
     return {"name": given.name, "state": "closed"}
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from apsw import Connection
 
 from perdure.core.function_code import CodeRow
 from perdure.core.records import RunRecord
-from perdure.store import code, sessions
+from perdure.store import code
 from perdure.store.runs import Store
 
 
@@ -45,16 +44,10 @@ def functions_of(store: Store, run: RunRecord) -> list[FunctionView]:
         StateError: the file cannot be read.
     """
 
-    def question(connection: Connection) -> list[FunctionView]:
-        found = [_view(kind, name, row) for (kind, name), row in code.of_run(connection, run.rid).items()]
-        digests = [one.row.script for one in sessions.list_of(connection, run.rid, store.path)]
-        for digest in reversed(digests):
-            if digest is not None and (own := code.of_workflow(connection, digest, run.workflow)) is not None:
-                return [_view("workflow", run.workflow, own), *found]
-        return found
-
-    views: list[FunctionView] = store.journal.read(question)
-    return views
+    found: list[tuple[str, str, CodeRow]] = store.journal.read(
+        lambda connection: code.functions_of(connection, run.rid, run.workflow, store.path)
+    )
+    return [_view(*one) for one in found]
 
 
 def _view(kind: str, name: str, row: CodeRow) -> FunctionView:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
-from apsw import Connection
 
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
@@ -42,13 +41,11 @@ def maps_of(store: Store, run: RunRecord) -> list[MapView]:
         StateError: the file cannot be read.
     """
 
-    def question(connection: Connection) -> list[MapView]:
-        rows = batches.list_of(connection, run.rid, store.path)
-        counts = batches.counts_of(connection, run.rid) if rows else {}
-        return [_view(one, counts.get(one.number, {})) for one in rows]
-
-    found: list[MapView] = store.journal.read(question)
-    return found
+    rows: list[batches.BatchRow] = store.journal.read(lambda at: batches.list_of(at, run.rid, store.path))
+    if not rows:
+        return []
+    counts: dict[int, dict[str, int]] = store.journal.read(lambda at: batches.counts_of(at, run.rid))
+    return [_view(one, counts.get(one.number, {})) for one in rows]
 
 
 def _view(row: batches.BatchRow, counts: dict[str, int]) -> MapView:

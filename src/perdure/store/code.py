@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import apsw
 import msgspec
 
 from perdure.core.function_code import Code, CodeRow
+from perdure.store import sessions
 from perdure.store.rows import sealed, sound
 from perdure.store.statements import load
 
@@ -19,16 +21,23 @@ def put(code: Code) -> tuple[str, tuple[Any, ...]]:
     return _SQL["put"], sealed(code.digest, *code.row.values())
 
 
-def get(connection: apsw.Connection, digest: bytes) -> CodeRow | None:
-    """What a digest stands for; None if it is not there, or damaged: nothing depends on it."""
-    row: Any = connection.execute(_SQL["get"], (digest,)).fetchone()
-    return None if row is None else _row(row)
-
-
 def of_run(connection: apsw.Connection, rid: int) -> dict[tuple[str, str], CodeRow]:
     """The functions that a run has called, by the kind of the record and the name."""
     rows: list[Any] = connection.execute(_SQL["of_run"], (rid,)).fetchall()
     return {(kind, name): found for kind, name, *row in rows if (found := _row(row)) is not None}
+
+
+def functions_of(connection: apsw.Connection, rid: int, workflow: str, path: Path) -> list[tuple[str, str, CodeRow]]:
+    """Kind, name and function of the workflow of a run, if that is known, and of the steps that it has called.
+
+    Raises:
+        StateCorrupt: what the file says of its sessions is not as it was written.
+    """
+    found = [(kind, name, row) for (kind, name), row in of_run(connection, rid).items()]
+    for one in reversed(sessions.list_of(connection, rid, path)):
+        if one.row.script is not None and (own := of_workflow(connection, one.row.script, workflow)) is not None:
+            return [("workflow", workflow, own), *found]
+    return found
 
 
 def of_workflow(connection: apsw.Connection, source: bytes, workflow: str) -> CodeRow | None:

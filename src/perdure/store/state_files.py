@@ -14,7 +14,7 @@ JOURNALS = ("-wal", "-journal")
 """What SQLite plays into the file when it is opened; without the file they belong to another one."""
 
 BESIDE = (
-    *(*JOURNALS, "-shm", "-locks", "-flight", "-alerts", "-artifacts"),
+    *(*JOURNALS, "-shm", "-locks", "-flight", "-alerts", "-artifacts", "-logs"),
     "-key",
     *("-services", "-services-wal", "-services-shm", "-spend", "-spend-wal", "-spend-shm"),
 )

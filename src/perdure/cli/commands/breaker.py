@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import ANYWHERE, Json, Where
 from perdure.cli.view.terminal import Printer, as_json, date
+from perdure.operations import deeds
 from perdure.operations.breakers import BreakerView, change_breaker, list_breakers
 
 STYLES = {"open": "red", "half-open": "yellow", "isolated": "yellow"}
@@ -39,6 +40,7 @@ def reset(name: Name, *, json: Json = False, where: Where = ANYWHERE) -> int:
     """Close a breaker, and end the pause of its service: calls go through again at once."""
     location = where.locate()
     change_breaker(location, name, "reset")
+    deeds.note(location, "breaker reset", name)
     return _print_state(name, "closed", json=json, note="")
 
 
@@ -47,6 +49,7 @@ def isolate(name: Name, *, json: Json = False, where: Where = ANYWHERE) -> int:
     """Let no call through until it is reset: steps wait within their bound, or fail at once."""
     location = where.locate()
     known = change_breaker(location, name, "isolate")
+    deeds.note(location, "breaker isolate", name)
     return _print_state(
         name, "isolated", json=json, note="" if known else f" (new: no failed call of it is in {location.path})"
     )

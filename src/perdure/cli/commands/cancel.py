@@ -15,6 +15,7 @@ from perdure.cli.shared_parameters import Engine, MovedScript, State
 from perdure.cli.view.terminal import Printer, count
 from perdure.core.durations import seconds
 from perdure.errors import UsageError
+from perdure.operations import deeds
 from perdure.operations.cancel import cancel as cancel_run
 from perdure.operations.find_run import find_run
 from perdure.operations.location import locate, locate_run, opened, pin
@@ -81,6 +82,7 @@ def _cancel_one(run: str, file: Path | None, state: Path | None, engine: str | N
             printer.line(f"run {id} was asked to end{when}")
         case "ended":
             printer.line(f"run {id} is cancelled")
+    deeds.note(location, "cancel", id, found.outcome)
     return FAILED if found.missed else DONE
 
 

@@ -20,7 +20,9 @@ from perdure.config import settings
 from perdure.core.redaction.printable import json_text
 from perdure.engines.features import Feature
 from perdure.errors import OptionError
+from perdure.operations import deeds
 from perdure.operations.dead_letters import Selection, Standing
+from perdure.operations.deeds import numbers_of
 from perdure.operations.location import Location, opened
 
 if TYPE_CHECKING:
@@ -143,6 +145,7 @@ def edit(
     location = where.locate()
     if reset:
         number = take_back(location, letter)
+        deeds.note(location, "dlq edit", str(number), "it has its recorded input again")
         return dlq_tables.edited(number, "has its recorded input again", {}, json=json)
     editing = begin_edit(location, letter, script)
     if set:
@@ -154,6 +157,7 @@ def edit(
             return dlq_tables.edited(editing.letter, "was left as it is", editing.as_json(), json=json)
         editing.arguments.replace(changed)
     differs = end_edit(location, editing)
+    deeds.note(location, "dlq edit", str(editing.letter), ", ".join(set or ()))
     if editing.spec is None:
         Printer(sys.stderr).line(
             f"the new input was not checked, since the script cannot be loaded: {editing.unchecked}"
@@ -188,6 +192,7 @@ def redrive(
     per_time = read_rate(rate, option="--rate") if rate else None
     chosen = _chosen(location, letters, which, all=all)
     report = dlq_tables.Report(location, json=json)
+    deeds.note(location, "dlq redrive", numbers_of([letter.lid for letter in chosen]))
     with (
         logged() if log_json or settings.log_json() else nullcontext(),
         redirect_stdout(sys.stderr) if json else nullcontext(),  # whatever the steps print
@@ -215,6 +220,7 @@ def drop(
     location.require(Feature.CHANGE_DEAD_LETTERS, command="drop")
     chosen = [letter.lid for letter in _chosen(location, letters, which, all=all)]
     refused = drop(location, chosen)
+    deeds.note(location, "dlq drop", numbers_of([lid for lid in chosen if lid not in refused]))
     for error in refused.values():
         Printer(sys.stderr).line(error.what)
     if json:

@@ -13,6 +13,7 @@ from perdure.cli.shared_parameters import Budget, Json, LogJson, MovedScript, Re
 from perdure.cli.view.lineage import fork_lines
 from perdure.cli.view.terminal import Printer, as_json
 from perdure.cli.watched_run import go_on
+from perdure.operations import deeds
 from perdure.operations.find_run import find_run
 from perdure.operations.fork import fork as fork_run
 from perdure.operations.location import locate_run, opened
@@ -42,6 +43,7 @@ def fork(
     with opened(location, run) as store:
         source = find_run(store, run)
     made = fork_run(location, source, step, time.time())
+    deeds.note(location, "fork", source.id, f"from {step}: {made.run.id}")
     if bounds is not None:
         raise_budget(location, made.run, bounds)
     said = fork_lines(made, source, step)

@@ -17,6 +17,7 @@ from perdure.cli.watched_run import go_on, print_finish
 from perdure.core.durations import seconds
 from perdure.core.execution.spec import IfLocked
 from perdure.errors import UsageError
+from perdure.operations import deeds
 from perdure.operations.find_run import find_run
 from perdure.operations.location import locate, locate_run, opened
 from perdure.operations.resume import finished, raise_budget, read_budget, without_effect
@@ -78,6 +79,7 @@ def resume(
     location = locate_run(state, file, engine)
     with opened(location, run) as store:
         found = find_run(store, run)
+    deeds.note(location, "resume", found.id, f"it was {found.status}")
     if budget:
         raise_budget(location, found, read_budget(budget))
     if found.status == "done":

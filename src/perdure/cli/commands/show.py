@@ -10,14 +10,16 @@ from cyclopts.validators import Number
 
 from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import ANYWHERE, Json, Reference, Verbose, Watch, Where
+from perdure.cli.view.log_page import show_log
 from perdure.cli.view.show_page import show_run
-from perdure.cli.view.terminal import Printer, stream_struct
+from perdure.cli.view.terminal import Printer, as_json, stream_struct
 from perdure.cli.view.watching import watch as watch_it
 from perdure.engines.features import Feature
 from perdure.engines.selection import capabilities_at
 from perdure.errors import OptionError
 from perdure.operations.find_run import find_run
-from perdure.operations.location import opened
+from perdure.operations.location import Location, opened
+from perdure.operations.run_log import log_of
 from perdure.operations.show import details_of, each_step
 
 STEPS = 200
@@ -38,6 +40,9 @@ def show(
         int | None,
         Parameter(validator=Number(gte=0), help="The last so many steps, 200 if it is not given; 0 for all."),
     ] = None,
+    log: Annotated[
+        bool, Parameter(negative="", help="Only what its attempts have logged and printed; --limit counts lines.")
+    ] = False,
     watch: Watch = False,
     json: Json = False,
     where: Where = ANYWHERE,
@@ -45,6 +50,8 @@ def show(
     """Carry out `perdure show`; returns the exit code."""
     location = where.locate()
     most = STEPS if limit is None else limit or None
+    if log:
+        return _show_log(location, run, step, most, json=json)
     fold = FOLD if step is None and limit is None and not verbose else None
     if json:
         if watch:
@@ -69,4 +76,15 @@ def show(
         watch_it(draw)
     else:
         draw(Printer())
+    return DONE
+
+
+def _show_log(location: Location, run: str, step: str | None, most: int | None, *, json: bool) -> int:
+    location.require(Feature.STATE_FILE)
+    with opened(location, run) as store:
+        lines = log_of(store, find_run(store, run), step=step, limit=most)
+    if json:
+        as_json(lines)
+    else:
+        show_log(lines)
     return DONE

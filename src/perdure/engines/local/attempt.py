@@ -35,6 +35,7 @@ class Attempt:
         "_at",
         "_call",
         "_clock",
+        "_context",
         "_effect",
         "_observer",
         "_recorder",
@@ -60,7 +61,8 @@ class Attempt:
             observer.notify(AttemptStarted(scope.id, scope.run.workflow, call, effect.attempt))
         self._at = at
         self._clock = world.clock
-        self._token = here.set(StepContext(scope.id, call, effect.attempt, scope))
+        self._context = context = StepContext(scope.id, call, effect.attempt, scope)
+        self._token = here.set(context)
         self._started = started = world.now()
         self._recorder = recorder = resources.monitor.recorder
         self.slot: Slot = None
@@ -75,6 +77,8 @@ class Attempt:
             StopRun: it ran out of time because the run did, so it is the run that has failed.
         """
         here.reset(self._token)
+        if self._context.lines is not None:
+            self._context.lines.end()
         if error is not None and "urllib.error" in sys.modules:
             from perdure.engines.runtime.unread_bodies import keep_body
 
@@ -98,6 +102,8 @@ class Attempt:
     def break_off(self, *, recorded: bool) -> None:
         """The step's function was left by what is not an Exception; `recorded`: in the flight recorder it has ended."""
         here.reset(self._token)
+        if self._context.lines is not None:
+            self._context.lines.end()
         call = self._call
         _end_programs(call)
         if recorded:

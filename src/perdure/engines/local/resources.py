@@ -13,6 +13,7 @@ from perdure.engines.local.dead_letters import DeadLetterBox
 from perdure.engines.local.run_monitor import RunMonitor
 from perdure.engines.runtime.clock import RealWorld, World
 from perdure.engines.runtime.threads import Pool
+from perdure.store.attempt_logs import LogFile
 from perdure.store.runs import Store
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Resources:
         self.said: dict[tuple[object, ...], float] = {}  # what was said on standard error, and when
         self.raised: set[int] = set()  # runs of which a budget allows more than the script says
         self.leaving = False  # this process ends: its runs are given back at their next safe point
+        self.keeps_logs = settings.logs()
+        self._log_file: LogFile | None = None
         self._guards: Guards | None = None
         self._bell: Bell | None = None
         self._lock = threading.Lock()
@@ -58,6 +61,16 @@ class Resources:
                 self._guards = Guards(self.store.path, self.world)
                 self._guards.lookout = self.monitor
             return self._guards
+
+    @property
+    def log_file(self) -> LogFile | None:
+        """Where the lines go that steps log and print; None if they are not kept."""
+        if not self.keeps_logs:
+            return None
+        with self._lock:
+            if self._log_file is None:
+                self._log_file = LogFile(self.store.path, self.store.holder.token)
+            return self._log_file
 
     @property
     def bell(self) -> Bell:
@@ -82,6 +95,8 @@ class Resources:
     def close(self) -> None:
         """Close the files and let go of the locks."""
         self.monitor.close()
+        if self._log_file is not None:
+            self._log_file.close()
         if self._bell is not None:
             self._bell.close()
         if self._guards is not None:
@@ -91,6 +106,7 @@ class Resources:
     def close_in_child(self) -> None:
         """After a fork: what the parent has open is not the child's."""
         self.store.journal.close_in_child()
+        self.keeps_logs = False
         self.monitor.close_in_child()
         self.store.holder.close_in_child()
         if self._bell is not None:

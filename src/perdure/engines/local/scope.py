@@ -32,7 +32,7 @@ from perdure.core.values import artifact_names, codec
 from perdure.engines import functions
 from perdure.engines.events import MapProgress, RunWaits, StepProgress, notify_wait
 from perdure.engines.interface import Enqueued
-from perdure.engines.local import notices
+from perdure.engines.local import captured_lines, notices
 from perdure.engines.local.limits import Limits
 from perdure.engines.local.queues import declare_queues
 from perdure.engines.local.record_reader import RecordReader
@@ -46,6 +46,7 @@ from perdure.engines.runtime.thread_branches import current
 from perdure.engines.runtime.timeouts import on_main_thread
 from perdure.errors import StopRun
 from perdure.store import artifacts, spending
+from perdure.store.attempt_logs import LogFile
 from perdure.store.batches import BatchRow
 from perdure.store.lives import Cut
 from perdure.store.spending import Spent
@@ -155,6 +156,13 @@ class LocalScope(BaseScope):
         self._records_spending = spec is not None  # records of clean-ups and redrives are made otherwise
         if spec is not None and parent is None:
             resources.store.add_code(functions.code_of(spec))
+        if resources.keeps_logs:
+            captured_lines.wrap()
+
+    @property
+    def log_file(self) -> LogFile | None:
+        """Where the lines of its attempts go; None if none are kept."""
+        return self.resources.log_file
 
     @property
     def state_file(self) -> Path | None:

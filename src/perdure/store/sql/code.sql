@@ -4,9 +4,6 @@
 INSERT OR IGNORE INTO code (digest, module, qualname, file, line, parameters, options, source, crc)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
--- name: get
-SELECT digest, module, qualname, file, line, parameters, options, source, crc FROM code WHERE digest = ?
-
 -- name: of_run
 SELECT f.kind, f.name, c.digest, c.module, c.qualname, c.file, c.line, c.parameters, c.options, c.source, c.crc
 FROM function f JOIN code c ON c.digest = f.code WHERE f.run = ?
