@@ -27,6 +27,7 @@ WRONG = {
     "PERDURE_LOG_JSON": ("maybe",),
     "PERDURE_SHARED": ("some",),
     "PERDURE_QUIET": ("a bit",),
+    "PERDURE_LOGS": ("a few",),
     "WORKFLOW_DLQ_PATH": ("/",),
 }
 RIGHT = {
@@ -44,6 +45,7 @@ RIGHT = {
     "PERDURE_LOG_JSON": "TRUE",
     "PERDURE_SHARED": "0",
     "PERDURE_QUIET": " 1 ",
+    "PERDURE_LOGS": "off",
 }
 FREE = {
     "PERDURE_STATE",
