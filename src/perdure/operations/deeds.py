@@ -25,7 +25,7 @@ Via = Literal["command", "page", "mcp"]
 MOST = 200
 """Deeds that are listed at a time."""
 FEW = 20
-VIA = "_PERDURE_VIA"
+VIA = "_VIA_OF_PERDURE"
 """The variable by which a command is told that another program was asked to give it: "page" or "mcp"."""
 
 
