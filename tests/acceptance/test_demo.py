@@ -62,9 +62,13 @@ def demo(folder: Path, script: Path) -> tuple[list[Claim], str]:
     return demonstrate(folder, script, ORDERS[:FEWEST], SEED, Report(console)), printed.getvalue()
 
 
-def test_the_example_is_killed_and_resumes(tmp_path: Path) -> None:
-    """The real thing, small: real API, real kill -9, real state: every claim holds and is printed."""
-    claims, printed = demo(tmp_path / "demo", EXAMPLES / "orders.py")
+def test_the_example_is_killed_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real thing, small: real API, real kill -9, real state: every claim holds and is printed.
+
+    Also in a folder that is named from where the demo is started.
+    """
+    monkeypatch.chdir(tmp_path)
+    claims, printed = demo(Path("demo"), EXAMPLES / "orders.py")
     assert [(claim.name, claim.problems) for claim in claims if not claim.holds] == []
     assert f"{FEWEST} orders" in printed
     assert "kill -9" in printed

@@ -82,7 +82,7 @@ def demonstrate(folder: Path, script: Path, lines: Sequence[bytes], seed: int, r
     good = sum(refusal(order) is None for order in orders)
     report.line(f"{len(orders)} orders, {CONCURRENCY} at a time, to an API that misbehaves (seed {seed})", "bold")
     report.line()
-    with Trial(folder, script, lines, seed) as trial:
+    with Trial(folder.absolute(), script, lines, seed) as trial:  # its processes work in that folder
         report.line(f"$ python {script.name}", "bold")
         with report.charging(good) as progress:
             first = trial.run(progress, kill_at=good // 2)
