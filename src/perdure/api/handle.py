@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from perdure.api.run_outcome import published_value, put_outcome
+from perdure.core.durations import Duration, seconds, show
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord, RunStatus
-from perdure.engines.interface import Cancellation
-from perdure.errors import UsageError
+from perdure.engines.interface import Cancellation, here
+from perdure.errors import UsageError, WaitTimeout
 
 if TYPE_CHECKING:
     import asyncio
@@ -75,36 +77,59 @@ class Handle(Generic[T]):
         """
         return self._runs.status(self.id)
 
-    def result(self, timeout: float | None = None) -> T:
+    def result(self, timeout: Duration | None = None) -> T:
         """Wait for the end of the run, and return what the workflow returned.
 
         Whichever process executes it. A run that was only looked up, and that no process executes, is waited for, too:
-        until somebody goes on with it.
+        until somebody goes on with it. In a workflow this is a durable wait, like `perdure.wait_for`: the workflow is
+        suspended meanwhile, and what has come of the run is a record of it.
 
         Args:
-            timeout: seconds to wait at most; None: no bound.
+            timeout: how long to wait at most, in seconds, as a timedelta, or as text such as "2h"; None: no bound.
 
         Raises:
-            TimeoutError: the run has not ended by then; it goes on.
-            UsageError: called in the event loop that executes the run.
+            WaitTimeout: the run has not ended by then; it goes on. It is a TimeoutError.
+            OptionError: the timeout is not a duration.
+            UsageError: called in the event loop that executes the run, or in an async workflow.
+            Suspended: in a workflow, to its caller, if it is left to its waits.
             Cancelled: the run was cancelled.
             Exception: what the workflow raised.
         """
+        limit = None if timeout is None else seconds(timeout, option="timeout")
+        around = self._workflow_around()
+        if around is not None:
+            from perdure.api.result_in_workflow import result
+
+            return result(around, self.id, self._spec, limit)  # type: ignore[no-any-return]
         future = self._ended()
         if self._loop is not None and not future.done() and running_loop() is self._loop:
             raise UsageError(
                 f"result() of run {self.id} was called in the event loop that executes it, which would wait for ever",
                 "use `result = await handle`",
             )
-        return future.result(timeout)
+        from concurrent.futures import wait
+
+        if wait([future], limit).not_done:
+            raise WaitTimeout(
+                f"run {self.id} has not ended within {show(limit or 0.0)}; it goes on",
+                "give more time, or see what it does: perdure why " + quote(self.id),
+            )
+        return future.result()
 
     def __await__(self) -> Generator[Any, Any, T]:
         """Wait for the end of the run without blocking the event loop: `result = await handle`.
+
+        In a workflow this is a durable wait, as `result` is.
 
         Raises:
             Cancelled: the run was cancelled.
             Exception: what the workflow raised.
         """
+        around = self._workflow_around()
+        if around is not None:
+            from perdure.api.result_in_workflow import aresult
+
+            return aresult(around, self.id, self._spec).__await__()
         import asyncio
 
         return asyncio.shield(asyncio.wrap_future(self._ended())).__await__()
@@ -170,6 +195,14 @@ class Handle(Generic[T]):
             StateError: the state file cannot be read.
         """
         return published_value(self._runs.state_file, self.id, name)
+
+    def _workflow_around(self) -> Any:
+        """The workflow that the caller is in, if it can wait durably for the run."""
+        if here.get() is None:
+            return None
+        from perdure.api.result_in_workflow import workflow_around
+
+        return workflow_around(self._runs.state_file)
 
     def _ended(self) -> Future[T]:
         if self._future is None:

@@ -36,14 +36,23 @@ def put_outcome(future: Future[Any], ending: Future[RunRecord], spec: Spec | Non
 
 def _outcome(run: RunRecord, spec: Spec | None) -> Any:
     spec = spec or known_workflow(run)
-    if run.status == "cancelled":
-        raise Cancelled(f"run {run.id} was cancelled", "give the new run another id, or other inputs")
-    output = run.output or b""
     if run.status == "done":
-        return codec.to_builtins(output) if spec is None else spec.plan.unpack(output)
-    error = capture.restore(capture.decode(output), main="__main__" if spec is None else spec.module)
-    error.add_note(f"perdure: run {run.id} is {run.status}; see it with `perdure show {shlex.quote(run.id)}`")
-    raise error
+        return value_of(run.output or b"", spec)
+    raise outcome_of(run.id, run.status, run.output, spec)
+
+
+def value_of(output: bytes, spec: Spec | None) -> Any:
+    """What a run returned: of the classes that its workflow names, or plain data if that is not known here."""
+    return codec.to_builtins(output) if spec is None else spec.plan.unpack(output)
+
+
+def outcome_of(id: str, status: str, output: bytes | None, spec: Spec | None) -> Exception:
+    """What is raised for a run that is not done: Cancelled, or what it failed with."""
+    if status == "cancelled":
+        return Cancelled(f"run {id} was cancelled", "give the new run another id, or other inputs")
+    error = capture.restore(capture.decode(output or b""), main="__main__" if spec is None else spec.module)
+    error.add_note(f"perdure: run {id} is {status}; see it with `perdure show {shlex.quote(id)}`")
+    return error
 
 
 def published_value(state: Path | None, id: str, name: str) -> Any:

@@ -428,12 +428,33 @@ def _inside(function: str) -> Scope:
 
 
 def _blocking(scope: Any, function: str, wait: Any, name: str) -> Any:
+    return block_in(scope, f"perdure.{function}()", f"await perdure.aio.{function}(...)", wait, name)
+
+
+def block_in(scope: Any, function: str, instead: str, wait: Any, name: str) -> Any:
+    """Wait in a workflow, blocking the thread.
+
+    Args:
+        scope: of the workflow.
+        function: what was called, for messages.
+        instead: what async code writes.
+        wait: what is waited for: see core/execution/waiting.py.
+        name: tells it from others of its kind.
+
+    Raises:
+        UsageError: an event loop executes the function.
+        Suspended: to the caller of the workflow, if the run is left to its waits.
+        Exception: what the wait ends with.
+    """
     if scope.is_async or scope.keeps_loop():
-        raise UsageError(
-            f"perdure.{function}() would block the event loop that executes it",
-            f"write: await perdure.aio.{function}(...)",
-        )
+        raise UsageError(f"{function} would block the event loop that executes it", f"write: {instead}")
     return scope.wait(_spec(wait), _given(wait), _key(name), wait)
+
+
+def await_in(scope: Any, wait: Any, name: str) -> Awaitable[Any]:
+    """The same in async code, where it is awaited at once."""
+    waiting: Awaitable[Any] = scope.await_wait(_spec(wait), _given(wait), _key(name), wait)
+    return waiting
 
 
 def _awaited(scope: Any, wait: Any, name: str) -> Awaitable[Any]:

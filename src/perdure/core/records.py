@@ -40,7 +40,7 @@ CLEAN_UPS: Final = ("deferred", "undone")
 
 RESERVED: Final = "perdure."
 WAITS: Final = (
-    *("perdure.sleep", "perdure.wait", "perdure.approval"),
+    *("perdure.sleep", "perdure.wait", "perdure.approval", "perdure.result"),
     *("perdure.signal_url", "perdure.publish", "perdure.aio.publish"),
 )
 """How the names of the records begin of waits, and of what only shows something: they are no drift."""

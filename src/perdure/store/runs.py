@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ from perdure.core.values.pieces import INLINE
 from perdure.errors import LockLost, StateError
 from perdure.store import (
     artifacts,
+    awaited_ends,
     batches,
     bell,
     database,
@@ -101,7 +102,7 @@ class Store(RunQueries):
         self._active: dict[int, int | None] = {}  # what this process executes, and whose children those runs are
         self.noted: set[tuple[str, str]] = set()  # workflows and scripts beside which unfinished runs were looked for
         self._taken: list[int] = []  # in the transaction under way
-        self._rings = False  # it has queued a run, which a worker waits for
+        self._rings = False  # in the transaction under way: it makes a run ready, which a worker waits for
         self._ends = False  # it has changed how a run stands, or has let go of one
         self._codes: set[bytes] = set()  # functions that this process has written down
 
@@ -239,12 +240,10 @@ class Store(RunQueries):
         effect: End,
         now: float,
         terms: parking.Terms = parking.TERMS,
-        waited: Callable[[apsw.Connection], object] | None = None,
     ) -> Operation:
         """An operation that ends a run, and takes back the records it forgets; one that is parked is a dead letter.
 
-        `waited` is called in it if there are waits of the run, or for its end. It returns a parking.Parking if the run
-        is parked, else None.
+        It returns a parking.Parking if the run is parked, else None.
         """
         run, status = effect.run, effect.status
         output = None if status == "cancelled" else effect.output
@@ -257,14 +256,12 @@ class Store(RunQueries):
             changed["stopped"] = effect.stopped
             found = self._run(connection, run.rid)
             self._take_back(connection, run.rid, effect.forget, effect.aftermath)
-            self.put_run(connection, found, **changed)
+            crashed, waits, letter = self._one(connection, "beside", run.rid)
+            self.put_run(connection, found, awaited=waits or found.forked_from is not None, **changed)
             sessions.end(connection, found, status, now)
             self.locks.leave(connection, run.rid)
-            crashed, waits, letter = self._one(connection, "beside", run.rid)
             if crashed:
                 connection.execute(self._sql["forget_crashes"], (run.rid,))
-            if waited is not None and waits:
-                waited(connection)
             if status == "done" and letter:
                 parking.run_done(connection, self.path, run.rid, now)
             if status != "parked":
@@ -604,8 +601,13 @@ class Store(RunQueries):
         connection.execute(self._sql["add_run"], msgspec.structs.astuple(run))
         return run
 
-    def put_run(self, connection: apsw.Connection, run: RunRecord, **changed: Any) -> RunRecord:
-        """Change a run that was read in this transaction; returns it as it is now."""
+    def put_run(
+        self, connection: apsw.Connection, run: RunRecord, *, awaited: bool = True, **changed: Any
+    ) -> RunRecord:
+        """Change a run that was read in this transaction; returns it as it is now.
+
+        An end makes ready who waits for it, unless it is known that there are no waits (`awaited`).
+        """
         if changed.get("output") is not None:
             changed["output"] = pieces.keep(connection, run.rid, changed["output"])
         if "holder" in changed:  # while a process executes it, the number changes with each record
@@ -617,6 +619,8 @@ class Store(RunQueries):
         more = (run.forked_at, run.forked_last, run.superseded_by, run.stopped, run.timed_from, run.wake, run.hold)
         queued = (run.queue, run.priority, run.turn)
         connection.execute(self._sql["put_run"], (*row, *more, *queued, run.steps, run.crc, run.rid))
+        if awaited and changed.get("status") in awaited_ends.ENDED:
+            self._rings = awaited_ends.run_ends(self, connection, run) or self._rings
         return run
 
     def next_run_in(self, connection: apsw.Connection) -> int:

@@ -16,15 +16,14 @@ from perdure.core.execution.spec import Call
 from perdure.core.execution.waiting import CloseWait, OpenWait, SetAside, Wait
 from perdure.core.records import SEQ, RunRecord, is_time
 from perdure.core.waits import Letter, Open, RunEnd, Standing, View, Wanted, earliest, same_end, verdict
-from perdure.store import sessions
+from perdure.store import pieces, sessions
+from perdure.store.awaited_ends import ENDED
 from perdure.store.group_commit import Operation
 from perdure.store.rows import corrupt, sealed, sound
 from perdure.store.runs import Store
 from perdure.store.statements import load
 
 _SQL = load("waits.sql")
-
-ENDED = ("done", "failed", "parked", "cancelled")
 
 CallId = tuple[int, str, bytes, int]
 """A wait: the number of its run, its name, its key, and which occurrence it is."""
@@ -182,21 +181,6 @@ def dropping(waiting: Waiting) -> tuple[str, CallId]:
     return _SQL["drop"], waiting.id
 
 
-def end_of_run(store: Store, connection: apsw.Connection, rid: int, now: float) -> bool:
-    """A run has ended: it waits for nothing any more, and who waits for it is ready.
-
-    Returns:
-        Does anybody wait for it?
-    """
-    connection.execute(_SQL["drop_of_run"], (rid,))
-    awaiting: list[Any] = connection.execute(_SQL["awaiting"], (rid,)).fetchall()
-    for (waiting,) in awaiting:
-        root = store.root_in(connection, waiting)
-        if root.status == "suspended" and (root.wake is None or root.wake > now):
-            store.put_run(connection, root, wake=now)
-    return bool(awaiting)
-
-
 def standing(store: Store, connection: apsw.Connection, rid: int) -> list[Standing]:
     """What a run and its child runs wait for, the wait that began first at the front.
 
@@ -249,7 +233,10 @@ def _found(
 ) -> Letter | RunEnd | None:
     if awaited is not None:
         run = store.run_in(connection, awaited)
-        return RunEnd(run.status, run.ended or run.started, run.output) if run.status in ENDED else None
+        if run.status not in ENDED:
+            return None
+        output = pieces.whole(connection, run, store.path).output
+        return RunEnd(run.status, run.started if run.ended is None else run.ended, output)
     if one.event is None:
         return None
     before = _before(store, connection, waiting, one, began)
@@ -277,7 +264,7 @@ def _before(store: Store, connection: apsw.Connection, waiting: Waiting, one: Wa
 
 
 def _awaited(store: Store, connection: apsw.Connection, one: Wanted) -> int | None:
-    return None if one.run is None else store.run_by_id(connection, one.run).rid
+    return None if one.run is None else store.newest_of(connection, store.run_by_id(connection, one.run)).rid
 
 
 def _rows(store: Store, connection: apsw.Connection, query: str, *values: Any) -> list[WaitRow]:

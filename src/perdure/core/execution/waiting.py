@@ -35,8 +35,8 @@ class Wait(Protocol):
     wanted: tuple[Wanted, ...]
     since: tuple[float, float] | None
 
-    def result(self, won: Won, found: Letter | RunEnd | None) -> bytes:
-        """What the record of the wait holds; what is given to the workflow is loaded of that.
+    def result(self, won: Won, found: Letter | RunEnd | None) -> bytes | Exception:
+        """What the record of the wait holds, and what is given to the workflow is loaded of; or what is raised.
 
         Raises:
             NotDecodable: the signal does not fit what is waited for.
@@ -118,15 +118,15 @@ def _until_decided(call: Call, history: History, wait: Wait) -> Generator[Any, A
                 view = yield OpenWait(call, wait, history.with_notes(()))
             continue
         began = min(view.began)
-        found, error = None, None
+        found = None
         try:
             if isinstance(end, Won):
                 found = view.found[end.position]
-                output = wait.result(end, found)
+                came = wait.result(end, found)
             else:
-                late = wait.late(end)
-                error = late if isinstance(late, Exception) else None
-                output = capture.encode(capture.to_fault(late)) if isinstance(late, Exception) else late
+                came = wait.late(end)
+            error = came if isinstance(came, Exception) else None
+            output = capture.encode(capture.to_fault(came)) if isinstance(came, Exception) else came
             history.refuse_oversized(call.spec.owner, call.input, output)
         except (NotDecodable, ValueError, TypeError) as misfit:
             if not isinstance(found, Letter):

@@ -41,7 +41,6 @@ class Resources:
         self.monitor = RunMonitor(self.store, self.world.now)
         self.pool = Pool()
         self.suspend_after: float | None = None  # seconds that a due wait is waited for here; None: as the settings say
-        self.awaited: set[int] = set()  # runs that end at this moment, and that others wait for
         self.said: dict[tuple[object, ...], float] = {}  # what was said on standard error, and when
         self.raised: set[int] = set()  # runs of which a budget allows more than the script says
         self.leaving = False  # this process ends: its runs are given back at their next safe point

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from perdure.config.script_identity import point_out
 from perdure.core.records import RunRecord
+from perdure.store.awaited_ends import ENDED
 from perdure.store.bell import ENDS, Bell, Ear
 from perdure.store.runs import Store
-from perdure.store.waits import ENDED
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

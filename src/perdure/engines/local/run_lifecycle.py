@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 from perdure.catalogue.rules import assess_for
 from perdure.config import settings
@@ -207,26 +207,14 @@ def undoable(resources: Resources, run: RunRecord) -> tuple[DoneChild, ...]:
 def end_operation(resources: Resources, effect: End) -> Operation:
     """The operation that writes down how a run has ended."""
     store, now = resources.store, resources.world.now()
-
-    def waited(connection: Any) -> None:
-        from perdure.store.waits import end_of_run
-
-        if end_of_run(store, connection, effect.run.rid, now):
-            resources.awaited.add(effect.run.rid)
-
     if effect.status != "parked":
-        return store.end(effect, now, waited=waited)
-    return store.end(effect, now, resources.letters.terms(effect.run.path), waited)
+        return store.end(effect, now)
+    return store.end(effect, now, resources.letters.terms(effect.run.path))
 
 
 def ended(resources: Resources, effect: End, parking: Parking | None) -> None:
     """The end of a run is written: release the run, and notify."""
     resources.store.let_go(effect.run)
-    if effect.run.rid in resources.awaited:
-        from perdure.store.bell import ring
-
-        resources.awaited.discard(effect.run.rid)
-        ring(resources.store.path)
     if parking is not None:
         resources.letters.parked(parking)
     resources.monitor.ended(effect)

@@ -18,9 +18,6 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: drop
 DELETE FROM wait WHERE run = ? AND name = ? AND key = ? AND n = ?
 
--- name: drop_of_run
-DELETE FROM wait WHERE run = ?
-
 -- name: letters
 SELECT sid, run, event, topic, id, value, stamp, status, seq, reason, crc FROM signal
 WHERE run = ? AND event = ? AND topic = ? AND status = 'stored' AND stamp <= ? ORDER BY sid LIMIT 1 OFFSET ?
@@ -30,6 +27,3 @@ SELECT sid, run, event, topic, id, value, stamp, status, seq, reason, crc FROM s
 
 -- name: put_letter
 UPDATE signal SET status = ?, seq = ?, reason = ?, crc = ? WHERE sid = ?
-
--- name: awaiting
-SELECT DISTINCT run FROM wait WHERE awaited = ?
