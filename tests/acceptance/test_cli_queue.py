@@ -70,7 +70,7 @@ def test_ps_and_why_say_what_holds_a_queued_run(state: Path, capsys: pytest.Capt
     assert "queue mail, 1st" in table
     assert "queue mail, 2nd" in table
     assert "queue mail, not before 20" in table
-    assert "a worker that serves its script begins it" in said(capsys, "why", "b")
+    assert "no worker runs on this state file" in said(capsys, "why", "b")
     said(capsys, "queue", "pause", "mail")
     why = shown(capsys, "why", "b")
     assert why["reasons"] == ["it stands in a queue, and has not begun: queue mail, 2nd; paused"]

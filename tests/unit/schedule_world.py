@@ -63,11 +63,7 @@ class World:
 
     def ready(self) -> list[str]:
         """The runs that a worker may begin."""
-        return [
-            run.id
-            for run in reversed(self.store.runs(status="queued"))
-            if run.wake is not None and run.wake <= self.now
-        ]
+        return [run.id for run in reversed(self.store.runs(status="queued")) if run.turn is not None]
 
     def set(self, id: str, **changed: Any) -> None:
         run = self.store.run(id)

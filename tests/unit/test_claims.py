@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from perdure.core.execution.run import End
 from perdure.core.records import RunRecord
 from perdure.store import claims
 from perdure.store.claims import Offer
@@ -124,6 +125,17 @@ def test_the_lock_of_the_workflow(store: Store, other: Store) -> None:
     assert claimed(store) == ["goes"]
     other.close()
     assert claimed(store) == ["waits"]
+
+
+def test_the_runs_of_a_worker_do_not_share_a_lock(store: Store) -> None:
+    """Of two queued runs that take one lock, the second begins when the first has ended, in the same process too."""
+    for n in (1, 2):
+        add(store, f"alone-{n}", workflow="alone", status="queued", wake=None)
+    (first,) = claims.claim(store, SERVED, 10, NOW)
+    assert (first.run.id, claimed(store)) == ("alone-1", [])
+    store.journal.write((), store.end(End(first.run, "done", b"\xc0"), NOW))
+    store.let_go(first.run)
+    assert claimed(store) == ["alone-2"]
 
 
 def test_given_back(store: Store, other: Store) -> None:

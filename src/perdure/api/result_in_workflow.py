@@ -72,7 +72,7 @@ class _Result:
     def late(self, lapsed: Lapsed) -> bytes | Exception:
         return WaitTimeout(
             f"run {self._id} has not ended within {show(self.wanted[0].length or 0.0)}; it goes on",
-            "catch WaitTimeout, give more time, or run again: that waits once more",
+            "give more time, catch WaitTimeout, or run again: that waits once more",
         )
 
     def unpack(self, data: bytes) -> Any:

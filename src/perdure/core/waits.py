@@ -179,10 +179,13 @@ def title_of(topic: str | None) -> str:
     return (topic or "").rpartition(" #")[0]
 
 
-def show_moment(moment: float, now: float, zone: tzinfo | None = None) -> str:
-    """A moment as a person reads it, in the machine's zone unless another is given: "2026-11-29 14:00 CET (in 2 h)"."""
+def show_moment(moment: float, now: float, zone: tzinfo | None = None, *, past: bool = False) -> str:
+    """A moment as a person reads it, in the machine's zone unless another is given: "2026-11-29 14:00 CET (in 2 h)".
+
+    One that has passed is "now", or, with `past`, so long ago.
+    """
     local = datetime.fromtimestamp(moment, zone).astimezone(zone)
     left = moment - now
-    how = f"in {show(round(left))}" if left >= 1 else "now"
+    how = f"in {show(round(left))}" if left >= 1 else f"{show(round(-left))} ago" if past and left <= -1 else "now"
     seconds = ":%S" if abs(left) < 3600 else ""
     return f"{local.strftime('%Y-%m-%d %H:%M' + seconds)} {local.tzname()} ({how})"

@@ -109,7 +109,8 @@ class Standing(msgspec.Struct, frozen=True):
     Attributes:
         queue: the name of its queue.
         before: so many runs come before it.
-        why: what keeps it from beginning, besides those: "slots", "key", "rate", "paused", "time", "hold", or "".
+        why: what keeps it from beginning, besides those: "slots", "key", "rate", "paused", "time", "after",
+            "hold", or "".
         line: all that in a line.
         until: before when it does not begin.
     """
@@ -138,6 +139,8 @@ def place_in_queue(store: Store, run: RunRecord, now: float) -> Standing:
     match place.why:
         case "time":
             line = f"queue {place.queue}, not before {'' if until is None else until.strftime('%Y-%m-%d %H:%M:%S %Z')}"
+        case "after":
+            line = f"queue {place.queue}, when the runs of its schedule before it have ended"
         case "hold":
             line = f"queue {place.queue}, on hold: {run.hold}"
         case "slots":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
 from datetime import datetime
@@ -17,7 +16,6 @@ from perdure.core.policies.classify import Assessment
 from perdure.core.policies.verdicts import Stop
 from perdure.core.records import AttemptRecord, RunRecord
 from perdure.core.sizes import show_size
-from perdure.core.waits import describe
 from perdure.engines.features import Feature
 from perdure.engines.selection import capabilities_at
 from perdure.errors import PerdureError, StateCorrupt
@@ -25,13 +23,12 @@ from perdure.operations.findings import find
 from perdure.operations.location import Location
 from perdure.operations.processes import INPUTS, CallInFlight, ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import Standing, view_of
-from perdure.operations.queues import place_in_queue, way_on
 from perdure.operations.run_facts import RunFacts, has_script
 from perdure.operations.step_views import error_view
 from perdure.operations.stored_failures import STAYS, assessment_of, restored
+from perdure.operations.why_waiting import Waiting, Way
 from perdure.store import crashes, dead_letters
 from perdure.store.runs import Store
-from perdure.store.waits import standing_of
 
 SHOWN = 5
 """Calls that are named."""
@@ -40,13 +37,6 @@ MOST_RECORDS = 20_000
 """Of a run that is looked through."""
 
 UNSEEN = "how it died is not known: with an alert target (see `perdure alert test`) a watchdog records it"
-
-
-class Way(msgspec.Struct, frozen=True):
-    """A command that helps, and what for."""
-
-    purpose: str
-    command: str
 
 
 class Why(msgspec.Struct, frozen=True):
@@ -105,9 +95,9 @@ class _Inquiry:
             case "interrupted":
                 self._interrupted()
             case "suspended":
-                self._suspended()
+                self._waits().suspended()
             case "queued":
-                self._queued()
+                self._waits().queued()
             case "failed":
                 self._failed()
             case "parked":
@@ -129,20 +119,11 @@ class _Inquiry:
         self._parent()
         return Why(self.run.id, self.run.workflow, self.view.status, self.reasons, self.ways, self.code)
 
-    def _suspended(self) -> None:
-        """All its branches wait."""
-        waits = standing_of(self.store, self.run.rid)
-        self._say(f"{describe(waits, self.now)}; no process is needed meanwhile")
-        if (wake := self.run.wake) is not None and wake <= self.now:
-            self._say("it is due, and nobody has gone on with it yet: no worker serves its script, or none is free")
-            self.ways.append(Way("go on with it", self._command("resume")))
-        elif self.run.hold is not None:
-            self._say(f"it is held: {self.run.hold}")
-            self.ways.append(Way("go on with it", self._command("resume")))
-        for one in waits[:1]:
-            if one.event is not None:
-                key = f" --key {shlex.quote(one.topic)}" if one.topic else ""
-                self.ways.append(Way("send it", f"{self._command('signal')} {shlex.quote(one.event)}{key}"))
+    def _waits(self) -> Waiting:
+        """What holds it besides what a process does; its sentences and commands are added to those here."""
+        found = Waiting(self.store, self.run, self.location, self.now)
+        found.reasons, found.ways = self.reasons, self.ways
+        return found
 
     def _look_through(self) -> None:
         """What its records show, if nothing that stands out says what it is."""
@@ -168,18 +149,6 @@ class _Inquiry:
 
     # -- under way ----------------------------------------------------------------------------------------------------
 
-    def _queued(self) -> None:
-        standing = place_in_queue(self.store, self.run, self.now)
-        self._say(f"it stands in a queue, and has not begun: {standing.line}")
-        way = way_on(standing, self.location.option)
-        if way is not None:
-            self.ways.append(Way(*way))
-        else:
-            script = shlex.quote(os.path.relpath(self.run.path))
-            self._say("a worker that serves its script begins it when it is its turn")
-            self.ways.append(Way("start a worker", f"perdure worker {script}{self.location.option}"))
-        self._way("end it", "cancel")
-
     def _under_way(self) -> None:
         if not self.location.supports(Feature.PROCESSES):
             self._on_cluster()
@@ -196,7 +165,8 @@ class _Inquiry:
             self._say(f"and {more:,} more in flight")
         waiting = self._open_calls(in_flight)
         self._waiting(waiting)
-        if not in_flight and not waiting:
+        waits = self._waits().under_way()
+        if not in_flight and not waiting and not waits:
             self._between_steps()
         if waiting or not in_flight:
             self._services()

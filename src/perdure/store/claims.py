@@ -117,7 +117,7 @@ class Claim:
     ) -> None:
         self._store, self._served, self._most, self._now = store, served, most, now
         self._crashed, self._queues, self._others = crashed, queues, others
-        self._who = asker()
+        self._who = asker(alone=True)  # runs that a worker executes at the same time have nothing to do with each other
         self._found: list[Taken] = []
 
     def __call__(self, connection: apsw.Connection) -> list[Taken]:

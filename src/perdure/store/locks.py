@@ -25,18 +25,22 @@ from perdure.store.statements import load
 
 
 class Asker(msgspec.Struct, frozen=True):
-    """Who asks for a lock, within the process: a thread, the task that it executes, the runs that it is inside of."""
+    """Who asks for a lock, within the process: a thread, the task that it executes, the runs that it is inside of.
+
+    `alone`: it shares the lock with no other run of the process.
+    """
 
     thread: int
     task: Any = None
     runs: Collection[int] = ()
+    alone: bool = False
 
     def is_inside(self, owner: Asker) -> bool:
         """Is that the asker itself, or a block that its thread entered before it began to execute tasks?"""
         return self.thread == owner.thread and owner.task in (None, self.task)
 
 
-def asker(runs: Collection[int] = ()) -> Asker:
+def asker(runs: Collection[int] = (), *, alone: bool = False) -> Asker:
     """The caller; to be asked before the transaction, which may be another thread's."""
     # Without asyncio there are no tasks, nor while another thread is about to import it.
     current_task = getattr(sys.modules.get("asyncio"), "current_task", None)
@@ -46,7 +50,7 @@ def asker(runs: Collection[int] = ()) -> Asker:
             task = current_task()
         except RuntimeError:
             task = None  # no loop executes on this thread
-    return Asker(threading.get_ident(), task, runs)
+    return Asker(threading.get_ident(), task, runs, alone)
 
 
 class _Claim:
@@ -112,8 +116,9 @@ class Locks:
         claim = self._claims.get(name)
         if claim is not None:
             entered = claim.owner is not None and not who.is_inside(claim.owner)
-            # A block does not share with runs of the process, unless it is inside of one of them.
-            if entered or (block and claim.runs and claim.runs.isdisjoint(who.runs)):
+            # A block does not share with runs of the process, unless it is inside of one; nor do the runs of a worker.
+            others = claim.runs.difference(who.runs, (rid,))
+            if entered or (block and others and claim.runs.isdisjoint(who.runs)) or (who.alone and others):
                 return Locked(name, None)
         row = self._row(connection, name)
         if row is None:
@@ -128,6 +133,19 @@ class Locks:
         if found is None:
             self._holder.bury(connection, hid)
         return found
+
+    def taken(self, connection: apsw.Connection, name: str, rid: int) -> Locked | None:
+        """Who has a lock that a run is to take, as it looks from outside: a living process, or a suspended run."""
+        row = self._row(connection, name)
+        if row is None or row[3] == rid:
+            return None
+        hid, _, since, of_run = row
+        if hid is not None:
+            return self._look(connection, name, hid, since, of_run)
+        if of_run is None:
+            return None
+        run, last = self._describe(connection, of_run)
+        return Locked(name, None, since, run, last) if run.status == "suspended" else None
 
     def held(self, connection: apsw.Connection) -> list[Locked]:
         """Every lock that a living process has."""

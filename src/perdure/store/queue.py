@@ -36,6 +36,9 @@ PRIORITY = 5
 READ_AT_ONCE = 100
 """Waiting runs that are read at a time."""
 
+AFTER_OTHERS = "the runs before it have not ended"
+"""Why a run of a schedule is on hold that begins after others of it."""
+
 AT_ONCE = 1_000
 """Runs that get their turn in one transaction, when their time has come."""
 
@@ -127,6 +130,16 @@ def add(store: Runs, connection: apsw.Connection, queued: Sequence[QueuedRun], n
     return ids
 
 
+def add_one(store: Runs, connection: apsw.Connection, queued: QueuedRun, now: float) -> RunRecord:
+    """Queue a run whose id no other has."""
+    return store.insert_run(connection, _record(connection, store.next_run_in(connection), queued, now, {}))
+
+
+def let_begin(store: Runs, connection: apsw.Connection, run: RunRecord, now: float) -> RunRecord:
+    """A queued run may begin from now on: its time has come, or that for which it was on hold."""
+    return _give_turn(store, connection, run, now, {})
+
+
 def _refuse_other(before: QueuedRun | RunRecord, now: QueuedRun) -> None:
     key, workflow, given = (
         (before.key, before.workflow, before.input)
@@ -142,7 +155,7 @@ def _record(
 ) -> RunRecord:
     start = queued.start
     names = (rid, queued.id, start.script, start.path, start.workflow, start.key, True, None)
-    later = queued.wake is not None and queued.wake > now
+    later = queued.hold is not None or (queued.wake is not None and queued.wake > now)
     return RunRecord(
         *names,
         status="queued",
@@ -159,6 +172,7 @@ def _record(
         priority=queued.priority,
         queue_key=queued.queue_key,
         dedup=queued.dedup,
+        hold=queued.hold,
         turn=None if later else _turn(connection, queued.queue, queued.priority, queued.queue_key, turns),
     )
 
@@ -410,10 +424,18 @@ def _give_turns(store: Runs, connection: apsw.Connection, now: float) -> None:
     turns: dict[tuple[Any, ...], int] = {}
     rows: Any = connection.execute(_SQL["not_in_turn"], (now, AT_ONCE)).fetchall()
     for (rid,) in rows:
-        run = store.run_in(connection, rid)
-        queue, priority = run.queue or DEFAULT, PRIORITY if run.priority is None else run.priority
-        turn = _turn(connection, queue, priority, run.queue_key, turns)
-        store.put_run(connection, run, wake=None, turn=turn, queue=queue, priority=priority)
+        _give_turn(store, connection, store.run_in(connection, rid), now, turns)
+
+
+def _give_turn(
+    store: Runs, connection: apsw.Connection, run: RunRecord, now: float, turns: dict[tuple[Any, ...], int]
+) -> RunRecord:
+    """`started` is since when it might have begun."""
+    queue, priority = run.queue or DEFAULT, PRIORITY if run.priority is None else run.priority
+    turn = _turn(connection, queue, priority, run.queue_key, turns)
+    since = now if run.wake is None else min(max(run.wake, run.created), now)
+    changed = {"wake": None, "hold": None, "turn": turn, "queue": queue, "priority": priority, "started": since}
+    return store.put_run(connection, run, **changed)
 
 
 # -- the queues themselves --------------------------------------------------------------------------------------------

@@ -114,8 +114,8 @@ def all_queues(store: Store) -> dict[str, tuple[queue.QueueRow | None, QueueCoun
 class Place(NamedTuple):
     """Where a queued run stands: `before` it so many in its queue, and what keeps it from beginning, if not them.
 
-    `why` is "slots" (all are taken), "key" (of its key), "rate", "paused", "time" (its own has not come), "hold", or ""
-    if it is one of the next.
+    `why` is "slots" (all are taken), "key" (of its key), "rate", "paused", "time" (its own has not come), "after" (the
+    runs of its schedule before it have not ended), "hold", or "" if it is one of the next.
     """
 
     queue: str
@@ -135,7 +135,7 @@ def place_of(store: Store, run: RunRecord, now: float) -> Place:
         name, priority = run.queue or DEFAULT, queue.PRIORITY if run.priority is None else run.priority
         row = queue.get(store.path, connection, name) or queue.QueueRow(name)
         if run.hold is not None:
-            return Place(name, 0, "hold")
+            return Place(name, 0, "after" if run.hold == queue.AFTER_OTHERS else "hold")
         if run.turn is None and run.wake is not None and run.wake > now:
             return Place(name, 0, "time")
         last = (1 << 62) if run.turn is None else run.turn

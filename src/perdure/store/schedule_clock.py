@@ -18,13 +18,13 @@ import msgspec
 
 from perdure.config.time_zones import zone
 from perdure.core.durations import show
-from perdure.core.execution.queueing import DEFAULT
-from perdure.core.records import RunRecord
+from perdure.core.execution.queueing import DEFAULT, QueuedRun
+from perdure.core.execution.run import Start
 from perdure.core.tick_verdicts import WHY, Judgement, Reason, Runs, Verdict, judge
 from perdure.core.ticks import Ticks, local_text, parse, spread_of
 from perdure.errors import PerdureError, StateError
 from perdure.store.bell import ring
-from perdure.store.queue import PRIORITY
+from perdure.store.queue import AFTER_OTHERS, add_one, let_begin
 from perdure.store.runs import Store
 from perdure.store.schedule_rows import SQL, Schedule, TickRow, get, put, put_tick, ticks
 
@@ -39,9 +39,6 @@ AGAIN = 1.0
 
 UNUSABLE = 60.0
 """Seconds between two tries with a schedule whose zone or specification cannot be used."""
-
-NOT_YET = 253_402_300_799.0
-"""The `wake` of a run that waits for the runs before: the last second that a date can show. Without one it is due."""
 
 _log = logging.getLogger("perdure")
 _recounted: dict[Path, float] = {}
@@ -185,7 +182,7 @@ class _Turn:
         for tick in open_ticks:
             run = self.store.run_in(connection, tick.run or 0)
             if tick.outcome == "waiting" or run.status == "queued":
-                self.store.put_run(connection, run, status="cancelled", ended=self.now, wake=None, hold=None)
+                self.store.put_run(connection, run, status="cancelled", ended=self.now, wake=None, hold=None, turn=None)
                 if tick.outcome == "waiting":
                     put_tick(connection, msgspec.structs.replace(tick, outcome="skipped", reason="replaced"))
                 else:
@@ -319,31 +316,18 @@ def start_run(
     """Make a run of a schedule under that id; None if there is one already."""
     if connection.execute(SQL["run_named"], (id,)).fetchone() is not None:
         return None
-    run = store.insert_run(
-        connection,
-        RunRecord(
-            rid=0,
-            id=id,
-            script=schedule.script,
-            path=schedule.path,
-            workflow=schedule.workflow,
-            key=schedule.key,
-            named=True,
-            parent=None,
-            status="queued",
-            holder=None,
-            epoch=0,
-            input=schedule.input,
-            output=None,
-            created=now,
-            started=now,
-            ended=None,
-            crc=0,
-            wake=NOT_YET if waits else now,
-            queue=schedule.queue or DEFAULT,
-            priority=PRIORITY,
-        ),
+    made = Start(
+        script=schedule.script,
+        path=schedule.path,
+        workflow=schedule.workflow,
+        key=schedule.key,
+        input=schedule.input,
+        fresh=id,
+        id=id,
+        named=True,
     )
+    queued = QueuedRun(made, schedule.queue or DEFAULT, hold=AFTER_OTHERS if waits else None)
+    run = add_one(store, connection, queued, now)
     found: Any = connection.execute(SQL["previous_run"], (schedule.name, due)).fetchone()
     previous = None if found is None else found[0]
     outcome: Any = "waiting" if waits else "started"
@@ -382,7 +366,7 @@ def release(store: Store, connection: apsw.Connection, open_ticks: Sequence[Tick
     if not waiting or len(waiting) < len(open_ticks):
         return False
     tick = min(waiting, key=lambda each: each.due)
-    store.put_run(connection, store.run_in(connection, tick.run or 0), wake=now)
+    let_begin(store, connection, store.run_in(connection, tick.run or 0), now)
     put_tick(connection, msgspec.structs.replace(tick, outcome="started"))
     return True
 

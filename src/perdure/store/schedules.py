@@ -354,7 +354,7 @@ def remove(store: Store, name: str, now: float) -> int:
         waiting = [one for one in close_ended(store, connection, schedule, now) if one.outcome == "waiting"]
         for tick in waiting:
             run = store.run_in(connection, tick.run or 0)
-            store.put_run(connection, run, status="cancelled", ended=now, wake=None, hold=None)
+            store.put_run(connection, run, status="cancelled", ended=now, wake=None, hold=None, turn=None)
             put_tick(connection, msgspec.structs.replace(tick, outcome="ended"))
         connection.execute(SQL["forget_ticks"], (name,))
         connection.execute(SQL["remove"], (name,))
@@ -375,6 +375,23 @@ def change(store: Store, name: str, function: Callable[[apsw.Connection, Schedul
         (), lambda connection: function(connection, require(connection, name, store.path))
     )
     return changed
+
+
+def runs_before(store: Store, rid: int) -> list[str]:
+    """The ids of the runs of its schedule that have to end before a run begins, the oldest first."""
+
+    def question(connection: apsw.Connection) -> list[str]:
+        mine = ticks(connection, "tick_of_run", rid, path=store.path)
+        if not mine:
+            return []
+        begun = [
+            one for one in ticks(connection, "open_ticks", mine[0].schedule, path=store.path) if one.run is not None
+        ]
+        runs = [store.run_in(connection, one.run or 0) for one in begun if one.outcome == "started"]
+        return [run.id for run in runs if run.rid != rid and run.status in ("queued", "running", "suspended")]
+
+    found: list[str] = store.journal.read(question)
+    return found
 
 
 # -- within a transaction ---------------------------------------------------------------------------------------------

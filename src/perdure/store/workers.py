@@ -25,6 +25,7 @@ class Worker(msgspec.Struct, frozen=True):
         started: when it began, in seconds since the epoch.
         scripts: the paths of the scripts that it has loaded.
         workflows: the identity of the script and the name of each workflow that it executes.
+        locks: script, workflow and name of each lock that runs of those take.
         queues: the only queues that it serves; empty: all.
         slots: how many runs each of its processes executes at a time.
         executors: what the locks of its processes go by.
@@ -35,6 +36,7 @@ class Worker(msgspec.Struct, frozen=True):
     started: float
     scripts: list[str] = []
     workflows: list[tuple[str, str]] = []
+    locks: list[tuple[str, str, str]] = []
     queues: list[str] = []
     slots: int = 1
     executors: list[str] = []

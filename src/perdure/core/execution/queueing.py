@@ -29,6 +29,7 @@ class QueuedRun(msgspec.Struct, frozen=True):
         queue_key: of which only so many run at a time, if the queue says so.
         dedup: if a run of the workflow with this key is unfinished, that one will do.
         wake: before when it does not begin, in seconds since the epoch.
+        hold: why it does not begin until something else has happened.
     """
 
     start: Start
@@ -37,6 +38,7 @@ class QueuedRun(msgspec.Struct, frozen=True):
     queue_key: str | None = None
     dedup: str | None = None
     wake: float | None = None
+    hold: str | None = None
 
     @property
     def id(self) -> str:

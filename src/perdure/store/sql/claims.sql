@@ -24,7 +24,7 @@ SELECT rid FROM run INDEXED BY run_due
 WHERE status = 'suspended' AND hold IS NULL AND wake IS NOT NULL AND wake <= ?1 AND parent IS NULL AND script = ?2
 
 -- name: set_aside
-SELECT rid, hold FROM run INDEXED BY run_hold WHERE hold IS NOT NULL AND parent IS NULL AND script = ?1
+SELECT rid, hold FROM run INDEXED BY run_hold WHERE hold IS NOT NULL AND status = 'suspended' AND parent IS NULL AND script = ?1
 
 -- name: sleeping
 SELECT count(*) FROM run INDEXED BY run_due

@@ -44,7 +44,7 @@ SELECT count(*) FROM run
 WHERE status = 'queued' AND turn IS NOT NULL AND queue = ?1 AND (priority, turn, rid) < (?2, ?3, ?4)
 
 -- name: counts
-SELECT queue, status = 'queued', wake IS NOT NULL AND turn IS NULL, count(*) FROM run
+SELECT queue, status = 'queued', turn IS NULL AND (wake IS NOT NULL OR hold IS NOT NULL), count(*) FROM run
 WHERE queue IS NOT NULL AND status IN ('queued', 'running') GROUP BY 1, 2, 3
 
 -- name: queued_in

@@ -69,8 +69,8 @@
 -- A *schedule* row is the declaration that was seen last, a *tick* row what became of one point in time: the run that was made for it,
 -- or why none was. `last` is up to when ticks have been decided; they count from `since`. `due` is when the next run begins, which
 -- follows from `last` and is computed anew now and then; `seen` when that was. Ticks that were skipped one after the other for one
--- reason share a row, from `due` to `last` (`ticks` of them, NULL: not counted). A *waiting* tick has a queued run whose `wake` never comes,
--- which gets it when the runs before have ended. `missed` is for how many ticks that nobody served a run stands, `previous` the
+-- reason share a row, from `due` to `last` (`ticks` of them, NULL: not counted). A *waiting* tick has a queued run on hold,
+-- which may begin when the runs before have ended. `missed` is for how many ticks that nobody served a run stands, `previous` the
 -- tick before that had a run, `tz` the zone of the schedule then.
 --
 -- A *published* row is a value that a run shows to others; the last one of a name.

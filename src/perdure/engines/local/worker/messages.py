@@ -74,12 +74,16 @@ class Ask(Message, frozen=True, tag="ask"):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A workflow that was loaded: the identity of its script, its name, the path, and the addresses of its alerts."""
+    """A workflow that was loaded: the identity of its script, its name, the path, and the addresses of its alerts.
+
+    `lock` is the name of the lock that its runs take, if any.
+    """
 
     script: str
     name: str
     path: str
     alerts: list[str]
+    lock: str | None = None
 
 
 class Broken(msgspec.Struct, frozen=True):

@@ -100,7 +100,7 @@ class Program:
     def found(self) -> list[Found]:
         """The workflows, as the supervisor needs to know them."""
         return [
-            Found(script, name, _path(spec), list(addresses(spec.rules.alerts, spec.file)))
+            Found(script, name, _path(spec), list(addresses(spec.rules.alerts, spec.file)), self._lock(spec))
             for (script, name), spec in self._specs.items()
         ]
 

@@ -461,6 +461,7 @@ class Supervisor:
             started=self._began,
             scripts=list(self._options.scripts),
             workflows=workflows,
+            locks=sorted({(one.script, one.name, one.lock) for each in loaded for one in each.workflows if one.lock}),
             queues=list(self._options.queues),
             slots=self._options.slots,
             executors=[one.token for one in loaded],

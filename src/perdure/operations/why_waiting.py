@@ -1,0 +1,169 @@
+"""What holds a run that no process executes: waits, deadline, queue, slots, a lock, a hold, or that none serves it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+
+from perdure.core.execution.run import Locked
+from perdure.core.records import RunRecord
+from perdure.core.waits import Standing, describe, earliest, show_moment
+from perdure.operations.location import Location
+from perdure.operations.queues import place_in_queue, way_on
+from perdure.store import claims, queue, workers
+from perdure.store.runs import Store
+from perdure.store.schedules import runs_before
+from perdure.store.waits import standing_of
+from perdure.store.workers import Worker
+
+
+class Way(msgspec.Struct, frozen=True):
+    """A command that helps, and what for."""
+
+    purpose: str
+    command: str
+
+
+class Waiting:
+    """What is found out about one run; `reasons` are sentences, the most important first, `ways` commands that help.
+
+    Args:
+        store: the state file.
+        run: which.
+        location: where it was found.
+        now: in seconds since the epoch.
+    """
+
+    def __init__(self, store: Store, run: RunRecord, location: Location, now: float) -> None:
+        self.reasons: list[str] = []
+        self.ways: list[Way] = []
+        self._store, self._run, self._location, self._now = store, run, location, now
+
+    def suspended(self) -> None:
+        """All its branches wait, or it was given back."""
+        run, waits = self._run, standing_of(self._store, self._run.rid)
+        if waits or run.wake is None or run.wake > self._now:
+            self._say(f"{describe(waits, self._now)}; no process is needed meanwhile")
+        if run.hold is not None:
+            self._held(run.hold)
+        elif run.wake is not None and run.wake <= self._now:
+            self._say(f"it is due since {show_moment(run.wake, self._now, past=True)}")
+            if not self._has_no_slot() and not self._locked():
+                self._unserved()
+            self._way("go on with it", "resume")
+        elif (over := self._deadline(waits)) is not None:
+            self._say(f"its time (timeout=) is over before that, at {show_moment(over, self._now)}: it ends then")
+        for one in waits[:1]:
+            if one.event is not None and not one.event.startswith("perdure."):
+                key = f" --key {shlex.quote(one.topic)}" if one.topic else ""
+                self.ways.append(Way("send it", f"{self._command('signal')} {shlex.quote(one.event)}{key}"))
+
+    def queued(self) -> None:
+        """It has not begun."""
+        standing = place_in_queue(self._store, self._run, self._now)
+        self._say(f"it stands in a queue, and has not begun: {standing.line}")
+        way = way_on(standing, self._location.option)
+        if way is not None:
+            self.ways.append(Way(*way))
+        elif standing.why == "after":
+            for id in runs_before(self._store, self._run.rid):
+                self._say(f"run {id} of its schedule has not ended")
+                self.ways.append(Way("see why", f"perdure why {shlex.quote(id)}{self._location.option}"))
+        elif standing.why == "time" or not self._locked():
+            self._unserved()
+        self._way("end it", "cancel")
+
+    def under_way(self) -> bool:
+        """A process executes it; returns whether it waits in there."""
+        waits = standing_of(self._store, self._run.rid)
+        if waits:
+            self._say(f"{describe(waits, self._now)}; it does so in its process")
+        return bool(waits)
+
+    # -- what holds it ------------------------------------------------------------------------------------------------
+
+    def _held(self, hold: str) -> None:
+        _, _, why = hold.partition(" ")  # after the version of the script that it does not fit
+        self._say(f"it is on hold: {why or hold}")
+        self._say("a worker tries it again when its script is edited")
+        self._way("go on with it", "resume")
+
+    def _deadline(self, waits: Sequence[Standing]) -> float | None:
+        """When its timeout ends it, if that is nearer than what it waits for."""
+        due, wake = earliest([one.due for one in waits]), self._run.wake
+        return wake if wake is not None and (due is None or wake < due) else None
+
+    def _has_no_slot(self) -> bool:
+        run = self._run
+        free: bool = self._store.journal.read(lambda connection: queue.has_slot(self._store, connection, run))
+        if not free:
+            self._say(
+                f"all slots of queue {run.queue}, or of its key there, are taken: it goes on as soon as one is free"
+            )
+        return not free
+
+    def _locked(self) -> bool:
+        run = self._run
+        names = {
+            lock
+            for one in workers.living(self._store.path)
+            for script, workflow, lock in one.locks
+            if (script, workflow) == (run.script, run.workflow)
+        } or {f"{run.script}:{run.workflow}"}  # lock=True; another name is only in the script
+        for name in sorted(names):
+            found: Locked | None = self._store.journal.read(partial(self._store.locks.taken, name=name, rid=run.rid))
+            if found is None:
+                continue
+            who = "suspended" if found.by is None else f"pid {found.by.pid} on {found.by.host}"
+            of_run = "a block of that process" if found.run is None else f"run {found.run.id}"
+            self._say(f"it needs the lock {name!r}, which {of_run} has ({who}): it goes on when that is free")
+            if found.run is not None:
+                self.ways.append(Way("see why", f"perdure why {shlex.quote(found.run.id)}{self._location.option}"))
+            return True
+        return False
+
+    def _unserved(self) -> None:
+        """Who would execute it."""
+        run, living = self._run, workers.living(self._store.path)
+        serving = [one for one in living if one.serves(run.script, run.workflow, run.queue)]
+        script = shlex.quote(os.path.relpath(run.path)) if run.path else "FILE"
+        if not serving:
+            self._say(_nobody(living, run))
+            self.ways.append(Way("start a worker", f"perdure worker {script}{self._location.option}"))
+            return
+        busy = Counter(claims.executing(self._store))
+        free = [one for one in serving if sum(busy[each] for each in one.executors) < one.slots * len(one.executors)]
+        pids = ", ".join(str(one.pid) for one in (free or serving)[:5])
+        slots = sum(one.slots * len(one.executors) for one in serving)
+        if not free:
+            taken = "its slot is taken" if slots == 1 else f"all {slots:,} slots are taken"
+            self._say(f"worker pid {pids} serves it, and {taken}: it begins when one is free")
+        else:
+            self._say(f"worker pid {pids} serves it, and takes it when it may begin")
+
+    # -- words --------------------------------------------------------------------------------------------------------
+
+    def _say(self, text: str) -> None:
+        self.reasons.append(text)
+
+    def _way(self, purpose: str, command: str) -> None:
+        self.ways.append(Way(purpose, self._command(command)))
+
+    def _command(self, command: str) -> str:
+        return f"perdure {command} {shlex.quote(self._run.id)}{self._location.option}"
+
+
+def _nobody(living: Sequence[Worker], run: RunRecord) -> str:
+    """Why no worker executes it."""
+    if not living:
+        return "no worker runs on this state file"
+    queues = sorted({name for one in living if one.serves(run.script, run.workflow) for name in one.queues})
+    if queues:
+        return f"no worker serves queue {run.queue}: those that serve its script serve only {', '.join(queues)}"
+    scripts = sorted({os.path.basename(path) for one in living for path in one.scripts})
+    return f"no worker serves workflow {run.workflow} of {run.path}: those that run have loaded {', '.join(scripts)}"

@@ -1,0 +1,155 @@
+"""`perdure why` says which of all things holds a run that no process executes, and by which command it goes on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from perdure.core.execution.queueing import DEFAULT
+from perdure.core.execution.run import Taken
+from perdure.core.records import RunRecord
+from perdure.operations.location import locate
+from perdure.operations.why import Why, explain
+from perdure.store import claims, queue, workers
+from perdure.store.claims import Offer
+from perdure.store.liveness import Liveness
+from perdure.store.runs import Store
+
+NOW = 1.7e9  # it has passed
+SERVED = {("held.py", "job"): Offer("/srv/held.py", lock="till")}
+GIVEN = b"\x92\x90\x80"
+RUN = RunRecord(
+    0, "", "held.py", "/srv/held.py", "job", bytes(16), True, None, "suspended", None, 0, GIVEN, None, NOW, NOW, None, 0
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "state.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def worker(store: Store) -> Iterator[None]:
+    """A worker with one slot that serves `job`, and only the default queue."""
+    liveness = Liveness(store.path)
+    store.journal.write((), lambda connection: store.holder.hid(connection, NOW))
+    one = workers.Worker(
+        pid=os.getpid(),
+        started=NOW,
+        scripts=["/srv/held.py"],
+        workflows=[("held.py", "job")],
+        locks=[("held.py", "job", "till")],
+        queues=[DEFAULT],
+        executors=[store.holder.token],
+        ready=True,
+    )
+    workers.announce(store.path, liveness.show(), one)
+    yield
+    workers.withdraw(store.path, liveness.token)
+    liveness.close()
+
+
+def add(store: Store, id: str, **changed: Any) -> RunRecord:
+    run = msgspec.structs.replace(RUN, **{"id": id, **changed})
+    added: RunRecord = store.journal.write((), lambda connection: store.insert_run(connection, run))
+    return added
+
+
+def queued(store: Store, id: str, **changed: Any) -> RunRecord:
+    return add(store, id, **{"status": "queued", "turn": 1, "queue": DEFAULT, **changed})
+
+
+def why(store: Store, id: str) -> Why:
+    return explain(store, store.run(id), locate(store.path))
+
+
+def reasons(store: Store, id: str) -> str:
+    return "; ".join(why(store, id).reasons)
+
+
+def take(store: Store) -> list[Taken]:
+    return claims.claim(store, SERVED, 1, NOW)
+
+
+def test_no_worker(store: Store) -> None:
+    """A due run says since when, and that no worker runs."""
+    add(store, "due", wake=NOW)
+    queued(store, "next")
+    assert "it is due since 2023-" in reasons(store, "due")
+    for id in ("due", "next"):
+        assert "no worker runs on this state file" in reasons(store, id)
+        assert any(way.command.startswith("perdure worker ") for way in why(store, id).ways)
+
+
+@pytest.mark.usefixtures("worker")
+def test_workers_that_do_not_serve_it(store: Store) -> None:
+    """Those that run have loaded other workflows, or serve other queues."""
+    queued(store, "other", workflow="else")
+    queued(store, "mail", queue="mail")
+    assert "no worker serves workflow else of /srv/held.py: those that run have loaded held.py" in reasons(
+        store, "other"
+    )
+    assert "no worker serves queue mail: those that serve its script serve only default" in reasons(store, "mail")
+
+
+@pytest.mark.usefixtures("worker")
+def test_slots_and_locks(store: Store) -> None:
+    """All slots of its workers are taken, or a lock is: by whom, also by a run that is suspended."""
+    queued(store, "first")
+    queued(store, "second", turn=2)
+    (taken,) = take(store)
+    assert taken.run.id == "first"
+    found = reasons(store, "second")
+    assert f"it needs the lock 'till', which run first has (pid {os.getpid()}" in found
+    assert claims.give_back(store, taken.run, NOW, wake=9e9)
+    assert "it needs the lock 'till', which run first has (suspended)" in reasons(store, "second")
+    assert why(store, "second").ways[0].command.startswith("perdure why first")
+    queued(store, "third", workflow="free", turn=3)
+    add(store, "due", workflow="job", wake=NOW, status="suspended")
+    assert "which run first has" in reasons(store, "due")
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_busy_worker(store: Store) -> None:
+    """Its slot is taken, or it takes the run as soon as it may begin."""
+    queued(store, "next")
+    assert "serves it, and takes it when it may begin" in reasons(store, "next")
+    hid = store.journal.write((), lambda connection: store.holder.hid(connection, NOW))
+    add(store, "under-way", workflow="else", status="running", holder=hid)
+    assert f"worker pid {os.getpid()} serves it, and its slot is taken" in reasons(store, "next")
+
+
+def test_queues(store: Store) -> None:
+    """A slot of its queue for one that goes on, its place, a pause, its key, its time, and the runs before it."""
+    store.journal.write((), lambda connection: queue.put(connection, queue.QueueRow("mail", 1, 1)))
+    hid = store.journal.write((), lambda connection: store.holder.hid(connection, NOW))
+    add(store, "under-way", status="running", holder=hid, queue="mail", queue_key="ada")
+    add(store, "due", wake=NOW, queue="mail")
+    queued(store, "next", queue="mail")
+    queued(store, "later", queue="mail", turn=None, wake=9e9)
+    queued(store, "after", queue="mail", turn=None, hold=queue.AFTER_OTHERS)
+    assert "all slots of queue mail, or of its key there, are taken" in reasons(store, "due")
+    assert "queue mail, 1st; its slot is taken" in reasons(store, "next")
+    assert "not before 2255-" in reasons(store, "later")
+    assert "queue mail, when the runs of its schedule before it have ended" in reasons(store, "after")
+    store.journal.write((), lambda connection: queue.put(connection, queue.QueueRow("mail", None, None, None, None, 1)))
+    assert "paused" in reasons(store, "next")
+
+
+def test_holds_and_deadlines(store: Store) -> None:
+    """A run on hold is not called due, without the version that the hold begins with; a deadline that is nearer than
+    what is waited for ends the run."""
+    add(store, "held", wake=NOW, hold="0a1b2c code-drift: the script was edited")
+    add(store, "brief", wake=9e9)
+    found = reasons(store, "held")
+    assert "it is on hold: code-drift: the script was edited" in found
+    assert "no worker" not in found
+    assert why(store, "held").ways[0].command.startswith("perdure resume held")
+    assert "its time (timeout=) is over before that, at 2255-" in reasons(store, "brief")
