@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,9 @@ import msgspec
 
 from perdure.config import secrets
 from perdure.core import commands
+from perdure.core.signal_links import PREFIX
 from perdure.core.timestamps import moment
+from perdure.core.values import codec
 from perdure.engines.features import Feature
 from perdure.errors import NotFound
 from perdure.operations.find_run import find_run
@@ -18,12 +21,16 @@ from perdure.store import published
 from perdure.store.bell import Bell
 from perdure.store.runs import Store
 
+TOKEN = re.compile(rf"{PREFIX}[A-Za-z0-9_-]+")
+HIDDEN = f"{PREFIX}***"
+"""How a link's token is shown elsewhere."""
+
 OVER = ("done", "failed", "parked", "cancelled")
 """A run that stands so publishes nothing more by itself."""
 
 
 class PublishedView(msgspec.Struct, frozen=True):
-    """A value that a run has published, as plain data without credentials."""
+    """A value that a run has published, as plain data without credentials; links of the run are whole."""
 
     run: str
     name: str
@@ -71,7 +78,30 @@ def get(location: Location, reference: str, name: str, *, wait: bool = False, se
 
 def _looked(store: Store, id: str, name: str) -> PublishedView | None:
     found = published.get(store, id, name)
-    return None if found is None else PublishedView(id, name, secrets.to_builtins(found.value), moment(found.stamp))
+    if found is None:
+        return None
+    value = _with_links(secrets.to_builtins(found.value), codec.to_builtins(found.value))
+    return PublishedView(id, name, value, moment(found.stamp))
+
+
+def _with_links(shown: Any, whole: Any) -> Any:
+    """The value that is asked for by name is for whom it was published: links for signals in it can be used.
+
+    Args:
+        shown: without credentials.
+        whole: the same, with them.
+    """
+    if isinstance(shown, dict) and isinstance(whole, dict):
+        return {key: _with_links(value, whole[key]) if key in whole else value for key, value in shown.items()}
+    if isinstance(shown, list) and isinstance(whole, list):
+        return [_with_links(one, other) for one, other in zip(shown, whole, strict=True)]
+    if not isinstance(shown, str) or not isinstance(whole, str):
+        return shown
+    tokens = TOKEN.findall(whole)
+    pieces = shown.split(HIDDEN)
+    if len(pieces) != len(tokens) + 1:
+        return shown
+    return pieces[0] + "".join(token + piece for token, piece in zip(tokens, pieces[1:], strict=True))
 
 
 def _missing(store: Store, id: str, name: str, text: str) -> PublishedView:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Sequence
+from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import apsw
@@ -18,6 +19,7 @@ import apsw
 from perdure.config.script_identity import source_digest
 from perdure.core.execution.queueing import DEFAULT, QueuedRun, other_inputs
 from perdure.core.records import RunRecord
+from perdure.store.awaited_ends import ENDED
 from perdure.store.rows import corrupt, sealed, sound
 from perdure.store.statements import load
 
@@ -88,8 +90,17 @@ class Executing(NamedTuple):
 # -- queueing ---------------------------------------------------------------------------------------------------------
 
 
-def add(store: Runs, connection: apsw.Connection, queued: Sequence[QueuedRun], now: float) -> list[str]:
+def add(
+    store: Runs, connection: apsw.Connection, queued: Sequence[QueuedRun], now: float, ended: list[RunRecord]
+) -> list[str]:
     """Queue runs, or find those that their ids or dedup keys stand for; returns the ids, in their order.
+
+    Args:
+        store: the state file.
+        connection: in its transaction.
+        queued: the runs.
+        now: in seconds since the epoch.
+        ended: the runs are added to it that an id stands for, and that have ended.
 
     Raises:
         OtherInputs: an id stands for a run with other inputs. Nothing has been written.
@@ -117,6 +128,8 @@ def add(store: Runs, connection: apsw.Connection, queued: Sequence[QueuedRun], n
             known = found[start.id]
         if known is not None:
             ids.append(known.id)
+            if isinstance(known, RunRecord) and known.status in ENDED and known not in ended:
+                ended.append(known)
             continue
         if start.id is not None and start.id in made:  # the same id twice among these
             ids.append(start.id)
@@ -138,6 +151,17 @@ def add_one(store: Runs, connection: apsw.Connection, queued: QueuedRun, now: fl
 def let_begin(store: Runs, connection: apsw.Connection, run: RunRecord, now: float) -> RunRecord:
     """A queued run may begin from now on: its time has come, or that for which it was on hold."""
     return _give_turn(store, connection, run, now, {})
+
+
+def not_queued(run: RunRecord) -> str:
+    """What becomes of a run that was enqueued under an id whose run has ended."""
+    ways = {
+        "done": "its result stands",
+        "cancelled": "it stays cancelled; give the new run another id",
+        "failed": f"go on with it: perdure resume {quote(run.id)}",
+        "parked": "it is a dead letter: perdure dlq ls",
+    }
+    return f"run {run.id} is not enqueued: an id stands for one run, and that one is {run.status}; {ways[run.status]}"
 
 
 def _refuse_other(before: QueuedRun | RunRecord, now: QueuedRun) -> None:

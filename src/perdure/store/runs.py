@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -44,6 +45,7 @@ from perdure.core.records import (
     Row,
     RunRecord,
 )
+from perdure.core.redaction.printable import one_line
 from perdure.core.values import artifact_names, codec
 from perdure.core.values.pieces import INLINE
 from perdure.errors import LockLost, StateError
@@ -105,6 +107,7 @@ class Store(RunQueries):
         self._rings = False  # in the transaction under way: it makes a run ready, which a worker waits for
         self._ends = False  # it has changed how a run stands, or has let go of one
         self._codes: set[bytes] = set()  # functions that this process has written down
+        self._met: list[RunRecord] = []  # it has met runs that have ended, and whose ids were enqueued
 
     # -- taking and ending runs ---------------------------------------------------------------------------------------
 
@@ -404,6 +407,10 @@ class Store(RunQueries):
         if committed and self._ends:
             bell.ring(self.path, bell.ENDS)
         self._rings = self._ends = False
+        if self._met:
+            met, self._met = self._met, []
+            for run in met if committed else ():
+                logging.getLogger("perdure").warning("%s", one_line(queue.not_queued(run)))
         if committed:
             self.spend_file.shorten(self.journal.has_ahead)
         self.locks.ended(committed)
@@ -493,7 +500,7 @@ class Store(RunQueries):
         return operation
 
     def _enqueue(self, connection: apsw.Connection, effect: Save, now: float) -> None:
-        (id,) = queue.add(self, connection, [effect.enqueue], now)
+        (id,) = queue.add(self, connection, [effect.enqueue], now, self._met)
         self._rings = True
         if id != effect.enqueue.id:
             rid, seq = effect.rows[-1][RUN], effect.rows[-1][SEQ]
@@ -509,7 +516,7 @@ class Store(RunQueries):
         """
 
         def operation(connection: apsw.Connection) -> list[str]:
-            ids = queue.add(self, connection, queued, now)
+            ids = queue.add(self, connection, queued, now, self._met)
             self._rings = True
             return ids
 

@@ -394,6 +394,25 @@ def runs_before(store: Store, rid: int) -> list[str]:
     return found
 
 
+def replaced_by(store: Store, rid: int) -> str | None:
+    """The id of the next run of its schedule, for which a run was cancelled; None if that was not the reason."""
+
+    def question(connection: apsw.Connection) -> str | None:
+        mine = ticks(connection, "tick_of_run", rid, path=store.path)
+        schedule = get(connection, mine[0].schedule, store.path) if mine else None
+        if schedule is None or schedule.overlap != "cancel":
+            return None
+        later = [
+            one.run
+            for one in ticks(connection, "open_ticks", schedule.name, path=store.path)
+            if one.run and one.due > mine[0].due
+        ]
+        return store.run_in(connection, later[0]).id if later else None
+
+    found: str | None = store.journal.read(question)
+    return found
+
+
 # -- within a transaction ---------------------------------------------------------------------------------------------
 
 

@@ -54,7 +54,7 @@ def worker(
 
         def show_broken(path: str, traceback: str) -> None:
             sys.stderr.write(safe(traceback))
-            say(f"{path} cannot be loaded")
+            say(f"{path} cannot be loaded: it is not served until it is edited")
 
         return serve_here(wanted, location, say, show_broken)
     if module or queue or once or http or public_url:

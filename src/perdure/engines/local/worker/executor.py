@@ -53,6 +53,7 @@ from perdure.engines.local.worker.waker import Waker
 from perdure.engines.observers.attach import observers_of
 from perdure.engines.observers.fanout import FanOut
 from perdure.errors import (
+    Cancelled,
     NotStorable,
     OptionError,
     PerdureError,
@@ -65,6 +66,7 @@ from perdure.errors import (
 )
 from perdure.store import claims, crashes
 from perdure.store.group_commit import Entry
+from perdure.store.schedules import replaced_by
 
 GRACE = 30.0
 """Seconds that steps in flight have, if the supervisor is gone and cannot say."""
@@ -185,7 +187,7 @@ class Executor:
                 claims.try_again(engine.store, script, program.version())
             self._declare_schedules(engine, program)
         except PerdureError as error:
-            self._tell(Unusable(one_line(str(error))))
+            self._tell(Unusable(one_line(_first_line(error))))
             return 1
         self._tell(Loaded(program.found(), program.broken, program.files() or {}, engine.store.holder.token))
         while self._left is None:
@@ -295,9 +297,9 @@ class Executor:
         return crashes.deaths_in_a_row(engine.store, left.rid) >= max(limit - 1, 1)
 
     def _cannot_go_on(self, error: StateError, *, for_good: bool = False) -> None:
-        self._say(str(error))
+        self._say(f"{_first_line(error)}; {error.hint}")
         if for_good or isinstance(error, StateIO | StateCorrupt | StateReplaced):  # nothing more is written from here
-            self._tell(Unusable(one_line(str(error))))
+            self._tell(Unusable(one_line(_first_line(error))))
             self.leave(GRACE)
             return
         self._look = self._dead = True
@@ -365,15 +367,18 @@ class Executor:
         name = f"{shlex.quote(run.id)} --state {shlex.quote(str(self._state))}"
         if isinstance(error, Released | Suspended):
             return
+        if isinstance(error, Cancelled):
+            self._say(f"run {run.id} was cancelled{self._instead(run.rid)}")
+            return
         self._bad += 1
         if isinstance(error, StateError):
-            self._say(f"run {run.id} is tried again later: {error}")
+            self._say(f"run {run.id} is tried again later: {_first_line(error)}")
             self._give_back(taken, wake=self._now() + LATER)
         elif isinstance(error, PerdureError):
             if not self._give_back(taken, hold=self._hold(error)):
-                self._say(f"run {run.id} failed: {error.what}; see more: perdure show {name}")
+                self._say(f"run {run.id} failed: {_first_line(error)}; see more: perdure show {name}")
             else:
-                self._say(f"run {run.id} is on hold: {error.what}; go on: perdure resume {name}")
+                self._say(f"run {run.id} is on hold: {_first_line(error)}; go on: perdure resume {name}")
         elif isinstance(error, Exception):  # the user's own: it is recorded, and alerted
             line = secrets.conceal(capture.to_fault(error).line)
             self._say(f"run {run.id} failed: {line}; see more: perdure show {name}")
@@ -395,7 +400,7 @@ class Executor:
 
     def _hold(self, error: PerdureError) -> str:
         assert self._program is not None
-        return one_line(f"{self._program.version()} {type(error).code}: {error.what}")
+        return one_line(f"{self._program.version()} {type(error).code}: {_first_line(error)}")
 
     def _give_back(self, taken: Taken, *, hold: str | None = None, wake: float | None = None) -> bool:
         assert self._engine is not None
@@ -406,12 +411,26 @@ class Executor:
             self._cannot_go_on(error, for_good=True)
             return False
 
+    def _instead(self, rid: int) -> str:
+        """For what a run was cancelled, if that was its schedule."""
+        assert self._engine is not None
+        try:
+            following = replaced_by(self._engine.store, rid)
+        except StateError:
+            return ""
+        return "" if following is None else f" for run {following}: its schedule says overlap='cancel'"
+
     def _now(self) -> float:
         assert self._engine is not None
         return self._engine.world.now()
 
     def _say(self, text: str) -> None:
         print(f"perdure: {one_line(text)}", file=sys.stderr, flush=True)
+
+
+def _first_line(error: PerdureError) -> str:
+    """What has happened, in a line; what follows are details, which `perdure show` has too."""
+    return error.what.partition("\n")[0].rstrip(":")
 
 
 def main() -> int:

@@ -87,12 +87,13 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """A script that cannot be loaded: its path, its identity, and why, in a line and in full."""
+    """A script that cannot be loaded: path, identity, why, in a line and in full, and the digest of its file."""
 
     path: str
     script: str
     why: str
     traceback: str
+    digest: str = ""
 
 
 class Loaded(Message, frozen=True, tag="loaded"):

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import perdure
 from perdure.alerts.recipients import addresses
 from perdure.config.script_identity import script_identity
 from perdure.config.script_loader import load_script
@@ -50,10 +51,11 @@ class Program:
             self._load(path)
         for name in modules:
             self._load(name, module=True)
+        broken = {os.path.realpath(one.path) for one in self.broken}  # also of what they define above their error
         self._specs = {
             (script_identity(spec.file, state), spec.name): spec
             for spec in every("workflow")
-            if spec.signature.closure is None
+            if spec.signature.closure is None and os.path.realpath(spec.file) not in broken
         }
         self._readers: dict[Spec, codec.InputReader] = {}
         self.files()
@@ -67,8 +69,11 @@ class Program:
         except (Exception, SystemExit) as error:  # noqa: BLE001  the script's own, which the others do not suffer from
             path = _file_of(place) if module else os.path.abspath(place)
             what = error.what if isinstance(error, PerdureError) else f"{type(error).__name__}: {error}"
+            why = one_line(what.partition("\n")[0])
             text = "".join(traceback.format_exception(error))
-            self.broken.append(Broken(path, script_identity(path, self._state), one_line(what), text))
+            self.broken.append(Broken(path, script_identity(path, self._state), why, text, digest_of(path)))
+            for file in _files_of(error):  # that may be why, and are not among the modules
+                self._digests.setdefault(os.path.realpath(file), digest_of(file))
 
     @property
     def workflows(self) -> list[Spec]:
@@ -152,6 +157,17 @@ def _edited_after(path: str, moment: int) -> bool:
         return os.stat(path).st_mtime_ns > moment
     except OSError:
         return True
+
+
+def _files_of(error: BaseException) -> list[str]:
+    """The user's files that an error came through, and that of which the syntax is wrong."""
+    files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+    if isinstance(error, SyntaxError) and error.filename:
+        files.add(error.filename)
+    if error.__cause__ is not None:
+        files.update(_files_of(error.__cause__))
+    ours = os.path.dirname(os.path.abspath(perdure.__file__)) + os.sep
+    return [file for file in files if os.path.isfile(file) and not file.startswith(ours) and _is_own(file)]
 
 
 _INSTALLED = tuple(

@@ -135,6 +135,7 @@ class Supervisor:
         self._notify = Notify()
         self._clock = Clock()
         self._edits = Edits()
+        self._known_broken: dict[str, Broken] = {}  # by path, as it was said last
         self._deaths = Deaths(options.state)
         self._lookout = Lookout(options.state, say)
         self._liveness = Liveness(options.state)
@@ -312,7 +313,7 @@ class Supervisor:
         """All is loaded for the first time."""
         loaded = [one.loaded for one in self._crew if one.loaded is not None]
         for broken in loaded[0].broken:
-            self._broken(broken)
+            self._say_broken(broken)
             self._alert_broken(broken, serves=False)
         if self._fails():
             return
@@ -329,7 +330,7 @@ class Supervisor:
         assert first is not None
         lost = [one for one in first.broken if before is None or one.path not in {old.path for old in before.broken}]
         for broken in first.broken:
-            self._broken(broken)
+            self._say_broken(broken)
             self._alert_broken(broken, serves=broken in lost and before is not None)
         for one in coming:
             self._edits.watch(one.loaded.files if one.loaded is not None else {})
@@ -345,6 +346,14 @@ class Supervisor:
         if leaving is not coming:
             names = sorted({os.path.basename(found.path) for found in first.workflows})
             self._say(f"loaded anew: {', '.join(names)}; runs that are under way end with the code of before")
+
+    def _say_broken(self, broken: Broken) -> None:
+        """Once for each state of its file, and its traceback once for each error."""
+        if self._known_broken.get(broken.path) != broken:
+            before = self._known_broken.get(broken.path)
+            self._known_broken[broken.path] = broken
+            same = before is not None and before.traceback == broken.traceback
+            self._broken(msgspec.structs.replace(broken, traceback="") if same else broken)
 
     def _alert_broken(self, broken: Broken, *, serves: bool) -> None:
         known = {
