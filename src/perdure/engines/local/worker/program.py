@@ -12,7 +12,6 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import perdure
 from perdure.alerts.recipients import addresses
 from perdure.config.script_identity import script_identity
 from perdure.config.script_loader import load_script
@@ -159,6 +158,9 @@ def _edited_after(path: str, moment: int) -> bool:
         return True
 
 
+_PERDURE = f"{Path(__file__).parents[3]}{os.sep}"
+
+
 def _files_of(error: BaseException) -> list[str]:
     """The user's files that an error came through, and that of which the syntax is wrong."""
     files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
@@ -166,8 +168,7 @@ def _files_of(error: BaseException) -> list[str]:
         files.add(error.filename)
     if error.__cause__ is not None:
         files.update(_files_of(error.__cause__))
-    ours = os.path.dirname(os.path.abspath(perdure.__file__)) + os.sep
-    return [file for file in files if os.path.isfile(file) and not file.startswith(ours) and _is_own(file)]
+    return [file for file in files if os.path.isfile(file) and not file.startswith(_PERDURE) and _is_own(file)]
 
 
 _INSTALLED = tuple(
