@@ -65,6 +65,22 @@ def test_a_handle_of_what_was_enqueued(machine: Machine) -> None:
     assert (found.result(60), found.status()) == ("aa", "done")
 
 
+def test_an_id_whose_run_has_ended_is_said_not_to_be_queued(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    """In a line, once: how that run has ended, and the way on. A run that is unfinished, and a new one, say nothing."""
+    for id in ("stays", "ends", "is-called-off"):
+        mailed.with_options(id=id).enqueue("a")
+    mailed.with_options(id="ends")("a")
+    perdure.run("is-called-off").cancel()
+    caplog.clear()
+    for id in ("stays", "ends", "is-called-off", "new"):
+        assert mailed.with_options(id=id).enqueue("a").id == id
+    said = [record.message for record in caplog.records]
+    assert [line.partition(";")[0] for line in said] == [
+        "run ends is not enqueued: an id stands for one run, and that one is done",
+        "run is-called-off is not enqueued: an id stands for one run, and that one is cancelled",
+    ]
+
+
 def test_an_id_is_for_ever_and_a_dedup_key_for_unfinished_runs(machine: Machine) -> None:
     """The same id is the same run, whatever has become of it; a dedup key is free as soon as its run has ended."""
     named = mailed.with_options(id="order-7")

@@ -158,3 +158,29 @@ def test_who_waits_for_a_value_gets_it(machine: Machine) -> None:
     assert found.value == "late"
     with pytest.raises(NotFound, match="has ended without 'other'"):
         get(locate(machine.state), "last", "other", wait=True)
+
+
+def test_a_link_is_shown_to_who_asks_for_it_by_name(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`get` shows the links in one value whole, and nothing else of it; `show` and lists have no token."""
+    monkeypatch.setenv("PERDURE_PUBLIC_URL", "https://links.example")
+    made: list[str] = []
+
+    @workflow
+    def links() -> None:
+        made.append(perdure.signal_url("paid"))
+        perdure.publish(
+            "pay", {"at": [f"go to {made[0]} or call"], "key": f"ghp_0123456789abcdefghijklmnopqrstuvwxyz {made[0]}"}
+        )
+
+    links()
+    run = newest(machine)
+    local.close_all()
+    capsys.readouterr()
+    assert main(["get", run, "pay"]) == 0
+    out = capsys.readouterr().out
+    assert f"go to {made[0]} or call" in out
+    assert "ghp_0" not in out
+    assert main(["show", run]) == 0
+    assert made[0].rpartition("/")[2] not in capsys.readouterr().out

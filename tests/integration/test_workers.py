@@ -14,7 +14,7 @@ from pathlib import Path
 
 from worker_world import SCRIPT, World, in_order, world
 
-from perdure.store import crashes
+from perdure.store import crashes, workers
 from perdure.store.runs import Store
 from waiting import until
 
@@ -73,6 +73,25 @@ def test_an_edited_script(world: World) -> None:
     until(lambda: len([line for line in worker.lines if "loaded anew" in line]) == 2, "the third version")
     worker.send(signal.SIGTERM)
     assert worker.end() == 0
+
+
+def test_a_script_that_is_broken_at_the_start(world: World) -> None:
+    """Nothing of it is served, not what it defines above its error either; that is said once, with one traceback, and
+    it is loaded when it, or what its error comes from, is edited."""
+    half, helper = world.folder / "half.py", world.folder / "half_helper.py"
+    half.write_text("import perdure\n@perdure.workflow\ndef half_of_it() -> int: return 1\nimport half_helper\n")
+    helper.write_text("raise RuntimeError('two\\nlines')\n")
+    worker = world.worker(str(half))
+    worker.says("1 script cannot be loaded; ready")
+    (living,) = workers.living(world.state)
+    assert "half_of_it" not in {name for _, name in living.workflows}
+    world.write(SCRIPT.replace('"v1"', '"v2"'))
+    worker.says("loaded anew: app.py")
+    said = [line for line in worker.lines if "half.py cannot be loaded" in line or line.startswith("Traceback")]
+    assert len(said) == 2, worker.lines
+    helper.write_text("\n")
+    worker.says("loaded anew: app.py, half.py")
+    until(lambda: "half_of_it" in {name for _, name in workers.living(world.state)[0].workflows}, "it is served")
 
 
 def test_a_run_that_does_not_fit_its_script(world: World) -> None:

@@ -66,6 +66,7 @@ def test_an_unfinished_run_meets_the_next_tick(here: World, status: str) -> None
         assert old.stop == here.now
         assert (old.status, old.wake) == ("suspended", here.now), "a worker goes on with it, and makes its clean-ups"
         assert here.told("cancel")[-1] == ("11-27T14:00", "waiting", 1)
+        assert schedules.replaced_by(here.store, old.rid) == "cancel@2026-11-27T14:00+01:00", "a worker says so"
         here.end(old.id, "cancelled")
         here.advance(here.now + 1)
         assert here.told("cancel")[-1] == ("11-27T14:00", "started", 1)
@@ -79,6 +80,7 @@ def test_an_unfinished_run_meets_the_next_tick(here: World, status: str) -> None
     here.advance(at("2026-11-27T16:00"))
     assert here.told("skip")[-1] == ("11-27T16:00", "started", 1)
     assert following is not None
+    assert schedules.replaced_by(here.store, here.store.run("skip@2026-11-27T13:00+01:00").rid) is None
 
 
 def test_a_waiting_run_is_looked_after_every_second(here: World) -> None:

@@ -136,7 +136,7 @@ def serve_here(
     names = [*(path.name for path in wanted.scripts), *wanted.modules]
     worker = Supervisor(
         options,
-        ready=lambda loaded, store: first_line(names, loaded, store),
+        ready=lambda loaded, store: first_line(names, wanted.queues, loaded, store),
         say=say,
         broken=lambda one: show_broken(one.path, one.traceback),
     )
