@@ -63,7 +63,7 @@ def add(store: Store, id: str, **changed: Any) -> RunRecord:
 
 
 def queued(store: Store, id: str, **changed: Any) -> RunRecord:
-    return add(store, id, **{"status": "queued", "turn": 1, "queue": DEFAULT, **changed})
+    return add(store, id, **{"status": "queued", "turn": 1, "queue": DEFAULT, "priority": 5, **changed})
 
 
 def why(store: Store, id: str) -> Why:

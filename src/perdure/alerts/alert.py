@@ -49,6 +49,7 @@ _PHRASES = {
     "on-hold": "is on hold",
     "not-loaded": "cannot be loaded",
     "overdue": "is overdue",
+    "unserved": "is not served",
     RECOVERED: "has recovered",
 }
 

@@ -78,6 +78,35 @@ def waits_long(run: RunRecord, what: str, seconds: float, option: str) -> Alert:
     )
 
 
+def unserved_queue(queue: str, workflow: str, path: str, count: int, seconds: float, option: str) -> Alert:
+    """Runs of a workflow have stood in a queue for so many seconds, and no worker serves them."""
+    runs = "1 run waits" if count == 1 else f"{count:,} runs wait"
+    return Alert(
+        what="unserved",
+        workflow=workflow,
+        error=f"{runs} in queue {queue}, the first for {show(seconds)}, and no worker serves it",
+        commands=(
+            ("serve it", f"perdure worker {shlex.quote(path)}{option}"),
+            ("see queues", f"perdure queue ls{option}"),
+        ),
+        key=f"unserved\n{queue}\n{path}\n{workflow}",
+    )
+
+
+def unserved_schedule(name: str, workflow: str, path: str, seconds: float, option: str) -> Alert:
+    """A schedule was due so many seconds ago, and no worker serves it."""
+    return Alert(
+        what="unserved",
+        workflow=workflow,
+        error=f"schedule {name} was due {show(seconds)} ago, and no worker serves it",
+        commands=(
+            ("serve it", f"perdure worker {shlex.quote(path)}{option}"),
+            ("see it", f"perdure schedule ls{option}"),
+        ),
+        key=f"unserved\n{name}",
+    )
+
+
 def _id(*parts: str) -> str:
     """The same if the same is alerted by another process."""
     return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()

@@ -37,6 +37,7 @@ DEAD_LETTERS = 10_000
 """Parked ones that a state file keeps before the oldest make room."""
 
 SUSPEND_AFTER = 60.0
+STUCK_AFTER = 7 * 86_400.0
 """Seconds. A run that waits for longer is left: it is only rows until it goes on."""
 
 BREAKER_AFTER = 300.0
@@ -82,6 +83,7 @@ OTEL = Setting("otel", "PERDURE_OTEL", values.switch)
 BREAKER_ALERT = Setting("alert_breaker_after", "PERDURE_ALERT_BREAKER_AFTER", values.duration)
 INTERRUPTS = Setting("alert_interrupts", "PERDURE_ALERT_INTERRUPTS", values.switch)
 SUSPENDS = Setting("suspend_after", "PERDURE_SUSPEND_AFTER", values.duration)
+STUCK = Setting("stuck_after", "PERDURE_STUCK_AFTER", values.duration)
 LOG_JSON = Setting("", "PERDURE_LOG_JSON", values.switch)
 SHARED = Setting("", "PERDURE_SHARED", values.switch)
 QUIET = Setting("", "PERDURE_QUIET", values.switch)
@@ -90,7 +92,7 @@ LETTER_FILE = Setting("", "WORKFLOW_DLQ_PATH", values.file)
 
 SETTINGS = (
     *(STATE, ENGINE, TIMEOUT, ALERTS, HEARTBEAT, KEPT_LETTERS, CRASHES, OTEL, BREAKER_ALERT, INTERRUPTS, LOG_JSON),
-    *(PUBLIC_URL, SHARED, QUIET, LOGS, LETTER_FILE, ARTIFACTS, SUSPENDS),
+    *(PUBLIC_URL, SHARED, QUIET, LOGS, LETTER_FILE, ARTIFACTS, SUSPENDS, STUCK),
     *(Setting(name, cluster_options.variable(name), values.text) for name in cluster_options.NAMES),
 )
 """All of them but the rules of failures, which are read with the file that they are in."""
@@ -284,6 +286,16 @@ def logs(script: str = "") -> bool:
         OptionError: the value is neither on nor off.
     """
     return _read(LOGS, script) is not False
+
+
+def stuck_after(script: str = "") -> float:
+    """Seconds after which a wait for a signal or a run is alerted: PERDURE_STUCK_AFTER, `stuck_after`; 7 days.
+
+    Raises:
+        OptionError: the value is not a duration.
+    """
+    found = _read(STUCK, script)
+    return STUCK_AFTER if found is None else float(found)
 
 
 def dead_letters(script: str = "") -> int:

@@ -156,7 +156,7 @@ def earliest(moments: Sequence[float | None]) -> float | None:
 
 def describe(waits: Sequence[Standing], now: float, zone: tzinfo | None = None) -> str:
     """What a run waits for and until when, in a few words: "it sleeps until 2026-11-29 14:00 CET (in 2 h)"."""
-    sought = list(dict.fromkeys(_named(one) for one in waits if one.event is not None or one.run is not None))
+    sought = list(dict.fromkeys(named(one) for one in waits if one.event is not None or one.run is not None))
     due = earliest([one.due for one in waits])
     until = "" if due is None else show_moment(due, now, zone)
     if not sought:
@@ -166,7 +166,8 @@ def describe(waits: Sequence[Standing], now: float, zone: tzinfo | None = None) 
     return f"it waits for {what}" + (f", until {until} at most" if until else "")
 
 
-def _named(one: Standing) -> str:
+def named(one: Standing) -> str:
+    """What a wait for a signal or another run waits for."""
     if one.run is not None:
         return f"the end of run {one.run}"
     if one.event == APPROVAL:

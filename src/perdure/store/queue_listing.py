@@ -13,6 +13,7 @@ from perdure.core.records import RunRecord
 from perdure.store import queue
 from perdure.store.runs import Store
 from perdure.store.statements import load
+from perdure.store.workers import living
 
 _SQL = load("queue.sql")
 
@@ -152,3 +153,26 @@ def place_of(store: Store, run: RunRecord, now: float) -> Place:
 
     found: Place = store.journal.read(question)
     return found
+
+
+class Backlog(NamedTuple):
+    """Runs of a workflow that stand in a queue and might have begun: since when the first, and how many."""
+
+    queue: str
+    script: str
+    workflow: str
+    path: str
+    since: float
+    runs: int
+
+
+def unserved(store: Store, before: float) -> list[Backlog]:
+    """What might have begun before that moment, in seconds since the epoch, and no living worker serves.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    rows: Any = store.journal.read(lambda at: at.execute(_SQL["waiting_since"], (before,)).fetchall())
+    found = [Backlog(row[0] or DEFAULT, *row[1:]) for row in rows]
+    alive = living(store.path) if found else []
+    return [one for one in found if not any(each.serves(one.script, one.workflow, one.queue) for each in alive)]

@@ -208,7 +208,7 @@ class Store(RunQueries):
         if not queued:  # it may have spent something, and have been left with a note
             self._spend_files += spending.take_over(connection, self.path, self.holder.token)
         hid = self.holder.hid(connection, now)
-        changed = {
+        changed: dict[str, Any] = {
             "status": "running",
             "holder": hid,
             "path": start.path,
@@ -299,7 +299,8 @@ class Store(RunQueries):
                 self.take_back(connection, parent.rid, [child.seq])
             if effect.again:
                 connection.execute(self._sql["drop_deferred"], (run.rid,))
-            unfinished = {"status": "running", "holder": None, "output": None, "ended": None, "timed_from": None}
+            unfinished: dict[str, Any] = {"status": "running", "holder": None, "output": None, "ended": None}
+            unfinished["timed_from"] = None
             self.put_run(connection, run, **unfinished)
             return True
 

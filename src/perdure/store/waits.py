@@ -15,7 +15,7 @@ import apsw
 from perdure.core.execution.spec import Call
 from perdure.core.execution.waiting import CloseWait, OpenWait, SetAside, Wait
 from perdure.core.records import SEQ, RunRecord, is_time
-from perdure.core.waits import Letter, Open, RunEnd, Standing, View, Wanted, earliest, same_end, verdict
+from perdure.core.waits import Letter, Open, RunEnd, Standing, View, Wanted, earliest, named, same_end, verdict
 from perdure.store import pieces, sessions
 from perdure.store.awaited_ends import ENDED
 from perdure.store.group_commit import Operation
@@ -187,11 +187,7 @@ def standing(store: Store, connection: apsw.Connection, rid: int) -> list[Standi
     Raises:
         StateCorrupt: a row is not as it was written.
     """
-    found = []
-    for row in _rows(store, connection, "of_family", rid):
-        awaited = None if row.awaited is None else store.run_in(connection, row.awaited).id
-        found.append(Standing(row.name, row.event, row.topic, awaited, row.began, row.due))
-    return found
+    return _standing(store, connection, _rows(store, connection, "of_family", rid))
 
 
 def standing_of(store: Store, rid: int) -> list[Standing]:
@@ -200,7 +196,43 @@ def standing_of(store: Store, rid: int) -> list[Standing]:
     return found
 
 
+class Stuck(NamedTuple):
+    """A wait that began long ago: the run that is known to people, when it began, and what it waits for."""
+
+    root: RunRecord
+    began: float
+    what: str
+
+
+def stuck(store: Store, before: float) -> list[Stuck]:
+    """The waits for signals and other runs that began before that moment, in seconds since the epoch; the oldest.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+
+    def question(connection: apsw.Connection) -> list[Stuck]:
+        found = []
+        calls: Any = connection.execute(_SQL["stuck"], (before,)).fetchall()
+        for call in calls:
+            rows = _standing(store, connection, _rows(store, connection, "rows", *call))
+            what = ", ".join(named(row) for row in rows if row.event is not None or row.run is not None)
+            found.append(Stuck(store.root_in(connection, call[0]), min(row.began for row in rows), what))
+        return found
+
+    result: list[Stuck] = store.journal.read(question)
+    return result
+
+
 # -- inside of a transaction ------------------------------------------------------------------------------------------
+
+
+def _standing(store: Store, connection: apsw.Connection, rows: Sequence[WaitRow]) -> list[Standing]:
+    found = []
+    for row in rows:
+        awaited = None if row.awaited is None else store.run_in(connection, row.awaited).id
+        found.append(Standing(row.name, row.event, row.topic, awaited, row.began, row.due))
+    return found
 
 
 def _look(store: Store, connection: apsw.Connection, waiting: Waiting) -> View:

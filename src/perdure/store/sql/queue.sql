@@ -52,3 +52,7 @@ SELECT rid FROM run WHERE queue = ? AND status = 'queued' ORDER BY rid LIMIT ?
 
 -- name: put_output
 UPDATE step SET output = ?, crc = ? WHERE run = ? AND seq = ?
+
+-- name: waiting_since
+SELECT queue, script, workflow, min(path), min(coalesce(wake, started)), count(*) FROM run
+WHERE status = 'queued' AND hold IS NULL AND coalesce(wake, started) <= ?1 GROUP BY queue, script, workflow LIMIT 100

@@ -27,3 +27,9 @@ SELECT sid, run, event, topic, id, value, stamp, status, seq, reason, crc FROM s
 
 -- name: put_letter
 UPDATE signal SET status = ?, seq = ?, reason = ?, crc = ? WHERE sid = ?
+
+-- name: stuck
+SELECT DISTINCT w.run, w.name, w.key, w.n FROM wait w JOIN run r ON r.rid = w.run
+WHERE w.began <= ? AND (w.event IS NOT NULL OR w.awaited IS NOT NULL)
+  AND r.status IN ('suspended', 'running') AND r.superseded_by IS NULL
+ORDER BY w.began LIMIT 100

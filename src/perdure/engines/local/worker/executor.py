@@ -367,8 +367,9 @@ class Executor:
         name = f"{shlex.quote(run.id)} --state {shlex.quote(str(self._state))}"
         if isinstance(error, Released | Suspended):
             return
-        if isinstance(error, Cancelled):
-            self._say(f"run {run.id} was cancelled{self._instead(run.rid)}")
+        if isinstance(error, Cancelled) and self._is_cancelled(run.rid):
+            waited = "" if error.what.startswith(f"run {run.id} ") else f": {_first_line(error)}"
+            self._say(f"run {run.id} was cancelled{waited or self._instead(run.rid)}")
             return
         self._bad += 1
         if isinstance(error, StateError):
@@ -409,6 +410,13 @@ class Executor:
         except StateError as error:
             # The run is this process's as long as it lives, so that it has to end for somebody to go on with the run.
             self._cannot_go_on(error, for_good=True)
+            return False
+
+    def _is_cancelled(self, rid: int) -> bool:
+        assert self._engine is not None
+        try:
+            return self._engine.store.run_by_number(rid).status == "cancelled"
+        except StateError:
             return False
 
     def _instead(self, rid: int) -> str:
