@@ -77,6 +77,7 @@ class RunMonitor:
             if not self._ready:
                 self._ready = True
                 self._safely("looking for runs that died", lambda: self._look_back(spec))
+                self._safely("looking for runs that wait unseen", lambda: self._look_around(spec))
 
     def look_back(self, spec: Spec) -> None:
         """Before this process takes over runs of dead ones: alert those deaths, and note their suspects.
@@ -95,6 +96,20 @@ class RunMonitor:
 
             report_at_start(self._store, targets, self._now())
         crashes.collect(self._store)
+
+    def _look_around(self, spec: Spec) -> None:
+        """Alert what waits, and no process sees to; not what this script is about to go on with."""
+        if not addresses(spec.rules.alerts, spec.file):
+            return
+        import logging
+
+        from perdure.config.script_identity import script_identity
+        from perdure.engines.local.worker.overdue import Lookout
+
+        log = logging.getLogger("perdure")
+        mine = script_identity(spec.file, self._store.path)
+        say = partial(log.warning, "%s")
+        Lookout(self._store.path, say, send=self._send, mine=mine, script=spec.file).look_once(self._store)
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 

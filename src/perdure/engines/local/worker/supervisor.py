@@ -137,7 +137,8 @@ class Supervisor:
         self._edits = Edits()
         self._known_broken: dict[str, Broken] = {}  # by path, as it was said last
         self._deaths = Deaths(options.state)
-        self._lookout = Lookout(options.state, say)
+        script = options.scripts[0] if options.scripts else ""
+        self._lookout = Lookout(options.state, say, script=script, expects_workers=not options.once)
         self._liveness = Liveness(options.state)
         self._began = time()
         self._is_ready = False
