@@ -37,6 +37,7 @@ PASSED_ON = {
     "{failure.hint}",
     "{refused.hint}",
     "{refused.hint.replace('return ', 'pass ')}",
+    "{error.hint.replace('a number of seconds, a timedelta, or', 'seconds, or')}",
     '{refused.hint}, or as "full"',
 }
 """Hints of an error that is raised again; they are listed where they are written."""

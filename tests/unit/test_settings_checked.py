@@ -21,6 +21,7 @@ WRONG = {
     "PERDURE_ARTIFACT_ABOVE": ("abc", "5", "-1"),
     "PERDURE_CRASH_LIMIT": ("abc", "0", "-1", "9" * 400),
     "PERDURE_SUSPEND_AFTER": ("soon", "-1s"),
+    "PERDURE_STUCK_AFTER": ("soon", "-1"),
     "PERDURE_OTEL": ("banana",),
     "PERDURE_ALERT_BREAKER_AFTER": ("zz", "-1s"),
     "PERDURE_ALERT_INTERRUPTS": ("perhaps",),
@@ -39,6 +40,7 @@ RIGHT = {
     "PERDURE_ARTIFACT_ABOVE": "20000",
     "PERDURE_CRASH_LIMIT": "5",
     "PERDURE_SUSPEND_AFTER": "5m",
+    "PERDURE_STUCK_AFTER": "3600",
     "PERDURE_OTEL": "Off",
     "PERDURE_ALERT_BREAKER_AFTER": "90s",
     "PERDURE_ALERT_INTERRUPTS": "yes",
@@ -143,6 +145,7 @@ def test_the_values_in_force_are_those_that_were_checked(script: str, monkeypatc
         monkeypatch.setenv(name, value)
     assert settings.crash_limit(script) == settings.dead_letters(script) == 5
     assert settings.alert_breaker_after(script) == 90
+    assert settings.stuck_after(script) == 3600, "a number in the environment is one of seconds, as in pyproject.toml"
     assert settings.alert_interrupts(script)
     assert settings.log_json()
     assert not settings.otel(script)

@@ -62,13 +62,23 @@ def whole(value: Any, where: str) -> int:
     return int(digits)
 
 
+_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
+
+
 def duration(value: Any, where: str) -> float:
-    """A length of time, in seconds.
+    """A length of time, in seconds; a variable of the environment says a number of them as text.
 
     Raises:
         OptionError: it is none.
     """
-    return seconds(value, option=where)
+    if isinstance(value, str) and _NUMBER.fullmatch(text := value.strip()):
+        value = float(text)
+    try:
+        return seconds(value, option=where)
+    except OptionError as error:  # there is no timedelta in a setting
+        raise OptionError(
+            error.what, error.hint.replace("a number of seconds, a timedelta, or", "seconds, or")
+        ) from None
 
 
 def milliseconds(value: Any, where: str) -> float:

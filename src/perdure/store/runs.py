@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -409,6 +408,8 @@ class Store(RunQueries):
             bell.ring(self.path, bell.ENDS)
         self._rings = self._ends = False
         if self._met:
+            import logging  # not for runs that enqueue nothing
+
             met, self._met = self._met, []
             for run in met if committed else ():
                 logging.getLogger("perdure").warning("%s", one_line(queue.not_queued(run)))
