@@ -87,6 +87,10 @@ def agent(urls: list[str]) -> None:  # no-alert
         fetch(url)
     fetch.map(urls, concurrency=8).raise_if_dead()  # no-breaker
     time.sleep(60)  # sleep-in-workflow
+
+@workflow(schedule="30 3 * * 1-5", alert="json://localhost")
+def nightly() -> None:  # no-time-zone
+    fetch("https://a.example")
 """
 
 QUIET = """
@@ -114,6 +118,18 @@ def agent(urls: list[str]) -> list[str]:
             break
     fetch.map(urls, concurrency=8).raise_if_dead()
     return [last]
+
+@workflow(schedule="30 3 * * *", tz="UTC", alert="json://localhost")
+def nightly() -> None:
+    fetch("https://a.example")
+
+@workflow(schedule="*/5 * * * *", alert="json://localhost")
+def often() -> None:
+    fetch("https://a.example")
+
+@workflow(schedule="every 15m", alert="json://localhost")
+def quarterly() -> None:
+    fetch("https://a.example")
 """
 
 

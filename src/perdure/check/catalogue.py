@@ -139,7 +139,7 @@ RULES: dict[str, Rule] = {
         ),
         sleep_in_workflow=(
             "workflow code sleeps, and sleeps again when it is resumed",
-            "let a step wait, or end the run and start it again later",
+            "use perdure.sleep, which is durable: a run that is resumed sleeps for the rest of the time",
         ),
         slow_default=(
             "a client of a model waits 10 minutes for an answer by default, and its step has no timeout",
@@ -156,6 +156,10 @@ RULES: dict[str, Rule] = {
         no_alert=(
             "nobody gets an alert when the workflow ends badly, unless the environment names a target",
             "@workflow(alert=...), or PERDURE_ALERTS, and perdure alert test",
+        ),
+        no_time_zone=(
+            "a schedule names a local time without its time zone: that of the machine which declares it counts",
+            '@workflow(schedule="0 3 * * *", tz="Europe/Berlin"), or tz="UTC"',
         ),
     ),
 }

@@ -41,6 +41,7 @@ HINTS_IN_WORKFLOWS = (
     hints.sleep_in_workflow,
     hints.growing_input,
     hints.no_alert,
+    hints.no_time_zone,
 )
 HIDDEN = frozenset({"builtins.eval", "builtins.exec", "importlib.import_module", "builtins.__import__"})
 

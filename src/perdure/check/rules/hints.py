@@ -137,3 +137,14 @@ def no_alert(place: Place) -> None:
         and not owner.opaque
     ):
         place.found("no-alert", owner.node, f"workflow '{owner.name}' names nobody who gets an alert")
+
+
+def no_time_zone(place: Place) -> None:
+    """A schedule at an hour of the day, of no named time zone."""
+    owner = place.owner
+    spec = owner.options.get("schedule")
+    if place.function.node is not owner.node or owner.node is None or "tz" in owner.options or owner.opaque:
+        return
+    fields = spec.value.split() if isinstance(spec, ast.Constant) and isinstance(spec.value, str) else []
+    if len(fields) in (5, 6) and any(one != "*" for one in fields[len(fields) - 4 :]):
+        place.found("no-time-zone", owner.node, f"workflow '{owner.name}' is scheduled at a local time, without tz=")
