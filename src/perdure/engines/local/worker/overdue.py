@@ -85,12 +85,13 @@ class Lookout:
         with suppress(OSError):
             if 0 <= time() - os.stat(mark).st_mtime < EVERY:
                 return
-        atomic_files.make_folder(folder)
+        self.look(store)
+        if not folder.is_dir():  # nothing was alerted yet: it leaves no trace
+            return
         if not mark.exists():
             with suppress(FileExistsError):
                 os.close(make_file(mark, os.O_EXCL | os.O_WRONLY))
         os.utime(mark)
-        self.look(store)
 
     def look(self, store: Store) -> bool:
         """Alert what waits, if it is time to look.
