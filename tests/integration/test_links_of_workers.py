@@ -58,7 +58,8 @@ def test_a_run_goes_on_when_its_links_are_answered(world: World, capsys: pytest.
     where = ("--state", str(world.state))
     assert main(["get", "a", "link", *where]) == 0
     shown = capsys.readouterr().out.strip()
-    assert shown == "https://host.example/p/signal/pdl_***"
+    assert shown.startswith("https://host.example/p/signal/pdl_")
+    assert "***" not in shown, "who asks for the value by its name is to use the link"
     until(lambda: not asked(world) and world.runs()["a"].status == "suspended", "the wait for the payment")
     assert main(["signal", "a", "paid", "5", *where]) == 0
     out, err = capsys.readouterr()
