@@ -20,7 +20,7 @@ from perdure.operations.location import Location
 from perdure.operations.processes import process_of
 from perdure.operations.queues import place_in_queue
 from perdure.operations.stored_failures import error_line, verdict_of
-from perdure.operations.why import Way
+from perdure.operations.why_waiting import Way
 from perdure.store import approvals, listing, run_pages, waits
 from perdure.store.runs import Store
 
