@@ -189,7 +189,7 @@ class Executor:
         except PerdureError as error:
             self._tell(Unusable(one_line(_first_line(error))))
             return 1
-        self._tell(Loaded(program.found(), program.broken, program.files() or {}, engine.store.holder.token))
+        self._tell(Loaded(program.found(), program.broken, program.all_files(), engine.store.holder.token))
         while self._left is None:
             self._work(engine, program)
             if (self._retired or (orders.suspects and not self._look)) and not self._active:

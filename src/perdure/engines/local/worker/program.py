@@ -128,6 +128,11 @@ class Program:
             self._digests.setdefault(one.path, digest_of(one.path))
         return dict(self._digests)
 
+    def all_files(self) -> dict[str, str]:
+        """All files that were loaded so far, with the digest of each, as `files` has them."""
+        self.files()
+        return dict(self._digests)
+
     def version(self) -> str:
         """A text that changes with each edit of any of the files."""
         lines = "\n".join(f"{path} {digest}" for path, digest in sorted(self._digests.items()))
