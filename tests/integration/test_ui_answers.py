@@ -50,7 +50,7 @@ def test_what_needs_somebody_comes_first(api: httpx.Client, state: Path):
     runs = api.get("/runs").json()["runs"]
     stands = lambda one: (one["id"], one["status"], one["steps"], one["dead_letters"])  # noqa: E731
     assert [stands(one) for one in runs] == [stands(one) for one in json.loads(done.stdout)]
-    letters = api.get(f"/letters?reason={reason['id']}").json()["letters"]
+    letters = api.get(f"/letters?reason={reason['reason']}").json()["letters"]
     assert [one["data"][0]["id"] for one in letters] == ["R-8", "R-4", "R-0"]
 
 

@@ -25,6 +25,9 @@ SECONDS = 2.0
 OLD = 1_000
 """Letters of versions that gave them no reason, of which it is worked out."""
 
+_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[/\\]\S+|\b[0-9a-fA-F]{8,}\b|\b\S*\d{4,}\S*|\b[A-Z]+-\d+\b")
+"""What differs between messages of one reason: quoted text, paths, digests, long numbers, and ids such as R-36."""
+
 
 class LetterPage(msgspec.Struct, frozen=True):
     """Some letters, newest first. `next` is the cursor of those that come after them; None: there are no more."""
@@ -38,6 +41,8 @@ class LetterReason(msgspec.Struct, frozen=True):
 
     Attributes:
         reason: what it goes by, 16 hexadecimal digits; None for letters of earlier versions.
+        error: the class of the error.
+        shape: its message, without what differs between letters.
         letters: how many.
         first: when the first of them was parked.
         last: and the last.
@@ -45,6 +50,8 @@ class LetterReason(msgspec.Struct, frozen=True):
     """
 
     reason: str | None
+    error: str
+    shape: str
     letters: int
     first: datetime | None
     last: datetime | None
@@ -95,15 +102,27 @@ def letter_reasons(store: Store, limit: int = PAGE) -> list[LetterReason]:
         StateError: the file cannot be read.
     """
     found = [
-        LetterReason(row.fingerprint.hex(), row.letters, moment(row.first), moment(row.last), _view(store, row.newest))
+        _reason(row.fingerprint.hex(), row.letters, moment(row.first), moment(row.last), _view(store, row.newest))
         for row in letters.reasons(store, limit)
     ]
     old: dict[tuple[str | None, str], list[LetterView]] = {}
     for lid in letters.without_reason(store, OLD):
         view = _view(store, lid)
         old.setdefault((view.step, re.sub("[0-9]+", "#", view.error)), []).append(view)
-    found += [LetterReason(None, len(some), some[-1].parked, some[0].parked, some[0]) for some in old.values()]
+    found += [_reason(None, len(some), some[-1].parked, some[0].parked, some[0]) for some in old.values()]
     return list(islice(sorted(found, key=lambda one: -one.letters), limit))
+
+
+def shape_of(line: str) -> tuple[str, str]:
+    """The class of an error's line, and the shape of its message."""
+    error, _, message = line.partition(": ")
+    return error, _VARYING.sub("…", message)[:200]
+
+
+def _reason(
+    reason: str | None, count: int, first: datetime | None, last: datetime | None, newest: LetterView
+) -> LetterReason:
+    return LetterReason(reason, *shape_of(newest.error), count, first, last, newest)
 
 
 def _view(store: Store, lid: int) -> LetterView:

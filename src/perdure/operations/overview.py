@@ -15,7 +15,7 @@ from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.core.waits import describe
 from perdure.operations.breakers import BreakerView, list_breakers
-from perdure.operations.letter_reasons import Reason, reasons
+from perdure.operations.letter_pages import LetterReason, letter_reasons
 from perdure.operations.location import Location
 from perdure.operations.processes import process_of
 from perdure.operations.queues import place_in_queue
@@ -105,7 +105,7 @@ class Overview(msgspec.Struct, frozen=True):
     more_needs: int
     totals: dict[str, int]
     letters: int
-    reasons: list[Reason]
+    reasons: list[LetterReason]
     workflows: list[WorkflowView]
     services: list[BreakerView]
     processes: list[ProcessLine]
@@ -128,17 +128,18 @@ def overview_of(store: Store, location: Location) -> Overview:
     standing = {run.rid: _status(store, run, dead.get(run.rid, 0)) for run in newest}
     left = [run for run in newest if _needs(store, run, standing[run.rid], newest, now)]
     services = list_breakers(location)
-    why = reasons(store)
+    why = letter_reasons(store)
+    waiting = sum(one.letters for one in why)
     needs = [_need(store, location, run, standing[run.rid], now) for run in left[:SHOWN]]
     needs += [_service(location, one) for one in services if one.state in ("open", "isolated")]
-    if why.letters:
-        needs.append(_letters(location, why.letters, why.reasons))
+    if why:
+        needs.append(_letters(location, waiting, why))
     return Overview(
         needs=sorted(needs, key=lambda one: _URGENCY[one.kind]),
         more_needs=len(left[SHOWN:]),
         totals=listing.totals(store),
-        letters=why.letters,
-        reasons=why.reasons[:5],
+        letters=waiting,
+        reasons=why[:5],
         workflows=workflows_of(newest, standing),
         services=services,
         processes=processes(store, newest, standing),
@@ -229,7 +230,7 @@ def _service(location: Location, one: BreakerView) -> Need:
     return Need("service", f"breaker {one.name} is {one.state}{left}", text, one.error, service=one.name, ways=[way])
 
 
-def _letters(location: Location, letters: int, found: list[Reason]) -> Need:
+def _letters(location: Location, letters: int, found: list[LetterReason]) -> Need:
     count = f"{letters:,} dead letter{'s wait' if letters > 1 else ' waits'}"
     title = f"{count}, for {len(found)} reason{'s' if len(found) > 1 else ''}"
     named = ", ".join(f"{one.letters:,} x {one.error}" for one in found[:3])

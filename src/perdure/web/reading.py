@@ -10,9 +10,9 @@ from msgspec import Meta
 
 from perdure.core.dead_letters import LetterDetails
 from perdure.errors import NotFound
-from perdure.operations import letter_reasons, overview, ps, schedules, workers
+from perdure.operations import letter_pages, overview, ps, schedules, workers
 from perdure.operations.breakers import BreakerView, list_breakers
-from perdure.operations.dead_letters import LetterView, Selection, find_letter, list_letters
+from perdure.operations.dead_letters import LetterView, Selection, find_letter
 from perdure.operations.dead_letters import Standing as LetterStanding
 from perdure.operations.dead_letters import details_of as letter_details_of
 from perdure.operations.doctor import Health, examine
@@ -24,6 +24,7 @@ from perdure.operations.step_rows import Show, StepRows, step_rows
 from perdure.operations.step_views import StepView
 from perdure.operations.timeline import Timeline, timeline_of
 from perdure.operations.why import Why, explain
+from perdure.store import dead_letters
 from perdure.web.endpoints import Desk, Endpoint, Nothing
 
 LIMIT: Final = 200
@@ -154,6 +155,7 @@ class LettersQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workflow: str | None = None
     step: str | None = None
     error: str | None = None
+    cursor: str | None = None
     limit: Limit = 100
 
 
@@ -165,27 +167,24 @@ class LetterLine(msgspec.Struct, frozen=True):
 
 
 class LettersPage(msgspec.Struct, frozen=True):
-    """Dead letters, the newest first; `totals` counts all by how they stand. `more`: there are more than these."""
+    """Dead letters, newest first; `totals` counts all by how they stand. `next`: the cursor of those behind them."""
 
     letters: list[LetterLine]
     totals: dict[str, int]
-    more: bool
+    next: str | None
 
 
 def letters(desk: Desk, names: Names, given: LettersQuery) -> LettersPage:
     """The dead letters, the newest first."""
-    wanted = Selection(given.status, given.run, given.workflow, given.step, given.error)
+    wanted = Selection(given.status, given.run, given.workflow, given.step, given.error, reason=given.reason)
     with opened(desk.location) as store:
-        most = None if given.reason else given.limit + 1
-        listing = list_letters(store, wanted, most)
-        found = [one for one in listing.letters if given.reason in (None, letter_reasons.reason_of(one))]
-        shown = [LetterLine(one, _inputs(store, one.letter)) for one in found[: given.limit]]
-    return LettersPage(shown, listing.totals, len(found) > given.limit)
+        page = letter_pages.letters_page(store, wanted, cursor=given.cursor, limit=given.limit)
+        shown = [LetterLine(one, _inputs(store, one.letter)) for one in page.letters]
+        return LettersPage(shown, dead_letters.totals(store), page.next)
 
 
 def _inputs(store: Any, number: int) -> Any:
     from perdure.config import secrets
-    from perdure.store import dead_letters
 
     letter = dead_letters.get(store, number)
     given = letter.input
@@ -194,10 +193,18 @@ def _inputs(store: Any, number: int) -> Any:
     return secrets.to_builtins(given)
 
 
-def reasons(desk: Desk, names: Names, given: Nothing) -> letter_reasons.Reasons:
+class Reasons(msgspec.Struct, frozen=True):
+    """Why letters are parked: what most of them failed with comes first. `letters`: how many they are together."""
+
+    reasons: list[letter_pages.LetterReason]
+    letters: int
+
+
+def reasons(desk: Desk, names: Names, given: Nothing) -> Reasons:
     """The parked letters by reason, those of most letters first."""
     with opened(desk.location) as store:
-        return letter_reasons.reasons(store)
+        found = letter_pages.letter_reasons(store)
+    return Reasons(found, sum(one.letters for one in found))
 
 
 def letter(desk: Desk, names: Names, given: Nothing) -> LetterDetails:
@@ -307,7 +314,7 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/runs/{run}/steps", "Its steps, in the order of their records", StepsQuery, StepRows, steps),
     Endpoint("GET", "/runs/{run}/steps/{seq}", "One step in full", Nothing, StepView, step),
     Endpoint("GET", "/letters", "Dead letters, the newest first", LettersQuery, LettersPage, letters),
-    Endpoint("GET", "/letters/reasons", "Parked letters by reason", Nothing, letter_reasons.Reasons, reasons),
+    Endpoint("GET", "/letters/reasons", "Parked letters by reason", Nothing, Reasons, reasons),
     Endpoint("GET", "/letters/{letter}", "All about a dead letter", Nothing, LetterDetails, letter),
     Endpoint("GET", "/services", "Breakers, pauses, rate limits and locks", Nothing, Services, services),
     Endpoint("GET", "/schedules", "The schedules", Nothing, Schedules, all_schedules),

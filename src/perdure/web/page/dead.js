@@ -24,24 +24,24 @@ export function dead({ main, given, query, go, title }) {
     const status = asked.get("status") || "parked", filters = { run: asked.get("run"), step: asked.get("step"), error: asked.get("q") };
     const [why, one] = await Promise.all([get("/letters/reasons"), given ? get(`/letters/${given}`).catch(e => { if (e.status === 404) return null; throw e; }) : null]);
     const filtered = Object.values(filters).some(Boolean) || status !== "parked";
-    const reason = filtered ? asked.get("reason") : asked.get("reason") || why.reasons[0]?.id;
+    const reason = filtered ? asked.get("reason") : asked.get("reason") || why.reasons[0]?.reason;
     const page = await get("/letters", { status, reason, ...filters, limit: 200 });
-    const group = why.reasons.find(x => x.id === reason), rows = page.letters;
+    const group = reason ? why.reasons.find(x => x.reason === reason) : null, rows = page.letters;
     for (const id of chosen) if (!rows.some(x => x.letter.letter === id)) chosen.delete(id);
     title(`Dead letters${given ? ` ${given}` : ""}`);
     patch(main,
-      h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, "Dead letters"), h("div", { class: "sub" }, h("span", {}, why.letters ? `${many(why.letters, "letter")} parked, for ${many(why.reasons.length, "reason")}` : "none is parked"), why.complete ? null : h("span", { class: "faint" }, "there are more; so many were looked at")))),
+      h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, "Dead letters"), h("div", { class: "sub" }, h("span", {}, why.letters ? `${many(why.letters, "letter")} parked, for ${many(why.reasons.length, "reason")}` : "none is parked")))),
       h("div", { class: "dl" },
         h("section", { class: "card", "aria-label": "Reasons" }, h("header", {}, h("h2", {}, "Reasons"), h("span", { class: "count" }, n(why.reasons.length))),
-          why.reasons.length ? why.reasons.map(x => h("a", { class: "grp", href: `/dead?reason=${x.id}`, "data-row": true, "data-key": x.id, "aria-current": x.id === reason ? "true" : null }, h("span", { class: "h" }, mark("dead", 13, true), h("b", { class: "clip" }, x.error), h("span", { class: "n" }, n(x.letters))), h("span", { class: "m" }, x.shape), h("span", { class: "f" }, h("span", { class: "mono" }, x.step || x.workflow), x.verdict ? h("span", {}, x.verdict.kind) : null, h("span", { title: at(x.last) }, `last ${ago(x.last)}`)))) : empty("No letter is parked.")),
+          why.reasons.length ? why.reasons.map(x => h("a", { class: "grp", href: x.reason ? `/dead?reason=${x.reason}` : `/dead?step=${encodeURIComponent(x.newest.step || "")}`, "data-row": true, "data-key": x.reason || `${x.newest.step} ${x.shape}`, "aria-current": x.reason && x.reason === reason ? "true" : null }, h("span", { class: "h" }, mark("dead", 13, true), h("b", { class: "clip" }, x.error), h("span", { class: "n" }, n(x.letters))), h("span", { class: "m" }, x.shape), h("span", { class: "f" }, h("span", { class: "mono" }, x.newest.step || x.newest.workflow), x.newest.verdict ? h("span", {}, x.newest.verdict.kind) : null, h("span", { title: at(x.last) }, `last ${ago(x.last)}`)))) : empty("No letter is parked.")),
         h("div", { class: "stack" },
           h("section", { class: "card", "aria-label": "Letters" },
-            h("header", {}, h("h2", { class: "nowrap" }, group ? group.error : "Letters"), group ? h("span", { class: "mute clip" }, group.shape) : null, h("span", { class: "grow" }), group?.verdict ? h("span", { class: "pill" }, group.verdict.code && group.verdict.confidence !== "possible" ? group.verdict.code : group.verdict.kind) : null),
-            group?.verdict ? h("p", { class: "hint" }, ADVICE[group.verdict.kind]) : null,
+            h("header", {}, h("h2", { class: "nowrap" }, group ? group.error : "Letters"), group ? h("span", { class: "mute clip" }, group.shape) : null, h("span", { class: "grow" }), group?.newest.verdict ? h("span", { class: "pill" }, group.newest.verdict.code && group.newest.verdict.confidence !== "possible" ? group.newest.verdict.code : group.newest.verdict.kind) : null),
+            group?.newest.verdict ? h("p", { class: "hint" }, ADVICE[group.newest.verdict.kind]) : null,
             h("div", { class: "tool" }, STAND.map(([k, t]) => h("a", { class: "chip", href: `/dead${k === "parked" ? "" : `?status=${k}`}`, "aria-current": status === k ? "true" : null }, t, page.totals[k] ? h("span", { class: "n" }, n(page.totals[k])) : null)), filters.run ? h("a", { class: "chip", "aria-current": "true", href: address({ run: "" }), "aria-label": `run ${filters.run}; remove this filter` }, `run ${filters.run}`, h("span", { "aria-hidden": "true" }, "×")) : null, h("span", { class: "grow" }),
               h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "Text in the error", placeholder: "text in the error", value: asked.get("q") || "", spellcheck: "false", on: { change: e => go(address({ q: e.target.value.trim(), reason: "" })) } }), h("kbd", {}, "/"))),
             chosen.size ? bar(rows) : null,
-            rows.length ? table(rows, reason) : empty("There is none like that."), page.more ? h("p", { class: "empty" }, "More letters than these are meant.") : null),
+            rows.length ? table(rows, reason) : empty("There is none like that."), page.next ? h("p", { class: "empty" }, "More letters than these are meant.") : null),
           given ? one ? letter(one, rows.find(x => String(x.letter.letter) === given)) : h("section", { class: "card" }, empty(`There is no dead letter ${given}.`)) : null)));
   }
   function table(rows) {
