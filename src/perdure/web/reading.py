@@ -155,7 +155,7 @@ class LettersQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workflow: str | None = None
     step: str | None = None
     error: str | None = None
-    cursor: str | None = None
+    after: str | None = None
     limit: Limit = 100
 
 
@@ -178,7 +178,7 @@ def letters(desk: Desk, names: Names, given: LettersQuery) -> LettersPage:
     """The dead letters, the newest first."""
     wanted = Selection(given.status, given.run, given.workflow, given.step, given.error, reason=given.reason)
     with opened(desk.location) as store:
-        page = letter_pages.letters_page(store, wanted, cursor=given.cursor, limit=given.limit)
+        page = letter_pages.letters_page(store, wanted, cursor=given.after, limit=given.limit)
         shown = [LetterLine(one, _inputs(store, one.letter)) for one in page.letters]
         return LettersPage(shown, dead_letters.totals(store), page.next)
 
