@@ -209,8 +209,8 @@ def _need(store: Store, location: Location, run: RunRecord, status: str, now: fl
                 ways=[why, resume],
             )  # fmt: skip
         where = ", ".join(f"{one.step}{one.inputs}" for one in process.in_flight[:3])
-        how = process.how or "how is not known"
-        text = f"Its process (pid {process.pid}) died: {how}."
+        how = process.how or "its process died; how is not known"
+        text = f"Pid {process.pid}: {how}."
         return Need(
             "interrupted", f"{name} was broken off", text, f"in flight: {where}" if where else "", run.id,
             process.ended or moment(run.started), ways=[why, resume],
