@@ -15,6 +15,11 @@ ACTIONS = (
     "/runs/ui_refund/reject",
     "/services/api/reset",
     "/services/api/isolate",
+    "/runs/ui_report/resume",
+    "/runs/ui_report/cancel",
+    "/runs/ui_report/fork",
+    "/letters/redrive",
+    "/letters/drop",
 )
 
 

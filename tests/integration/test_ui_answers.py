@@ -30,9 +30,12 @@ def api(state: Path) -> Iterator[httpx.Client]:
 
 def test_every_address_answers_in_its_form(api: httpx.Client):
     """Each address that is described answers 200 with the fields that its struct has."""
-    names = {"run": "ui_month", "seq": "2", "letter": "1"}
+    names = {"run": "ui_month", "seq": "2", "letter": "1", "job": "0"}
     for one in ENDPOINTS:
         found = api.get(one.path.format(**names))
+        if "{job}" in one.path:
+            assert found.status_code == 404
+            continue
         assert found.status_code == 200, (one.path, found.text)
         assert set(found.json()) == set(one.answer.__struct_fields__), one.path
     assert api.get("/openapi.json").json()["paths"].keys() >= {f"/api/v1{one.path}" for one in ENDPOINTS}

@@ -36,6 +36,7 @@ VIEWS = (
     ("/waits", "Queues and waits"),
     ("/alerts", "Alerts"),
     ("/doctor", "Doctor"),
+    ("/deeds", "Deeds"),
     ("/runs/nothing", "This cannot be shown"),
 )
 
@@ -153,6 +154,26 @@ def test_what_others_write_is_shown_without_losing_what_is_typed(chrome: Any, tm
         assert page.get_by_label("Choose letter 1").is_checked()
         assert page.get_by_label("Text in the error").input_value() == "half a w"
         assert page.get_by_label("Text in the error").evaluate("e => e === document.activeElement")
+        assert one.said == []
+
+
+def test_letters_are_given_up_by_a_click(chrome: Any, tmp_path: Path):
+    """The dialog names the command; behind it the page shows what the command printed, and the deed."""
+    state = run_all(tmp_path)
+    with Ui(state, "--port", "0") as served, tab(chrome, served.address) as one:
+        page = one.open("/dead?reason=", "Dead letters")
+        page.get_by_label("Choose letter 1").check()
+        page.get_by_label("Choose letter 3").check()
+        page.get_by_role("button", name="Drop…").first.click()
+        page.get_by_role("dialog").get_by_text("perdure dlq drop 1 3").wait_for()
+        page.get_by_role("button", name="Drop", exact=True).click()
+        page.wait_for_url("**/jobs/*")
+        page.get_by_role("log").get_by_text("dropped").first.wait_for()
+        page.get_by_role("link", name="Deeds").first.click()
+        page.get_by_role("row", name="dlq drop").wait_for()
+        page = one.open("/dead", "Dead letters")
+        page.get_by_label("Choose letter 2").wait_for()
+        assert page.get_by_label("Choose letter 1").count() == 0
         assert one.said == []
 
 

@@ -1,31 +1,17 @@
-"""Commands that execute scripts, each in a process of its own.
-
-So the scripts are loaded as they are now, print nothing into the protocol, and outlive the server: a client that goes
-away interrupts no run.
-"""
+"""Commands that execute scripts, and how much of their end a tool waits for."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
 
-from perdure.config.interpreter import module_command
-from perdure.engines.features import Feature
 from perdure.mcp.answers import Answer, item, within
-from perdure.operations.deeds import VIA
 from perdure.operations.location import Location
+from perdure.operations.started_commands import OUTCOMES, start
 
 TAIL = 4_000
 """Bytes of what a command printed that are shown: the last ones."""
-
-OUTCOMES = {0: "done", 1: "failed", 2: "refused", 3: "done, with dead letters"}
-"""By exit code."""
-
-_left: list[subprocess.Popen[bytes]] = []
-_lock = threading.Lock()
 
 
 def carry_out(
@@ -46,19 +32,8 @@ def carry_out(
         about: what else is in the answer.
         outcomes: what its exit codes mean.
     """
-    local = location.supports(Feature.STATE_FILE)
-    where = ["--state", str(location.path)] if local else ["--engine", location.engine]
-    command = module_command("perdure.cli", *arguments, *where, "--", named)
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, VIA: "mcp"},
-        )
-        _reap(process)
+        process = start(location, arguments, [named], output, via="mcp")
         try:
             code = process.wait(wait)
         except subprocess.TimeoutExpired:
@@ -68,10 +43,3 @@ def carry_out(
         text = output.read().decode("utf-8", "replace")
     outcome = outcomes.get(code, "killed" if code < 0 else "failed")
     return within(item({**about, "outcome": outcome, "exit_code": code}, output=text))
-
-
-def _reap(started: subprocess.Popen[bytes]) -> None:
-    """Keep the process in mind, and forget those that have ended."""
-    with _lock:
-        _left[:] = [one for one in _left if one.poll() is None]
-        _left.append(started)

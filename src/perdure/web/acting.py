@@ -1,4 +1,8 @@
-"""The addresses that act; where nothing may be changed they do not exist. None of them loads a user's code."""
+"""The addresses that act; where nothing may be changed they do not exist.
+
+What loads a user's script is a command in a process of its own. Which script that is stands in the state file, so the
+client says which one was shown to the user, and nothing is started if it is another.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,14 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from perdure.operations import approvals, breakers
+from perdure.errors import RunError
+from perdure.operations import approvals, breakers, deeds
+from perdure.operations.dead_letters import find_letter
+from perdure.operations.find_run import find_run
+from perdure.operations.location import opened
+from perdure.web.answers import clean
 from perdure.web.endpoints import Desk, Endpoint, Nothing
+from perdure.web.jobs import Job
 
 Names = dict[str, str]
 
@@ -33,29 +43,126 @@ class Changed(msgspec.Struct, frozen=True):
     state: str
 
 
+class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The script whose code may be executed, as it was shown to the user."""
+
+    script: str
+
+
+class From(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """From which record on a copy of the run is executed anew, and the script."""
+
+    script: str
+    step: Annotated[int, Meta(ge=1)]
+
+
+Numbers = Annotated[list[Annotated[int, Meta(ge=1)]], Meta(min_length=1, max_length=200)]
+
+
+class Letters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Dead letters by their numbers."""
+
+    letters: Numbers
+
+
+class Redriven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Dead letters by their numbers, the scripts of their runs, and how many are tried at a time."""
+
+    letters: Numbers
+    scripts: list[str]
+    concurrency: Annotated[int, Meta(ge=1, le=1_000)] = 1
+
+
+class ScriptNotConfirmed(RunError):
+    """Another script would be executed than the one that was shown."""
+
+    code = "script-not-confirmed"
+
+
 def approve(desk: Desk, names: Names, given: Said) -> approvals.AnswerView:
     """Say yes to what a run asks."""
-    return approvals.answer(desk.location, names["run"], True, note=given.note, title=given.title)
+    return _answered(desk, names["run"], True, given)
 
 
 def reject(desk: Desk, names: Names, given: Said) -> approvals.AnswerView:
     """Say no to what a run asks."""
-    return approvals.answer(desk.location, names["run"], False, note=given.note, title=given.title)
+    return _answered(desk, names["run"], False, given)
+
+
+def _answered(desk: Desk, run: str, yes: bool, given: Said) -> approvals.AnswerView:
+    answer = approvals.answer(desk.location, run, yes, note=given.note, title=given.title)
+    deeds.note(desk.location, "approve" if yes else "reject", answer.run, answer.title, via="page")
+    return answer
 
 
 def reset(desk: Desk, names: Names, given: Nothing) -> Changed:
     """Close a breaker, and end the pause of its service."""
     breakers.change_breaker(desk.location, names["name"], "reset")
+    deeds.note(desk.location, "breaker reset", names["name"], via="page")
     return Changed(names["name"], "closed")
 
 
 def isolate(desk: Desk, names: Names, given: Nothing) -> Changed:
     """Let no call through a breaker until it is reset."""
     breakers.change_breaker(desk.location, names["name"], "isolate")
+    deeds.note(desk.location, "breaker isolate", names["name"], via="page")
     return Changed(names["name"], "isolated")
 
 
+def resume(desk: Desk, names: Names, given: Script) -> Job:
+    """Go on with a run."""
+    run = _confirmed(desk, names["run"], given.script)
+    return desk.jobs.start(desk.location, ["resume"], [run], run)
+
+
+def cancel(desk: Desk, names: Names, given: Script) -> Job:
+    """End a run for good; what it has deferred, and what is to be undone, is executed."""
+    run = _confirmed(desk, names["run"], given.script)
+    return desk.jobs.start(desk.location, ["cancel"], [run], run)
+
+
+def fork(desk: Desk, names: Names, given: From) -> Job:
+    """Execute a copy of a run anew from a record on."""
+    run = _confirmed(desk, names["run"], given.script)
+    return desk.jobs.start(desk.location, ["fork", f"--from=#{given.step}"], [run], run)
+
+
+def redrive(desk: Desk, names: Names, given: Redriven) -> Job:
+    """Try dead letters again."""
+    with opened(desk.location) as store:
+        letters = [find_letter(store, str(number)) for number in given.letters]
+        for script in sorted({store.run_by_number(letter.run).path for letter in letters}):
+            _same(script, given.scripts)
+    numbers = [str(number) for number in given.letters]
+    return desk.jobs.start(desk.location, ["dlq", "redrive", f"--concurrency={given.concurrency}"], numbers)
+
+
+def drop(desk: Desk, names: Names, given: Letters) -> Job:
+    """Give dead letters up."""
+    return desk.jobs.start(desk.location, ["dlq", "drop"], [str(number) for number in given.letters])
+
+
+def _confirmed(desk: Desk, reference: str, script: str) -> str:
+    with opened(desk.location, reference) as store:
+        run = find_run(store, reference)
+        _same(run.path, [script])
+        return run.id
+
+
+def _same(script: str, shown: list[str]) -> None:
+    if script not in shown and clean(script) not in shown:
+        raise ScriptNotConfirmed(
+            f"this would execute the script {script}, which is not the one that was confirmed",
+            "load the page again, look at the path, and confirm it",
+        )
+
+
 ENDPOINTS: Final = (
+    Endpoint("POST", "/runs/{run}/resume", "Go on with a run", Script, Job, resume),
+    Endpoint("POST", "/runs/{run}/cancel", "End a run for good", Script, Job, cancel),
+    Endpoint("POST", "/runs/{run}/fork", "Execute a copy anew from a record on", From, Job, fork),
+    Endpoint("POST", "/letters/redrive", "Try dead letters again", Redriven, Job, redrive),
+    Endpoint("POST", "/letters/drop", "Give dead letters up", Letters, Job, drop),
     Endpoint("POST", "/runs/{run}/approve", "Say yes to what it asks", Said, approvals.AnswerView, approve),
     Endpoint("POST", "/runs/{run}/reject", "Say no to what it asks", Said, approvals.AnswerView, reject),
     Endpoint("POST", "/services/{name}/reset", "Close a breaker, and end a pause", Nothing, Changed, reset),

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 PAGE: Final = Path(__file__).parent / "page"
 
-VIEWS: Final = re.compile(r"/|/(runs|dead|services|schedules|waits|alerts|doctor)|/runs/[^/?#]{1,512}|/dead/\d{1,16}")
+VIEWS: Final = re.compile(
+    r"/|/(runs|dead|services|schedules|waits|alerts|doctor|deeds)|/runs/[^/?#]{1,512}|/dead/\d{1,16}|/jobs/[0-9a-f]{16}"
+)
 """The addresses of the page's views; all of them are the same shell."""
 
 KINDS: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from perdure.operations.location import Location
+from perdure.web.jobs import Jobs
 
 PREFIX: Final = "/api/v1"
 
@@ -18,10 +19,12 @@ class Desk(msgspec.Struct, frozen=True):
     Attributes:
         location: the state file.
         read_only: nothing may be changed.
+        jobs: the commands that were started.
     """
 
     location: Location
     read_only: bool
+    jobs: Jobs
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

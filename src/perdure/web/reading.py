@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from perdure.config import secrets
 from perdure.core.dead_letters import LetterDetails
 from perdure.errors import NotFound
 from perdure.operations import letter_pages, overview, ps, schedules, workers
@@ -15,6 +16,7 @@ from perdure.operations.breakers import BreakerView, list_breakers
 from perdure.operations.dead_letters import LetterView, Selection, find_letter
 from perdure.operations.dead_letters import Standing as LetterStanding
 from perdure.operations.dead_letters import details_of as letter_details_of
+from perdure.operations.deeds import DeedView, list_deeds
 from perdure.operations.doctor import Health, examine
 from perdure.operations.find_run import find_run
 from perdure.operations.location import opened
@@ -25,7 +27,9 @@ from perdure.operations.step_views import StepView
 from perdure.operations.timeline import Timeline, timeline_of
 from perdure.operations.why import Why, explain
 from perdure.store import dead_letters
+from perdure.store.runs import Store
 from perdure.web.endpoints import Desk, Endpoint, Nothing
+from perdure.web.jobs import Job
 
 LIMIT: Final = 200
 """Of a list, at most."""
@@ -160,10 +164,11 @@ class LettersQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LetterLine(msgspec.Struct, frozen=True):
-    """A letter of a listing, with its inputs as plain data."""
+    """A letter of a listing, with its inputs as plain data, and the script of its run."""
 
     letter: LetterView
     data: Any
+    script: str
 
 
 class LettersPage(msgspec.Struct, frozen=True):
@@ -179,18 +184,16 @@ def letters(desk: Desk, names: Names, given: LettersQuery) -> LettersPage:
     wanted = Selection(given.status, given.run, given.workflow, given.step, given.error, reason=given.reason)
     with opened(desk.location) as store:
         page = letter_pages.letters_page(store, wanted, cursor=given.after, limit=given.limit)
-        shown = [LetterLine(one, _inputs(store, one.letter)) for one in page.letters]
-        return LettersPage(shown, dead_letters.totals(store), page.next)
+        return LettersPage([_line(store, one) for one in page.letters], dead_letters.totals(store), page.next)
 
 
-def _inputs(store: Any, number: int) -> Any:
-    from perdure.config import secrets
-
-    letter = dead_letters.get(store, number)
+def _line(store: Store, view: LetterView) -> LetterLine:
+    letter = dead_letters.get(store, view.letter)
+    run = store.run_by_number(letter.run)
     given = letter.input
     if given is None:
-        given = store.record(letter.run, letter.seq).input if letter.seq else store.run_by_number(letter.run).input
-    return secrets.to_builtins(given)
+        given = store.record(letter.run, letter.seq).input if letter.seq else run.input
+    return LetterLine(view, secrets.to_builtins(given), run.path)
 
 
 class Reasons(msgspec.Struct, frozen=True):
@@ -304,6 +307,45 @@ def _number(text: str, what: str) -> int:
     return int(text)
 
 
+# -- what was done ----------------------------------------------------------------------------------------------------
+
+
+class DeedsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which deeds: those with lower numbers than this."""
+
+    after: Annotated[int, Meta(ge=1)] | None = None
+    limit: Limit = 100
+
+
+class DeedsPage(msgspec.Struct, frozen=True):
+    """Deeds, the newest first. `next`: the cursor of those behind them."""
+
+    deeds: list[DeedView]
+    next: int | None
+
+
+class JobsList(msgspec.Struct, frozen=True):
+    """Commands that this server has started, the newest first."""
+
+    jobs: list[Job]
+
+
+def all_deeds(desk: Desk, names: Names, given: DeedsQuery) -> DeedsPage:
+    """What people have had done."""
+    found = list_deeds(desk.location, before=given.after, limit=given.limit)
+    return DeedsPage(found, found[-1].number if len(found) == given.limit else None)
+
+
+def jobs(desk: Desk, names: Names, given: Nothing) -> JobsList:
+    """The commands that this server has started."""
+    return JobsList(desk.jobs.newest())
+
+
+def job(desk: Desk, names: Names, given: Nothing) -> Job:
+    """A command, and what it prints."""
+    return desk.jobs.get(names["job"])
+
+
 ENDPOINTS: Final = (
     Endpoint("GET", "/", "The server", Nothing, About, about),
     Endpoint("GET", "/overview", "What needs somebody, and how all is doing", Nothing, overview.Overview, first_page),
@@ -320,5 +362,8 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/schedules", "The schedules", Nothing, Schedules, all_schedules),
     Endpoint("GET", "/waits", "Queues, runs that wait, and workers", Nothing, Waits, waits),
     Endpoint("GET", "/alerts", "Targets, and what waits to be delivered", Nothing, Alerts, alerts),
+    Endpoint("GET", "/deeds", "What people have had done", DeedsQuery, DeedsPage, all_deeds),
+    Endpoint("GET", "/jobs", "Commands that this server has started", Nothing, JobsList, jobs),
+    Endpoint("GET", "/jobs/{job}", "A command, and what it prints", Nothing, Job, job),
     Endpoint("GET", "/doctor", "Looks over installation and state file", Nothing, Health, doctor),
 )  # fmt: skip

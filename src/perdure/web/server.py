@@ -126,9 +126,10 @@ class _Serving:
         from perdure.web.connections import Connection
         from perdure.web.endpoints import Desk
         from perdure.web.guard import Hosts
+        from perdure.web.jobs import Jobs
 
         app = make_app(
-            Desk(self._location, self._read_only),
+            Desk(self._location, self._read_only, Jobs()),
             self._session,
             Hosts((*hosts, *options.allow_hosts), any_port=options.socket is not None),
         )

@@ -7,13 +7,15 @@ import { overview } from "./overview.js";
 import { runs } from "./runs.js";
 import { run } from "./run.js";
 import { dead } from "./dead.js";
+import { deeds, job } from "./deeds.js";
 import { alerts, doctor, schedules, services, waits } from "./around.js";
 
 const VIEWS = [
   [/^\/$/, overview, "Overview"], [/^\/runs$/, runs, "Runs"], [/^\/runs\/([^/]+)$/, run, "Run"], [/^\/dead(?:\/(\d+))?$/, dead, "Dead letters"],
-  [/^\/services$/, services, "Services"], [/^\/schedules$/, schedules, "Schedules"], [/^\/waits$/, waits, "Queues and waits"], [/^\/alerts$/, alerts, "Alerts"], [/^\/doctor$/, doctor, "Doctor"],
+  [/^\/services$/, services, "Services"], [/^\/schedules$/, schedules, "Schedules"], [/^\/waits$/, waits, "Queues and waits"], [/^\/alerts$/, alerts, "Alerts"], [/^\/doctor$/, doctor, "Doctor"], [/^\/deeds$/, deeds, "Deeds"],
+  [/^\/jobs\/([0-9a-f]+)$/, job, "Command"],
 ];
-const NAV = [["/", "home", "Overview", "o"], ["/runs", "list", "Runs", "r"], ["/dead", "dead", "Dead letters", "d"], ["/schedules", "clock", "Schedules", "c"], ["/waits", "lanes", "Queues and waits", "w"], ["/services", "bolt", "Services", "s"], ["/alerts", "bell", "Alerts", "a"], ["/doctor", "pulse", "Doctor", "h"]];
+const NAV = [["/", "home", "Overview", "o"], ["/runs", "list", "Runs", "r"], ["/dead", "dead", "Dead letters", "d"], ["/schedules", "clock", "Schedules", "c"], ["/waits", "lanes", "Queues and waits", "w"], ["/services", "bolt", "Services", "s"], ["/alerts", "bell", "Alerts", "a"], ["/doctor", "pulse", "Doctor", "h"], ["/deeds", "key", "Deeds", "e"]];
 
 let about = null, counts = {}, shown = null, state = "live", due = null, number = 0;
 

@@ -1,7 +1,8 @@
 // Dead letters: left the reasons, right the letters of one with their inputs as columns, below the one that is chosen.
 
-import { get, seg } from "./api.js";
-import { command, empty, h, mark, patch, pill } from "./dom.js";
+import { get, seg, server } from "./api.js";
+import { letterActs } from "./deeds.js";
+import { button, command, empty, h, mark, patch, pill } from "./dom.js";
 import { attempts, error, json, trace } from "./inspector.js";
 import { ago, at, many, n } from "./words.js";
 
@@ -52,15 +53,16 @@ export function dead({ main, given, query, go, title }) {
       h("tbody", {}, rows.map(({ letter: l, data }) => { const f = fields(data); return h("tr", { "data-key": String(l.letter), "aria-current": String(l.letter) === given ? "true" : null }, h("td", {}, h("input", { type: "checkbox", "aria-label": `Choose letter ${l.letter}`, checked: chosen.has(l.letter), on: { change: () => { if (!chosen.delete(l.letter)) chosen.add(l.letter); refresh(); } } })),
         h("td", {}, h("a", { class: "link num", "data-row": true, href: address({}, l.letter) }, n(l.letter)), l.edited ? h("span", { class: "faint" }, " edited") : null), steps ? h("td", {}, l.step || l.workflow) : null, cols.map(c => h("td", { class: "mono cell", title: shown(f[c]) }, shown(f[c]))), names.length > COLUMNS ? h("td", { class: "faint" }, "…") : null, h("td", { class: "r" }, n(l.attempts)), h("td", { class: "r mute", title: at(l.parked) }, ago(l.parked))); }))));
   }
-  function bar() {
+  function bar(rows) {
     const ids = [...chosen].sort((a, b) => a - b).join(" ");
-    return h("div", { class: "bar", role: "region", "aria-label": "What is chosen" }, h("b", {}, `${n(chosen.size)} chosen`), h("span", { class: "grow" }), command(`perdure dlq redrive ${ids}`), command(`perdure dlq drop ${ids}`));
+    return h("div", { class: "bar", role: "region", "aria-label": "What is chosen" }, h("b", {}, `${n(chosen.size)} chosen`), h("span", { class: "grow" }), server.read_only || (asked.get("status") || "parked") !== "parked" ? [command(`perdure dlq redrive ${ids}`), command(`perdure dlq drop ${ids}`)] : letterActs(go, rows.filter(x => chosen.has(x.letter.letter))).map(one => button(...one)));
   }
   function letter(one, line) {
     return h("div", { class: "two", "data-key": `letter ${one.letter}` },
       h("section", { class: "card", "aria-label": `Letter ${one.letter}` }, h("header", {}, mark("dead", 14, true), h("h2", { class: "nowrap" }, `Letter ${n(one.letter)}`), h("span", { class: "mono mute clip" }, one.step || "the whole run"), h("span", { class: "grow" }), pill(one.status === "parked" ? "dead" : "done", line?.letter.status || one.status)),
         h("div", { class: "pad14" }, error({ type: one.error, message: one.message, notes: one.notes }), h("section", { class: "sec" }, h("h3", {}, one.edited == null ? "Input" : "Recorded input"), json(one.inputs)), one.edited == null ? null : h("section", { class: "sec" }, h("h3", {}, "Edited input"), json(one.edited)), one.result == null ? null : h("section", { class: "sec" }, h("h3", {}, "Result"), json(one.result)),
-          one.status === "parked" ? h("div", { class: "ways" }, [["try it again", `perdure dlq redrive ${one.letter}`], ["edit its input", `perdure dlq edit ${one.letter}`], ["give it up", `perdure dlq drop ${one.letter}`]].map(([t, c]) => h("div", { class: "way" }, h("span", { class: "faint" }, t), command(c)))) : null)),
+          one.status === "parked" && line && !server.read_only ? h("div", { class: "acts" }, letterActs(go, [line]).map(x => button(...x))) : null,
+          one.status === "parked" ? h("div", { class: "ways" }, [...(line && !server.read_only ? [] : [["try it again", `perdure dlq redrive ${one.letter}`], ["give it up", `perdure dlq drop ${one.letter}`]]), ["edit its input", `perdure dlq edit ${one.letter}`]].map(([t, c]) => h("div", { class: "way" }, h("span", { class: "faint" }, t), command(c)))) : null)),
       h("section", { class: "card", "aria-label": "Attempts" }, h("header", {}, h("h2", {}, many(one.attempts.length, "attempt")), h("span", { class: "grow" }), h("a", { class: "btn small", href: one.seq ? `/runs/${seg(one.run)}?step=${one.seq}` : `/runs/${seg(one.run)}` }, "In the run")),
         h("div", { class: "pad14" }, h("div", {}, attempts(one.attempts.map(a => ({ started: a.time, seconds: a.seconds, verdict: a.verdict, error: { type: a.error, message: a.message } })), null)), trace(one.attempts.at(-1)?.traceback))));
   }

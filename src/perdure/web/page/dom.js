@@ -110,7 +110,7 @@ export function confirm(title, text, told, label, tone, act) {
   const said = h("p", { class: "err", role: "alert" }), note = act.length ? h("input", { id: "note", autocomplete: "off" }) : null;
   const box = h("dialog", { "aria-label": title }, h("form", { method: "dialog", on: { submit: async e => {
     e.preventDefault();
-    try { await act(note?.value || ""); box.close(); toast("done"); } catch (error) { fill(said, error.message, error.hint ? h("span", { class: "mute" }, ` ${error.hint}`) : null); }
+    try { const said = await act(note?.value || ""); box.close(); toast(typeof said === "string" ? said : "done"); } catch (error) { fill(said, error.message, error.hint ? h("span", { class: "mute" }, ` ${error.hint}`) : null); }
   } } }, h("div", { class: "in" }, h("h2", {}, title), h("p", { class: "mute" }, text), note ? h("label", { for: "note", class: "stackfield" }, "Note for the workflow", note) : null, command(told), said),
     h("footer", {}, h("button", { class: "btn", type: "button", on: { click: () => box.close() } }, "Not now"), h("button", { class: `btn ${tone}` }, label))));
   box.addEventListener("close", () => box.remove());

@@ -48,8 +48,8 @@ export function attempts(failures, last) {
 const pause = (before, next) => { const gap = Date.parse(next) - Date.parse(before.started) - before.seconds * 1000; return gap > 1 ? h("div", { class: "waitline" }, h("i"), `${dur(gap)} between${before.verdict?.kind === "throttled" ? ": the service asked for fewer calls" : ""}`) : null; };
 const section = (title, side, ...rest) => h("section", {}, h("h3", {}, title, side), rest);
 
-/** @param {Object} step a step in full @param {string} run its id */
-export function inspector(step, run, close) {
+/** @param {Object} step a step in full @param {string} run its id @param {Element|null} fork a button */
+export function inspector(step, run, close, fork) {
   const own = step.failures, ended = step.status === "done" || (own.length ? Date.parse(own.at(-1).started) < Date.parse(step.started) : true);
   const all = own.length + (ended ? 1 : 0), last = step.error || own.at(-1)?.error;
   return [h("header", {}, mark(step.status, 15), h("h2", { class: "clip" }, step.name), h("span", { class: "grow" }), h("span", { class: "faint num" }, `#${step.seq}`), h("button", { class: "btn small", type: "button", "aria-label": "Close", on: { click: close } }, "×")),
@@ -60,5 +60,6 @@ export function inspector(step, run, close) {
       section("Input", h("button", { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.inputs)) } }, "Copy JSON"), json(step.inputs)),
       step.status === "done" ? section("Result", h("button", { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.result)) } }, "Copy JSON"), json(step.result)) : null,
       last?.traceback ? trace(last.traceback) : null,
-      section("In a terminal", null, command(`perdure show ${run} --step ${step.name}`)))];
+      section("In a terminal", null, command(`perdure show ${run} --step ${step.name}`)),
+      fork ? h("div", { class: "acts" }, fork) : null)];
 }

@@ -1,7 +1,9 @@
 // One run: facts, why it does not move, its calls in time, its steps, and what is known of the one that is chosen.
 
-import { get, seg } from "./api.js";
-import { card, command, h, mark, NAMES, patch, pill, s } from "./dom.js";
+import { get, seg, server } from "./api.js";
+import { quoted } from "./around.js";
+import { start } from "./deeds.js";
+import { button, card, command, h, mark, NAMES, patch, pill, s } from "./dom.js";
 import { error, inspector, trace } from "./inspector.js";
 import { steps } from "./steps.js";
 import { table } from "./runs.js";
@@ -10,6 +12,7 @@ import { ago, at, dur, many, n, size, took } from "./words.js";
 
 const SHOW = [["", "All"], ["dead", "Dead letters"], ["failed", "Failed"], ["retried", "Tried again"]];
 const KEY = [["done-bar", "done"], ["fail-bar", "failed"], ["wait-bar", "asked for fewer calls"], ["dead-bar", "dead letter"]];
+const AGAIN = ["failed", "interrupted", "parked"], OVER = ["done", "dead", "cancelled", "superseded"];
 const MANY = [["done-bar", "done"], ["wait-bar", "tried again"], ["fail-bar", "failed"], ["dead-bar", "dead letter"]];
 
 export function run({ main, given, query, go, title }) {
@@ -34,7 +37,7 @@ export function run({ main, given, query, go, title }) {
     const inputs = d.inputs || "()";
     patch(head, h("div", { class: "top" }, h("div", { class: "grow" }, h("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, h("a", { href: "/runs" }, "Runs"), "  /  ", h("a", { href: `/runs?workflow=${seg(r.workflow)}` }, r.workflow), d.parent ? ["  /  child of ", h("a", { href: `/runs/${seg(d.parent)}` }, d.parent)] : null),
       h("h1", { class: "clip", title: inputs }, r.workflow, h("span", { class: "mute" }, inputs)),
-      h("div", { class: "sub" }, pill(r.status, r.status === "dead" ? `done, ${many(r.dead_letters, "dead letter")}` : NAMES[r.status]), h("span", { class: "id" }, r.id), h("span", { class: "faint clip" }, r.script)))));
+      h("div", { class: "sub" }, pill(r.status, r.status === "dead" ? `done, ${many(r.dead_letters, "dead letter")}` : NAMES[r.status]), h("span", { class: "id" }, r.id), h("span", { class: "faint clip" }, r.script))), server.read_only || d.parent ? null : h("div", { class: "acts" }, acts(r))));
     const facts = [["Took", under ? `${took((Date.now() - Date.parse(r.created)) / 1000)} so far` : took(r.seconds)], ["Steps", d.progress ? `${n(r.steps)} · ${n(d.progress.done)}${d.progress.total ? ` of ${n(d.progress.total)}` : ""} ${d.progress.note || ""}` : n(r.steps)],
       r.dead_letters ? ["Dead letters", h("a", { class: "link", href: `/dead?run=${seg(r.id)}` }, n(r.dead_letters))] : null, ["Started", at(r.created)], [r.ended ? "Ended" : r.wake ? "Goes on" : "Last started", at(r.ended || r.wake || r.started)],
       d.process ? [d.process.alive ? "Process" : "Last process", `${d.process.pid} on ${d.process.host}${d.process.memory ? `, ${size(d.process.memory)}` : ""}${d.process.alive ? `, ${d.process.in_flight.length + d.process.more} in flight` : `, ${d.process.how || "died"}`}`] : null,
@@ -52,6 +55,14 @@ export function run({ main, given, query, go, title }) {
       d.notes.length ? card("Notes", null, h("ul", { class: "plain" }, d.notes.map(x => h("li", {}, x)))) : null,
       d.children.length ? card("Child runs", n(d.children.length), table(d.children.slice(-50).reverse())) : null);
   }
+  function acts(r) {
+    const executes = `It executes ${r.script}.`;
+    return [
+      AGAIN.includes(r.status) ? button("Resume…", "primary", () => start(go, `Resume ${r.id}?`, `${executes} ${many(r.steps, "completed step")} will not be executed again; what failed is tried again.`, `perdure resume ${quoted(r.id)}`, "Resume", "primary", `/runs/${seg(r.id)}/resume`, { script: r.script })) : null,
+      OVER.includes(r.status) ? null : button("Cancel…", "danger", () => start(go, `Cancel ${r.id}?`, `The run ends for good. ${executes} Of it only what the run has deferred or is to undo is executed.`, `perdure cancel ${quoted(r.id)}`, "Cancel the run", "danger", `/runs/${seg(r.id)}/cancel`, { script: r.script })),
+    ];
+  }
+  const forks = one => server.read_only || details.parent ? null : button("Fork from here…", "", () => { const r = details.run; start(go, `Fork ${r.id} from #${one.seq}?`, `A copy of the run is made. What was completed before #${one.seq} is kept; this call and all behind it are executed anew, by ${r.script}. The copy stands for the run from then on.`, `perdure fork ${quoted(r.id)} --from '#${one.seq}'`, "Fork", "primary", `/runs/${seg(r.id)}/fork`, { script: r.script, step: one.seq }); });
   function paintTools() {
     const t = range(), show = asked.get("show") || "";
     const sum = f => (details?.groups || []).reduce((a, g) => a + f(g), 0), counts = { "": sum(g => g.calls), dead: sum(g => g.dead), failed: sum(g => g.failed), retried: sum(g => g.again) };
@@ -72,7 +83,7 @@ export function run({ main, given, query, go, title }) {
         side.hidden = false; split.className = "split"; return;
       }
       if (left || Number(asked.get("step")) !== seq) return;
-      side.replaceChildren(...inspector(step, details.run.id, () => to({ step: "" }, true)));
+      side.replaceChildren(...inspector(step, details.run.id, () => to({ step: "" }, true), forks(step)));
     }
     side.hidden = false;
     split.className = "split";

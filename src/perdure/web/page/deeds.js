@@ -1,0 +1,54 @@
+// What people have had done, and the commands that this page starts for them.
+
+import { act, get, seg } from "./api.js";
+import { card, command, confirm, empty, h, patch, pill } from "./dom.js";
+import { ago, at, many, n, took } from "./words.js";
+
+const ENDS = { "under way": "running", done: "done", "done, with dead letters": "dead", failed: "failed", refused: "parked", killed: "interrupted" };
+const UNDER_WAY = 500;  // milliseconds between two looks at what a command prints
+
+/** Ask, start a command, and show what it prints. Sent twice, it is started once. */
+export function start(go, title, text, told, label, tone, path, body) {
+  const key = crypto.randomUUID();
+  confirm(title, text, told, label, tone, async () => { const job = await act("POST", path, body, key); go(`/jobs/${job.id}`); return "started"; });
+}
+
+export function deeds({ main, query, go }) {
+  let asked = query;
+  async function refresh() {
+    const [{ deeds: found, next }, { jobs }] = await Promise.all([get("/deeds", { after: asked.get("after") }), get("/jobs")]);
+    patch(main, h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, "Deeds"), h("div", { class: "sub" }, h("span", {}, "what people have had done, by a command, this page or an agent")))),
+      h("div", { class: "stack" },
+        jobs.length ? card("Started here", jobs.length, h("ul", { class: "plain" }, jobs.map(one => h("li", { "data-key": one.id }, pill(ENDS[one.outcome] || "failed", one.outcome), " ", h("a", { class: "link mono", href: `/jobs/${one.id}`, "data-row": true }, one.command), h("span", { class: "faint", title: at(one.began) }, ` ${ago(one.began)}`))))) : null,
+        card("Deeds", null, found.length ? h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Deeds, table" }, h("table", {}, h("thead", {}, h("tr", {}, ["What", "Of what", "", "Who", "By", "When"].map(t => h("th", { scope: "col" }, t)))),
+          h("tbody", {}, found.map(one => h("tr", { "data-key": String(one.number) }, h("td", {}, h("b", {}, one.what)), h("td", { class: "mono cell", title: one.target }, /^(resume|cancel|fork|approve|reject)$/.test(one.what) ? h("a", { class: "link id", href: `/runs/${seg(one.target)}` }, one.target) : one.target), h("td", { class: "mute" }, one.detail), h("td", {}, one.who), h("td", { class: "mute" }, one.via), h("td", { class: "mute", title: at(one.at) }, ago(one.at)))))))
+          : empty("Nothing was done yet."),
+          next ? h("p", { class: "empty" }, h("a", { class: "link", href: `/deeds?after=${next}` }, "Older ones")) : null)));
+  }
+  return { refresh, readdress(q) { asked = q; return refresh(); } };
+}
+
+export function job({ main, given, title }) {
+  let look = null, left = false;
+  async function refresh() {
+    const one = await get(`/jobs/${given}`);
+    if (left) return;
+    clearTimeout(look);
+    if (!one.ended) look = setTimeout(() => refresh().catch(() => {}), UNDER_WAY);
+    title(`${one.outcome} ${one.command}`);
+    const lasted = ((one.ended ? Date.parse(one.ended) : Date.now()) - Date.parse(one.began)) / 1000;
+    const facts = [["Started", at(one.began)], [one.ended ? "Took" : "So far", took(lasted)], one.exit_code == null ? null : ["Exit code", n(one.exit_code)], one.about ? ["Run", h("a", { class: "link id", href: `/runs/${seg(one.about)}` }, one.about)] : null].filter(Boolean);
+    patch(main, h("div", { class: "top" }, h("div", { class: "grow" }, h("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, h("a", { href: "/deeds" }, "Deeds")), h("h1", {}, "Command"), h("div", { class: "sub" }, pill(ENDS[one.outcome] || "failed", one.outcome), one.ended ? null : h("span", {}, "it goes on without this page too")))),
+      h("div", { class: "stack" },
+        h("section", { class: "card", "aria-label": "Facts" }, h("div", { class: "facts" }, facts.map(([k, v]) => h("dl", { "data-key": k }, h("dt", {}, k), h("dd", { class: "num" }, v)))), h("div", { class: "pad14" }, command(one.command))),
+        card("What it prints", null, one.output ? h("pre", { class: "codex", tabindex: 0, role: "log", "aria-label": "what it prints" }, one.output) : empty(one.ended ? "Nothing." : "Nothing yet."))));
+  }
+  return { refresh, leave() { left = true; clearTimeout(look); } };
+}
+
+/** The buttons for letters: `rows` are those of a listing. */
+export function letterActs(go, rows) {
+  const ids = rows.map(x => x.letter.letter).sort((a, b) => a - b), scripts = [...new Set(rows.map(x => x.script))], these = many(ids.length, "dead letter"), all = ids.join(" ");
+  return [["Redrive…", "primary", () => start(go, `Redrive ${these}?`, `Each call is executed again, with its edited input if it has one, by ${scripts.join(", ")}. What succeeds is resolved; what fails stays parked.`, `perdure dlq redrive ${all}`, "Redrive", "primary", "/letters/redrive", { letters: ids, scripts })],
+    ["Drop…", "danger", () => start(go, `Drop ${these}?`, "Nothing is executed. They stay listed, and are not tried again.", `perdure dlq drop ${all}`, "Drop", "danger", "/letters/drop", { letters: ids })]];
+}
