@@ -91,7 +91,7 @@ def test_runs_end_and_letters_are_redriven_and_dropped(state: Path, script: Path
         elsewhere = post(client, "/letters/redrive", body | {"scripts": []}, "a-key-of-mine")
         assert elsewhere.json()["code"] == "script-not-confirmed"
         redriven = ended(client, post(client, "/letters/redrive", body).json()["id"])
-        assert redriven["exit_code"] == 0, redriven["output"]
+        assert redriven["outcome"] == "resolved", redriven["output"]
         assert "resolved" in redriven["output"]
         ended(client, post(client, "/letters/drop", {"letters": [3]}).json()["id"])
         assert client.get("/letters").json()["totals"] == {"resolved": 2, "dropped": 1}

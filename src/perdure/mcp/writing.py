@@ -72,14 +72,11 @@ class RedriveDeadLetter(Arguments, frozen=True):
     wait: Wait = PATIENCE
 
 
-REDRIVEN = {0: "resolved", 1: "failed", 2: "refused", 3: "failed again, or refused"}
-"""What the exit codes of a redrive mean."""
-
-
 def redrive_dead_letter(where: Where, given: RedriveDeadLetter) -> Answer:
     """Try a dead letter again."""
     from perdure.mcp.commands import carry_out
     from perdure.operations.dead_letters import find_letter, run_named
+    from perdure.operations.started_commands import REDRIVEN
 
     location = where.locate()
     with opened(location, run_named(given.letter)) as store:

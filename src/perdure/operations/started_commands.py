@@ -20,6 +20,9 @@ from perdure.operations.location import Location
 OUTCOMES: Final = {0: "done", 1: "failed", 2: "refused", 3: "done, with dead letters"}
 """By exit code."""
 
+REDRIVEN: Final = {0: "resolved", 1: "failed", 2: "refused", 3: "failed again, or refused"}
+"""By exit code of a redrive."""
+
 _left: list[subprocess.Popen[bytes]] = []
 _lock = threading.Lock()
 

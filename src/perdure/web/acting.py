@@ -19,6 +19,7 @@ from perdure.operations import approvals, breakers, deeds
 from perdure.operations.dead_letters import find_letter
 from perdure.operations.find_run import find_run
 from perdure.operations.location import opened
+from perdure.operations.started_commands import REDRIVEN
 from perdure.web.answers import clean
 from perdure.web.endpoints import Desk, Endpoint, Nothing
 from perdure.web.jobs import Job
@@ -134,7 +135,8 @@ def redrive(desk: Desk, names: Names, given: Redriven) -> Job:
         for script in sorted({store.run_by_number(letter.run).path for letter in letters}):
             _same(script, given.scripts)
     numbers = [str(number) for number in given.letters]
-    return desk.jobs.start(desk.location, ["dlq", "redrive", f"--concurrency={given.concurrency}"], numbers)
+    many = [f"--concurrency={given.concurrency}"] if given.concurrency > 1 else []
+    return desk.jobs.start(desk.location, ["dlq", "redrive", *many], numbers, outcomes=REDRIVEN)
 
 
 def drop(desk: Desk, names: Names, given: Letters) -> Job:

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import IO, Any, Final
 
@@ -37,7 +37,7 @@ class Job(msgspec.Struct, frozen=True):
         about: the run that it is about; empty: several, or letters.
         began: when it was started.
         ended: when that was seen; None: it is under way.
-        outcome: "under way", "done", "done, with dead letters", "failed", "refused" or "killed".
+        outcome: "under way", "killed", or what its exit code means: "done", "failed", "refused".
         exit_code: the command's; negative: the number of the signal that killed it.
         output: the end of what it has printed.
     """
@@ -53,9 +53,17 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class _Started:
-    def __init__(self, command: str, about: str, process: subprocess.Popen[bytes], output: IO[Any]) -> None:
+    def __init__(
+        self,
+        command: str,
+        about: str,
+        outcomes: Mapping[int, str],
+        process: subprocess.Popen[bytes],
+        output: IO[Any],
+    ) -> None:
         self.command = command
         self.about = about
+        self.outcomes = outcomes
         self.process = process
         self.output = output
         self.began = time.time()
@@ -69,7 +77,14 @@ class Jobs:
         self._lock = threading.Lock()
         self._jobs: OrderedDict[str, _Started] = OrderedDict()
 
-    def start(self, location: Location, arguments: Sequence[str], named: Sequence[str], about: str = "") -> Job:
+    def start(
+        self,
+        location: Location,
+        arguments: Sequence[str],
+        named: Sequence[str],
+        about: str = "",
+        outcomes: Mapping[int, str] = OUTCOMES,
+    ) -> Job:
         """Start a command of perdure.
 
         Args:
@@ -77,6 +92,7 @@ class Jobs:
             arguments: the command and its options.
             named: what it is about; never taken for options.
             about: the run that it is about.
+            outcomes: what its exit codes mean.
 
         Raises:
             OSError: no process can be started.
@@ -90,7 +106,7 @@ class Jobs:
         told = f"perdure {shlex.join((*arguments, *named))}{location.option}"
         id = secrets.token_hex(8)
         with self._lock:
-            self._jobs[id] = _Started(told, about, process, output)
+            self._jobs[id] = _Started(told, about, outcomes, process, output)
             over = [old for old, job in self._jobs.items() if job.process.poll() is not None]
             for old in over[: max(len(self._jobs) - KEPT, 0)]:
                 self._jobs.pop(old).output.close()
@@ -117,7 +133,7 @@ class Jobs:
         code = job.process.poll()
         if code is not None and job.ended is None:
             job.ended = time.time()
-        outcome = "under way" if code is None else OUTCOMES.get(code, "killed" if code < 0 else "failed")
+        outcome = "under way" if code is None else job.outcomes.get(code, "killed" if code < 0 else "failed")
         printed = os.fstat(job.output.fileno()).st_size
         text = os.pread(job.output.fileno(), TAIL, max(printed - TAIL, 0)).decode("utf-8", "replace")
         return Job(id, job.command, job.about, moment(job.began), moment(job.ended), outcome, code, text)

@@ -56,10 +56,9 @@ export function run({ main, given, query, go, title }) {
       d.children.length ? card("Child runs", n(d.children.length), table(d.children.slice(-50).reverse())) : null);
   }
   function acts(r) {
-    const executes = `It executes ${r.script}.`;
     return [
-      AGAIN.includes(r.status) ? button("Resume…", "primary", () => start(go, `Resume ${r.id}?`, `${executes} ${many(r.steps, "completed step")} will not be executed again; what failed is tried again.`, `perdure resume ${quoted(r.id)}`, "Resume", "primary", `/runs/${seg(r.id)}/resume`, { script: r.script })) : null,
-      OVER.includes(r.status) ? null : button("Cancel…", "danger", () => start(go, `Cancel ${r.id}?`, `The run ends for good. ${executes} Of it only what the run has deferred or is to undo is executed.`, `perdure cancel ${quoted(r.id)}`, "Cancel the run", "danger", `/runs/${seg(r.id)}/cancel`, { script: r.script })),
+      AGAIN.includes(r.status) ? button("Resume…", "primary", () => start(go, `Resume ${r.id}?`, `${r.script} is executed. ${many(r.steps, "completed step")} will not be executed again; what failed is tried again.`, `perdure resume ${quoted(r.id)}`, "Resume", "primary", `/runs/${seg(r.id)}/resume`, { script: r.script })) : null,
+      OVER.includes(r.status) ? null : button("Cancel…", "danger", () => start(go, `Cancel ${r.id}?`, `The run ends for good. What it has deferred, or is to undo, is executed by ${r.script}.`, `perdure cancel ${quoted(r.id)}`, "Cancel the run", "danger", `/runs/${seg(r.id)}/cancel`, { script: r.script })),
     ];
   }
   const forks = one => server.read_only || details.parent ? null : button("Fork from here…", "", () => { const r = details.run; start(go, `Fork ${r.id} from #${one.seq}?`, `A copy of the run is made. What was completed before #${one.seq} is kept; this call and all behind it are executed anew, by ${r.script}. The copy stands for the run from then on.`, `perdure fork ${quoted(r.id)} --from '#${one.seq}'`, "Fork", "primary", `/runs/${seg(r.id)}/fork`, { script: r.script, step: one.seq }); });
