@@ -12,6 +12,7 @@ import msgspec
 
 from perdure.alerts.alert import RECOVERED, Alert, Level
 from perdure.alerts.watchdog.client import LastException
+from perdure.config.page_links import page_way
 from perdure.core.durations import show
 from perdure.core.exit_causes import CRASHED, ENDED, describe
 from perdure.core.sizes import show_size
@@ -144,7 +145,7 @@ def _alert(seen: Observation, description: Description, group: Sequence[WatchedR
         code=description.code,
         saved=_saved(Path(seen.hello.state), first.run),
         notes=tuple(note for note in notes if note),
-        commands=tuple(commands),
+        commands=(*commands, *page_way(first.run)),
         pid=seen.pid,
         key=f"hung\n{first.workflow}\n{first.run}" if hung else "",
         id=_id(seen, first, record),

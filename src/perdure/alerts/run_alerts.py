@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from perdure.alerts.alert import RECOVERED, Alert
 from perdure.catalogue.rules import assess_for
+from perdure.config.page_links import page_way
 from perdure.core.durations import show
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.output import SAID
@@ -134,5 +135,5 @@ def _alert(
         code=code,
         saved=saved,
         notes=tuple(notes),
-        commands=tuple(commands),
+        commands=(*commands, *page_way(run.id, run.path)),
     )

@@ -6,6 +6,7 @@ import hashlib
 import shlex
 
 from perdure.alerts.alert import Alert
+from perdure.config.page_links import page_way
 from perdure.core.durations import show
 from perdure.core.records import RunRecord
 from perdure.errors import PerdureError
@@ -27,7 +28,11 @@ def held(run: RunRecord, error: PerdureError, option: str) -> Alert:
         error=error.what,
         code=error.code,
         notes=("it is tried again when its script is edited",),
-        commands=(("see more", f"perdure show {name}{option}"), ("go on", f"perdure resume {name}{option}")),
+        commands=(
+            ("see more", f"perdure show {name}{option}"),
+            ("go on", f"perdure resume {name}{option}"),
+            *page_way(run.id, run.path),
+        ),
     )
 
 
@@ -57,7 +62,11 @@ def overdue(run: RunRecord, seconds: float, option: str) -> Alert:
         workflow=run.workflow,
         run=run.id,
         error=f"it was due {show(seconds)} ago, and nothing goes on with it",
-        commands=(("why", f"perdure why {name}{option}"), ("serve it", f"perdure worker {shlex.quote(run.path)}")),
+        commands=(
+            ("why", f"perdure why {name}{option}"),
+            ("serve it", f"perdure worker {shlex.quote(run.path)}"),
+            *page_way(run.id, run.path),
+        ),
         key=f"overdue\n{run.workflow}\n{run.id}",
         id=_id("overdue", run.id, f"{run.wake}"),
     )
@@ -72,7 +81,11 @@ def waits_long(run: RunRecord, what: str, seconds: float, option: str) -> Alert:
         workflow=run.workflow,
         run=run.id,
         error=f"it has waited for {what} for {show(seconds)}",
-        commands=(("why", f"perdure why {name}{option}"), ("see more", f"perdure show {name}{option}")),
+        commands=(
+            ("why", f"perdure why {name}{option}"),
+            ("see more", f"perdure show {name}{option}"),
+            *page_way(run.id, run.path),
+        ),
         key=f"suspended\n{run.workflow}\n{run.id}",
         id=_id("suspended", run.id, what),
     )

@@ -14,6 +14,7 @@ from perdure.cli.view.errors import show_error, show_traceback
 from perdure.cli.view.live import Watch, watching
 from perdure.cli.view.progress_lines import ProgressLines
 from perdure.cli.view.terminal import Printer, as_json, count, safe
+from perdure.config.page_links import PURPOSE, page_link
 from perdure.core.durations import show
 from perdure.core.execution.spec import spec_of
 from perdure.core.records import RunRecord
@@ -124,7 +125,10 @@ def _failed(execution: Execution, *, json: bool) -> int:
     if (status := _print_standing("failed", execution)) is not None:
         where = f"{shlex.quote(execution.run_id or '')}{execution.location.option}"
         onward = "" if status == "cancelled" else f"   go on: perdure resume {where}"
-        Printer(sys.stderr).line(f"  see more: perdure show {where}{onward}")
+        printer = Printer(sys.stderr)
+        printer.line(f"  see more: perdure show {where}{onward}")
+        if link := page_link(execution.run_id or "", spec_of(execution.workflow).file):
+            printer.line(f"  {PURPOSE}: {link}")
         if json:
             as_json({"run": execution.run_id, "workflow": spec_of(execution.workflow).name, "status": status})
     return FAILED

@@ -37,8 +37,10 @@ DEAD_LETTERS = 10_000
 """Parked ones that a state file keeps before the oldest make room."""
 
 SUSPEND_AFTER = 60.0
-STUCK_AFTER = 7 * 86_400.0
 """Seconds. A run that waits for longer is left: it is only rows until it goes on."""
+
+STUCK_AFTER = 7 * 86_400.0
+"""Seconds. A wait for a signal or another run that lasts for longer raises an alert."""
 
 BREAKER_AFTER = 300.0
 """Seconds that a circuit breaker may be open before an alert is sent."""
@@ -71,6 +73,7 @@ def _above(value: Any, where: str) -> int:
 
 
 PUBLIC_URL = Setting("public_url", "PERDURE_PUBLIC_URL", values.http_address, empty=True)
+UI_URL = Setting("ui_url", "PERDURE_UI_URL", values.http_address, empty=True)
 STATE = Setting("state", "PERDURE_STATE", values.text)
 ENGINE = Setting("engine", "PERDURE_ENGINE", values.text)
 TIMEOUT = Setting("step_timeout", "STEP_TIMEOUT_MS", values.duration, values.milliseconds)
@@ -92,7 +95,7 @@ LETTER_FILE = Setting("", "WORKFLOW_DLQ_PATH", values.file)
 
 SETTINGS = (
     *(STATE, ENGINE, TIMEOUT, ALERTS, HEARTBEAT, KEPT_LETTERS, CRASHES, OTEL, BREAKER_ALERT, INTERRUPTS, LOG_JSON),
-    *(PUBLIC_URL, SHARED, QUIET, LOGS, LETTER_FILE, ARTIFACTS, SUSPENDS, STUCK),
+    *(PUBLIC_URL, UI_URL, SHARED, QUIET, LOGS, LETTER_FILE, ARTIFACTS, SUSPENDS, STUCK),
     *(Setting(name, cluster_options.variable(name), values.text) for name in cluster_options.NAMES),
 )
 """All of them but the rules of failures, which are read with the file that they are in."""
@@ -232,6 +235,16 @@ def public_url(script: str = "") -> str:
         OptionError: it is not the address of a web server.
     """
     found: str | None = _read(PUBLIC_URL, script)
+    return (found or "").rstrip("/")
+
+
+def ui_url(script: str = "") -> str:
+    """Where the page (`perdure ui`) is reached: PERDURE_UI_URL, or `ui_url` in pyproject.toml; empty if not known.
+
+    Raises:
+        OptionError: it is not the address of a web server.
+    """
+    found: str | None = _read(UI_URL, script)
     return (found or "").rstrip("/")
 
 

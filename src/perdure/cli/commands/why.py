@@ -6,6 +6,7 @@ from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import ANYWHERE, Json, Reference, Where
 from perdure.cli.view.ps_table import STYLES
 from perdure.cli.view.terminal import Printer, as_json, one_line
+from perdure.config.page_links import page_way
 from perdure.operations.find_run import find_run
 from perdure.operations.location import opened
 from perdure.operations.why import explain
@@ -15,7 +16,8 @@ def why(run: Reference, *, json: Json = False, where: Where = ANYWHERE) -> int:
     """Carry out `perdure why`; returns the exit code."""
     location = where.locate()
     with opened(location, run) as store:
-        found = explain(store, find_run(store, run), location)
+        record = find_run(store, run)
+        found = explain(store, record, location)
     if json:
         as_json(found)
         return DONE
@@ -25,9 +27,10 @@ def why(run: Reference, *, json: Json = False, where: Where = ANYWHERE) -> int:
         printer.line(one_line(f"  {reason}"))
     if found.code is not None:
         printer.line(f"  this kind of failure: {found.code}")
-    width = max((len(way.purpose) for way in found.ways), default=0) + 1
-    for way in found.ways:
-        printer.line(f"{way.purpose + ':':<{width}} {way.command}", "bold")
+    ways = [*((way.purpose, way.command) for way in found.ways), *page_way(record.id, record.path)]
+    width = max((len(purpose) for purpose, _ in ways), default=0) + 1
+    for purpose, command in ways:
+        printer.line(f"{purpose + ':':<{width}} {command}", "bold")
     return DONE
 
 
