@@ -57,6 +57,16 @@ def test_what_needs_somebody_comes_first(api: httpx.Client, state: Path):
     assert [one["data"][0]["id"] for one in letters] == ["R-8", "R-4", "R-0"]
 
 
+def test_what_a_call_printed_stands_beside_it(api: httpx.Client):
+    """The lines of its attempts, of that call alone; the last ones of a run."""
+    page = api.get("/runs/ui_month/log?seq=1").json()
+    (line,) = page["lines"]
+    assert (line["text"], line["attempt"], line["logger"]) == ("the price of R-0", 1, "stdout")
+    last = api.get("/runs/ui_month/log?limit=2").json()
+    assert ([one["text"] for one in last["lines"]], last["earlier"]) == (["the price of R-7", "the price of R-8"], True)
+    assert api.get("/runs/ui_month/log?seq=99").status_code == 404
+
+
 def test_lists_are_read_on_by_cursor(api: httpx.Client):
     """Pages follow on each other without a gap and without a repetition, filtered or not."""
     for path, rows, key in (

@@ -23,6 +23,7 @@ from perdure import Retry, step, workflow
 
 @step(retry=Retry(attempts=2, delay=0.001, jitter=0))
 def ui_price(item: dict) -> int:
+    print("the price of", item["id"])
     if item["amount"] == "x":
         raise ValueError(f"amount of {item['id']} is no number: {item['amount']!r}")
     return int(item["amount"])

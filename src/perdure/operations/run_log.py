@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from perdure.config import secrets
-from perdure.core.records import RunRecord
+from perdure.core.records import RunRecord, StepRecord
 from perdure.core.timestamps import moment
 from perdure.store import attempt_logs
 from perdure.store.runs import Store
@@ -36,16 +36,24 @@ class LogView(msgspec.Struct, frozen=True):
     text: str
 
 
-def log_of(store: Store, run: RunRecord, *, step: str | None = None, limit: int | None = None) -> list[LogView]:
+def log_of(
+    store: Store, run: RunRecord, *, step: str | None = None, call: StepRecord | None = None, limit: int | None = None
+) -> list[LogView]:
     """The lines of a run, oldest first.
 
     Args:
         store: the state file.
         run: which.
         step: only those of attempts of this step.
+        call: only those of attempts of this call.
         limit: how many at most, the last ones; None for all.
     """
-    found = [one for one in attempt_logs.lines_of(store.path, run.id) if step in (None, one.name)]
+    meant = None if call is None else (call.name, call.key, call.n)
+    found = [
+        one
+        for one in attempt_logs.lines_of(store.path, run.id)
+        if step in (None, one.name) and meant in (None, (one.name, one.key, one.n))
+    ]
     found.sort(key=lambda one: one.at)
     hide = secrets.redactor()  # what was not known to be a secret then
     return [

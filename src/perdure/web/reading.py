@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from perdure.config import secrets
 from perdure.core.dead_letters import LetterDetails
+from perdure.core.records import RunRecord
 from perdure.errors import NotFound
 from perdure.operations import letter_pages, overview, ps, schedules, workers
 from perdure.operations.breakers import BreakerView, list_breakers
@@ -21,6 +22,7 @@ from perdure.operations.doctor import Health, examine
 from perdure.operations.find_run import find_run
 from perdure.operations.location import opened
 from perdure.operations.queues import QueueView, list_queues
+from perdure.operations.run_log import LogView, log_of
 from perdure.operations.show import RunDetails, details_of
 from perdure.operations.step_rows import Show, StepRows, step_rows
 from perdure.operations.step_views import StepView
@@ -143,8 +145,40 @@ def step(desk: Desk, names: Names, given: Nothing) -> StepView:
         found = find_run(store, names["run"])
         shown = details_of(store, found, limit=1, before=number + 1, data=True).steps
     if not shown or shown[-1].seq != number:
-        raise NotFound(f"run {found.id} has no step #{number}", "choose one of those that it lists")
+        raise _no_such_step(found, number)
     return shown[-1]
+
+
+def _no_such_step(run: RunRecord, number: int) -> NotFound:
+    return NotFound(f"run {run.id} has no step #{number}", "choose one of those that it lists")
+
+
+class LogQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which lines: of the call with that record, or of all calls of that step; the last ones."""
+
+    seq: Annotated[int, Meta(ge=1)] | None = None
+    step: str | None = None
+    limit: Limit = 200
+
+
+class Log(msgspec.Struct, frozen=True):
+    """What attempts have logged and printed, oldest first. `earlier`: there are more lines before these."""
+
+    lines: list[LogView]
+    earlier: bool
+
+
+def log(desk: Desk, names: Names, given: LogQuery) -> Log:
+    """What the attempts of a run have logged and printed."""
+    with opened(desk.location, names["run"]) as store:
+        found = find_run(store, names["run"])
+        call = None
+        if given.seq is not None:
+            call = next(iter(store.records(found.rid, given.seq, 1)), None)
+            if call is None or call.seq != given.seq:
+                raise _no_such_step(found, given.seq)
+        lines = log_of(store, found, step=given.step, call=call, limit=given.limit + 1)
+    return Log(lines[-given.limit :], len(lines) > given.limit)
 
 
 # -- dead letters -----------------------------------------------------------------------------------------------------
@@ -355,6 +389,7 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/runs/{run}/timeline", "How its calls lie in time", TimelineQuery, Timeline, timeline),
     Endpoint("GET", "/runs/{run}/steps", "Its steps, in the order of their records", StepsQuery, StepRows, steps),
     Endpoint("GET", "/runs/{run}/steps/{seq}", "One step in full", Nothing, StepView, step),
+    Endpoint("GET", "/runs/{run}/log", "What its attempts have logged and printed", LogQuery, Log, log),
     Endpoint("GET", "/letters", "Dead letters, the newest first", LettersQuery, LettersPage, letters),
     Endpoint("GET", "/letters/reasons", "Parked letters by reason", Nothing, Reasons, reasons),
     Endpoint("GET", "/letters/{letter}", "All about a dead letter", Nothing, LetterDetails, letter),

@@ -48,8 +48,8 @@ export function attempts(failures, last) {
 const pause = (before, next) => { const gap = Date.parse(next) - Date.parse(before.started) - before.seconds * 1000; return gap > 1 ? h("div", { class: "waitline" }, h("i"), `${dur(gap)} between${before.verdict?.kind === "throttled" ? ": the service asked for fewer calls" : ""}`) : null; };
 const section = (title, side, ...rest) => h("section", {}, h("h3", {}, title, side), rest);
 
-/** @param {Object} step a step in full @param {string} run its id @param {Element|null} fork a button */
-export function inspector(step, run, close, fork) {
+/** @param {Object} step a step in full @param {string} run its id @param {Object} log what it has logged and printed @param {Element|null} fork a button */
+export function inspector(step, run, log, close, fork) {
   const own = step.failures, ended = step.status === "done" || (own.length ? Date.parse(own.at(-1).started) < Date.parse(step.started) : true);
   const all = own.length + (ended ? 1 : 0), last = step.error || own.at(-1)?.error;
   return [h("header", {}, mark(step.status, 15), h("h2", { class: "clip" }, step.name), h("span", { class: "grow" }), h("span", { class: "faint num" }, `#${step.seq}`), h("button", { class: "btn small", type: "button", "aria-label": "Close", on: { click: close } }, "×")),
@@ -59,6 +59,7 @@ export function inspector(step, run, close, fork) {
       section(many(Math.max(all, 1), "attempt"), h("span", { class: "faint" }, `last took ${took(step.seconds)}`), attempts(own, ended ? step : null)),
       section("Input", h("button", { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.inputs)) } }, "Copy JSON"), json(step.inputs)),
       step.status === "done" ? section("Result", h("button", { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.result)) } }, "Copy JSON"), json(step.result)) : null,
+      log.lines.length ? section("Log", log.earlier ? h("span", { class: "faint" }, "the last lines") : null, h("pre", { class: "codex", tabindex: 0, role: "region", "aria-label": "what it logged and printed" }, log.lines.map(x => `${at(x.at)} ${all > 1 ? `#${x.attempt} ` : ""}${x.level ? `${x.level} ${x.logger}: ` : ""}${x.text}\n`))) : null,
       last?.traceback ? trace(last.traceback) : null,
       section("In a terminal", null, command(`perdure show ${run} --step ${step.name}`)),
       fork ? h("div", { class: "acts" }, fork) : null)];

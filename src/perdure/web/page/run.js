@@ -16,7 +16,7 @@ const AGAIN = ["failed", "interrupted", "parked"], OVER = ["done", "dead", "canc
 const MANY = [["done-bar", "done"], ["wait-bar", "tried again"], ["fail-bar", "failed"], ["dead-bar", "dead letter"]];
 
 export function run({ main, given, query, go, title }) {
-  let asked = query, details = null, why = null, lapse = null, step = null, left = false;
+  let asked = query, details = null, why = null, lapse = null, step = null, log = null, left = false;
   const head = h("div"), about = h("div", { class: "stack" }), tools = h("div", { class: "tool" }), legend = h("span", { class: "legend" }), count = h("span", { class: "count" }), side = h("aside", { class: "card insp", "aria-label": "The step that is chosen" });
   const address = changed => { const q = new URLSearchParams(asked); for (const [k, v] of Object.entries(changed)) if (v != null && v !== "") q.set(k, v); else q.delete(k); return `/runs/${seg(given)}${q.size ? `?${q}` : ""}`; };
   const to = (changed, replace) => go(address(changed), replace);
@@ -76,13 +76,13 @@ export function run({ main, given, query, go, title }) {
     list.choose(seq); line.show(seq, range());
     if (!seq) { step = null; side.hidden = true; split.className = "split wide"; return; }
     if (step?.seq !== seq) {
-      try { step = await get(`/runs/${seg(given)}/steps/${seq}`); } catch (failed) {
+      try { [step, log] = await Promise.all([get(`/runs/${seg(given)}/steps/${seq}`), get(`/runs/${seg(given)}/log`, { seq })]); } catch (failed) {
         if (failed.status === 401) return;
         patch(side, h("header", {}, h("h2", {}, `#${seq}`)), h("div", { class: "body" }, failed.message)); step = null;
         side.hidden = false; split.className = "split"; return;
       }
       if (left || Number(asked.get("step")) !== seq) return;
-      side.replaceChildren(...inspector(step, details.run.id, () => to({ step: "" }, true), forks(step)));
+      side.replaceChildren(...inspector(step, details.run.id, log, () => to({ step: "" }, true), forks(step)));
     }
     side.hidden = false;
     split.className = "split";
