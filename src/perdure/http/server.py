@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import socket
 import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from perdure.errors import OptionError
+from perdure.http.listening import listening
 
 AT_ONCE = 64
 """Requests that are served at a time; further ones are answered 503."""
@@ -25,19 +25,14 @@ class LinkServer:
 
         from perdure.http.app import app
 
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((host, port))
+            listener = listening(host, port, AT_ONCE)  # who comes before the thread is there waits
         except OSError as error:
-            listener.close()
             raise OptionError(
                 f"--http cannot listen on {host}:{port} ({error.strerror})", "give another port; 0 takes a free one"
             ) from None
-        listener.listen(AT_ONCE)  # who comes before the thread is there waits
         self._listener = listener
-        shown = f"[{host}]" if family == socket.AF_INET6 else host
+        shown = f"[{host}]" if ":" in host else host
         self.address = f"http://{shown}:{listener.getsockname()[1]}"
         # Addresses hold tokens: none is logged, and no header of a proxy is believed.
         config = uvicorn.Config(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from perdure.errors import OptionError
+from perdure.http.listening import listening
 
 if TYPE_CHECKING:
     from perdure.operations.location import Location
@@ -220,15 +221,11 @@ def _listen(options: Options) -> tuple[socket.socket, str, list[str]]:
     """A socket that listens, how a browser gets there, and the hosts that it goes by."""
     if options.socket is not None:
         return _listen_at(options.socket), "", []
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     wanted = (PORT, 0) if options.port is None else (options.port,)
     for port in wanted:
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((options.host, port))
+            listener = listening(options.host, port, AT_ONCE)
         except OSError as error:
-            listener.close()
             if port != wanted[-1]:
                 continue
             raise OptionError(
@@ -236,9 +233,8 @@ def _listen(options: Options) -> tuple[socket.socket, str, list[str]]:
                 "give another port; --port 0 takes a free one",
             ) from None
         break
-    listener.listen(AT_ONCE)
     bound = listener.getsockname()[1]
-    shown = f"[{options.host}]" if family == socket.AF_INET6 else options.host
+    shown = f"[{options.host}]" if ":" in options.host else options.host
     names = dict.fromkeys((shown, "localhost", "127.0.0.1", "[::1]"))
     hosts = [f"{name}:{bound}" for name in names] + ([*names] if bound == 80 else [])
     return listener, f"http://{shown}:{bound}", hosts
