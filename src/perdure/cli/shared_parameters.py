@@ -36,6 +36,20 @@ Budget = Annotated[
         "--budget", negative="", help="Raise a bound of its budgets: usd=5, tokens=1000000, calls=100 or seconds=900."
     ),
 ]
+ALL = Group("With --all", sort_key=1)
+
+RunOrScript = Annotated[
+    str | None,
+    Parameter(help='A run\'s id, the beginning of it, or "last"; with --all: a script, if not all are meant.'),
+]
+AllRuns = Annotated[
+    bool, Parameter(("--all", "-a"), group=ALL, negative="", help="Each unfinished run, the oldest first.")
+]
+ONLY_THOSE = Parameter(group=ALL, negative="", help="Only runs that stand so; else failed and interrupted.")
+OfWorkflow = Annotated[str | None, Parameter(group=ALL, help="Only runs of this workflow.")]
+Unmoved = Annotated[str | None, Parameter(group=ALL, help="Only runs that have not moved for so long: 30m, 2h, 1d.")]
+WithText = Annotated[str | None, Parameter(group=ALL, help="Only runs with this in their id or their inputs.")]
+
 Reference = Annotated[str, Parameter(help='A run\'s id, the beginning of it, or "last".')]
 
 

@@ -8,10 +8,21 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
 from perdure.cli.exit_codes import DONE, FAILED, INTERRUPTED
-from perdure.cli.shared_parameters import Engine, MovedScript, State
+from perdure.cli.shared_parameters import (
+    ALL,
+    ONLY_THOSE,
+    AllRuns,
+    Engine,
+    MovedScript,
+    OfWorkflow,
+    RunOrScript,
+    State,
+    Unmoved,
+    WithText,
+)
 from perdure.cli.view.terminal import Printer, count
 from perdure.core.durations import seconds
 from perdure.errors import UsageError
@@ -21,29 +32,17 @@ from perdure.operations.find_run import find_run
 from perdure.operations.location import locate, locate_run, opened, pin
 from perdure.operations.resume_all import USUAL, Ending, Wanted, resume_each, standings, unfinished
 
-ALL = Group("With --all", sort_key=1)
-
 
 def cancel(
-    run: Annotated[
-        str | None,
-        Parameter(help='A run\'s id, the beginning of it, or "last"; with --all: a script, if not all are meant.'),
-    ] = None,
+    run: RunOrScript = None,
     file: MovedScript = None,
     /,
     *,
-    all: Annotated[
-        bool, Parameter(("--all", "-a"), group=ALL, negative="", help="Each unfinished run, the oldest first.")
-    ] = False,
-    status: Annotated[
-        list[Ending] | None,
-        Parameter(group=ALL, negative="", help="Only runs that stand so; else failed and interrupted."),
-    ] = None,
-    workflow: Annotated[str | None, Parameter(group=ALL, help="Only runs of this workflow.")] = None,
-    older: Annotated[
-        str | None, Parameter(group=ALL, help="Only runs that have not moved for so long: 30m, 2h, 1d.")
-    ] = None,
-    text: Annotated[str | None, Parameter(group=ALL, help="Only runs with this in their id or their inputs.")] = None,
+    all: AllRuns = False,
+    status: Annotated[list[Ending] | None, ONLY_THOSE] = None,
+    workflow: OfWorkflow = None,
+    older: Unmoved = None,
+    text: WithText = None,
     dry_run: Annotated[bool, Parameter(group=ALL, negative="", help="Only say which.")] = False,
     state: State = None,
     engine: Engine = None,

@@ -8,10 +8,24 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
 from perdure.cli.exit_codes import DEAD_LETTERS, DONE, FAILED, INTERRUPTED, SUSPENDED
-from perdure.cli.shared_parameters import Budget, Engine, Json, LogJson, MovedScript, Quiet, State
+from perdure.cli.shared_parameters import (
+    ONLY_THOSE,
+    AllRuns,
+    Budget,
+    Engine,
+    Json,
+    LogJson,
+    MovedScript,
+    OfWorkflow,
+    Quiet,
+    RunOrScript,
+    State,
+    Unmoved,
+    WithText,
+)
 from perdure.cli.view.terminal import Printer, count
 from perdure.cli.watched_run import go_on, print_finish
 from perdure.core.durations import seconds
@@ -23,14 +37,9 @@ from perdure.operations.location import locate, locate_run, opened
 from perdure.operations.resume import finished, raise_budget, read_budget, without_effect
 from perdure.operations.resume_all import USUAL, Unfinished, Wanted, resume_each, standings, unfinished
 
-ALL = Group("With --all", sort_key=1)
-
 
 def resume(
-    run: Annotated[
-        str | None,
-        Parameter(help='A run\'s id, the beginning of it, or "last"; with --all: a script, if not all are meant.'),
-    ] = None,
+    run: RunOrScript = None,
     file: MovedScript = None,
     /,
     *,
@@ -41,18 +50,11 @@ def resume(
     if_locked: Annotated[
         IfLocked | None, Parameter(help="If another process has it. As the workflow says, else skip.")
     ] = None,
-    all: Annotated[
-        bool, Parameter(("--all", "-a"), group=ALL, negative="", help="Each unfinished run, the oldest first.")
-    ] = False,
-    status: Annotated[
-        list[Unfinished] | None,
-        Parameter(group=ALL, negative="", help="Only runs that stand so; else failed and interrupted."),
-    ] = None,
-    workflow: Annotated[str | None, Parameter(group=ALL, help="Only runs of this workflow.")] = None,
-    older: Annotated[
-        str | None, Parameter(group=ALL, help="Only runs that have not moved for so long: 30m, 2h, 1d.")
-    ] = None,
-    text: Annotated[str | None, Parameter(group=ALL, help="Only runs with this in their id or their inputs.")] = None,
+    all: AllRuns = False,
+    status: Annotated[list[Unfinished] | None, ONLY_THOSE] = None,
+    workflow: OfWorkflow = None,
+    older: Unmoved = None,
+    text: WithText = None,
     json: Json = False,
     log_json: LogJson = False,
     quiet: Quiet = False,

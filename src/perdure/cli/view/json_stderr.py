@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TextIO
-
-from perdure.cli.view.progress_lines import ProgressLines
-from perdure.engines.events import Observer
 
 
 class JsonLines(io.TextIOBase):
@@ -54,22 +49,3 @@ class JsonLines(io.TextIOBase):
 
     def close(self) -> None:
         """Nothing: the stream is not ours to close."""
-
-
-class LoggedWatch:
-    """Shows a run by nothing but the log."""
-
-    quiet = False
-
-    def __init__(self) -> None:
-        self.lines = ProgressLines(lambda text, style: None)
-
-    @property
-    def observer(self) -> Observer:
-        """Counts what happens, for the summary."""
-        return self.lines
-
-    @contextmanager
-    def showing(self) -> Iterator[None]:
-        """While a run goes on."""
-        yield

@@ -52,7 +52,7 @@ def watching(log_json: bool = False, quiet: bool = False) -> Iterator[Watch]:
         quiet: nothing is shown of a run that goes well.
     """
     if quiet and not log_json:
-        yield QuietWatch()
+        yield SilentWatch(quiet=True)
         return
     if log_json or settings.log_json():
         with logged() as watch:
@@ -83,14 +83,14 @@ def watching(log_json: bool = False, quiet: bool = False) -> Iterator[Watch]:
 @contextmanager
 def logged() -> Iterator[Watch]:
     """Standard error is for lines of JSON and for nothing else."""
-    from perdure.cli.view.json_stderr import JsonLines, LoggedWatch
+    from perdure.cli.view.json_stderr import JsonLines
     from perdure.engines.observers import json_logs
 
     stderr = sys.stderr
     json_logs.as_json(stderr)
     sys.stderr = lines = JsonLines(stderr)
     try:
-        yield LoggedWatch()
+        yield SilentWatch(quiet=False)
     except PerdureError as error:
         raise SystemExit(show_error(error)) from error  # shown while stderr still is lines of JSON
     finally:
@@ -98,12 +98,11 @@ def logged() -> Iterator[Watch]:
         sys.stderr = stderr
 
 
-class QuietWatch:
-    """Shows nothing: the result, and what goes wrong, are shown when the run has ended."""
+class SilentWatch:
+    """Counts what happens, and shows nothing of it: the log does, or, of a quiet run, what is said at its end."""
 
-    quiet = True
-
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
         self.lines = ProgressLines(lambda text, style: None)
 
     @property
