@@ -4,6 +4,7 @@
     python3 dev.py test         style, types, layers, and every test (what CI runs)
     python3 dev.py unit         the fast tests alone
     python3 dev.py crash ...    the long crash campaign: thousands of kills (options are passed on)
+    python3 dev.py proof ...    the figures of docs/reliability.md, hours of them, resumable (options are passed on)
     python3 dev.py bench ...    the benchmarks against the raw floor and DBOS (options are passed on)
 
 Each makes the virtual environment `.venv` first, if it is missing or pyproject.toml has changed.
@@ -54,6 +55,7 @@ COMMANDS = {
     "test": CHECKS,
     "unit": (("-m", "pytest", "-n", "2", "tests/unit"),),
     "crash": (("-m", "tests.crash"),),
+    "proof": (("-m", "tests.proof"),),
     "bench": (("benchmarks/run.py",),),
 }
 

@@ -1,0 +1,77 @@
+"""What a proof has done is not done again, and a proof whose control finds nothing does not stand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from proof import progress, table
+from proof.form import Figures, Proof
+from proof.progress import Done, Progress
+from proof.runner import verdict
+
+WHERE = {
+    "day": "2026-11-27",
+    "perdure": "1",
+    "source": "abc",
+    "python": "3",
+    "sqlite": "3",
+    "machine": "m",
+    "file system": "f",
+}
+
+
+def proof(**fields: object) -> Proof:
+    found = Figures(1)
+    plain = {"run": lambda *_: found, "control": lambda _: found, "controlled": "nothing", "short": ""}
+    named = {"name": "X1", "claim": "it holds", "unit": "tries", "size": 1000, "part": 10}
+    return Proof(**{**named, **plain, **fields})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Progress:
+    monkeypatch.setattr(progress, "surroundings", lambda: WHERE)
+    return Progress(tmp_path / "proof", seed=7)
+
+
+def test_parts_add_up_once_and_by_their_seed(kept: Progress, tmp_path: Path) -> None:
+    """A part that two runners did counts once; a line that was torn is no part; another seed is another proof."""
+    found = Figures(3, Counter(resumed=2), {"ms": [1.0, 9.0]}, ["lost: a"], {"shapes": {"brief"}})
+    for part in (0, 0, 4, None):
+        kept.write("X1", part, found, 1.5)
+    Progress(tmp_path / "proof", seed=8).write("X1", 5, found, 1.0)
+    with (tmp_path / "proof" / "X1.jsonl").open("a") as file:
+        file.write('{"part": 6, "se')
+    done = kept.of("X1")
+    assert done.parts == {0, 4}
+    assert (done.figures.cases, done.figures.counts["resumed"], len(done.figures.failures)) == (6, 4, 2)
+    assert done.figures.percentile("ms", 0.99) == 9.0
+    assert done.figures.seen == {"shapes": {"brief"}}
+    assert done.control == found
+    assert done.seconds == 3.0
+    assert done.where == [WHERE]
+
+
+def test_a_control_that_finds_nothing_is_what_is_wrong() -> None:
+    """So is a broken promise, and a sum that its judge refuses."""
+    assert verdict(proof(), Done(figures=Figures(5), control=Figures(5, failures=["lost"]))) == []
+    assert "proves nothing" in verdict(proof(), Done(figures=Figures(5), control=Figures(5)))[0]
+    refusing = proof(judge=lambda found: ["too slow"] if found.cases > 4 else [])
+    assert verdict(refusing, Done(figures=Figures(5), control=Figures(5))) == ["too slow"]
+
+
+def test_the_tables_are_written_between_their_markers(tmp_path: Path) -> None:
+    """What could not be reached stands there with what was, and the rest of the page is kept."""
+    page = tmp_path / "reliability.md"
+    page.write_text(f"# Head\n\n{table.BEGIN}\nstale\n{table.END}\n\nfoot\n")
+    done = Done({0}, Figures(250, failures=["lost | a"]), Figures(4, failures=["x", "y"]), [WHERE], 200.0)
+    table.write(page, [(proof(), done), (proof(name="X2"), Done())], seed=7)
+    text = page.read_text()
+    assert text.startswith("# Head\n")
+    assert text.endswith("\n\nfoot\n")
+    assert "stale" not in text
+    assert "| X1 | it holds | 250 of 1,000 tries | 1 |" in text
+    assert "| X2 | it holds | none of 1,000 tries | - |" in text
+    assert "`python3 dev.py proof X1 --seed 7` | nothing | 2 in 4 |" in text
