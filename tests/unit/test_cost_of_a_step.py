@@ -1,0 +1,125 @@
+"""What a step costs, in functions entered: that is the same on any machine, at any load.
+
+A change that makes it cost more shows here. Look at what it costs with `python benchmarks/instructions.py`; if it is
+worth that, write the new number down, and say so in the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from perdure import step, workflow
+from perdure.engines.local import limits
+from perdure.engines.local.engine import close_all
+from perdure.store import flight_recorder, watch
+
+PYTHON, C = 0, 1
+TOLERANCE = 1.03
+"""Interpreters differ by that much, and what happens once in a while. Two more functions show."""
+
+
+@step(name="cost-of-a-step")
+def one(i: int) -> int:
+    return i % 97
+
+
+@step(name="cost-of-an-async-step")
+async def one_async(i: int) -> int:
+    return i % 97
+
+
+@workflow(name="cost-of-a-loop")
+def loop(steps: int) -> None:
+    for i in range(steps):
+        one(i)
+
+
+@workflow(name="cost-of-an-async-loop")
+async def async_loop(steps: int) -> None:
+    for i in range(steps):
+        await one_async(i)
+
+
+@workflow(name="cost-of-an-async-map")
+async def async_map(items: int) -> None:
+    await one_async.map(range(items), concurrency=50)
+
+
+@workflow(name="cost-of-a-map")
+def items(items: int) -> None:
+    one.map(range(items))
+
+
+def begin(runs: int) -> None:
+    """So many runs of nothing, each of other inputs."""
+    for number in range(runs):
+        loop(-100 * runs - number)
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A state file of its own, and nothing that looks again because time has passed."""
+    monkeypatch.setenv("PERDURE_STATE", str(tmp_path / "state.db"))
+    monkeypatch.setattr(watch, "LOOK_AGAIN", 1e6)
+    monkeypatch.setattr(flight_recorder, "MOVED", 1e6)
+    monkeypatch.setattr(limits, "LOOK", 1e6)
+    yield
+    close_all()
+
+
+def calls(work: Callable[[], object]) -> tuple[int, int]:
+    """How many functions are entered, of Python (a generator that goes on counts again) and of C."""
+    count = [0, 0]
+
+    def on_event(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            count[PYTHON] += 1
+        elif event == "c_call":
+            count[C] += 1
+
+    before = sys.getprofile()
+    gc.disable()
+    sys.setprofile(on_event)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+        gc.enable()
+    return count[PYTHON], count[C]
+
+
+def exceeds(found: list[float], written_down: list[int]) -> bool:
+    """Does one of the figures exceed what is written down?"""
+    return any(one > TOLERANCE * most for one, most in zip(found, written_down, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("work", "python", "c"),
+    [
+        pytest.param(loop, 73, 66, id="step in a loop"),
+        pytest.param(lambda n: asyncio.run(async_loop(n)), 119, 98, id="async step in a loop"),
+        pytest.param(items, 108, 80, id="item of a map"),
+        pytest.param(lambda n: asyncio.run(async_map(n)), 114, 77, id="item of an async map"),
+    ],
+)
+def test_a_step_costs_no_more_than_is_written_down_here(work: Callable[[int], object], python: int, c: int) -> None:
+    """One more step enters no more functions than the numbers above say, in a loop and in a map."""
+    work(1)
+    few, many = calls(lambda: work(100)), calls(lambda: work(200))
+    found = [(more - less) / 100 for more, less in zip(many, few, strict=True)]
+    assert not exceeds(found, [python, c]), found
+
+
+def test_a_run_costs_no_more_than_is_written_down_here() -> None:
+    """To begin and to end a run enters no more functions than this."""
+    loop(0)
+    few, many = calls(lambda: begin(2)), calls(lambda: begin(12))
+    found = [(more - less) / 10 for more, less in zip(many, few, strict=True)]
+    assert not exceeds(found, [527, 349]), found
