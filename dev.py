@@ -28,7 +28,7 @@ STAMP = VENV / "installed"
 
 PARTS = ("conformance", "crash", "docs", "acceptance", "integration")
 CHECKS = (
-    # Each of the two uses one processor; neither needs what the other does.
+    # The first two use one processor each; the browser waits more than it computes. None needs what the others do.
     (
         (("-m", "mypy"), ("-m", "mypy", "tests/typing")),
         (
@@ -37,6 +37,10 @@ CHECKS = (
             # Where PYTHONDONTWRITEBYTECODE is set, each process that tests start would compile all modules anew.
             ("-m", "compileall", "-q", "src", "tests"),
             ("-m", "pyright", "tests/typing"),
+        ),
+        (
+            ("tests/chromium.py",),
+            ("-m", "pytest", "-rs", "-m", "browser", "tests/integration/test_ui_in_a_browser.py"),
         ),
     ),
     (

@@ -54,12 +54,12 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes minutes runs only when it is asked for."""
-    if "long" in (config.option.markexpr or ""):
-        return
-    long = [item for item in items if item.get_closest_marker("long")]
-    config.hook.pytest_deselected(items=long)
-    items[:] = [item for item in items if item not in long]
+    """What takes minutes, and what needs a browser, runs only when it is asked for."""
+    asked = config.option.markexpr or ""
+    apart = [name for name in ("long", "browser") if name not in asked]
+    left = [item for item in items if any(map(item.get_closest_marker, apart))]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
 from typing import Any
 
 import pytest
 from ui_server import TOKEN
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from chromium import find
+
+PATIENCE = 180_000
+"""Milliseconds until a test gives up: a net for what never comes, far beyond what a busy machine needs."""
+
+WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 
 
 def chromium() -> str:
     """The browser that is installed; the test is skipped, with the reason, where none is."""
     pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-    found = next(filter(None, map(shutil.which, NAMES)), None)
+    found = find()
     if found is None:
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
     return found
+
+
+def axe() -> str:
+    """The source of axe-core, which the package axe-playwright-python of the registry brings along."""
+    package = pytest.importorskip("axe_playwright_python", reason="the package axe-playwright-python is not installed")
+    return (resources.files(package) / "axe.min.js").read_text(encoding="utf-8")
 
 
 class Tab:
@@ -39,15 +51,43 @@ class Tab:
         self.page.get_by_role("heading", level=1, name=heading).wait_for()
         return self.page
 
+    def violations(self, source: str, *rules: str) -> list[str]:
+        """What axe-core finds on the page as it is now, by all rules of WCAG 2.2 AA, or by some.
+
+        It is executed by the debugger: the policy of the page executes no text.
+        """
+        only = {"type": "rule", "values": rules} if rules else {"type": "tag", "values": WCAG}
+        options = json.dumps({"runOnly": only, "rules": {} if rules else {"target-size": {"enabled": True}}})
+        debugger = self.page.context.new_cdp_session(self.page)
+        said = debugger.send(
+            "Runtime.evaluate",
+            {
+                "expression": f"{source}\naxe.run(document, {options}).then(found => JSON.stringify(found.violations))",
+                "awaitPromise": True,
+                "returnByValue": True,
+            },
+        )
+        debugger.detach()
+        assert "exceptionDetails" not in said, said
+        return [
+            f"{one['id']}: {node['target']} {node['html'][:120]}"
+            for one in json.loads(said["result"]["value"])
+            for node in one["nodes"]
+        ]
+
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """A Chromium without a window."""
+    """A Chromium without a window; where it does not start, tests are skipped, with the reason."""
     path = chromium()
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import Error, sync_playwright
 
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        try:
+            started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=PATIENCE)
+            started.new_page().close()
+        except Error as failed:
+            pytest.skip(f"{path} does not start here: {failed.message.splitlines()[0]}")
         try:
             yield started
         finally:
@@ -58,7 +98,7 @@ def browser() -> Iterator[Any]:
 def tab(started: Any, address: str, scheme: str = "light", width: int = 1440) -> Iterator[Tab]:
     """A tab in a context of its own, with the token as a page that was signed in has it."""
     context = started.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(PATIENCE)
     context.add_init_script(f"sessionStorage.setItem('perdure-token', {TOKEN!r})")
     try:
         yield Tab(context.new_page(), address)

@@ -10,10 +10,10 @@ const BAR = { done: "done-bar", dead: "dead-bar", failed: "fail-bar", parked: "f
 /** A mark for each of the last runs: how high is how long it took. */
 function strip(runs, width = 224, height = 26) {
   const shown = [...runs].reverse(), w = width / 32, most = Math.max(...shown.map(r => Math.log1p(r.seconds ?? .1)), .1), well = shown.filter(r => r.status === "done").length;
-  return s("svg", { class: "strip", width, height, role: "img", "aria-label": `the last ${many(shown.length, "run")}: ${well} done, ${shown.length - well} otherwise` },
+  return s("svg", { class: "strip", width, height, role: "group", "aria-label": `the last ${many(shown.length, "run")}: ${well} done, ${shown.length - well} otherwise` },
     shown.map((r, i) => {
       const tall = Math.max(4, 20 * Math.log1p(r.seconds ?? .1) / most), x = width - (shown.length - i) * w;
-      return s("a", { href: `/runs/${seg(r.id)}`, tabindex: -1, "aria-hidden": "true" }, s("rect", { x, y: height - 3 - tall, width: w - 2, height: tall, rx: 1.5, fill: `var(--${BAR[r.status] || "line"})` }, s("title", {}, `${r.id} · ${r.status} · ${took(r.seconds)}`)),
+      return s("a", { href: `/runs/${seg(r.id)}`, tabindex: -1, "aria-label": `${r.id} ${r.status}` }, s("rect", { x, y: height - 3 - tall, width: w - 2, height: tall, rx: 1.5, fill: `var(--${BAR[r.status] || "line"})` }, s("title", {}, `${r.id} · ${r.status} · ${took(r.seconds)}`)),
         r.status === "done" ? null : s("rect", { x, y: height - 2, width: w - 2, height: 2, fill: `var(--${BAR[r.status] || "faint"})` }));
     }));
 }

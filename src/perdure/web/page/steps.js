@@ -65,7 +65,7 @@ export function steps({ run, choose }) {
   }
   let frame = 0;
   box.addEventListener("scroll", () => { cancelAnimationFrame(frame); frame = requestAnimationFrame(paint); });
-  new ResizeObserver(() => paint()).observe(box);
+  new ResizeObserver(() => requestAnimationFrame(paint)).observe(box);
   const at = () => direct ? chosen - 1 : listed.findIndex(x => x.seq === chosen);
   function reveal(i) {
     const k = total * ROW / Math.max(Math.min(total * ROW, TALLEST), 1), y = i * ROW / k;
