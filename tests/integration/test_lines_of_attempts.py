@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from conftest import SOURCE, Machine, _clean
@@ -61,6 +62,37 @@ def test_lines_belong_to_attempts(machine: Machine, capsys: pytest.CaptureFixtur
     assert (out.count("said token="), out.count("not of a step")) == (2, 1)
     assert err.count("to stderr") == 2
     assert (tmp_path / "own").read_text().count("nobody's business") == 2
+
+
+def test_lines_of_one_call_are_looked_for_where_they_can_be(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of files that ended long before the call, none is read, and of those that began long after it the first line."""
+
+    @step(name="lines-once", retry=None)
+    def once(what: str) -> None:
+        print("said", what)
+
+    @workflow(name="lines-twice")
+    def twice() -> None:
+        once("a")
+        once("b")
+
+    twice()
+    run = newest(machine)
+    _, call = machine.engine.store.all_records(run.rid)
+    folder = attempt_logs.folder_of(machine.state)
+    (path,) = folder.iterdir()
+    call = msgspec.structs.replace(call, started=path.stat().st_mtime)  # the machine's clock is another one here
+    moved = attempt_logs.LogLine(call.started + 7_200, run.id, call.name, call.key, call.n, 1, "", "stdout", "later")
+    attempt_logs.LogFile(machine.state, "later").add(moved)
+    earlier = folder / "earlier-1.log"
+    earlier.write_bytes(path.read_bytes())
+    os.utime(earlier, (call.started - 7_200,) * 2)
+    read, whole = [], attempt_logs._read
+    monkeypatch.setattr(attempt_logs, "_read", lambda path, most: (read.append((path, most)), whole(path, most))[1])
+    assert [one.text for one in log_of(machine.engine.store, run, call=call)] == ["said b"]
+    assert earlier not in dict(read)
+    assert [most for found, most in read if found != path] == [attempt_logs.LONGEST]
+    assert len(lines(machine)) == 5
 
 
 def test_an_attempt_that_talks_without_end(machine: Machine) -> None:

@@ -84,19 +84,20 @@ class Listed:
                         fingerprint=reason,
                     )
                     parking.add_copies(connection, [letter])
-                self._tries(connection, run, name, key, seq, attempts if status != "done" else attempts - 1)
+                self._tries(connection, run, name, key, seq, attempts if status != "done" else attempts - 1, attempts)
 
         self.store.journal.write((), operation)
 
     def tried(self, run: RunRecord, name: str, key: int, attempts: int) -> None:
         """Failed attempts of a call that has no record."""
         self.store.journal.write(
-            (), lambda connection: self._tries(connection, run, name, key.to_bytes(16, "big"), key, attempts)
+            (), lambda connection: self._tries(connection, run, name, key.to_bytes(16, "big"), key, attempts, attempts)
         )
 
-    def _tries(self, connection: Any, run: RunRecord, name: str, key: bytes, value: int, attempts: int) -> None:
-        for number in range(1, attempts + 1):
-            one = AttemptRecord(0, name, key, 0, number, True, given(value), ERROR, BEGAN + value, 5, 0)
+    def _tries(self, connection: Any, run: RunRecord, name: str, key: bytes, value: int, failed: int, of: int) -> None:
+        for number in range(1, failed + 1):
+            began = BEGAN + value - (of - number) / 100
+            one = AttemptRecord(0, name, key, 0, number, True, given(value), ERROR, began, 5, 0)
             connection.execute(_SQL["add_attempt"], (run.rid, *msgspec.structs.astuple(one.sealed(run.rid))))
 
 

@@ -12,7 +12,7 @@ from listed_runs import Listed, Questions, given
 
 from perdure.errors import OptionError
 from perdure.operations.ps import RunFilter, RunView, Standing, each_run, runs_page, view_of
-from perdure.operations.step_pages import StepFilter, steps_page
+from perdure.operations.step_rows import StepFilter, step_rows
 from perdure.store import run_pages, step_pages
 
 
@@ -127,7 +127,7 @@ def test_steps_that_are_too_many_are_not_counted_for_a_listing(listed: Listed, m
 
 def test_pages_of_steps_give_each_one_once(listed: Listed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forwards, backwards and the slowest first, with and without a filter, in slices of any size; each with the failed
-    attempts of its own call, and its dead letter."""
+    attempts of its own call before the last, and its dead letter."""
     monkeypatch.setattr(step_pages, "SLICE", 4)
     run, other = listed.run("run"), listed.run("other")
     for number in range(12):
@@ -140,7 +140,7 @@ def test_pages_of_steps_give_each_one_once(listed: Listed, monkeypatch: pytest.M
     def all_of(order: Any, **filters: Any) -> list[Any]:
         cursor, found = None, []
         while True:
-            page = steps_page(listed.store, run, StepFilter(**filters), order=order, cursor=cursor, limit=5)
+            page = step_rows(listed.store, run, StepFilter(**filters), order=order, cursor=cursor, limit=5)
             found += page.steps
             cursor = page.next
             if cursor is None:
@@ -150,16 +150,16 @@ def test_pages_of_steps_give_each_one_once(listed: Listed, monkeypatch: pytest.M
     assert [one.seq for one in forwards] == list(range(1, 13))
     assert all_of("last") == forwards[::-1]
     slowest = all_of("slowest")
-    assert slowest == sorted(forwards, key=lambda one: (-one.seconds, -one.seq))
+    assert slowest == sorted(forwards, key=lambda one: (-one.ms, -one.seq))
     assert (
         [one.seq for one in forwards if one.letter] == [4, 8, 12] == [one.seq for one in all_of("first", show="dead")]
     )
-    assert all(len(one.failures) == one.attempts - (one.status == "done") for one in forwards)
-    assert all_of("last", step="charge", show="again") == [
+    assert all(len(one.failures) == one.attempts - 1 for one in forwards)
+    assert all_of("last", step="charge", show="retried") == [
         one for one in forwards[::-1] if one.name == "charge" and one.attempts > 1
     ]
-    assert [one.seq for one in all_of("first", longer=0.004)] == [one.seq for one in forwards if one.seconds >= 0.004]
-    assert steps_page(listed.store, run, StepFilter(text="nothing of that")).next is None
+    assert [one.seq for one in all_of("first", longer=4)] == [one.seq for one in forwards if one.ms >= 4]
+    assert step_rows(listed.store, run, StepFilter(text="nothing of that")).next is None
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "-1", "1-", "9" * 40, "\uff11"])
@@ -169,7 +169,7 @@ def test_what_is_no_cursor_is_refused(listed: Listed, cursor: str) -> None:
     with pytest.raises(OptionError, match="the cursor is"):
         runs_page(listed.store, cursor=cursor)
     with pytest.raises(OptionError, match="the cursor is"):
-        steps_page(listed.store, run, cursor=cursor)
+        step_rows(listed.store, run, cursor=cursor)
 
 
 def test_text_that_is_looked_for_is_in_the_inputs(listed: Listed) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from perdure.errors import OptionError
-from perdure.http.listening import listening
+from perdure.http.listening import listening, server
 
 AT_ONCE = 64
 """Requests that are served at a time; further ones are answered 503."""
@@ -21,8 +21,6 @@ class LinkServer:
     """A server that is listening. `address` is where, such as "http://127.0.0.1:8787"."""
 
     def __init__(self, state: Path, host: str, port: int) -> None:
-        import uvicorn
-
         from perdure.http.app import app
 
         try:
@@ -34,20 +32,7 @@ class LinkServer:
         self._listener = listener
         shown = f"[{host}]" if ":" in host else host
         self.address = f"http://{shown}:{listener.getsockname()[1]}"
-        # Addresses hold tokens: none is logged, and no header of a proxy is believed.
-        config = uvicorn.Config(
-            app(state),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=AT_ONCE,
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=5,
-            ws="none",
-        )
-        self._server = uvicorn.Server(config)
+        self._server = server(app(state), AT_ONCE, timeout_graceful_shutdown=5)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listener]}, name="perdure-http", daemon=True
         )

@@ -12,15 +12,10 @@ import msgspec
 
 from perdure.core.timestamps import moment
 from perdure.operations.dead_letters import LetterView, Selection, newest, view_of
+from perdure.operations.paging import PAGE, SECONDS, Budget
 from perdure.operations.ps import number_of
 from perdure.store import dead_letters as letters
 from perdure.store.runs import Store
-
-PAGE = 200
-"""Letters of a page, at most."""
-
-SECONDS = 2.0
-"""What looking for a page may take; then it is as full as it is, and its cursor goes on from there."""
 
 OLD = 1_000
 """Letters of versions that gave them no reason, of which it is worked out."""
@@ -82,11 +77,11 @@ def letters_page(
         OptionError: a duration, a reason or the cursor is not valid.
         StateError: the file cannot be read.
     """
-    limit, until = min(max(limit, 1), PAGE), clock() + seconds
+    budget = Budget(limit, seconds, clock)
     found: list[LetterView] = []
     for letter in newest(store, wanted, number_of(cursor)):
         found.append(view_of(store, letter))
-        if len(found) == limit or clock() >= until:
+        if len(found) == budget.limit or budget.is_spent:
             return LetterPage(found, str(letter.lid))
     return LetterPage(found, None)
 

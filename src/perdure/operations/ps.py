@@ -17,6 +17,7 @@ from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.core.waits import describe
 from perdure.errors import OptionError
+from perdure.operations.paging import PAGE, SECONDS, Budget
 from perdure.operations.queues import place_in_queue
 from perdure.operations.stored_failures import error_line
 from perdure.store import run_pages, waits
@@ -42,12 +43,6 @@ was cancelled and is on its way to a safe point, "interrupted" is unfinished wit
 failed too often, "dead" is done with dead letters, "superseded" is unfinished and was forked."""
 
 MANY = 100_000
-
-PAGE = 200
-"""Runs of a page, at most."""
-
-SECONDS = 2.0
-"""What looking for a page may take; then it is as full as it is, and its cursor goes on from there."""
 
 INPUTS = 120
 """Characters."""
@@ -154,16 +149,16 @@ def runs_page(
         OptionError: it is no cursor.
         StateError: the file cannot be read.
     """
-    limit, until = min(max(limit, 1), PAGE), clock() + seconds
+    budget = Budget(limit, seconds, clock)
     found: list[RunView] = []
     going_on = 0
-    for views, following in _chunks(store, wanted, number_of(cursor), limit):
+    for views, following in _chunks(store, wanted, number_of(cursor), budget.limit):
         going_on = following
         for view, rid in views:
             found.append(view)
-            if len(found) == limit:
+            if len(found) == budget.limit:
                 return RunPage(found, str(rid) if rid > 1 else None)
-        if clock() >= until:
+        if budget.is_spent:
             break
     return RunPage(found, str(going_on) if going_on else None)
 

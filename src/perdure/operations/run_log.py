@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from math import inf
+from typing import Any
 
 import msgspec
 
 from perdure.config import secrets
 from perdure.core.records import RunRecord, StepRecord
 from perdure.core.timestamps import moment
-from perdure.store import attempt_logs
+from perdure.store import attempt_logs, step_pages
 from perdure.store.runs import Store
+
+SLACK = 600.0
+"""Seconds that clocks of processes, and the times of files, may differ."""
 
 
 class LogView(msgspec.Struct, frozen=True):
@@ -51,7 +56,7 @@ def log_of(
     meant = None if call is None else (call.name, call.key, call.n)
     found = [
         one
-        for one in attempt_logs.lines_of(store.path, run.id)
+        for one in attempt_logs.lines_of(store.path, run.id, **_where(store, run, call))
         if step in (None, one.name) and meant in (None, (one.name, one.key, one.n))
     ]
     found.sort(key=lambda one: one.at)
@@ -60,3 +65,16 @@ def log_of(
         LogView(moment(one.at), one.name, one.key.hex(), one.n, one.attempt, one.level, one.logger, hide(one.text))
         for one in (found if limit is None else found[-limit:] if limit else [])
     ]
+
+
+def _where(store: Store, run: RunRecord, call: StepRecord | None) -> dict[str, Any]:
+    """Which files can have lines of a call: those of the time from its first attempt to its end, or until now, if it is
+    a dead letter, which may have been tried again."""
+    if call is None:
+        return {}
+    identity = (call.name, call.key, call.n)
+    tries = step_pages.tries_of(store, run.rid, [identity]).get(identity, []) if call.attempts > 1 else []
+    began = min((call.started, *(one.started for one in tries)))
+    letter = step_pages.letters_of(store, run.rid, [call.seq])
+    until = inf if letter else call.started + call.ms / 1000 + SLACK
+    return {"holding": call.key, "since": began - SLACK, "until": until}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -16,18 +17,16 @@ from perdure.core.policies.verdicts import unpack_verdict
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.core.values.pieces import is_apart
-from perdure.errors import PerdureError
+from perdure.errors import OptionError, PerdureError
+from perdure.operations.paging import PAGE, SECONDS, Budget
 from perdure.store import step_pages, timeline
 from perdure.store.runs import Store
-from perdure.store.step_pages import Wanted
+from perdure.store.step_pages import Order, Wanted
 
 Show = Literal["all", "dead", "failed", "retried"]
 
 INPUTS = 120
 """Characters of the inputs of a row."""
-
-SECONDS = 2.0
-"""What a page may take, about; then it says where to go on."""
 
 LONG = 2_000
 """Characters that are looked through for credentials before a text is cut."""
@@ -47,7 +46,8 @@ class Try(msgspec.Struct, frozen=True):
 
 class StepRow(msgspec.Struct, frozen=True):
     """A call as a row of a table. `at` is the start of its first attempt and `last_at` that of its last one, in
-    milliseconds from the start of the run; `ms` is how long the last one took. `failures` are those before it."""
+    milliseconds from the start of the run; `ms` is how long the last one took. `failures` are those before it. `map` is
+    the number of the map that it was an item of, `label` the key that it goes by, as text."""
 
     seq: int
     name: str
@@ -60,68 +60,125 @@ class StepRow(msgspec.Struct, frozen=True):
     failures: list[Try]
     error: str | None = None
     letter: int | None = None
+    map: int | None = None
+    label: str | None = None
 
 
 class StepRows(msgspec.Struct, frozen=True):
     """A page of steps.
 
-    `next` is the number behind which to go on; None: these are all. `last` is the number of the last record of the
-    run, and `total` how many records it has, whatever was asked for.
+    `next` is the cursor of those that come after them; None: these are all. A page may have fewer steps than were asked
+    for, even none, and a cursor all the same: finding more took too long. `last` is the number of the last record of
+    the run, and `total` how many records it has, whatever was asked for.
     """
 
     steps: list[StepRow]
-    next: int | None
+    next: str | None
     last: int
     total: int
+
+
+class StepFilter(msgspec.Struct, frozen=True):
+    """Which steps are meant.
+
+    Attributes:
+        step: the calls of this one.
+        show: what they came to; "retried" are those that were tried more than once.
+        map: the items of the map of this number.
+        since: those whose last attempt began then or later, in milliseconds from the start of the run.
+        until: those whose last attempt began before then.
+        longer: those whose last attempt took so many milliseconds or more.
+        text: those with this in their name, label or inputs, as it is stored: its case counts.
+    """
+
+    step: str | None = None
+    show: Show = "all"
+    map: int | None = None
+    since: float | None = None
+    until: float | None = None
+    longer: int | None = None
+    text: str | None = None
+
+
+EVERY = StepFilter()
+
+_CURSOR = re.compile(r"(?:([0-9]{1,18})-)?([0-9]{1,18})", re.ASCII)
 
 
 def step_rows(
     store: Store,
     run: RunRecord,
+    wanted: StepFilter = EVERY,
     *,
-    after: int = 0,
-    limit: int = 100,
-    show: Show = "all",
-    step: str | None = None,
-    text: str | None = None,
-    since: float | None = None,
-    until: float | None = None,
+    order: Order = "first",
+    cursor: str | None = None,
+    limit: int = PAGE,
+    seconds: float = SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> StepRows:
-    """A page of the steps of a run, in the order in which they were saved.
+    """A page of the steps of a run. What it costs does not depend on how many steps there are, except with "slowest".
 
     Args:
         store: the state file.
         run: which.
-        after: only records with a higher number.
-        limit: how many at most.
-        show: which of them.
-        step: only those of this name.
-        text: only those with this in their name or inputs, as it is stored: its case counts.
-        since: only those whose last attempt began then or later, in milliseconds from the start of the run.
-        until: only those whose last attempt began before then.
-        clock: seconds that only go forward.
+        wanted: which of its steps.
+        order: "first" or "last" for the order in which they came to an end, forwards or backwards; or "slowest" first.
+        cursor: `next` of the page before, in the same order; None for the first page. With "first" it may be any
+            number: the records behind it are meant.
+        limit: how many at most, 1 to 200.
+        seconds: what it may take, at the most.
+        clock: of those seconds.
+
+    Raises:
+        OptionError: it is no cursor.
+        StateError: the file cannot be read.
+    """
+    budget = Budget(limit, seconds, clock)
+    stored = Wanted(
+        name=wanted.step,
+        status=wanted.show if wanted.show in ("dead", "failed") else None,
+        again=wanted.show == "retried",
+        batch=wanted.map,
+        since=None if wanted.since is None else run.created + wanted.since / 1000,
+        until=None if wanted.until is None else run.created + wanted.until / 1000,
+        slow=wanted.longer,
+        text=wanted.text or None,
+    )
+    at: tuple[int, int] | None = _place(cursor) or step_pages.beginning(store, run.rid, order)
+    records: list[StepRecord] = []
+    while at is not None and len(records) < budget.limit:
+        found, at = step_pages.chunk(store, run.rid, stored, order, at, budget.limit - len(records))
+        records += found
+        if budget.is_spent:
+            break
+    last, total = timeline.total(store, run.rid)
+    if at is not None and order == "first" and at[1] >= last:
+        at = None
+    following = None if at is None else f"{at[0]}-{at[1]}" if order == "slowest" else str(at[1])
+    return StepRows(Rows(store, run).of(records), following, last, total)
+
+
+def every_step(store: Store, run: RunRecord, most: int) -> list[StepRow]:
+    """The steps of a run, up to `most` of them, in the order in which they were saved.
 
     Raises:
         StateError: the file cannot be read.
     """
-    wanted = Wanted(
-        name=step,
-        status=show if show in ("dead", "failed") else None,
-        again=show == "retried",
-        since=None if since is None else run.created + since / 1000,
-        until=None if until is None else run.created + until / 1000,
-        text=text or None,
-    )
-    ends = clock() + SECONDS
     records: list[StepRecord] = []
-    at: tuple[int, int] | None = (0, after)
-    while at is not None and len(records) < limit and clock() < ends:
-        found, at = step_pages.chunk(store, run.rid, wanted, "first", at, limit - len(records))
-        records += found
-    last, total = timeline.total(store, run.rid)
-    following = None if at is None or at[1] >= last else at[1]
-    return StepRows(Rows(store, run).of(records), following, last, total)
+    for part in step_pages.every(store, run.rid, Wanted()):
+        records += part
+        if len(records) >= most:
+            break
+    return Rows(store, run).of(records[:most])
+
+
+def _place(cursor: str | None) -> tuple[int, int] | None:
+    if cursor is None:
+        return None
+    match = _CURSOR.fullmatch(cursor)
+    if match is None:
+        raise OptionError(f"the cursor is {cursor[:80]!r}", "give the cursor of the page before, or none")
+    return int(match[1] or 0), int(match[2])
 
 
 class Rows:
@@ -157,6 +214,8 @@ class Rows:
             failures=failures,
             error=self._error(record.output) if record.status not in ("done", "abandoned") else None,
             letter=None if letter is None else letter.lid,
+            map=record.batch,
+            label=None if record.label is None else self._hide(record.label),
         )
 
     def failed(self, one: AttemptRecord) -> Try:

@@ -9,7 +9,7 @@ import msgspec
 
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
-from perdure.operations.step_rows import StepRow, step_rows
+from perdure.operations.step_rows import StepRow, every_step
 from perdure.store import timeline
 from perdure.store.runs import Store
 
@@ -61,8 +61,7 @@ def timeline_of(store: Store, run: RunRecord, bins: int = 1_000) -> Timeline:
     end = run.ended or (time.time() if under_way else found[1] if found else run.started)
     length = max(end - run.created, found[1] - run.created if found else 0.0, FINEST)
     if total <= MOST:
-        page = step_rows(store, run, limit=max(total, 1))
-        return Timeline(moment(run.created), length * 1000, total, page.steps, None)
+        return Timeline(moment(run.created), length * 1000, total, every_step(store, run, MOST), None)
     width = max(length / bins, FINEST)
     counts = {status: [0] * bins for status in ("done", "failed", "dead", "retried")}
     for part in timeline.bins(store, run.rid, run.created, width):

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,8 @@ PART = 8 << 20
 """Bytes of a file; behind them the next part begins."""
 ALL = 256 << 20
 """Bytes of all files; the oldest go first."""
+LONGEST = 64 << 10
+"""Bytes in which the first line of a file is looked for."""
 
 
 class LogLine(msgspec.Struct, frozen=True, array_like=True):
@@ -112,21 +115,33 @@ def make_room(folder: Path, more: int) -> None:
         size -= found.st_size
 
 
-def lines_of(state: Path, run: str) -> Iterator[LogLine]:
+def lines_of(
+    state: Path, run: str, *, holding: bytes = b"", since: float = 0.0, until: float = inf
+) -> Iterator[LogLine]:
     """What a run has logged, a file after the other; damaged ends are left out.
 
     Args:
         state: the state file.
         run: the id of the run.
+        holding: only lines with these bytes in them, as they are stored.
+        since: lines of before this moment are not looked for: files that end earlier are not read.
+        until: nor are lines of after this one.
     """
     wanted = run.encode("utf-8", "replace")
-    for path, _ in sorted(_files(folder_of(state)), key=lambda each: each[1].st_mtime):
-        data = _read(path)
-        if wanted in data:
-            yield from (line for line in _lines(data) if line.run == run)
+    for path, found in sorted(_files(folder_of(state)), key=lambda each: each[1].st_mtime):
+        if found.st_mtime < since or (until < inf and _begins(path) > until):
+            continue
+        data = _read(path, 2 * PART)
+        if wanted in data and holding in data:
+            yield from (line for line in _lines(data, holding) if line.run == run)
 
 
-def _lines(data: bytes) -> Iterator[LogLine]:
+def _begins(path: Path) -> float:
+    """The moment of the first line of a file; 0 if it has none that can be read."""
+    return next((line.at for line in _lines(_read(path, LONGEST))), 0.0)
+
+
+def _lines(data: bytes, holding: bytes = b"") -> Iterator[LogLine]:
     at = 0
     while len(data) - at >= 4:
         size = int.from_bytes(data[at : at + 4], "little")
@@ -134,16 +149,18 @@ def _lines(data: bytes) -> Iterator[LogLine]:
         at += 4 + size
         if len(body) < size:
             return  # it is being written, or a kill cut it short
+        if holding not in body:
+            continue
         try:
             yield _decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, most: int) -> bytes:
     try:
         with open(os.open(path, os.O_RDONLY | NO_LINK), "rb") as file:
-            return file.read(2 * PART)
+            return file.read(most)
     except OSError:
         return b""
 

@@ -46,16 +46,18 @@ class Wanted(msgspec.Struct, frozen=True):
         but: of none of these.
         status: with this status; "not done": with any but that.
         again: those that were tried more than once.
+        batch: the items of the map of this number.
         since: begun then or later, in seconds since the epoch.
         until: begun before then.
         slow: whose last attempt took so many milliseconds or more.
-        text: with this in their name or their inputs, as they are stored.
+        text: with this in their name, their label or their inputs, as they are stored.
     """
 
     name: str | None = None
     but: tuple[str, ...] = ()
     status: str | None = None
     again: bool = False
+    batch: int | None = None
     since: float | None = None
     until: float | None = None
     slow: int | None = None
@@ -111,6 +113,7 @@ def chunk(
         "only_status": wanted.status not in (None, "not done"),
         "only_not_done": wanted.status == "not done",
         "only_again": wanted.again,
+        "only_batch": wanted.batch is not None,
         "only_since": wanted.since is not None,
         "only_until": wanted.until is not None,
         "only_slow": wanted.slow is not None,

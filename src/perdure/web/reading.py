@@ -24,12 +24,13 @@ from perdure.operations.location import opened
 from perdure.operations.queues import QueueView, list_queues
 from perdure.operations.run_log import LogView, log_of
 from perdure.operations.show import RunDetails, details_of
-from perdure.operations.step_rows import Show, StepRows, step_rows
+from perdure.operations.step_rows import Show, StepFilter, StepRows, step_rows
 from perdure.operations.step_views import StepView
 from perdure.operations.timeline import Timeline, timeline_of
 from perdure.operations.why import Why, explain
 from perdure.store import dead_letters
 from perdure.store.runs import Store
+from perdure.store.step_pages import Order
 from perdure.web.endpoints import Desk, Endpoint, Nothing
 from perdure.web.jobs import Job
 
@@ -111,31 +112,29 @@ def timeline(desk: Desk, names: Names, given: TimelineQuery) -> Timeline:
 
 
 class StepsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which steps: behind a number, which of them, of a name, with a text, begun in a time (milliseconds)."""
+    """Which steps: which of them, of a name or a map, with a text, begun in a time, that took long (milliseconds).
 
-    after: Annotated[int, Meta(ge=0)] = 0
+    `after`: `next` of a page, or a number: with `sort=first` the records behind it.
+    """
+
+    after: str | None = None
     show: Show = "all"
+    sort: Order = "first"
     step: str | None = None
+    map: Annotated[int, Meta(ge=1)] | None = None
     q: str | None = None
     since: float | None = None
     until: float | None = None
+    longer: Annotated[int, Meta(ge=0)] | None = None
     limit: Limit = 100
 
 
 def steps(desk: Desk, names: Names, given: StepsQuery) -> StepRows:
-    """The steps of a run, in the order in which they were saved."""
+    """The steps of a run, in the order in which they were saved, or the slowest first."""
+    wanted = StepFilter(given.step, given.show, given.map, given.since, given.until, given.longer, given.q)
     with opened(desk.location, names["run"]) as store:
-        return step_rows(
-            store,
-            find_run(store, names["run"]),
-            after=given.after,
-            limit=given.limit,
-            show=given.show,
-            step=given.step,
-            text=given.q,
-            since=given.since,
-            until=given.until,
-        )
+        run = find_run(store, names["run"])
+        return step_rows(store, run, wanted, order=given.sort, cursor=given.after, limit=given.limit)
 
 
 def step(desk: Desk, names: Names, given: Nothing) -> StepView:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from perdure.errors import OptionError
-from perdure.http.listening import listening
+from perdure.http.listening import listening, server
 
 if TYPE_CHECKING:
     from perdure.operations.location import Location
@@ -121,8 +121,6 @@ class _Serving:
 
     def run(self, hosts: Sequence[str], options: Options, say: Callable[[str], None]) -> None:
         """Serve until the end."""
-        import uvicorn
-
         from perdure.web.app import make_app
         from perdure.web.connections import Connection
         from perdure.web.endpoints import Desk
@@ -134,19 +132,7 @@ class _Serving:
             self._session,
             Hosts((*hosts, *options.allow_hosts), any_port=options.socket is not None),
         )
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            proxy_headers=False,
-            http=Connection,
-            ws="none",
-            limit_concurrency=AT_ONCE,
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=1,
-        )
+        served = server(app, AT_ONCE, http=Connection, timeout_graceful_shutdown=1)
         say(f"state file  {self._location.path}{'  (read-only)' if self._read_only else ''}")
         if self._address:
             say(f"listens at  {self._address}/")
@@ -159,12 +145,11 @@ class _Serving:
         if sys.stdin is not None and sys.stdin.isatty():
             say("            Enter prints another link")
             threading.Thread(target=self._links, args=(say,), name="perdure-ui-links", daemon=True).start()
-        server = uvicorn.Server(config)
         # It raises the signal that ended it once more: as Ctrl-C, so that what was made for it is removed.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with suppress(KeyboardInterrupt):
-                asyncio.run(server.serve(sockets=[self._listener]))
+                asyncio.run(served.serve(sockets=[self._listener]))
         finally:
             if page is not None:
                 shutil.rmtree(page.parent, ignore_errors=True)

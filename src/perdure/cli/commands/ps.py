@@ -14,7 +14,8 @@ from perdure.cli.view.terminal import Printer, stream_json
 from perdure.cli.view.watching import watch as watch_it
 from perdure.errors import OptionError
 from perdure.operations.location import opened
-from perdure.operations.ps import PAGE, RunFilter, Standing, each_run, list_runs
+from perdure.operations.paging import PAGE
+from perdure.operations.ps import RunFilter, Standing, each_run, list_runs
 
 
 def ps(

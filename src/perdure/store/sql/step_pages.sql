@@ -28,6 +28,9 @@ AND status <> 'done'
 -- name: only_again
 AND attempts > 1
 
+-- name: only_batch
+AND batch = :batch
+
 -- name: only_since
 AND started >= :since
 
@@ -38,7 +41,7 @@ AND started < :until
 AND ms >= :slow
 
 -- name: only_text
-AND (instr(name, :text) OR instr(input, CAST(:text AS BLOB)))
+AND (instr(name, :text) OR instr(input, CAST(:text AS BLOB)) OR instr(label, :text))
 
 -- name: epochs
 WITH RECURSIVE lives (epoch) AS (
