@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -121,19 +122,33 @@ def test_a_sound_file_has_rows_in_every_table_and_no_damage(path: Path) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize(("table", "column"), COLUMNS)
-def test_a_column_of_one_row_is_changed(path: Path, table: str, column: str) -> None:
-    """By one bit, or to something where nothing was: doctor finds that row."""
+def change(path: Path, table: str, column: str, changed: Callable[[Any], Any]) -> None:
+    """Give a row of a table another value in that column."""
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA ignore_check_constraints = ON")
     assert {row[1] for row in connection.execute(f"PRAGMA table_info({table})")} == set(TABLES[table][0])
     key = TABLES[table][1]
     value, *row = connection.execute(f"SELECT {', '.join((column, *key))} FROM {table} LIMIT 1").fetchone()
-    changed = other(value, column)
-    if isinstance(changed, int):
-        changed += 1000  # no other row's
     same = " AND ".join(f"{each} IS ?" for each in key)
-    connection.execute(f"UPDATE {table} SET {column} = ? WHERE {same}", (changed, *row))
+    connection.execute(f"UPDATE {table} SET {column} = ? WHERE {same}", (changed(value), *row))
     connection.commit()
     connection.close()
+
+
+@pytest.mark.parametrize(("table", "column"), COLUMNS)
+def test_a_column_of_one_row_is_changed(path: Path, table: str, column: str) -> None:
+    """By one bit, or to something where nothing was: doctor finds that row."""
+
+    def changed(value: Any) -> Any:
+        found = other(value, column)
+        return found + 1000 if isinstance(found, int) else found  # no other row's
+
+    change(path, table, column, changed)
+    assert damaged(path) > 0
+
+
+@pytest.mark.parametrize(("table", "column"), [(table, key[0]) for table, (_, key) in TABLES.items()])
+def test_a_row_comes_before_all_that_perdure_writes(path: Path, table: str, column: str) -> None:
+    """Its number is negative, or its text empty: doctor does not begin behind it."""
+    change(path, table, column, lambda value: -5 if isinstance(value, int) else type(value)())
     assert damaged(path) > 0

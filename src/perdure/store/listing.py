@@ -101,14 +101,17 @@ def holder_of(store: Store, run: RunRecord) -> HolderInfo | None:
     return info
 
 
-_LONG = {
-    "wait": (-1, "", b"", -1, -1),
-    "signal": (0,),
-    "tick": ("", -math.inf),
-    "published_value": (-1, ""),
-    "session": (-1, 0),
-    "batch": (-1, 0),
-    "deed": (0,),
+_LEAST = -math.inf
+"""What comes before every number, those that perdure never gives included."""
+
+_LONG: dict[str, tuple[Any, ...]] = {
+    "wait": (_LEAST, "", b"", 0, 0),
+    "signal": (_LEAST,),
+    "tick": ("", _LEAST),
+    "published_value": (_LEAST, ""),
+    "session": (_LEAST, 0),
+    "batch": (_LEAST, 0),
+    "deed": (_LEAST,),
 }
 """Tables that may be long, and what comes before every key of theirs."""
 
@@ -119,13 +122,13 @@ def rows(store: Store) -> Iterator[RowCheck]:
     Raises:
         StateCorrupt: SQLite itself cannot read on.
     """
-    for row in _walk(store, "runs_after", (0,)):
+    for row in _walk(store, "runs_after", (_LEAST,)):
         _, id, *_ = row
         yield RowCheck("run", str(id), _complete(store, intact(RunRecord, row)))
-    for step in _walk(store, "steps_after", (-1, -1)):
+    for step in _walk(store, "steps_after", (_LEAST, 0)):
         run, seq, name, *_ = step
         yield RowCheck("step", f"#{seq} {name} of run number {run}", _complete(store, intact_of_run(StepRecord, step)))
-    for attempt in _walk(store, "attempts_after", (-1, 0, "", b"", 0, 0)):
+    for attempt in _walk(store, "attempts_after", (_LEAST, 0, "", b"", 0, 0)):
         run, _, name, _, _, number, *_ = attempt
         label = f"{number} of {name} of run number {run}"
         yield RowCheck("attempt", label, _complete(store, intact_of_run(AttemptRecord, attempt)))
@@ -141,19 +144,19 @@ def rows(store: Store) -> Iterator[RowCheck]:
     for table, first in _LONG.items():
         for row in _walk(store, f"{table}_rows_after", first):
             yield RowCheck(table, f"{row[1]} of {row[0]}", sound(row))
-    for row in _walk(store, "letters_after", (0,)):
+    for row in _walk(store, "letters_after", (_LEAST,)):
         lid, *_ = row
         yield RowCheck("dead letter", str(lid), _complete(store, intact(LetterRecord, row)))
     key = b""
     while found := _pieces(store, key):
         for key, whole in found:
             yield RowCheck("piece", f"{key.hex()} of the large values", whole)
-    at = (-1, b"")
+    at: tuple[float, bytes] = (_LEAST, b"")
     while used := _uses(store, at):
         for row in used:
             yield RowCheck("piece_use", f"of run number {row[0]}", sound(row))
         at = used[-1][:2]
-    last: tuple[str, int] = ("", 0)
+    last: tuple[str, float] = ("", _LEAST)
     while spent := _spent(store, last):
         for row in spent:
             yield RowCheck("spend", f"{row[3]} of run number {row[2]}", sound(row))
@@ -174,12 +177,12 @@ def _pieces(store: Store, after: bytes) -> list[tuple[bytes, bool]]:
     return found
 
 
-def _spent(store: Store, after: tuple[str, int]) -> list[Any]:
+def _spent(store: Store, after: tuple[str, float]) -> list[Any]:
     found: list[Any] = store.journal.read(lambda connection: spending.rows(connection, after, CHUNK))
     return found
 
 
-def _uses(store: Store, after: tuple[int, bytes]) -> list[Any]:
+def _uses(store: Store, after: tuple[float, bytes]) -> list[Any]:
     found: list[Any] = store.journal.read(lambda connection: pieces.uses(connection, after, CHUNK))
     return found
 

@@ -205,7 +205,7 @@ def check(connection: apsw.Connection, after: bytes, most: int) -> list[tuple[by
     return [(key, type(data) is bytes and digest(data) == key) for key, data in rows]
 
 
-def uses(connection: apsw.Connection, after: tuple[int, bytes], most: int) -> list[Any]:
+def uses(connection: apsw.Connection, after: tuple[float, bytes], most: int) -> list[Any]:
     """Up to `most` rows that say which run uses which piece, behind one of these."""
     return connection.execute(_SQL["uses_after"], (*after, most)).fetchall()
 

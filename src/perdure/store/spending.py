@@ -274,7 +274,7 @@ def raised_bounds(connection: apsw.Connection, rid: int, path: Path) -> Bounds:
     return Bounds(*row[1:-1])
 
 
-def rows(connection: apsw.Connection, after: tuple[str, int], most: int) -> list[Any]:
+def rows(connection: apsw.Connection, after: tuple[str, float], most: int) -> list[Any]:
     """Up to `most` rows behind one of these."""
     return connection.execute(_SQL["walk"], (*after, most)).fetchall()
 

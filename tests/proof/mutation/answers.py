@@ -1,0 +1,140 @@
+"""Everything that looks at a project: what each answers, as bytes that two looks can be compared by."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from perdure.cli import main
+from perdure.config import settings
+from perdure.operations import alerts, dead_letters, deeds, doctor, prune, ps, published, queues, schedules, show
+from perdure.operations.diagnose import diagnose
+from perdure.operations.find_run import find_run
+from perdure.operations.location import Location, opened
+from perdure.store import attempt_logs, flight_record
+from perdure.web import answers, reading
+from perdure.web.endpoints import Desk, asked
+from perdure.web.jobs import Jobs
+
+Look = Callable[[Location], Any]
+DOCTOR = "doctor"
+"""What the doctor says of the state file."""
+RUNS = ("x", "done-1", "failed-1", "waits-1", "mail-0")
+
+
+def _page(endpoint: Any, names: dict[str, str]) -> Look:
+    def look(location: Location) -> Any:
+        return endpoint.handle(Desk(location, True, Jobs()), names, asked(endpoint.query, {}))
+
+    return look
+
+
+def _each_step(run: str) -> Look:
+    def look(location: Location) -> Any:
+        with opened(location, run) as store:
+            found = find_run(store, run)
+            return [show.details_of(store, found, data=True), list(show.each_step(store, found))]
+
+    return look
+
+
+def _diagnose(run: str) -> Look:
+    def look(location: Location) -> Any:
+        with opened(location, run) as store:
+            return diagnose(store, find_run(store, run), location)
+
+    return look
+
+
+def _ps(location: Location) -> Any:
+    with opened(location) as store:
+        return [ps.list_runs(store, limit=None), find_run(store, "last").id, find_run(store, "wai").id]
+
+
+def _letters(location: Location) -> Any:
+    with opened(location) as store:
+        chosen = list(dead_letters.select(store, dead_letters.Selection()))
+        return [dead_letters.list_letters(store, dead_letters.Selection()), list(dead_letters.lines(store, chosen))]
+
+
+def _command(*words: str) -> Look:
+    def look(location: Location) -> Any:
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            code = main([*words, "--state", str(location.path)])
+        text = said.getvalue()
+        if code not in (0, 1) and not re.search(r"\[[a-z-]+\]", text):
+            raise AssertionError(f"{words} ends with {code} and says {text!r}")
+        return [code, text]
+
+    return look
+
+
+def _files(location: Location) -> Any:
+    """What lies beside the state file, by those who read it alone."""
+    state = location.path
+    flights = flight_record.folder_of(state)
+    return [
+        [list(attempt_logs.lines_of(state, run)) for run in RUNS],
+        [flight_record.read(path) for path in sorted(flights.glob("*.rec"))],
+        alerts.pending(location, None),
+        reading.list_breakers(location),
+    ]
+
+
+def _settings(location: Location) -> Any:
+    """What the project's pyproject.toml says of it."""
+    script = str(location.path.with_name("fuz_shop.py"))
+    settings.check(script)
+    return [settings.artifact_above(script), str(settings.state_path(script))]
+
+
+def looks() -> dict[str, Look]:
+    """Every way of looking, by a name."""
+    found: dict[str, Look] = {
+        DOCTOR: lambda location: list(doctor._state(location)),
+        "ps": _ps,
+        "letters": _letters,
+        "deeds": deeds.list_deeds,
+        "schedules": schedules.list_schedules,
+        "queues": queues.list_queues,
+        "files": _files,
+        "prune": lambda location: prune.prune(location, "1s", letters=True, dry=True),
+        "get": lambda location: [published.get(location, "x", name) for name in ("state",)],
+    }
+    for run in RUNS:
+        found[f"each step of {run}"] = _each_step(run)
+        found[f"diagnose {run}"] = _diagnose(run)
+    for endpoint in reading.ENDPOINTS:
+        if endpoint.path in ("/", "/jobs", "/jobs/{job}"):
+            continue
+        if "{run}" in endpoint.path:
+            for run in RUNS:
+                found[f"page {endpoint.path} {run}"] = _page(endpoint, {"run": run, "seq": "2"})
+        else:
+            found[f"page {endpoint.path}"] = _page(endpoint, {"letter": "2"})
+    for words in (["ps", "--all"], ["show", "x"], ["why", "waits-1"], ["dlq", "ls"], ["doctor"]):
+        found[f"perdure {' '.join(words)}"] = _command(*words)
+    return found
+
+
+def encoded(name: str, answer: Any) -> bytes:
+    """An answer; texts that are no Unicode are for the page to make some of (making it so of all takes long)."""
+    if name == "files":
+        return repr(answer).encode("utf-8", "backslashreplace")
+    try:
+        return msgspec.json.encode(answer, enc_hook=_plain)
+    except UnicodeEncodeError:
+        if not name.startswith("page"):
+            raise
+        return msgspec.json.encode(answers.clean(answer))
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else repr(value)
