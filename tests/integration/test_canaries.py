@@ -286,3 +286,27 @@ def test_none_is_in_what_perdure_logs_to_other_handlers(ran: Ran, tmp_path: Path
     lines = [line for line in (tmp_path / "plain.log").read_text().splitlines() if ":perdure:" in line]
     assert len(lines) > 200
     assert not found("\n".join(lines), ALL + IN_ARGUMENTS)
+
+
+def test_none_is_in_an_answer_of_the_page(ran: Ran) -> None:
+    """Every address that looks, asked of every run, step and letter: what `show` hides is hidden there, too."""
+    from perdure.operations.location import Location
+    from perdure.web.answers import answer
+    from perdure.web.endpoints import Desk, asked
+    from perdure.web.jobs import Jobs
+    from perdure.web.reading import ENDPOINTS
+
+    desk = Desk(Location(ran.folder / ".perdure" / "state.db", "the test"), True, Jobs())
+    run = _last(ran)
+    seen = 0
+    for endpoint in ENDPOINTS:
+        given = {"limit": "200"} if "limit" in endpoint.query.__struct_fields__ else {}
+        numbers = [str(n) for n in range(1, 111)] if endpoint.path.endswith(("{seq}", "{letter}")) else [""]
+        if endpoint.path == "/jobs/{job}":
+            continue  # what a command prints is another test's
+        for number in numbers:
+            names = {"run": run, "seq": number, "letter": number}
+            text = bytes(answer(endpoint.handle(desk, names, asked(endpoint.query, given))).body)
+            assert not found(text, ALL + IN_ARGUMENTS), f"{endpoint.path} {number}"
+            seen += b"***" in text
+    assert seen > 100

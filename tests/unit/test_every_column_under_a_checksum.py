@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from old_state_files import old_file
 
 from perdure.core.records import FunctionRecord
-from perdure.store import listing
+from perdure.errors import StateCorrupt
+from perdure.store import code, listing
 from perdure.store.rows import sealed
 from perdure.store.runs import Store
 from perdure.store.statements import HERE
@@ -152,3 +154,25 @@ def test_a_row_comes_before_all_that_perdure_writes(path: Path, table: str, colu
     """Its number is negative, or its text empty: doctor does not begin behind it."""
     change(path, table, column, lambda value: -5 if isinstance(value, int) else type(value)())
     assert damaged(path) > 0
+
+
+@pytest.mark.parametrize("column", TABLES["code"][0])
+def test_a_function_is_not_left_out(path: Path, column: str) -> None:
+    """What is known of a function that a run has called is shown as it was written, or the error is named."""
+    connection = sqlite3.connect(path)
+    place = FunctionRecord("step", "refund", "__main__", "refund", "orders.py", code=bytes(8)).sealed(1)
+    connection.execute("INSERT INTO function VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (1, *msgspec.structs.astuple(place)))
+    connection.commit()
+    connection.close()
+
+    def called() -> list[str]:
+        store = Store(path, read_only=True)
+        try:
+            return [name for _, name in store.journal.read(lambda connection: code.of_run(connection, 1, path))]
+        finally:
+            store.close()
+
+    assert called() == ["refund"]
+    change(path, "code", column, lambda value: other(value, column))
+    with pytest.raises(StateCorrupt):
+        called()

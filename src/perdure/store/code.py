@@ -10,7 +10,7 @@ import msgspec
 
 from perdure.core.function_code import Code, CodeRow
 from perdure.store import sessions
-from perdure.store.rows import sealed, sound
+from perdure.store.rows import corrupt, sealed, sound
 from perdure.store.statements import load
 
 _SQL = load("code.sql")
@@ -21,41 +21,49 @@ def put(code: Code) -> tuple[str, tuple[Any, ...]]:
     return _SQL["put"], sealed(code.digest, *code.row.values())
 
 
-def of_run(connection: apsw.Connection, rid: int) -> dict[tuple[str, str], CodeRow]:
-    """The functions that a run has called, by the kind of the record and the name."""
+def of_run(connection: apsw.Connection, rid: int, path: Path) -> dict[tuple[str, str], CodeRow]:
+    """The functions that a run has called, by the kind of the record and the name.
+
+    Raises:
+        StateCorrupt: what the file says of one is not as it was written, or is not there.
+    """
     rows: list[Any] = connection.execute(_SQL["of_run"], (rid,)).fetchall()
-    return {(kind, name): found for kind, name, *row in rows if (found := _row(row)) is not None}
+    return {(kind, name): _row(row, path) for kind, name, *row in rows}
 
 
 def functions_of(connection: apsw.Connection, rid: int, workflow: str, path: Path) -> list[tuple[str, str, CodeRow]]:
     """Kind, name and function of the workflow of a run, if that is known, and of the steps that it has called.
 
     Raises:
-        StateCorrupt: what the file says of its sessions is not as it was written.
+        StateCorrupt: what the file says of them, or of its sessions, is not as it was written.
     """
-    found = [(kind, name, row) for (kind, name), row in of_run(connection, rid).items()]
+    found = [(kind, name, row) for (kind, name), row in of_run(connection, rid, path).items()]
     for one in reversed(sessions.list_of(connection, rid, path)):
-        if one.row.script is not None and (own := of_workflow(connection, one.row.script, workflow)) is not None:
+        if one.row.script is not None and (own := of_workflow(connection, one.row.script, workflow, path)) is not None:
             return [("workflow", workflow, own), *found]
     return found
 
 
-def of_workflow(connection: apsw.Connection, source: bytes, workflow: str) -> CodeRow | None:
-    """The function of a workflow, in that version of its file."""
+def of_workflow(connection: apsw.Connection, source: bytes, workflow: str, path: Path) -> CodeRow | None:
+    """The function of a workflow, in that version of its file.
+
+    Raises:
+        StateCorrupt: what the file says of a function of that version is not as it was written.
+    """
     rows: list[Any] = connection.execute(_SQL["of_source"], (source,)).fetchall()
     for row in rows:
-        found = _row(row)
-        if found is not None and (found.options.get("kind"), found.options.get("name")) == ("workflow", workflow):
+        found = _row(row, path)
+        if (found.options.get("kind"), found.options.get("name")) == ("workflow", workflow):
             return found
     return None
 
 
-def _row(row: Any) -> CodeRow | None:
+def _row(row: Any, path: Path) -> CodeRow:
     if not sound(row):
-        return None
+        raise corrupt(path)
     _, module, qualname, file, line, parameters, options, source, _ = row
     try:
         names = msgspec.json.decode(parameters, type=list[str])
         return CodeRow(module, qualname, file, line, names, msgspec.json.decode(options, type=dict[str, Any]), source)
     except msgspec.MsgspecError:
-        return None
+        raise corrupt(path) from None

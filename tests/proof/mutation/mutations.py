@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -191,6 +192,21 @@ def _column(path: Path, chance: random.Random) -> str:
                 return about
     finally:
         connection.close()
+
+
+def finds_rows(state: Path) -> set[str]:
+    """The columns by which rows are found, as "table.column": their keys, and what indexes are of."""
+    connection = sqlite3.connect(state)
+    found = set()
+    for table, text in connection.execute("SELECT tbl_name, coalesce(sql, '') FROM sqlite_schema").fetchall():
+        for row in connection.execute(f"PRAGMA table_info({table})").fetchall():
+            if row[5] or (text.startswith("CREATE INDEX") and re.search(rf"\b{row[1]}\b", text.partition("(")[2])):
+                found.add(f"{table}.{row[1]}")
+        for row in connection.execute(f"PRAGMA index_list({table})").fetchall():
+            for each in connection.execute(f"PRAGMA index_info({row[1]})").fetchall():
+                found.add(f"{table}.{each[2]}")
+    connection.close()
+    return found
 
 
 def _changed(connection: sqlite3.Connection, chance: random.Random) -> str | None:
