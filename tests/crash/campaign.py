@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 
 from .cases import Ground, Report, Unit, units
+from .shape import RECORDED
 from .trial import Outcome
 
 _ground: Ground | None = None
@@ -42,7 +43,10 @@ class Campaign:
         self._shapes = shapes
         # Every shape gets its share, so that no cheap one uses up what the others are to have.
         self._wanted = {
-            (kind, shape): math.ceil(count / len(shapes)) for kind, count in wanted.items() for shape in shapes if count
+            (kind, shape): math.ceil(count / len(shapes))
+            for kind, count in wanted.items()
+            for shape in shapes
+            if count and (kind != "power" or shape in RECORDED)
         }
         self._seed = seed
         self._jobs = jobs

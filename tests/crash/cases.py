@@ -26,7 +26,7 @@ from .shape import SHAPES, Shape
 from .trial import Outcome
 from .victim import Home, Nursery
 
-POWER_CUTS = 15
+POWER_CUTS = 10
 BLOCK = 20
 FAULTS = (*VFS_FAULTS, *CALL_FAULTS)
 

@@ -19,6 +19,8 @@ class Shape:
         patient: the next edition is deployed when the one before has come to its error, never after a kill alone. Calls
             of one step in another order, of which only some were done, cannot be told from calls with other inputs.
         named: its run has an id, so that running it after its end returns the recorded result.
+        own_files: it keeps data in files beside the state file, which the recorder of power cuts does not watch.
+        slow: it starts processes of its own, and is left to the long runs.
     """
 
     name: str
@@ -26,6 +28,8 @@ class Shape:
     editions: tuple[str, ...] = ()
     named: bool = False
     patient: bool = False
+    own_files: bool = False
+    slow: bool = False
 
     @property
     def files(self) -> list[Path]:
@@ -52,8 +56,21 @@ SHAPES = {
         Shape("dead_letters", concurrency=3),
         Shape("large"),
         Shape("nested_async", concurrency=3),
+        Shape("artifacts", own_files=True),
+        Shape("once", named=True),
+        Shape("races", concurrency=2),
+        Shape("threads", concurrency=4),
+        Shape("waits", concurrency=4),
+        Shape("signals", named=True),
+        Shape("clean_up", named=True),
+        Shape("redriven", concurrency=2, named=True),
+        Shape("queued", concurrency=8, named=True, slow=True),
     )
 }
+QUICK = [name for name, shape in SHAPES.items() if not shape.slow]
+"""Those that CI runs too."""
+RECORDED = [name for name in QUICK if not SHAPES[name].own_files]
+"""Those whose power is cut in a simulation; real file systems (proof R2) take the others."""
 
 CONTROLS = {
     shape.name: shape

@@ -6,14 +6,14 @@ import pytest
 
 from .cases import Ground
 from .kill import MUTATING, no_strace
-from .shape import SHAPES
+from .shape import QUICK, SHAPES
 from .trial import Outcome
 
-KILLS_A_SHAPE = 16
-CALLS_A_SHAPE = 3
+KILLS_A_SHAPE = 10
+CALLS_A_SHAPE = 2
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", QUICK)
 def test_killed_at_random_moments_a_run_ends_as_if_undisturbed(ground: Ground, name: str) -> None:
     """Chains of one to five kills: no step again that was seen; those in flight again under the same key."""
     total = Outcome()
@@ -27,7 +27,7 @@ def test_killed_at_random_moments_a_run_ends_as_if_undisturbed(ground: Ground, n
 
 
 @pytest.mark.skipif(bool(no_strace()), reason=no_strace() or "strace works")
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", QUICK)
 def test_killed_at_mutating_system_calls_a_run_ends_as_if_undisturbed(ground: Ground, name: str) -> None:
     """The gaps between two changes of the disk are where a journal shows its order; the long run takes all of them."""
     total = Outcome()

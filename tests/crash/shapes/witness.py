@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import perdure
@@ -35,7 +36,8 @@ def say(what: str, **fields: Any) -> None:
         for listen in listeners:
             listen(line)
         if _PIPE >= 0:
-            os.write(_PIPE, line)
+            with suppress(BrokenPipeError):  # of a process that outlives the victim that started it
+                os.write(_PIPE, line)
         if _count == _DIE_AT:
             os.kill(os.getpid(), signal.SIGKILL)
 
