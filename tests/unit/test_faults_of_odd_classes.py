@@ -14,6 +14,7 @@ import pydantic_core
 import pytest
 
 from perdure.core.exceptions import capture, rebuild
+from perdure.core.exceptions.fault import VALUES
 
 
 def again(exc: Exception) -> Any:
@@ -76,7 +77,7 @@ def test_damaged_lines_of_a_validation_error_are_still_a_failure() -> None:
         damaged = capture.decode(capture.encode(fault))
         damaged = capture.Fault(
             **{name: getattr(damaged, name) for name in damaged.__struct_fields__}
-            | {"validation": capture._VALUES.pack(content)}
+            | {"validation": VALUES.pack(content)}
         )
         assert isinstance(capture.restore(damaged), ValueError)
 

@@ -1,1 +1,1 @@
-"""An exception as data, and back."""
+"""An exception as data, and back: `capture` is the door, `fault` the data."""

@@ -1,0 +1,183 @@
+"""From an exception to its `Fault`: what hangs on it is read, and credentials are taken out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from perdure.core.exceptions import http_responses as responses
+from perdure.core.exceptions import rebuild, recorded_objects, validation_errors
+from perdure.core.exceptions.fault import VALUES, Fault
+
+Hide = Callable[[str], str]
+"""Takes a text, and hides the credentials in it."""
+
+_LONGEST_TRACEBACK = 20_000
+_LONGEST_REPR = 200
+_DEEPEST = 8
+_MOST = 64
+"""Exceptions kept of one failure: its causes, its contexts and the members of its groups, all together."""
+
+_CHAIN = ("__cause__", "__context__", "__suppress_context__")
+
+
+def record(exc: Exception, hide: Hide) -> Fault:
+    """What is kept of `exc`. Never raises, however odd the exception.
+
+    Args:
+        exc: the exception.
+        hide: takes the credentials out of a text.
+    """
+    try:
+        return _Recorder(hide).record(exc, 0)
+    except Exception:  # noqa: BLE001  an exception that cannot be looked at is still a failure to be kept
+        module, qualname = rebuild.label(type(exc))
+        message = hide(rebuild.message(exc)[:_LONGEST_TRACEBACK])
+        return Fault(module=module, qualname=qualname, bases=[], message=message)
+
+
+class _Recorder:
+    """One exception and what hangs on it, read without running more of the user's code than str() and repr()."""
+
+    def __init__(self, hide: Hide) -> None:
+        from perdure.core.redaction.text import bounded
+
+        self._hide: Hide = lambda text: hide(bounded(text))
+        self._left = _MOST
+        self._seen: set[int] = set()
+
+    def record(self, exc: Exception, depth: int) -> Fault:
+        self._left -= 1
+        self._seen.add(id(exc))
+        lost = list(type(exc)._perdure_lost) if isinstance(exc, rebuild.Restored) else []
+        label, *bases = dict.fromkeys(name for each in type(exc).__mro__ for name in rebuild.labels(each))
+        contents = object.__getattribute__(exc, "__dict__")
+        group = isinstance(exc, ExceptionGroup)
+        # A group's args are its message and its members; the members are kept as such.
+        args = (rebuild.get(BaseExceptionGroup, "message", exc),) if group else rebuild.get(BaseException, "args", exc)
+        packed = [self._bytes(each) for each in args]
+        attributes = rebuild.attributes(exc, contents)
+        answers = {name: kept for name, value in attributes.items() if (kept := responses.content_of(value))}
+        cause, context, suppressed = (rebuild.get(BaseException, name, exc) for name in _CHAIN)
+        cause_fault = self._chained(cause, depth)
+        context_fault = None if suppressed else self._chained(context, depth)
+        places = {id(cause): "__cause__"} if cause_fault else {}
+        if context_fault:
+            places[id(context)] = "__context__"
+        inner_errors, same = self._inner(attributes, args, depth, places)
+        plain = {
+            name: value
+            for name, value in attributes.items()
+            if name not in answers and name not in inner_errors and name not in same
+        }
+        plain_packed = {name: self._bytes(value, name) for name, value in plain.items()}
+        objects = {
+            name: data
+            for name, kept in plain_packed.items()
+            if kept is None and (data := self._object(plain[name])) is not None
+        }
+        lost += [name for name, kept in plain_packed.items() if kept is None and name not in objects]
+        return Fault(
+            module=label[0],
+            qualname=label[1],
+            bases=bases,
+            message=self._hide(rebuild.message(exc)),
+            args=[data or b"" for data in packed],
+            reprs={place: self._repr(args[place]) for place, data in enumerate(packed) if data is None},
+            attributes={name: data for name, data in plain_packed.items() if data is not None},
+            objects=objects,
+            errors=inner_errors,
+            same=same,
+            validation=self._validation(exc),
+            responses=self._packed(answers, lost),
+            slots=self._packed(rebuild.slots(exc), lost),
+            members=self._members(exc, depth, lost) if group else [],
+            lost=list(dict.fromkeys(lost)),
+            notes=[_cut(self._hide(each), _LONGEST_TRACEBACK) for each in rebuild.notes(contents)],
+            cause=cause_fault,
+            context=context_fault,
+            suppressed=suppressed,
+            traceback=self._traceback(exc) if depth == 0 else "",
+        )
+
+    def _chained(self, exc: BaseException | None, depth: int) -> Fault | None:
+        if not isinstance(exc, Exception) or id(exc) in self._seen or self._left <= 0 or depth >= _DEEPEST:
+            return None
+        return self.record(exc, depth + 1)
+
+    def _inner(
+        self, attributes: dict[str, Any], args: tuple[Any, ...], depth: int, places: dict[int, str]
+    ) -> tuple[dict[str, Fault], dict[str, str]]:
+        """The exceptions among the attributes and arguments; each is kept once."""
+        kept: dict[str, Fault] = {}
+        same: dict[str, str] = {}
+        for name, one in (*attributes.items(), *((f"args[{place}]", one) for place, one in enumerate(args))):
+            if not isinstance(one, Exception):
+                continue
+            if id(one) in places:
+                same[name] = places[id(one)]
+            elif (fault := self._chained(one, depth)) is not None:
+                kept[name] = fault
+                places[id(one)] = name
+        return kept, same
+
+    def _members(self, group: Any, depth: int, lost: list[str]) -> list[Fault]:
+        every = rebuild.get(BaseExceptionGroup, "exceptions", group)
+        kept = [fault for each in every if (fault := self._chained(each, depth)) is not None]
+        if len(kept) < len(every):
+            lost.append(f"exceptions[{len(kept)}:]")
+        return kept
+
+    def _packed(self, values: dict[str, Any], lost: list[str]) -> dict[str, bytes]:
+        packed = {name: self._bytes(value, name) for name, value in values.items()}
+        lost += [name for name, data in packed.items() if data is None]
+        return {name: data for name, data in packed.items() if data is not None}
+
+    def _bytes(self, value: Any, name: str = "") -> bytes | None:
+        from perdure.core.redaction.nested import redact_nested
+        from perdure.core.redaction.text import LONGEST
+
+        try:
+            data = VALUES.pack(value)
+            if len(data) > LONGEST:
+                return None  # looking through all of it for credentials would take too long
+            safe = redact_nested(value, self._hide, name)
+            return data if safe is value else VALUES.pack(safe)
+        except Exception:  # noqa: BLE001  whatever the reason, the value is not storable
+            return None
+
+    def _object(self, value: Any) -> bytes | None:
+        content = recorded_objects.content_of(value, self._plain_bytes)
+        return None if content is None else VALUES.pack(content)
+
+    def _plain_bytes(self, name: str, value: Any) -> bytes | None:
+        return self._bytes(value, name)
+
+    def _validation(self, exc: Exception) -> bytes:
+        try:
+            lines = validation_errors.content_of(exc, self._plain_bytes, self._repr)
+            return b"" if lines is None else VALUES.pack(lines)
+        except Exception:  # noqa: BLE001  as above
+            return b""
+
+    def _repr(self, value: Any) -> str:
+        try:
+            return _cut(self._hide(rebuild.text(repr(value))), _LONGEST_REPR)
+        except Exception:  # noqa: BLE001  as above
+            return f"<{rebuild.label(type(value))[1]}>"
+
+    def _traceback(self, exc: Exception) -> str:
+        import traceback
+
+        try:
+            text = rebuild.text("".join(traceback.format_exception(exc)))
+        except Exception:  # noqa: BLE001  as above
+            return ""
+        # What is looked through for credentials reaches further than what is kept: none is cut in two.
+        from perdure.core.redaction.text import bounded
+
+        return bounded(self._hide(text), _LONGEST_TRACEBACK)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."

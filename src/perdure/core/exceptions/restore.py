@@ -1,0 +1,125 @@
+"""From a `Fault` to an exception that behaves as the recorded one did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from perdure.core.exceptions import http_responses as responses
+from perdure.core.exceptions import rebuild, recorded_objects, validation_errors
+from perdure.core.exceptions.fault import VALUES, Fault
+
+
+class Lost:
+    """Stands in for an argument that could not be stored: prints as the argument did."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return other._text == self._text if isinstance(other, Lost) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+def restored(fault: Fault, main: str) -> Exception:
+    """See `capture.restore`."""
+    chain = {"__cause__": fault.cause, "__context__": fault.context}
+    others = {name: restored(chained, main) for name, chained in chain.items() if chained is not None}
+    exc = _instance(fault, _parts(fault, main, others), main)
+    for name, other in others.items():
+        rebuild.put(BaseException, name, exc, other)
+    rebuild.put(BaseException, "__suppress_context__", exc, fault.suppressed)
+    return exc
+
+
+def _parts(fault: Fault, main: str, chained: dict[str, Exception]) -> rebuild.Parts:
+    errors = {name: restored(each, main) for name, each in fault.errors.items()}
+    others = chained | errors
+    errors |= {name: others[other] for name, other in fault.same.items() if other in others}
+    return rebuild.Parts(
+        message=fault.message,
+        args=tuple(
+            VALUES.unpack(data) if data else errors.get(f"args[{place}]", Lost(fault.reprs.get(place, "")))
+            for place, data in enumerate(fault.args)
+        ),
+        attributes={name: VALUES.unpack(data) for name, data in fault.attributes.items()}
+        | {name: responses.RecordedResponse(_content(data)) for name, data in fault.responses.items()}
+        | {name: recorded_objects.restore(_content(data), VALUES.unpack) for name, data in fault.objects.items()}
+        | {name: error for name, error in errors.items() if not name.startswith("args[")},
+        slots={name: VALUES.unpack(data) for name, data in fault.slots.items()},
+        members=[restored(each, main) for each in fault.members],
+        notes=fault.notes,
+    )
+
+
+def _content(data: bytes) -> dict[str, Any]:
+    """What was kept of a response; nothing where damaged data hold something else."""
+    content = VALUES.unpack(data)
+    return {name: value for name, value in content.items() if type(name) is str} if type(content) is dict else {}
+
+
+def _instance(fault: Fault, parts: rebuild.Parts, main: str) -> Exception:
+    label = (fault.module, fault.qualname)
+    known = [cls for each in (label, *fault.bases) if (cls := rebuild.loaded(each, main)) is not None]
+    if fault.validation and (validation := _validation(fault, known)) is not None:
+        return validation
+    if known and rebuild.is_labelled(known[0], label, main):
+        known[1:1] = rebuild.twins(known[0])
+    made: Exception | None = None
+    chosen: list[type[Exception]] = []
+    for cls in known:
+        if any(cls in one.__mro__ for one in chosen):
+            continue
+        # Where the class itself is not loaded, or makes its instances in its own way, what is raised stands below all
+        # of its bases that are: each `except` that would have caught it catches this.
+        exc = _built(fault, parts, main, [*chosen, cls])
+        if exc is not None:
+            made = exc
+            chosen.append(cls)
+    return made if made is not None else _bare(label, fault, parts)
+
+
+def _built(fault: Fault, parts: rebuild.Parts, main: str, classes: list[type[Exception]]) -> Exception | None:
+    """The exception as an instance of one class, or of a class below several; None if there can be none."""
+    label = (fault.module, fault.qualname)
+    exc: Exception | None = None
+    same, refused = False, dict[str, Any]()
+    if len(classes) == 1:
+        try:
+            exc, refused = rebuild.build(classes[0], parts)
+        except (TypeError, ValueError):
+            return None
+        same = rebuild.message(exc) == fault.message
+        if same and not fault.lost and not refused and rebuild.is_labelled(classes[0], label, main):
+            return exc
+    try:
+        made = rebuild.derive(classes, label, None if same else fault.message, fault.lost, refused)
+        return rebuild.build(made, parts)[0]
+    except (TypeError, ValueError):
+        # It cannot be subclassed. The right class is worth more than the right message.
+        return exc
+
+
+def _validation(fault: Fault, known: list[type[Exception]]) -> Exception | None:
+    try:
+        exc = validation_errors.restore(VALUES.unpack(fault.validation), VALUES.unpack, Lost, known)
+    except (LookupError, TypeError, ValueError):  # damaged data
+        return None
+    if exc is not None:
+        for line in fault.notes:
+            exc.add_note(line)
+    return exc
+
+
+def _bare(label: rebuild.Label, fault: Fault, parts: rebuild.Parts) -> Exception:
+    """The last resort, for a fault that names no base that fits."""
+    made = rebuild.derive([Exception], label, fault.message, fault.lost)
+    return rebuild.build(made, msgspec.structs.replace(parts, slots={}))[0]
