@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from perdure.api.schedule import Tick, schedule, tick
     from perdure.api.sh import sh
     from perdure.api.signals import signal
-    from perdure.api.waits import Won, event, sleep, sleep_until, timer, wait_any, wait_for
+    from perdure.api.sleep import sleep, sleep_until
+    from perdure.api.wait_any import Won, event, timer, wait_any
+    from perdure.api.wait_for import wait_for
     from perdure.engines.observers.json_logs import LogContext
     from perdure.engines.runtime.command import CommandFailed
 
@@ -102,11 +104,11 @@ _LATER = {
     "LogContext": "perdure.engines.observers.json_logs",
     "RunInfo": "perdure.api.runs",
     "Tick": "perdure.api.schedule",
-    "Won": "perdure.api.waits",
+    "Won": "perdure.api.wait_any",
     "approval": "perdure.api.approvals",
     "budget": "perdure.api.budget",
     "deterministic_id": "perdure.api.ids",
-    "event": "perdure.api.waits",
+    "event": "perdure.api.wait_any",
     "publish": "perdure.api.published",
     "run": "perdure.api.runs",
     "runs": "perdure.api.runs",
@@ -115,13 +117,13 @@ _LATER = {
     "sh": "perdure.api.sh",
     "signal": "perdure.api.signals",
     "signal_url": "perdure.api.approvals",
-    "sleep": "perdure.api.waits",
-    "sleep_until": "perdure.api.waits",
+    "sleep": "perdure.api.sleep",
+    "sleep_until": "perdure.api.sleep",
     "spend": "perdure.api.budget",
     "tick": "perdure.api.schedule",
-    "timer": "perdure.api.waits",
-    "wait_any": "perdure.api.waits",
-    "wait_for": "perdure.api.waits",
+    "timer": "perdure.api.wait_any",
+    "wait_any": "perdure.api.wait_any",
+    "wait_for": "perdure.api.wait_for",
 }
 """Names that few scripts use, and their modules: loaded when asked for. None registers what a cluster looks up."""
 

@@ -6,10 +6,10 @@ from perdure.api.published import apublish as publish
 from perdure.api.published import aset_progress as set_progress
 from perdure.api.sh import ash as sh
 from perdure.api.signals import asignal as signal
-from perdure.api.waits import asleep as sleep
-from perdure.api.waits import asleep_until as sleep_until
-from perdure.api.waits import await_any as wait_any
-from perdure.api.waits import await_for as wait_for
+from perdure.api.sleep import asleep as sleep
+from perdure.api.sleep import asleep_until as sleep_until
+from perdure.api.wait_any import await_any as wait_any
+from perdure.api.wait_for import await_for as wait_for
 
 __all__ = [
     "approval",

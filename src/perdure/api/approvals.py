@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from perdure.api.durable_wait import awaited, blocking, inside
 from perdure.api.options import checked_event, checked_topic
 from perdure.api.step import builtin
-from perdure.api.waits import _awaited, _blocking, _inside
 from perdure.config import settings
 from perdure.core.durations import Duration, seconds
 from perdure.core.policies.retry import Retry
@@ -89,7 +89,7 @@ def approval(
         UsageError: called outside a workflow, in a step, or in a function that an event loop executes.
     """
     asking = _checked(title, details, ask, timeout, sys._getframe(1).f_code.co_filename)
-    scope: Any = _inside("approval")
+    scope: Any = inside("approval")
     if scope.is_async or scope.keeps_loop():
         raise UsageError(
             "perdure.approval() would block the event loop that executes it", "write await perdure.aio.approval(...)"
@@ -101,7 +101,7 @@ def approval(
         _check_sent(asking, unsent)
     finally:
         _asking.reset(token)
-    decision: Decision = _blocking(scope, "approval", _Approval(said, asking.length), str(said["topic"]))
+    decision: Decision = blocking(scope, "approval", _Approval(said, asking.length), str(said["topic"]))
     return decision
 
 
@@ -110,7 +110,7 @@ def aapproval(
 ) -> Awaitable[Decision]:
     """Ask a person, in async code: `perdure.approval`, which see."""
     asking = _checked(title, details, ask, timeout, sys._getframe(1).f_code.co_filename)
-    return _approve(_inside("aio.approval"), title, asking)
+    return _approve(inside("aio.approval"), title, asking)
 
 
 async def _approve(scope: Any, title: str, asking: _Asking) -> Decision:
@@ -123,7 +123,7 @@ async def _approve(scope: Any, title: str, asking: _Asking) -> Decision:
         _check_sent(asking, unsent)
     finally:
         _asking.reset(token)
-    decision: Decision = await _awaited(scope, _Approval(said, asking.length), str(said["topic"]))
+    decision: Decision = await awaited(scope, _Approval(said, asking.length), str(said["topic"]))
     return decision
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perdure.api.durable_wait import await_in, block_in
 from perdure.api.run_outcome import known_workflow, outcome_of, value_of
-from perdure.api.waits import await_in, block_in
 from perdure.core.durations import Duration, seconds, show
 from perdure.core.execution.spec import Spec
 from perdure.engines.interface import StepContext, here
