@@ -74,7 +74,7 @@ def claims(name: str, keys: int) -> float:
     """Seconds for one claim among 10,000 queued runs; each is over before the next one."""
     from perdure.core.execution.run import Start
     from perdure.engines.local import engine_at
-    from perdure.store import queue
+    from perdure.store import queue_order
 
     store = engine_at(Path(os.environ["PERDURE_STATE"])).store
     perdure.Queue(name, concurrency=10, per_key=1)
@@ -86,7 +86,7 @@ def claims(name: str, keys: int) -> float:
 
     def operation(connection: Any) -> None:
         for _ in range(CLAIMS):
-            rid = queue.next_queued(store, connection, time.time(), workflows, [name])
+            rid = queue_order.next_queued(store, connection, time.time(), workflows, [name])
             assert rid is not None
             found = store.run_in(connection, rid)
             start = Start(found.script, found.path, found.workflow, found.key, found.input, fresh="", rid=rid)

@@ -13,7 +13,7 @@ from conftest import Machine, Scripts
 from perdure import aio, step, workflow
 from perdure.core.execution.identity import identify
 from perdure.errors import NotStorable, OptionError, OtherInputs, PerdureError, UsageError
-from perdure.store import queue
+from perdure.store import queue_order
 
 
 @workflow
@@ -41,7 +41,7 @@ def serve(machine: Machine) -> list[str]:
     while True:
         workflows = {(run.script, run.workflow) for run in store.runs()}
         now = machine.world.now()
-        rid = store.journal.write((), lambda at, w=workflows, n=now: queue.next_queued(store, at, n, w))
+        rid = store.journal.write((), lambda at, w=workflows, n=now: queue_order.next_queued(store, at, n, w))
         if rid is None:
             return done
         run = store.run_by_number(rid)

@@ -12,7 +12,7 @@ from perdure import Queue, workflow
 from perdure.core.execution.run import Start, Taken
 from perdure.core.records import RunRecord
 from perdure.engines import declared_queues
-from perdure.store import queue, queue_listing
+from perdure.store import queue_listing, queue_order
 from perdure.store.runs import Store
 
 
@@ -42,7 +42,7 @@ def claim(store: Store, now: float, *queues: str, passed: tuple[int, ...] = ()) 
     workflows = {(run.script, run.workflow) for run in store.runs()}
 
     def operation(connection: object) -> RunRecord | None:
-        rid = queue.next_queued(store, connection, now, workflows, queues, passed)  # type: ignore[arg-type]
+        rid = queue_order.next_queued(store, connection, now, workflows, queues, passed)  # type: ignore[arg-type]
         if rid is None:
             return None
         run = store.run_in(connection, rid)  # type: ignore[arg-type]
@@ -129,17 +129,17 @@ def test_the_runs_of_the_dead_do_not_count(scripts: Scripts, machine: Machine) -
         import os, signal, sys
         from pathlib import Path
         from perdure.core.execution.run import Start
-        from perdure.store import queue
+        from perdure.store import queue_order
         from perdure.store.runs import Store
 
         store = Store(Path(sys.argv[1]))
         workflows = {(run.script, run.workflow) for run in store.runs()}
 
         def claim(connection):
-            run = store.run_in(connection, queue.next_queued(store, connection, 1.0, workflows))
+            run = store.run_in(connection, queue_order.next_queued(store, connection, 1.0, workflows))
             start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid)
             store.begin(start, 1.0)(connection)
-            return queue.next_queued(store, connection, 1.0, workflows)
+            return queue_order.next_queued(store, connection, 1.0, workflows)
 
         print(store.journal.write((), claim), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -156,12 +156,13 @@ def test_a_rate_bounds_how_fast_runs_begin(machine: Machine) -> None:
     assert claimed(machine) == "a"
     store = machine.engine.store
     now = machine.world.now()
-    assert store.journal.read(lambda at: queue.next_moment(store, at, now)) == now + 0.5
+    assert store.journal.read(lambda at: queue_order.next_moment(store, at, now)) == now + 0.5
     machine.world.time += 0.5
     assert claimed(machine) == "b"
     machine.world.time -= 1_000_000
     assert claimed(machine) == ""
-    assert store.journal.read(lambda at: queue.next_moment(store, at, machine.world.now())) == machine.world.now() + 0.5
+    now = machine.world.now()
+    assert store.journal.read(lambda at: queue_order.next_moment(store, at, now)) == now + 0.5
 
 
 def test_a_paused_queue_begins_nothing_and_a_drained_one_has_nothing(machine: Machine) -> None:

@@ -15,7 +15,7 @@ from perdure.core.records import RunRecord
 from perdure.core.waits import Standing, describe, earliest, show_moment
 from perdure.operations.location import Location
 from perdure.operations.queues import place_in_queue, way_on
-from perdure.store import claims, queue, workers
+from perdure.store import claims, queue_order, workers
 from perdure.store.runs import Store
 from perdure.store.schedules import runs_before
 from perdure.store.waits import standing_of
@@ -100,7 +100,7 @@ class Waiting:
 
     def _has_no_slot(self) -> bool:
         run = self._run
-        free: bool = self._store.journal.read(lambda connection: queue.has_slot(self._store, connection, run))
+        free: bool = self._store.journal.read(lambda connection: queue_order.has_slot(self._store, connection, run))
         if not free:
             self._say(
                 f"all slots of queue {run.queue}, or of its key there, are taken: it goes on as soon as one is free"

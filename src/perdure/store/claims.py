@@ -16,7 +16,7 @@ import msgspec
 
 from perdure.core.execution.run import Start, Taken
 from perdure.core.records import RunRecord
-from perdure.store import lives, pieces, queue, sessions
+from perdure.store import lives, pieces, queue, queue_order, sessions
 from perdure.store.liveness import lives as is_alive
 from perdure.store.locks import asker
 from perdure.store.runs import Store
@@ -144,14 +144,14 @@ class Claim:
                 return
             run = self._store.run_in(connection, rid)
             elsewhere = self._queues and run.queue is not None and run.queue not in self._queues
-            if not elsewhere and queue.has_slot(self._store, connection, run):
+            if not elsewhere and queue_order.has_slot(self._store, connection, run):
                 self._take(connection, run)
 
     def _begin(self, connection: apsw.Connection) -> None:
         """Take queued ones, each as the queues have it after those before."""
         if len(self._found) == self._most:
             return
-        waiting = queue.Waiting(self._store, connection, self._now, self._served.keys(), self._queues)
+        waiting = queue_order.Waiting(self._store, connection, self._now, self._served.keys(), self._queues)
         passed = 0
         while len(self._found) < self._most and passed < LOCKED:
             rid = waiting.following()
@@ -282,7 +282,7 @@ def next_moment(store: Store, now: float) -> float | None:
         StateError: the file cannot be read.
     """
     found: list[float] = [moment for (moment,) in _all(store, "next_moment", now) if moment is not None]
-    rate: float | None = store.journal.read(lambda connection: queue.next_moment(store, connection, now))
+    rate: float | None = store.journal.read(lambda connection: queue_order.next_moment(store, connection, now))
     return min(found if rate is None else [*found, rate], default=None)
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from perdure.core.execution.queueing import DEFAULT
 from perdure.core.records import RunRecord
-from perdure.store import queue
+from perdure.store import queue, queue_order
 from perdure.store.runs import Store
 from perdure.store.statements import load
 from perdure.store.workers import living
@@ -105,7 +105,7 @@ def all_queues(store: Store) -> dict[str, tuple[queue.QueueRow | None, QueueCoun
             elif queued:
                 counts.waiting += count
         for name in {name for name, queued, *_ in counted if not queued}:
-            found[name][1].executing = queue.executing(store, connection, name, {}).total
+            found[name][1].executing = queue_order.executing(store, connection, name, {}).total
         return dict(sorted(found.items()))
 
     result: dict[str, tuple[queue.QueueRow | None, QueueCounts]] = store.journal.read(question)
@@ -144,12 +144,12 @@ def place_of(store: Store, run: RunRecord, now: float) -> Place:
         before: int = counted[0]
         if row.paused:
             return Place(name, before, "paused")
-        busy = queue.executing(store, connection, name, {})
+        busy = queue_order.executing(store, connection, name, {})
         if row.concurrency is not None and busy.total >= row.concurrency:
             return Place(name, before, "slots", row.concurrency)
         if row.per_key is not None and run.queue_key is not None and busy.by_key.get(run.queue_key, 0) >= row.per_key:
             return Place(name, before, "key", row.per_key)
-        return Place(name, before, "rate" if queue.rate_wait(row, now) > 0 else "")
+        return Place(name, before, "rate" if queue_order.rate_wait(row, now) > 0 else "")
 
     found: Place = store.journal.read(question)
     return found
