@@ -10,7 +10,7 @@ import pytest
 from schedule_world import DAY, HOUR, MINUTE, World, at, world
 
 from perdure.errors import AlreadyRunning, NotFound, OptionError
-from perdure.store import schedule_clock, schedules
+from perdure.store import schedule_clock, schedule_runs, schedules
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_an_unfinished_run_meets_the_next_tick(here: World, status: str) -> None
         assert old.stop == here.now
         assert (old.status, old.wake) == ("suspended", here.now), "a worker goes on with it, and makes its clean-ups"
         assert here.told("cancel")[-1] == ("11-27T14:00", "waiting", 1)
-        assert schedules.replaced_by(here.store, old.rid) == "cancel@2026-11-27T14:00+01:00", "a worker says so"
+        assert schedule_runs.replaced_by(here.store, old.rid) == "cancel@2026-11-27T14:00+01:00", "a worker says so"
         here.end(old.id, "cancelled")
         here.advance(here.now + 1)
         assert here.told("cancel")[-1] == ("11-27T14:00", "started", 1)
@@ -80,7 +80,7 @@ def test_an_unfinished_run_meets_the_next_tick(here: World, status: str) -> None
     here.advance(at("2026-11-27T16:00"))
     assert here.told("skip")[-1] == ("11-27T16:00", "started", 1)
     assert following is not None
-    assert schedules.replaced_by(here.store, here.store.run("skip@2026-11-27T13:00+01:00").rid) is None
+    assert schedule_runs.replaced_by(here.store, here.store.run("skip@2026-11-27T13:00+01:00").rid) is None
 
 
 def test_a_waiting_run_is_looked_after_every_second(here: World) -> None:
@@ -172,7 +172,7 @@ def test_a_script_that_has_lost_its_schedule_undeclares_it(here: World) -> None:
     assert here.row("made-at-run-time")["status"] == "active"
     here.advance(at("2026-11-29T12:00"))
     assert not [id for id in here.runs() if id.startswith("nightly@")]
-    for refused in (schedules.pause, schedules.resume, schedules.trigger, schedules.skip_next):
+    for refused in (schedules.pause, schedules.resume, schedule_runs.trigger, schedules.skip_next):
         with pytest.raises(OptionError, match="undeclared"):
             refused(here.store, "nightly", here.now)
     here.declare()
@@ -205,14 +205,14 @@ def test_people_skip_and_trigger(here: World) -> None:
     here.go_on(at("2026-11-30T03:30"), done=False)
     assert here.told() == [("11-28T03:00", "by-hand", 1), ("11-29T03:00", "by-hand", 1), ("11-30T03:00", "started", 1)]
     with pytest.raises(AlreadyRunning, match="run nightly@2026-11-30T03:00\\+01:00 has not ended"):
-        schedules.trigger(here.store, "nightly", here.now)
+        schedule_runs.trigger(here.store, "nightly", here.now)
     here.end_all()
-    first = schedules.trigger(here.store, "nightly", here.now)
+    first = schedule_runs.trigger(here.store, "nightly", here.now)
     assert first == "nightly@2026-11-30T03:30:00.000+01:00"
     here.end_all()
-    assert schedules.trigger(here.store, "nightly", here.now) == "nightly@2026-11-30T03:30:00.001+01:00"
+    assert schedule_runs.trigger(here.store, "nightly", here.now) == "nightly@2026-11-30T03:30:00.001+01:00"
     with pytest.raises(NotFound, match="no schedule 'other'"):
-        schedules.trigger(here.store, "other", here.now)
+        schedule_runs.trigger(here.store, "other", here.now)
 
 
 def test_past_ticks_are_filled_in(here: World) -> None:
@@ -220,17 +220,17 @@ def test_past_ticks_are_filled_in(here: World) -> None:
     here.declare(spec="0 3 * * *")
     here.go_on(at("2026-11-28T12:00"))
     first, last = at("2026-11-25T03:00"), at("2026-11-28T03:00")
-    made, there = schedules.backfill(here.store, "nightly", first, last, here.now)
+    made, there = schedule_runs.backfill(here.store, "nightly", first, last, here.now)
     assert made == [f"nightly@2026-11-{day}T03:00+01:00" for day in (25, 26, 27)]
     assert there == 1
     for id in made:
         assert here.ready() == [id]
         here.end(id)
         here.advance(here.now + 1)
-    assert schedules.backfill(here.store, "nightly", first, last, here.now) == ([], 4)
+    assert schedule_runs.backfill(here.store, "nightly", first, last, here.now) == ([], 4)
     for wrong in ((last, here.now + HOUR), (last, first), (last + 1, last + 2), (at("2020-01-01T00:00"), last)):
         with pytest.raises(OptionError):
-            schedules.backfill(here.store, "nightly", *wrong, here.now)
+            schedule_runs.backfill(here.store, "nightly", *wrong, here.now)
 
 
 def test_a_skipped_tick_that_gets_a_run_leaves_the_reason_of_its_neighbours(here: World) -> None:
@@ -238,14 +238,14 @@ def test_a_skipped_tick_that_gets_a_run_leaves_the_reason_of_its_neighbours(here
     here.declare(spec="0 * * * *", missed="skip")
     here.advance(at("2026-11-27T18:30"))
     assert here.told() == [("11-27T13:00", "missed", 6)]
-    schedules.backfill(here.store, "nightly", at("2026-11-27T15:00"), at("2026-11-27T16:00"), here.now)
+    schedule_runs.backfill(here.store, "nightly", at("2026-11-27T15:00"), at("2026-11-27T16:00"), here.now)
     assert here.told() == [
         ("11-27T13:00", "missed", 2),
         ("11-27T15:00", "started", 1),
         ("11-27T16:00", "waiting", 1),
         ("11-27T17:00", "missed", 2),
     ]
-    schedules.backfill(here.store, "nightly", at("2026-11-27T13:00"), at("2026-11-27T13:00"), here.now)
+    schedule_runs.backfill(here.store, "nightly", at("2026-11-27T13:00"), at("2026-11-27T13:00"), here.now)
     assert here.told()[:2] == [("11-27T13:00", "waiting", 1), ("11-27T14:00", "missed", 1)]
 
 

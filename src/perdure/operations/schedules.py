@@ -17,7 +17,7 @@ from perdure.core.timestamps import moment
 from perdure.engines.features import Feature
 from perdure.errors import NotFound, OptionError
 from perdure.operations.location import Location, opened, opened_for_change
-from perdure.store import schedules
+from perdure.store import schedule_runs, schedules
 from perdure.store.runs import Store
 from perdure.store.schedule_rows import Schedule, TickRow
 
@@ -162,7 +162,7 @@ def trigger(location: Location, name: str) -> str:
         AlreadyRunning: the run before has not ended.
     """
     with _changed(location) as store:
-        return schedules.trigger(store, name, time.time())
+        return schedule_runs.trigger(store, name, time.time())
 
 
 def backfill(location: Location, name: str, first: str, last: str) -> tuple[list[str], int]:
@@ -180,7 +180,7 @@ def backfill(location: Location, name: str, first: str, last: str) -> tuple[list
     """
     with _changed(location) as store:
         where = zone(schedules.one(store, name).tz)
-        return schedules.backfill(store, name, _moment(first, where), _moment(last, where), time.time())
+        return schedule_runs.backfill(store, name, _moment(first, where), _moment(last, where), time.time())
 
 
 def remove(location: Location, name: str) -> int:

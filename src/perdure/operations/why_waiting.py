@@ -17,7 +17,7 @@ from perdure.operations.location import Location
 from perdure.operations.queues import place_in_queue, way_on
 from perdure.store import claims, queue_order, workers
 from perdure.store.runs import Store
-from perdure.store.schedules import runs_before
+from perdure.store.schedule_runs import runs_before
 from perdure.store.waits import standing_of
 from perdure.store.workers import Worker
 

@@ -1,18 +1,17 @@
-"""Schedules: declared, paused, skipped, triggered, and what became of their ticks. The clock is `schedule_clock`."""
+"""Schedules: declared, paused, resumed, removed. Their clock is `schedule_clock`, their runs are in `schedule_runs`."""
 
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Callable, Collection
 from typing import Any
 
 import apsw
 import msgspec
 
-from perdure.core.tick_verdicts import Outcome, Reason, Verdict
-from perdure.core.ticks import MOST, Ticks, local_text, parse, spread_of
-from perdure.errors import AlreadyRunning, NotFound, OptionError
+from perdure.core.tick_verdicts import Reason
+from perdure.core.ticks import parse, spread_of
+from perdure.errors import NotFound, OptionError
 from perdure.store.bell import ring
 from perdure.store.runs import Store
 from perdure.store.schedule_clock import (
@@ -20,11 +19,7 @@ from perdure.store.schedule_clock import (
     is_open,
     next_due,
     passed_over,
-    release,
-    row_of,
     skip,
-    start,
-    start_run,
     understood,
 )
 from perdure.store.schedule_rows import (
@@ -158,12 +153,6 @@ def latest_ticks(store: Store, name: str, most: int) -> list[TickRow]:
     return found
 
 
-def tick_of_run(store: Store, rid: int) -> TickRow | None:
-    """The tick that a run was made for; None: no schedule has made it."""
-    found: list[TickRow] = store.journal.read(lambda connection: ticks(connection, "tick_of_run", rid, path=store.path))
-    return found[0] if found else None
-
-
 def missed_since(store: Store, name: str, since: float) -> int:
     """How many ticks nobody served since then, as far as they were counted."""
     (count,) = store.journal.read(lambda connection: connection.execute(SQL["missed_ticks"], (name, since)).fetchone())
@@ -190,7 +179,7 @@ def pause(store: Store, name: str, now: float) -> Schedule:
     """
 
     def operation(connection: apsw.Connection, schedule: Schedule) -> Schedule:
-        _refuse_undeclared(schedule)
+        refuse_undeclared(schedule)
         if schedule.status == "paused":
             return schedule
         return put(connection, msgspec.structs.replace(schedule, status="paused", due=None, seen=now))
@@ -207,7 +196,7 @@ def resume(store: Store, name: str, now: float) -> Schedule:
     """
 
     def operation(connection: apsw.Connection, schedule: Schedule) -> Schedule:
-        _refuse_undeclared(schedule)
+        refuse_undeclared(schedule)
         if schedule.status == "active":
             return schedule
         _begin_anew(connection, store, schedule, "paused", now)
@@ -238,108 +227,6 @@ def skip_next(store: Store, name: str, now: float) -> float:
 
     change(store, name, operation)
     return skipped[-1]
-
-
-def trigger(store: Store, name: str, now: float) -> str:
-    """Make a run of a schedule now, beside its ticks; returns its id.
-
-    Raises:
-        NotFound: there is no such schedule.
-        OptionError: it is undeclared.
-        AlreadyRunning: the run before has not ended, and its `overlap` lets no other one begin or wait.
-    """
-    made: list[str] = []
-
-    def operation(connection: apsw.Connection, schedule: Schedule) -> Schedule:
-        _refuse_undeclared(schedule)
-        _, where = understood(schedule)
-        left = close_ended(store, connection, schedule, now)
-        waiting = any(each.outcome == "waiting" for each in left)
-        if left and schedule.overlap != "allow" and (schedule.overlap != "queue" or waiting):
-            before = store.run_in(connection, left[0].run or 0)
-            raise AlreadyRunning(
-                f"schedule {name!r} is not triggered: run {before.id} has not ended",
-                f"wait until it has, or end it: perdure cancel {shlex.quote(before.id)}",
-            )
-        moment = round(now, 3)
-        while True:
-            id = f"{name}@{local_text(moment, where, exact=True)}"
-            waits = bool(left) and schedule.overlap == "queue"
-            tick = start_run(store, connection, schedule, id=id, due=moment, waits=waits, now=now)
-            if tick is not None:
-                break
-            moment = round(moment + 0.001, 3)  # triggered twice within a millisecond
-        made.append(id)
-        return schedule
-
-    change(store, name, operation)
-    ring(store.path)
-    return made[-1]
-
-
-def backfill(store: Store, name: str, first: float, last: float, now: float) -> tuple[list[str], int]:
-    """Make the runs of past ticks that have none, one after the other (with overlap="allow": all at once).
-
-    Args:
-        store: the state file.
-        name: the schedule.
-        first: from when, with it; seconds since the epoch.
-        last: until when, with it.
-        now: the time.
-
-    Returns:
-        The ids of the runs, and how many ticks had one already.
-
-    Raises:
-        NotFound: there is no such schedule.
-        OptionError: it is undeclared, the stretch is in the future, holds no tick, or holds more than 1,000.
-    """
-    made: list[str] = []
-    there: list[int] = []
-
-    def operation(connection: apsw.Connection, schedule: Schedule) -> Schedule:
-        _refuse_undeclared(schedule)
-        timing, where = understood(schedule)
-        found = _stretch(timing, where, first, last, now)
-        left = close_ended(store, connection, schedule, now)
-        outcome: Outcome = "started" if schedule.overlap == "allow" else "waiting"
-        for tick in found:
-            known = row_of(connection, name, tick, store.path)
-            made_now = None
-            if known is None or known.run is None:
-                made_now = start(store, connection, schedule, Verdict(tick, outcome), where, now)
-            if made_now is None:
-                there.append(tick)
-                continue
-            made.append(f"{name}@{local_text(tick, where)}")
-            left.append(made_now)
-        release(store, connection, left, now)
-        return schedule
-
-    change(store, name, operation)
-    ring(store.path)
-    return made, len(there)
-
-
-def _stretch(timing: Ticks, where: Any, first: float, last: float, now: float) -> tuple[int, ...]:
-    if last > now:
-        raise OptionError(
-            f"the end of the stretch, {local_text(last, where)}, is in the future", "give a time that has passed"
-        )
-    if first > last:
-        raise OptionError(
-            f"the stretch ends before it begins: {local_text(first, where)} to {local_text(last, where)}",
-            "give FROM, then TO",
-        )
-    found = timing.latest(first - 1e-6, last, where)
-    if found.before is not None:
-        raise OptionError(f"there are more than {MOST:,} ticks in that stretch", "make it shorter, and repeat")
-    if not found.ticks:
-        raise OptionError(
-            f"no tick is due from {local_text(first, where)} to {local_text(last, where)}",
-            "see when it is due: perdure schedule next NAME",
-        )
-    return found.ticks
 
 
 def remove(store: Store, name: str, now: float) -> int:
@@ -377,42 +264,6 @@ def change(store: Store, name: str, function: Callable[[apsw.Connection, Schedul
     return changed
 
 
-def runs_before(store: Store, rid: int) -> list[str]:
-    """The ids of the runs of its schedule that have to end before a run begins, the oldest first."""
-
-    def question(connection: apsw.Connection) -> list[str]:
-        mine = ticks(connection, "tick_of_run", rid, path=store.path)
-        if not mine:
-            return []
-        begun = [
-            one for one in ticks(connection, "open_ticks", mine[0].schedule, path=store.path) if one.run is not None
-        ]
-        runs = [store.run_in(connection, one.run or 0) for one in begun if one.outcome == "started"]
-        return [run.id for run in runs if run.rid != rid and run.status in ("queued", "running", "suspended")]
-
-    found: list[str] = store.journal.read(question)
-    return found
-
-
-def replaced_by(store: Store, rid: int) -> str | None:
-    """The id of the next run of its schedule, for which a run was cancelled; None if that was not the reason."""
-
-    def question(connection: apsw.Connection) -> str | None:
-        mine = ticks(connection, "tick_of_run", rid, path=store.path)
-        schedule = get(connection, mine[0].schedule, store.path) if mine else None
-        if schedule is None or schedule.overlap != "cancel":
-            return None
-        later = [
-            one.run
-            for one in ticks(connection, "open_ticks", schedule.name, path=store.path)
-            if one.run and one.due > mine[0].due
-        ]
-        return store.run_in(connection, later[0]).id if later else None
-
-    found: str | None = store.journal.read(question)
-    return found
-
-
 # -- within a transaction ---------------------------------------------------------------------------------------------
 
 
@@ -436,7 +287,12 @@ def _begin_anew(connection: apsw.Connection, store: Store, before: Schedule, rea
         put_tick(connection, row)
 
 
-def _refuse_undeclared(schedule: Schedule) -> None:
+def refuse_undeclared(schedule: Schedule) -> None:
+    """Make sure that a schedule can have runs.
+
+    Raises:
+        OptionError: its script does not have it any more.
+    """
     if schedule.status == "undeclared":
         raise OptionError(
             f"schedule {schedule.name!r} is undeclared: {schedule.path} does not have it any more",
@@ -445,7 +301,7 @@ def _refuse_undeclared(schedule: Schedule) -> None:
 
 
 def _refuse_idle(schedule: Schedule) -> None:
-    _refuse_undeclared(schedule)
+    refuse_undeclared(schedule)
     if schedule.status == "paused":
         raise OptionError(f"schedule {schedule.name!r} is paused", f"perdure schedule resume {schedule.name}")
 

@@ -636,7 +636,7 @@ class LocalScope(BaseScope):
 
     def tick(self) -> TickRow | None:
         """The tick that the run, or the one that it is a child or a fork of, was made for; None: none."""
-        from perdure.store.schedules import tick_of_run
+        from perdure.store.schedule_runs import tick_of_run
 
         store = self.resources.store
         run: RunRecord | None = store.run_by_number(store.lineage(self.run.rid)[-1])

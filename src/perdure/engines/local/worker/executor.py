@@ -66,7 +66,7 @@ from perdure.errors import (
 )
 from perdure.store import claims, crashes
 from perdure.store.group_commit import Entry
-from perdure.store.schedules import replaced_by
+from perdure.store.schedule_runs import replaced_by
 
 GRACE = 30.0
 """Seconds that steps in flight have, if the supervisor is gone and cannot say."""
