@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -70,9 +71,14 @@ class Home:
 
 
 class Nursery:
-    """The process that starts victims (nursery.py), and the watch over the one that lives."""
+    """The process that starts victims (nursery.py), and the watch over the one that lives.
 
-    def __init__(self) -> None:
+    Args:
+        strike: what is done to a victim when its time has come; its process id is given. Default: SIGKILL.
+    """
+
+    def __init__(self, strike: Callable[[int], None] | None = None) -> None:
+        self._strike = strike or (lambda pid: os.kill(pid, signal.SIGKILL))
         path = os.pathsep.join([str(SOURCE), str(FOLDER), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / "nursery.py")],
@@ -153,7 +159,7 @@ class Nursery:
             if armed and due:
                 if kill.kind == "event":
                     _spin(kill.spin)
-                os.kill(pid, signal.SIGKILL)
+                self._strike(pid)
                 armed = False
             if time.monotonic() - started > PATIENCE:
                 os.kill(pid, signal.SIGKILL)

@@ -2,8 +2,9 @@
 
 CRASH_FAULT says which: `error:N` makes the N-th operation of any kind report an I/O error, `full:N` makes the N-th
 that needs space report that there is none, `short:N` writes half of the N-th write and then reports an error. N = 0
-fails nothing (strace may do it instead). How many operations there were is said at the end. A named error of
-perdure's is said too, and is exit status 3; anything else is a traceback.
+fails nothing (strace may do it instead). `unsynced:0` acknowledges each sync and does none: a control. How many
+operations there were is said at the end. A named error of perdure's is said too, and is exit status 3; anything else is
+a traceback.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class FaultyFile(SystemFile):
         super().xWrite(data, offset)
 
     def xSync(self, flags: int) -> None:
+        if self._fault.kind == "unsynced":
+            return
         self._fault.due("sync", apsw.SQLITE_IOERR_FSYNC)
         super().xSync(flags)
 
