@@ -4,38 +4,38 @@
 decorators and calls return; they are exported for annotations.
 """
 
-from typing import TYPE_CHECKING, Any
-
-from perdure import errors
-from perdure.api.alert import alert
-from perdure.api.artifact import Artifact, artifact
-from perdure.api.batch import Batch, DeadLetter
-from perdure.api.breaker import Breaker
-from perdure.api.codecs import register_codec
-from perdure.api.context import attempt, defer, defer_every_end, idempotency_key, now, progress, random, uuid
-from perdure.api.handle import Handle
-from perdure.api.lock import HeldLock, lock
-from perdure.api.queue import Queue
-from perdure.api.rate import Rate
-from perdure.api.retry import retry
-from perdure.api.step import BoundStep, Step, step
-from perdure.api.workflow import Workflow, workflow
-from perdure.config.secrets import Secret
-from perdure.core.policies.retry import Retry
+TYPE_CHECKING = False  # typing itself is loaded by what needs it
 
 if TYPE_CHECKING:
-    from perdure import aio
+    from typing import Any
+
+    from perdure import aio, errors
+    from perdure.api.alert import alert
     from perdure.api.approvals import Decision, approval, signal_url
+    from perdure.api.artifact import Artifact, artifact
+    from perdure.api.batch import Batch, DeadLetter
+    from perdure.api.breaker import Breaker
     from perdure.api.budget import budget, spend
+    from perdure.api.codecs import register_codec
+    from perdure.api.context import attempt, defer, defer_every_end, idempotency_key, now, progress, random, uuid
+    from perdure.api.handle import Handle
     from perdure.api.ids import deterministic_id
+    from perdure.api.lock import HeldLock, lock
     from perdure.api.published import publish, set_progress
+    from perdure.api.queue import Queue
+    from perdure.api.rate import Rate
+    from perdure.api.retry import retry
     from perdure.api.runs import RunInfo, run, runs
     from perdure.api.schedule import Tick, schedule, tick
     from perdure.api.sh import sh
     from perdure.api.signals import signal
     from perdure.api.sleep import sleep, sleep_until
+    from perdure.api.step import BoundStep, Step, step
     from perdure.api.wait_any import Won, event, timer, wait_any
     from perdure.api.wait_for import wait_for
+    from perdure.api.workflow import Workflow, workflow
+    from perdure.config.secrets import Secret
+    from perdure.core.policies.retry import Retry
     from perdure.engines.observers.json_logs import LogContext
     from perdure.engines.runtime.command import CommandFailed
 
@@ -98,18 +98,43 @@ __all__ = [
 ]
 
 
-_LATER = {
+_MODULES = {
+    "Artifact": "perdure.api.artifact",
+    "Batch": "perdure.api.batch",
+    "BoundStep": "perdure.api.step",
+    "Breaker": "perdure.api.breaker",
     "CommandFailed": "perdure.engines.runtime.command",
+    "DeadLetter": "perdure.api.batch",
     "Decision": "perdure.api.approvals",
+    "Handle": "perdure.api.handle",
+    "HeldLock": "perdure.api.lock",
     "LogContext": "perdure.engines.observers.json_logs",
+    "Queue": "perdure.api.queue",
+    "Rate": "perdure.api.rate",
+    "Retry": "perdure.core.policies.retry",
     "RunInfo": "perdure.api.runs",
+    "Secret": "perdure.config.secrets",
+    "Step": "perdure.api.step",
     "Tick": "perdure.api.schedule",
     "Won": "perdure.api.wait_any",
+    "Workflow": "perdure.api.workflow",
+    "alert": "perdure.api.alert",
     "approval": "perdure.api.approvals",
+    "artifact": "perdure.api.artifact",
+    "attempt": "perdure.api.context",
     "budget": "perdure.api.budget",
+    "defer": "perdure.api.context",
+    "defer_every_end": "perdure.api.context",
     "deterministic_id": "perdure.api.ids",
     "event": "perdure.api.wait_any",
+    "idempotency_key": "perdure.api.context",
+    "lock": "perdure.api.lock",
+    "now": "perdure.api.context",
+    "progress": "perdure.api.context",
     "publish": "perdure.api.published",
+    "random": "perdure.api.context",
+    "register_codec": "perdure.api.codecs",
+    "retry": "perdure.api.retry",
     "run": "perdure.api.runs",
     "runs": "perdure.api.runs",
     "schedule": "perdure.api.schedule",
@@ -120,22 +145,25 @@ _LATER = {
     "sleep": "perdure.api.sleep",
     "sleep_until": "perdure.api.sleep",
     "spend": "perdure.api.budget",
+    "step": "perdure.api.step",
     "tick": "perdure.api.schedule",
     "timer": "perdure.api.wait_any",
+    "uuid": "perdure.api.context",
     "wait_any": "perdure.api.wait_any",
     "wait_for": "perdure.api.wait_for",
+    "workflow": "perdure.api.workflow",
 }
-"""Names that few scripts use, and their modules: loaded when asked for. None registers what a cluster looks up."""
+"""The names and their modules, each loaded when a name of it is asked for: a script uses few of them."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     from importlib import import_module
 
-    if name == "aio":
-        return import_module("perdure.aio")
-    if name not in _LATER:
+    if name in ("aio", "errors"):
+        return import_module(f"perdure.{name}")
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(_LATER[name]), name)
+    found = globals()[name] = getattr(import_module(_MODULES[name]), name)
     return found
 
 

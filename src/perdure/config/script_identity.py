@@ -10,6 +10,7 @@ from typing import Any
 
 from perdure.config.module_names import INTERACTIVE
 from perdure.config.setting_values import switched_on
+from perdure.core.digests import blake2b
 
 
 @cache
@@ -45,9 +46,7 @@ def source_digest(path: str) -> bytes | None:
     try:
         key = (path, os.stat(path).st_mtime_ns)
         if key not in _digests:
-            import hashlib
-
-            _digests[key] = hashlib.blake2b(Path(path).read_bytes(), digest_size=8).digest()
+            _digests[key] = blake2b(Path(path).read_bytes(), digest_size=8).digest()
         return _digests[key]
     except OSError:
         return None

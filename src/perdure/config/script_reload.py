@@ -6,7 +6,6 @@ executed again, so that no new code calls old code. What fails to load changes n
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import os
@@ -19,6 +18,7 @@ from types import ModuleType
 from perdure.config import module_names
 from perdure.config.os_errors import remove
 from perdure.config.script_loader import load_script
+from perdure.core.digests import blake2b
 
 _INSTALLED = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
 
@@ -99,6 +99,6 @@ def _edited_after(file: str, moment: int) -> bool:
 
 def _digest(file: str) -> bytes:
     try:
-        return hashlib.blake2b(Path(file).read_bytes(), digest_size=16).digest()
+        return blake2b(Path(file).read_bytes(), digest_size=16).digest()
     except OSError:
         return b"gone"

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.exceptions import capture
+from perdure.core.patterns import later
 from perdure.core.redaction import secret
 from perdure.core.redaction.secret import Secret
 from perdure.core.values import codec
@@ -24,7 +25,7 @@ __all__ = ["Secret", "conceal", "describe", "describe_inputs", "known", "redacto
 _BEYOND = 2_000
 """Characters that are looked through behind what is shown, so that no credential is cut in two and not known again."""
 
-_LOGIN = re.compile(r"://[^\s/?#:@]*:([^\s@]+)@|://([^\s/?#:@]{12,})@|[?&](?:password|token|key|sig|secret)=([^&\s]+)")
+_LOGIN = later(r"://[^\s/?#:@]*:([^\s@]+)@|://([^\s/?#:@]{12,})@|[?&](?:password|token|key|sig|secret)=([^&\s]+)")
 
 
 def conceal(text: str) -> str:

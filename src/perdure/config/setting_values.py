@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from perdure.core.durations import seconds
+from perdure.core.patterns import later
 from perdure.errors import OptionError
 
 ON = ("1", "true", "yes", "on")
 OFF = ("", "0", "false", "no", "off")
 
-_HTTP = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
+_HTTP = later(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
 
 
 def text(value: Any, where: str) -> str:
@@ -62,7 +63,7 @@ def whole(value: Any, where: str) -> int:
     return int(digits)
 
 
-_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
+_NUMBER = later(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 
 
 def duration(value: Any, where: str) -> float:

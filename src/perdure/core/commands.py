@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from shlex import quote
 
-_COMMAND = re.compile(
+from perdure.core.patterns import later
+
+_COMMAND = later(
     r"\bperdure (?:approve|breaker|cancel|diagnose|dlq|doctor|fork|get|ps|reject|resume|show|signal|why)\b"
     r"(?:(?!  |, |; |: )[^`;\n])*"
 )

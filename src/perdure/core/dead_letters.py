@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 import msgspec
 
 from perdure.core.checksums import row_checksum
+from perdure.core.digests import blake2b
 from perdure.core.exceptions import capture
 from perdure.core.policies.verdicts import Verdict, unpack_verdict, verdict_on
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord, is_time
@@ -118,7 +118,7 @@ class LetterDetails(msgspec.Struct, frozen=True):
 
 def letter_id(run: str, seq: int, created: float) -> str:
     """What a letter goes by outside of its state file, wherever that lies: 16 hexadecimal digits."""
-    return hashlib.blake2b(f"{run}\0{seq}\0{created!r}".encode(), digest_size=8).hexdigest()
+    return blake2b(f"{run}\0{seq}\0{created!r}".encode(), digest_size=8).hexdigest()
 
 
 def describe(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from datetime import timedelta
 from typing import NoReturn
 
+from perdure.core.patterns import later
 from perdure.errors import OptionError
 
 Duration = float | int | str | timedelta
@@ -19,10 +19,10 @@ _FORMS = 'a number of seconds, a timedelta, or text such as "250ms", "30s", "5m"
 _RATE_FORMS = 'text such as "10/s", "100/min", "5/2s", "500/h" or "1000/d"'
 _RATE_UNITS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
-_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)([a-z]+)")
-_LOOSE_PART = re.compile(r"([0-9]+(?:[.,][0-9]+)?)\s*([a-zA-Zµ]*)[\s,]*(?:and\s+)?")
-_RATE = re.compile(r"([0-9]+)/([0-9]*)([a-z]+)")
-_LOOSE_RATE = re.compile(r"([0-9]+)\s*(?:/|per|a)\s*([a-zA-Z]+)")
+_PART = later(r"([0-9]+(?:\.[0-9]+)?)([a-z]+)")
+_LOOSE_PART = later(r"([0-9]+(?:[.,][0-9]+)?)\s*([a-zA-Zµ]*)[\s,]*(?:and\s+)?")
+_RATE = later(r"([0-9]+)/([0-9]*)([a-z]+)")
+_LOOSE_RATE = later(r"([0-9]+)\s*(?:/|per|a)\s*([a-zA-Z]+)")
 
 # Other spellings of units; used only to suggest what was meant.
 _SPELLINGS = {

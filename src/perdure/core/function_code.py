@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from perdure.core.digests import blake2b
+
 
 class CodeRow(msgspec.Struct, frozen=True):
     """A function of a user.
@@ -36,9 +38,8 @@ class CodeRow(msgspec.Struct, frozen=True):
 
     def digest(self) -> bytes:
         """What the row goes by: of what it says."""
-        import hashlib  # slow to import, and asked for once a function
 
-        return hashlib.blake2b(msgspec.msgpack.encode(self.values()), digest_size=8).digest()
+        return blake2b(msgspec.msgpack.encode(self.values()), digest_size=8).digest()
 
 
 class Code(msgspec.Struct, frozen=True):

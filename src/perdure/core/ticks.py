@@ -8,7 +8,6 @@ passes. docs/decisions/0048-schedules.md says why cronsim's own handling of zone
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -17,6 +16,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
+from perdure.core.digests import blake2b
 from perdure.core.durations import seconds
 from perdure.errors import OptionError
 
@@ -144,7 +144,7 @@ def spread_of(name: str, spread: float) -> int:
     """By how many seconds the ticks of a schedule are put off: always the same for a name, and less than `spread`."""
     if spread < 1:
         return 0
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") % int(spread)
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") % int(spread)
 
 
 def local_text(tick: float, zone: tzinfo, *, exact: bool = False) -> str:

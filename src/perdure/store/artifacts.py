@@ -6,7 +6,6 @@ A file is whole and durable before a row names it. The state file says which run
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from perdure.config import ownership
+from perdure.core.digests import blake2b
 from perdure.errors import DiskFull, OptionError, StateCorrupt, StateIO
 from perdure.store.sync import sync_folder
 
@@ -41,7 +41,7 @@ def add_folder(folder: Path) -> None:
 
 def digest_of(data: bytes) -> str:
     """What a file with this content is called: BLAKE2b (RFC 7693), in hexadecimal digits."""
-    return hashlib.blake2b(data, digest_size=DIGEST).hexdigest()
+    return blake2b(data, digest_size=DIGEST).hexdigest()
 
 
 def keep(folder: Path, data: bytes | Path) -> tuple[str, int]:
@@ -60,7 +60,7 @@ def keep(folder: Path, data: bytes | Path) -> tuple[str, int]:
                 finish(name)
         return name, len(data)
     with open_regular(data) as source, _written(folder) as (file, finish):
-        state, size = hashlib.blake2b(digest_size=DIGEST), 0
+        state, size = blake2b(digest_size=DIGEST), 0
         while portion := source.read(PORTION):
             state.update(portion)
             size += len(portion)

@@ -20,7 +20,7 @@ from perdure.core.records import is_time
 from perdure.store.connection import run_script
 from perdure.store.liveness import Liveness
 from perdure.store.rows import corrupt, sealed, sound
-from perdure.store.statements import load
+from perdure.store.statements import Statements, load
 
 
 class Holder:
@@ -31,7 +31,7 @@ class Holder:
         sql: the named statements.
     """
 
-    def __init__(self, state: Path, sql: dict[str, str]) -> None:
+    def __init__(self, state: Path, sql: Statements) -> None:
         self._state = state
         self._liveness = Liveness(state)
         self._sql = sql

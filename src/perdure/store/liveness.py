@@ -7,9 +7,7 @@ dies: no stale window, no guessing from process ids (flock(2)).
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import re
 import shlex
 import threading
 from contextlib import suppress
@@ -19,12 +17,14 @@ from pathlib import Path
 from perdure.config.file_locks import lock_descriptor
 from perdure.config.os_errors import is_refused, named, remove
 from perdure.config.ownership import NO_LINK, make_file, make_folder
+from perdure.core.digests import blake2b
+from perdure.core.patterns import later
 from perdure.errors import StateReadOnly, StateUntrusted
 
 LOOKING = os.O_RDONLY if os.name == "posix" else os.O_RDWR
 """How a lock file is opened to be looked at: flock(2) asks for no more, also where the file system is read-only."""
 
-_TOKEN = re.compile(r"[0-9]{1,20}-[0-9a-f]{16}")
+_TOKEN = later(r"[0-9]{1,20}-[0-9a-f]{16}")
 """What a token looks like. It comes back out of a file, and must not lead to other files."""
 
 
@@ -42,7 +42,7 @@ def file_token(token: str) -> str:
     """
     if _TOKEN.fullmatch(token):
         return token
-    return f"0-{hashlib.blake2b(token.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
+    return f"0-{blake2b(token.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
 
 
 def lives(state: Path, token: str) -> bool:

@@ -11,7 +11,6 @@ import msgspec
 
 from perdure.core.dead_letters import WHOLE_RUN, LetterRecord
 from perdure.core.exceptions import capture
-from perdure.core.exceptions.fingerprint import fingerprint
 from perdure.core.records import RunRecord
 from perdure.errors import NotDecodable
 from perdure.store.rows import checked
@@ -86,6 +85,8 @@ def reason_of(fault: bytes | None) -> tuple[str | None, bytes | None]:
         found = capture.decode(fault)
     except NotDecodable:
         return None, None
+    from perdure.core.exceptions.fingerprint import fingerprint  # its expressions are compiled when a call fails
+
     return found.name, fingerprint(found)
 
 

@@ -19,6 +19,7 @@ from perdure.store import pieces, spending, stop_notes
 from perdure.store.group_commit import Journal
 from perdure.store.holders import Holder
 from perdure.store.rows import checked, checked_index, checked_of_run, corrupt, sound
+from perdure.store.statements import Statements
 
 CHUNK = 512
 """Records that are read together."""
@@ -34,7 +35,7 @@ class RunQueries:
         holder: this process.
     """
 
-    def __init__(self, path: Path, sql: dict[str, str], journal: Journal, holder: Holder) -> None:
+    def __init__(self, path: Path, sql: Statements, journal: Journal, holder: Holder) -> None:
         self.path = path
         self.journal = journal
         self.holder = holder

@@ -5,13 +5,13 @@ One small file for a run. It is gone when the run is taken again.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
 from perdure.config.ownership import make_file
+from perdure.core.digests import blake2b
 
 LONGEST = 1 << 20
 """Bytes of a note that are read."""
@@ -63,4 +63,4 @@ def folder_of(state: Path) -> Path:
 
 
 def _path(state: Path, run: str) -> Path:
-    return folder_of(state) / hashlib.blake2b(run.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return folder_of(state) / blake2b(run.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

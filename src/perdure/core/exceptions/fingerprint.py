@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 
+from perdure.core.digests import blake2b
 from perdure.core.exceptions.capture import Fault
 from perdure.core.exceptions.program_faults import INSTALLED
+from perdure.core.patterns import later
 
-_FRAME = re.compile(r'^ *File "([^"\n]+)", line \d+, in ([^\n]+)\n([^\n]*)', re.MULTILINE)
-_QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
-_ADDRESS = re.compile(r"[a-z][a-z+.-]*://\S+")
-_HEX = re.compile(r"\b(?:0x)?(?=[0-9a-f-]*\d)[0-9a-f]{6,}(?:-[0-9a-f]+)*\b", re.IGNORECASE)
-_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+_FRAME = later(r'^ *File "([^"\n]+)", line \d+, in ([^\n]+)\n([^\n]*)', re.MULTILINE)
+_QUOTED = later(r"'[^'\n]*'|\"[^\"\n]*\"")
+_ADDRESS = later(r"[a-z][a-z+.-]*://\S+")
+_HEX = later(r"\b(?:0x)?(?=[0-9a-f-]*\d)[0-9a-f]{6,}(?:-[0-9a-f]+)*\b", re.IGNORECASE)
+_NUMBER = later(r"\d+(?:[.,:]\d+)*")
 _LONGEST = 2_000
 """Characters of a message that are looked at."""
 
@@ -39,4 +40,4 @@ def users_line(traceback: str) -> str:
 def fingerprint(fault: Fault) -> bytes:
     """8 bytes that failures of one reason have in common."""
     text = "\0".join((fault.qualname, shape(fault.message), users_line(fault.traceback)))
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()

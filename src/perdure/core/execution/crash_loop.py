@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Literal
 
+from perdure.core.digests import blake2b
 from perdure.core.execution.spec import Call
 from perdure.errors import CrashLoop
 
@@ -69,4 +69,4 @@ def fitted(text: str) -> str:
     data = text.encode("utf-8", "surrogatepass")
     if len(data) <= WIDTH:
         return text
-    return data[: WIDTH - 36].decode("utf-8", "ignore") + "..~" + hashlib.blake2b(data, digest_size=16).hexdigest()
+    return data[: WIDTH - 36].decode("utf-8", "ignore") + "..~" + blake2b(data, digest_size=16).hexdigest()

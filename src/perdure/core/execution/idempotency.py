@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+from perdure.core.digests import blake2b
 
 
 def idempotency_key(run_id: str, name: str, key: bytes, n: int) -> str:
     """32 hexadecimal digits that stand for one call of one run."""
-    digest = hashlib.blake2b(f"{run_id}\0{name}\0{n}\0".encode() + key, digest_size=16)
+    digest = blake2b(f"{run_id}\0{name}\0{n}\0".encode() + key, digest_size=16)
     return digest.hexdigest()
 
 

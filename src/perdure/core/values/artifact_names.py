@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+from perdure.core.patterns import later
+
 CODEC: Final = "perdure.artifact"
 """The name of the codec of `Artifact`."""
 
@@ -15,8 +17,8 @@ seen = False
 isolated: Path | None = None
 """Where they lie, in the process of an isolated step."""
 
-_named: Final = re.compile(rb"perdure\.artifact.{1,8}?([0-9a-f]{64})", re.DOTALL)
-_digest: Final = re.compile(r"[0-9a-f]{64}")
+_named: Final = later(rb"perdure\.artifact.{1,8}?([0-9a-f]{64})", re.DOTALL)
+_digest: Final = later(r"[0-9a-f]{64}")
 
 
 def is_digest(text: str) -> bool:

@@ -8,7 +8,6 @@ so stored bytes can never name code. The first run sees the value as it was read
 from __future__ import annotations
 
 import collections.abc
-import hashlib
 import inspect
 import re
 import reprlib
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from perdure.core.digests import blake2b
 from perdure.core.values.annotations import Closed, Misfit, Position, type_name
 from perdure.core.values.builtin_types import READING
 from perdure.core.values.classes import Members, Record, record_of
@@ -62,7 +62,7 @@ _PLAIN: Final = SCALARS | {list, tuple, dict, set, frozenset}
 
 def digest(data: bytes) -> bytes:
     """16 bytes of BLAKE2b (RFC 7693) over `data`."""
-    return hashlib.blake2b(data, digest_size=16).digest()
+    return blake2b(data, digest_size=16).digest()
 
 
 def plan(annotation: Any, *, owner: str, names: Mapping[str, Any] | None = None) -> Plan:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
+from perdure.core.patterns import later
 from perdure.core.values.describe import to_builtins
 from perdure.core.values.pieces import is_apart
 
-_DRAWN = re.compile(
+_DRAWN = later(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d|(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32}|\d{10}\.\d+)$"
 )
 

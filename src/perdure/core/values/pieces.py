@@ -6,7 +6,6 @@ pieces joined are the payload: nothing needs to be known of what it holds. What 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -14,6 +13,7 @@ from zlib import crc32
 
 import msgspec
 
+from perdure.core.digests import blake2b
 from perdure.core.values.extensions import APART, Ext, encode
 
 INLINE: Final = 8_192
@@ -72,7 +72,7 @@ _CODE_AT: Final = {0xC7: 2, 0xC8: 3, 0xC9: 5}
 
 def digest(data: bytes) -> bytes:
     """What a piece is known by: 16 bytes of BLAKE2b (RFC 7693)."""
-    return hashlib.blake2b(data, digest_size=DIGEST).digest()
+    return blake2b(data, digest_size=DIGEST).digest()
 
 
 def cut(data: bytes, alike: Sequence[Piece] = ()) -> list[Piece]:
@@ -128,7 +128,7 @@ def manifest_of(size: int, pieces: list[Piece]) -> tuple[bytes, dict[bytes, byte
 
 def in_file(payload: bytes) -> tuple[bytes, str]:
     """The manifest of a payload that lies in a file of its own, and what that file is called."""
-    name = hashlib.blake2b(payload, digest_size=FILE_DIGEST).digest()
+    name = blake2b(payload, digest_size=FILE_DIGEST).digest()
     return encode(Ext(APART, _encode(Manifest(len(payload), IN_FILE, name)))), name.hex()
 
 

@@ -11,11 +11,9 @@ from perdure.core import commands
 from perdure.core.execution.effects import Save
 from perdure.core.records import RunRecord
 from perdure.errors import HasDeadLetters, StateError
-from perdure.store import listing
 from perdure.store.group_commit import Operation
 from perdure.store.parking import Parking, Terms
 from perdure.store.runs import Store
-from perdure.store.unseen_results import unseen
 
 if TYPE_CHECKING:
     from perdure.store.dead_letter_file import LetterFile
@@ -38,6 +36,9 @@ def refuse(store: Store, run: RunRecord, most: int | None) -> None:
     """
     if most is None:
         return
+    from perdure.store import listing
+    from perdure.store.unseen_results import unseen
+
     count = listing.dead_letters(store, run.rid)
     missed = unseen(store, run) if run.parent is None else None
     if missed is not None and count + missed.count >= most:
