@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from perdure.core.program_version import VERSION
+
 SCRIPT = """
 from perdure import step, workflow
 
@@ -51,3 +53,14 @@ def test_looking_loads_no_engine(folder: Path, command: str) -> None:
         [sys.executable, "-c", LOOK, *command.split()], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.stderr.splitlines()[-1:] == ["0 []"], done.stderr
+
+
+def test_the_version_is_one_line() -> None:
+    """`perdure --version` prints it without loading the command line."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "perdure", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{VERSION}\n"
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "perdure.core.program_version" in loaded
+    assert not loaded & {"cyclopts", "msgspec", "perdure.cli.app"}

@@ -77,6 +77,11 @@ def park_run(
     return Parking([lid], [])
 
 
+def are_there(connection: apsw.Connection) -> bool:
+    """Does the file have a dead letter at all, of whichever run and however it stands? Most have none."""
+    return connection.execute(_SQL["any_letter"]).fetchall() != [(0,)]
+
+
 def reason_of(fault: bytes | None) -> tuple[str | None, bytes | None]:
     """Class and fingerprint of what a call has failed with; None and None if that cannot be read."""
     if fault is None:

@@ -22,8 +22,7 @@ from perdure.core.redaction.printable import one_line
 from perdure.engines.events import Observer
 from perdure.engines.local.resources import Resources
 from perdure.errors import StateError, Suspended
-from perdure.store import listing
-from perdure.store.unseen_results import unseen
+from perdure.store import parking
 
 LONG = 5.0
 """Seconds. A wait that is longer is said."""
@@ -97,6 +96,8 @@ def undoes(resources: Resources, effect: Unwind) -> None:
 
 def keeps(resources: Resources, run: RunRecord) -> None:
     """A fork that has failed, or was cancelled, does not take back what child runs have done that its source called."""
+    from perdure.store import listing
+
     kept = listing.kept_undos(resources.store, run.rid)
     count = sum(number for id, number in kept.items() if not is_child(id, run.id))
     if count and _first_time(resources, ("keeps", run.rid, run.epoch)):
@@ -106,8 +107,11 @@ def keeps(resources: Resources, run: RunRecord) -> None:
 
 def dead_letters(resources: Resources, run: RunRecord) -> None:
     """A run is done, and has dead letters, or misses what was re-driven: said also if PERDURE_QUIET is set."""
-    if is_shown(resources.observer):
+    if is_shown(resources.observer) or not resources.store.journal.read(parking.are_there):
         return
+    from perdure.store import listing
+    from perdure.store.unseen_results import unseen
+
     count = listing.dead_letters(resources.store, run.rid)
     if count:
         letters = "1 dead letter" if count == 1 else f"{count:,} dead letters"

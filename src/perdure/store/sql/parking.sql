@@ -32,3 +32,6 @@ DELETE FROM attempt WHERE run = ? AND epoch = ? AND name = ? AND key = ? AND n =
 
 -- name: forget
 DELETE FROM dead_letter WHERE run = ? AND seq = ?
+
+-- name: any_letter
+SELECT EXISTS (SELECT 1 FROM dead_letter)
