@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.config import settings
+from perdure.config import project_file, settings
 
 OTHER = 65534
 HOSTILE = '[tool.perdure]\nalerts = ["exec:/bin/evil"]\nstate = "/tmp/theirs.db"\nengine = "temporal://evil:7233"\n'
@@ -109,7 +109,7 @@ def test_a_planted_file_hides_no_true_one(script: Path, above: Path) -> None:
     assert decides(script)
 
 
-@pytest.mark.parametrize("mark", settings.CHECKOUT)
+@pytest.mark.parametrize("mark", project_file.CHECKOUT)
 def test_nothing_from_above_the_root_of_a_checkout(mark: str, script: Path, above: Path) -> None:
     """The settings of a project lie in the project."""
     above.write_text(HOSTILE)
