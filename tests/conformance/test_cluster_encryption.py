@@ -103,7 +103,7 @@ def test_a_worker_without_the_key(
     ledger.clear()
 
     async def left_by_the_keyless() -> None:
-        found, _ = await keyed._take(call, __file__, None, None)
+        found, _ = await keyed._starter.take(call, __file__, None, None)
         client = await keyed.cluster.client()
         queue = queue_of(billing._spec.module)
         workflows = Worker(
@@ -131,7 +131,7 @@ def test_a_worker_without_the_key_for_workflows(server: Server, tmp_path: Path) 
     broken[0] = False
     keyed, keyless = cluster_at(encrypted(server, tmp_path, "g")), cluster_at(server.url(dead_after="4s"))
     call = identify(billing._spec, ("g",), {})
-    found, _ = keyed.cluster.wait(keyed._take(call, __file__, None, None))
+    found, _ = keyed.cluster.wait(keyed._starter.take(call, __file__, None, None))
     stop = threading.Event()
     thread = threading.Thread(target=keyless.serve, args=([billing._spec.module], stop, 0.0))
     thread.start()

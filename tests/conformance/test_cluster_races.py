@@ -84,7 +84,7 @@ def test_workers_are_killed_in_races(server: Server, tmp_path: Path) -> None:
     call = identify(find_workflow(script, "racing")._spec, (ROUNDS,), {})
     with workers(url, ledger, script) as crew:
         crew.start()
-        engine.cluster.wait(engine._take(call, str(script), "races", None))
+        engine.cluster.wait(engine._starter.take(call, str(script), "races", None))
         for _ in range(3):
             further = size(ledger) + 150
             until(lambda to=further: size(ledger) >= to or engine.status("races") != "running")

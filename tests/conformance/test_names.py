@@ -82,13 +82,13 @@ def test_killed_and_resumed_on_a_cluster(server: Server, tmp_path: Path) -> None
     call = identify(spec_of(flow), (), {})
     with workers(server.url(dead_after="1s"), ledger, script) as crew:
         crew.start()
-        engine.cluster.wait(engine._take(call, str(script), "look-alikes", None))
+        engine.cluster.wait(engine._starter.take(call, str(script), "look-alikes", None))
         for reason in reasons[:2]:
             until(lambda gone=reason: not gone.exists())
             crew.start()
         until(lambda: engine.status("look-alikes") == "failed")
         reasons[2].unlink()
-        engine.cluster.wait(engine._take(call, str(script), "look-alikes", None))
+        engine.cluster.wait(engine._starter.take(call, str(script), "look-alikes", None))
         until(lambda: engine.status("look-alikes") == "done")
     away = ["close undone", "close undone", "close deferred"]
     done = [ast.literal_eval(line) for line in ledger.read_text().splitlines()]
