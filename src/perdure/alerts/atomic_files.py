@@ -34,12 +34,7 @@ def make_folder(path: Path) -> None:
     """
     if (path.is_symlink() or path.is_file()) and not path.is_dir():
         set_aside(path)
-    missing = []
-    at = path
-    while not at.is_dir():
-        missing.append(at)
-        at = at.parent
-    for folder in reversed(missing):
+    for folder in ownership.missing_folders(path):
         ownership.make_folder(folder)
         sync_folder(folder.parent)
     ownership.check_folder(path)

@@ -69,10 +69,19 @@ def checked_event(name: object) -> str:
     Raises:
         OptionError: it is not printable text, or one of perdure's own.
     """
-    checked = checked_name(name, "signal")
+    return checked_own_name(name, "signal")
+
+
+def checked_own_name(name: object, kind: str) -> str:
+    """A name that users give to something that perdure gives names of its own to, checked.
+
+    Raises:
+        OptionError: it is not printable text, or one of perdure's own.
+    """
+    checked = checked_name(name, kind)
     if checked.startswith(RESERVED):
         raise OptionError(
-            f"the name of a signal is {checked!r}; names that begin with {RESERVED!r} are perdure's own",
+            f"the name of a {kind} is {checked!r}; names that begin with {RESERVED!r} are perdure's own",
             "give it another one",
         )
     return checked
@@ -110,9 +119,7 @@ def checked_if_locked(value: Any) -> IfLocked:
     Raises:
         OptionError: it is not "skip", "wait" or "fail".
     """
-    if value not in ("skip", "wait", "fail"):
-        raise OptionError(f"if_locked is {value!r}", 'give "skip", "wait" or "fail"')
-    checked: IfLocked = value
+    checked: IfLocked = _one_of(value, ("skip", "wait", "fail"), "if_locked")
     return checked
 
 
@@ -122,9 +129,7 @@ def checked_on_failure(value: Any) -> OnFailure:
     Raises:
         OptionError: it is neither "dead_letter" nor "raise".
     """
-    if value not in ("dead_letter", "raise"):
-        raise OptionError(f"on_failure is {value!r}", 'give "dead_letter" or "raise"')
-    checked: OnFailure = value
+    checked: OnFailure = _one_of(value, ("dead_letter", "raise"), "on_failure")
     return checked
 
 
@@ -176,10 +181,15 @@ def checked_input(value: Any) -> InputKept:
     Raises:
         OptionError: it is neither "whole" nor "digest".
     """
-    if value not in ("whole", "digest"):
-        raise OptionError(f"input is {value!r}", 'give "whole" or "digest"')
-    checked: InputKept = value
+    checked: InputKept = _one_of(value, ("whole", "digest"), "input")
     return checked
+
+
+def _one_of(value: Any, words: tuple[str, ...], option: str) -> Any:
+    if value not in words:
+        *others, last = (f'"{word}"' for word in words)
+        raise OptionError(f"{option} is {value!r}", f"give {', '.join(others)} or {last}")
+    return value
 
 
 def source_of(fn: Any) -> str:

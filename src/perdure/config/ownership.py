@@ -69,18 +69,22 @@ def stranger(found: os.stat_result) -> str:
     return user(found.st_uid)
 
 
+def missing_folders(path: Path) -> list[Path]:
+    """A folder and those above it that are not there, the uppermost first."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    return missing[::-1]
+
+
 def make_folder(path: Path) -> None:
     """Make a folder for this user only, and those above it that are missing; or see that it is ours.
 
     Raises:
         OSError: it cannot be made, is a link, or belongs to another user.
     """
-    missing = []
-    at = path
-    while not at.is_dir():
-        missing.append(at)
-        at = at.parent
-    for folder in reversed(missing):
+    for folder in missing_folders(path):
         with suppress(FileExistsError):  # another process was first
             folder.mkdir(mode=0o700)
             if shared():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from shlex import quote
+from typing import TypeVar
 
 import msgspec
 
@@ -15,6 +17,8 @@ from perdure.errors import NotFound
 from perdure.operations.location import Location, opened, opened_for_change
 from perdure.store import bell, queue_listing
 from perdure.store.runs import Store
+
+T = TypeVar("T")
 
 
 class QueueView(msgspec.Struct, frozen=True):
@@ -72,12 +76,7 @@ def set_paused(location: Location, name: str, paused: bool) -> bool:
         NotFound: there is no state file, or no such queue.
         StateError: it cannot be used.
     """
-    location.require(Feature.QUEUES)
-    with opened_for_change(location) as store:
-        _check(store, name)
-        changed = queue_listing.set_paused(store, name, paused)
-    bell.ring(location.path)
-    return changed
+    return _change(location, name, lambda store: queue_listing.set_paused(store, name, paused))
 
 
 def drain(location: Location, name: str) -> int:
@@ -88,12 +87,17 @@ def drain(location: Location, name: str) -> int:
         NotFound: there is no state file, or no such queue.
         StateError: it cannot be used.
     """
+    return _change(location, name, lambda store: len(queue_listing.drain(store, name, time.time)))
+
+
+def _change(location: Location, name: str, act: Callable[[Store], T]) -> T:
+    """Change a queue, and wake who waits for that."""
     location.require(Feature.QUEUES)
     with opened_for_change(location) as store:
         _check(store, name)
-        count = len(queue_listing.drain(store, name, time.time))
+        done = act(store)
     bell.ring(location.path)
-    return count
+    return done
 
 
 def _check(store: Store, name: str) -> None:

@@ -52,9 +52,10 @@ def _alike(attempts: Sequence[AttemptNote]) -> Iterator[tuple[int, int, str]]:
         following = attempts[number] if number < len(attempts) else None
         if following is None or (following.error, following.message) != (attempt.error, attempt.message):
             message = " ".join(attempt.message[: 2 * _LONGEST_LINE].split())
-            yield first, number, _cut(f"{attempt.error}: {message}" if message else attempt.error, _LONGEST_LINE)
+            yield first, number, cut(f"{attempt.error}: {message}" if message else attempt.error, _LONGEST_LINE)
             first = number + 1
 
 
-def _cut(text: str, longest: int) -> str:
+def cut(text: str, longest: int) -> str:
+    """A text, or its beginning if it is longer."""
     return text if len(text) <= longest else f"{text[: longest - 3]}..."

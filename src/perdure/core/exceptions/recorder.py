@@ -7,6 +7,7 @@ from typing import Any
 
 from perdure.core.exceptions import http_responses as responses
 from perdure.core.exceptions import rebuild, recorded_objects, validation_errors
+from perdure.core.exceptions.attempt_notes import cut
 from perdure.core.exceptions.fault import VALUES, Fault
 
 Hide = Callable[[str], str]
@@ -93,7 +94,7 @@ class _Recorder:
             slots=self._packed(rebuild.slots(exc), lost),
             members=self._members(exc, depth, lost) if group else [],
             lost=list(dict.fromkeys(lost)),
-            notes=[_cut(self._hide(each), _LONGEST_TRACEBACK) for each in rebuild.notes(contents)],
+            notes=[cut(self._hide(each), _LONGEST_TRACEBACK) for each in rebuild.notes(contents)],
             cause=cause_fault,
             context=context_fault,
             suppressed=suppressed,
@@ -162,7 +163,7 @@ class _Recorder:
 
     def _repr(self, value: Any) -> str:
         try:
-            return _cut(self._hide(rebuild.text(repr(value))), _LONGEST_REPR)
+            return cut(self._hide(rebuild.text(repr(value))), _LONGEST_REPR)
         except Exception:  # noqa: BLE001  as above
             return f"<{rebuild.label(type(value))[1]}>"
 
@@ -177,7 +178,3 @@ class _Recorder:
         from perdure.core.redaction.text import bounded
 
         return bounded(self._hide(text), _LONGEST_TRACEBACK)
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 3]}..."
