@@ -18,6 +18,8 @@ import msgspec
 from perdure.alerts import atomic_files
 from perdure.alerts.alert import RECOVERED, Alert
 
+WINDOW: Final = 900.0
+"""Seconds in which one alert of a key is sent, and the others are counted."""
 MOST: Final = 1_000
 """Windows that are open at a time; alerts of further keys are all sent."""
 

@@ -32,13 +32,11 @@ from perdure.alerts import atomic_files, open_incidents
 from perdure.alerts.alert import Alert
 from perdure.alerts.channels.base import Target
 from perdure.alerts.channels.send_timeout import SECONDS
-from perdure.alerts.dedup import Dedup
+from perdure.alerts.dedup import WINDOW, Dedup
 from perdure.alerts.retry_queue import Entry, RetryQueue, created
 from perdure.config.steady_clock import steady
 from perdure.errors import AlertError
 
-WINDOW: Final = 900.0
-"""Seconds in which one alert of a key is sent, and the others are counted."""
 MOST: Final = 1_000
 """Alerts that may wait for one target; beyond it the oldest are dropped, which is reported to it."""
 KEPT: Final = 7 * 86_400.0

@@ -1,4 +1,4 @@
-"""Dates, times, durations and fixed offsets of the standard library (zones by name: standard_types, zone_types)."""
+"""Dates, times, durations and fixed offsets of the standard library (zones by name: library_types, zone_types)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from perdure.core.values.annotations import Anything, Closed
 from perdure.core.values.builtin_types import LOWERING
 from perdure.core.values.classes import Members, is_typed_dict, record_of
 from perdure.core.values.extensions import SCALARS
-from perdure.core.values.standard_types import lowering_of
+from perdure.core.values.library_types import lowering_of
 
 
 def unstorable(closed: Closed, annotation: Any) -> Any | None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from perdure.core.values.builtin_types import LOWERING
 from perdure.core.values.classes import Members, Record, Subclass, record_of
 from perdure.core.values.extensions import INSTANCE, MEMBER, SAFE_SCALARS, SCALARS, Ext, Refused, encode, lower_fields
-from perdure.core.values.standard_types import lowering_of
+from perdure.core.values.library_types import lowering_of
 
 Admit = Callable[[type], "tuple[str, Record] | None"]
 """Which classes may be written: gives the name to write and the record, or None for a class that is not admitted."""
