@@ -69,19 +69,10 @@ def checked_event(name: object) -> str:
     Raises:
         OptionError: it is not printable text, or one of perdure's own.
     """
-    return checked_own_name(name, "signal")
-
-
-def checked_own_name(name: object, kind: str) -> str:
-    """A name that users give to something that perdure gives names of its own to, checked.
-
-    Raises:
-        OptionError: it is not printable text, or one of perdure's own.
-    """
-    checked = checked_name(name, kind)
+    checked = checked_name(name, "signal")
     if checked.startswith(RESERVED):
         raise OptionError(
-            f"the name of a {kind} is {checked!r}; names that begin with {RESERVED!r} are perdure's own",
+            f"the name of a signal is {checked!r}; names that begin with {RESERVED!r} are perdure's own",
             "give it another one",
         )
     return checked
@@ -119,7 +110,9 @@ def checked_if_locked(value: Any) -> IfLocked:
     Raises:
         OptionError: it is not "skip", "wait" or "fail".
     """
-    checked: IfLocked = _one_of(value, ("skip", "wait", "fail"), "if_locked")
+    if value not in ("skip", "wait", "fail"):
+        raise OptionError(f"if_locked is {value!r}", 'give "skip", "wait" or "fail"')
+    checked: IfLocked = value
     return checked
 
 
@@ -129,7 +122,9 @@ def checked_on_failure(value: Any) -> OnFailure:
     Raises:
         OptionError: it is neither "dead_letter" nor "raise".
     """
-    checked: OnFailure = _one_of(value, ("dead_letter", "raise"), "on_failure")
+    if value not in ("dead_letter", "raise"):
+        raise OptionError(f"on_failure is {value!r}", 'give "dead_letter" or "raise"')
+    checked: OnFailure = value
     return checked
 
 
@@ -181,15 +176,10 @@ def checked_input(value: Any) -> InputKept:
     Raises:
         OptionError: it is neither "whole" nor "digest".
     """
-    checked: InputKept = _one_of(value, ("whole", "digest"), "input")
+    if value not in ("whole", "digest"):
+        raise OptionError(f"input is {value!r}", 'give "whole" or "digest"')
+    checked: InputKept = value
     return checked
-
-
-def _one_of(value: Any, words: tuple[str, ...], option: str) -> Any:
-    if value not in words:
-        *others, last = (f'"{word}"' for word in words)
-        raise OptionError(f"{option} is {value!r}", f"give {', '.join(others)} or {last}")
-    return value
 
 
 def source_of(fn: Any) -> str:

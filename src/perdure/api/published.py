@@ -6,9 +6,10 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 from perdure.api.caller import scope_of_caller
-from perdure.api.options import checked_own_name
+from perdure.api.options import checked_name
 from perdure.api.step import builtin
 from perdure.config.steady_clock import steady
+from perdure.core.records import RESERVED
 from perdure.core.values import codec
 from perdure.engines.features import TEMPORAL, Feature
 from perdure.engines.interface import StepContext, here
@@ -52,7 +53,12 @@ def publish(name: str, value: object) -> None:
 
 def _is_workflow(name: object, value: object) -> bool:
     """Is the caller a workflow's function? The value is checked, wherever it is."""
-    _packed(checked_own_name(name, "published value"), value)
+    if checked_name(name, "published value").startswith(RESERVED):
+        raise OptionError(
+            f"the name of a published value is {name!r}; names that begin with {RESERVED!r} are perdure's own",
+            "give it another one",
+        )
+    _packed(str(name), value)
     context = here.get()
     return context is not None and not isinstance(context, StepContext)
 
