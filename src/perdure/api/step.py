@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sized
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -20,7 +20,6 @@ from typing import (
     overload,
 )
 
-from perdure.api.batch import Batch, batch_of
 from perdure.api.options import (
     checked_ensure,
     checked_input,
@@ -37,10 +36,7 @@ from perdure.config import settings
 from perdure.config.module_names import place
 from perdure.config.script_loader import stop_load
 from perdure.core.durations import Duration, bound
-from perdure.core.execution.identity import identify, identify_item
-from perdure.core.execution.map_items import MapOptions
-from perdure.core.execution.spec import Call, Decorated, InputKept, Spec
-from perdure.core.execution.spending import ledgers
+from perdure.core.execution.spec import Decorated, InputKept, Spec
 from perdure.core.policies.retry import Retry, policy_of
 from perdure.core.records import StepKind
 from perdure.engines.interface import Concurrency, OnFailure, Scope, StepContext, here, under_way
@@ -48,6 +44,7 @@ from perdure.engines.registry import own, register
 from perdure.errors import OptionError, UsageError
 
 if TYPE_CHECKING:
+    from perdure.api.batch import Batch
     from perdure.api.breaker import Breaker
     from perdure.api.rate import Rate
 
@@ -154,7 +151,9 @@ class BoundStep(Decorated, Generic[P, R_co]):
             HasDeadLetters: there are more dead letters than `max_dead`.
             Exception: the error of an item, with `on_failure="raise"` or if the program is at fault.
         """
-        return _map(self._spec, self._first, items, key, concurrency, on_failure, max_dead)
+        from perdure.api.map import map_over  # not before a script maps
+
+        return map_over(self._spec, self._first, items, key, concurrency, on_failure, max_dead)
 
 
 class _WrappedMap:
@@ -237,63 +236,6 @@ def _unsaved() -> Any:
     from perdure.engines.runtime import unsaved
 
     return unsaved
-
-
-def _map(
-    spec: Spec,
-    first: tuple[Any, ...],
-    items: Any,
-    key: Callable[[Any], Any] | None,
-    concurrency: Concurrency,
-    on_failure: OnFailure,
-    max_dead: int | None,
-) -> Any:
-    if concurrency != "auto" and (not isinstance(concurrency, int) or concurrency < 1 or concurrency is True):
-        raise OptionError(f"concurrency is {concurrency!r}", 'give a whole number of at least 1, or "auto"')
-    checked_on_failure(on_failure)
-    if max_dead is not None and (not isinstance(max_dead, int) or max_dead < 0 or isinstance(max_dead, bool)):
-        raise OptionError(f"max_dead is {max_dead!r}", "give a whole number of dead letters from 0, or None")
-    scope = here.get()
-    if not isinstance(items, Iterable) and not (spec.is_async and isinstance(items, AsyncIterable)):
-        raise OptionError(
-            f"{spec.owner}: map is given a {type(items).__name__!r}, which is not iterable",
-            "give a list or another iterable",
-        )
-    if scope is None:
-        stop_load(f"calls {spec.owner}")
-    if scope is None or type(scope) is StepContext:
-        raise UsageError(
-            f"{spec.owner}: map is called outside a workflow, where nothing is saved",
-            "call it from a function decorated with @workflow, or use an ordinary loop",
-        )
-    running = cast(Scope, scope)
-    running.admit(spec)
-
-    around = ledgers.get()
-
-    def bind(item: Any) -> Call:
-        args = (*first, item)
-        call = identify(spec, args, {}) if key is None else identify_item(spec, args, key(item))
-        call.ledgers = around
-        return call
-
-    total = len(items) if isinstance(items, Sized) else None
-    options = MapOptions(concurrency, on_failure, total, max_dead)
-    if spec.is_async:
-        return running.unawaited.watch(spec.owner, lambda: _amap(running, spec, items, bind, options), 2)
-    calls = map(bind, cast(Iterable[Any], items))
-    return batch_of(running.batch(calls, spec, options), running.reader(), spec)
-
-
-async def _amap(
-    scope: Scope,
-    spec: Spec,
-    items: Any,
-    bind: Callable[[Any], Call],
-    options: MapOptions,
-) -> Batch[Any]:
-    tally = await scope.abatch(items, bind, spec, options)
-    return batch_of(tally, scope.reader(), spec)
 
 
 class StepOptions(TypedDict, total=False):
