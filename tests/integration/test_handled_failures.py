@@ -83,3 +83,35 @@ def test_a_handled_child_is_replayed(machine: Machine) -> None:
     machine.boot()
     assert outer() == "no"
     assert machine.ran == ["fragile 0", "death", "death"]
+
+
+class Proxy(Exception):
+    """Answers each look at an attribute of an answer that there is not, as wrappers of HTTP clients do."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self.__dict__["body"][name]
+
+
+def test_a_failure_whose_attributes_fail_is_kept_like_any_other(machine: Machine) -> None:
+    """It comes through as it is, with its notes, is history on resume, and an item that fails with it is parked."""
+    fragile, death = failing(machine, lambda: Proxy("card declined")), dying(machine)
+    noted: list[str] = []
+
+    @workflow
+    def wf() -> str:
+        try:
+            fragile()
+        except Proxy as error:
+            noted.append(error.__dict__["__notes__"][0])
+            caught = str(error)
+        batch = fragile.map([1, 2])
+        death()
+        return f"{caught}, {len(batch.dead)} parked"
+
+    with pytest.raises(Died):
+        wf()
+    machine.boot()
+    assert wf() == "card declined, 2 parked"
+    assert all("failed at its first attempt" in note for note in noted)
+    assert len(noted) == 2
+    assert machine.ran == ["fragile 0", "fragile 1", "fragile 2", "death", "death"]

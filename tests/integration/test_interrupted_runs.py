@@ -9,6 +9,7 @@ import pytest
 from conftest import Machine, Scripts
 from perdure import step, workflow
 from perdure.cli import main
+from perdure.core.exceptions import capture
 
 
 class Abort(BaseException):
@@ -109,3 +110,48 @@ def test_ctrl_c_leaves_a_line_with_the_way_on(scripts: Scripts, kind: str) -> No
     assert process.returncode != 0
     assert err.count("is interrupted; run the script again to go on from here") == 1
     assert "KeyboardInterrupt" in err
+    assert "is interrupted" in err.rstrip().splitlines()[-1]
+
+
+def test_a_second_ctrl_c_does_not_break_off_what_records_the_first(
+    machine: Machine, reasons: list[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker takes up a run that died, and leaves one that a person has stopped: also if they were impatient."""
+    reasons.append(KeyboardInterrupt("the first"))
+    flow = flow_of(reasons)
+    to_fault = capture.to_fault
+    asked = []
+
+    def interrupted(error: Exception) -> object:
+        if not asked:
+            asked.append(error)
+            signal.raise_signal(signal.SIGINT)
+        return to_fault(error)
+
+    monkeypatch.setattr(capture, "to_fault", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="the first"):
+        flow()  # type: ignore[operator]
+    assert asked
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    (run,) = machine.engine.store.runs()
+    stop = machine.engine.store.stopped_by(run)
+    assert stop is not None
+    assert "the first" in str(stop.error)
+
+
+def test_ctrl_c_three_times_leaves_a_disk_that_does_not_answer(
+    machine: Machine, reasons: list[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever presses it again and again gets out."""
+    reasons.append(KeyboardInterrupt("the first"))
+    flow = flow_of(reasons)
+
+    def stuck(error: Exception) -> object:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("not reached")
+
+    monkeypatch.setattr(capture, "to_fault", stuck)
+    with pytest.raises(KeyboardInterrupt) as left:
+        flow()  # type: ignore[operator]
+    assert str(left.value) != "the first"

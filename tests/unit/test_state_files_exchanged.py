@@ -188,3 +188,38 @@ def test_a_file_that_sqlite_has_shortened_is_used_on(path: Path) -> None:
     found = Store(path)
     assert [seq for seq, *_ in found.index(1)] == [1, 2, 3, 4]
     found.close()
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_backup_that_is_copied_over_the_file_is_not_used_with_a_later_journal(
+    path: Path, tmp_path: Path, read_only: bool
+) -> None:
+    """Refused, and the journal is kept: played into the backup, it makes one file of parts of two. Without it: fine."""
+    store = Store(path)
+    taken = begin(store)
+    step(store, taken, 1)
+    shutil.copytree(path.parent, tmp_path / "backup")
+    for first in range(2, 4 * CHECKPOINT, CHECKPOINT // 2):
+        step(store, taken, *range(first, first + CHECKPOINT // 2), output=bytes(4000))
+    shutil.copytree(path.parent, tmp_path / "killed")
+    store.close()
+    found = tmp_path / "killed" / "state.db"
+    shutil.copyfile(tmp_path / "backup" / "state.db", found)
+    journal = found.with_name("state.db-wal").read_bytes()
+    with pytest.raises(StateCorrupt, match="shorter than its journal"):
+        Store(found, read_only=read_only)
+    assert found.with_name("state.db-wal").read_bytes() == journal
+    for suffix in ("-wal", "-shm"):
+        found.with_name(f"state.db{suffix}").unlink()
+    Store(found, read_only=read_only).close()
+
+
+def test_a_journal_that_all_of_the_file_is_in_belongs_to_it(path: Path, tmp_path: Path) -> None:
+    """As a killed process leaves it: the file has grown, and is still as it was made."""
+    store = Store(path)
+    step(store, begin(store), *PLAYED, output=bytes(4000))
+    shutil.copytree(path.parent, tmp_path / "killed")
+    store.close()
+    found = Store(tmp_path / "killed" / "state.db")
+    assert [seq for seq, *_ in found.index(1)] == list(PLAYED)
+    found.close()

@@ -13,6 +13,7 @@ from perdure.api.options import checked_if_locked, checked_lock
 from perdure.config.script_loader import stop_load
 from perdure.config.steady_clock import steady
 from perdure.core.durations import Duration, seconds
+from perdure.core.exceptions import notes
 from perdure.core.execution.run import Locked, describe_locked
 from perdure.core.execution.spec import IfLocked
 from perdure.core.redaction.printable import one_line
@@ -137,7 +138,7 @@ class lock:  # noqa: N801  used like a function
             store.locks.abandon(self._name)
             if error is None:
                 raise
-            error.add_note(f"perdure: {trouble}")
+            notes.add(error, f"perdure: {trouble}")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from perdure.core.exceptions import capture
+from perdure.core.exceptions import capture, notes
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
@@ -51,7 +51,7 @@ def outcome_of(id: str, status: str, output: bytes | None, spec: Spec | None) ->
     if status == "cancelled":
         return Cancelled(f"run {id} was cancelled", "give the new run another id, or other inputs")
     error = capture.restore(capture.decode(output or b""), main="__main__" if spec is None else spec.module)
-    error.add_note(f"perdure: run {id} is {status}; see it with `perdure show {shlex.quote(id)}`")
+    notes.add(error, f"perdure: run {id} is {status}; see it with `perdure show {shlex.quote(id)}`")
     return error
 
 

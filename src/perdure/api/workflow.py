@@ -7,6 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
 import msgspec
@@ -92,6 +93,17 @@ class Workflow(Decorated, Generic[P, R]):
         engine = engine_of(self._spec)
         run = engine.arun if self._spec.is_async else engine.run
         return cast(R, run(call, script=self._spec.file, id=self._id))
+
+    def __get__(self, instance: object, owner: type) -> Workflow[P, R]:
+        """Refuse to be a method: whoever resumes the run has no instance to call it on."""
+        if isinstance(instance, type):  # before 3.13 `classmethod` asks in this way
+            return cast(Workflow[P, R], MethodType(self, instance))
+        if instance is not None and self._spec.qualname == f"{owner.__qualname__}.{self._spec.fn.__name__}":
+            raise UsageError(
+                f"{self._spec.owner} is a method, and a run that is resumed has no instance to call it on",
+                "put @staticmethod above @workflow, and give what it needs as arguments; steps may be methods",
+            )
+        return self
 
     def with_options(
         self,

@@ -46,6 +46,8 @@ def private_file(path: Path) -> Iterator[BinaryIO]:
 
 def _draft(path: Path) -> Path | None:
     """Where the new content is written first; None if it goes where it belongs at once."""
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
     try:
         named, found = os.lstat(path), os.stat(path)

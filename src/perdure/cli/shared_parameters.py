@@ -29,7 +29,10 @@ Quiet = Annotated[
 ]
 Watch = Annotated[bool, Parameter(("--watch", "-w"), negative="", help="Go on showing it as it changes, until Ctrl-C.")]
 Verbose = Annotated[bool, Parameter(("--verbose", "-v"), negative="", help="Tracebacks too.")]
-Limit = Annotated[int, Parameter("--limit", validator=Number(gte=0), help="How many at most; 0 for all.")]
+COUNT = Number(gte=0, lte=2**31)
+"""Of rows: more than there are is a mistake, and what SQLite cannot count."""
+
+Limit = Annotated[int, Parameter("--limit", validator=COUNT, help="How many at most; 0 for all.")]
 Budget = Annotated[
     list[str] | None,
     Parameter(

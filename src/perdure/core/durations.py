@@ -133,6 +133,8 @@ def _parse(text: str, option: str) -> float:
 
 def _refuse(option: str, value: object, why: str) -> NoReturn:
     meant = _meant_duration(value) if isinstance(value, str) else None
+    if meant == value:  # it is written as it should be, and is too long
+        meant = None
     raise OptionError(f"{option}={value!r} {why}", _suggest(meant, f"give {option} as {_FORMS}"))
 
 

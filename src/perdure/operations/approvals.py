@@ -68,7 +68,8 @@ def answer(
     with opened_for_change(location) as store:
         run = find_run(store, reference)
         topics = approvals.open_topics(store, run)
-        topic = _chosen(run.id, topics, title)
+        before = () if topics else approvals.topics_asked(store, run)
+        topic = next((one for one in before if title in title_of(one)), None) or _chosen(run.id, topics, title)
         sent: Sent = store.journal.write((), approvals.answering(store, run.id, topic, packed))
     bell.ring(location.path)
     said = approvals.unpack_answer(packed, sent.letter.stamp)

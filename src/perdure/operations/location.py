@@ -16,6 +16,7 @@ from perdure.engines.features import Feature
 from perdure.engines.interface import Engine
 from perdure.engines.selection import capabilities_at, engine_at, records_at
 from perdure.errors import NotFound, OptionError, PerdureError, StateCorrupt, StateReadOnly
+from perdure.store.database import refuse_argument
 from perdure.store.runs import Store
 from perdure.store.state_files import refuse_orphans
 
@@ -198,6 +199,7 @@ def damage_named(path: Path) -> Iterator[None]:
     except PerdureError:
         raise  # some of ours are ValueErrors too, and say already what is wrong
     except (UnicodeError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        refuse_argument(error)
         raise StateCorrupt(
             f"the state file holds something that perdure never writes: {path} ({type(error).__name__}: {error})",
             "see `perdure doctor`; restore a backup, or run `perdure doctor --set-aside` to start over",

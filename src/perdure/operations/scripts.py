@@ -95,7 +95,15 @@ def workflow_of(run: RunRecord, location: Location, script: Path | None = None) 
 
 
 def _workflows(module: ModuleType) -> dict[str, AnyWorkflow]:
-    return {name: value for name, value in vars(module).items() if isinstance(value, Workflow)}
+    """By name; one in a class of the script is `Class.name`, and is reached as calls reach it."""
+    found = {name: value for name, value in vars(module).items() if isinstance(value, Workflow)}
+    for owner, value in list(vars(module).items()):
+        if isinstance(value, type) and value.__module__ == module.__name__:
+            for name, member in vars(value).items():
+                inner = member.__func__ if isinstance(member, staticmethod | classmethod) else member
+                if isinstance(inner, Workflow):
+                    found[f"{owner}.{name}"] = inner
+    return found
 
 
 def _first_line(workflow: AnyWorkflow) -> str:

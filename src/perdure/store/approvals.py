@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import apsw
@@ -16,6 +16,7 @@ import msgspec
 
 from perdure.core import commands
 from perdure.core.records import RunRecord, StepRecord
+from perdure.core.timestamps import moment
 from perdure.core.values import codec
 from perdure.core.waits import APPROVAL
 from perdure.errors import AlreadyDecided, StateCorrupt
@@ -145,8 +146,10 @@ def answering(store: Store, run: str, topic: str, value: bytes, *, clock: Callab
     def operation(connection: apsw.Connection) -> Sent:
         sent: Sent = send(connection)
         if sent.outcome == "repeated":
+            at = moment(sent.letter.stamp)
+            when = f" on {at:%Y-%m-%d at %H:%M} UTC" if at else ""
             raise AlreadyDecided(
-                f"this approval was answered before: {_answer_of(sent.letter).text()}",
+                f"this approval was answered before: {_answer_of(sent.letter).text()}{when}",
                 f"see what became of it: {commands.show(sent.run.id)}",
             )
         return sent
@@ -214,18 +217,34 @@ def standing(store: Store, run: str, nonce: str, now: float) -> Standing | None:
     return found
 
 
+def topics_asked(store: Store, run: RunRecord) -> list[str]:
+    """The topics of all that a run has asked so far, the newest first.
+
+    Raises:
+        StateCorrupt: a row is not as it was written.
+    """
+
+    def question(connection: apsw.Connection) -> list[str]:
+        root = signals.root_of(store, connection, run.id)
+        return [one.topic for one in _questions(store, connection, root.rid)]
+
+    found: list[str] = store.journal.read(question)
+    return found
+
+
 def _question(store: Store, connection: apsw.Connection, rid: int, nonce: str) -> Question | None:
+    return next((one for one in _questions(store, connection, rid) if one.nonce == nonce), None)
+
+
+def _questions(store: Store, connection: apsw.Connection, rid: int) -> Iterator[Question]:
     for row in connection.execute(_SQL["asked"], (rid,)).fetchall():
         record = pieces.whole(connection, checked_of_run(StepRecord, row, store.path), store.path)
         try:
-            found = msgspec.convert(_plain.unpack(record.output), Question)
+            yield msgspec.convert(_plain.unpack(record.output), Question)
         except ValueError as error:
             raise StateCorrupt(
                 f"the record of an approval holds something else: {store.path}", "see `perdure doctor`"
             ) from error
-        if found.nonce == nonce:
-            return found
-    return None
 
 
 def _is_closed(connection: apsw.Connection, rid: int, topic: str) -> bool:

@@ -20,6 +20,7 @@ from perdure.config.os_errors import is_refused, named, remove
 from perdure.config.ownership import make_file, make_folder, stranger
 from perdure.errors import (
     DiskFull,
+    OptionError,
     PerdureError,
     StateBusy,
     StateCorrupt,
@@ -40,6 +41,7 @@ from perdure.store.connection import (
 )
 from perdure.store.damage import is_damaged
 from perdure.store.migration import copy_of, migrate, migrated_copy
+from perdure.store.stale_journal import refuse_stale_journal
 from perdure.store.state_files import beside, orphans, refuse_orphans, traces
 from perdure.store.statements import HERE
 from perdure.store.sync import sync_folder
@@ -70,8 +72,23 @@ def translated(path: Path) -> Iterator[None]:
         if isinstance(error, PerdureError):
             raise
         raise named(error, path) from error
+    except (UnicodeEncodeError, OverflowError) as error:
+        refuse_argument(error)
+        raise
     except UnicodeDecodeError as error:  # flipped bytes in a text, or in the name of a table
         raise translate(apsw.CorruptError(str(error)), path) from error
+
+
+def refuse_argument(error: Exception) -> None:
+    """Name what SQLite was asked with and cannot take: that is the caller's, and no damage of a file.
+
+    Raises:
+        OptionError: it is a number of more than 64 bits, or a text that is not UTF-8.
+    """
+    if isinstance(error, UnicodeEncodeError):
+        raise OptionError(f"{error.object!r} is not UTF-8", "give a text that is") from error
+    if isinstance(error, OverflowError) and "too big" in str(error):
+        raise OptionError("a number that was given has more than 64 bits", "give a smaller one") from error
 
 
 def translate(error: apsw.Error, path: Path) -> StateError:
@@ -152,6 +169,8 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
         # Also if another process made the file: its name may not be on the disk yet, and we are about to rely on it.
         sync_folder(path.parent)
     with translated(path):
+        if vfs is None:  # one of those keeps what it likes from the files
+            refuse_stale_journal(path)
         # Looked at read-only first: opening for writing may recover or checkpoint, and a foreign file stays as it was.
         if _verified(path, vfs) < SCHEMA_VERSION and read_only:
             return migrated_copy(path, SCHEMA_VERSION, vfs)

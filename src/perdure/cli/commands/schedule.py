@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from perdure.cli.exit_codes import DONE
-from perdure.cli.shared_parameters import ANYWHERE, Json, Where
+from perdure.cli.shared_parameters import ANYWHERE, COUNT, Json, Where
 from perdure.cli.view.schedule_page import show_list, show_one, shown
 from perdure.cli.view.terminal import Printer, as_json, count
 from perdure.operations import schedules
@@ -33,7 +33,7 @@ def ls(*, json: Json = False, where: Where = ANYWHERE) -> int:
 def show(
     name: Name,
     *,
-    limit: Annotated[int, Parameter("--limit", validator=Number(gte=0), help="How many ticks at most.")] = 20,
+    limit: Annotated[int, Parameter("--limit", validator=COUNT, help="How many ticks at most.")] = 20,
     json: Json = False,
     where: Where = ANYWHERE,
 ) -> int:

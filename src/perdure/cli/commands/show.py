@@ -6,10 +6,9 @@ from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from perdure.cli.exit_codes import DONE
-from perdure.cli.shared_parameters import ANYWHERE, Json, Reference, Verbose, Watch, Where
+from perdure.cli.shared_parameters import ANYWHERE, COUNT, Json, Reference, Verbose, Watch, Where
 from perdure.cli.view.log_page import show_log
 from perdure.cli.view.show_page import show_run
 from perdure.cli.view.terminal import Printer, as_json, stream_struct
@@ -38,7 +37,7 @@ def show(
     verbose: Verbose = False,
     limit: Annotated[
         int | None,
-        Parameter(validator=Number(gte=0), help="The last so many steps, 200 if it is not given; 0 for all."),
+        Parameter(validator=COUNT, help="The last so many steps, 200 if it is not given; 0 for all."),
     ] = None,
     log: Annotated[
         bool, Parameter(negative="", help="Only what its attempts have logged and printed; --limit counts lines.")

@@ -11,6 +11,7 @@ import perdure
 from perdure.cli.exit_codes import FAILED, USAGE
 from perdure.cli.view.terminal import Printer, as_json, safe
 from perdure.config import secrets
+from perdure.core.exceptions import notes
 from perdure.errors import PerdureError, UsageError
 
 _OURS = str(Path(perdure.__file__).parent) + os.sep
@@ -27,11 +28,11 @@ def show_error(error: PerdureError, *, json: bool = False) -> int:
     printer = Printer(sys.stderr)
     hide = secrets.redactor()
     if json:
-        notes = [hide(str(note)) for note in getattr(error, "__notes__", ())]
-        about = {"code": type(error).code, "what": hide(error.what), "hint": hide(error.hint or ""), "notes": notes}
+        told = [hide(str(note)) for note in notes.of(error)]
+        about = {"code": type(error).code, "what": hide(error.what), "hint": hide(error.hint or ""), "notes": told}
         as_json({"error": about})
     printer.line(f"error [{type(error).code}]: {hide(error.what)}", "red")
-    for note in getattr(error, "__notes__", ()):
+    for note in notes.of(error):
         printer.line(hide(str(note)))
     if error.hint:
         printer.line(f"what to do: {hide(error.hint)}")

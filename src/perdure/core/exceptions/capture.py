@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from perdure.core.exceptions import notes
 from perdure.core.exceptions.fault import Fault, decode, encode
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def add_output(exc: Exception) -> None:
     from perdure.core.exceptions.output import notes_of  # as above
 
     for line in notes_of(exc, _hiding()):
-        if line not in getattr(exc, "__notes__", ()):
-            exc.add_note(line)
+        if line not in notes.of(exc):
+            notes.add(exc, line)
 
 
 def restore(fault: Fault, *, main: str = "__main__") -> Exception:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from perdure.core import commands
-from perdure.core.exceptions import attempt_notes, capture
+from perdure.core.exceptions import attempt_notes, capture, notes
 from perdure.core.exceptions.program_faults import Suspicion, suspicion
 from perdure.core.execution import crash_loop
 from perdure.core.execution.admission import Patience, admission, report_failure
@@ -221,7 +221,7 @@ class Series(msgspec.Struct):
             self.counted += decision.counts
         else:
             for line in attempt_notes.note(owner, self.tried, took, _WHY[decision.reason]):
-                error.add_note(line)
+                notes.add(error, line)
         return Judged(decision, fault, assessment, seen)
 
 
@@ -337,7 +337,7 @@ def _crash_loop(call: Call, crashes: Sequence[str]) -> CrashLoop:
         "find out what it does to its process (memory, native code; isolate=True contains it), then run it again",
     )
     for line in crashes:
-        error.add_note(f"perdure: {line}")
+        notes.add(error, f"perdure: {line}")
     return error
 
 
@@ -373,7 +373,7 @@ def _not_made(
     if series is None or last is None:
         return Failed(refusal, None, made)
     for line in attempt_notes.note(call.spec.owner, series.tried, seconds, refusal.what):
-        last.error.add_note(line)
+        notes.add(last.error, line)
     return last
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from perdure.core import durations
 from perdure.core.durations import Duration, show
+from perdure.core.exceptions import notes
 from perdure.core.policies.classify import Assessment
 from perdure.core.policies.failure_rules import Kind
 from perdure.errors import OptionError
@@ -305,7 +306,7 @@ def _matches(matcher: Matcher, exc: Exception, option: str, *, failed: bool) -> 
     try:
         return bool(matcher(exc))
     except Exception as broken:  # noqa: BLE001  the step's own error matters more, so this one becomes a note on it
-        exc.add_note(f"perdure: not retried, since the function given as {option}= raised {broken!r}")
+        notes.add(exc, f"perdure: not retried, since the function given as {option}= raised {broken!r}")
         return failed
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 
+from perdure.core.exceptions import notes
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.run import Body
 from perdure.engines.interface import here, under_way
 from perdure.engines.local import dead_letters, notices, run_lifecycle
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import Drivers, LocalScope
-from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
+from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop, noting_interrupt, say_below_traceback
 from perdure.engines.runtime.thread_branches import install
 from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.errors import StateError, Suspended
@@ -114,21 +114,26 @@ class FunctionBody:
             return self._outcome(None, scope.ending or scope.limits.late(error) or from_user_code(error))
         if scope.ending is not None and not cancelled:
             return self._outcome(None, scope.ending)
+        with noting_interrupt():
+            self._broken_off_by(error)
+        scope.check()
+        return None
+
+    def _broken_off_by(self, error: BaseException) -> None:
+        """Record that the run was stopped, not ended."""
+        scope = self.scope
         if scope.stopped is not None and isinstance(scope.stopped.error, Suspended):
             run_lifecycle.suspended(self._resources, self._run, scope.stopped.error)
             scope.check()
         run_lifecycle.stopped(self._resources, self._run, scope.stopped or error)
         if self._run.parent is None and scope.stopped is not None and run_lifecycle.is_release(scope.stopped):
             scope.holds.then(self._give_back)
-            scope.check()
-            return None
+            return
         stop = run_lifecycle.stop_of(self._run, scope.stopped or error, self._now())
         # It was stopped, not ended: it can be resumed, as soon as no thread works on it.
         scope.holds.then(lambda: self._resources.store.release(self._run, self._now(), stop, scope.cut))
         if not scope.abandoned:
             self._note_way_on(error)
-        scope.check()
-        return None
 
     def _give_back(self) -> None:
         from perdure.store.claims import give_back
@@ -143,9 +148,9 @@ class FunctionBody:
             return
         text = f"perdure: run {run.id} is interrupted; run the script again to go on from here"
         if not isinstance(error, SystemExit | GeneratorExit) and type(error).__name__ != "CancelledError":
-            error.add_note(text)
+            notes.add(error, text)
         elif ctrl_c_in_loop() and not notices.is_shown(self._resources.observer):
-            print(text, file=sys.stderr)  # the loop raises a KeyboardInterrupt of its own
+            say_below_traceback(text)  # the loop raises a KeyboardInterrupt of its own, which takes no notes from here
 
     def leave(self) -> None:
         """What is called from here on is not called by the workflow."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from perdure.config import secrets
 from perdure.core import commands
-from perdure.core.exceptions import capture
+from perdure.core.exceptions import capture, notes
 from perdure.core.execution.adaptive_concurrency import CEILING, AdaptiveConcurrency, adapting
 from perdure.core.execution.call import Failed, Parked, fail, item, parked, recheck
 from perdure.core.execution.drift import settle
@@ -226,13 +226,14 @@ class BaseMap(Generic[S]):
         """Say at the error which item has ended the map, and why it is no dead letter."""
         if end.program == "none":
             return
-        if not any("fault of the program" in note for note in getattr(end.error, "__notes__", ())):
+        if not any("fault of the program" in note for note in notes.of(end.error)):
             count = len(self.faults.aside)
             failed = f"{count} items failed in this way" if count > 1 else "one item failed in this way"
             others = "the others are done" if self.tally.done else "none succeeded"
-            end.error.add_note(
+            notes.add(
+                end.error,
                 f"perdure: this is a fault of the program, not of an item, so it ends the map and makes no dead "
-                f"letter; {failed}, {others}; first at {self.spec.name}{secrets.describe_inputs(call.input)}"
+                f"letter; {failed}, {others}; first at {self.spec.name}{secrets.describe_inputs(call.input)}",
             )
 
 

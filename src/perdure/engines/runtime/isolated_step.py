@@ -15,7 +15,7 @@ import msgspec
 
 from perdure.config.interpreter import module_command
 from perdure.config.steady_clock import steady
-from perdure.core.exceptions import capture
+from perdure.core.exceptions import capture, notes
 from perdure.core.execution.idempotency import idempotency_key
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.process_marks import STEP
@@ -146,5 +146,5 @@ def _unpack(data: bytes, call: Call, status: int) -> Any:
         return call.spec.plan.unpack(answer.payload)
     fault = capture.decode(answer.payload)
     error = capture.restore(fault, main=call.spec.module)
-    error.add_note(f"perdure: raised in a process of its own:\n{fault.traceback}")
+    notes.add(error, f"perdure: raised in a process of its own:\n{fault.traceback}")
     raise error

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.config.steady_clock import steady
 from perdure.core.durations import show
+from perdure.core.exceptions import notes
 from perdure.engines.runtime.backstop import GRACE, Interruption, backstop
 from perdure.errors import StepTimeout
 
@@ -123,7 +124,7 @@ def interrupted_after(
 def _late(alarm: _Alarm, owner: str, seconds: float) -> StepTimeout:
     error = timed_out(owner, seconds)
     if alarm.interruption.times > 1:
-        error.add_note(f"perdure: it was interrupted again {show(GRACE)} later, in a `finally` or an `except`")
+        notes.add(error, f"perdure: it was interrupted again {show(GRACE)} later, in a `finally` or an `except`")
     return error
 
 

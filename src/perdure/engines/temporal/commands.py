@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, ChildWorkflowError, TerminatedError
 
-from perdure.core.exceptions import capture
+from perdure.core.exceptions import capture, notes
 from perdure.core.execution.call import Failed
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.run import Ended
@@ -110,7 +110,7 @@ def _raised(packed: bytes, spec: Spec) -> Exception:
     error = capture.restore(fault, main=spec.module)
     raised = any(note.startswith(RAISED) for note in fault.notes)
     if fault.traceback and not raised and not isinstance(error, PerdureError):
-        error.add_note(f"{RAISED}\n{textwrap.indent(fault.traceback.rstrip(), '  ')}")
+        notes.add(error, f"{RAISED}\n{textwrap.indent(fault.traceback.rstrip(), '  ')}")
     return error
 
 

@@ -13,6 +13,7 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
 from perdure.core.declared_schedule import DeclaredSchedule
+from perdure.core.exceptions import notes
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import Bounds
 from perdure.core.records import CLEAN_UPS, RunRecord, RunStatus
@@ -159,8 +160,8 @@ class TemporalEngine:
         history = await read_history(await self.cluster.client(), found.workflow_id, found.run_id)
         for record in history.records:
             if record.status == "dead" and record.kind in CLEAN_UPS:
-                error.add_note(f"perdure: clean-up {record.name} has failed, and is a dead letter")
-        error.add_note(f"perdure: run {found.memo.id} was cancelled; a run of the same inputs starts anew")
+                notes.add(error, f"perdure: clean-up {record.name} has failed, and is a dead letter")
+        notes.add(error, f"perdure: run {found.memo.id} was cancelled; a run of the same inputs starts anew")
         return error
 
     # -- how they stand -----------------------------------------------------------------------------------------------
