@@ -1,6 +1,7 @@
 """Failing disks: one operation fails, once. Out comes success or a named error; the next run goes on.
 
 A fault has a name: `error@N`, `full@N` and `short@N` fail operation N over the VFS of inside/faulty.py;
+`own-EIO@N` and its like fail operation N on the files that SQLite does not see (inside/own_files.py);
 `CALL=ERRNO@N` makes system call number N of that name report that error, beneath SQLite's own code for files and
 shared memory (strace).
 """
@@ -18,6 +19,7 @@ from .trial import Outcome
 from .victim import INSIDE, Death, Home, Nursery
 
 VFS_FAULTS = ("error", "full", "short")
+OWN_FAULTS = ("own-EIO", "own-ENOSPC", "own-EROFS", "own-EMFILE")
 CALL_FAULTS = (
     "pwrite64=EIO",
     "pwrite64=ENOSPC",
@@ -41,7 +43,7 @@ def fail(nursery: Nursery, shape: Shape, expected: Reference, home: Home, fault:
     """
     home.install(shape.files[-1])
     name, _, number = fault.partition("@")
-    if name in VFS_FAULTS:
+    if name in (*VFS_FAULTS, *OWN_FAULTS):
         death, met = _over_vfs(nursery, home, f"{name}:{number}")
     else:
         call, _, error = name.partition("=")

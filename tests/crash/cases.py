@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from . import broken, ledger, power, trial
-from .broken import CALL_FAULTS, VFS_FAULTS
+from .broken import CALL_FAULTS, OWN_FAULTS, VFS_FAULTS
 from .kill import MUTATING, Kill, no_strace, random_chain
 from .oracle import Reference
 from .shape import SHAPES, Shape
@@ -28,7 +28,7 @@ from .victim import Home, Nursery
 
 POWER_CUTS = 10
 BLOCK = 20
-FAULTS = (*VFS_FAULTS, *CALL_FAULTS)
+FAULTS = (*VFS_FAULTS, *OWN_FAULTS, *CALL_FAULTS)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Unit:
 
 def units(shape: str, kind: str, over: set[tuple[str, str, int, str]]) -> Iterator[Unit]:
     """Without end: more and more of one kind for a shape. Of a series in `over`, no more blocks."""
-    names = {"call": MUTATING, "fault": VFS_FAULTS if no_strace() else FAULTS}.get(kind, ("",))
+    names = {"call": MUTATING, "fault": (*VFS_FAULTS, *OWN_FAULTS) if no_strace() else FAULTS}.get(kind, ("",))
     for number in itertools.count():
         if kind in ("random", "power"):
             yield Unit(shape, kind, number)

@@ -64,6 +64,7 @@ SHAPES = {
         Shape("signals", named=True),
         Shape("clean_up", named=True),
         Shape("redriven", concurrency=2, named=True),
+        Shape("alerts", named=True, own_files=True),
         Shape("queued", concurrency=8, named=True, slow=True),
     )
 }

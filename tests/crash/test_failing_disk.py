@@ -60,6 +60,14 @@ def test_system_calls_failing_once(ground: Ground, fault: str) -> None:
     assert total.kills["fault"] > 0
 
 
+@pytest.mark.parametrize(("fault", "first"), [*zip(broken.OWN_FAULTS, (7, 28, 49, 70), strict=True)])
+def test_operations_on_other_files_failing_once(ground: Ground, fault: str, first: int) -> None:
+    """Locks, artifacts, the flight recorder: what SQLite does not see; the long run takes all of them."""
+    total = each(ground, SHAPES["artifacts"], fault, range(first, 10_000, 83))
+    assert not total.violations, total.report()
+    assert total.kills["fault"] > 1
+
+
 def test_control_a_victim_with_raw_errors_is_found_out(ground: Ground, tmp_path: Path) -> None:
     """A workload that lets SQLite's own error through is not taken for one that names it."""
     script = tmp_path / "raw.py"

@@ -3,7 +3,8 @@
 CRASH_FAULT says which: `error:N` makes the N-th operation of any kind report an I/O error, `full:N` makes the N-th
 that needs space report that there is none, `short:N` writes half of the N-th write and then reports an error. N = 0
 fails nothing (strace may do it instead). `unsynced:0` acknowledges each sync and does none: a control. How many
-operations there were is said at the end. A named error of perdure's is said too, and is exit status 3; anything else is
+operations there were is said at the end. `own-EIO:N` fails operation N on the files that SQLite does not see, with that
+error (own_files.py). A named error of perdure's is said too, and is exit status 3; anything else is
 a traceback.
 """
 
@@ -16,6 +17,7 @@ import threading
 from typing import Any
 
 import apsw
+from own_files import OwnFiles
 from vfs import SystemFile
 
 
@@ -101,9 +103,14 @@ class FaultyDisk(apsw.VFS):
 
 def main() -> int:
     kind, at = os.environ.get("CRASH_FAULT", "error:0").split(":")
-    fault = Fault(kind, int(at))
-    # Without a fault of its own it runs on the system's VFS: the trouble comes from beneath or is in the file.
-    disk = FaultyDisk(fault) if "CRASH_FAULT" in os.environ else None
+    fault: Fault | OwnFiles
+    if kind.startswith("own-"):
+        fault, disk = OwnFiles(kind.removeprefix("own-"), int(at)), None
+        fault.install()
+    else:
+        fault = Fault(kind, int(at))
+        # Without a fault of its own it runs on the system's VFS: the trouble comes from beneath or is in the file.
+        disk = FaultyDisk(fault) if "CRASH_FAULT" in os.environ else None
     import witness
 
     from perdure.errors import PerdureError
@@ -114,7 +121,7 @@ def main() -> int:
         witness.say("refused", code=error.code, value=bool(error.hint))
         return 3
     finally:
-        if disk is not None:
+        if disk is not None or isinstance(fault, OwnFiles):
             witness.say("operations", value=[fault.count, fault.failed])
     return 0
 

@@ -87,7 +87,10 @@ def read(state: Path, tokens: set[bytes]) -> str:
         if integrity != ["ok"]:
             return f"corrupt: {'; '.join(integrity)[:300]}"
         kept = b"\n".join(
-            record.output for run in store.runs() for record in store.all_records(run.rid) if record.status == "done"
+            record.output
+            for run in store.runs(children=True, most=1_000)
+            for record in store.all_records(run.rid)
+            if record.status == "done"
         )
     except (PerdureError, apsw.Error) as error:
         return f"corrupt: {type(error).__name__}: {error}"

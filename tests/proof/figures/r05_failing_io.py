@@ -1,0 +1,89 @@
+"""R5: each I/O operation of a run fails once: SQLite's own, those on the other files, and system calls beneath both."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from pathlib import Path
+
+from tests.crash import broken
+from tests.crash.broken import CALL_FAULTS, OWN_FAULTS, VFS_FAULTS
+from tests.crash.cases import Ground
+from tests.crash.kill import Kill, no_strace
+from tests.crash.shape import QUICK, SHAPES
+from tests.crash.trial import Outcome
+from tests.crash.victim import INSIDE, Home
+from tests.proof.form import Figures, Proof
+
+FAULTS = (*VFS_FAULTS, *OWN_FAULTS, *(() if no_strace() else CALL_FAULTS))
+RUNS = ("artifacts", "alerts", "brief", *(name for name in QUICK if name not in ("artifacts", "alerts", "brief")))
+"""The workloads that use most kinds of files come first."""
+ROUNDS = 4
+
+
+def run(part: int, seed: int, cases: int) -> Figures:
+    """A quarter of the operations of one workload, with each kind of fault in turn."""
+    turn, which = divmod(part, len(FAULTS) * ROUNDS)
+    first, kind = divmod(which, len(FAULTS))
+    shape, fault = RUNS[turn % len(RUNS)], FAULTS[kind]
+    found = Figures(seen={"workloads": {shape}, "kinds of faults": {fault}})
+    with Ground(seed) as ground:
+        for at in itertools.count(first + 1, ROUNDS):
+            case = f"{fault}@{at}:0"
+            outcome = ground.case(SHAPES[shape], case)
+            if not outcome.kills["fault"]:
+                return found
+            found.add(_figures(outcome, f"{shape}, {case}"))
+    return found
+
+
+def _figures(outcome: Outcome, label: str) -> Figures:
+    found = Figures(1, failures=[f"{label}: {each}" for each in outcome.violations])
+    found.counts["named errors"] = outcome.refused.total()
+    found.seen = {"codes": set(outcome.refused)}
+    return found
+
+
+def control(seed: int) -> Figures:
+    """A workload that lets the system's own errors through."""
+    found = Figures()
+    with Ground(seed) as ground, tempfile.TemporaryDirectory() as name:
+        for number, fault in enumerate(("error:3", "own-EIO:1", "own-ENOSPC:2")):
+            home = Home(Path(name) / str(number))
+            home.script.write_text(
+                "import os, apsw\n"
+                "folder = os.path.dirname(os.environ['PERDURE_STATE'])\n"
+                "with open(os.path.join(folder, 'a'), 'w') as file: file.write('x')\n"
+                "os.mkdir(os.path.join(folder, 'b'))\n"
+                "apsw.Connection(os.environ['PERDURE_STATE']).execute('CREATE TABLE t (x)')\n"
+            )
+            argv = [str(INSIDE / "faulty.py"), str(home.script)]
+            death = ground.nursery.live(home, 0, Kill(), argv=argv, env={"CRASH_FAULT": fault})
+            found.cases += 1
+            if death.status not in (0, broken.REFUSED):
+                found.failures.append(f"{fault}: status {death.status}")
+    return found
+
+
+def says(found: Figures) -> str:
+    kinds, workloads = (len(found.seen.get(name, ())) for name in ("kinds of faults", "workloads"))
+    codes = ", ".join(sorted(found.seen.get("codes", ())))
+    return (
+        f"{kinds} kinds of faults over {workloads} workloads; {found.counts['named errors']:,} ended the run with a"
+        f" named error ({codes}), the others were borne"
+    )
+
+
+PROOF = Proof(
+    name="R5",
+    claim="each I/O operation failing once, at SQLite's files and at the others: success or a named error, files"
+    " intact, the next run goes on",
+    unit="failed operations",
+    size=20_000,
+    part=30,
+    run=run,
+    control=control,
+    controlled="a workload that lets the system's errors through",
+    short="tests/crash/test_failing_disk.py",
+    says=says,
+)
