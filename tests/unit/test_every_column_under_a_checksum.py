@@ -13,7 +13,7 @@ from old_state_files import old_file
 
 from perdure.core.records import FunctionRecord
 from perdure.errors import StateCorrupt
-from perdure.store import code, listing
+from perdure.store import code, listing, sessions
 from perdure.store.rows import sealed
 from perdure.store.runs import Store
 from perdure.store.statements import HERE
@@ -176,3 +176,20 @@ def test_a_function_is_not_left_out(path: Path, column: str) -> None:
     change(path, "code", column, lambda value: other(value, column))
     with pytest.raises(StateCorrupt):
         called()
+
+
+@pytest.mark.parametrize("column", TABLES["holder"][0])
+def test_the_process_of_a_session_is_shown_as_it_was_written(path: Path, column: str) -> None:
+    """What is taken from another table's row is under that row's checksum."""
+
+    def shown() -> list[int]:
+        store = Store(path, read_only=True)
+        try:
+            return [one.pid for one in store.journal.read(lambda connection: sessions.list_of(connection, 1, path))]
+        finally:
+            store.close()
+
+    assert len(shown()) == 1
+    change(path, "holder", column, lambda value: value + 1000 if isinstance(value, int) else other(value, column))
+    with pytest.raises(StateCorrupt):
+        shown()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from perdure.store.flight_record import Flight
 
 _SQL = load("sessions.sql")
+COLUMNS = 11
+"""Of a session's row, with its checksum."""
 
 DIED: Final = "died"
 SUSPENDED: Final = "suspended"
@@ -114,13 +116,15 @@ def list_of(connection: apsw.Connection, rid: int, path: Path) -> list[Session]:
         path: of the state file, for the message.
 
     Raises:
-        StateCorrupt: one of them is not as it was written.
+        StateCorrupt: one of them, or what the file says of its process, is not as it was written.
     """
     found = []
     rows: list[Any] = connection.execute(_SQL["list"], (rid,)).fetchall()
-    for *row, token, pid, host in rows:
-        if not sound(row) or not is_time(row[3]) or not is_time(row[4]):
+    for both in rows:
+        row, holder = both[:COLUMNS], both[COLUMNS:]
+        if not sound(row) or not sound(holder) or not is_time(row[3]) or not is_time(row[4]):
             raise corrupt(path)
+        _, token, pid, host, *_ = holder
         found.append(Session(SessionRow(*row), token, pid, host))
     return found
 

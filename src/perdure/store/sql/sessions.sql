@@ -23,5 +23,6 @@ SELECT DISTINCT h.token FROM session s JOIN holder h ON h.hid = s.holder WHERE s
 UPDATE session SET ended = ?, outcome = ?, cause = ?, memory = ?, crc = ? WHERE run = ? AND number = ?
 
 -- name: list
-SELECT s.run, s.number, s.holder, s.began, s.ended, s.outcome, s.cause, s.version, s.script, s.memory, s.crc, h.token, h.pid, h.host
-FROM session s JOIN holder h ON h.hid = s.holder WHERE s.run = ? ORDER BY s.number
+SELECT s.run, s.number, s.holder, s.began, s.ended, s.outcome, s.cause, s.version, s.script, s.memory, s.crc,
+       h.hid, h.token, h.pid, h.host, h.started, h.gone, h.crc
+FROM session s LEFT JOIN holder h ON h.hid = s.holder WHERE s.run = ? ORDER BY s.number
