@@ -20,6 +20,11 @@ ACTIONS = (
     "/runs/ui_report/fork",
     "/letters/redrive",
     "/letters/drop",
+    "/letters/redrive-matching",
+    "/letters/drop-matching",
+    "/letters/1",
+    "/alerts/test",
+    "/alerts/flush",
 )
 
 

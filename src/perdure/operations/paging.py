@@ -26,6 +26,11 @@ class Budget:
         self._until = clock() + seconds
 
     @property
+    def left(self) -> float:
+        """Seconds that are left; 0 if none."""
+        return max(self._until - self._clock(), 0.0)
+
+    @property
     def is_spent(self) -> bool:
         """Has it taken too long?"""
         return self._clock() >= self._until

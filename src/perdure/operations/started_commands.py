@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import threading
 from collections.abc import Sequence
 from typing import IO, Any, Final, Literal
@@ -28,7 +29,13 @@ _lock = threading.Lock()
 
 
 def start(
-    location: Location, arguments: Sequence[str], named: Sequence[str], output: IO[Any], *, via: Literal["page", "mcp"]
+    location: Location,
+    arguments: Sequence[str],
+    named: Sequence[str],
+    output: IO[Any],
+    *,
+    via: Literal["page", "mcp"],
+    given: bytes = b"",
 ) -> subprocess.Popen[bytes]:
     """Start a command of perdure; no shell is involved.
 
@@ -38,20 +45,24 @@ def start(
         named: what it is about, such as a run; never taken for options.
         output: a file for all that it prints.
         via: by which way it was asked for, in the deed that it writes down.
+        given: what it reads from its standard input; arguments are seen by other users of the machine.
 
     Raises:
         OSError: no process can be started.
     """
     local = location.supports(Feature.STATE_FILE)
     where = ["--state", str(location.path)] if local else ["--engine", location.engine]
-    process = subprocess.Popen(
-        module_command("perdure.cli", *arguments, *where, "--", *named),
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        env={name: value for name, value in os.environ.items() if name != "FORCE_COLOR"} | {VIA: via},
-    )
+    with tempfile.TemporaryFile() as read:
+        read.write(given)
+        read.seek(0)
+        process = subprocess.Popen(
+            module_command("perdure.cli", *arguments, *where, "--", *named),
+            stdin=read,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={name: value for name, value in os.environ.items() if name != "FORCE_COLOR"} | {VIA: via},
+        )
     with _lock:  # kept in mind, so that it is reaped when it has ended
         _left[:] = [one for one in _left if one.poll() is None]
         _left.append(process)

@@ -15,8 +15,8 @@ import msgspec
 from msgspec import Meta
 
 from perdure.errors import RunError
-from perdure.operations import approvals, breakers, deeds
-from perdure.operations.dead_letters import find_letter
+from perdure.operations import alerts, approvals, breakers, deeds, letter_input
+from perdure.operations.dead_letters import Selection, find_letter, select
 from perdure.operations.find_run import find_run
 from perdure.operations.location import opened
 from perdure.operations.started_commands import REDRIVEN
@@ -72,6 +72,61 @@ class Redriven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     letters: Numbers
     scripts: list[str]
     concurrency: Annotated[int, Meta(ge=1, le=1_000)] = 1
+
+
+class Matching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The parked dead letters of a reason, a run, a workflow or a step, or with a text in their error. `count` is how
+    many they were when they were shown, so that none is meant that nobody has seen."""
+
+    count: Annotated[int, Meta(ge=1)]
+    reason: str | None = None
+    run: str | None = None
+    workflow: str | None = None
+    step: str | None = None
+    error: str | None = None
+
+
+class MatchingRedriven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All dead letters that match, the scripts of their runs, and how many are tried at a time."""
+
+    matching: Matching
+    scripts: list[str]
+    concurrency: Annotated[int, Meta(ge=1, le=1_000)] = 1
+
+
+class MatchingDropped(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All dead letters that match."""
+
+    matching: Matching
+
+
+class Edited(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Another input: values by the place where they stand, or the recorded one again (`reset`); the version that was
+    shown, and the script that checks it."""
+
+    script: str
+    version: str
+    changes: dict[str, str | int | float | bool | None] = {}
+    reset: bool = False
+
+
+class AlertsTested(msgspec.Struct, frozen=True):
+    """Whether a test alert was delivered to each target."""
+
+    tests: list[alerts.DeliveryTest]
+
+
+class AlertsFlushed(msgspec.Struct, frozen=True):
+    """What failed again, by target, and how many alerts wait still."""
+
+    failed: dict[str, str]
+    waiting: int
+
+
+class NotAsMany(RunError):
+    """More or fewer letters match than were shown."""
+
+    code = "not-as-many"
 
 
 class ScriptNotConfirmed(RunError):
@@ -144,6 +199,65 @@ def drop(desk: Desk, names: Names, given: Letters) -> Job:
     return desk.jobs.start(desk.location, ["dlq", "drop"], [str(number) for number in given.letters])
 
 
+def redrive_matching(desk: Desk, names: Names, given: MatchingRedriven) -> Job:
+    """Try all dead letters again that match."""
+    filters = _matching(desk, given.matching, given.scripts)
+    many = [f"--concurrency={given.concurrency}"] if given.concurrency > 1 else []
+    return desk.jobs.start(desk.location, ["dlq", "redrive", *filters, *many], [], outcomes=REDRIVEN)
+
+
+def drop_matching(desk: Desk, names: Names, given: MatchingDropped) -> Job:
+    """Give all dead letters up that match."""
+    return desk.jobs.start(desk.location, ["dlq", "drop", *_matching(desk, given.matching, None)], [])
+
+
+def _matching(desk: Desk, wanted: Matching, scripts: list[str] | None) -> list[str]:
+    """The options that mean the letters which match, if they are as many as were shown."""
+    given = {
+        name: value
+        for name in ("reason", "run", "workflow", "step", "error")
+        if (value := getattr(wanted, name)) is not None
+    }
+    with opened(desk.location) as store:
+        runs: dict[int, int] = {}
+        for letter in select(store, Selection("parked", **given)):
+            runs[letter.run] = runs.get(letter.run, 0) + 1
+        count = sum(runs.values())
+        if count != wanted.count:
+            raise NotAsMany(f"{count} letters match, and {wanted.count} were shown", "load the page again and look")
+        if scripts is not None:
+            for script in sorted({store.run_by_number(rid).path for rid in runs}):
+                _same(script, scripts)
+    return [f"--{name}={value}" for name, value in given.items()] or ["--all"]
+
+
+def edit(desk: Desk, names: Names, given: Edited) -> Job:
+    """Give a dead letter another input, which the script's annotations have to take."""
+    with opened(desk.location) as store:
+        letter = find_letter(store, names["letter"])
+        _same(store.run_by_number(letter.run).path, [given.script])
+        letter_input.check_version(store, letter, given.version)
+    if given.reset:
+        return desk.jobs.start(desk.location, ["dlq", "edit", "--reset"], [str(letter.lid)])
+    return desk.jobs.start(
+        desk.location, ["dlq", "edit", "--changes=-"], [str(letter.lid)], given=msgspec.json.encode(given.changes)
+    )
+
+
+def test_alerts(desk: Desk, names: Names, given: Nothing) -> AlertsTested:
+    """Send a test alert to every configured target."""
+    tests = alerts.deliver_test(alerts.configured_targets((), None))
+    deeds.note(desk.location, "alert test", ", ".join(one.target for one in tests), via="page")
+    return AlertsTested(tests)
+
+
+def flush_alerts(desk: Desk, names: Names, given: Nothing) -> AlertsFlushed:
+    """Deliver what waits now, also what failed a moment ago."""
+    failures, left = alerts.flush(desk.location, None)
+    deeds.note(desk.location, "alert flush", "alerts", f"{len(left.alerts)} wait still", via="page")
+    return AlertsFlushed({one.target: one.what for one in failures}, len(left.alerts))
+
+
 def _confirmed(desk: Desk, reference: str, script: str) -> str:
     with opened(desk.location, reference) as store:
         run = find_run(store, reference)
@@ -165,6 +279,11 @@ ENDPOINTS: Final = (
     Endpoint("POST", "/runs/{run}/fork", "Execute a copy anew from a record on", From, Job, fork),
     Endpoint("POST", "/letters/redrive", "Try dead letters again", Redriven, Job, redrive),
     Endpoint("POST", "/letters/drop", "Give dead letters up", Letters, Job, drop),
+    Endpoint("POST", "/letters/redrive-matching", "Try all again that match", MatchingRedriven, Job, redrive_matching),
+    Endpoint("POST", "/letters/drop-matching", "Give all up that match", MatchingDropped, Job, drop_matching),
+    Endpoint("PATCH", "/letters/{letter}", "Give a dead letter another input", Edited, Job, edit),
+    Endpoint("POST", "/alerts/test", "Send a test alert to every target", Nothing, AlertsTested, test_alerts),
+    Endpoint("POST", "/alerts/flush", "Deliver what waits now", Nothing, AlertsFlushed, flush_alerts),
     Endpoint("POST", "/runs/{run}/approve", "Say yes to what it asks", Said, approvals.AnswerView, approve),
     Endpoint("POST", "/runs/{run}/reject", "Say no to what it asks", Said, approvals.AnswerView, reject),
     Endpoint("POST", "/services/{name}/reset", "Close a breaker, and end a pause", Nothing, Changed, reset),

@@ -52,8 +52,11 @@ def make_app(desk: Desk, session: Session, hosts: Hosts) -> App:
         hosts: the names that it goes by.
     """
     from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
     from starlette.responses import Response, StreamingResponse
     from starlette.routing import Route
+
+    from perdure.web import downloads
 
     files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix in KINDS}
     endpoints = endpoints_of(desk)
@@ -89,6 +92,16 @@ def make_app(desk: Desk, session: Session, hosts: Hosts) -> App:
     async def described(request: Request) -> Response:
         return Response(msgspec.json.encode(description), media_type="application/json")
 
+    async def exported(request: Request) -> Response:
+        try:
+            query = asked(downloads.ExportQuery, dict(request.query_params.multi_items()))
+        except msgspec.ValidationError as error:
+            return problem(400, "bad-query", f"the query does not fit: {error}", "see /api/v1/openapi.json")
+        return await run_in_threadpool(_made, lambda: downloads.export(desk, query))
+
+    async def metrics(request: Request) -> Response:
+        return await run_in_threadpool(_made, lambda: downloads.metrics(desk))
+
     async def events(request: Request) -> Response:
         return StreamingResponse(live.events(), media_type="text/event-stream")
 
@@ -106,6 +119,8 @@ def make_app(desk: Desk, session: Session, hosts: Hosts) -> App:
             Route(SESSION, sign_in, methods=["POST"]),
             Route(f"{PREFIX}/openapi.json", described, methods=["GET"]),
             Route(f"{PREFIX}/events", events, methods=["GET"]),
+            Route(f"{PREFIX}/export", exported, methods=["GET"]),
+            Route("/metrics", metrics, methods=["GET"]),
             *(
                 Route(
                     f"{PREFIX}{one.path}",
@@ -197,8 +212,12 @@ class _Acts:
 
 
 def _carried_out(handle: Callable[[], Any]) -> Response:
+    return _made(lambda: answer(handle()))
+
+
+def _made(make: Callable[[], Response]) -> Response:
     try:
-        return answer(handle())
+        return make()
     except PerdureError as error:
         found = failure(error)
         if found.status_code >= 500:

@@ -84,6 +84,7 @@ class Jobs:
         named: Sequence[str],
         about: str = "",
         outcomes: Mapping[int, str] = OUTCOMES,
+        given: bytes = b"",
     ) -> Job:
         """Start a command of perdure.
 
@@ -93,13 +94,14 @@ class Jobs:
             named: what it is about; never taken for options.
             about: the run that it is about.
             outcomes: what its exit codes mean.
+            given: what it reads from its standard input.
 
         Raises:
             OSError: no process can be started.
         """
         output = tempfile.TemporaryFile()  # noqa: SIM115  closed when the job is forgotten
         try:
-            process = start(location, arguments, named, output, via="page")
+            process = start(location, arguments, named, output, via="page", given=given)
         except BaseException:
             output.close()
             raise

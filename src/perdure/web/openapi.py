@@ -48,6 +48,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
                 },
             },
         }
+    paths |= _texts()
     return {
         "openapi": "3.1.0",
         "info": {"title": "perdure ui", "version": "1", "description": "Fields are only added within version 1."},
@@ -56,5 +57,31 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "components": {
             "schemas": {name: schema for name, schema in sorted(components.items()) if name not in queries},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _texts() -> dict[str, Any]:
+    """The addresses whose answers are no structs."""
+    from perdure.web.downloads import METRICS, ExportQuery
+
+    _, known = msgspec.json.schema_components([ExportQuery], ref_template="#/components/schemas/{name}")
+    asked = known[ExportQuery.__name__]
+    return {
+        f"{PREFIX}/export": {
+            "get": {
+                "summary": "Rows as JSON Lines, to be saved as a file",
+                "parameters": [
+                    {"name": name, "in": "query", "required": name in asked["required"], "schema": schema}
+                    for name, schema in asked["properties"].items()
+                ],
+                "responses": {"200": {"description": "as asked", "content": {"application/jsonl": {}}}},
+            }
+        },
+        "/metrics": {
+            "get": {
+                "summary": "Metrics in the text format of Prometheus",
+                "responses": {"200": {"description": "as asked", "content": {METRICS: {}}}},
+            }
         },
     }

@@ -12,7 +12,7 @@ from perdure.config import secrets
 from perdure.core.dead_letters import LetterDetails
 from perdure.core.records import RunRecord
 from perdure.errors import NotFound
-from perdure.operations import letter_pages, overview, ps, schedules, workers
+from perdure.operations import letter_input, letter_pages, overview, ps, schedules, searching, workers
 from perdure.operations.breakers import BreakerView, list_breakers
 from perdure.operations.dead_letters import LetterView, Selection, find_letter
 from perdure.operations.dead_letters import Standing as LetterStanding
@@ -64,6 +64,18 @@ def first_page(desk: Desk, names: Names, given: Nothing) -> overview.Overview:
     """What needs somebody, and how the rest is doing."""
     with opened(desk.location) as store:
         return overview.overview_of(store, desk.location)
+
+
+class SearchQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is looked for; its case counts."""
+
+    q: Annotated[str, Meta(min_length=1, max_length=1_000)]
+
+
+def search(desk: Desk, names: Names, given: SearchQuery) -> searching.Found:
+    """A text in runs, in their steps, and in dead letters."""
+    with opened(desk.location) as store:
+        return searching.search(store, given.q)
 
 
 # -- runs -------------------------------------------------------------------------------------------------------------
@@ -229,6 +241,11 @@ def _line(store: Store, view: LetterView) -> LetterLine:
     return LetterLine(view, secrets.to_builtins(given), run.path)
 
 
+def input_of(desk: Desk, names: Names, given: Nothing) -> letter_input.LetterInput:
+    """The input of a dead letter, place by place, to be edited."""
+    return letter_input.letter_input(desk.location, str(_number(names["letter"], "dead letter")))
+
+
 class Reasons(msgspec.Struct, frozen=True):
     """Why letters are parked: what most of them failed with comes first. `letters`: how many they are together."""
 
@@ -382,6 +399,7 @@ def job(desk: Desk, names: Names, given: Nothing) -> Job:
 ENDPOINTS: Final = (
     Endpoint("GET", "/", "The server", Nothing, About, about),
     Endpoint("GET", "/overview", "What needs somebody, and how all is doing", Nothing, overview.Overview, first_page),
+    Endpoint("GET", "/search", "A text in runs, steps and letters", SearchQuery, searching.Found, search),
     Endpoint("GET", "/runs", "The runs, newest first", RunsQuery, ps.RunPage, runs),
     Endpoint("GET", "/runs/{run}", "A run without its steps", Nothing, RunDetails, run),
     Endpoint("GET", "/runs/{run}/why", "Why a run is not moving", Nothing, Why, why),
@@ -392,6 +410,7 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/letters", "Dead letters, the newest first", LettersQuery, LettersPage, letters),
     Endpoint("GET", "/letters/reasons", "Parked letters by reason", Nothing, Reasons, reasons),
     Endpoint("GET", "/letters/{letter}", "All about a dead letter", Nothing, LetterDetails, letter),
+    Endpoint("GET", "/letters/{letter}/input", "Its input, to be edited", Nothing, letter_input.LetterInput, input_of),
     Endpoint("GET", "/services", "Breakers, pauses, rate limits and locks", Nothing, Services, services),
     Endpoint("GET", "/schedules", "The schedules", Nothing, Schedules, all_schedules),
     Endpoint("GET", "/waits", "Queues, runs that wait, and workers", Nothing, Waits, waits),

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import ANYWHERE, Json, Reference, Where
 from perdure.cli.view.terminal import Printer, as_json, one_line
+from perdure.operations import deeds
 from perdure.operations.approvals import answer
 
 Note = Annotated[str, Parameter(help="For the workflow: why.")]
@@ -26,7 +27,9 @@ def approve(
 
 def print_answer(where: Where, run: str, approved: bool, *, note: str, by: str, title: str, json: bool) -> int:
     """Answer, and say so; returns the exit code."""
-    found = answer(where.locate(), run, approved, note=note, by=by, title=title)
+    location = where.locate()
+    found = answer(location, run, approved, note=note, by=by, title=title)
+    deeds.note(location, "approve" if approved else "reject", found.run, found.title)
     if json:
         as_json(found)
         return DONE

@@ -133,6 +133,10 @@ def edit(
     set: Annotated[
         list[str] | None, Parameter("--set", negative="", help="A place in the input and JSON for it: order.total=5.")
     ] = None,
+    changes: Annotated[
+        Path | None,
+        Parameter("--changes", help='A file of places and values as JSON, {"order.total": 5}; - for standard input.'),
+    ] = None,
     reset: Annotated[bool, Parameter("--reset", negative="", help="Take the recorded input again.")] = False,
     script: Script = None,
     json: Json = False,
@@ -148,8 +152,9 @@ def edit(
         deeds.note(location, "dlq edit", str(number), "it has its recorded input again")
         return dlq_tables.edited(number, "has its recorded input again", {}, json=json)
     editing = begin_edit(location, letter, script)
-    if set:
-        for path, value in _changes(set):
+    places = [*_changes(set or ()), *(_changes_in(changes) if changes is not None else ())]
+    if places:
+        for path, value in places:
             editing.arguments.set(path, value)
     else:
         changed = edited(editing.as_json())
@@ -157,7 +162,7 @@ def edit(
             return dlq_tables.edited(editing.letter, "was left as it is", editing.as_json(), json=json)
         editing.arguments.replace(changed)
     differs = end_edit(location, editing)
-    deeds.note(location, "dlq edit", str(editing.letter), ", ".join(set or ()))
+    deeds.note(location, "dlq edit", str(editing.letter), ", ".join(path for path, _ in places))
     if editing.spec is None:
         Printer(sys.stderr).line(
             f"the new input was not checked, since the script cannot be loaded: {editing.unchecked}"
@@ -292,6 +297,21 @@ def _changes(given: Sequence[str]) -> list[tuple[str, Any]]:
         except ValueError:
             raise OptionError(f"{text!r} is not JSON", f"put a text in quotes: --set '{path}=\"{text}\"'") from None
     return found
+
+
+def _changes_in(file: Path) -> list[tuple[str, Any]]:
+    import json
+
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        found = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise OptionError(f"--changes {file} cannot be read: {error}", "give a file of JSON, or -") from None
+    if not isinstance(found, dict) or not found:
+        raise OptionError(
+            f"--changes {file} holds no changes", "give an object of places and values: {'order.total': 5}"
+        )
+    return list(found.items())
 
 
 def _quiet() -> Any:

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import ANYWHERE, Json, Where
 from perdure.cli.view.terminal import Printer, as_json, count
+from perdure.operations import deeds
 from perdure.operations.queues import QueueView, drain, list_queues, set_paused
 
 Name = Annotated[str, Parameter(help="The name of the queue, as `perdure queue ls` has it.")]
@@ -35,24 +36,34 @@ def ls(*, json: Json = False, where: Where = ANYWHERE) -> int:
 @app.command
 def pause(name: Name, *, json: Json = False, where: Where = ANYWHERE) -> int:
     """Let no run of a queue begin until it is resumed; those that execute go on."""
-    return _say(name, "paused", set_paused(where.locate(), name, True), json)
+    return _set(where, name, paused=True, json=json)
 
 
 @app.command
 def resume(name: Name, *, json: Json = False, where: Where = ANYWHERE) -> int:
     """Let the runs of a paused queue begin again."""
-    return _say(name, "open", set_paused(where.locate(), name, False), json)
+    return _set(where, name, paused=False, json=json)
 
 
 @app.command(name="drain")
 def drain_(name: Name, *, json: Json = False, where: Where = ANYWHERE) -> int:
     """Cancel the runs that wait in a queue; those that have begun go on."""
-    cancelled = drain(where.locate(), name)
+    location = where.locate()
+    cancelled = drain(location, name)
+    deeds.note(location, "queue drain", name, f"{count(cancelled, 'run')} cancelled")
     if json:
         as_json({"name": name, "cancelled": cancelled})
     else:
         Printer().line(f"{count(cancelled, 'run')} of queue {name} cancelled")
     return DONE
+
+
+def _set(where: Where, name: str, *, paused: bool, json: bool) -> int:
+    location = where.locate()
+    changed = set_paused(location, name, paused)
+    if changed:
+        deeds.note(location, "queue pause" if paused else "queue resume", name)
+    return _say(name, "paused" if paused else "open", changed, json)
 
 
 def _say(name: str, state: str, changed: bool, json: bool) -> int:

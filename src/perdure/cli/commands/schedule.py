@@ -11,7 +11,7 @@ from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import ANYWHERE, COUNT, Json, Where
 from perdure.cli.view.schedule_page import show_list, show_one, shown
 from perdure.cli.view.terminal import Printer, as_json, count
-from perdure.operations import schedules
+from perdure.operations import deeds, schedules
 
 Name = Annotated[str, Parameter(help="The name of the schedule, as `perdure schedule ls` has it.")]
 
@@ -70,14 +70,18 @@ def next_(
 @app.command
 def pause(name: Name, *, json: Json = False, where: Where = ANYWHERE) -> int:
     """Let no more runs begin until it is resumed; those that have begun go on."""
-    schedules.pause(where.locate(), name)
+    location = where.locate()
+    schedules.pause(location, name)
+    deeds.note(location, "schedule pause", name)
     return _say({"name": name, "status": "paused"}, f"schedule {name} is paused", json=json)
 
 
 @app.command
 def resume(name: Name, *, json: Json = False, where: Where = ANYWHERE) -> int:
     """Let it count again, from now on: what was due meanwhile is not caught up with."""
-    following = schedules.resume(where.locate(), name)
+    location = where.locate()
+    following = schedules.resume(location, name)
+    deeds.note(location, "schedule resume", name)
     line = f"schedule {name} is active; next: {shown(following)}"
     return _say({"name": name, "status": "active", "next": following}, line, json=json)
 
@@ -85,7 +89,9 @@ def resume(name: Name, *, json: Json = False, where: Where = ANYWHERE) -> int:
 @app.command
 def trigger(name: Name, *, json: Json = False, where: Where = ANYWHERE) -> int:
     """Make a run of it now, beside its ticks; a worker executes it."""
-    id = schedules.trigger(where.locate(), name)
+    location = where.locate()
+    id = schedules.trigger(location, name)
+    deeds.note(location, "schedule trigger", name, id)
     return _say({"name": name, "run": id}, f"run {id} is queued", json=json)
 
 
@@ -99,7 +105,9 @@ def backfill(
     where: Where = ANYWHERE,
 ) -> int:
     """Make the runs of past ticks that have none, one after the other."""
-    made, there = schedules.backfill(where.locate(), name, first, last)
+    location = where.locate()
+    made, there = schedules.backfill(location, name, first, last)
+    deeds.note(location, "schedule backfill", name, f"{first} to {last}: {count(len(made), 'run')}")
     line = f"{count(len(made), 'run')} queued" + (f"; {count(there, 'tick')} had one already" if there else "")
     return _say({"name": name, "runs": made, "there": there}, line, json=json)
 
@@ -107,14 +115,18 @@ def backfill(
 @app.command
 def skip(name: Name, *, json: Json = False, where: Where = ANYWHERE) -> int:
     """Skip its next tick."""
-    tick = schedules.skip(where.locate(), name)
+    location = where.locate()
+    tick = schedules.skip(location, name)
+    deeds.note(location, "schedule skip", name, shown(tick))
     return _say({"name": name, "skipped": tick}, f"the tick of {shown(tick)} will be skipped", json=json)
 
 
 @app.command
 def rm(name: Name, *, json: Json = False, where: Where = ANYWHERE) -> int:
     """Remove it; a script that still has it declares it again."""
-    cancelled = schedules.remove(where.locate(), name)
+    location = where.locate()
+    cancelled = schedules.remove(location, name)
+    deeds.note(location, "schedule rm", name)
     line = f"schedule {name} is removed" + (f"; {count(cancelled, 'run')} cancelled that waited" if cancelled else "")
     return _say({"name": name, "cancelled": cancelled}, line, json=json)
 

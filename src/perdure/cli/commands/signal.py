@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import ANYWHERE, Json, Reference, Where
 from perdure.cli.view.terminal import Printer, as_json
+from perdure.operations import deeds
 from perdure.operations.signals import send
 
 
@@ -25,7 +26,10 @@ def signal(
     where: Where = ANYWHERE,
 ) -> int:
     """Carry out `perdure signal`; returns the exit code."""
-    sent = send(where.locate(), run, event, value, key, id)
+    location = where.locate()
+    sent = send(location, run, event, value, key, id)
+    if sent.outcome != "repeated":
+        deeds.note(location, "signal", sent.run, f"{event} {key}".rstrip())
     if json:
         as_json(sent)
         return DONE

@@ -45,6 +45,15 @@ export async function get(path, query = {}, signal = undefined) {
   const given = Object.entries(query).filter(([, v]) => v != null && v !== "");
   return (await ask(path + (given.length ? `?${new URLSearchParams(given)}` : ""), { signal })).json();
 }
+/** Save what is exported as a file. The token goes along, so a link would not do. */
+export async function download(what, query = {}) {
+  const url = URL.createObjectURL(await (await ask(`/export?${new URLSearchParams({ what, ...query })}`)).blob());
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = `${what}.jsonl`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 60000);
+}
 /** Do something. Sent again with the same key, it is done once. */
 export async function act(method, path, body, key = crypto.randomUUID()) {
   return (await ask(path, { method, headers: { "Content-Type": "application/json", "Idempotency-Key": key }, body: JSON.stringify(body) })).json();

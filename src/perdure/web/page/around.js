@@ -2,7 +2,7 @@
 
 import { act, get, seg, server } from "./api.js";
 import { button, card, command, confirm, empty, h, mark, patch, pill } from "./dom.js";
-import { ago, at, many, n, took } from "./words.js";
+import { ago, at, many, n, quoted, took } from "./words.js";
 
 const heading = (title, ...sub) => h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, title), sub.length ? h("div", { class: "sub" }, sub) : null));
 const wide = (label, heads, rows, right = []) => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${label}, table` }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((t, i) => h("th", { scope: "col", class: right.includes(i) ? "r" : null }, t)))), h("tbody", {}, rows.map(([key, ...cells]) => h("tr", { "data-key": key }, cells.map((c, i) => h("td", { class: right.includes(i) ? "r" : null }, c)))))));
@@ -25,7 +25,6 @@ const changes = one => [one.state && one.state !== "closed" || one.paused_until 
   one.state !== "isolated" ? button("Isolate…", "danger", () => confirm(`Isolate ${one.name}?`, "No call goes through until it is reset: steps wait within their bound, or fail at once.", `perdure breaker isolate ${quoted(one.name)}`, "Isolate it", "danger", () => act("POST", `/services/${seg(one.name)}/isolate`, {})), `Isolate ${one.name}`) : null];
 /** The buttons that answer what a run asks. */
 export const answers = (run, title) => server.read_only ? null : [["approve", "Approve", "primary"], ["reject", "Reject", "danger"]].map(([verb, text, tone]) => button(`${text}…`, tone, () => confirm(`${text}: ${title}`, "The answer is written at once, and only once; the run goes on with it where a process or a worker has it, else when it is resumed.", `perdure ${verb} ${quoted(run)}`, text, tone, note => act("POST", `/runs/${seg(run)}/${verb}`, { note, title })), `${text}: ${title}`));
-export const quoted = text => /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
 
 export function schedules({ main }) {
   async function refresh() {
@@ -57,9 +56,9 @@ export function alerts({ main }) {
     const found = await get("/alerts");
     patch(main, heading("Alerts", h("span", {}, "as the settings say where this page was started; a script may have others")),
       h("div", { class: "stack" },
-        card("Targets", found.targets.length || null, found.targets.length ? h("ul", { class: "plain" }, found.targets.map(t => h("li", {}, t))) : empty("None: nobody hears of a failure or a death. Set PERDURE_ALERTS, or alerts in [tool.perdure] of pyproject.toml."), h("div", { class: "pad14" }, command("perdure alert test"))),
+        card("Targets", found.targets.length || null, found.targets.length ? h("ul", { class: "plain" }, found.targets.map(t => h("li", {}, t))) : empty("None: nobody hears of a failure or a death. Set PERDURE_ALERTS, or alerts in [tool.perdure] of pyproject.toml."), h("div", { class: "pad14" }, command("perdure alert test"), server.read_only || !found.targets.length ? null : h("div", { class: "acts" }, button("Send a test…", "", () => confirm("Send a test alert?", `To ${found.targets.join(", ")}, at once.`, "perdure alert test", "Send it", "primary", async () => { const { tests } = await act("POST", "/alerts/test", {}); return tests.map(t => t.delivered ? `${t.target}: delivered in ${n(t.ms)} ms` : `${t.target}: not delivered: ${t.what}`).join("; "); }))))),
         card("Wait to be delivered", found.waiting.length || null, found.waiting.length ? wide("Alerts that wait", ["Alert", "For", "Tries", "Last failure", "Next try"], found.waiting.map((a, i) => [`${i} ${a.title}`, a.title, a.target, n(a.tries), a.error ? h("code", {}, a.error) : "–", ago(a.next)]), [2]) : empty("Nothing waits."),
-          found.waiting.length ? h("div", { class: "pad14" }, command("perdure alert flush")) : null,
+          found.waiting.length ? h("div", { class: "pad14" }, command("perdure alert flush"), server.read_only ? null : h("div", { class: "acts" }, button("Deliver now…", "", () => confirm("Deliver what waits now?", "Also what failed a moment ago is tried again.", "perdure alert flush", "Deliver", "primary", async () => { const done = await act("POST", "/alerts/flush", {}); await refresh(); return done.waiting ? `${many(done.waiting, "alert waits", "alerts wait")} still` : "delivered"; })))) : null,
           found.dropped || found.damaged ? h("p", { class: "empty" }, `${n(found.dropped)} dropped, ${n(found.damaged)} damaged`) : null)));
   }
   return { refresh };

@@ -1,8 +1,9 @@
 // Dead letters: left the reasons, right the letters of one with their inputs as columns, below the one that is chosen.
 
-import { get, seg, server } from "./api.js";
-import { letterActs } from "./deeds.js";
-import { button, command, empty, h, mark, patch, pill } from "./dom.js";
+import { download, get, seg, server } from "./api.js";
+import { letterActs, matchingActs } from "./deeds.js";
+import { editor } from "./editor.js";
+import { button, command, empty, h, mark, patch, pill, toast } from "./dom.js";
 import { attempts, error, json, trace } from "./inspector.js";
 import { ago, at, many, n } from "./words.js";
 
@@ -20,6 +21,15 @@ const shown = x => x === undefined ? "" : typeof x === "string" ? x : JSON.strin
 
 export function dead({ main, given, query, go, title }) {
   let asked = query, chosen = new Set();
+  const place = () => main.querySelector("[data-key=editor]");
+  const stopEditing = () => place()?.replaceChildren();
+  async function edit(id) {
+    try {
+      const input = await get(`/letters/${id}/input`);
+      place()?.replaceChildren(editor(input, stopEditing, refresh));
+      place()?.querySelector("input")?.focus();
+    } catch (failed) { toast(failed.message); }
+  }
   const address = (changed, letter = null) => { const q = new URLSearchParams(asked); for (const [k, v] of Object.entries(changed)) if (v) q.set(k, v); else q.delete(k); return `/dead${letter ? `/${letter}` : ""}${q.size ? `?${q}` : ""}`; };
   async function refresh() {
     const status = asked.get("status") || "parked", filters = { run: asked.get("run"), step: asked.get("step"), error: asked.get("q") };
@@ -29,6 +39,8 @@ export function dead({ main, given, query, go, title }) {
     const page = await get("/letters", { status, reason, ...filters, limit: 200 });
     const group = reason ? why.reasons.find(x => x.reason === reason) : null, rows = page.letters;
     for (const id of chosen) if (!rows.some(x => x.letter.letter === id)) chosen.delete(id);
+    const matching = Object.fromEntries(Object.entries({ reason, ...filters }).filter(([, v]) => v));
+    const count = page.next == null ? rows.length : group && !Object.values(filters).some(Boolean) ? group.letters : null;
     title(`Dead letters${given ? ` ${given}` : ""}`);
     patch(main,
       h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, "Dead letters"), h("div", { class: "sub" }, h("span", {}, why.letters ? `${many(why.letters, "letter")} parked, for ${many(why.reasons.length, "reason")}` : "none is parked")))),
@@ -41,7 +53,7 @@ export function dead({ main, given, query, go, title }) {
             group?.newest.verdict ? h("p", { class: "hint" }, ADVICE[group.newest.verdict.kind]) : null,
             h("div", { class: "tool" }, STAND.map(([k, t]) => h("a", { class: "chip", href: `/dead${k === "parked" ? "" : `?status=${k}`}`, "aria-current": status === k ? "true" : null }, t, page.totals[k] ? h("span", { class: "n" }, n(page.totals[k])) : null)), filters.run ? h("a", { class: "chip", "aria-current": "true", href: address({ run: "" }), "aria-label": `run ${filters.run}; remove this filter` }, `run ${filters.run}`, h("span", { "aria-hidden": "true" }, "×")) : null, h("span", { class: "grow" }),
               h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "Text in the error", placeholder: "text in the error", value: asked.get("q") || "", spellcheck: "false", on: { change: e => go(address({ q: e.target.value.trim(), reason: "" })) } }), h("kbd", {}, "/"))),
-            chosen.size ? bar(rows) : null,
+            chosen.size ? bar(rows) : rows.length > 1 ? h("div", { class: "bar", role: "region", "aria-label": "All that match" }, h("span", { class: "mute" }, count == null ? "more than these match" : `all ${n(count)} that match`), h("span", { class: "grow" }), server.read_only || status !== "parked" ? null : matchingActs(go, matching, count, rows).map(one => button(...one)), button("Export", "", () => download("letters", { ...(reason ? { reason } : {}), ...(filters.run ? { run: filters.run } : {}), status }).catch(e => toast(e.message)), "Export these letters as JSON Lines")) : null,
             rows.length ? table(rows, reason) : empty("There is none like that."), page.next ? h("p", { class: "empty" }, "More letters than these are meant.") : null),
           given ? one ? letter(one, rows.find(x => String(x.letter.letter) === given)) : h("section", { class: "card" }, empty(`There is no dead letter ${given}.`)) : null)));
   }
@@ -61,8 +73,9 @@ export function dead({ main, given, query, go, title }) {
     return h("div", { class: "two", "data-key": `letter ${one.letter}` },
       h("section", { class: "card", "aria-label": `Letter ${one.letter}` }, h("header", {}, mark("dead", 14, true), h("h2", { class: "nowrap" }, `Letter ${n(one.letter)}`), h("span", { class: "mono mute clip" }, one.step || "the whole run"), h("span", { class: "grow" }), pill(one.status === "parked" ? "dead" : "done", line?.letter.status || one.status)),
         h("div", { class: "pad14" }, error({ type: one.error, message: one.message, notes: one.notes }), h("section", { class: "sec" }, h("h3", {}, one.edited == null ? "Input" : "Recorded input"), json(one.inputs)), one.edited == null ? null : h("section", { class: "sec" }, h("h3", {}, "Edited input"), json(one.edited)), one.result == null ? null : h("section", { class: "sec" }, h("h3", {}, "Result"), json(one.result)),
-          one.status === "parked" && line && !server.read_only ? h("div", { class: "acts" }, letterActs(go, [line]).map(x => button(...x))) : null,
-          one.status === "parked" ? h("div", { class: "ways" }, [...(line && !server.read_only ? [] : [["try it again", `perdure dlq redrive ${one.letter}`], ["give it up", `perdure dlq drop ${one.letter}`]]), ["edit its input", `perdure dlq edit ${one.letter}`]].map(([t, c]) => h("div", { class: "way" }, h("span", { class: "faint" }, t), command(c)))) : null)),
+          one.status === "parked" && line && !server.read_only ? h("div", { class: "acts" }, letterActs(go, [line]).map(x => button(...x)), one.seq ? button("Edit input", "", () => edit(one.letter), `Edit the input of letter ${one.letter}`) : null) : null,
+          one.status === "parked" && !server.read_only ? h("div", { "data-keep": true, "data-key": "editor" }) : null,
+          one.status === "parked" ? h("div", { class: "ways" }, [...(line && !server.read_only ? [] : [["try it again", `perdure dlq redrive ${one.letter}`], ["give it up", `perdure dlq drop ${one.letter}`]]), ...(line && !server.read_only && one.seq ? [] : [["edit its input", `perdure dlq edit ${one.letter}`]])].map(([t, c]) => h("div", { class: "way" }, h("span", { class: "faint" }, t), command(c)))) : null)),
       h("section", { class: "card", "aria-label": "Attempts" }, h("header", {}, h("h2", {}, many(one.attempts.length, "attempt")), h("span", { class: "grow" }), h("a", { class: "btn small", href: one.seq ? `/runs/${seg(one.run)}?step=${one.seq}` : `/runs/${seg(one.run)}` }, "In the run")),
         h("div", { class: "pad14" }, h("div", {}, attempts(one.attempts.map(a => ({ started: a.time, seconds: a.seconds, verdict: a.verdict, error: { type: a.error, message: a.message } })), null)), trace(one.attempts.at(-1)?.traceback))));
   }

@@ -2,7 +2,7 @@
 
 import { act, get, seg } from "./api.js";
 import { card, command, confirm, empty, h, patch, pill } from "./dom.js";
-import { ago, at, many, n, took } from "./words.js";
+import { ago, at, many, n, quoted, took } from "./words.js";
 
 const ENDS = { "under way": "running", done: "done", resolved: "done", "done, with dead letters": "dead", "failed again, or refused": "dead", failed: "failed", refused: "parked", killed: "interrupted" };
 const UNDER_WAY = 500;  // milliseconds between two looks at what a command prints
@@ -44,6 +44,14 @@ export function job({ main, given, title }) {
         card("What it prints", null, one.output ? h("pre", { class: "codex", tabindex: 0, role: "log", "aria-label": "what it prints" }, one.output) : empty(one.ended ? "Nothing." : "Nothing yet."))));
   }
   return { refresh, leave() { left = true; clearTimeout(look); } };
+}
+
+/** The buttons for all letters that match; none, if how many they are is not known. `rows` are some of them. */
+export function matchingActs(go, matching, count, rows) {
+  if (count == null) return [];
+  const scripts = [...new Set(rows.map(x => x.script))], these = many(count, "dead letter"), told = Object.entries(matching).map(([k, v]) => `--${k} ${quoted(v)}`).join(" ") || "--all";
+  return [["Redrive all…", "", () => start(go, `Redrive ${these}?`, `Each call is executed again, with its edited input if it has one, by ${scripts.join(", ")}; four at a time. What succeeds is resolved; what fails stays parked.`, `perdure dlq redrive ${told} --concurrency 4`, "Redrive", "primary", "/letters/redrive-matching", { matching: { ...matching, count }, scripts, concurrency: 4 })],
+    ["Drop all…", "danger", () => start(go, `Drop ${these}?`, "Nothing is executed. They stay listed, and are not tried again.", `perdure dlq drop ${told}`, "Drop", "danger", "/letters/drop-matching", { matching: { ...matching, count } })]];
 }
 
 /** The buttons for letters: `rows` are those of a listing. */

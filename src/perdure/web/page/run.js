@@ -1,14 +1,13 @@
 // One run: facts, why it does not move, its calls in time, its steps, and what is known of the one that is chosen.
 
 import { get, seg, server } from "./api.js";
-import { quoted } from "./around.js";
 import { start } from "./deeds.js";
 import { button, card, command, h, mark, NAMES, patch, pill, s } from "./dom.js";
 import { error, inspector, trace } from "./inspector.js";
 import { steps } from "./steps.js";
 import { table } from "./runs.js";
 import { timeline } from "./timeline.js";
-import { ago, at, dur, many, n, size, took } from "./words.js";
+import { ago, at, dur, many, n, quoted, size, took } from "./words.js";
 
 const SHOW = [["", "All"], ["dead", "Dead letters"], ["failed", "Failed"], ["retried", "Tried again"]];
 const KEY = [["done-bar", "done"], ["fail-bar", "failed"], ["wait-bar", "asked for fewer calls"], ["dead-bar", "dead letter"]];
@@ -28,7 +27,7 @@ export function run({ main, given, query, go, title }) {
 
   const range = () => /^\d+-\d+$/.test(asked.get("t") || "") ? asked.get("t").split("-").map(Number) : null;
   function wanted() {
-    const t = range(), all = { show: asked.get("show"), q: asked.get("q"), step: asked.get("name"), since: t?.[0], until: t?.[1] };
+    const t = range(), all = { show: asked.get("show"), q: asked.get("q"), step: asked.get("name"), map: asked.get("map"), sort: asked.get("sort"), since: t?.[0], until: t?.[1] };
     return Object.fromEntries(Object.entries(all).filter(([, v]) => v != null && v !== ""));
   }
   function paint() {
@@ -67,7 +66,8 @@ export function run({ main, given, query, go, title }) {
     const sum = f => (details?.groups || []).reduce((a, g) => a + f(g), 0), counts = { "": sum(g => g.calls), dead: sum(g => g.dead), failed: sum(g => g.failed), retried: sum(g => g.again) };
     patch(tools, SHOW.filter(([k]) => !k || k === show || counts[k]).map(([k, text]) => h("a", { class: "chip", href: address({ show: k, step: "" }), "aria-current": k === show ? "true" : null }, text, h("span", { class: "n" }, n(counts[k])))),
       t ? h("a", { class: "chip", href: address({ t: "" }), "aria-current": "true", "aria-label": `from ${dur(t[0])} to ${dur(t[1])}; remove this filter` }, `${dur(t[0])} to ${dur(t[1])}`, h("span", { "aria-hidden": "true" }, "×")) : null,
-      h("span", { class: "grow" }), h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "Text in name or input of a step", placeholder: "text in name or input", spellcheck: "false", value: asked.get("q") || "", on: { change: e => to({ q: e.target.value.trim(), step: "" }) } }), h("kbd", {}, "/")));
+      (details?.maps.length > 1 ? details.maps.slice(0, 12) : []).map(m => { const here = asked.get("map") === String(m.number), ended = Object.values(m.counts).reduce((a, b) => a + b, 0); return h("a", { class: "chip", "data-key": `map ${m.number}`, href: address({ map: here ? "" : m.number, step: "" }), "aria-current": here ? "true" : null, title: `map ${m.number} over ${m.step}` }, `map ${m.number}: ${m.step}`, h("span", { class: "n" }, m.total == null || m.total === ended ? n(ended) : `${n(ended)} of ${n(m.total)}`)); }),
+      h("span", { class: "grow" }), h("a", { class: "chip", href: address({ sort: asked.get("sort") === "slowest" ? "" : "slowest", step: "" }), "aria-current": asked.get("sort") === "slowest" ? "true" : null }, "Slowest first"), h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "Text in name or input of a step", placeholder: "text in name or input", spellcheck: "false", value: asked.get("q") || "", on: { change: e => to({ q: e.target.value.trim(), step: "" }) } }), h("kbd", {}, "/")));
     patch(legend, (lapse?.bins ? MANY : KEY).map(([c, text]) => h("span", {}, s("svg", { width: 14, height: 9, "aria-hidden": "true" }, s("rect", { fill: `var(--${c})`, x: 1, y: 1, width: 12, height: 7, rx: 1.5 })), text)), h("span", { class: "faint" }, "drag to choose a time"));
     count.textContent = lapse ? `${many(lapse.total, "call")}${line.lanes ? ` in ${many(line.lanes, "lane")}` : ""}` : "";
   }

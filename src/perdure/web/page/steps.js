@@ -53,7 +53,7 @@ export function steps({ run, choose }) {
     const a = inSight.length ? Math.min(...inSight.map(x => x.at)) : 0, b = inSight.length ? Math.max(...inSight.map(x => x.last_at + x.ms)) : 1;
     pad.replaceChildren(...rows.map(([i, x]) => {
       const el = h("div", { class: "row vrow", role: "row", "aria-rowindex": i + 1, "aria-selected": String(Boolean(x) && chosen === x.seq), on: { click: () => x && choose(x) } },
-        (x ? [mark(x.status, 13), ["faint num", `#${x.seq}`], ["clip", x.name, h("span", { class: "id" }, ` ${x.inputs}`)], [x.attempts > 1 ? "num" : "num faint", String(x.attempts)], ["num nowrap", dur(x.last_at + x.ms - x.at)], bar(x, a, b)] : ["", ["faint num", direct ? `#${i + 1}` : ""], ["faint", "…"], "", "", ""])
+        (x ? [mark(x.status, 13), ["faint num", `#${x.seq}`], ["clip", x.name, h("span", { class: "id" }, ` ${x.label == null ? "" : `${x.label} `}${x.inputs}`)], [x.attempts > 1 ? "num" : "num faint", String(x.attempts)], ["num nowrap", dur(x.last_at + x.ms - x.at)], bar(x, a, b)] : ["", ["faint num", direct ? `#${i + 1}` : ""], ["faint", "…"], "", "", ""])
           .map(c => Array.isArray(c) ? h("span", { role: "gridcell", class: c[0], title: c[0] === "clip" ? `${c[1]}${c[2].textContent}` : null }, c.slice(1)) : h("span", { role: "gridcell" }, c)));
       el.style.top = `${box.scrollTop + (i - top) * ROW}px`;
       return el;
@@ -88,7 +88,7 @@ export function steps({ run, choose }) {
       if (!same) { control.abort(); control = new AbortController(); box.scrollTop = 0; }
       asked = wanted;
       direct = !Object.keys(wanted).length;
-      const found = await query({ after: 0 });
+      const found = await query({});
       if (asked !== wanted) return;
       loaded = true;
       if (direct) {

@@ -31,3 +31,5 @@ export function ago(text) {
 export const size = bytes => !bytes ? "–" : bytes < 1e6 ? `${Math.round(bytes / 1e3)} KB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
 export const tail = id => id.split("-").slice(-1)[0];
 export const first = text => (text || "").split("\n")[0];
+/** A text as a shell takes it. */
+export const quoted = text => /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;

@@ -1,0 +1,109 @@
+"""The input of a dead letter, place by place, as an editor shows it: without loading the script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from perdure.core.dead_letters import LetterRecord
+from perdure.core.execution.argument_paths import Arguments
+from perdure.errors import RunError, UsageError
+from perdure.operations.dead_letters import find_letter
+from perdure.operations.location import Location, opened
+from perdure.store import code
+from perdure.store.runs import Store
+
+MOST = 200
+"""Places that are given."""
+
+_PLAIN = re.compile(r"[^.\[\]\"]+")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A value in an input: where it stands, as `dlq edit --set` takes it; what it is now, and what was recorded."""
+
+    path: str
+    value: str | int | float | bool | None
+    recorded: str | int | float | bool | None
+
+
+class LetterInput(msgspec.Struct, frozen=True):
+    """The input of a letter. `version` changes with it; `more` is how many places are not given; `script` is whose step
+    it is."""
+
+    letter: int
+    step: str
+    script: str
+    places: list[Place]
+    more: int
+    version: str
+
+
+class InputHasChanged(RunError):
+    """Somebody else has edited the input since it was shown."""
+
+    code = "input-has-changed"
+
+
+def letter_input(location: Location, reference: str) -> LetterInput:
+    """The input of a letter, to be edited.
+
+    Raises:
+        NotFound: there is no such letter.
+        UsageError: it stands for a whole run.
+        StateError: the file cannot be read.
+    """
+    with opened(location) as store:
+        letter = find_letter(store, reference)
+        if not letter.seq:
+            raise UsageError(
+                f"dead letter {letter.lid} stands for a whole run, whose input cannot be edited",
+                "start a run with other inputs, and drop this one",
+            )
+        run, record = store.run_by_number(letter.run), store.record(letter.run, letter.seq)
+        known = store.journal.read(lambda at: code.of_run(at, run.rid)).get((record.kind, record.name))
+        names = list(known.parameters) if known is not None else []
+        current = record.input if letter.input is None else letter.input
+        recorded = dict(_places(Arguments(record.input, names).as_json()))
+        now = _places(Arguments(current, names).as_json())
+        places = [Place(path, value, recorded.get(path)) for path, value in now]
+        more, version = len(places[MOST:]), version_of(store, letter)
+        return LetterInput(letter.lid, record.name, run.path, places[:MOST], more, version)
+
+
+def version_of(store: Store, letter: LetterRecord) -> str:
+    """Changes when the input of a letter is edited."""
+    given = store.record(letter.run, letter.seq).input if letter.input is None else letter.input
+    return blake2b(given, digest_size=8).hexdigest()
+
+
+def check_version(store: Store, letter: LetterRecord, version: str) -> None:
+    """Return if the input is that version.
+
+    Raises:
+        InputHasChanged: it is not.
+    """
+    if version_of(store, letter) != version:
+        raise InputHasChanged(
+            f"the input of dead letter {letter.lid} was edited since it was shown",
+            "look at it again, and make the change anew",
+        )
+
+
+def _places(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The values that are no lists and no objects, with their paths; what no path can name is left out."""
+    if isinstance(node, dict):
+        for key, inner in node.items():
+            if _PLAIN.fullmatch(key):
+                yield from _places(inner, f"{path}.{key}" if path else key)
+            elif '"' not in key and path:
+                yield from _places(inner, f'{path}["{key}"]')
+    elif isinstance(node, list):
+        for number, inner in enumerate(node):
+            yield from _places(inner, f"{path}[{number}]")
+    elif node is None or isinstance(node, str | int | float | bool):
+        yield path, node

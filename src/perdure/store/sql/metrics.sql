@@ -1,0 +1,21 @@
+-- Numbers about a state file for a monitoring system. See metrics.py.
+
+-- name: runs
+SELECT workflow, status, count(*) FROM run
+WHERE rid > 0 AND parent IS NULL AND (status IN ('done', 'cancelled') OR superseded_by IS NULL)
+GROUP BY workflow, status
+
+-- name: oldest
+SELECT workflow, min(created) FROM run
+WHERE rid > 0 AND parent IS NULL AND status IN ('running', 'suspended', 'queued') AND superseded_by IS NULL
+GROUP BY workflow
+
+-- name: last_success
+SELECT max(ended) FROM (
+    SELECT ended FROM run WHERE rid > 0 AND workflow = ? AND status = 'done' AND parent IS NULL ORDER BY rid DESC LIMIT 32
+)
+
+-- name: letters
+SELECT r.workflow, coalesce(s.name, ''), coalesce(d.error, ''), count(*)
+FROM dead_letter d JOIN run r ON r.rid = d.run LEFT JOIN step s ON s.run = d.run AND s.seq = d.seq
+WHERE d.status = 'parked' GROUP BY 1, 2, 3

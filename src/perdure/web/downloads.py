@@ -1,0 +1,106 @@
+"""What is read by programs as a whole: an export as JSON Lines, and the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from perdure.operations import letter_pages, ps
+from perdure.operations.dead_letters import Selection, details_of, find_letter
+from perdure.operations.dead_letters import Standing as LetterStanding
+from perdure.operations.find_run import find_run
+from perdure.operations.location import opened
+from perdure.operations.metrics import metrics_of
+from perdure.operations.paging import PAGE
+from perdure.operations.step_rows import StepFilter, step_rows
+from perdure.web.answers import clean
+from perdure.web.endpoints import Desk
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+METRICS: Final = "text/plain; version=0.0.4"
+
+
+class ExportQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is exported: the dead letters of a reason or a standing, all runs, or the steps of a run."""
+
+    what: Literal["letters", "runs", "steps"]
+    run: str | None = None
+    reason: str | None = None
+    status: LetterStanding | None = None
+
+
+def export(desk: Desk, given: ExportQuery) -> Response:
+    """Rows as JSON Lines, to be saved as a file: read and sent a page at a time, whatever their number.
+
+    Raises:
+        NotFound: there is no such run.
+        OptionError: a reason is not valid.
+        StateError: the file cannot be read.
+    """
+    from starlette.responses import StreamingResponse
+
+    pages = {"letters": _letters, "runs": _runs, "steps": _steps}[given.what](desk, given)
+    first = next(pages, b"")  # what is wrong is said now, and not in the middle of a file
+
+    def content() -> Iterator[bytes]:
+        yield first
+        yield from pages
+
+    return StreamingResponse(
+        content(),
+        media_type="application/jsonl",
+        headers={"content-disposition": f'attachment; filename="{given.what}.jsonl"'},
+    )
+
+
+def metrics(desk: Desk) -> Response:
+    """The metrics in the text format of Prometheus.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    from starlette.responses import Response
+
+    return Response(metrics_of(desk.location), media_type=METRICS)
+
+
+def _letters(desk: Desk, given: ExportQuery) -> Iterator[bytes]:
+    wanted, cursor = Selection(given.status, given.run, reason=given.reason), None
+    while True:
+        with opened(desk.location) as store:
+            page = letter_pages.letters_page(store, wanted, cursor=cursor)
+            some = [details_of(store, find_letter(store, str(one.letter))) for one in page.letters]
+        yield _lines(some)
+        if page.next is None:
+            return
+        cursor = page.next
+
+
+def _runs(desk: Desk, given: ExportQuery) -> Iterator[bytes]:
+    cursor = None
+    while True:
+        with opened(desk.location) as store:
+            page = ps.runs_page(store, ps.RunFilter(children=True), cursor=cursor)
+        yield _lines(page.runs)
+        if page.next is None:
+            return
+        cursor = page.next
+
+
+def _steps(desk: Desk, given: ExportQuery) -> Iterator[bytes]:
+    cursor = None
+    while True:
+        with opened(desk.location, given.run) as store:
+            page = step_rows(store, find_run(store, given.run or "last"), StepFilter(), cursor=cursor, limit=PAGE)
+        yield _lines(page.steps)
+        if page.next is None:
+            return
+        cursor = page.next
+
+
+def _lines(rows: list[Any]) -> bytes:
+    return b"".join(msgspec.json.encode(clean(one)) + b"\n" for one in rows)
