@@ -78,7 +78,9 @@ def test_a_text_is_found_everywhere(api: httpx.Client):
 def test_an_input_is_edited_if_it_is_the_one_that_was_shown(api: httpx.Client, state: Path):
     """What does not fit the step is refused and changes nothing; two editors do not overwrite each other; values stand
     in no argument. Then all that match are redriven, if they are as many as were seen."""
-    shown = api.get("/letters/2/input").json()
+    answer = api.get("/letters/2/input")
+    assert answer.status_code == 200, answer.text
+    shown = answer.json()
     places = {one["path"]: one["value"] for one in shown["places"]}
     assert (places["item.amount"], places["item.currency"], shown["more"]) == ("x", "EUR", 0)
     known = {"script": shown["script"], "version": shown["version"]}

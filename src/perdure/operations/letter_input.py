@@ -65,7 +65,7 @@ def letter_input(location: Location, reference: str) -> LetterInput:
                 "start a run with other inputs, and drop this one",
             )
         run, record = store.run_by_number(letter.run), store.record(letter.run, letter.seq)
-        known = store.journal.read(lambda at: code.of_run(at, run.rid)).get((record.kind, record.name))
+        known = store.journal.read(lambda at: code.of_run(at, run.rid, store.path)).get((record.kind, record.name))
         names = list(known.parameters) if known is not None else []
         current = record.input if letter.input is None else letter.input
         recorded = dict(_places(Arguments(record.input, names).as_json()))
