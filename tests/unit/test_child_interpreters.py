@@ -43,11 +43,12 @@ def test_only_one_module_builds_commands_that_start_a_python() -> None:
     "command",
     [
         module_command("perdure.alerts.channels.apprise_process"),
-        module_command("perdure.engines.runtime.isolated_main", "0", "1"),
+        module_command("perdure.engines.processes.child", "0"),
+        module_command("perdure.engines.processes.template_main", "0"),
         module_command("perdure.demo.server", "orders", "ledger"),
         bare_command("import json, struct"),
     ],
-    ids=["apprise", "isolated", "server", "bare"],
+    ids=["apprise", "isolated", "template", "server", "bare"],
 )
 def test_a_module_in_the_working_directory(command: list[str], tmp_path: Path) -> None:
     """It is not executed, whatever it is called."""

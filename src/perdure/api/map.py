@@ -22,6 +22,7 @@ def map_over(
     items: Any,
     key: Callable[[Any], Any] | None,
     concurrency: Concurrency,
+    processes: int | None,
     on_failure: OnFailure,
     max_dead: int | None,
 ) -> Any:
@@ -33,6 +34,8 @@ def map_over(
     """
     if concurrency != "auto" and (not isinstance(concurrency, int) or concurrency < 1 or concurrency is True):
         raise OptionError(f"concurrency is {concurrency!r}", 'give a whole number of at least 1, or "auto"')
+    if processes is not None:
+        concurrency = _checked_processes(spec, processes, concurrency)
     checked_on_failure(on_failure)
     if max_dead is not None and (not isinstance(max_dead, int) or max_dead < 0 or isinstance(max_dead, bool)):
         raise OptionError(f"max_dead is {max_dead!r}", "give a whole number of dead letters from 0, or None")
@@ -61,11 +64,26 @@ def map_over(
         return call
 
     total = len(items) if isinstance(items, Sized) else None
-    options = MapOptions(concurrency, on_failure, total, max_dead)
+    options = MapOptions(concurrency, on_failure, total, max_dead, processes is not None)
     if spec.is_async:
         return running.unawaited.watch(spec.owner, lambda: _amap(running, spec, items, bind, options), 2)
     calls = map(bind, cast(Iterable[Any], items))
     return batch_of(running.batch(calls, spec, options), running.reader(), spec)
+
+
+def _checked_processes(spec: Spec, processes: int, concurrency: Concurrency) -> int:
+    if not isinstance(processes, int) or processes < 1 or processes is True:
+        raise OptionError(f"processes is {processes!r}", "give a whole number of at least 1")
+    if concurrency != 1:
+        raise OptionError(
+            f"{spec.owner}: map is given concurrency={concurrency!r} and processes={processes}, and each says how many "
+            "items run at a time",
+            "give processes= for work that keeps a processor busy, and concurrency= for work that waits",
+        )
+    from perdure.engines.processes.isolated_step import check_isolable
+
+    check_isolable(spec)
+    return processes
 
 
 async def _amap(

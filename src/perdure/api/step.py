@@ -101,6 +101,7 @@ class BoundStep(Decorated, Generic[P, R_co]):
         *,
         key: Callable[[S], Any] | None = None,
         concurrency: Concurrency = 1,
+        processes: int | None = None,
         on_failure: OnFailure = "dead_letter",
         max_dead: int | None = None,
     ) -> Awaitable[Batch[T]]: ...
@@ -111,6 +112,7 @@ class BoundStep(Decorated, Generic[P, R_co]):
         *,
         key: Callable[[S], Any] | None = None,
         concurrency: Concurrency = 1,
+        processes: int | None = None,
         on_failure: OnFailure = "dead_letter",
         max_dead: int | None = None,
     ) -> Batch[T]: ...
@@ -120,6 +122,7 @@ class BoundStep(Decorated, Generic[P, R_co]):
         *,
         key: Callable[[Any], Any] | None = None,
         concurrency: Concurrency = 1,
+        processes: int | None = None,
         on_failure: OnFailure = "dead_letter",
         max_dead: int | None = None,
     ) -> Any:
@@ -134,6 +137,10 @@ class BoundStep(Decorated, Generic[P, R_co]):
                 adapts between 1 and 64, starting with 4: one more after each round without trouble, half as many after
                 an attempt that is throttled (HTTP 429, Retry-After) or times out (additive increase, multiplicative
                 decrease; Chiu and Jain, 1989). A cluster does not have "auto".
+            processes: (int, 1 or more) for work that keeps a processor busy: so many items run at a time, in as many
+                processes, which are kept until the map has ended. A process that dies costs one attempt of its item;
+                at its timeout an item's process is killed. The step has to be at the top level of a file, and its
+                arguments and results are copied. Instead of `concurrency`. Not on a cluster. Default: None.
             on_failure: "dead_letter": an item that fails for good becomes a dead letter, and the others go on. "raise":
                 its error is raised. A fault of the program is raised in any case: a TypeError or AttributeError in the
                 script's own code for each of the first ten items and of a sample of the others, which ends the map; and
@@ -153,7 +160,7 @@ class BoundStep(Decorated, Generic[P, R_co]):
         """
         from perdure.api.map import map_over  # not before a script maps
 
-        return map_over(self._spec, self._first, items, key, concurrency, on_failure, max_dead)
+        return map_over(self._spec, self._first, items, key, concurrency, processes, on_failure, max_dead)
 
 
 class _WrappedMap:
@@ -416,7 +423,7 @@ def _spec(
     elif timeout is not None:
         spec.timeout, spec.explicit = bound(timeout, option="timeout"), True
     if isolate:
-        from perdure.engines.runtime.isolated_step import check_isolable
+        from perdure.engines.processes.isolated_step import check_isolable
 
         check_isolable(spec)
     return spec

@@ -9,3 +9,6 @@ PROCESS: Final = "PERDURE_PROCESS"
 
 STEP: Final = "PERDURE_STEP"
 """Which attempt of which run's step a program belongs to."""
+
+TEMPLATE: Final = "template"
+"""In the place of an attempt: a process of perdure's own that makes attempts, or what those are copied from."""

@@ -244,7 +244,9 @@ def replace(stubs: dict[str, Any]) -> None:
         NotFound: there is no step of that name.
     """
     from perdure.engines import registry
+    from perdure.engines.processes import worker_pool
 
+    worker_pool.enabled = False
     for name, result in stubs.items():
         specs = registry.steps_named(name)
         if not specs:

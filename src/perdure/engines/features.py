@@ -43,6 +43,9 @@ class Feature(Enum):
     ADAPTIVE_CONCURRENCY = auto()
     """`concurrency="auto"` of a map."""
 
+    MAP_PROCESSES = auto()
+    """`processes=` of a map: its items in processes of their own."""
+
     SCHEDULES = auto()
     """`@workflow(schedule=...)` and `perdure.schedule`: runs that begin by the clock, made by a worker."""
 
@@ -191,6 +194,11 @@ TEMPORAL = Capabilities(
             'concurrency is "auto", which is not supported on a cluster: '
             "there Temporal makes the attempts and tries them again",
             "give a number, such as concurrency=8",
+            OptionError,
+        ),
+        Feature.MAP_PROCESSES: Missing(
+            "processes= of a map is not supported on a cluster: there its workers execute the items",
+            "decorate the step with @step(isolate=True), and give concurrency= instead",
             OptionError,
         ),
         Feature.APPROVALS: Missing(

@@ -63,7 +63,7 @@ def _options(spec: Spec) -> dict[str, Any]:
         found["attempts"] = retry.attempts
     said = {
         "timeout": spec.timeout if spec.explicit else spec.rules.timeout,
-        "isolate": spec.isolate or None,
+        "isolate": (spec.isolate and spec.workers is None) or None,
         "key": spec.key is not None or None,
         "undo": spec.undo.name if spec.undo is not None else None,
         "breaker": guard.service if guard is not None and guard.breaker is not None else None,

@@ -20,12 +20,14 @@ class MapOptions(msgspec.Struct, frozen=True):
         on_failure: whether an item that fails for good becomes a dead letter, or ends the map.
         total: how many items there are, if that is known.
         max_dead: so many dead letters are put up with; None: any number.
+        processes: the items are executed in processes of their own, as many as at a time.
     """
 
     concurrency: int | Literal["auto"] = 1
     on_failure: Literal["dead_letter", "raise"] = "dead_letter"
     total: int | None = None
     max_dead: int | None = None
+    processes: bool = False
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):

@@ -84,8 +84,9 @@ class Spec:
     what its calls have to pass; `schedules`: when a workflow runs by itself; `failures`: the rules that classify its
     failures, asked for at the first one; `ensure` looks at a result before it is saved; `max_repeats`: so often at most
     it is called with the same inputs in a run; `input_kept`: what of the inputs is kept once a call is done; results of
-    more bytes than `artifact_above` lie in files of their own. `module` is the name that its module has when it is
-    imported, `file` the source file; config/module_names.py sets both. `place` says whose function it is.
+    more bytes than `artifact_above` lie in files of their own; `workers`: the processes of a map, which make its
+    attempts. `module` is the name that its module has when it is imported,
+    `file` the source file; config/module_names.py sets both. `place` says whose function it is.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Spec:
         self.timeout = timeout
         self.explicit = explicit
         self.isolate = isolate
+        self.workers: Any = None
         self.key = key
         self.record_kind: StepKind = "step"
         self.storable = False

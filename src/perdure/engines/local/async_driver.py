@@ -239,9 +239,9 @@ class AsyncDriver:
             raise
 
     async def _isolated(self, effect: Execute, scope: Any, seconds: float | None) -> Any:
-        from perdure.engines.runtime.isolated_step import run_isolated
+        from perdure.engines.processes.isolated_step import run_isolated_in_task
 
-        return await to_thread_apart(run_isolated, effect.call, scope.id, effect.attempt, seconds)
+        return await run_isolated_in_task(self._resources.pool.spawn, effect.call, scope.id, effect.attempt, seconds)
 
     async def _wait(self, effect: Wait, scope: LocalScope) -> None:
         scope.executing += 1

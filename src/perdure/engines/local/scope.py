@@ -569,20 +569,28 @@ class LocalScope(BaseScope):
 
     def batch(self, calls: Iterator[Call], spec: Spec, options: MapOptions) -> Tally:
         """Run a sync step over many calls."""
-        from perdure.engines.local.thread_map import ThreadMap
-
-        def run() -> Tally:
-            placed = map(self.placing(lambda call: call), calls)
-            items = ThreadMap(self, spec, options)
-            try:
-                return items.run(placed)
-            finally:
-                items.over_for_good()
-
         if self.shared or get_ident() != self.ident:
             with self.taking_part():
-                return run()
-        return run()
+                return self._map_on_threads(calls, spec, options)
+        return self._map_on_threads(calls, spec, options)
+
+    def _map_on_threads(self, calls: Iterator[Call], spec: Spec, options: MapOptions) -> Tally:
+        if not options.processes:
+            return self._run_on_threads(calls, spec, options)
+        from perdure.engines.processes.worker_pool import workers_of
+
+        with workers_of(spec) as workers:
+            return self._run_on_threads(map(workers.assign, calls), workers.spec, options)
+
+    def _run_on_threads(self, calls: Iterator[Call], spec: Spec, options: MapOptions) -> Tally:
+        from perdure.engines.local.thread_map import ThreadMap
+
+        placed = map(self.placing(lambda call: call), calls)
+        items = ThreadMap(self, spec, options)
+        try:
+            return items.run(placed)
+        finally:
+            items.over_for_good()
 
     async def abatch(
         self,
@@ -596,10 +604,22 @@ class LocalScope(BaseScope):
         if not self.is_async or get_ident() != self.ident:
             with self.taking_part(in_task=True):
                 self._adopt_loop()
-                return await self._map(items, bind, spec, options)
-        return await self._map(items, bind, spec, options)
+                return await self._map_in_tasks(items, bind, spec, options)
+        return await self._map_in_tasks(items, bind, spec, options)
 
-    async def _map(self, items: Any, bind: Callable[[Any], Call], spec: Spec, options: MapOptions) -> Tally:
+    async def _map_in_tasks(self, items: Any, bind: Callable[[Any], Call], spec: Spec, options: MapOptions) -> Tally:
+        if options.processes:
+            from perdure.engines.processes.worker_pool import WorkerPool
+            from perdure.engines.runtime.branches import to_thread_apart
+
+            workers = WorkerPool(spec)
+            try:
+                return await self._run_in_tasks(items, lambda item: workers.assign(bind(item)), workers.spec, options)
+            finally:
+                await to_thread_apart(workers.close)
+        return await self._run_in_tasks(items, bind, spec, options)
+
+    async def _run_in_tasks(self, items: Any, bind: Callable[[Any], Call], spec: Spec, options: MapOptions) -> Tally:
         from perdure.engines.runtime.async_map import AsyncMap
 
         over = AsyncMap(self, spec, options)

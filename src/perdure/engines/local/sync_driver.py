@@ -221,7 +221,7 @@ class SyncDriver:
         call, seconds = effect.call, attempt.seconds
         spec = call.spec
         if spec.isolate:
-            from perdure.engines.runtime.isolated_step import run_isolated
+            from perdure.engines.processes.isolated_step import run_isolated
 
             return run_isolated(call, scope.id, effect.attempt, seconds)
         if seconds is None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from perdure.config.steady_clock import steady
-from perdure.core.process_marks import PROCESS, STEP
+from perdure.core.process_marks import PROCESS, STEP, TEMPLATE
 from perdure.core.redaction.printable import one_line
 from perdure.engines.interface import StepContext
 
@@ -75,6 +75,9 @@ def end_left(run: str, sources: Iterable[str] = (), died: int | None = None) -> 
             found = [one for one in _marked() if not _is_alive(one.parent, one.pid)]
         except OSError:  # not on Linux
             return
+        end(  # they die with the process that they serve, if not at the same moment
+            [one.pid for one in found if one.step == TEMPLATE], lambda pid: _mark(pid, STEP) == TEMPLATE
+        )
         ours = [one for one in found if one.step is not None and _is_of(one.step.partition(" ")[2], runs)]
         if not ours:
             break

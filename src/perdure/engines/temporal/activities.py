@@ -379,7 +379,7 @@ async def _although_cancelled(future: asyncio.Future[Any]) -> Any:
 
 
 def _isolated(call: Call, side: StepSide, number: int, seconds: float | None) -> Any:
-    from perdure.engines.runtime.isolated_step import run_isolated
+    from perdure.engines.processes.isolated_step import run_isolated
 
     return run_isolated(call, side.id, number, seconds)
 

@@ -14,12 +14,14 @@ from perdure.engines.temporal.lockstep_thread import LockstepThread, Ticket
 from perdure.errors import PerdureError, StopRun
 
 
-def refuse_auto(options: MapOptions) -> None:
-    """Make sure that the number of items that may be under way is given.
+def refuse_options(options: MapOptions) -> None:
+    """Make sure that nothing is asked for which the attempts would have to be made here.
 
     Raises:
-        OptionError: it was to be found out, for which the attempts would have to be made here.
+        OptionError: the number of items under way was to be found out, or they were to be executed in processes.
     """
+    if options.processes:
+        raise TEMPORAL.unsupported(Feature.MAP_PROCESSES)
     if options.concurrency == "auto":
         raise TEMPORAL.unsupported(Feature.ADAPTIVE_CONCURRENCY)
 

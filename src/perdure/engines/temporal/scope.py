@@ -220,9 +220,9 @@ class ClusterScope(BaseScope):
 
     def batch(self, calls: Iterator[Call], spec: Spec, options: MapOptions) -> Tally:
         """Run a sync step over many calls."""
-        from perdure.engines.temporal.lockstep_map import LockstepMap, refuse_auto
+        from perdure.engines.temporal.lockstep_map import LockstepMap, refuse_options
 
-        refuse_auto(options)
+        refuse_options(options)
 
         placed = map(self.placing(lambda call: call), calls)
         return LockstepMap(self, spec, options).run(placed)
@@ -236,9 +236,9 @@ class ClusterScope(BaseScope):
     ) -> Tally:
         """Run an async step over many items."""
         from perdure.engines.runtime.async_map import AsyncMap
-        from perdure.engines.temporal.lockstep_map import refuse_auto
+        from perdure.engines.temporal.lockstep_map import refuse_options
 
-        refuse_auto(options)
+        refuse_options(options)
 
         return await AsyncMap(self, spec, options).run(items, self.placing(bind))
 

@@ -1,0 +1,161 @@
+"""The child's side of attempts in other processes: it reads orders and writes answers until no more come.
+
+It is a copy of a template (template_main.py), or, where those are not to be had, a program whose argument is the
+descriptor of the connection.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from perdure.config.script_loader import load_module
+from perdure.core.exceptions import capture
+from perdure.core.execution.spec import Call, Spec
+from perdure.core.process_marks import STEP
+from perdure.core.records import Place
+from perdure.core.values import artifact_names, codec
+from perdure.engines import registry
+from perdure.engines.interface import StepContext, here
+from perdure.engines.processes.messages import Answer, Order, Setup, frame, import_from, read_frame
+
+_decode_setup = msgspec.msgpack.Decoder(Setup).decode
+_decode_order = msgspec.msgpack.Decoder(Order).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def main() -> None:
+    """A program of its own: serve, and end as Python does."""
+    with socket.socket(fileno=int(sys.argv[1])) as connection:
+        sys.exit(serve(connection, Steps()))
+
+
+def serve(connection: socket.socket, steps: Steps, finish: Callable[[], None] | None = None) -> int:
+    """Make the attempts that are ordered; returns the exit code.
+
+    Args:
+        connection: to the process that orders them.
+        steps: what may be ordered.
+        finish: is called before the last answer is given.
+    """
+    try:
+        data = read_frame(connection)
+        if data is None:
+            return 0  # nobody needs it any more
+        setup = _decode_setup(data)
+        _set_up(setup)
+        while (data := read_frame(connection)) is not None:
+            order = _decode_order(data)
+            answer = steps.attempt(setup, order)
+            _flush()  # what it has printed is not to be lost with a later attempt
+            if order.last and finish is not None:
+                finish()
+            connection.sendall(frame(_encode(answer)))
+            if order.last:
+                break
+    except SystemExit as stop:
+        return _code_of(stop)
+    except OSError as error:
+        if isinstance(error, ConnectionError):
+            return 0  # the process that ordered it is gone
+        traceback.print_exc()
+        return 1
+    except BaseException:  # noqa: BLE001  as the interpreter does at the end of a program
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def finish() -> None:
+    """What a program does at its end, in a copy of a template: threads, what `atexit` knows, streams."""
+    with suppress(BaseException):
+        threading._shutdown()  # type: ignore[attr-defined]
+    with suppress(BaseException):
+        atexit._run_exitfuncs()
+    _flush()
+
+
+class Steps:
+    """The steps of a script that is loaded, or will be at the first order."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[Spec, codec.InputReader]] = {}
+
+    def prepare(self, spec: Spec) -> tuple[Spec, codec.InputReader]:
+        """Find out all that the first call needs."""
+        spec.plan.refuse_unstorable()
+        found = self._known[spec.name, spec.qualname] = spec, spec.input_reader()
+        return found
+
+    def attempt(self, setup: Setup, order: Order) -> Answer:
+        """Make an attempt. What is not an Exception ends the process."""
+        token = None
+        try:
+            spec, reader = self._find(setup, order)
+            args, kwargs = spec.arguments(order.input, reader)
+            call = Call(spec, tuple(args), kwargs, order.input, order.key)
+            call.n = order.n
+            artifact_names.isolated = Path(os.fsdecode(order.artifacts)) if order.artifacts else None
+            os.environ[STEP] = order.mark
+            token = here.set(StepContext(order.run_id, call, order.attempt, None))
+            value: Any = spec.fn(*args, **kwargs)
+            if spec.is_async:
+                import asyncio
+
+                value = asyncio.run(value)
+            return Answer(True, spec.plan.pack(value))
+        except Exception as error:  # noqa: BLE001  it is the parent's to judge
+            return Answer(False, capture.encode(capture.to_fault(error)))
+        finally:
+            if token is not None:
+                here.reset(token)
+
+    def _find(self, setup: Setup, order: Order) -> tuple[Spec, codec.InputReader]:
+        # The order comes from the parent through a socket; it is not stored data.
+        found = self._known.get((order.name, order.qualname))
+        if found is None or found[0].signature.closure is not None:
+            load_module(setup.module, os.fsdecode(setup.file))
+            spec = registry.find_step(Place(setup.module, order.qualname), order.name, order.input)
+            found = self.prepare(spec)
+        return found
+
+
+def _set_up(setup: Setup) -> None:
+    import_from(setup.path)
+    wanted, there = dict(setup.environment), os.environb
+    for name in there.keys() - wanted.keys():
+        del there[name]
+    for name, value in wanted.items():
+        if there.get(name) != value:
+            there[name] = value
+    with suppress(OSError):  # it is gone, there as well
+        os.chdir(setup.folder)
+
+
+def _code_of(stop: SystemExit) -> int:
+    """The exit code that Python ends with, after it has said what there is to say."""
+    if stop.code is None or isinstance(stop.code, int):
+        return (stop.code or 0) & 0xFF
+    with suppress(Exception):
+        print(stop.code, file=sys.stderr)
+    return 1
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""An attempt in a process of its own, which can be killed whatever it does (`@step(isolate=True)`).
+
+Arguments and result cross a socket in the journal's own format, and the process ends with the attempt.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from perdure.config.steady_clock import steady
+from perdure.core.exceptions import capture, notes
+from perdure.core.execution.idempotency import idempotency_key
+from perdure.core.execution.spec import Call, Spec
+from perdure.core.values import artifact_names
+from perdure.engines.interface import here
+from perdure.engines.processes.child_process import ChildProcess, Ended, TimeOver
+from perdure.engines.processes.messages import Answer, Order
+from perdure.engines.processes.template import start_child
+from perdure.engines.runtime import orphans
+from perdure.engines.runtime.timeouts import timed_out
+from perdure.errors import OptionError, ProcessDied
+
+
+def check_isolable(spec: Spec) -> None:
+    """Refuse what another process could not find.
+
+    Raises:
+        OptionError: the function is not at the top level of a file, or in a class there.
+    """
+    if "<" in spec.fn.__qualname__ or not spec.file or spec.file.startswith("<"):
+        raise OptionError(
+            f"{spec.owner} cannot be executed in another process: {spec.fn.__qualname__} is not at the top level of a "
+            "file",
+            "move the function to the top level of the script, so that another process can find it",
+        )
+
+
+class Stop:
+    """Ends an attempt from another thread."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.child: ChildProcess | None = None
+
+    def ask(self) -> None:
+        """End it, as soon as there is a process to be ended."""
+        self.asked = True
+        if self.child is not None:
+            self.child.interrupt()
+
+
+async def run_isolated_in_task(
+    spawn: Callable[[Callable[[], None]], None], call: Call, run_id: str, attempt: int, seconds: float | None
+) -> Any:
+    """The same as `run_isolated`, waited for by a task. If that is cancelled, so is the attempt.
+
+    Args:
+        spawn: runs a function in a thread.
+    """
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+    context, stop = contextvars.copy_context(), Stop()
+
+    def finish(value: Any, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+
+    def work() -> None:
+        try:
+            value, error = run_isolated(call, run_id, attempt, seconds, stop), None
+        except BaseException as raised:  # noqa: BLE001  raised where it is waited for
+            value, error = None, raised
+        with suppress(RuntimeError):  # the loop is closed: nobody waits for it
+            loop.call_soon_threadsafe(finish, value, error)
+
+    spawn(lambda: context.run(work))
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        stop.ask()
+        await asyncio.wait([future])
+        future.exception()  # seen: what the end has made of it matters to nobody
+        raise
+
+
+def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, stop: Stop | None = None) -> Any:
+    """One attempt in another process, which may take so many seconds: its own, or one of the workers of a map.
+
+    Raises:
+        StepTimeout: it ran out of time and was killed, with all processes that it had started.
+        ProcessDied: it ended without an answer.
+        Exception: whatever the step raised.
+    """
+    spec = call.spec
+    until = None if seconds is None else steady() + seconds
+    mark = orphans.step_mark(run_id, idempotency_key(run_id, spec.name, call.key + call.salt, call.n), attempt)
+    workers = spec.workers
+    order = msgspec.msgpack.encode(
+        Order(
+            spec.name,
+            spec.fn.__qualname__,
+            call.input,
+            run_id,
+            call.key + call.salt,
+            call.n,
+            attempt,
+            mark,
+            os.fsencode(artifact_names.folder_here(getattr(here.get(), "scope", None)) or ""),
+            workers is None,
+        )
+    )
+    child: ChildProcess | None = None
+    try:
+        child = start_child(spec, until) if workers is None else workers.take(spec, until)
+        if stop is not None:
+            stop.child = child
+            if stop.asked:
+                child.interrupt()
+        data = child.ask(order, until)
+        if workers is None:
+            child.leave()
+        else:
+            workers.give_back(child)
+    except BaseException as error:
+        if child is not None:
+            child.kill()
+        orphans.end_attempt(mark)  # programs that it has started in groups of their own
+        if isinstance(error, TimeOver):
+            assert seconds is not None
+            raise timed_out(spec.owner, seconds) from None
+        if isinstance(error, Ended):
+            raise _died(spec, error.code) from None
+        raise
+    return _unpack(data, call)
+
+
+def _died(spec: Spec, code: int | None) -> ProcessDied:
+    if code is None:
+        how = "ended together with the one that had started it,"
+    else:
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return ProcessDied(f"the process of {spec.owner} {how} without an answer", "see its own output")
+
+
+def _unpack(data: bytes, call: Call) -> Any:
+    answer = msgspec.msgpack.decode(data, type=Answer)
+    if answer.ok:
+        return call.spec.plan.unpack(answer.payload)
+    fault = capture.decode(answer.payload)
+    error = capture.restore(fault, main=call.spec.module)
+    notes.add(error, f"perdure: raised in a process of its own:\n{fault.traceback}")
+    raise error

@@ -1,0 +1,138 @@
+"""What crosses between a process that executes runs and those that make attempts for it.
+
+Everything goes through pipes and sockets between processes of one user, in the journal's own format. It is not stored.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+LENGTH: Final = struct.Struct("<Q")
+"""A frame on the data socket is its length and as many bytes."""
+
+REPLY: Final = struct.Struct("<Bi")
+"""On the pipe of a child's state: a `State`, and a number that belongs to it."""
+
+REQUEST: Final = struct.Struct("<BQ")
+"""To a template: FORK or KILL, and the number of the child; FORK comes with four descriptors."""
+
+FORK: Final = 1
+KILL: Final = 2
+
+CHUNK: Final = 1 << 18
+
+
+class State(IntEnum):
+    """What has become of a child that was asked for."""
+
+    STARTED = 1
+    """It is there; with its process id."""
+    ENDED = 2
+    """It has ended; with its exit code, negative for a signal."""
+    EDITED = 3
+    """There is none: a file of the script was edited since the template has loaded it."""
+    UNLIKE = 4
+    """There is none: a copy of the template would not be like a process that has loaded the script itself."""
+    FAILED = 5
+    """There is none: the system gives no process; with its error number."""
+
+
+class Start(msgspec.Struct, frozen=True):
+    """What a template is to become: of which module, of what file; `load`: it loads that itself.
+
+    `parent` is the process that it serves, `path` the list of folders to import from.
+    """
+
+    module: str
+    file: bytes
+    path: list[bytes]
+    parent: int
+    load: bool
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """What a child is to be like: the module that it serves, folders to import from, working directory, environment."""
+
+    module: str
+    file: bytes
+    path: list[bytes]
+    folder: bytes
+    environment: list[tuple[bytes, bytes]]
+
+
+class Order(msgspec.Struct, frozen=True):
+    """An attempt that a child is to make.
+
+    Attributes:
+        name: of the step.
+        qualname: of its function.
+        input: the packed arguments.
+        run_id: the run.
+        key, n: what identifies the call.
+        attempt: the number of the attempt.
+        mark: of the programs that it starts.
+        artifacts: the folder of large data, if there is one.
+        last: it is the only one for this process.
+    """
+
+    name: str
+    qualname: str
+    input: bytes
+    run_id: str
+    key: bytes
+    n: int
+    attempt: int
+    mark: str
+    artifacts: bytes
+    last: bool
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """How an attempt went: the packed result, or the packed fault."""
+
+    ok: bool
+    payload: bytes
+
+
+def folders() -> list[bytes]:
+    """What is imported from here, as another process is to be told."""
+    return [os.fsencode(each) for each in sys.path if isinstance(each, str)]
+
+
+def import_from(path: Iterable[bytes]) -> None:
+    """Import from these folders from now on."""
+    sys.path[:] = map(os.fsdecode, path)
+
+
+def read_frame(connection: socket.socket) -> bytearray | None:
+    """The next frame, waited for; None if the other side has closed.
+
+    Raises:
+        OSError: the other side is gone.
+    """
+    head = _read(connection, LENGTH.size)
+    return None if head is None else _read(connection, LENGTH.unpack(head)[0])
+
+
+def _read(connection: socket.socket, size: int) -> bytearray | None:
+    data = bytearray(size)
+    view, done = memoryview(data), 0
+    while done < size:
+        got = connection.recv_into(view[done:])
+        if not got:
+            return None
+        done += got
+    return data
+
+
+def frame(body: bytes) -> bytes:
+    """The body as a frame."""
+    return LENGTH.pack(len(body)) + body

@@ -1,0 +1,113 @@
+"""The process of an isolated step is as if it had loaded the script for it alone, and is over after it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pooled_steps as steps
+import pytest
+from test_map_in_processes import gone
+
+from conftest import Machine, Scripts
+from perdure import workflow
+from waiting import until
+
+
+@workflow
+def isolated_whos() -> list[list[int]]:
+    return [*[steps.who(n) for n in range(3)], *steps.who.map(range(3, 6), processes=2).results]
+
+
+def test_each_attempt_has_a_process_of_its_own_also_in_a_map(machine: Machine) -> None:
+    """None is used twice, and none has loaded the module itself: they are copies of one that has."""
+    found = isolated_whos()
+    assert len({pid for pid, _ in found}) == 6
+    (loaded_by,) = {loaded_by for _, loaded_by in found}
+    assert loaded_by not in {pid for pid, _ in found} | {os.getpid()}
+
+
+SHARED = """
+    import atexit, os, threading
+    from perdure import step, workflow
+    {loading}
+    LOADED_BY = os.getpid()
+
+    @step(isolate=True)
+    def alone() -> bool:
+        return LOADED_BY == os.getpid()
+
+    @workflow
+    def both() -> list[bool]:
+        return [alone(), alone()]
+
+    if __name__ == "__main__":
+        print(both())
+"""
+
+
+@pytest.mark.parametrize(
+    "loading",
+    [
+        'file = open("log", "a")',
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()",
+        "atexit.register(print, 'bye')",
+        "if '-P' in __import__('sys').orig_argv and not __import__('os').path.exists('first'):\n"
+        "        open('first', 'w').close(); os._exit(3)",
+    ],
+    ids=["a file", "a thread", "something at exit", "an end"],
+)
+def test_what_copies_would_share_or_lack_is_loaded_by_each(scripts: Scripts, loading: str) -> None:
+    """An open file, a thread, what is done at exit: no process has another one's."""
+    done = scripts.run(scripts.write(SHARED.format(loading=loading)))
+    assert "[True, True]\n" in done.stdout, done.stderr
+    assert done.stdout.count("bye") == (3 if "bye" in loading else 0) + ("bye" in loading)
+
+
+EDITED = """
+    from pathlib import Path
+    import words
+    from perdure import step, workflow
+
+    @step(isolate=True)
+    def word() -> str:
+        return words.WORD
+
+    @step
+    def edit() -> None:
+        Path(words.__file__).write_text("WORD = 'another one'")
+
+    @workflow
+    def both() -> list[str]:
+        first = word()
+        edit()
+        return [first, word()]
+
+    if __name__ == "__main__":
+        print(both())
+"""
+
+
+def test_an_edit_counts_for_the_next_attempt(scripts: Scripts) -> None:
+    """As if each process had loaded the script itself."""
+    scripts.write("WORD = 'one'", "words.py")
+    done = scripts.run(scripts.write(EDITED))
+    assert done.stdout == "['one', 'another one']\n", done.stderr
+
+
+@workflow
+async def isolated_and_cancelled(ledger: str) -> int:
+    attempt = asyncio.create_task(steps.endless())
+    while not steps.lines(ledger):
+        await asyncio.sleep(0)
+    attempt.cancel()
+    await asyncio.wait([attempt])
+    return steps.lines(ledger)[0][1]
+
+
+def test_a_cancelled_task_ends_the_process(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An async step that never ends is over, and so is the run."""
+    monkeypatch.setenv("LEDGER", str(tmp_path / "ledger"))
+    pid = asyncio.run(isolated_and_cancelled(str(tmp_path / "ledger")))
+    until(lambda: gone(pid), "the end of the process")
