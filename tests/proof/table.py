@@ -10,25 +10,35 @@ from .progress import Done
 
 BEGIN, END = "<!-- proof: written by `python3 dev.py proof --table` -->", "<!-- end of proof -->"
 
+HOW = "| | again | control that has to fail | its failures | measured | in CI |"
+
 
 def write(page: Path, rows: Sequence[tuple[Proof, Done]], seed: int) -> None:
-    """Write the tables between the two markers of the page; the rest of the page is kept."""
+    """Write the tables between the two markers of the page.
+
+    The rest of the page is kept, and so are the rows of figures of which nothing is in this folder: they were measured
+    elsewhere.
+    """
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n\n{tables(rows, seed)}\n{END}{after}", encoding="utf-8")
+    old, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n\n{tables(rows, seed, old)}\n{END}{after}", encoding="utf-8")
 
 
-def tables(rows: Sequence[tuple[Proof, Done]], seed: int) -> str:
-    """What was found, and below it how."""
-    found = [found_row(proof, done) for proof, done in rows]
-    how = [how_row(proof, done, seed) for proof, done in rows]
+def tables(rows: Sequence[tuple[Proof, Done]], seed: int, old: str = "") -> str:
+    """What was found, and below it how; `old` is what the page has of that."""
+    kept = dict(zip(("found", "how"), (_rows(part) for part in old.partition(HOW)[::2]), strict=True))
+    found, how = [], []
+    for proof, done in rows:
+        nothing = not done.parts
+        found.append((nothing and kept["found"].get(proof.name)) or found_row(proof, done))
+        how.append((nothing and kept["how"].get(proof.name)) or how_row(proof, done, seed))
     return "\n".join(
         [
             "| | what holds | tried, of the full size | broken | found beside it |",
             "|---|---|---|---|---|",
             *found,
             "",
-            "| | again | control that has to fail | its failures | measured | in CI |",
+            HOW,
             "|---|---|---|---|---|---|",
             *how,
             "",
@@ -58,6 +68,11 @@ def how_row(proof: Proof, done: Done, seed: int) -> str:
         "; ".join(_where(each) for each in done.where) + (f"; {_duration(done.seconds)}" if done.where else ""),
         f"`{proof.short}`" if proof.short else "",
     )
+
+
+def _rows(table: str) -> dict[str, str]:
+    """The lines of a table by the figure that they are of."""
+    return {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("| ")}
 
 
 def _where(where: dict[str, str]) -> str:

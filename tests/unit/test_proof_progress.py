@@ -63,7 +63,7 @@ def test_a_control_that_finds_nothing_is_what_is_wrong() -> None:
 
 
 def test_the_tables_are_written_between_their_markers(tmp_path: Path) -> None:
-    """What could not be reached stands there with what was, and the rest of the page is kept."""
+    """What was not reached stands there with what was; rows measured elsewhere stay, and so does the rest."""
     page = tmp_path / "reliability.md"
     page.write_text(f"# Head\n\n{table.BEGIN}\nstale\n{table.END}\n\nfoot\n")
     done = Done({0}, Figures(250, failures=["lost | a"]), Figures(4, failures=["x", "y"]), [WHERE], 200.0)
@@ -75,3 +75,7 @@ def test_the_tables_are_written_between_their_markers(tmp_path: Path) -> None:
     assert "| X1 | it holds | 250 of 1,000 tries | 1 |" in text
     assert "| X2 | it holds | none of 1,000 tries | - |" in text
     assert "`python3 dev.py proof X1 --seed 7` | nothing | 2 in 4 |" in text
+    table.write(page, [(proof(), Done()), (proof(name="X2"), Done({0}, Figures(9), Figures(9), [WHERE]))], seed=8)
+    assert "| X1 | it holds | 250 of 1,000 tries | 1 |" in page.read_text()
+    assert "proof X1 --seed 7` | nothing | 2 in 4 |" in page.read_text()
+    assert "| X2 | it holds | 9 of 1,000 tries | 0 |" in page.read_text()
