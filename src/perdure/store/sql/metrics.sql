@@ -1,8 +1,13 @@
 -- Numbers about a state file for a monitoring system. See metrics.py.
 
 -- name: runs
+-- The +: of many runs only the index over workflow and status is read, and none is looked up.
 SELECT workflow, status, count(*) FROM run
-WHERE rid > 0 AND parent IS NULL AND (status IN ('done', 'cancelled') OR superseded_by IS NULL)
+WHERE rid > 0 AND +parent IS NULL AND +status IN ('done', 'cancelled') GROUP BY workflow, status
+UNION ALL
+SELECT workflow, status, count(*) FROM run
+WHERE rid > 0 AND parent IS NULL AND status IN ('running', 'suspended', 'queued', 'failed', 'parked')
+  AND superseded_by IS NULL
 GROUP BY workflow, status
 
 -- name: oldest
