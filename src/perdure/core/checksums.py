@@ -47,7 +47,7 @@ def step_checksum(
 
 def marked(crc: int, lives: int | None, keyed: int | None, *more: object) -> int:
     """A step's checksum once its row has marks or `more`, in the lower half; a row without any keeps its own."""
-    if any(each is not None for each in more):
+    if more.count(None) != len(more):
         return crc ^ crc32(_encode((lives, keyed, *more)), crc & 0xFFFF_FFFF)
     if lives is None and keyed is None:
         return crc

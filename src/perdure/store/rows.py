@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,21 +63,19 @@ def checked_of_run(kind: type[M], row: Sequence[Any], path: Path) -> M:
     return record
 
 
-def checked_index(rows: Iterable[Sequence[Any]], path: Path) -> list[IndexRow]:
+def checked_index(rows: Iterable[Sequence[Any]], path: Path) -> Iterator[IndexRow]:
     """What finds the records of a run: its number, then their own, name, key, occurrence, status, kind and checksum.
 
     Raises:
         StateCorrupt: one of them does not match the half of its checksum that is about these.
     """
-    index: list[IndexRow] = []
     try:
         for run, seq, name, key, n, status, kind, crc in rows:
             if crc >> 32 != step_identity(run, seq, name, key, n, status, kind):
                 raise corrupt(path)
-            index.append((seq, name, key, n, status, kind))
+            yield seq, name, key, n, status, kind
     except UNREADABLE as error:
         raise corrupt(path) from error
-    return index
 
 
 def sound(row: Sequence[Any]) -> bool:

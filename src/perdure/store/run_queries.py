@@ -24,6 +24,9 @@ from perdure.store.statements import Statements
 CHUNK = 512
 """Records that are read together."""
 
+AT_ONCE = 10_000
+"""Rows of an index that are read together."""
+
 
 class RunQueries:
     """Questions about runs and their records.
@@ -47,7 +50,18 @@ class RunQueries:
         Raises:
             StateCorrupt: one of them is not as it was written.
         """
-        return checked_index(self._all("step_index", rid), self.path)
+        return list(self.each_index(rid))
+
+    def each_index(self, rid: int) -> Iterator[IndexRow]:
+        """The same, some thousand rows at a time: a million of them together take half a gigabyte.
+
+        Raises:
+            StateCorrupt: one of them is not as it was written.
+        """
+        after = -1
+        while rows := self._all("step_index", rid, after, AT_ONCE):
+            yield from checked_index(rows, self.path)
+            after = rows[-1][1]
 
     def records(self, rid: int, first: int = 0, most: int = CHUNK) -> list[StepRecord]:
         """Up to `most` records of a run, beginning with number `first`, as they are stored: see `whole`.
@@ -285,7 +299,7 @@ class RunQueries:
 
     def index_in(self, connection: apsw.Connection, rid: int) -> list[IndexRow]:
         """The same as `index`."""
-        return checked_index(connection.execute(self._sql["step_index"], (rid,)).fetchall(), self.path)
+        return list(checked_index(connection.execute(self._sql["step_index"], (rid, -1, -1)).fetchall(), self.path))
 
     def exempted_in(self, connection: apsw.Connection, rid: int) -> list[tuple[int, int]]:
         """The same as `exempted`."""

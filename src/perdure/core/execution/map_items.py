@@ -114,6 +114,8 @@ class Tally:
 
     def results(self) -> array[int]:
         """The records of those that succeeded, in the order of the input."""
+        if not self.dead and self.done == len(self._seqs):
+            return self._seqs  # nothing to leave out: no second million of numbers
         return array("q", (seq for seq in self._seqs if seq > 0))
 
     def letters(self) -> list[int]:

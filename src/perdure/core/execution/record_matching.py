@@ -9,22 +9,71 @@ from perdure.core.execution.spec import Call
 from perdure.core.execution.spending import NOTHING, ONE_CALL, Amounts, CallId
 from perdure.core.records import RESERVED, WAITS, StepRecord
 
+ONE_BY_ONE = 20_000
+"""Keys of one name that are remembered whole."""
+
+
+class _ManyKeys:
+    """Which of very many keys were seen, by ten bytes of each: two say in which bucket the other eight stand.
+
+    Keys are digests: that two of a million agree in ten bytes happens once in 10^12 runs. 13 bytes a key, where a
+    dictionary takes 110.
+    """
+
+    __slots__ = ("_buckets",)
+
+    def __init__(self) -> None:
+        self._buckets: list[bytearray | None] = [None] * 65_536
+
+    def __contains__(self, key: bytes) -> bool:
+        bucket = self._buckets[key[0] << 8 | key[1]]
+        if bucket is None:
+            return False
+        rest = key[2:10]
+        at = bucket.find(rest)
+        while at > 0 and at % 8:
+            at = bucket.find(rest, at + 1)
+        return at >= 0
+
+    def add(self, key: bytes) -> None:
+        place = key[0] << 8 | key[1]
+        bucket = self._buckets[place]
+        if bucket is None:
+            self._buckets[place] = bytearray(key[2:10])
+        else:
+            bucket += key[2:10]
+
 
 class _Step:
     """All that a run knows of the calls under one name."""
 
-    __slots__ = ("again", "matched", "once", "open", "seen", "taken")
+    __slots__ = ("again", "many", "matched", "once", "open", "seen", "taken")
 
     def __init__(self) -> None:
         # By key: which occurrence a new call would be, if no record has that already; the unclaimed record of the first
         # occurrence; occurrence and number of the unclaimed further ones; and the occurrences that have records, if
         # there are further ones.
         self.seen: dict[bytes, int] = {}
+        self.many: _ManyKeys | None = None  # further ones, seen once
         self.once: dict[bytes, int] = {}
         self.again: dict[bytes, dict[int, int]] = {}
         self.taken: dict[bytes, set[int]] = {}
         self.matched = False  # a call has claimed a record
         self.open: set[int] = set()  # unclaimed records of completed calls, which edited code may contradict
+
+    def occurrence(self, key: bytes) -> int:
+        """How many calls with that key were there, as far as no record says more?"""
+        n = self.seen.get(key, 0)
+        return 1 if not n and self.many is not None and key in self.many else n
+
+    def count(self, key: bytes, n: int) -> None:
+        """A call with that key is its `n`-th occurrence."""
+        if n == 0 and len(self.seen) >= ONE_BY_ONE:
+            if self.many is None:
+                self.many = _ManyKeys()
+            self.many.add(key)
+        else:
+            self.seen[key] = n + 1
 
     def pop(self, key: bytes, n: int) -> int | None:
         """The number of the unclaimed record of that occurrence, which is claimed now."""
@@ -62,7 +111,7 @@ class Claims:
         self._open = 0
         self._exempt = exempt
         self._not_done: set[int] = set()
-        self._left: set[int] = set()  # records that calls can claim, and have not
+        self._left: set[int] | None = None  # records that calls can claim, and have not; made when it is asked for
         self._abandoned: set[int] = set()
 
     def _offer(self, seq: int, name: str, key: bytes, n: int, status: str, kind: str) -> None:
@@ -72,8 +121,6 @@ class Claims:
             # A call that was given up in an earlier life of the script, and was made after all.
             earlier = step.once.get(key) if n == 0 else step.again.get(key, {}).get(n)
             self._abandoned.discard(earlier or 0)
-            self._left.discard(earlier or 0)
-        self._left.add(seq)
         if n == 0:
             step.once[key] = seq
         else:
@@ -109,14 +156,14 @@ class Claims:
             return None
         # Calls that are alike are told apart by their order alone. Where an edit has changed that, the record of one
         # that is not made any more goes to another when the replay has come to rest (`adopt`).
-        n = step.seen.get(key, 0)
+        n = step.occurrence(key)
         seq = step.pop(key, n)
         if seq is None and key in step.taken:
             while seq is None and n in step.taken[key]:
                 n += 1
                 seq = step.pop(key, n)
         call.n = n
-        step.seen[key] = n + 1
+        step.count(key, n)
         if seq is not None:
             self._close(step, seq)
             call.seq = seq
@@ -143,16 +190,17 @@ class Claims:
         return self.spent.get((call.spec.name, call.key, call.n), NOTHING)
 
     def _new_occurrence(self, step: _Step, key: bytes) -> int:
-        n = step.seen.get(key, 0)
+        n = step.occurrence(key)
         if key in step.taken:
             while n in step.taken[key]:
                 n += 1
-        step.seen[key] = n + 1
+        step.count(key, n)
         return n
 
     def _close(self, step: _Step, seq: int) -> None:
         step.matched = True
-        self._left.discard(seq)
+        if self._left is not None:
+            self._left.discard(seq)
         if seq in step.open:
             step.open.remove(seq)
             self._open -= 1
@@ -223,4 +271,7 @@ class Claims:
 
     def left(self) -> set[int]:
         """The numbers of the records that calls can claim, and have not claimed yet."""
+        if self._left is None:
+            self._left = {seq for step in self._steps.values() for seq in step.once.values()}
+            self._left.update(seq for step in self._steps.values() for ns in step.again.values() for seq in ns.values())
         return self._left

@@ -131,7 +131,7 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
     history = History(
         run.rid,
         run.id,
-        store.index(run.rid),
+        store.each_index(run.rid),
         store.attempts(run.rid, run.epoch),
         exempt=store.exempted(run.rid),
         epoch=run.epoch,

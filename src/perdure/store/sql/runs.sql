@@ -142,7 +142,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 DELETE FROM step WHERE run = ? AND seq = ?
 
 -- name: step_index
-SELECT run, seq, name, key, n, status, kind, crc FROM step WHERE run = ? ORDER BY seq
+SELECT run, seq, name, key, n, status, kind, crc FROM step WHERE run = ? AND seq > ? ORDER BY seq LIMIT ?
 
 -- name: steps_from
 SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed,
