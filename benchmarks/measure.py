@@ -20,6 +20,7 @@ from environments import HERE, environment_of, python_of
 
 _IMPORTS = {"floor": "apsw", "perdure": "perdure", "dbos": "dbos"}
 _STARTS = 9
+_BARE = ["-I", "-c", "pass"]
 _PATIENCE_S = 900
 
 
@@ -45,6 +46,7 @@ class Measurer:
             "resume": self._resume,
             "import": self._import,
             "program": self._program,
+            "command": self._command,
             "bytes": self._bytes,
         }[case.kind](case, peer)
 
@@ -70,7 +72,8 @@ class Measurer:
             facts = self._work(peer, case.task, state, steps)
             # done: the one step that was still missing. All others must come from the record.
             self._verify(peer, state, rows=steps + 1, calls=facts["calls"], expected_calls=1)
-        return {"ms": (facts["at"] - began) * 1e3}
+        whole = (facts["at"] - began) * 1e3
+        return {"ms": whole, "programs": whole / self._program(case, peer)["ms"]}
 
     def _killed_state(self, peer: str, steps: int) -> Path:
         """What a process left that had SIGKILLed itself after so many steps; made once, copied for each measurement."""
@@ -86,16 +89,26 @@ class Measurer:
 
     def _import(self, case: Case, peer: str) -> dict[str, float]:
         with self._fresh(peer) as state:
-            bare: list[float] = []
-            full: list[float] = []
-            for _ in range(_STARTS):
-                bare.append(self._start(peer, "pass", state))
-                full.append(self._start(peer, f"import {_IMPORTS[environment_of(peer)]}", state))
-        return {"ms": (statistics.median(full) - statistics.median(bare)) * 1e3}
+            return self._beside_bare(peer, ["-c", case.task or f"import {_IMPORTS[environment_of(peer)]}"], state)
 
-    def _start(self, peer: str, code: str, state: Path) -> float:
+    def _command(self, case: Case, peer: str) -> dict[str, float]:
+        with self._fresh(peer) as state:
+            self._start(peer, [str(HERE / "peers" / "program_perdure.py")], state)
+            return self._beside_bare(peer, ["-m", *case.task.split()], state)
+
+    def _beside_bare(self, peer: str, arguments: list[str], state: Path) -> dict[str, float]:
+        """Whole processes by turns with a Python that does nothing."""
+        bare: list[float] = []
+        full: list[float] = []
+        for _ in range(_STARTS):
+            bare.append(self._start(peer, _BARE, state))
+            full.append(self._start(peer, arguments, state))
+        nothing, something = statistics.median(bare), statistics.median(full)
+        return {"ms": (something - nothing) * 1e3, "times": something / nothing}
+
+    def _start(self, peer: str, arguments: list[str], state: Path) -> float:
         began = time.perf_counter()
-        process = self._spawn(peer, ["-c", code], state)
+        process = self._spawn(peer, arguments, state)
         seconds = time.perf_counter() - began
         if process.returncode != 0:
             raise Failure(f"{peer}: {_last_words(process)}")
@@ -111,7 +124,8 @@ class Measurer:
                 raise Failure(f"the program of {peer} did not print 6: {_last_words(process)}")
             if not oracle.state_file(peer, state).exists():
                 raise Failure(f"the program of {peer} left no state file")
-        return {"ms": seconds * 1e3}
+            bare = statistics.median(self._start(peer, _BARE, state) for _ in range(3))
+        return {"ms": seconds * 1e3, "times": seconds / bare}
 
     def _bytes(self, case: Case, peer: str) -> dict[str, float]:
         steps = case.steps_of(peer)

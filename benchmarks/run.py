@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def main() -> int:
     if (kind := machine.file_system_of(options.state)) in machine.MEMORY_FILE_SYSTEMS - {"unknown"}:
         print(f"{options.state} lies on {kind}: choose a real disk with --state", file=sys.stderr)
         return 2
-    facts = machine.facts(options.state)
+    facts = {"date": time.strftime("%Y-%m-%d")} | machine.facts(options.state)
+    facts["load before"] = f"{os.getloadavg()[1]:.1f} (5 minutes)"
     facts["peers"] = "; ".join(dict.fromkeys(prepare(peer) for peer in dict.fromkeys(["floor", *options.peers])))
     cases = [case for case in (*CASES, *(MILLION if options.million else ())) if case.workload in options.workloads]
     place = Path(tempfile.mkdtemp(prefix="session-", dir=options.state))
@@ -44,9 +46,14 @@ def main() -> int:
     finally:
         shutil.rmtree(place)
     facts["load while it ran"] = f"{os.getloadavg()[1]:.1f} (5 minutes; near 1 or less: nobody disturbed it)"
-    _print(facts, results, options.peers, options.rounds)
+    text = _report(facts, results, options.peers, options.rounds)
+    print(text)
     for failure in failures:
         print(f"FAILED: {failure}", file=sys.stderr)
+    if options.results:
+        options.results.write_text(
+            f"# Results\n\n`python benchmarks/run.py`; README.md says what is measured.\n\n{text}\n"
+        )
     if options.json:
         options.json.write_text(json.dumps({"machine": facts, "results": results, "failures": failures}, indent=1))
     return 1 if failures else 0
@@ -71,20 +78,20 @@ def _rounds(measurer: Measurer, cases: list[Case], peers: list[str], rounds: int
     return results, failures
 
 
-def _print(facts: dict[str, str], results: table.Results, peers: list[str], rounds: int) -> None:
-    print("\n".join(f"{name}: {value}" for name, value in facts.items()))
-    print(f"rounds: {rounds}, interleaved; each run in a fresh process and a fresh folder\n")
-    print(table.aligned(table.medians(results, peers)))
+def _report(facts: dict[str, str], results: table.Results, peers: list[str], rounds: int) -> str:
+    lines = [f"- {name}: {value}" for name, value in facts.items()]
+    lines += [f"- rounds: {rounds}, interleaved; each run in a fresh process and a fresh folder", ""]
+    lines += [table.aligned(table.medians(results, peers))]
     payloads = {
         peer: figures[-1]["payload"]
         for peer, figures in results.get("w6", {}).items()
         if peer in ("floor", "perdure") and figures and figures[-1]
     }
     if payloads:
-        print("\ntext and blobs in a step row: " + ", ".join(f"{k} {v:.1f} bytes" for k, v in payloads.items()))
+        lines += ["", "text and blobs in a step row: " + ", ".join(f"{k} {v:.1f} bytes" for k, v in payloads.items())]
     if "perdure" in peers:
-        print()
-        print(table.aligned(table.verdicts(results)))
+        lines += ["", table.aligned(table.verdicts(results))]
+    return "\n".join(lines)
 
 
 def _options() -> argparse.Namespace:
@@ -95,6 +102,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default: %(default)s)")
     parser.add_argument("--million", action="store_true", help="w3 also with 1,000,000 items, perdure alone, once")
     parser.add_argument("--state", type=Path, default=HERE / ".state", help="a folder on a real disk")
+    parser.add_argument(
+        "--results", type=Path, metavar="FILE", help="also write what is printed, as benchmarks/RESULTS.md"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every single figure to this file")
     return parser.parse_args()
 
