@@ -286,6 +286,20 @@ def next_moment(store: Store, now: float) -> float | None:
     return min(found if rate is None else [*found, rate], default=None)
 
 
+def next_by_rate(
+    store: Store, now: float, workflows: Collection[tuple[str, str]], queues: Collection[str] = ()
+) -> list[queue_order.Later]:
+    """The queues of which a run of these workflows waits for the rate alone, and until when; see `claim`.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    found: list[queue_order.Later] = store.journal.read(
+        lambda connection: queue_order.next_by_rate(store, connection, now, workflows, queues)
+    )
+    return found
+
+
 def overdue(store: Store, before: float) -> list[RunRecord]:
     """The runs that were due before that moment, in seconds since the epoch; the oldest of them, if there are many.
 

@@ -57,11 +57,19 @@ def next_queued(
     return Waiting(store, connection, now, workflows, queues, passed).following()
 
 
+class Later(NamedTuple):
+    """A queue whose rate lets its next run begin at that moment, in seconds since the epoch."""
+
+    queue: str
+    moment: float
+
+
 class Waiting:
     """The queued runs that may begin, one after the other, in the transaction that claims them.
 
     Args:
         store, connection, now, workflows, queues, passed: as for `next_queued`.
+        turns: give those their turn whose time has come; False: nothing is written.
 
     Raises:
         StateCorrupt: a row is not as it was written.
@@ -75,10 +83,13 @@ class Waiting:
         workflows: Collection[tuple[str, str]],
         queues: Collection[str] = (),
         passed: Collection[int] = (),
+        *,
+        turns: bool = True,
     ) -> None:
         self._store, self._connection, self._now = store, connection, now
         self._workflows, self._passed = workflows, passed
-        _give_turns(store, connection, now)
+        if turns:
+            _give_turns(store, connection, now)
         living: dict[int, bool] = {}
         self._lines: list[_Line] = []
         name = ""
@@ -97,6 +108,10 @@ class Waiting:
         self._given = best
         return None if best is None else best.pop()
 
+    def later(self) -> list[Later]:
+        """The queues of which a run waits for the rate alone."""
+        return [Later(line.name, self._now + line.late) for line in self._lines if line.late and line.head(late=True)]
+
     def took(self) -> None:
         """The run that came last has begun."""
         assert self._given is not None
@@ -107,7 +122,7 @@ class _Line:
     """What waits in one queue, in its order."""
 
     def __init__(self, waiting: Waiting, name: str, living: dict[int, bool]) -> None:
-        self._waiting, self._name = waiting, name
+        self._waiting, self.name = waiting, name
         self._rows: deque[Any] = deque()
         self._after: tuple[int, int, int] | None = (-1, 0, 0)
         self._last: Any = None
@@ -116,9 +131,17 @@ class _Line:
         limited = row is not None and (row.concurrency is not None or row.per_key is not None)
         self._busy = executing(waiting._store, waiting._connection, name, living) if limited else Executing(0, {})
 
-    def head(self) -> tuple[int, int, str | None] | None:
-        """Priority, number and key of the first run that may begin; None if none may."""
-        if self._is_shut():
+    @property
+    def late(self) -> float:
+        """In how many seconds the rate lets the next one begin."""
+        return 0.0 if self._row is None else rate_wait(self._row, self._waiting._now)
+
+    def head(self, *, late: bool = False) -> tuple[int, int, str | None] | None:
+        """Priority, number and key of the first run that may begin; None if none may.
+
+        `late`: the rate is left aside.
+        """
+        if self._is_shut() or (self.late and not late):
             return None
         while self._rows or self._read():
             rid, priority, key = self._rows[0]
@@ -139,14 +162,13 @@ class _Line:
         by_key[key] = by_key.get(key, 0) + 1
         self._busy = Executing(total + 1, by_key)
         if row is not None and row.rate is not None:
-            self._row = get(self._waiting._store.path, self._waiting._connection, self._name)
+            self._row = get(self._waiting._store.path, self._waiting._connection, self.name)
 
     def _is_shut(self) -> bool:
         row = self._row
         if row is None:
             return False
-        late = row.rate is not None and row.free is not None and rate_wait(row, self._waiting._now) > 0
-        return bool(row.paused) or late or (row.concurrency is not None and self._busy.total >= row.concurrency)
+        return bool(row.paused) or (row.concurrency is not None and self._busy.total >= row.concurrency)
 
     def _is_full(self, key: str | None) -> bool:
         most = None if self._row is None else self._row.per_key
@@ -156,9 +178,7 @@ class _Line:
         """Read on; are there any?"""
         waiting = self._waiting
         while self._after is not None and not self._rows:
-            rows: Any = waiting._connection.execute(
-                _SQL["waiting"], (self._name, *self._after, READ_AT_ONCE)
-            ).fetchall()
+            rows: Any = waiting._connection.execute(_SQL["waiting"], (self.name, *self._after, READ_AT_ONCE)).fetchall()
             self._after = rows[-1][:3] if len(rows) == READ_AT_ONCE else None
             for priority, _, rid, script, workflow, key, hold in rows:
                 if hold is None and (script, workflow) in waiting._workflows and rid not in waiting._passed:
@@ -210,6 +230,17 @@ def next_moment(store: Runs, connection: apsw.Connection, now: float) -> float |
         if known is not None and not known.paused and (wait := rate_wait(known, now)) > 0:
             moments.append(now + wait)
     return min(moments, default=None)
+
+
+def next_by_rate(
+    store: Runs,
+    connection: apsw.Connection,
+    now: float,
+    workflows: Collection[tuple[str, str]],
+    queues: Collection[str] = (),
+) -> list[Later]:
+    """The queues of which a run of these workflows waits for the rate alone; arguments as for `next_queued`."""
+    return Waiting(store, connection, now, workflows, queues, turns=False).later()
 
 
 def _give_turns(store: Runs, connection: apsw.Connection, now: float) -> None:

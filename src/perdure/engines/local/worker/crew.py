@@ -34,6 +34,7 @@ class Member:
         self.loaded: Loaded | None = None
         self.retired = False
         self.idle = False
+        self.claims = 0
         self.looks = 0
         self.asked_at: float | None = None
         """When it was asked for a sign of life that it has not given yet."""

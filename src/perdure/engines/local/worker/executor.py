@@ -105,7 +105,7 @@ class Executor:
         self._paused_until = 0.0
         self._retired = False
         self._left: float | None = None  # when the process is to be over
-        self._bad = 0
+        self._bad = self._claims = 0
         self._serial = 0
         self._said: set[str] = set()
         self._program: Program | None = None
@@ -238,7 +238,7 @@ class Executor:
         if files is not None:
             self._tell(Files(files))
         if self._orders.once and not self._look and not self._active and not self._retired:
-            self._tell(Idle(self._bad, serial))
+            self._tell(Idle(self._bad, serial, self._claims))
 
     def _looks(self) -> bool:
         """May there be something to claim, and is it to be claimed now?"""
@@ -258,6 +258,7 @@ class Executor:
             self._cannot_go_on(error)
             return
         if taken:
+            self._claims += len(taken)
             self._look = True  # there may be more
         if self._crashed and len(taken) == free:
             self._dead = True  # more may be left than there are slots

@@ -118,11 +118,12 @@ class Files(Message, frozen=True, tag="files"):
 class Idle(Message, frozen=True, tag="idle"):
     """Nothing is executed, and nothing was found to claim at the look of that number.
 
-    `bad`: how many runs have not ended well, or are on hold.
+    `bad`: how many runs have not ended well, or are on hold; `claims`: how many were claimed so far.
     """
 
     bad: int
     serial: int = 0
+    claims: int = 0
 
 
 class Suspects(Message, frozen=True, tag="suspects"):

@@ -20,6 +20,7 @@ from typing import TypeVar
 import msgspec
 
 from perdure.config.steady_clock import steady
+from perdure.core.durations import show
 from perdure.engines.local.worker.clock import Clock
 from perdure.engines.local.worker.crew import Member
 from perdure.engines.local.worker.deaths import Deaths
@@ -73,6 +74,9 @@ SLOWEST = 30.0
 
 YOUNG = 5.0
 """Seconds: an executor that dies earlier was not able to work at all."""
+
+BY_RATE = 60.0
+"""Seconds for which `once` waits until the rate of a queue lets its next run begin."""
 
 SILENT = 120.0
 """Seconds without a sign of life until an executor counts as hanging, for the service manager."""
@@ -152,6 +156,8 @@ class Supervisor:
         self._stale = True  # what is known of the state file
         self._announced: Worker | None = None
         self._bad = 0
+        self._settled: list[tuple[int, int]] | None = None  # `once`: what was claimed when it was looked last
+        self._looked_at = 0.0
         self._alive_at = 0.0
 
     # -- from the beginning to the end --------------------------------------------------------------------------------
@@ -236,7 +242,34 @@ class Supervisor:
     def _done(self) -> bool:
         if not self._is_ready or self._stale or self._rung or self._apart or not self._crew:
             return False
-        return all(one.idle for one in self._crew)
+        if not all(one.idle for one in self._crew) or steady() < self._clock_held_until:
+            return False
+        claimed = [(one.pid, one.claims) for one in self._crew]
+        if claimed == self._settled:
+            return self._with_store(self._waits_for_no_rate) is True
+        # The end of a run may have made another one due: it is over when a look after the last one finds nothing.
+        self._looked_at = time()
+        self._stale = self._with_store(self._refresh) is None
+        self._settled = None if self._stale else claimed
+        for one in self._crew:
+            one.look()
+        return False
+
+    def _waits_for_no_rate(self, store: Store) -> bool:
+        """Is no queued run left that begins soon, as the rate of its queue has it?"""
+        served = {(one.script, one.name) for each in self._crew if each.loaded for one in each.loaded.workflows}
+        later = claims.next_by_rate(store, self._looked_at, served, self._options.queues)
+        soon = [one for one in later if one.moment - self._looked_at <= BY_RATE]
+        if soon:
+            self._settled = None
+            self._next = min(one.moment for one in soon)
+            return False
+        for one in later:
+            wait = show(one.moment - self._looked_at)
+            self._say(
+                f"queue {one.queue!r} begins its next run in {wait}, by its rate: that is left to the next worker"
+            )
+        return True
 
     def _leave(self) -> None:
         """End all executors: runs are given back at their next safe point, or end if that is soon."""
@@ -286,6 +319,7 @@ class Supervisor:
                         self._edits.watch(message.files)
                     case Idle():
                         member.idle = message.serial == member.looks
+                        member.claims = message.claims
                         self._bad = max(self._bad, message.bad)
                     case Suspects():
                         about_to = sum(one.loaded is None for one in self._apart)
