@@ -17,6 +17,9 @@ _SQL = load("awaited_ends.sql")
 ENDED = ("done", "failed", "parked", "cancelled")
 """How a run stands that has ended; one that failed may be gone on with."""
 
+GONE_ON_WITH = ("failed", "parked")
+"""Those of them whose open waits stay with their beginnings, for the life that goes on with the run."""
+
 
 class Runs(Protocol):
     """The runs of a state file, in a transaction."""
@@ -32,7 +35,7 @@ class Runs(Protocol):
 
 
 def run_ends(store: Runs, connection: apsw.Connection, run: RunRecord) -> bool:
-    """A run has ended: it waits for nothing any more, and who waits for it is ready.
+    """A run has ended: it waits for nothing any more, unless it may be gone on with, and who waits for it is ready.
 
     Returns:
         Does anybody wait for it?
@@ -41,7 +44,7 @@ def run_ends(store: Runs, connection: apsw.Connection, run: RunRecord) -> bool:
     for rid in _line(store, connection, run):
         if connection.execute(_SQL["has_waits"], (rid,)).fetchone() is not None:
             awaiting += connection.execute(_SQL["awaiting"], (rid,)).fetchall()
-            if rid == run.rid:
+            if rid == run.rid and run.status not in GONE_ON_WITH:
                 connection.execute(_SQL["drop_of_run"], (rid,))
     now = run.started if run.ended is None else run.ended
     for (waiting,) in awaiting:

@@ -65,6 +65,7 @@ from perdure.store import (
 )
 from perdure.store import code as functions
 from perdure.store.batches import BatchRow
+from perdure.store.given_up_waits import GivenUpWaits
 from perdure.store.group_commit import Journal, Operation
 from perdure.store.holders import Holder
 from perdure.store.lives import Cut
@@ -100,6 +101,7 @@ class Store(RunQueries):
         self.locks = Locks(
             path, self.holder, lambda connection, rid: (self._run(connection, rid), self._last(connection, rid))
         )
+        self.given_up_waits = GivenUpWaits()
         self._active: dict[int, int | None] = {}  # what this process executes, and whose children those runs are
         self.noted: set[tuple[str, str]] = set()  # workflows and scripts beside which unfinished runs were looked for
         self._taken: list[int] = []  # in the transaction under way
@@ -258,6 +260,8 @@ class Store(RunQueries):
             changed["stopped"] = effect.stopped
             found = self._run(connection, run.rid)
             self._take_back(connection, run.rid, effect.forget, effect.aftermath)
+            if effect.aftermath is not None and status in awaited_ends.GONE_ON_WITH:
+                self.given_up_waits.restore(connection, run.rid, effect.aftermath)
             crashed, waits, letter = self._one(connection, "beside", run.rid)
             self.put_run(connection, found, awaited=waits or found.forked_from is not None, **changed)
             sessions.end(connection, found, status, now)
@@ -316,6 +320,7 @@ class Store(RunQueries):
 
     def let_go(self, run: RunRecord) -> None:
         """This process runs it no more."""
+        self.given_up_waits.forget(run.rid)
         self.locks.forget(run.rid)
         self._active.pop(run.rid, None)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import apsw
@@ -16,6 +17,7 @@ from perdure.core.execution.spec import Call
 from perdure.core.execution.waiting import CloseWait, OpenWait, SetAside, Wait
 from perdure.core.records import SEQ, RunRecord, is_time
 from perdure.core.waits import Letter, Open, RunEnd, Standing, View, Wanted, earliest, named, same_end, verdict
+from perdure.errors import StateError
 from perdure.store import pieces, sessions
 from perdure.store.awaited_ends import ENDED
 from perdure.store.group_commit import Operation
@@ -176,9 +178,15 @@ def suspending(
     return operation
 
 
-def dropping(waiting: Waiting) -> tuple[str, CallId]:
-    """A statement, with its values, that takes back that a wait is open: the workflow has given it up."""
-    return _SQL["drop"], waiting.id
+def give_up(store: Store, waiting: Waiting) -> None:
+    """The workflow has given a wait up: with the next commit it is not open any more.
+
+    It is put back if what it was given up for turns out to end the run.
+    """
+    with suppress(StateError):  # the next commit tells
+        rows = store.journal.read(lambda connection: _rows(store, connection, "rows", *waiting.id))
+        store.given_up_waits.add(waiting.rid, waiting.call, rows)
+    store.journal.ahead(_SQL["drop"], waiting.id)
 
 
 def standing(store: Store, connection: apsw.Connection, rid: int) -> list[Standing]:

@@ -85,8 +85,8 @@ class TaskParking(Parking):
                     await self._leave_tasks(scope, spot)
                     await world.arest(spot.ear, until)
             except asyncio.CancelledError:
-                if scope.stopped is None:
-                    self._resources.store.journal.ahead(*waits.dropping(spot.waiting))
+                if not _ends(scope):
+                    waits.give_up(self._resources.store, spot.waiting)
                 raise
 
     async def _leave_tasks(self, scope: LocalScope, spot: Spot) -> None:
@@ -117,3 +117,13 @@ class TaskParking(Parking):
             if not order.only_waits(waiting, carriers):
                 return False
         return True
+
+
+def _ends(scope: LocalScope) -> bool:
+    """Is the run over, or one that it is a child of? What is waited for then is for that end to say."""
+    one: LocalScope | None = scope
+    while one is not None:
+        if one.closed or one.stopped is not None:
+            return True
+        one = one.parent
+    return False

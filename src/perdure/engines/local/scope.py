@@ -134,6 +134,7 @@ class LocalScope(BaseScope):
         self.drivers = drivers
         self.limits: Limits = Limits(resources, run, spec, parent.limits if parent is not None else None)
         self.run = run
+        self.parent = parent
         self.records = RecordReader(resources.store, run.rid)
         self.commit: LoopWrites | None = None  # of the loop that the run executes on
         self._children = 0

@@ -1,8 +1,8 @@
 -- name: open
 WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
 SELECT w.run, w.name, w.key, w.n, w.position, w.event, w.topic, w.awaited, w.began, w.due, w.crc
-FROM family f JOIN wait w ON w.run = f.rid
-WHERE w.event = 'perdure.approval' ORDER BY w.began
+FROM family f JOIN wait w ON w.run = f.rid JOIN run r ON r.rid = f.rid
+WHERE w.event = 'perdure.approval' AND r.status NOT IN ('failed', 'parked') ORDER BY w.began
 
 -- name: asked
 WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)

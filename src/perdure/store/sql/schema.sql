@@ -59,7 +59,8 @@
 -- `token` and `serial` are of the process that made it, `ledgers` the budgets that it counts for. A *budget* row raises them.
 --
 -- A *wait* row is what an open wait waits for: an event (with its `topic`), the end of the run `awaited`, or only a time (`due`). A wait
--- for the first of several has a row for each, at their `position`. It goes when the step row of the wait is written.
+-- for the first of several has a row for each, at their `position`. It goes when the step row of the wait is written,
+-- and when the run is done or cancelled: what a run that has failed waited for counts from its beginning when it is gone on with.
 --
 -- A *signal* row is what was sent to a run. It is `stored` until a wait takes it (`seq` is that record's), once; `aside` was one that did
 -- not fit what was waited for. `id` is the sender's, so that the same one is not stored twice.

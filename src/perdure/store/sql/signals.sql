@@ -18,8 +18,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: waits
 WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
 SELECT w.run, w.name, w.key, w.n, w.position, w.event, w.topic, w.awaited, w.began, w.due, w.crc
-FROM family f JOIN wait w ON w.run = f.rid
-WHERE w.event = ?2 AND coalesce(w.topic, '') = ?3
+FROM family f JOIN wait w ON w.run = f.rid JOIN run r ON r.rid = f.rid
+WHERE w.event = ?2 AND coalesce(w.topic, '') = ?3 AND r.status NOT IN ('failed', 'parked')
 
 -- name: all_of_run
 SELECT sid, run, event, topic, id, value, stamp, status, seq, reason, crc FROM signal WHERE run = ? ORDER BY sid

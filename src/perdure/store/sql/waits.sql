@@ -5,7 +5,8 @@ WHERE run = ? AND name = ? AND key = ? AND n = ? ORDER BY position
 -- name: of_family
 WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
 SELECT w.run, w.name, w.key, w.n, w.position, w.event, w.topic, w.awaited, w.began, w.due, w.crc
-FROM family f JOIN wait w ON w.run = f.rid ORDER BY w.began
+FROM family f JOIN wait w ON w.run = f.rid JOIN run r ON r.rid = f.rid
+WHERE r.status NOT IN ('failed', 'parked') ORDER BY w.began
 
 -- name: family
 WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
