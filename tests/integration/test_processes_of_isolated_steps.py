@@ -12,6 +12,7 @@ from test_map_in_processes import gone
 
 from conftest import Machine, Scripts
 from perdure import workflow
+from perdure.engines.processes import template
 from waiting import until
 
 
@@ -20,6 +21,7 @@ def isolated_whos() -> list[list[int]]:
     return [*[steps.who(n) for n in range(3)], *steps.who.map(range(3, 6), processes=2).results]
 
 
+@pytest.mark.skipif(not template._can_copy(), reason="only where descriptors of processes are to be had")
 def test_each_attempt_has_a_process_of_its_own_also_in_a_map(machine: Machine) -> None:
     """None is used twice, and none has loaded the module itself: they are copies of one that has."""
     found = isolated_whos()
