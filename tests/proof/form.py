@@ -67,6 +67,11 @@ class Figures:
         return cls(data["cases"], Counter(data["counts"]), data["measured"], data["failures"], seen)
 
 
+def number_of(lines: list[str]) -> int:
+    """How many failures these lines stand for; the last one of a part may stand for several."""
+    return sum(int(more[1]) if (more := re.fullmatch(r"and (\d+) more", line)) else 1 for line in lines)
+
+
 def counted(figures: Figures) -> str:
     """The counts, in one line."""
     return ", ".join(f"{number:,} {name}" for name, number in sorted(figures.counts.items()))

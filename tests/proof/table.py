@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .form import Proof
+from .form import Proof, number_of
 from .progress import Done
 
 BEGIN, END = "<!-- proof: written by `python3 dev.py proof --table` -->", "<!-- end of proof -->"
@@ -52,14 +52,14 @@ def found_row(proof: Proof, done: Done) -> str:
     tried = (
         f"{figures.cases:,} of {proof.size:,} {proof.unit}" if figures.cases else f"none of {proof.size:,} {proof.unit}"
     )
-    broken = str(len(proof.broken(figures))) if figures.cases else "-"
+    broken = str(number_of(proof.broken(figures))) if figures.cases else "-"
     return _line(proof.name, proof.claim, tried, broken, proof.says(figures) if figures.cases else "")
 
 
 def how_row(proof: Proof, done: Done, seed: int) -> str:
     """One line of the second table."""
     control = done.control
-    caught = "not run" if control is None else f"{len(proof.broken(control))} in {control.cases:,}"
+    caught = "not run" if control is None else f"{number_of(proof.broken(control))} in {control.cases:,}"
     return _line(
         proof.name,
         f"`python3 dev.py proof {proof.name} --seed {seed}`",
