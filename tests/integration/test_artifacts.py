@@ -250,3 +250,32 @@ def test_a_lost_file_names_the_command_that_makes_it_again(machine: Machine) -> 
         w_of_a_lost_file()
     (run,) = machine.engine.store.runs()
     assert f"perdure fork {run.id} --from fetch_page" in lost.value.hint
+
+
+def test_a_script_that_names_no_artifact_in_this_life(scripts: Scripts) -> None:
+    """The step that made one is not executed again: its result is read all the same."""
+    path = scripts.write(
+        """
+        import os, sys
+        import perdure
+        from perdure import step, workflow
+
+        @step
+        def artifact_kept():
+            return perdure.artifact(b"x" * 100_000)
+
+        @step(retry=None)
+        def artifact_measured(one):
+            if os.environ.get("DIE"):
+                os._exit(1)
+            return one.size
+
+        @workflow
+        def artifact_of_before():
+            return artifact_measured(artifact_kept())
+
+        print(artifact_of_before(), "perdure.api.artifact" in sys.modules)
+        """
+    )
+    assert scripts.run(path, DIE="1").returncode == 1
+    assert scripts.run(path).stdout == "100000 True\n"

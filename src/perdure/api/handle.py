@@ -7,6 +7,7 @@ from collections.abc import Generator
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
+import perdure.api.artifact_codec  # noqa: F401  a step of before may have returned one
 from perdure.api.run_outcome import published_value, put_outcome
 from perdure.core.durations import Duration, seconds, show
 from perdure.core.execution.spec import Spec

@@ -20,6 +20,7 @@ from typing import (
     overload,
 )
 
+import perdure.api.artifact_codec  # noqa: F401  a step of before may have returned one
 from perdure.api.options import (
     checked_ensure,
     checked_input,

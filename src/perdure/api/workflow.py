@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, U
 
 import msgspec
 
+import perdure.api.artifact_codec  # noqa: F401  a step of before may have returned one
 from perdure.api.options import (
     checked_if_locked,
     checked_lock,

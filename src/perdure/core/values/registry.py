@@ -38,7 +38,13 @@ class Codec(msgspec.Struct, frozen=True):
 
 _by_name: dict[str, Codec] = {}
 _by_class: dict[type, Codec] = {}
+_when_met: dict[str, Callable[[], object]] = {}
 _BUILT_IN = frozenset(LOWERING)
+
+
+def load_when_met(name: str, load: Callable[[], object]) -> None:
+    """Call this when a stored value names the codec: it registers one of perdure's own that few scripts need."""
+    _when_met[name] = load
 
 
 def register(codec: Codec) -> None:
@@ -104,7 +110,7 @@ def read(data: Any, decode: Decode, load: Callable[[str], None]) -> Any:
     name, content = items_of(data, decode)
     codec = named(name)
     if codec is None and type(name) is str:
-        load(name)
+        _when_met.get(name, lambda: load(name))()
         codec = named(name)
     if codec is None:
         raise Unfit(f"it holds a value of the codec {name!r}, which this process has not registered")
