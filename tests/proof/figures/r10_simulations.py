@@ -45,7 +45,7 @@ PROOF = Proof(
     "from the same number",
     unit="simulations",
     size=1_000_000,
-    part=5_000,
+    part=2_000,
     run=run,
     control=control,
     controlled="five rules of the core, one after the other",

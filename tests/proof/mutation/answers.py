@@ -30,7 +30,8 @@ RUNS = ("x", "done-1", "failed-1", "waits-1", "mail-0")
 
 def _page(endpoint: Any, names: dict[str, str]) -> Look:
     def look(location: Location) -> Any:
-        return endpoint.handle(Desk(location, True, Jobs()), names, asked(endpoint.query, {}))
+        given = {"q": "price"} if endpoint.query.__struct_fields__ == ("q",) else {}
+        return endpoint.handle(Desk(location, True, Jobs()), names, asked(endpoint.query, given))
 
     return look
 
