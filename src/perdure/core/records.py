@@ -54,6 +54,7 @@ DEFER_NOTE: Final = "perdure.defer"
 DEFER_EVERY_NOTE: Final = "perdure.defer_every_end"
 UNDO_NOTE: Final = "perdure.undo"
 TIMERS_NOTE: Final = "perdure.timers"
+ENDING_NOTE: Final = "perdure.ending"
 
 OWN_MODULE: Final = "__main__"
 """How a run records the module of its own workflow, which may be renamed."""

@@ -302,6 +302,8 @@ class _Inquiry:
         when = f" {self._ago(process.ended.timestamp())}" if process.ended is not None and process.watched else ""
         self._say(f"no process executes it: its process (pid {process.pid}) died{when}, {self._saved()}")
         self._say(UNSEEN if process.cause == "unseen" else process.how)
+        if self.run.stop is not None:
+            self._say("it was being cancelled: whoever goes on with it ends it, and executes nothing more")
         if process.cause == "oom":
             self.code = "out-of-memory"
         for one in process.in_flight[:SHOWN]:

@@ -18,7 +18,7 @@ from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.run import superseded
 from perdure.core.records import UNDO_NOTE, AttemptRecord, FunctionRecord, Row, RunRecord, StepRecord
 from perdure.core.values import codec
-from perdure.errors import AlreadyRunning
+from perdure.errors import AlreadyRunning, RunError
 from perdure.store import parking, pieces, signals, spending
 from perdure.store.group_commit import Operation
 from perdure.store.rows import checked, checked_of_run, corrupt
@@ -78,6 +78,11 @@ def _refuse(store: Store, connection: apsw.Connection, run: RunRecord) -> None:
         raise AlreadyRunning(
             f"run {run.id} is executed by pid {by.pid} on {by.host}",
             f"wait until it has ended, or `perdure cancel {quote(run.id)}`: a fork takes over what it has done",
+        )
+    if connection.execute(_SQL["undoing"], (run.rid,)).fetchone() is not None:
+        raise RunError(
+            f"run {run.id} was left while it was being undone: what a fork would take over may be undone in part",
+            f"end that first: perdure resume {quote(run.id)}, or perdure cancel {quote(run.id)}",
         )
 
 

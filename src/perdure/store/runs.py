@@ -374,7 +374,8 @@ class Store(RunQueries):
         def operation(connection: apsw.Connection) -> tuple[RunRecord, HolderInfo | None]:
             run = self._run(connection, rid)
             by = None if run.holder is None else self.holder.living(connection, run.holder)
-            if by is not None:
+            if by is not None or run.status not in ("done", "cancelled"):
+                # Kept also if no process executes it: whoever ends it now may die in the midst of its clean-ups.
                 self.put_run(connection, run, stop=now if run.stop is None else run.stop)
             return run, by
 

@@ -54,6 +54,7 @@ def unwind(
     ok: bool,
     final: bool,
     children: Sequence[tuple[float, Callable[[], Generator[Any, Any, list[str]]]]] = (),
+    ending: bytes = b"",
 ) -> Generator[Effect, Any, list[str]]:
     """Put away what this end of the run asks for, what came last first.
 
@@ -65,6 +66,8 @@ def unwind(
         ok: the run has succeeded, so nothing is undone.
         final: it is not gone on with any more, so what is deferred is due.
         children: child runs that are done: the places of their records, and what undoes each.
+        ending: how the run is to end, packed: noted before anything is undone, so that a process that goes on after a
+            death undoes the rest first. A call that may be undone in part is not used as if nothing had been.
 
     Returns:
         What was not cleaned up, a line each.
@@ -72,6 +75,9 @@ def unwind(
     missed: list[str] = []
     waiting = 0
     rest = sorted(children, key=lambda child: child[0])
+    undoes = not ok and (rest or any(kind == "undo" for _, kind in history.to_clean()))
+    if undoes and history.notes_endings and history.ending is None:
+        yield Save(history.with_notes((history.ends(ending),)))
     for seq, kind in history.to_clean():
         while rest and rest[-1][0] > seq:
             missed += yield from rest.pop()[1]()

@@ -18,7 +18,7 @@ from perdure.core.execution.crash_loop import LIMIT, Crashes, Lives
 from perdure.core.execution.kept_input import kept_input
 from perdure.core.execution.record_matching import Claims
 from perdure.core.execution.spec import Call
-from perdure.core.records import TIMERS_NOTE, UNDO_NOTE, Row, StepKind, StepStatus
+from perdure.core.records import ENDING_NOTE, TIMERS_NOTE, UNDO_NOTE, Row, StepKind, StepStatus
 from perdure.core.sizes import show_size
 from perdure.errors import TooLarge
 
@@ -107,6 +107,8 @@ class History(Claims):
         self.lives = lives or {}
         self.has_children = False  # a workflow was called, or may have been
         self.undoes_children = False  # the engine can undo child runs that are done
+        self.notes_endings = False  # the process that executes the run can die in the middle of its clean-ups
+        self.ending: int | None = None  # the number of the note that undoing has begun
         self._failures: list[Failure] = []
         self._to_clean: dict[int, str] = {}
         self._cleaned: set[tuple[str, str, bytes, int]] = set()
@@ -143,7 +145,10 @@ class History(Claims):
             self.undone[key] += kind == "undone" and status == "done"
             return
         if kind == "timers":
-            self._timer_notes.append(seq)
+            if name == ENDING_NOTE:
+                self.ending = seq
+            else:
+                self._timer_notes.append(seq)
             return
         if kind == "defer":
             self._to_clean[seq] = kind
@@ -265,6 +270,12 @@ class History(Claims):
     def to_clean(self) -> list[tuple[int, str]]:
         """Number and kind (`defer` or `undo`) of the notes of what is to be cleaned up, the last one first."""
         return sorted(self._to_clean.items(), reverse=True)
+
+    def ends(self, how: bytes) -> Row:
+        """The record that undoing has begun, and `how` the run is to end."""
+        note = self.note("timers", ENDING_NOTE, bytes(16), 0, "done", how, _NONE)
+        self.ending = note[records.SEQ]
+        return note
 
     def is_cleaned(self, kind: StepKind, name: str, key: bytes, n: int) -> bool:
         """Was that clean-up made before the process died?"""

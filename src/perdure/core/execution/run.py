@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 import msgspec
 
-from perdure.core.exceptions import capture
+from perdure.core.exceptions import capture, notes
 from perdure.core.execution import crash_loop
 from perdure.core.execution.call import End as CallEnd
 from perdure.core.execution.call import Failed, Succeeded, fail, recall, recorded
@@ -171,7 +171,7 @@ class Unwind(msgspec.Struct, frozen=True):
     """Put away what the run has left, `ok` or not, at its `final` end or not: `cleanup.unwind`.
 
     Answer: what was not put away, a line each. What the run has failed with, packed, and what that takes back: for an
-    engine that may have to stop in the middle. `children` are to be undone with it.
+    engine that may have to stop in the middle. `children` are to be undone with it. `ending` is the `Ending`, packed.
     """
 
     run: RunRecord
@@ -181,6 +181,7 @@ class Unwind(msgspec.Struct, frozen=True):
     fault: bytes = b""
     cause: RootCause | None = None
     children: tuple[DoneChild, ...] = ()
+    ending: bytes = b""
 
 
 class Undoable(msgspec.Struct, frozen=True):
@@ -211,6 +212,13 @@ class Unended(msgspec.Struct, frozen=True):
     run: RunRecord
 
 
+class RecallEnding(msgspec.Struct, frozen=True):
+    """What does the note of that number say of how the run is to end? Answer: an `Ending`, packed."""
+
+    run: RunRecord
+    seq: int
+
+
 class Forget(msgspec.Struct, frozen=True):
     """Take these records back, and hold the `aftermath` no longer against the script. Answer: None."""
 
@@ -236,7 +244,19 @@ class End(msgspec.Struct, frozen=True):
     stopped: bytes | None = None
 
 
-RunEffect = Effect | Begin | StandBy | Recall | Body | Unwind | Undoable | Reopen | Unended | Forget | End
+class Ending(msgspec.Struct, frozen=True, array_like=True):
+    """How a run is to end once it is cleaned up: what `End` says then. It is kept while undoing goes on."""
+
+    status: str
+    output: bytes = b""
+    forget: tuple[int, ...] = ()
+    aftermath: tuple[int, int] | None = None
+    stopped: bytes | None = None
+
+
+RunEffect = (
+    Effect | Begin | StandBy | Recall | Body | Unwind | Undoable | Reopen | Unended | RecallEnding | Forget | End
+)
 Life = Generator[RunEffect, Any, "Ended | Failed"]
 
 
@@ -260,16 +280,52 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None, t
     """
     call.spec.refuse_unstorable()
     answer = (yield from _taking(call, start)) if taken is None else taken
-    if not isinstance(answer, Taken):
-        return _not_taken(call, start, answer, began)
-    run = answer.run
-    if began is not None:
-        began(run.id)
-    history = yield Recall(run, answer.resumed, answer.died)
+    while isinstance(answer, Taken):
+        run = answer.run
+        if began is not None:
+            began(run.id)
+        history = yield Recall(run, answer.resumed, answer.died)
+        if history.ending is None:
+            return (yield from _execute(call, run, history))
+        error = yield from _end_at_last(run, history)
+        if taken is not None:
+            return Failed(error, Outcome(None, error, run.started, 0.0), 1)
+        answer = yield from _taking(call, start)
+    return _not_taken(call, start, answer, began)
+
+
+def _end_at_last(run: RunRecord, history: History) -> Generator[RunEffect, Any, Exception]:
+    """Undo the rest of a run whose process died while it undid, and write down the end that it was coming to.
+
+    Returns:
+        What the run has failed with, or that it was cancelled.
+    """
+    assert history.ending is not None
+    ending: Ending = msgspec.msgpack.decode((yield RecallEnding(run, history.ending)), type=Ending)
+    final = ending.status == "cancelled"
+    missed = yield from _put_away(Unwind(run, history, ok=False, final=final, fault=ending.output))
+    forget = (*ending.forget, history.ending)
+    trouble = yield End(run, ending.status, ending.output, (), forget, ending.aftermath, ending.stopped)
+    if trouble is not None:
+        raise trouble
+    error = _cancelled(run) if final else capture.restore(capture.decode(ending.output))
+    for line in missed:
+        notes.add(error, f"perdure: {line}")
+    notes.add(error, f"perdure: run {run.id} {_ENDED[ending.status]}; its clean-ups were interrupted, and are made now")
+    return error
+
+
+def _cancelled(run: RunRecord) -> Cancelled:
+    return Cancelled(f"run {run.id} was cancelled", "give the new run another id, or other inputs")
+
+
+def _execute(call: Call, run: RunRecord, history: History) -> Life:
     while True:
-        stuck = (
-            crash_loop.stuck(run.id, history.deaths, history.crashes, history.crash_limit) if history.deaths else None
-        )
+        stuck: Exception | None = None
+        if run.stop is not None:  # asked for, and not done: whoever was to end it has died
+            stuck = _cancelled(run)
+        elif history.deaths:
+            stuck = crash_loop.stuck(run.id, history.deaths, history.crashes, history.crash_limit)
         outcome: Outcome = (yield Body(call, run, history)) if stuck is None else Outcome(None, stuck, run.started, 0.0)
         error = outcome.error
         if error is None:
@@ -298,13 +354,20 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None, t
         verdict = cause.verdict or pack_verdict(assess(error, now, call.spec.failures()))
         stopped = pack_stop(Stop(now, b"", verdict))
         final = status == "cancelled"  # what has failed, or was set aside, is gone on with
-        for line in (yield from _put_away(Unwind(run, history, ok=False, final=final, fault=fault, cause=cause))):
-            error.add_note(f"perdure: {line}")
-        trouble = yield End(run, status, fault, forget=cause.records, aftermath=cause.aftermath, stopped=stopped)
+        ending = msgspec.msgpack.encode(Ending(status, fault, cause.records, cause.aftermath, stopped))
+        unwind = Unwind(run, history, ok=False, final=final, fault=fault, cause=cause, ending=ending)
+        for line in (yield from _put_away(unwind)):
+            notes.add(error, f"perdure: {line}")
+        forget = (*cause.records, *_note_of_ending(history))
+        trouble = yield End(run, status, fault, forget=forget, aftermath=cause.aftermath, stopped=stopped)
         if trouble is not None:
-            error.add_note(f"perdure: that the run {_ENDED[status]} could not be saved: {trouble}")
-        error.add_note(f"perdure: run {run.id} {_ENDED[status]}; {_WAY_ON[status].format(shlex.quote(run.id))}")
+            notes.add(error, f"perdure: that the run {_ENDED[status]} could not be saved: {trouble}")
+        notes.add(error, f"perdure: run {run.id} {_ENDED[status]}; {_WAY_ON[status].format(shlex.quote(run.id))}")
         return Failed(error, outcome, 1, verdict=verdict)
+
+
+def _note_of_ending(history: History) -> tuple[int, ...]:
+    return () if history.ending is None else (history.ending,)
 
 
 def up_to_end(life: Life, run: RunRecord) -> Generator[RunEffect, Any, tuple[End, Life]]:
@@ -347,7 +410,7 @@ def _put_away(effect: Unwind) -> Generator[RunEffect, Any, list[str]]:
 def unwinding(effect: Unwind, find: Find) -> Generator[Any, Any, list[str]]:
     """What puts away what a run has left, with `find` to find the steps: its own, and what child runs have done."""
     children = [(child.seq or inf, partial(_undo_child, effect, child)) for child in effect.children]
-    return unwind(effect.history, find, ok=effect.ok, final=effect.final, children=children)
+    return unwind(effect.history, find, ok=effect.ok, final=effect.final, children=children, ending=effect.ending)
 
 
 def _undo_child(effect: Unwind, child: DoneChild) -> Generator[RunEffect, Any, list[str]]:
@@ -382,8 +445,10 @@ def call_off(
     run = answer.run
     history = yield Recall(run, resumed=True, died=answer.died)
     history.has_children = True  # which is not known, since its function is not called
-    missed = yield from _put_away(Unwind(run, history, ok=ok, final=final, fault=fault or b""))
-    trouble = yield End(run, "cancelled" if fault is None else "failed", fault or b"")
+    status, output = ("failed", fault) if fault is not None else ("cancelled", b"")
+    ending = msgspec.msgpack.encode(Ending(status, output))
+    missed = yield from _put_away(Unwind(run, history, ok=ok, final=final, fault=output, ending=ending))
+    trouble = yield End(run, status, output, forget=_note_of_ending(history))
     if trouble is not None:
         raise trouble
     return missed

@@ -29,6 +29,7 @@ from perdure.core.execution.run import (
     End,
     Forget,
     Recall,
+    RecallEnding,
     Reopen,
     StandBy,
     Undoable,
@@ -153,6 +154,8 @@ class AsyncDriver:
                 notices.undoes(resources, effect)
                 inner = LocalScope(resources, self._drivers, effect.run, effect.history)
                 return await self.drive(unwinding(effect, inner.find_step), inner)
+            case RecallEnding():
+                return self._sync.recall_ending(effect, scope)
             case Undoable():
                 return self._sync.undoable(effect, scope)
             case Unended():

@@ -126,7 +126,7 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
     store, uniform = resources.store, resources.world.uniform
     if not resumed:
         history = History(run.rid, run.id, epoch=run.epoch, uniform=uniform, largest=store.largest)
-        history.undoes_children = True
+        history.undoes_children = history.notes_endings = True
         return history
     history = History(
         run.rid,
@@ -145,7 +145,7 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
     history.spent_by_children = store.spent_by_children(run.rid)
     if history.spent_by_children and run.forked_from is not None:
         _find_children_of_source(store, run, history)
-    history.resumed = history.undoes_children = True
+    history.resumed = history.undoes_children = history.notes_endings = True
     history.tried_calls = lambda name: store.tried_calls(run.rid, name)
     history.deaths = deaths_of(store, run.rid) if run.parent is None else ()
     history.defines = lambda name: _defines(store, run, name)

@@ -31,6 +31,7 @@ from perdure.core.execution.run import (
     End,
     Forget,
     Recall,
+    RecallEnding,
     Reopen,
     StandBy,
     Start,
@@ -90,6 +91,7 @@ class SyncDriver:
             Undoable: self.undoable,
             Reopen: self._write,
             Unended: self.unended,
+            RecallEnding: self.recall_ending,
             Forget: self._write,
             End: self._end,
             Resolve: self._write,
@@ -372,6 +374,10 @@ class SyncDriver:
         if effect.run.forked_from is not None:
             notices.keeps(self._resources, effect.run)
         return run_lifecycle.undoable(self._resources, effect.run)
+
+    def recall_ending(self, effect: RecallEnding, scope: Any) -> bytes:
+        """What a process noted before it began to undo."""
+        return self._resources.store.record(effect.run.rid, effect.seq).input
 
     def unended(self, effect: Unended, scope: Any) -> list[tuple[Start, bytes | None]]:
         """The child runs that have something to be put away."""

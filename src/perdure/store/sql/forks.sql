@@ -15,6 +15,9 @@ DELETE FROM step WHERE run = ? AND seq = ?
 -- name: next_number
 SELECT coalesce(max(seq), 0) + 1 FROM step WHERE run = ?
 
+-- name: undoing
+SELECT 1 FROM step WHERE run = ? AND kind = 'timers' AND name = 'perdure.ending' LIMIT 1
+
 -- name: functions
 SELECT run, kind, name, module, qualname, file, crc, code FROM function WHERE run = ?
 

@@ -53,7 +53,7 @@ WHERE d.status = 'parked' AND d.seq > 0 GROUP BY f.root
 SELECT count(*) FROM (SELECT 1 FROM step WHERE run = ? AND kind NOT IN ('undo', 'timers') LIMIT ?)
 
 -- name: last_step
-:steps WHERE run = ? AND kind <> 'timers' ORDER BY seq DESC LIMIT 1
+:steps WHERE run = ? AND kind NOT IN ('undo', 'timers') ORDER BY seq DESC LIMIT 1
 
 -- name: newest_attempt
 SELECT * FROM (

@@ -154,7 +154,7 @@ WHERE run = ? AND seq >= ? ORDER BY seq LIMIT ?
 SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed,
        batch, asked, waits, label, spent
 FROM step
-WHERE run = ? AND kind <> 'timers' ORDER BY seq DESC LIMIT 1
+WHERE run = ? AND kind NOT IN ('undo', 'timers') ORDER BY seq DESC LIMIT 1
 
 -- name: count_steps
 SELECT status, count(*) FROM step WHERE run = ? AND status <> 'done' GROUP BY status
