@@ -10,6 +10,9 @@ import sys
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 APT = ("apt-get", "-qq", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=1", "-o", "DPkg::Lock::Timeout=60")
 
+SECONDS = 240
+"""For each command of apt-get: the tests go on without a browser where a mirror is that slow."""
+
 
 def find() -> str | None:
     """Where Chromium is; None if there is none."""
@@ -21,15 +24,19 @@ def install() -> str:
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         return "apt-get, and root to use it, are not there"
     for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-        done = subprocess.run(
-            [*APT, *command],
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [*APT, *command],
+                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return f"apt-get {command[0]}: not done within {SECONDS} s"
         if done.returncode:
             return f"apt-get {command[0]}: {(done.stdout.strip().splitlines() or ['it failed'])[-1]}"
     return "" if find() else "the package chromium has no program of that name"
