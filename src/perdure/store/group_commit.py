@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ are written again rather than added, and the flush that every commit waits for i
 class Entry:
     """Something to be committed: rows for the step table, an operation, or both (rows first)."""
 
-    __slots__ = ("artifacts", "done", "error", "files", "operation", "pieces", "result", "rows", "wake")
+    __slots__ = ("artifacts", "done", "error", "files", "operation", "pieces", "refused", "result", "rows", "wake")
 
     def __init__(self, rows: Sequence[tuple[Any, ...]], operation: Operation | None = None) -> None:
         self.rows = rows
@@ -60,6 +61,7 @@ class Entry:
         self.result: Any = None
         self.error: BaseException | None = None
         self.done = False
+        self.refused = False  # because of its own rows
         self.wake: threading.Lock | None = None
 
     def rouse(self) -> None:
@@ -104,6 +106,7 @@ class Journal:
         self._pages = 0
         connection.set_wal_hook(self._written)  # in the place of SQLite's own, which checkpoints without a look
         self._insert = insert
+        self._inserts: dict[tuple[int, int], str] = {}  # by how many columns and rows
         self._on_end = on_end
         self._writer = threading.Lock()
         self._waiting: deque[Entry] = deque()
@@ -147,6 +150,23 @@ class Journal:
         self._writer.acquire()
         self._waiting.extend(entries)
         self._lead()
+
+    def write_together(self, rows: Sequence[tuple[Any, ...]]) -> Entry | None:
+        """Make rows of many callers durable in one commit.
+
+        Returns:
+            The one entry, which holds the outcome for all; None: nothing was tried, or one of the rows was refused and
+            nothing saved. `write_all` does it then, and says whose that is.
+        """
+        if self.around is not None or self._waiting or not self._writer.acquire(False):
+            return None
+        entry = Entry(rows)
+        try:
+            self._commit((entry,))
+        finally:
+            self._writer.release()
+        self._hand_over()
+        return None if entry.refused else entry
 
     def read(self, question: Operation) -> Any:
         """Ask the connection something, between commits.
@@ -232,7 +252,8 @@ class Journal:
                 entry.error = self._broken
             return
         try:
-            self._watch.look(always=len(batch) > 1 or batch[0].operation is not None)
+            first = batch[0]
+            self._watch.look(always=len(batch) > 1 or first.operation is not None or len(first.rows) > 1)
             if self.around is None:
                 self._in_turn(batch)
             else:
@@ -252,6 +273,7 @@ class Journal:
                     self._commit((entry,))
             else:
                 batch[0].error = self._fault_of_one(error)
+                batch[0].refused = True
         except apsw.Error as error:
             failure = self._watch.trouble() or translate(error, self._path)
             if isinstance(failure, StateIO | StateCorrupt | StateReplaced):
@@ -302,12 +324,15 @@ class Journal:
 
     def _insert_all(self, connection: apsw.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         # One statement for many rows: each one lets go of the GIL, and with many threads waiting that is what costs.
-        widths = {len(row) for row in rows}
+        widths = set(map(len, rows))
+        width = max(widths)
         if len(widths) > 1:  # those that have more to say of their calls, and those that have not
-            widest = max(widths)
-            rows = [(*row, *(None,) * (widest - len(row))) for row in rows]
-        extra = f", ({', '.join('?' * len(rows[0]))})" * (len(rows) - 1)
-        connection.execute(self._insert[len(rows[0])] + extra, [value for row in rows for value in row])
+            rows = [(*row, *(None,) * (width - len(row))) for row in rows]
+        statement = self._inserts.get((width, len(rows)))
+        if statement is None:
+            extra = f", ({', '.join('?' * width)})" * (len(rows) - 1)
+            statement = self._inserts[width, len(rows)] = self._insert[width] + extra
+        connection.execute(statement, tuple(chain.from_iterable(rows)))
 
     def _in_turn(self, batch: Sequence[Entry]) -> None:
         try:

@@ -103,13 +103,84 @@ def perform(call: Call, history: History) -> Decision:
     seq = history.claim(call)
     if seq is not None and not history.is_abandoned(seq):
         return recall(call, history, (yield Load(call, seq)), park)
-    record = yield from _unrecorded(call, history, seq)
-    if record is not None:
-        return recall(call, history, record, park)
-    end = yield from item(call, history, park)
+    if seq is not None or history.unsettled(call.spec.name, call.key):
+        record = yield from _unrecorded(call, history, seq)
+        if record is not None:
+            return recall(call, history, record, park)
+    first = None
+    if at_once(call, history):
+        first = yield Execute(call, 1, park)
+        save = first_success(call, history, first)
+        if save is not None:
+            yield save
+            return Succeeded(first.value, call.seq)
+    end = yield from _with_failures(call, history, park, None, first)
     if type(end) is Failed:
         yield from fail(call, history, end)
     return end
+
+
+def at_once(call: Call, history: History) -> bool:
+    """Is nothing to be looked at before the first attempt of a call, or after its success?
+
+    Nearly no call has anything. Then its decision yields its effects itself, which would otherwise pass through each of
+    the generators that judge failures.
+    """
+    spec = call.spec
+    return (
+        spec.storable
+        and spec.guard is None
+        and spec.ensure is None
+        and spec.max_repeats is None
+        and not call.ledgers
+        and len(call.input) <= history.largest
+        and not (history.undone or history.knows_tries or history.crashes or history.lives)
+    )
+
+
+def first_success(call: Call, history: History, outcome: Outcome) -> Save | None:
+    """What is to be saved of a first attempt that has succeeded; None if it has not, or is judged as if it had not.
+
+    The value of `outcome` is the one that the workflow sees then.
+    """
+    if outcome.error is not None or outcome.attempts or call.spending is not None:
+        return None
+    spec = call.spec
+    try:
+        refuse_change(call)
+        payload, value = spec.plan.round_trip(outcome.value)
+    except (NotStorable, ArgumentChanged, MemoryError):
+        return None
+    if len(payload) + len(call.input) > history.largest:
+        return None
+    outcome.value = value
+    if call.extras is not None:
+        call.extras.began(outcome.began())
+    return success(call, history, payload, outcome, 1)
+
+
+def success(call: Call, history: History, payload: bytes, outcome: Outcome, attempts: int, cut: int = 0) -> Save:
+    """What is to be saved of a call that has succeeded.
+
+    Args:
+        call: which.
+        history: of the run.
+        payload: its value, packed.
+        outcome: of its last attempt.
+        attempts: how many there were.
+        cut: in how many earlier lives of the run it was executed.
+    """
+    spec = call.spec
+    if len(payload) > spec.artifact_above:
+        payload = Large(payload)
+    row = history.row(call, "done", payload, outcome.started, outcome.seconds, attempts)
+    rows = (row,) if spec.undo is None else (row, undo_row(call, history, row))
+    if not (cut or attempts > 1 or call.drop):
+        return Save(history.with_notes(rows))
+    marks = _marks(call, cut) if (cut or attempts > 1) and not outcome.attempts else ()
+    # What came after a call that is undone may follow from its result, and it is made again.
+    aftermath = (min(call.drop) + 1, row[SEQ]) if call.drop else None
+    return Save(history.with_notes(rows), drop=call.drop, aftermath=aftermath, marks=marks)
 
 
 def recorded(call: Call, history: History) -> Generator[Effect, Any, StepRecord | None]:
@@ -225,8 +296,11 @@ class Series(msgspec.Struct):
         return Judged(decision, fault, assessment, seen)
 
 
-def attempts(call: Call, history: History, parked: bool = False) -> Decision:
-    """Try the call until it succeeds or its policy gives up; what succeeds is saved."""
+def attempts(call: Call, history: History, parked: bool = False, first_outcome: Outcome | None = None) -> Decision:
+    """Try the call until it succeeds or its policy gives up; what succeeds is saved.
+
+    `first_outcome` is how its first attempt went, if that was made.
+    """
     spec = call.spec
     spec.refuse_unstorable()
     history.refuse_oversized(spec.owner, call.input)
@@ -248,7 +322,9 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
         number += 1
         guard, ticket = spec.guard, None
         outcome: Outcome
-        if guard is None:
+        if first_outcome is not None:
+            outcome, first_outcome = first_outcome, None
+        elif guard is None:
             outcome = yield Execute(call, number, parked, crashed > 0)
         else:
             wait = partial(_hold_on, call, number)
@@ -275,8 +351,6 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
                     ensure(spec, outcome.value)
                 payload, value = _read(call, outcome) if outcome.attempts else spec.plan.round_trip(outcome.value)
                 history.refuse_oversized(spec.owner, call.input, payload)
-                if len(payload) > spec.artifact_above:
-                    payload = Large(payload)
             except (NotStorable, ArgumentChanged, MemoryError) as refusal:
                 error = refusal
             except Exception as raised:
@@ -284,15 +358,10 @@ def attempts(call: Call, history: History, parked: bool = False) -> Decision:
                     raise
                 error = raised
             else:
-                row = history.row(call, "done", payload, outcome.started, outcome.seconds, outcome.attempts or number)
-                marks = _marks(call, cut) if (cut or number > 1) and not outcome.attempts else ()
-                rows = (row,) if spec.undo is None else (row, undo_row(call, history, row))
-                # What came after a call that is undone may follow from its result, and it is made again.
-                aftermath = (min(call.drop) + 1, row[SEQ]) if call.drop else None
-                yield Save(history.with_notes(rows), drop=call.drop, aftermath=aftermath, marks=marks)
+                yield success(call, history, payload, outcome, outcome.attempts or number, cut)
                 if call.spending is not None and history.spent_saved is not None:
                     history.spent_saved(call)
-                return Succeeded(value, row[SEQ])
+                return Succeeded(value, call.seq)
         if outcome.attempts:
             return Failed(error, outcome, outcome.attempts)
         if series is None:
@@ -403,13 +472,42 @@ def ended_row(call: Call, history: History, status: StepStatus, end: Failed) -> 
     )
 
 
-def item(call: Call, history: History, park: bool, doubted: Callable[[], bool] | None = None) -> Decision:
+def item(
+    call: Call,
+    history: History,
+    park: bool,
+    doubted: Callable[[], bool] | None = None,
+    around: Callable[[Decision], Decision] | None = None,
+) -> Decision:
     """A call that has no record: its result is saved; if it fails for good, it is parked if asked to.
+
+    Args:
+        call: which.
+        history: of the run.
+        park: it may be parked.
+        doubted: says whether the program may be at fault rather than the item, as matters stand.
+        around: what is put around all that comes after a first attempt that has not succeeded.
+    """
+    first = None
+    if at_once(call, history):
+        first = yield Execute(call, 1, park)
+        save = first_success(call, history, first)
+        if save is not None:
+            yield save
+            return Succeeded(first.value, call.seq)
+    rest = _with_failures(call, history, park, doubted, first)
+    return (yield from (rest if around is None else around(rest)))
+
+
+def _with_failures(
+    call: Call, history: History, park: bool, doubted: Callable[[], bool] | None, first: Outcome | None
+) -> Decision:
+    """The same for a call that is not `at_once`, or whose `first` attempt has not succeeded.
 
     A fault of the program is never parked, and one that is possibly the program's not while that is `doubted`: the map
     decides at its end. That it was tried is saved, so that a later life does not begin with it.
     """
-    end = yield from attempts(call, history, park)
+    end = yield from attempts(call, history, park, first)
     if park and isinstance(end, Failed):
         fault = _suspicion(end) if call.spec.record_kind == "step" else "none"
         if fault == "certain" or (fault == "possible" and doubted is not None and doubted()):

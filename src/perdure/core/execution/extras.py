@@ -32,7 +32,7 @@ class Extras(msgspec.Struct):
     def began(self, at: float) -> None:
         """An attempt of it has begun."""
         if self.at is None:
-            self.at = at - sum(self.waits.values())
+            self.at = at - sum(self.waits.values()) if self.waits else at
         self.asked = at - self.at
 
     def wait(self, reason: str, seconds: float) -> None:
@@ -41,9 +41,10 @@ class Extras(msgspec.Struct):
 
     def columns(self) -> tuple[int | None, int | None, str | None, str | None, str | None] | None:
         """The last five columns of the row; None if they say nothing."""
-        asked = int(self.asked * 1000)
-        waits = {reason: ms for reason, seconds in self.waits.items() if (ms := int(seconds * 1000)) > 0}
-        said = msgspec.json.encode(waits).decode() if waits else None
+        asked, said = int(self.asked * 1000), None
+        if self.waits:
+            waits = {reason: ms for reason, seconds in self.waits.items() if (ms := int(seconds * 1000)) > 0}
+            said = msgspec.json.encode(waits).decode() if waits else None
         found = (self.batch, asked if asked > 0 else None, said, self.label, self.spent)
         return None if found == _NOTHING else found
 

@@ -28,11 +28,14 @@ IndexRow = tuple[int, str, bytes, int, str, str]
 """Number, name, key, occurrence, status and kind of a record."""
 
 
-class Tries(msgspec.Struct, gc=False):
+class Tries(msgspec.Struct, frozen=True, gc=False):
     """Attempts of a call that an earlier process made: how many, and how many of them used up the policy's."""
 
     made: int = 0
     counted: int = 0
+
+
+_NO_TRIES = Tries()
 
 
 class Failure(msgspec.Struct, eq=False):
@@ -131,9 +134,8 @@ class History(Claims):
             last = self.last = seq
         self._numbers = itertools.count(last + 1)
         for name, key, n, number, counted, _ in attempts:
-            tries = self._tries.setdefault((name, key, n), Tries())
-            tries.made = max(tries.made, number)
-            tries.counted += counted
+            tries = self._tries.get((name, key, n), _NO_TRIES)
+            self._tries[name, key, n] = Tries(max(tries.made, number), tries.counted + counted)
 
     def _remember(self, seq: int, name: str, key: bytes, n: int, status: str, kind: str) -> None:
         """Notes and clean-ups are never held against the script; of them, calls only claim the `defer` notes."""
@@ -156,11 +158,16 @@ class History(Claims):
 
     # -- attempts -----------------------------------------------------------------------------------------------------
 
+    @property
+    def knows_tries(self) -> bool:
+        """Are attempts of earlier processes known that no call has claimed?"""
+        return bool(self._tries)
+
     def tries(self, call: Call) -> Tries:
         """The attempts of this call that earlier processes made."""
         if not self._tries:
-            return Tries()
-        return self._tries.pop((call.spec.name, call.key, call.n), None) or Tries()
+            return _NO_TRIES
+        return self._tries.pop((call.spec.name, call.key, call.n), _NO_TRIES)
 
     def tried(self, call: Call) -> bool:
         """Did an earlier life make an attempt of this call, also one that counts no more?"""

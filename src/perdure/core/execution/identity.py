@@ -8,7 +8,7 @@ from perdure.core.execution.extras import Extras, label_of
 from perdure.core.execution.inputs import pack, pack_leniently, receiver
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.values import codec
-from perdure.core.values.extensions import SCALARS
+from perdure.core.values.extensions import SCALARS, encode
 from perdure.errors import ArgumentChanged
 
 
@@ -21,6 +21,13 @@ def identify(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     """
     if spec.key is not None:
         return identify_by(spec, args, kwargs, spec.key(*args, **kwargs))
+    if not kwargs and len(args) == spec.signature.exact and SCALARS.issuperset(map(type, args)):
+        try:
+            given = encode(args)
+        except (OverflowError, UnicodeEncodeError):
+            pass
+        else:
+            return Call(spec, args, kwargs, given, codec.digest(given))
     given, canonical = pack(spec.signature, _shown(spec, args), kwargs)
     return Call(spec, args, kwargs, given, codec.digest(canonical))
 

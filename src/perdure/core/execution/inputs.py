@@ -30,7 +30,7 @@ class Signature:
         owner: who it is, for messages.
     """
 
-    __slots__ = ("_defaults", "_least", "_most", "_names", "_signature", "closure", "owner")
+    __slots__ = ("_defaults", "_least", "_most", "_names", "_signature", "closure", "exact", "owner")
 
     def __init__(self, fn: Callable[..., Any], owner: str) -> None:
         self.owner = owner
@@ -48,6 +48,8 @@ class Signature:
         # Calls with only positional arguments, this many to that many, need no binding.
         self._least = sum(p.default is EMPTY for p in places)
         self._most = -1 if required_by_name else len(places)
+        # Exactly so many positional arguments are in canonical form as they stand; -1: they never are.
+        self.exact = self._most if self._most == self._least and self.closure is None else -1
 
     @property
     def parameters(self) -> list[str]:

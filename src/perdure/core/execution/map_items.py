@@ -49,30 +49,31 @@ class Feed:
     def __init__(self, history: History, name: str) -> None:
         self._history = history
         self._name = name
-        self._held: deque[Job] = deque()
+        self.held: deque[Job] = deque()
         self._count = 0
 
     def offer(self, call: Call) -> Job | None:
         """The next item: what may start because of it, if anything. Others may come from `released`."""
-        seq = self._history.claim(call)
-        if seq is not None and self._history.is_abandoned(seq):
+        history = self._history
+        seq = history.claim(call)
+        if seq is not None and history.is_abandoned(seq):
             seq, call.seq = None, 0
         job = Job(self._count, call, seq)
         self._count += 1
-        if job.seq is None and (self._held or self._history.unsettled(self._name, call.key)):
-            self._held.append(job)
+        if seq is None and (self.held or history.unsettled(self._name, call.key)):
+            self.held.append(job)
             return None
         return job
 
     def released(self) -> Job | None:
         """A held item that may start now, if there is one."""
-        if self._held and not self._history.unsettled(self._name, self._held[0].call.key):
-            return self._held.popleft()
+        if self.held and not self._history.unsettled(self._name, self.held[0].call.key):
+            return self.held.popleft()
         return None
 
     def adopt(self, seq: int) -> Job:
         """The item that was `waiting` may have the record of that number."""
-        job = self._held.popleft()
+        job = self.held.popleft()
         return Job(job.index, job.call, seq)
 
     def waiting(self, *, exhausted: bool) -> Job | None:
@@ -80,10 +81,10 @@ class Feed:
 
         While items are still to come, they may claim what is left under this name, so only the other names matter then.
         """
-        if not self._held or not self._history.unsettled(self._name, self._held[0].call.key):
+        if not self.held or not self._history.unsettled(self._name, self.held[0].call.key):
             return None
         if exhausted or not self._history.doubtful(self._name):
-            return self._held[0]
+            return self.held[0]
         return None
 
 

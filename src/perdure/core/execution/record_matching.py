@@ -152,7 +152,10 @@ class Claims:
         self.claims += 1
         key = call.key
         if not (step.once or step.again):
-            call.n = self._new_occurrence(step, key)
+            if key in step.seen or step.taken:
+                call.n = self._new_occurrence(step, key)
+            else:
+                step.seen[key] = 1
             return None
         # Calls that are alike are told apart by their order alone. Where an edit has changed that, the record of one
         # that is not made any more goes to another when the replay has come to rest (`adopt`).

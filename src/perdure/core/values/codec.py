@@ -58,11 +58,14 @@ __all__ = [
 
 # The kinds that an annotation is compared with once, and not with each value of theirs.
 _PLAIN: Final = SCALARS | {list, tuple, dict, set, frozenset}
+_FRESH: Final = blake2b(digest_size=16)
 
 
 def digest(data: bytes) -> bytes:
     """16 bytes of BLAKE2b (RFC 7693) over `data`."""
-    return blake2b(data, digest_size=16).digest()
+    state = _FRESH.copy()  # to read the options anew takes as long as to hash the inputs of a step
+    state.update(data)
+    return state.digest()
 
 
 def plan(annotation: Any, *, owner: str, names: Mapping[str, Any] | None = None) -> Plan:

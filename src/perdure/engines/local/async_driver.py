@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import CoroutineType
 from typing import Any
 
 import msgspec
@@ -51,7 +52,7 @@ from perdure.engines.local.transactions import operation_of
 from perdure.engines.runtime.branches import call_in_branch, cancel_branches, to_thread_apart, unwatched
 from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.quiescence import settle, until_given_up
-from perdure.engines.runtime.timeouts import bounded
+from perdure.engines.runtime.timeouts import NOT_BEGUN, bounded
 from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.engines.runtime.workflow_timers import own_timers
 from perdure.errors import StateError, StopRun
@@ -97,7 +98,9 @@ class AsyncDriver:
                             effect = send(self._sync.load(effect, scope))
                 kind = type(effect)
                 if kind is Execute:
-                    answer = await self._execute(effect, scope)
+                    answer = self._begin(effect, scope)
+                    if type(answer) is not Outcome:
+                        answer = await answer
                 elif kind is Save:
                     answer = None
                     await self._save(effect, scope, in_branch)
@@ -206,27 +209,68 @@ class AsyncDriver:
             await to_thread_apart(letters.parked, parking)  # may have to wait for another process
             notify_parked(self._resources.observer, scope.id, scope.run.workflow, effect, parking.parked)
 
+    def _begin(self, effect: Execute, scope: Any) -> Outcome | Awaitable[Outcome]:
+        """Begin an attempt in this task: how it went, if it has not waited for anything; else what comes of it.
+
+        Around a step that does not wait, there is no coroutine of ours, and nothing that keeps its time.
+        """
+        call = effect.call
+        spec = call.spec
+        if not spec.is_async or spec.isolate or effect.suspect:
+            return self._execute(effect, scope)
+        attempt = Attempt(self._resources, effect, scope)
+        scope.executing += 1
+        waited_for, value, over = NOT_BEGUN, None, False
+        try:
+            coroutine = spec.fn(*call.args, **call.kwargs)
+            if type(coroutine) is CoroutineType:
+                try:
+                    waited_for = coroutine.send(None)
+                except StopIteration as end:
+                    value, over = end.value, True
+            else:
+                coroutine = _awaited(coroutine)
+        except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
+            scope.executing -= 1
+            return attempt.end(None, from_user_code(raised))  # no variable keeps it, as in the sync driver
+        except BaseException:
+            scope.executing -= 1
+            attempt.break_off(recorded=False)
+            raise
+        if not over:
+            return self._go_on(scope, attempt, coroutine, spec.owner, waited_for)
+        scope.executing -= 1
+        return attempt.end(value, None)
+
+    async def _go_on(
+        self, scope: Any, attempt: Attempt, coroutine: Any, owner: str, waited_for: Any = NOT_BEGUN
+    ) -> Outcome:
+        """The rest of an attempt that has come to wait for something."""
+        try:
+            value = await bounded(coroutine, attempt.seconds, owner, waited_for=waited_for)
+        except Exception as raised:  # noqa: BLE001
+            return attempt.end(None, from_user_code(raised))
+        except BaseException:
+            attempt.break_off(recorded=False)
+            raise
+        finally:
+            scope.executing -= 1
+        return attempt.end(value, None)
+
     async def _execute(self, effect: Execute, scope: Any) -> Outcome:
-        """One attempt, in this task."""
+        """One attempt of a step that is not async, runs in a process of its own, or is suspected of crashes."""
         if not effect.call.spec.is_async:
             return self._sync.execute(effect, scope)  # a clean-up, or the undoing of something
         if effect.suspect:
             async with scope.suspects_in_turn():
-                return await self._execute(msgspec.structs.replace(effect, suspect=False), scope)
-        call = effect.call
-        spec = call.spec
+                begun = self._begin(msgspec.structs.replace(effect, suspect=False), scope)
+                return begun if type(begun) is Outcome else await begun  # type: ignore[misc]
         attempt = Attempt(self._resources, effect, scope)
-        seconds = attempt.seconds
         scope.executing += 1
         try:
-            if spec.isolate:
-                value = await self._isolated(effect, scope, seconds)
-            elif seconds is None:
-                value = await spec.fn(*call.args, **call.kwargs)
-            else:
-                value = await bounded(spec.fn(*call.args, **call.kwargs), seconds, spec.owner)
-        except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
-            return attempt.end(None, from_user_code(raised))  # no variable keeps it, as in the sync driver
+            value = await self._isolated(effect, scope, attempt.seconds)
+        except Exception as raised:  # noqa: BLE001
+            return attempt.end(None, from_user_code(raised))
         except BaseException:
             attempt.break_off(recorded=False)
             raise
@@ -236,7 +280,8 @@ class AsyncDriver:
 
     async def _guarded(self, effect: Guarded, scope: Any) -> Outcome:
         try:
-            return await self._execute(effect.execute, scope)
+            begun = self._begin(effect.execute, scope)
+            return begun if type(begun) is Outcome else await begun  # type: ignore[misc]
         except BaseException:
             self._resources.guards.give_back(effect.guard, effect.ticket)
             raise
@@ -291,6 +336,10 @@ class AsyncDriver:
             return trouble
         await to_thread_apart(run_lifecycle.ended, resources, effect, parking)  # an alert may go out
         return None
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
 
 
 def _cancelled_from_outside() -> bool:

@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
+from itertools import repeat
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from perdure.store.group_commit import Entry, Journal, Operation
 
-
-class _Followed(Entry):
-    __slots__ = ("then",)
-
-    def __init__(
-        self,
-        rows: Sequence[tuple[Any, ...]],
-        operation: Operation | None,
-        then: Callable[[BaseException | None], None],
-    ) -> None:
-        super().__init__(rows, operation)
-        self.then = then
-
-
-class _Awaited(Entry):
-    __slots__ = ("future",)
-
-    def __init__(
-        self, rows: Sequence[tuple[Any, ...]], operation: Operation | None, future: asyncio.Future[Any]
-    ) -> None:
-        super().__init__(rows, operation)
-        self.future = future
+Rows = Sequence[tuple[Any, ...]]
+Then = Callable[[BaseException | None], None]
 
 
 class LoopWrites:
@@ -41,48 +22,53 @@ class LoopWrites:
     thread and back.
     """
 
-    __slots__ = ("_journal", "_waiting", "loop")
+    __slots__ = ("_journal", "_plain", "_waiting", "loop")
 
     def __init__(self, journal: Journal, loop: asyncio.AbstractEventLoop) -> None:
         self._journal = journal
         self.loop = loop
-        self._waiting: list[_Awaited | _Followed] = []
+        self._waiting: list[tuple[Rows, Operation | None, asyncio.Future[Any] | None, Then | None]] = []
+        self._plain = True  # none of them has an operation
 
-    def write(self, rows: Sequence[tuple[Any, ...]], operation: Operation | None = None) -> asyncio.Future[Any]:
+    def write(self, rows: Rows, operation: Operation | None = None) -> asyncio.Future[Any]:
         """Make rows and an operation durable; the future is done after the fsync.
 
         A task that is cancelled meanwhile does not take its rows back.
         """
         future = self.loop.create_future()
-        self._add(_Awaited(rows, operation, future))
+        self._add(rows, operation, future, None)
         return future
 
-    def write_then(
-        self,
-        rows: Sequence[tuple[Any, ...]],
-        then: Callable[[BaseException | None], None],
-        operation: Operation | None = None,
-    ) -> None:
+    def write_then(self, rows: Rows, then: Then, operation: Operation | None = None) -> None:
         """Make rows and an operation durable; `then` is called after the fsync, or with the error."""
-        self._add(_Followed(rows, operation, then))
+        self._add(rows, operation, None, then)
 
-    def _add(self, entry: _Awaited | _Followed) -> None:
+    def _add(
+        self, rows: Rows, operation: Operation | None, future: asyncio.Future[Any] | None, then: Then | None
+    ) -> None:
         if not self._waiting:
             # It is no code of the workflow's. Each has a context of its own: loops of several threads cannot share one.
             self.loop.call_soon(self._commit, context=Context())
-        self._waiting.append(entry)
+        if operation is not None:
+            self._plain = False
+        self._waiting.append((rows, operation, future, then))
 
     def _commit(self) -> None:
-        entries, self._waiting = self._waiting, []
-        self._journal.write_all(entries)
-        for entry in entries:
-            if isinstance(entry, _Followed):
-                entry.then(entry.error)
+        waiting, self._waiting = self._waiting, []
+        plain, self._plain = self._plain, True
+        entries: Iterable[Entry] = ()
+        whole = self._journal.write_together([row for rows, _, _, _ in waiting for row in rows]) if plain else None
+        if whole is None:
+            entries = [Entry(rows, operation) for rows, operation, _, _ in waiting]
+            self._journal.write_all(entries)
+        else:
+            entries = repeat(whole)
+        for entry, (_, _, future, then) in zip(entries, waiting, strict=False):
+            if then is not None:
+                then(entry.error)
+            elif future is None or future.done():
                 continue
-            future = entry.future
-            if future.done():
-                continue
-            if entry.error is None:
+            elif entry.error is None:
                 future.set_result(entry.result)
             else:
                 future.set_exception(entry.error)

@@ -92,7 +92,20 @@ class AsyncMap(BaseMap[MapScope]):
             raise _Cancelled from error  # `wait` does not take a task that was cancelled for one that has failed
 
     async def _work(self, jobs: _Jobs) -> None:
-        while not self.over:
+        drive = self.scope.drive_in_task
+        while True:
+            job = jobs.ready() if self._flows() else None
+            if job is not None:  # the way of nearly all items, which all that `_next` looks at does not concern
+                self._under_way += 1
+                try:
+                    end = await drive(self.program(job))
+                except BaseException:
+                    self._one_less()
+                    raise
+                self._end(job, end)
+                continue
+            if self.over:
+                return
             if self.turnstile is None:
                 if not await self._next(jobs):
                     return
@@ -103,6 +116,17 @@ class AsyncMap(BaseMap[MapScope]):
                     return
             finally:
                 self.turnstile.leave()
+
+    def _flows(self) -> bool:
+        """May the next item begin, whatever it is: has one succeeded, and does none wait or stand for trouble?"""
+        return (
+            self.tally.done > 0
+            and self.failed is None
+            and self.error is None
+            and self.max_dead is None
+            and self.turnstile is None
+            and not (self.paused.items or self.faults.aside or self.faults.held)
+        )
 
     async def _next(self, jobs: _Jobs) -> bool:
         """Run the next item, or wait for one that is paused; False if there are no more."""
@@ -173,14 +197,17 @@ class AsyncMap(BaseMap[MapScope]):
     async def _carry(self, job: Job, program: Program) -> None:
         try:
             end = await self.scope.drive_in_task(program)
-            if type(end) is Paused and not self.stopped:
-                self.scope.notify_wait(end.wait)
-                self.paused.add(job, end)
-                return
         except BaseException:
             self._one_less()
             raise
+        self._end(job, end)
+
+    def _end(self, job: Job, end: Any) -> None:
         if type(end) is Paused:
+            if not self.stopped:
+                self.scope.notify_wait(end.wait)
+                self.paused.add(job, end)
+                return
             end.program.close()
         else:
             self.ended(job, end)
@@ -236,9 +263,10 @@ class _Jobs:
         if self._sync is None or self._turn.locked():
             return feed.released()
         while not self._exhausted:
-            job = feed.released()
-            if job is not None:
-                return job
+            if feed.held:
+                job = feed.released()
+                if job is not None:
+                    return job
             try:
                 call = self._bind(next(self._sync))
             except StopIteration:

@@ -165,10 +165,11 @@ class BaseMap(Generic[S]):
         if job.seq is None:
             if self.number:
                 job.call.more().batch = self.number
-            decision = item(job.call, self.history, self.park, self._none_succeeded)
-            if self.adaptive is not None:
-                decision = adapting(decision, self.adaptive, self.lock)
-            return stretch(decision) if self.paused.room else decision
+            pausing = stretch if self.paused.room else None
+            if self.adaptive is None:
+                return item(job.call, self.history, self.park, self._none_succeeded, pausing)
+            decision = adapting(item(job.call, self.history, self.park, self._none_succeeded), self.adaptive, self.lock)
+            return decision if pausing is None else pausing(decision)
         return recheck(job.call, self.history, job.seq, self.park)
 
     def _none_succeeded(self) -> bool:
@@ -176,13 +177,14 @@ class BaseMap(Generic[S]):
 
     def ended(self, job: Job, end: Any) -> None:
         """An item has come to its end. Not for several threads at once."""
-        if isinstance(end, Failed):
+        kind = type(end)
+        if kind is Failed:
             if end.program != "none":
                 self.faults.aside.append((job, end))
             elif self.failed is None:
                 self.failed = (job.call, end)
             return
-        self.tally.ended(job.index, end.seq, isinstance(end, Parked), self.history.from_before(job.seq))
+        self.tally.ended(job.index, end.seq, kind is Parked, job.seq is not None and self.history.from_before(job.seq))
         self.scope.notify_map(self.spec.name, self.tally, self.total)
 
     def fail_early(self) -> None:

@@ -116,8 +116,8 @@ class BaseScope(ABC):
             self.admit(spec)
         call = identify(spec, args, kwargs)
         call.ledgers = ledgers.get()
-        branch = self.branch()
-        return call if branch is None else branch.place(call)
+        branch = None if self.main is None else self._current()
+        return call if branch is None or not branch.path else branch.place(call)
 
     def bind_wait(self, spec: Spec, given: bytes, key: bytes) -> Call:
         """A durable wait as a call: its name, key and branch identify it, not what it was given."""
@@ -241,7 +241,7 @@ class BaseScope(ABC):
     def placing(self, bind: Callable[[Any], Call]) -> Callable[[Any], Call]:
         """What binds the items of a batch, such that their calls are those of the branch that is asking."""
         branch = self.branch()
-        return bind if branch is None else lambda item: branch.place(bind(item))
+        return bind if branch is None or not branch.path else lambda item: branch.place(bind(item))
 
     def admit(self, spec: Spec) -> None:
         """Let a step be called under its name: in one run, that name stands for one function.

@@ -52,7 +52,7 @@ def sit_out(wait: Wait, seconds: float) -> Program:
 
 
 class PausedItems:
-    """The items that wait, by when their next attempt is due. Not for several threads at once.
+    """The items that wait, by when their next attempt is due: a heap. Not for several threads at once.
 
     Args:
         world: time; None if the waits are made elsewhere, so that no item is ever paused here.
@@ -60,41 +60,41 @@ class PausedItems:
 
     def __init__(self, world: World | None) -> None:
         self._world = world
-        self._items: list[tuple[float, int, Job, Paused]] = []
+        self.items: list[tuple[float, int, Job, Paused]] = []
         self._numbers = itertools.count()
 
     def __bool__(self) -> bool:
-        return bool(self._items)
+        return bool(self.items)
 
     @property
     def room(self) -> bool:
         """May one more item be paused?"""
-        return self._world is not None and len(self._items) < MOST
+        return self._world is not None and len(self.items) < MOST
 
     def add(self, job: Job, paused: Paused) -> None:
         """An item waits from now on."""
         assert self._world is not None
         due = self._world.clock() + paused.wait.seconds
-        heapq.heappush(self._items, (due, next(self._numbers), job, paused))
+        heapq.heappush(self.items, (due, next(self._numbers), job, paused))
 
     def due(self) -> tuple[Job, Program] | None:
         """An item whose wait is over, and how it goes on; the one that has waited longest for its turn."""
-        if not self._items or self._world is None or self._items[0][0] > self._world.clock():
+        if not self.items or self._world is None or self.items[0][0] > self._world.clock():
             return None
-        due, _, job, paused = heapq.heappop(self._items)
+        due, _, job, paused = heapq.heappop(self.items)
         return job, stretch(paused.program, self._world.clock() - due)
 
     def next_wait(self, longest: float = float("inf")) -> Program:
         """Let time pass until the next item is due, at most so many seconds and what may pass in one go."""
         assert self._world is not None
-        due, _, _, paused = self._items[0]
+        due, _, _, paused = self.items[0]
         left = min(max(due - self._world.clock(), 0.0), self._world.slice, longest)
         return sit_out(paused.wait, left)
 
     def drop_all(self) -> list[Job]:
         """The map ends: what waits is not tried again in this run. Returns the items."""
-        dropped = [job for _, _, job, _ in self._items]
-        for _, _, _, paused in self._items:
+        dropped = [job for _, _, job, _ in self.items]
+        for _, _, _, paused in self.items:
             paused.program.close()
-        self._items.clear()
+        self.items.clear()
         return dropped

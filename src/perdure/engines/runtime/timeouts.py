@@ -27,6 +27,7 @@ MAIN = threading.main_thread().ident
 HAS_ALARM = hasattr(_signal, "setitimer")
 AGAIN = 1.0
 """Seconds until code that swallowed an interruption is interrupted again."""
+NOT_BEGUN: Any = object()
 LOOK = 0.02
 """Seconds until a coroutine that is let be is looked at again."""
 
@@ -137,34 +138,42 @@ class bounded:  # noqa: N801  used like a function: `await bounded(...)`
     It is cancelled as `asyncio.timeout` does it. One that goes on (it cleans up, or swallows the cancellation) is
     cancelled once more after `GRACE` seconds and closed after as many again; whatever it comes back with then, the
     attempt has timed out (`asyncio.wait_for` would return late and raise nothing). As long as `unless` says so, it is
-    let be.
+    let be. `waited_for` is what a coroutine has yielded that was begun already, without `seconds` there is no bound.
 
     Raises:
         StepTimeout: it ran out of time.
     """
 
-    __slots__ = ("_coroutine", "_expired", "_owner", "_seconds", "_task", "_timer", "_unless")
+    __slots__ = ("_coroutine", "_expired", "_owner", "_seconds", "_task", "_timer", "_unless", "_waited_for")
 
     def __init__(
-        self, coroutine: Coroutine[Any, Any, Any], seconds: float, owner: str, unless: Callable[[], bool] | None = None
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        seconds: float | None,
+        owner: str,
+        unless: Callable[[], bool] | None = None,
+        waited_for: Any = NOT_BEGUN,
     ) -> None:
         self._coroutine = coroutine
+        self._waited_for = waited_for
         self._seconds = seconds
         self._owner = owner
         self._unless = unless
         self._expired = 0
+        self._timer: asyncio.TimerHandle | None
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        coroutine = self._coroutine
-        try:
-            waited_for = coroutine.send(None)
-        except StopIteration as end:
-            return end.value  # it never waited for anything: no timer was needed
+        coroutine, waited_for = self._coroutine, self._waited_for
+        if waited_for is NOT_BEGUN:
+            try:
+                waited_for = coroutine.send(None)
+            except StopIteration as end:
+                return end.value  # it never waited for anything: no timer was needed
         import asyncio
 
         self._task = asyncio.current_task()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._seconds, self._expire, loop)
+        self._timer = None if self._seconds is None else loop.call_later(self._seconds, self._expire, loop)
         try:
             while True:
                 try:
@@ -192,7 +201,8 @@ class bounded:  # noqa: N801  used like a function: `await bounded(...)`
             self._take_back()
             raise
         finally:
-            self._timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._unless is not None and self._unless():
@@ -208,6 +218,7 @@ class bounded:  # noqa: N801  used like a function: `await bounded(...)`
 
         if self._take_back() > 0:
             raise error if isinstance(error, asyncio.CancelledError) else asyncio.CancelledError()
+        assert self._seconds is not None
         raise timed_out(self._owner, self._seconds) from (error if isinstance(error, Exception) else None)
 
     def _take_back(self) -> int:
