@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from perdure.config import settings
+from perdure.config.variables import variable
 from perdure.errors import OptionError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def addresses(explicit: str | Sequence[str] | None = None, script: str = "") -> 
         named = [explicit] if isinstance(explicit, str) else explicit
     else:
         named = settings.alert_targets(script)
-        if not named and "PERDURE_ALERTS" not in os.environ and os.environ.get("ALERT_TELEGRAM_TOKEN"):
+        if not named and variable("PERDURE_ALERTS") is None and variable("ALERT_TELEGRAM_TOKEN"):
             from perdure.alerts.channels import target_address, telegram  # not for scripts without alerts
 
             if telegram.from_environment() is not None:

@@ -86,7 +86,8 @@ class BoundStep(Decorated, Generic[P, R_co]):
             NotStorable: an argument or the result cannot be stored without loss.
             Exception: what the function raises, once its retries are used up.
         """
-        return cast(R_co, _call(self._spec, (*self._first, *args), kwargs))
+        result: R_co = _call(self._spec, (*self._first, *args) if self._first else args, kwargs)
+        return result
 
     def _arguments(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The positional arguments of a call, the instance first."""
@@ -234,7 +235,7 @@ def _call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         elif spec.record_kind == "step":
             _unsaved().nested(spec, scope)
         return spec.fn(*args, **kwargs)
-    running = cast(Scope, scope)
+    running: Scope = scope  # type: ignore[assignment]
     if spec.is_async:
         return running.unawaited.watch(spec.owner, lambda: running.acall(spec, args, kwargs), 2)
     return running.call(spec, args, kwargs)

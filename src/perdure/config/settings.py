@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from perdure.config import cluster_options, os_errors, project_file
 from perdure.config import setting_values as values
 from perdure.config.unknown_variables import point_out_unknown
+from perdure.config.variables import snapshot, variable
 from perdure.errors import OptionError, PerdureError, StateReadOnly
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ SETTINGS = (
 
 KNOWN = (*(one.name for one in SETTINGS if one.name), "failures")
 
-_checked: set[tuple[str | None, ...]] = set()
+_VARIABLES = tuple(one.variable for one in SETTINGS)
+_checked: set[tuple[str, tuple[Any, ...]]] = set()
 
 
 def check(script: str) -> None:
@@ -104,7 +106,7 @@ def check(script: str) -> None:
     Raises:
         OptionError: one is not; the error names the variable, or the setting in pyproject.toml.
     """
-    seen = (script, *(os.environ.get(one.variable) for one in SETTINGS))
+    seen = (script, snapshot(_VARIABLES))
     if seen not in _checked:
         for one in SETTINGS:
             _read(one, script)
@@ -118,7 +120,7 @@ def _read(setting: Setting, script: str) -> Any:
     Raises:
         OptionError: it is not one.
     """
-    named = os.environ.get(setting.variable)
+    named = variable(setting.variable)
     if named is not None and (named.strip() or setting.empty):
         parse = setting.from_variable or setting.parse
         return parse(named, setting.variable) if named.strip() else None
@@ -135,7 +137,7 @@ def state_path(script: str) -> Path:
         script: the path of the script; empty or a name in angle brackets when there is no file (the folder is the
             working directory then).
     """
-    named = os.environ.get("PERDURE_STATE", "").strip() or os.environ.get("WORKFLOW_STATE_PATH", "").strip()
+    named = (variable("PERDURE_STATE") or "").strip() or (variable("WORKFLOW_STATE_PATH") or "").strip()
     if named:
         return Path(named).absolute()
     folder = script_folder(script)
@@ -193,7 +195,7 @@ def engine_url(script: str = "", named: str | None = None) -> str:
         script: the path of the script.
         named: the address, if an argument names it.
     """
-    url = named or os.environ.get("PERDURE_ENGINE")
+    url = named or variable("PERDURE_ENGINE")
     whole = url is None or cluster_options.has_tls(url)
     if url is None:
         configured, _ = _configured(script, "engine")
@@ -215,7 +217,7 @@ def alert_targets(script: str) -> list[str]:
     Raises:
         OptionError: `alerts` is neither a text nor a list of texts.
     """
-    if os.environ.get(ALERTS.variable) == "":
+    if variable(ALERTS.variable) == "":
         return [""]  # set and empty: none
     found: list[str] | None = _read(ALERTS, script)
     return found or []

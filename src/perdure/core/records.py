@@ -284,16 +284,23 @@ class RunRecord(msgspec.Struct, frozen=True):
     def checksum(self) -> int:
         """What `crc` is."""
         who = (self.rid, self.id, self.script, self.path, self.workflow, self.key, int(self.named), self.parent)
-        times = (float(self.created), float(self.started), _real(self.ended), _real(self.stop))
+        ended, stop, wake = self.ended, self.stop, self.wake
+        times = (
+            float(self.created),
+            float(self.started),
+            None if ended is None else float(ended),
+            None if stop is None else float(stop),
+        )
         lineage = (self.forked_from, self.forked_at, self.forked_last, self.superseded_by)
+        timed_from = None if self.timed_from is None else float(self.timed_from)
         more: tuple[bytes | str | float | None, ...] = () if self.stopped is None else (self.stopped,)
-        if self.timed_from is not None:  # rows of before keep their checksums
-            more = (self.stopped, float(self.timed_from))
-        queued = (_real(self.wake), self.queue, self.priority, self.queue_key, self.dedup, self.hold, self.turn)
-        if any(each is not None for each in queued):
-            more = (self.stopped, _real(self.timed_from), *queued)
+        if timed_from is not None:  # rows of before keep their checksums
+            more = (self.stopped, timed_from)
+        place = (self.queue, self.priority, self.queue_key, self.dedup, self.hold, self.turn)
+        if wake is not None or place.count(None) < len(place) or self.steps is not None:
+            more = (self.stopped, timed_from, None if wake is None else float(wake), *place)
         if self.steps is not None:
-            more = (self.stopped, _real(self.timed_from), *queued, self.steps)
+            more = (*more, self.steps)
         state = (self.status, self.holder, self.epoch, self.input, self.output)
         return row_checksum(*who, *state, *times, *lineage, *more)
 
@@ -312,10 +319,6 @@ class RunRecord(msgspec.Struct, frozen=True):
             and (self.superseded_by is None or self.superseded_by > self.rid)
             and all(map(is_time, (self.created, self.started, self.ended, self.stop, self.timed_from, self.wake)))
         )
-
-
-def _real(value: float | None) -> float | None:
-    return None if value is None else float(value)
 
 
 def sealed_row(row: Row) -> Row:

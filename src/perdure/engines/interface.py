@@ -109,7 +109,7 @@ class Scope(Protocol):
     def admit(self, spec: Spec) -> None:
         """Let a step be called under its name: in one run, that name stands for one function."""
 
-    async def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         """Call an async step."""
 
     def child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

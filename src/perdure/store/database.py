@@ -10,9 +10,9 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 
 import apsw
 
@@ -61,22 +61,29 @@ HOME = ".perdure"
 """The folder that is made beside a script."""
 
 
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
+class translated:  # noqa: N801  used like a function: `with translated(path):`
     """Turn SQLite's errors and the system's into ours, naming the file and the way out."""
-    try:
-        yield
-    except apsw.Error as error:
-        raise translate(error, path) from error
-    except OSError as error:
-        if isinstance(error, PerdureError):
-            raise
-        raise named(error, path) from error
-    except (UnicodeEncodeError, OverflowError) as error:
-        refuse_argument(error)
-        raise
-    except UnicodeDecodeError as error:  # flipped bytes in a text, or in the name of a table
-        raise translate(apsw.CorruptError(str(error)), path) from error
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Inside, they are turned."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Raise what an error of another kind means."""
+        if error is None:
+            return
+        if isinstance(error, apsw.Error):
+            raise translate(error, self._path) from error
+        if isinstance(error, OSError) and not isinstance(error, PerdureError):
+            raise named(error, self._path) from error
+        if isinstance(error, UnicodeEncodeError | OverflowError):
+            refuse_argument(error)
+        if isinstance(error, UnicodeDecodeError):  # flipped bytes in a text, or in the name of a table
+            raise translate(apsw.CorruptError(str(error)), self._path) from error
 
 
 def refuse_argument(error: Exception) -> None:

@@ -67,6 +67,11 @@ def totals(store: Store) -> dict[str, int]:
     return dict(_all(store, "totals"))
 
 
+def may_have_letters(store: Store, rid: int) -> bool:
+    """Has a run dead letters, also such as were resolved, or child runs, which may have some? Answered fast."""
+    return bool(_all(store, "may_have_letters", rid)[0][0])
+
+
 def dead_letters(store: Store, rid: int) -> int:
     """How many calls of a run and its child runs are dead letters; a run that is parked as a whole is no call."""
     count: int = _all(store, "dead_letters", rid)[0][0]

@@ -78,6 +78,7 @@ class Liveness:
         self._folder = locks_of(state)
         self._mutex = threading.Lock()
         self._descriptor: int | None = None
+        self._file = ""  # its path, looked at whenever a run begins
 
     def show(self) -> str:
         """Take the lock, if that has not been done; returns the token.
@@ -89,6 +90,7 @@ class Liveness:
             if self._descriptor is None:
                 self.token = f"{os.getpid()}-{os.urandom(8).hex()}"
                 self._descriptor = self._locked()
+                self._file = str(self._path(self.token))
             return self.token
 
     def lives(self, token: str) -> bool:
@@ -100,7 +102,7 @@ class Liveness:
         if self._descriptor is None:
             return False
         try:
-            return os.path.samestat(os.stat(self._path(self.token)), os.fstat(self._descriptor))
+            return os.path.samestat(os.stat(self._file), os.fstat(self._descriptor))
         except OSError:
             return False
 

@@ -105,6 +105,7 @@ class Store(RunQueries):
         self._active: dict[int, int | None] = {}  # what this process executes, and whose children those runs are
         self.noted: set[tuple[str, str]] = set()  # workflows and scripts beside which unfinished runs were looked for
         self._taken: list[int] = []  # in the transaction under way
+        self._nudges: dict[int, int] = {}  # of new runs: what `holder.nudges` was in the transaction that made them
         self._rings = False  # in the transaction under way: it makes a run ready, which a worker waits for
         self._ends = False  # it has changed how a run stands, or has let go of one
         self._codes: set[bytes] = set()  # functions that this process has written down
@@ -155,6 +156,8 @@ class Store(RunQueries):
         run = self.insert_run(connection, run)
         sessions.begin(connection, run, source_digest(start.path), first=True)
         self._hold(connection, rid, start, now)
+        if run.parent is None:
+            self._nudges[rid] = self.holder.nudges()
         return Taken(run, resumed=False)
 
     def _refuse_damaged(self, connection: apsw.Connection, start: Start) -> None:
@@ -404,6 +407,7 @@ class Store(RunQueries):
         if not committed:
             for rid in self._taken:
                 self._active.pop(rid, None)
+                self._nudges.pop(rid, None)
         self._taken.clear()
         for path in self._spend_files if committed else ():
             path.unlink(missing_ok=True)
@@ -475,6 +479,13 @@ class Store(RunQueries):
         return line
 
     # -- what a run writes --------------------------------------------------------------------------------------------
+
+    def nudge_at_begin(self, rid: int) -> int | None:
+        """What `holder.nudges` was when a run was made that its end had not been asked for; None of any other run.
+
+        It was read in the transaction that made the run: who asks for its end is later, and nudges after that.
+        """
+        return self._nudges.pop(rid, None)
 
     def stopping(self, rid: int) -> bool:
         """Has the end been asked for of the run, or of one that it is a child of?"""

@@ -334,7 +334,10 @@ class AsyncDriver:
         except StateError as trouble:
             run_lifecycle.not_ended(resources, effect, trouble)
             return trouble
-        await to_thread_apart(run_lifecycle.ended, resources, effect, parking)  # an alert may go out
+        if parking is None and not resources.monitor.monitors(effect.run):
+            run_lifecycle.ended(resources, effect, None)
+        else:
+            await to_thread_apart(run_lifecycle.ended, resources, effect, parking)  # an alert may go out
         return None
 
 

@@ -28,7 +28,7 @@ class Limits:
     def __init__(self, resources: Resources, run: RunRecord, spec: Spec | None, parent: Limits | None) -> None:
         self._resources = resources
         self._run = run
-        self._nudge: int | None = None
+        self._nudge = resources.store.nudge_at_begin(run.rid)
         self.look_at = NEVER if spec is None else -NEVER
         self.deadline: Deadline | None = parent.deadline if parent is not None else None
         if spec is not None and spec.rules.timeout is not None:

@@ -112,6 +112,8 @@ def dead_letters(resources: Resources, run: RunRecord) -> None:
     from perdure.store import listing
     from perdure.store.unseen_results import unseen
 
+    if not listing.may_have_letters(resources.store, run.rid):
+        return
     count = listing.dead_letters(resources.store, run.rid)
     if count:
         letters = "1 dead letter" if count == 1 else f"{count:,} dead letters"

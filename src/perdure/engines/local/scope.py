@@ -411,12 +411,12 @@ class LocalScope(BaseScope):
             raise end.error
         return end.value
 
-    async def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call an async step."""
+    def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
+        """Call an async step; to be awaited at once, by the task that calls it."""
         if self.shared or not self.is_async or get_ident() != self.ident:
-            return await self._in_loop(lambda: self.bind(spec, args, kwargs), lambda call: perform(call, self.history))
+            return self._in_loop(lambda: self.bind(spec, args, kwargs), lambda call: perform(call, self.history))
         call = self.bind(spec, args, kwargs)
-        return await self.drivers.tasks.call(perform(call, self.history), self, call)
+        return self.drivers.tasks.call(perform(call, self.history), self, call)
 
     def _call_among_others(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The same where other threads take part, or the event loop stands still meanwhile."""

@@ -12,6 +12,9 @@ SELECT status, count(*) FROM run WHERE rid > 0 GROUP BY status
 SELECT h.hid, h.token, h.pid, h.host, h.started, h.gone, h.crc, count(r.rid)
 FROM holder h LEFT JOIN run r ON r.holder = h.hid GROUP BY h.hid ORDER BY h.hid
 
+-- name: may_have_letters
+SELECT EXISTS (SELECT 1 FROM dead_letter WHERE run = ?1) OR EXISTS (SELECT 1 FROM run WHERE parent = ?1)
+
 -- name: dead_letters
 WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
 SELECT count(*) FROM dead_letter d JOIN family f ON d.run = f.rid WHERE d.status = 'parked' AND d.seq > 0
