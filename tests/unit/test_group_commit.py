@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -234,6 +235,41 @@ def test_a_failed_read_wakes_whoever_queued_behind_it(store: Store) -> None:
     writer.join(60)
     assert not writer.is_alive()
     assert saved(store) == [1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals to a thread")
+def test_a_thread_that_is_interrupted_while_it_waits_keeps_nobody_waiting(store: Store) -> None:
+    """Ctrl-C takes one of those that queue behind a commit out of its wait: the others are served all the same, and so
+    is what it had asked for."""
+    main, held, free = threading.get_ident(), threading.Event(), threading.Event()
+
+    def hold(batch: object, done: bool) -> None:
+        held.set()
+        free.wait(60)
+
+    def others() -> None:
+        until(lambda: len(store.journal._waiting) == 2)
+        behind.start()
+        until(lambda: len(store.journal._waiting) == 3)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    def write(seq: int) -> threading.Thread:
+        return threading.Thread(target=store.journal.write, args=((row(seq),),), daemon=True)
+
+    store.journal.around = hold
+    leader, before, behind = write(1), write(2), write(4)
+    leader.start()
+    assert held.wait(60)
+    before.start()
+    until(lambda: len(store.journal._waiting) == 1)
+    threading.Thread(target=others, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        store.journal.write((row(3),))
+    free.set()
+    for thread in (leader, before, behind):
+        thread.join(30)
+        assert not thread.is_alive()
+    assert saved(store) == [1, 2, 3, 4]
 
 
 def test_a_forked_child_writes_nothing_of_its_parent(tmp_path: Path) -> None:

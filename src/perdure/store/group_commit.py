@@ -44,7 +44,20 @@ are written again rather than added, and the flush that every commit waits for i
 class Entry:
     """Something to be committed: rows for the step table, an operation, or both (rows first)."""
 
-    __slots__ = ("artifacts", "done", "error", "files", "operation", "pieces", "refused", "result", "rows", "wake")
+    __slots__ = (
+        "artifacts",
+        "done",
+        "error",
+        "files",
+        "following",
+        "left",
+        "operation",
+        "pieces",
+        "refused",
+        "result",
+        "rows",
+        "wake",
+    )
 
     def __init__(self, rows: Sequence[tuple[Any, ...]], operation: Operation | None = None) -> None:
         self.rows = rows
@@ -63,6 +76,8 @@ class Entry:
         self.done = False
         self.refused = False  # because of its own rows
         self.wake: threading.Lock | None = None
+        self.following: Entry | None = None  # served by the same commit, and woken by the thread of this one
+        self.left = False  # its thread waits no more
 
     def rouse(self) -> None:
         """Wake the thread that waits for this entry, if one does."""
@@ -217,12 +232,18 @@ class Journal:
         entry.wake = wake = threading.Lock()
         wake.acquire()
         self._waiting.append(entry)
-        while not entry.done:
-            # The leader may have left between our two looks: who is in the queue must try once more after queueing.
-            if self._writer.acquire(False):
-                self._lead()
-            else:
-                wake.acquire()
+        try:
+            while not entry.done:
+                # The leader may have left between our two looks: who is in the queue must try again after queueing.
+                if self._writer.acquire(False):
+                    self._lead()
+                else:
+                    wake.acquire()
+        finally:  # also if a signal's handler raises: those behind would wait for ever
+            entry.left = True
+            self._pass_on(entry)
+            if not entry.done:  # it may have been woken to lead
+                self._hand_over()
 
     def _lead(self) -> None:
         """Commit what is waiting. Called with the writer's lock held, releases it."""
@@ -235,16 +256,38 @@ class Journal:
                 self._commit(batch)
         finally:
             self._writer.release()
+        # They are woken one by the other: a hundred threads that wake at once do nothing but fight for the GIL.
+        following: Entry | None = None
+        for entry in reversed(batch):
+            if entry.wake is not None:
+                entry.following = following
+                following = entry
         for entry in batch:
             entry.done = True
-            entry.rouse()
         self._hand_over()
+        self._wake(following)
+
+    def _pass_on(self, entry: Entry) -> None:
+        """Wake the next of those who were served by the same commit."""
+        following, entry.following = entry.following, None
+        self._wake(following)
+
+    def _wake(self, entry: Entry | None) -> None:
+        """Wake the thread that waits for this entry; if it waits no more, the next one."""
+        while entry is not None:
+            entry.rouse()
+            if not entry.left:  # it passes on what it finds from here on
+                return
+            following, entry.following = entry.following, None
+            entry = following
 
     def _hand_over(self) -> None:
         """Wake one of those who queued up meanwhile, to lead the next commit."""
         if self._waiting:
-            with suppress(IndexError):  # it has been served since
-                self._waiting[0].rouse()
+            for entry in list(self._waiting):
+                entry.rouse()
+                if not entry.left:
+                    return
 
     def _commit(self, batch: Sequence[Entry]) -> None:
         if self._broken is not None:
