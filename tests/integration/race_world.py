@@ -166,17 +166,29 @@ class Deaths:
 def _die_after(journal: Journal, commits: int) -> None:
     """Let the process die when that many commits are durable."""
     left = [commits]
-    write_all = journal.write_all
+    write_all, write_together = journal.write_all, journal.write_together
 
     def counted(entries: Any) -> None:
         if left[0] <= 0:
             raise Killed
         write_all(entries)
+        one_more()
+
+    def counted_together(rows: Any) -> Any:
+        if left[0] <= 0:
+            raise Killed
+        entry = write_together(rows)
+        if entry is not None:
+            one_more()
+        return entry
+
+    def one_more() -> None:
         left[0] -= 1
         if left[0] <= 0:
             raise Killed
 
     journal.write_all = counted  # type: ignore[method-assign]
+    journal.write_together = counted_together  # type: ignore[method-assign]
 
 
 def same_so_far(before: Life, after: Life, durable: set[tuple[str, str]]) -> str | None:
