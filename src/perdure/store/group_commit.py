@@ -148,8 +148,11 @@ class Journal:
                 self._commit((entry,))
             finally:
                 self._writer.release()
-            self._hand_over()
-        return entry.outcome()
+            if self._waiting:
+                self._hand_over()
+        if entry.error is not None:
+            raise entry.error
+        return entry.result
 
     def ahead(self, statement: str, values: tuple[Any, ...]) -> None:
         """Carry out a statement at the beginning of the next transaction, whoever's it is."""

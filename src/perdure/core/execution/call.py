@@ -134,7 +134,7 @@ def at_once(call: Call, history: History) -> bool:
         and spec.max_repeats is None
         and not call.ledgers
         and len(call.input) <= history.largest
-        and not (history.undone or history.knows_tries or history.crashes or history.lives)
+        and not (history.undone or history.known_tries or history.crashes or history.lives)
     )
 
 

@@ -126,7 +126,7 @@ class History(Claims):
         self._fired: list[tuple[int, float]] = []
         self.last: float = 0  # the number that was given last, or a place after it
         self.undone: Counter[bytes] = Counter()
-        self._tries: dict[tuple[str, bytes, int], Tries] = {}
+        self.known_tries: dict[tuple[str, bytes, int], Tries] = {}  # of earlier processes, that no call has claimed
         last = self.recorded = 0
         for seq, name, key, n, status, kind in index:
             self.recorded += 1
@@ -134,8 +134,8 @@ class History(Claims):
             last = self.last = seq
         self._numbers = itertools.count(last + 1)
         for name, key, n, number, counted, _ in attempts:
-            tries = self._tries.get((name, key, n), _NO_TRIES)
-            self._tries[name, key, n] = Tries(max(tries.made, number), tries.counted + counted)
+            tries = self.known_tries.get((name, key, n), _NO_TRIES)
+            self.known_tries[name, key, n] = Tries(max(tries.made, number), tries.counted + counted)
 
     def _remember(self, seq: int, name: str, key: bytes, n: int, status: str, kind: str) -> None:
         """Notes and clean-ups are never held against the script; of them, calls only claim the `defer` notes."""
@@ -158,16 +158,11 @@ class History(Claims):
 
     # -- attempts -----------------------------------------------------------------------------------------------------
 
-    @property
-    def knows_tries(self) -> bool:
-        """Are attempts of earlier processes known that no call has claimed?"""
-        return bool(self._tries)
-
     def tries(self, call: Call) -> Tries:
         """The attempts of this call that earlier processes made."""
-        if not self._tries:
+        if not self.known_tries:
             return _NO_TRIES
-        return self._tries.pop((call.spec.name, call.key, call.n), _NO_TRIES)
+        return self.known_tries.pop((call.spec.name, call.key, call.n), _NO_TRIES)
 
     def tried(self, call: Call) -> bool:
         """Did an earlier life make an attempt of this call, also one that counts no more?"""

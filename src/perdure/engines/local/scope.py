@@ -586,7 +586,8 @@ class LocalScope(BaseScope):
     def _run_on_threads(self, calls: Iterator[Call], spec: Spec, options: MapOptions) -> Tally:
         from perdure.engines.local.thread_map import ThreadMap
 
-        placed = map(self.placing(lambda call: call), calls)
+        branch = self.branch()
+        placed = calls if branch is None or not branch.path else map(branch.place, calls)
         items = ThreadMap(self, spec, options)
         try:
             return items.run(placed)

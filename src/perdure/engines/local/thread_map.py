@@ -109,7 +109,7 @@ class ThreadMap(SyncMap[ThreadScope]):
 
     def _run_paused(self, *, wait: bool) -> None:
         """The items whose next attempt is due; those of later too, if all others have ended (`wait`)."""
-        while self.paused and not self.stopped:
+        while self.paused.items and not self.stopped:
             found = self.paused.due()
             if found is not None:
                 self._run_here(*found)

@@ -142,7 +142,7 @@ class BaseMap(Generic[S]):
     @property
     def stopped(self) -> bool:
         """Has something gone wrong, so that no further item may start?"""
-        return self.failed is not None or self.error is not None or self.too_many
+        return self.failed is not None or self.error is not None or (self.max_dead is not None and self.too_many)
 
     @property
     def too_many(self) -> bool:
@@ -293,6 +293,8 @@ class SyncMap(BaseMap[S], ABC):
         return faults.admits(job, tried=self.history.tried(job.call), quiet=True)
 
     def _release(self, *, exhausted: bool) -> None:
+        if not (self.feed.held or self.faults.held):
+            return
         while not self.stopped:
             while self.faults.held and self.tally.done and not self.stopped:
                 self.start(self.faults.held.popleft())
