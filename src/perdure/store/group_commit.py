@@ -56,6 +56,7 @@ class Entry:
         "refused",
         "result",
         "rows",
+        "several",
         "wake",
     )
 
@@ -77,6 +78,7 @@ class Entry:
         self.refused = False  # because of its own rows
         self.wake: threading.Lock | None = None
         self.following: Entry | None = None  # served by the same commit, and woken by the thread of this one
+        self.several = False  # its rows are those of several callers
         self.left = False  # its thread waits no more
 
     def rouse(self) -> None:
@@ -179,6 +181,7 @@ class Journal:
         if self.around is not None or self._waiting or not self._writer.acquire(False):
             return None
         entry = Entry(rows)
+        entry.several = len(rows) > 1
         try:
             self._commit((entry,))
         finally:
@@ -299,7 +302,7 @@ class Journal:
             return
         try:
             first = batch[0]
-            self._watch.look(always=len(batch) > 1 or first.operation is not None or len(first.rows) > 1)
+            self._watch.look(always=first.several or len(batch) > 1 or first.operation is not None)
             if self.around is None:
                 self._in_turn(batch)
             else:
