@@ -18,7 +18,7 @@ from perdure.config.page_links import PURPOSE, page_link
 from perdure.core.durations import show
 from perdure.core.execution.spec import spec_of
 from perdure.core.records import RunRecord
-from perdure.errors import PerdureError, Skipped, Suspended
+from perdure.errors import EngineError, PerdureError, Skipped, Suspended
 from perdure.operations.location import Location, pin
 from perdure.operations.resume import accept_changes
 from perdure.operations.run import Execution, Finish
@@ -110,6 +110,11 @@ def carry_out(execution: Execution, go: Callable[[], Finish], view: Watch, *, js
     except SystemExit:
         _print_standing("stopped by sys.exit", execution)
         raise  # the exit code is the script's own
+    except EngineError as error:
+        if execution.has_ended():
+            show_error(error)
+            return _failed(execution, json=json)
+        return show_error(error, json=json)  # the run goes on where it is
     except PerdureError as error:
         code = show_error(error)
         return _failed(execution, json=json) if execution.run_id else code

@@ -15,6 +15,7 @@ from perdure.core.values import codec
 from perdure.engines.events import Observer
 from perdure.engines.observers.attach import observers_of
 from perdure.engines.observers.fanout import FanOut
+from perdure.errors import EngineError
 from perdure.operations.location import Location, pin
 from perdure.operations.scripts import AnyWorkflow
 from perdure.store import listing
@@ -103,6 +104,14 @@ class Execution:
         with self._engine.records(self.run_id) as store:
             run = store.run(self.run_id)
             return Saved(run.id, run.status, sum(store.counts(run.rid).values()))
+
+    def has_ended(self) -> bool:
+        """Whether the run is known to be under way no more: it is not if its cluster does not answer."""
+        try:
+            saved = self.saved()
+        except EngineError:
+            return False
+        return saved is not None and saved.status not in ("queued", "running", "suspended")
 
     def _drive(self, call: Call, *, id: str | None = None, resume: str | None = None) -> Finish:
         engine, spec = self._engine, spec_of(self.workflow)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from concurrent.futures import Future
 from functools import cache, cached_property
 from typing import Any, TypeVar
 
 from temporalio.client import Client
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from perdure.config.secrets import Secret, conceal
 from perdure.engines.temporal.address import Address
@@ -88,8 +88,12 @@ class Cluster:
     # -- from any thread ----------------------------------------------------------------------------------------------
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do something on the loop, and wait for it; Ctrl-C ends the waiting and the work."""
-        future = asyncio.run_coroutine_threadsafe(work, self._running())
+        """Do something on the loop, and wait for it; Ctrl-C ends the waiting and the work.
+
+        Raises:
+            EngineError: the cluster goes away meanwhile, or refuses a request.
+        """
+        future = asyncio.run_coroutine_threadsafe(self.asked(work), self._running())
         try:
             return future.result()
         except BaseException:
@@ -98,11 +102,11 @@ class Cluster:
 
     def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Do something on the loop, without waiting for it."""
-        return asyncio.run_coroutine_threadsafe(work, self._running())
+        return asyncio.run_coroutine_threadsafe(self.asked(work), self._running())
 
     async def awaited(self, work: Coroutine[Any, Any, T]) -> T:
         """The same from another loop."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._running()))
+        return await asyncio.wrap_future(self.begin(work))
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -112,6 +116,19 @@ class Cluster:
             return self._loop
 
     # -- on the loop --------------------------------------------------------------------------------------------------
+
+    async def asked(self, work: Awaitable[T]) -> T:
+        """Do something that asks the cluster; no error of Temporal's own connection gets out of here.
+
+        Raises:
+            EngineError: the cluster goes away meanwhile, or refuses a request.
+        """
+        try:
+            return await work
+        except RPCError as error:
+            if is_gone(error):
+                self._client = None  # the next one connects anew
+            raise unanswered(self.address, error) from None
 
     async def client(self) -> Client:
         """The connection.
@@ -153,6 +170,25 @@ def no_answer(address: Address, error: Exception) -> EngineError:
         hint += "; one with TLS has the address temporal+tls://HOST:PORT/NAMESPACE"
     return EngineError(
         f"no Temporal cluster answers at {address.target} ({type(error).__name__}: {_short(said)})", hint
+    )
+
+
+def is_gone(error: RPCError) -> bool:
+    """Did no answer come at all?"""
+    return error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
+
+
+def unanswered(address: Address, error: RPCError) -> EngineError:
+    """The error of a request to a cluster that had answered before."""
+    said = _short(" ".join(str(error).split()))
+    if is_gone(error):
+        return EngineError(
+            f"the Temporal cluster at {address.target} does not answer any more ({said})",
+            "see whether it is running, and run again: nothing is lost, runs there go on with it",
+        )
+    return EngineError(
+        f"the Temporal cluster at {address.target} refuses a request ({error.status.name}: {said})",
+        "check the namespace and the permissions there",
     )
 
 

@@ -137,7 +137,7 @@ class TemporalEngine:
         status: RunStatus | None = None
         try:
             async with self.workers.working(queue_of(spec.module)) if under_way else nullcontext():
-                payload = await handle.result()
+                payload = await self.cluster.asked(handle.result())
             status = "done"
         except WorkflowFailureError as failed:
             status = "failed"

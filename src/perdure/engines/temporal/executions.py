@@ -16,7 +16,7 @@ from perdure.core.exceptions import capture
 from perdure.core.records import RunRecord, RunStatus
 from perdure.core.values import codec
 from perdure.engines.temporal.commands import MEMO, ended_by_cluster
-from perdure.engines.temporal.connection import Cluster
+from perdure.engines.temporal.connection import Cluster, is_gone
 from perdure.engines.temporal.encryption import KEYS, key_ring
 from perdure.engines.temporal.event_history import read_history
 from perdure.engines.temporal.payloads import RunCommand, RunFailed, RunMemo, decode
@@ -119,6 +119,8 @@ async def describe(cluster: Cluster, workflow_id: str) -> Found | None:
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return None
+        if is_gone(error):
+            raise
         raise EngineError(
             f"the cluster does not describe {workflow_id}: {error}", "check the namespace and the permissions there"
         ) from None
@@ -149,6 +151,8 @@ async def ending(cluster: Cluster, id: str) -> RunRecord:
         elif status == "failed":
             output = capture.encode(capture.to_fault(ended_by_cluster(cause, id)))
     except RPCError as error:
+        if is_gone(error):
+            raise
         raise EngineError(
             f"the cluster does not say how run {id} ends: {error}", "see it with `perdure show`"
         ) from None

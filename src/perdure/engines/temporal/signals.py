@@ -14,7 +14,7 @@ from uuid import uuid4
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from perdure.engines.temporal.connection import Cluster
+from perdure.engines.temporal.connection import Cluster, is_gone
 from perdure.engines.temporal.event_history import read_history
 from perdure.engines.temporal.executions import Found, find
 from perdure.engines.temporal.mailbox import SIGNAL, Mailbox
@@ -70,6 +70,8 @@ async def send(cluster: Cluster, run: str, event: str, topic: str, value: bytes,
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise _ended(await find(cluster, root.memo.id)) from None
+        if is_gone(error):
+            raise
         raise EngineError(
             f"the cluster does not take the signal {event!r}: {error}", "see the limits of its namespace, or try again"
         ) from None
