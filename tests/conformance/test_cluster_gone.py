@@ -1,4 +1,4 @@
-"""The cluster goes away while a command waits for a run: the command says so, and the run is not said to have failed."""
+"""The cluster goes away while a command waits for a run: it says so, and not that the run has failed."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,8 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
-from perdure.operations.location import Location, locate, locate_state_file
+from perdure.cli.view.terminal import Printer
+from perdure.operations.location import Location, locate, locate_beside_cluster
 
 WHERE = Group("State file", sort_key=2)
 
@@ -66,7 +68,14 @@ class WhichStateFile:
 
     def locate(self) -> Location:
         """The state file, also if the settings name a cluster."""
-        return locate_state_file(self.state, self.file)
+        return locate_beside_cluster(self.state, self.file)
+
+    def locate_for_runs(self) -> Location:
+        """The same for what is about runs: that those of the cluster are not meant is said."""
+        location = self.locate()
+        if location.aside and location.path.exists():
+            Printer(sys.stderr).line(f"this is about {location.path}: {location.aside}")
+        return location
 
 
 @Parameter(name="*")

@@ -337,6 +337,14 @@ class WorkerEngine(Engine, Protocol):
             grace: seconds that steps in flight have to end then.
         """
 
+    def check_connection(self) -> None:
+        """Return if the cluster answers, and lets this process look at its runs.
+
+        Raises:
+            EngineError: it does not.
+            OptionError: a certificate or a key cannot be read.
+        """
+
     def replay_check(self, modules: Iterable[str]) -> Sequence[ReplayCheck]:
         """Which runs under way fit the scripts of these stems, as this process has loaded them now.
 

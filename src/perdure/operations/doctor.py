@@ -12,7 +12,9 @@ from typing import Literal
 
 import msgspec
 
+from perdure.config import cluster_options
 from perdure.core.execution.run import describe_locked
+from perdure.engines.selection import worker_engine_at
 from perdure.errors import PerdureError, StateError
 from perdure.operations.location import Location, damage_named
 from perdure.store import dead_letters, listing
@@ -52,8 +54,8 @@ class Health(msgspec.Struct, frozen=True):
 
 
 def examine(location: Location) -> Health:
-    """Look over this installation and the state file. Never raises for what it finds in the file."""
-    installation = list(_installation())
+    """Look over this installation, the cluster that is named, and the state file. Never raises for what it finds."""
+    installation = [*_installation(), *_engine(location)]
     state = list(_state(location))
     return Health(all(check.verdict != "wrong" for check in installation + state), installation, state)
 
@@ -90,6 +92,19 @@ def _version(package: str) -> str | None:
 
 
 # -- the state file ---------------------------------------------------------------------------------------------------
+
+
+def _engine(location: Location) -> Iterator[Check]:
+    """Whether the cluster answers that the settings name; nothing if they name none."""
+    if not location.cluster:
+        return
+    address = cluster_options.shown(location.cluster)
+    try:
+        worker_engine_at(location.cluster, "doctor").check_connection()
+    except PerdureError as error:
+        yield Check("engine", "wrong", f"{address}: [{type(error).code}] {error.what}", error.hint)
+    else:
+        yield Check("engine", "ok", f"{address} answers; its runs are kept there, not in the state file")
 
 
 def _state(location: Location) -> Iterator[Check]:

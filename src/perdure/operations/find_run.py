@@ -25,7 +25,7 @@ def find_run(store: Store, reference: str) -> RunRecord:
     if reference == LAST:
         newest = listing.newest(store)
         if newest is None:
-            raise NotFound(f"no run has been started yet in {store.path}", "start one: perdure run FILE")
+            raise NotFound(f"no run has been started yet {store.place}", "start one: perdure run FILE")
         return store.run(newest)
     # A child's id begins with its parent's, who is meant then.
     ids = [id for id, child in found if not child] or [id for id, _ in found]
@@ -36,4 +36,4 @@ def find_run(store: Store, reference: str) -> RunRecord:
         raise NotFound(f"several runs begin with {reference!r}: {some}", "type more of the id")
     close = difflib.get_close_matches(reference, [run.id for run in store.runs()], n=1)
     meant = f"did you mean {close[0]!r}? Otherwise " if close else ""
-    raise NotFound(f"there is no run {reference!r} in {store.path}", f"{meant}list the runs with `perdure ps`")
+    raise NotFound(f"there is no run {reference!r} {store.place}", f"{meant}list the runs with `perdure ps`")

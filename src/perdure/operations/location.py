@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from perdure.config import settings
+from perdure.config.cluster_options import shown
 from perdure.config.settings import LOCAL
 from perdure.engines.features import Feature
 from perdure.engines.interface import Engine
@@ -31,12 +32,21 @@ class Location(msgspec.Struct, frozen=True):
         source: by what it is this one: an option, a variable, the settings, a folder.
         option: what to add to a command so that it finds the location from here; empty if it does so without.
         engine: the address of the engine: "local", or that of a cluster.
+        cluster: the address of a cluster that the settings name, though the state file of this machine is meant.
     """
 
     path: Path
     source: str
     option: str = ""
     engine: str = LOCAL
+    cluster: str = ""
+
+    @property
+    def aside(self) -> str:
+        """A sentence that says that the runs of that cluster are not in this state file; empty if none is named."""
+        if not self.cluster:
+            return ""
+        return f"the settings name a cluster, {shown(self.cluster)}, whose runs are not in a state file"
 
     def supports(self, feature: Feature) -> bool:
         """Whether the engine of this location has that feature; the engine is not loaded for that.
@@ -116,6 +126,18 @@ def locate_state_file(state: Path | None = None, script: Path | None = None) -> 
     return Location(path, f"the folder of {script}" if script else "the working directory", option)
 
 
+def locate_beside_cluster(state: Path | None = None, script: Path | None = None) -> Location:
+    """The state file of this machine, with the cluster that the settings name, if no state file was named.
+
+    Args:
+        state: the state file itself, if it was named.
+        script: a script whose state file is wanted.
+    """
+    location = locate_state_file(state, script)
+    url = LOCAL if state is not None else settings.engine_url(str(script) if script else "")
+    return location if url == LOCAL else msgspec.structs.replace(location, cluster=url)
+
+
 def locate_run(state: Path | None, script: Path | None, engine: str | None = None) -> Location:
     """Where a run is kept whose script may have moved.
 
@@ -185,10 +207,14 @@ def _check_that_it_exists(location: Location) -> None:
         ) from error
     if missing:
         refuse_orphans(location.path)
-        raise NotFound(
-            f"there is no state file: {location.path} (by {location.source})",
-            "change to the folder of the script, or name one: --file SCRIPT, --state PATH",
-        )
+        what = f"there is no state file: {location.path} (by {location.source})"
+        if location.aside:
+            raise NotFound(
+                f"{what}; {location.aside}",
+                "look at those with `perdure ps`, `show` and `why`; for the runs of this machine, name a state file: "
+                "--state PATH",
+            )
+        raise NotFound(what, "change to the folder of the script, or name one: --file SCRIPT, --state PATH")
 
 
 @contextmanager

@@ -101,6 +101,11 @@ class Snapshot(Store):
 
         self.journal.write((), operation)
 
+    @property
+    def place(self) -> str:
+        """The file is of the moment: the runs are where they were listed."""
+        return f"on {self._origin}"
+
     def holding(self, run: RunRecord) -> HolderInfo | None:
         """Runs that are under way are so elsewhere."""
         return HolderInfo("", 0, self._origin, run.started) if run.status == "running" else None

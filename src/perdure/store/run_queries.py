@@ -44,6 +44,11 @@ class RunQueries:
         self.holder = holder
         self._sql = sql
 
+    @property
+    def place(self) -> str:
+        """Where the runs are, for messages: "in FILE", or "on HOST:PORT"."""
+        return f"in {self.path}"
+
     def index(self, rid: int) -> list[IndexRow]:
         """Number, name, key, occurrence, status and kind of all records of a run, in order of completion.
 
@@ -191,7 +196,7 @@ class RunQueries:
 
         run: RunRecord | None = self.journal.read(question)
         if run is None:
-            raise NotFound(f"there is no run {id!r} in {self.path}", "list the runs with `perdure ps`")
+            raise NotFound(f"there is no run {id!r} {self.place}", "list the runs with `perdure ps`")
         return run
 
     def newest(self, run: RunRecord) -> RunRecord:
@@ -294,7 +299,7 @@ class RunQueries:
         """
         found = self._one(connection, "find_id", id)
         if found is None:
-            raise NotFound(f"there is no run {id!r} in {self.path}", "list the runs with `perdure ps`")
+            raise NotFound(f"there is no run {id!r} {self.place}", "list the runs with `perdure ps`")
         return self._run(connection, found[0])
 
     def index_in(self, connection: apsw.Connection, rid: int) -> list[IndexRow]:

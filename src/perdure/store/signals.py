@@ -175,7 +175,7 @@ def root_of(store: Store, connection: apsw.Connection, run: str) -> RunRecord:
     """
     found = store.standing_for(connection, run)
     if found is None:
-        raise NotFound(f"there is no run {run!r} in {store.path}", "list the runs with `perdure ps`")
+        raise NotFound(f"there is no run {run!r} {store.place}", "list the runs with `perdure ps`")
     seen = {found.rid}
     while found.parent is not None:
         found = store.newest_of(connection, store.run_in(connection, found.parent))

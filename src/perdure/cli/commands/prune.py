@@ -36,7 +36,7 @@ def prune(
     where: WhichStateFile = ANY_STATE_FILE,
 ) -> int:
     """Carry out `perdure prune`; returns the exit code."""
-    found = prune_runs(where.locate(), older, workflow=workflow, letters=letters, dry=dry_run)
+    found = prune_runs(where.locate_for_runs(), older, workflow=workflow, letters=letters, dry=dry_run)
     if json:
         as_json(found)
         return DONE

@@ -43,5 +43,5 @@ def ui(
 
     printer = Printer(sys.stderr)
     options = Options(host, port, socket, tuple(allow_host or ()), allow_actions, read_only, open)
-    serve(where.locate(), options, printer.line)
+    serve(where.locate_for_runs(), options, printer.line)
     return DONE

@@ -13,7 +13,7 @@ from perdure.operations.workers import list_workers
 
 def workers(*, json: Json = False, where: WhichStateFile = ANY_STATE_FILE) -> int:
     """Carry out `perdure workers`; returns the exit code."""
-    with opened(where.locate()) as store:
+    with opened(where.locate_for_runs()) as store:
         views = list_workers(store)
     if json:
         as_json(views)

@@ -287,6 +287,19 @@ class TemporalEngine:
         (await self.workers.step_activities()).observer = self.observer
         await self.workers.serve(modules, until, grace)
 
+    def check_connection(self) -> None:
+        """Return if the cluster answers, and lets this process look at its runs.
+
+        Raises:
+            EngineError: it does not.
+            OptionError: a certificate or a key cannot be read.
+        """
+        self.cluster.wait(self._look())
+
+    async def _look(self) -> None:
+        async for _ in (await self.cluster.client()).list_workflows(page_size=1):
+            break
+
     def replay_check(self, modules: Iterable[str]) -> list[ReplayCheck]:
         """Which runs that are under way fit the scripts of these stems, as this process has loaded them now.
 
