@@ -42,7 +42,7 @@ def test_commands_of_state_files(typed: Typed, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("PERDURE_ENGINE", NOWHERE)
     for command in ("workers", "prune --older 1d", "ui --no-open"):
         code, said = typed(command)
-        assert (code, "there is no state file" in said, f"cluster, {NOWHERE}, whose runs" in said) == (1, True, True)
+        assert (code, "there is no state file" in said, f"cluster, {NOWHERE}, whose runs" in said) == (2, True, True)
     state = tmp_path / "other.db"
     assert NOWHERE not in typed(f"workers --state {state}")[1]
     code, said = typed("doctor")

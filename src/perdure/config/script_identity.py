@@ -11,6 +11,7 @@ from typing import Any
 from perdure.config.module_names import INTERACTIVE
 from perdure.config.setting_values import switched_on
 from perdure.core.digests import blake2b
+from perdure.errors import UsageError
 
 
 @cache
@@ -20,9 +21,13 @@ def script_identity(script: str, state: Path) -> str:
     Args:
         script: its path; a name in angle brackets where there is no file.
         state: the state file.
+
+    Raises:
+        UsageError: its path is not UTF-8.
     """
     if not script or script.startswith("<"):
         return INTERACTIVE
+    refuse_path(script)
     real = PurePath(os.path.realpath(script))
     if real.parent.name.startswith("ipykernel_") and not os.path.isfile(real):
         return INTERACTIVE
@@ -34,6 +39,23 @@ def script_identity(script: str, state: Path) -> str:
     if root is not None and (name or place.is_relative_to(root)):
         return f"{name}//{real.relative_to(root).as_posix()}"
     return str(real)
+
+
+def refuse_path(script: str) -> None:
+    """Refuse a script whose path no record can hold: SQLite, messages and alerts carry UTF-8.
+
+    Raises:
+        UsageError: it is not UTF-8.
+    """
+    for path in (os.path.abspath(script), os.path.realpath(script)):
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+            raise UsageError(
+                f"the path of the script is not UTF-8, so that no run of it can be saved: {shown}",
+                "rename the file or the folder, such as with `convmv -f latin1 -t utf8 --notest NAME`",
+            ) from None
 
 
 _digests: dict[tuple[str, int], bytes] = {}

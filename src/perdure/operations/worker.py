@@ -13,6 +13,7 @@ from types import FrameType
 import msgspec
 
 from perdure.config import settings
+from perdure.config.script_identity import refuse_path
 from perdure.config.setting_values import http_address
 from perdure.core.durations import Duration, seconds
 from perdure.engines.features import Feature
@@ -61,6 +62,7 @@ class Wanted(msgspec.Struct, frozen=True):
         Raises:
             OptionError: nothing is named, or a number is out of bounds.
             NotFound: there is no such script.
+            UsageError: its path is not UTF-8.
         """
         if not self.scripts and not self.modules:
             raise OptionError("no script is named", "perdure worker FILE, or perdure worker -m MODULE")
@@ -75,6 +77,9 @@ class Wanted(msgspec.Struct, frozen=True):
         for path in self.scripts:
             if not path.is_file():
                 raise NotFound(f"there is no file {path}", "name the script that defines the workflow")
+            refuse_path(str(path))
+        if self.modules:
+            refuse_path(os.getcwd())  # they are looked for there
 
 
 def place_of(wanted: Wanted, state: Path | None, engine: str | None) -> Location:

@@ -223,7 +223,7 @@ def _check_name(path: Path) -> None:
     except UnicodeEncodeError:
         raise StateReadOnly(
             f"the path of the state file is not UTF-8, so that SQLite cannot open it: {str(path)!r}",
-            "set PERDURE_STATE to a path that is UTF-8",
+            "rename the folder; if no script lies there, set PERDURE_STATE to a path that is UTF-8",
         ) from None
 
 
