@@ -211,7 +211,7 @@ def _check_that_it_exists(location: Location) -> None:
         if location.aside:
             raise NotFound(
                 f"{what}; {location.aside}",
-                "look at those with `perdure ps`, `show` and `why`; for the runs of this machine, name a state file: "
+                "see those with `perdure ps`, `show` and `why`; for the runs of this machine, name a state file: "
                 "--state PATH",
             )
         raise NotFound(what, "change to the folder of the script, or name one: --file SCRIPT, --state PATH")
