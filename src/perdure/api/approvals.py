@@ -52,12 +52,13 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class _Asking(msgspec.Struct, frozen=True):
-    """What is asked, besides its title: no part of the inputs of the record, so that an edit is no drift."""
+    """What is asked: besides the title no part of the inputs of the record, so that an edit is no drift."""
 
     details: str = ""
     targets: tuple[Any, ...] = ()
     length: float | None = None
     script: str = ""
+    title: str = ""
 
 
 _asking: ContextVar[_Asking] = ContextVar("perdure_asking")
@@ -73,8 +74,8 @@ def approval(
     counts; a second one is told who has decided.
 
     Args:
-        title: the question, a line of at most 200 characters.
-        details: what the person should know, at most 10,000 characters of plain text.
+        title: the question, a line of at most 200 characters; credentials in it are hidden.
+        details: what the person should know, at most 10,000 characters of plain text; credentials are hidden here too.
         ask: where to send the question: targets as those of alerts ("slack://...", "mailto://...", "https://...").
         timeout: how long to wait; None: without a bound. If nobody has answered then, the decision is "not approved",
             by None. An answer that was given in time counts, however late the run is woken.
@@ -96,7 +97,7 @@ def approval(
         )
     token = _asking.set(asking)
     try:
-        said = _ask(one_line(title))
+        said = _ask(asking.title)
         unsent = [error for target in asking.targets if (error := _sent(said["topic"], target.digest)) is not None]
         _check_sent(asking, unsent)
     finally:
@@ -110,13 +111,13 @@ def aapproval(
 ) -> Awaitable[Decision]:
     """Ask a person, in async code: `perdure.approval`, which see."""
     asking = _checked(title, details, ask, timeout, sys._getframe(1).f_code.co_filename)
-    return _approve(inside("aio.approval"), title, asking)
+    return _approve(inside("aio.approval"), asking)
 
 
-async def _approve(scope: Any, title: str, asking: _Asking) -> Decision:
+async def _approve(scope: Any, asking: _Asking) -> Decision:
     token = _asking.set(asking)
     try:
-        said = await _aask(one_line(title))
+        said = await _aask(asking.title)
         unsent = [
             error for target in asking.targets if (error := await _asent(said["topic"], target.digest)) is not None
         ]
@@ -364,5 +365,9 @@ def _checked(title: object, details: object, ask: Any, timeout: Duration | None,
         from perdure.alerts import recipients
 
         targets = tuple(recipients.targets(ask if isinstance(ask, str) else list(ask), script))
+    from perdure.config.secrets import conceal
+
+    # What is asked is stored and shown. The title is concealed first: it is what the question goes by.
+    title, details = conceal(one_line(title)), conceal(details)
     codec.pack_value([title, details], owner="perdure.approval")
-    return _Asking(details, targets, length, script)
+    return _Asking(details, targets, length, script, title)

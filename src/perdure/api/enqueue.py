@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from perdure.api.handle import Handle
 from perdure.api.run_options import RunOptions
 from perdure.config.script_loader import stop_load
-from perdure.core.execution.identity import identify
+from perdure.core.execution.identity import identify_stored
 from perdure.core.execution.queueing import DEFAULT
 from perdure.core.execution.spec import Call, Spec
 from perdure.engines.interface import Engine, Enqueued, Scope, StepContext, here
@@ -108,7 +108,7 @@ def _around(spec: Spec) -> Scope | None:
 
 def _call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     spec.refuse_unstorable()
-    return identify(spec, args, kwargs)
+    return identify_stored(spec, args, kwargs)
 
 
 def _enqueued(spec: Spec, options: RunOptions) -> Enqueued:

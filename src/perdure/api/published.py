@@ -98,7 +98,7 @@ def set_progress(done: float, total: float | None = None, note: str = "") -> Non
     Args:
         done: how much is done, in a unit of your choice.
         total: how much there is in all, in the same unit; None if it is not known.
-        note: a few words to display beside it.
+        note: a few words to display beside it; credentials in it are hidden.
 
     Raises:
         OptionError: `done` or `total` is not a number, or `note` not a text.
@@ -126,7 +126,13 @@ def _progress(done: object, total: object, note: object) -> tuple[LocalScope, by
     if not isinstance(note, str):
         raise OptionError(f"note of perdure.set_progress is {note!r}", "give a text")
     scope = _scope()
-    return None if scope is None else (scope, codec.pack_value([done, total, note], owner="perdure.set_progress"))
+    if scope is None:
+        return None
+    if note:
+        from perdure.config.secrets import conceal
+
+        note = conceal(note)
+    return scope, codec.pack_value([done, total, note], owner="perdure.set_progress")
 
 
 def _put(scope: LocalScope, packed: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from perdure.config.time_zones import zone
 from perdure.core.declared_schedule import WITHIN, DeclaredSchedule
 from perdure.core.durations import bound, seconds
-from perdure.core.execution.identity import identify
+from perdure.core.execution.identity import identify_stored
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RESERVED
 from perdure.core.tick_verdicts import Missed, Overlap
@@ -92,4 +92,4 @@ def _check_callable(spec: Spec, args: tuple[Any, ...]) -> None:
             "give its parameters defaults, or use perdure.schedule(..., args=(...))",
         ) from None
     if args:
-        identify(spec, args, {})
+        identify_stored(spec, args, {})

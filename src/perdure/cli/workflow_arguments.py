@@ -5,13 +5,17 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Literal
 
 import msgspec
 from cyclopts import App, Group, Parameter, Token
 
 from perdure.core.execution.spec import Spec
+from perdure.core.redaction.secret import Secret
 
 Parsed = tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]
 """Positional arguments and keyword arguments of the workflow, and perdure's own options."""
@@ -30,6 +34,8 @@ OPTIONS: dict[str, tuple[Any, str]] = {
 """What `perdure run` itself knows, before the file's name or behind it."""
 
 _PREFIX = "perdure_option_"
+NOTE = "A secret: never stored. On a command line others can see it (ps, the history of the shell)."
+"""On the help page, of a parameter that is a Secret."""
 
 
 def parse_arguments(spec: Spec, command: str, tokens: Sequence[str]) -> Parsed | None:
@@ -87,9 +93,52 @@ def _parameters(spec: Spec) -> Iterator[inspect.Parameter]:
         if annotation is Any:
             default = parameter.default
             annotation = type(default) if isinstance(default, str | int | float | Path) else str
-        if _mentions_struct(annotation):
+        if (secret := _secret_of(annotation)) is not None:
+            how = Parameter(converter=secret, n_tokens=1, accepts_keys=False, help=NOTE)
+            annotation = Annotated[annotation, how]
+        elif _mentions_struct(annotation):
             annotation = Annotated[annotation, Parameter(converter=_from_json, n_tokens=1, accepts_keys=False)]
         yield parameter.replace(annotation=annotation)
+
+
+def _secret_of(annotation: Any) -> Any:
+    """What makes of a text the value of a parameter that is a Secret, or holds one; None if it does neither."""
+    kinds = [one for one in _alternatives(annotation) if one is not type(None)]
+    if kinds and all((typing.get_origin(one) or one) is Secret for one in kinds):
+        return partial(_to_secret, is_bytes=any(typing.get_args(one) == (bytes,) for one in kinds))
+    return _no_secret if _mentions_secret(annotation, set()) else None
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    if typing.get_origin(annotation) is Annotated:
+        return _alternatives(typing.get_args(annotation)[0])
+    if isinstance(annotation, UnionType) or typing.get_origin(annotation) is typing.Union:
+        return tuple(one for part in typing.get_args(annotation) for one in _alternatives(part))
+    return (annotation,)
+
+
+def _mentions_secret(annotation: Any, seen: set[int]) -> bool:
+    """Is a Secret somewhere in it, or in a field of a class in it?"""
+    kind = typing.get_origin(annotation) or annotation
+    if kind is Secret:
+        return True
+    if id(annotation) in seen:
+        return False
+    seen.add(id(annotation))
+    fields: list[Any] = list(typing.get_args(annotation))
+    if isinstance(kind, type) and kind.__module__ not in ("builtins", "typing"):
+        with suppress(Exception):  # a name in an annotation that only a type checker knows
+            fields += typing.get_type_hints(kind).values()
+    return any(_mentions_secret(part, seen) for part in fields)
+
+
+def _to_secret(kind: Any, tokens: Sequence[Token], *, is_bytes: bool) -> Secret[Any]:
+    text = tokens[0].value
+    return Secret(text.encode("utf-8", "surrogateescape") if is_bytes else text)
+
+
+def _no_secret(kind: Any, tokens: Sequence[Token]) -> Any:
+    raise ValueError("it holds a Secret beside other things, which no command line can give: call it in the script")
 
 
 def _options(taken: set[str]) -> Iterator[inspect.Parameter]:

@@ -218,7 +218,15 @@ def _need(store: Store, location: Location, run: RunRecord, status: str, now: fl
     found = waits.standing_of(store, run.rid)
     if _asks(store, run):
         ways = [Way("approve", f"perdure approve {id}{option}"), Way("reject", f"perdure reject {id}{option}")]
-        return Need("approval", f"{name} asks", describe(found, now), "", run.id, moment(run.started), ways=ways)
+        return Need(
+            "approval",
+            f"{name} asks",
+            secrets.conceal(describe(found, now)),
+            "",
+            run.id,
+            moment(run.started),
+            ways=ways,
+        )
     text = "It is due, and nobody has gone on with it: no worker serves its script, or none is free."
     return Need("due", f"{name} is due", text, "", run.id, moment(run.wake), ways=[why, resume])
 
@@ -329,7 +337,11 @@ def waiting_runs(store: Store, most: int = 100) -> list[WaitView]:
     found = []
     for run in (one for status in ("suspended", "queued") for one in store.runs(status=status, most=most)):
         queued = run.status == "queued"
-        text = place_in_queue(store, run, now).line if queued else describe(waits.standing_of(store, run.rid), now)
+        text = (
+            place_in_queue(store, run, now).line
+            if queued
+            else secrets.conceal(describe(waits.standing_of(store, run.rid), now))
+        )
         topics = () if queued else approvals.open_topics(store, run)
         asked = [title_of(topic) for topic, answered in topics if not answered]
         found.append(WaitView(run.id, run.workflow, run.status, text, moment(run.started), moment(run.wake), asked))

@@ -317,7 +317,7 @@ def _waits(store: Store, run: RunRecord) -> str | None:
         return place_in_queue(store, run, time.time()).line
     if run.status not in ("running", "suspended") or not (found := waits.standing_of(store, run.rid)):
         return None
-    return describe(found, time.time())
+    return secrets.conceal(describe(found, time.time()))
 
 
 def _last_step(store: Store, run: RunRecord, facts: Facts) -> str | None:

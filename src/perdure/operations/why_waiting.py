@@ -10,8 +10,10 @@ from functools import partial
 
 import msgspec
 
+from perdure.config import secrets
 from perdure.core.execution.run import Locked
 from perdure.core.records import RunRecord
+from perdure.core.values import codec
 from perdure.core.waits import Standing, describe, earliest, show_moment
 from perdure.operations.location import Location
 from perdure.operations.queues import place_in_queue, way_on
@@ -48,7 +50,7 @@ class Waiting:
         """All its branches wait, or it was given back."""
         run, waits = self._run, standing_of(self._store, self._run.rid)
         if waits or run.wake is None or run.wake > self._now:
-            self._say(f"{describe(waits, self._now)}; no process is needed meanwhile")
+            self._say(f"{secrets.conceal(describe(waits, self._now))}; no process is needed meanwhile")
         if run.hold is not None:
             self._held(run.hold)
         elif run.wake is not None and run.wake <= self._now:
@@ -82,7 +84,7 @@ class Waiting:
         """A process executes it; returns whether it waits in there."""
         waits = standing_of(self._store, self._run.rid)
         if waits:
-            self._say(f"{describe(waits, self._now)}; it does so in its process")
+            self._say(f"{secrets.conceal(describe(waits, self._now))}; it does so in its process")
         return bool(waits)
 
     # -- what holds it ------------------------------------------------------------------------------------------------
@@ -90,6 +92,13 @@ class Waiting:
     def _held(self, hold: str) -> None:
         _, _, why = hold.partition(" ")  # after the version of the script that it does not fit
         self._say(f"it is on hold: {why or hold}")
+        if codec.withholds(self._run.input):
+            self._say(
+                "only its script can go on with it, called with the same arguments: it gives the Secret again; "
+                "no worker and no `perdure resume` can"
+            )
+            self._way("end it", "cancel")
+            return
         self._say("a worker tries it again when its script is edited")
         self._way("go on with it", "resume")
 

@@ -9,7 +9,7 @@ from perdure.core.execution.inputs import pack, pack_leniently, receiver
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.values import codec
 from perdure.core.values.extensions import SCALARS, encode
-from perdure.errors import ArgumentChanged
+from perdure.errors import ArgumentChanged, NotStorable
 
 
 def identify(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -30,6 +30,23 @@ def identify(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
             return Call(spec, args, kwargs, given, codec.digest(given))
     given, canonical = pack(spec.signature, _shown(spec, args), kwargs)
     return Call(spec, args, kwargs, given, codec.digest(canonical))
+
+
+def identify_stored(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    """A call that another process is to make, of what is stored of it alone.
+
+    Raises:
+        TypeError: the function would not accept these arguments.
+        NotStorable: an argument cannot be stored, or holds a Secret.
+    """
+    call = identify(spec, args, kwargs)
+    if codec.withholds(call.input):
+        raise NotStorable(
+            f"{spec.owner} is to be called by a worker, and is given {codec.describe_inputs(call.input)}; a Secret is "
+            "never stored, so a worker cannot be given it",
+            "read the secret in the step that needs it, and leave it out of the arguments; or call the workflow here",
+        )
+    return call
 
 
 def identify_item(spec: Spec, args: tuple[Any, ...], key: Any) -> Call:

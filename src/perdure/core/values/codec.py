@@ -13,6 +13,7 @@ import re
 import reprlib
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +29,7 @@ from perdure.core.values.extensions import (
     MEMBER,
     SAFE_SCALARS,
     SCALARS,
+    SECRET,
     UNLIKE,
     Ext,
     Refused,
@@ -325,6 +327,24 @@ def pack_call(positional: list[Any], keyword: dict[str, Any], *, owner: str) -> 
             root = f"kwargs{''.join(path[1:])}" if path[:1] == ["[1]"] else f"args{''.join(path[1:])}"
         what = f"{owner} is called with a value that cannot be saved: `{root}`, of type {_full_name(refused.value)}"
         raise NotStorable(f"{what}, {refused.why}", refused.hint.replace("return ", "pass ")) from None
+
+
+def withholds(data: bytes) -> bool:
+    """Was a Secret among the arguments that `pack_inputs` stored? Then no call can be made of them alone."""
+    if bytes((SECRET,)) not in data:
+        return False
+    found = False
+
+    def hook(code: int, inner: memoryview) -> None:
+        nonlocal found
+        found = found or code == SECRET
+        with suppress(msgspec.DecodeError, ValueError):  # the content of some is no msgpack
+            decode(inner)
+
+    decode = msgspec.msgpack.Decoder(ext_hook=hook).decode
+    with suppress(msgspec.DecodeError, ValueError, TypeError):  # what is damaged is told where it is read
+        decode(data)
+    return found
 
 
 def pack_value(value: Any, *, owner: str) -> bytes:

@@ -55,7 +55,7 @@ def suspended(resources: Resources, left: Suspended, script: str) -> None:
 
     store, file = resources.store, os.path.relpath(script) if os.path.isfile(script) else "FILE"
     try:
-        what = describe(standing_of(store, store.run(left.run).rid), resources.world.now())
+        what = secrets.conceal(describe(standing_of(store, store.run(left.run).rid), resources.world.now()))
     except StateError:
         what = "all that it does waits"
     left.what = f"run {one_line(left.run)} is suspended: {what}"

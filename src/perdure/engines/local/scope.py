@@ -20,7 +20,7 @@ from perdure.core.execution.call import Failed, perform
 from perdure.core.execution.effects import Wait
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
-from perdure.core.execution.identity import identify
+from perdure.core.execution.identity import identify_stored
 from perdure.core.execution.map_items import MapOptions, Tally
 from perdure.core.execution.queueing import QueuedRun, enqueue
 from perdure.core.execution.run import Start, child
@@ -548,7 +548,7 @@ class LocalScope(BaseScope):
         self.check()
         declare_queues(self.resources.store, self.world.now())
         spec.refuse_unstorable()
-        asked = identify(spec, args, kwargs)
+        asked = identify_stored(spec, args, kwargs)
         key = codec.digest(b"enqueue\0" + asked.key + (how.id or "").encode())
         step = functions.queueing_of(spec.name)
         self.admit(step)

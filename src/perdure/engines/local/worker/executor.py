@@ -26,6 +26,7 @@ from perdure.config.steady_clock import steady
 from perdure.core.exceptions import capture
 from perdure.core.execution.run import Taken
 from perdure.core.redaction.printable import one_line
+from perdure.core.values import codec
 from perdure.engines.local import LocalEngine, engine_at
 from perdure.engines.local.closing import Closing
 from perdure.engines.local.queues import declare_queues
@@ -380,7 +381,10 @@ class Executor:
             if not self._give_back(taken, hold=self._hold(error)):
                 self._say(f"run {run.id} failed: {_first_line(error)}; see more: perdure show {name}")
             else:
-                self._say(f"run {run.id} is on hold: {_first_line(error)}; go on: perdure resume {name}")
+                way = f"perdure resume {name}"
+                if codec.withholds(run.input):
+                    way = "run its script with the same arguments, which gives the Secret again"
+                self._say(f"run {run.id} is on hold: {_first_line(error)}; go on: {way}")
         elif isinstance(error, Exception):  # the user's own: it is recorded, and alerted
             line = secrets.conceal(capture.to_fault(error).line)
             self._say(f"run {run.id} failed: {line}; see more: perdure show {name}")
