@@ -44,7 +44,7 @@ def identify_stored(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         raise NotStorable(
             f"{spec.owner} is to be called by a worker, and is given {codec.describe_inputs(call.input)}; a Secret is "
             "never stored, so a worker cannot be given it",
-            "read the secret in the step that needs it, and leave it out of the arguments; or call the workflow here",
+            "let the step read the secret where it needs it, or call the workflow in this process",
         )
     return call
 
