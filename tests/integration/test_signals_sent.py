@@ -76,9 +76,12 @@ def test_the_same_id_is_stored_once(machine: Machine) -> None:
 
 
 def test_a_run_that_waits_takes_one_signal_for_each_wait(machine: Machine) -> None:
-    """Told "taken" as often as there are waits of that name and key whose time is not over."""
+    """Told "taken" as often as there are waits of that name and key whose time is not over, as long as it waits."""
     run = failed_run(machine)
     open_wait(machine, run, "paid", "a")
+    open_wait(machine, run, "paid", "c")
+    assert perdure.signal(run, "paid", key="c") == "stored"  # it has failed: it waits when it is resumed
+    suspend(machine, run, None)
     open_wait(machine, run, "paid", "a", n=1, due=machine.world.time + 5)
     open_wait(machine, run, "paid", "late", due=machine.world.time - 1)
     assert perdure.signal(run, "paid", key="b") == "stored"
