@@ -82,7 +82,7 @@ def carry_through_kills(server: Server, folder: Path, kills: int, seed: int) -> 
         crew.start()
         while crew.killed < kills:
             ids.append(f"bill-{seed}-{len(ids)}")
-            engine.cluster.wait(engine._take(call, str(script), ids[-1], None))
+            engine.cluster.wait(engine._starter.take(call, str(script), ids[-1], None))
             while engine.status(ids[-1]) == "running":
                 before = size(ledger)
                 further = before + 60 * chance.randrange(1, 8)
@@ -165,7 +165,7 @@ def test_a_step_that_kills_its_workers(server: Server, tmp_path: Path) -> None:
     engine = cluster_at(url)
     spec = find_workflow(script, "crashing")._spec
     call = identify(spec, (), {})
-    engine.cluster.wait(engine._take(call, str(script), "crashing", None))
+    engine.cluster.wait(engine._starter.take(call, str(script), "crashing", None))
     deaths = 0
     with workers(url, tmp_path / "ledger", script) as crew:
         while engine.status("crashing") == "running":
