@@ -49,7 +49,6 @@ class Entry:
         "done",
         "error",
         "files",
-        "following",
         "left",
         "operation",
         "pieces",
@@ -77,7 +76,6 @@ class Entry:
         self.done = False
         self.refused = False  # because of its own rows
         self.wake: threading.Lock | None = None
-        self.following: Entry | None = None  # served by the same commit, and woken by the thread of this one
         self.several = False  # its rows are those of several callers
         self.left = False  # its thread waits no more
 
@@ -247,7 +245,6 @@ class Journal:
                     wake.acquire()
         finally:  # also if a signal's handler raises: those behind would wait for ever
             entry.left = True
-            self._pass_on(entry)
             if not entry.done:  # it may have been woken to lead
                 self._hand_over()
 
@@ -262,30 +259,10 @@ class Journal:
                 self._commit(batch)
         finally:
             self._writer.release()
-        # They are woken one by the other: a hundred threads that wake at once do nothing but fight for the GIL.
-        following: Entry | None = None
-        for entry in reversed(batch):
-            if entry.wake is not None:
-                entry.following = following
-                following = entry
         for entry in batch:
             entry.done = True
-        self._hand_over()
-        self._wake(following)
-
-    def _pass_on(self, entry: Entry) -> None:
-        """Wake the next of those who were served by the same commit."""
-        following, entry.following = entry.following, None
-        self._wake(following)
-
-    def _wake(self, entry: Entry | None) -> None:
-        """Wake the thread that waits for this entry; if it waits no more, the next one."""
-        while entry is not None:
             entry.rouse()
-            if not entry.left:  # it passes on what it finds from here on
-                return
-            following, entry.following = entry.following, None
-            entry = following
+        self._hand_over()
 
     def _hand_over(self) -> None:
         """Wake one of those who queued up meanwhile, to lead the next commit."""
