@@ -134,8 +134,12 @@ def locate_beside_cluster(state: Path | None = None, script: Path | None = None)
         script: a script whose state file is wanted.
     """
     location = locate_state_file(state, script)
-    url = LOCAL if state is not None else settings.engine_url(str(script) if script else "")
-    return location if url == LOCAL else msgspec.structs.replace(location, cluster=url)
+    if state is not None:
+        return location
+    url = settings.engine_url(str(script) if script else "")
+    if capabilities_at(url).supports(Feature.STATE_FILE):
+        return location
+    return msgspec.structs.replace(location, cluster=url)
 
 
 def locate_run(state: Path | None, script: Path | None, engine: str | None = None) -> Location:
