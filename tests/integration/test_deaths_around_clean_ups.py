@@ -100,24 +100,26 @@ class Trip:
         self.flow, self.aflow = flow, aflow
 
 
-@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("way", ["sync", "async", "started"])
 @pytest.mark.parametrize("leaves", [Died, KeyboardInterrupt])
 def test_undoing_that_is_broken_off_is_ended_before_the_run_goes_on(
-    machine: Machine, leaves: type[BaseException], is_async: bool
+    machine: Machine, leaves: type[BaseException], way: str
 ) -> None:
     """What may be undone in part is not used: all of it is undone and made anew, as if nobody had left the process."""
     trip = Trip(machine, leaves)
 
-    def go() -> str:
-        return asyncio.run(trip.aflow()) if is_async else trip.flow()
+    def go(way: str) -> str:
+        if way == "started":
+            return trip.flow.start().result()
+        return asyncio.run(trip.aflow()) if way == "async" else trip.flow()
 
     with pytest.raises(leaves):
-        go()
+        go("sync" if way == "started" else way)
     first = ["charge a", "charge b", "ship", "refund b", "refund a"]
     assert machine.ran == first
     trip.fails.clear()
     machine.boot()
-    assert go() == "shipped"
+    assert go(way) == "shipped"
     assert machine.ran == [*first, "refund a", "charge a", "charge b", "ship"]
     (run,) = machine.engine.store.runs()
     assert (run.status, run.epoch) == ("done", 1)

@@ -284,6 +284,7 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None, t
         run = answer.run
         if began is not None:
             began(run.id)
+            began = None  # it may be taken once more below
         history = yield Recall(run, answer.resumed, answer.died)
         if history.ending is None:
             return (yield from _execute(call, run, history))
