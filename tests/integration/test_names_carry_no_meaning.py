@@ -132,7 +132,7 @@ def test_failed_and_resumed(scripts: Scripts) -> None:
 
 
 def test_killed_while_it_cleans_up(scripts: Scripts) -> None:
-    """What was cleaned up is known by its kind: a look-alike of the clean-up does not stand for it."""
+    """What was cleaned up is known by its kind, not by a look-alike. An end that was begun is ended first."""
     text = SCRIPT.replace('note(f"close really', 'os.kill(os.getpid(), 9) if kill() else note(f"close really')
     script = scripts.write(
         text.replace(
@@ -147,7 +147,7 @@ def test_killed_while_it_cleans_up(scripts: Scripts) -> None:
     assert ledger(scripts) == ["pay", *TWICE, "last", "take back really p"]
     (scripts.folder / "fail").unlink()
     assert scripts.run(script).stdout == "well\n"
-    assert ledger(scripts) == ["pay", "last", "close really a"]
+    assert ledger(scripts) == ["close really a", "pay", "last", "close really a"]
 
 
 def test_forked_shown_and_redriven(scripts: Scripts) -> None:
