@@ -6,12 +6,13 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.exceptions import capture, notes
+from perdure.core.execution.run import cancelled
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
 from perdure.engines import registry
 from perdure.engines.functions import is_same_file
-from perdure.errors import Cancelled, NotFound
+from perdure.errors import NotFound
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -49,7 +50,7 @@ def value_of(output: bytes, spec: Spec | None) -> Any:
 def outcome_of(id: str, status: str, output: bytes | None, spec: Spec | None) -> Exception:
     """What is raised for a run that is not done: Cancelled, or what it failed with."""
     if status == "cancelled":
-        return Cancelled(f"run {id} was cancelled", "give the new run another id, or other inputs")
+        return cancelled(id)
     error = capture.restore(capture.decode(output or b""), main="__main__" if spec is None else spec.module)
     notes.add(error, f"perdure: run {id} is {status}; see it with `perdure show {shlex.quote(id)}`")
     return error

@@ -16,8 +16,9 @@ from perdure.config import secrets
 from perdure.core.dead_letters import LetterDetails, LetterRecord, LetterStatus
 from perdure.core.durations import seconds
 from perdure.core.policies.verdicts import Verdict
+from perdure.core.records import RunRecord, StepRecord
 from perdure.core.timestamps import moment
-from perdure.errors import NotFound, OptionError
+from perdure.errors import NotFound, OptionError, UsageError
 from perdure.operations.find_run import find_run
 from perdure.operations.stored_failures import error_line, verdict_of
 from perdure.store import dead_letters as letters
@@ -162,6 +163,22 @@ def find_letter(store: Store, reference: str) -> LetterRecord:
             f"run {run.id} has no dead letter #{match['seq']}", f"see `perdure dlq ls --run {shlex.quote(run.id)}`"
         )
     return letters.get(store, lid)
+
+
+def editable_letter(store: Store, reference: str) -> tuple[LetterRecord, RunRecord, StepRecord]:
+    """The letter that is meant, its run and the record of its call.
+
+    Raises:
+        NotFound: there is none.
+        UsageError: it stands for a whole run.
+    """
+    letter = find_letter(store, reference)
+    if not letter.seq:
+        raise UsageError(
+            f"dead letter {letter.lid} stands for a whole run, whose input cannot be edited",
+            "start a run with other inputs, and drop this one",
+        )
+    return letter, store.run_by_number(letter.run), store.record(letter.run, letter.seq)
 
 
 def run_named(reference: str) -> str | None:

@@ -13,7 +13,7 @@ from perdure.core.execution.argument_paths import Arguments, misfit
 from perdure.core.execution.spec import Spec
 from perdure.engines.features import Feature
 from perdure.errors import NotDecodable, OptionError, PerdureError, RunError, UsageError
-from perdure.operations.dead_letters import find_letter
+from perdure.operations.dead_letters import editable_letter, find_letter
 from perdure.operations.location import Location, opened_for_change, pin
 from perdure.operations.scripts import step_of
 from perdure.store import dead_letters as letters
@@ -57,13 +57,7 @@ def begin_edit(location: Location, reference: str, script: Path | None = None) -
     location.require(Feature.CHANGE_DEAD_LETTERS, command="edit")
     pin(location)  # also for what the script looks up while it is loaded
     with opened_for_change(location) as store:
-        letter = find_letter(store, reference)
-        if not letter.seq:
-            raise UsageError(
-                f"dead letter {letter.lid} stands for a whole run, whose input cannot be edited",
-                "start a run with other inputs, and drop this one",
-            )
-        run, record = store.run_by_number(letter.run), store.record(letter.run, letter.seq)
+        letter, run, record = editable_letter(store, reference)
         function = store.function(run.rid, record.kind, record.name)
     spec, unchecked = None, ""
     try:

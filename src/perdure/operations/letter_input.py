@@ -11,8 +11,8 @@ import msgspec
 
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.argument_paths import Arguments
-from perdure.errors import RunError, UsageError
-from perdure.operations.dead_letters import find_letter
+from perdure.errors import RunError
+from perdure.operations.dead_letters import editable_letter
 from perdure.operations.location import Location, opened
 from perdure.store import code
 from perdure.store.runs import Store
@@ -58,13 +58,7 @@ def letter_input(location: Location, reference: str) -> LetterInput:
         StateError: the file cannot be read.
     """
     with opened(location) as store:
-        letter = find_letter(store, reference)
-        if not letter.seq:
-            raise UsageError(
-                f"dead letter {letter.lid} stands for a whole run, whose input cannot be edited",
-                "start a run with other inputs, and drop this one",
-            )
-        run, record = store.run_by_number(letter.run), store.record(letter.run, letter.seq)
+        letter, run, record = editable_letter(store, reference)
         known = store.journal.read(lambda at: code.of_run(at, run.rid, store.path)).get((record.kind, record.name))
         names = list(known.parameters) if known is not None else []
         current = record.input if letter.input is None else letter.input

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -69,37 +69,42 @@ def metrics(desk: Desk) -> Response:
 
 
 def _letters(desk: Desk, given: ExportQuery) -> Iterator[bytes]:
-    wanted, cursor = Selection(given.status, given.run, reason=given.reason), None
-    while True:
+    wanted = Selection(given.status, given.run, reason=given.reason)
+
+    def page(cursor: str | None) -> tuple[list[Any], str | None]:
         with opened(desk.location) as store:
             page = letter_pages.letters_page(store, wanted, cursor=cursor)
-            some = [details_of(store, find_letter(store, str(one.letter))) for one in page.letters]
-        yield _lines(some)
-        if page.next is None:
-            return
-        cursor = page.next
+            return [details_of(store, find_letter(store, str(one.letter))) for one in page.letters], page.next
+
+    return _pages(page)
 
 
 def _runs(desk: Desk, given: ExportQuery) -> Iterator[bytes]:
-    cursor = None
-    while True:
+    def page(cursor: str | None) -> tuple[list[Any], str | None]:
         with opened(desk.location) as store:
             page = ps.runs_page(store, ps.RunFilter(children=True), cursor=cursor)
-        yield _lines(page.runs)
-        if page.next is None:
-            return
-        cursor = page.next
+            return page.runs, page.next
+
+    return _pages(page)
 
 
 def _steps(desk: Desk, given: ExportQuery) -> Iterator[bytes]:
-    cursor = None
-    while True:
+    def page(cursor: str | None) -> tuple[list[Any], str | None]:
         with opened(desk.location, given.run) as store:
             page = step_rows(store, find_run(store, given.run or "last"), StepFilter(), cursor=cursor, limit=PAGE)
-        yield _lines(page.steps)
-        if page.next is None:
+            return page.steps, page.next
+
+    return _pages(page)
+
+
+def _pages(page: Callable[[str | None], tuple[list[Any], str | None]]) -> Iterator[bytes]:
+    """Page by page; the file is closed in between."""
+    cursor = None
+    while True:
+        rows, cursor = page(cursor)
+        yield _lines(rows)
+        if cursor is None:
             return
-        cursor = page.next
 
 
 def _lines(rows: list[Any]) -> bytes:

@@ -309,22 +309,23 @@ def _end_at_last(run: RunRecord, history: History) -> Generator[RunEffect, Any, 
     trouble = yield End(run, ending.status, ending.output, (), forget, ending.aftermath, ending.stopped)
     if trouble is not None:
         raise trouble
-    error = _cancelled(run) if final else capture.restore(capture.decode(ending.output))
+    error = cancelled(run.id) if final else capture.restore(capture.decode(ending.output))
     for line in missed:
         notes.add(error, f"perdure: {line}")
     notes.add(error, f"perdure: run {run.id} {_ENDED[ending.status]}; its clean-ups were interrupted, and are made now")
     return error
 
 
-def _cancelled(run: RunRecord) -> Cancelled:
-    return Cancelled(f"run {run.id} was cancelled", "give the new run another id, or other inputs")
+def cancelled(id: str) -> Cancelled:
+    """The error for a run that was cancelled."""
+    return Cancelled(f"run {id} was cancelled", "give the new run another id, or other inputs")
 
 
 def _execute(call: Call, run: RunRecord, history: History) -> Life:
     while True:
         stuck: Exception | None = None
         if run.stop is not None:  # asked for, and not done: whoever was to end it has died
-            stuck = _cancelled(run)
+            stuck = cancelled(run.id)
         elif history.deaths:
             stuck = crash_loop.stuck(run.id, history.deaths, history.crashes, history.crash_limit)
         outcome: Outcome = (yield Body(call, run, history)) if stuck is None else Outcome(None, stuck, run.started, 0.0)

@@ -238,23 +238,9 @@ class AsyncDriver:
             attempt.break_off(recorded=False)
             raise
         if not over:
-            return self._go_on(scope, attempt, coroutine, spec.owner, waited_for)
+            waiting = bounded(coroutine, attempt.seconds, spec.owner, waited_for=waited_for)
+            return _rest_of(attempt, waiting, scope)
         scope.executing -= 1
-        return attempt.end(value, None)
-
-    async def _go_on(
-        self, scope: Any, attempt: Attempt, coroutine: Any, owner: str, waited_for: Any = NOT_BEGUN
-    ) -> Outcome:
-        """The rest of an attempt that has come to wait for something."""
-        try:
-            value = await bounded(coroutine, attempt.seconds, owner, waited_for=waited_for)
-        except Exception as raised:  # noqa: BLE001
-            return attempt.end(None, from_user_code(raised))
-        except BaseException:
-            attempt.break_off(recorded=False)
-            raise
-        finally:
-            scope.executing -= 1
         return attempt.end(value, None)
 
     async def _execute(self, effect: Execute, scope: Any) -> Outcome:
@@ -267,16 +253,7 @@ class AsyncDriver:
                 return begun if type(begun) is Outcome else await begun  # type: ignore[misc]
         attempt = Attempt(self._resources, effect, scope)
         scope.executing += 1
-        try:
-            value = await self._isolated(effect, scope, attempt.seconds)
-        except Exception as raised:  # noqa: BLE001
-            return attempt.end(None, from_user_code(raised))
-        except BaseException:
-            attempt.break_off(recorded=False)
-            raise
-        finally:
-            scope.executing -= 1
-        return attempt.end(value, None)
+        return await _rest_of(attempt, self._isolated(effect, scope, attempt.seconds), scope)
 
     async def _guarded(self, effect: Guarded, scope: Any) -> Outcome:
         try:
@@ -339,6 +316,20 @@ class AsyncDriver:
         else:
             await to_thread_apart(run_lifecycle.ended, resources, effect, parking)  # an alert may go out
         return None
+
+
+async def _rest_of(attempt: Attempt, working: Awaitable[Any], scope: Any) -> Outcome:
+    """The rest of an attempt that has come to wait for something, or that another process makes."""
+    try:
+        value = await working
+    except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
+        return attempt.end(None, from_user_code(raised))
+    except BaseException:
+        attempt.break_off(recorded=False)
+        raise
+    finally:
+        scope.executing -= 1
+    return attempt.end(value, None)
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:

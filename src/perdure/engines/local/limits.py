@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from perdure.core.execution.run import cancelled
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord
 from perdure.engines.local.resources import Resources
 from perdure.engines.runtime.deadline import Deadline, earlier, time_left
-from perdure.errors import Cancelled, DeadlineExceeded, PerdureError, Released, StepTimeout
+from perdure.errors import DeadlineExceeded, PerdureError, Released, StepTimeout
 
 LOOK = 0.2
 """Seconds between two looks at whether the run is cancelled."""
@@ -55,7 +56,7 @@ class Limits:
         if nudge != self._nudge:
             self._nudge = nudge
             if store.stopping(self._run.rid):
-                return Cancelled(f"run {self._run.id} was cancelled", "give the new run another id, or other inputs")
+                return cancelled(self._run.id)
         return None
 
     def bound(self, seconds: float | None) -> float | None:

@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from perdure.core.exceptions import capture, notes
 from perdure.core.execution.call import Failed
 from perdure.core.execution.effects import Outcome
-from perdure.core.execution.run import Ended
+from perdure.core.execution.run import Ended, cancelled
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.retry import Retry
 from perdure.core.records import CLEAN_UPS, RESERVED, StepKind
@@ -30,7 +30,7 @@ from perdure.engines.temporal.payloads import (
     decode,
     encode,
 )
-from perdure.errors import Cancelled, Drift, PerdureError, RunError, StopRun
+from perdure.errors import Drift, PerdureError, RunError, StopRun
 
 GRACE = 30.0
 """Seconds that a worker gets to report a timeout itself, before Temporal does."""
@@ -174,11 +174,6 @@ def ended_by_cluster(cause: BaseException | None, id: str) -> PerdureError:
     if isinstance(cause, TerminatedError):
         return RunError(f"run {id} was terminated", "run it again: it goes on where it stopped")
     return RunError(f"run {id} was ended by the cluster: {cause}", "run it again: it goes on where it stopped")
-
-
-def cancelled(id: str) -> Cancelled:
-    """The error for a run that was cancelled."""
-    return Cancelled(f"run {id} was cancelled", "give the new run another id, or other inputs")
 
 
 def drifted(id: str, message: str) -> Drift:

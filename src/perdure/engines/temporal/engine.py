@@ -14,6 +14,7 @@ from temporalio.exceptions import CancelledError
 
 from perdure.core.declared_schedule import DeclaredSchedule
 from perdure.core.exceptions import notes
+from perdure.core.execution.run import cancelled
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import Bounds
 from perdure.core.records import CLEAN_UPS, RunRecord, RunStatus
@@ -22,7 +23,7 @@ from perdure.engines.features import TEMPORAL, Capabilities, Feature
 from perdure.engines.interface import Began, Cancellation, Enqueued, ReplayCheck, refuse_child
 from perdure.engines.runtime.clock import RealWorld
 from perdure.engines.temporal.address import Address
-from perdure.engines.temporal.commands import cancelled, failure_of
+from perdure.engines.temporal.commands import failure_of
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.event_history import read_history
 from perdure.engines.temporal.executions import (

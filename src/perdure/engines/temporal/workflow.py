@@ -15,7 +15,7 @@ from perdure.core.exceptions import capture
 from perdure.core.execution.call import Failed
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.history import History
-from perdure.core.execution.run import Begin, Body, End, Forget, Recall, Start, Taken, Unended, Unwind, live
+from perdure.core.execution.run import Begin, Body, End, Forget, Recall, Start, Taken, Unended, Unwind, cancelled, live
 from perdure.core.execution.spec import Call
 from perdure.core.records import Place, RunRecord
 from perdure.engines import registry
@@ -23,7 +23,7 @@ from perdure.engines.interface import here
 from perdure.engines.runtime.deadline import Deadline, earlier
 from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.engines.temporal.cleanup_scope import CleanupScope
-from perdure.engines.temporal.commands import cancelled, recall, task_timeout
+from perdure.engines.temporal.commands import recall, task_timeout
 from perdure.engines.temporal.event_loop import LockstepEventLoop
 from perdure.engines.temporal.lockstep_thread import LockstepThread, Unwound
 from perdure.engines.temporal.mailbox import Mailbox
