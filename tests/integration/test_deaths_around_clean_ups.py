@@ -64,6 +64,7 @@ class Trip:
 
     def __init__(self, machine: Machine, leaves: type[BaseException]) -> None:
         self.leaves = [leaves]
+        self.called = 0
         self.fails: list[BaseException] = [Trouble("no truck")]
 
         @step(name="refund")
@@ -85,6 +86,7 @@ class Trip:
 
         @workflow(name="trip")
         def flow() -> str:
+            self.called += 1
             charge("a")
             charge("b")
             ship()
@@ -176,5 +178,6 @@ def test_a_cancel_that_dies_before_its_clean_ups_is_kept(machine: Machine, monke
     machine.boot()
     with pytest.raises(Cancelled):
         trip.flow()
+    assert trip.called == 1
     assert machine.ran == ["charge a", "charge b", "ship", "refund b", "refund a"]
     assert machine.engine.store.run(run.id).status == "cancelled"
