@@ -77,12 +77,12 @@ class budget:  # noqa: N801  it is used like a function
                 "perdure.budget is entered outside a workflow",
                 "put the `with` block around the calls of steps, in a function decorated with @workflow",
             )
-        open_ledger = getattr(scope, "open_ledger", None)
-        if open_ledger is None:
+        spending = getattr(scope, "spending", None)
+        if spending is None:
             raise _unsupported("perdure.budget")
         if self._reset is not None:
             raise UsageError("a budget is entered a second time", "make one for each block: with perdure.budget(...)")
-        self._ledger = ledger = open_ledger(self._bounds)
+        self._ledger = ledger = spending.open(self._bounds)
         self._reset = ledgers.set((*ledgers.get(), ledger))
         return self
 
@@ -153,15 +153,15 @@ def spend(*, usd: float | Decimal = _UNSET, tokens: int = _UNSET) -> None:
             "perdure.spend() is called in a workflow, outside a step",
             "call it in the step that spends, once it knows what",
         )
-    note = getattr(context.scope, "spend", None)
-    if note is None:
+    spending = getattr(context.scope, "spending", None)
+    if spending is None:
         if context.scope is None:
             raise UsageError(
                 f"perdure.spend() is called in the isolated step {context.call.spec.name!r}",
                 "return what it has spent, and call perdure.spend in a step that is not isolated",
             )
         raise _unsupported("perdure.spend")
-    note(context.call, nano, count)
+    spending.spend(context.call, nano, count)
 
 
 def bounds_of(**given: Any) -> Bounds:

@@ -201,7 +201,7 @@ def workflow_here() -> Scope | None:
     context = here.get()
     if context is None or type(context) is StepContext:
         return None
-    if getattr(context, "open_ledger", None) is None:
+    if getattr(context, "spending", None) is None:
         raise TEMPORAL.unsupported(Feature.AGENT_STEPS)
     return cast(Scope, context)
 

@@ -43,10 +43,11 @@ from perdure.core.records import SEQ
 from perdure.engines.events import notify_parked
 from perdure.engines.local import notices, run_lifecycle
 from perdure.engines.local.attempt import Attempt, pauses
+from perdure.engines.local.driver_interface import Drivers, Program
 from perdure.engines.local.function_body import FunctionBody
 from perdure.engines.local.loop_writes import LoopWrites, WritesOfLoops
 from perdure.engines.local.resources import Resources
-from perdure.engines.local.scope import Drivers, LocalScope, Program
+from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.sync_driver import SyncDriver
 from perdure.engines.local.transactions import operation_of
 from perdure.engines.runtime.branches import call_in_branch, cancel_branches, to_thread_apart, unwatched
@@ -68,7 +69,7 @@ class AsyncDriver:
         sync: performs what needs no waiting.
     """
 
-    def __init__(self, resources: Resources, drivers: Drivers, sync: SyncDriver) -> None:
+    def __init__(self, resources: Resources, drivers: Drivers[LocalScope], sync: SyncDriver) -> None:
         self._resources = resources
         self._drivers = drivers
         self._sync = sync

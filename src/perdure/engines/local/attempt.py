@@ -89,7 +89,7 @@ class Attempt:
         at = self._at
         outcome = Outcome(value, error, self._started, self._clock() - at, at=at)
         if self._call.spending is not None or self._call.ledgers:
-            self._scope.save_spending(self._call, outcome.seconds, ok=error is None)
+            self._scope.spending.save(self._call, outcome.seconds, ok=error is None)
         observer = self._observer
         if observer is not None:
             run, effect = self._scope.run, self._effect
@@ -109,7 +109,7 @@ class Attempt:
         if recorded:
             return
         if call.spending is not None or call.ledgers:
-            self._scope.save_spending(call, self._clock() - self._at, ok=False)
+            self._scope.spending.save(call, self._clock() - self._at, ok=False)
         self._scope.cut_off(Cut(call.spec.name, call.key, call.n, self._effect.attempt, self._started))
         if self._recorder is not None:
             self._recorder.end(self.slot, done=True)
@@ -119,7 +119,7 @@ def given_up(resources: Resources, effect: Execute, scope: LocalScope, slot: Slo
     """An attempt is over, although its thread does not know yet."""
     _end_programs(effect.call)
     if effect.call.spending is not None or effect.call.ledgers:
-        scope.save_spending(effect.call, outcome.seconds, ok=False)
+        scope.spending.save(effect.call, outcome.seconds, ok=False)
     if resources.monitor.recorder is not None:
         resources.monitor.recorder.end(slot, done=False)
     if resources.observer is not None:

@@ -9,8 +9,9 @@ from perdure.core.execution.effects import Outcome
 from perdure.core.execution.run import Body
 from perdure.engines.interface import here, under_way
 from perdure.engines.local import dead_letters, notices, run_lifecycle
+from perdure.engines.local.driver_interface import Drivers
 from perdure.engines.local.resources import Resources
-from perdure.engines.local.scope import Drivers, LocalScope
+from perdure.engines.local.scope import LocalScope
 from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop, noting_interrupt, say_below_traceback
 from perdure.engines.runtime.thread_branches import install
 from perdure.engines.runtime.tracebacks import from_user_code
@@ -29,7 +30,9 @@ class FunctionBody:
 
     __slots__ = ("_at", "_most_dead", "_now", "_resources", "_run", "_started", "_token", "scope")
 
-    def __init__(self, resources: Resources, drivers: Drivers, effect: Body, parent: LocalScope | None) -> None:
+    def __init__(
+        self, resources: Resources, drivers: Drivers[LocalScope], effect: Body, parent: LocalScope | None
+    ) -> None:
         spec = effect.call.spec
         self._resources = resources
         self._run = effect.run

@@ -1,23 +1,12 @@
-"""A workflow that runs in this process: what its steps, batches and child workflows reach."""
+"""What a workflow calls in this process: steps, waits, child runs, queues and maps."""
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path, PurePath
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from threading import get_ident
-from types import CodeType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from perdure.core import commands
-from perdure.core.exceptions import capture
 from perdure.core.execution.call import Failed, perform
-from perdure.core.execution.effects import Wait
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.identity import identify_stored
@@ -25,89 +14,24 @@ from perdure.core.execution.map_items import MapOptions, Tally
 from perdure.core.execution.queueing import QueuedRun, enqueue
 from perdure.core.execution.run import Start, child
 from perdure.core.execution.spec import Call, Spec
-from perdure.core.execution.spending import NOTHING, Amounts, Bounds, Ledger
-from perdure.core.records import OWN_MODULE, FunctionRecord, Place, RunRecord, StepKind, StepRecord, clean_up_name
-from perdure.core.redaction.printable import one_line
-from perdure.core.values import artifact_names, codec
+from perdure.core.records import RunRecord
+from perdure.core.values import codec
 from perdure.engines import functions
-from perdure.engines.events import MapProgress, RunWaits, StepProgress, notify_wait
 from perdure.engines.interface import Enqueued
-from perdure.engines.local import captured_lines, notices
-from perdure.engines.local.limits import Limits
+from perdure.engines.local.driver_interface import Drivers, Program
 from perdure.engines.local.queues import declare_queues
-from perdure.engines.local.record_reader import RecordReader
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_lifecycle import queued_runs, start_of
-from perdure.engines.registry import find_step
-from perdure.engines.runtime.base_scope import BaseScope
-from perdure.engines.runtime.clock import World
+from perdure.engines.local.run_scope import RunScope
 from perdure.engines.runtime.nesting import check_headroom
 from perdure.engines.runtime.thread_branches import current
-from perdure.engines.runtime.timeouts import on_main_thread
-from perdure.errors import StopRun
-from perdure.store import artifacts, spending
-from perdure.store.attempt_logs import LogFile
-from perdure.store.batches import BatchRow
-from perdure.store.lives import Cut
-from perdure.store.spending import Spent
 
 if TYPE_CHECKING:
-    import asyncio
-
     from perdure.core.execution.waiting import Wait as DurableWait
-    from perdure.engines.local.loop_writes import LoopWrites
-    from perdure.store.schedule_rows import TickRow
-
-Program = Generator[Any, Any, Any]
 
 
-class Sync(Protocol):
-    """Performs the effects of decisions by blocking."""
-
-    def drive(self, program: Program, scope: LocalScope | None, answer: Any = None) -> Any:
-        """Carry a decision to its end on this thread."""
-
-    def until(self, program: Program, kind: type) -> Program:
-        """Carry a decision on this thread until it asks for an effect of that kind; what is left of it."""
-
-    def call(self, program: Program, scope: LocalScope, spec: Spec) -> Any:
-        """Carry the call of a step to its end, on a thread from which its timeout can be kept."""
-
-    def learn_to_wait(self) -> None:
-        """From now on it performs the effects of durable waits too."""
-
-
-class Tasks(Protocol):
-    """Performs the effects of decisions by awaiting."""
-
-    def drive(self, program: Program, scope: LocalScope | None, *, in_branch: bool = False) -> Awaitable[Any]:
-        """Carry a decision to its end in the current task, which is known to be a branch (`in_branch`), or may be."""
-
-    def call(self, program: Program, scope: LocalScope, call: Call) -> Awaitable[Any]:
-        """A call that the workflow makes: its value, or what it raised."""
-
-    def learn_to_wait(self) -> None:
-        """From now on it performs the effects of durable waits too."""
-
-
-class Drivers(Protocol):
-    """What carries the decisions of a run."""
-
-    @property
-    def sync(self) -> Sync:
-        """By blocking."""
-
-    @property
-    def tasks(self) -> Tasks:
-        """By awaiting."""
-
-
-MOST_CUT = 1_000
-"""Calls that were broken off, which are kept."""
-
-
-class LocalScope(BaseScope):
-    """One run, while its workflow's function executes.
+class LocalScope(RunScope):
+    """One run, and what its workflow's function calls: steps, waits, child runs, queues and maps.
 
     Args:
         resources: the state file and what goes with it.
@@ -118,284 +42,18 @@ class LocalScope(BaseScope):
         parent: the run that it is a child of.
     """
 
-    takes_threads = True
-
     def __init__(
         self,
         resources: Resources,
-        drivers: Drivers,
+        drivers: Drivers[LocalScope],
         run: RunRecord,
         history: History,
         spec: Spec | None = None,
         parent: LocalScope | None = None,
     ) -> None:
-        super().__init__(run.id, history)
-        self.resources = resources
+        super().__init__(resources, run, history, spec, parent)
         self.drivers = drivers
-        self.limits: Limits = Limits(resources, run, spec, parent.limits if parent is not None else None)
-        self.run = run
-        self.parent = parent
-        self.records = RecordReader(resources.store, run.rid)
-        self.commit: LoopWrites | None = None  # of the loop that the run executes on
         self._children = 0
-        self._own_stem: str | None = None
-        self.abandoned = False
-        self.waits: Any = None  # of a root and its child runs: see parking
-        self.kin: list[LocalScope] = []  # the scopes of a run and its child runs that execute
-        if parent is not None:
-            self.family, self.kin = parent.family, parent.kin
-        self.kin.append(self)
-        self._spending = threading.Lock()
-        self.progress_shown = float("-inf")  # when, by the steady clock
-        self._ledgers = 0  # how many blocks with a budget were entered
-        self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
-        self._suspects: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
-        self.cut: list[Cut] = []
-        self._batches: dict[int, BatchRow] = {}  # maps under way
-        self._maps = 0  # how many maps were begun
-        self._noted_spending = False
-        self._records_spending = spec is not None  # records of clean-ups and redrives are made otherwise
-        if spec is not None and parent is None:
-            resources.store.add_code(functions.code_of(spec))
-        if resources.keeps_logs:
-            captured_lines.wrap()
-
-    @property
-    def log_file(self) -> LogFile | None:
-        """Where the lines of its attempts go; None if none are kept."""
-        return self.resources.log_file
-
-    @property
-    def state_file(self) -> Path | None:
-        """The state file that the run is in."""
-        return self.resources.store.path
-
-    def cut_off(self, cut: Cut) -> None:
-        """An attempt was broken off in its middle; if the run is, its call is executed in another life as well."""
-        if len(self.cut) < MOST_CUT:
-            self.cut.append(cut)
-
-    def noted_module(self, spec: Spec) -> str:
-        """The name of its file alone, as in state files of version 1: notes of before are found again.
-
-        The run's own script keeps the name that it had at the first note, should it be renamed.
-        """
-        stem = PurePath(os.path.realpath(spec.file)).stem or OWN_MODULE
-        if os.path.abspath(spec.file) != self.run.path:
-            return stem
-        if self._own_stem is None:
-            store, rid = self.resources.store, self.run.rid
-            known = store.function(rid, "defer", "")
-            self._own_stem = stem if known is None else known.module
-            if known is None:
-                store.add_function(rid, FunctionRecord("defer", "", stem, "", ""))
-        return self._own_stem
-
-    def _note_place(self, spec: Spec) -> None:
-        if spec.record_kind == "step":
-            store, rid, code = self.resources.store, self.run.rid, functions.code_of(spec)
-            store.add_code(code)
-            store.add_function(rid, functions.record_of(spec, "step", spec.name, self.run.path, code.digest))
-
-    def find_step(self, kind: StepKind, module: str, name: str, given: bytes) -> Spec:
-        """The step that a clean-up calls.
-
-        Raises:
-            NotFound: the script does not define it any more.
-        """
-        store, rid = self.resources.store, self.run.rid
-        record = store.function(rid, "step", name)
-        if record is None:
-            return find_step(Place(module, ""), name, given)
-        called = msgspec.structs.replace(record, kind=kind, name=clean_up_name(kind, name))
-        store.add_function(rid, called)  # of its dead letter, should it become one
-        return functions.find(record, self.run.path, given)
-
-    def look(self) -> None:
-        """A safe point: the run may be ended here.
-
-        Raises:
-            StopRun: its time is over, or it is cancelled.
-            UsageError: the workflow's function has ended.
-        """
-        if self.closed:
-            self.refuse_if_over()
-        reason = self.limits.look()
-        if reason is not None:
-            raise self.stop(StopRun(reason))
-
-    def read(self, seq: int) -> StepRecord:
-        """The record of that number."""
-        return self.records.record(seq)
-
-    def notify_waiting(self, reason: str) -> None:
-        """Say, on standard error if there is no observer, that the replay waits for something."""
-        if self.resources.observer is not None:
-            self.resources.observer.notify(RunWaits(self.run.workflow, reason))
-        else:
-            print(f"perdure: run {one_line(self.id)} waits: {one_line(reason)}", file=sys.stderr, flush=True)
-
-    def keep_note(self, about: str, text: str) -> None:
-        """Keep with the run that something of it is not saved."""
-        fault = capture.encode(capture.to_fault(RuntimeWarning(text)))
-        self.resources.store.note(
-            self.run, codec.digest(f"{about}: {text}".encode()), fault, self.resources.world.now()
-        )
-
-    def suspects_in_turn(self) -> asyncio.Lock:
-        """The same for async steps."""
-        import asyncio
-
-        return self._suspects.setdefault(asyncio.get_running_loop(), asyncio.Lock())
-
-    @property
-    def artifacts(self) -> Path:
-        """Where `perdure.artifact` keeps large data."""
-        return artifacts.folder_of(self.resources.store.path)
-
-    def remake(self, digest: str) -> str:
-        """The command that makes the step again whose result names an artifact; empty if no step of this run does."""
-        store, rid, first = self.resources.store, self.run.rid, 0
-        while records := store.records(rid, first):
-            for one in records:
-                if one.kind == "step" and digest in artifact_names.named_in(one.output):
-                    return commands.fork(self.run.id, one.name)
-            first = records[-1].seq + 1
-        return ""
-
-    # -- spending -----------------------------------------------------------------------------------------------------
-
-    def open_ledger(self, bounds: Bounds) -> Ledger:
-        """A block of the workflow begins that may spend so much."""
-        store, rid = self.resources.store, self.run.rid
-        with self._spending:
-            number = self._ledgers
-            self._ledgers += 1
-        history = self.history
-        history.failed_after_all = self.count_failed
-        history.spent_saved = self._spent_saved
-        before = NOTHING
-        if history.spent or history.spent_by_children:
-            before = store.spent_in(rid, f"{rid}:{number}")
-        for line in store.lineage(rid):
-            raised = bounds.raised_to(store.raised_bounds(line))
-            if raised != bounds:
-                self.resources.raised.add(line)
-            bounds = raised
-        return Ledger(self.id, rid, number, bounds, before, threading.Lock())
-
-    def spend(self, call: Call, usd: int, tokens: int) -> None:
-        """A step has spent that much: written down before this returns, so that a kill does not lose it.
-
-        Raises:
-            StateIO: it cannot be.
-        """
-        self.history.failed_after_all = self.count_failed
-        self.history.spent_saved = self._spent_saved
-        with self._spending:
-            spent = self._begin_spending(call)
-            spent.usd += usd
-            spent.tokens += tokens
-            self.resources.store.spend_file.note(spent)
-            for ledger in call.ledgers:
-                ledger.spend(Amounts(usd=usd, tokens=tokens))
-
-    def save_spending(self, call: Call, seconds: float, *, ok: bool) -> None:
-        """An attempt has ended: what it spent is saved with the next commit, which is that of how it ended.
-
-        In a budget it is a call, also if it spends neither money nor tokens; `ok`: its record says that much.
-        """
-        if ok and call.spending is None and self._counts_by_record(call):
-            ms = int(seconds * 1000)
-            if ms == 0:
-                return
-            spent = Amounts(ms=ms)
-        elif ok and call.spending is not None and self._fits_record(call):
-            with self._spending:
-                call.spending.ms = ms = int(seconds * 1000)
-                call.more().spent = spending.text_of(call.spending)
-                if not self._noted_spending:
-                    self._noted_spending = True
-                    self.resources.store.journal.ahead(*spending.mark(self.run.rid))
-            spent = Amounts(ms=ms)
-        else:
-            with self._spending:
-                saved = self._begin_spending(call)
-                saved.ms = int(seconds * 1000)
-                call.spending = None
-                self.resources.store.save_spending(saved)
-                spent = Amounts(ms=saved.ms)
-        for ledger in call.ledgers:
-            ledger.spend(spent)
-
-    def count_failed(self, call: Call, seconds: float) -> None:
-        """An attempt had ended well, and its call has failed all the same: no record will say that it was made."""
-        if call.counted and call.spending is None:
-            return
-        with self._spending:
-            saved = self._begin_spending(call)
-            saved.ms = int(seconds * 1000)
-            call.spending = None
-            if call.extras is not None:
-                call.extras.spent = None
-            self.resources.store.save_spending(saved)
-
-    def _spent_saved(self, call: Call) -> None:
-        """The record of a call is saved, and says what it has spent."""
-        serial, call.spending = call.spending.serial, None
-        self.resources.store.spending_saved(serial)
-
-    def _fits_record(self, call: Call) -> bool:
-        """May what a call has spent stand in its record? It may not where `_counts_by_record` says so."""
-        if not self._records_spending or call.spending.calls != 1 or call.spec.undo is not None:
-            return False
-        return all(ledger.rid == self.run.rid for ledger in call.ledgers)
-
-    def _counts_by_record(self, call: Call) -> bool:
-        """Is the record of a call all that has to be kept of what it spent?
-
-        Not if attempts of it have failed; if the record may be taken back, since what was spent stays spent; or if a
-        budget of a run above counts the call, too, which does not read this run's records.
-        """
-        if call.counted or call.spec.undo is not None or self.history.spent_by(call) is not NOTHING:
-            return False
-        return all(ledger.rid == self.run.rid for ledger in call.ledgers)
-
-    def _begin_spending(self, call: Call) -> Spent:
-        spent: Spent | None = call.spending
-        if spent is None:
-            store = self.resources.store
-            first = not call.counted and self.history.spent_by(call).calls == 0
-            serial = store.spend_file.begin(store.holder.token)
-            labels = " ".join(ledger.label for ledger in call.ledgers)
-            who = (self.run.rid, call.spec.name, call.key, call.n)
-            spent = call.spending = Spent(serial, *who, 0, 0, int(first), 0, labels)
-            call.counted = True
-        return spent
-
-    def check_late(self, error: Exception) -> None:
-        """The same after an attempt: if it ran out of time because the run did, it is the run that has failed.
-
-        Raises:
-            StopRun: it did.
-        """
-        if (late := self.limits.late(error)) is not None:
-            raise self.stop(StopRun(late))
-
-    def interrupt(self, caller: CodeType) -> AbstractContextManager[None]:
-        """The code between the steps of a sync workflow, interrupted inside when the run's time is over.
-
-        Args:
-            caller: the code of ours that calls the workflow's function.
-        """
-        deadline = self.limits.deadline
-        if deadline is None or not on_main_thread():
-            return nullcontext()
-        from perdure.engines.local.interrupt import interrupt
-
-        left = self.limits.bound(None)
-        assert left is not None
-        return interrupt(left, lambda: self.stop(StopRun(deadline.exceeded())), caller)
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
@@ -630,49 +288,6 @@ class LocalScope(BaseScope):
         finally:
             over.over_for_good()
 
-    def begin_map(self, spec: Spec, total: int | None, concurrency: int | None) -> int:
-        """A map begins: its number in the run."""
-        store, run = self.resources.store, self.run
-        with self._spending:
-            self._maps += 1
-            number = self._maps
-        known = store.batch(run.rid, number) if self.history.resumed else None
-        began = self.world.now() if known is None else known.began
-        row = self._batches[number] = BatchRow(run.rid, number, spec.name, total, concurrency, began)
-        store.journal.ahead(*row.put())
-        return number
-
-    def end_map(self, number: int) -> None:
-        """The map of that number is over: what is under way has come to its end."""
-        row = self._batches.pop(number)
-        row.ended = self.world.now()
-        self.resources.store.journal.ahead(*row.put())
-
-    def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
-        """Notify of how far a step has come; a run that reports progress does not hang."""
-        resources = self.resources
-        if resources.monitor.recorder is not None:
-            resources.monitor.recorder.progress()
-        if resources.observer is not None:
-            resources.observer.notify(StepProgress(self.id, self.run.workflow, call, done, total, note))
-
-    def tick(self) -> TickRow | None:
-        """The tick that the run, or the one that it is a child or a fork of, was made for; None: none."""
-        from perdure.store.schedule_runs import tick_of_run
-
-        store = self.resources.store
-        run: RunRecord | None = store.run_by_number(store.lineage(self.run.rid)[-1])
-        while run is not None:
-            found = tick_of_run(store, run.rid)
-            if found is not None:
-                return found
-            run = None if run.forked_from is None else store.run_by_number(run.forked_from)
-        return None
-
-    def reader(self) -> RecordReader:
-        """Access to the records of this run, also after it has ended."""
-        return RecordReader(self.resources.store, self.run.rid)
-
     # -- decisions ----------------------------------------------------------------------------------------------------
 
     def drive(self, program: Program, answer: Any = None) -> Any:
@@ -694,19 +309,3 @@ class LocalScope(BaseScope):
             StopRun: the run cannot go on.
         """
         return self.drivers.tasks.drive(program, self, in_branch=in_branch)
-
-    @property
-    def world(self) -> World:
-        """Time and chance."""
-        return self.resources.world
-
-    def notify_wait(self, wait: Wait) -> None:
-        """Notify of a call that waits for its next attempt."""
-        notify_wait(self.resources.observer, self.id, self.run.workflow, wait)
-        notices.waits(self.resources, wait)
-
-    def notify_map(self, name: str, tally: Tally, total: int | None) -> None:
-        """Notify of how far a map over the step of that name has come."""
-        observer = self.resources.observer
-        if observer is not None:
-            observer.notify(MapProgress(self.id, self.run.workflow, name, tally.done, tally.dead, tally.skipped, total))

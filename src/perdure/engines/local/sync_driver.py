@@ -46,10 +46,11 @@ from perdure.core.redaction.printable import one_line
 from perdure.engines.events import RunResumed, RunStarted, RunWaits, StepReplayed, notify_parked
 from perdure.engines.local import notices, run_lifecycle
 from perdure.engines.local.attempt import Attempt, given_up, pauses
+from perdure.engines.local.driver_interface import Drivers, Program
 from perdure.engines.local.function_body import FunctionBody
 from perdure.engines.local.handoff import Handoff
 from perdure.engines.local.resources import Resources
-from perdure.engines.local.scope import Drivers, LocalScope, Program
+from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.transactions import Write, operation_of
 from perdure.engines.runtime.thread_branches import hand_on
 from perdure.engines.runtime.threads import in_pool
@@ -67,7 +68,7 @@ class SyncDriver:
         drivers: carry the decisions of the runs that begin here.
     """
 
-    def __init__(self, resources: Resources, drivers: Drivers) -> None:
+    def __init__(self, resources: Resources, drivers: Drivers[LocalScope]) -> None:
         self._resources = resources
         self._drivers = drivers
         self._waits = False

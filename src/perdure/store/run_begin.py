@@ -1,0 +1,188 @@
+"""Find or make a run, and take it: from then on it is this process's to execute."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import apsw
+import msgspec
+
+from perdure.config.script_identity import source_digest
+from perdure.core.execution.run import Answer, Asleep, Finished, Held, Locked, Other, Start, Superseded, Taken
+from perdure.core.records import RunRecord
+from perdure.store import flight_record, pieces, queue, sessions, spending, stop_notes
+from perdure.store.group_commit import Operation
+from perdure.store.locks import Asker, asker
+from perdure.store.rows import corrupt, intact
+from perdure.store.run_rows import RunRows
+
+
+class RunBegin(RunRows):
+    """What takes runs of one state file, for one process."""
+
+    def begin(self, start: Start, now: float) -> Operation:
+        """An operation that finds or makes a run and takes it: returns one of core.execution.run.Answer."""
+        who = asker()
+
+        def operation(connection: apsw.Connection) -> Answer:
+            answer = find(connection)
+            if isinstance(answer, Locked):
+                return answer
+            return msgspec.structs.replace(answer, run=pieces.whole(connection, answer.run, self.path))
+
+        def find(connection: apsw.Connection) -> Answer:
+            self.check_sound(connection)
+            if start.rid is not None:
+                run = self._run(connection, start.rid)
+                if run.superseded and run.superseded_by is not None:
+                    return Superseded(run, self._run(connection, run.superseded_by))
+                return self._take(connection, run, start, now, who)
+            if start.id is not None:
+                found = self._one(connection, "find_id", start.id)
+            else:
+                found = self._one(connection, "find_unfinished", start.workflow, start.key, start.script)
+                if found is None and start.once:
+                    found = self._one(connection, "find_done", start.workflow, start.key, start.script)
+            if found is None:
+                self._refuse_damaged(connection, start)
+                return self._add(connection, start, now, who)
+            run = self._newest(connection, self._run(connection, found[0]))
+            return Other(run) if run.key != start.key else self._take(connection, run, start, now, who)
+
+        return operation
+
+    def _add(self, connection: apsw.Connection, start: Start, now: float, who: Asker) -> Taken | Locked:
+        locked = self.locks.obstacle(connection, start.lock, who)
+        if locked is not None:
+            return locked
+        id = start.id or start.fresh
+        hid = self.holder.hid(connection, now)
+        rid = self._next_run(connection)
+        names = (rid, id, start.script, start.path, start.workflow, start.key, start.named, start.parent)
+        run = RunRecord(*names, "running", hid, 0, start.input, None, now, now, None, 0, timed_from=now)
+        run = self.insert_run(connection, run)
+        sessions.begin(connection, run, source_digest(start.path), first=True)
+        self._hold(connection, rid, start, now)
+        if run.parent is None:
+            self._nudges[rid] = self.holder.nudges()
+        return Taken(run, resumed=False)
+
+    def _refuse_damaged(self, connection: apsw.Connection, start: Start) -> None:
+        """No run was found. Is that so because the columns or the index that find it are damaged?
+
+        Raises:
+            StateCorrupt: one of the newest runs of these inputs is not as it was written, or it should have been found.
+        """
+        for row in connection.execute(self._sql["same_inputs"], (start.key,)).fetchall():
+            run = intact(RunRecord, row)
+            if run is None:
+                if not {start.id, start.workflow, start.script}.isdisjoint(row[1:5]):
+                    raise corrupt(self.path)
+            elif run.id == start.id or (
+                start.id is None
+                and (run.workflow, run.script, run.named, run.parent) == (start.workflow, start.script, False, None)
+                and run.status in ("running", "failed", "suspended")
+                and run.superseded_by is None
+            ):
+                raise corrupt(self.path)
+
+    def _take(
+        self,
+        connection: apsw.Connection,
+        run: RunRecord,
+        start: Start,
+        now: float,
+        who: Asker,
+        served: queue.Served | None = None,
+    ) -> Taken | Held | Locked | Finished | Asleep:
+        if run.status in ("done", "cancelled") or (run.status == "parked" and start.rid is None):
+            return Finished(run)
+        if run.rid in self._active:
+            return Held(run, None, self._last(connection, run.rid))
+        if run.status == "suspended" and start.rid is None and start.parent is None and not _is_ready(run, start, now):
+            return Asleep(run)
+        if run.holder is not None and not self.holder.is_me(run.holder):
+            info = self.holder.living(connection, run.holder)
+            if info is not None:
+                return Held(run, info, self._last(connection, run.rid))
+        locked = self.locks.obstacle(connection, start.lock, who, rid=run.rid)
+        if locked is not None:
+            return locked
+        died = None
+        if run.holder is not None and not self.holder.is_me(run.holder):
+            died = self.holder.number_here(connection, run.holder)
+            self.holder.bury(connection, run.holder)
+            token = self.holder.known_as(connection, run.holder).token
+            if (flight := flight_record.read(flight_record.record_of(self.path, token))) is not None:
+                sessions.died(connection, [flight])
+        queued = run.status == "queued"
+        if not queued:  # it may have spent something, and have been left with a note
+            self._spend_files += spending.take_over(connection, self.path, self.holder.token)
+        hid = self.holder.hid(connection, now)
+        changed: dict[str, Any] = {
+            "status": "running",
+            "holder": hid,
+            "path": start.path,
+            "started": now,
+            "ended": None,
+            "output": None,
+            "stopped": None,
+            "timed_from": self._timed_from(connection, run, now),
+            "wake": None,
+            "hold": None,
+            "turn": None,
+        }
+        if queued:
+            queue.begun(self, connection, run, now, served)
+        run = self.put_run(connection, run, **changed)
+        digest = source_digest(start.path) if served is None else served.digest(start.path)
+        sessions.begin(connection, run, digest, first=queued)
+        if not queued:
+            stop_notes.remove(self.path, run.id)
+        self._hold(connection, run.rid, start, now)
+        return Taken(run, resumed=not queued, died=died)
+
+    def _timed_from(self, connection: apsw.Connection, run: RunRecord, now: float) -> float:
+        """Since when the timeout of a run counts that goes on: anew after a failure, its own or its parent's."""
+        if run.status not in ("running", "suspended") or run.timed_from is None:
+            return now
+        above = None if run.parent is None else self._run(connection, run.parent).timed_from
+        return run.timed_from if above is None else max(run.timed_from, above)
+
+    def take_over(
+        self,
+        connection: apsw.Connection,
+        run: RunRecord,
+        start: Start,
+        now: float,
+        who: Asker,
+        served: queue.Served | None = None,
+    ) -> Taken | Held | Locked | Finished | Asleep:
+        """Take a run that was read in this transaction, unless it has ended, or it or its lock is another's.
+
+        `served` is what others have been taken with before, in the same transaction.
+        """
+        return self._take(connection, run, start, now, who, served)
+
+    def lineage(self, rid: int) -> list[int]:
+        """A run that this process executes, the run that it is a child of, and so on."""
+        line = [rid]
+        while (parent := self._active.get(line[-1])) is not None:
+            line.append(parent)
+        return line
+
+    def _hold(self, connection: apsw.Connection, rid: int, start: Start, now: float) -> None:
+        self._active[rid] = start.parent
+        self._taken.append(rid)
+        self.locks.join(connection, start.lock, rid, now)
+
+
+def _is_ready(run: RunRecord, start: Start, now: float) -> bool:
+    """Is a suspended run to be gone on with: is it due soon, or was its script edited since it was taken last?"""
+    if start.patience == float("inf") or (run.wake is not None and run.wake - now <= start.patience):
+        return True
+    try:
+        return os.stat(start.path).st_mtime > run.started
+    except OSError:
+        return False

@@ -1,0 +1,222 @@
+"""The rows of runs and of their records, as they are written in a transaction: the writing side below the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+
+from perdure.core.records import KIND, RUN, WIDTH, Row, RunRecord
+from perdure.core.redaction.printable import one_line
+from perdure.core.values import artifact_names
+from perdure.errors import LockLost
+from perdure.store import artifacts, awaited_ends, bell, database, parking, pieces, queue, spending
+from perdure.store.given_up_waits import GivenUpWaits
+from perdure.store.group_commit import Journal
+from perdure.store.holders import Holder
+from perdure.store.locks import Locks
+from perdure.store.rows import sealed
+from perdure.store.run_queries import RunQueries
+from perdure.store.statements import load
+
+
+class RunRows(RunQueries):
+    """The rows of one state file, in the transactions of one process.
+
+    Args:
+        path: the state file; made if missing.
+        read_only: for looking only.
+        vfs: a registered SQLite VFS, for tests that inject faults.
+
+    Raises:
+        StateError: the file cannot be used; it is left as it was.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False, vfs: str | None = None) -> None:
+        sql = load("runs.sql")
+        connection = database.connect(path, create=not read_only, read_only=read_only, vfs=vfs)
+        self._insert = {KIND + 1: sql["add_step"], WIDTH: sql["add_whole_step"]}
+        super().__init__(path, sql, Journal(connection, path, self._insert, self._ended), Holder(path, sql))
+        # SQLite's limit holds for a row as a whole, with its other columns.
+        limit = connection.limit(apsw.SQLITE_LIMIT_LENGTH)
+        self.largest = limit - min(limit // 16, 65_536)
+        self.spend_file = spending.SpendFile(path)
+        artifacts.folder_of(path)
+        self._spend_files: list[Path] = []  # of dead processes, taken over in the transaction under way
+        self.locks = Locks(
+            path, self.holder, lambda connection, rid: (self._run(connection, rid), self._last(connection, rid))
+        )
+        self.given_up_waits = GivenUpWaits()
+        self._active: dict[int, int | None] = {}  # what this process executes, and whose children those runs are
+        self.noted: set[tuple[str, str]] = set()  # workflows and scripts beside which unfinished runs were looked for
+        self._taken: list[int] = []  # in the transaction under way
+        self._nudges: dict[int, int] = {}  # of new runs: what `holder.nudges` was in the transaction that made them
+        self._rings = False  # in the transaction under way: it makes a run ready, which a worker waits for
+        self._ends = False  # it has changed how a run stands, or has let go of one
+        self._codes: set[bytes] = set()  # functions that this process has written down
+        self._met: list[RunRecord] = []  # it has met runs that have ended, and whose ids were enqueued
+
+    def standing_for(self, connection: apsw.Connection, id: str) -> RunRecord | None:
+        """The run that an id stands for, the newest fork of it; None if there is none."""
+        found = self._one(connection, "find_id", id)
+        return None if found is None else self._newest(connection, self._run(connection, found[0]))
+
+    def newest_of(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
+        """The newest fork of a run; the run itself, if it was not forked."""
+        return self._newest(connection, run)
+
+    def exempt_in(self, connection: apsw.Connection, rid: int, stretches: Sequence[tuple[int, int]]) -> None:
+        """Do not hold the records of these stretches against the script, each from a first to a last number.
+
+        A stretch takes in those that lie within it.
+        """
+        connection.executemany(self._sql["widen_exempt"], [(rid, *stretch) for stretch in stretches])
+        connection.executemany(self._sql["exempt"], [sealed(rid, *stretch) for stretch in stretches])
+
+    def insert_run(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
+        """Add a run; returns it with its checksum. A run without a number gets the next one."""
+        rid = run.rid or self._next_run(connection)
+        run = msgspec.structs.replace(run, rid=rid, input=pieces.keep(connection, rid, run.input)).sealed()
+        connection.execute(self._sql["add_run"], msgspec.structs.astuple(run))
+        return run
+
+    def put_run(
+        self, connection: apsw.Connection, run: RunRecord, *, awaited: bool = True, **changed: Any
+    ) -> RunRecord:
+        """Change a run that was read in this transaction; returns it as it is now.
+
+        An end makes ready who waits for it, unless it is known that there are no waits (`awaited`).
+        """
+        if changed.get("output") is not None:
+            changed["output"] = pieces.keep(connection, run.rid, changed["output"])
+        if "holder" in changed:  # while a process executes it, the number changes with each record
+            changed["steps"] = self.steps_in(connection, run.rid) if changed["holder"] is None else None
+        before, run = run, msgspec.structs.replace(run, **changed).sealed()
+        if run.status != before.status or (run.holder is None and before.holder is not None):
+            self._ends = True
+        row = (run.path, run.parent, run.status, run.holder, run.epoch, run.output, run.started, run.ended, run.stop)
+        more = (run.forked_at, run.forked_last, run.superseded_by, run.stopped, run.timed_from, run.wake, run.hold)
+        queued = (run.queue, run.priority, run.turn)
+        connection.execute(self._sql["put_run"], (*row, *more, *queued, run.steps, run.crc, run.rid))
+        if awaited and changed.get("status") in awaited_ends.ENDED:
+            self._rings = awaited_ends.run_ends(self, connection, run) or self._rings
+        return run
+
+    def next_run_in(self, connection: apsw.Connection) -> int:
+        """The number of the next run."""
+        return self._next_run(connection)
+
+    def find_in(self, connection: apsw.Connection, id: str) -> RunRecord | None:
+        """The run of that id, as it is stored."""
+        found = self._one(connection, "find_id", id)
+        return None if found is None else self._run(connection, found[0])
+
+    def _next_run(self, connection: apsw.Connection) -> int:
+        rid: int = self._one(connection, "next_run")[0]
+        return rid
+
+    def take_back(self, connection: apsw.Connection, rid: int, seqs: Sequence[int]) -> None:
+        """Take back what was undone; what came after it is not held against the script, which makes it again."""
+        if seqs:
+            (last,) = self._one(connection, "last_number", rid)
+            self._take_back(connection, rid, seqs, (min(seqs) + 1, last) if min(seqs) < last else None)
+
+    def add_row(self, connection: apsw.Connection, row: Row) -> None:
+        """Add a record to a run that is not executed."""
+        run = self._run(connection, row[RUN])
+        lent = self.put_run(connection, run, holder=self.holder.known)  # only who holds a run adds records to it
+        self.insert_row(connection, row)
+        self.put_run(connection, lent, holder=run.holder)
+
+    def insert_row(self, connection: apsw.Connection, row: Row) -> None:
+        """Add a record to a run that this process executes."""
+        used = pieces.artifacts_of([row]) if artifact_names.seen else ()
+        (row,), needed, files = pieces.set_apart([row])
+        for _, _, payload in files:
+            artifacts.keep(artifacts.folder_of(self.path), payload)
+        pieces.use_artifacts(connection, [*used, *((rid, name) for rid, name, _ in files)])
+        pieces.add(connection, needed)
+        self.insert_rows(connection, [row])
+
+    def insert_rows(self, connection: apsw.Connection, rows: Sequence[Row]) -> None:
+        """Add records as they are stored, with no more than they say."""
+        for row in rows:
+            connection.execute(self._insert[len(row)], row)
+
+    def _take_back(
+        self, connection: apsw.Connection, rid: int, seqs: Sequence[int], aftermath: tuple[int, int] | None
+    ) -> None:
+        for seq in seqs:
+            connection.execute(self._sql["drop_step"], (rid, seq))
+            parking.forget(connection, rid, seq)
+        if aftermath is not None:
+            self.exempt_in(connection, rid, [aftermath])
+
+    # -- what others may have taken over -------------------------------------------------------------------------------
+
+    def check_sound(self, connection: apsw.Connection) -> None:
+        """Take nothing more with a lock file that others do not see.
+
+        Raises:
+            LockLost: it was removed, or another process took this one for dead, while it executes something.
+        """
+        if self.holder.sound(connection):
+            return
+        if self._active or self.locks.any:
+            raise LockLost(
+                f"the lock file of this process is gone from {self.path}-locks, or it was taken for dead",
+                "end this process, and run again; never remove that folder while something runs",
+            )
+        self.holder.renew()
+
+    def check_owned(self, connection: apsw.Connection, rid: int, id: str | None = None) -> None:
+        """Write only to runs that this process still holds.
+
+        Raises:
+            LockLost: another process has taken this one over.
+        """
+        if not self.holder.owns(connection, rid):
+            raise self._taken_over(id or self._run(connection, rid).id)
+
+    def _taken_over(self, id: str) -> LockLost:
+        return LockLost(
+            f"run {id} was taken over by another process",
+            "see which process has it with `perdure ps`; nothing more of it is saved here",
+        )
+
+    # -- the end of a transaction, and of the process ------------------------------------------------------------------
+
+    def _ended(self, committed: bool) -> None:
+        """A transaction has ended; a rolled back one took nothing, and introduced no holder."""
+        if not committed:
+            for rid in self._taken:
+                self._active.pop(rid, None)
+                self._nudges.pop(rid, None)
+        self._taken.clear()
+        for path in self._spend_files if committed else ():
+            path.unlink(missing_ok=True)
+        self._spend_files.clear()
+        if committed and self._rings:
+            bell.ring(self.path)
+        if committed and self._ends:
+            bell.ring(self.path, bell.ENDS)
+        self._rings = self._ends = False
+        if self._met:
+            import logging  # not for runs that enqueue nothing
+
+            met, self._met = self._met, []
+            for run in met if committed else ():
+                logging.getLogger("perdure").warning("%s", one_line(queue.not_queued(run)))
+        if committed:
+            self.spend_file.shorten(self.journal.has_ahead)
+        self.locks.ended(committed)
+        self.holder.ended(committed)
+
+    def close(self) -> None:
+        """Close the file and let go of the lock."""
+        self.spend_file.close(pending=self.journal.has_ahead)
+        self.journal.close()
+        self.holder.close()
