@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import time
-from datetime import datetime
 
 import msgspec
 
 from perdure.config import secrets
 from perdure.core.commands import commands_in, located
 from perdure.core.durations import show
-from perdure.core.execution.crash_loop import fitted
 from perdure.core.policies.classify import Assessment
 from perdure.core.policies.verdicts import Stop
 from perdure.core.records import AttemptRecord, RunRecord
@@ -20,8 +17,9 @@ from perdure.engines.features import Feature
 from perdure.engines.selection import capabilities_at
 from perdure.errors import PerdureError, StateCorrupt
 from perdure.operations.findings import find
+from perdure.operations.inquiry import Inquiry, line_of
 from perdure.operations.location import Location
-from perdure.operations.processes import INPUTS, CallInFlight, ProcessView, Suspect, process_of, suspects_of
+from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import Standing, view_of
 from perdure.operations.run_facts import RunFacts, has_script
 from perdure.operations.step_views import error_view
@@ -66,26 +64,15 @@ def explain(store: Store, run: RunRecord, location: Location) -> Why:
         StateError: the file cannot be read.
     """
     try:
-        return _Inquiry(store, run, location).answer()
+        return _Answer(store, run, location).answer()
     except StateCorrupt as damage:  # of one of its records: that is why
         status: Standing = "interrupted" if run.status == "running" else run.status
         ways = [Way("look the file over", f"perdure doctor{location.option}")]
         return Why(run.id, run.workflow, status, [damage.what, f"what to do: {damage.hint}"], ways, "state-drift")
 
 
-class _Inquiry:
-    """What is asked of one run."""
-
-    def __init__(self, store: Store, run: RunRecord, location: Location) -> None:
-        self.store = store
-        self.run = run
-        self.location = location
-        self.now = time.time()
-        self.view = view_of(store, run)
-        self.reasons: list[str] = []
-        self.ways: list[Way] = []
-        self.code: str | None = None
-        self.stays = False  # going on alone would stop it again
+class _Answer(Inquiry):
+    """Why one run is not moving."""
 
     def answer(self) -> Why:
         """By how the run stands."""
@@ -191,7 +178,7 @@ class _Inquiry:
         for one in waiting[:SHOWN]:
             ago = show(round(max(self.now - one.started - one.ms / 1000, 0.0), 1))
             self._say(
-                f"{self._attempted(one)} failed at attempt {one.number}, {ago} ago: {_line(one.error)}; "
+                f"{self._attempted(one)} failed at attempt {one.number}, {ago} ago: {line_of(one.error)}; "
                 "it waits for its next attempt, if it has one left"
             )
             self.code = self.code or _sure(assessment_of(self.run.path, one.verdict, one.error))
@@ -204,47 +191,6 @@ class _Inquiry:
         if last is not None:
             after = f"the last one, {last.name}, ended {self._ago(last.started + last.ms / 1000)}"
         self._say(f"no step of it is in flight or has failed ({after}): its own code runs, or waits for something")
-
-    def _services(self, failure: str | None = None) -> bool:
-        """What holds calls back, of the services of this state file; only the script says which of them it uses.
-
-        Args:
-            failure: a failure of the run: only services that it names, or that have seen the same one.
-
-        Returns:
-            Whether there is something.
-        """
-        from perdure.operations.breakers import list_breakers
-
-        found: list[Way] = []
-        for one in list_breakers(self.location):
-            if failure is not None and one.error != failure and repr(one.name) not in failure:
-                continue
-            way = Way(
-                f"close breaker {one.name}", f"perdure breaker reset {shlex.quote(one.name)}{self.location.option}"
-            )
-            if one.state in ("open", "half-open", "isolated"):
-                until = f" until {_clock(one.until)}" if one.until is not None else ""
-                in_row = f"{one.failures} failures in a row, the last " if one.failures > 1 else ""
-                error = f", opened by {in_row}{one.error}" if one.error and one.state != "isolated" else ""
-                self._say(f"breaker {one.name!r} is {one.state}{until}{error}: calls that it guards wait or fail")
-                found += [Way("see breakers", f"perdure breaker ls{self.location.option}"), way]
-            if one.paused_until is not None:
-                self._say(f"{one.name!r} asked for a pause until {_clock(one.paused_until)}: calls of it wait")
-                found.append(way)
-        self.ways += [way for number, way in enumerate(found) if way not in found[:number]]
-        return bool(found)
-
-    def _locks(self) -> None:
-        held = self.store.journal.read(self.store.locks.held)
-        for one in held:
-            if one.by is None or (one.by.pid == self.view.pid and one.by.host == self.view.host):
-                continue
-            who = f", for run {one.run.id}" if one.run is not None else ""
-            self._say(
-                f"lock {one.name!r} is held by pid {one.by.pid} on {one.by.host}{who}, for {self._since(one.since)}: "
-                "what needs it waits"
-            )
 
     # -- not under way ------------------------------------------------------------------------------------------------
 
@@ -274,7 +220,7 @@ class _Inquiry:
 
     def _stopped(self, stop: Stop) -> None:
         """It broke off by itself, and said why."""
-        line = _line(stop.error)
+        line = line_of(stop.error)
         self._say(f"no process executes it: it was interrupted {self._ago(stop.at)} by {line}, {self._saved()}")
         self.code = _sure(assessment_of(self.run.path, stop.verdict, stop.error))
         error = restored(stop.error)
@@ -312,14 +258,14 @@ class _Inquiry:
         if more:
             self._say(f"and {more:,} more in flight")
         for call in self._open_calls(process.in_flight)[-1:]:
-            self._say(f"{self._attempted(call)} had failed at attempt {call.number}: {_line(call.error)}")
+            self._say(f"{self._attempted(call)} had failed at attempt {call.number}: {line_of(call.error)}")
         if process.memory:
             self._say(f"it had used up to {show_size(process.memory)} of memory")
 
     def _failed(self) -> None:
         assert self.run.output is not None
-        line = _line(self.run.output)
-        tried = [one for one in self._open_calls([], before=True) if _line(one.error) == line]
+        line = line_of(self.run.output)
+        tried = [one for one in self._open_calls([], before=True) if line_of(one.error) == line]
         if tried:
             last = tried[-1]
             times = "at its only attempt" if last.number == 1 else f"at attempt {last.number}"
@@ -346,16 +292,16 @@ class _Inquiry:
         ago = self._ago(self.run.ended)
         for id in self.store.children(self.run.rid):
             child = self.store.run(id)
-            if child.status == "failed" and child.output is not None and _line(child.output) == line:
+            if child.status == "failed" and child.output is not None and line_of(child.output) == line:
                 self._say(f"its child run {id} failed {ago}: {line}")
                 self.ways.append(Way("see why", f"perdure why {shlex.quote(id)}{self.location.option}"))
                 return
         self._say(f"its workflow failed {ago}: {line}")
         for one in self._open_calls([], before=True)[-1:]:
-            self._say(f"before that, {self._attempted(one)} failed at attempt {one.number}: {_line(one.error)}")
+            self._say(f"before that, {self._attempted(one)} failed at attempt {one.number}: {line_of(one.error)}")
 
     def _parked(self) -> None:
-        error = f", the last time with {_line(self.run.output)}" if self.run.output is not None else ""
+        error = f", the last time with {line_of(self.run.output)}" if self.run.output is not None else ""
         self._say(f"it failed too often and was parked {self._ago(self.run.ended)}{error}")
         self._say("the whole run is a dead letter: it stays parked until it is re-driven or dropped")
         number = dead_letters.number(self.store, self.run.rid, 0)
@@ -380,55 +326,6 @@ class _Inquiry:
         self._say(f"it is a child of run {parent.id}, which is {standing}, and goes on when that does")
         self.ways.insert(0, Way("see why", f"perdure why {shlex.quote(parent.id)}{self.location.option}"))
 
-    # -- words --------------------------------------------------------------------------------------------------------
-
-    def _open_calls(self, in_flight: list[CallInFlight], *, before: bool = False) -> list[AttemptRecord]:
-        """The last failed attempt of each call that has no record and is not in flight, in the order of their ends.
-
-        Args:
-            in_flight: what is in flight.
-            before: of the time until the run last failed, rather than of the time since.
-        """
-        epoch = self.run.epoch - before if self.location.supports(Feature.EARLIER_ATTEMPTS) else None
-        recorded = {(name, key, n) for _, name, key, n, *_ in self.store.index(self.run.rid)}
-        identities = {(one.step, one.key, one.n) for one in in_flight if one.run == self.run.id}
-        found: dict[tuple[str, bytes, int], AttemptRecord] = {}
-        for one in self.store.attempt_records(self.run.rid):
-            identity = (one.name, one.key, one.n)
-            open = identity not in recorded and (fitted(one.name), one.key.hex(), one.n) not in identities
-            if open and epoch in (None, one.epoch):
-                found[identity] = one
-        return sorted(found.values(), key=lambda one: one.started + one.ms / 1000)
-
-    def _attempted(self, one: AttemptRecord) -> str:
-        return f"{one.name}{secrets.describe_inputs(one.input, INPUTS)}"
-
-    def _call(self, one: CallInFlight) -> str:
-        child = "" if one.run == self.run.id else f" of child run {one.run}"
-        lasted = "" if one.seconds is None else f", for {show(round(one.seconds, 1))}"
-        return f"{one.step}{one.inputs}{child}, attempt {one.attempt}{lasted}"
-
-    def _saved(self) -> str:
-        if not self.view.steps:
-            return "no step is saved"
-        return f"{self.view.steps:,} step{'' if self.view.steps == 1 else 's'} saved"
-
-    def _ago(self, moment: float | None) -> str:
-        return "at an unknown time" if moment is None else f"{self._since(moment)} ago"
-
-    def _since(self, moment: float) -> str:
-        seconds = max(self.now - moment, 0.0)
-        return show(round(seconds, 1) if seconds < 60 else int(seconds))
-
-    def _say(self, text: str) -> None:
-        self.reasons.append(text)
-
-    def _way(self, purpose: str, command: str) -> None:
-        self.ways.append(Way(purpose, self._command(command)))
-
-    def _command(self, command: str) -> str:
-        return f"perdure {command} {shlex.quote(self.run.id)}{self.location.option}"
-
 
 def _suspicion(one: Suspect) -> str:
     call = f"{one.step}{one.inputs}"
@@ -444,13 +341,3 @@ def _suspicion(one: Suspect) -> str:
 def _sure(seen: Assessment) -> str | None:
     """The entry, unless it is only possible."""
     return seen.code if seen.confidence != "possible" else None
-
-
-def _line(packed: bytes) -> str:
-    error = error_view(packed)
-    first = error.message.partition("\n")[0]
-    return f"{error.type}: {first}" if first else error.type
-
-
-def _clock(moment: datetime | None) -> str:
-    return "some time" if moment is None else moment.astimezone().strftime("%H:%M:%S")

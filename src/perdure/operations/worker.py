@@ -121,7 +121,8 @@ def serve_here(
         StateError: the state file cannot be used.
         OptionError: an option or a setting is not valid.
     """
-    from perdure.engines.local.worker.supervisor import Options, Supervisor
+    from perdure.engines.local.worker.options import Options
+    from perdure.engines.local.worker.supervisor import Supervisor
     from perdure.operations.worker_line import first_line
 
     pin(location)

@@ -12,33 +12,27 @@ import inspect
 import re
 import reprlib
 import typing
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from perdure.core.digests import blake2b
 from perdure.core.values.annotations import Closed, Misfit, Position, type_name
-from perdure.core.values.builtin_types import READING
-from perdure.core.values.classes import Members, Record, record_of
+from perdure.core.values.arguments import InputReader, pack_call, pack_inputs, pack_value, unpack_inputs, withholds
 from perdure.core.values.describe import describe, describe_inputs, to_builtins
 from perdure.core.values.digested import same_inputs
 from perdure.core.values.extensions import (
-    INSTANCE,
-    MEMBER,
     SAFE_SCALARS,
     SCALARS,
-    SECRET,
     UNLIKE,
     Ext,
     Refused,
     Unfit,
     Unlike,
-    Withheld,
     encode,
-    items_of,
 )
+from perdure.core.values.reading import PLAIN_DECODE, decoder, full_name, reason
 from perdure.core.values.unstorable import unstorable
 from perdure.core.values.writer import NotAdmitted, Writer, locate
 from perdure.errors import NotDecodable, NotStorable, UnstorableType
@@ -56,6 +50,7 @@ __all__ = [
     "same_inputs",
     "to_builtins",
     "unpack_inputs",
+    "withholds",
 ]
 
 # The kinds that an annotation is compared with once, and not with each value of theirs.
@@ -93,7 +88,7 @@ class Plan:
         # Forward references may not exist yet when a decorator runs: the annotation is read at first use.
         self._closed: Closed | None = None
         self._position: Position | None = None
-        self._decode: Callable[[Any], Any] = _PLAIN_DECODE
+        self._decode: Callable[[Any], Any] = PLAIN_DECODE
         # The kinds of which every value fits the annotation, and those of them that need no taking apart.
         self._fits: frozenset[type] = frozenset()
         self._scalars: frozenset[type] = frozenset()
@@ -156,7 +151,7 @@ class Plan:
         except MemoryError:
             raise
         except Exception as error:
-            raise self._changed(value, f"cannot be loaded again ({_reason(error)})") from error
+            raise self._changed(value, f"cannot be loaded again ({reason(error)})") from error
         if not same:
             raise self._changed(value, "comes back from storage changed")
         return self._declared(value, data), again
@@ -181,7 +176,7 @@ class Plan:
         self._fits = frozenset(kind for kind in _PLAIN if position is None or position.fits(kind))
         self._scalars = self._fits & SCALARS
         if closed.records or closed.bases:
-            self._decode = _decoder(closed.find)
+            self._decode = decoder(closed.find)
         self._closed = closed
 
     def _writer(self) -> Writer:
@@ -217,7 +212,7 @@ class Plan:
         path = _path(refused)
         hint = refused.hint
         kind = type_name(type(refused.value))
-        what = f"{self.owner} returns a value that cannot be saved: `result{path}`, of type {_full_name(refused.value)}"
+        what = f"{self.owner} returns a value that cannot be saved: `result{path}`, of type {full_name(refused.value)}"
         if not isinstance(refused, NotAdmitted):
             return NotStorable(f"{what}, {refused.why}", hint)
         unread = self._closed.unread if self._closed else []
@@ -263,7 +258,7 @@ class Plan:
 
     def _changed(self, value: Any, how: str) -> NotStorable:
         where, found = locate(value, self._does_not_return)
-        what = f"{self.owner} returns a value that {how}: `result{where}`, of type {_full_name(found)}"
+        what = f"{self.owner} returns a value that {how}: `result{where}`, of type {full_name(found)}"
         return NotStorable(what, "make it a plain dataclass, or return builtins")
 
     def _does_not_return(self, value: Any) -> bool:
@@ -280,185 +275,9 @@ class Plan:
         empty = self.annotation is inspect.Parameter.empty
         declared = "has no annotation" if empty else f"is declared -> {type_name(self.annotation)}"
         return NotDecodable(
-            f"the saved result of {self.owner} is {describe(data)}, but {self.owner} {declared}: {_reason(error)}",
+            f"the saved result of {self.owner} is {describe(data)}, but {self.owner} {declared}: {reason(error)}",
             "declare the type that was saved, or let the step run again",
         )
-
-
-# --- arguments -------------------------------------------------------------------------------------------------------
-
-
-def pack_inputs(positional: list[Any], keyword: dict[str, Any], *, owner: str) -> bytes:
-    """The canonical bytes of a call's arguments: equal arguments give equal bytes, in every process and hash seed.
-
-    One list of the positional values, or, with keyword arguments, the tuple (positional, keyword sorted by name). Dicts
-    are written in the order of their keys, since equal dicts may differ in theirs. Classes need no annotation here.
-
-    Raises:
-        NotStorable: an argument cannot be stored.
-    """
-    return pack_call(positional, keyword, owner=owner)[1]
-
-
-def pack_call(positional: list[Any], keyword: dict[str, Any], *, owner: str) -> tuple[bytes, bytes]:
-    """The bytes of a call's arguments in the order that their dicts have, and in canonical form, as `pack_inputs`.
-
-    The first are what is stored, the second what the call is known by. They are one object where they are the same.
-
-    Raises:
-        NotStorable: an argument cannot be stored.
-    """
-    if not keyword and SCALARS.issuperset(map(type, positional)):
-        try:
-            data = encode(positional)
-        except (OverflowError, UnicodeEncodeError):
-            pass
-        else:
-            return data, data
-    whole = (positional, keyword) if keyword else positional
-    writer = Writer(_admit_any, canonical=True, inputs=True)
-    try:
-        canonical = writer.write(whole)
-        return Writer(_admit_any, inputs=True).write(whole) if writer.reordered else canonical, canonical
-    except Refused as refused:
-        path = refused.path[::-1]
-        root = f"args{''.join(path)}"
-        if keyword:
-            root = f"kwargs{''.join(path[1:])}" if path[:1] == ["[1]"] else f"args{''.join(path[1:])}"
-        what = f"{owner} is called with a value that cannot be saved: `{root}`, of type {_full_name(refused.value)}"
-        raise NotStorable(f"{what}, {refused.why}", refused.hint.replace("return ", "pass ")) from None
-
-
-def withholds(data: bytes) -> bool:
-    """Was a Secret among the arguments that `pack_inputs` stored? Then no call can be made of them alone."""
-    if bytes((SECRET,)) not in data:
-        return False
-    found = False
-
-    def hook(code: int, inner: memoryview) -> None:
-        nonlocal found
-        found = found or code == SECRET
-        with suppress(msgspec.DecodeError, ValueError):  # the content of some is no msgpack
-            decode(inner)
-
-    decode = msgspec.msgpack.Decoder(ext_hook=hook).decode
-    with suppress(msgspec.DecodeError, ValueError, TypeError):  # what is damaged is told where it is read
-        decode(data)
-    return found
-
-
-def pack_value(value: Any, *, owner: str) -> bytes:
-    """The bytes of a value that no annotation speaks of: `Plan.unpack` of one that names its classes reads them.
-
-    Raises:
-        NotStorable: it cannot be stored losslessly.
-    """
-    try:
-        return Writer(_admit_any, inputs=True).write(value)
-    except Refused as refused:
-        place = f"value{''.join(refused.path[::-1])}"
-        what = f"{owner} has a value that cannot be saved: `{place}`, of type {_full_name(refused.value)}"
-        raise NotStorable(f"{what}, {refused.why}", refused.hint.replace("return ", "pass ")) from None
-
-
-def unpack_inputs(data: bytes, plans: Iterable[Plan], *, owner: str) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments that `pack_inputs` stored.
-
-    Args:
-        data: what `pack_inputs` gave.
-        plans: the plans of the parameters' annotations; the classes that they name may be restored.
-        owner: as errors name it.
-
-    Raises:
-        NotDecodable: the bytes are damaged, or hold an instance of a class that no parameter's annotation names.
-    """
-    return InputReader(plans, owner=owner).read(data)
-
-
-class InputReader:
-    """Reads the arguments of many calls of one function, whose annotations are looked at once.
-
-    Args:
-        plans: the plans of the parameters' annotations; the classes that they name may be restored.
-        owner: as errors name it.
-    """
-
-    def __init__(self, plans: Iterable[Plan], *, owner: str) -> None:
-        plans = list(plans)
-        names = {name: value for each in plans for name, value in (each.names or {}).items()}
-        self._owner = owner
-        self._decode = _decoder(Closed(*(each.annotation for each in plans), names=names).find)
-
-    def read(self, data: bytes) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments that `pack_inputs` stored.
-
-        Raises:
-            NotDecodable: the bytes are damaged, or hold an instance of a class that no parameter's annotation names.
-        """
-        owner = self._owner
-        try:
-            whole = self._decode(data)
-            positional, keyword = whole if type(whole) is tuple else (whole, {})
-            fits = type(positional) is list and type(keyword) is dict
-            if not fits or not all(type(name) is str for name in keyword):
-                raise Unfit("these are not the arguments of a call")
-        except Withheld as error:
-            shown = describe_inputs(data)
-            what = f"the arguments of {owner} were {shown}; a Secret is never stored and cannot be given again"
-            hint = (
-                "run the script itself again, which gives it again; or let the step read the secret where it needs it"
-            )
-            raise NotDecodable(what, hint) from error
-        except MemoryError:
-            raise
-        except Exception as error:
-            what = (
-                f"the saved arguments of {owner} are {describe_inputs(data)}, which cannot be loaded: {_reason(error)}"
-            )
-            raise NotDecodable(what, f"annotate the parameters of {owner} with the classes that it takes") from error
-        return positional, keyword
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-def _decoder(find: Callable[[str], Record | None]) -> Callable[[Any], Any]:
-    """A decoder that makes instances of the classes that `find` gives for their names, and of no others."""
-
-    def hook(code: int, data: memoryview) -> Any:
-        read = READING.get(code)
-        if read is not None:
-            return read(data, decode)
-        if code not in (INSTANCE, MEMBER):
-            raise Unfit(f"the extension {code} is not known to this version of perdure")
-        label, content, *more = items_of(data, decode)
-        record = find(label) if type(label) is str else None
-        if record is None:
-            raise Unfit(f"it holds an instance of {label}, which the annotation does not name")
-        if isinstance(record, Members) is not (code == MEMBER):
-            raise Unfit(f"{label} was an enumeration and is none any more, or the other way round")
-        if isinstance(record, Members):
-            return record.member(content)
-        rest = more[0] if more else {}
-        if not _are_fields(content) or not _are_fields(rest):
-            raise Unfit(f"the fields of {label} are damaged")
-        return record.build(content, rest)
-
-    decode = msgspec.msgpack.Decoder(ext_hook=hook).decode
-    return decode
-
-
-def _are_fields(fields: Any) -> bool:
-    return type(fields) is dict and all(type(name) is str for name in fields)
-
-
-def _admit_any(cls: type) -> tuple[str, Record] | None:
-    record = record_of(cls)
-    return None if record is None else (record.label, record)
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
 
 
 def _path(refused: Refused) -> str:
@@ -467,14 +286,4 @@ def _path(refused: Refused) -> str:
 
 
 def _of_type(value: Any) -> str:
-    return f"{reprlib.repr(value)} of type {_full_name(value)}"
-
-
-def _full_name(value: Any) -> str:
-    kind = type(value)
-    return (
-        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-    )
-
-
-_PLAIN_DECODE: Final = _decoder(lambda label: None)
+    return f"{reprlib.repr(value)} of type {full_name(value)}"

@@ -20,7 +20,8 @@ from perdure.core.execution.branch import Branch
 from perdure.core.execution.call import Failed
 from perdure.core.execution.spec import Call
 from perdure.engines.interface import StepContext, here
-from perdure.engines.runtime.event_order import EventOrder, OrderedScope
+from perdure.engines.runtime.event_order import EventOrder
+from perdure.engines.runtime.event_turns import OrderedScope
 from perdure.engines.runtime.ready_handles import unwatch_ready, watch_ready
 from perdure.engines.runtime.workflow_timers import unwatch_timers, watch_timers
 from perdure.errors import StopRun

@@ -1,16 +1,27 @@
-"""An executor, as its supervisor sees it."""
+"""The executors, as their supervisor sees them: started, watched, and replaced when they die."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
 
 from perdure.config.interpreter import module_command
 from perdure.config.steady_clock import steady
 from perdure.engines.local.worker.messages import FromExecutor, Loaded, Look, Message, Orders, of_executor, send
+from perdure.engines.local.worker.options import Options
+from perdure.engines.local.worker.waker import Waker
+
+SLOWEST = 30.0
+"""Seconds between two tries to start an executor that keeps dying."""
+
+YOUNG = 5.0
+"""Seconds: an executor that dies earlier was not able to work at all."""
 
 Heard = Callable[["Member", "FromExecutor | None"], None]
 """Called on a thread of its own with each message of an executor, and with None when there will be no more."""
@@ -84,3 +95,96 @@ class Member:
         """It has ended: let go of the socket."""
         self._process.wait()
         self._link.close()
+
+
+class Crew:
+    """The executors of one worker.
+
+    Args:
+        options: what the worker serves.
+        say: called with a line for people.
+        waker: set when one of them has said something.
+    """
+
+    def __init__(self, options: Options, say: Callable[[str], None], waker: Waker) -> None:
+        self._options, self._say, self._waker = options, say, waker
+        self.messages: SimpleQueue[tuple[Member, FromExecutor | None]] = SimpleQueue()
+        self.serving: list[Member] = []  # those that claim
+        self.coming: list[Member] = []  # those that load edited scripts
+        self.retired: list[Member] = []  # those that finish what they execute
+        self.apart: list[Member] = []  # those that execute suspects, one each
+        self._restart_at = 0.0
+        self._restarts = 0
+
+    def start(self, *, apart: bool = False) -> Member:
+        """A new executor, which is in no list yet; `apart`: for one suspect.
+
+        Raises:
+            OSError: no process can be started.
+        """
+        options = self._options
+        orders = Orders(
+            state=str(options.state),
+            scripts=list(options.scripts),
+            modules=list(options.modules),
+            folder=options.folder,
+            queues=list(options.queues),
+            slots=1 if apart else options.slots,
+            once=options.once,
+            suspects=apart,
+        )
+        return Member(orders, self._heard)
+
+    def _heard(self, member: Member, message: FromExecutor | None) -> None:
+        self.messages.put((member, message))
+        self._waker.set()
+
+    def everybody(self) -> list[Member]:
+        """All of them."""
+        return [*self.serving, *self.coming, *self.retired, *self.apart]
+
+    def reap(self, *, leaving: bool = False) -> None:
+        """Let go of those that have ended."""
+        for group in (self.serving, self.coming, self.retired, self.apart):
+            for member in [one for one in group if one.ended() is not None]:
+                group.remove(member)
+                code = member.ended()
+                member.close()
+                if leaving:
+                    continue
+                if group is self.serving and not (self._options.once and member.idle):
+                    self._died(member, code)
+                elif code:
+                    self._say(f"executor {member.pid} ended with {_how(code)}")
+                for one in self.serving:
+                    one.look(dead=True)
+
+    def _died(self, member: Member, code: int | None) -> None:
+        lived = steady() - member.began
+        self._restarts = self._restarts + 1 if lived < YOUNG or member.unusable else 0
+        delay = 0.0 if self._restarts < 2 else min(0.25 * 2**self._restarts, SLOWEST)
+        self._restart_at = steady() + delay
+        if not member.unusable:
+            self._say(f"executor {member.pid} ended with {_how(code)}; its runs go on in another")
+
+    def replace(self) -> None:
+        """Start as many as are missing, unless those before have died too soon."""
+        missing = self._options.processes - len(self.serving)
+        if missing > 0 and steady() >= self._restart_at:
+            try:
+                self.serving += [self.start() for _ in range(missing)]
+            except OSError as error:
+                self._say(f"no executor can be started: {error}")
+                self._restart_at = steady() + SLOWEST
+
+    def tell(self, message: Message) -> None:
+        """Send all that claim a message."""
+        for one in self.serving:
+            one.tell(message)
+
+
+def _how(code: int | None) -> str:
+    if code is not None and code < 0:
+        with suppress(ValueError):
+            return signal.Signals(-code).name
+    return f"exit code {code}"

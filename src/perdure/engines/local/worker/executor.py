@@ -7,7 +7,6 @@ several, each is executed on a thread of its own, and an async one in a loop of 
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import socket
 import sys
@@ -20,17 +19,16 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import NamedTuple
 
-from perdure.config import secrets, settings
+from perdure.config import settings
 from perdure.config.settings import LOCAL
 from perdure.config.steady_clock import steady
-from perdure.core.exceptions import capture
 from perdure.core.execution.run import Taken
 from perdure.core.redaction.printable import one_line
-from perdure.core.values import codec
 from perdure.engines.local import LocalEngine, engine_at
 from perdure.engines.local.closing import Closing
 from perdure.engines.local.queues import declare_queues
 from perdure.engines.local.schedules import declare_loaded
+from perdure.engines.local.worker.left_runs import LeftRuns, first_line
 from perdure.engines.local.worker.messages import (
     Ask,
     Files,
@@ -54,26 +52,19 @@ from perdure.engines.local.worker.waker import Waker
 from perdure.engines.observers.attach import observers_of
 from perdure.engines.observers.fanout import FanOut
 from perdure.errors import (
-    Cancelled,
     NotStorable,
     OptionError,
     PerdureError,
-    Released,
     StateCorrupt,
     StateError,
     StateIO,
     StateReplaced,
-    Suspended,
 )
 from perdure.store import claims, crashes
 from perdure.store.group_commit import Entry
-from perdure.store.schedule_runs import replaced_by
 
 GRACE = 30.0
 """Seconds that steps in flight have, if the supervisor is gone and cannot say."""
-
-LATER = 5.0
-"""Seconds until a run is tried again that the state file could not be written for."""
 
 
 class _Over(NamedTuple):
@@ -111,6 +102,7 @@ class Executor:
         self._said: set[str] = set()
         self._program: Program | None = None
         self._engine: LocalEngine | None = None
+        self._left_runs: LeftRuns | None = None
 
     # -- what the supervisor says, on a thread of its own -------------------------------------------------------------
 
@@ -177,6 +169,7 @@ class Executor:
         self._served = program.served
         try:
             engine = self._engine = engine_at(self._state)
+            self._left_runs = LeftRuns(engine, program, self._state, self._say, self._ends_for)
             found = dict.fromkeys(
                 each for path in {offer.path for offer in program.served.values()} for each in observers_of(path)
             )
@@ -188,7 +181,7 @@ class Executor:
                 claims.try_again(engine.store, script, program.version())
             self._declare_schedules(engine, program)
         except PerdureError as error:
-            self._tell(Unusable(one_line(_first_line(error))))
+            self._tell(Unusable(one_line(first_line(error))))
             return 1
         self._tell(Loaded(program.found(), program.broken, program.all_files(), engine.store.holder.token))
         while self._left is None:
@@ -298,14 +291,18 @@ class Executor:
         limit = settings.crash_limit(program.spec(left.script, left.workflow).file)
         return crashes.deaths_in_a_row(engine.store, left.rid) >= max(limit - 1, 1)
 
-    def _cannot_go_on(self, error: StateError, *, for_good: bool = False) -> None:
-        self._say(f"{_first_line(error)}; {error.hint}")
-        if for_good or isinstance(error, StateIO | StateCorrupt | StateReplaced):  # nothing more is written from here
-            self._tell(Unusable(one_line(_first_line(error))))
-            self.leave(GRACE)
+    def _cannot_go_on(self, error: StateError) -> None:
+        if isinstance(error, StateIO | StateCorrupt | StateReplaced):  # nothing more is written from here
+            self._ends_for(error)
             return
+        self._say(f"{first_line(error)}; {error.hint}")
         self._look = self._dead = True
         self._paused_until = steady() + 1.0
+
+    def _ends_for(self, error: StateError) -> None:
+        self._say(f"{first_line(error)}; {error.hint}")
+        self._tell(Unusable(one_line(first_line(error))))
+        self.leave(GRACE)
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
@@ -364,32 +361,8 @@ class Executor:
         self._waker.set()
 
     def _left_by(self, taken: Taken, error: BaseException) -> None:
-        """A run has failed, or was left."""
-        run = taken.run
-        name = f"{shlex.quote(run.id)} --state {shlex.quote(str(self._state))}"
-        if isinstance(error, Released | Suspended):
-            return
-        if isinstance(error, Cancelled) and self._is_cancelled(run.rid):
-            waited = "" if error.what.startswith(f"run {run.id} ") else f": {_first_line(error)}"
-            self._say(f"run {run.id} was cancelled{waited or self._instead(run.rid)}")
-            return
-        self._bad += 1
-        if isinstance(error, StateError):
-            self._say(f"run {run.id} is tried again later: {_first_line(error)}")
-            self._give_back(taken, wake=self._now() + LATER)
-        elif isinstance(error, PerdureError):
-            if not self._give_back(taken, hold=self._hold(error)):
-                self._say(f"run {run.id} failed: {_first_line(error)}; see more: perdure show {name}")
-            else:
-                way = f"perdure resume {name}"
-                if codec.withholds(run.input):
-                    way = "run its script with the same arguments, which gives the Secret again"
-                self._say(f"run {run.id} is on hold: {_first_line(error)}; go on: {way}")
-        elif isinstance(error, Exception):  # the user's own: it is recorded, and alerted
-            line = secrets.conceal(capture.to_fault(error).line)
-            self._say(f"run {run.id} failed: {line}; see more: perdure show {name}")
-        else:  # sys.exit and the like: it is the run that ends there
-            self._say(f"run {run.id} was left by {type(error).__name__}; go on: perdure resume {name}")
+        assert self._left_runs is not None
+        self._bad += self._left_runs.left(taken, error)
 
     def _carry(self, taken: Taken) -> Closing:
         engine, program = self._engine, self._program
@@ -404,46 +377,8 @@ class Executor:
             raise
         return engine.carry_on(call, taken)
 
-    def _hold(self, error: PerdureError) -> str:
-        assert self._program is not None
-        return one_line(f"{self._program.version()} {type(error).code}: {_first_line(error)}")
-
-    def _give_back(self, taken: Taken, *, hold: str | None = None, wake: float | None = None) -> bool:
-        assert self._engine is not None
-        try:
-            return claims.give_back(self._engine.store, taken.run, self._now(), hold=hold, wake=wake)
-        except StateError as error:
-            # The run is this process's as long as it lives, so that it has to end for somebody to go on with the run.
-            self._cannot_go_on(error, for_good=True)
-            return False
-
-    def _is_cancelled(self, rid: int) -> bool:
-        assert self._engine is not None
-        try:
-            return self._engine.store.run_by_number(rid).status == "cancelled"
-        except StateError:
-            return False
-
-    def _instead(self, rid: int) -> str:
-        """For what a run was cancelled, if that was its schedule."""
-        assert self._engine is not None
-        try:
-            following = replaced_by(self._engine.store, rid)
-        except StateError:
-            return ""
-        return "" if following is None else f" for run {following}: its schedule says overlap='cancel'"
-
-    def _now(self) -> float:
-        assert self._engine is not None
-        return self._engine.world.now()
-
     def _say(self, text: str) -> None:
         print(f"perdure: {one_line(text)}", file=sys.stderr, flush=True)
-
-
-def _first_line(error: PerdureError) -> str:
-    """What has happened, in a line; what follows are details, which `perdure show` has too."""
-    return error.what.partition("\n")[0].rstrip(":")
 
 
 def main() -> int:

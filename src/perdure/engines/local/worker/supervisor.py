@@ -11,48 +11,42 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty
 from time import time
 from types import FrameType
-from typing import TypeVar
 
 import msgspec
 
 from perdure.config.steady_clock import steady
 from perdure.core.durations import show
 from perdure.engines.local.worker.clock import Clock
-from perdure.engines.local.worker.crew import Member
+from perdure.engines.local.worker.crew import Crew, Member
 from perdure.engines.local.worker.deaths import Deaths
 from perdure.engines.local.worker.edits import Edits
 from perdure.engines.local.worker.messages import (
     Ask,
     Broken,
     Files,
-    FromExecutor,
     Here,
     Idle,
     Leave,
     Loaded,
-    Message,
-    Orders,
     Pause,
     Retire,
     Suspects,
     Unusable,
 )
 from perdure.engines.local.worker.notify import Notify
+from perdure.engines.local.worker.options import Options
 from perdure.engines.local.worker.overdue import Lookout
+from perdure.engines.local.worker.state_access import StateAccess
 from perdure.engines.local.worker.waker import Waker
-from perdure.errors import PerdureError, StateError
 from perdure.store import claims
 from perdure.store.bell import Bell
 from perdure.store.liveness import Liveness
 from perdure.store.runs import Store
 from perdure.store.schedule_clock import advance
 from perdure.store.workers import Worker, announce, withdraw
-
-T = TypeVar("T")
 
 TICK = 1.0
 """Seconds between two looks at what rings no bell."""
@@ -69,43 +63,11 @@ HELD = 30.0
 APART = 4
 """Executors for runs that one more death would make a crash loop, at most."""
 
-SLOWEST = 30.0
-"""Seconds between two tries to start an executor that keeps dying, or to use a state file that cannot be used."""
-
-YOUNG = 5.0
-"""Seconds: an executor that dies earlier was not able to work at all."""
-
 BY_RATE = 60.0
 """Seconds for which `once` waits until the rate of a queue lets its next run begin."""
 
 SILENT = 120.0
 """Seconds without a sign of life until an executor counts as hanging, for the service manager."""
-
-
-class Options(msgspec.Struct, frozen=True):
-    """What a worker serves, and how.
-
-    Attributes:
-        state: the state file.
-        scripts: the paths of scripts.
-        modules: the names of modules, looked for in `folder` first.
-        folder: a folder.
-        queues: the only queues that are served; empty: all.
-        slots: how many runs each process executes at a time.
-        processes: how many processes execute runs.
-        grace: seconds that steps in flight have at the end.
-        once: do what is due now, and end.
-    """
-
-    state: Path
-    scripts: Sequence[str]
-    modules: Sequence[str] = ()
-    folder: str = ""
-    queues: Sequence[str] = ()
-    slots: int = 10
-    processes: int = 1
-    grace: float = 30.0
-    once: bool = False
 
 
 class Supervisor:
@@ -129,11 +91,7 @@ class Supervisor:
         self._options = options
         self._ready, self._say, self._broken = ready, say, broken
         self._waker = Waker()
-        self._messages: SimpleQueue[tuple[Member, FromExecutor | None]] = SimpleQueue()
-        self._crew: list[Member] = []  # those that claim
-        self._coming: list[Member] = []  # those that load edited scripts
-        self._retired: list[Member] = []  # those that finish what they execute
-        self._apart: list[Member] = []  # those that execute suspects, one each
+        self._crew = Crew(options, say, self._waker)
         self._signals = 0
         self._rung = True
         self._notify = Notify()
@@ -147,11 +105,6 @@ class Supervisor:
         self._began = time()
         self._is_ready = False
         self._clock_held_until = 0.0  # after a jump of the clock no tick is made
-        self._store: Store | None = None
-        self._store_at = 0.0  # when it may be opened
-        self._store_failed = 0
-        self._restart_at = 0.0
-        self._restarts = 0
         self._next: float | None = None  # when the next run is due, in seconds since the epoch
         self._stale = True  # what is known of the state file
         self._announced: Worker | None = None
@@ -170,23 +123,23 @@ class Supervisor:
             OSError: no process can be started.
         """
         options = self._options
-        self._store = Store(options.state)
+        self._store = StateAccess(options.state, self._say)
         bell = Bell(options.state)
         with self._handling_signals():
             try:
                 token = self._liveness.show()
-                self._crew = [self._start() for _ in range(options.processes)]
+                self._crew.serving = [self._crew.start() for _ in range(options.processes)]
                 threading.Thread(target=self._hear, args=(bell,), name="perdure-ring", daemon=True).start()
                 code = self._work()
                 self._leave()
                 return code
             finally:
-                for member in self._everybody():
+                for member in self._crew.everybody():
                     member.kill()
                     member.close()
                 withdraw(options.state, token)
                 bell.close()
-                self._close_store()
+                self._store.close()
                 self._liveness.close()
                 self._notify.close()
 
@@ -213,12 +166,12 @@ class Supervisor:
     def _work(self) -> int:
         while not self._signals:
             self._take_messages()
-            self._reap()
+            self._crew.reap()
             if self._fails():
                 return 1
             if self._options.once and self._done():
-                return 1 if self._bad or any(one.loaded and one.loaded.broken for one in self._crew) else 0
-            self._replace()
+                return 1 if self._bad or any(one.loaded and one.loaded.broken for one in self._crew.serving) else 0
+            self._crew.replace()
             self._look_at_files()
             self._look_at_runs()
             self._give_signs_of_life()
@@ -229,35 +182,37 @@ class Supervisor:
     def _seconds(self) -> float:
         """How long to sleep."""
         left = TICK
-        if self._next is not None and self._store is not None:
+        if self._next is not None and self._store.usable:
             left = min(left, self._next - time())
         return max(left, 0.0)
 
     def _fails(self) -> bool:
         """At the beginning: is there nothing that could be served?"""
-        if self._is_ready or not self._crew or any(one.loaded is None for one in self._crew):
+        if self._is_ready or not self._crew.serving or any(one.loaded is None for one in self._crew.serving):
             return False
-        return all(one.loaded is not None and one.loaded.broken and not one.loaded.workflows for one in self._crew)
+        return all(
+            one.loaded is not None and one.loaded.broken and not one.loaded.workflows for one in self._crew.serving
+        )
 
     def _done(self) -> bool:
-        if not self._is_ready or self._stale or self._rung or self._apart or not self._crew:
+        if not self._is_ready or self._stale or self._rung or self._crew.apart or not self._crew.serving:
             return False
-        if not all(one.idle for one in self._crew) or steady() < self._clock_held_until:
+        if not all(one.idle for one in self._crew.serving) or steady() < self._clock_held_until:
             return False
-        claimed = [(one.pid, one.claims) for one in self._crew]
+        claimed = [(one.pid, one.claims) for one in self._crew.serving]
         if claimed == self._settled:
-            return self._with_store(self._waits_for_no_rate) is True
+            return self._store.use(self._waits_for_no_rate) is True
         # The end of a run may have made another one due: it is over when a look after the last one finds nothing.
         self._looked_at = time()
-        self._stale = self._with_store(self._refresh) is None
+        self._stale = self._store.use(self._refresh) is None
         self._settled = None if self._stale else claimed
-        for one in self._crew:
+        for one in self._crew.serving:
             one.look()
         return False
 
     def _waits_for_no_rate(self, store: Store) -> bool:
         """Is no queued run left that begins soon, as the rate of its queue has it?"""
-        served = {(one.script, one.name) for each in self._crew if each.loaded for one in each.loaded.workflows}
+        served = {(one.script, one.name) for each in self._crew.serving if each.loaded for one in each.loaded.workflows}
         later = claims.next_by_rate(store, self._looked_at, served, self._options.queues)
         soon = [one for one in later if one.moment - self._looked_at <= BY_RATE]
         if soon:
@@ -275,56 +230,35 @@ class Supervisor:
         """End all executors: runs are given back at their next safe point, or end if that is soon."""
         self._notify.stopping()
         asked, grace = self._signals, self._options.grace
-        for member in self._everybody():
+        for member in self._crew.everybody():
             member.tell(Leave(grace))
         until = steady() + grace + PATIENCE
-        while self._everybody() and steady() < until and self._signals in (asked, 0):
+        while self._crew.everybody() and steady() < until and self._signals in (asked, 0):
             self._waker.wait(TICK)
             self._take_messages()
-            self._reap(leaving=True)
+            self._crew.reap(leaving=True)
             self._notify.alive()
 
-    def _everybody(self) -> list[Member]:
-        return [*self._crew, *self._coming, *self._retired, *self._apart]
-
     # -- executors ----------------------------------------------------------------------------------------------------
-
-    def _start(self, *, apart: bool = False) -> Member:
-        options = self._options
-        orders = Orders(
-            state=str(options.state),
-            scripts=list(options.scripts),
-            modules=list(options.modules),
-            folder=options.folder,
-            queues=list(options.queues),
-            slots=1 if apart else options.slots,
-            once=options.once,
-            suspects=apart,
-        )
-        return Member(orders, self._heard)
-
-    def _heard(self, member: Member, message: FromExecutor | None) -> None:
-        self._messages.put((member, message))
-        self._waker.set()
 
     def _take_messages(self) -> None:
         with suppress(Empty):
             while True:
-                member, message = self._messages.get_nowait()
+                member, message = self._crew.messages.get_nowait()
                 match message:
                     case Loaded():
                         member.loaded = message
                         self._loaded(member)
-                    case Files() if member in self._crew:
+                    case Files() if member in self._crew.serving:
                         self._edits.watch(message.files)
                     case Idle():
                         member.idle = message.serial == member.looks
                         member.claims = message.claims
                         self._bad = max(self._bad, message.bad)
                     case Suspects():
-                        about_to = sum(one.loaded is None for one in self._apart)
-                        missing = min(message.count - about_to, APART - len(self._apart))
-                        self._apart += [self._start(apart=True) for _ in range(missing)]
+                        about_to = sum(one.loaded is None for one in self._crew.apart)
+                        missing = min(message.count - about_to, APART - len(self._crew.apart))
+                        self._crew.apart += [self._crew.start(apart=True) for _ in range(missing)]
                     case Here():
                         member.asked_at = None
                     case Unusable():
@@ -334,34 +268,34 @@ class Supervisor:
     def _loaded(self, member: Member) -> None:
         loaded = member.loaded
         assert loaded is not None
-        if member in self._crew:
+        if member in self._crew.serving:
             self._edits.watch(loaded.files)
             if not self._is_ready:
-                if all(one.loaded is not None for one in self._crew):
+                if all(one.loaded is not None for one in self._crew.serving):
                     self._begin()
             else:
                 member.look(dead=True)
-        elif member in self._coming and all(one.loaded is not None for one in self._coming):
+        elif member in self._crew.coming and all(one.loaded is not None for one in self._crew.coming):
             self._adopt()
 
     def _begin(self) -> None:
         """All is loaded for the first time."""
-        loaded = [one.loaded for one in self._crew if one.loaded is not None]
+        loaded = [one.loaded for one in self._crew.serving if one.loaded is not None]
         for broken in loaded[0].broken:
             self._say_broken(broken)
             self._alert_broken(broken, serves=False)
         if self._fails():
             return
         self._is_ready = self._stale = True
-        line = self._with_store(lambda store: self._ready(loaded, store)) or "ready"
+        line = self._store.use(lambda store: self._ready(loaded, store)) or "ready"
         self._announce()
         self._say(line)
         self._notify.ready(line)
 
     def _adopt(self) -> None:
         """The edited scripts are loaded: runs that start from now on are theirs, unless they lack what is served."""
-        coming, self._coming = self._coming, []
-        first, before = coming[0].loaded, self._crew[0].loaded if self._crew else None
+        coming, self._crew.coming = self._crew.coming, []
+        first, before = coming[0].loaded, self._crew.serving[0].loaded if self._crew.serving else None
         assert first is not None
         lost = [one for one in first.broken if before is None or one.path not in {old.path for old in before.broken}]
         for broken in first.broken:
@@ -373,11 +307,11 @@ class Supervisor:
             self._say("the worker goes on with the code of before")
             leaving = coming
         else:
-            leaving, self._crew = self._crew, coming
+            leaving, self._crew.serving = self._crew.serving, coming
         for one in leaving:
             one.retired = True
             one.tell(Retire())
-            self._retired.append(one)
+            self._crew.retired.append(one)
         if leaving is not coming:
             names = sorted({os.path.basename(found.path) for found in first.workflows})
             self._say(f"loaded anew: {', '.join(names)}; runs that are under way end with the code of before")
@@ -393,44 +327,12 @@ class Supervisor:
     def _alert_broken(self, broken: Broken, *, serves: bool) -> None:
         known = {
             address
-            for one in self._everybody()
+            for one in self._crew.everybody()
             for found in (one.loaded.workflows if one.loaded is not None else ())
             if found.script == broken.script
             for address in found.alerts
         }
         self._lookout.alert_broken(broken, tuple(sorted(known)), serves=serves)
-
-    def _reap(self, *, leaving: bool = False) -> None:
-        for group in (self._crew, self._coming, self._retired, self._apart):
-            for member in [one for one in group if one.ended() is not None]:
-                group.remove(member)
-                code = member.ended()
-                member.close()
-                if leaving:
-                    continue
-                if group is self._crew and not (self._options.once and member.idle):
-                    self._died(member, code)
-                elif code:
-                    self._say(f"executor {member.pid} ended with {_how(code)}")
-                for one in self._crew:
-                    one.look(dead=True)
-
-    def _died(self, member: Member, code: int | None) -> None:
-        lived = steady() - member.began
-        self._restarts = self._restarts + 1 if lived < YOUNG or member.unusable else 0
-        delay = 0.0 if self._restarts < 2 else min(0.25 * 2**self._restarts, SLOWEST)
-        self._restart_at = steady() + delay
-        if not member.unusable:
-            self._say(f"executor {member.pid} ended with {_how(code)}; its runs go on in another")
-
-    def _replace(self) -> None:
-        missing = self._options.processes - len(self._crew)
-        if missing > 0 and steady() >= self._restart_at:
-            try:
-                self._crew += [self._start() for _ in range(missing)]
-            except OSError as error:
-                self._say(f"no executor can be started: {error}")
-                self._restart_at = steady() + SLOWEST
 
     # -- what there is to do ------------------------------------------------------------------------------------------
 
@@ -440,12 +342,12 @@ class Supervisor:
         edited = self._edits.look()
         if not edited:
             return
-        for one in self._coming:  # they load what is not there any more
+        for one in self._crew.coming:  # they load what is not there any more
             one.kill()
-            self._retired.append(one)
+            self._crew.retired.append(one)
         self._edits.accept()
         try:
-            self._coming = [self._start() for _ in range(self._options.processes)]
+            self._crew.coming = [self._crew.start() for _ in range(self._options.processes)]
         except OSError as error:
             self._say(f"no executor can be started: {error}")
 
@@ -453,19 +355,19 @@ class Supervisor:
         jump = self._clock.look()
         if jump is not None:
             self._say(f"clock-jump: the clock was set by {jump:+.0f} s; nothing is begun for {HELD:.0f} s")
-            self._tell(Pause(HELD))
+            self._crew.tell(Pause(HELD))
             self._clock_held_until = steady() + HELD
         rung, self._rung = self._rung or self._stale, False
         now = time()
         due = self._next is not None and self._next <= now
         if rung or due or self._stale:
-            self._stale = self._with_store(self._refresh) is None
+            self._stale = self._store.use(self._refresh) is None
         dead = self._deaths.look(steady())
         if self._is_ready and (rung or due or dead):
-            for one in self._crew:
+            for one in self._crew.serving:
                 one.look(dead=dead)
         if self._is_ready:
-            self._with_store(self._lookout.look)
+            self._store.use(self._lookout.look)
 
     def _refresh(self, store: Store) -> bool:
         self._deaths.refresh(store)
@@ -478,10 +380,6 @@ class Supervisor:
         self._next = following
         return True
 
-    def _tell(self, message: Message) -> None:
-        for one in self._crew:
-            one.tell(message)
-
     # -- what others are told -----------------------------------------------------------------------------------------
 
     def _give_signs_of_life(self) -> None:
@@ -490,15 +388,15 @@ class Supervisor:
         if every is None or now - self._alive_at < min(every, 10.0):
             return
         self._alive_at = now
-        for one in self._crew:
+        for one in self._crew.serving:
             if one.asked_at is None:
                 one.asked_at = now
                 one.tell(Ask())
-        if all(one.asked_at is None or now - one.asked_at < SILENT for one in self._crew):
+        if all(one.asked_at is None or now - one.asked_at < SILENT for one in self._crew.serving):
             self._notify.alive()
 
     def _announce(self) -> None:
-        loaded = [one.loaded for one in self._crew if one.loaded is not None]
+        loaded = [one.loaded for one in self._crew.serving if one.loaded is not None]
         workflows = sorted({(found.script, found.name) for one in loaded for found in one.workflows})
         worker = Worker(
             pid=os.getpid(),
@@ -517,38 +415,3 @@ class Supervisor:
             except OSError:
                 return  # tried again at the next tick
             self._announced = worker
-
-    # -- the state file -----------------------------------------------------------------------------------------------
-
-    def _with_store(self, act: Callable[[Store], T]) -> T | None:
-        """What `act` gives; None if the state file cannot be used at this moment, which is said once."""
-        if self._store is None and steady() < self._store_at:
-            return None
-        try:
-            if self._store is None:
-                self._store = Store(self._options.state)
-            found = act(self._store)
-        except (PerdureError, OSError) as error:
-            if not self._store_failed:
-                self._say(f"the state file cannot be used, it is tried again: {error}")
-            self._store_failed += 1
-            self._store_at = steady() + min(2.0**self._store_failed, SLOWEST)
-            self._close_store()
-            return None
-        if self._store_failed:
-            self._say("the state file can be used again")
-        self._store_failed = 0
-        return found
-
-    def _close_store(self) -> None:
-        store, self._store = self._store, None
-        if store is not None:
-            with suppress(StateError, OSError):
-                store.close()
-
-
-def _how(code: int | None) -> str:
-    if code is not None and code < 0:
-        with suppress(ValueError):
-            return signal.Signals(-code).name
-    return f"exit code {code}"

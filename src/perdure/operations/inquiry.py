@@ -1,0 +1,141 @@
+"""What is asked of one run, for `why`: its sentences and commands, and the words that they are made of."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from datetime import datetime
+
+from perdure.config import secrets
+from perdure.core.durations import show
+from perdure.core.execution.crash_loop import fitted
+from perdure.core.records import AttemptRecord, RunRecord
+from perdure.engines.features import Feature
+from perdure.operations.location import Location
+from perdure.operations.processes import INPUTS, CallInFlight
+from perdure.operations.ps import view_of
+from perdure.operations.step_views import error_view
+from perdure.operations.why_waiting import Way
+from perdure.store.runs import Store
+
+
+class Inquiry:
+    """What is asked of one run.
+
+    Args:
+        store: the state file, or the records of a cluster.
+        run: which.
+        location: where it was found.
+    """
+
+    def __init__(self, store: Store, run: RunRecord, location: Location) -> None:
+        self.store = store
+        self.run = run
+        self.location = location
+        self.now = time.time()
+        self.view = view_of(store, run)
+        self.reasons: list[str] = []
+        self.ways: list[Way] = []
+        self.code: str | None = None
+        self.stays = False  # going on alone would stop it again
+
+    def _open_calls(self, in_flight: list[CallInFlight], *, before: bool = False) -> list[AttemptRecord]:
+        """The last failed attempt of each call that has no record and is not in flight, in the order of their ends.
+
+        Args:
+            in_flight: what is in flight.
+            before: of the time until the run last failed, rather than of the time since.
+        """
+        epoch = self.run.epoch - before if self.location.supports(Feature.EARLIER_ATTEMPTS) else None
+        recorded = {(name, key, n) for _, name, key, n, *_ in self.store.index(self.run.rid)}
+        identities = {(one.step, one.key, one.n) for one in in_flight if one.run == self.run.id}
+        found: dict[tuple[str, bytes, int], AttemptRecord] = {}
+        for one in self.store.attempt_records(self.run.rid):
+            identity = (one.name, one.key, one.n)
+            open = identity not in recorded and (fitted(one.name), one.key.hex(), one.n) not in identities
+            if open and epoch in (None, one.epoch):
+                found[identity] = one
+        return sorted(found.values(), key=lambda one: one.started + one.ms / 1000)
+
+    def _attempted(self, one: AttemptRecord) -> str:
+        return f"{one.name}{secrets.describe_inputs(one.input, INPUTS)}"
+
+    def _call(self, one: CallInFlight) -> str:
+        child = "" if one.run == self.run.id else f" of child run {one.run}"
+        lasted = "" if one.seconds is None else f", for {show(round(one.seconds, 1))}"
+        return f"{one.step}{one.inputs}{child}, attempt {one.attempt}{lasted}"
+
+    def _saved(self) -> str:
+        if not self.view.steps:
+            return "no step is saved"
+        return f"{self.view.steps:,} step{'' if self.view.steps == 1 else 's'} saved"
+
+    def _ago(self, moment: float | None) -> str:
+        return "at an unknown time" if moment is None else f"{self._since(moment)} ago"
+
+    def _since(self, moment: float) -> str:
+        seconds = max(self.now - moment, 0.0)
+        return show(round(seconds, 1) if seconds < 60 else int(seconds))
+
+    def _say(self, text: str) -> None:
+        self.reasons.append(text)
+
+    def _way(self, purpose: str, command: str) -> None:
+        self.ways.append(Way(purpose, self._command(command)))
+
+    def _command(self, command: str) -> str:
+        return f"perdure {command} {shlex.quote(self.run.id)}{self.location.option}"
+
+    # -- what holds calls back -----------------------------------------------------------------------------------------
+
+    def _services(self, failure: str | None = None) -> bool:
+        """What holds calls back, of the services of this state file; only the script says which of them it uses.
+
+        Args:
+            failure: a failure of the run: only services that it names, or that have seen the same one.
+
+        Returns:
+            Whether there is something.
+        """
+        from perdure.operations.breakers import list_breakers
+
+        found: list[Way] = []
+        for one in list_breakers(self.location):
+            if failure is not None and one.error != failure and repr(one.name) not in failure:
+                continue
+            way = Way(
+                f"close breaker {one.name}", f"perdure breaker reset {shlex.quote(one.name)}{self.location.option}"
+            )
+            if one.state in ("open", "half-open", "isolated"):
+                until = f" until {_clock(one.until)}" if one.until is not None else ""
+                in_row = f"{one.failures} failures in a row, the last " if one.failures > 1 else ""
+                error = f", opened by {in_row}{one.error}" if one.error and one.state != "isolated" else ""
+                self._say(f"breaker {one.name!r} is {one.state}{until}{error}: calls that it guards wait or fail")
+                found += [Way("see breakers", f"perdure breaker ls{self.location.option}"), way]
+            if one.paused_until is not None:
+                self._say(f"{one.name!r} asked for a pause until {_clock(one.paused_until)}: calls of it wait")
+                found.append(way)
+        self.ways += [way for number, way in enumerate(found) if way not in found[:number]]
+        return bool(found)
+
+    def _locks(self) -> None:
+        held = self.store.journal.read(self.store.locks.held)
+        for one in held:
+            if one.by is None or (one.by.pid == self.view.pid and one.by.host == self.view.host):
+                continue
+            who = f", for run {one.run.id}" if one.run is not None else ""
+            self._say(
+                f"lock {one.name!r} is held by pid {one.by.pid} on {one.by.host}{who}, for {self._since(one.since)}: "
+                "what needs it waits"
+            )
+
+
+def line_of(packed: bytes) -> str:
+    """A stored error, in a line."""
+    error = error_view(packed)
+    first = error.message.partition("\n")[0]
+    return f"{error.type}: {first}" if first else error.type
+
+
+def _clock(moment: datetime | None) -> str:
+    return "some time" if moment is None else moment.astimezone().strftime("%H:%M:%S")
