@@ -37,7 +37,11 @@ class Bench:
     @contextmanager
     def in_force(self) -> Iterator[Bench]:
         """Workflows that are called in this context run here."""
-        wanted = {"PERDURE_ENGINE": self.engine, "PERDURE_STATE": str(self._folder / "state.db")}
+        wanted = {
+            "PERDURE_ENGINE": self.engine,
+            "PERDURE_STATE": str(self._folder / "state.db"),
+            "PERDURE_SUSPEND_AFTER": "1d",  # on one machine, too, a run that waits stays in this process
+        }
         before = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)
         ledger.clear()

@@ -79,7 +79,7 @@ def test_options_that_do_not_go_together(world: World, capsys: pytest.CaptureFix
         (("--http", "0.0.0.0:0"), "--public-url"),
         (("--http", "nowhere"), "give a host and a port"),
         (("--public-url", "host"), "is not the address of a web server"),
-        (("--http", "0", "--engine", "temporal://127.0.0.1:1/x"), "for a worker of one machine"),
+        (("--once", "--engine", "temporal://127.0.0.1:1/x"), "for a worker of one machine"),
     ):
         assert main(["worker", *words, script]) == 2, words
         assert text in capsys.readouterr().err

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Awaitable, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -18,14 +18,16 @@ from perdure.core.durations import Duration, seconds
 from perdure.core.policies.retry import Retry
 from perdure.core.redaction.printable import one_line
 from perdure.core.values import codec
-from perdure.engines.features import TEMPORAL, Feature
 from perdure.engines.interface import StepContext, here
 from perdure.errors import AlertError, NotDecodable, OptionError, UsageError
 
 if TYPE_CHECKING:
     from perdure.alerts.alert import Alert
+    from perdure.core.signal_links import Link
     from perdure.core.waits import Lapsed, Letter, RunEnd
     from perdure.core.waits import Won as Winner
+    from perdure.engines.local.scope import LocalScope
+    from perdure.store.approvals import Question
 
 TITLE = 200
 """Characters of a title."""
@@ -52,13 +54,17 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class _Asking(msgspec.Struct, frozen=True):
-    """What is asked: besides the title no part of the inputs of the record, so that an edit is no drift."""
+    """What is asked: besides the title no part of the inputs of the record, so that an edit is no drift.
+
+    `question` is what the record says, once there is one.
+    """
 
     details: str = ""
     targets: tuple[Any, ...] = ()
     length: float | None = None
     script: str = ""
     title: str = ""
+    question: Question | None = None
 
 
 _asking: ContextVar[_Asking] = ContextVar("perdure_asking")
@@ -90,7 +96,7 @@ def approval(
         UsageError: called outside a workflow, in a step, or in a function that an event loop executes.
     """
     asking = _checked(title, details, ask, timeout, sys._getframe(1).f_code.co_filename)
-    scope: Any = inside("approval")
+    scope: Any = _asking_scope("approval")
     if scope.is_async or scope.keeps_loop():
         raise UsageError(
             "perdure.approval() would block the event loop that executes it", "write await perdure.aio.approval(...)"
@@ -98,6 +104,7 @@ def approval(
     token = _asking.set(asking)
     try:
         said = _ask(asking.title)
+        _asking.set(_with_question(asking, said))
         unsent = [error for target in asking.targets if (error := _sent(said["topic"], target.digest)) is not None]
         _check_sent(asking, unsent)
     finally:
@@ -111,13 +118,23 @@ def aapproval(
 ) -> Awaitable[Decision]:
     """Ask a person, in async code: `perdure.approval`, which see."""
     asking = _checked(title, details, ask, timeout, sys._getframe(1).f_code.co_filename)
-    return _approve(inside("aio.approval"), asking)
+    return _approve(_asking_scope("aio.approval"), asking)
+
+
+def _asking_scope(function: str) -> Any:
+    """The workflow that asks; nobody is asked if it could not get the answer."""
+    scope: Any = inside(function)
+    refuse = getattr(scope, "refuse_signals", None)
+    if refuse is not None:
+        refuse()
+    return scope
 
 
 async def _approve(scope: Any, asking: _Asking) -> Decision:
     token = _asking.set(asking)
     try:
         said = await _aask(asking.title)
+        _asking.set(_with_question(asking, said))
         unsent = [
             error for target in asking.targets if (error := await _asent(said["topic"], target.digest)) is not None
         ]
@@ -163,12 +180,12 @@ def signal_url(event: str, *, key: str = "", expires: Duration = "30d") -> str:
 # -- the records ------------------------------------------------------------------------------------------------------
 
 
-@builtin("perdure.approval.ask")
+@builtin("perdure.approval.ask", in_place=True)
 def _ask(title: str) -> dict[str, Any]:
     return _asked(title)
 
 
-@builtin("perdure.approval.aask")
+@builtin("perdure.approval.aask", in_place=True)
 async def _aask(title: str) -> dict[str, Any]:
     return _asked(title)
 
@@ -177,10 +194,16 @@ def _asked(title: str) -> dict[str, Any]:
     from perdure.store.approvals import Question, pack_question
 
     asking = _asking.get()
-    context, scope = _place("approval")
-    now, nonce = scope.world.now(), context.idempotency_key()[:16]
+    context, run = _place("approval")
+    now, nonce = run.now(), context.idempotency_key()[:16]
     question = Question(title, asking.details, nonce, now, now + (USUAL if asking.length is None else asking.length))
     return pack_question(question)
+
+
+def _with_question(asking: _Asking, said: dict[str, Any]) -> _Asking:
+    from perdure.store.approvals import unpack_question
+
+    return msgspec.structs.replace(asking, question=unpack_question(said))
 
 
 def _sent(topic: str, target: str) -> AlertError | None:
@@ -200,12 +223,12 @@ async def _asent(topic: str, target: str) -> AlertError | None:
     return None
 
 
-@builtin("perdure.approval.send", retry=Retry())
+@builtin("perdure.approval.send", retry=Retry(), in_place=True)
 def _send(topic: str, target: str) -> None:
     _sending(topic, target)
 
 
-@builtin("perdure.approval.asend", retry=Retry())
+@builtin("perdure.approval.asend", retry=Retry(), in_place=True)
 async def _asend(topic: str, target: str) -> None:
     import asyncio
 
@@ -220,9 +243,11 @@ def _sending(topic: str, digest: str) -> None:
     """
     from perdure.alerts import sender
 
-    _, scope = _place("approval")
-    (target,) = (one for one in _asking.get().targets if one.digest == digest)
-    failure = sender.attempt(_message(topic, scope), target)
+    _, run = _place("approval")
+    asking = _asking.get()
+    (target,) = (one for one in asking.targets if one.digest == digest)
+    assert asking.question is not None
+    failure = sender.attempt(_message(asking.question, run, asking.script), target)
     if failure is not None:
         raise AlertError(f"an approval cannot be asked at {failure.target}: {failure.what}", failure.hint)
 
@@ -241,78 +266,104 @@ def _check_sent(asking: _Asking, unsent: list[AlertError]) -> None:
         logging.getLogger("perdure").warning("%s", error.what)
 
 
-def _message(topic: str, scope: Any) -> Alert:
+def _message(question: Question, run: RunOfLinks, script: str) -> Alert:
     from shlex import quote
 
     from perdure.alerts.alert import Alert
     from perdure.core.signal_links import Link
-    from perdure.store.approvals import question_in
 
-    root, script = _root(scope), _asking.get().script
-    question = question_in(scope.resources.store, root, topic)
     url = ""
     if settings.public_url(script):
-        link = Link("approval", root, "", "", question.nonce, int(question.expires) + 1)
-        url = _address(scope, "approve", link, script)
-    option = scope.resources.option
+        link = Link("approval", run.root, "", "", question.nonce, int(question.expires) + 1)
+        url = _address(run, "approve", link, script)
+    option = run.option(script)
     return Alert(
         what="approval",
         level="info",
-        workflow=scope.run.workflow,
-        run=root,
+        workflow=run.workflow,
+        run=run.root,
         error=question.title,
         notes=tuple(line for line in question.details.splitlines() if line.strip()),
         commands=(
-            ("yes", f"perdure approve {quote(root)}{option}"),
-            ("no", f"perdure reject {quote(root)}{option}"),
+            ("yes", f"perdure approve {quote(run.root)}{option}"),
+            ("no", f"perdure reject {quote(run.root)}{option}"),
         ),
         link=url,
-        key=f"approval\n{root}\n{question.nonce}",
+        key=f"approval\n{run.root}\n{question.nonce}",
         id=question.nonce,
     )
 
 
-@builtin("perdure.signal_url")
+@builtin("perdure.signal_url", in_place=True)
 def _url(event: str, key: str) -> str:
     from perdure.core.signal_links import Link
 
     asking = _asking.get()
-    context, scope = _place("signal_url")
+    context, run = _place("signal_url")
     if not settings.public_url(asking.script):
         raise UsageError(
             "perdure.signal_url() cannot make a link: no setting says how this machine is reached from outside",
             "set PERDURE_PUBLIC_URL, or public_url in [tool.perdure] of pyproject.toml, to the address that "
             "`perdure worker --http` is reached at",
         )
-    expires = int(scope.world.now() + (USUAL if asking.length is None else asking.length))
-    link = Link("signal", _root(scope), event, key, context.idempotency_key()[:16], expires)
-    return _address(scope, "signal", link, asking.script)
+    expires = int(run.now() + (USUAL if asking.length is None else asking.length))
+    link = Link("signal", run.root, event, key, context.idempotency_key()[:16], expires)
+    return _address(run, "signal", link, asking.script)
 
 
-def _place(function: str) -> tuple[StepContext, Any]:
+def _place(function: str) -> tuple[StepContext, RunOfLinks]:
     context = here.get()
     if not isinstance(context, StepContext):
         raise UsageError(
             f"perdure.{function}() is called outside a workflow", "call it in a function decorated with @workflow"
         )
-    if not hasattr(context.scope, "resources"):
-        raise TEMPORAL.unsupported(Feature.APPROVALS)
-    return context, context.scope
+    scope: Any = context.scope
+    return context, _OfStateFile(scope) if hasattr(scope, "resources") else scope
 
 
-def _root(scope: Any) -> str:
-    """The id of the run that people know."""
-    store = scope.resources.store
-    rid = store.lineage(scope.run.rid)[-1]
-    return str(scope.id if rid == scope.run.rid else store.run_by_number(rid).id)
+class RunOfLinks(Protocol):
+    """The run that a question, or a link, is about: that which people know.
+
+    `root` is its id, `workflow` the name of its workflow.
+    """
+
+    root: str
+    workflow: str
+
+    def now(self) -> float:
+        """The time of day, in seconds since the epoch."""
+
+    def option(self, script: str) -> str:
+        """What is to be added to a command so that it finds the run."""
+
+    def sign(self, link: Link) -> str:
+        """The token of a link."""
 
 
-def _address(scope: Any, action: str, link: Any, script: str) -> str:
-    from perdure.core.signal_links import sign
-    from perdure.store.link_keys import keys_of
+class _OfStateFile:
+    def __init__(self, scope: LocalScope) -> None:
+        store = scope.resources.store
+        rid = store.lineage(scope.run.rid)[-1]
+        self.root = str(scope.id if rid == scope.run.rid else store.run_by_number(rid).id)
+        self.workflow = scope.run.workflow
+        self._scope = scope
 
-    (key, *_) = keys_of(scope.resources.store.path, make=True)
-    return f"{settings.public_url(script)}/{action}/{sign(link, key)}"
+    def now(self) -> float:
+        return self._scope.world.now()
+
+    def option(self, script: str) -> str:
+        return self._scope.resources.option
+
+    def sign(self, link: Link) -> str:
+        from perdure.core.signal_links import sign
+        from perdure.store.link_keys import keys_of
+
+        (key, *_) = keys_of(self._scope.resources.store.path, make=True)
+        return sign(link, key)
+
+
+def _address(run: RunOfLinks, action: str, link: Link, script: str) -> str:
+    return f"{settings.public_url(script)}/{action}/{run.sign(link)}"
 
 
 # -- the wait ---------------------------------------------------------------------------------------------------------

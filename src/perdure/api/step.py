@@ -343,6 +343,7 @@ def builtin(
     kind: StepKind = "builtin",
     key: Callable[..., Any] | None = None,
     retry: Retry | None = None,
+    in_place: bool = False,
 ) -> Callable[[Callable[P, R]], Step[P, R]]:
     """Make a step of perdure's own, under a name that users cannot give: for as long as it takes.
 
@@ -351,8 +352,15 @@ def builtin(
         kind: that of the records of its calls.
         key: as for `step`.
         retry: when to try again; None: it is tried once.
+        in_place: it needs what is no part of its inputs, and what only the process of the workflow has.
     """
-    return lambda fn: Step(_spec(fn, name=name, retry=retry, timeout=None, key=key, kind=kind))
+
+    def decorate(fn: Callable[P, R]) -> Step[P, R]:
+        spec = _spec(fn, name=name, retry=retry, timeout=None, key=key, kind=kind)
+        spec.in_place = in_place
+        return Step(spec)
+
+    return decorate
 
 
 def _load_own_steps() -> None:

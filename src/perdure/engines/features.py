@@ -49,8 +49,6 @@ class Feature(Enum):
     SCHEDULES = auto()
     """`@workflow(schedule=...)` and `perdure.schedule`: runs that begin by the clock, made by a worker."""
 
-    APPROVALS = auto()
-    """`perdure.approval` and `perdure.signal_url`: a person, or another service, answers by a link."""
     PUBLISHED = auto()
     """`perdure.publish`, `perdure.set_progress`: what a run shows while it goes on."""
     QUEUES = auto()
@@ -200,11 +198,6 @@ TEMPORAL = Capabilities(
             "processes= of a map is not supported on a cluster: there its workers execute the items",
             "decorate the step with @step(isolate=True), and give concurrency= instead",
             OptionError,
-        ),
-        Feature.APPROVALS: Missing(
-            "approvals and links for signals are not supported on a cluster: links are answered by a worker of a state"
-            " file",
-            "let what asks send a signal: perdure.signal(run, event), and wait for that: perdure.wait_for(event)",
         ),
         Feature.PUBLISHED: Missing(
             "published values are not supported on a cluster: they are kept in a state file",

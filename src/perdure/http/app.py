@@ -14,10 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from perdure.core import commands
 from perdure.errors import (
     AlreadyDecided,
     BadToken,
+    EngineError,
     LinkExpired,
     NotFound,
     NotStorable,
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from perdure.core.signal_links import Link
-    from perdure.engines.local.engine import LocalEngine
+    from perdure.http.linked_runs import LinkedRuns
 
 _log: Final = logging.getLogger("perdure")
 
@@ -45,20 +44,22 @@ _STATUS: Final[tuple[tuple[type[PerdureError], int], ...]] = (
     (NotFound, 404),
     (NotStorable, 422),
     (StateError, 503),
+    (EngineError, 503),
 )
 
 
-def app(state: str | Path | None = None) -> Starlette:
-    """An ASGI application that answers approvals and takes signals, for the links that runs of a state file give out.
+def app(state: str | Path | None = None, *, engine: str | None = None) -> Starlette:
+    """An ASGI application that answers approvals and takes signals, for the links that runs give out.
 
     Mount it in an application of your own, behind TLS, at the address that PERDURE_PUBLIC_URL names:
     `api.mount("/perdure", perdure.http.app())`. `perdure worker --http` serves it by itself.
 
     Args:
-        state: the state file; None: as the settings say.
+        state: the state file of the runs; None: as the settings say.
+        engine: the address of the cluster of the runs; None: as the settings say.
 
     Raises:
-        OptionError: starlette is not installed.
+        OptionError: starlette is not installed, or both a state file and a cluster are named.
     """
     if find_spec("starlette") is None:
         raise OptionError(
@@ -67,9 +68,7 @@ def app(state: str | Path | None = None) -> Starlette:
     from starlette.applications import Starlette
     from starlette.routing import Route
 
-    from perdure.config import settings
-
-    links = _Links(Path(state).absolute() if state is not None else settings.state_path(""))
+    links = _Links(_place(state, engine))
     methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"]
     return Starlette(
         routes=[
@@ -80,11 +79,25 @@ def app(state: str | Path | None = None) -> Starlette:
     )
 
 
-class _Links:
-    """The handlers; `state` is the file that the links are about."""
+def _place(state: str | Path | None, engine: str | None) -> LinkedRuns:
+    from perdure.config import settings
+    from perdure.engines.features import Feature
+    from perdure.engines.selection import capabilities_at
+    from perdure.http.linked_runs import OfCluster, OfStateFile
 
-    def __init__(self, state: Path) -> None:
-        self._state = state
+    url = settings.LOCAL if state is not None and engine is None else settings.engine_url("", engine)
+    if capabilities_at(url).supports(Feature.STATE_FILE):
+        return OfStateFile(Path(state).absolute() if state is not None else settings.state_path(""))
+    if state is not None:
+        raise OptionError("perdure.http.app is given a state file and a cluster", "give one of the two")
+    return OfCluster(url)
+
+
+class _Links:
+    """The handlers; `runs` are those that the links are about."""
+
+    def __init__(self, runs: LinkedRuns) -> None:
+        self._runs = runs
 
     async def approve(self, request: Request) -> Response:
         """Show what is asked, or decide."""
@@ -109,7 +122,7 @@ class _Links:
 
         from perdure.http import pages
 
-        standing = await asyncio.to_thread(self._standing, request.path_params["token"])
+        standing = await asyncio.to_thread(self._runs.standing, request.path_params["token"])
         if standing.is_open:
             return _html(200, pages.question(standing))
         if standing.answer is not None:
@@ -122,10 +135,10 @@ class _Links:
         from perdure.http import bodies
 
         token = request.path_params["token"]
-        await asyncio.to_thread(self._link, token, "approval")  # before the body: a stranger's is not read
+        await asyncio.to_thread(self._runs.link, token, "approval")  # before the body: a stranger's is not read
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         given = bodies.answer(await bodies.read(request), kind)
-        said = await asyncio.to_thread(self._answer, token, given)
+        said = await asyncio.to_thread(self._runs.answer, token, given)
         return _plain(request, 200, f"It is {said.text()}.", title="Thank you", json={"outcome": said.text()})
 
     async def _send(self, request: Request) -> Response:
@@ -134,63 +147,10 @@ class _Links:
         from perdure.http import bodies
 
         token = request.path_params["token"]
-        await asyncio.to_thread(self._link, token, "signal")
+        await asyncio.to_thread(self._runs.link, token, "signal")
         body = await bodies.read(request)
-        outcome = await asyncio.to_thread(self._store_signal, token, bodies.as_json(body))
+        outcome = await asyncio.to_thread(self._runs.send, token, bodies.as_json(body))
         return _plain(request, 200, f"the signal is {outcome}", json={"outcome": outcome})
-
-    # -- on a thread --------------------------------------------------------------------------------------------------
-
-    def _engine(self) -> LocalEngine:
-        from perdure.engines.local import engine_at
-
-        if not self._state.exists():
-            raise NotFound(f"there is no state file: {self._state}", "start a run first")
-        return engine_at(self._state)
-
-    def _link(self, token: str, kind: str) -> Link:
-        from perdure.core.signal_links import read
-        from perdure.store.link_keys import keys_of
-
-        keys = keys_of(self._state)
-        link = read(token, keys, self._engine().world.now() if keys else 0.0)
-        if link.kind != kind:
-            raise BadToken("this link is for something else", "use the whole link of the message")
-        return link
-
-    def _standing(self, token: str) -> Any:
-        from perdure.store import approvals
-
-        link, engine = self._link(token, "approval"), self._engine()
-        found = approvals.standing(engine.store, link.run, link.nonce, engine.world.now())
-        if found is None:
-            raise AlreadyDecided(
-                f"run {link.run} does not ask this any more", f"see what became of it: {commands.show(link.run)}"
-            )
-        return found
-
-    def _answer(self, token: str, given: Any) -> Any:
-        from perdure.store import approvals, bell
-
-        standing, engine = self._standing(token), self._engine()
-        packed = approvals.pack_answer(given.approved, given.by or "the holder of the link", given.note)
-        topic, clock = standing.question.topic, engine.world.now
-        answer = approvals.answering(engine.store, standing.run.id, topic, packed, clock=clock)
-        sent = engine.store.journal.write((), answer)
-        bell.ring(self._state)
-        return approvals.unpack_answer(packed, sent.letter.stamp)
-
-    def _store_signal(self, token: str, value: Any) -> str:
-        from perdure.core.values import codec
-        from perdure.store import bell, signals
-
-        link, engine = self._link(token, "signal"), self._engine()
-        packed = codec.pack_value(value, owner=f"signal {link.event!r}")
-        what = (link.run, link.event, link.key, packed, link.nonce)
-        send = signals.by_link(engine.store, *what, clock=engine.world.now)
-        sent: signals.Sent = engine.store.journal.write((), send)
-        bell.ring(self._state)
-        return sent.outcome
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------

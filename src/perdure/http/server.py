@@ -8,10 +8,14 @@ import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from perdure.errors import OptionError
 from perdure.http.listening import listening, server
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 AT_ONCE = 64
 """Requests that are served at a time; further ones are answered 503."""
@@ -20,9 +24,7 @@ AT_ONCE = 64
 class LinkServer:
     """A server that is listening. `address` is where, such as "http://127.0.0.1:8787"."""
 
-    def __init__(self, state: Path, host: str, port: int) -> None:
-        from perdure.http.app import app
-
+    def __init__(self, links: Starlette, host: str, port: int) -> None:
         try:
             listener = listening(host, port, AT_ONCE)  # who comes before the thread is there waits
         except OSError as error:
@@ -32,7 +34,7 @@ class LinkServer:
         self._listener = listener
         shown = f"[{host}]" if ":" in host else host
         self.address = f"http://{shown}:{listener.getsockname()[1]}"
-        self._server = server(app(state), AT_ONCE, timeout_graceful_shutdown=5)
+        self._server = server(links, AT_ONCE, timeout_graceful_shutdown=5)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listener]}, name="perdure-http", daemon=True
         )
@@ -46,13 +48,14 @@ class LinkServer:
 
 
 @contextlib.contextmanager
-def serving(state: Path, address: str, public_url: str) -> Iterator[LinkServer]:
-    """Serve the links of a state file while the block runs.
+def serving(state: Path | None, address: str, public_url: str, engine: str | None = None) -> Iterator[LinkServer]:
+    """Serve the links of a state file, or of a cluster, while the block runs.
 
     Args:
-        state: the state file.
+        state: the state file; None for a cluster.
         address: where to listen, as `--http` has it: "127.0.0.1:8787", "[::1]:8787", "8787".
         public_url: how that is reached from outside; empty: it is not.
+        engine: the address of the cluster.
 
     Raises:
         OptionError: the address is none, or in use; or it is open to others and no public address is named; or what it
@@ -69,7 +72,9 @@ def serving(state: Path, address: str, public_url: str) -> Iterator[LinkServer]:
         raise OptionError(
             f"--http needs the package {missing[0]}, which is not installed", 'pip install "perdure[web]"'
         )
-    server = LinkServer(state, host, port)
+    from perdure.http.app import app
+
+    server = LinkServer(app(state, engine=engine), host, port)
     try:
         yield server
     finally:

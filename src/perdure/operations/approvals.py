@@ -7,11 +7,12 @@ from shlex import quote
 
 import msgspec
 
-from perdure.core.waits import title_of
+from perdure.core.waits import APPROVAL, title_of
 from perdure.engines.features import Feature
+from perdure.engines.selection import cluster_at
 from perdure.errors import NotFound, UsageError
 from perdure.operations.find_run import find_run
-from perdure.operations.location import Location, opened_for_change
+from perdure.operations.location import Location, opened, opened_for_change
 from perdure.operations.signals import SignalView, view_of
 from perdure.store import approvals, bell
 from perdure.store.signals import Sent
@@ -27,6 +28,7 @@ class AnswerView(msgspec.Struct, frozen=True):
     status: str
     pid: int | None
     worker: int | None
+    cluster: bool = False
 
     def text(self) -> str:
         """The same in a sentence, and who goes on with the run."""
@@ -40,7 +42,7 @@ class AnswerView(msgspec.Struct, frozen=True):
 
     @property
     def _signal(self) -> SignalView:
-        return SignalView(self.run, "", "taken", self.status, self.pid, self.worker)
+        return SignalView(self.run, "", "taken", self.status, self.pid, self.worker, self.cluster)
 
 
 def answer(
@@ -49,7 +51,7 @@ def answer(
     """Answer an approval that a run waits for.
 
     Args:
-        location: the state file.
+        location: where the run is.
         reference: the run.
         approved: the answer.
         note: for the workflow.
@@ -57,24 +59,36 @@ def answer(
         title: a part of what was asked, if the run asks several things.
 
     Raises:
-        UsageError: it asks several; or the location is a cluster.
+        UsageError: it asks several.
         NotFound: there is no such run, or it asks nothing, or nothing of that title.
         AlreadyDecided: its time is over, or another process was faster.
-        RunHasEnded: the run has ended.
+        RunHasEnded: the run has ended; on a cluster also if it has failed.
+        EngineError: the cluster cannot be reached.
         StateError: the state file cannot be written.
     """
-    location.require(Feature.APPROVALS)
     packed = approvals.pack_answer(approved, by or _user(), note)
-    with opened_for_change(location) as store:
+    on_file = location.supports(Feature.STATE_FILE)
+    with opened_for_change(location) if on_file else opened(location, reference) as store:
         run = find_run(store, reference)
         topics = approvals.open_topics(store, run)
-        before = () if topics else approvals.topics_asked(store, run)
+        is_open = any(title in title_of(topic) for topic, _ in topics)
+        before = () if is_open else approvals.topics_asked(store, run)
         topic = next((one for one in before if title in title_of(one)), None) or _chosen(run.id, topics, title)
         sent: Sent = store.journal.write((), approvals.answering(store, run.id, topic, packed))
+    if not on_file:  # what was written so far is a copy of the moment
+        return _sent_to_cluster(location, sent.run.id, topic, packed, approved)
     bell.ring(location.path)
     said = approvals.unpack_answer(packed, sent.letter.stamp)
     view = view_of(location.path, "", sent)
     return AnswerView(view.run, title_of(topic), approved, said.by, view.status, view.pid, view.worker)
+
+
+def _sent_to_cluster(location: Location, run: str, topic: str, packed: bytes, approved: bool) -> AnswerView:
+    value, stamp, first = cluster_at(location.engine).send_once(run, APPROVAL, topic, packed, approvals.id_of(topic))
+    said = approvals.unpack_answer(value, stamp)
+    if not first:
+        raise approvals.answered_before(run, said)
+    return AnswerView(run, title_of(topic), approved, said.by, "running", None, None, cluster=True)
 
 
 def _chosen(run: str, topics: list[tuple[str, bool]], title: str) -> str:

@@ -146,13 +146,13 @@ def serve_here(
         say=say,
         broken=lambda one: show_broken(one.path, one.traceback),
     )
-    with _links(wanted, location.path, say):
+    with links(wanted, location, say):
         return worker.serve()
 
 
 @contextmanager
-def _links(wanted: Wanted, state: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Serve the links of the state file beside the worker, if that is wanted; the executors know the address."""
+def links(wanted: Wanted, location: Location, say: Callable[[str], None]) -> Iterator[None]:
+    """Serve the links of the runs beside the worker, if that is wanted; what executes them knows the address."""
     if wanted.public_url:
         os.environ[settings.PUBLIC_URL.variable] = wanted.public_url
     if not wanted.http:
@@ -161,7 +161,8 @@ def _links(wanted: Wanted, state: Path, say: Callable[[str], None]) -> Iterator[
     from perdure.http.server import serving
 
     public = settings.public_url(str(wanted.scripts[0]) if wanted.scripts else "")
-    with serving(state, wanted.http, public) as server:
+    state = location.state_file
+    with serving(state, wanted.http, public, None if state is not None else location.engine) as server:
         reached = f", reached at {public}" if public else "; set --public-url to send links with approvals"
         say(f"links are served at {server.address}{reached}")
         yield

@@ -78,22 +78,9 @@ def pack_question(question: Question) -> dict[str, Any]:
     return {**msgspec.structs.asdict(question), "topic": question.topic}
 
 
-def question_in(store: Store, run: str, topic: str) -> Question:
-    """What a run has asked.
-
-    Raises:
-        NotFound: there is no such run.
-        StateCorrupt: it has not asked that.
-    """
-
-    def question(connection: apsw.Connection) -> Question | None:
-        root = signals.root_of(store, connection, run)
-        return _question(store, connection, root.rid, topic.rpartition("#")[2])
-
-    found: Question | None = store.journal.read(question)
-    if found is None:
-        raise corrupt(store.path)
-    return found
+def unpack_question(said: dict[str, Any]) -> Question:
+    """The question that `pack_question` has packed."""
+    return msgspec.convert(said, Question)
 
 
 def pack_answer(approved: bool, by: str, note: str) -> bytes:
@@ -146,15 +133,19 @@ def answering(store: Store, run: str, topic: str, value: bytes, *, clock: Callab
     def operation(connection: apsw.Connection) -> Sent:
         sent: Sent = send(connection)
         if sent.outcome == "repeated":
-            at = moment(sent.letter.stamp)
-            when = f" on {at:%Y-%m-%d at %H:%M} UTC" if at else ""
-            raise AlreadyDecided(
-                f"this approval was answered before: {_answer_of(sent.letter).text()}{when}",
-                f"see what became of it: {commands.show(sent.run.id)}",
-            )
+            raise answered_before(sent.run.id, _answer_of(sent.letter))
         return sent
 
     return operation
+
+
+def answered_before(run: str, answer: Answer) -> AlreadyDecided:
+    """The error for a second answer: it says who has given the first one."""
+    at = moment(answer.at)
+    when = f" on {at:%Y-%m-%d at %H:%M} UTC" if at else ""
+    return AlreadyDecided(
+        f"this approval was answered before: {answer.text()}{when}", f"see what became of it: {commands.show(run)}"
+    )
 
 
 def id_of(topic: str) -> str:

@@ -43,18 +43,46 @@ def keys_of(state: Path, *, make: bool = False) -> list[bytes]:
         StateCorrupt: it holds something else.
         StateError: it cannot be read or made.
     """
-    named_here = os.environ.get(VARIABLE, "").split()
-    if any(len(key) < SHORTEST for key in named_here):
-        raise OptionError(
-            f"a key in {VARIABLE} has fewer than {SHORTEST} characters",
-            'make one: python -c "import secrets; print(secrets.token_hex(32))"',
-        )
+    named_here = _named_here()
     path = file_of(state)
     found = _read(path)
     if not found and not named_here and make:
         _make(path)
         found = _read(path)
-    return [hashlib.sha256(key.encode()).digest() for key in (*named_here, *found)]
+    return [_digest(key) for key in (*named_here, *found)]
+
+
+def common_keys(*, make: bool = False) -> list[bytes]:
+    """The keys of a cluster, the one that signs first: those of PERDURE_SIGNAL_KEY alone, since all machines need them.
+
+    Args:
+        make: there has to be one, to make a link with.
+
+    Raises:
+        OptionError: there is none, or one that is too short.
+    """
+    found = _named_here()
+    if make and not found:
+        raise OptionError(
+            f"a run on a cluster gives out a link, and {VARIABLE} has no key for it",
+            f"set {VARIABLE} to the same key on all machines that execute the script or serve its links; make one: "
+            'python -c "import secrets; print(secrets.token_hex(32))"',
+        )
+    return [_digest(key) for key in found]
+
+
+def _named_here() -> list[str]:
+    found = os.environ.get(VARIABLE, "").split()
+    if any(len(key) < SHORTEST for key in found):
+        raise OptionError(
+            f"a key in {VARIABLE} has fewer than {SHORTEST} characters",
+            'make one: python -c "import secrets; print(secrets.token_hex(32))"',
+        )
+    return found
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
 
 
 def _read(path: Path) -> list[str]:

@@ -159,12 +159,15 @@ def by_link(
     def once(connection: apsw.Connection) -> Sent:
         sent: Sent = operation(connection)
         if sent.outcome == "repeated" and sent.letter.value != value:
-            raise AlreadyDecided(
-                "this link was used before, with another value", "use a link of its own for each signal"
-            )
+            raise used_before()
         return sent
 
     return once
+
+
+def used_before() -> AlreadyDecided:
+    """The error for a second signal of one link."""
+    return AlreadyDecided("this link was used before, with another value", "use a link of its own for each signal")
 
 
 def root_of(store: Store, connection: apsw.Connection, run: str) -> RunRecord:

@@ -3,6 +3,7 @@
 from tests.conformance.shape import SHAPES
 from tests.conformance.shapes import (
     again,
+    approvals,
     batches,
     branches,
     clean_ups,
@@ -19,6 +20,7 @@ from tests.conformance.shapes import (
 __all__ = [
     "SHAPES",
     "again",
+    "approvals",
     "batches",
     "branches",
     "clean_ups",

@@ -12,7 +12,7 @@ from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import Engine, State
 from perdure.cli.view.terminal import Printer, safe
 from perdure.errors import OptionError
-from perdure.operations.worker import GRACE, Wanted, is_local, place_of, serve, serve_here
+from perdure.operations.worker import GRACE, Wanted, is_local, links, place_of, serve, serve_here
 
 
 def worker(
@@ -57,15 +57,16 @@ def worker(
             say(f"{path} cannot be loaded: it is not served until it is edited")
 
         return serve_here(wanted, location, say, show_broken)
-    if module or queue or once or http or public_url:
+    if module or queue or once:
         raise OptionError(
-            "-m, --queue, --once and --http are for a worker of one machine", "name the scripts: perdure worker FILE"
+            "-m, --queue and --once are for a worker of one machine", "name the scripts: perdure worker FILE"
         )
-    serve(
-        location.engine,
-        files,
-        lambda stems: say(f"worker for {', '.join(stems)} at {location.engine}; Ctrl-C ends it"),
-        grace,
-    )
+    with links(wanted, location, say):
+        serve(
+            location.engine,
+            files,
+            lambda stems: say(f"worker for {', '.join(stems)} at {location.engine}; Ctrl-C ends it"),
+            grace,
+        )
     say("worker ended")
     return DONE

@@ -85,8 +85,8 @@ class Spec:
     failures, asked for at the first one; `ensure` looks at a result before it is saved; `max_repeats`: so often at most
     it is called with the same inputs in a run; `input_kept`: what of the inputs is kept once a call is done; results of
     more bytes than `artifact_above` lie in files of their own; `workers`: the processes of a map, which make its
-    attempts. `module` is the name that its module has when it is imported,
-    `file` the source file; config/module_names.py sets both. `place` says whose function it is.
+    attempts; `in_place`: only the process of the workflow has what they need. `module` is the name that its module has
+    when it is imported, `file` the source file; config/module_names.py sets both. `place` says whose function it is.
     """
 
     def __init__(
@@ -116,6 +116,7 @@ class Spec:
         self.record_kind: StepKind = "step"
         self.storable = False
         self.park = False
+        self.in_place = False
         self.undo: Spec | None = None
         self.rules = Rules()
         self.schedules: list[DeclaredSchedule] = []

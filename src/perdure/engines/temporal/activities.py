@@ -20,7 +20,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError
 
-from perdure.core.exceptions import attempt_notes, capture
+from perdure.core.exceptions import capture
 from perdure.core.exceptions.program_faults import suspicion
 from perdure.core.execution.call import Series
 from perdure.core.execution.effects import Outcome
@@ -28,10 +28,9 @@ from perdure.core.execution.identity import refuse_change
 from perdure.core.execution.result_check import ensure
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.retry import Again
-from perdure.core.policies.verdicts import pack_verdict
 from perdure.core.records import CLEAN_UPS, Place, called_step
 from perdure.engines import registry
-from perdure.engines.events import AttemptStarted, Observer, RetryScheduled, StepProgress, attempt_ended
+from perdure.engines.events import AttemptStarted, Observer, RetryScheduled, attempt_ended
 from perdure.engines.interface import StepContext, here
 from perdure.engines.runtime.threads import Pool
 from perdure.engines.runtime.timeouts import bounded, timed_out
@@ -40,6 +39,7 @@ from perdure.engines.temporal.commands import RECALL
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.encryption import is_unread, key_ring
 from perdure.engines.temporal.event_history import EventHistory, read_history
+from perdure.engines.temporal.in_place import IN_PLACE
 from perdure.engines.temporal.open_waits import NOTE
 from perdure.engines.temporal.payloads import (
     PORTION,
@@ -52,36 +52,14 @@ from perdure.engines.temporal.payloads import (
     encode_ran,
     fits,
 )
-from perdure.engines.temporal.signals import send
+from perdure.engines.temporal.placed_calls import LONGEST_NOTE, make, note_of
+from perdure.engines.temporal.step_side import StepSide
 from perdure.errors import ArgumentChanged, NotStorable, PerdureError, ProcessDied, StepTimeout
-from perdure.store import signals
 
 DEATHS = 10
 """So many workers may die under one call before it counts as its own fault."""
 NOTED = 200
 """Failed attempts that are remembered with what they said."""
-LONGEST_NOTE = 2_000
-
-
-class StepSide:
-    """What code inside a step reaches of the run: its id, its workflow, and who is notified of how far it has come."""
-
-    def __init__(self, id: str, workflow: str, progress: Progress, observer: Observer | None, cluster: Cluster) -> None:
-        self.id = id
-        self._cluster = cluster
-        self.workflow = workflow
-        self._progress = progress
-        self._observer = observer
-
-    def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
-        """Notify the observer; it travels with the next heartbeat."""
-        self._progress.note = f"{done:g}{f' of {total:g}' if total is not None else ''} {note}".strip()[:200]
-        if self._observer is not None:
-            self._observer.notify(StepProgress(self.id, self.workflow, call, done, total, note))
-
-    def send_signal(self, run: str, event: str, topic: str, value: bytes, id: str | None) -> signals.Outcome:
-        """Send a signal to a run on the same cluster: see `signals.send`."""
-        return self._cluster.wait(send(self._cluster, run, event, topic, value, id)).outcome
 
 
 class StepActivities:
@@ -115,11 +93,15 @@ class StepActivities:
         async def recall(id: str, first: int, carry: bytes) -> bytes:
             return await self.recall(id, first, carry)
 
+        @activity.defn(name=IN_PLACE)
+        async def in_place(number: int) -> bytes:
+            return await make(number, self.attempt, self.observer, self._cluster)
+
         @activity.defn(name=NOTE)
         async def note(given: bytes) -> bytes:
             return given  # the result is what Temporal keeps of a local activity
 
-        return [step, recall, note]
+        return [step, recall, in_place, note]
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
@@ -173,7 +155,7 @@ class StepActivities:
         left = _left(command)
         began = monotonic()
         side = StepSide(command.run_id, workflow, progress, self.observer, self._cluster)
-        outcome, packed = await self._attempt(call, number, side, left)
+        outcome, packed = await self.attempt(call, number, side, left)
         if left is not None and isinstance(outcome.error, StepTimeout) and monotonic() - began >= left:
             late = capture.encode(capture.to_fault(outcome.error))
             raise _told(outcome.error, Ran(False, late, number, outcome.started, outcome.seconds, [], late=True))
@@ -190,8 +172,7 @@ class StepActivities:
         spec = call.spec
         judged = series.judge(spec.retry, spec.owner, number, error, outcome, random, spec.failures())
         decision, fault = judged.decision, judged.fault
-        note = attempt_notes.AttemptNote(fault.name, fault.message[:LONGEST_NOTE], pack_verdict(judged.assessment))
-        tried = [*progress.tried, note][-NOTED:]
+        tried = [*progress.tried, note_of(judged)][-NOTED:]
         if isinstance(decision, Again):
             progress.made, progress.tried = number, tried
             progress.counted, progress.first = series.counted, series.first
@@ -210,15 +191,15 @@ class StepActivities:
         ran = Ran(False, packed, number, outcome.started, outcome.seconds, tried, program=suspicion(error))
         return _told(error, ran)
 
-    async def _attempt(
-        self, call: Call, number: int, side: StepSide, left: float | None
+    async def attempt(
+        self, call: Call, number: int, side: StepSide, left: float | None, context: contextvars.Context | None = None
     ) -> tuple[Outcome, bytes | None]:
         """The step's function once, under its timeout and what is `left` to the run: how it went; the packed result."""
         spec, observer = call.spec, self.observer
         seconds = spec.timeout if left is None else left if spec.timeout is None else min(spec.timeout, left)
         if observer is not None:
             observer.notify(AttemptStarted(side.id, side.workflow, call, number))
-        context = contextvars.copy_context()
+        context = context or contextvars.copy_context()
         context.run(here.set, StepContext(side.id, call, number, side))  # type: ignore[arg-type]
         started = time()
         error: Exception | None = None

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Awaitable, Coroutine
 from concurrent.futures import Future
 from functools import cache, cached_property
+from shlex import quote
 from typing import Any, TypeVar
 
 from temporalio.client import Client
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, RPCStatusCode
 
+from perdure.config import settings
 from perdure.config.secrets import Secret, conceal
 from perdure.engines.temporal.address import Address
 from perdure.engines.temporal.credentials import api_key_of, tls_of
@@ -65,10 +67,11 @@ REASONS = [
 
 
 class Cluster:
-    """A connection, on an event loop in a thread of its own."""
+    """A connection, on an event loop in a thread of its own. `url` is what the address was made of."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, url: str = "") -> None:
         self.address = address
+        self.url = url
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._client: Client | None = None
@@ -156,6 +159,11 @@ class Cluster:
                 raise no_answer(address, error) from None
             self._api_key = api_key  # as long as it lives, no text of perdure's holds it
         return self._client
+
+
+def engine_option(url: str, script: str) -> str:
+    """What is to be added to a command so that it finds the runs of that cluster; empty if it does so without."""
+    return "" if url == settings.engine_url(script) else f" --engine {quote(url)}"
 
 
 def no_answer(address: Address, error: Exception) -> EngineError:

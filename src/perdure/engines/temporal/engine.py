@@ -33,7 +33,7 @@ from perdure.engines.temporal.executions import (
     recorded_steps,
 )
 from perdure.engines.temporal.run_start import RunStarter
-from perdure.engines.temporal.signals import send
+from perdure.engines.temporal.signals import send, send_once
 from perdure.engines.temporal.unsupported import refuse_counting, refuse_locks, refuse_parking
 from perdure.engines.temporal.worker import Workers, queue_of
 from perdure.errors import Cancelled, StopRun
@@ -50,11 +50,12 @@ class TemporalEngine:
 
     Args:
         address: where the cluster is.
+        url: what that was made of.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, url: str = "") -> None:
         self.address = address
-        self.cluster = Cluster(address)
+        self.cluster = Cluster(address, url)
         self.workers = Workers(self.cluster)
         self.world = RealWorld()
         self.observer: Observer | None = None
@@ -195,7 +196,24 @@ class TemporalEngine:
         Raises:
             EngineError: the cluster cannot be reached.
         """
-        runs = self.list_runs(reference, most)
+        with self._snapshot(self.list_runs(reference, most)) as store:
+            yield store
+
+    @contextmanager
+    def family(self, id: str) -> Iterator[Store]:
+        """The records of a run, of the run that it belongs to, and of its child runs; nothing else is asked for.
+
+        Raises:
+            NotFound: there is no such run.
+            EngineError: the cluster cannot be reached.
+        """
+        from perdure.engines.temporal.run_listing import list_family
+
+        with self._snapshot(self.cluster.wait(list_family(self.cluster, id))) as store:
+            yield store
+
+    @contextmanager
+    def _snapshot(self, runs: Sequence[ListedRun]) -> Iterator[Store]:
         with TemporaryDirectory(prefix="perdure-") as folder:
             store = Snapshot(Path(folder) / "snapshot.db", runs, self.address.target)
             try:
@@ -230,6 +248,15 @@ class TemporalEngine:
     def send_signal(self, run: str, event: str, topic: str, value: bytes, id: str | None) -> Outcome:
         """Send a signal to a run: see `signals.send`."""
         return self.cluster.wait(send(self.cluster, run, event, topic, value, id)).outcome
+
+    def send_once(self, run: str, event: str, topic: str, value: bytes, id: str) -> tuple[bytes, float, bool]:
+        """Send a signal of which only the first one of that id counts.
+
+        Returns:
+            What the one that counts carries, when it was sent, and whether it is this one.
+        """
+        letter, first = self.cluster.wait(send_once(self.cluster, run, event, topic, value, id))
+        return letter.value, letter.stamp, first
 
     def cancel(self, id: str, load: Callable[[RunRecord], object] | None = None) -> Cancellation:
         """Ask a run to end. Steps in flight notice it at their next heartbeat, and a worker makes the clean-ups.
@@ -332,5 +359,5 @@ def engine_of(url: str) -> TemporalEngine:
     with _lock:
         engine = _engines.get(url)
         if engine is None:
-            engine = _engines[url] = TemporalEngine(Address.of(url))
+            engine = _engines[url] = TemporalEngine(Address.of(url), url)
         return engine

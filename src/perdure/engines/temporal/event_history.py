@@ -16,6 +16,7 @@ from perdure.core.records import CLEAN_UPS, TIMERS_NOTE
 from perdure.core.values import codec
 from perdure.engines.temporal.commands import RECALL
 from perdure.engines.temporal.encryption import KeyRing, key_ring
+from perdure.engines.temporal.in_place import IN_PLACE
 from perdure.engines.temporal.mailbox import OVERHEAD, Mailbox
 from perdure.engines.temporal.open_waits import NOTE
 from perdure.engines.temporal.payloads import (
@@ -38,6 +39,8 @@ from perdure.errors import RunError
 
 NO_INPUTS = codec.pack_inputs([], {}, owner="")
 NOTHING = b"\xc0"
+NOTES = (NOTE, IN_PLACE)
+"""Local activities whose results are notes."""
 
 
 class OpenCall(msgspec.Struct):
@@ -164,7 +167,7 @@ class EventHistory:
     def _marked(self, event: HistoryEvent) -> None:
         details = event.marker_recorded_event_attributes.details
         about, result = details.get("data"), details.get("result")
-        if about is None or result is None or json.loads(about.payloads[0].data).get("activity_type") != NOTE:
+        if about is None or result is None or json.loads(about.payloads[0].data).get("activity_type") not in NOTES:
             return
         note = decode(self._data(result.payloads), WaitNote)
         self._last_call = event.event_id
@@ -327,6 +330,17 @@ class EventHistory:
         over = self.failed is not None or self._cancelled  # a run that has failed waits for nothing any more
         waits = [] if over else list(self.waits.values())
         return Portion(taken, None, self.children, self.exempt, epoch, letters, waits)
+
+
+async def read_whole(client: Any, id: str, run: str | None, carry: Carry | None = None) -> EventHistory:
+    """The same, also of an execution that has just begun, and has not taken over yet what earlier ones have done."""
+    history = await read_history(client, id, run, carry)
+    if not history.recalled and history.command is not None and (before := history.command.carry) is not None:
+        earlier = await read_whole(client, id, before.run, before)
+        history.mailbox.take_over(earlier.mailbox.letters)
+        history.waits = {**earlier.waits, **history.waits}
+        history.records = [*earlier.records, *history.records]
+    return history
 
 
 async def read_history(client: Any, id: str, run: str | None, carry: Carry | None = None) -> EventHistory:

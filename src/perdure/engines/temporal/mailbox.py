@@ -15,6 +15,7 @@ import msgspec
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
+from perdure.core.records import RESERVED
 from perdure.core.values import codec
 from perdure.engines.temporal.payloads import Envelope, Letter, decode
 from perdure.errors import PerdureError
@@ -84,7 +85,9 @@ class Mailbox:
     def take(self, number: int) -> None:
         """A wait has that letter."""
         letter = self.letters[number - 1]
-        letter.status, letter.value = "taken", b""
+        letter.status = "taken"
+        if not (letter.id or "").startswith(RESERVED):  # of those, a second one is told what the first one said
+            letter.value = b""
         self._stored[letter.event, letter.topic].remove(number)
 
     def set_aside(self, number: int, reason: str) -> None:
@@ -100,7 +103,8 @@ def _letter(name: str, payloads: Sequence[Payload], now: float) -> Letter:
         if name == SIGNAL:
             told = decode(given[0], Envelope)
             # A clock that is ahead says nothing about whether it came in time.
-            return Letter(told.id, told.event, told.topic, told.value, min(told.stamp, now))
+            stamp = min(told.stamp, now)
+            return Letter(told.id, told.event, told.topic, told.value, stamp, sender=told.sender)
         value = None if not given else given[0] if len(given) == 1 else given
         return Letter(None, name, "", codec.pack_value(value, owner=f"signal {name!r}"), now, foreign=True)
     except (PerdureError, msgspec.MsgspecError, RuntimeError, ValueError, TypeError, IndexError) as error:

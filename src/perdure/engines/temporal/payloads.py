@@ -128,7 +128,8 @@ class RunCommand(msgspec.Struct, frozen=True, array_like=True):
     began in an earlier execution. `ending` is what it has failed with, packed, if only clean-ups are left to be made.
     `module` and `qualname` say whose function it is. `blind` is a secret of the run, if what the cluster stores is
     encrypted: the digests of inputs in ids are made with it, so that they cannot be guessed. `places` says whose
-    functions the steps are, by their names (module, qualified name), if only clean-ups are left to be made.
+    functions the steps are, by their names (module, qualified name), if only clean-ups are left to be made. `root` is
+    the run that a child run belongs to, however deep: its id, its workflow, and what Temporal knows it by.
     """
 
     id: str
@@ -149,6 +150,7 @@ class RunCommand(msgspec.Struct, frozen=True, array_like=True):
     qualname: str = ""
     blind: bytes = b""
     places: dict[str, tuple[str, str]] = {}
+    root: tuple[str, str, str] | None = None
 
 
 class RunMemo(msgspec.Struct, frozen=True, array_like=True):
@@ -202,7 +204,7 @@ class Carried(msgspec.Struct, frozen=True, array_like=True):
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
     """A signal, as it travels: `stamp` is when it was sent, in seconds since the epoch, `value` is packed.
 
-    No two have the same `id`, unless one is the other sent again.
+    No two have the same `id`, unless one is the other sent again. `sender` is another one each time.
     """
 
     id: str
@@ -210,12 +212,14 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     topic: str
     stamp: float
     value: bytes
+    sender: str = ""
 
 
 class Letter(msgspec.Struct, array_like=True):
     """A signal that has come: taken by a wait, or set aside for the `reason`, if it is not "stored".
 
-    `foreign`: another program has sent it, without an envelope; `stamp` is when it came then.
+    `foreign`: another program has sent it, without an envelope; `stamp` is when it came then. `sender` is as in its
+    envelope.
     """
 
     id: str | None
@@ -226,6 +230,7 @@ class Letter(msgspec.Struct, array_like=True):
     status: Literal["stored", "taken", "aside"] = "stored"
     reason: str = ""
     foreign: bool = False
+    sender: str = ""
 
 
 class OpenRow(msgspec.Struct, frozen=True, array_like=True):

@@ -13,8 +13,8 @@ from perdure.core.policies.verdicts import Stop, pack_stop
 from perdure.core.records import AttemptRecord, StepRecord
 from perdure.core.values import codec
 from perdure.engines.temporal.connection import Cluster
-from perdure.engines.temporal.event_history import EventHistory, OpenCall, read_history
-from perdure.engines.temporal.executions import STATUS, Found, find, memo_in
+from perdure.engines.temporal.event_history import EventHistory, OpenCall, read_whole
+from perdure.engines.temporal.executions import STATUS, Found, describe, find, memo_in
 from perdure.engines.temporal.payloads import Carried, OpenRow, OpenWaitNote
 from perdure.engines.temporal.run_records import UNSEALED, attempt_records
 from perdure.errors import DecryptionError, NotFound, RunError
@@ -64,10 +64,32 @@ async def list_runs(cluster: Cluster, reference: str | None, most: int | None) -
             return _in_short(each)
         async with limit:
             client = await cluster.client()
-            return _in_full(each, await read_history(client, each.found.workflow_id, each.found.run_id))
+            return _in_full(each, await read_whole(client, each.found.workflow_id, each.found.run_id))
 
     # From the oldest on: numbers grow with time, and a parent is older than its children.
     return list(await asyncio.gather(*(one(each) for each in reversed(newest) if _is_complete(each, known))))
+
+
+async def list_family(cluster: Cluster, id: str) -> list[ListedRun]:
+    """The run that one belongs to, and its child runs, in full; parents before their children.
+
+    Raises:
+        NotFound: there is no such run.
+        EngineError: the cluster cannot be reached.
+    """
+    root = await find(cluster, id)
+    while root.memo.parent is not None:
+        root = await find(cluster, root.memo.parent)
+    client = await cluster.client()
+    listed: list[ListedRun] = []
+    left = [root]
+    while left:
+        found = left.pop()
+        history = await read_whole(client, found.workflow_id, found.run_id)
+        listed.append(_in_full(_Known(found, found.memo.created, None), history))
+        children = [await describe(cluster, child) for child in dict.fromkeys(history.every_child)]
+        left += [child for child in children if child is not None and child.memo.parent == found.memo.id]
+    return listed
 
 
 async def _known(cluster: Cluster, reference: str | None) -> dict[str, _Known]:

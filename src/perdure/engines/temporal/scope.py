@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
 from contextlib import nullcontext
@@ -31,6 +32,7 @@ from perdure.engines.runtime.quiescence import settle, until_given_up
 from perdure.engines.temporal.commands import carry_child, carry_step, outcome_of
 from perdure.engines.temporal.encryption import blinded
 from perdure.engines.temporal.event_loop import LockstepEventLoop
+from perdure.engines.temporal.in_place import PlacedCall, Root, carry_in_place
 from perdure.engines.temporal.lockstep_thread import LockstepThread, Ticket
 from perdure.engines.temporal.mailbox import Mailbox
 from perdure.engines.temporal.open_waits import OpenWaits, carry_note
@@ -68,6 +70,7 @@ class ClusterScope(BaseScope):
         children: the executions of unfinished child runs, by id.
         deadline: when the run is over, if that is bounded.
         waits: the durable waits, and what was sent to the run.
+        workflow_id: what Temporal knows it by.
     """
 
     most_kept: float = MOST_KEPT
@@ -81,8 +84,10 @@ class ClusterScope(BaseScope):
         children: dict[str, str],
         deadline: Deadline | None = None,
         waits: OpenWaits | None = None,
+        workflow_id: str = "",
     ) -> None:
         super().__init__(command.id, history)
+        self.root = Root(*command.root) if command.root is not None else Root(command.id, command.name, workflow_id)
         self.waits = waits or OpenWaits(Mailbox())
         self.deadline = deadline
         self.command = command
@@ -144,14 +149,23 @@ class ClusterScope(BaseScope):
         call = self.bind_wait(spec, given, key)
         return await call_in_branch(self, await_(call, self.history, wait), call)
 
+    def refuse_signals(self) -> None:
+        """Refuse to wait for a signal where none comes.
+
+        Raises:
+            UsageError: it is a child run.
+        """
+        if self.command.parent is not None:
+            raise TEMPORAL.unsupported(Feature.SIGNALS_OF_CHILDREN, run=self.id)
+
     def _refuse_wait(self, wait: DurableWait) -> None:
         """Refuse to wait for what never wakes a run of a cluster.
 
         Raises:
             UsageError: it is a signal in a child run, or the end of another run.
         """
-        if self.command.parent is not None and any(one.event is not None for one in wait.wanted):
-            raise TEMPORAL.unsupported(Feature.SIGNALS_OF_CHILDREN, run=self.id)
+        if any(one.event is not None for one in wait.wanted):
+            self.refuse_signals()
         if any(one.run is not None for one in wait.wanted):
             raise TEMPORAL.unsupported(Feature.WAIT_FOR_RUNS)
 
@@ -420,6 +434,9 @@ class ClusterScope(BaseScope):
             ticket.bound = True
             return ticket
         self.records.add(self.history.with_notes(()))
+        if call.spec.in_place:
+            placed = PlacedCall(call, contextvars.copy_context(), self.id, self.root)
+            return self.thread.submit(lambda: carry_in_place(placed), len(call.input), on_done)
         step = self._step_command(call, effect.parked)
         return self.thread.submit(lambda: carry_step(step, call.spec, self.command.blind), len(call.input), on_done)
 
@@ -490,6 +507,7 @@ class ClusterScope(BaseScope):
             deadline=self.deadline,
             qualname=spec.qualname,
             blind=mine.blind,
+            root=(self.root.id, self.root.workflow, self.root.workflow_id),
         )
 
     def child_id(self, call: Call) -> str:

@@ -5,22 +5,26 @@ Temporal does not answer a signal, so what comes of it is read beforehand, from 
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
 from shlex import quote
+from time import monotonic
 from typing import NamedTuple
 from uuid import uuid4
 
-from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from perdure.engines.temporal.connection import Cluster, is_gone
-from perdure.engines.temporal.event_history import read_history
+from perdure.engines.temporal.event_history import read_whole
 from perdure.engines.temporal.executions import Found, find
-from perdure.engines.temporal.mailbox import SIGNAL, Mailbox
-from perdure.engines.temporal.payloads import Carry, Envelope, OpenWaitNote, encode
+from perdure.engines.temporal.mailbox import SIGNAL
+from perdure.engines.temporal.payloads import Envelope, Letter, encode
 from perdure.errors import EngineError, RunHasEnded, TooLarge
 from perdure.store.signals import LARGEST, Outcome
+
+FIRST_LOOK = 0.02
+LONGEST_LOOK = 60.0
+"""Seconds that a sender waits to see its signal in the history of the run."""
 
 
 class Sent(NamedTuple):
@@ -30,7 +34,9 @@ class Sent(NamedTuple):
     run: str
 
 
-async def send(cluster: Cluster, run: str, event: str, topic: str, value: bytes, id: str | None) -> Sent:
+async def send(
+    cluster: Cluster, run: str, event: str, topic: str, value: bytes, id: str | None, sender: str = ""
+) -> Sent:
     """Send a signal; once this returns, the cluster keeps it.
 
     Args:
@@ -40,6 +46,7 @@ async def send(cluster: Cluster, run: str, event: str, topic: str, value: bytes,
         topic: the key.
         value: packed.
         id: unique among the signals of the run; sent again, nothing is stored.
+        sender: tells this one from others of the same id.
 
     Raises:
         TooLarge: the value is.
@@ -58,13 +65,14 @@ async def send(cluster: Cluster, run: str, event: str, topic: str, value: bytes,
     if root.status != "running":
         raise _ended(root)
     client = await cluster.client()
-    mailbox, waits = await _standing(client, root.workflow_id, root.run_id, None)
+    history = await read_whole(client, root.workflow_id, root.run_id)
+    mailbox, waits = history.mailbox, history.waits.values()
     if id is not None and any(one.id == id for one in mailbox.letters):
         return Sent("repeated", root.memo.id)
     stamp = time.time()
     found = [[row for row in one.rows if (row.event, row.topic) == (event, topic)] for one in waits]
     awaited = sum(any(row.due is None or row.due >= stamp for row in rows) for rows in found)
-    envelope = Envelope(id or uuid4().hex, event, topic, stamp, value)
+    envelope = Envelope(id or uuid4().hex, event, topic, stamp, value, sender)
     try:
         await client.get_workflow_handle(root.workflow_id).signal(SIGNAL, encode(envelope))
     except RPCError as error:
@@ -78,17 +86,27 @@ async def send(cluster: Cluster, run: str, event: str, topic: str, value: bytes,
     return Sent("taken" if awaited > mailbox.stored(event, topic) else "stored", root.memo.id)
 
 
-async def _standing(
-    client: Client, id: str, run: str | None, carry: Carry | None
-) -> tuple[Mailbox, Sequence[OpenWaitNote]]:
-    """What was sent to a run, and what it waits for; an execution that has just begun has not taken that over yet."""
-    history = await read_history(client, id, run, carry)
-    waits = list(history.waits.values())
-    if not history.recalled and history.command is not None and (before := history.command.carry) is not None:
-        earlier, still = await _standing(client, id, before.run, before)
-        history.mailbox.take_over(earlier.letters)
-        waits += still
-    return history.mailbox, waits
+async def send_once(cluster: Cluster, run: str, event: str, topic: str, value: bytes, id: str) -> tuple[Letter, bool]:
+    """Send a signal of which only the first one of that id counts: which one that is, and whether this is it.
+
+    Raises:
+        TooLarge, NotFound, RunHasEnded, EngineError: as `send`.
+    """
+    sender = uuid4().hex
+    sent = await send(cluster, run, event, topic, value, id, sender)
+    began, pause = monotonic(), FIRST_LOOK
+    while monotonic() - began < LONGEST_LOOK:
+        root = await find(cluster, sent.run)
+        history = await read_whole(await cluster.client(), root.workflow_id, root.run_id)
+        letter = next((one for one in history.mailbox.letters if one.id == id), None)
+        if letter is not None:
+            return letter, letter.sender == sender
+        await asyncio.sleep(pause)  # a worker is at the run: what comes meanwhile stands in its history after that
+        pause = min(2 * pause, 1.0)
+    raise EngineError(
+        f"the cluster has {event!r} for run {sent.run}, and does not say yet whether it was the first one",
+        f"see what became of it: perdure show {quote(sent.run)}",
+    )
 
 
 def _ended(run: Found) -> RunHasEnded:

@@ -233,7 +233,14 @@ class _Execution:
         command = self._command
         thread = self._thread(command.events, lambda: self._renew(effect.history))
         scope = ClusterScope(
-            command, effect.history, self._records, thread, self._children, self._deadline, self._waits
+            command,
+            effect.history,
+            self._records,
+            thread,
+            self._children,
+            self._deadline,
+            self._waits,
+            workflow.info().workflow_id,
         )
         scope.places = self._places
         scope.is_async = effect.call.spec.is_async

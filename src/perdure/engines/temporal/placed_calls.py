@@ -1,0 +1,97 @@
+"""The worker's side of a step that only the process of the workflow can make: all its attempts, and what it reaches."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import itertools
+from collections.abc import Awaitable, Callable
+from random import random
+from time import time
+from typing import Any
+
+from perdure.core.exceptions import attempt_notes, capture
+from perdure.core.execution.call import Series
+from perdure.core.execution.effects import Outcome
+from perdure.core.policies.retry import Again
+from perdure.core.policies.verdicts import pack_verdict
+from perdure.core.signal_links import Link, sign
+from perdure.engines.events import Observer, RetryScheduled
+from perdure.engines.temporal.connection import Cluster, engine_option
+from perdure.engines.temporal.in_place import PlacedCall, calls, noted_as
+from perdure.engines.temporal.payloads import Progress, Ran, encode
+from perdure.engines.temporal.step_side import StepSide
+from perdure.store.link_keys import common_keys
+
+LONGEST_NOTE = 2_000
+"""Characters of what an attempt said."""
+
+Attempt = Callable[[Any, int, Any, float | None, contextvars.Context], Awaitable[tuple[Outcome, bytes | None]]]
+
+
+class RunSide(StepSide):
+    """What such a call reaches of its run: also the run that people know, and what links are made with.
+
+    `root` is the id of that run.
+    """
+
+    def __init__(self, placed: PlacedCall, observer: Observer | None, cluster: Cluster) -> None:
+        super().__init__(placed.run, placed.root.workflow, Progress(), observer, cluster)
+        self.root = placed.root.id
+
+    def now(self) -> float:
+        """The time of day, in seconds since the epoch."""
+        return time()
+
+    def option(self, script: str) -> str:
+        """What is to be added to a command so that it finds the run."""
+        return engine_option(self._cluster.url, script)
+
+    def sign(self, link: Link) -> str:
+        """The token of a link.
+
+        Raises:
+            OptionError: there is no key that all machines know.
+        """
+        (key, *_) = common_keys(make=True)
+        return sign(link, key)
+
+
+async def make(number: int, attempt: Attempt, observer: Observer | None, cluster: Cluster) -> bytes:
+    """Make the call of that number: the note about how it ended.
+
+    Args:
+        number: of the call, in this process.
+        attempt: makes one attempt of it.
+        observer: is notified of what happens, if there is one.
+        cluster: where its run is.
+    """
+    placed = calls[number]
+    call = placed.call
+    side = RunSide(placed, observer, cluster)
+    series = Series(0, 0, None, [])
+    tried: list[attempt_notes.AttemptNote] = []
+    error: Exception | None = None
+    for made in itertools.count(1):
+        outcome, packed = await attempt(call, made, side, None, placed.context.copy())
+        if packed is not None:
+            return encode(noted_as(call, Ran(True, packed, made, outcome.started, outcome.seconds, tried)))
+        error = outcome.error
+        assert error is not None
+        spec = call.spec
+        judged = series.judge(spec.retry, spec.owner, made, error, outcome, random, spec.failures())
+        tried.append(note_of(judged))
+        if not isinstance(judged.decision, Again):
+            break
+        if observer is not None:
+            observer.notify(RetryScheduled(side.id, side.workflow, call, made, judged.decision.delay, error))
+        await asyncio.sleep(judged.decision.delay)
+    assert error is not None
+    fault = capture.encode(capture.to_fault(error))
+    return encode(noted_as(call, Ran(False, fault, made, outcome.started, outcome.seconds, tried)))
+
+
+def note_of(judged: Any) -> attempt_notes.AttemptNote:
+    """What is remembered of an attempt that failed."""
+    fault = judged.fault
+    return attempt_notes.AttemptNote(fault.name, fault.message[:LONGEST_NOTE], pack_verdict(judged.assessment))
