@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the ledger; `life` counts the processes of the trial from 0."""
+    """One line of the ledger; `life` counts the victims of the trial from 0, `pid` is the process."""
 
     life: int
     what: str
@@ -22,6 +22,7 @@ class Line:
     token: str = ""
     value: Any = None
     code: str = ""
+    pid: int = 0
 
     @property
     def call(self) -> tuple[str, str]:

@@ -101,8 +101,8 @@ def _of_call(call: tuple[str, str], evidence: Evidence, shape: Shape) -> list[Vi
     if evidence.again:
         lives = [line.life for line in evidence.again]
         found.append(Violation("again", f"{name} was executed again in life {lives} after its outcome was visible"))
-    twice = [pair for pair, count in Counter((line.life, line.attempt) for line in evidence.ran).items() if count > 1]
-    if twice:
+    tries = Counter((line.pid if shape.workers else line.life, line.attempt) for line in evidence.ran)
+    if twice := [pair for pair, count in tries.items() if count > 1]:
         found.append(Violation("again", f"{name} was executed twice in one (life, attempt): {twice}"))
     keys = {line.key for line in evidence.ran}
     if len(keys) > 1:

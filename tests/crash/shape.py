@@ -21,6 +21,7 @@ class Shape:
         named: its run has an id, so that running it after its end returns the recorded result.
         own_files: it keeps data in files beside the state file, which the recorder of power cuts does not watch.
         slow: it starts processes of its own, and is left to the long runs.
+        workers: those processes are workers, whose executors may be killed alone; the next goes on in the same life.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Shape:
     patient: bool = False
     own_files: bool = False
     slow: bool = False
+    workers: bool = False
 
     @property
     def files(self) -> list[Path]:
@@ -65,7 +67,9 @@ SHAPES = {
         Shape("clean_up", named=True),
         Shape("redriven", concurrency=2, named=True),
         Shape("alerts", named=True, own_files=True),
-        Shape("queued", concurrency=8, named=True, slow=True),
+        Shape("queued", concurrency=8, named=True, slow=True, workers=True),
+        Shape("scheduled", concurrency=8, named=True, slow=True, workers=True),
+        Shape("processes", concurrency=2, slow=True),
     )
 }
 QUICK = [name for name, shape in SHAPES.items() if not shape.slow]

@@ -178,6 +178,28 @@ def test_a_function_is_not_left_out(path: Path, column: str) -> None:
         called()
 
 
+@pytest.mark.parametrize("digest", [bytes(8), None], ids=["another function's", "none"])
+def test_a_call_is_not_shown_with_the_function_of_another(path: Path, digest: bytes | None) -> None:
+    """Both rows of functions are as they were written: the row of the call says that it was edited."""
+    connection = sqlite3.connect(path)
+    fresh = b"12345678"
+    connection.execute(
+        "INSERT INTO code VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        sealed(fresh, "__main__", "refund", "orders.py", 9, '["order"]', "{}", bytes(8)),
+    )
+    place = FunctionRecord("step", "refund", "__main__", "refund", "orders.py", code=fresh).sealed(1)
+    connection.execute("INSERT INTO function VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (1, *msgspec.structs.astuple(place)))
+    connection.execute("UPDATE function SET code = ? WHERE name = 'refund'", (digest,))
+    connection.commit()
+    connection.close()
+    store = Store(path, read_only=True)
+    try:
+        with pytest.raises(StateCorrupt):
+            store.journal.read(lambda connection: code.of_run(connection, 1, path))
+    finally:
+        store.close()
+
+
 @pytest.mark.parametrize("column", TABLES["holder"][0])
 def test_the_process_of_a_session_is_shown_as_it_was_written(path: Path, column: str) -> None:
     """What is taken from another table's row is under that row's checksum."""

@@ -9,11 +9,14 @@ import apsw
 import msgspec
 
 from perdure.core.function_code import Code, CodeRow
+from perdure.core.records import FunctionRecord
 from perdure.store import sessions
-from perdure.store.rows import corrupt, sealed, sound
+from perdure.store.rows import checked_of_run, corrupt, sealed, sound
 from perdure.store.statements import load
 
 _SQL = load("code.sql")
+_CALLED = 8
+"""So many columns of a row are of the run's call of it; the others are the function's."""
 
 
 def put(code: Code) -> tuple[str, tuple[Any, ...]]:
@@ -22,13 +25,17 @@ def put(code: Code) -> tuple[str, tuple[Any, ...]]:
 
 
 def of_run(connection: apsw.Connection, rid: int, path: Path) -> dict[tuple[str, str], CodeRow]:
-    """The functions that a run has called, by the kind of the record and the name.
+    """The functions that a run has called, if what they look like is known, by the kind of the record and the name.
 
     Raises:
         StateCorrupt: what the file says of one is not as it was written, or is not there.
     """
-    rows: list[Any] = connection.execute(_SQL["of_run"], (rid,)).fetchall()
-    return {(kind, name): _row(row, path) for kind, name, *row in rows}
+    found: dict[tuple[str, str], CodeRow] = {}
+    for row in connection.execute(_SQL["of_run"], (rid,)).fetchall():
+        called = checked_of_run(FunctionRecord, row[:_CALLED], path)
+        if called.code is not None:
+            found[called.kind, called.name] = _row(row[_CALLED:], path)
+    return found
 
 
 def functions_of(connection: apsw.Connection, rid: int, workflow: str, path: Path) -> list[tuple[str, str, CodeRow]]:

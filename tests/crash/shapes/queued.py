@@ -1,9 +1,6 @@
 """Runs that are put into a queue and executed by workers, of which each killed life leaves one behind."""
 
-import subprocess
-import sys
-
-from witness import effect, end, seen
+from witness import effect, end, seen, serve
 
 import perdure
 from perdure import step, workflow
@@ -28,8 +25,7 @@ def runs() -> list[perdure.Handle[int]]:
 
 if __name__ == "__main__":
     handles = runs()
-    worker = [sys.executable, "-m", "perdure", "worker", __file__, "--once", "--processes", "2"]
     # A worker that a killed life has left may have them: then this one ends, and they are waited for by another.
     while any(handle.status() in ("queued", "running", "suspended") for handle in handles):
-        subprocess.run(worker, check=True)
+        serve(__file__)
     end([handle.result() for handle in handles])

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,7 +31,9 @@ listeners: list[Callable[[bytes], None]] = []
 def say(what: str, **fields: Any) -> None:
     """Write one line."""
     global _count
-    line = json.dumps({"life": _LIFE, "what": what, **fields}, separators=(",", ":")).encode() + b"\n"
+    line = (
+        json.dumps({"life": _LIFE, "pid": os.getpid(), "what": what, **fields}, separators=(",", ":")).encode() + b"\n"
+    )
     with _lock:
         _count += 1
         os.write(_LEDGER, line)
@@ -38,8 +42,17 @@ def say(what: str, **fields: Any) -> None:
         if _PIPE >= 0:
             with suppress(BrokenPipeError):  # of a process that outlives the victim that started it
                 os.write(_PIPE, line)
-        if _count == _DIE_AT:
+        if _count == _DIE_AT and _first_of_life():
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _first_of_life() -> bool:
+    """Of the processes of one life (a worker's, a step's own), each of which counts its lines, one is killed."""
+    try:
+        os.close(os.open(f"{os.environ['CRASH_LEDGER']}.{_LIFE}", os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
 
 
 def effect(step: str, item: object) -> str:
@@ -66,6 +79,16 @@ def seen(step: str, item: object, value: tuple[int, str]) -> int:
 def settled(step: str, item: object) -> None:
     """The workflow has moved past a failure of this step: it must not run again."""
     say("settled", step=step, item=str(item))
+
+
+def serve(script: str) -> None:
+    """Let a worker execute what is due. If it is killed, so is this life: the next would be killed too."""
+    worker = [sys.executable, "-m", "perdure", "worker", script, "--once", "--processes", "2"]
+    status = subprocess.run(worker, check=False).returncode
+    if status == -signal.SIGKILL:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if status:
+        sys.exit(f"the worker ended with status {status}")
 
 
 def end(result: object) -> None:

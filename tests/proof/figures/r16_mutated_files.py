@@ -24,7 +24,7 @@ PROOF = Proof(
     "right answer, no hang, no import, memory bounded",
     unit="mutations",
     size=10_000_000,
-    part=300,
+    part=5_000,
     run=run,
     control=control,
     controlled="checksums that always match",

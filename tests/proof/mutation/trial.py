@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.proof.form import Figures
 from tests.proof.mutation import answers, world
@@ -34,7 +34,7 @@ SECONDS = 30
 """After so long a look hangs."""
 MEMORY = 512 << 20
 """Bytes that a look may need beside what the process has."""
-BATCH = 100
+BATCH = 1_000
 """Cases of one child."""
 LOOKS = 2
 """Of a case, chosen by chance; the doctor is always asked."""
@@ -76,12 +76,7 @@ class Bench:
         self.module: ModuleType = load_script(folder / "fuz_shop.py")
         self._now = time.time()
         self._finding = finds_rows(self.state)
-        self._files = {
-            path.relative_to(folder): path.read_bytes()
-            for path in folder.rglob("*")
-            if path.is_file() and path.suffix not in (".pyc", ".py")
-        }
-        self._changed: set[Path] = set()
+        self._files = {path: (Path(path).read_bytes(), mark) for path, mark in _files_in(folder)}
         self._imported: list[str] = []
         self.right = {name: self._answer(name) for name in self.looks}
         again = {name: self._answer(name) for name in self.looks}
@@ -188,7 +183,7 @@ class Bench:
 
     def _chosen(self, chance: random.Random) -> list[str]:
         """Commands are rare: to read their options takes as long as three looks."""
-        commands = chance.random() < 0.1
+        commands = chance.random() < 0.03
         return chance.sample([name for name in sorted(self.looks) if name.startswith("perdure ") == commands], LOOKS)
 
     def _told(self, kind: str, name: str, text: str) -> bool:
@@ -246,7 +241,6 @@ class Bench:
         finally:
             os.environ["PERDURE_ALERTS"] = "http://127.0.0.1:9/x"
             local.close_all()
-            self._changed.update(self._files)
         if result != world.RIGHT:
             return "wrong", repr(result)[:300]
         if self.module.EXECUTED:
@@ -254,19 +248,17 @@ class Bench:
         return "right", ""
 
     def _restore(self) -> None:
-        """Everything as it was: files that came since are removed."""
-        for path in self.folder.rglob("*"):
-            inner = path.relative_to(self.folder)
-            if path.is_file() and path.suffix not in (".py", ".pyc"):
-                if inner not in self._files:
-                    path.unlink()
-                elif path.stat().st_size != len(self._files[inner]) or path.read_bytes() != self._files[inner]:
-                    path.write_bytes(self._files[inner])
-        for inner, content in self._files.items():
-            path = self.folder / inner
-            if not path.exists():
-                path.parent.mkdir(exist_ok=True)
-                path.write_bytes(content)
+        """Everything as it was: files that came since are removed, and what was written to has its old time again."""
+        found = dict(_files_in(self.folder))
+        for path in found.keys() - self._files.keys():
+            os.unlink(path)
+        for path, (content, mark) in self._files.items():
+            if found.get(path) == mark:
+                continue
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(content)
+            os.utime(path, ns=(mark.changed, mark.changed))
 
     def _heard(self, event: str, args: tuple[Any, ...]) -> None:
         """Nothing that a file says may import a module, compile code or start a program."""
@@ -288,6 +280,24 @@ KNOWN |= {
     "docstring_parser",
     "tzdata",
 }
+
+
+class Mark(NamedTuple):
+    """What a file that was not written to since has: whatever writes to it gives it a later time."""
+
+    size: int
+    changed: int
+
+
+def _files_in(folder: Path | str) -> Iterator[tuple[str, Mark]]:
+    """Every file that is no source, at any depth."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files_in(entry.path)
+            elif not entry.name.endswith((".py", ".pyc")):
+                status = entry.stat(follow_symlinks=False)
+                yield entry.path, Mark(status.st_size, status.st_mtime_ns)
 
 
 def _ring(*_: object) -> None:
