@@ -24,6 +24,7 @@ from perdure.errors import LockLost, NotStorable, PerdureError, StateCorrupt, St
 from perdure.store import artifacts, pieces
 from perdure.store.connection import keep_journal
 from perdure.store.database import translate, translated
+from perdure.store.parked_readers import JournalLength
 from perdure.store.watch import Watch
 from perdure.store.write_turns import WriteTurns
 
@@ -119,6 +120,7 @@ class Journal:
         self._watch = Watch(path, connection)
         self._turns = WriteTurns(path)
         self._pages = 0
+        self._length = JournalLength(path)
         connection.set_wal_hook(self._written)  # in the place of SQLite's own, which checkpoints without a look
         self._insert = insert
         self._inserts: dict[tuple[int, int], str] = {}  # by how many columns and rows
@@ -327,7 +329,8 @@ class Journal:
             return
         self._pages = 0
         with suppress(apsw.Error):  # others read it: the next commit tries again
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            length, played = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._length.look(length, played)
 
     def _fault_of_one(self, error: UnicodeDecodeError | apsw.Error) -> PerdureError:
         """What an entry is told that cannot be committed, though others can."""
