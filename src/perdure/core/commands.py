@@ -33,6 +33,11 @@ def dlq(run: str) -> str:
     return f"perdure dlq ls --run {quote(run)}"
 
 
+def redrive(run: str) -> str:
+    """What tries the dead letters of a run again."""
+    return f"perdure dlq redrive --run {quote(run)}"
+
+
 def commands_in(text: str) -> list[str]:
     """The commands that a text names, in order."""
     return [found.rstrip(" ,)") for found in _COMMAND.findall(text)]

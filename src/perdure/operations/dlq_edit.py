@@ -14,6 +14,7 @@ from perdure.core.execution.spec import Spec
 from perdure.engines.features import Feature
 from perdure.errors import NotDecodable, OptionError, PerdureError, RunError, UsageError
 from perdure.operations.dead_letters import editable_letter, find_letter
+from perdure.operations.letter_input import check_version
 from perdure.operations.location import Location, opened_for_change, pin
 from perdure.operations.scripts import step_of
 from perdure.store import dead_letters as letters
@@ -25,12 +26,13 @@ MANY = 1000
 class Editing(msgspec.Struct):
     """An input that is being edited.
 
-    `original` and `current` are packed; `spec` is the step, if its script could be loaded, else `unchecked` says why
-    the new input cannot be checked.
+    `original`, `before` and `current` are packed; the letter had `before` when it was looked at, None for the recorded
+    one. `spec` is the step, if its script could be loaded, else `unchecked` says why the new input cannot be checked.
     """
 
     letter: int
     original: bytes
+    before: bytes | None
     current: bytes
     arguments: Arguments
     spec: Spec | None = None
@@ -41,16 +43,18 @@ class Editing(msgspec.Struct):
         return self.arguments.as_json()
 
 
-def begin_edit(location: Location, reference: str, script: Path | None = None) -> Editing:
+def begin_edit(location: Location, reference: str, script: Path | None = None, version: str | None = None) -> Editing:
     """Open the input of a parked letter for editing.
 
     Args:
         location: the state file.
         reference: which letter.
         script: where its script is now, if not where it was.
+        version: that of the input that was shown; None: the one that it has now.
 
     Raises:
         NotFound: there is no such letter.
+        InputHasChanged: it was edited since.
         UsageError: it stands for a whole run, or is on a cluster.
         StateError: the file cannot be read.
     """
@@ -58,6 +62,8 @@ def begin_edit(location: Location, reference: str, script: Path | None = None) -
     pin(location)  # also for what the script looks up while it is loaded
     with opened_for_change(location) as store:
         letter, run, record = editable_letter(store, reference)
+        if version is not None:
+            check_version(store, letter, version)
         function = store.function(run.rid, record.kind, record.name)
     spec, unchecked = None, ""
     try:
@@ -68,7 +74,7 @@ def begin_edit(location: Location, reference: str, script: Path | None = None) -
         unchecked = str(error).partition("\n")[0] or type(error).__name__
     current = record.input if letter.input is None else letter.input
     names = spec.signature.names(MANY) if spec else ()
-    return Editing(letter.lid, record.input, current, Arguments(current, names), spec, unchecked)
+    return Editing(letter.lid, record.input, letter.input, current, Arguments(current, names), spec, unchecked)
 
 
 def end_edit(location: Location, editing: Editing) -> bool:
@@ -77,6 +83,7 @@ def end_edit(location: Location, editing: Editing) -> bool:
     Raises:
         OptionError: it does not fit the annotations of the step.
         RunError: the letter is not parked any more.
+        InputHasChanged: it was edited since `begin_edit`.
         AlreadyRunning: it is being re-driven at this moment.
         StateError: the file cannot be written.
     """
@@ -85,11 +92,11 @@ def end_edit(location: Location, editing: Editing) -> bool:
         _check(given, editing, editing.spec)
     edited = given if given != editing.original else None
     with opened_for_change(location) as store:
-        store.journal.write((), letters.edit(store, editing.letter, edited, time.time()))
+        store.journal.write((), letters.edit(store, editing.letter, edited, editing.before, time.time()))
     return edited is not None
 
 
-def take_back(location: Location, reference: str) -> int:
+def take_back(location: Location, reference: str, version: str | None = None) -> int:
     """Give a letter the recorded input again; returns its number.
 
     Raises:
@@ -98,7 +105,9 @@ def take_back(location: Location, reference: str) -> int:
     location.require(Feature.CHANGE_DEAD_LETTERS, command="edit")
     with opened_for_change(location) as store:
         letter = find_letter(store, reference)
-        store.journal.write((), letters.edit(store, letter.lid, None, time.time()))
+        if version is not None:
+            check_version(store, letter, version)
+        store.journal.write((), letters.edit(store, letter.lid, None, letter.input, time.time()))
     return letter.lid
 
 

@@ -11,10 +11,10 @@ import msgspec
 
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.argument_paths import Arguments
-from perdure.errors import RunError
 from perdure.operations.dead_letters import editable_letter
 from perdure.operations.location import Location, opened
 from perdure.store import code
+from perdure.store.dead_letters import InputHasChanged
 from perdure.store.runs import Store
 
 MOST = 200
@@ -41,12 +41,6 @@ class LetterInput(msgspec.Struct, frozen=True):
     places: list[Place]
     more: int
     version: str
-
-
-class InputHasChanged(RunError):
-    """Somebody else has edited the input since it was shown."""
-
-    code = "input-has-changed"
 
 
 def letter_input(location: Location, reference: str) -> LetterInput:
@@ -82,10 +76,7 @@ def check_version(store: Store, letter: LetterRecord, version: str) -> None:
         InputHasChanged: it is not.
     """
     if version_of(store, letter) != version:
-        raise InputHasChanged(
-            f"the input of dead letter {letter.lid} was edited since it was shown",
-            "look at it again, and make the change anew",
-        )
+        raise InputHasChanged(letter.lid)
 
 
 def _places(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

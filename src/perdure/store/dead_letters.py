@@ -28,6 +28,18 @@ _SQL = load("dead_letters.sql")
 CHUNK = 256
 
 
+class InputHasChanged(RunError):
+    """Somebody else has edited the input since it was shown."""
+
+    code = "input-has-changed"
+
+    def __init__(self, letter: int) -> None:
+        super().__init__(
+            f"the input of dead letter {letter} was edited since it was shown",
+            "look at it again, and make the change anew",
+        )
+
+
 class Filter(msgspec.Struct, frozen=True):
     """Which letters are meant.
 
@@ -248,15 +260,25 @@ def _replace(store: Store, connection: apsw.Connection, letter: LetterRecord, ef
 # -- editing and dropping ---------------------------------------------------------------------------------------------
 
 
-def edit(store: Store, lid: int, given: bytes | None, now: float) -> Operation:
-    """An operation that gives a parked letter another input; None: the recorded one again.
+def edit(store: Store, lid: int, given: bytes | None, before: bytes | None, now: float) -> Operation:
+    """An operation that gives a parked letter another input.
+
+    Args:
+        store: the state file.
+        lid: the letter's number.
+        given: its new input; None: the recorded one again.
+        before: its other input when it was looked at; None: it had none.
+        now: seconds since the epoch.
 
     Raises, in the operation:
         RunError, AlreadyRunning: as for `claim`.
+        InputHasChanged: somebody else has edited it since.
     """
 
     def operation(connection: apsw.Connection) -> None:
         letter = _free(store, connection, lid, "edited")
+        if pieces.whole(connection, letter, store.path).input != before:
+            raise InputHasChanged(lid)
         stored = None if given is None else pieces.keep(connection, letter.run, given)
         parking.put(connection, letter, input=stored, changed=now)
 

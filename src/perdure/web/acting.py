@@ -237,11 +237,10 @@ def edit(desk: Desk, names: Names, given: Edited) -> Job:
         letter = find_letter(store, names["letter"])
         _same(store.run_by_number(letter.run).path, [given.script])
         letter_input.check_version(store, letter, given.version)
-    if given.reset:
-        return desk.jobs.start(desk.location, ["dlq", "edit", "--reset"], [str(letter.lid)])
-    return desk.jobs.start(
-        desk.location, ["dlq", "edit", "--changes=-"], [str(letter.lid)], given=msgspec.json.encode(given.changes)
-    )
+    how = ["--reset"] if given.reset else ["--changes=-"]
+    changes = b"" if given.reset else msgspec.json.encode(given.changes)
+    command = ["dlq", "edit", f"--if-version={given.version}", *how]
+    return desk.jobs.start(desk.location, command, [str(letter.lid)], given=changes)
 
 
 def test_alerts(desk: Desk, names: Names, given: Nothing) -> AlertsTested:

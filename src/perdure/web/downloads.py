@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from perdure.errors import OptionError
 from perdure.operations import letter_pages, ps
 from perdure.operations.dead_letters import Selection, details_of, find_letter
 from perdure.operations.dead_letters import Standing as LetterStanding
@@ -43,6 +44,8 @@ def export(desk: Desk, given: ExportQuery) -> Response:
     """
     from starlette.responses import StreamingResponse
 
+    if given.what == "steps" and given.run is None:
+        raise OptionError("steps are those of a run, and run is not given", "add run=ID to the address")
     pages = {"letters": _letters, "runs": _runs, "steps": _steps}[given.what](desk, given)
     first = next(pages, b"")  # what is wrong is said now, and not in the middle of a file
 
@@ -91,7 +94,7 @@ def _runs(desk: Desk, given: ExportQuery) -> Iterator[bytes]:
 def _steps(desk: Desk, given: ExportQuery) -> Iterator[bytes]:
     def page(cursor: str | None) -> tuple[list[Any], str | None]:
         with opened(desk.location, given.run) as store:
-            page = step_rows(store, find_run(store, given.run or "last"), StepFilter(), cursor=cursor, limit=PAGE)
+            page = step_rows(store, find_run(store, given.run or ""), StepFilter(), cursor=cursor, limit=PAGE)
             return page.steps, page.next
 
     return _pages(page)

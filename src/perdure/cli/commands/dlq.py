@@ -138,6 +138,9 @@ def edit(
         Parameter("--changes", help='A file of places and values as JSON, {"order.total": 5}; - for standard input.'),
     ] = None,
     reset: Annotated[bool, Parameter("--reset", negative="", help="Take the recorded input again.")] = False,
+    version: Annotated[
+        str | None, Parameter("--if-version", help="Only if its input is this version still, as `perdure ui` names it.")
+    ] = None,
     script: Script = None,
     json: Json = False,
     where: Where = ANYWHERE,
@@ -148,10 +151,10 @@ def edit(
 
     location = where.locate()
     if reset:
-        number = take_back(location, letter)
+        number = take_back(location, letter, version)
         deeds.note(location, "dlq edit", str(number), "it has its recorded input again")
         return dlq_tables.edited(number, "has its recorded input again", {}, json=json)
-    editing = begin_edit(location, letter, script)
+    editing = begin_edit(location, letter, script, version)
     places = [*_changes(set or ()), *(_changes_in(changes) if changes is not None else ())]
     if places:
         for path, value in places:

@@ -49,6 +49,21 @@ def identify_stored(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     return call
 
 
+def refuse_names_only(call: Call) -> None:
+    """Make sure that another process can be given the arguments of a call.
+
+    Raises:
+        NotStorable: of one only the class, or what it goes by, is stored.
+    """
+    if codec.names_only(call.input):
+        raise NotStorable(
+            f"{call.spec.owner} is to be executed in another process, and is called as "
+            f"{call.spec.name}{codec.describe_inputs(call.input)}: of what stands in <> only the name is stored, and "
+            "nothing that could be handed over",
+            "pass what it is made of, and make it in the step; or make its class a dataclass",
+        )
+
+
 def identify_item(spec: Spec, args: tuple[Any, ...], key: Any) -> Call:
     """A call by the key of an item: of a method's instance, too, which the key does not know.
 

@@ -13,6 +13,7 @@ from perdure.core.values.describe import describe_inputs
 from perdure.core.values.extensions import (
     SCALARS,
     SECRET,
+    STAND_IN,
     Refused,
     Unfit,
     Withheld,
@@ -73,13 +74,22 @@ def pack_call(positional: list[Any], keyword: dict[str, Any], *, owner: str) -> 
 
 def withholds(data: bytes) -> bool:
     """Was a Secret among the arguments that `pack_inputs` stored? Then no call can be made of them alone."""
-    if bytes((SECRET,)) not in data:
+    return _holds(data, SECRET)
+
+
+def names_only(data: bytes) -> bool:
+    """Is an argument stored by its class's name, or by what it goes by? Then no call can be made of them alone."""
+    return _holds(data, STAND_IN)
+
+
+def _holds(data: bytes, wanted: int) -> bool:
+    if bytes((wanted,)) not in data:
         return False
     found = False
 
     def hook(code: int, inner: memoryview) -> None:
         nonlocal found
-        found = found or code == SECRET
+        found = found or code == wanted
         with suppress(msgspec.DecodeError, ValueError):  # the content of some is no msgpack
             decode(inner)
 

@@ -19,7 +19,15 @@ import msgspec
 
 from perdure.core.digests import blake2b
 from perdure.core.values.annotations import Closed, Misfit, Position, type_name
-from perdure.core.values.arguments import InputReader, pack_call, pack_inputs, pack_value, unpack_inputs, withholds
+from perdure.core.values.arguments import (
+    InputReader,
+    names_only,
+    pack_call,
+    pack_inputs,
+    pack_value,
+    unpack_inputs,
+    withholds,
+)
 from perdure.core.values.describe import describe, describe_inputs, to_builtins
 from perdure.core.values.digested import same_inputs
 from perdure.core.values.extensions import (
@@ -43,6 +51,7 @@ __all__ = [
     "describe",
     "describe_inputs",
     "digest",
+    "names_only",
     "pack_call",
     "pack_inputs",
     "pack_value",

@@ -52,8 +52,8 @@ def refuse(store: Store, run: RunRecord, most: int | None) -> None:
     letters = "1 dead letter" if count == 1 else f"{count:,} dead letters"
     raise _at_the_end(
         f"run {run.id} has {letters}, and fail_on_dead is {most}",
-        f"list them: {commands.dlq(run.id)}; once the cause is fixed, `perdure dlq redrive` runs them again, "
-        "and the run goes on",
+        f"list them: {commands.dlq(run.id)}; once the cause is fixed, `{commands.redrive(run.id)}` runs them "
+        "again, and the run goes on",
     )
 
 

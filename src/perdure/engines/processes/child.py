@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -48,6 +48,7 @@ def serve(connection: socket.socket, steps: Steps, finish: Callable[[], None] | 
         steps: what may be ordered.
         finish: is called before the last answer is given.
     """
+    own = os.getpid()
     try:
         data = read_frame(connection)
         if data is None:
@@ -57,6 +58,8 @@ def serve(connection: socket.socket, steps: Steps, finish: Callable[[], None] | 
         while (data := read_frame(connection)) is not None:
             order = _decode_order(data)
             answer = steps.attempt(setup, order)
+            if os.getpid() != own:
+                _leave_copy(order)
             _flush()  # what it has printed is not to be lost with a later attempt
             if order.last and finish is not None:
                 finish()
@@ -140,6 +143,18 @@ def _set_up(setup: Setup) -> None:
             there[name] = value
     with suppress(OSError):  # it is gone, there as well
         os.chdir(setup.folder)
+
+
+def _leave_copy(order: Order) -> NoReturn:
+    """End a copy of this process that has come back from the step which has made it: it has no part in what follows."""
+    with suppress(Exception):
+        print(
+            f"perdure: step {order.name!r} has made a copy of its process, which has come back from the step; it ends "
+            "here, and nothing that it has done is saved. End it in the step: os._exit(0)",
+            file=sys.stderr,
+        )
+    _flush()
+    os._exit(1)
 
 
 def _code_of(stop: SystemExit) -> int:

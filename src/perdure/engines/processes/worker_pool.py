@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from perdure.core.execution.identity import refuse_names_only
 from perdure.core.execution.spec import Call, Spec
 from perdure.engines.processes.child_process import ChildProcess
 from perdure.engines.processes.template import prepare, start_child
@@ -49,7 +50,12 @@ class WorkerPool:
             prepare(spec)
 
     def assign(self, call: Call) -> Call:
-        """Have the attempts of a call made here."""
+        """Have the attempts of a call made here.
+
+        Raises:
+            NotStorable: an argument cannot be handed to another process.
+        """
+        refuse_names_only(call)
         call.spec = self.spec
         return call
 

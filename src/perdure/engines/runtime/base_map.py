@@ -215,13 +215,13 @@ class BaseMap(Generic[S]):
         if not self.too_many or self.failed is not None:
             return
         name, ended = self.spec.name, self.tally.done + self.tally.dead
-        first = self.scope.reader().record(self.tally.letters()[0])
+        first, run = self.scope.reader().record(self.tally.letters()[0]), self.history.id
         raise HasDeadLetters(
             f"the map over step {name!r} has ended after {ended} items: {self.tally.dead} of them failed for good, and "
             f"max_dead is {self.max_dead}\n"
             f"    the first: {name}{secrets.describe_inputs(first.input)}: {capture.decode(first.output).line}",
-            f"list them: {commands.dlq(self.history.id)}; once the cause is fixed, `perdure dlq redrive` runs them "
-            "again, and the run goes on",
+            f"list them: {commands.dlq(run)}; once the cause is fixed, `{commands.redrive(run)}` runs them again, and "
+            "the run goes on",
         )
 
     def mark_program_fault(self, call: Call, end: Failed) -> None:

@@ -13,7 +13,7 @@ from perdure.core.execution.branch import Branch
 from perdure.core.execution.closures import alike
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
-from perdure.core.execution.identity import identify, pack_strictly
+from perdure.core.execution.identity import identify, pack_strictly, refuse_names_only
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import ledgers
 from perdure.core.records import Place, StepRecord
@@ -115,6 +115,8 @@ class BaseScope(ABC):
         if self._functions.get(spec.name) is not spec.fn:
             self.admit(spec)
         call = identify(spec, args, kwargs)
+        if spec.isolate:
+            refuse_names_only(call)
         call.ledgers = ledgers.get()
         branch = None if self.main is None else self._current()
         return call if branch is None or not branch.path else branch.place(call)
