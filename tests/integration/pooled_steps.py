@@ -95,3 +95,29 @@ async def endless() -> None:
     """It never ends."""
     note(0)
     await asyncio.Event().wait()
+
+
+@step(retry=None)
+def forks(n: int) -> int:
+    """The first item leaves a copy of its process behind, which comes back from the step, too."""
+    if n == 0 and os.fork() == 0:
+        return -1
+    return n
+
+
+class Account:
+    """What it goes by is no way to make it anew."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __perdure_key__(self) -> str:
+        return self.name
+
+    @step
+    def balance(self, n: int) -> int:
+        return n
+
+    @step(isolate=True)
+    def isolated_balance(self, n: int) -> int:
+        return n

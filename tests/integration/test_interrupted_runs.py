@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 
 import pytest
@@ -111,6 +112,21 @@ def test_ctrl_c_leaves_a_line_with_the_way_on(scripts: Scripts, kind: str) -> No
     assert err.count("is interrupted; run the script again to go on from here") == 1
     assert "KeyboardInterrupt" in err
     assert "is interrupted" in err.rstrip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("error", [SystemExit(), GeneratorExit(), asyncio.CancelledError()])
+def test_an_end_without_a_traceback_is_said(
+    machine: Machine, reasons: list[BaseException], error: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`sys.exit()` ends a script with exit code 0: that its run is not done is said in a line."""
+    reasons.append(error)
+    flow = flow_of(reasons)
+    with pytest.raises(type(error)):
+        flow()  # type: ignore[operator]
+    (run,) = machine.engine.store.runs()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert run.id in line
+    assert line.endswith("is not done; run the script again to go on from here")
 
 
 def test_a_second_ctrl_c_does_not_break_off_what_records_the_first(

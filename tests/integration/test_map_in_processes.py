@@ -17,7 +17,7 @@ from perdure import workflow
 from perdure.core.execution.map_items import MapOptions
 from perdure.engines.processes import template
 from perdure.engines.temporal.lockstep_map import refuse_options
-from perdure.errors import OptionError
+from perdure.errors import NotStorable, OptionError
 from waiting import until
 
 
@@ -159,3 +159,34 @@ def test_a_cluster_refuses() -> None:
     """It says what to do instead."""
     with pytest.raises(OptionError, match="isolate=True"):
         refuse_options(MapOptions(2, processes=True))
+
+
+@workflow
+def pooled_forks() -> list[int]:
+    return list(steps.forks.map(range(4), processes=1).results)
+
+
+def test_a_copy_of_a_process_that_comes_back_answers_nothing(
+    machine: Machine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A step that forks: each item has its own result, and it is said that the copy has ended."""
+    assert pooled_forks() == [0, 1, 2, 3]
+    assert "has made a copy of its process" in until(lambda: capfd.readouterr().err, "what the copy says")
+
+
+@workflow
+def pooled_methods() -> object:
+    return steps.Account("a").balance.map(range(3), processes=1)
+
+
+@workflow
+def pooled_method() -> object:
+    return steps.Account("a").isolated_balance(1)
+
+
+@pytest.mark.parametrize("flow", [pooled_methods, pooled_method])
+def test_what_cannot_be_handed_over_is_refused_at_once(machine: Machine, flow: Callable[[], object]) -> None:
+    """Of an instance only what it goes by is stored: no item becomes a dead letter for that."""
+    with pytest.raises(NotStorable, match="executed in another process"):
+        flow()
+    assert machine.steps() == []

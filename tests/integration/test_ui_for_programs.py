@@ -62,6 +62,7 @@ def test_an_export_is_what_the_command_writes(api: httpx.Client, state: Path):
     runs = [json.loads(one)["id"] for one in api.get("/export?what=runs").text.splitlines()]
     assert runs == [one["id"] for one in json.loads(perdure(state, "ps", "--json"))]
     assert api.get("/export?what=steps&run=nothing").status_code == 404
+    assert api.get("/export?what=steps").json()["code"] == "bad-option"
     assert api.get("/export?what=all").json()["code"] == "bad-query"
     assert api.get("/export?what=runs").headers["content-disposition"].startswith("attachment")
 

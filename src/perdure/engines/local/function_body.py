@@ -145,15 +145,19 @@ class FunctionBody:
             give_back(self._resources.store, self._run, self._now(), cut=self.scope.cut)
 
     def _note_way_on(self, error: BaseException) -> None:
-        """Say how to go on after Ctrl-C and the like; an exit and a cancelled task are the script's own doing."""
+        """Say how to go on: below the error that the script ends with, or at once if it may end without a word."""
         run = self._run
         if run.parent is not None or self.scope.stopped is not None:
             return
         text = f"perdure: run {run.id} is interrupted; run the script again to go on from here"
         if not isinstance(error, SystemExit | GeneratorExit) and type(error).__name__ != "CancelledError":
             notes.add(error, text)
-        elif ctrl_c_in_loop() and not notices.is_shown(self._resources.observer):
+        elif notices.is_shown(self._resources.observer):
+            return
+        elif ctrl_c_in_loop():
             say_below_traceback(text)  # the loop raises a KeyboardInterrupt of its own, which takes no notes from here
+        else:
+            notices.left(run, error)
 
     def leave(self) -> None:
         """What is called from here on is not called by the workflow."""

@@ -68,6 +68,12 @@ def suspended(resources: Resources, left: Suspended, script: str) -> None:
         print(f"perdure: {one_line(left.what)}\n  {one_line(left.hint)}", file=sys.stderr, flush=True)
 
 
+def left(run: RunRecord, error: BaseException) -> None:
+    """The workflow's function was left by what shows no traceback: an exit, or the end of its task or generator."""
+    by = "was cancelled" if type(error).__name__ == "CancelledError" else f"was left by {type(error).__name__}"
+    point_out(f"run {one_line(run.id)} {by} and is not done; run the script again to go on from here")
+
+
 def waits(resources: Resources, wait: Wait) -> None:
     """A call waits for more than a few seconds."""
     if wait.seconds <= LONG or is_shown(resources.observer):
