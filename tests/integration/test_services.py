@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from perdure.core.execution.effects import Report
-from perdure.core.policies.breaker import BreakerPolicy, BreakerState, isolate
+from perdure.core.policies import breaker
+from perdure.core.policies.breaker import BreakerPolicy, BreakerState, Ticket, isolate
 from perdure.core.policies.guard import Guard, Pass
 from perdure.engines.guards import Guards
 from perdure.engines.runtime.clock import RealWorld
-from perdure.store.services import Services
+from perdure.store.services import Opening, Services
 
 
 def one_more(state: BreakerState, now: float) -> tuple[BreakerState, int]:
@@ -95,3 +97,51 @@ def test_a_deleted_file_is_made_anew(tmp_path: Path) -> None:
     assert services.update("breaker", "svc", one_more) == 0
     assert services.path.exists()
     services.close()
+
+
+def test_the_last_openings_of_a_breaker_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From when to when each was, with its failure; a probe that fails goes on with the same one. Of a time, those that
+    reach into it; of each breaker the last ones, and others' stay."""
+    monkeypatch.setattr("perdure.store.services.KEPT", 3)
+    now = [100.0]
+    services, policy = Services(tmp_path / "state.db", lambda: now[0]), BreakerPolicy(failures=1, cooldown=10)
+
+    def at(moment: float, change: Callable[[BreakerState, float], BreakerState], name: str = "svc") -> None:
+        now[0] = moment
+        services.update("breaker", name, lambda state, now: (change(state, now), None))
+
+    def fails(error: str) -> Callable[[BreakerState, float], BreakerState]:
+        def change(state: BreakerState, now: float) -> BreakerState:
+            state, ticket = breaker.admit(state, policy, now, "a", "me", lambda whose: True)
+            assert isinstance(ticket, Ticket)
+            return breaker.report(state, policy, now, ticket, "failure", error)
+
+        return change
+
+    at(100, isolate, "other")
+    at(100, fails("down"))
+    at(120, fails("down still"))
+    at(130, breaker.reset)
+    assert services.openings(0, 1000) == [
+        Opening("other", 100, None, "isolated", ""),
+        Opening("svc", 100, 130, "open", "down"),
+    ]
+    for number in range(3):
+        at(200 + 10 * number, fails(f"again {number}"))
+        at(205 + 10 * number, breaker.reset)
+    assert [one.error for one in services.openings(0, 1000) if one.name == "svc"] == ["again 0", "again 1", "again 2"]
+    assert [one.error for one in services.openings(206, 212)] == ["", "again 1"]
+    services.close()
+
+
+def test_a_file_of_before_openings_were_kept_goes_on(tmp_path: Path) -> None:
+    """The table is added to a file of version 1; what its breakers knew is still there."""
+    services = Services(tmp_path / "state.db", time.time)
+    services.update("breaker", "svc", lambda state, now: (isolate(state, now), None))
+    services._using(lambda it: it.execute("DROP TABLE opening; PRAGMA user_version = 1").fetchall())
+    services.close()
+    again = Services(tmp_path / "state.db", time.time)
+    assert again.openings(0, time.time()) == []
+    assert getattr(again.about("svc")["breaker"], "mode", None) == "isolated"
+    again.update("breaker", "svc", lambda state, now: (breaker.reset(state, now), None))
+    again.close()

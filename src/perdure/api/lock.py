@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from math import isfinite
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from perdure.core.exceptions import notes
 from perdure.core.execution.run import Locked, describe_locked
 from perdure.core.execution.spec import IfLocked
 from perdure.core.redaction.printable import one_line
-from perdure.engines.interface import here
+from perdure.engines.interface import StepContext, here
 from perdure.errors import AlreadyRunning, OptionError, Skipped, StateError
 
 if TYPE_CHECKING:
@@ -158,13 +160,17 @@ class lock:  # noqa: N801  used like a function
         fence = store.locks.again(self._name, who)
         if fence is None:
             began = steady()
-            looks = 0
-            while isinstance(answer := store.journal.write((), store.enter(self._name, who, time.time())), Locked):
-                left = self._left(answer, began)
-                if looks == 0:
-                    print(f"perdure: waiting: {one_line(describe_locked(answer))}", file=sys.stderr, flush=True)
-                yield min(PAUSES[min(looks, len(PAUSES) - 1)], left)
-                looks += 1
+            looks, over = 0, _nothing
+            try:
+                while isinstance(answer := store.journal.write((), store.enter(self._name, who, time.time())), Locked):
+                    left = self._left(answer, began)
+                    if looks == 0:
+                        print(f"perdure: waiting: {one_line(describe_locked(answer))}", file=sys.stderr, flush=True)
+                        over = _shown_waiting(f"lock {self._name!r}", left)
+                    yield min(PAUSES[min(looks, len(PAUSES) - 1)], left)
+                    looks += 1
+            finally:
+                over()
             fence = answer
         self._entered.append((HeldLock(self._name, fence, store), os.getpid()))
 
@@ -184,6 +190,26 @@ class lock:  # noqa: N801  used like a function
         if left <= 0:
             raise AlreadyRunning(f"{what}; it was not free in time", "see what it does with `perdure ps`")
         return left
+
+
+def _shown_waiting(reason: str, left: float) -> Callable[[], None]:
+    """Have it seen from outside that a run, or a step of it, waits; what is returned is called when that is over."""
+    from perdure.api.caller import scope_of_caller
+
+    scope, context = scope_of_caller(), here.get()
+    recorder = None if scope is None else scope.resources.monitor.recorder
+    if scope is None or recorder is None:
+        return _nothing
+    call = context.call if isinstance(context, StepContext) else None
+    now = scope.world.now()
+    until = now + left if isfinite(left) else 0.0
+    name, key, n = ("", bytes(16), 0) if call is None else (call.spec.name, call.key, call.n)
+    attempt = context.attempt if isinstance(context, StepContext) else 0
+    return partial(recorder.waited, recorder.wait(scope.id, name, key, n, attempt, now, until, reason))
+
+
+def _nothing() -> None:
+    pass
 
 
 def _caller() -> tuple[Store, Asker]:

@@ -36,7 +36,7 @@ Began = Callable[[str], None]
 class StepContext:
     """One attempt of a step, as its own code sees it."""
 
-    __slots__ = ("attempt", "call", "lines", "run_id", "scope")
+    __slots__ = ("attempt", "call", "lines", "run_id", "scope", "slot")
 
     def __init__(self, run_id: str, call: Call, attempt: int, scope: Scope | None) -> None:
         self.run_id = run_id
@@ -44,6 +44,7 @@ class StepContext:
         self.attempt = attempt
         self.scope = scope
         self.lines: Any = None  # what it has logged and printed, if it has
+        self.slot: int | None = None  # its place in the flight recorder
 
     def idempotency_key(self) -> str:
         """The same for every attempt of this call, in this process or another; different for every other call."""

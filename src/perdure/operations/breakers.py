@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Container
 from datetime import datetime
+from math import inf
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -17,6 +20,7 @@ from perdure.engines.guards import Guards
 from perdure.engines.runtime.clock import RealWorld
 from perdure.errors import NotFound
 from perdure.operations.location import Location
+from perdure.store.services import Services
 
 
 class BreakerView(msgspec.Struct, frozen=True):
@@ -41,6 +45,47 @@ class BreakerView(msgspec.Struct, frozen=True):
     error: str = ""
     paused_until: datetime | None = None
     rate: str = ""
+
+
+class OpeningView(msgspec.Struct, frozen=True):
+    """From when to when a breaker let no call through; `ended` is None while it does not.
+
+    `how` is "open" by failures, of which `error` was the last, or "isolated" by a person.
+    """
+
+    name: str
+    began: datetime | None
+    ended: datetime | None
+    how: Literal["open", "isolated"]
+    error: str
+
+
+def openings_of(
+    state: Path, since: float = 0.0, until: float = inf, names: Container[str] | None = None
+) -> list[OpeningView]:
+    """The openings of breakers in a time, the earliest first; at most the last fifty of each breaker.
+
+    Args:
+        state: the state file.
+        since: seconds since the epoch; those that were over before are left out.
+        until: the same; those that began later are left out.
+        names: of the breakers that are meant; None: all.
+
+    Raises:
+        StateError: the file of the services cannot be used.
+    """
+    services = Services(state, time.time)
+    try:
+        found = services.openings(since, until)
+    finally:
+        services.close()
+    return [
+        OpeningView(
+            one.name, moment(one.began), None if one.ended is None else moment(one.ended), one.how, redact(one.error)
+        )
+        for one in found
+        if names is None or one.name in names
+    ]
 
 
 def list_breakers(location: Location) -> list[BreakerView]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
+from math import inf
 
 from perdure.config import secrets
 from perdure.core.durations import show
@@ -12,11 +15,15 @@ from perdure.core.execution.crash_loop import fitted
 from perdure.core.records import AttemptRecord, RunRecord
 from perdure.engines.features import Feature
 from perdure.operations.location import Location
-from perdure.operations.processes import INPUTS, CallInFlight
+from perdure.operations.maps import maps_of
+from perdure.operations.processes import INPUTS, NEXT, CallInFlight, WaitingCall
 from perdure.operations.ps import view_of
 from perdure.operations.step_views import error_view
 from perdure.operations.why_waiting import Way
 from perdure.store.runs import Store
+
+SHOWN = 5
+"""Calls that are named."""
 
 
 class Inquiry:
@@ -63,7 +70,7 @@ class Inquiry:
     def _call(self, one: CallInFlight) -> str:
         child = "" if one.run == self.run.id else f" of child run {one.run}"
         lasted = "" if one.seconds is None else f", for {show(round(one.seconds, 1))}"
-        return f"{one.step}{one.inputs}{child}, attempt {one.attempt}{lasted}"
+        return f"{one.step}{which(one)}{child}, attempt {one.attempt}{lasted}"
 
     def _saved(self) -> str:
         if not self.view.steps:
@@ -118,6 +125,36 @@ class Inquiry:
         self.ways += [way for number, way in enumerate(found) if way not in found[:number]]
         return bool(found)
 
+    def _held_calls(self, seen: Sequence[WaitingCall]) -> None:
+        """Calls that wait for something else than their next attempt: a sentence for each that they wait for."""
+        found: dict[tuple[str, str], list[WaitingCall]] = {}
+        for one in seen:
+            if one.reason != NEXT:
+                found.setdefault((one.step, one.reason), []).append(one)
+        for (step, reason), calls in list(found.items())[:SHOWN]:
+            first = min(calls, key=lambda one: inf if one.seconds is None else one.seconds)
+            if not step:
+                self._say(f"the run itself waits for {reason}{time_left(first)}")
+            elif len(calls) == 1:
+                self._say(f"{step}{which(first)} waits for {reason}{time_left(first)}")
+            else:
+                self._say(
+                    f"{len(calls):,} calls of {step} wait for {reason}; the first{time_left(first) or ' is let soon'}"
+                )
+
+    def _not_begun(self, begun: Sequence[CallInFlight | WaitingCall]) -> None:
+        """Items of maps that have not begun, since only so many are under way at a time."""
+        under_way = Counter(one.step for one in begun if one.run == self.run.id)
+        for one in maps_of(self.store, self.run) if under_way else ():
+            if one.ended is not None or one.total is None or one.concurrency is None:
+                continue
+            left = one.total - sum(one.counts.values()) - under_way[fitted(one.step)]
+            if left > 0 and under_way[fitted(one.step)]:
+                self._say(
+                    f"{left:,} of {one.total:,} items of the map over {one.step} have not begun: "
+                    f"{one.concurrency:,} at a time are under way (concurrency)"
+                )
+
     def _locks(self) -> None:
         held = self.store.journal.read(self.store.locks.held)
         for one in held:
@@ -128,6 +165,16 @@ class Inquiry:
                 f"lock {one.name!r} is held by pid {one.by.pid} on {one.by.host}{who}, for {self._since(one.since)}: "
                 "what needs it waits"
             )
+
+
+def which(one: CallInFlight | WaitingCall) -> str:
+    """Which call of its step it is, as far as that is known."""
+    return one.inputs or (f"({one.label})" if one.label else "")
+
+
+def time_left(one: WaitingCall) -> str:
+    """Until when it waits."""
+    return "" if one.seconds is None else f", for {show(round(one.seconds, 1))} yet, until {_clock(one.until)}"
 
 
 def line_of(packed: bytes) -> str:

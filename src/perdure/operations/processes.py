@@ -16,7 +16,7 @@ from perdure.core.execution.run import HolderInfo
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.store import crashes, flight_record, listing
-from perdure.store.flight_record import Flight, InFlight
+from perdure.store.flight_record import CallWaits, Flight, InFlight
 from perdure.store.liveness import lives
 from perdure.store.runs import Store
 
@@ -31,7 +31,8 @@ class CallInFlight(msgspec.Struct, frozen=True):
 
     `key` (hexadecimal) and `n`, with the name, identify the call. `inputs` are known of a call only once an attempt of
     it has failed, and empty until then. `seconds` is how long it has been going on; of a dead process, until it died,
-    or None if no watchdog saw it.
+    or None if no watchdog saw it. `label` is the map's key of the item; `done`, `total` and `note` what the attempt has
+    said of how far it is (`perdure.progress`); `done` is None if it has said nothing.
     """
 
     run: str
@@ -42,6 +43,33 @@ class CallInFlight(msgspec.Struct, frozen=True):
     attempt: int
     since: datetime | None
     seconds: float | None
+    label: str = ""
+    done: float | None = None
+    total: float | None = None
+    note: str = ""
+
+
+class WaitingCall(msgspec.Struct, frozen=True):
+    """A call that waits in its process before attempt `attempt`, which is made at `until` (None: when it is let).
+
+    `reason` says for what: a breaker, its turn, a lock; "its next attempt" between two. `step` is empty if the run
+    itself waits. `seconds` are left until then. The other attributes are those of CallInFlight.
+    """
+
+    run: str
+    step: str
+    key: str
+    n: int
+    inputs: str
+    label: str
+    attempt: int
+    since: datetime | None
+    until: datetime | None
+    seconds: float | None
+    reason: str
+
+
+NEXT = "its next attempt"
 
 
 class ProcessView(msgspec.Struct, frozen=True):
@@ -50,7 +78,7 @@ class ProcessView(msgspec.Struct, frozen=True):
     `alive` or not, and then `ended` (when it was last heard of), `cause` (a word, such as "SIGKILL") and `how` (the
     same for people); `watched`: a watchdog process watches it, or did. `memory` is the most that it was seen to use,
     in bytes; 0 if that was not measured. `in_flight` are the attempts in flight, oldest first, `more` how many the
-    flight record had no place for.
+    flight record had no place for. `waiting` are the calls that wait, the one that has waited longest first.
     """
 
     pid: int
@@ -64,6 +92,7 @@ class ProcessView(msgspec.Struct, frozen=True):
     memory: int
     in_flight: list[CallInFlight]
     more: int
+    waiting: list[WaitingCall] = []
 
 
 class Suspect(msgspec.Struct, frozen=True):
@@ -144,6 +173,7 @@ def _alive(store: Store, run: RunRecord, holder: HolderInfo, record: Flight | No
         memory=memory,
         in_flight=_calls_in_flight(store, run, record.calls if record else (), time.time()),
         more=record.more if record else 0,
+        waiting=_waiting_calls(store, run, record.waiting if record else (), time.time()),
     )
 
 
@@ -185,6 +215,32 @@ def _calls_in_flight(store: Store, run: RunRecord, calls: Sequence[InFlight], no
             attempt=call.attempt,
             since=moment(call.started),
             seconds=None if now is None else max(now - call.started, 0.0),
+            label=secrets.conceal(call.label) if call.label else "",
+            done=call.done if call.done or call.total or call.note else None,
+            total=call.total or None,
+            note=call.note,
+        )
+        for call in mine
+    ]
+
+
+def _waiting_calls(store: Store, run: RunRecord, calls: Sequence[CallWaits], now: float) -> list[WaitingCall]:
+    id = fitted(run.id)
+    mine = [call for call in calls if call.run == id or call.run.startswith(f"{run.id}.")]
+    given = _inputs(store, run, {(call.name, call.key, call.n) for call in mine}) if mine else {}
+    return [
+        WaitingCall(
+            run=call.run,
+            step=call.name,
+            key=call.key.hex(),
+            n=call.n,
+            inputs=given.get((call.name, call.key, call.n), "") if call.run == id else "",
+            label=secrets.conceal(call.label) if call.label else "",
+            attempt=call.attempt,
+            since=moment(call.since),
+            until=moment(call.until) if call.until else None,
+            seconds=max(call.until - now, 0.0) if call.until else None,
+            reason=call.reason or NEXT,
         )
         for call in mine
     ]

@@ -9,6 +9,8 @@ import msgspec
 
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
+from perdure.operations.breakers import OpeningView, openings_of
+from perdure.operations.functions import functions_of
 from perdure.operations.step_rows import StepRow, every_step
 from perdure.store import timeline
 from perdure.store.runs import Store
@@ -35,13 +37,14 @@ class Bins(msgspec.Struct, frozen=True):
 
 class Timeline(msgspec.Struct, frozen=True):
     """How the calls of a run lie in time. `length` is in milliseconds from `began`. Of a run with many calls `calls` is
-    None and `bins` counts them."""
+    None and `bins` counts them. `openings` are those of the breakers of its steps, at that time."""
 
     began: datetime | None
     length: float
     total: int
     calls: list[StepRow] | None
     bins: Bins | None
+    openings: list[OpeningView] = []
 
 
 def timeline_of(store: Store, run: RunRecord, bins: int = 1_000) -> Timeline:
@@ -60,8 +63,10 @@ def timeline_of(store: Store, run: RunRecord, bins: int = 1_000) -> Timeline:
     under_way = run.status == "running" and store.holding(run) is not None
     end = run.ended or (time.time() if under_way else found[1] if found else run.started)
     length = max(end - run.created, found[1] - run.created if found else 0.0, FINEST)
+    guarded = {one.options["breaker"] for one in functions_of(store, run) if "breaker" in one.options}
+    opened = openings_of(store.path, run.created, end, guarded) if guarded else []
     if total <= MOST:
-        return Timeline(moment(run.created), length * 1000, total, every_step(store, run, MOST), None)
+        return Timeline(moment(run.created), length * 1000, total, every_step(store, run, MOST), None, opened)
     width = max(length / bins, FINEST)
     counts = {status: [0] * bins for status in ("done", "failed", "dead", "retried")}
     for part in timeline.bins(store, run.rid, run.created, width):
@@ -69,4 +74,4 @@ def timeline_of(store: Store, run: RunRecord, bins: int = 1_000) -> Timeline:
             place = min(max(place, 0), bins - 1)
             counts[status if status in ("done", "dead") else "failed"][place] += count
             counts["retried"][place] += again
-    return Timeline(moment(run.created), length * 1000, total, None, Bins(**counts))
+    return Timeline(moment(run.created), length * 1000, total, None, Bins(**counts), opened)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 import msgspec
 
 from perdure.config import secrets
 from perdure.core.commands import commands_in, located
 from perdure.core.durations import show
+from perdure.core.execution.crash_loop import fitted
 from perdure.core.policies.classify import Assessment
 from perdure.core.policies.verdicts import Stop
 from perdure.core.records import AttemptRecord, RunRecord
@@ -17,9 +19,15 @@ from perdure.engines.features import Feature
 from perdure.engines.selection import capabilities_at
 from perdure.errors import PerdureError, StateCorrupt
 from perdure.operations.findings import find
-from perdure.operations.inquiry import Inquiry, line_of
+from perdure.operations.inquiry import SHOWN, Inquiry, line_of, time_left
 from perdure.operations.location import Location
-from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
+from perdure.operations.processes import (
+    ProcessView,
+    Suspect,
+    WaitingCall,
+    process_of,
+    suspects_of,
+)
 from perdure.operations.ps import Standing, view_of
 from perdure.operations.run_facts import RunFacts, has_script
 from perdure.operations.step_views import error_view
@@ -27,9 +35,6 @@ from perdure.operations.stored_failures import STAYS, assessment_of, restored
 from perdure.operations.why_waiting import Waiting, Way
 from perdure.store import crashes, dead_letters
 from perdure.store.runs import Store
-
-SHOWN = 5
-"""Calls that are named."""
 
 MOST_RECORDS = 20_000
 """Of a run that is looked through."""
@@ -150,12 +155,15 @@ class _Answer(Inquiry):
         more = len(in_flight[SHOWN:]) + (process.more if process is not None else 0)
         if more:
             self._say(f"and {more:,} more in flight")
+        seen = process.waiting if process is not None else []
         waiting = self._open_calls(in_flight)
-        self._waiting(waiting)
+        self._waiting(waiting, seen)
+        self._held_calls(seen)
+        self._not_begun([*in_flight, *seen])
         waits = self._waits().under_way()
-        if not in_flight and not waiting and not waits:
+        if not in_flight and not waiting and not waits and not seen:
             self._between_steps()
-        if waiting or not in_flight:
+        if waiting or seen or not in_flight:
             self._services()
         self._locks()
         self._way("see more", "show")
@@ -174,13 +182,15 @@ class _Answer(Inquiry):
         self.ways.append(Way("see more", self._command("show")))
         self.ways.append(Way("start a worker", f"perdure worker {script}{self.location.option}"))
 
-    def _waiting(self, waiting: list[AttemptRecord]) -> None:
+    def _waiting(self, waiting: list[AttemptRecord], seen: Sequence[WaitingCall] = ()) -> None:
+        due = {(one.step, one.key, one.n): one for one in seen if one.run == self.run.id}
         for one in waiting[:SHOWN]:
             ago = show(round(max(self.now - one.started - one.ms / 1000, 0.0), 1))
-            self._say(
-                f"{self._attempted(one)} failed at attempt {one.number}, {ago} ago: {line_of(one.error)}; "
-                "it waits for its next attempt, if it has one left"
-            )
+            wait = due.get((fitted(one.name), one.key.hex(), one.n))
+            rest = "it waits for its next attempt, if it has one left"
+            if wait is not None:
+                rest = f"it waits for {wait.reason}{time_left(wait)}"
+            self._say(f"{self._attempted(one)} failed at attempt {one.number}, {ago} ago: {line_of(one.error)}; {rest}")
             self.code = self.code or _sure(assessment_of(self.run.path, one.verdict, one.error))
         if len(waiting) > SHOWN:
             self._say(f"and {len(waiting) - SHOWN:,} more calls wait after a failed attempt")

@@ -5,7 +5,8 @@ death of the process however it dies (not a power cut: nothing is flushed, and s
 The token is that of the process's lock (`store/holders.py`), which says whether it lives.
 
     bytes 0 to 1023    who: process id, boot, script, start, progress; and from the watchdog: memory, last sign of life
-    then               slots of 512 bytes, one for each attempt in flight; the byte that makes a slot valid comes last
+    then               slots of 512 bytes, one for each attempt in flight, and for each call that waits (for its next
+                       attempt, a breaker, its turn, a lock); the byte that says what a slot holds comes last
 
 The offsets of the header are written a second time in `alerts/watchdog/process.py`, which imports nothing of ours.
 """
@@ -53,9 +54,25 @@ TRACE = 1 << 16
 
 VALID = struct.calcsize(_FIELDS) - 1
 
+RUNNING, WAITING = 1, 2
+"""What a slot holds. An attempt is what a death speaks against, a call that waits is not."""
+
+MORE_OF_CALL = VALID + 1
+"""Behind the byte: what few calls have. The label stands behind the name, as far as it fits there."""
+TEXT = SLOT - MORE_OF_CALL - struct.calcsize("<Bdd")
+TAIL = struct.Struct(f"<Bdd{TEXT}s")
+"""Length of the label; until when it waits, and 0; or how far it is, done and total; what it waits for, or a note."""
+
+MOST_WAITING = SLOTS // 2
+"""Calls that wait have so many slots at most: attempts are not to lack one."""
+
 
 class InFlight(msgspec.Struct, frozen=True):
-    """An attempt that was under way: of which call of which run, and since when (seconds since the epoch)."""
+    """An attempt that was under way: of which call of which run, and since when (seconds since the epoch).
+
+    `label` is the map's key of the item, `done`, `total` and `note` what the attempt has said of how far it is; `total`
+    is 0 if it has not said so.
+    """
 
     run: str
     name: str
@@ -63,6 +80,27 @@ class InFlight(msgspec.Struct, frozen=True):
     n: int
     attempt: int
     started: float
+    label: str = ""
+    done: float = 0.0
+    total: float = 0.0
+    note: str = ""
+
+
+class CallWaits(msgspec.Struct, frozen=True):
+    """A call that waited before attempt `attempt`, since and until when (seconds since the epoch; 0: not known).
+
+    `reason` says for what, and is empty for the pause between two attempts. `name` is empty outside of steps.
+    """
+
+    run: str
+    name: str
+    key: bytes
+    n: int
+    attempt: int
+    since: float
+    until: float
+    reason: str
+    label: str
 
 
 class Flight(msgspec.Struct, frozen=True):
@@ -71,7 +109,7 @@ class Flight(msgspec.Struct, frozen=True):
     `seen` is its last sign of life (seconds since the epoch), `memory` the most it was seen to use (bytes; 0: not
     measured), `calls` the attempts in flight and `more` how many the file had no room for, `cause` how it died as far
     as its watchdog process knows, `reported` whether its death was reported, `watched` whether it had such a process.
-    `boot` is 16 zero bytes if unknown.
+    `boot` is 16 zero bytes if unknown. `waiting` are the calls that waited, at most `MOST_WAITING`.
     """
 
     path: Path
@@ -87,6 +125,7 @@ class Flight(msgspec.Struct, frozen=True):
     cause: str
     reported: bool
     watched: bool = False
+    waiting: list[CallWaits] = []
 
 
 def folder_of(state: Path) -> Path:
@@ -127,8 +166,9 @@ def read(path: Path) -> Flight | None:
     _, pid, size, started, _, memory, seen, reported, length, more, boot, cause = HEADER.unpack_from(data)
     if size != SLOT:
         return None
-    calls = [call for at in range(SLOTS_AT, len(data) - SLOT + 1, SLOT) if (call := _call(data, at)) is not None]
-    calls.sort(key=lambda call: call.started)
+    slots = [call for at in range(SLOTS_AT, len(data) - SLOT + 1, SLOT) if (call := _call(data, at)) is not None]
+    calls = sorted((call for call in slots if type(call) is InFlight), key=lambda call: call.started)
+    waiting = sorted((call for call in slots if type(call) is CallWaits), key=lambda call: call.since)
     return Flight(
         path=path,
         token=path.stem,
@@ -143,17 +183,26 @@ def read(path: Path) -> Flight | None:
         cause=cause.rstrip(b"\0").decode("utf-8", "replace") or ("SIGTERM" if data[-1:] != b"\0" else ""),
         reported=reported != 0,
         watched=seen != 0,
+        waiting=waiting,
     )
 
 
-def _call(data: bytes, at: int) -> InFlight | None:
-    if data[at + VALID] != 1:
+def _call(data: bytes, at: int) -> InFlight | CallWaits | None:
+    kind = data[at + VALID]
+    if kind not in (RUNNING, WAITING):
         return None
-    started, n, attempt, run_length, name_length, key, run, name, _ = RECORD.unpack_from(data, at)
-    if not 0 < run_length <= WIDTH or not 0 < name_length <= WIDTH or not attempt:
+    started, n, attempt, run_length, name_length, key, run, named, _ = RECORD.unpack_from(data, at)
+    labelled, first, second, text = TAIL.unpack_from(data, at + MORE_OF_CALL)
+    if not 0 < run_length <= WIDTH or not 0 <= name_length <= WIDTH:
         return None
-    run, name = (part[:size].decode("utf-8", "replace") for part, size in ((run, run_length), (name, name_length)))
-    return InFlight(run, name, key, n, attempt, started)
+    run, name, label = (
+        part.decode("utf-8", "replace")
+        for part in (run[:run_length], named[:name_length], named[name_length : name_length + labelled])
+    )
+    said = text.rstrip(b"\0").decode("utf-8", "ignore")
+    if kind == WAITING:
+        return CallWaits(run, name, key, n, attempt, started, first, said, label)
+    return InFlight(run, name, key, n, attempt, started, label, first, second, said) if name and attempt else None
 
 
 def left_behind(folder: Path, locks: Path) -> list[Flight]:

@@ -1,4 +1,4 @@
-"""The flight recorder of a process: it says which attempts are in flight, in the process's flight record."""
+"""The flight recorder of a process: it says which attempts are in flight and which calls wait, in its flight record."""
 
 from __future__ import annotations
 
@@ -23,13 +23,19 @@ from perdure.store.flight_record import (
     MAGIC,
     MEMORY,
     MORE,
+    MORE_OF_CALL,
+    MOST_WAITING,
     PROGRESS,
     RECORD,
+    RUNNING,
     SCRIPT,
     SLOT,
     SLOTS,
     SLOTS_AT,
+    TAIL,
+    TEXT,
     VALID,
+    WAITING,
     boot_id,
     read_at,
     write_at,
@@ -84,6 +90,7 @@ class Recorder:
         self._growing = threading.Lock()
         self._end = SLOTS_AT
         self._more = 0
+        self._waiting = 0
         self._look_at = self._progress_at = 0.0
         self._tick = count(1).__next__
         self._file: _File | None = _File(make_file(self.path, os.O_EXCL | os.O_RDWR))
@@ -100,7 +107,7 @@ class Recorder:
             raise
         self._asked = _note_sigterm(self.path)
 
-    def begin(self, run_id: str, name: str, key: bytes, n: int, attempt: int, started: float) -> Slot:
+    def begin(self, run_id: str, name: str, key: bytes, n: int, attempt: int, started: float, label: str = "") -> Slot:
         """An attempt begins.
 
         Args:
@@ -110,6 +117,7 @@ class Recorder:
             n: how many times name and key came before in the run.
             attempt: its number, from 1.
             started: seconds since the epoch.
+            label: what tells the call from others for people.
         """
         if started >= self._look_at:
             self._look(started)
@@ -126,7 +134,9 @@ class Recorder:
             run, step = run_id.encode(), name.encode()
             if len(run) > WIDTH or len(step) > WIDTH:
                 run, step = fitted(run_id).encode(), fitted(name).encode()
-            data = RECORD.pack(started, n, attempt, len(run), len(step), key, run, step, 1)
+            data = RECORD.pack(started, n, attempt, len(run), len(step), key, run, step, RUNNING)
+            if label:
+                data = _with_tail(data, step, label, 0.0, "")
             if write_at(file.descriptor, data, slot) == SLOT:
                 return slot
         except (ValueError, struct.error):
@@ -157,6 +167,75 @@ class Recorder:
             pass
         self._free.append(slot)
 
+    def wait(
+        self,
+        run_id: str,
+        name: str,
+        key: bytes,
+        n: int,
+        attempt: int,
+        since: float,
+        until: float,
+        reason: str,
+        label: str = "",
+    ) -> Slot:
+        """A call waits; what is returned goes to `waited` when that is over.
+
+        Args:
+            run_id: the run.
+            name: the step's name; empty outside of steps.
+            key: the digest that identifies the call, 16 bytes.
+            n: how many times name and key came before in the run.
+            attempt: the number of the attempt that comes next.
+            since: seconds since the epoch.
+            until: the same; 0 if that is not known.
+            reason: what it waits for, in a few words; empty: for the time between two attempts.
+            label: what tells the call from others for people.
+        """
+        with self._growing:
+            if self._waiting >= MOST_WAITING:
+                return None
+            self._waiting += 1
+        try:
+            slot = self._free.pop()
+        except IndexError:
+            with self._growing:
+                slot, room = self._end, self._end < SLOTS_AT + SLOTS * SLOT
+                self._end += SLOT * room
+                self._waiting -= not room
+            if not room:
+                return None
+        file = self._file
+        if file is not None:
+            run, step = fitted(run_id).encode("utf-8", "replace"), fitted(name).encode("utf-8", "replace")
+            try:
+                data = RECORD.pack(since, n, attempt, len(run), len(step), key, run, step, WAITING)
+                write_at(file.descriptor, _with_tail(data, step, label, until, reason), slot)
+            except (OSError, struct.error):
+                pass  # it is not seen, then
+        return slot
+
+    def waited(self, slot: Slot) -> None:
+        """A call does not wait any more."""
+        if slot is None:
+            return
+        file = self._file
+        if file is None:
+            return
+        with suppress(OSError):
+            write_at(file.descriptor, b"\0", slot + VALID)
+        with self._growing:
+            self._waiting -= 1
+        self._free.append(slot)
+
+    def how_far(self, slot: Slot, done: float, total: float | None, note: str) -> None:
+        """An attempt says how far it is."""
+        file = self._file
+        if slot is not None and file is not None:
+            data = TAIL.pack(0, done, total or 0.0, _cut(note.encode("utf-8", "replace"), TEXT))
+            with suppress(OSError, struct.error):
+                write_at(file.descriptor, data[1:], slot + MORE_OF_CALL + 1)
+
     def _look(self, now: float) -> None:
         """Note now and then the most memory that this process has used; a watchdog process sees more."""
         self._look_at = now + LOOK
@@ -179,7 +258,7 @@ class Recorder:
         """Remove the file, unless attempts are in flight: then the process ends in their middle, and it stays."""
         if self._file is None:
             return
-        in_flight = (self._end - SLOTS_AT) // SLOT - len(self._free) or self._more
+        in_flight = (self._end - SLOTS_AT) // SLOT - len(self._free) - self._waiting or self._more
         self.close_in_child()
         if not in_flight:
             remove(self.path)
@@ -208,6 +287,22 @@ class Recorder:
             if file is not None:
                 with suppress(OSError):
                     write_at(file.descriptor, _small.pack(self._more), MORE)
+
+
+def _with_tail(record: bytes, name: bytes, label: str, until: float, reason: str) -> bytes:
+    """A slot, with a label behind the name, and what else few calls have."""
+    said = _cut(label.encode("utf-8", "replace"), min(WIDTH - len(name), 255))
+    at = VALID - WIDTH + len(name)
+    tail = TAIL.pack(len(said), until, 0.0, _cut(reason.encode("utf-8", "replace"), TEXT))
+    return record[:at] + said + record[at + len(said) : MORE_OF_CALL] + tail
+
+
+def _cut(text: bytes, most: int) -> bytes:
+    """As much of a text as there is room for."""
+    if len(text) <= most:
+        return text
+    dots = b"..." if most > 3 else b""
+    return text[: most - len(dots)].decode("utf-8", "ignore").encode() + dots
 
 
 def _note_sigterm(path: Path) -> int:

@@ -34,8 +34,10 @@ S = TypeVar("S", BreakerState, RateState, PauseState)
 T = TypeVar("T")
 
 APPLICATION_ID = 0x50455253  # "PERS"
-VERSION = 1
-"""Of the file. In version 0 a state had no checksum before it."""
+VERSION = 2
+"""Of the file. In version 0 a state had no checksum before it; before version 2 no opening was kept."""
+KEPT = 50
+"""Openings of a breaker that are kept."""
 _DAMAGE = (*DAMAGE, apsw.SQLError, UnicodeDecodeError)
 _CHECKSUM = 4
 """Bytes before each state: a CRC-32 over whose it is and what it says."""
@@ -44,6 +46,16 @@ _STATES: dict[str, type[Any]] = {"breaker": BreakerState, "rate": RateState, "pa
 _decoders = {kind: msgspec.msgpack.Decoder(state) for kind, state in _STATES.items()}
 _encode = msgspec.msgpack.Encoder().encode
 _log = logging.getLogger("perdure")
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """From when to when (seconds since the epoch; None: it is not over) a breaker let no call through, and why."""
+
+    name: str
+    began: float
+    ended: float | None
+    how: Literal["open", "isolated"]
+    error: str
 
 
 class Services:
@@ -84,6 +96,18 @@ class Services:
         known = [row for row in rows if self._is_known(*row[:2])]
         return [(kind, name, self._decoded(kind, name, state)) for kind, name, state in known]
 
+    def openings(self, since: float, until: float) -> list[Opening]:
+        """The openings of breakers in a time, or that reach into it, the earliest first; at most 50 of each.
+
+        Raises:
+            StateError: the file cannot be used.
+        """
+        with translated(self.path):
+            if not self.path.exists():
+                return []
+        rows: Any = self._using(lambda it: it.execute(self._sql["openings"], (since, until)).fetchall())
+        return [Opening(*row) for row in rows]
+
     def update(self, kind: Kind, name: str, function: Callable[[Any, float], tuple[Any, T]]) -> T:
         """Change a cell while no one else can: in no process is another function at it.
 
@@ -109,6 +133,8 @@ class Services:
                     connection.execute(
                         self._sql["put"], (kind, name, _sealed(kind, name, _encode(after)), after.changed)
                     )
+                    if isinstance(after, BreakerState) and (before.mode == "closed") != (after.mode == "closed"):
+                        self._keep(connection, name, after)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -117,6 +143,15 @@ class Services:
             return answer
 
         return self._using(change)
+
+    def _keep(self, connection: apsw.Connection, name: str, after: BreakerState) -> None:
+        """A breaker has opened, or has closed again."""
+        connection.execute(self._sql["closed"], (name, after.changed))
+        if after.mode == "closed":
+            return
+        how = "isolated" if after.mode == "isolated" else "open"
+        connection.execute(self._sql["opened"], (name, after.changed, how, after.error if how == "open" else ""))
+        connection.execute(self._sql["forget_openings"], (name, KEPT))
 
     def close(self) -> None:
         """Close the file; it is opened again when it is used again."""
@@ -161,10 +196,14 @@ class Services:
     def _bring_up_to_date(self, connection: apsw.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if connection.pragma("user_version") == 0:  # another process may have been faster
+            version: Any = connection.pragma("user_version")  # another process may have been faster
+            if version < 2:
+                connection.execute(self._sql["table_of_openings"])
+            if version == 0:
                 rows: Any = connection.execute(self._sql["raw"]).fetchall()
                 for kind, name, state, changed in rows:
                     connection.execute(self._sql["put"], (kind, name, _sealed(kind, name, state), changed))
+            if version < VERSION:
                 connection.pragma("user_version", VERSION)
             connection.execute("COMMIT")
         except BaseException:
@@ -216,7 +255,7 @@ class Services:
                     run_script(
                         connection,
                         f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
-                        + self._sql["schema"],
+                        + f"{self._sql['schema']};{self._sql['table_of_openings']}",
                     )
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 finally:

@@ -13,7 +13,7 @@ from perdure.core.dead_letters import LetterDetails
 from perdure.core.records import RunRecord
 from perdure.errors import NotFound
 from perdure.operations import letter_input, letter_pages, overview, ps, schedules, searching, workers
-from perdure.operations.breakers import BreakerView, list_breakers
+from perdure.operations.breakers import BreakerView, OpeningView, list_breakers, openings_of
 from perdure.operations.dead_letters import LetterView, Selection, find_letter
 from perdure.operations.dead_letters import Standing as LetterStanding
 from perdure.operations.dead_letters import details_of as letter_details_of
@@ -270,16 +270,17 @@ def letter(desk: Desk, names: Names, given: Nothing) -> LetterDetails:
 
 
 class Services(msgspec.Struct, frozen=True):
-    """Breakers, pauses and rate limits, and the locks that are held."""
+    """Breakers, pauses and rate limits, the locks that are held, and the openings of breakers, the last one first."""
 
     services: list[BreakerView]
     locks: list[overview.LockView]
+    openings: list[OpeningView]
 
 
 def services(desk: Desk, names: Names, given: Nothing) -> Services:
     """The services that steps call, and locks."""
     with opened(desk.location) as store:
-        return Services(list_breakers(desk.location), overview.locks(store))
+        return Services(list_breakers(desk.location), overview.locks(store), openings_of(store.path)[::-1])
 
 
 class Waits(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from perdure.cli.view.terminal import Printer, date, one_line
 from perdure.core.durations import show
 from perdure.core.exceptions.output import SAID
 from perdure.core.sizes import show_size
-from perdure.operations.processes import CallInFlight, ProcessView, Suspect
+from perdure.operations.processes import CallInFlight, ProcessView, Suspect, WaitingCall
 from perdure.operations.sessions import SessionView
 from perdure.operations.show import ProgressView, RunDetails, SentView
 from perdure.operations.step_groups import StepGroup
@@ -137,6 +137,10 @@ def _process(printer: Printer, process: ProcessView | None, run: str) -> None:
     more = len(process.in_flight[IN_FLIGHT:]) + process.more
     if more:
         printer.line(f"{'':<9} and {more:,} more", style)
+    for held in process.waiting[:IN_FLIGHT]:
+        printer.line(f"{'waiting':<9} {waiting_line(held, run)}", style)
+    if len(process.waiting) > IN_FLIGHT:
+        printer.line(f"{'':<9} and {len(process.waiting) - IN_FLIGHT:,} more wait", style)
     if process.memory:
         printer.line(f"{'memory':<9} up to {show_size(process.memory)}", style)
 
@@ -145,7 +149,19 @@ def in_flight_line(one: CallInFlight, run: str) -> str:
     """An attempt in flight, of that run or of one of its child runs."""
     child = "" if one.run == run else f" of child run {one.run}"
     lasted = f"since {date(one.since)}" if one.seconds is None else f"for {show(round(one.seconds, 1))}"
-    return one_line(f"{one.step}{one.inputs}{child}, attempt {one.attempt}, {lasted}")
+    far = "" if one.done is None else f", {one.done:,g}{f' of {one.total:,g}' if one.total else ''} {one.note}".rstrip()
+    return one_line(f"{one.step}{one.inputs or _label(one.label)}{child}, attempt {one.attempt}, {lasted}{far}")
+
+
+def waiting_line(one: WaitingCall, run: str) -> str:
+    """A call that waits, of that run or of one of its child runs."""
+    child = "" if one.run == run else f" of child run {one.run}"
+    left = "" if one.seconds is None else f", for {show(round(one.seconds, 1))} yet"
+    return one_line(f"{one.step or 'the run itself'}{one.inputs or _label(one.label)}{child} for {one.reason}{left}")
+
+
+def _label(label: str) -> str:
+    return f"({label})" if label else ""
 
 
 def suspect_line(one: Suspect) -> str:

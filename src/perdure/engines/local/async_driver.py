@@ -50,6 +50,7 @@ from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.sync_driver import SyncDriver
 from perdure.engines.local.transactions import operation_of
+from perdure.engines.local.waiting_calls import shown_waiting
 from perdure.engines.runtime.branches import call_in_branch, cancel_branches, to_thread_apart, unwatched
 from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.quiescence import settle, until_given_up
@@ -270,6 +271,7 @@ class AsyncDriver:
         return await run_isolated_in_task(self._resources.pool.spawn, effect.call, scope.id, effect.attempt, seconds)
 
     async def _wait(self, effect: Wait, scope: LocalScope) -> None:
+        over = None if effect.noted else shown_waiting(self._resources, scope.id, effect)
         scope.executing += 1
         try:
             with own_timers():
@@ -277,6 +279,8 @@ class AsyncDriver:
                     await self._resources.world.asleep(seconds)
         finally:
             scope.executing -= 1
+            if over is not None:
+                over()
 
     async def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:
         body = FunctionBody(self._resources, self._drivers, effect, scope)

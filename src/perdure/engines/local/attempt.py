@@ -19,8 +19,8 @@ from perdure.store.lives import Cut
 class Attempt:
     """An attempt that is under way; making one begins it.
 
-    `seconds` is how long it may take, None without a bound; `slot` is its place in the flight recorder. Not a context
-    manager: that would cost each step a microsecond.
+    `seconds` is how long it may take, None without a bound. Not a context manager: that would cost each step a
+    microsecond.
 
     Args:
         resources: the state file and what goes with it.
@@ -43,7 +43,6 @@ class Attempt:
         "_started",
         "_token",
         "seconds",
-        "slot",
     )
 
     def __init__(self, resources: Resources, effect: Execute, scope: LocalScope) -> None:
@@ -65,10 +64,19 @@ class Attempt:
         self._token = here.set(context)
         self._started = started = world.now()
         self._recorder = recorder = resources.monitor.recorder
-        self.slot: Slot = None
         if recorder is not None:
-            self.slot = recorder.begin(scope.id, spec.name, call.key, call.n, effect.attempt, started)
+            if call.extras is None or call.extras.label is None:
+                context.slot = recorder.begin(scope.id, spec.name, call.key, call.n, effect.attempt, started)
+            else:
+                context.slot = recorder.begin(
+                    scope.id, spec.name, call.key, call.n, effect.attempt, started, call.extras.label
+                )
         self.seconds = spec.timeout if limits.deadline is None else limits.bound(spec.timeout)
+
+    @property
+    def slot(self) -> Slot:
+        """Its place in the flight recorder."""
+        return self._context.slot
 
     def end(self, value: object, error: Exception | None) -> Outcome:
         """The step's function has returned `value`, or raised `error`.
@@ -85,7 +93,7 @@ class Attempt:
             keep_body(error)
         recorder = self._recorder
         if recorder is not None:
-            recorder.end(self.slot, error is None)
+            recorder.end(self._context.slot, error is None)
         at = self._at
         outcome = Outcome(value, error, self._started, self._clock() - at, at=at)
         if self._call.spending is not None or self._call.ledgers:
@@ -112,7 +120,7 @@ class Attempt:
             self._scope.spending.save(call, self._clock() - self._at, ok=False)
         self._scope.cut_off(Cut(call.spec.name, call.key, call.n, self._effect.attempt, self._started))
         if self._recorder is not None:
-            self._recorder.end(self.slot, done=True)
+            self._recorder.end(self._context.slot, done=True)
 
 
 def given_up(resources: Resources, effect: Execute, scope: LocalScope, slot: Slot, outcome: Outcome) -> None:

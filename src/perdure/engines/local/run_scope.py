@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from pathlib import Path, PurePath
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from perdure.config import secrets
 from perdure.core import commands
 from perdure.core.exceptions import capture
 from perdure.core.execution.effects import Wait
@@ -24,11 +26,13 @@ from perdure.core.redaction.printable import one_line
 from perdure.core.values import artifact_names, codec
 from perdure.engines import functions
 from perdure.engines.events import MapProgress, RunWaits, StepProgress, notify_wait
+from perdure.engines.interface import StepContext, here
 from perdure.engines.local import captured_lines, notices
 from perdure.engines.local.limits import Limits
 from perdure.engines.local.record_reader import RecordReader
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_spending import RunSpending
+from perdure.engines.local.waiting_calls import shown_waiting
 from perdure.engines.registry import find_step
 from perdure.engines.runtime.base_scope import BaseScope
 from perdure.engines.runtime.clock import World
@@ -249,10 +253,11 @@ class RunScope(BaseScope):
         """Time and chance."""
         return self.resources.world
 
-    def notify_wait(self, wait: Wait) -> None:
-        """Notify of a call that waits for its next attempt."""
+    def notify_wait(self, wait: Wait) -> Callable[[], None]:
+        """Notify of a call that waits for its next attempt; what is returned is called when that is over."""
         notify_wait(self.resources.observer, self.id, self.run.workflow, wait)
         notices.waits(self.resources, wait)
+        return shown_waiting(self.resources, self.id, wait)
 
     def notify_map(self, name: str, tally: Tally, total: int | None) -> None:
         """Notify of how far a map over the step of that name has come."""
@@ -265,6 +270,10 @@ class RunScope(BaseScope):
         resources = self.resources
         if resources.monitor.recorder is not None:
             resources.monitor.recorder.progress()
+            context = here.get()
+            if isinstance(context, StepContext):
+                note = secrets.conceal(note) if note else ""
+                resources.monitor.recorder.how_far(context.slot, done, total, note)
         if resources.observer is not None:
             resources.observer.notify(StepProgress(self.id, self.run.workflow, call, done, total, note))
 

@@ -52,6 +52,7 @@ from perdure.engines.local.handoff import Handoff
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.transactions import Write, operation_of
+from perdure.engines.local.waiting_calls import shown_waiting
 from perdure.engines.runtime.thread_branches import hand_on
 from perdure.engines.runtime.threads import in_pool
 from perdure.engines.runtime.timeouts import Abandoned, Ticket, interrupted_after, on_main_thread, timed_out
@@ -302,8 +303,13 @@ class SyncDriver:
         return self._resources.store.journal.write((), operation_of(self._resources, effect))
 
     def _wait(self, effect: Wait, scope: LocalScope) -> None:
-        for seconds in pauses(self._resources, effect, scope):
-            self._resources.world.sleep(seconds)
+        over = None if effect.noted else shown_waiting(self._resources, scope.id, effect)
+        try:
+            for seconds in pauses(self._resources, effect, scope):
+                self._resources.world.sleep(seconds)
+        finally:
+            if over is not None:
+                over()
 
     def _settle(self, effect: Settle, scope: LocalScope) -> tuple[Call, ...] | None:
         if scope.main is None:

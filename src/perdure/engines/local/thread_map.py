@@ -102,8 +102,7 @@ class ThreadMap(SyncMap[ThreadScope]):
     def _run_here(self, job: Job, program: Program) -> None:
         end = self.scope.drive_step(program, self.spec)
         if type(end) is Paused:
-            self.scope.notify_wait(end.wait)
-            self.paused.add(job, end)
+            self.paused.add(job, end, self.scope.notify_wait(end.wait))
         else:
             self._end_locked(job, end)
 
@@ -240,9 +239,9 @@ class ThreadMap(SyncMap[ThreadScope]):
         return on_end
 
     def _pause(self, job: Job, paused: Paused) -> None:
-        self.scope.notify_wait(paused.wait)
+        over = self.scope.notify_wait(paused.wait)
         with self._lock:
-            self.paused.add(job, paused)
+            self.paused.add(job, paused, over)
             if self.adaptive is not None:
                 self.adaptive.leave()
         if self.adaptive is not None:

@@ -205,8 +205,7 @@ class AsyncMap(BaseMap[MapScope]):
     def _end(self, job: Job, end: Any) -> None:
         if type(end) is Paused:
             if not self.stopped:
-                self.scope.notify_wait(end.wait)
-                self.paused.add(job, end)
+                self.paused.add(job, end, self.scope.notify_wait(end.wait))
                 return
             end.program.close()
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -50,8 +50,8 @@ class MapScope(Protocol):
     def world(self) -> World | None:
         """Time, as the waits between attempts pass; None if they are not made here."""
 
-    def notify_wait(self, wait: Wait) -> None:
-        """Notify of a call that waits for its next attempt."""
+    def notify_wait(self, wait: Wait) -> Callable[[], None]:
+        """Notify of a call that waits for its next attempt; what is returned is called when that is over."""
 
     def begin_map(self, spec: Spec, total: int | None, concurrency: int | None) -> int:
         """A map begins: its number in the run; 0 if that is not recorded."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -60,7 +60,7 @@ class PausedItems:
 
     def __init__(self, world: World | None) -> None:
         self._world = world
-        self.items: list[tuple[float, int, Job, Paused]] = []
+        self.items: list[tuple[float, int, Job, Paused, Callable[[], None]]] = []
         self._numbers = itertools.count()
 
     def __bool__(self) -> bool:
@@ -71,30 +71,32 @@ class PausedItems:
         """May one more item be paused?"""
         return self._world is not None and len(self.items) < MOST
 
-    def add(self, job: Job, paused: Paused) -> None:
-        """An item waits from now on."""
+    def add(self, job: Job, paused: Paused, over: Callable[[], None]) -> None:
+        """An item waits from now on; `over` is called when it does not any more."""
         assert self._world is not None
         due = self._world.clock() + paused.wait.seconds
-        heapq.heappush(self.items, (due, next(self._numbers), job, paused))
+        heapq.heappush(self.items, (due, next(self._numbers), job, paused, over))
 
     def due(self) -> tuple[Job, Program] | None:
         """An item whose wait is over, and how it goes on; the one that has waited longest for its turn."""
         if not self.items or self._world is None or self.items[0][0] > self._world.clock():
             return None
-        due, _, job, paused = heapq.heappop(self.items)
+        due, _, job, paused, over = heapq.heappop(self.items)
+        over()
         return job, stretch(paused.program, self._world.clock() - due)
 
     def next_wait(self, longest: float = float("inf")) -> Program:
         """Let time pass until the next item is due, at most so many seconds and what may pass in one go."""
         assert self._world is not None
-        due, _, _, paused = self.items[0]
+        due, _, _, paused, _ = self.items[0]
         left = min(max(due - self._world.clock(), 0.0), self._world.slice, longest)
         return sit_out(paused.wait, left)
 
     def drop_all(self) -> list[Job]:
         """The map ends: what waits is not tried again in this run. Returns the items."""
-        dropped = [job for _, _, job, _ in self.items]
-        for _, _, _, paused in self.items:
+        dropped = [job for _, _, job, _, _ in self.items]
+        for _, _, _, paused, over in self.items:
             paused.program.close()
+            over()
         self.items.clear()
         return dropped

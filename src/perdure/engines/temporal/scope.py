@@ -264,8 +264,9 @@ class ClusterScope(BaseScope):
         """The cluster makes the waits between attempts."""
         return None
 
-    def notify_wait(self, wait: Wait) -> None:
-        """A cluster has no observer."""
+    def notify_wait(self, wait: Wait) -> Callable[[], None]:
+        """No call waits here between attempts: the cluster has them made."""
+        raise AssertionError("the cluster makes the waits")
 
     def notify_map(self, name: str, tally: Tally, total: int | None) -> None:
         """A cluster has no observer."""

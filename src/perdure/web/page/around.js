@@ -10,13 +10,14 @@ const runLink = id => id ? h("a", { class: "link id", href: `/runs/${seg(id)}` }
 
 export function services({ main }) {
   async function refresh() {
-    const { services: found, locks } = await get("/services");
+    const { services: found, locks, openings } = await get("/services");
     patch(main, heading("Services", h("span", {}, "circuit breakers, pauses, rate limits and locks, shared by all processes on this state file")),
       h("div", { class: "stack" },
         card("Services", found.length || null, found.length ? wide("Services", ["Name", "State", "Failures in a row", "Opened", "Paused until", "Rate", "Last error", ...(server.read_only ? [] : ["Change"])],
           found.map(one => [one.name, h("b", {}, one.name), one.state ? pill(one.state === "open" || one.state === "isolated" ? "waiting" : one.state === "half-open" ? "stopping" : "done", one.until ? `open until ${at(one.until)}` : one.state) : "–", n(one.failures), many(one.openings, "time"), at(one.paused_until), one.rate || "–", one.error ? h("code", {}, one.error) : "–", ...(server.read_only ? [] : [h("span", { class: "acts" }, changes(one))])]), [2, 3])
           : empty("No breaker has seen a failure, and no rate limit is in use."),
         found.some(x => x.state && x.state !== "closed") ? h("div", { class: "pad14" }, found.filter(x => x.state && x.state !== "closed").map(x => h("div", { class: "way", "data-key": x.name }, h("span", { class: "faint" }, `close ${x.name}`), command(`perdure breaker reset ${quoted(x.name)}`)))) : null),
+        openings.length ? card("Openings", openings.length, wide("Openings of breakers", ["Breaker", "From", "To", "How long", "Why"], openings.map(o => [o.name + o.began, h("b", {}, o.name), at(o.began), o.ended ? at(o.ended) : pill("waiting", "not over"), took(((o.ended ? Date.parse(o.ended) : Date.now()) - Date.parse(o.began)) / 1000), o.how === "isolated" ? "isolated by a person" : h("code", {}, o.error)]), [3])) : null,
         card("Locks", locks.length || null, locks.length ? wide("Locks", ["Name", "Held by", "Since", "Run"], locks.map(l => [l.name, h("b", {}, l.name), `pid ${l.pid} on ${l.host}`, at(l.since), runLink(l.run)])) : empty("None is held."))));
   }
   return { refresh };

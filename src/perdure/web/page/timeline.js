@@ -28,7 +28,7 @@ function lanes(calls) {
 /** A canvas with the calls; `choose` gets the call that is clicked, `pick` the time that is dragged over (null: none). */
 export function timeline({ choose, pick }) {
   const canvas = h("canvas", { class: "brush", role: "img", "aria-label": "" }), hint = h("div", { class: "tip", "aria-hidden": "true" }), box = h("div", { class: "tl", "data-keep": true }, canvas, hint);
-  let data = null, laid = null, sessions = [], HEAD = 6, range = null, chosen = null, from = null, over = null;
+  let data = null, laid = null, sessions = [], shades = [], HEAD = 6, range = null, chosen = null, from = null, over = null;
   const width = () => Math.max(canvas.clientWidth, 200);
   const X = t => 1 + t / data.length * (width() - 2), T = x => Math.max(0, Math.min(data.length, (x - 1) / (width() - 2) * data.length));
   const rowHeight = () => Math.max(3, Math.min(LANE, 240 / laid.count));
@@ -40,6 +40,7 @@ export function timeline({ choose, pick }) {
     const g = canvas.getContext("2d"); g.scale(r, r);
     g.font = "10.5px system-ui, sans-serif"; g.textBaseline = "alphabetic";
     for (const t of ticks(0, data.length, Math.max(3, w / 110))) { g.fillStyle = v("line2"); g.fillRect(Math.round(X(t)), HEAD, 1, base - HEAD); g.fillStyle = v("faint"); if (X(t) < w - 40) g.fillText(t ? dur(t) : "0", X(t) + 4, height - 6); }
+    for (const o of shades) { g.fillStyle = v("wait-soft"); g.fillRect(X(o.from), HEAD, Math.max(1.5, X(o.to) - X(o.from)), base - HEAD); g.fillStyle = v("wait-bar"); g.fillRect(X(o.from), base - 2, Math.max(1.5, X(o.to) - X(o.from)), 2); }
     if (HEAD > 6) sessions.forEach((p, i) => {
       const a = X(p.from), b = Math.max(X(p.to), a + 3);
       if (i) { g.fillStyle = v("stop-soft"); g.fillRect(X(sessions[i - 1].to), 0, Math.max(0, a - X(sessions[i - 1].to)), base); }
@@ -78,8 +79,8 @@ export function timeline({ choose, pick }) {
   canvas.addEventListener("pointerdown", e => { if (!e.button) { from = place(e)[0]; canvas.setPointerCapture(e.pointerId); } });
   canvas.addEventListener("pointermove", e => {
     if (from != null) { const [x] = place(e); over = Math.abs(x - from) > 4 ? [T(Math.min(x, from)), T(Math.max(x, from))] : null; draw(); return; }
-    const one = under(e);
-    hint.textContent = one ? `${one.name} ${one.inputs} · ${dur(ends(one) - one.at)}${one.attempts > 1 ? ` · ${one.attempts} attempts` : ""}${one.error ? ` · ${one.error}` : ""}` : "";
+    const one = under(e), t = T(place(e)[0]), shade = one ? null : shades.find(o => o.from <= t && t <= o.to);
+    hint.textContent = shade ? shade.text : one ? `${one.name} ${one.inputs} · ${dur(ends(one) - one.at)}${one.attempts > 1 ? ` · ${one.attempts} attempts` : ""}${one.error ? ` · ${one.error}` : ""}` : "";
   });
   canvas.addEventListener("pointerleave", () => { hint.textContent = ""; });
   canvas.addEventListener("pointerup", e => {
@@ -94,14 +95,16 @@ export function timeline({ choose, pick }) {
   return {
     box,
     get lanes() { return laid?.count; },
+    get shaded() { return shades.length > 0; },
     set(found, processes = []) {
       const began = Date.parse(found.began);
       sessions = processes.map(p => ({ from: Date.parse(p.began) - began, to: p.ended ? Date.parse(p.ended) - began : found.length, text: `process ${p.pid} · ${p.cause || p.outcome}`, died: p.outcome === "died" || p.outcome === "interrupted" }));
+      shades = found.openings.map(o => ({ from: Math.max(Date.parse(o.began) - began, 0), to: o.ended ? Math.min(Date.parse(o.ended) - began, found.length) : found.length, text: `breaker ${o.name} was ${o.how}${o.error ? `: ${o.error}` : ""}` }));
       HEAD = sessions.length > 1 ? 26 : 6;
       data = found; laid = found.calls ? lanes(found.calls) : null;
       const calls = found.calls || [], b = found.bins, sum = a => a.reduce((x, y) => x + y, 0);
       const again = b ? sum(b.retried) : calls.filter(x => x.attempts > 1).length, gone = b ? sum(b.dead) : calls.filter(x => x.status === "dead").length;
-      canvas.setAttribute("aria-label", `${many(found.total, "call")}${laid ? ` in ${many(laid.count, "lane")}` : ""} over ${dur(found.length)}; ${n(again)} needed more than one attempt, ${n(gone)} are dead letters. The table below says the same.`);
+      canvas.setAttribute("aria-label", `${many(found.total, "call")}${laid ? ` in ${many(laid.count, "lane")}` : ""} over ${dur(found.length)}; ${n(again)} needed more than one attempt, ${n(gone)} are dead letters${shades.length ? `; ${many(shades.length, "breaker opening")}` : ""}. The table below says the same.`);
       draw();
     },
     show(seq, time) { chosen = seq; range = time; draw(); },
