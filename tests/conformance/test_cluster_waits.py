@@ -13,7 +13,9 @@ from tests.conformance.test_commands import Desk, desk
 import perdure
 from perdure import aio, step, workflow
 from perdure.engines.selection import cluster_at
-from perdure.errors import Cancelled, RunHasEnded, TooLarge, UsageError
+from perdure.errors import Cancelled, RunHasEnded, TooLarge
+from perdure.operations.approvals import answer
+from perdure.operations.location import locate
 from waiting import until
 
 __all__ = ["desk"]
@@ -37,6 +39,11 @@ def foreign(bench: Bench, id: str, event: str, *args: Any) -> None:
 def waits_for(bench: Bench, id: str, event: str) -> bool:
     """Does the run wait for that, as who looks at it sees it?"""
     return any(one.event == event for run in cluster_at(bench.engine).list_runs(id) for one in run.waits)
+
+
+def listed(bench: Bench, id: str) -> Any:
+    """The runs that may be meant, as who looks sees them."""
+    return cluster_at(bench.engine).list_runs(id)
 
 
 def test_signals_and_sleeps_go_over_into_new_records(bench: Bench) -> None:
@@ -156,21 +163,58 @@ def test_a_run_by_its_id_alone(bench: Bench) -> None:
         cancelled.result(60)
 
 
-def test_what_a_child_run_cannot_wait_for(bench: Bench) -> None:
-    """It has no mailbox of its own, so that it would wait for ever: it is refused by name."""
+def test_a_child_run_gets_what_another_process_sends_its_root(bench: Bench) -> None:
+    """It is told that the signal was taken, and who looks sees what the child waits for; an approval of it, too."""
 
     @workflow
-    def listener() -> Any:
-        return perdure.wait_for("go", timeout="1h")
+    def listener() -> list[Any]:
+        return [perdure.wait_for("go", timeout="1h"), perdure.approval("pay?").by]
 
     @workflow
-    def parent() -> Any:
+    def parent_of_listener() -> Any:
         return listener()
 
-    error = bench.run(parent)
-    assert isinstance(error, UsageError)
-    assert "child run" in error.what
-    assert "cluster" in error.what
+    handle = parent_of_listener.with_options(id="parent-of-listener").start()
+    until(lambda: waits_for(bench, handle.id, "go"))
+    assert until(lambda: perdure.signal(handle.id, "go", 7, id="x")) in ("taken", "stored")
+    until(lambda: waits_for(bench, handle.id, "perdure.approval"))
+    assert perdure.signal(handle.id, "go", 8, id="x") == "repeated"
+    assert answer(locate(), handle.id, True, by="Ann").by == "Ann"
+    assert handle.result(60) == [7, "Ann"]
+
+
+def test_a_run_waits_for_others(bench: Bench) -> None:
+    """For one that ends later, one that has ended, one that fails, and one that is none."""
+
+    @workflow
+    def awaited_run(fail: bool) -> str:
+        found: str = perdure.wait_for("go", type=str)
+        if fail:
+            raise LookupError(found)
+        return found
+
+    @workflow
+    async def waits_for_runs() -> list[Any]:
+        runs = [perdure.run(f"awaited-{name}") for name in ("later", "before", "failing", "none")]
+        first = await aio.wait_any(perdure.timer("1h"), runs[0])
+        found: list[Any] = [(first.wait is runs[0], first.value, first.status)]
+        for one in runs[:3]:
+            try:
+                found.append(await one)
+            except LookupError as error:
+                found.append(str(error))
+        return [*found, (await aio.wait_any(runs[3], perdure.timer("1h"))).status]
+
+    for name in ("later", "before", "failing"):
+        awaited_run.with_options(id=f"awaited-{name}").start(name == "failing")
+    perdure.signal("awaited-before", "go", "b")
+    assert perdure.run("awaited-before").result(60) == "b"
+    handle = waits_for_runs.with_options(id="waits-for-runs").start()
+    until(lambda: any(one.run == "awaited-later" for run in listed(bench, handle.id) for one in run.waits))
+    perdure.signal("awaited-later", "go", "l")
+    until(lambda: any(one.run == "awaited-failing" for run in listed(bench, handle.id) for one in run.waits))
+    perdure.signal("awaited-failing", "go", "f")
+    assert handle.result(60) == [(True, "l", "done"), "l", "b", "f", "failed"]
 
 
 def test_a_wait_from_the_command_line(desk: Desk) -> None:

@@ -96,7 +96,7 @@ def approval(
         UsageError: called outside a workflow, in a step, or in a function that an event loop executes.
     """
     asking = _checked(title, details, ask, timeout, sys._getframe(1).f_code.co_filename)
-    scope: Any = _asking_scope("approval")
+    scope: Any = inside("approval")
     if scope.is_async or scope.keeps_loop():
         raise UsageError(
             "perdure.approval() would block the event loop that executes it", "write await perdure.aio.approval(...)"
@@ -118,16 +118,7 @@ def aapproval(
 ) -> Awaitable[Decision]:
     """Ask a person, in async code: `perdure.approval`, which see."""
     asking = _checked(title, details, ask, timeout, sys._getframe(1).f_code.co_filename)
-    return _approve(_asking_scope("aio.approval"), asking)
-
-
-def _asking_scope(function: str) -> Any:
-    """The workflow that asks; nobody is asked if it could not get the answer."""
-    scope: Any = inside(function)
-    refuse = getattr(scope, "refuse_signals", None)
-    if refuse is not None:
-        refuse()
-    return scope
+    return _approve(inside("aio.approval"), asking)
 
 
 async def _approve(scope: Any, asking: _Asking) -> Decision:

@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 
 def workflow_around(state: Path | None) -> Any:
-    """The workflow that the caller is in, if its waits are durable and its runs are in that state file; else None."""
+    """The workflow that the caller is in, if its waits are durable and its runs are in that state file; else None.
+
+    Args:
+        state: the state file; None: the runs are on a cluster.
+    """
     context: Any = here.get()
     if context is None or isinstance(context, StepContext) or not hasattr(context, "await_wait"):
         return None
-    return context if state is not None and context.state_file == state else None
+    return context if context.state_file == state else None
 
 
 def result(scope: Any, id: str, spec: Spec | None, timeout: Duration | None) -> Any:
@@ -52,7 +56,7 @@ class _Result:
     def __init__(self, scope: Any, id: str, spec: Spec | None, timeout: Duration | None) -> None:
         from perdure.core.waits import Wanted
 
-        if id in (scope.id, scope.family.run.id):
+        if id in (scope.id, scope.root_id):
             raise UsageError(
                 f"run {id} waits for its own result, which would last for ever", "wait for the end of another run"
             )
@@ -80,4 +84,5 @@ class _Result:
         return value_of(data, self._workflow())
 
     def _workflow(self) -> Spec | None:
-        return self._spec or known_workflow(self._scope.resources.store.run(self._id))
+        on_file = self._scope.state_file is not None  # a workflow asks no cluster
+        return self._spec or (known_workflow(self._scope.resources.store.run(self._id)) if on_file else None)

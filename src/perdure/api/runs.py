@@ -45,17 +45,20 @@ def run(id: str) -> Handle[Any]:
         id: the whole id, as `Handle.id` and `perdure ps` have it.
 
     Raises:
-        NotFound: there is no such run, or no state file.
+        NotFound: there is no such run, or no state file. In a workflow on a cluster, `result()` raises it.
         StateError: the state file cannot be read.
         EngineError: the cluster cannot be reached.
     """
     if not isinstance(id, str):
         raise OptionError(f"the id of a run is {id!r}", "give the text that Handle.id has")
+    from perdure.api.result_in_workflow import workflow_around
+    from perdure.config import settings
     from perdure.engines.selection import runs_at
 
     url, state = _place()
     found: Handle[Any] = Handle(id, runs_at(url, state))
-    found.status()
+    if workflow_around(found._runs.state_file) is None or url == settings.LOCAL:
+        found.status()
     return found
 
 

@@ -31,12 +31,6 @@ class Feature(Enum):
     BUDGET = auto()
     """`perdure.budget` and `perdure.spend`: what the steps of a block may spend, in all lives of a run."""
 
-    SIGNALS_OF_CHILDREN = auto()
-    """A child run waits for what is sent to the run that it belongs to."""
-
-    WAIT_FOR_RUNS = auto()
-    """`wait_any` of the handle of a run: a workflow waits for the end of another run."""
-
     AGENT_STEPS = auto()
     """`perdure.ext`: the requests and tools of an agent are steps, which only the process of the workflow can make."""
 
@@ -173,15 +167,6 @@ TEMPORAL = Capabilities(
         Feature.BUDGET: Missing(
             "{option} is not supported on a cluster: what failed attempts spend is not kept there for the workflow",
             "return what each step has spent, and add it up in the workflow",
-        ),
-        Feature.SIGNALS_OF_CHILDREN: Missing(
-            "child run {run} waits for a signal, which is not supported on a cluster: there it has an execution of its"
-            " own, and signals are sent to the run that it belongs to",
-            "wait in the workflow that was started, and pass what came to the child; or use --engine local",
-        ),
-        Feature.WAIT_FOR_RUNS: Missing(
-            "waiting for the end of another run is not supported on a cluster",
-            "call the workflow as a child, or let the other run send a signal: perdure.signal(run, event)",
         ),
         Feature.AGENT_STEPS: Missing(
             "an agent made durable by perdure.ext is not supported on a cluster: its steps need what the process of "

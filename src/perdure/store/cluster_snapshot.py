@@ -20,7 +20,10 @@ from perdure.store.statements import load
 
 
 class ListedWait(msgspec.Struct, frozen=True):
-    """One alternative of a durable wait: of which call it is the one of that number, and what is waited for."""
+    """One alternative of a durable wait: of which call it is the one of that number, and what is waited for.
+
+    `run` is the id of a run whose end it is.
+    """
 
     name: str
     key: bytes
@@ -30,6 +33,7 @@ class ListedWait(msgspec.Struct, frozen=True):
     topic: str | None
     began: float
     due: float | None
+    run: str | None = None
 
 
 class ListedLetter(msgspec.Struct, frozen=True):
@@ -93,11 +97,14 @@ class Snapshot(Store):
                 self.insert_rows(connection, steps)
                 tries = [(rid, *msgspec.structs.astuple(attempt.sealed(rid))) for attempt in run.attempts]
                 connection.executemany(statements["add_attempt"], tries)
-                connection.executemany(add_wait, [_wait(rid, wait) for wait in run.waits])
                 for number, letter in enumerate(run.letters, start=letters + 1):
                     connection.execute(add_letter, _signal(number, rid, letter))
                 letters += len(run.letters)
                 parking.add_copies(connection, [_letter(rid, step) for step in run.steps if step.status == "dead"])
+
+            for run in runs:  # a run may wait for a younger one
+                waits = [_wait(numbers[run.id], wait, numbers.get(wait.run or "")) for wait in run.waits]
+                connection.executemany(add_wait, waits)
 
         self.journal.write((), operation)
 
@@ -118,9 +125,9 @@ def _record(run: ListedRun, parent: int | None) -> RunRecord:
     return RunRecord(*about, run.input, run.output, *times, 0, stopped=run.stopped)
 
 
-def _wait(rid: int, wait: ListedWait) -> tuple[Any, ...]:
+def _wait(rid: int, wait: ListedWait, awaited: int | None) -> tuple[Any, ...]:
     who = (wait.name, wait.key, wait.n, wait.position)
-    return sealed(rid, *who, wait.event, wait.topic, None, float(wait.began), wait.due)
+    return sealed(rid, *who, wait.event, wait.topic, awaited, float(wait.began), wait.due)
 
 
 def _signal(sid: int, rid: int, one: ListedLetter) -> tuple[Any, ...]:

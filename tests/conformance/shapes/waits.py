@@ -36,6 +36,12 @@ def tell(event: str, *values: Any) -> None:
 
 
 @step(retry=None)
+def tell_other(run: str, event: str, key: str, value: Any) -> None:
+    """Send a run a signal."""
+    perdure.signal(run, event, value, key=key)
+
+
+@step(retry=None)
 def fragile(name: str) -> str:
     """Fails as long as it is broken."""
     note(name)
@@ -199,6 +205,55 @@ def children_sleep(bench: Bench) -> None:
 
     result, made = resumed(bench, children)
     assert result == ["after 1", "after 2", "f"]
+    assert made == ["f"]
+
+
+@shape
+def children_take_the_signals_of_their_root(bench: Bench) -> None:
+    """Whoever began to wait first is first, root or child; what does not fit, or is not taken, is not lost."""
+
+    @workflow
+    def grandchild(n: int) -> list[Any]:
+        won = perdure.wait_any(perdure.timer("1h"), perdure.event("n", type=int))
+        return [n, won.value, perdure.wait_for("never", timeout="20ms", default="nobody")]
+
+    @workflow
+    def asks_child(n: int) -> list[Any]:
+        found = [perdure.wait_for("n", type=int), perdure.wait_for("key", key=f"{n}", timeout="1h"), *grandchild(n)]
+        return [*found, fragile("f")]
+
+    @workflow
+    def has_children() -> list[Any]:
+        tell("n", 1, "no number", 2, 3, 4, 5)
+        tell("key", "without")
+        run = cast(Any, here.get()).root_id
+        tell_other(run, "key", "2", "second")
+        tell_other(run, "key", "1", "first")
+        return [asks_child(1), perdure.wait_for("n"), asks_child(2)]
+
+    result, made = resumed(bench, has_children)
+    assert result == [[1, "first", 1, 2, "nobody", "f"], 3, [4, "second", 2, 5, "nobody", "f"]]
+    assert made == ["f", "f"]
+
+
+@shape
+def a_child_gives_up_what_it_waits_for(bench: Bench) -> None:
+    @workflow
+    async def gives_up_at_once() -> Any:
+        try:
+            async with asyncio.timeout(0.05):
+                await aio.wait_for("late")
+        except TimeoutError:
+            await ado("given up")
+        tell_other(cast(Any, here.get()).root_id, "late", "", 1)
+        return await aio.wait_for("other", timeout="10ms", default=None)
+
+    @workflow
+    async def outlives_it() -> list[Any]:
+        return [await gives_up_at_once(), await aio.wait_for("late"), fragile("f")]
+
+    result, made = resumed(bench, outlives_it)
+    assert result == [None, 1, "f"]
     assert made == ["f"]
 
 

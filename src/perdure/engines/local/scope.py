@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from perdure.core.execution.call import Failed, perform
 from perdure.core.execution.history import History
@@ -176,6 +176,11 @@ class LocalScope(RunScope):
 
     def _start(self, call: Call) -> Start:
         return start_of(self.resources, call, self.run.path, id=self.child_id(call), parent=self.run.rid)
+
+    @property
+    def root_id(self) -> str:
+        """The id of the run that people know."""
+        return str(cast(Any, self.family).run.id)
 
     # -- queues -------------------------------------------------------------------------------------------------------
 

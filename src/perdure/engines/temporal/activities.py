@@ -35,10 +35,12 @@ from perdure.engines.interface import StepContext, here
 from perdure.engines.runtime.threads import Pool
 from perdure.engines.runtime.timeouts import bounded, timed_out
 from perdure.engines.runtime.tracebacks import from_user_code
+from perdure.engines.temporal.awaited_runs import LOOK
 from perdure.engines.temporal.commands import RECALL
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.encryption import is_unread, key_ring
 from perdure.engines.temporal.event_history import EventHistory, read_history
+from perdure.engines.temporal.executions import look_at
 from perdure.engines.temporal.in_place import IN_PLACE
 from perdure.engines.temporal.open_waits import NOTE
 from perdure.engines.temporal.payloads import (
@@ -97,11 +99,15 @@ class StepActivities:
         async def in_place(number: int) -> bytes:
             return await make(number, self.attempt, self.observer, self._cluster)
 
+        @activity.defn(name=LOOK)
+        async def look(run: str) -> bytes:
+            return encode(await look_at(self._cluster, run))
+
         @activity.defn(name=NOTE)
         async def note(given: bytes) -> bytes:
             return given  # the result is what Temporal keeps of a local activity
 
-        return [step, recall, in_place, note]
+        return [step, recall, in_place, look, note]
 
     # -- steps --------------------------------------------------------------------------------------------------------
 

@@ -18,14 +18,19 @@ from perdure.engines.temporal.commands import RECALL
 from perdure.engines.temporal.encryption import KeyRing, key_ring
 from perdure.engines.temporal.in_place import IN_PLACE
 from perdure.engines.temporal.mailbox import OVERHEAD, Mailbox
+from perdure.engines.temporal.messages import message_of
 from perdure.engines.temporal.open_waits import NOTE
 from perdure.engines.temporal.payloads import (
     FIRED,
+    Awaiting,
     Carried,
     Carry,
+    ChildAnswer,
+    ChildAsk,
     Identity,
     Letter,
     OpenWaitNote,
+    Owner,
     Portion,
     RaceNote,
     Ran,
@@ -70,7 +75,8 @@ class EventHistory:
     `records` are in the order of completion. `open` are the calls under way, and those that failed last. `children` are
     the executions of child runs that are not done, by id. `output` is the packed result, `failed` how it failed; `last`
     is the time of the last event. `epoch` is how often the run had been cleaned up when it began. `mailbox` has what
-    was sent to the run, `waits` are the durable waits that it is in; `recalled`: with those of earlier executions.
+    was sent to the run, `waits` are the durable waits that it is in, `asks` those of its child runs for signals;
+    `recalled`: with those of earlier executions.
     """
 
     def __init__(self, events: Iterable[HistoryEvent], carry: Carry | None = None, ring: KeyRing | None = None) -> None:
@@ -84,7 +90,8 @@ class EventHistory:
         self.epoch = 0
         self.mailbox = Mailbox()
         self.waits: dict[Identity, OpenWaitNote] = {}
-        self._noted: list[tuple[int, WaitNote]] = []
+        self.asks: dict[Owner, ChildAsk] = {}
+        self._noted: list[tuple[int, WaitNote | ChildAsk | ChildAnswer]] = []
         self.recalled = True
         self._cancelled = False
         self._races: list[RaceNote] = []
@@ -103,7 +110,10 @@ class EventHistory:
             self._read(event)
             self.last = event.event_time.ToMicroseconds() / 1e6
         for at, note in self._noted:
-            self._wait_noted(at, note)
+            if isinstance(note, WaitNote):
+                self._wait_noted(at, note)
+            else:
+                self._child_noted(note)
         self.records, self.open = self._judge()
 
     # -- the events ---------------------------------------------------------------------------------------------------
@@ -137,7 +147,18 @@ class EventHistory:
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
             signaled = event.workflow_execution_signaled_event_attributes
             payloads = [self._ring.open(one) for one in signaled.input.payloads]
-            self.mailbox.receive(signaled.signal_name, payloads, event.event_time.ToMicroseconds() / 1e6)
+            message = message_of(signaled.signal_name, payloads)
+            if message is None:
+                self.mailbox.receive(signaled.signal_name, payloads, event.event_time.ToMicroseconds() / 1e6)
+            elif isinstance(message, ChildAsk):
+                self._noted.append((event.event_id, message))
+            elif isinstance(message, Awaiting):
+                self.mailbox.awaiting[message.workflow_id] = None
+        elif kind == EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED:
+            sent = event.signal_external_workflow_execution_initiated_event_attributes
+            answer = message_of(sent.signal_name, [self._ring.open(one) for one in sent.input.payloads])
+            if isinstance(answer, ChildAnswer):
+                self._noted.append((event.event_id, answer))
         elif kind == EventType.EVENT_TYPE_MARKER_RECORDED:
             self._marked(event)
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
@@ -185,6 +206,15 @@ class EventHistory:
             self.waits.pop((note.closed.name, note.closed.key, note.closed.n), None)
             self._ended.append((at, note.closed))
 
+    def _child_noted(self, told: ChildAsk | ChildAnswer) -> None:
+        """What a child run has asked, or was answered."""
+        self.asks.pop(told.owner, None)
+        if isinstance(told, ChildAnswer):
+            if told.letter is not None:
+                self.mailbox.hand_over(told.owner, told.letter[0])
+        elif self.mailbox.child_asked(told):
+            self.asks[told.owner] = told
+
     def _step_ended(self, at: int, scheduled: int, data: bytes) -> None:
         if scheduled in self._portions:
             portion = decode(data, Portion)
@@ -192,6 +222,8 @@ class EventHistory:
             self.mailbox.take_over(portion.letters)
             self.waits |= {(one.name, one.key, one.n): one for one in portion.waits}
             self.children.update(portion.children)
+            self.mailbox.handed.update(portion.handed)
+            self.mailbox.awaiting.update(dict.fromkeys(portion.awaiting))
             self.exempt += portion.exempt
             self.epoch = portion.epoch
             self.recalled = portion.more is None
@@ -262,7 +294,7 @@ class EventHistory:
         given_up = {note.given_up for note in self._races} - self._given_up_before.keys()
         for identity in given_up:
             self.waits.pop(identity, None)  # type: ignore[arg-type]
-        noted = {at for at, _ in self._noted}
+        noted = {at for at, note in self._noted if isinstance(note, WaitNote)}
         self._ended.sort(key=lambda ended: ended[0])
         records: dict[Identity, Carried] = {}
         failures: list[OpenCall] = []
@@ -329,7 +361,8 @@ class EventHistory:
             letters.append(letter)
         over = self.failed is not None or self._cancelled  # a run that has failed waits for nothing any more
         waits = [] if over else list(self.waits.values())
-        return Portion(taken, None, self.children, self.exempt, epoch, letters, waits)
+        handed, awaiting = list(self.mailbox.handed.items()), [] if over else list(self.mailbox.awaiting)
+        return Portion(taken, None, self.children, self.exempt, epoch, letters, waits, handed, awaiting)
 
 
 async def read_whole(client: Any, id: str, run: str | None, carry: Carry | None = None) -> EventHistory:

@@ -19,7 +19,7 @@ from perdure.engines.temporal.commands import MEMO, ended_by_cluster
 from perdure.engines.temporal.connection import Cluster, is_gone
 from perdure.engines.temporal.encryption import KEYS, key_ring
 from perdure.engines.temporal.event_history import read_history
-from perdure.engines.temporal.payloads import RunCommand, RunFailed, RunMemo, decode
+from perdure.engines.temporal.payloads import RunCommand, RunFailed, RunLook, RunMemo, decode
 from perdure.errors import DecryptionError, EngineError, NotFound
 
 STATUS: dict[WorkflowExecutionStatus | None, RunStatus] = {
@@ -159,6 +159,21 @@ async def ending(cluster: Cluster, id: str) -> RunRecord:
     memo = found.memo
     about = (0, memo.id, os.path.basename(memo.script), memo.script, memo.name, memo.key, True, None, status, None, 0)
     return RunRecord(*about, b"", output, memo.created, memo.created, time.time(), 0)  # type: ignore[arg-type]
+
+
+async def look_at(cluster: Cluster, id: str) -> RunLook:
+    """How the run of that id stands at this moment; one that does not exist has failed with that."""
+    try:
+        found = await find(cluster, id)
+    except NotFound as error:
+        return RunLook("", "failed", time.time(), capture.encode(capture.to_fault(error)))
+    if found.status == "running":
+        return RunLook(found.workflow_id)
+    client = await cluster.client()
+    description = await client.get_workflow_handle(found.workflow_id, run_id=found.run_id).describe()
+    closed = description.close_time
+    end = await ending(cluster, id)
+    return RunLook(found.workflow_id, end.status, closed.timestamp() if closed else time.time(), end.output)
 
 
 async def recorded_steps(cluster: Cluster, found: Found) -> int:

@@ -7,6 +7,7 @@ first that the run has ever got. An id that comes again is no letter.
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,7 +18,8 @@ from temporalio.converter import DataConverter
 
 from perdure.core.records import RESERVED
 from perdure.core.values import codec
-from perdure.engines.temporal.payloads import Envelope, Letter, decode
+from perdure.core.waits import RunEnd
+from perdure.engines.temporal.payloads import ChildAnswer, ChildAsk, Envelope, Identity, Letter, Owner, decode
 from perdure.errors import PerdureError
 
 SIGNAL = "perdure"
@@ -27,9 +29,18 @@ OVERHEAD = 100
 
 
 class Mailbox:
-    """The letters of a run. `size` is about how many bytes they take; `letters` are in the order of their numbers."""
+    """The letters of a run. `size` is about how many bytes they take; `letters` are in the order of their numbers.
+
+    `handed` are those that child runs have and have not taken yet. Besides letters it keeps what else comes by signals:
+    what child runs ask, what a root answers, how other runs have ended, and who waits for the end of this one.
+    """
 
     def __init__(self) -> None:
+        self.handed: dict[Owner, int] = {}
+        self.asks: list[ChildAsk] = []
+        self.answers: dict[Identity, ChildAnswer] = {}
+        self.ends: dict[str, RunEnd] = {}
+        self.awaiting: dict[str, None] = {}
         self.letters: list[Letter] = []
         self.size = 0
         self._carried = 0
@@ -86,15 +97,41 @@ class Mailbox:
         """A wait has that letter."""
         letter = self.letters[number - 1]
         letter.status = "taken"
-        if not (letter.id or "").startswith(RESERVED):  # of those, a second one is told what the first one said
-            letter.value = b""
+        _emptied(letter)
         self._stored[letter.event, letter.topic].remove(number)
+
+    def hand_over(self, owner: Owner, number: int) -> None:
+        """The wait of a child run is given that letter."""
+        letter = self.letters[number - 1]
+        letter.status = "taken"
+        self._stored[letter.event, letter.topic].remove(number)
+        self.handed[owner] = number
+
+    def child_asked(self, ask: ChildAsk) -> bool:
+        """A child run says something of one of its waits; does that wait last?"""
+        number = self.handed.pop(ask.owner, None)
+        if number is not None:
+            letter = self.letters[number - 1]
+            if ask.taken == number:
+                _emptied(letter)
+            elif ask.aside == number:
+                letter.status, letter.reason = "aside", ask.reason
+            else:
+                letter.status = "stored"
+                insort(self._stored[letter.event, letter.topic], number)
+        return bool(ask.rows)
 
     def set_aside(self, number: int, reason: str) -> None:
         """That letter fits no wait."""
         letter = self.letters[number - 1]
         letter.status, letter.reason = "aside", reason
         self._stored[letter.event, letter.topic].remove(number)
+
+
+def _emptied(letter: Letter) -> None:
+    """Its value is needed no more; but of approvals and links, a second one is told what the first one said."""
+    if not (letter.id or "").startswith(RESERVED):
+        letter.value = b""
 
 
 def _letter(name: str, payloads: Sequence[Payload], now: float) -> Letter:

@@ -26,6 +26,8 @@ FIRED = msgspec.msgpack.Decoder(list[tuple[int, float]])
 
 Identity = tuple[str, bytes, int]
 """Name, key and occurrence of a call."""
+Owner = tuple[str, str, bytes, int]
+"""The same of a wait, and before it the id of the child run whose wait it is."""
 
 
 class RaceNote(msgspec.Struct, frozen=True, array_like=True):
@@ -265,11 +267,82 @@ class WaitNote(msgspec.Struct, frozen=True, array_like=True):
     reason: str = ""
 
 
+class ChildAsk(msgspec.Struct, frozen=True, array_like=True):
+    """A child run, by its id, says of one of its waits what it is for; without `rows`, that it is over.
+
+    What the root has handed over for it has been `taken`, or does not fit (`aside`, for the `reason`), by its number;
+    or it goes back.
+    """
+
+    run: str
+    name: str
+    key: bytes
+    n: int
+    rows: list[OpenRow]
+    taken: int | None = None
+    aside: int | None = None
+    reason: str = ""
+
+    @property
+    def owner(self) -> Owner:
+        """Which wait it is about."""
+        return (self.run, self.name, self.key, self.n)
+
+
+class ChildAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """How the wait of a child run has ended, judged at the moment `now`.
+
+    Either the alternative of that `position` has a signal (its number, its stamp, its value), or the end of a run (its
+    status, when, and with what), or a time is over.
+    """
+
+    run: str
+    name: str
+    key: bytes
+    n: int
+    now: float
+    position: int = 0
+    letter: tuple[int, float, bytes] | None = None
+    end: tuple[str, float, bytes | None] | None = None
+
+    @property
+    def owner(self) -> Owner:
+        """Which wait it is about."""
+        return (self.run, self.name, self.key, self.n)
+
+
+class Awaiting(msgspec.Struct, frozen=True, array_like=True):
+    """An execution, as Temporal knows it, waits for the end of that run."""
+
+    workflow_id: str
+    run: str
+
+
+class RunEnded(msgspec.Struct, frozen=True, array_like=True):
+    """That run has ended, at that moment, with that result or failure."""
+
+    run: str
+    status: str
+    stamp: float
+    output: bytes | None
+
+
+class RunLook(msgspec.Struct, frozen=True, array_like=True):
+    """How a run stands: by what Temporal knows it; if it has ended, how, when, and with what."""
+
+    workflow_id: str
+    status: str | None = None
+    stamp: float = 0.0
+    output: bytes | None = None
+
+
 class Portion(msgspec.Struct, frozen=True, array_like=True):
     """Some of the records, and then of the letters; `more` is where the next begin.
 
     `epoch` is how often the run has been cleaned up. In the last portion, `children` are the executions of unfinished
-    child runs, by id, `exempt` the records that are not held against the script, and `waits` the waits that are open.
+    child runs, by id, `exempt` the records that are not held against the script, `waits` the waits that are open,
+    `handed` the letters that child runs have and have not taken, by whose they are, and `awaiting` the executions that
+    wait for the end of the run.
     """
 
     records: list[Carried]
@@ -279,6 +352,8 @@ class Portion(msgspec.Struct, frozen=True, array_like=True):
     epoch: int = 0
     letters: list[Letter] = []
     waits: list[OpenWaitNote] = []
+    handed: list[tuple[Owner, int]] = []
+    awaiting: list[str] = []
 
 
 def encode(value: msgspec.Struct) -> bytes:

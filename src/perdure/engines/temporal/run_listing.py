@@ -183,7 +183,7 @@ def _in_full(each: _Known, history: EventHistory) -> ListedRun:
 
 def _wait(note: OpenWaitNote, position: int, row: OpenRow) -> ListedWait:
     topic = row.topic if row.event is not None else None
-    return ListedWait(note.name, note.key, note.n, position, row.event, topic, row.began, row.due)
+    return ListedWait(note.name, note.key, note.n, position, row.event, topic, row.began, row.due, row.run)
 
 
 def _stopped(output: bytes | None, attempts: Sequence[AttemptRecord], ended: float) -> bytes | None:

@@ -140,34 +140,12 @@ class ClusterScope(BaseScope):
 
     def wait(self, spec: Spec, given: bytes, key: bytes, wait: DurableWait) -> Any:
         """Wait durably, blocking the function: the value, or what the wait raises."""
-        self._refuse_wait(wait)
         return _value(self.drive(await_(self.bind_wait(spec, given, key), self.history, wait)))
 
     async def await_wait(self, spec: Spec, given: bytes, key: bytes, wait: DurableWait) -> Any:
         """The same in a task."""
-        self._refuse_wait(wait)
         call = self.bind_wait(spec, given, key)
         return await call_in_branch(self, await_(call, self.history, wait), call)
-
-    def refuse_signals(self) -> None:
-        """Refuse to wait for a signal where none comes.
-
-        Raises:
-            UsageError: it is a child run.
-        """
-        if self.command.parent is not None:
-            raise TEMPORAL.unsupported(Feature.SIGNALS_OF_CHILDREN, run=self.id)
-
-    def _refuse_wait(self, wait: DurableWait) -> None:
-        """Refuse to wait for what never wakes a run of a cluster.
-
-        Raises:
-            UsageError: it is a signal in a child run, or the end of another run.
-        """
-        if any(one.event is not None for one in wait.wanted):
-            self.refuse_signals()
-        if any(one.run is not None for one in wait.wanted):
-            raise TEMPORAL.unsupported(Feature.WAIT_FOR_RUNS)
 
     def _wait_effect(self, effect: Any) -> tuple[Ticket | None, Callable[[], Any]]:
         """One effect of a wait: what has to be done by Temporal for it, and what the answer is then."""
@@ -210,6 +188,11 @@ class ClusterScope(BaseScope):
         self.records.add((self.history.number_again(effect.call, effect.row),))
 
     # -- batches ------------------------------------------------------------------------------------------------------
+
+    @property
+    def root_id(self) -> str:
+        """The id of the run that people know."""
+        return self.root.id
 
     @property
     def state_file(self) -> None:

@@ -66,11 +66,12 @@ async def send(
         raise _ended(root)
     client = await cluster.client()
     history = await read_whole(client, root.workflow_id, root.run_id)
-    mailbox, waits = history.mailbox, history.waits.values()
+    mailbox = history.mailbox
+    waits = [one.rows for one in history.waits.values()] + [one.rows for one in history.asks.values()]
     if id is not None and any(one.id == id for one in mailbox.letters):
         return Sent("repeated", root.memo.id)
     stamp = time.time()
-    found = [[row for row in one.rows if (row.event, row.topic) == (event, topic)] for one in waits]
+    found = [[row for row in rows if (row.event, row.topic) == (event, topic)] for rows in waits]
     awaited = sum(any(row.due is None or row.due >= stamp for row in rows) for rows in found)
     envelope = Envelope(id or uuid4().hex, event, topic, stamp, value, sender)
     try:

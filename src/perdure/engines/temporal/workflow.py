@@ -17,18 +17,35 @@ from perdure.core.execution.effects import Outcome
 from perdure.core.execution.history import History
 from perdure.core.execution.run import Begin, Body, End, Forget, Recall, Start, Taken, Unended, Unwind, cancelled, live
 from perdure.core.execution.spec import Call
-from perdure.core.records import Place, RunRecord
+from perdure.core.records import Place, RunRecord, RunStatus
+from perdure.core.waits import RunEnd
 from perdure.engines import registry
 from perdure.engines.interface import here
 from perdure.engines.runtime.deadline import Deadline, earlier
 from perdure.engines.runtime.tracebacks import from_user_code
+from perdure.engines.temporal.awaited_runs import tell
+from perdure.engines.temporal.child_waits import ChildAsks, ChildWaits
 from perdure.engines.temporal.cleanup_scope import CleanupScope
 from perdure.engines.temporal.commands import recall, task_timeout
 from perdure.engines.temporal.event_loop import LockstepEventLoop
 from perdure.engines.temporal.lockstep_thread import LockstepThread, Unwound
 from perdure.engines.temporal.mailbox import Mailbox
+from perdure.engines.temporal.messages import ENDED, Message, message_of
 from perdure.engines.temporal.open_waits import OpenWaits
-from perdure.engines.temporal.payloads import MOST, Carry, Letter, RunCommand, RunFailed, decode, encode, fits
+from perdure.engines.temporal.payloads import (
+    MOST,
+    Awaiting,
+    Carry,
+    ChildAnswer,
+    ChildAsk,
+    Letter,
+    RunCommand,
+    RunEnded,
+    RunFailed,
+    decode,
+    encode,
+    fits,
+)
 from perdure.engines.temporal.run_records import RunRecords
 from perdure.engines.temporal.scope import ClusterScope
 from perdure.errors import Cancelled, DeadlineExceeded, NotStorable, OtherInputs, PerdureError, RunError, StopRun
@@ -60,10 +77,21 @@ class DynamicWorkflow:
 
     @workflow.signal(dynamic=True)
     def signal(self, name: str, args: Sequence[RawValue]) -> None:
-        """Something is sent to the run: of perdure's, or by another program."""
-        letter = self._mailbox.receive(name, [one.payload for one in args], workflow.time())
-        if letter is not None and self._execution is not None:
-            self._execution.received(letter)
+        """Something is sent to the run: to be taken by a wait, or by another run that has to do with it."""
+        payloads = [one.payload for one in args]
+        message = message_of(name, payloads)
+        letter = self._mailbox.receive(name, payloads, workflow.time()) if message is None else None
+        match message:
+            case ChildAsk():
+                self._mailbox.asks.append(message)
+            case ChildAnswer():
+                self._mailbox.answers[message.name, message.key, message.n] = message
+            case Awaiting():
+                self._mailbox.awaiting[message.workflow_id] = None
+            case RunEnded():
+                self._mailbox.ends[message.run] = RunEnd(message.status, message.stamp, message.output)
+        if self._execution is not None:
+            self._execution.received(letter or message)
 
 
 class _Execution:
@@ -71,7 +99,8 @@ class _Execution:
         self._command = command
         self._records = RunRecords()
         self._mailbox = mailbox
-        self._waits = OpenWaits(mailbox)
+        self._waits = OpenWaits(mailbox) if command.root is None else ChildWaits(mailbox, command.id, command.root[2])
+        self._asks = ChildAsks(self._waits)
         self._children: dict[str, str] = {}
         # Whose functions the steps are, as the workflow's function has called them.
         self._places = {name: Place(module, qualname) for name, (module, qualname) in command.places.items()}
@@ -108,24 +137,42 @@ class _Execution:
                 self._cancelled = True
                 self._interrupt(cancelled(self._command.id))
 
-    def received(self, letter: Letter) -> None:
+    def received(self, what: Letter | Message | None) -> None:
         """A signal has come."""
-        self._waits.received(letter)
+        match what:
+            case Letter():
+                self._waits.received(what)
+            case ChildAsk():
+                self._asks.received()
+            case RunEnded():
+                self._waits.run_ended(what.run)
 
     async def _carry(self) -> bytes:
         try:
             await self._take_over()
+            self._asks.begin()
             call = self._call()
             end = await self._drive(live(call, self._start(call)))
             if isinstance(end, Failed):
                 if self._cancelled and isinstance(end.error, Cancelled):
+                    await self._leave("cancelled", None)
                     raise asyncio.CancelledError
-                self._fail(end.error, stopped=False)
-            return fits(end.payload, f"the result of {call.spec.owner}")
+                await self._fail(end.error, stopped=False)
+            output: bytes = fits(end.payload, f"the result of {call.spec.owner}")
+            await self._leave("done", output)
+            return output
         except StopRun as stop:
-            self._fail(stop.error, stopped=True)
+            await self._fail(stop.error, stopped=True)
         except PerdureError as error:
-            self._fail(error, stopped=True)
+            await self._fail(error, stopped=True)
+
+    async def _leave(self, status: RunStatus, output: bytes | None) -> None:
+        """The run has ended: tell who has to do with it."""
+        await self._waits.leave()
+        told = RunEnded(self._command.id, status, workflow.time(), output)
+        while self._mailbox.awaiting:
+            waiting, self._mailbox.awaiting = self._mailbox.awaiting, {}
+            await asyncio.gather(*(tell(each, ENDED, encode(told)) for each in waiting))
 
     async def _take_over(self) -> None:
         """Begin with what an earlier execution of the run has done."""
@@ -138,6 +185,8 @@ class _Execution:
             self._records.take_over(portion.records, portion.exempt)
             self._mailbox.take_over(portion.letters)
             self._waits.take_over(portion.waits)
+            self._mailbox.handed.update(portion.handed)
+            self._mailbox.awaiting.update(dict.fromkeys(portion.awaiting))
             self._children.update(portion.children)
             self._epoch = portion.epoch
             first = portion.more
@@ -341,13 +390,14 @@ class _Execution:
             )
         workflow.continue_as_new(data)
 
-    def _fail(self, error: Exception, *, stopped: bool) -> NoReturn:
+    async def _fail(self, error: Exception, *, stopped: bool) -> NoReturn:
         fault = capture.to_fault(error)
         packed = capture.encode(fault)
         if len(packed) > LARGEST_FAULT:
             packed = _shortened(fault)
         records = self._records
         # As on one machine, what the workflow has seen after its last call is not history if the run fails.
+        await self._leave("failed", packed)
         failed = RunFailed(packed, stopped, records.failures(), records.spared(), self._unwound, records.races())
         raise ApplicationError(
             fault.message[:LONGEST_MESSAGE],
