@@ -38,6 +38,16 @@ hypothesis.settings.load_profile("perdure")
 OURS = ("PERDURE_", "WORKFLOW_", "STEP_TIMEOUT")
 """How the variables begin that say something to perdure."""
 
+READ_SOURCE = {
+    "tests/test_error_texts.py",
+    "tests/test_layers.py",
+    *(
+        f"tests/unit/test_{name}.py"
+        for name in ("child_interpreters", "connections", "engine_features", "printed_text")
+    ),
+}
+"""Files whose tests share the syntax trees of all modules."""
+
 SOURCE = Path(perdure.__file__).parents[1]
 """What is tested, for processes of their own."""
 
@@ -64,7 +74,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """By file, but for the tests on a cluster: on two sides of about the same length, with a cluster each."""
+    """By file, but for the tests on a cluster: on two sides of about the same length, with a cluster each.
+
+    Tests that look at the whole source are on one side, where it is parsed once.
+    """
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -72,6 +85,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     class Files(LoadFileScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file = str(super()._split_scope(nodeid))
+            if file in READ_SOURCE:
+                return "source"
             if not file.startswith("tests/conformance/"):
                 return file
             return "cluster" if "/test_cluster_" in file else "conformance"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from perdure import errors
+from syntax import module
 
 PACKAGE = Path(errors.__file__).parent
 KINDS = {
@@ -28,7 +29,7 @@ class Source:
     """The package, as far as texts of errors come from it."""
 
     def __init__(self) -> None:
-        self.trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+        self.trees = {path: module(path) for path in sorted(PACKAGE.rglob("*.py"))}
         self.constants: dict[str, ast.expr] = {}
         self.functions: dict[str, list[Function]] = {}
         self.calls: dict[str, list[tuple[ast.Call, Function | None]]] = {}

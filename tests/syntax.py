@@ -14,3 +14,10 @@ def nodes(path: Path) -> tuple[ast.AST, ...]:
     found = tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     gc.freeze()  # they stay to the end: no collection needs to look through them again and again
     return found
+
+
+def module(path: Path) -> ast.Module:
+    """The tree of the file."""
+    tree = nodes(path)[0]
+    assert isinstance(tree, ast.Module)
+    return tree

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from syntax import nodes
+
 SOURCE = Path(__file__).parents[1] / "src"
 PACKAGE = SOURCE / "perdure"
 
@@ -62,7 +64,7 @@ def dotted(path: Path) -> str:
 def imports(path: Path) -> list[tuple[str, int]]:
     """Every import anywhere in a file, as the dotted name of a module, and its line."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found += [(alias.name, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -85,47 +87,57 @@ def test_every_module_has_a_layer():
     assert not unplaced
 
 
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
-def test_imports_go_down_only(path: Path):
+def test_imports_go_down_only():
     """No module imports from a layer above its own; tests of types count too."""
-    mine = level(dotted(path))
     upward = [
-        f"line {line}: {name}" for name, line in imports(path) if name.split(".")[0] == "perdure" and level(name) > mine
+        f"{path}:{line}: {name}"
+        for path in MODULES
+        for name, line in imports(path)
+        if name.split(".")[0] == "perdure" and level(name) > level(dotted(path))
     ]
-    assert not upward
+    assert upward == []
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if unit(dotted(path)) in ("core", "errors")], ids=dotted)
-def test_the_core_is_pure(path: Path):
+def test_the_core_is_pure():
     """No I/O, clock, threads or randomness: nothing is imported that has them, and nobody asks what time it is."""
-    impure = [f"line {line}: {name}" for name, line in imports(path) if name.split(".")[0] in IMPURE]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
-            called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
-            if called in ("now", "utcnow", "today", "uuid1", "uuid4", "open", "print", "input"):
-                impure.append(f"line {node.lineno}: {called}()")
-    assert not impure
+    impure = []
+    for path in MODULES:
+        if unit(dotted(path)) not in ("core", "errors"):
+            continue
+        impure += [f"{path}:{line}: {name}" for name, line in imports(path) if name.split(".")[0] in IMPURE]
+        for node in nodes(path):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+                if called in ("now", "utcnow", "today", "uuid1", "uuid4", "open", "print", "input"):
+                    impure.append(f"{path}:{node.lineno}: {called}()")
+    assert impure == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
-def test_only_the_store_knows_sqlite(path: Path):
-    """SQLite is named in the store and nowhere else."""
-    if unit(dotted(path)) != "store":
-        assert not [name for name, _ in imports(path) if name.split(".")[0] in ("apsw", "sqlite3")]
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [
+        pytest.param("perdure.store", ("apsw", "sqlite3"), id="the store, SQLite"),
+        pytest.param("perdure.engines.temporal", ("temporalio",), id="its engine, Temporal"),
+    ],
+)
+def test_only_one_place_knows(place: str, named: tuple[str, ...]):
+    """Nothing else imports it: SQLite is the store's, and temporalio that of the engine of the cluster."""
+    assert [
+        f"{path}:{line}: {name}"
+        for path in MODULES
+        if not f"{dotted(path)}.".startswith(f"{place}.")
+        for name, line in imports(path)
+        if name.split(".")[0] in named
+    ] == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
-def test_only_its_engine_knows_temporal(path: Path):
-    """temporalio is named in the engine of the cluster and nowhere else."""
-    if not dotted(path).startswith("perdure.engines.temporal"):
-        assert not [name for name, _ in imports(path) if name.split(".")[0] == "temporalio"]
-
-
-GRAPH = {
-    dotted(path): {name for name, _ in imports(path) if name != dotted(path) and name.split(".")[0] == "perdure"}
-    for path in MODULES
-}
-"""Which files import which, wherever in the file that stands."""
+@cache
+def graph() -> dict[str, set[str]]:
+    """Which files import which, wherever in the file that stands."""
+    return {
+        dotted(path): {name for name, _ in imports(path) if name != dotted(path) and name.split(".")[0] == "perdure"}
+        for path in MODULES
+    }
 
 
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:
@@ -160,7 +172,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
 def test_no_circle_of_files():
     """No file reaches itself by imports, also not by those inside of functions or for types."""
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [["b", "c"]], "the check can fail"
-    assert circles(GRAPH) == []
+    assert circles(graph()) == []
 
 
 def test_engines_do_not_know_each_other():
@@ -169,7 +181,7 @@ def test_engines_do_not_know_each_other():
     crossing = [
         f"{name}: {other}"
         for mine, theirs in (sides, sides[::-1])
-        for name, others in GRAPH.items()
+        for name, others in graph().items()
         if f"{name}.".startswith(f"{mine}.")
         for other in sorted(others)
         if f"{other}.".startswith(f"{theirs}.")
@@ -181,7 +193,7 @@ def test_what_every_engine_needs_knows_none():
     """`engines/runtime` imports from neither engine."""
     assert [
         f"{name}: {other}"
-        for name, others in GRAPH.items()
+        for name, others in graph().items()
         if name.startswith("perdure.engines.runtime.")
         for other in sorted(others)
         if other.startswith(("perdure.engines.local", "perdure.engines.temporal"))
@@ -197,7 +209,7 @@ def test_order_inside_core():
         return next((place for place, folders in enumerate(CORE) if folder in folders), None)
 
     upward = []
-    for name, others in GRAPH.items():
+    for name, others in graph().items():
         mine = floor(name)
         for other in sorted(others):
             theirs = floor(other)

@@ -36,7 +36,6 @@ def columns_and_keys() -> dict[str, tuple[list[str], list[str]]]:
 
 
 TABLES = columns_and_keys()
-COLUMNS = [(table, column) for table, (columns, _) in TABLES.items() for column in columns]
 PAYLOADS = ("input", "output", "result", "verdict", "stopped", "fingerprint", "code")
 TEXTS = (
     *("event", "topic", "id", "reason", "queue", "queue_key", "dedup", "hold", "tz"),
@@ -137,23 +136,32 @@ def change(path: Path, table: str, column: str, changed: Callable[[Any], Any]) -
     connection.close()
 
 
-@pytest.mark.parametrize(("table", "column"), COLUMNS)
-def test_a_column_of_one_row_is_changed(path: Path, table: str, column: str) -> None:
-    """By one bit, or to something where nothing was: doctor finds that row."""
+@pytest.mark.parametrize("table", TABLES)
+def test_a_column_of_one_row_is_changed(path: Path, sound: bytes, table: str) -> None:
+    """By one bit, or to something where nothing was: doctor finds that row, whichever column it is."""
 
     def changed(value: Any) -> Any:
         found = other(value, column)
         return found + 1000 if isinstance(found, int) else found  # no other row's
 
-    change(path, table, column, changed)
-    assert damaged(path) > 0
+    unseen = []
+    for column in TABLES[table][0]:
+        path.write_bytes(sound)
+        change(path, table, column, changed)
+        if not damaged(path):
+            unseen.append(column)
+    assert unseen == []
 
 
-@pytest.mark.parametrize(("table", "column"), [(table, key[0]) for table, (_, key) in TABLES.items()])
-def test_a_row_comes_before_all_that_perdure_writes(path: Path, table: str, column: str) -> None:
-    """Its number is negative, or its text empty: doctor does not begin behind it."""
-    change(path, table, column, lambda value: -5 if isinstance(value, int) else type(value)())
-    assert damaged(path) > 0
+def test_a_row_comes_before_all_that_perdure_writes(path: Path, sound: bytes) -> None:
+    """Its number is negative, or its text empty: doctor does not begin behind it, in whichever table it is."""
+    unseen = []
+    for table, (_, key) in TABLES.items():
+        path.write_bytes(sound)
+        change(path, table, key[0], lambda value: -5 if isinstance(value, int) else type(value)())
+        if not damaged(path):
+            unseen.append(table)
+    assert unseen == []
 
 
 @pytest.mark.parametrize("column", TABLES["code"][0])
