@@ -17,7 +17,7 @@ from conftest import SOURCE, Machine, _clean
 from looking import looked
 from perdure import Retry, step, workflow
 from perdure.core.records import RunRecord
-from perdure.engines.local import captured_lines
+from perdure.engines.runtime import captured_lines
 from perdure.operations.deeds import list_deeds, note
 from perdure.operations.location import locate
 from perdure.operations.run_log import LogView, log_of

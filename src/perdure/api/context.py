@@ -117,8 +117,11 @@ def progress(done: float, total: float | None = None, note: str = "") -> None:
         note: a few words to display beside it.
     """
     context = here.get()
-    if isinstance(context, StepContext) and context.scope is not None:
-        context.scope.progress(context.call, done, total, note)
+    if isinstance(context, StepContext):
+        if context.scope is not None:
+            context.scope.progress(context.call, done, total, note)
+        elif context.orderer is not None:  # in a process of its own
+            context.orderer.progress(done, total, note)
 
 
 @builtin("perdure.now")

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from perdure.api.caller import scope_of_caller
 from perdure.api.options import checked_name
 from perdure.api.step import builtin
-from perdure.config.steady_clock import steady
-from perdure.core.records import RESERVED
+from perdure.core.records import PROGRESS, RESERVED
 from perdure.core.values import codec
 from perdure.engines.features import TEMPORAL, Feature
 from perdure.engines.interface import StepContext, here
@@ -17,12 +16,10 @@ from perdure.errors import OptionError
 
 if TYPE_CHECKING:
     from perdure.engines.local.scope import LocalScope
+    from perdure.engines.processes.orderer import Orderer
 
 _value: ContextVar[Any] = ContextVar("perdure_published")
 """What a workflow publishes: no part of the inputs of the step, so that another value is no drift."""
-
-SHORTEST = 0.1
-"""Seconds between two commits that a run makes for its progress alone; what comes sooner goes with the next commit."""
 
 
 def publish(name: str, value: object) -> None:
@@ -107,7 +104,8 @@ def set_progress(done: float, total: float | None = None, note: str = "") -> Non
     """
     found = _progress(done, total, note)
     if found is not None:
-        _put(*found)
+        place, packed = found
+        place.publish(PROGRESS, packed, soon=True)
 
 
 async def aset_progress(done: float, total: float | None = None, note: str = "") -> None:
@@ -116,61 +114,48 @@ async def aset_progress(done: float, total: float | None = None, note: str = "")
 
     found = _progress(done, total, note)
     if found is not None:
-        await asyncio.to_thread(_put, *found)
+        place, packed = found
+        await asyncio.to_thread(place.publish, PROGRESS, packed, soon=True)
 
 
-def _progress(done: object, total: object, note: object) -> tuple[LocalScope, bytes] | None:
+def _progress(done: object, total: object, note: object) -> tuple[LocalScope | Orderer, bytes] | None:
     for name, value in (("done", done), ("total", total)):
         if (name == "done" or value is not None) and (not isinstance(value, int | float) or isinstance(value, bool)):
             raise OptionError(f"{name} of perdure.set_progress is {value!r}", "give a number")
     if not isinstance(note, str):
         raise OptionError(f"note of perdure.set_progress is {note!r}", "give a text")
-    scope = _scope()
-    if scope is None:
+    place = _place()
+    if place is None:
         return None
     if note:
         from perdure.config.secrets import conceal
 
         note = conceal(note)
-    return scope, codec.pack_value([done, total, note], owner="perdure.set_progress")
-
-
-def _put(scope: LocalScope, packed: bytes) -> None:
-    from perdure.store import bell, published
-
-    store = scope.resources.store
-    rid, now = store.lineage(scope.run.rid)[-1], scope.world.now()
-    if steady() - scope.progress_shown < SHORTEST:
-        store.journal.ahead(*published.put_soon(rid, published.PROGRESS, packed, now))
-        return
-    store.journal.write((), published.put(rid, published.PROGRESS, packed, now))
-    scope.progress_shown = steady()
-    bell.ring(store.path)
+    return place, codec.pack_value([done, total, note], owner="perdure.set_progress")
 
 
 def _write(name: str, value: Any) -> None:
-    scope = _scope()
-    if scope is None:
-        return
-    from perdure.store import bell, published
-
-    store = scope.resources.store
-    rid = store.lineage(scope.run.rid)[-1]
-    store.journal.write((), published.put(rid, name, _packed(name, value), scope.world.now()))
-    bell.ring(store.path)
+    place = _place()
+    if place is not None:
+        place.publish(name, _packed(name, value))
 
 
 def _packed(name: str, value: Any) -> bytes:
     return codec.pack_value(value, owner=f"the published {name!r}")
 
 
-def _scope() -> LocalScope | None:
-    """The run of the caller; None outside of runs.
+def _place() -> LocalScope | Orderer | None:
+    """What shows the values of the caller's run; None outside of runs.
 
     Raises:
-        UsageError: it is one of a cluster.
+        UsageError: it is a run of a cluster.
     """
     scope, context = scope_of_caller(), here.get()
-    if scope is None and context is not None and cast(Any, getattr(context, "scope", context)) is not None:
+    if scope is not None or context is None:
+        return scope
+    orderer: Orderer | None = getattr(context, "orderer", None)  # in a process of its own
+    if orderer is None and cast(Any, getattr(context, "scope", context)) is None:
+        return None
+    if orderer is None or not orderer.publishes:
         raise TEMPORAL.unsupported(Feature.PUBLISHED)
-    return scope
+    return orderer

@@ -39,6 +39,9 @@ CLEAN_UPS: Final = ("deferred", "undone")
 """The kinds of clean-ups: no call of the workflow's own claims their records."""
 
 RESERVED: Final = "perdure."
+
+PROGRESS: Final = "perdure.progress"
+"""Under this name a run publishes how far it is: what is done, how much there is in all, and a note."""
 WAITS: Final = (
     *("perdure.sleep", "perdure.wait", "perdure.approval", "perdure.result"),
     *("perdure.signal_url", "perdure.publish", "perdure.aio.publish"),

@@ -36,7 +36,7 @@ Began = Callable[[str], None]
 class StepContext:
     """One attempt of a step, as its own code sees it."""
 
-    __slots__ = ("attempt", "call", "lines", "run_id", "scope", "slot")
+    __slots__ = ("attempt", "call", "lines", "orderer", "run_id", "scope", "slot")
 
     def __init__(self, run_id: str, call: Call, attempt: int, scope: Scope | None) -> None:
         self.run_id = run_id
@@ -45,6 +45,7 @@ class StepContext:
         self.scope = scope
         self.lines: Any = None  # what it has logged and printed, if it has
         self.slot: int | None = None  # its place in the flight recorder
+        self.orderer: Any = None  # in a process of its own: the way back to the one that has ordered it
 
     def idempotency_key(self) -> str:
         """The same for every attempt of this call, in this process or another; different for every other call."""

@@ -11,7 +11,7 @@ import msgspec
 
 from perdure.config import secrets
 from perdure.core.policies.verdicts import Verdict
-from perdure.core.records import RunRecord, StepRecord
+from perdure.core.records import PROGRESS, RunRecord, StepRecord
 from perdure.core.timestamps import moment
 from perdure.operations.find_step import check_name
 from perdure.operations.functions import FunctionView, functions_of
@@ -168,8 +168,8 @@ def details_of(
             SentView(one.event, one.topic, one.id, show.value(one.value), moment(one.stamp), one.reason)
             for one in signals.not_taken(store, run.rid)
         ],
-        published={one.name: show.value(one.value) for one in shown if one.name != published.PROGRESS},
-        progress=next((_progress(one, run, time.time()) for one in shown if one.name == published.PROGRESS), None),
+        published={one.name: show.value(one.value) for one in shown if one.name != PROGRESS},
+        progress=next((_progress(one, run, time.time()) for one in shown if one.name == PROGRESS), None),
         sessions=sessions_of(store, run),
         folded=sorted(folded),
         maps=maps_of(store, run),

@@ -5,7 +5,7 @@ They are kept with the root, under whose id people know the run.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -18,9 +18,6 @@ from perdure.store.signals import LARGEST, root_of
 from perdure.store.statements import load
 
 _SQL = load("published.sql")
-
-PROGRESS: Final = "perdure.progress"
-"""Under this name is how far a run has come: a list of what is done, how much there is in all, and a note."""
 
 
 class Published(NamedTuple):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from perdure.config import secrets
+from perdure.config.steady_clock import steady
 from perdure.core import commands
 from perdure.core.exceptions import capture
 from perdure.core.execution.effects import Wait
@@ -27,13 +28,14 @@ from perdure.core.values import artifact_names, codec
 from perdure.engines import functions
 from perdure.engines.events import MapProgress, RunWaits, StepProgress, notify_wait
 from perdure.engines.interface import StepContext, here
-from perdure.engines.local import captured_lines, notices
+from perdure.engines.local import notices
 from perdure.engines.local.limits import Limits
 from perdure.engines.local.record_reader import RecordReader
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_spending import RunSpending
 from perdure.engines.local.waiting_calls import shown_waiting
 from perdure.engines.registry import find_step
+from perdure.engines.runtime import captured_lines
 from perdure.engines.runtime.base_scope import BaseScope
 from perdure.engines.runtime.clock import World
 from perdure.engines.runtime.timeouts import on_main_thread
@@ -52,6 +54,10 @@ if TYPE_CHECKING:
 
 MOST_CUT = 1_000
 """Calls that were broken off, which are kept."""
+
+
+SHORTEST = 0.1
+"""Seconds between two commits that a run makes for its progress alone; what comes sooner goes with the next commit."""
 
 
 class RunScope(BaseScope):
@@ -276,6 +282,24 @@ class RunScope(BaseScope):
                 resources.monitor.recorder.how_far(context.slot, done, total, note)
         if resources.observer is not None:
             resources.observer.notify(StepProgress(self.id, self.run.workflow, call, done, total, note))
+
+    def publish(self, name: str, packed: bytes, *, soon: bool = False) -> None:
+        """Show a packed value of the run that this is part of; `soon`: it may go with the next commit.
+
+        Raises:
+            StateError: it cannot be written.
+        """
+        from perdure.store import bell, published
+
+        store = self.resources.store
+        rid, now = store.lineage(self.run.rid)[-1], self.world.now()
+        if soon and steady() - self.progress_shown < SHORTEST:
+            store.journal.ahead(*published.put_soon(rid, name, packed, now))
+            return
+        store.journal.write((), published.put(rid, name, packed, now))
+        if soon:
+            self.progress_shown = steady()
+        bell.ring(store.path)
 
     def tick(self) -> TickRow | None:
         """The tick that the run, or the one that it is a child or a fork of, was made for; None: none."""

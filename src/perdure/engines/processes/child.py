@@ -27,7 +27,9 @@ from perdure.core.records import Place
 from perdure.core.values import artifact_names, codec
 from perdure.engines import registry
 from perdure.engines.interface import StepContext, here
-from perdure.engines.processes.messages import Answer, Order, Setup, frame, import_from, read_frame
+from perdure.engines.processes.messages import ANSWER, Answer, Order, Setup, frame, import_from, read_frame
+from perdure.engines.processes.orderer import Orderer
+from perdure.engines.runtime import captured_lines
 
 _decode_setup = msgspec.msgpack.Decoder(Setup).decode
 _decode_order = msgspec.msgpack.Decoder(Order).decode
@@ -57,13 +59,15 @@ def serve(connection: socket.socket, steps: Steps, finish: Callable[[], None] | 
         _set_up(setup)
         while (data := read_frame(connection)) is not None:
             order = _decode_order(data)
-            answer = steps.attempt(setup, order)
+            orderer = Orderer(connection, publishes=order.publishes)
+            answer = steps.attempt(setup, order, orderer)
+            orderer.end()
             if os.getpid() != own:
                 _leave_copy(order)
             _flush()  # what it has printed is not to be lost with a later attempt
             if order.last and finish is not None:
                 finish()
-            connection.sendall(frame(_encode(answer)))
+            connection.sendall(frame(ANSWER + _encode(answer)))
             if order.last:
                 break
     except SystemExit as stop:
@@ -93,6 +97,7 @@ class Steps:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], tuple[Spec, codec.InputReader]] = {}
+        self._loggers_set = False
 
     def prepare(self, spec: Spec) -> tuple[Spec, codec.InputReader]:
         """Find out all that the first call needs."""
@@ -100,8 +105,8 @@ class Steps:
         found = self._known[spec.name, spec.qualname] = spec, spec.input_reader()
         return found
 
-    def attempt(self, setup: Setup, order: Order) -> Answer:
-        """Make an attempt. What is not an Exception ends the process."""
+    def attempt(self, setup: Setup, order: Order, orderer: Orderer) -> Answer:
+        """Make an attempt; `orderer` hears what it says. What is not an Exception ends the process."""
         token = None
         try:
             spec, reader = self._find(setup, order)
@@ -110,7 +115,11 @@ class Steps:
             call.n = order.n
             artifact_names.isolated = Path(os.fsdecode(order.artifacts)) if order.artifacts else None
             os.environ[STEP] = order.mark
-            token = here.set(StepContext(order.run_id, call, order.attempt, None))
+            context = StepContext(order.run_id, call, order.attempt, None)
+            context.orderer = orderer
+            context.lines = orderer if order.keeps else None
+            token = here.set(context)
+            captured_lines.wrap()
             value: Any = spec.fn(*args, **kwargs)
             if spec.is_async:
                 import asyncio
@@ -130,6 +139,9 @@ class Steps:
             load_module(setup.module, os.fsdecode(setup.file))
             spec = registry.find_step(Place(setup.module, order.qualname), order.name, order.input)
             found = self.prepare(spec)
+        if not self._loggers_set:
+            self._loggers_set = True
+            _set_levels(setup.levels)
         return found
 
 
@@ -155,6 +167,22 @@ def _leave_copy(order: Order) -> NoReturn:
         )
     _flush()
     os._exit(1)
+
+
+def _set_levels(levels: list[tuple[str, int]]) -> None:
+    """Have loggers pass on what those of the process that orders pass on, unless the script has set them as it loads.
+
+    What `if __name__ == "__main__":` sets up is set up there alone.
+    """
+    if "logging" not in sys.modules:
+        return
+    import logging
+
+    for name, level in levels:
+        logger = logging.getLogger(name)
+        as_it_was = logging.WARNING if logger is logging.root else logging.NOTSET
+        if logger.level == as_it_was and not logger.handlers:
+            logger.setLevel(level)
 
 
 def _code_of(stop: SystemExit) -> int:

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from perdure.config.steady_clock import steady
-from perdure.engines.processes.messages import CHUNK, LENGTH, REPLY, State, frame
+from perdure.engines.processes.messages import ANSWER, CHUNK, LENGTH, REPLY, State, frame
+
+MOST = 16
+"""Portions of what it says that are taken between two looks at the clock."""
 
 END = 10.0
 """Seconds that a process has for its end (threads of its own, what `atexit` knows), before it is killed."""
@@ -70,12 +73,13 @@ class ChildProcess:
         finally:
             self._data.setblocking(False)
 
-    def ask(self, body: bytes, until: float | None) -> bytes:
+    def ask(self, body: bytes, until: float | None, note: Callable[[memoryview], None]) -> bytes:
         """Send it an order; returns its answer.
 
         Args:
             body: the order.
             until: by the steady clock; None without a bound.
+            note: is given what it says meanwhile.
 
         Raises:
             TimeOver: it has not answered by then.
@@ -92,14 +96,16 @@ class ChildProcess:
                 raise TimeOver
             mask = events.get(self._data.fileno(), 0)
             if mask & select.POLLIN:
-                if (answer := self._receive()) is not None:
+                if (answer := self._receive(note)) is not None:
                     return answer
+                if until is not None and steady() >= until:
+                    raise TimeOver  # however much it says
                 if self._closed:
                     poll.unregister(self._data)
                 continue
             if self._state in events:
                 self._see_end()
-                answer = self._receive()  # it may have answered just before
+                answer = self._receive(note)  # it may have answered just before
                 if answer is not None:
                     return answer
                 raise Ended(self.code)
@@ -156,9 +162,9 @@ class ChildProcess:
 
     _closed = False
 
-    def _receive(self) -> bytes | None:
+    def _receive(self, note: Callable[[memoryview], None]) -> bytes | None:
         """Take what it has sent; the answer, once that is complete."""
-        while True:
+        for _ in range(MOST):
             try:
                 chunk = self._data.recv(CHUNK)
             except BlockingIOError:
@@ -169,10 +175,23 @@ class ChildProcess:
                 self._closed = True
                 return None
             self._sent += chunk
-            if len(self._sent) >= LENGTH.size:
-                size = LENGTH.unpack_from(self._sent)[0]
-                if len(self._sent) - LENGTH.size >= size:
-                    return bytes(memoryview(self._sent)[LENGTH.size :])
+            if (answer := self._frames(note)) is not None:
+                return answer
+        return None
+
+    def _frames(self, note: Callable[[memoryview], None]) -> bytes | None:
+        """Go through the frames that are complete; the answer is the last one."""
+        at, size = 0, len(self._sent)
+        with memoryview(self._sent) as view:
+            while size - at >= LENGTH.size and size - at - LENGTH.size >= (length := LENGTH.unpack_from(view, at)[0]):
+                at += LENGTH.size
+                with view[at : at + length] as body:
+                    if bytes(body[:1]) == ANSWER:
+                        return bytes(body[1:])
+                    note(body[1:])
+                at += length
+        del self._sent[:at]
+        return None
 
     def _send_some(self, left: memoryview) -> int:
         try:

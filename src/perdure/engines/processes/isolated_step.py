@@ -22,6 +22,7 @@ from perdure.core.values import artifact_names
 from perdure.engines.interface import here
 from perdure.engines.processes.child_process import ChildProcess, Ended, TimeOver
 from perdure.engines.processes.messages import Answer, Order
+from perdure.engines.processes.said import hear
 from perdure.engines.processes.template import start_child
 from perdure.engines.runtime import orphans
 from perdure.engines.runtime.timeouts import timed_out
@@ -107,7 +108,7 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, s
     spec = call.spec
     until = None if seconds is None else steady() + seconds
     mark = orphans.step_mark(run_id, idempotency_key(run_id, spec.name, call.key + call.salt, call.n), attempt)
-    workers = spec.workers
+    workers, scope = spec.workers, getattr(here.get(), "scope", None)
     order = msgspec.msgpack.encode(
         Order(
             spec.name,
@@ -118,8 +119,10 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, s
             call.n,
             attempt,
             mark,
-            os.fsencode(artifact_names.folder_here(getattr(here.get(), "scope", None)) or ""),
+            os.fsencode(artifact_names.folder_here(scope) or ""),
             workers is None,
+            hasattr(scope, "publish"),
+            getattr(scope, "log_file", None) is not None,
         )
     )
     child: ChildProcess | None = None
@@ -129,7 +132,7 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, s
             stop.child = child
             if stop.asked:
                 child.interrupt()
-        data = child.ask(order, until)
+        data = child.ask(order, until, hear)
         if workers is None:
             child.leave()
         else:

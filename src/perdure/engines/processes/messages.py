@@ -59,13 +59,17 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """What a child is to be like: the module that it serves, folders to import from, working directory, environment."""
+    """What a child is to be like: the module that it serves, folders to import from, working directory, environment.
+
+    `levels` are those of loggers, by name; "" is the root.
+    """
 
     module: str
     file: bytes
     path: list[bytes]
     folder: bytes
     environment: list[tuple[bytes, bytes]]
+    levels: list[tuple[str, int]]
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -81,6 +85,8 @@ class Order(msgspec.Struct, frozen=True):
         mark: of the programs that it starts.
         artifacts: the folder of large data, if there is one.
         last: it is the only one for this process.
+        publishes: what the attempt publishes is shown with its run.
+        keeps: what it prints is kept with it.
     """
 
     name: str
@@ -93,6 +99,52 @@ class Order(msgspec.Struct, frozen=True):
     mark: str
     artifacts: bytes
     last: bool
+    publishes: bool
+    keeps: bool
+
+
+ANSWER: Final = b"A"
+NOTE: Final = b"N"
+"""The first byte of what a child sends: notes, while the attempt is under way, and its answer."""
+
+
+class Printed(msgspec.Struct, frozen=True, tag=True):
+    """The attempt has printed or logged a line, which stands where the child's own streams and handlers lead."""
+
+    level: str
+    logger: str
+    text: str
+
+
+class Logged(msgspec.Struct, frozen=True, tag=True):
+    """The attempt has logged a line for which the child has no handler: it is for those of who has ordered it."""
+
+    logger: str
+    level: int
+    text: str
+    path: str
+    line: int
+    function: str
+    created: float
+
+
+class Progressed(msgspec.Struct, frozen=True, tag=True):
+    """How far the attempt is."""
+
+    done: float
+    total: float | None
+    note: str
+
+
+class Published(msgspec.Struct, frozen=True, tag=True):
+    """The attempt publishes a packed value of its run; `soon`: together with the next commit will do."""
+
+    name: str
+    value: bytes
+    soon: bool
+
+
+Note = Printed | Logged | Progressed | Published
 
 
 class Answer(msgspec.Struct, frozen=True):

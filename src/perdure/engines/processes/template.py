@@ -20,6 +20,7 @@ from perdure.core.execution.spec import Spec
 from perdure.core.process_marks import STEP, TEMPLATE
 from perdure.engines.processes.child_process import ChildProcess, Ended, TimeOver
 from perdure.engines.processes.messages import FORK, KILL, REPLY, REQUEST, Setup, Start, State, folders
+from perdure.engines.processes.said import levels
 
 TRIES = 8
 """Templates that are tried for a child: each may find that it was edited, or be killed."""
@@ -208,7 +209,7 @@ def _setup(key: Key) -> Setup:
         folder = os.getcwdb()
     except OSError:  # it was removed
         folder = b""
-    return Setup(module, os.fsencode(file), folders(), folder, list(os.environb.items()))
+    return Setup(module, os.fsencode(file), folders(), folder, list(os.environb.items()), levels())
 
 
 # -- where no copies can be made --------------------------------------------------------------------------------------

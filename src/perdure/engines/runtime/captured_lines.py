@@ -113,8 +113,12 @@ def _wrap_logging() -> None:
     before: Callable[[logging.Logger, logging.LogRecord], None] = logging.Logger.callHandlers
 
     def keeping(self: logging.Logger, record: logging.LogRecord) -> None:
+        context = here.get()
+        if type(context) is StepContext and context.orderer is not None and not self.hasHandlers():
+            context.orderer.log(record, _text_of(record))  # it is logged there, by the handlers that are there
+            return
         before(self, record)
-        if type(here.get()) is StepContext:
+        if type(context) is StepContext:
             keep(record.levelname, record.name, _text_of(record))
 
     logging.Logger.callHandlers = keeping  # type: ignore[method-assign]
