@@ -59,7 +59,7 @@ def test_a_run_that_waits_far_longer_than_the_runs_before_is_stuck(
     assert process.stdout.readline() == "waits\n"
     started = asked(scripts, capsys, "show")["run"]["started"]
     now = time.time() + 3600 if late else _seconds(started)
-    for module in ("diagnose", "why"):
+    for module in ("diagnose", "inquiry"):
         monkeypatch.setattr(f"perdure.operations.{module}.time", SimpleNamespace(time=lambda: now))
     found = asked(scripts, capsys, "diagnose")["findings"]
     code = asked(scripts, capsys, "why")["code"]
