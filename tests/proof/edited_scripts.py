@@ -123,6 +123,9 @@ PRICES = "    prices = [price(order) for order in orders]\n"
 STAMPS = "    stamps = stamp.map(orders, concurrency=1).results\n"
 PART = "    parts = part(7)\n"
 TRY = '    try:\n        flaky(1)\n    except ValueError:\n        mail("boss", "it was flaky")\n'
+END = "    end = close(day)\n"
+OUTSIDE = '    parts = charge("part 7", 7)\n'
+MOVED_OUT = f"{PART}{OUTSIDE}"
 EDITS = (
     _edit("nothing", "\n\n\n", "\n\n\n\n"),
     _edit("a comment", "    orders = fetch(day)\n", "    # the orders\n    orders = fetch(day)\n"),
@@ -241,6 +244,52 @@ EDITS = (
         '    mail("ann", "done")\n    mail("ann", "done")\n',
         '    mail("ann", "done")\n',
     ),
+    _edit(
+        "a call moved out of the workflow inside", '    return charge(f"part {n}", n)', "    return n", PART, MOVED_OUT
+    ),
+    _edit("the workflow inside left out, its call kept", PART, OUTSIDE),
+    _edit(
+        "a loop moved into a workflow inside",
+        CHARGES,
+        "    charged = all_of(orders, prices)\n",
+        "@workflow\ndef part",
+        f"@workflow\ndef all_of(orders, prices):\n{CHARGES}    return charged\n\n\n@workflow\ndef part",
+    ),
+    _edit(
+        "a map moved into a workflow inside",
+        STAMPS,
+        "    stamps = stamped(orders)\n",
+        "@workflow\ndef part",
+        f"@workflow\ndef stamped(orders):\n{STAMPS}    return stamps\n\n\n@workflow\ndef part",
+    ),
+    _edit(
+        "a step moved into the workflow inside that is there",
+        "    return charge(f",
+        '    mail("ann", "done")\n    return charge(f',
+        '    mail("ann", "done")\n    mail("ann", "done")\n',
+        '    mail("ann", "done")\n',
+        PART,
+        "",
+        END,
+        PART + END,
+        body=True,
+    ),
+    _edit(
+        "a call moved from one workflow inside to another",
+        "@workflow\ndef part(n):\n",
+        '@workflow\ndef bill(n):\n    return charge(f"part {n}", n)\n\n\n'
+        "@workflow\ndef part(n):\n    return n\n\n\ndef was(n):\n",
+        PART,
+        "    parts = part(7)\n    parts = bill(7)\n",
+    ),
+    _edit(
+        "the workflow inside moved into another",
+        PART,
+        "    parts = around()\n",
+        "@workflow\ndef month",
+        f"@workflow\ndef around():\n{PART}    return parts\n\n\n@workflow\ndef month",
+    ),
+    _edit("one more input of the workflow inside", "def part(n):", "def part(n, k=0):", "part(7)", "part(7, 1)"),
     _edit(
         "an error for which the script is guilty",
         "    parts = part(7)\n",

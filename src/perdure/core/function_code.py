@@ -17,7 +17,8 @@ class CodeRow(msgspec.Struct, frozen=True):
         file: its source file; empty if it has none.
         line: the first of it, from 1; 0 if that is not known.
         parameters: their names, in order.
-        options: those of the step or workflow that are not as usual, and its kind and name.
+        options: those of the step or workflow that are not as usual, and its kind and name; of a workflow also its
+            `body` (a digest of what it executes: see engines/workflow_code.py) and the `names` in that.
         source: the digest of the file (8 bytes), None if it could not be read.
     """
 

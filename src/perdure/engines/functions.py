@@ -13,6 +13,7 @@ from perdure.core.execution.spec import Call, Spec
 from perdure.core.function_code import Code, CodeRow
 from perdure.core.records import OWN_MODULE, RESERVED, FunctionRecord, StepKind, called_step
 from perdure.engines import registry
+from perdure.engines.workflow_code import body_of
 from perdure.errors import NotFound, UsageError
 
 
@@ -61,6 +62,8 @@ def _options(spec: Spec) -> dict[str, Any]:
     found: dict[str, Any] = {"kind": spec.kind, "name": spec.name}
     if spec.kind == "step":
         found["attempts"] = retry.attempts
+    else:
+        found |= body_of(spec.fn)
     said = {
         "timeout": spec.timeout if spec.explicit else spec.rules.timeout,
         "isolate": (spec.isolate and spec.workers is None) or None,
@@ -73,6 +76,13 @@ def _options(spec: Spec) -> dict[str, Any]:
         "queue": spec.rules.queue,
     }
     return found | {name: value for name, value in said.items() if value is not None}
+
+
+def add_workflows(store: Any, script: str) -> None:
+    """Write down the workflows of a script, called or not: a later version of it is compared with this one."""
+    for spec in registry.every("workflow"):
+        if spec.file == script:
+            store.add_code(code_of(spec))
 
 
 def record_of(spec: Spec, kind: StepKind, name: str, script: str, code: bytes | None = None) -> FunctionRecord:

@@ -53,4 +53,5 @@ def functions_of(store: Store, run: RunRecord) -> list[FunctionView]:
 def _view(kind: str, name: str, row: CodeRow) -> FunctionView:
     source = None if row.source is None else row.source.hex()
     about = (row.parameters, row.module, row.qualname, row.file, row.line)
-    return FunctionView(kind, name, *about, source, row.options)
+    options = {option: value for option, value in row.options.items() if option not in ("body", "names")}
+    return FunctionView(kind, name, *about, source, options)

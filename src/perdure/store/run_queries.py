@@ -222,6 +222,15 @@ class RunQueries:
         """The ids of a run's child runs."""
         return [id for (id,) in self._all("children", rid)]
 
+    def family(self, rid: int) -> list[RunRecord]:
+        """A run and all its child runs, however deep."""
+
+        def question(connection: apsw.Connection) -> list[RunRecord]:
+            return [self._run(connection, one) for one in self.family_in(connection, rid)]
+
+        found: list[RunRecord] = self.journal.read(question)
+        return found
+
     def unended(self, rid: int) -> list[RunRecord]:
         """The child runs that were left in their middle, and those that failed and have something to be put away."""
         return [self.run_by_number(child) for (child,) in self._all("unended", rid)]
@@ -290,6 +299,11 @@ class RunQueries:
         while run.parent is not None:
             run = self._run(connection, run.parent)
         return run
+
+    def family_in(self, connection: apsw.Connection, rid: int) -> list[int]:
+        """The numbers of a run and of all its child runs, however deep."""
+        rows: list[Any] = connection.execute(self._sql["family"], (rid,)).fetchall()
+        return [one for (one,) in rows]
 
     def run_by_id(self, connection: apsw.Connection, id: str) -> RunRecord:
         """The run of that id, as it is stored.

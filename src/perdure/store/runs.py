@@ -179,12 +179,13 @@ class Store(RunBegin):
         return run, by
 
     def accept(self, rid: int) -> None:
-        """Do not hold the records so far against the edited script."""
+        """Do not hold the records so far against the edited script, those of child runs included."""
 
         def operation(connection: apsw.Connection) -> None:
-            last = self._one(connection, "last_number", rid)[0]
-            if last is not None:
-                self.exempt_in(connection, rid, [(0, last)])
+            for one in self.family_in(connection, rid):
+                last = self._one(connection, "last_number", one)[0]
+                if last is not None:
+                    self.exempt_in(connection, one, [(0, last)])
 
         self.journal.write((), operation)
 

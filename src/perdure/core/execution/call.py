@@ -236,7 +236,8 @@ def recall(call: Call, history: History, record: StepRecord, park: bool = False)
             return Succeeded(call.spec.plan.unpack(record.output), record.seq)
         error = capture.restore(capture.decode(record.output), main=call.spec.module)
     except NotDecodable as misfit:
-        misfit.hint += f": {commands.fork(history.id, call.spec.name)}"
+        top, above = history.top()
+        misfit.hint += f": {commands.fork(top, above or call.spec.name)}"
         raise StopRun(misfit) from misfit
     history.failed(error, record.seq, replayed=True)
     return Failed(error, replayed=True)

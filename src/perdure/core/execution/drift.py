@@ -32,6 +32,7 @@ def settle(call: Call, history: History) -> Generator[Effect, Any, StepRecord | 
     while history.unsettled(call.spec.name, call.key):
         waiting: Sequence[Call] | None = yield Settle(call)
         if waiting is None:
+            refuse_moved(call, history)
             return None  # whether the others rest cannot be known: it goes on, and is held against nothing
         found = yield from _counterpart(call, history)
         if found is not None:
@@ -39,6 +40,8 @@ def settle(call: Call, history: History) -> Generator[Effect, Any, StepRecord | 
             return found
         drifted = None
         for one in (call, *waiting):
+            if one is call:
+                refuse_moved(call, history)
             if not history.doubtful(one.spec.name):
                 yield from _refuse_renamed(one, history)
                 continue
@@ -52,6 +55,30 @@ def settle(call: Call, history: History) -> Generator[Effect, Any, StepRecord | 
             history.rested = True
             return None
     return None
+
+
+def refuse_moved(call: Call, history: History) -> None:
+    """A call that another run of the tree has completed, and makes no more, is not made again by mistake.
+
+    Raises:
+        StopRun: with Drift.
+    """
+    found = None if history.elsewhere is None else history.elsewhere(call.spec.name, call.key)
+    if found is None:
+        return
+    name, before, now = call.spec.name, found.before, found.now
+    raise StopRun(
+        Drift(
+            f"{call.spec.kind} {name!r} was completed in run {before.id} of workflow {before.workflow!r}, and run "
+            f"{now.id} of workflow {now.workflow!r} calls it now: the edited script seems to have moved the call; it "
+            "is not executed again\n"
+            f"    recorded: {name}{codec.describe_inputs(call.input)}  (step #{found.seq} of run {before.id})\n"
+            f"    now:      {name}{codec.describe_inputs(call.input)}  (in run {now.id})",
+            "one of these, whichever is true:\n"
+            f"    it was moved: have workflow {before.workflow!r} call it until this run has ended\n"
+            f"    the call is new work, the recorded results stand:  {commands.accept(found.root)}",
+        )
+    )
 
 
 def _refuse_renamed(call: Call, history: History) -> Generator[Effect, Any, None]:
@@ -68,6 +95,7 @@ def _refuse_renamed(call: Call, history: History) -> Generator[Effect, Any, None
     if not codec.same_inputs(record.input, call.input):
         return
     now, run = call.spec.name, history.id
+    accept = commands.accept(history.top()[0])
     quoted = repr(before) if '"' in before else f'"{before}"'
     raise StopRun(
         Drift(
@@ -77,7 +105,7 @@ def _refuse_renamed(call: Call, history: History) -> Generator[Effect, Any, None
             f"    now:      {now}{codec.describe_inputs(call.input)}",
             "one of these, whichever is true:\n"
             f"    it was renamed: let it keep its name in the state,  @{call.spec.kind}(name={quoted})\n"
-            f"    the call is new work, the recorded results stand:   {commands.accept(run)}",
+            f"    the call is new work, the recorded results stand:   {accept}",
         )
     )
 
@@ -118,10 +146,11 @@ def drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
             "    a time or a random id is drawn at each run:        draw it with perdure.now() or perdure.uuid(), "
             "and as a key send perdure.idempotency_key(); this call is executed once more all the same\n"
         )
+    top, above = history.top()
     return Drift(
         "\n".join(lines),
         f"one of these, whichever is true:\n{drawn}"
-        f"    the call is new work, the recorded results stand:  {commands.accept(run)}\n"
-        f"    the recorded results are to be made again:         {commands.fork(run, name)}\n"
+        f"    the call is new work, the recorded results stand:  {commands.accept(top)}\n"
+        f"    the recorded results are to be made again:         {commands.fork(top, above or name)}\n"
         "    the inputs come from something that changed (a list, a file, the clock): read it in a step of its own",
     )

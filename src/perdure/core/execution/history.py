@@ -105,6 +105,8 @@ class History(Claims):
         self.crashes = crashes or {}
         self.crash_limit = crash_limit
         self.largest = largest
+        # The run that users go on with or fork, and which call of it has led to this one, if it is a child run.
+        self.top: Callable[[], tuple[str, str]] = lambda: (id, "")
         self.deaths: tuple[str, ...] = ()  # of its process, since its last new record
         self.resumed = False  # an earlier process, or an earlier call, has begun the run
         self.lives = lives or {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from perdure.core.execution.idempotency import child_id
+from perdure.core.execution.moved_call import Moved
 from perdure.core.execution.spec import Call
 from perdure.core.execution.spending import NOTHING, ONE_CALL, Amounts, CallId
 from perdure.core.records import RESERVED, WAITS, StepRecord
@@ -107,6 +108,8 @@ class Claims:
         self.rested = False
         self.replaying = False  # an async workflow has not seen all that it saw in an earlier life
         self.defines: Callable[[str], bool] = lambda name: True  # does the script have a step of that name?
+        # The completed call of another run of the tree that a call of that name and key is, if an edit has moved it.
+        self.elsewhere: Callable[[str, bytes], Moved | None] | None = None
         self._steps: dict[str, _Step] = {}
         self._open = 0
         self._exempt = exempt
@@ -237,13 +240,14 @@ class Claims:
 
         Yes, while completed records of its own name are unclaimed; and, until the replay has come to rest for the first
         time, while any are: nothing is executed before the whole script has been compared with what it did before. Also
-        while a step that the script has no more was completed with the inputs (`key`) of the call: it was renamed.
+        while a step that the script has no more was completed with the inputs (`key`) of the call: it was renamed; or
+        while another run of the tree has completed the call, and may not make it any more: it was moved.
         """
         if self.replaying and not self.rested:
             return True
-        if not self._open:
-            return False
-        return not self.rested or self.doubtful(name) or self.renamed(name, key) is not None
+        if self._open and (not self.rested or self.doubtful(name) or self.renamed(name, key) is not None):
+            return True
+        return self.elsewhere is not None and self.elsewhere(name, key) is not None
 
     def renamed(self, name: str, key: bytes) -> tuple[str, int] | None:
         """The name and the record of a completed call with these inputs, of a step that the script has no more."""
@@ -258,6 +262,26 @@ class Claims:
         """Are completed records of this name still unclaimed?"""
         step = self._steps.get(name)
         return step is not None and bool(step.open)
+
+    def open_record(self, name: str, key: bytes) -> int | None:
+        """The number of a completed record of that name and key that no call has claimed."""
+        step = self._steps.get(name)
+        if step is None or not step.open:
+            return None
+        seqs = [step.once.get(key), *step.again.get(key, {}).values()]
+        return next((seq for seq in seqs if seq in step.open), None)
+
+    def is_open(self, name: str, seq: int) -> bool:
+        """Is that the number of a completed record of that name that no call has claimed?"""
+        step = self._steps.get(name)
+        return step is not None and seq in step.open
+
+    def was_called(self, name: str, key: bytes) -> bool:
+        """Was a call of that name and key made in this life, and is no record of such a call left?"""
+        step = self._steps.get(name)
+        if step is None or key in step.once or key in step.again:
+            return False
+        return step.occurrence(key) > 0
 
     def matched(self, name: str) -> bool:
         """Has a call of this name claimed a record?"""

@@ -8,7 +8,7 @@ from perdure.core.exceptions import notes
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.run import Body
 from perdure.engines.interface import here, under_way
-from perdure.engines.local import dead_letters, notices, run_lifecycle
+from perdure.engines.local import dead_letters, notices, run_lifecycle, run_trees
 from perdure.engines.local.driver_interface import Drivers
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
@@ -39,6 +39,7 @@ class FunctionBody:
         self._most_dead = spec.rules.fail_on_dead
         self.scope = LocalScope(resources, drivers, effect.run, effect.history, spec, parent)
         self.scope.is_async = spec.is_async
+        run_trees.enter(resources, self.scope, spec)
         resources.monitor.began(effect.run, spec)
         self._now = resources.world.now
         self._token = here.set(self.scope)
@@ -161,6 +162,8 @@ class FunctionBody:
 
     def leave(self) -> None:
         """What is called from here on is not called by the workflow."""
+        if self.scope.tree is not None:
+            self.scope.tree.leave(self._run.rid)
         if self.scope in self.scope.kin:
             self.scope.kin.remove(self.scope)
         under_way.pop(id(self.scope), None)  # first: in a task that the collector closes, the next line raises

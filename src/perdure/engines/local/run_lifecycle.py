@@ -149,7 +149,17 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
     history.tried_calls = lambda name: store.tried_calls(run.rid, name)
     history.deaths = deaths_of(store, run.rid) if run.parent is None else ()
     history.defines = lambda name: _defines(store, run, name)
+    if run.parent is not None:
+        history.top = lambda: top_of(store, run)
     return history
+
+
+def top_of(store: Store, run: RunRecord) -> tuple[str, str]:
+    """The id of the run that a run is a child of, however deep, and the workflow that it has called to come here."""
+    called = ""
+    while run.parent is not None:
+        called, run = run.workflow, store.run_by_number(run.parent)
+    return run.id, called
 
 
 def _find_children_of_source(store: Store, run: RunRecord, history: History) -> None:

@@ -32,6 +32,7 @@ from perdure.engines.local import notices
 from perdure.engines.local.limits import Limits
 from perdure.engines.local.record_reader import RecordReader
 from perdure.engines.local.resources import Resources
+from perdure.engines.local.run_lifecycle import top_of
 from perdure.engines.local.run_spending import RunSpending
 from perdure.engines.local.waiting_calls import shown_waiting
 from perdure.engines.registry import find_step
@@ -48,6 +49,7 @@ from perdure.store.lives import Cut
 if TYPE_CHECKING:
     import asyncio
 
+    from perdure.core.execution.run_tree import RunTree
     from perdure.engines.local.loop_writes import LoopWrites
     from perdure.store.schedule_rows import TickRow
 
@@ -92,8 +94,9 @@ class RunScope(BaseScope):
         self.abandoned = False
         self.waits: Any = None  # of a root and its child runs: see parking
         self.kin: list[Self] = []  # the scopes of a run and its child runs that execute
+        self.tree: RunTree | None = None  # what its child runs have completed, if the script was edited meanwhile
         if parent is not None:
-            self.family, self.kin = parent.family, parent.kin
+            self.family, self.kin, self.tree = parent.family, parent.kin, parent.tree
         self.kin.append(self)
         self.spending = RunSpending(resources, run, history, in_records=spec is not None)
         self.progress_shown = float("-inf")  # when, by the steady clock
@@ -103,7 +106,7 @@ class RunScope(BaseScope):
         self._batches: dict[int, BatchRow] = {}  # maps under way
         self._map_numbers = count(1)
         if spec is not None and parent is None:
-            resources.store.add_code(functions.code_of(spec))
+            functions.add_workflows(resources.store, spec.file)
         if resources.keeps_logs:
             captured_lines.wrap()
 
@@ -158,6 +161,10 @@ class RunScope(BaseScope):
         store.add_function(rid, called)  # of its dead letter, should it become one
         return functions.find(record, self.run.path, given)
 
+    def is_alone(self) -> bool:
+        """Is there one branch, so that what it does next is all that the run does next?"""
+        return self.main is None or sum(not branch.done() for branch in list(self.main.living)) <= 1
+
     def look(self) -> None:
         """A safe point: the run may be ended here.
 
@@ -206,7 +213,8 @@ class RunScope(BaseScope):
         while records := store.records(rid, first):
             for one in records:
                 if one.kind == "step" and digest in artifact_names.named_in(one.output):
-                    return commands.fork(self.run.id, one.name)
+                    top, above = top_of(store, self.run)
+                    return commands.fork(top, above or one.name)
             first = records[-1].seq + 1
         return ""
 

@@ -108,6 +108,10 @@ ORDER BY r.rid DESC LIMIT ?4
 -- name: children
 SELECT id FROM run WHERE parent = ? ORDER BY rid
 
+-- name: family
+WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
+SELECT rid FROM family ORDER BY rid
+
 -- name: unended
 SELECT r.rid FROM run r
 WHERE r.parent = ? AND r.status IN ('running', 'failed', 'suspended') AND r.superseded_by IS NULL AND (
