@@ -173,6 +173,17 @@ def test_what_the_error_says_goes_on(lives: Lives, scripts: Scripts) -> None:
     assert lives.ledger() == ["charge 1", "slow 1", "charge 1", "slow 1"]
 
 
+def test_drift_in_a_child_names_the_run_that_is_no_child(lives: Lives) -> None:
+    """The commands that its error names are those of the run that users go on with."""
+    lives.dies(CHILD, dies_in="slow 1")
+    said = lives.live(CHILD.replace("charge(n)", "charge(n + 1)"))[1]
+    assert "step #1 of run top-" in said
+    (accept,) = [line for line in said.splitlines() if "--accept-changes" in line]
+    (fork,) = [line for line in said.splitlines() if "perdure fork" in line]
+    assert ".pay-" not in accept + fork
+    assert fork.endswith(" --from pay")
+
+
 BOTH = (
     "\n\n@workflow\ndef pay(n):\n    read_config()\n    return charge(n)\n\n\n"
     "@workflow\ndef send(n):\n    read_config()\n    return slow(n)\n\n\n"

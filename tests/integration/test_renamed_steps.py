@@ -132,6 +132,52 @@ def test_a_step_that_was_taken_out_is_no_renamed_one(machine: Machine) -> None:
     assert flow(lambda: cost(7))() == 14
 
 
+def test_a_step_that_became_plain_is_no_renamed_workflow(machine: Machine) -> None:
+    """A child workflow is called with the inputs that the step had: it is another kind of thing, and is executed."""
+    flows.clear()
+    load = define("load")
+    with pytest.raises(Trouble):
+        flow(lambda: load(5))()
+    rename(machine, load)
+    made.append(workflow(lambda n: n * 100, name="hundredfold"))
+    hundredfold = made[-1]
+    assert flow(lambda: hundredfold(5))() == 500
+
+
+def test_a_child_workflow_left_out_is_no_renamed_one(machine: Machine) -> None:
+    """The script has it still, and calls another one with the same inputs."""
+    flows.clear()
+    made.append(workflow(lambda n: n * 100, name="hundredfold"))
+    made.append(workflow(lambda n: n * 10, name="tenfold"))
+    hundredfold, tenfold = made
+    with pytest.raises(Trouble):
+        flow(lambda: hundredfold(5))()
+    machine.boot()
+    assert flow(lambda: tenfold(5))() == 50
+
+
+def test_a_renamed_workflow_is_pointed_out(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """A new run begins, and one line says which run is unfinished, and how to go on with it."""
+    price = define("price")
+    fails = [True]
+
+    def body() -> int:
+        if fails:
+            raise Trouble
+        return int(price(5))
+
+    made.append(workflow(body, name="a_name_of_before"))
+    with pytest.raises(Trouble):
+        made[-1]()
+    fails.clear()
+    rename(machine, made[-1])
+    made.append(workflow(body, name="a_name_of_now"))
+    assert made[-1]() == 10
+    said = capsys.readouterr().err
+    assert "of workflow 'a_name_of_before' is unfinished, and the script has no 'a_name_of_before' any more" in said
+    assert '@workflow(name="a_name_of_before")' in said
+
+
 def test_in_an_async_workflow(machine: Machine) -> None:
     """A renamed step that is called beside others."""
     fails = [True]

@@ -80,6 +80,7 @@ def _options(spec: Spec) -> dict[str, Any]:
 
 def add_workflows(store: Any, script: str) -> None:
     """Write down the workflows of a script, called or not: a later version of it is compared with this one."""
+    store.described.add(script)
     for spec in registry.every("workflow"):
         if spec.file == script:
             store.add_code(code_of(spec))

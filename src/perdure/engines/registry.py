@@ -54,9 +54,9 @@ def steps_named(name: str) -> list[Spec]:
     return list(_known.get(("step", name), ()))
 
 
-def is_known(name: str) -> bool:
-    """Is there a step or a workflow of that name, from whichever module?"""
-    return bool(_known.get(("step", name)) or _known.get(("workflow", name)))
+def is_known(name: str, *kinds: str) -> bool:
+    """Is there a step or a workflow of that name, or only one of these kinds, from whichever module?"""
+    return any(_known.get((kind, name)) for kind in kinds or ("step", "workflow"))
 
 
 def every(kind: str) -> list[Spec]:

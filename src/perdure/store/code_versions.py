@@ -28,6 +28,19 @@ def earlier(store: Store, rid: int) -> tuple[set[bytes], dict[str, CodeRow]]:
     return found
 
 
+def kind_of_call(store: Store, rid: int, name: str) -> str | None:
+    """Was what a run has called under a name a "step" or a "workflow"? None: not known.
+
+    Raises:
+        StateCorrupt: what the file says of it is not as it was written.
+    """
+    called: dict[tuple[str, str], CodeRow] = store.journal.read(
+        lambda connection: code.of_run(connection, rid, store.path)
+    )
+    row = called.get(("step", name))
+    return None if row is None else row.options.get("kind")
+
+
 def of_workflow(store: Store, digests: Iterable[bytes], workflow: str) -> list[CodeRow]:
     """The function of a workflow in each of these versions of its file that has it.
 

@@ -268,6 +268,11 @@ class RunQueries:
         """The newest unfinished runs of a workflow that have no name of their own."""
         return [checked(RunRecord, row, self.path) for row in self._all("unfinished", workflow)]
 
+    def unfinished_of_others(self, workflow: str, key: bytes, script: str) -> list[RunRecord]:
+        """The newest unfinished runs of a script with these inputs, of other workflows than that one."""
+        found = self._all("unfinished_of_others", workflow, key, script)
+        return [checked(RunRecord, row, self.path) for row in found]
+
     def function(self, rid: int, kind: StepKind, name: str) -> FunctionRecord | None:
         """Whose function a run calls under a name; None if it did not say so.
 

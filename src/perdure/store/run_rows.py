@@ -52,6 +52,7 @@ class RunRows(RunQueries):
         self.given_up_waits = GivenUpWaits()
         self._active: dict[int, int | None] = {}  # what this process executes, and whose children those runs are
         self.noted: set[tuple[str, str]] = set()  # workflows and scripts beside which unfinished runs were looked for
+        self.described: set[str] = set()  # scripts whose workflows are written down
         self._taken: list[int] = []  # in the transaction under way
         self._nudges: dict[int, int] = {}  # of new runs: what `holder.nudges` was in the transaction that made them
         self._rings = False  # in the transaction under way: it makes a run ready, which a worker waits for

@@ -67,6 +67,7 @@ def refuse_moved(call: Call, history: History) -> None:
     if found is None:
         return
     name, before, now = call.spec.name, found.before, found.now
+    renamed = "" if before.workflow == now.workflow else f' (@workflow(name="{before.workflow}") if it was renamed)'
     raise StopRun(
         Drift(
             f"{call.spec.kind} {name!r} was completed in run {before.id} of workflow {before.workflow!r}, and run "
@@ -75,7 +76,7 @@ def refuse_moved(call: Call, history: History) -> None:
             f"    recorded: {name}{codec.describe_inputs(call.input)}  (step #{found.seq} of run {before.id})\n"
             f"    now:      {name}{codec.describe_inputs(call.input)}  (in run {now.id})",
             "one of these, whichever is true:\n"
-            f"    it was moved: have workflow {before.workflow!r} call it until this run has ended\n"
+            f"    it was moved: have workflow {before.workflow!r} call it until this run has ended{renamed}\n"
             f"    the call is new work, the recorded results stand:  {commands.accept(found.root)}",
         )
     )

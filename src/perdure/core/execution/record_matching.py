@@ -107,7 +107,8 @@ class Claims:
         self.claims = 0
         self.rested = False
         self.replaying = False  # an async workflow has not seen all that it saw in an earlier life
-        self.defines: Callable[[str], bool] = lambda name: True  # does the script have a step of that name?
+        # May the step of the first name have the second one now? Not if the script has it still.
+        self.may_be_renamed: Callable[[str, str], bool] = lambda before, now: False
         # The completed call of another run of the tree that a call of that name and key is, if an edit has moved it.
         self.elsewhere: Callable[[str, bytes], Moved | None] | None = None
         self._steps: dict[str, _Step] = {}
@@ -254,7 +255,7 @@ class Claims:
         for other, step in self._steps.items():
             if step.open and other != name and not other.startswith(RESERVED):
                 seq = step.once.get(key)
-                if seq in step.open and not self.defines(other):
+                if seq in step.open and self.may_be_renamed(other, name):
                     return other, seq
         return None
 

@@ -39,7 +39,8 @@ class FunctionBody:
         self._most_dead = spec.rules.fail_on_dead
         self.scope = LocalScope(resources, drivers, effect.run, effect.history, spec, parent)
         self.scope.is_async = spec.is_async
-        run_trees.enter(resources, self.scope, spec)
+        if effect.history.resumed or self.scope.tree is not None:
+            run_trees.enter(resources, self.scope, spec)
         resources.monitor.began(effect.run, spec)
         self._now = resources.world.now
         self._token = here.set(self.scope)

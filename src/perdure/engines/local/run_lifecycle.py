@@ -27,6 +27,7 @@ from perdure.engines.registry import is_known
 from perdure.engines.runtime import orphans
 from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 from perdure.errors import NotFound, Released, StateError, StopRun, Suspended, UsageError
+from perdure.store.code_versions import kind_of_call
 from perdure.store.crashes import crashes_of, deaths_of
 from perdure.store.forks import origin, sources
 from perdure.store.group_commit import Operation
@@ -148,7 +149,7 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
     history.resumed = history.undoes_children = history.notes_endings = True
     history.tried_calls = lambda name: store.tried_calls(run.rid, name)
     history.deaths = deaths_of(store, run.rid) if run.parent is None else ()
-    history.defines = lambda name: _defines(store, run, name)
+    history.may_be_renamed = lambda before, now: _may_be_renamed(store, run, before, now)
     if run.parent is not None:
         history.top = lambda: top_of(store, run)
     return history
@@ -170,11 +171,17 @@ def _find_children_of_source(store: Store, run: RunRecord, history: History) -> 
             spent[child_id(run.id, name, key, n)] = amounts
 
 
-def _defines(store: Store, run: RunRecord, name: str) -> bool:
+def _may_be_renamed(store: Store, run: RunRecord, before: str, now: str) -> bool:
+    """Has the script no step or workflow of the name `before` any more, and is `now` one of the same kind?"""
+    kind = kind_of_call(store, run.rid, before)
+    return (kind is None or is_known(now, kind)) and not _defines(store, run, before, kind)
+
+
+def _defines(store: Store, run: RunRecord, name: str, kind: str | None) -> bool:
     """Does the script of a run have a step, or a workflow, of that name, as far as this process has loaded it?"""
     record = store.function(run.rid, "step", name)
-    if record is None:  # a child run, or a record of before functions were noted
-        return is_known(name)
+    if record is None or kind == "workflow":  # a child run, or a record of before functions were noted
+        return is_known(name, *(() if kind is None else (kind,)))
     try:
         functions.find(record, run.path, b"")
     except (NotFound, UsageError):

@@ -106,7 +106,9 @@ class RunScope(BaseScope):
         self._batches: dict[int, BatchRow] = {}  # maps under way
         self._map_numbers = count(1)
         if spec is not None and parent is None:
-            functions.add_workflows(resources.store, spec.file)
+            resources.store.add_code(functions.code_of(spec))
+            if spec.file not in resources.store.described:
+                functions.add_workflows(resources.store, spec.file)
         if resources.keeps_logs:
             captured_lines.wrap()
 

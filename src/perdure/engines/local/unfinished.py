@@ -8,11 +8,15 @@ import shlex
 from perdure.config.script_identity import point_out
 from perdure.core.execution.run import Start
 from perdure.core.records import RunRecord
+from perdure.engines.registry import is_known
 from perdure.store.runs import Store
 
 
 def note_unfinished(store: Store, start: Start) -> None:
-    """Point out an unfinished run of a script that was renamed or moved, or of other arguments; once for a workflow."""
+    """Point out an unfinished run that may be meant; once for a workflow.
+
+    It is of a script that was renamed or moved, of other arguments, or of a workflow that the script has no more.
+    """
     if (start.workflow, start.script) in store.noted:
         return
     runs = store.unfinished(start.workflow)
@@ -25,6 +29,18 @@ def note_unfinished(store: Store, start: Start) -> None:
         if line is not None and store.holding(run) is None:
             point_out(line)
             return
+    for run in store.unfinished_of_others(start.workflow, start.key, start.script):
+        if not is_known(run.workflow, "workflow") and store.holding(run) is None:
+            point_out(_renamed(run, start))
+            return
+
+
+def _renamed(run: RunRecord, start: Start) -> str:
+    quoted = repr(run.workflow) if '"' in run.workflow else f'"{run.workflow}"'
+    return (
+        f"run {run.id} of workflow {run.workflow!r} is unfinished, and the script has no {run.workflow!r} any more; if "
+        f"{start.workflow!r} is that one, let it keep its name: @workflow(name={quoted})"
+    )
 
 
 def _line(run: RunRecord, start: Start) -> str | None:

@@ -16,6 +16,15 @@ WHERE workflow = ? AND key = ? AND script = ?
   AND named = 0 AND parent IS NULL AND status IN ('running', 'failed', 'suspended') AND superseded_by IS NULL
 ORDER BY rid DESC LIMIT 1
 
+-- name: unfinished_of_others
+SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
+       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
+       timed_from, wake, queue, priority, queue_key, dedup, hold, turn, steps
+FROM run INDEXED BY run_unfinished
+WHERE workflow <> ? AND key = ? AND script = ?
+  AND named = 0 AND parent IS NULL AND status IN ('running', 'failed', 'suspended') AND superseded_by IS NULL
+ORDER BY rid DESC LIMIT 50
+
 -- name: same_inputs
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
