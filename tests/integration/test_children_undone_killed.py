@@ -97,10 +97,14 @@ def call_off() -> None:
     engine.call_off(run)
 
 
+def ledger(folder: Path) -> list[str]:
+    return (folder / "ledger").read_text().splitlines()
+
+
 def booked(folder: Path) -> list[str]:
-    """The seats that are booked; each was booked and cancelled in turn."""
+    """The seats that are booked, in that order; each was booked and cancelled in turn."""
     found: list[str] = []
-    for line in (folder / "ledger").read_text().splitlines():
+    for line in ledger(folder):
         what, seat = line.split()
         assert (what == "book") != (seat in found), line  # neither is made twice
         found.append(seat) if what == "book" else found.remove(seat)
@@ -108,13 +112,13 @@ def booked(folder: Path) -> list[str]:
 
 
 def test_a_kill_loses_and_repeats_no_undo(tmp_path: Path) -> None:
-    """Whatever was undone is made again if the run goes on, and all is undone if it is cancelled."""
+    """All is undone first, and made again, if the run goes on; and it stays undone if it is cancelled."""
     undone = set()
     for kill_at in range(BOOKED, 99):
         folder, other = tmp_path / str(kill_at), tmp_path / f"{kill_at}-cancelled"
         folder.mkdir()
         status = life(folder, trip, kill_at)
-        left = booked(folder)
+        left, before = booked(folder), ledger(folder)
         if not os.WIFSIGNALED(status):
             assert left == []
             break
@@ -123,6 +127,10 @@ def test_a_kill_loses_and_repeats_no_undo(tmp_path: Path) -> None:
         (folder / "rich").touch()
         assert life(folder, trip) == 0
         assert sorted(booked(folder)) == sorted(SEATS)
+        later = ledger(folder)[len(before) :]
+        if any(line.startswith("cancel") for line in before):  # the rest is undone first, the last one first
+            assert later[: len(left)] == [f"cancel {seat}" for seat in reversed(left)]
+            assert later[len(left) :] == [f"book {seat}" for seat in SEATS]
         assert life(other, call_off) == 0
         assert booked(other) == []
     assert undone == set(range(len(SEATS) + 1))

@@ -331,6 +331,19 @@ def sealed_row(row: Row) -> Row:
     return (*row[:CRC], crc, *row[KIND:])
 
 
+def note_row(
+    rid: int, seq: int, kind: StepKind, name: str, key: bytes, n: int, status: StepStatus, given: bytes, output: bytes
+) -> Row:
+    """A row of the step table about something that no call has made."""
+    crc = step_checksum(rid, seq, name, key, n, status, given, output, 0.0, 0, 0, kind)
+    return (rid, seq, name, key, n, status, given, output, 0.0, 0, 0, crc, kind)
+
+
+def ending_note(rid: int, seq: int, how: bytes) -> Row:
+    """The note that the undoing of a run has begun, and `how` it is to end then, packed."""
+    return note_row(rid, seq, "timers", ENDING_NOTE, NO_KEY, 0, "done", how, b"\xc0")
+
+
 def clean_up_name(kind: str, step: str) -> str:
     """The name of the records of a step's clean-ups."""
     return _PREFIXES[kind] + step

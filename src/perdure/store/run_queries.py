@@ -13,7 +13,7 @@ from perdure.core.execution.history import IndexRow
 from perdure.core.execution.run import HolderInfo
 from perdure.core.execution.spending import Amounts, Bounds, CallId
 from perdure.core.policies.verdicts import Stop, unpack_stop
-from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepKind, StepRecord
+from perdure.core.records import ENDING_NOTE, AttemptRecord, FunctionRecord, RunRecord, StepKind, StepRecord
 from perdure.errors import NotFound, StateCorrupt
 from perdure.store import pieces, spending, stop_notes
 from perdure.store.group_commit import Journal
@@ -234,6 +234,10 @@ class RunQueries:
     def unended(self, rid: int) -> list[RunRecord]:
         """The child runs that were left in their middle, and those that failed and have something to be put away."""
         return [self.run_by_number(child) for (child,) in self._all("unended", rid)]
+
+    def undoing(self, rid: int) -> list[RunRecord]:
+        """The child runs whose undoing was broken off."""
+        return [self.run_by_number(child) for (child,) in self._all("undoing", rid, ENDING_NOTE)]
 
     def undoable(self, rid: int) -> list[RunRecord]:
         """The child runs that are done, and that, or child runs of theirs, have made a call with undo=."""

@@ -15,7 +15,7 @@ from perdure.core.execution.run import End, Forget, HolderInfo, Locked, Reopen
 from perdure.core.execution.spending import Bounds
 from perdure.core.function_code import Code
 from perdure.core.policies.verdicts import Stop, pack_stop
-from perdure.core.records import NOTED, OUTPUT, RUN, SEQ, AttemptRecord, FunctionRecord, RunRecord
+from perdure.core.records import NOTED, OUTPUT, RUN, SEQ, AttemptRecord, FunctionRecord, RunRecord, ending_note
 from perdure.core.values import codec
 from perdure.core.values.pieces import INLINE
 from perdure.errors import StateError
@@ -89,7 +89,7 @@ class Store(RunBegin):
         return operation
 
     def reopen(self, effect: Reopen) -> Operation:
-        """An operation that lets a child run that is done be undone, and made again: returns False if it is not done.
+        """An operation that lets a child run that is done be undone, as it notes: returns False if it is not done.
 
         Its record in the parent goes with it, and so does that of the calls that it had deferred, which are due again.
         """
@@ -108,6 +108,8 @@ class Store(RunBegin):
             unfinished: dict[str, Any] = {"status": "running", "holder": None, "output": None, "ended": None}
             unfinished["timed_from"] = None
             self.put_run(connection, run, **unfinished)
+            (last,) = self._one(connection, "last_number", run.rid)
+            self.add_row(connection, ending_note(run.rid, last + 1, effect.ending))
             return True
 
         return operation

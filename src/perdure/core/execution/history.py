@@ -18,7 +18,16 @@ from perdure.core.execution.crash_loop import LIMIT, Crashes, Lives
 from perdure.core.execution.kept_input import kept_input
 from perdure.core.execution.record_matching import Claims
 from perdure.core.execution.spec import Call
-from perdure.core.records import ENDING_NOTE, TIMERS_NOTE, UNDO_NOTE, Row, StepKind, StepStatus
+from perdure.core.records import (
+    ENDING_NOTE,
+    TIMERS_NOTE,
+    UNDO_NOTE,
+    Row,
+    StepKind,
+    StepStatus,
+    ending_note,
+    note_row,
+)
 from perdure.core.sizes import show_size
 from perdure.errors import TooLarge
 
@@ -268,8 +277,7 @@ class History(Claims):
     ) -> Row:
         """A record of something that no call has made."""
         seq = self.last = next(self._numbers)
-        crc = step_checksum(self.rid, seq, name, key, n, status, given, output, 0.0, 0, 0, kind)
-        return (self.rid, seq, name, key, n, status, given, output, 0.0, 0, 0, crc, kind)
+        return note_row(self.rid, seq, kind, name, key, n, status, given, output)
 
     def to_clean(self) -> list[tuple[int, str]]:
         """Number and kind (`defer` or `undo`) of the notes of what is to be cleaned up, the last one first."""
@@ -277,9 +285,8 @@ class History(Claims):
 
     def ends(self, how: bytes) -> Row:
         """The record that undoing has begun, and `how` the run is to end."""
-        note = self.note("timers", ENDING_NOTE, bytes(16), 0, "done", how, _NONE)
-        self.ending = note[records.SEQ]
-        return note
+        self.last = self.ending = next(self._numbers)
+        return ending_note(self.rid, self.ending, how)
 
     def is_cleaned(self, kind: StepKind, name: str, key: bytes, n: int) -> bool:
         """Was that clean-up made before the process died?"""

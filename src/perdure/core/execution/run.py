@@ -194,6 +194,7 @@ class Reopen(msgspec.Struct, frozen=True):
     """A child run that is done is to be undone: it is unfinished from here on, and its record in the parent gone.
 
     `again`: the parent may be gone on with, and makes it again then; what it had deferred is due at its next end, too.
+    `ending`: how it is to end, packed; noted in it, so that whoever goes on after a death undoes the rest first.
 
     Answer: was it done still?
     """
@@ -201,15 +202,19 @@ class Reopen(msgspec.Struct, frozen=True):
     run: RunRecord
     child: DoneChild
     again: bool
+    ending: bytes
 
 
 class Unended(msgspec.Struct, frozen=True):
     """Which child runs were left unfinished, or with something to be put away, and are not gone on with any more?
 
+    `undoing`: only those whose undoing was broken off.
+
     Answer: for each, a Start, and what it has failed with, packed, if it has.
     """
 
     run: RunRecord
+    undoing: bool = False
 
 
 class RecallEnding(msgspec.Struct, frozen=True):
@@ -302,6 +307,7 @@ def _end_at_last(run: RunRecord, history: History) -> Generator[RunEffect, Any, 
         What the run has failed with, or that it was cancelled.
     """
     assert history.ending is not None
+    history.has_children = True  # which is not known, since its function is not called
     ending: Ending = msgspec.msgpack.decode((yield RecallEnding(run, history.ending)), type=Ending)
     final = ending.status == "cancelled"
     missed = yield from _put_away(Unwind(run, history, ok=False, final=final, fault=ending.output))
@@ -403,6 +409,9 @@ def _put_away(effect: Unwind) -> Generator[RunEffect, Any, list[str]]:
         for start, fault in (yield Unended(effect.run)):
             missed += (yield from call_off(start, ok=effect.ok, fault=fault)) or []
     if effect.history.undoes_children and effect.history.has_children and not effect.ok:
+        if effect.history.ending is not None:  # of them all, one whose undoing was broken off had come last
+            for start, _ in (yield Unended(effect.run, undoing=True)):
+                missed += (yield from call_off(start, fault=effect.fault, final=effect.final)) or []
         effect = msgspec.structs.replace(effect, children=(yield Undoable(effect.run)))
     if effect.history.to_clean() or effect.children:
         missed += yield effect
@@ -418,13 +427,16 @@ def unwinding(effect: Unwind, find: Find) -> Generator[Any, Any, list[str]]:
 def _undo_child(effect: Unwind, child: DoneChild) -> Generator[RunEffect, Any, list[str]]:
     """Undo what a child run has done that is done.
 
-    It is taken back from the parent first: should the process die, the parent calls it again, and it goes on with
-    what is not undone; or the parent is cancelled, and it is with it.
+    It is taken back from the parent first: should the process die, whoever ends the parent's undoing ends its first.
     """
-    if not (yield Reopen(effect.run, child, again=not effect.final)):
-        return []
     fault = None if effect.final else effect.fault
+    if not (yield Reopen(effect.run, child, again=not effect.final, ending=_ending_of_child(fault))):
+        return []
     return (yield from call_off(child.start, fault=fault, final=effect.final)) or []
+
+
+def _ending_of_child(fault: bytes | None) -> bytes:
+    return msgspec.msgpack.encode(Ending("cancelled") if fault is None else Ending("failed", fault))
 
 
 def call_off(
@@ -448,7 +460,7 @@ def call_off(
     history = yield Recall(run, resumed=True, died=answer.died)
     history.has_children = True  # which is not known, since its function is not called
     status, output = ("failed", fault) if fault is not None else ("cancelled", b"")
-    ending = msgspec.msgpack.encode(Ending(status, output))
+    ending = _ending_of_child(fault)
     missed = yield from _put_away(Unwind(run, history, ok=ok, final=final, fault=output, ending=ending))
     trouble = yield End(run, status, output, forget=_note_of_ending(history))
     if trouble is not None:

@@ -13,7 +13,7 @@ from perdure.core.exceptions import capture
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id, is_child
 from perdure.core.execution.queueing import QueuedRun
-from perdure.core.execution.run import DoneChild, End, Recall, Start
+from perdure.core.execution.run import DoneChild, End, Recall, Start, Unended
 from perdure.core.execution.spec import OWN_LOCK, Call
 from perdure.core.policies.verdicts import Stop, pack_verdict
 from perdure.core.records import RunRecord
@@ -197,10 +197,11 @@ def end_orphans(resources: Resources, effect: Recall) -> None:
     orphans.end_left(effect.run.id, lineage, effect.died)
 
 
-def unended(resources: Resources, run: RunRecord) -> list[tuple[Start, bytes | None]]:
+def unended(resources: Resources, effect: Unended) -> list[tuple[Start, bytes | None]]:
     """The child runs of a run that have something to be put away, and what those have failed with that have."""
+    run, store = effect.run, resources.store
     found: list[tuple[Start, bytes | None]] = []
-    for child in resources.store.unended(run.rid):
+    for child in store.undoing(run.rid) if effect.undoing else store.unended(run.rid):
         names = (child.script, child.path, child.workflow, child.key, child.input)
         start = Start(*names, fresh="", parent=run.rid, rid=child.rid)
         found.append((start, child.output if child.status == "failed" else None))

@@ -388,7 +388,7 @@ class SyncDriver:
 
     def unended(self, effect: Unended, scope: Any) -> list[tuple[Start, bytes | None]]:
         """The child runs that have something to be put away."""
-        return run_lifecycle.unended(self._resources, effect.run)
+        return run_lifecycle.unended(self._resources, effect)
 
     def _end(self, effect: End, scope: Any) -> StateError | None:
         resources = self._resources

@@ -130,6 +130,12 @@ WHERE r.parent = ? AND r.status IN ('running', 'failed', 'suspended') AND r.supe
 )
 ORDER BY r.rid DESC
 
+-- name: undoing
+SELECT r.rid FROM run r
+WHERE r.parent = ? AND r.status = 'running'
+    AND EXISTS (SELECT 1 FROM step s WHERE s.run = r.rid AND s.kind = 'timers' AND s.kind <> 'step' AND s.name = ?)
+ORDER BY r.rid DESC
+
 -- name: undoable
 WITH RECURSIVE below (child, rid) AS (
     SELECT rid, rid FROM run WHERE parent = ? AND status = 'done'
