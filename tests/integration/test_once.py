@@ -85,3 +85,37 @@ def test_a_parked_run_is_no_dead_letter_of_its_own(machine: Machine) -> None:
     with pytest.raises(HasDeadLetters):
         wf()
     assert listing.dead_letters(machine.engine.store, 1) == 2
+
+
+@step
+def once_closed(day: str) -> str:
+    return f"{day} is closed"
+
+
+@workflow(once=True)
+def close_once(day: str) -> str:
+    return once_closed(day)
+
+
+@workflow(name="closes-once")
+def closes() -> list[str]:
+    return [close_once.enqueue(day).id for day in ("mon", "mon")]
+
+
+def test_what_is_enqueued_is_run_once_too(machine: Machine) -> None:
+    """The same inputs are one run: enqueued again, together, from a workflow, or called; also once it is done."""
+    mon = close_once.enqueue("mon")
+    assert [close_once.enqueue("mon").id, *(one.id for one in close_once.enqueue_many([("mon",), ("mon",)]))] == [
+        mon.id
+    ] * 3
+    tue = [one.id for one in close_once.enqueue_many([("tue",), ("tue",)])]
+    assert tue[0] == tue[1] != mon.id
+    assert close_once.with_options(id="by-hand").enqueue("mon").id == "by-hand"
+    assert closes() == [mon.id] * 2
+    machine.boot()
+    assert close_once("mon") == "mon is closed"  # what stands in the queue is begun by whoever calls it
+    assert mon.result(60) == "mon is closed"
+    assert close_once.enqueue("mon").id == mon.id
+    assert close_once.start("mon").result() == "mon is closed"
+    ended = [run.id for run in machine.engine.store.runs() if run.status == "done" and run.workflow == "close_once"]
+    assert ended == [mon.id]

@@ -23,6 +23,7 @@ from perdure.store.statements import load
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from perdure.core.execution.run import Start
     from perdure.store.holders import Holder
 
 _SQL = load("queue.sql")
@@ -47,6 +48,9 @@ class Runs(Protocol):
 
     def find_in(self, connection: apsw.Connection, id: str) -> RunRecord | None:
         """The run of that id."""
+
+    def find_same(self, connection: apsw.Connection, start: Start) -> RunRecord | None:
+        """The run of the same inputs, if they are run to their end once."""
 
     def next_run_in(self, connection: apsw.Connection) -> int:
         """The number of the next run."""
@@ -77,19 +81,19 @@ class QueueRow(NamedTuple):
 def add(
     store: Runs, connection: apsw.Connection, queued: Sequence[QueuedRun], now: float, ended: list[RunRecord]
 ) -> list[str]:
-    """Queue runs, or find those that their ids or dedup keys stand for; returns the ids, in their order.
+    """Queue runs, or find those that their ids, dedup keys or inputs stand for; returns the ids, in their order.
 
     Args:
         store: the state file.
         connection: in its transaction.
         queued: the runs.
         now: in seconds since the epoch.
-        ended: the runs are added to it that an id stands for, and that have ended.
+        ended: the runs are added to it that an id stands for, or inputs that are run once, and that have ended.
 
     Raises:
         OtherInputs: an id stands for a run with other inputs. Nothing has been written.
     """
-    found: dict[str | tuple[str, str, str], QueuedRun | RunRecord] = {}
+    found: dict[str | tuple[str, str, str | bytes], QueuedRun | RunRecord] = {}
     for each in queued:
         if each.start.named and each.start.id is not None:
             before = found.setdefault(each.start.id, each)
@@ -110,6 +114,12 @@ def add(
         known = found.get(same) if same is not None else None
         if known is None and start.named and start.id is not None and isinstance(found[start.id], RunRecord):
             known = found[start.id]
+        if known is None and start.once:
+            inputs = (start.workflow, start.script, start.key)
+            if inputs not in found and (run := store.find_same(connection, start)) is not None:
+                found[inputs] = run
+            known = found.setdefault(inputs, each)
+            known = None if known is each else known
         if known is not None:
             ids.append(known.id)
             if isinstance(known, RunRecord) and known.status in ENDED and known not in ended:
@@ -138,14 +148,15 @@ def let_begin(store: Runs, connection: apsw.Connection, run: RunRecord, now: flo
 
 
 def not_queued(run: RunRecord) -> str:
-    """What becomes of a run that was enqueued under an id whose run has ended."""
+    """What becomes of a run that was enqueued under an id, or with inputs, whose run has ended."""
     ways = {
         "done": "its result stands",
         "cancelled": "it stays cancelled; give the new run another id",
         "failed": f"go on with it: perdure resume {quote(run.id)}",
         "parked": "it is a dead letter: perdure dlq ls",
     }
-    return f"run {run.id} is not enqueued: an id stands for one run, and that one is {run.status}; {ways[run.status]}"
+    what = "an id stands for one run" if run.named else "its inputs are run once"
+    return f"run {run.id} is not enqueued: {what}, and that one is {run.status}; {ways[run.status]}"
 
 
 def _refuse_other(before: QueuedRun | RunRecord, now: QueuedRun) -> None:
@@ -162,7 +173,8 @@ def _record(
     connection: apsw.Connection, rid: int, queued: QueuedRun, now: float, turns: dict[tuple[Any, ...], int]
 ) -> RunRecord:
     start = queued.start
-    names = (rid, queued.id, start.script, start.path, start.workflow, start.key, True, None)
+    named = not start.once  # by its inputs a run is found that is the only one of them
+    names = (rid, queued.id, start.script, start.path, start.workflow, start.key, named, None)
     later = queued.hold is not None or (queued.wake is not None and queued.wake > now)
     return RunRecord(
         *names,

@@ -41,9 +41,7 @@ class RunBegin(RunRows):
             if start.id is not None:
                 found = self._one(connection, "find_id", start.id)
             else:
-                found = self._one(connection, "find_unfinished", start.workflow, start.key, start.script)
-                if found is None and start.once:
-                    found = self._one(connection, "find_done", start.workflow, start.key, start.script)
+                found = self._same(connection, start)
             if found is None:
                 self._refuse_damaged(connection, start)
                 return self._add(connection, start, now, who)
@@ -51,6 +49,18 @@ class RunBegin(RunRows):
             return Other(run) if run.key != start.key else self._take(connection, run, start, now, who)
 
         return operation
+
+    def find_same(self, connection: apsw.Connection, start: Start) -> RunRecord | None:
+        """The run of the same inputs, if they are run to their end once; None if there is none."""
+        found = self._same(connection, start)
+        return None if found is None else self._newest(connection, self._run(connection, found[0]))
+
+    def _same(self, connection: apsw.Connection, start: Start) -> Any:
+        inputs = (start.workflow, start.key, start.script)
+        found = self._one(connection, "find_unfinished", *inputs)
+        if found is None and start.once:
+            found = self._one(connection, "find_once", *inputs)
+        return found
 
     def _add(self, connection: apsw.Connection, start: Start, now: float, who: Asker) -> Taken | Locked:
         locked = self.locks.obstacle(connection, start.lock, who)

@@ -62,6 +62,6 @@ def enqueue(call: Call, history: History, queued_run: Callable[[], QueuedRun], n
     payload, value = call.spec.plan.round_trip(queued.id)
     row = history.row(call, "done", payload, now, 0.0, 1)
     yield Save(history.with_notes((row,)), enqueue=queued)
-    if queued.dedup is None:
+    if queued.dedup is None and not queued.start.once:
         return Succeeded(value, call.seq)
     return recall(call, history, (yield Load(None, call.seq, peek=True)))  # it may be another one

@@ -111,6 +111,7 @@ def queued_runs(resources: Resources, calls: Sequence[Call], how: Enqueued, id: 
                 fresh=f"{name}-{world.new_id()}" if id is None else id,
                 id=id,
                 named=id is not None,
+                once=spec.rules.once and how.id is None,
             ),
             how.queue,
             how.priority,

@@ -31,10 +31,10 @@ SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoc
        timed_from, wake, queue, priority, queue_key, dedup, hold, turn, steps
 FROM run WHERE key = ? ORDER BY rid DESC LIMIT 4
 
--- name: find_done
+-- name: find_once
 SELECT rid FROM run
 WHERE workflow = ? AND key = ? AND script = ?
-  AND named = 0 AND parent IS NULL AND status = 'done' AND superseded_by IS NULL
+  AND named = 0 AND parent IS NULL AND status IN ('queued', 'done') AND superseded_by IS NULL
 ORDER BY rid DESC LIMIT 1
 
 -- name: unfinished
