@@ -87,14 +87,17 @@ def test_a_schema_cannot_be_changed_by_what_is_read(tmp_path: Path) -> None:
     connection.close()
 
 
+# Another thread says that the query has begun: it runs when this one is inside of SQLite, in no function of Python.
 PROGRAM = f"""
-import sys
+import sys, threading
 from pathlib import Path
 from perdure.store.connection import open_connection
 connection = open_connection(Path(sys.argv[1]), "FULL", read_only=True)
-connection.create_scalar_function("begun", lambda: print("begun", flush=True), 0)
+begun = threading.Event()
+connection.create_scalar_function("begun", begun.set, 0)
+threading.Thread(target=lambda: begun.wait() and print("begun", flush=True), daemon=True).start()
 try:
-    connection.execute("SELECT begun() UNION ALL SELECT i FROM ({ENDLESS})").fetchall()
+    connection.execute("SELECT begun() UNION ALL SELECT max(i) FROM ({ENDLESS})").fetchall()
 except KeyboardInterrupt:
     print("interrupted")
 """

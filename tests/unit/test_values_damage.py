@@ -20,8 +20,20 @@ import pytest
 
 from perdure.core.values import codec
 from perdure.core.values.builtin_types import READING
-from perdure.core.values.extensions import INSTANCE, MEMBER
-from perdure.errors import NotDecodable
+from perdure.core.values.extensions import (
+    BIG_INT,
+    COUNTER,
+    DEFAULT_DICT,
+    DICT,
+    FROZENSET,
+    INSTANCE,
+    MEMBER,
+    ORDERED_DICT,
+    SET,
+    Ext,
+    encode,
+)
+from perdure.errors import NotDecodable, NotStorable
 
 gone: list[str] = []
 
@@ -196,3 +208,30 @@ def test_extensions_nested_without_end_are_refused() -> None:
     with pytest.raises(NotDecodable):
         codec.plan(Any, owner="s").unpack(data)
     assert "unreadable" in codec.describe(data)
+
+
+ALIKE = [number * (2**61 - 1) for number in range(1, 2_003)]
+"""Whole numbers that all have the hash 0."""
+
+
+def test_keys_of_one_hash_are_refused_and_not_compared() -> None:
+    """100,000 of them in a state file would hang whatever shows it; a value with that many is not stored either."""
+    plan = codec.plan(Any, owner="s")
+    numbers = [part for number in ALIKE for part in (as_stored(number), 0)]
+    for code, items in (
+        (SET, numbers[::2]), (FROZENSET, numbers[::2]), (DICT, numbers), (ORDERED_DICT, numbers),
+        (COUNTER, numbers), (DEFAULT_DICT, ["int", *numbers]),
+    ):  # fmt: skip
+        with pytest.raises(NotDecodable, match="hash of another"):
+            plan.unpack(encode(Ext(code, encode(items))))
+    for value in (set(ALIKE), dict.fromkeys(ALIKE), collections.defaultdict(int, dict.fromkeys(ALIKE, 1))):
+        with pytest.raises(NotStorable, match="hash of another"):
+            plan.pack(value)
+    few = dict.fromkeys(ALIKE[:1_000], 1)
+    assert plan.unpack(plan.pack(few)) == few
+    many = {uuid.UUID(int=number).int << 64: number for number in range(3_000)}
+    assert plan.unpack(plan.pack(many)) == many
+
+
+def as_stored(number: int) -> Any:
+    return number if number < 1 << 64 else Ext(BIG_INT, number.to_bytes(10, "big", signed=True))

@@ -13,6 +13,7 @@ import msgspec
 from perdure.core.redaction.secret import Secret
 from perdure.core.values import datetime_types
 from perdure.core.values.extensions import (
+    ALIKE,
     BIG_INT,
     BYTEARRAY,
     COMPLEX,
@@ -42,8 +43,10 @@ from perdure.core.values.extensions import (
     Unfit,
     Unlike,
     Withheld,
+    alike,
     encode,
     items_of,
+    keys_of,
     lower_each,
     lower_fields,
     lower_parts,
@@ -82,6 +85,8 @@ def _ordered(keys: Iterable[Any]) -> list[Any]:
 
 def _lower_set(code: int) -> Lower:
     def lower(w: Lowering, value: set[Any] | frozenset[Any], depth: int) -> Any:
+        if alike(value):
+            raise Refused(f"cannot be read back in time: {ALIKE}", value)
         # Sets are always sorted: their own order changes with the hash seed, and equal values should be equal bytes.
         if w.direct.issuperset(map(type, value)):
             return Ext(code, encode(_ordered(value)))
@@ -186,8 +191,8 @@ READING: Final[dict[int, Read]] = {
     BIG_INT: lambda data, decode: int.from_bytes(data, "big", signed=True),
     ODD_STR: lambda data, decode: str(data, "utf-8", "surrogatepass"),
     TUPLE: lambda data, decode: tuple(items_of(data, decode)),
-    SET: lambda data, decode: set(items_of(data, decode)),
-    FROZENSET: lambda data, decode: frozenset(items_of(data, decode)),
+    SET: lambda data, decode: set(keys_of(data, decode)),
+    FROZENSET: lambda data, decode: frozenset(keys_of(data, decode)),
     DICT: lambda data, decode: dict(read_pairs(data, decode)),
     BYTEARRAY: lambda data, decode: bytearray(data),
     COMPLEX: lambda data, decode: complex(*items_of(data, decode)),

@@ -7,7 +7,7 @@ what they hold. Kinds are distinguished by exact type: a subclass of a builtin i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -63,6 +63,10 @@ SAFE_SCALARS: Final = frozenset({type(None), bool, float, bytes})
 
 encode: Final = msgspec.msgpack.Encoder().encode
 Ext = msgspec.msgpack.Ext
+
+
+MOST_ALIKE: Final = 1_000
+ALIKE: Final = f"more than {MOST_ALIKE:,} keys have the hash of another one"
 
 
 class Refused(Exception):
@@ -162,6 +166,8 @@ def lower_fields(w: Lowering, fields: Mapping[Any, Any], depth: int, label: str 
 
 def pair_up(w: Lowering, value: dict[Any, Any], depth: int, canonical: bool) -> list[Any]:
     """Keys and values in turn: keys may be of any kind, which a msgpack map does not allow."""
+    if alike(value):
+        raise Refused(f"cannot be read back in time: {ALIKE}", value)
     keys = lower_each(w, list(value), depth, "<key {}>")
     values = lower_each(w, list(value.values()), depth, "<value {}>")
     pairs = list(zip(keys, values, strict=True))
@@ -192,7 +198,29 @@ def items_of(data: Any, decode: Decode) -> list[Any]:
     return items
 
 
+def keys_of(data: Any, decode: Decode) -> list[Any]:
+    """The elements of a set that an extension's bytes hold."""
+    keys = items_of(data, decode)
+    if alike(keys):
+        raise Unfit(ALIKE)
+    return keys
+
+
 def read_pairs(data: Any, decode: Decode) -> list[tuple[Any, Any]]:
     """The keys and values that an extension's bytes hold."""
-    items = items_of(data, decode)
+    return pairs_of(items_of(data, decode))
+
+
+def pairs_of(items: list[Any]) -> list[tuple[Any, Any]]:
+    """The same of a list in which keys and values take turns."""
+    if alike(items[::2]):
+        raise Unfit(ALIKE)
     return list(zip(items[::2], items[1::2], strict=True))
+
+
+def alike(keys: Collection[Any]) -> bool:
+    """Whether very many keys share their hash: each of them is compared with all others, which takes hours.
+
+    Numbers that are made for it do; those of any other origin do not.
+    """
+    return len(keys) > MOST_ALIKE and len(keys) - len(set(map(hash, keys))) > MOST_ALIKE

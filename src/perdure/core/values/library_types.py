@@ -37,6 +37,7 @@ from perdure.core.values.extensions import (
     lower_fields,
     lower_parts,
     pair_up,
+    pairs_of,
 )
 
 Ext = msgspec.msgpack.Ext
@@ -226,7 +227,7 @@ def _read_array(data: Any, decode: Decode) -> Any:
 
 def _read_default_dict(data: Any, decode: Decode) -> Any:
     name, *items = items_of(data, decode)
-    return collections.defaultdict(_FACTORIES[name], zip(items[::2], items[1::2], strict=True))
+    return collections.defaultdict(_FACTORIES[name], pairs_of(items))
 
 
 def _read_namespace(data: Any, decode: Decode) -> Any:
