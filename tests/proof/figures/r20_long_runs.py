@@ -44,10 +44,10 @@ class Life:
     """
 
     def __init__(self, folder: Path, count: int, **env: str) -> None:
+        began = time.monotonic()
         self.state = folder / "state.db"
         self.ledger = folder / "ledger"
         given = {"PYTHONPATH": str(SOURCE), "PERDURE_STATE": str(self.state), "LEDGER": str(self.ledger)}
-        self.started = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, str(folder / "long_run.py")],
             env={**os.environ, **given, "COUNT": str(count), "PERDURE_ALERTS": "", **env},
@@ -56,6 +56,7 @@ class Life:
         self.complaints: list[tuple[float, str]] = []
         self._listener = threading.Thread(target=self._listen)
         self._listener.start()
+        self.started = began
 
     def _listen(self) -> None:
         assert self.process.stderr is not None
