@@ -6,6 +6,7 @@ stands under another's number, does not match. docs/decisions/0023-every-row-und
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
 from zlib import crc32
 
@@ -21,9 +22,13 @@ def row_checksum(*values: object) -> int:
     return crc32(_encode(values))
 
 
-def step_identity(run: int, seq: int, name: str, key: bytes, n: int, status: str, kind: str) -> int:
-    """The upper half of a step's checksum: over what finds its record, so that payloads need not be read for that."""
-    return crc32(_encode((run, seq, name, key, n, status, kind))) & _HIGH
+def step_identity(place: Sequence[object]) -> int:
+    """The upper half of a step's checksum: over what finds its record, so that payloads need not be read for that.
+
+    Args:
+        place: run, number, name, key, occurrence, status and kind.
+    """
+    return crc32(_encode(place)) & _HIGH
 
 
 def step_checksum(

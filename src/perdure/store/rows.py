@@ -7,14 +7,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from perdure.core.checksums import row_checksum, step_identity
+from perdure.core.checksums import row_checksum, step_checksum, step_identity
 from perdure.core.dead_letters import LetterRecord
-from perdure.core.execution.history import IndexRow
-from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepRecord
+from perdure.core.execution.record_matching import IndexRow
+from perdure.core.records import (
+    MARKS,
+    SEQ,
+    WIDTH,
+    AttemptRecord,
+    FunctionRecord,
+    RunRecord,
+    StepRecord,
+)
 from perdure.errors import StateCorrupt
 
 W = TypeVar("W", RunRecord, LetterRecord)
 M = TypeVar("M", StepRecord, AttemptRecord, FunctionRecord)
+
+_UNMARKED = (None,) * (WIDTH - MARKS)
+_SURELY_A_TIME = 1e11
 
 UNREADABLE = (TypeError, ValueError, AttributeError, OverflowError, struct.error)
 """What a column raises that holds another type than was ever written to it."""
@@ -63,6 +74,32 @@ def checked_of_run(kind: type[M], row: Sequence[Any], path: Path) -> M:
     return record
 
 
+def checked_steps(rows: Iterable[Any], path: Path) -> list[StepRecord]:
+    """Rows of the step table as records; `path` is for the message.
+
+    Raises:
+        StateCorrupt: one of them does not match its checksum.
+    """
+    found = []
+    try:
+        for row in rows:
+            run, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind = row[:MARKS]
+            # Nearly all are like this. The others are looked at one by one, as are those that do not match.
+            if (
+                status == "done"
+                and kind == "step"
+                and 0 <= started <= _SURELY_A_TIME
+                and row[MARKS:] == _UNMARKED
+                and crc == step_checksum(run, seq, name, key, n, status, given, output, started, ms, attempts, kind)
+            ):
+                found.append(StepRecord(*row[SEQ:]))
+            else:
+                found.append(checked_of_run(StepRecord, row, path))
+    except UNREADABLE as error:
+        raise corrupt(path) from error
+    return found
+
+
 def checked_index(rows: Iterable[Sequence[Any]], path: Path) -> Iterator[IndexRow]:
     """What finds the records of a run: its number, then their own, name, key, occurrence, status, kind and checksum.
 
@@ -70,10 +107,10 @@ def checked_index(rows: Iterable[Sequence[Any]], path: Path) -> Iterator[IndexRo
         StateCorrupt: one of them does not match the half of its checksum that is about these.
     """
     try:
-        for run, seq, name, key, n, status, kind, crc in rows:
-            if crc >> 32 != step_identity(run, seq, name, key, n, status, kind):
+        for row in rows:
+            if row[7] >> 32 != step_identity(row[:7]):
                 raise corrupt(path)
-            yield seq, name, key, n, status, kind
+            yield row[1:7]  # type: ignore[misc]
     except UNREADABLE as error:
         raise corrupt(path) from error
 

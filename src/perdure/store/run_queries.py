@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from perdure.core.execution.history import IndexRow
+from perdure.core.execution.record_matching import IndexRow
 from perdure.core.execution.run import HolderInfo
 from perdure.core.execution.spending import Amounts, Bounds, CallId
 from perdure.core.policies.verdicts import Stop, unpack_stop
@@ -18,7 +18,7 @@ from perdure.errors import NotFound, StateCorrupt
 from perdure.store import pieces, spending, stop_notes
 from perdure.store.group_commit import Journal
 from perdure.store.holders import Holder
-from perdure.store.rows import checked, checked_index, checked_of_run, corrupt, sound
+from perdure.store.rows import checked, checked_index, checked_of_run, checked_steps, corrupt, sound
 from perdure.store.statements import Statements
 
 CHUNK = 512
@@ -74,7 +74,7 @@ class RunQueries:
         Raises:
             StateCorrupt: a checksum does not match.
         """
-        return [checked_of_run(StepRecord, row, self.path) for row in self._all("steps_from", rid, first, most)]
+        return checked_steps(self._all("steps_from", rid, first, most), self.path)
 
     def record(self, rid: int, seq: int) -> StepRecord:
         """The record of that number.

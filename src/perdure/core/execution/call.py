@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -97,10 +97,20 @@ End = Succeeded | Failed | Parked
 Decision = Generator[Effect, Any, End]
 
 
-def perform(call: Call, history: History) -> Decision:
-    """One call of a step from a workflow."""
+UNCLAIMED: Final = -1
+
+
+def perform(call: Call, history: History, seq: int | None = UNCLAIMED) -> Decision:
+    """One call of a step from a workflow.
+
+    Args:
+        call: which.
+        history: of the run.
+        seq: the number of its record, None if it has none, if the call has claimed that already.
+    """
     park = call.spec.park
-    seq = history.claim(call)
+    if seq == UNCLAIMED:
+        seq = history.claim(call)
     if seq is not None and not history.is_abandoned(seq):
         return recall(call, history, (yield Load(call, seq)), park)
     if seq is not None or history.unsettled(call.spec.name, call.key):

@@ -16,7 +16,7 @@ from perdure.core import records
 from perdure.core.checksums import marked, step_checksum
 from perdure.core.execution.crash_loop import LIMIT, Crashes, Lives
 from perdure.core.execution.kept_input import kept_input
-from perdure.core.execution.record_matching import Claims
+from perdure.core.execution.record_matching import Claims, IndexRow
 from perdure.core.execution.spec import Call
 from perdure.core.records import (
     ENDING_NOTE,
@@ -32,9 +32,6 @@ from perdure.core.sizes import show_size
 from perdure.errors import TooLarge
 
 _NONE = b"\xc0"
-
-IndexRow = tuple[int, str, bytes, int, str, str]
-"""Number, name, key, occurrence, status and kind of a record."""
 
 
 class Tries(msgspec.Struct, frozen=True, gc=False):
@@ -135,15 +132,11 @@ class History(Claims):
         # The record of a call that says what it has spent is saved.
         self.spent_saved: Callable[[Call], None] | None = None
         self._fired: list[tuple[int, float]] = []
-        self.last: float = 0  # the number that was given last, or a place after it
         self.undone: Counter[bytes] = Counter()
         self.known_tries: dict[tuple[str, bytes, int], Tries] = {}  # of earlier processes, that no call has claimed
-        last = self.recorded = 0
-        for seq, name, key, n, status, kind in index:
-            self.recorded += 1
-            self._remember(seq, name, key, n, status, kind)
-            last = self.last = seq
-        self._numbers = itertools.count(last + 1)
+        for row in self._offer_done(index):
+            self._remember(*row)
+        self._numbers = itertools.count(int(self.last) + 1)
         for name, key, n, number, counted, _ in attempts:
             tries = self.known_tries.get((name, key, n), _NO_TRIES)
             self.known_tries[name, key, n] = Tries(max(tries.made, number), tries.counted + counted)

@@ -89,10 +89,10 @@ class Feed:
 
 
 class Tally:
-    """How the items ended, 8 bytes each: the number of the record, negative for a dead letter, 0 for one not ended."""
+    """How the items ended, 4 bytes each: the number of the record, negative for a dead letter, 0 for one not ended."""
 
     def __init__(self) -> None:
-        self._seqs = array("q")
+        self._seqs = array("i")
         self.done = 0
         self.dead = 0
         self.skipped = 0
@@ -102,7 +102,11 @@ class Tally:
         seqs = self._seqs
         if index >= len(seqs):
             seqs.extend([0] * (index + 1 - len(seqs)))
-        seqs[index] = -seq if dead else seq
+        try:
+            seqs[index] = -seq if dead else seq
+        except OverflowError:  # a run of more than 2,147,483,647 records
+            self._seqs = seqs = array("q", seqs)
+            seqs[index] = -seq if dead else seq
         if dead:
             self.dead += 1
         else:
@@ -117,7 +121,7 @@ class Tally:
         """The records of those that succeeded, in the order of the input."""
         if not self.dead and self.done == len(self._seqs):
             return self._seqs  # nothing to leave out: no second million of numbers
-        return array("q", (seq for seq in self._seqs if seq > 0))
+        return array(self._seqs.typecode, (seq for seq in self._seqs if seq > 0))
 
     def letters(self) -> list[int]:
         """The records of the dead letters, in the order of the input."""

@@ -68,6 +68,8 @@ _decode: Final = msgspec.msgpack.Decoder(Manifest).decode
 _ext: Final = msgspec.msgpack.Decoder(Ext).decode
 # How the header of an extension begins, and at which byte its code stands.
 _CODE_AT: Final = {0xC7: 2, 0xC8: 3, 0xC9: 5}
+MAY_BE_APART: Final = frozenset(bytes([head]) for head in _CODE_AT)
+"""The first byte of a manifest is one of these; so are those of some other payloads."""
 
 
 def digest(data: bytes) -> bytes:

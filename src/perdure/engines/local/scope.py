@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterat
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
-from perdure.core.execution.call import Failed, perform
+from perdure.core.execution.call import Failed, perform, recall
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.identity import identify_stored
@@ -25,6 +25,7 @@ from perdure.engines.local.run_lifecycle import queued_runs, start_of
 from perdure.engines.local.run_scope import RunScope
 from perdure.engines.runtime.nesting import check_headroom
 from perdure.engines.runtime.thread_branches import current
+from perdure.errors import StateError, StopRun
 
 if TYPE_CHECKING:
     from perdure.core.execution.waiting import Wait as DurableWait
@@ -64,10 +65,28 @@ class LocalScope(RunScope):
         return self._call(spec, args, kwargs)
 
     def _call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        end = self.drivers.sync.call(perform(self.bind(spec, args, kwargs), self.history), self, spec)
+        call, history = self.bind(spec, args, kwargs), self.history
+        if not history.open or self.deciding is not None or self.resources.observer is not None:
+            end = self.drivers.sync.call(perform(call, history), self, spec)
+        else:
+            # A saved result is there already: no decision waits for it, and nobody looks on.
+            seq = history.claim(call)
+            if seq is not None and not history.is_abandoned(seq):
+                end = self._recalled(call, seq)
+            else:
+                end = self.drivers.sync.call(perform(call, history, seq), self, spec)
         if type(end) is Failed:
             raise end.error
         return end.value
+
+    def _recalled(self, call: Call, seq: int) -> Any:
+        try:
+            return recall(call, self.history, self.records.record(seq, inputs=call.named), call.spec.park)
+        except StateError as error:
+            raise self.stop(StopRun(error)) from error
+        except StopRun as stop:
+            self.stop(stop)
+            raise
 
     def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         """Call an async step; to be awaited at once, by the task that calls it."""

@@ -1,0 +1,106 @@
+"""Which record each call claims, of how many there ever were: beside a count kept by hand, and in bounded memory."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from collections import Counter, defaultdict
+
+import pytest
+
+from perdure.api.step import step
+from perdure.core.execution import record_matching
+from perdure.core.execution.history import History
+from perdure.core.execution.spec import Call, spec_of
+from perdure.core.records import StepStatus
+
+
+@step(name="claiming")
+def claiming(i: int) -> int:
+    return i
+
+
+@step(name="claiming too")
+def claiming_too(i: int) -> int:
+    return i
+
+
+SPECS = {spec.name: spec for spec in map(spec_of, (claiming, claiming_too)) if spec is not None}
+
+
+def called(name: str, number: int) -> Call:
+    return Call(SPECS[name], (number,), {}, b"", number.to_bytes(16, "little"))
+
+
+@pytest.mark.parametrize("one_by_one", [record_matching.ONE_BY_ONE, 3])
+@pytest.mark.parametrize("seed", range(20))
+def test_occurrences_are_counted_and_find_their_records(
+    seed: int, one_by_one: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call is the n-th with its inputs, and has the record of the n-th, in whatever order calls and records come."""
+    monkeypatch.setattr(record_matching, "ONE_BY_ONE", one_by_one)
+    draw = random.Random(seed)
+    made = [(draw.choice(list(SPECS)), draw.randrange(15)) for _ in range(60)]
+    counts: Counter[tuple[str, int]] = Counter()
+    records: dict[tuple[str, int, int], tuple[int, StepStatus]] = {}
+    recorded = []
+    for name, number in made:
+        n = counts[name, number]
+        counts[name, number] += 1
+        recorded.append((name, number, n))
+    draw.shuffle(recorded)
+    index = []
+    for seq, (name, number, n) in enumerate(recorded, 1):
+        status: StepStatus = draw.choice(["done", "done", "done", "failed"])
+        records[name, number, n] = seq, status
+        index.append((seq, name, number.to_bytes(16, "little"), n, status, "step"))
+    history = History(1, "run", index)
+    assert history.recorded == history.last == len(made)
+    open_numbers = defaultdict(set)
+    for (name, _, _), (seq, status) in records.items():
+        if status == "done":
+            open_numbers[name].add(seq)
+    left = {seq for seq, _ in records.values()}
+    asks = draw.random() < 0.5
+    counts.clear()
+    more = [(draw.choice(list(SPECS)), draw.randrange(20)) for _ in range(60)]
+    draw.shuffle(made)
+    for name, number in made + more:
+        n = counts[name, number]
+        counts[name, number] += 1
+        call = called(name, number)
+        seq, status = records.get((name, number, n), (None, "done"))
+        assert (history.claim(call), call.n) == (seq, n)
+        open_numbers[name].discard(seq)
+        left.discard(seq)
+        assert history.open == sum(map(len, open_numbers.values()))
+        if asks:
+            assert history.unclaimed(name) == sorted(open_numbers[name])
+            assert history.left() == left
+        assert history.doubtful(name) == bool(open_numbers[name])
+
+
+def test_a_million_items_take_a_few_bytes_each() -> None:
+    """Of the calls of a map, so much is kept that a repetition is noticed: less than 20 bytes of each."""
+    history = History(1, "run")
+    key = random.Random(1)
+    keys = [key.randbytes(16) for _ in range(record_matching.ONE_BY_ONE + 150_000)]
+    call = called("claiming", 0)
+
+    def claims(first: int, last: int) -> None:
+        for at in range(first, last):
+            call.key = keys[at]
+            assert history.claim(call) is None
+            assert call.n == 0
+
+    claims(0, record_matching.ONE_BY_ONE + 50_000)
+    tracemalloc.start()
+    try:
+        claims(record_matching.ONE_BY_ONE + 50_000, len(keys))
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size / 100_000 < 20
+    call.key = keys[record_matching.ONE_BY_ONE + 70_000]
+    assert history.claim(call) is None
+    assert call.n == 1
