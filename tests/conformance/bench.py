@@ -27,10 +27,13 @@ class Bench:
     Args:
         engine: "local", or the address of a cluster.
         folder: for the state file of the local engine.
+
+    `name` is no other bench's.
     """
 
     def __init__(self, engine: str, folder: Path) -> None:
         self.engine = engine
+        self.name = folder.name
         self._folder = folder
         self.outcomes: list[Any] = []
 

@@ -15,7 +15,7 @@ from tests.conformance.secret_steps import CANARY, Refused, billing_of, broken, 
 from perdure.core.execution.identity import identify
 from perdure.engines.selection import cluster_at
 from perdure.engines.temporal import encryption
-from perdure.engines.temporal.worker import queue_of
+from perdure.engines.temporal.commands import queue_of
 from perdure.engines.temporal.workflow import DynamicWorkflow
 from perdure.errors import DecryptionError
 from waiting import until

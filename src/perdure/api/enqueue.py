@@ -28,7 +28,7 @@ def enqueue(spec: Spec, options: RunOptions, engine_of: EngineOf, args: tuple[An
     scope = _around(spec)
     if scope is not None:
         id = scope.enqueue(spec, args, kwargs, _enqueued(spec, options))
-        return _handle_beside(scope, id, spec)
+        return _handle_beside(scope, id, spec, engine_of)
     engine = engine_of(spec)
     (id,) = engine.enqueue([_call(spec, args, kwargs)], _enqueued(spec, options))
     return Handle(id, engine, spec=spec)
@@ -41,7 +41,7 @@ async def aenqueue(
     scope = _around(spec)
     if scope is not None:
         waiting: Awaitable[str] = scope.aenqueue(spec, args, kwargs, _enqueued(spec, options))
-        return _handle_beside(scope, await waiting, spec)
+        return _handle_beside(scope, await waiting, spec, engine_of)
     import asyncio
 
     call, asked = _call(spec, args, kwargs), _enqueued(spec, options)
@@ -71,10 +71,11 @@ def enqueue_many(spec: Spec, options: RunOptions, engine_of: EngineOf, rows: Ite
     return [Handle(id, engine, spec=spec) for id in engine.enqueue(calls, _enqueued(spec, options))]
 
 
-def _handle_beside(scope: Scope, id: str, spec: Spec) -> Handle[Any]:
+def _handle_beside(scope: Scope, id: str, spec: Spec, engine_of: EngineOf) -> Handle[Any]:
     from perdure.engines.local.state_file_runs import StateFileRuns
 
-    assert scope.state_file is not None  # a cluster has refused
+    if scope.state_file is None:
+        return Handle(id, engine_of(spec), spec=spec)
     return Handle(id, StateFileRuns(scope.state_file), spec=spec)
 
 

@@ -192,10 +192,10 @@ class Handle(Generic[T]):
 
         Raises:
             NotFound: it has not published that, yet.
-            UsageError: the runs are on a cluster.
             StateError: the state file cannot be read.
+            EngineError: the cluster cannot be reached.
         """
-        return published_value(self._runs.state_file, self.id, name)
+        return published_value(self._runs, self.id, name)
 
     def _workflow_around(self) -> Any:
         """The workflow that the caller is in, if it can wait durably for the run."""

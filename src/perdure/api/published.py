@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from perdure.api.caller import scope_of_caller
 from perdure.api.options import checked_name
 from perdure.api.step import builtin
 from perdure.core.records import PROGRESS, RESERVED
 from perdure.core.values import codec
-from perdure.engines.features import TEMPORAL, Feature
 from perdure.engines.interface import StepContext, here
 from perdure.errors import OptionError
 
 if TYPE_CHECKING:
-    from perdure.engines.local.scope import LocalScope
     from perdure.engines.processes.orderer import Orderer
 
 _value: ContextVar[Any] = ContextVar("perdure_published")
@@ -36,8 +33,8 @@ def publish(name: str, value: object) -> None:
     Raises:
         OptionError: the name is no printable text, or one of perdure's own.
         NotStorable: the value cannot be stored without loss, or is too large.
-        UsageError: the run is on a cluster.
         StateError: the state file cannot be written.
+        EngineError: the cluster does not take it.
     """
     if _is_workflow(name, value):
         token = _value.set(value)
@@ -60,7 +57,7 @@ def _is_workflow(name: object, value: object) -> bool:
     return context is not None and not isinstance(context, StepContext)
 
 
-@builtin("perdure.publish")
+@builtin("perdure.publish", in_place=True)
 def _publish(name: str) -> None:
     _write(name, _value.get())
 
@@ -79,7 +76,7 @@ async def apublish(name: str, value: object) -> None:
         await asyncio.to_thread(_write, name, value)
 
 
-@builtin("perdure.aio.publish")
+@builtin("perdure.aio.publish", in_place=True)
 async def _apublish(name: str) -> None:
     import asyncio
 
@@ -99,7 +96,6 @@ def set_progress(done: float, total: float | None = None, note: str = "") -> Non
 
     Raises:
         OptionError: `done` or `total` is not a number, or `note` not a text.
-        UsageError: the run is on a cluster.
         StateError: the state file cannot be written.
     """
     found = _progress(done, total, note)
@@ -115,10 +111,15 @@ async def aset_progress(done: float, total: float | None = None, note: str = "")
     found = _progress(done, total, note)
     if found is not None:
         place, packed = found
-        await asyncio.to_thread(place.publish, PROGRESS, packed, soon=True)
+        if (
+            not isinstance(here.get(), StepContext) and place.state_file is None
+        ):  # a workflow on a cluster only takes note of it
+            place.publish(PROGRESS, packed, soon=True)
+        else:
+            await asyncio.to_thread(place.publish, PROGRESS, packed, soon=True)
 
 
-def _progress(done: object, total: object, note: object) -> tuple[LocalScope | Orderer, bytes] | None:
+def _progress(done: object, total: object, note: object) -> tuple[Any, bytes] | None:
     for name, value in (("done", done), ("total", total)):
         if (name == "done" or value is not None) and (not isinstance(value, int | float) or isinstance(value, bool)):
             raise OptionError(f"{name} of perdure.set_progress is {value!r}", "give a number")
@@ -144,18 +145,10 @@ def _packed(name: str, value: Any) -> bytes:
     return codec.pack_value(value, owner=f"the published {name!r}")
 
 
-def _place() -> LocalScope | Orderer | None:
-    """What shows the values of the caller's run; None outside of runs.
-
-    Raises:
-        UsageError: it is a run of a cluster.
-    """
-    scope, context = scope_of_caller(), here.get()
-    if scope is not None or context is None:
-        return scope
+def _place() -> Any:
+    """What shows the values of the caller's run: its scope, or what a step reaches of it; None outside of runs."""
+    context = here.get()
+    if not isinstance(context, StepContext):
+        return context
     orderer: Orderer | None = getattr(context, "orderer", None)  # in a process of its own
-    if orderer is None and cast(Any, getattr(context, "scope", context)) is None:
-        return None
-    if orderer is None or not orderer.publishes:
-        raise TEMPORAL.unsupported(Feature.PUBLISHED)
-    return orderer
+    return context.scope if orderer is None else orderer

@@ -16,7 +16,6 @@ from perdure.errors import NotFound
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-    from pathlib import Path
 
 
 def put_outcome(future: Future[Any], ending: Future[RunRecord], spec: Spec | None) -> None:
@@ -56,29 +55,33 @@ def outcome_of(id: str, status: str, output: bytes | None, spec: Spec | None) ->
     return error
 
 
-def published_value(state: Path | None, id: str, name: str) -> Any:
+def published_value(runs: Any, id: str, name: str) -> Any:
     """What a run has published last under a name, as plain data.
 
     Raises:
-        UsageError: there is no state file, since the runs are on a cluster.
         NotFound: it has not published that.
     """
     from perdure.config.settings import LOCAL
-    from perdure.engines.features import TEMPORAL, Feature
     from perdure.engines.selection import records_at
     from perdure.store import published
 
-    if state is None:
-        raise TEMPORAL.unsupported(Feature.PUBLISHED)
-    with records_at(LOCAL, state) as store:
+    if runs.state_file is None:
+        shown = runs.published(id)
+        if name not in shown:
+            raise _unpublished(id, name, ", ".join(sorted(shown)))
+        return codec.to_builtins(shown[name][0])
+    with records_at(LOCAL, runs.state_file) as store:
         found = published.get(store, id, name)
         if found is None:
-            names = ", ".join(one.name for one in published.of_run(store, store.run(id).rid)) or "nothing"
-            raise NotFound(
-                f"run {id} has not published {name!r}",
-                f"see the run with `perdure show`; it has published {names}",
-            )
+            raise _unpublished(id, name, ", ".join(one.name for one in published.of_run(store, store.run(id).rid)))
         return codec.to_builtins(found.value)
+
+
+def _unpublished(id: str, name: str, names: str) -> NotFound:
+    return NotFound(
+        f"run {id} has not published {name!r}",
+        f"see the run with `perdure show`; it has published {names or 'nothing'}",
+    )
 
 
 def known_workflow(run: RunRecord) -> Spec | None:

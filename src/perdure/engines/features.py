@@ -43,10 +43,8 @@ class Feature(Enum):
     SCHEDULES = auto()
     """`@workflow(schedule=...)` and `perdure.schedule`: runs that begin by the clock, made by a worker."""
 
-    PUBLISHED = auto()
-    """`perdure.publish`, `perdure.set_progress`: what a run shows while it goes on."""
-    QUEUES = auto()
-    """`Workflow.enqueue` and `perdure.Queue`: runs that stand in a queue."""
+    QUEUE_LIMITS = auto()
+    """`perdure.Queue(...)` with limits for all workers together; `perdure queue`."""
 
     # What the commands ask for.
     STATE_FILE = auto()
@@ -184,13 +182,10 @@ TEMPORAL = Capabilities(
             "decorate the step with @step(isolate=True), and give concurrency= instead",
             OptionError,
         ),
-        Feature.PUBLISHED: Missing(
-            "published values are not supported on a cluster: they are kept in a state file",
-            "return them, or write them to a file or a service, in a step",
-        ),
-        Feature.QUEUES: Missing(
-            "queues are not supported on a cluster: their limits are counted in a state file",
-            "start the run, which goes on in the workers of the cluster: start(...); or use --engine local",
+        Feature.QUEUE_LIMITS: Missing(
+            "{asked} is not supported on a cluster: limits of queues are counted in a state file",
+            "remove the limits, and bound what runs at a time by the number of workers, and how fast by the task queue"
+            " (temporal task-queue config set --queue-rps-limit); or use --engine local",
         ),
         Feature.SCHEDULES: Missing(
             "{option} is not supported on a cluster: its own schedules have other ticks where clocks change, and"

@@ -9,9 +9,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from perdure.config.script_identity import source_digest
+from perdure.core.execution.identity import identify_stored
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.function_code import Code, CodeRow
 from perdure.core.records import OWN_MODULE, RESERVED, FunctionRecord, StepKind, called_step
+from perdure.core.values import codec
 from perdure.engines import registry
 from perdure.engines.workflow_code import body_of
 from perdure.errors import NotFound, UsageError
@@ -25,6 +27,18 @@ def queueing_of(workflow: str) -> Spec:
         found.record_kind = "builtin"
         _queueing[workflow] = found
     return found
+
+
+def queueing_call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None) -> Call:
+    """The call that stands for putting a run into a queue: its inputs are those of the workflow; its argument, too.
+
+    Raises:
+        NotStorable: the arguments cannot be stored.
+    """
+    spec.refuse_unstorable()
+    asked = identify_stored(spec, args, kwargs)
+    key = codec.digest(b"enqueue\0" + asked.key + (id or "").encode())
+    return Call(queueing_of(spec.name), (asked,), {}, asked.input, key)
 
 
 def _queue(call: Call) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from time import sleep
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from perdure.core.signal_links import PREFIX
 from perdure.core.timestamps import moment
 from perdure.core.values import codec
 from perdure.engines.features import Feature
+from perdure.engines.selection import cluster_at
 from perdure.errors import NotFound
 from perdure.operations.find_run import find_run
 from perdure.operations.location import Location, opened
@@ -25,6 +27,8 @@ TOKEN = re.compile(rf"{PREFIX}[A-Za-z0-9_-]+")
 HIDDEN = f"{PREFIX}***"
 """How a link's token is shown elsewhere."""
 
+POLL = 0.2
+"""Seconds between two looks at a cluster."""
 OVER = ("done", "failed", "parked", "cancelled")
 """A run that stands so publishes nothing more by itself."""
 
@@ -49,13 +53,14 @@ def get(location: Location, reference: str, name: str, *, wait: bool = False, se
         seconds: how long at most; None: no bound.
 
     Raises:
-        UsageError: the location is a cluster.
         NotFound: there is no such run, or it has not published that, or not in time, or has ended without.
         StateError: the state file cannot be read.
+        EngineError: the cluster cannot be reached.
     """
     from perdure.config.steady_clock import steady
 
-    location.require(Feature.PUBLISHED)
+    if not location.supports(Feature.STATE_FILE):
+        return _on_cluster(location, reference, name, seconds if wait else 0.0)
     with opened(location, reference) as store:
         id = find_run(store, reference).id
         if not wait:
@@ -76,12 +81,34 @@ def get(location: Location, reference: str, name: str, *, wait: bool = False, se
             bell.close()
 
 
+def _on_cluster(location: Location, reference: str, name: str, seconds: float | None) -> PublishedView:
+    """The same on a cluster, which rings no bell: it is asked again and again."""
+    from perdure.config.steady_clock import steady
+
+    with opened(location, reference) as store:
+        id = find_run(store, reference).id
+    engine, began = cluster_at(location.engine), steady()
+    while True:
+        over = seconds != 0 and engine.status(id) in OVER
+        shown = engine.published(id)
+        if name in shown:
+            return _view(id, name, *shown[name])
+        if over or (seconds is not None and steady() - began >= seconds):
+            what = "has ended without" if over else "has not published" + ("" if seconds else ", yet:")
+            raise _unpublished(id, f"{what} {name!r}", sorted(shown))
+        sleep(POLL)
+
+
 def _looked(store: Store, id: str, name: str) -> PublishedView | None:
     found = published.get(store, id, name)
     if found is None:
         return None
-    value = _with_links(secrets.to_builtins(found.value), codec.to_builtins(found.value))
-    return PublishedView(id, name, value, moment(found.stamp))
+    return _view(id, name, found.value, found.stamp)
+
+
+def _view(id: str, name: str, value: bytes, stamp: float) -> PublishedView:
+    shown = _with_links(secrets.to_builtins(value), codec.to_builtins(value))
+    return PublishedView(id, name, shown, moment(stamp))
 
 
 def _with_links(shown: Any, whole: Any) -> Any:
@@ -106,5 +133,9 @@ def _with_links(shown: Any, whole: Any) -> Any:
 
 def _missing(store: Store, id: str, name: str, text: str) -> PublishedView:
     names = [one.name for one in published.of_run(store, store.run(id).rid)]
+    raise _unpublished(id, text.format(name=name), names)
+
+
+def _unpublished(id: str, text: str, names: list[str]) -> NotFound:
     hint = f"it has published {', '.join(names)}" if names else "wait for it: perdure get --wait"
-    raise NotFound(f"run {id} {text.format(name=name)}", f"see the run with `{commands.show(id)}`; {hint}")
+    return NotFound(f"run {id} {text}", f"see the run with `{commands.show(id)}`; {hint}")

@@ -53,7 +53,7 @@ def list_queues(location: Location) -> list[QueueView]:
         NotFound: there is no state file.
         StateError: it cannot be read.
     """
-    location.require(Feature.QUEUES)
+    location.require(Feature.QUEUE_LIMITS, asked="perdure queue")
     with opened(location) as store:
         found = queue_listing.all_queues(store)
     views = []
@@ -92,7 +92,7 @@ def drain(location: Location, name: str) -> int:
 
 def _change(location: Location, name: str, act: Callable[[Store], T]) -> T:
     """Change a queue, and wake who waits for that."""
-    location.require(Feature.QUEUES)
+    location.require(Feature.QUEUE_LIMITS, asked="perdure queue")
     with opened_for_change(location) as store:
         _check(store, name)
         done = act(store)

@@ -13,7 +13,7 @@ import msgspec
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.run import HolderInfo
 from perdure.core.records import AttemptRecord, RunRecord, RunStatus, StepRecord
-from perdure.store import parking
+from perdure.store import parking, published
 from perdure.store.rows import sealed
 from perdure.store.runs import Store
 from perdure.store.statements import load
@@ -51,7 +51,7 @@ class ListedLetter(msgspec.Struct, frozen=True):
 class ListedRun(msgspec.Struct, frozen=True):
     """A run as another engine describes it; `parent` is the id of the run whose child it is.
 
-    `stopped` is why it was left, packed, as in a `RunRecord`.
+    `stopped` is why it was left, packed, as in a `RunRecord`; `published` are values with their names and moments.
     """
 
     id: str
@@ -70,6 +70,7 @@ class ListedRun(msgspec.Struct, frozen=True):
     attempts: Sequence[AttemptRecord] = ()
     waits: Sequence[ListedWait] = ()
     letters: Sequence[ListedLetter] = ()
+    published: Sequence[tuple[str, bytes, float]] = ()
 
 
 class Snapshot(Store):
@@ -97,6 +98,8 @@ class Snapshot(Store):
                 self.insert_rows(connection, steps)
                 tries = [(rid, *msgspec.structs.astuple(attempt.sealed(rid))) for attempt in run.attempts]
                 connection.executemany(statements["add_attempt"], tries)
+                for name, value, stamp in run.published:
+                    connection.execute(*published.put_soon(rid, name, value, stamp))
                 for number, letter in enumerate(run.letters, start=letters + 1):
                     connection.execute(add_letter, _signal(number, rid, letter))
                 letters += len(run.letters)

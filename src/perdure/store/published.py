@@ -42,17 +42,26 @@ def put(rid: int, name: str, value: bytes, now: float) -> Operation:
     Raises:
         TooLarge: at once, if the value is.
     """
-    if len(value) > LARGEST:
-        raise TooLarge(
-            f"the value published as {name!r} takes {len(value):,} bytes, more than {LARGEST:,}",
-            "keep large data in a file, and publish its path",
-        )
+    refuse_large(name, value)
     statement = put_soon(rid, name, value, now)
 
     def operation(connection: apsw.Connection) -> None:
         connection.execute(*statement)
 
     return operation
+
+
+def refuse_large(name: str, value: bytes) -> None:
+    """Refuse a value that is too large to be published.
+
+    Raises:
+        TooLarge: it is.
+    """
+    if len(value) > LARGEST:
+        raise TooLarge(
+            f"the value published as {name!r} takes {len(value):,} bytes, more than {LARGEST:,}",
+            "keep large data in a file, and publish its path",
+        )
 
 
 def put_soon(rid: int, name: str, value: bytes, now: float) -> tuple[str, tuple[Any, ...]]:

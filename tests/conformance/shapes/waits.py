@@ -53,7 +53,8 @@ def fragile(name: str) -> str:
 def resumed(bench: Bench, flow: Any) -> tuple[Any, list[Any]]:
     """Run a workflow that fails at `fragile`, and resume it: its result, and what its steps did after that."""
     broken[0] = True
-    assert isinstance(bench.run(flow), ConnectionError)
+    error = bench.run(flow)
+    assert isinstance(error, ConnectionError), error
     broken[0] = False
     before = len(ledger)
     result = bench.run(flow)

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 from perdure.core.execution.call import Failed, perform, recall
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
-from perdure.core.execution.identity import identify_stored
 from perdure.core.execution.map_items import MapOptions, Tally
 from perdure.core.execution.queueing import QueuedRun, enqueue
 from perdure.core.execution.run import Start, child
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord
-from perdure.core.values import codec
 from perdure.engines import functions
 from perdure.engines.interface import Enqueued
 from perdure.engines.local.driver_interface import Drivers, Program
@@ -229,12 +227,8 @@ class LocalScope(RunScope):
         """The call that stands for it in the records: its inputs are those of the workflow."""
         self.check()
         declare_queues(self.resources.store, self.world.now())
-        spec.refuse_unstorable()
-        asked = identify_stored(spec, args, kwargs)
-        key = codec.digest(b"enqueue\0" + asked.key + (how.id or "").encode())
-        step = functions.queueing_of(spec.name)
-        self.admit(step)
-        call = Call(step, (asked,), {}, asked.input, key)
+        call = functions.queueing_call(spec, args, kwargs, how.id)
+        self.admit(call.spec)
         branch = self.branch()
         return call if branch is None else branch.place(call)
 

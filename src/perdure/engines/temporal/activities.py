@@ -7,6 +7,7 @@ import contextvars
 import copy
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache
 from random import random
@@ -160,7 +161,8 @@ class StepActivities:
             raise _told(refusal, ran) from None
         left = _left(command)
         began = monotonic()
-        side = StepSide(command.run_id, workflow, progress, self.observer, self._cluster)
+        root = command.root or activity.info().workflow_id or ""
+        side = StepSide(command.run_id, workflow, progress, self.observer, self._cluster, root)
         outcome, packed = await self.attempt(call, number, side, left)
         if left is not None and isinstance(outcome.error, StepTimeout) and monotonic() - began >= left:
             late = capture.encode(capture.to_fault(outcome.error))
@@ -226,6 +228,8 @@ class StepActivities:
             error, packed = refusal, None
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
             error = from_user_code(raised)
+        with suppress(RPCError):
+            await side.aend()
         outcome = Outcome(value, error, started, time() - started)
         if observer is not None:
             observer.notify(attempt_ended(side.id, side.workflow, call, number, outcome))

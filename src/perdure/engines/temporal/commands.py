@@ -194,3 +194,8 @@ def memo_of(command: RunCommand) -> RunMemo:
 def task_timeout(dead_after: float) -> timedelta:
     """How long a worker may hold a workflow's task; after that it is taken for dead."""
     return timedelta(seconds=min(max(dead_after, 2.0), 120.0))
+
+
+def queue_of(module: str) -> str:
+    """The task queue of a script, given the stem of its file."""
+    return f"perdure-{module}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -23,19 +24,21 @@ from perdure.engines.features import TEMPORAL, Capabilities, Feature
 from perdure.engines.interface import Began, Cancellation, Enqueued, ReplayCheck, refuse_child
 from perdure.engines.runtime.clock import RealWorld
 from perdure.engines.temporal.address import Address
-from perdure.engines.temporal.commands import failure_of
+from perdure.engines.temporal.commands import failure_of, queue_of
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.event_history import read_history
 from perdure.engines.temporal.executions import (
     Found,
     ending,
     find,
+    published_of,
     recorded_steps,
+    root_of,
 )
 from perdure.engines.temporal.run_start import RunStarter
 from perdure.engines.temporal.signals import send, send_once
-from perdure.engines.temporal.unsupported import refuse_counting, refuse_locks, refuse_parking
-from perdure.engines.temporal.worker import Workers, queue_of
+from perdure.engines.temporal.unsupported import refuse_counting, refuse_locks, refuse_parking, refuse_queueing
+from perdure.engines.temporal.worker import Workers
 from perdure.errors import Cancelled, StopRun
 from perdure.store.cluster_snapshot import ListedRun, Snapshot
 from perdure.store.runs import Store
@@ -43,6 +46,10 @@ from perdure.store.signals import Outcome
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+
+AT_A_TIME = 50
+"""Runs that are started at a time."""
 
 
 class TemporalEngine:
@@ -178,12 +185,38 @@ class TemporalEngine:
         return self.cluster.wait(find(self.cluster, id)).status
 
     def enqueue(self, calls: Sequence[Call], how: Enqueued) -> list[str]:
-        """A cluster has no queues.
+        """Start runs of one workflow for the workers of the cluster, and do not wait for them; returns their ids.
 
         Raises:
-            UsageError: always.
+            OtherInputs: the id stands for a run with other inputs.
+            OptionError: the workflow, or the queue, has an option that a cluster lacks.
+            EngineError: the cluster cannot be reached. Those that were started before stay so.
         """
-        raise self.capabilities.unsupported(Feature.QUEUES)
+        for call in calls:
+            refuse_queueing(call.spec, how)
+        return self.cluster.wait(self._enqueue(calls, how))
+
+    async def _enqueue(self, calls: Sequence[Call], how: Enqueued) -> list[str]:
+        limit = asyncio.Semaphore(AT_A_TIME)
+
+        async def one(call: Call) -> str:
+            async with limit:
+                return await self._starter.enqueue(call, how)
+
+        return list(await asyncio.gather(*map(one, calls)))
+
+    def published(self, id: str) -> dict[str, tuple[bytes, float]]:
+        """What a run has published: by name, the packed value and since when, in seconds since the epoch.
+
+        Raises:
+            NotFound: there is no such run.
+            EngineError: the cluster cannot be reached.
+        """
+        return self.cluster.wait(self._published(id))
+
+    async def _published(self, id: str) -> dict[str, tuple[bytes, float]]:
+        found = await published_of(self.cluster, await root_of(self.cluster, id))
+        return {name: (one.value, one.stamp) for name, one in found.items()}
 
     def ending(self, id: str, *, or_left: bool = False) -> Future[RunRecord]:
         """The end of a run, whichever process has begun it; the workers of the cluster execute it."""

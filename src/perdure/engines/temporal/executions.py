@@ -19,7 +19,8 @@ from perdure.engines.temporal.commands import MEMO, ended_by_cluster
 from perdure.engines.temporal.connection import Cluster, is_gone
 from perdure.engines.temporal.encryption import KEYS, key_ring
 from perdure.engines.temporal.event_history import read_history
-from perdure.engines.temporal.payloads import RunCommand, RunFailed, RunLook, RunMemo, decode
+from perdure.engines.temporal.payloads import Published, RunCommand, RunFailed, RunLook, RunMemo, decode
+from perdure.engines.temporal.published_values import published_in
 from perdure.errors import DecryptionError, EngineError, NotFound
 
 STATUS: dict[WorkflowExecutionStatus | None, RunStatus] = {
@@ -159,6 +160,25 @@ async def ending(cluster: Cluster, id: str) -> RunRecord:
     memo = found.memo
     about = (0, memo.id, os.path.basename(memo.script), memo.script, memo.name, memo.key, True, None, status, None, 0)
     return RunRecord(*about, b"", output, memo.created, memo.created, time.time(), 0)  # type: ignore[arg-type]
+
+
+async def published_of(cluster: Cluster, found: Found) -> dict[str, Published]:
+    """What a run has published, by name, if people know it by its id."""
+    client = await cluster.client()
+    description = await client.get_workflow_handle(found.workflow_id, run_id=found.run_id).describe()
+    return published_in(await description.memo())
+
+
+async def root_of(cluster: Cluster, id: str) -> Found:
+    """The run that people know, whose id that is, or that of a child run of it.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    root = await find(cluster, id)
+    while root.memo.parent is not None:
+        root = await find(cluster, root.memo.parent)
+    return root
 
 
 async def look_at(cluster: Cluster, id: str) -> RunLook:

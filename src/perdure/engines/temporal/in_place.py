@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from contextvars import Context
 from datetime import timedelta
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from temporalio.exceptions import ActivityError, CancelledError
 from perdure.core.exceptions import capture
 from perdure.core.execution.spec import Call
 from perdure.core.records import StepStatus
-from perdure.engines.temporal.payloads import Carried, Ran, WaitNote, decode
+from perdure.engines.temporal.payloads import Carried, Published, Ran, WaitNote, decode
 from perdure.errors import RunError
 
 IN_PLACE = "perdure.in_place"
@@ -37,12 +38,16 @@ class Root(NamedTuple):
 
 
 class PlacedCall(NamedTuple):
-    """A call, with what its function finds around it, and the runs that make it and that it is made for."""
+    """A call, with what its function finds around it, and the runs that make it and that it is made for.
+
+    `publish` takes what it publishes, on Temporal's loop.
+    """
 
     call: Call
     context: Context
     run: str
     root: Root
+    publish: Callable[[Published], None]
 
 
 calls: dict[int, PlacedCall] = {}
@@ -69,14 +74,18 @@ async def carry_in_place(placed: PlacedCall) -> Ran:
         return Ran(False, capture.encode(capture.to_fault(error)), 1, workflow.time(), 0.0)
     finally:
         calls.pop(number, None)
-    record = decode(noted, WaitNote).closed
+    note = decode(noted, WaitNote)
+    record = note.closed
     assert record is not None
+    if note.published is not None:
+        placed.publish(note.published)
     return Ran(record.status == "done", record.output, record.attempts, record.started, record.seconds, record.tried)
 
 
-def noted_as(call: Call, ran: Ran) -> WaitNote:
+def noted_as(call: Call, ran: Ran, published: Published | None = None) -> WaitNote:
     """What the history keeps of a call that has ended."""
     status: StepStatus = "done" if ran.ok else "failed"
     rest = (ran.packed, ran.started, ran.seconds, ran.attempts, ran.tried)
     kind = call.spec.record_kind
-    return WaitNote(closed=Carried(call.spec.name, call.key, call.n, status, call.input, *rest, kind=kind))
+    record = Carried(call.spec.name, call.key, call.n, status, call.input, *rest, kind=kind)
+    return WaitNote(closed=record, published=published)

@@ -280,9 +280,14 @@ class LockstepThread:
             ticket.task = asyncio.create_task(self._carry_out(ticket))
             ticket.task.add_done_callback(lambda _, it=ticket: self._end(it))  # type: ignore[misc]
 
+    @property
+    def rests(self) -> bool:
+        """Does the function only wait for what may take months?"""
+        return 0 < self._idle == len(self._open)
+
     def _is_worn_out(self) -> bool:
         """Has what came to a run that only waits filled its record?"""
-        return 0 < self._idle == len(self._open) and self._is_full()
+        return self.rests and self._is_full()
 
     def _is_full(self) -> bool:
         """Is it time for a new record? Temporal bounds its length and its size; a new one only has what is kept."""

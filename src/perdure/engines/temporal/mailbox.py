@@ -19,7 +19,16 @@ from temporalio.converter import DataConverter
 from perdure.core.records import RESERVED
 from perdure.core.values import codec
 from perdure.core.waits import RunEnd
-from perdure.engines.temporal.payloads import ChildAnswer, ChildAsk, Envelope, Identity, Letter, Owner, decode
+from perdure.engines.temporal.payloads import (
+    ChildAnswer,
+    ChildAsk,
+    Envelope,
+    Identity,
+    Letter,
+    Owner,
+    Published,
+    decode,
+)
 from perdure.errors import PerdureError
 
 SIGNAL = "perdure"
@@ -32,7 +41,8 @@ class Mailbox:
     """The letters of a run. `size` is about how many bytes they take; `letters` are in the order of their numbers.
 
     `handed` are those that child runs have and have not taken yet. Besides letters it keeps what else comes by signals:
-    what child runs ask, what a root answers, how other runs have ended, and who waits for the end of this one.
+    what child runs ask, what a root answers, how other runs have ended, who waits for the end of this one, and what
+    steps and child runs publish.
     """
 
     def __init__(self) -> None:
@@ -41,6 +51,7 @@ class Mailbox:
         self.answers: dict[Identity, ChildAnswer] = {}
         self.ends: dict[str, RunEnd] = {}
         self.awaiting: dict[str, None] = {}
+        self.published: list[Published] = []
         self.letters: list[Letter] = []
         self.size = 0
         self._carried = 0

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from temporalio.api.common.v1 import Payload
 
-from perdure.engines.temporal.payloads import Awaiting, ChildAnswer, ChildAsk, RunEnded, decode
+from perdure.engines.temporal.payloads import Awaiting, ChildAnswer, ChildAsk, Published, RunEnded, decode
 
 ASK: Final = "perdure.ask"
 """A child run tells its root about one of its waits."""
@@ -19,8 +19,17 @@ AWAIT: Final = "perdure.await"
 ENDED: Final = "perdure.ended"
 """That one tells."""
 
-Message = ChildAsk | ChildAnswer | Awaiting | RunEnded
-_KINDS: Final[dict[str, type[Message]]] = {ASK: ChildAsk, ANSWER: ChildAnswer, AWAIT: Awaiting, ENDED: RunEnded}
+PUBLISH: Final = "perdure.publish"
+"""A step, or a child run, publishes a value for the root."""
+
+Message = ChildAsk | ChildAnswer | Awaiting | RunEnded | Published
+_KINDS: Final[dict[str, type[Message]]] = {
+    ASK: ChildAsk,
+    ANSWER: ChildAnswer,
+    AWAIT: Awaiting,
+    ENDED: RunEnded,
+    PUBLISH: Published,
+}
 
 
 def message_of(name: str, payloads: Sequence[Payload]) -> Message | None:

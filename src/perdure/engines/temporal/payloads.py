@@ -52,7 +52,8 @@ class StepCommand(msgspec.Struct, frozen=True, array_like=True):
     take it back (its module, its name), `undoes` the call that it takes back itself. `until` is when the run is
     over, by the cluster's clock. `refused` is why it cannot be made, packed: then a worker only writes that down.
     `module` and `qualname` say whose function it is; `kind` is that of its record; the name says nothing about it.
-    `races` is what the workflow has seen since the command before: it may be why there is this call.
+    `races` is what the workflow has seen since the command before: it may be why there is this call. `root` is what
+    Temporal knows the run by that people know.
     """
 
     run_id: str
@@ -72,6 +73,7 @@ class StepCommand(msgspec.Struct, frozen=True, array_like=True):
     kind: StepKind = "step"
     qualname: str = ""
     races: list[RaceNote] = []
+    root: str = ""
 
 
 class Ran(msgspec.Struct, frozen=True, array_like=True):
@@ -132,6 +134,7 @@ class RunCommand(msgspec.Struct, frozen=True, array_like=True):
     encrypted: the digests of inputs in ids are made with it, so that they cannot be guessed. `places` says whose
     functions the steps are, by their names (module, qualified name), if only clean-ups are left to be made. `root` is
     the run that a child run belongs to, however deep: its id, its workflow, and what Temporal knows it by.
+    It does not begin before `not_before`, in seconds since the epoch.
     """
 
     id: str
@@ -153,6 +156,7 @@ class RunCommand(msgspec.Struct, frozen=True, array_like=True):
     blind: bytes = b""
     places: dict[str, tuple[str, str]] = {}
     root: tuple[str, str, str] | None = None
+    not_before: float | None = None
 
 
 class RunMemo(msgspec.Struct, frozen=True, array_like=True):
@@ -254,10 +258,19 @@ class OpenWaitNote(msgspec.Struct, frozen=True, array_like=True):
     rows: list[OpenRow]
 
 
+class Published(msgspec.Struct, frozen=True, array_like=True):
+    """A value that a run shows under a name, packed, and since when, in seconds since the epoch."""
+
+    name: str
+    value: bytes
+    stamp: float
+
+
 class WaitNote(msgspec.Struct, frozen=True, array_like=True):
     """What becomes of a wait, as Temporal's history keeps it: that it begins, how it has ended, what it has set aside.
 
-    `taken` and `aside` are numbers of letters, counted from 1 in the order in which they came.
+    `taken` and `aside` are numbers of letters, counted from 1 in the order in which they came. Of a call that only the
+    process of its workflow can make, it says how that has ended, and what it has `published`.
     """
 
     opened: OpenWaitNote | None = None
@@ -265,6 +278,7 @@ class WaitNote(msgspec.Struct, frozen=True, array_like=True):
     taken: int | None = None
     aside: int | None = None
     reason: str = ""
+    published: Published | None = None
 
 
 class ChildAsk(msgspec.Struct, frozen=True, array_like=True):

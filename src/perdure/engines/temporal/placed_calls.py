@@ -13,15 +13,20 @@ from typing import Any
 from perdure.core.exceptions import attempt_notes, capture
 from perdure.core.execution.call import Series
 from perdure.core.execution.effects import Outcome
+from perdure.core.execution.spec import Call
 from perdure.core.policies.retry import Again
 from perdure.core.policies.verdicts import pack_verdict
 from perdure.core.signal_links import Link, sign
 from perdure.engines.events import Observer, RetryScheduled
+from perdure.engines.interface import Enqueued
+from perdure.engines.runtime.clock import RealWorld
 from perdure.engines.temporal.connection import Cluster, engine_option
 from perdure.engines.temporal.in_place import PlacedCall, calls, noted_as
-from perdure.engines.temporal.payloads import Progress, Ran, encode
+from perdure.engines.temporal.payloads import Progress, Published, Ran, encode
+from perdure.engines.temporal.run_start import RunStarter
 from perdure.engines.temporal.step_side import StepSide
 from perdure.store.link_keys import common_keys
+from perdure.store.published import refuse_large
 
 LONGEST_NOTE = 2_000
 """Characters of what an attempt said."""
@@ -36,12 +41,22 @@ class RunSide(StepSide):
     """
 
     def __init__(self, placed: PlacedCall, observer: Observer | None, cluster: Cluster) -> None:
-        super().__init__(placed.run, placed.root.workflow, Progress(), observer, cluster)
+        super().__init__(placed.run, placed.root.workflow, Progress(), observer, cluster, placed.root.workflow_id)
         self.root = placed.root.id
+        self.published: Published | None = None
 
     def now(self) -> float:
         """The time of day, in seconds since the epoch."""
         return time()
+
+    def publish(self, name: str, value: bytes, *, soon: bool = False) -> None:
+        """Show a value of the run; the workflow does it when the call has ended."""
+        refuse_large(name, value)
+        self.published = Published(name, value, time())
+
+    def enqueue(self, call: Call, how: Enqueued) -> str:
+        """Start a run that stands by itself; its id."""
+        return self._cluster.wait(RunStarter(self._cluster, RealWorld(), set()).enqueue(call, how))
 
     def option(self, script: str) -> str:
         """What is to be added to a command so that it finds the run."""
@@ -75,7 +90,8 @@ async def make(number: int, attempt: Attempt, observer: Observer | None, cluster
     for made in itertools.count(1):
         outcome, packed = await attempt(call, made, side, None, placed.context.copy())
         if packed is not None:
-            return encode(noted_as(call, Ran(True, packed, made, outcome.started, outcome.seconds, tried)))
+            ran = Ran(True, packed, made, outcome.started, outcome.seconds, tried)
+            return encode(noted_as(call, ran, side.published))
         error = outcome.error
         assert error is not None
         spec = call.spec

@@ -10,13 +10,12 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from perdure.core.values import codec
 from perdure.engines.interface import ReplayCheck
-from perdure.engines.temporal.commands import RECALL
+from perdure.engines.temporal.commands import RECALL, queue_of
 from perdure.engines.temporal.connection import Cluster, quiet_runtime
 from perdure.engines.temporal.encryption import KeyRing, key_ring
 from perdure.engines.temporal.executions import memo_in
 from perdure.engines.temporal.nondeterminism import explain
 from perdure.engines.temporal.payloads import RunCommand, StepCommand, decode
-from perdure.engines.temporal.worker import queue_of
 from perdure.engines.temporal.workflow import DynamicWorkflow
 
 

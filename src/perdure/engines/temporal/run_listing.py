@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -14,8 +14,8 @@ from perdure.core.records import AttemptRecord, StepRecord
 from perdure.core.values import codec
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.event_history import EventHistory, OpenCall, read_whole
-from perdure.engines.temporal.executions import STATUS, Found, describe, find, memo_in
-from perdure.engines.temporal.payloads import Carried, OpenRow, OpenWaitNote
+from perdure.engines.temporal.executions import STATUS, Found, describe, find, memo_in, published_of, root_of
+from perdure.engines.temporal.payloads import Carried, OpenRow, OpenWaitNote, Published
 from perdure.engines.temporal.run_records import UNSEALED, attempt_records
 from perdure.errors import DecryptionError, NotFound, RunError
 from perdure.store.cluster_snapshot import ListedLetter, ListedRun, ListedWait
@@ -26,6 +26,7 @@ AT_A_TIME = 8
 """Histories that are read at a time."""
 
 NO_INPUTS = codec.pack_inputs([], {}, owner="")
+NO_VALUES: Mapping[str, Published] = {}
 NOTHING = codec.plan(None, owner="").pack(None)
 
 
@@ -64,7 +65,8 @@ async def list_runs(cluster: Cluster, reference: str | None, most: int | None) -
             return _in_short(each)
         async with limit:
             client = await cluster.client()
-            return _in_full(each, await read_whole(client, each.found.workflow_id, each.found.run_id))
+            shown = await published_of(cluster, each.found) if each.found.memo.parent is None else {}
+            return _in_full(each, await read_whole(client, each.found.workflow_id, each.found.run_id), shown)
 
     # From the oldest on: numbers grow with time, and a parent is older than its children.
     return list(await asyncio.gather(*(one(each) for each in reversed(newest) if _is_complete(each, known))))
@@ -77,9 +79,7 @@ async def list_family(cluster: Cluster, id: str) -> list[ListedRun]:
         NotFound: there is no such run.
         EngineError: the cluster cannot be reached.
     """
-    root = await find(cluster, id)
-    while root.memo.parent is not None:
-        root = await find(cluster, root.memo.parent)
+    root = await root_of(cluster, id)
     client = await cluster.client()
     listed: list[ListedRun] = []
     left = [root]
@@ -143,7 +143,7 @@ def _in_short(each: _Known) -> ListedRun:
     return ListedRun(memo.id, memo.script, memo.name, memo.key, *rest)
 
 
-def _in_full(each: _Known, history: EventHistory) -> ListedRun:
+def _in_full(each: _Known, history: EventHistory, shown: Mapping[str, Published] = NO_VALUES) -> ListedRun:
     memo, status = each.found.memo, each.found.status
     output = None
     if status == "done":
@@ -178,6 +178,7 @@ def _in_full(each: _Known, history: EventHistory) -> ListedRun:
             ListedLetter(one.event, one.topic, one.id, one.value or NOTHING, one.stamp, one.status, one.reason or None)
             for one in history.mailbox.letters
         ],
+        published=[(one.name, one.value, one.stamp) for one in shown.values()],
     )
 
 

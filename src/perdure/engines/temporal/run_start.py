@@ -4,23 +4,47 @@ from __future__ import annotations
 
 import os
 import time
+from bisect import bisect_right
+from collections.abc import Mapping
+from datetime import timedelta
 
 import msgspec
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.values import codec
+from perdure.engines.interface import Enqueued
 from perdure.engines.runtime.clock import RealWorld
-from perdure.engines.temporal.commands import MEMO, memo_of, task_timeout
+from perdure.engines.temporal.commands import MEMO, memo_of, queue_of, task_timeout
 from perdure.engines.temporal.connection import Cluster
-from perdure.engines.temporal.executions import Found, describe, find, recorded_inputs, refuse_stranger
-from perdure.engines.temporal.payloads import Carry, RunCommand, encode, fits
-from perdure.engines.temporal.worker import queue_of
+from perdure.engines.temporal.executions import Found, describe, find, published_of, recorded_inputs, refuse_stranger
+from perdure.engines.temporal.payloads import Carry, Published, RunCommand, encode, fits
+from perdure.engines.temporal.published_values import fields_of
 from perdure.errors import EngineError, OtherInputs, RunError
 
+LEVELS = (0.5, 4.5, 5.5, 9.5)
+"""Between these priorities, Temporal's are one apart."""
+KEY = 64
+"""Characters of a key that Temporal takes."""
 TRIES = 10
 """Others may start and end the same run while this process looks at it."""
+
+
+NOTHING: Mapping[str, Published] = {}
+
+
+def _delay_of(command: RunCommand) -> timedelta | None:
+    left = 0.0 if command.not_before is None else command.not_before - time.time()
+    return timedelta(seconds=left) if left > 0 else None
+
+
+def _priority_of(how: Enqueued | None) -> Priority:
+    """Temporal has five levels, of which 3 is the usual one, and is fair to keys of a level."""
+    if how is None:
+        return Priority.default
+    level = bisect_right(LEVELS, how.priority) + 1
+    return Priority(priority_key=level, fairness_key=how.key[:KEY] if how.key else None)
 
 
 class RunStarter:
@@ -44,13 +68,8 @@ class RunStarter:
         workflow_id = known.workflow_id if known is not None else id or await self._workflow_id(spec, call.key)
         for _ in range(TRIES):
             found = await describe(self.cluster, workflow_id)
-            if found is not None and id is not None and found.memo.key != call.key:
-                recorded = await recorded_inputs(self.cluster, found)
-                raise OtherInputs(
-                    f"run {found.memo.id} was started with other inputs\n    recorded: {found.memo.name}{recorded}\n"
-                    f"    now:      {spec.name}{codec.describe_inputs(call.input)}",
-                    "give these inputs another id: an id stands for exactly one run",
-                )
+            if found is not None and id is not None:
+                await self._refuse_others(found, call)
             if found is None:
                 started = await self._start(self._command(call, script, id or self._new_id(workflow_id)), workflow_id)
             elif (done := self._as_it_is(found, call, id, known)) is not None:
@@ -62,12 +81,51 @@ class RunStarter:
                     blind=found.memo.blind,
                     carry=Carry(found.run_id, accepted=resume is not None and resume in self._accepted),
                 )
-                started = await self._start(command, workflow_id, resume=True)
+                published = await published_of(self.cluster, found)
+                started = await self._start(command, workflow_id, resume=True, published=published)
             else:
                 started = await self._start(self._command(call, script, self._new_id(workflow_id)), workflow_id)
             if started is not None:
                 return started, found is not None and found.status == "failed"
-        raise EngineError(
+        raise self._contended(workflow_id)
+
+    async def enqueue(self, call: Call, how: Enqueued) -> str:
+        """Start a run that stands by itself, and do not wait for it; the id of it, or of the one that is meant.
+
+        Raises:
+            OtherInputs: the id stands for a run with other inputs.
+        """
+        spec = call.spec
+        if how.dedup is not None:
+            digest = self.cluster.ring.digests(f"{spec.module}\0{spec.name}\0{how.dedup}".encode())[0]
+            workflow_id = f"{spec.name}-dedup-{digest.hex()[:10]}"
+            id = self._new_id(workflow_id)
+        else:
+            workflow_id = id = how.id or f"{spec.name}-{self.world.new_id()}"
+        wake = how.wake(time.time())
+        command = msgspec.structs.replace(self._command(call, spec.file, id), not_before=wake)
+        for _ in range(TRIES):
+            started = await self._start(command, workflow_id, how=how)
+            if started is not None:
+                return id
+            found = await describe(self.cluster, workflow_id)
+            if found is not None and how.dedup is None:
+                await self._refuse_others(found, call)
+            if found is not None and (how.dedup is None or found.status == "running"):
+                return found.memo.id
+        raise self._contended(workflow_id)
+
+    async def _refuse_others(self, found: Found, call: Call) -> None:
+        if found.memo.key != call.key:
+            recorded = await recorded_inputs(self.cluster, found)
+            raise OtherInputs(
+                f"run {found.memo.id} was started with other inputs\n    recorded: {found.memo.name}{recorded}\n"
+                f"    now:      {call.spec.name}{codec.describe_inputs(call.input)}",
+                "give these inputs another id: an id stands for exactly one run",
+            )
+
+    def _contended(self, workflow_id: str) -> EngineError:
+        return EngineError(
             f"run {workflow_id} is started and ended by other processes at the same time", "run again later"
         )
 
@@ -119,7 +177,15 @@ class RunStarter:
         # Each run of the same workflow with the same arguments needs idempotency keys of its own.
         return f"{workflow_id}.{self.world.new_id()[:5]}"
 
-    async def _start(self, command: RunCommand, workflow_id: str, *, resume: bool = False) -> Found | None:
+    async def _start(
+        self,
+        command: RunCommand,
+        workflow_id: str,
+        *,
+        resume: bool = False,
+        published: Mapping[str, Published] = NOTHING,
+        how: Enqueued | None = None,
+    ) -> Found | None:
         """Start an execution; None if another process was faster."""
         client = await self.cluster.client()
         if not resume:
@@ -140,7 +206,9 @@ class RunStarter:
                 id_reuse_policy=reuse,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 task_timeout=task_timeout(command.dead_after),
-                memo={MEMO: encode(memo_of(command))},
+                memo={MEMO: encode(memo_of(command)), **fields_of(published)},
+                start_delay=_delay_of(command),
+                priority=_priority_of(how),
             )
         except WorkflowAlreadyStartedError:
             return None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import logging
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any, cast
+
+import msgspec
 
 from perdure.core.execution.call import Failed, perform
 from perdure.core.execution.effects import Admit, Execute, Load, Save, SaveAttempt, Settle, Wait, WaitGivenUp
@@ -23,8 +26,8 @@ from perdure.core.execution.waiting import Wait as DurableWait
 from perdure.core.records import SEQ, Row, StepRecord
 from perdure.core.redaction.printable import one_line
 from perdure.core.waits import View
-from perdure.engines.features import TEMPORAL, Feature
-from perdure.engines.interface import Enqueued
+from perdure.engines.functions import queueing_call
+from perdure.engines.interface import Enqueued, StepContext, here
 from perdure.engines.runtime.base_scope import BaseScope
 from perdure.engines.runtime.branches import call_in_branch, cancel_branches
 from perdure.engines.runtime.deadline import Deadline
@@ -37,8 +40,9 @@ from perdure.engines.temporal.lockstep_thread import LockstepThread, Ticket
 from perdure.engines.temporal.mailbox import Mailbox
 from perdure.engines.temporal.open_waits import OpenWaits, carry_note
 from perdure.engines.temporal.payloads import Carry, RunCommand, StepCommand, WaitNote, fits
+from perdure.engines.temporal.published_values import PublishedValues
 from perdure.engines.temporal.run_records import RunRecords
-from perdure.engines.temporal.unsupported import refuse_locks, unguarded
+from perdure.engines.temporal.unsupported import refuse_locks, refuse_queueing, unguarded
 from perdure.errors import NotStorable, StopRun
 
 MOST_KEPT = 40_000_000
@@ -71,6 +75,7 @@ class ClusterScope(BaseScope):
         deadline: when the run is over, if that is bounded.
         waits: the durable waits, and what was sent to the run.
         workflow_id: what Temporal knows it by.
+        published: what it publishes.
     """
 
     most_kept: float = MOST_KEPT
@@ -85,10 +90,12 @@ class ClusterScope(BaseScope):
         deadline: Deadline | None = None,
         waits: OpenWaits | None = None,
         workflow_id: str = "",
+        published: PublishedValues | None = None,
     ) -> None:
         super().__init__(command.id, history)
         self.root = Root(*command.root) if command.root is not None else Root(command.id, command.name, workflow_id)
         self.waits = waits or OpenWaits(Mailbox())
+        self.published = published or PublishedValues(None)
         self.deadline = deadline
         self.command = command
         self.records = records
@@ -200,20 +207,41 @@ class ClusterScope(BaseScope):
         return
 
     def enqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
-        """A cluster has no queues.
-
-        Raises:
-            UsageError: always.
-        """
-        raise TEMPORAL.unsupported(Feature.QUEUES)
+        """Start a run of another workflow that stands by itself, once in the lives of this run; returns its id."""
+        id: str = _value(self.drive(perform(self._queueing(spec, args, kwargs, how), self.history)))
+        return id
 
     async def aenqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
-        """The same.
+        """The same without blocking the event loop."""
+        call = self._queueing(spec, args, kwargs, how)
+        id: str = await call_in_branch(self, perform(call, self.history), call)
+        return id
 
-        Raises:
-            UsageError: always.
-        """
-        raise TEMPORAL.unsupported(Feature.QUEUES)
+    def _queueing(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> Call:
+        """The call that stands for it in the records; it has no occurrence before it is claimed."""
+        self.check()
+        refuse_queueing(spec, how)
+        call = queueing_call(spec, args, kwargs, how.id)
+        (asked,) = call.args
+        call.args, call.kwargs = asked.args, asked.kwargs
+        self.admit(call.spec)
+        step = call.spec = copy.copy(call.spec)
+        step.in_place, step.signature = True, asked.spec.signature
+
+        def start(*_: Any, **__: Any) -> str:
+            key = blinded(self.command.blind, call.key)
+            id = child_id(self.id, asked.spec.name, key, call.n) if how.id is None else how.id
+            side: Any = cast(StepContext, here.get()).scope
+            started: str = side.enqueue(asked, msgspec.structs.replace(how, id=id))
+            return started
+
+        step.fn = start
+        branch = self.branch()
+        return call if branch is None else branch.place(call)
+
+    def publish(self, name: str, packed: bytes, *, soon: bool) -> None:
+        """Show how far the run is: all else that a workflow publishes is a step."""
+        self.published.progress(packed, self.thread.now)
 
     def batch(self, calls: Iterator[Call], spec: Spec, options: MapOptions) -> Tally:
         """Run a sync step over many calls."""
@@ -419,7 +447,7 @@ class ClusterScope(BaseScope):
             return ticket
         self.records.add(self.history.with_notes(()))
         if call.spec.in_place:
-            placed = PlacedCall(call, contextvars.copy_context(), self.id, self.root)
+            placed = PlacedCall(call, contextvars.copy_context(), self.id, self.root, self.published.put)
             return self.thread.submit(lambda: carry_in_place(placed), len(call.input), on_done)
         step = self._step_command(call, effect.parked)
         return self.thread.submit(lambda: carry_step(step, call.spec, self.command.blind), len(call.input), on_done)
@@ -460,6 +488,7 @@ class ClusterScope(BaseScope):
             kind=spec.record_kind,
             qualname=spec.qualname,
             races=self.records.races(MOST_RACES),
+            root="" if self.command.root is None else self.root.workflow_id,
         )
 
     def given(self, call: Call) -> bytes:

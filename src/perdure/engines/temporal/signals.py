@@ -16,7 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from perdure.engines.temporal.connection import Cluster, is_gone
 from perdure.engines.temporal.event_history import read_whole
-from perdure.engines.temporal.executions import Found, find
+from perdure.engines.temporal.executions import Found, find, root_of
 from perdure.engines.temporal.mailbox import SIGNAL
 from perdure.engines.temporal.payloads import Envelope, Letter, encode
 from perdure.errors import EngineError, RunHasEnded, TooLarge
@@ -59,9 +59,7 @@ async def send(
             f"the value of signal {event!r} takes {len(value):,} bytes, more than {LARGEST:,}",
             "keep large data in a file or an object store, and send where it is",
         )
-    root = await find(cluster, run)
-    while root.memo.parent is not None:
-        root = await find(cluster, root.memo.parent)
+    root = await root_of(cluster, run)
     if root.status != "running":
         raise _ended(root)
     client = await cluster.client()

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from perdure.core.execution.spec import Spec
 from perdure.core.policies.guard import Guard
+from perdure.engines.declared_queues import queues
 from perdure.engines.features import TEMPORAL, Feature
+from perdure.engines.interface import Enqueued
 from perdure.errors import PerdureError
 
 
@@ -34,6 +36,21 @@ def refuse_counting(spec: Spec) -> None:
         TEMPORAL.require(Feature.ONCE, owner=spec.owner)
     if spec.rules.fail_on_dead is not None:
         TEMPORAL.require(Feature.FAIL_ON_DEAD, owner=spec.owner)
+
+
+def refuse_queueing(spec: Spec, how: Enqueued) -> None:
+    """Refuse what a run that is enqueued asks for, and a cluster lacks.
+
+    Raises:
+        OptionError: the workflow, or the queue, has such an option.
+        UsageError: the workflow has a schedule.
+    """
+    refuse_locks(spec)
+    refuse_parking(spec)
+    refuse_counting(spec)
+    queue = queues.get(how.queue)
+    if queue is not None and (queue.concurrency, queue.per_key, queue.rate) != (None, None, None):
+        TEMPORAL.require(Feature.QUEUE_LIMITS, asked=f"queue {how.queue!r}, which has limits,")
 
 
 def refuse_locks(spec: Spec) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from perdure.engines.temporal.activities import StepActivities
-from perdure.engines.temporal.commands import task_timeout
+from perdure.engines.temporal.commands import queue_of, task_timeout
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.workflow import DynamicWorkflow
 
@@ -20,11 +20,6 @@ CACHED = 100
 """Workflows that a worker keeps at hand, each with a thread; others are replayed when something happens to them."""
 POLL = 0.1
 """Seconds between two looks at whether a worker is to end; a signal handler says so, on another thread."""
-
-
-def queue_of(module: str) -> str:
-    """The task queue of a script, given the stem of its file."""
-    return f"perdure-{module}"
 
 
 class Workers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import msgspec
@@ -39,6 +40,7 @@ from perdure.engines.temporal.payloads import (
     ChildAnswer,
     ChildAsk,
     Letter,
+    Published,
     RunCommand,
     RunEnded,
     RunFailed,
@@ -46,6 +48,7 @@ from perdure.engines.temporal.payloads import (
     encode,
     fits,
 )
+from perdure.engines.temporal.published_values import PublishedValues
 from perdure.engines.temporal.run_records import RunRecords
 from perdure.engines.temporal.scope import ClusterScope
 from perdure.errors import Cancelled, DeadlineExceeded, NotStorable, OtherInputs, PerdureError, RunError, StopRun
@@ -88,6 +91,8 @@ class DynamicWorkflow:
                 self._mailbox.answers[message.name, message.key, message.n] = message
             case Awaiting():
                 self._mailbox.awaiting[message.workflow_id] = None
+            case Published():
+                self._mailbox.published.append(message)
             case RunEnded():
                 self._mailbox.ends[message.run] = RunEnd(message.status, message.stamp, message.output)
         if self._execution is not None:
@@ -101,6 +106,7 @@ class _Execution:
         self._mailbox = mailbox
         self._waits = OpenWaits(mailbox) if command.root is None else ChildWaits(mailbox, command.id, command.root[2])
         self._asks = ChildAsks(self._waits)
+        self._published = PublishedValues(None if command.root is None else command.root[2])
         self._children: dict[str, str] = {}
         # Whose functions the steps are, as the workflow's function has called them.
         self._places = {name: Place(module, qualname) for name, (module, qualname) in command.places.items()}
@@ -118,14 +124,6 @@ class _Execution:
             ApplicationError: the run has failed; its details say how.
             asyncio.CancelledError: it was cancelled, and has made its clean-ups.
         """
-        if self._command.timeout is not None and not self._command.ending:
-            own = Deadline(
-                workflow.time() + self._command.timeout,
-                self._command.timeout,
-                self._command.id,
-                f"workflow {self._command.name!r}",
-            )
-            self._deadline = earlier(own, self._deadline)
         work = asyncio.create_task(self._carry())
         while True:
             try:
@@ -146,9 +144,36 @@ class _Execution:
                 self._asks.received()
             case RunEnded():
                 self._waits.run_ended(what.run)
+            case Published():
+                self._publish()
+
+    def _bound(self) -> None:
+        """From now on its time counts."""
+        if self._command.timeout is not None and not self._command.ending:
+            own = Deadline(
+                workflow.time() + self._command.timeout,
+                self._command.timeout,
+                self._command.id,
+                f"workflow {self._command.name!r}",
+            )
+            self._deadline = earlier(own, self._deadline)
+
+    def _publish(self) -> None:
+        while self._mailbox.published:
+            self._published.put(self._mailbox.published.pop(0))
+
+    async def _delay(self) -> None:
+        """A run that is not to begin yet was woken by a signal: it waits on."""
+        until = self._command.not_before
+        while until is not None and workflow.time() < until and not self._cancelled:
+            with suppress(TimeoutError):
+                await workflow.wait_condition(lambda: self._cancelled, timeout=until - workflow.time())
 
     async def _carry(self) -> bytes:
         try:
+            self._publish()
+            await self._delay()
+            self._bound()
             await self._take_over()
             self._asks.begin()
             call = self._call()
@@ -169,6 +194,8 @@ class _Execution:
     async def _leave(self, status: RunStatus, output: bytes | None) -> None:
         """The run has ended: tell who has to do with it."""
         await self._waits.leave()
+        self._published.show()
+        await self._published.leave()
         told = RunEnded(self._command.id, status, workflow.time(), output)
         while self._mailbox.awaiting:
             waiting, self._mailbox.awaiting = self._mailbox.awaiting, {}
@@ -290,11 +317,13 @@ class _Execution:
             self._deadline,
             self._waits,
             workflow.info().workflow_id,
+            self._published,
         )
         scope.places = self._places
         scope.is_async = effect.call.spec.is_async
         self._scope = scope
         over = asyncio.create_task(self._expire(self._deadline)) if self._deadline is not None else None
+        showing = asyncio.create_task(self._published.watch(thread))
         started = workflow.time()
         token = here.set(scope)
         try:
@@ -302,6 +331,7 @@ class _Execution:
         finally:
             here.reset(token)
             self._scope = None
+            showing.cancel()
             if over is not None:
                 over.cancel()
         await thread.quiesce()
@@ -376,7 +406,13 @@ class _Execution:
         )
         places = {name: (place.module, place.qualname) for name, place in self._places.items()} if ending else {}
         command = msgspec.structs.replace(
-            self._command, carry=carry, timeout=None, deadline=self._deadline, ending=ending, places=places
+            self._command,
+            carry=carry,
+            timeout=None,
+            deadline=self._deadline,
+            ending=ending,
+            places=places,
+            not_before=None,
         )
         data = encode(command)
         if len(data) > MOST:
@@ -388,7 +424,9 @@ class _Execution:
                     "pass large inputs as where they are, or split the run into child workflows",
                 )
             )
-        workflow.continue_as_new(data)
+        if command.root is None:
+            self._published.show()
+        workflow.continue_as_new(data, memo=dict(workflow.memo()))
 
     async def _fail(self, error: Exception, *, stopped: bool) -> NoReturn:
         fault = capture.to_fault(error)

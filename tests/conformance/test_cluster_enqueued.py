@@ -1,0 +1,81 @@
+"""Runs that are enqueued on a cluster, and what runs publish there: who executes them, when, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.conformance.bench import Bench
+from tests.conformance.cluster_steps import executions, tick
+
+import perdure
+from perdure import workflow
+from perdure.errors import NotFound, TooLarge, UsageError
+
+limited = perdure.Queue("limited-on-a-cluster", concurrency=1)
+
+
+@workflow
+def doubled_elsewhere(n: int) -> int:
+    return tick(n) + n - 1
+
+
+@workflow
+def has_come(moment: float) -> bool:
+    return perdure.now().timestamp() >= moment
+
+
+@workflow
+def enqueues_and_waits(count: int) -> list[int]:
+    return [handle.result() for handle in [doubled_elsewhere.enqueue(n) for n in range(count)]]
+
+
+@workflow
+def waits_for_one(id: str) -> Any:
+    perdure.signal(id, "wakes it too early")
+    return perdure.run(id).result()
+
+
+def test_enqueued_runs_are_executed_by_workers(bench: Bench) -> None:
+    """A workflow waits for their results without a process of its own; one with a delay never begins before that."""
+    assert bench.run(enqueues_and_waits, 3) == [0, 2, 4]
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    handle = has_come.with_options(id="delayed", at=soon).enqueue(soon.timestamp())
+    assert bench.run(waits_for_one, handle.id) is True
+    assert (handle.status(), handle.result(60)) == ("done", True)
+    many = doubled_elsewhere.with_options(priority=0, key="k").enqueue_many([(n,) for n in range(3)])
+    assert len({one.id for one in many}) == 3
+    for one in many:
+        one.cancel()
+
+
+def test_limits_are_refused(bench: Bench) -> None:
+    """They are counted in a state file: a queue that has some is refused by name, and so is a look at queues."""
+    with pytest.raises(UsageError, match="'limited-on-a-cluster', which has limits,"):
+        doubled_elsewhere.with_options(queue=limited).enqueue(1)
+    assert doubled_elsewhere.with_options(queue="only a name", delay="1h").enqueue(1).cancel().outcome == "requested"
+
+
+def test_published_values_outlive_records_and_are_bounded(bench: Bench) -> None:
+    """A run that goes on in a new record keeps them; what is too large is refused; who asks too early is told."""
+
+    @workflow
+    def publishes_much(count: int) -> None:
+        perdure.publish("first", "kept")
+        for n in range(count):
+            perdure.publish("n", tick(n))
+            perdure.set_progress(n, count)
+
+    handle = publishes_much.with_options(id="publishes-much").start(25)
+    assert handle.result(60) is None
+    assert executions(bench, "publishes_much") > 1
+    assert [handle.published(name) for name in ("first", "n", "perdure.progress")] == ["kept", 25, [24, 25, ""]]
+    with pytest.raises(NotFound, match="has not published 'other'"):
+        handle.published("other")
+
+    @workflow
+    def publishes_too_much() -> None:
+        perdure.publish("large", "x" * 1_000_001)
+
+    assert isinstance(bench.run(publishes_too_much), TooLarge)
