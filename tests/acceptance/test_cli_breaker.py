@@ -27,7 +27,7 @@ def broken() -> None:
 def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, object]]:
     capsys.readouterr()
     assert main(["breaker", "ls", "--json"]) == 0
-    return {view["name"]: view for view in json.loads(capsys.readouterr().out)}
+    return {view["name"]: view for view in json.loads(capsys.readouterr().out)["services"]}
 
 
 def test_nothing_is_known_before_a_failure(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -201,7 +201,7 @@ def test_a_clean_up_and_a_whole_run(folder: Path) -> None:
     (folder / "close").touch()
     (folder / "flaky").touch()
     assert dlq(folder, "redrive", "--all")["resolved"] == 2
-    assert [one["status"] for one in json.loads(perdure(folder, "ps", "--json").stdout)] == ["done", "done"]
+    assert [one["status"] for one in json.loads(perdure(folder, "ps", "--json").stdout)["runs"]] == ["done", "done"]
 
 
 def test_in_an_editor(folder: Path) -> None:

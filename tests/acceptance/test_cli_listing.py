@@ -107,7 +107,7 @@ def failed(shell: Shell) -> str:
     assert shell("run", "flow.py:nightly", "--first.id", "x", "--first.cents", "5")[0] == 1
     # What other commands look at is written by then; they are processes of their own, which pin nothing.
     os.environ.pop("PERDURE_STATE")
-    (run,) = shell.json("ps")
+    (run,) = shell.json("ps")["runs"]
     return str(run["id"])
 
 
@@ -119,7 +119,7 @@ def test_ps_says_how_every_run_stands(shell: Shell, failed: str) -> None:
     assert heading.split() == ["RUN", "WORKFLOW", "STATUS", "STEPS", "STARTED", "TOOK", "LAST", "STEP"]
     assert line.startswith(f"{failed}  nightly   failed, 1 dead letter")
     assert error == "    ConnectionError: the printer is off"
-    child, parent = shell.json("ps", "--all")[0], shell.json("ps", "--all")[1]
+    child, parent = shell.json("ps", "--all")["runs"][0], shell.json("ps", "--all")["runs"][1]
     assert (parent["id"], child["child"], child["status"], child["workflow"]) == (failed, True, "dead", "part")
     assert set(parent) == {
         "id", "workflow", "status", "pid", "host", "steps", "dead_letters", "created", "started", "ended", "seconds",
@@ -135,7 +135,7 @@ def test_ps_says_how_every_run_stands(shell: Shell, failed: str) -> None:
         (["--workflow", "part", "--all"], 1),
         (["--limit", "0"], 1),
     ):
-        assert len(shell.json("ps", *args)) == number, args
+        assert len(shell.json("ps", *args)["runs"]) == number, args
 
 
 def test_show_tells_the_whole_story_of_a_run(shell: Shell, failed: str) -> None:
@@ -157,7 +157,7 @@ def test_show_tells_the_whole_story_of_a_run(shell: Shell, failed: str) -> None:
         assert text in out
     assert "Traceback" not in out
     assert "Traceback" in shell("show", failed[:-2], "--verbose")[1]
-    child = next(run["id"] for run in shell.json("ps", "--all") if run["child"])
+    child = next(run["id"] for run in shell.json("ps", "--all")["runs"] if run["child"])
     _, out = shell("show", child, "--step", "charge")
     assert "child of  " + failed in out
     assert "charge(Order(cents=-1, id='b'))  dead letter" in out
@@ -214,7 +214,7 @@ def test_resume_goes_on_with_the_recorded_inputs(shell: Shell, failed: str) -> N
 
 def test_resume_says_where_a_script_has_gone_and_takes_its_new_place(shell: Shell, failed: str) -> None:
     """The script may have moved; a child run goes on with its parent only."""
-    child = next(run["id"] for run in shell.json("ps", "--all") if run["child"])
+    child = next(run["id"] for run in shell.json("ps", "--all")["runs"] if run["child"])
     assert shell("fork", child, "--from", "orders")[0] == 2
     assert "child run" in shell.err
     (shell.folder / "flow.py").rename(shell.folder / "flow_moved.py")
@@ -266,10 +266,10 @@ def test_fork_runs_a_copy_from_a_step_on(shell: Shell, failed: str) -> None:
     assert (after["steps"], after["result"]) == (before["steps"], before["result"])
     assert (after["run"]["status"], after["run"]["superseded_by"]) == ("done", made["run"])
     assert [shell.json("show", made["run"])[key] for key in ("run", "children")] == [
-        {**shell.json("ps", "--limit", "1")[0], "status": "dead", "forked_from": failed},
+        {**shell.json("ps", "--limit", "1")["runs"][0], "status": "dead", "forked_from": failed},
         before["children"],
     ]
-    assert [run["id"] for run in shell.json("ps")] == [made["run"], failed]
+    assert [run["id"] for run in shell.json("ps")["runs"]] == [made["run"], failed]
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:

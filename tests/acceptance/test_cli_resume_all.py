@@ -89,7 +89,7 @@ def test_each_goes_on_whatever_becomes_of_the_others(folder: Path) -> None:
         ("monday", "monday"), ("thursday", "thursday"), ("week", "40"),
     ]  # fmt: skip
     assert "5 runs: 3 done, 2 interrupted" in done.stderr.splitlines()[-1]
-    listed = {run["id"]: run["status"] for run in json.loads(perdure(folder, "ps", "--json").stdout)}
+    listed = {run["id"]: run["status"] for run in json.loads(perdure(folder, "ps", "--json").stdout)["runs"]}
     assert listed["tuesday"] == listed["wednesday"] == "interrupted"
     assert perdure(folder, "resume", "--all", "--status", "failed").stderr == "no unfinished run is to be resumed\n"
 

@@ -30,7 +30,7 @@ def test_arguments_are_typed_by_the_signature(folder: Path) -> None:
         "(datetime.date(2026, 11, 23), Decimal('3.10'), [PosixPath('a.txt'), PosixPath('b.txt')], "
         "<Colour.BLUE: 'blue'>, True, 'fast', Customer(name='Ada', age=30), Point(x=3), 7)"
     )
-    listed = json.loads(perdure(folder, "ps", "--json").stdout)
+    listed = json.loads(perdure(folder, "ps", "--json").stdout)["runs"]
     assert [run["id"] for run in listed] == ["named"]
 
 

@@ -27,7 +27,7 @@ def test_a_script_that_exits_keeps_its_exit_code(folder: Path) -> None:
     assert left.returncode == 7
     assert "stopped by sys.exit; 0 steps saved; run again to resume" in left.stderr
     assert "Traceback" not in left.stderr
-    (listed,) = json.loads(perdure(folder, "ps", "--json").stdout)
+    (listed,) = json.loads(perdure(folder, "ps", "--json").stdout)["runs"]
     assert listed["status"] == "interrupted"
 
 
@@ -64,7 +64,7 @@ def test_interrupting_and_overlapping(tmp_path: Path) -> None:
         assert (second.returncode, second.stdout) == (0, "")
         assert f"pid {first.pid}" in second.stderr
         assert len(second.stderr.splitlines()) == 1
-        (listed,) = json.loads(perdure(tmp_path, "ps", "--json").stdout)
+        (listed,) = json.loads(perdure(tmp_path, "ps", "--json").stdout)["runs"]
         assert (listed["status"], listed["pid"]) == ("running", first.pid)
 
         first.send_signal(signal.SIGINT)
@@ -72,7 +72,7 @@ def test_interrupting_and_overlapping(tmp_path: Path) -> None:
     assert first.returncode == 130
     assert "Traceback" not in err
     assert "interrupted; 1 step saved; run again to resume" in err.splitlines()[-1]
-    (listed,) = json.loads(perdure(tmp_path, "ps", "--json").stdout)
+    (listed,) = json.loads(perdure(tmp_path, "ps", "--json").stdout)["runs"]
     assert listed["status"] == "interrupted"
     resumed = subprocess.run(
         [*command[:3], "resume", "last"], cwd=tmp_path, env=env, input="", text=True, capture_output=True

@@ -35,8 +35,8 @@ def test_a_child_and_its_parent(shop: Shop) -> None:
     shop.begin("child", "stuck")
     said = shop.why()
     assert "in flight: stuck of child run flow-" in said
-    (run,) = shop.json("ps")
-    children = [one["id"] for one in shop.json("ps", "--all") if one["id"] != run["id"]]
+    (run,) = shop.json("ps")["runs"]
+    children = [one["id"] for one in shop.json("ps", "--all")["runs"] if one["id"] != run["id"]]
     said = shop.why(min(children, key=len))
     assert f"it is a child of run {run['id']}, which is running, and goes on when that does" in said
     assert f"perdure why {run['id']}" in said
@@ -96,7 +96,7 @@ def test_a_run_that_failed_at_an_open_breaker(shop: Shop) -> None:
 def test_the_last_step_is_the_one_that_failed(shop: Shop) -> None:
     """`perdure ps`: also a step that was not saved; the time is counted from the start that is shown."""
     assert shop.run("full") == 1
-    (run,) = shop.json("ps")
+    (run,) = shop.json("ps")["runs"]
     assert run["last_step"] == "full"
     (line,) = [line for line in shop.printed("ps").splitlines() if "full" in line]
     assert run["created"][:10] in line

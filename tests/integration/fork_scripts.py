@@ -151,7 +151,7 @@ class Shop:
         return json.loads(done.stdout)
 
     def runs(self) -> list[Any]:
-        found: list[Any] = self.json("ps")
+        found: list[Any] = self.json("ps")["runs"]
         return found
 
     def file(self, name: str) -> Path:

@@ -99,7 +99,7 @@ def test_the_commands(
     assert "delivered in" in capsys.readouterr().out
     hook.down = 503
     assert main(["alert", "test", "--json"]) == 1
-    (tried,) = json.loads(capsys.readouterr().out)
+    (tried,) = json.loads(capsys.readouterr().out)["tests"]
     assert (tried["delivered"], tried["target"]) == (False, "http://127.0.0.1")
     assert not alert("wait for me")
     assert main(["alert", "pending"]) == 0

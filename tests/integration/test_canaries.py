@@ -263,7 +263,7 @@ def test_stored_arguments_and_results_are_in_their_columns_only(ran: Ran) -> Non
 
 
 def _last(ran: Ran) -> str:
-    rows: list[dict[str, str]] = json.loads(ran.perdure("ps", "--json"))
+    rows: list[dict[str, str]] = json.loads(ran.perdure("ps", "--json"))["runs"]
     return rows[0]["id"]
 
 

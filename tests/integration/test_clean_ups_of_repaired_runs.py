@@ -62,7 +62,7 @@ if __name__ == "__main__":
     shop.file("fail").unlink()
     assert shop.run() == 0
     assert shop.ledger() == ["remove inner", "remove outer"]
-    (child,) = [run for run in shop.json("ps", "--all") if run["child"]]
+    (child,) = [run for run in shop.json("ps", "--all")["runs"] if run["child"]]
     assert child["status"] == "failed"
 
 

@@ -38,9 +38,9 @@ def test_all_of_it_is_done_by_one_call(scripts: Scripts) -> None:
     assert scripts.run(command, "schedule", "backfill", "leap_days", "2012-01-01", "2024-12-31").returncode == 0
     once = scripts.run(command, "worker", "--once", str(script))
     assert once.returncode == 0
-    runs = json.loads(scripts.run(command, "ps", "--json", "--workflow", "leap_days").stdout)
+    runs = json.loads(scripts.run(command, "ps", "--json", "--workflow", "leap_days").stdout)["runs"]
     assert [each["status"] for each in runs] == ["done"] * 4
-    listed = json.loads(scripts.run(command, "ps", "--json", "--workflow", "send").stdout)
+    listed = json.loads(scripts.run(command, "ps", "--json", "--workflow", "send").stdout)["runs"]
     assert sorted(each["status"] for each in listed) == ["done"] * 4 + ["queued"]
     assert "queue 'slow' begins its next run in" in once.stderr
     assert "left to the next worker" in once.stderr

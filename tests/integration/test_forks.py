@@ -41,7 +41,7 @@ def test_the_source_of_a_fork_cannot_take_back_what_that_stands_on(saga: Shop) -
     fork, run = saga.runs()
     assert (fork["status"], fork["forked_from"]) == ("done", source)
     assert (run["status"], run["superseded_by"]) == ("superseded", made)
-    assert saga.json("ps", "--status", "superseded")[0]["id"] == source
+    assert saga.json("ps", "--status", "superseded")["runs"][0]["id"] == source
     assert saga("why", source) == 0
     assert made in saga.said
 

@@ -151,7 +151,7 @@ def test_a_process_that_is_killed(tmp_path: Path, kept: bool) -> None:
     state = str(tmp_path / "state.db")
     env = {**_clean(), "PYTHONPATH": str(SOURCE), "PERDURE_STATE": state, "PERDURE_LOGS": "1" if kept else "0"}
     subprocess.run([sys.executable, "dying.py"], cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, check=False)
-    (run,) = json.loads(looked(tmp_path, "ps", "--json", PERDURE_STATE=state).stdout)
+    (run,) = json.loads(looked(tmp_path, "ps", "--json", PERDURE_STATE=state).stdout)["runs"]
     shown = looked(tmp_path, "show", run["id"], "--log", "--json", PERDURE_STATE=state).stdout
     found: list[dict[str, Any]] = json.loads(shown)
     assert [one["text"] for one in found] == ["the last words"] * kept

@@ -86,7 +86,7 @@ def test_the_killed_run_is_undone_if_it_fails_now(left: Left) -> None:
 
 def test_everything_is_listed_and_shown(left: Left) -> None:
     """Every run with its steps, without the notes of what is to be cleaned up; and doctor finds nothing wrong."""
-    runs = json.loads(left.perdure("ps", "--json"))
+    runs = json.loads(left.perdure("ps", "--json"))["runs"]
     assert sorted((run["workflow"], run["status"]) for run in runs) == [
         ("failed", "failed"),
         ("finished", "done"),

@@ -32,7 +32,7 @@ def test_a_script_that_fails_half_way_changes_no_schedule(scripts: Scripts) -> N
     def declared(code: str) -> list[tuple[str, str, str]]:
         script.write_text(code)
         scripts.run(command, "worker", "--once", str(script))
-        found = json.loads(scripts.run(command, "schedule", "ls", "--json").stdout)
+        found = json.loads(scripts.run(command, "schedule", "ls", "--json").stdout)["schedules"]
         return [(each["name"], each["spec"], each["status"]) for each in found]
 
     whole = [("first", "0 0 1 1 *", "active"), ("second", "0 0 2 1 *", "active")]

@@ -66,7 +66,7 @@ def test_each_process_at_a_run_is_known(tmp_path: Path) -> None:
 
 
 def run_in(folder: Path, state: str) -> str:
-    (run,) = json.loads(looked(folder, "ps", "--json", PERDURE_STATE=state).stdout)
+    (run,) = json.loads(looked(folder, "ps", "--json", PERDURE_STATE=state).stdout)["runs"]
     return str(run["id"])
 
 

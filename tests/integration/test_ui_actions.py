@@ -56,7 +56,9 @@ def test_an_answer_is_given_once(state: Path):
         assert (late.status_code, late.json()["code"]) == (409, "already-decided")
         wrong = client.post("/runs/ui_refund/approve", json={"nothing": 1}, headers={"Idempotency-Key": "a-third-key"})
         assert wrong.json()["code"] == "bad-request"
-    run = next(one["id"] for one in json.loads(perdure(state, "ps", "--json")) if one["workflow"] == "ui_refund")
+    run = next(
+        one["id"] for one in json.loads(perdure(state, "ps", "--json"))["runs"] if one["workflow"] == "ui_refund"
+    )
     assert json.loads(perdure(state, "resume", run, "--json"))["result"] is True
 
 
@@ -67,7 +69,9 @@ def test_breakers_are_changed_for_every_process(state: Path):
             path = f"/api/v1/services/a%20b/{verb}"
             answer = client.post(path, json={}, headers={"Idempotency-Key": f"key-to-{verb}"})
             assert answer.json() == {"name": "a b", "state": stands}
-            shown = [one for one in json.loads(perdure(state, "breaker", "ls", "--json")) if one["name"] == "a b"]
+            shown = [
+                one for one in json.loads(perdure(state, "breaker", "ls", "--json"))["services"] if one["name"] == "a b"
+            ]
             assert [one["state"] for one in shown] == [stands]
 
 

@@ -52,7 +52,7 @@ def test_what_needs_somebody_comes_first(api: httpx.Client, state: Path):
     done = subprocess.run(command, env=environment(state), capture_output=True, text=True, check=True)
     runs = api.get("/runs").json()["runs"]
     stands = lambda one: (one["id"], one["status"], one["steps"], one["dead_letters"])  # noqa: E731
-    assert [stands(one) for one in runs] == [stands(one) for one in json.loads(done.stdout)]
+    assert [stands(one) for one in runs] == [stands(one) for one in json.loads(done.stdout)["runs"]]
     letters = api.get(f"/letters?reason={reason['reason']}").json()["letters"]
     assert [one["data"][0]["id"] for one in letters] == ["R-8", "R-4", "R-0"]
 

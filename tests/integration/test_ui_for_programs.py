@@ -60,7 +60,7 @@ def test_an_export_is_what_the_command_writes(api: httpx.Client, state: Path):
     assert {json.loads(one)["letter"] for one in lines} == {json.loads(one)["letter"] for one in shown} == {1, 2, 3}
     assert len(api.get("/export?what=steps&run=ui_month").text.splitlines()) == 9
     runs = [json.loads(one)["id"] for one in api.get("/export?what=runs").text.splitlines()]
-    assert runs == [one["id"] for one in json.loads(perdure(state, "ps", "--json"))]
+    assert runs == [one["id"] for one in json.loads(perdure(state, "ps", "--json"))["runs"]]
     assert api.get("/export?what=steps&run=nothing").status_code == 404
     assert api.get("/export?what=steps").json()["code"] == "bad-option"
     assert api.get("/export?what=all").json()["code"] == "bad-query"
@@ -96,7 +96,7 @@ def test_an_input_is_edited_if_it_is_the_one_that_was_shown(api: httpx.Client, s
     assert (late.status_code, late.json()["code"]) == (409, "input-has-changed")
     edited = {one["path"]: (one["value"], one["recorded"]) for one in api.get("/letters/2/input").json()["places"]}
     assert edited["item.amount"] == ("44044", "x")
-    deed = json.loads(perdure(state, "deeds", "--json"))[0]
+    deed = json.loads(perdure(state, "deeds", "--json"))["deeds"][0]
     assert (deed["what"], deed["target"], deed["detail"], deed["via"]) == ("dlq edit", "2", "item.amount", "page")
 
     scripts = [shown["script"]]

@@ -50,7 +50,7 @@ def ended(client: httpx.Client, id: str) -> Any:
 
 
 def standing(state: Path, workflow: str) -> list[str]:
-    return [one["status"] for one in json.loads(perdure(state, "ps", "--json")) if one["workflow"] == workflow]
+    return [one["status"] for one in json.loads(perdure(state, "ps", "--json"))["runs"] if one["workflow"] == workflow]
 
 
 def test_a_run_is_resumed_once_by_the_script_that_was_shown(state: Path, script: Path):
@@ -71,7 +71,7 @@ def test_a_run_is_resumed_once_by_the_script_that_was_shown(state: Path, script:
     (state.parent / "open").touch()
     until(lambda: standing(state, "ui_backup") == ["done"], "the end of the run")
     assert ledger.read_text() == "backed up\n"
-    (deed,) = json.loads(perdure(state, "deeds", "--json"))
+    (deed,) = json.loads(perdure(state, "deeds", "--json"))["deeds"]
     assert (deed["what"], deed["target"], deed["via"]) == ("resume", one["about"], "page")
 
 

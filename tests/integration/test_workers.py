@@ -145,7 +145,9 @@ def test_the_list_of_workers(world: World) -> None:
 
     def listed() -> list[dict[str, object]]:
         command = [sys.executable, "-m", "perdure", "workers", "--json", "--state", str(world.state)]
-        found: list[dict[str, object]] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        found: list[dict[str, object]] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)[
+            "workers"
+        ]
         return found
 
     worker = world.worker("--slots", "3", "--processes", "2")

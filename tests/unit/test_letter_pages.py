@@ -67,7 +67,7 @@ def test_letters_are_few_reasons(listed: Listed, capsys: pytest.CaptureFixture[s
     ]
     state = ("--state", str(listed.store.path))
     assert main(["dlq", "reasons", "--json", *state]) == 0
-    assert [one["letters"] for one in json.loads(capsys.readouterr().out)] == [27, 3, 2]
+    assert [one["letters"] for one in json.loads(capsys.readouterr().out)["reasons"]] == [27, 3, 2]
     assert main(["dlq", "reasons", *state]) == 0
     assert "ValueError: no money" in capsys.readouterr().out
     assert main(["dlq", "ls", "--reason", LIMIT.hex(), "--json", *state]) == 0

@@ -74,7 +74,7 @@ def test_an_edited_file_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert len(said) == len(NAMES) + 1
         assert edited.read_text() == "mine\n"
     assert main(["skill", "install", str(tmp_path), "--force", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0] == {"path": str(edited), "action": "updated"}
+    assert json.loads(capsys.readouterr().out)["files"][0] == {"path": str(edited), "action": "updated"}
     assert edited.read_bytes() == skill.files()["SKILL.md"]
 
 

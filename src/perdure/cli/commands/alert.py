@@ -28,7 +28,7 @@ def deliver_test(
     """Send a test alert to every target, and show for each whether it was delivered."""
     tests = alerts.deliver_test(alerts.configured_targets(to or [], file))
     if json:
-        as_json(tests)
+        as_json({"tests": tests})
     else:
         printer = Printer()
         for one in tests:

@@ -24,7 +24,7 @@ def ls(*, json: Json = False, where: Where = ANYWHERE) -> int:
     """List what is known about the services that steps call."""
     views = list_breakers(where.locate())
     if json:
-        as_json(views)
+        as_json({"services": views})
         return DONE
     printer = Printer()
     if not views:

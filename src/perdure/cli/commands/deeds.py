@@ -15,7 +15,7 @@ def deeds(*, limit: Limit = 50, json: Json = False, where: Where = ANYWHERE) -> 
     location.require(Feature.STATE_FILE)
     found = list_deeds(location, limit=limit or -1)
     if json:
-        as_json(found)
+        as_json({"deeds": found})
         return DONE
     printer = Printer()
     if not found:

@@ -98,7 +98,7 @@ def reasons(*, limit: Limit = 50, json: Json = False, where: Where = ANYWHERE) -
     with opened(where.locate(), most=MOST) as store:
         found = letter_reasons(store, limit or MOST)
     if json:
-        as_json(found)
+        as_json({"reasons": found})
     else:
         dlq_tables.reasons(found)
     return DONE

@@ -28,8 +28,7 @@ def failures(code: Code = None, *, explain: Explain = None, json: Json = False, 
         return _explain(explain, json=json)
     found = list(entries().values()) if code is None else [entry(code)]
     if json:
-        for one in found:
-            as_json(one)
+        as_json({"failures": found})
         return DONE
     printer = Printer()
     if markdown or code is not None:

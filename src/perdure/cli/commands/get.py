@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import ANYWHERE, Json, Reference, Where
-from perdure.cli.view.terminal import Printer, as_json
+from perdure.cli.view.terminal import Printer, as_json, value_json
 from perdure.core.durations import seconds
 from perdure.operations.published import get as look
 
@@ -31,5 +32,5 @@ def get(
     elif isinstance(found.value, str):
         Printer().line(found.value)
     else:
-        as_json(found.value)
+        sys.stdout.write(value_json(found.value) + "\n")
     return DONE

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import ANYWHERE, Json, Limit, Watch, Where
 from perdure.cli.view.ps_table import show_runs
-from perdure.cli.view.terminal import Printer, stream_json
+from perdure.cli.view.terminal import Printer, stream_listing
 from perdure.cli.view.watching import watch as watch_it
 from perdure.errors import OptionError
 from perdure.operations.location import opened
@@ -49,7 +49,7 @@ def ps(
     with opened(location, most=most) as store:
         runs = each_run(store, wanted, PAGE if most is None else most)
         if json:
-            stream_json(islice(runs, most))
+            stream_listing("runs", islice(runs, most))
         else:
             show_runs(list(islice(runs, most)), verbose=verbose)
     return DONE

@@ -22,7 +22,7 @@ def ls(*, json: Json = False, where: Where = ANYWHERE) -> int:
     """List the queues: what waits, what executes, and the limits."""
     views = list_queues(where.locate())
     if json:
-        as_json(views)
+        as_json({"queues": views})
         return DONE
     printer = Printer()
     if not views:

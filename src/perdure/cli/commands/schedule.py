@@ -23,7 +23,7 @@ def ls(*, json: Json = False, where: Where = ANYWHERE) -> int:
     """List the schedules: when each runs next, how its last run ended, and how many ticks nobody served."""
     views = schedules.list_schedules(where.locate())
     if json:
-        as_json(views)
+        as_json({"schedules": views})
     else:
         show_list(views)
     return DONE
@@ -57,7 +57,7 @@ def next_(
     """Print when its next runs begin."""
     found = schedules.next_ticks(where.locate(), name, number)
     if json:
-        as_json(found)
+        as_json({"ticks": found})
         return DONE
     printer = Printer()
     for moment in found:

@@ -83,7 +83,7 @@ def _show_log(location: Location, run: str, step: str | None, most: int | None, 
     with opened(location, run) as store:
         lines = log_of(store, find_run(store, run), step=step, limit=most)
     if json:
-        as_json(lines)
+        as_json({"lines": lines})
     else:
         show_log(lines)
     return DONE

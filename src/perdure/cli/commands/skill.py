@@ -33,7 +33,7 @@ def install(
     found = skill.install(folder, user=user, force=force)
     kept = [one for one in found if one.action == "kept"]
     if json:
-        as_json(found)
+        as_json({"files": found})
     else:
         printer = Printer()
         for one in found:

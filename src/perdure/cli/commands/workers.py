@@ -16,7 +16,7 @@ def workers(*, json: Json = False, where: WhichStateFile = ANY_STATE_FILE) -> in
     with opened(where.locate_for_runs()) as store:
         views = list_workers(store)
     if json:
-        as_json(views)
+        as_json({"workers": views})
         return DONE
     rows = [
         (

@@ -9,6 +9,7 @@ from perdure.cli.view.terminal import Printer, date, one_line
 from perdure.core.durations import show
 from perdure.core.exceptions.output import SAID
 from perdure.core.sizes import show_size
+from perdure.operations.maps import MapView
 from perdure.operations.processes import CallInFlight, ProcessView, Suspect, WaitingCall
 from perdure.operations.sessions import SessionView
 from perdure.operations.show import ProgressView, RunDetails, SentView
@@ -47,10 +48,10 @@ def show_run(details: RunDetails, printer: Printer | None = None, *, verbose: bo
     width += bool(width)
     for step in details.steps:
         while folded and folded[0].first <= step.seq:
-            _group(printer, folded.pop(0), width, details.run.id)
+            _group(printer, folded.pop(0), width, details)
         _step(printer, step, width, verbose=verbose)
     for group in folded:
-        _group(printer, group, width, details.run.id)
+        _group(printer, group, width, details)
     for one in details.open:
         printer.line(f"  {'-'.rjust(width)}  {one.name}{one.inputs}  not completed", "yellow")
         _failures(printer, one.failures, width, verbose=verbose)
@@ -171,16 +172,33 @@ def suspect_line(one: Suspect) -> str:
     return one_line(f"{one.step}{one.inputs} was in flight at {times} ({one.cause}); {verdict}")
 
 
-def _group(printer: Printer, group: StepGroup, width: int, run: str) -> None:
+def _group(printer: Printer, group: StepGroup, width: int, details: RunDetails) -> None:
+    """A step with many calls, and below it the maps that made them."""
     came_to = {"done": group.done, "dead letters": group.dead, "failed": group.failed, "given up": group.abandoned}
     counts = [f"{number:,} {words}" for words, number in came_to.items() if number]
     counts += [f"{group.again:,} tried again"] * bool(group.again)
     over = None if group.started is None or group.ended is None else (group.ended - group.started).total_seconds()
     took = "" if over is None else f" in {show(over)}"
     first = f"  {f'#{group.first}'.rjust(width)}  "
-    each = f"perdure show {quote(run)} --step {quote(group.step)}"
+    each = f"perdure show {quote(details.run.id)} --step {quote(group.step)}"
     text = f"{group.step} x {group.calls:,}{took}: {', '.join(counts)}; each: {each}"
     printer.wrapped(first, text, "bold" if group.calls == group.done else "yellow")
+    for one in details.maps:
+        if one.step == group.step:
+            printer.wrapped(" " * (width + 6), map_line(one), "dim")
+
+
+def map_line(one: MapView) -> str:
+    """A map: how many of its items have ended, how many go at a time, and how long it took or has been under way."""
+    ended = sum(one.counts.values())
+    words = {"done": "done", "dead": "dead letters", "failed": "failed", "abandoned": "given up"}
+    counts = [f"{one.counts[status]:,} {name}" for status, name in words.items() if one.counts.get(status)]
+    of = "" if one.total is None or one.total == ended else f" of {one.total:,}"
+    at_once = "" if one.concurrency is None else f", {one.concurrency:,} at a time"
+    took = "not over"
+    if one.began is not None and one.ended is not None:
+        took = f"in {show((one.ended - one.began).total_seconds())}"
+    return one_line(f"map {one.number}: {ended:,}{of} items{at_once}, {took}: {', '.join(counts) or 'none has ended'}")
 
 
 def _step(printer: Printer, step: StepView, width: int, *, verbose: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
@@ -163,13 +163,19 @@ def ago(moment: datetime | None, now: datetime) -> str:
     return "now"
 
 
-def stream_json(values: Iterable[Any], end: str = "\n") -> None:
-    """Structs as a list in one line of JSON, as `as_json` writes it, each as soon as it is there."""
+def stream_listing(name: str, values: Iterable[Any]) -> None:
+    """What a command lists, as `as_json` writes an object with that one field, each value as soon as it is there."""
+    sys.stdout.write(f'{{"{name}":')
+    _stream(values)
+    sys.stdout.write("}\n")
+
+
+def _stream(values: Iterable[Any]) -> None:
     before = "["
     for value in values:
         sys.stdout.write(before + json_text(msgspec.json.encode(value)))
         before = ","
-    sys.stdout.write(("[]" if before == "[" else "]") + end)
+    sys.stdout.write("[]" if before == "[" else "]")
 
 
 def stream_struct(value: msgspec.Struct, field: str, items: Iterable[Any]) -> None:
@@ -179,12 +185,21 @@ def stream_struct(value: msgspec.Struct, field: str, items: Iterable[Any]) -> No
         sys.stdout.write(json_text(f'{before}"{name}":'))
         before = ","
         if name == field:
-            stream_json(items, end="")
+            _stream(items)
         else:
             sys.stdout.write(json_text(msgspec.json.encode(getattr(value, name))))
     sys.stdout.write("}\n")
 
 
-def as_json(value: Any) -> None:
-    """A struct, or a list of them, as one line of JSON in which nothing is raw that a terminal would act on."""
-    sys.stdout.write(json_text(msgspec.json.encode(value)) + "\n")
+def as_json(value: msgspec.Struct | Mapping[str, Any]) -> None:
+    """The answer of a command: one object in one line, in which nothing is raw that a terminal would act on.
+
+    An error is the field `error`, and what a command lists a field, so that whatever comes is told apart by its fields
+    (docs/reference.md).
+    """
+    sys.stdout.write(value_json(value) + "\n")
+
+
+def value_json(value: Any) -> str:
+    """Any value as JSON, in the same way."""
+    return json_text(msgspec.json.encode(value))
