@@ -40,7 +40,6 @@ LISTS = {
     ("schedule", "ls"): ("schedules", 0),
     ("breaker", "ls"): ("services", 0),
     ("alert", "pending"): ("alerts", 0),
-    ("alert", "test"): ("tests", 0),
 }
 
 
