@@ -52,14 +52,14 @@ def shown(capsys: pytest.CaptureFixture[str], *command: str) -> Any:
 def test_queues_are_listed_paused_resumed_and_drained(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What is in them, and their limits; what is drained is cancelled, and a wrong name is an error."""
     mail = {"name": "mail", "waiting": 2, "delayed": 1, "executing": 0, "concurrency": 5, "per_key": None}
-    assert shown(capsys, "queue", "ls") == [{**mail, "rate": "10 in 1 min", "paused": False}]
+    assert shown(capsys, "queue", "ls")["queues"] == [{**mail, "rate": "10 in 1 min", "paused": False}]
     assert "0 of 5" in said(capsys, "queue", "ls")
     assert said(capsys, "queue", "pause", "mail") == "queue mail is paused\n"
     assert said(capsys, "queue", "pause", "mail") == "queue mail is paused, as it was\n"
-    assert shown(capsys, "queue", "ls")[0]["paused"]
+    assert shown(capsys, "queue", "ls")["queues"][0]["paused"]
     assert shown(capsys, "queue", "resume", "mail") == {"name": "mail", "state": "open", "changed": True}
     assert said(capsys, "queue", "drain", "mail") == "3 runs of queue mail cancelled\n"
-    assert {run["status"] for run in shown(capsys, "ps")} == {"cancelled"}
+    assert {run["status"] for run in shown(capsys, "ps")["runs"]} == {"cancelled"}
     assert main(["queue", "pause", "male"]) == 2
     assert "name one of: mail" in capsys.readouterr().err
 
@@ -76,4 +76,4 @@ def test_ps_and_why_say_what_holds_a_queued_run(state: Path, capsys: pytest.Capt
     assert why["reasons"] == ["it stands in a queue, and has not begun: queue mail, 2nd; paused"]
     assert why["ways"][0]["command"] == "perdure queue resume mail"
     assert main(["cancel", "late"]) == 0
-    assert [run["id"] for run in shown(capsys, "ps") if run["status"] == "cancelled"] == ["late"]
+    assert [run["id"] for run in shown(capsys, "ps")["runs"] if run["status"] == "cancelled"] == ["late"]

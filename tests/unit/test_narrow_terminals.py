@@ -115,9 +115,9 @@ def test_json_is_a_page_or_all_and_says_which(listed: Listed, capsys: pytest.Cap
     assert list(page) == list(whole)
     assert page["steps"] == whole["steps"][250:]
     assert [(group["step"], group["calls"], group["done"]) for group in page["groups"]] == [("item", 450, 450)]
-    assert len(told("ps")) == 20
-    assert len(told("ps", "--limit", "0")) == 231
-    assert told("ps", "--text", "nothing of that") == []
+    assert len(told("ps")["runs"]) == 20
+    assert len(told("ps", "--limit", "0")["runs"]) == 231
+    assert told("ps", "--text", "nothing of that") == {"runs": []}
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def ago(moment: datetime | None, now: datetime) -> str:
 
 def stream_listing(name: str, values: Iterable[Any]) -> None:
     """What a command lists, as `as_json` writes an object with that one field, each value as soon as it is there."""
-    sys.stdout.write(f'{{"{name}":')
+    sys.stdout.write(json_text(f'{{"{name}":'))
     _stream(values)
     sys.stdout.write("}\n")
 
