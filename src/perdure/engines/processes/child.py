@@ -24,6 +24,7 @@ from perdure.core.exceptions import capture
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.process_marks import STEP
 from perdure.core.records import Place
+from perdure.core.redaction.printable import one_line
 from perdure.core.values import artifact_names, codec
 from perdure.engines import registry
 from perdure.engines.interface import StepContext, here
@@ -161,7 +162,7 @@ def _leave_copy(order: Order) -> NoReturn:
     """End a copy of this process that has come back from the step which has made it: it has no part in what follows."""
     with suppress(Exception):
         print(
-            f"perdure: step {order.name!r} has made a copy of its process, which has come back from the step; it ends "
+            f"perdure: step {one_line(order.name)!r} has made a copy of its process, which has come back from the step; it ends "
             "here, and nothing that it has done is saved. End it in the step: os._exit(0)",
             file=sys.stderr,
         )
