@@ -162,7 +162,7 @@ def _leave_copy(order: Order) -> NoReturn:
     """End a copy of this process that has come back from the step which has made it: it has no part in what follows."""
     with suppress(Exception):
         print(
-            f"perdure: step {one_line(order.name)!r} has made a copy of its process, which has come back from the step; "
+            f"perdure: step {one_line(order.name)!r} has made a copy of its process, which has come back from it; "
             "it ends here, and nothing that it has done is saved. End it in the step: os._exit(0)",
             file=sys.stderr,
         )
