@@ -67,12 +67,23 @@ def workers(url: str, ledger: Path, script: Path) -> Iterator[Workers]:
         crew.end()
 
 
-def carry_through_kills(server: Server, folder: Path, kills: int, seed: int) -> None:
-    """Start runs and kill workers until so many are dead; then let the last run end, and look at the ledger."""
+def carry_through_kills(server: Server, folder: Path, kills: int, seed: int, text: str = "") -> str:
+    """Start runs and kill workers until so many are dead; then let the last run end, and look at the ledger.
+
+    Args:
+        server: the cluster.
+        folder: an empty one.
+        kills: how many.
+        seed: decides when.
+        text: another script than the victim.
+
+    Returns:
+        What there was, in one line.
+    """
     chance = random.Random(seed)
     ledger = folder / "ledger"
     script = folder / f"victim_{seed}.py"
-    script.write_text(VICTIM.read_text())
+    script.write_text(text or VICTIM.read_text())
     url = server.url(dead_after="1s")
     engine = cluster_at(url)
     bill = find_workflow(script, "bill")
@@ -93,10 +104,10 @@ def carry_through_kills(server: Server, folder: Path, kills: int, seed: int) -> 
                     crew.kill()
             assert engine.run(call, script=str(script), id=ids[-1]) == expected(COUNT)
         assert crew.killed == kills
-    judge(engine, ledger, ids, kills)
+    return judge(engine, ledger, ids, kills)
 
 
-def judge(engine: TemporalEngine, ledger: Path, ids: list[str], kills: int) -> None:
+def judge(engine: TemporalEngine, ledger: Path, ids: list[str], kills: int) -> str:
     """Every call has had its effect once; and none was executed again after it was known to be done."""
     began: dict[str, list[float]] = defaultdict(list)
     for line in ledger.read_text().splitlines():
@@ -110,7 +121,7 @@ def judge(engine: TemporalEngine, ledger: Path, ids: list[str], kills: int) -> N
     assert not late, "a completed step was executed again"
     again = sum(len(times) - 1 for times in began.values())
     assert again <= 4 * kills, "only what was under way when a worker died runs again"
-    print(f"{kills} workers killed, {len(ids)} runs, {len(known)} calls, {again} of them executed again")
+    return f"{kills} kills, {len(ids)} runs, {len(known)} calls, {again} of them executed again"
 
 
 async def completions(engine: TemporalEngine, id: str) -> dict[str, float]:

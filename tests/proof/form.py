@@ -113,6 +113,7 @@ def all_proofs() -> dict[str, Proof]:
     return {proof.name: proof for proof in sorted(proofs, key=_order)}
 
 
-def _order(proof: Proof) -> tuple[int, str]:
+def _order(proof: Proof) -> tuple[str, int, str]:
+    """Those of one machine (R), then those of a cluster (T)."""
     number = re.search(r"\d+", proof.name)
-    return int(number[0]) if number else 1_000, proof.name
+    return proof.name[0], int(number[0]) if number else 1_000, proof.name

@@ -1,0 +1,66 @@
+"""T1: the workers of a Temporal cluster are killed, one after the other."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.proof.form import Figures, Proof
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # as pytest has it
+
+from tests.conformance.conftest import Server
+from tests.conformance.test_kills import VICTIM, carry_through_kills
+
+OTHER_KEYS = ("key = perdure.idempotency_key()", "key = os.urandom(8).hex()")
+
+
+def run(part: int, seed: int, cases: int) -> Figures:
+    """A server, and runs whose workers are killed."""
+    return judged(cases, lambda server, folder: carry_through_kills(server, folder, cases, seed + part))
+
+
+def judged(cases: int, campaign: Callable[[Server, Path], str]) -> Figures:
+    """What a campaign on a server of its own finds."""
+    found = Figures(cases)
+    with tempfile.TemporaryDirectory(prefix="perdure-proof-") as name:
+        server = Server(Path(name))
+        try:
+            numbers = re.findall(r"(\d+) (runs|calls|of them executed again)", campaign(server, Path(name)))
+            found.counts = Counter({what: int(number) for number, what in numbers})
+        except AssertionError as error:
+            found.failures.append(str(error)[:500])
+        finally:
+            server.stop()
+    return found
+
+
+def control(seed: int) -> Figures:
+    """The same with keys that each execution makes up anew."""
+    text = VICTIM.read_text().replace(*OTHER_KEYS)
+    return judged(2, lambda server, folder: carry_through_kills(server, folder, 2, seed, text))
+
+
+def says(found: Figures) -> str:
+    runs, calls, again = (found.counts[each] for each in ("runs", "calls", "of them executed again"))
+    return f"{runs:,} runs, {calls:,} calls; {again:,} that were in flight executed again, under the same key"
+
+
+PROOF = Proof(
+    name="T1",
+    claim="workers of a cluster killed: every run ends with its result, nothing completed is executed again, one effect"
+    " for each call",
+    unit="killed workers",
+    size=1_000,
+    part=25,
+    run=run,
+    control=control,
+    controlled="keys made up anew",
+    short="tests/conformance/test_kills.py",
+    says=says,
+    alone=True,
+)

@@ -1,0 +1,16 @@
+"""Holds a lock, once it has it: says when it wants it, and when it has it, on the clock that processes share."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from perdure.api.lock import lock
+
+if __name__ == "__main__":
+    with lock("warm"):  # everything is imported, the state file is open
+        pass
+    print("wants", flush=True)
+    with lock("contended", if_locked="wait"):
+        print(time.monotonic(), flush=True)
+        sys.stdin.readline()
