@@ -3,9 +3,89 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
-from conftest import Machine
+import pytest
+
+from conftest import Machine, Scripts
 from perdure import step, workflow
+
+RACE = """
+import asyncio, os, signal
+from perdure import step, workflow
+
+FIRST = not os.path.exists("second")
+open("second", "w").close()
+
+
+@step
+async def ask(shop):
+    if shop == "A" and FIRST:
+        await asyncio.Event().wait()
+    return shop
+
+
+@step
+async def charge(shop):
+    print("charge", shop, flush=True)
+    return shop
+
+
+@step
+async def die():
+    if FIRST:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@workflow
+async def buy_a():
+    return await charge(await ask("A"))
+
+
+@workflow
+async def buy_b():
+    shop = await charge("B")
+    await die()
+    return shop
+
+
+async def in_time():
+    try:
+        return await asyncio.wait_for(GIVEN_UP, 0.05)
+    except TimeoutError:
+        return await buy_b()
+
+
+async def by_a_timer():
+    asked = asyncio.create_task(ask("A"))
+    timer = asyncio.create_task(asyncio.sleep(0.05))
+    done, _ = await asyncio.wait([asked, timer], return_when=asyncio.FIRST_COMPLETED)
+    return await (buy_b() if timer in done else charge("A"))
+
+
+@workflow
+async def shop():
+    return await RACE
+
+
+if __name__ == "__main__":
+    print(asyncio.run(shop()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("race", "given_up"),
+    [("in_time()", "buy_a()"), ("in_time()", 'ask("A")'), ("by_a_timer()", "None")],
+    ids=["a child run", "a step", "a timer"],
+)
+def test_a_child_run_that_follows_a_race_keeps_it_decided(scripts: Scripts, race: str, given_up: str) -> None:
+    """Killed in the child run that was called because another call was too late: the run goes on with that child, also
+    if the other call is in time now."""
+    script = scripts.write(RACE.replace("RACE", race).replace("GIVEN_UP", given_up))
+    first = scripts.run(script)
+    assert (first.returncode, first.stdout) == (-signal.SIGKILL, "charge B\n")
+    second = scripts.run(script)
+    assert (second.returncode, second.stdout) == (0, "B\n"), second.stderr
 
 
 def test_a_child_run_that_was_given_up_is_cancelled_at_the_final_end_of_its_parent(machine: Machine) -> None:
@@ -38,3 +118,40 @@ def test_a_child_run_that_was_given_up_is_cancelled_at_the_final_end_of_its_pare
         "child": "cancelled",
         "grandchild": "cancelled",
     }
+
+
+def test_what_a_given_up_child_run_has_done_is_undone(machine: Machine) -> None:
+    """Its parent goes on without it, and comes to a good end: nobody uses what it has booked."""
+
+    @step
+    async def unbook(what: str) -> None:
+        machine.ran.append(f"unbook {what}")
+
+    @step(undo=unbook)
+    async def book(what: str) -> str:
+        machine.ran.append(f"book {what}")
+        return what
+
+    @step(retry=None)
+    async def wait_for_ever() -> None:
+        await asyncio.Event().wait()
+
+    booked = asyncio.Event()
+
+    @workflow
+    async def journey() -> None:
+        await book("train")
+        booked.set()
+        await wait_for_ever()
+
+    @workflow
+    async def plan() -> str:
+        await book("hotel")
+        under_way = asyncio.create_task(journey())
+        await booked.wait()
+        under_way.cancel()
+        await asyncio.wait([under_way])
+        return "by bus"
+
+    assert asyncio.run(plan()) == "by bus"
+    assert machine.ran == ["book hotel", "book train", "unbook train"]

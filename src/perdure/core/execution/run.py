@@ -407,7 +407,8 @@ def _put_away(effect: Unwind) -> Generator[RunEffect, Any, list[str]]:
     missed: list[str] = []
     if effect.final and effect.history.has_children:
         for start, fault in (yield Unended(effect.run)):
-            missed += (yield from call_off(start, ok=effect.ok, fault=fault)) or []
+            # One that has failed was undone then. What the parent gave up is undone, also if it has come to a good end.
+            missed += (yield from call_off(start, ok=effect.ok and fault is not None, fault=fault)) or []
     if effect.history.undoes_children and effect.history.has_children and not effect.ok:
         if effect.history.ending is not None:  # of them all, one whose undoing was broken off had come last
             for start, _ in (yield Unended(effect.run, undoing=True)):
@@ -446,7 +447,7 @@ def call_off(
 
     Args:
         start: names the run.
-        ok: it is a child run whose parent has succeeded without it, so nothing is undone.
+        ok: it is a child run that has failed, and its parent has succeeded: what it did was undone when it failed.
         fault: it is a child run that has failed with this; that is how it has ended, also after its clean-ups.
         final: it is not gone on with.
 
@@ -596,7 +597,15 @@ def _last(record: StepRecord | None) -> str:
 
 def child(call: Call, history: History, start: Callable[[], Start]) -> Generator[RunEffect, Any, CallEnd]:
     """A workflow called from a workflow: a run of its own, and a record in the history of the caller."""
-    return nested(call, history, lambda: live(call, start()))
+    return nested(call, history, lambda: _begun(history, live(call, start())))
+
+
+def _begun(history: History, life: Life) -> Life:
+    """The life of a child run. It saves what it does apart, so what has led to it (a timeout) is saved before."""
+    notes = history.with_notes(())
+    if notes:
+        yield Save(notes)
+    return (yield from life)
 
 
 def nested(
