@@ -61,6 +61,30 @@ def test_what_is_not_done_is_gone_on_with(machine: Machine) -> None:
     assert machine.runs() == [("wf", "done")]
 
 
+def test_called_from_a_workflow(machine: Machine) -> None:
+    """What is done is not done again by a child run either, nor by a run after one; other inputs are."""
+
+    @step
+    def bill(order: int) -> int:
+        machine.ran.append(order)
+        return order * 10
+
+    @workflow(once=True)
+    def pay_once(order: int) -> int:
+        return bill(order)
+
+    @workflow
+    def nightly_orders(orders: list[int]) -> list[int]:
+        return [pay_once(order) for order in orders]
+
+    assert pay_once(1) == 10
+    assert nightly_orders([1, 2, 2]) == [10, 20, 20]
+    machine.boot()
+    assert nightly_orders([1, 2, 2]) == [10, 20, 20]
+    assert pay_once(2) == 20
+    assert machine.ran == [1, 2]
+
+
 @pytest.mark.parametrize("options", [{"once": 1}, {"fail_on_dead": 0}, {"fail_on_dead": "3"}, {"fail_on_dead": -1}])
 def test_mistakes_in_the_options(options: dict[str, object]) -> None:
     """A truth value, and a number of dead letters."""

@@ -40,6 +40,8 @@ class RunBegin(RunRows):
                 return self._take(connection, run, start, now, who)
             if start.id is not None:
                 found = self._one(connection, "find_id", start.id)
+                if found is None and start.once and not start.named:  # a child run
+                    found = self._one(connection, "find_done", start.workflow, start.key, start.script)
             else:
                 found = self._same(connection, start)
             if found is None:

@@ -71,7 +71,7 @@ def start_of(
         named=id is not None and parent is None,
         parent=parent,
         rid=rid,
-        once=rules.once and parent is None,
+        once=rules.once,
         attach=attach,
         patience=patience(resources, path),
         lock=f"{script_identity(call.spec.file, state)}:{name}" if rules.lock == OWN_LOCK else rules.lock,

@@ -295,6 +295,7 @@ class EventTurns(ABC):
             or self._scope.maps
             or self._queue
             or sum(each.pending() for each in self._timers.values()) > 1
+            or self._on_their_way()  # such as a request that the workflow itself makes
         ):
             history.timer_fired(timer.number)
         event = Event(history.last, None, timer)
@@ -313,6 +314,10 @@ class EventTurns(ABC):
         """The same, on another thread than the loop's."""
         with suppress(RuntimeError):  # the loop has been closed
             self.loop.call_soon_threadsafe(self.poke, context=Context())
+
+    @abstractmethod
+    def _on_their_way(self) -> bool:
+        """Is a branch on its way to something, or waits for something that is not of the workflow?"""
 
     @abstractmethod
     def _look(self) -> None:

@@ -34,7 +34,12 @@ FROM run WHERE key = ? ORDER BY rid DESC LIMIT 4
 -- name: find_once
 SELECT rid FROM run
 WHERE workflow = ? AND key = ? AND script = ?
-  AND named = 0 AND parent IS NULL AND status IN ('queued', 'done') AND superseded_by IS NULL
+  AND named = 0 AND (status = 'done' OR (status = 'queued' AND parent IS NULL)) AND superseded_by IS NULL
+ORDER BY rid DESC LIMIT 1
+
+-- name: find_done
+SELECT rid FROM run
+WHERE workflow = ? AND key = ? AND script = ? AND named = 0 AND status = 'done' AND superseded_by IS NULL
 ORDER BY rid DESC LIMIT 1
 
 -- name: unfinished
