@@ -31,10 +31,11 @@ def run(part: int, seed: int, cases: int) -> Figures:
 
 
 def control(seed: int) -> Figures:
-    """The same when no call finds its record."""
+    """The same when no call finds its record, and none is judged for that."""
     from perdure.core.execution.history import History
 
-    with patch.object(History, "claim", lambda self, call: None):
+    nothing_found = patch.object(History, "claim", lambda self, call: None)
+    with nothing_found, patch.object(History, "unsettled", lambda self, name, key=b"": False):
         return run(9, seed, 8)
 
 
@@ -47,6 +48,6 @@ PROOF = Proof(
     part=len(EDITS),
     run=run,
     control=control,
-    controlled="no call finds its record",
+    controlled="no call finds its record, and none is judged",
     short="tests/integration/test_edited_scripts.py",
 )
