@@ -97,8 +97,11 @@ def test_a_child_run_that_follows_a_race_keeps_it_decided(scripts: Scripts, race
 def test_a_child_run_that_was_given_up_is_cancelled_at_the_final_end_of_its_parent(machine: Machine) -> None:
     """It is not left for ever as one that was interrupted, also if it has nothing to be put away; nor are its own."""
 
+    begun = asyncio.Event()
+
     @step(retry=None)
     async def wait(n: int) -> None:
+        begun.set()
         await asyncio.Event().wait()
 
     @workflow
@@ -111,11 +114,11 @@ def test_a_child_run_that_was_given_up_is_cancelled_at_the_final_end_of_its_pare
 
     @workflow
     async def parent() -> str:
-        try:
-            await asyncio.wait_for(child(), 0.01)
-        except TimeoutError:
-            return "went on"
-        return "waited"
+        under_way = asyncio.create_task(child())
+        await begun.wait()
+        under_way.cancel()
+        await asyncio.wait([under_way])
+        return "went on"
 
     assert asyncio.run(parent()) == "went on"
     store = machine.engine.store
@@ -124,6 +127,35 @@ def test_a_child_run_that_was_given_up_is_cancelled_at_the_final_end_of_its_pare
         "child": "cancelled",
         "grandchild": "cancelled",
     }
+
+
+def test_a_child_run_that_is_given_up_while_it_begins_is_not_left_running(machine: Machine) -> None:
+    """Its row may be written after the task that has called it was cancelled, in whichever turn of the loop that is."""
+
+    @step(retry=None)
+    async def wait_long(n: int) -> None:
+        await asyncio.Event().wait()
+
+    @workflow
+    async def innermost(n: int) -> None:
+        await wait_long(n)
+
+    @workflow
+    async def inner(n: int) -> None:
+        await innermost(n)
+
+    @workflow
+    async def outer(turns: int) -> None:
+        under_way = asyncio.create_task(inner(turns))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        under_way.cancel()
+        await asyncio.wait([under_way])
+
+    for turns in range(16):
+        asyncio.run(outer(turns))
+    left = [run.id for run in machine.engine.store.runs(children=True, most=100) if run.status == "running"]
+    assert left == []
 
 
 def test_what_a_given_up_child_run_has_done_is_undone(machine: Machine) -> None:

@@ -25,6 +25,7 @@ from perdure.core.execution.effects import (
 )
 from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import (
+    Answer,
     Begin,
     Body,
     End,
@@ -33,6 +34,7 @@ from perdure.core.execution.run import (
     RecallEnding,
     Reopen,
     StandBy,
+    Taken,
     Undoable,
     Unended,
     Unwind,
@@ -133,7 +135,9 @@ class AsyncDriver:
     async def _perform(self, effect: Any, scope: Any) -> Any:
         resources = self._resources
         match effect:
-            case Begin() | ClearCrashes() | Forget() | Reopen() | Resolve() | SaveAttempt():
+            case Begin():
+                return await self._begin_run(effect)
+            case ClearCrashes() | Forget() | Reopen() | Resolve() | SaveAttempt():
                 return await self._commits.here().write((), operation_of(resources, effect))
             case Wait():
                 return await self._wait(effect, scope)
@@ -168,6 +172,19 @@ class AsyncDriver:
             case End():
                 return await self._end(effect)
         return await self._more[type(effect)](effect, scope)
+
+    async def _begin_run(self, effect: Begin) -> Answer:
+        """Take a run. If the task is cancelled meanwhile, nobody executes it: it is let go as soon as it is taken."""
+        taken = self._commits.here().write((), operation_of(self._resources, effect))
+        try:
+            return await asyncio.shield(taken)
+        except asyncio.CancelledError:
+            taken.add_done_callback(self._let_go)
+            raise
+
+    def _let_go(self, taken: asyncio.Future[Answer]) -> None:
+        if not taken.cancelled() and taken.exception() is None and isinstance(answer := taken.result(), Taken):
+            self._resources.store.let_go(answer.run)
 
     def learn_to_wait(self) -> None:
         """From now on it performs the effects of durable waits too."""
