@@ -85,6 +85,8 @@ class Attempt:
             StopRun: it ran out of time because the run did, so it is the run that has failed.
         """
         here.reset(self._token)
+        if error is not None:
+            self._scope.resources.spare.make_room()
         if self._context.lines is not None:
             self._context.lines.end()
         if error is not None and "urllib.error" in sys.modules:

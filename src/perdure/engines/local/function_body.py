@@ -115,6 +115,7 @@ class FunctionBody:
         scope = self.scope
         if scope.forked:
             return None  # nothing of the run is this process's
+        self._resources.spare.make_room()
         if isinstance(error, Exception):
             return self._outcome(None, scope.ending or scope.limits.late(error) or from_user_code(error))
         if scope.ending is not None and not cancelled:

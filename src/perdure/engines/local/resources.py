@@ -12,6 +12,7 @@ from perdure.engines.events import Observer
 from perdure.engines.local.dead_letters import DeadLetterBox
 from perdure.engines.local.run_monitor import RunMonitor
 from perdure.engines.runtime.clock import RealWorld, World
+from perdure.engines.runtime.spare_files import SpareFiles
 from perdure.engines.runtime.threads import Pool
 from perdure.store.attempt_logs import LogFile
 from perdure.store.runs import Store
@@ -45,6 +46,7 @@ class Resources:
         self.raised: set[int] = set()  # runs of which a budget allows more than the script says
         self.leaving = False  # this process ends: its runs are given back at their next safe point
         self.keeps_logs = settings.logs()
+        self.spare = SpareFiles()
         self._log_file: LogFile | None = None
         self._guards: Guards | None = None
         self._bell: Bell | None = None
@@ -101,9 +103,11 @@ class Resources:
         if self._guards is not None:
             self._guards.close()
         self.store.close()
+        self.spare.close()
 
     def close_in_child(self) -> None:
         """After a fork: what the parent has open is not the child's."""
+        self.spare.close_in_child()
         self.store.journal.close_in_child()
         self.keeps_logs = False
         self.monitor.close_in_child()
