@@ -157,3 +157,18 @@ def test_a_branch_that_does_something_else_keeps_the_run(machine: Machine) -> No
     left(lambda: asyncio.run(busy()))
     assert order == ["slept", "foreign"]
     assert sorted(open_waits(machine.state)) == [("perdure.sleep", None), ("perdure.wait:never", "never")]
+
+
+def test_a_thread_that_has_ended_does_not_keep_an_async_run(machine: Machine) -> None:
+    """A sync step was called by `asyncio.to_thread`; its idle thread is left, and the step is not made again."""
+
+    @workflow(name="shaped.to_thread")
+    async def to_thread() -> list[Any]:
+        made = await asyncio.to_thread(work, 7)
+        return [made, await aio.wait_for("shaped.go")]
+
+    left(lambda: asyncio.run(to_thread()))
+    assert newest(machine).status == "suspended"
+    perdure.signal(newest(machine).id, "shaped.go", 8)
+    assert asyncio.run(to_thread()) == [7, 8]
+    assert LEDGER == [7]

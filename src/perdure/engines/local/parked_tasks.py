@@ -108,10 +108,12 @@ class TaskParking(Parking):
 
     def _tasks_rest(self, root: Any, family: Family) -> bool:
         waiting = {spot.task for spot in family.spots}
+        if None in waiting:
+            return False  # a thread waits, which a task does not wake
         loop = asyncio.get_running_loop()
         for scope in root.kin:
             order = scope.order
-            if scope.deciding is not None or order is None or order.loop is not loop:
+            if order is None or order.loop is not loop:
                 return False
             carriers = {one.main.task for one in root.kin if one is not scope and one.main is not None}
             if not order.only_waits(waiting, carriers):

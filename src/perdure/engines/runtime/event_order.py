@@ -62,6 +62,12 @@ class EventOrder(EventTurns):
             return False  # of a loop that cannot be watched, the timers are not known
         assert scope.main is not None
         living: list[Any] = [branch.task for branch in list(scope.main.living) if not branch.done()]
+        if scope.deciding is not None:
+            from perdure.engines.runtime.thread_rest import working
+
+            if working(scope):
+                return False
+            living = [task for task in living if self.is_mine(task)]
 
         def known(task: asyncio.Task[Any]) -> bool | None:
             if task in waiting or task in carriers:
