@@ -12,6 +12,10 @@ import pytest
 
 from conftest import FakeWorld, Machine, Trouble
 from perdure import Retry, retry, step, workflow
+from perdure.core.execution.effects import Report
+from perdure.core.policies.breaker import BreakerPolicy
+from perdure.core.policies.guard import Guard, Hold, Pass
+from perdure.engines.guards import Guards
 from perdure.engines.local import engine as engines
 
 SOON = Retry(attempts=3, delay="20ms", factor=1, jitter=0)
@@ -107,3 +111,24 @@ def test_what_was_slept_counts_where_every_clock_stands_still(machine: Machine) 
 
     assert wf() == "well"
     assert world.slept == [0.25] * 4
+
+
+@pytest.mark.parametrize("held_by", ["breaker", "pause"])
+def test_a_clock_set_back_does_not_hold_calls_up_for_longer(tmp_path: Path, held_by: str) -> None:
+    """The cool-down of an open breaker, or the pause that a service has asked for, is over when its time is."""
+    world = FakeWorld()
+    guards = Guards(tmp_path / "state.db", world)
+    guard = Guard("bank", BreakerPolicy(failures=1, cooldown=2.0))
+    admitted = guards.admit(guard)
+    assert isinstance(admitted, Pass)
+    if held_by == "breaker":
+        guards.report(Report(guard, admitted.ticket, "failure", "down"))
+    else:
+        guards.report(Report(guard, admitted.ticket, "throttled", "slow down", pause=2.0))
+    world.time -= 7_200
+    hold = guards.admit(guard)
+    assert isinstance(hold, Hold)
+    assert 0 < hold.seconds <= 2.0
+    world.time += hold.seconds + 0.001
+    assert isinstance(guards.admit(guard), Pass)
+    guards.close()

@@ -96,13 +96,23 @@ class Guards:
         if pause is not None:
             seconds = rate.left(pause, self._now())
             if seconds > rate.TINY:
+                if rate.rebased_pause(pause, self._now()) is not pause:
+                    self.services.update(
+                        "pause", guard.service, lambda pause, now: (rate.rebased_pause(pause, now), None)
+                    )
                 crowd = 0 if guard.rate is not None else self._crowd(guard.service, pause.until, more=1)
                 return Hold("paused", seconds, _spread(seconds, crowd))
         state = known.get("breaker")
         if guard.breaker is None or state is None or state.mode == "closed":
             return None
-        refused = breaker.peek(state, self._now())
-        return None if refused is None else self._hold(guard.service, guard.breaker, refused, state)
+        now = self._now()
+        refused = breaker.peek(state, now)
+        if refused is None:
+            return None
+        if breaker.rebased(state, now) is not state:
+            # What is left by a clock that was set back is left from now on, and not from each look on.
+            self.services.update("breaker", guard.service, lambda state, now: (breaker.rebased(state, now), None))
+        return self._hold(guard.service, guard.breaker, refused, state)
 
     def _probe(self, name: str, policy: BreakerPolicy) -> Pass | Hold:
         presence = self.presence

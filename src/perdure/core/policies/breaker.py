@@ -109,7 +109,7 @@ def peek(state: BreakerState, now: float) -> Refusal | None:
         return None
     if state.mode == "isolated":
         return Refusal("isolated")
-    left = _rebased(state, now).until - now
+    left = rebased(state, now).until - now
     return Refusal("open", left) if left > 0 else None
 
 
@@ -130,7 +130,7 @@ def admit(
         return state, Ticket(state.generation)
     if state.mode == "isolated":
         return state, Refusal("isolated")
-    state = _rebased(state, now)
+    state = rebased(state, now)
     if state.mode == "open":
         if state.until > now:
             return state, Refusal("open", state.until - now)
@@ -163,7 +163,7 @@ def report(
         return _counted(state, policy, now, grade, error)
     if ticket.lease not in state.leases:
         return state
-    state = _rebased(state, now)
+    state = rebased(state, now)
     leases = {one: whose for one, whose in state.leases.items() if one != ticket.lease}
     if grade == "failure":
         return _opened(state, policy, now, error)
@@ -207,7 +207,7 @@ def _counted(state: BreakerState, policy: BreakerPolicy, now: float, grade: Grad
     failed = grade == "failure"
     if not failed and state.consecutive == 0 and policy.ratio is None:
         return state
-    state = _rebased(state, now)
+    state = rebased(state, now)
     consecutive = state.consecutive + 1 if failed else 0
     window = _noted(state.window, policy, now, failed) if policy.ratio is not None else state.window
     state = msgspec.structs.replace(
@@ -259,7 +259,7 @@ def _changed(state: BreakerState, now: float, *, mode: Mode, leases: dict[str, s
     )
 
 
-def _rebased(state: BreakerState, now: float) -> BreakerState:
+def rebased(state: BreakerState, now: float) -> BreakerState:
     """The state by a clock that was set back: what is left of the cool-down is left still, and no more than all of it.
 
     (Set forward, the cool-down is over early, which lets the permitted probes pass and no other call.)

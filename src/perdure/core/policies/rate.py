@@ -119,6 +119,11 @@ def left(state: PauseState, now: float) -> float:
     return max(min(state.until - now, state.seconds), 0.0)
 
 
+def rebased_pause(state: PauseState, now: float) -> PauseState:
+    """The pause by a clock that was set back: as long as it was, from now on."""
+    return PauseState(now, now + state.seconds, state.seconds) if now < state.changed - MOMENT else state
+
+
 def _rebased(state: RateState, now: float) -> RateState:
     """The state by a clock that was set back: the queue is as long as it was."""
     back = state.changed - now
