@@ -192,3 +192,43 @@ class Answered(Exception):
 def test_what_a_call_says_about_the_service(error: Exception | None, said: str) -> None:
     """Failures are what may heal, and HTTP 5xx; 429, other 4xx and the program's own errors are none."""
     assert grade(error, assess(error, T) if error else None) == said
+
+
+ONCE = BreakerPolicy(failures=1, cooldown=30.0, cooldown_cap=60.0)
+
+
+def test_a_look_at_the_state_says_who_would_be_refused() -> None:
+    """Open until its cool-down is over; half-open lets probes pass; isolated without an end."""
+    opened = fail(BreakerState(), 1, ONCE)
+    assert breaker.peek(BreakerState(), T) is None
+    assert breaker.peek(opened, T + 10) == Refusal("open", 20.0)
+    assert breaker.peek(opened, T + 30) is None
+    assert breaker.peek(breaker.isolate(opened, T), T + 500) == Refusal("isolated")
+    probing, _ = ask(opened, T + 31, ONCE)
+    assert probing.mode == "half-open"
+    assert breaker.peek(probing, T + 31) is None
+    # A clock that was set back: what was left of the cool-down is left still.
+    assert breaker.peek(opened, T - 50) == Refusal("open", 30.0)
+
+
+def test_it_is_overdue_until_that_was_alerted_or_it_is_closed() -> None:
+    """So many seconds after it first opened, failed probes included."""
+    opened = fail(BreakerState(), 1, ONCE)
+    assert not breaker.overdue(opened, T + 59, 60)
+    assert breaker.overdue(opened, T + 60, 60)
+    probing, ticket = ask(opened, T + 31, ONCE)
+    assert breaker.overdue(probing, T + 60, 60)
+    assert isinstance(ticket, Ticket)
+    again = breaker.report(probing, ONCE, T + 32, ticket, "failure", "down")
+    assert breaker.overdue(again, T + 60, 60)
+    alerted, first = breaker.mark_alerted(again, T + 60, 60)
+    assert first
+    assert not breaker.overdue(alerted, T + 70, 60)
+    assert not breaker.overdue(breaker.reset(opened, T + 10), T + 60, 60)
+
+
+def test_the_calls_of_a_window_go_back_with_the_clock() -> None:
+    """Else all of them would be of the future, and count for longer than the window is."""
+    state = BreakerState(changed=T, window=[breaker.Bucket(T - 10, 3, 1), breaker.Bucket(T - 5, 2, 0)])
+    assert [bucket.start for bucket in breaker._rebased(state, T - 60).window] == [T - 70, T - 65]
+    assert breaker._rebased(state, T) is state

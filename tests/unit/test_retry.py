@@ -203,6 +203,7 @@ def test_repr_makes_the_same_policy():
         ({"jitter": "ful"}, 'or as "full"'),
         ({"total": "soon"}, "total='soon'"),
         ({"delay": "2m"}, "longer than cap"),
+        ({"attempts": 2, "delay": "2m"}, "longer than cap"),
         ({"delay": "30m", "cap": "1h"}, "longer than total"),
         ({"on": KeyboardInterrupt}, "never retried"),
         ({"on": int}, "not an exception class"),
@@ -224,5 +225,7 @@ def test_a_number_for_a_policy_is_refused_with_the_policy_meant():
     """retry=3 is a near miss."""
     with pytest.raises(OptionError, match=r"did you mean retry=Retry\(attempts=3\)"):
         policy_of(3)
-    with pytest.raises(OptionError, match="is not a retry policy"):
-        policy_of(True)
+    for no_number in (True, 0, -3, "3"):
+        with pytest.raises(OptionError, match="is not a retry policy") as refused:
+            policy_of(no_number)
+        assert "did you mean" not in str(refused.value)

@@ -38,6 +38,8 @@ BATCH = 1_000
 """Cases of one child."""
 LOOKS = 2
 """Of a case, chosen by chance; the doctor is always asked."""
+SEARCH = "page /search"
+"""It finds rows by what is in them: one in which that was changed is not found."""
 DOCTORS = (answers.DOCTOR, "page /doctor", "perdure doctor")
 OF_FILES = {
     "services": ("files", "page /services", "page /overview"),
@@ -165,7 +167,8 @@ class Bench:
             named = self._doctor_names()
             counts["named by doctor"] = int(named)
             column = re.search(r"column: ([a-z_.]+) of ", about)
-            if differing and named and (column is None or column[1] in self._finding):
+            found_by = column is None or column[1] in self._finding or differing == [SEARCH]
+            if differing and named and found_by:
                 counts["rows that are not found any more, named by doctor"] = 1
             else:
                 failures += [f"{about}: {name}: differs: {outcome[name][1]}" for name in differing]
