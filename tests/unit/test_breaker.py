@@ -230,5 +230,5 @@ def test_it_is_overdue_until_that_was_alerted_or_it_is_closed() -> None:
 def test_the_calls_of_a_window_go_back_with_the_clock() -> None:
     """Else all of them would be of the future, and count for longer than the window is."""
     state = BreakerState(changed=T, window=[breaker.Bucket(T - 10, 3, 1), breaker.Bucket(T - 5, 2, 0)])
-    assert [bucket.start for bucket in breaker._rebased(state, T - 60).window] == [T - 70, T - 65]
-    assert breaker._rebased(state, T) is state
+    assert [bucket.start for bucket in breaker.rebased(state, T - 60).window] == [T - 70, T - 65]
+    assert breaker.rebased(state, T) is state
