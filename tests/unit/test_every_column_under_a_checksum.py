@@ -36,7 +36,7 @@ def columns_and_keys() -> dict[str, tuple[list[str], list[str]]]:
 
 
 TABLES = columns_and_keys()
-PAYLOADS = ("input", "output", "result", "verdict", "stopped", "fingerprint", "code")
+PAYLOADS = ("input", "output", "result", "verdict", "stopped", "fingerprint", "code", "defaults")
 TEXTS = (
     *("event", "topic", "id", "reason", "queue", "queue_key", "dedup", "hold", "tz"),
     *("waits", "label", "spent", "delayed_by", "error", "outcome", "cause"),
@@ -56,9 +56,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     connection.execute("INSERT INTO life VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", sealed(1, *CRASH))
     connection.execute("INSERT INTO lock VALUES (?, ?, ?, ?, ?, ?)", sealed("one", 1, 3, 5.0, 1))
     connection.execute("INSERT INTO exempt VALUES (?, ?, ?, ?)", sealed(1, 2, 4))
-    place = FunctionRecord("step", "charge", "__main__", "charge", "orders.py")
-    named = ("step", "charge", "__main__", "charge", "orders.py", place.checksum(1))
-    connection.execute("INSERT INTO function VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", (1, *named))
+    place = FunctionRecord("step", "charge", "__main__", "charge", "orders.py", defaults=b"\x80").sealed(1)
+    connection.execute("INSERT INTO function VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (1, *msgspec.structs.astuple(place)))
     for table, row in TIME_AND_EVENTS.items():
         connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * (len(row) + 1))})", sealed(*row))
     connection.commit()
@@ -83,6 +82,7 @@ TIME_AND_EVENTS: dict[str, tuple[Any, ...]] = {
     "session": (1, 1, 1, 5.0, 6.0, "done", None, "0.1.0", bytes(8), 1000),
     "batch": (1, 1, "charge", 10, 2, 5.0, None),
     "code": (bytes(8), "__main__", "charge", "orders.py", 7, '["card"]', "{}", bytes(8)),
+    "workflow_default": ("jobs", "nightly", b"\x80"),
     "deed": (1, 5.0, "ann", "command", "cancel", "orders-1", ""),
 }
 
@@ -169,7 +169,7 @@ def test_a_function_is_not_left_out(path: Path, column: str) -> None:
     """What is known of a function that a run has called is shown as it was written, or the error is named."""
     connection = sqlite3.connect(path)
     place = FunctionRecord("step", "refund", "__main__", "refund", "orders.py", code=bytes(8)).sealed(1)
-    connection.execute("INSERT INTO function VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (1, *msgspec.structs.astuple(place)))
+    connection.execute("INSERT INTO function VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (1, *msgspec.structs.astuple(place)))
     connection.commit()
     connection.close()
 
@@ -196,7 +196,7 @@ def test_a_call_is_not_shown_with_the_function_of_another(path: Path, digest: by
         sealed(fresh, "__main__", "refund", "orders.py", 9, '["order"]', "{}", bytes(8)),
     )
     place = FunctionRecord("step", "refund", "__main__", "refund", "orders.py", code=fresh).sealed(1)
-    connection.execute("INSERT INTO function VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (1, *msgspec.structs.astuple(place)))
+    connection.execute("INSERT INTO function VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (1, *msgspec.structs.astuple(place)))
     connection.execute("UPDATE function SET code = ? WHERE name = 'refund'", (digest,))
     connection.commit()
     connection.close()

@@ -54,6 +54,7 @@ def map_over(
         )
     running = cast(Scope, scope)
     running.admit(spec)
+    spec = running.as_recorded(spec)
 
     around = ledgers.get()
 

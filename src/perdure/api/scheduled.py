@@ -79,7 +79,7 @@ def _least(ticks: Ticks) -> int:
 
 def _check_callable(spec: Spec, args: tuple[Any, ...]) -> None:
     """See that a worker can call the workflow with these arguments."""
-    if spec.signature.closure is not None:
+    if spec.signature.is_remade:
         raise OptionError(
             f"{spec.owner} is scheduled, and uses variables of the function that it is defined in",
             "define it at the top level of its script",

@@ -74,6 +74,7 @@ class FunctionRecord(msgspec.Struct, frozen=True):
     """The function that a run calls under a name. `file` is relative to the folder of the run's script, or absolute.
 
     `code` is the digest of what is known of it besides (`store/code.py`); None in rows of before, and of notes.
+    `defaults` are those that its calls are compared by, packed (core/execution/defaults.py); None: none are known.
     """
 
     kind: StepKind
@@ -83,11 +84,14 @@ class FunctionRecord(msgspec.Struct, frozen=True):
     file: str
     crc: int = 0
     code: bytes | None = None
+    defaults: bytes | None = None
 
     def checksum(self, run: int) -> int:
         """What `crc` is, as a row of that run."""
         file = self.file.encode("utf-8", "surrogateescape")
-        more = () if self.code is None else (self.code,)
+        more: tuple[bytes, ...] = () if self.code is None else (self.code,)
+        if self.defaults is not None:
+            more = (self.code or b"", self.defaults)
         return row_checksum(run, self.kind, self.name, self.module, self.qualname, file, *more)
 
     def sealed(self, run: int) -> Self:

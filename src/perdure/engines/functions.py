@@ -100,14 +100,16 @@ def add_workflows(store: Any, script: str) -> None:
             store.add_code(code_of(spec))
 
 
-def record_of(spec: Spec, kind: StepKind, name: str, script: str, code: bytes | None = None) -> FunctionRecord:
+def record_of(
+    spec: Spec, kind: StepKind, name: str, script: str, code: bytes | None = None, defaults: bytes | None = None
+) -> FunctionRecord:
     """What a run of a script writes down of a function. Its own module may be renamed, and goes without a name."""
     file = spec.file if not spec.file or spec.file.startswith("<") else os.path.abspath(spec.file)
     module = OWN_MODULE if file == script else spec.module
     folder = os.path.dirname(script)
     if file.startswith(folder + os.sep):
         file = os.path.relpath(file, folder)
-    return FunctionRecord(kind, name, module, spec.qualname, file, code=code)
+    return FunctionRecord(kind, name, module, spec.qualname, file, code=code, defaults=defaults)
 
 
 def find(record: FunctionRecord, script: str, given: bytes, *, meant: str | None = None) -> Spec:

@@ -111,6 +111,9 @@ class Scope(Protocol):
     def admit(self, spec: Spec) -> None:
         """Let a step be called under its name: in one run, that name stands for one function."""
 
+    def as_recorded(self, spec: Spec) -> Spec:
+        """A step whose calls are compared by the defaults that it had when the run first called it."""
+
     def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         """Call an async step."""
 

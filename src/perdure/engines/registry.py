@@ -24,7 +24,7 @@ _known: dict[tuple[str, str], list[Spec]] = {}
 def register(spec: Spec) -> None:
     """Remember a step or a workflow; the newest one of a function's definition counts."""
     known = _known.setdefault((spec.kind, spec.name), [])
-    if spec.signature.closure is None:
+    if not spec.signature.is_remade:
         known[:] = [one for one in known if (one.place, one.file) != (spec.place, spec.file)]
     elif len(known) >= MOST:
         del known[0]

@@ -15,7 +15,7 @@ from perdure.store.rows import checked_of_run, corrupt, sealed, sound
 from perdure.store.statements import load
 
 _SQL = load("code.sql")
-_CALLED = 8
+_CALLED = 9
 """So many columns of a row are of the run's call of it; the others are the function's."""
 
 

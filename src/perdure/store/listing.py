@@ -141,7 +141,7 @@ def rows(store: Store) -> Iterator[RowCheck]:
         run, kind, name, *_ = row
         label = f"{kind} {name} of run number {run}"
         yield RowCheck("function", label, intact_of_run(FunctionRecord, row) is not None)
-    for table in ("holder", "lock", "crash", "life", "exempt", "queue", "queue_turn", "schedule"):
+    for table in ("holder", "lock", "crash", "life", "exempt", "queue", "queue_turn", "schedule", "workflow_default"):
         for row in _all(store, f"all_{table}"):
             yield RowCheck(table, f"{row[0]}", sound(row))
     for row in _all(store, "all_code"):

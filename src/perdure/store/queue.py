@@ -58,6 +58,9 @@ class Runs(Protocol):
     def insert_run(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
         """Add a run."""
 
+    def keep_defaults(self, connection: apsw.Connection, start: Start) -> None:
+        """Keep the defaults of a workflow of which a run is made."""
+
     def put_run(self, connection: apsw.Connection, run: RunRecord, **changed: Any) -> RunRecord:
         """Change a run."""
 
@@ -129,6 +132,7 @@ def add(
             ids.append(start.id)
             continue
         store.insert_run(connection, _record(connection, rid, each, now, turns))
+        store.keep_defaults(connection, start)
         rid += 1
         if same is not None:
             found[same] = each

@@ -74,6 +74,7 @@ class RunBegin(RunRows):
         names = (rid, id, start.script, start.path, start.workflow, start.key, start.named, start.parent)
         run = RunRecord(*names, "running", hid, 0, start.input, None, now, now, None, 0, timed_from=now)
         run = self.insert_run(connection, run)
+        self.keep_defaults(connection, start)
         sessions.begin(connection, run, source_digest(start.path), first=True)
         self._hold(connection, rid, start, now)
         if run.parent is None:

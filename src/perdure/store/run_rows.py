@@ -9,11 +9,12 @@ from typing import Any
 import apsw
 import msgspec
 
+from perdure.core.execution.run import Start
 from perdure.core.records import KIND, RUN, WIDTH, Row, RunRecord
 from perdure.core.redaction.printable import one_line
 from perdure.core.values import artifact_names
 from perdure.errors import LockLost
-from perdure.store import artifacts, awaited_ends, bell, database, parking, pieces, queue, spending
+from perdure.store import artifacts, awaited_ends, bell, database, parking, pieces, queue, spending, workflow_defaults
 from perdure.store.given_up_waits import GivenUpWaits
 from perdure.store.group_commit import Journal
 from perdure.store.holders import Holder
@@ -53,6 +54,7 @@ class RunRows(RunQueries):
         self._active: dict[int, int | None] = {}  # what this process executes, and whose children those runs are
         self.noted: set[tuple[str, str]] = set()  # workflows and scripts beside which unfinished runs were looked for
         self.described: set[str] = set()  # scripts whose workflows are written down
+        self.defaults: dict[tuple[str, str], dict[str, bytes]] = {}  # of workflows of scripts
         self._taken: list[int] = []  # in the transaction under way
         self._nudges: dict[int, int] = {}  # of new runs: what `holder.nudges` was in the transaction that made them
         self._rings = False  # in the transaction under way: it makes a run ready, which a worker waits for
@@ -83,6 +85,12 @@ class RunRows(RunQueries):
         run = msgspec.structs.replace(run, rid=rid, input=pieces.keep(connection, rid, run.input)).sealed()
         connection.execute(self._sql["add_run"], msgspec.structs.astuple(run))
         return run
+
+    def keep_defaults(self, connection: apsw.Connection, start: Start) -> None:
+        """Keep the defaults of a workflow of which a run is made, if that is still to be done."""
+        if start.defaults is not None:
+            workflow_defaults.keep(connection, start.script, start.workflow, start.defaults)
+            self.defaults.pop((start.script, start.workflow), None)
 
     def put_run(
         self, connection: apsw.Connection, run: RunRecord, *, awaited: bool = True, **changed: Any

@@ -36,6 +36,9 @@ class Closure:
 
     __slots__ = ("_cells", "_spreads")
 
+    is_remade = True
+    """There may be several of one definition."""
+
     def __init__(self, fn: types.FunctionType) -> None:
         code = fn.__code__
         rebound = _rebound(code) | _assigned_again(fn)
@@ -78,6 +81,11 @@ class Closure:
 
     def _label(self, name: str) -> str:
         return f"{name} of the closure" if self._spreads else name
+
+
+def can_change(value: Any) -> bool:
+    """May what a value says change in place?"""
+    return _plain(value) is _ABSENT and not isinstance(value, type | types.FunctionType | types.BuiltinFunctionType)
 
 
 def closure_of(fn: Any) -> Closure | None:

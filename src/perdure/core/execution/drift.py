@@ -141,6 +141,8 @@ def drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
         lines.append(f"              and {more} more")
     before = records[0].input if records else b""
     lines.append(f"    now:      {name}{describe_inputs_against(call.input, before)}")
+    if edited := call.spec.signature.edited:
+        lines.append(f"    the default of {' and '.join(edited)} was edited since, and is an argument like others here")
     drawn = ""
     if any(drawn_anew(record.input, call.input) for record in records):
         drawn = (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from perdure.core.execution.extras import Extras, label_of
-from perdure.core.execution.inputs import pack, pack_leniently, receiver
+from perdure.core.execution.inputs import pack, pack_leniently
+from perdure.core.execution.instances import receiver
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.values import codec
 from perdure.core.values.extensions import SCALARS, encode
@@ -29,7 +30,9 @@ def identify(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         else:
             return Call(spec, args, kwargs, given, codec.digest(given))
     given, canonical = pack(spec.signature, _shown(spec, args), kwargs)
-    return Call(spec, args, kwargs, given, codec.digest(canonical))
+    call = Call(spec, args, kwargs, given, codec.digest(canonical))
+    watch_defaults(call)
+    return call
 
 
 def identify_stored(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -86,17 +89,26 @@ def identify_by(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], key: 
     call = Call(spec, args, kwargs, given, codec.digest(named), named=True)
     if (label := label_of(key)) is not None:
         call.extras = Extras(label=label)
+    watch_defaults(call)
     return call
 
 
+def watch_defaults(call: Call) -> None:
+    """Note what the defaults are that the function may change in place."""
+    if call.spec.signature.changing:
+        call.defaults = call.spec.signature.state()
+
+
 def refuse_change(call: Call) -> None:
-    """Make sure that the step has left its arguments as they were.
+    """Make sure that the step has left its arguments as they were, and its defaults.
 
     The workflow would see the change on the first run, and not on resume.
 
     Raises:
         ArgumentChanged: it has not.
     """
+    if call.spec.signature.changing:
+        refuse_changed_defaults(call)
     if not call.kwargs and SCALARS.issuperset(map(type, call.args)):
         return
     shown = call.args if call.named else _shown(call.spec, call.args)
@@ -107,6 +119,23 @@ def refuse_change(call: Call) -> None:
             f"    given:      {call.spec.name}{codec.describe_inputs(call.input)}\n"
             f"    afterwards: {call.spec.name}{codec.describe_inputs(now)}",
             "work on a copy, and return what the workflow needs",
+        )
+
+
+def refuse_changed_defaults(call: Call) -> None:
+    """Make sure that the step has left its defaults as they were: a later call would be given the change.
+
+    Raises:
+        ArgumentChanged: it has not.
+    """
+    before, now = getattr(call, "defaults", None), call.spec.signature.state()
+    if before is not None and now != before:
+        raise ArgumentChanged(
+            f"{call.spec.owner} changed a default of its own, which its later calls would be given; on resume it stays "
+            "unchanged\n"
+            f"    before:     {codec.describe_inputs(before)}\n"
+            f"    afterwards: {codec.describe_inputs(now)}",
+            "let None be the default, and make the value in the step",
         )
 
 

@@ -2,24 +2,25 @@
 
 `fetch(1)`, `fetch(day=1)` and, where `n` defaults to 3, `fetch(1, 3)` are the same call. Arguments stand in the order
 of the parameters, without names, and those that equal their default are left out: renaming a parameter or adding one
-with a default between a failure and the re-run does not make other calls of the completed ones.
+with a default between a failure and the re-run does not make other calls of the completed ones. The defaults that a run
+has recorded are those that its calls are compared by: a default that is edited is another argument.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from perdure.core.execution.closures import closure_of
+from perdure.core.execution.bound import bound_of
+from perdure.core.execution.closures import can_change
 from perdure.core.values import codec
 from perdure.core.values.extensions import StandIn
 from perdure.errors import NotStorable
 
 EMPTY = inspect.Parameter.empty
 NO_ARGUMENTS: dict[str, Any] = {}
-IDENTITY = "__perdure_key__"
-"""The method by which an instance says what it goes by in the inputs of its steps."""
 
 
 class Signature:
@@ -28,13 +29,32 @@ class Signature:
     Args:
         fn: the function; one without a readable signature (some built-ins) takes its arguments as they come.
         owner: who it is, for messages.
+        recorded: digests of defaults that differ from what they are now, by parameter; see `as_recorded`.
+
+    `closure` is what the function is bound to, or closes over; `changing` are the parameters whose default can change
+    in place, with that; `edited` those whose default is not the recorded one.
     """
 
-    __slots__ = ("_defaults", "_least", "_most", "_names", "_signature", "closure", "exact", "owner")
+    __slots__ = (
+        "_defaults",
+        "_digests",
+        "_fn",
+        "_least",
+        "_meant",
+        "_most",
+        "_names",
+        "_signature",
+        "changing",
+        "closure",
+        "edited",
+        "exact",
+        "owner",
+    )
 
-    def __init__(self, fn: Callable[..., Any], owner: str) -> None:
+    def __init__(self, fn: Callable[..., Any], owner: str, recorded: Mapping[str, bytes] | None = None) -> None:
         self.owner = owner
-        self.closure = closure_of(fn)
+        self._fn = fn
+        self.closure = bound_of(fn)
         self._signature: inspect.Signature | None
         try:
             self._signature = inspect.signature(fn)
@@ -43,18 +63,60 @@ class Signature:
         parameters = list(self._signature.parameters.values()) if self._signature else []
         places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         self._names = [p.name for p in places]
-        self._defaults = [p.default for p in places]
+        given = {p.name: p.default for p in parameters if p.default is not EMPTY}
+        self.changing = {name: value for name, value in given.items() if can_change(value)}
+        self.edited = tuple(p.name for p in parameters if p.name in (recorded or ()))
+        self._digests: dict[str, bytes] | None = None
+        self._meant = given if recorded is None else given | {name: _Recorded(recorded[name]) for name in recorded}
+        self._defaults = [self._meant.get(p.name, EMPTY) for p in places]
         required_by_name = any(p.kind is p.KEYWORD_ONLY and p.default is EMPTY for p in parameters)
         # Calls with only positional arguments, this many to that many, need no binding.
         self._least = sum(p.default is EMPTY for p in places)
-        self._most = -1 if required_by_name else len(places)
+        self._most = -1 if required_by_name or recorded else len(places)
         # Exactly so many positional arguments are in canonical form as they stand; -1: they never are.
-        self.exact = self._most if self._most == self._least and self.closure is None else -1
+        as_it_stands = self._most == self._least and self.closure is None and not self.changing
+        self.exact = self._most if as_it_stands else -1
 
     @property
     def parameters(self) -> list[str]:
         """Their names, in order; empty if they are not known."""
         return list(self._signature.parameters) if self._signature is not None else []
+
+    @property
+    def is_remade(self) -> bool:
+        """Is the function made by another one, which may make several of it?"""
+        return self.closure is not None and self.closure.is_remade
+
+    def defaults(self) -> dict[str, bytes]:
+        """A digest of each default that can be stored, by its parameter, as it is now."""
+        if self._digests is not None and not self.changing:
+            return self._digests
+        found = {}
+        for name, value in self._meant.items():
+            with suppress(NotStorable):
+                found[name] = _digest(value)
+        self._digests = found
+        return found
+
+    def as_recorded(self, recorded: Mapping[str, bytes]) -> Signature | None:
+        """The same, of calls as a run has recorded them: a default that was edited since is an argument like others.
+
+        Args:
+            recorded: what `defaults` gave when the run first called the function.
+
+        Returns:
+            None if no default was edited.
+        """
+        now = self.defaults()
+        edited = {name: digest for name, digest in recorded.items() if now.get(name, digest) != digest}
+        return Signature(self._fn, self.owner, edited) if edited else None
+
+    def state(self) -> bytes:
+        """What the defaults that can change are at this moment, packed; one that cannot be stored is left out."""
+        known = {name: value for name, value in self.changing.items() if is_storable(value)}
+        if len(known) < len(self.changing):
+            self.changing = known
+        return codec.pack_call([], known, owner=self.owner)[0]
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments in canonical form: by place, and by name, with what the function has closed over.
@@ -90,7 +152,7 @@ class Signature:
                 case parameter.VAR_KEYWORD:
                     named.update(value)
                 case parameter.KEYWORD_ONLY:
-                    if not _same(value, parameter.default):
+                    if not _same(value, self._meant.get(parameter.name, EMPTY)):
                         named[parameter.name] = value
                 case _:
                     places.append(value)
@@ -107,7 +169,23 @@ class Signature:
         return self._names[:count]
 
 
+class _Recorded:
+    """The default of an earlier version of a function, of which only a digest is known."""
+
+    def __init__(self, digest: bytes) -> None:
+        self.digest = digest
+
+
+def _digest(value: Any) -> bytes:
+    return codec.digest(codec.pack_inputs([value], {}, owner="a default"))
+
+
 def _same(value: Any, default: Any) -> bool:
+    if type(default) is _Recorded:
+        try:
+            return _digest(value) == default.digest
+        except NotStorable:
+            return False
     if value is default:
         return True
     if type(value) is not type(default):
@@ -150,30 +228,4 @@ def _stand_in(value: Any) -> Any:
         codec.pack_inputs([value], {}, owner="")
     except NotStorable:
         return StandIn(type(value))
-    return value
-
-
-def receiver(value: Any, owner: str) -> Any:
-    """What stands for `self` or `cls` in a method's inputs: the class, what the instance goes by, or its value.
-
-    Raises:
-        NotStorable: the instance can neither be stored nor says what it goes by.
-    """
-    if isinstance(value, type):
-        return StandIn(value)
-    say = getattr(type(value), IDENTITY, None)
-    if say is not None:
-        key = codec.pack_inputs([say(value)], {}, owner=f"{IDENTITY} of {type(value).__qualname__}")
-        # What is shown may be cut; the digest is not.
-        return StandIn(type(value), f"{codec.describe_inputs(key, limit=60)} {codec.digest(key).hex()}")
-    try:
-        codec.pack_inputs([value], {}, owner=owner)
-    except NotStorable as refusal:
-        name = type(value).__qualname__
-        raise NotStorable(
-            f"{owner} is a method, and its instance cannot be stored, so that its calls are not distinguished from "
-            f"those of another {name}: {refusal.what}",
-            f"give {name} a method that says what it goes by: `def {IDENTITY}(self): return self.name`; or make it a "
-            "dataclass of that; or give the step a key=, which takes the instance too",
-        ) from None
     return value

@@ -32,7 +32,8 @@ class Start(msgspec.Struct, frozen=True):
     `id` is the run's name if the caller gave one (`named`), a child's derived one, or None; `fresh` is the id that a
     new run gets then. `rid` names a known run to be resumed, whatever its inputs. `once`: a run of these inputs that is
     done will do. A suspended run that may go on within `patience` seconds is waited for. `attach`: a run that is under
-    way will do too, and its end is waited for elsewhere (`UnderWay`).
+    way will do too, and its end is waited for elsewhere (`UnderWay`). `defaults` of the workflow are written down with
+    a new run.
     """
 
     script: str
@@ -49,6 +50,7 @@ class Start(msgspec.Struct, frozen=True):
     once: bool = False
     patience: float = 60.0
     attach: bool = False
+    defaults: dict[str, bytes] | None = None
 
 
 class UnderWay(Exception):

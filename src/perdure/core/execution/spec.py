@@ -237,13 +237,14 @@ class Call:
     `seq` is the number of its record, as soon as it has one. `ledgers` are the budgets that it counts for, `spending`
     is what its attempt under way has spent, as the engine keeps it; `counted`: an attempt of it was; `by_record`: it
     counts by its record alone. `extras`: what its record is to say besides. `keyed` is only set when it asks
-    for its idempotency key.
+    for its idempotency key, `defaults` (packed) if the function has defaults that it might change.
     """
 
     __slots__ = (
         "args",
         "by_record",
         "counted",
+        "defaults",
         "drop",
         "extras",
         "input",
@@ -259,6 +260,7 @@ class Call:
         "spending",
     )
 
+    defaults: bytes
     keyed: bool
 
     def __init__(

@@ -10,6 +10,7 @@ from perdure.catalogue.rules import assess_for
 from perdure.config import settings
 from perdure.config.script_identity import script_identity
 from perdure.core.exceptions import capture
+from perdure.core.execution.defaults import identify_as_recorded
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id, is_child
 from perdure.core.execution.queueing import QueuedRun
@@ -27,6 +28,7 @@ from perdure.engines.registry import is_known
 from perdure.engines.runtime import orphans
 from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 from perdure.errors import NotFound, Released, StateError, StopRun, Suspended, UsageError
+from perdure.store import workflow_defaults
 from perdure.store.code_versions import kind_of_call
 from perdure.store.crashes import crashes_of, deaths_of
 from perdure.store.forks import origin, sources
@@ -60,8 +62,11 @@ def start_of(
     name, rules, state = call.spec.name, call.spec.rules, resources.store.path
     path = os.path.abspath(script) if script and not script.startswith("<") else script
     rid = resources.store.run(resume).rid if resume is not None else None
+    identity, defaults = script_identity(path, state), None
+    if resume is None and parent is None:
+        call, defaults = _as_recorded(resources, call, identity)
     start = Start(
-        script=script_identity(path, state),
+        script=identity,
         path=path,
         workflow=name,
         key=call.key,
@@ -75,10 +80,23 @@ def start_of(
         attach=attach,
         patience=patience(resources, path),
         lock=f"{script_identity(call.spec.file, state)}:{name}" if rules.lock == OWN_LOCK else rules.lock,
+        defaults=defaults,
     )
     if id is None and resume is None and parent is None:
         note_unfinished(resources.store, start)
     return start
+
+
+def _as_recorded(resources: Resources, call: Call, script: str) -> tuple[Call, dict[str, bytes] | None]:
+    """The call of a workflow, by the defaults that it had when a run was first made; and what of them is to be kept."""
+    store, spec = resources.store, call.spec
+    if not (now := spec.signature.defaults()):
+        return call, None
+    place = script, spec.name
+    if place not in store.defaults:
+        store.defaults[place] = workflow_defaults.known(store.journal, store.path, *place)
+    recorded = store.defaults[place]
+    return identify_as_recorded(call, recorded), None if now.keys() <= recorded.keys() else now | recorded
 
 
 def patience(resources: Resources, script: str) -> float:
@@ -108,6 +126,7 @@ def queued_runs(resources: Resources, calls: Sequence[Call], how: Enqueued, id: 
                 workflow=name,
                 key=call.key,
                 input=call.input,
+                defaults=kept,
                 fresh=f"{name}-{world.new_id()}" if id is None else id,
                 id=id,
                 named=id is not None,
@@ -119,7 +138,7 @@ def queued_runs(resources: Resources, calls: Sequence[Call], how: Enqueued, id: 
             how.dedup,
             wake,
         )
-        for call in calls
+        for call, kept in (_as_recorded(resources, each, script) for each in calls)
     ]
 
 

@@ -18,6 +18,7 @@ from perdure.config import secrets
 from perdure.config.steady_clock import steady
 from perdure.core import commands
 from perdure.core.exceptions import capture
+from perdure.core.execution.defaults import pack_defaults, unpack_defaults
 from perdure.core.execution.effects import Wait
 from perdure.core.execution.history import History
 from perdure.core.execution.map_items import Tally
@@ -147,7 +148,13 @@ class RunScope(BaseScope):
         if spec.record_kind == "step":
             store, rid, code = self.resources.store, self.run.rid, functions.code_of(spec)
             store.add_code(code)
-            store.add_function(rid, functions.record_of(spec, "step", spec.name, self.run.path, code.digest))
+            known = store.function(rid, "step", spec.name) if self.history.resumed else None
+            recorded = unpack_defaults(known.defaults) if known is not None else {}
+            if recorded:
+                self.recorded_defaults[spec.name] = recorded
+            defaults = spec.signature.defaults() | recorded
+            packed = pack_defaults(defaults) if defaults else None
+            store.add_function(rid, functions.record_of(spec, "step", spec.name, self.run.path, code.digest, packed))
 
     def find_step(self, kind: StepKind, module: str, name: str, given: bytes) -> Spec:
         """The step that a clean-up calls.

@@ -19,8 +19,10 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from perdure.config.script_identity import point_out
 from perdure.config.script_loader import load_module
 from perdure.core.exceptions import capture
+from perdure.core.execution.identity import refuse_changed_defaults, watch_defaults
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.process_marks import STEP
 from perdure.core.records import Place
@@ -114,6 +116,7 @@ class Steps:
             args, kwargs = spec.arguments(order.input, reader)
             call = Call(spec, tuple(args), kwargs, order.input, order.key)
             call.n = order.n
+            watch_defaults(call)
             artifact_names.isolated = Path(os.fsdecode(order.artifacts)) if order.artifacts else None
             os.environ[STEP] = order.mark
             context = StepContext(order.run_id, call, order.attempt, None)
@@ -126,6 +129,8 @@ class Steps:
                 import asyncio
 
                 value = asyncio.run(value)
+            if spec.signature.changing:
+                refuse_changed_defaults(call)
             return Answer(True, spec.plan.pack(value))
         except Exception as error:  # noqa: BLE001  it is the parent's to judge
             return Answer(False, capture.encode(capture.to_fault(error)))
@@ -136,7 +141,7 @@ class Steps:
     def _find(self, setup: Setup, order: Order) -> tuple[Spec, codec.InputReader]:
         # The order comes from the parent through a socket; it is not stored data.
         found = self._known.get((order.name, order.qualname))
-        if found is None or found[0].signature.closure is not None:
+        if found is None or found[0].signature.is_remade:
             load_module(setup.module, os.fsdecode(setup.file))
             spec = registry.find_step(Place(setup.module, order.qualname), order.name, order.input)
             found = self.prepare(spec)
@@ -160,12 +165,10 @@ def _set_up(setup: Setup) -> None:
 
 def _leave_copy(order: Order) -> NoReturn:
     """End a copy of this process that has come back from the step which has made it: it has no part in what follows."""
-    with suppress(Exception):
-        print(
-            f"perdure: step {one_line(order.name)!r} has made a copy of its process, which has come back from it; "
-            "it ends here, and nothing that it has done is saved. End it in the step: os._exit(0)",
-            file=sys.stderr,
-        )
+    point_out(
+        f"step {one_line(order.name)!r} has made a copy of its process, which has come back from the step; it ends here, and "
+        "nothing that it has done is saved. End it in the step: os._exit(0)"
+    )
     _flush()
     os._exit(1)
 

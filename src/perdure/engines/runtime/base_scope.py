@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.closures import alike
+from perdure.core.execution.defaults import as_recorded
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.identity import identify, pack_strictly, refuse_names_only
@@ -72,6 +73,8 @@ class BaseScope(ABC):
         self._current: Callable[[], Branch | None] = lambda: None
         self._stopped: StopRun | None = None
         self.places: dict[str, Place] = {}  # by the name of a step: whose function it is
+        self.recorded_defaults: dict[str, dict[str, bytes]] = {}  # of steps that earlier lives of the run have called
+        self._as_recorded: dict[Spec, Spec] = {}
         self._functions: dict[str, Any] = {}  # the one that was called last under a name
         self._closures: dict[
             str, dict[tuple[Any, ...], Any]
@@ -114,6 +117,8 @@ class BaseScope(ABC):
             raise self._stopped
         if self._functions.get(spec.name) is not spec.fn:
             self.admit(spec)
+        if self.recorded_defaults:
+            spec = self.as_recorded(spec)
         call = identify(spec, args, kwargs)
         if spec.isolate:
             refuse_names_only(call)
@@ -274,6 +279,16 @@ class BaseScope(ABC):
             self._note_place(spec)
         if spec.undo is not None and self._functions.get(spec.undo.name) is not spec.undo.fn:
             self.admit(spec.undo)
+
+    def as_recorded(self, spec: Spec) -> Spec:
+        """A step whose calls are compared by the defaults that it had when the run first called it."""
+        recorded = self.recorded_defaults.get(spec.name)
+        if recorded is None:
+            return spec
+        found = self._as_recorded.get(spec)
+        if found is None:
+            found = self._as_recorded[spec] = as_recorded(spec, recorded)
+        return found
 
     def _note_place(self, spec: Spec) -> None:  # noqa: B027  a cluster sends it with each command
         """Keep whose function a step is, for what calls it again from outside."""

@@ -19,10 +19,11 @@ SELECT coalesce(max(seq), 0) + 1 FROM step WHERE run = ?
 SELECT 1 FROM step WHERE run = ? AND kind = 'timers' AND name = 'perdure.ending' LIMIT 1
 
 -- name: functions
-SELECT run, kind, name, module, qualname, file, crc, code FROM function WHERE run = ?
+SELECT run, kind, name, module, qualname, file, crc, code, defaults FROM function WHERE run = ?
 
 -- name: add_function
-INSERT INTO function (run, kind, name, module, qualname, file, crc, code) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO function (run, kind, name, module, qualname, file, crc, code, defaults)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: results
 SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc,

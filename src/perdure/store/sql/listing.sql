@@ -53,7 +53,7 @@ FROM dead_letter
 WHERE lid > ? ORDER BY lid LIMIT ?
 
 -- name: functions
-SELECT run, kind, name, module, qualname, file, crc, code FROM function ORDER BY run, kind, name
+SELECT run, kind, name, module, qualname, file, crc, code, defaults FROM function ORDER BY run, kind, name
 
 -- name: all_holder
 SELECT hid, token, pid, host, started, gone, crc FROM holder ORDER BY hid
@@ -63,6 +63,9 @@ SELECT name, holder, fence, since, run, crc FROM lock ORDER BY name
 
 -- name: all_crash
 SELECT run, name, key, n, token, attempt, started, died, cause, crc FROM crash ORDER BY run, name, key, n, token
+
+-- name: all_workflow_default
+SELECT script, workflow, defaults, crc FROM workflow_default ORDER BY script, workflow
 
 -- name: all_life
 SELECT run, name, key, n, token, attempt, started, ended, cause, crc FROM life ORDER BY run, name, key, n, token

@@ -50,14 +50,14 @@ FROM run WHERE workflow = ? AND named = 0 AND parent IS NULL AND status IN ('run
 ORDER BY rid DESC LIMIT 50
 
 -- name: add_function
-INSERT INTO function (run, kind, name, module, qualname, file, crc, code)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE (SELECT holder FROM run WHERE rid = ?1) IS NOT NULL
+INSERT INTO function (run, kind, name, module, qualname, file, crc, code, defaults)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE (SELECT holder FROM run WHERE rid = ?1) IS NOT NULL
 ON CONFLICT (run, kind, name) DO UPDATE
 SET module = excluded.module, qualname = excluded.qualname, file = excluded.file, crc = excluded.crc,
-    code = excluded.code
+    code = excluded.code, defaults = excluded.defaults
 
 -- name: get_function
-SELECT run, kind, name, module, qualname, file, crc, code FROM function WHERE run = ? AND kind = ? AND name = ?
+SELECT run, kind, name, module, qualname, file, crc, code, defaults FROM function WHERE run = ? AND kind = ? AND name = ?
 
 -- name: find_id
 SELECT rid FROM run WHERE id = ?

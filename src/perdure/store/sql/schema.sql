@@ -51,6 +51,8 @@
 --
 -- A *function* row says whose function the run calls under a name: module and qualified name. It is written with the first
 -- record of that name. `module` is __main__ for the script of the run itself; `file` is relative to the folder of that.
+-- `defaults` are those that its calls are compared by: a digest of each, by its parameter. A *workflow_default* row says the same of a
+-- workflow, for all of its runs.
 --
 -- A *piece* is a part of a large payload, kept once; the row that it belongs to holds the digests of the pieces (a manifest), and
 -- `crc` is over that. A *piece_use* row says that rows of a run need it: it goes with the last run that does.
@@ -219,7 +221,16 @@ CREATE TABLE function (
     file     TEXT NOT NULL,
     crc      INTEGER NOT NULL,
     code     BLOB REFERENCES code (digest),
+    defaults BLOB,
     PRIMARY KEY (run, kind, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE workflow_default (
+    script   TEXT NOT NULL,
+    workflow TEXT NOT NULL,
+    defaults BLOB NOT NULL,
+    crc      INTEGER NOT NULL,
+    PRIMARY KEY (script, workflow)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE exempt (

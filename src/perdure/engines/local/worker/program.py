@@ -54,7 +54,7 @@ class Program:
         self._specs = {
             (script_identity(spec.file, state), spec.name): spec
             for spec in every("workflow")
-            if spec.signature.closure is None and os.path.realpath(spec.file) not in broken
+            if not spec.signature.is_remade and os.path.realpath(spec.file) not in broken
         }
         self._readers: dict[Spec, codec.InputReader] = {}
         self.files()

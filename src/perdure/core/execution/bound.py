@@ -1,0 +1,83 @@
+"""What a function is bound to: the arguments of a partial, the instance of a method, what a closure closes over."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from typing import Any
+
+from perdure.core.execution.closures import Closure, closure_of
+from perdure.core.execution.instances import text_of
+
+
+class Bound:
+    """What a partial or a bound method brings with it: part of the inputs of its calls, as texts that tell it apart.
+
+    What can neither be stored nor says what it goes by is left out. Names that a partial gives are defaults.
+
+    Args:
+        given: the values, by what they are to be called.
+        inner: of the function in it, if that is a closure.
+    """
+
+    __slots__ = ("_given", "_inner", "is_remade")
+
+    def __init__(self, given: dict[str, Any], inner: Closure | Bound | None) -> None:
+        self._given = given
+        self._inner = inner
+        self.is_remade: bool = inner is not None and inner.is_remade
+
+    def add_to(self, named: dict[str, Any]) -> dict[str, Any]:
+        """The named arguments of a call, with what the function is bound to."""
+        if self._inner is not None:
+            named = self._inner.add_to(named)
+        return {**named, **self._texts()}
+
+    def take_out(self, named: dict[str, Any]) -> dict[str, Any] | None:
+        """The named arguments alone again; None if they were given to a function that is bound to something else."""
+        if self._inner is not None:
+            own = self._inner.take_out(named)
+            if own is None:
+                return None
+            named = own
+        texts = self._texts()
+        if texts.keys().isdisjoint(named):
+            return named
+        if any(named.get(name) != text for name, text in texts.items()):
+            return None
+        return {name: value for name, value in named.items() if name not in texts}
+
+    def mark(self) -> tuple[Any, ...]:
+        """What tells it apart from others of its function."""
+        inner = () if self._inner is None else self._inner.mark()
+        return (*inner, *self._texts().items())
+
+    def _texts(self) -> dict[str, str]:
+        found = {name: text_of(value) for name, value in self._given.items()}
+        return {name: text for name, text in found.items() if text is not None}
+
+
+def bound_of(fn: Any) -> Closure | Bound | None:
+    """What a function is bound to, or closes over; None for one that has nothing of its own, as most."""
+    if isinstance(fn, functools.partial) and fn.args:
+        return _bound({f"{name} of the partial": value for name, value in _given_first(fn)}, fn.func)
+    if isinstance(fn, functools.partial):
+        return bound_of(fn.func)
+    if isinstance(fn, types.MethodType):
+        return _bound({"self of the method": fn.__self__}, fn.__func__)
+    return closure_of(fn)
+
+
+def _bound(given: dict[str, Any], fn: Any) -> Closure | Bound | None:
+    inner = bound_of(fn)
+    return inner if all(text_of(value) is None for value in given.values()) else Bound(given, inner)
+
+
+def _given_first(fn: functools.partial[Any]) -> list[tuple[str, Any]]:
+    """The arguments that a partial gives by place, with the names of their parameters."""
+    try:
+        names = list(inspect.signature(fn.func).parameters)
+    except (TypeError, ValueError):
+        names = []
+    return [(names[place] if place < len(names) else str(place), value) for place, value in enumerate(fn.args)]
