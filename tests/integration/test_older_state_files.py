@@ -15,7 +15,7 @@ from conftest import SOURCE, _clean
 from looking import looked, only_looks
 
 FILES = Path(__file__).parents[1] / "state_files"
-VERSIONS = sorted(path.stem for path in FILES.glob("version-*.db"))
+VERSIONS = [path.stem for path in sorted(FILES.glob("version-*.db"), key=lambda path: int(path.stem[8:]))]
 
 
 class Left:

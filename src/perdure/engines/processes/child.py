@@ -166,8 +166,8 @@ def _set_up(setup: Setup) -> None:
 def _leave_copy(order: Order) -> NoReturn:
     """End a copy of this process that has come back from the step which has made it: it has no part in what follows."""
     point_out(
-        f"step {one_line(order.name)!r} has made a copy of its process, which has come back from the step; it ends here, and "
-        "nothing that it has done is saved. End it in the step: os._exit(0)"
+        f"step {one_line(order.name)!r} has made a copy of its process, which has come back from the step; it ends "
+        "here, and nothing that it has done is saved. End it in the step: os._exit(0)"
     )
     _flush()
     os._exit(1)
