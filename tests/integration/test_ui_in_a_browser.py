@@ -34,6 +34,8 @@ VIEWS = (
     ("/alerts", "Alerts"),
     ("/doctor", "Doctor"),
     ("/deeds", "Deeds"),
+    ("/search", "Search"),
+    ("/search?q=R-4", "Search"),
     ("/runs/nothing", "This cannot be shown"),
 )
 
@@ -128,3 +130,22 @@ def test_from_what_needs_somebody_to_its_record(chrome: Any, ui: Ui):
         page.keyboard.press("j")
         page.keyboard.press("Enter")
         page.get_by_role("heading", level=1, name="ui_refund").wait_for()
+
+
+def test_the_page_below_a_path_of_a_proxy(chrome: Any, state: Path):
+    """With --root-path all that the page asks for, and each link in it, is below that path; also what is searched."""
+    with Ui(state, "--port", "0", "--root-path", "/ops/perdure") as served, tab(chrome, served.address) as one:
+        assert served.address.endswith("/ops/perdure")
+        page = one.open("/runs", "Runs")
+        hrefs = page.evaluate("() => [...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))")
+        assert [href for href in hrefs if not href.startswith(("/ops/perdure/", "#"))] == []
+        page.keyboard.press("g")
+        page.keyboard.press("f")
+        page.get_by_role("heading", name="Search").wait_for()
+        field = page.locator("[data-search]")
+        field.fill("R-4")
+        field.press("Enter")
+        page.locator("main [data-row]", has_text="ui_price").first.click()
+        page.get_by_role("heading", name="ui_month").wait_for()
+        assert page.url.startswith(f"{served.address}/runs/ui_month")
+        assert one.said == []

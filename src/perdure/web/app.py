@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PAGE: Final = Path(__file__).parent / "page"
 
 VIEWS: Final = re.compile(
-    r"/|/(runs|dead|services|schedules|waits|alerts|doctor|deeds)|/runs/[^/?#]{1,512}|/dead/\d{1,16}|/jobs/[0-9a-f]{16}"
+    r"/|/(runs|dead|services|schedules|waits|alerts|doctor|deeds|search)|/runs/[^/?#]{1,512}|/dead/\d{1,16}|/jobs/[0-9a-f]{16}"
 )
 """The addresses of the page's views; all of them are the same shell."""
 
@@ -43,13 +43,14 @@ def endpoints_of(desk: Desk) -> tuple[Endpoint, ...]:
     return reading.ENDPOINTS if desk.read_only else (*reading.ENDPOINTS, *acting.ENDPOINTS)
 
 
-def make_app(desk: Desk, session: Session, hosts: Hosts) -> App:
+def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
     """The application that serves a state file.
 
     Args:
         desk: the state file, and what may be done.
         session: who may use it.
         hosts: the names that it goes by.
+        root: the path below which a proxy serves it, without a `/` at its end; requests may come with it or without.
     """
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
@@ -59,6 +60,7 @@ def make_app(desk: Desk, session: Session, hosts: Hosts) -> App:
     from perdure.web import downloads
 
     files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix in KINDS}
+    files["shell.html"] = files["shell.html"].replace(b'="/assets/', b'="' + root.encode() + b"/assets/")
     endpoints = endpoints_of(desk)
     description = document(endpoints)
     live = Live(desk.location.path)
@@ -135,7 +137,23 @@ def make_app(desk: Desk, session: Session, hosts: Hosts) -> App:
         exception_handlers={404: missing, 405: refused_method, 500: broken},
     )
     app.router.redirect_slashes = False
-    return Guard(app, hosts, session, VIEWS)
+    guard = Guard(app, hosts, session, VIEWS)
+    return _Below(guard, root) if root else guard
+
+
+class _Below:
+    """What is asked for below a path is what is there; also that is, of a proxy that takes the path away."""
+
+    def __init__(self, app: App, root: str) -> None:
+        self._app = app
+        self._root = root
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        path = scope.get("path", "")
+        if path == self._root or path.startswith(f"{self._root}/"):
+            rest = path[len(self._root) :] or "/"
+            scope = {**scope, "path": rest, "raw_path": scope.get("raw_path", b"")[len(self._root) :] or b"/"}
+        await self._app(scope, receive, send)
 
 
 class _Code(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

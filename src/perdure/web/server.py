@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -46,6 +47,7 @@ class Options(msgspec.Struct, frozen=True):
         allow_actions: something may be changed although others than this machine can reach it.
         read_only: nothing may be changed.
         open: open the browser.
+        root_path: the path below which a proxy serves it: "/perdure".
     """
 
     host: str = "127.0.0.1"
@@ -55,6 +57,7 @@ class Options(msgspec.Struct, frozen=True):
     allow_actions: bool = False
     read_only: bool = False
     open: bool = True
+    root_path: str = ""
 
 
 def serve(location: Location, options: Options, say: Callable[[str], None]) -> None:
@@ -75,6 +78,10 @@ def serve(location: Location, options: Options, say: Callable[[str], None]) -> N
             raise OptionError(
                 f"perdure ui needs the package {name}, which is not installed", 'pip install "perdure[ui]"'
             )
+    if options.root_path and re.fullmatch(r"(/[A-Za-z0-9._~-]{1,64}){1,8}", options.root_path) is None:
+        raise OptionError(
+            f"--root-path {options.root_path} is no path", 'give one that begins with "/" and does not end so: /perdure'
+        )
     from perdure.operations.location import opened
     from perdure.web.guard import is_loopback
     from perdure.web.session import Session
@@ -118,6 +125,7 @@ class _Serving:
         self._listener = listener
         self._address = address
         self._read_only = read_only
+        self._root = ""
 
     def run(self, hosts: Sequence[str], options: Options, say: Callable[[str], None]) -> None:
         """Serve until the end."""
@@ -131,7 +139,10 @@ class _Serving:
             Desk(self._location, self._read_only, Jobs()),
             self._session,
             Hosts((*hosts, *options.allow_hosts), any_port=options.socket is not None),
+            options.root_path,
         )
+        self._address += options.root_path if self._address else ""
+        self._root = options.root_path
         served = server(app, AT_ONCE, http=Connection, timeout_graceful_shutdown=1)
         say(f"state file  {self._location.path}{'  (read-only)' if self._read_only else ''}")
         if self._address:
@@ -159,7 +170,7 @@ class _Serving:
             self._say_link(say)
 
     def _say_link(self, say: Callable[[str], None]) -> None:
-        where = self._address or "http://localhost:PORT"
+        where = self._address or f"http://localhost:PORT{self._root}"
         say(f"open        {where}/#{self._session.new_code()}   (once, within a minute)")
 
     def _open(self, say: Callable[[str], None]) -> Path | None:

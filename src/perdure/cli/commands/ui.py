@@ -36,12 +36,15 @@ def ui(
     ] = False,
     read_only: Annotated[bool, Parameter("--read-only", negative="", help="Nothing can be changed.")] = False,
     open: Annotated[bool, Parameter(help="Open the browser.")] = True,
+    root_path: Annotated[
+        str, Parameter("--root-path", help="The path below which a proxy serves it, such as /perdure.")
+    ] = "",
     where: WhichStateFile = ANY_STATE_FILE,
 ) -> int:
     """Carry out `perdure ui`; returns the exit code."""
     from perdure.web.server import Options, serve
 
     printer = Printer(sys.stderr)
-    options = Options(host, port, socket, tuple(allow_host or ()), allow_actions, read_only, open)
+    options = Options(host, port, socket, tuple(allow_host or ()), allow_actions, read_only, open, root_path)
     serve(where.locate_for_runs(), options, printer.line)
     return DONE

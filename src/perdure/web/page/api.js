@@ -1,5 +1,7 @@
 // The API, and the token that it needs: it stands in no address, and lives as long as the tab.
 
+import { ROOT } from "./dom.js";
+
 const KEPT = "perdure-token";
 const tabs = "BroadcastChannel" in window ? new BroadcastChannel("perdure-ui") : null;
 let token = sessionStorage.getItem(KEPT);
@@ -26,7 +28,7 @@ export async function signIn() {
   return Boolean(token);
 }
 export async function exchange(code) {
-  const answer = await fetch("/api/v1/session", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ code }) });
+  const answer = await fetch(`${ROOT}/api/v1/session`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ code }) });
   if (!answer.ok) return false;
   keep((await answer.json()).token);
   return true;
@@ -34,7 +36,7 @@ export async function exchange(code) {
 export function forget() { token = null; sessionStorage.removeItem(KEPT); }
 
 async function ask(path, options = {}) {
-  const answer = await fetch(`/api/v1${path}`, { ...options, headers: { ...options.headers, Authorization: `Bearer ${token}` } });
+  const answer = await fetch(`${ROOT}/api/v1${path}`, { ...options, headers: { ...options.headers, Authorization: `Bearer ${token}` } });
   if (answer.ok) return answer;
   const body = await answer.json().catch(() => ({}));
   if (answer.status === 401) { forget(); dispatchEvent(new Event("signed-out")); }

@@ -1,21 +1,18 @@
 // The frame around the views, and which view an address is.
 
 import { exchange, get, listen, server, signIn } from "./api.js";
-import { h, mark, patch, s, toast } from "./dom.js";
+import { h, mark, patch, ROOT, s, toast } from "./dom.js";
 import { n } from "./words.js";
-import { overview } from "./overview.js";
-import { runs } from "./runs.js";
-import { run } from "./run.js";
-import { dead } from "./dead.js";
-import { deeds, job } from "./deeds.js";
-import { alerts, doctor, schedules, services, waits } from "./around.js";
 
-const VIEWS = [
-  [/^\/$/, overview, "Overview"], [/^\/runs$/, runs, "Runs"], [/^\/runs\/([^/]+)$/, run, "Run"], [/^\/dead(?:\/(\d+))?$/, dead, "Dead letters"],
-  [/^\/services$/, services, "Services"], [/^\/schedules$/, schedules, "Schedules"], [/^\/waits$/, waits, "Queues and waits"], [/^\/alerts$/, alerts, "Alerts"], [/^\/doctor$/, doctor, "Doctor"], [/^\/deeds$/, deeds, "Deeds"],
-  [/^\/jobs\/([0-9a-f]+)$/, job, "Command"],
+// A view's file is loaded when it is first shown: its address, the file, the function in it, the title.
+const around = () => import("./around.js"), VIEWS = [
+  [/^\/$/, () => import("./overview.js"), "overview", "Overview"], [/^\/runs$/, () => import("./runs.js"), "runs", "Runs"], [/^\/runs\/([^/]+)$/, () => import("./run.js"), "run", "Run"], [/^\/dead(?:\/(\d+))?$/, () => import("./dead.js"), "dead", "Dead letters"],
+  [/^\/services$/, around, "services", "Services"], [/^\/schedules$/, around, "schedules", "Schedules"], [/^\/waits$/, around, "waits", "Queues and waits"], [/^\/alerts$/, around, "alerts", "Alerts"], [/^\/doctor$/, around, "doctor", "Doctor"],
+  [/^\/deeds$/, () => import("./deeds.js"), "deeds", "Deeds"], [/^\/jobs\/([0-9a-f]+)$/, () => import("./deeds.js"), "job", "Command"], [/^\/search$/, () => import("./search.js"), "search", "Search"],
 ];
-const NAV = [["/", "home", "Overview", "o"], ["/runs", "list", "Runs", "r"], ["/dead", "dead", "Dead letters", "d"], ["/schedules", "clock", "Schedules", "c"], ["/waits", "lanes", "Queues and waits", "w"], ["/services", "bolt", "Services", "s"], ["/alerts", "bell", "Alerts", "a"], ["/doctor", "pulse", "Doctor", "h"], ["/deeds", "key", "Deeds", "e"]];
+/** Where we are, below the root. */
+const path = () => decodeURI(location.pathname).slice(ROOT.length) || "/";
+const NAV = [["/", "home", "Overview", "o"], ["/runs", "list", "Runs", "r"], ["/dead", "dead", "Dead letters", "d"], ["/schedules", "clock", "Schedules", "c"], ["/waits", "lanes", "Queues and waits", "w"], ["/services", "bolt", "Services", "s"], ["/alerts", "bell", "Alerts", "a"], ["/doctor", "pulse", "Doctor", "h"], ["/deeds", "key", "Deeds", "e"], ["/search", "search", "Search", "f"]];
 
 let about = null, counts = {}, shown = null, state = "live", due = null, number = 0;
 
@@ -26,7 +23,7 @@ function frame() {
   const logo = s("svg", { width: 18, height: 18, viewBox: "0 0 18 18", fill: "none", "aria-hidden": "true" }, ...["M3 9.5 9 3l6 6.5", "M3 14.5 9 8l6 6.5"].map((d, i) => s("path", { d, stroke: "var(--accent)", "stroke-opacity": i ? .4 : 1, "stroke-width": 2.4, "stroke-linecap": "round", "stroke-linejoin": "round" })));
   const folder = about ? about.state.split("/").slice(0, -1) : [], home = folder.at(-1) === ".perdure" ? folder.at(-2) : folder.at(-1);
   const item = ([href, icon, text]) => {
-    const here = href === "/" ? location.pathname === "/" : location.pathname.startsWith(href), c = counts[href];
+    const here = href === "/" ? path() === "/" : path().startsWith(href), c = counts[href];
     return h("a", { href, "aria-current": here ? "page" : null, title: text }, mark(icon, 14, true), h("span", { class: "t" }, text), c?.text ? h("span", { class: `n ${c.tone || ""}` }, c.text) : null);
   };
   patch(side, h("a", { class: "brand", href: "/", "aria-label": "perdure, overview" }, logo, h("span", { class: "t" }, "perdure")),
@@ -45,12 +42,14 @@ export function note(found) {
 // -- views ----------------------------------------------------------------------------------------------------------------
 /** Go to an address. `replace`: it takes the place of this one in the history. */
 export function go(address, replace = false) {
-  history[replace ? "replaceState" : "pushState"](null, "", address);
+  history[replace ? "replaceState" : "pushState"](null, "", ROOT + address);
   show();
 }
 async function show() {
-  const path = decodeURI(location.pathname), [pattern, view, title] = VIEWS.find(([p]) => p.test(path)) || VIEWS[0];
-  const mine = ++number, given = pattern.exec(path)?.[1], query = new URLSearchParams(location.search);
+  const [pattern, load, name, title] = VIEWS.find(([p]) => p.test(path())) || VIEWS[0];
+  const mine = ++number, given = pattern.exec(path())?.[1], query = new URLSearchParams(location.search);
+  const view = (await load())[name];
+  if (mine !== number) return;
   if (shown?.view === view && shown.given === given && shown.here.readdress) { frame(); return shown.here.readdress(query); }
   shown?.here.leave?.();
   main.replaceChildren();
@@ -64,7 +63,7 @@ async function show() {
 }
 async function refresh(mine = number) {
   try {
-    await shown.here.refresh();
+    await shown?.here.refresh();
   } catch (error) {
     if (mine !== number || error.name === "AbortError" || error.status === 401) return;
     main.replaceChildren();
@@ -85,7 +84,7 @@ addEventListener("keydown", e => {
   const led = before === "g";
   before = e.key;
   if (led) { const to = NAV.find(x => x[3] === e.key); if (to) { e.preventDefault(); go(to[0]); } return; }
-  if (e.key === "/") { const field = main.querySelector("[data-search]"); if (field) { e.preventDefault(); field.focus(); } else go("/runs"); }
+  if (e.key === "/") { const field = main.querySelector("[data-search]"); if (field) { e.preventDefault(); field.focus(); } else { e.preventDefault(); go("/search"); } }
   else if (e.key === "?") help();
   else if ((e.key === "j" || e.key === "k") && !e.target.closest?.("[role=grid]")) {
     const rows = [...main.querySelectorAll("[data-row]")], k = rows.indexOf(e.target.closest?.("[data-row]")) + (e.key === "j" ? 1 : -1);
@@ -93,7 +92,7 @@ addEventListener("keydown", e => {
   }
 });
 function help() {
-  const keys = [["/", "search, or the runs"], ["j  k", "next and previous row"], ["Enter", "open the row"], ["Esc", "leave a field, close a dialog"], ...NAV.map(([, , text, key]) => [`g ${key}`, text])];
+  const keys = [["/", "search in this view, or everywhere"], ["j  k", "next and previous row"], ["Enter", "open the row"], ["Esc", "leave a field, close a dialog"], ...NAV.map(([, , text, key]) => [`g ${key}`, text])];
   const box = h("dialog", { "aria-label": "Keys" }, h("div", { class: "in" }, h("h2", {}, "Keys"), h("dl", { class: "keys" }, keys.map(([k, t]) => [h("dt", {}, h("kbd", {}, k)), h("dd", {}, t)]))), h("footer", {}, h("button", { class: "btn", type: "button", on: { click: () => box.close() } }, "Close")));
   box.addEventListener("close", () => box.remove());
   document.body.append(box);
@@ -101,10 +100,10 @@ function help() {
 }
 addEventListener("click", e => {
   const link = e.target.closest?.("a[href]");
-  if (!link || e.defaultPrevented || e.button || e.ctrlKey || e.metaKey || e.shiftKey || link.target || link.origin !== location.origin) return;
+  if (!link || e.defaultPrevented || e.button || e.ctrlKey || e.metaKey || e.shiftKey || link.target || link.origin !== location.origin || !`${link.pathname}/`.startsWith(`${ROOT}/`)) return;
   if (link.getAttribute("href").startsWith("#")) return;
   e.preventDefault();
-  go(link.pathname + link.search);
+  go(link.pathname.slice(ROOT.length) + link.search);
 });
 addEventListener("popstate", show);
 addEventListener("hashchange", async () => { if (await signIn()) begin(); });
@@ -123,7 +122,7 @@ let listening = false;
 async function begin() {
   try { about = await get("/"); Object.assign(server, about); } catch (error) { if (error.status !== 401) toast(error.message); return; }
   await show();
-  if (location.pathname !== "/") get("/overview").then(note, () => {});
+  if (path() !== "/") get("/overview").then(note, () => {});
   if (!listening) { listening = true; listen(changed, now => { state = now; frame(); }); }
 }
 document.body.append(h("a", { class: "skip", href: "#main", on: { click: e => { e.preventDefault(); main.focus(); } } }, "Skip to the content"), h("div", { class: "app" }, side, main), h("div", { id: "said", role: "status", "aria-live": "polite" }));

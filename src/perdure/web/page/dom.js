@@ -1,5 +1,7 @@
 // Elements by hand. A text only ever becomes a text node or the value of an attribute, so nothing that is shown is executed.
 
+/** What all addresses begin with: nothing, or the path below which a proxy serves the page (`--root-path`). */
+export const ROOT = new URL("..", import.meta.url).pathname.slice(0, -1);
 const SVG = "http://www.w3.org/2000/svg";
 
 /** Give a node attributes, listeners (`on`) and children. @param {Element} node @param {Object|null} props @param {any[]} kids */
@@ -9,7 +11,7 @@ export function put(node, props, kids = []) {
     if (name === "on") for (const [event, heard] of Object.entries(value)) listen(node, event, heard);
     else if (name === "value") { node.value = value; node.setAttribute("value", value); }
     else if (name === "checked") { node.checked = Boolean(value); node.setAttribute("checked", ""); }
-    else node.setAttribute(name, value === true ? "" : String(value));
+    else node.setAttribute(name, value === true ? "" : name === "href" && value[0] === "/" ? ROOT + value : String(value));
   }
   for (const kid of kids.flat(9)) if (kid != null && kid !== false) node.append(kid);
   return node;
