@@ -78,7 +78,7 @@ def serve(location: Location, options: Options, say: Callable[[str], None]) -> N
             raise OptionError(
                 f"perdure ui needs the package {name}, which is not installed", 'pip install "perdure[ui]"'
             )
-    if options.root_path and re.fullmatch(r"(/[A-Za-z0-9._~-]{1,64}){1,8}", options.root_path) is None:
+    if options.root_path and re.fullmatch(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]{1,64}){1,8}", options.root_path) is None:
         raise OptionError(
             f"--root-path {options.root_path} is no path", 'give one that begins with "/" and does not end so: /perdure'
         )

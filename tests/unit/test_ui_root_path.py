@@ -1,0 +1,65 @@
+"""`perdure ui --root-path`: below that path is what is there without it; the guard sees the same."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure.cli import main
+from perdure.operations.location import Location
+from perdure.web.app import make_app
+from perdure.web.endpoints import Desk
+from perdure.web.guard import Hosts
+from perdure.web.jobs import Jobs
+from perdure.web.session import Session
+
+TOKEN = "a-token-for-tests-0123456789abcdefghij"
+
+
+def asked(app: Any, path: str, *headers: tuple[str, str]) -> tuple[int, bytes]:
+    """What an application answers to a GET."""
+    found: list[Any] = []
+
+    async def send(message: Any) -> None:
+        found.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    given = [(b"host", b"127.0.0.1:1"), *((name.encode(), value.encode()) for name, value in headers)]
+    scope = {
+        "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"",
+        "headers": given, "scheme": "http", "http_version": "1.1", "asgi": {"version": "3.0"},
+        "server": ("127.0.0.1", 1), "client": ("127.0.0.1", 2),
+    }  # fmt: skip
+    asyncio.run(app(scope, receive, send))
+    return found[0]["status"], b"".join(one.get("body", b"") for one in found[1:])
+
+
+def test_what_is_below_the_path(tmp_path: Path) -> None:
+    """The shell names its assets below the path; views, assets and the API answer with it and without it (a proxy may
+    take it away), and the token is needed for the same as ever. Forwarded headers name no path and no host."""
+    desk = Desk(Location(tmp_path / "state.db", "a test"), True, Jobs())
+    app = make_app(desk, Session(TOKEN), Hosts(("127.0.0.1:1",)), "/ops/perdure")
+    for root in ("/ops/perdure", ""):
+        status, shell = asked(app, f"{root}/runs")
+        assert (status, b'src="/ops/perdure/assets/app.js"' in shell) == (200, True)
+        assert asked(app, f"{root}/assets/app.js")[0] == 200
+        assert asked(app, f"{root}/api/v1/openapi.json")[0] == 401
+        assert asked(app, f"{root}/api/v1/openapi.json", ("authorization", f"Bearer {TOKEN}"))[0] == 200
+    assert asked(app, "/ops/perdure")[0] == 200
+    assert asked(app, "/ops/perdurex/assets/app.js")[0] == 401
+    plain = make_app(desk, Session(TOKEN), Hosts(("127.0.0.1:1",)))
+    for name in ("x-forwarded-prefix", "x-script-name", "x-forwarded-host"):
+        assert b'"/assets/app.js"' in asked(plain, "/", (name, "/ops/perdure"))[1]
+        assert asked(plain, "/ops/perdure/assets/app.js", (name, "/ops/perdure"))[0] == 401
+
+
+@pytest.mark.parametrize("path", ["perdure", "/perdure/", "/a//b", "/../x", '/"><script>', "/"])
+def test_a_path_that_is_none_is_refused(path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot stand in each address of the page is refused before anything is served."""
+    assert main(["ui", "--root-path", path, "--no-open", "--state", str(tmp_path / "none.db")]) != 0
+    assert "is no path" in capsys.readouterr().err
