@@ -146,7 +146,7 @@ def test_no_class_outside_of_the_annotation_is_ever_made(times: int) -> None:
             continue
         seen += 1
         assert "Allower" not in {type(part).__name__ for part in parts(value)}
-    assert seen > 50
+    assert seen > 30  # a name of a field that is not as it was is refused
     del value
     gc.collect()
     assert set(gone) == {"Allowed"}

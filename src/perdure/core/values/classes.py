@@ -90,6 +90,20 @@ class Record:
             else:
                 state[name] = item
 
+    def refuse_renamed(self, fields: Fields) -> None:
+        """A field that is gone beside one that is new may be one field that was renamed, whose value would be lost.
+
+        Raises:
+            Unfit: there are both.
+        """
+        gone = [name for name in fields if name not in self.defaults]
+        new = [name for name in self.names if name not in fields]
+        if gone and new:
+            raise Unfit(
+                f"{self.label} has no field {gone[0]!r} any more, whose value is stored, and has a new one, "
+                f"{new[0]!r}; if it was renamed, its value would be lost"
+            )
+
     def default(self, name: str, value: Any) -> Any:
         """The default of a field that the stored value does not have."""
         make = self.defaults[name]

@@ -37,6 +37,8 @@ def decoder(find: Callable[[str], Record | None]) -> Callable[[Any], Any]:
         rest = more[0] if more else {}
         if not _are_fields(content) or not _are_fields(rest):
             raise Unfit(f"the fields of {label} are damaged")
+        if content.keys() != record.defaults.keys():
+            record.refuse_renamed(content)
         return record.build(content, rest)
 
     decode = msgspec.msgpack.Decoder(ext_hook=hook).decode
