@@ -10,9 +10,11 @@ import contextlib
 import copy
 import importlib.abc
 import importlib.util
+import json
 import os
 import random
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
@@ -172,7 +174,13 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def tried(mutant: Mutant | None, tests: Sequence[str], simulations: int = 100) -> str:
-    """What becomes of a mutant (of the sources as they are, if None): "killed", "hangs" or "survived"."""
+    """What becomes of a mutant (of the sources as they are, if None): "killed", "hangs" or "survived".
+
+    Raises:
+        RuntimeError: this process has loaded what is to be changed.
+    """
+    if loaded := [name for name in sys.modules if name.partition(".")[0] == "perdure"]:
+        raise RuntimeError(f"already imported: {loaded}")
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -190,8 +198,6 @@ def _noticed(mutant: Mutant | None, tests: Sequence[str], simulations: int) -> i
     for descriptor in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     os.chdir(ROOT)
-    if loaded := [name for name in sys.modules if name.partition(".")[0] == "perdure"]:
-        raise AssertionError(f"already imported: {loaded}")
     if mutant is not None:
         sys.meta_path.insert(0, Finder(mutant))
     from tests.proof import simulation
@@ -205,3 +211,25 @@ def _noticed(mutant: Mutant | None, tests: Sequence[str], simulations: int) -> i
     files = [f"tests/unit/{name}.py" for name in tests if Path(f"tests/unit/{name}.py").exists()]
     quietly = ("-q", "-x", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
     return int(pytest.main([*quietly, *files]))
+
+
+def in_a_fresh_process(seed: int, first: int, last: int) -> Iterator[tuple[str, str]]:
+    """What becomes of so many of the sample, and what each is about; of the sources as they are, if there is none."""
+    command = [sys.executable, "-m", "tests.proof.mutants", str(seed), str(first), str(last)]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    for line in done.stdout.splitlines():
+        how, about = json.loads(line)
+        yield how, about
+
+
+def main() -> None:
+    """Try those of a seed, from one number up to another; say what becomes of each, as a line of JSON."""
+    seed, first, last = map(int, sys.argv[1:])
+    if first == last:
+        print(json.dumps([tried(None, sorted({name for tests in AREAS.values() for name in tests})), "as it is"]))
+    for mutant in sample(seed)[first:last]:
+        print(json.dumps([tried(mutant, mutant.tests), mutant.about]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -100,6 +100,11 @@ def test_a_ratio_opens_it_only_once_there_are_enough_calls() -> None:
     assert state.mode == "closed"
     assert fail(state, 1, policy).mode == "open"
     state = BreakerState()
+    for _ in range(5):
+        state = breaker.report(state, policy, T, Ticket(state.generation), "success")
+    assert fail(state, 4, policy).mode == "closed"
+    assert fail(state, 5, policy).mode == "open"
+    state = BreakerState()
     for second in range(100):
         said: breaker.Grade = "failure" if second % 4 == 3 else "success"
         state = breaker.report(state, policy, T + second, Ticket(state.generation), said)
