@@ -193,6 +193,9 @@ def test_a_rolled_back_transaction_took_no_lock(process: Opened) -> None:
     for operation in (mine.begin(start(1), 0.0), mine.enter("nightly", asker(), 0.0)):
         with pytest.raises(Nope):
             mine.journal.write((), fail(operation))
+    again = begin(mine, start(4))
+    assert isinstance(again, Taken), "no block of this process has it"
+    end(mine, again)
     assert isinstance(begin(other, start(2)), Taken)
     assert isinstance(begin(mine, start(3)), Locked)
 
@@ -217,6 +220,17 @@ def test_a_block_is_kept_apart_from_runs_of_its_process(process: Opened) -> None
     assert isinstance(enter(mine), Locked)
     inside = asker(mine.lineage(taken.run.rid))
     assert mine.journal.write((), mine.enter("nightly", inside, 0.0)) == 2
+
+
+def test_a_lock_stays_with_a_run_that_is_left_to_its_waits(process: Opened) -> None:
+    """Also when the process is gone that had it."""
+    mine, other = process(), process()
+    begin(mine, start(1))
+    rid = mine.run("w-1").rid
+    mine.journal.write((), lambda db: mine.locks.suspend(db, rid))
+    mine.journal.write((), lambda db: mine.put_run(db, mine.run_in(db, rid), status="suspended", holder=None))
+    mine.close()
+    assert isinstance(begin(other, start(2)), Locked)
 
 
 def test_held_is_told_before_locked(process: Opened) -> None:
