@@ -121,3 +121,10 @@ class Account:
     @step(isolate=True)
     def isolated_balance(self, n: int) -> int:
         return n
+
+
+@step(retry=None)
+def mistaken(n: int) -> int:
+    """No item can succeed."""
+    note(n)
+    return n.amount  # type: ignore[attr-defined,no-any-return]

@@ -14,6 +14,7 @@ import pytest
 
 from conftest import Machine, Scripts
 from perdure import workflow
+from perdure.core.execution.map_faults import ENOUGH, SAMPLE
 from perdure.core.execution.map_items import MapOptions
 from perdure.engines.processes import template
 from perdure.engines.temporal.lockstep_map import refuse_options
@@ -189,4 +190,18 @@ def test_what_cannot_be_handed_over_is_refused_at_once(machine: Machine, flow: C
     """Of an instance only what it goes by is stored: no item becomes a dead letter for that."""
     with pytest.raises(NotStorable, match="executed in another process"):
         flow()
+    assert machine.steps() == []
+
+
+@workflow
+def pooled_mistakes() -> object:
+    return steps.mistaken.map(range(1000), processes=2)
+
+
+def test_a_fault_of_the_program_ends_the_map_early(machine: Machine, ledger: str) -> None:
+    """As in the process of the workflow: a sample is tried, nothing is a dead letter, and the run fails with it."""
+    with pytest.raises(AttributeError, match="amount"):
+        pooled_mistakes()
+    assert len(steps.tried(ledger)) <= ENOUGH + SAMPLE + 8
+    assert machine.runs() == [("pooled_mistakes", "failed")]
     assert machine.steps() == []

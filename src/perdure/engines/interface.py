@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perdure.core.declared_schedule import DeclaredSchedule
+    from perdure.core.exceptions.program_faults import Suspicion
     from perdure.store.runs import Store
 
 OnFailure = Literal["dead_letter", "raise"]
@@ -36,7 +37,7 @@ Began = Callable[[str], None]
 class StepContext:
     """One attempt of a step, as its own code sees it."""
 
-    __slots__ = ("attempt", "call", "lines", "orderer", "run_id", "scope", "slot")
+    __slots__ = ("attempt", "call", "lines", "orderer", "program", "run_id", "scope", "slot")
 
     def __init__(self, run_id: str, call: Call, attempt: int, scope: Scope | None) -> None:
         self.run_id = run_id
@@ -45,6 +46,7 @@ class StepContext:
         self.scope = scope
         self.lines: Any = None  # what it has logged and printed, if it has
         self.slot: int | None = None  # its place in the flight recorder
+        self.program: Suspicion | None = None  # at fault, as the process of its own says in which it has failed
         self.orderer: Any = None  # in a process of its own: the way back to the one that has ordered it
 
     def idempotency_key(self) -> str:

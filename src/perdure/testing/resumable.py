@@ -127,7 +127,7 @@ class _Tried:
     def killed(self, point: Point) -> tuple[_End, list[str]]:
         """How it ends when it crashed there; and what was done after the crash."""
         with self._durable() as run:
-            run.crash_at(point.step, point.nth, point.kind)
+            run.crash_at_point(point)
             try:
                 self._call()
             except Crash:
@@ -155,7 +155,7 @@ class _Tried:
     def _live(self, state: Path, point: Point) -> None:
         with self._durable(state) as run:
             run.die_by(lambda: os.kill(os.getpid(), signal.SIGKILL))
-            run.crash_at(point.step, point.nth, point.kind)
+            run.crash_at_point(point)
             self._call()
 
     def _go_on(self, state: Path, told: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from perdure.api.step import BoundStep
-from perdure.core.execution.spec import Call, Spec, spec_of
+from perdure.core.execution.spec import NOT_STUBBED, Call, Spec, spec_of
 from perdure.crashtest.points import Point, PointKind, Points
 from perdure.engines import registry
 from perdure.engines.events import AttemptStarted, Event
@@ -147,15 +148,15 @@ class TestRun:
         Raises:
             NotFound: no step of that name is defined.
         """
-        specs = [_spec(step)] if isinstance(step, BoundStep) else registry.steps_named(step)
+        specs = registry.steps_named(step) if isinstance(step, str) else [_spec(step)]
         if not specs:
-            raise NotFound(f"there is no step {step!r}", "import the module that defines it before the test names it")
+            raise _no_step(_name(step))
         left = [times]
 
-        def act(real: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def act(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if left[0] is not None:
                 if left[0] <= 0:
-                    return real(*args, **kwargs)
+                    return NOT_STUBBED
                 left[0] -= 1
             if raises is not None:
                 raise raises
@@ -174,13 +175,20 @@ class TestRun:
                 "effect": a function that the ledger has wrapped has returned.
 
         Raises:
+            NotFound: no step of that name is defined.
             OptionError: there is no such place.
         """
+        if isinstance(step, str) and step and not registry.is_known(step, "step"):
+            raise _no_step(step)
         if where not in WHERE:
             raise OptionError(f"where is {where!r}", f"give one of {', '.join(map(repr, WHERE))}")
         if n < 1:
             raise OptionError(f"n is {n}", "give 1 or more")
-        self._crash = Point(where, _name(step), n)
+        self.crash_at_point(Point(where, _name(step), n))
+
+    def crash_at_point(self, point: Point) -> None:
+        """Let the process crash at a point that was reached in another life."""
+        self._crash = point
         self._points = self._new_points()
         self._engine.store.journal.around = self._commit
 
@@ -268,18 +276,27 @@ class TestRun:
     def _raise(self) -> None:
         raise Crash
 
-    def _replace(self, spec: Spec, act: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]) -> None:
-        real = spec.fn
-
-        async def astub(*args: Any, **kwargs: Any) -> Any:
-            result = act(real, args, kwargs)
-            return await result if asyncio.iscoroutine(result) else result
+    def _replace(self, spec: Spec, act: Callable[[tuple[Any, ...], dict[str, Any]], Any]) -> None:
+        real, before = spec.fn, spec.stub
 
         def stub(*args: Any, **kwargs: Any) -> Any:
-            return act(real, args, kwargs)
+            made = act(args, kwargs)
+            return real(*args, **kwargs) if made is NOT_STUBBED else made
 
-        spec.fn = astub if spec.is_async else stub
-        self._restore.append(lambda: setattr(spec, "fn", real))
+        async def astub(*args: Any, **kwargs: Any) -> Any:
+            made = stub(*args, **kwargs)
+            return await made if asyncio.iscoroutine(made) else made
+
+        def or_before(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            made = act(args, kwargs)
+            return before(args, kwargs) if made is NOT_STUBBED and before is not None else made
+
+        def restore() -> None:
+            spec.fn, spec.stub = real, before
+
+        # What is executed in a process of its own is found there by its name, so it has to be asked before.
+        spec.fn, spec.stub = functools.wraps(real)(astub if spec.is_async else stub), or_before
+        self._restore.append(restore)
 
 
 class _Collecting(RunMonitor):
@@ -303,6 +320,10 @@ class _Collecting(RunMonitor):
             alert = end_alert(self._store, effect.run, effect.status, effect.output, "", open_incident=False)
             if alert is not None:
                 self._alerts.append(alert)
+
+
+def _no_step(name: str) -> NotFound:
+    return NotFound(f"there is no step {name!r}", "import the module that defines it before the test names it")
 
 
 def _name(step: str | BoundStep[..., Any]) -> str:

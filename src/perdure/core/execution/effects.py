@@ -24,8 +24,8 @@ class Outcome(msgspec.Struct, gc=False):
     `at` is when it began by a clock that only ever grows; None where there is none for all attempts of a call.
 
     Where the whole series of attempts was made elsewhere, under the same policy, `attempts` is how many there were:
-    the outcome is final then, `packed` is the value as bytes instead of `value`, and `program` says how surely the
-    program is at fault.
+    the outcome is final then, and `packed` is the value as bytes instead of `value`. Where the attempt was made in
+    another process, `program` says how surely the program is at fault.
     """
 
     value: Any

@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Literal, overload
+from typing import Any, Final, Literal, overload
 
 import msgspec
 
@@ -26,6 +26,9 @@ from perdure.errors import NotDecodable
 InputKept = Literal["whole", "digest"]
 NEVER = sys.maxsize
 """Bytes: no result is as large."""
+
+NOT_STUBBED: Final = object()
+"""What a stub returns if the step itself is to be executed."""
 
 IfLocked = Literal["skip", "wait", "fail"]
 
@@ -85,8 +88,9 @@ class Spec:
     failures, asked for at the first one; `ensure` looks at a result before it is saved; `max_repeats`: so often at most
     it is called with the same inputs in a run; `input_kept`: what of the inputs is kept once a call is done; results of
     more bytes than `artifact_above` lie in files of their own; `workers`: the processes of a map, which make its
-    attempts; `in_place`: only the process of the workflow has what they need. `module` is the name that its module has
-    when it is imported, `file` the source file; config/module_names.py sets both. `place` says whose function it is.
+    attempts; `stub`: what a test executes instead, which may say `NOT_STUBBED`; `in_place`: only the process of the
+    workflow has what they need. `module` is the name that its module has when it is imported, `file` the source file;
+    config/module_names.py sets both. `place` says whose function it is.
     """
 
     def __init__(
@@ -112,6 +116,7 @@ class Spec:
         self.explicit = explicit
         self.isolate = isolate
         self.workers: Any = None
+        self.stub: Callable[[tuple[Any, ...], dict[str, Any]], Any] | None = None
         self.key = key
         self.record_kind: StepKind = "step"
         self.storable = False

@@ -105,6 +105,7 @@ class Attempt:
             run, effect = self._scope.run, self._effect
             observer.notify(attempt_ended(run.id, run.workflow, effect.call, effect.attempt, outcome))
         if error is not None:
+            outcome.program = self._context.program
             _end_programs(self._call)
             self._scope.check_late(error)
         return outcome

@@ -22,6 +22,7 @@ import msgspec
 from perdure.config.script_identity import point_out
 from perdure.config.script_loader import load_module
 from perdure.core.exceptions import capture
+from perdure.core.exceptions.program_faults import suspicion
 from perdure.core.execution.identity import refuse_changed_defaults, watch_defaults
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.process_marks import STEP
@@ -133,7 +134,7 @@ class Steps:
                 refuse_changed_defaults(call)
             return Answer(True, spec.plan.pack(value))
         except Exception as error:  # noqa: BLE001  it is the parent's to judge
-            return Answer(False, capture.encode(capture.to_fault(error)))
+            return Answer(False, capture.encode(capture.to_fault(error)), suspicion(error))
         finally:
             if token is not None:
                 here.reset(token)

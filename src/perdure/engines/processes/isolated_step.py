@@ -17,9 +17,9 @@ import msgspec
 from perdure.config.steady_clock import steady
 from perdure.core.exceptions import capture, notes
 from perdure.core.execution.idempotency import idempotency_key
-from perdure.core.execution.spec import Call, Spec
+from perdure.core.execution.spec import NOT_STUBBED, Call, Spec
 from perdure.core.values import artifact_names
-from perdure.engines.interface import here
+from perdure.engines.interface import StepContext, here
 from perdure.engines.processes.child_process import ChildProcess, Ended, TimeOver
 from perdure.engines.processes.messages import Answer, Order
 from perdure.engines.processes.said import hear
@@ -106,6 +106,8 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, s
         Exception: whatever the step raised.
     """
     spec = call.spec
+    if spec.stub is not None and (made := spec.stub(call.args, call.kwargs)) is not NOT_STUBBED:
+        return _awaited(made)
     until = None if seconds is None else steady() + seconds
     mark = orphans.step_mark(run_id, idempotency_key(run_id, spec.name, call.key + call.salt, call.n), attempt)
     workers, scope = spec.workers, getattr(here.get(), "scope", None)
@@ -150,6 +152,16 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, s
     return _unpack(data, call)
 
 
+def _awaited(made: Any) -> Any:
+    import inspect
+
+    if not inspect.iscoroutine(made):
+        return made
+    import asyncio
+
+    return asyncio.run(made)
+
+
 def _died(spec: Spec, code: int | None) -> ProcessDied:
     if code is None:
         how = "ended together with the one that had started it,"
@@ -162,6 +174,8 @@ def _unpack(data: bytes, call: Call) -> Any:
     answer = msgspec.msgpack.decode(data, type=Answer)
     if answer.ok:
         return call.spec.plan.unpack(answer.payload)
+    if isinstance(context := here.get(), StepContext):
+        context.program = answer.program
     fault = capture.decode(answer.payload)
     error = capture.restore(fault, main=call.spec.module)
     notes.add(error, f"perdure: raised in a process of its own:\n{fault.traceback}")

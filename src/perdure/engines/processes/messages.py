@@ -15,6 +15,8 @@ from typing import Final
 
 import msgspec
 
+from perdure.core.exceptions.program_faults import Suspicion
+
 LENGTH: Final = struct.Struct("<Q")
 """A frame on the data socket is its length and as many bytes."""
 
@@ -148,10 +150,14 @@ Note = Printed | Logged | Progressed | Published
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """How an attempt went: the packed result, or the packed fault."""
+    """How an attempt went: the packed result, or the packed fault.
+
+    `program`: how surely the program is at fault, which the traceback says, and that stays behind.
+    """
 
     ok: bool
     payload: bytes
+    program: Suspicion = "none"
 
 
 def folders() -> list[bytes]:

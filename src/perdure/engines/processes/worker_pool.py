@@ -46,7 +46,7 @@ class WorkerPool:
         self._free: deque[ChildProcess] = deque()
         self._closed = False
         self._lock = threading.Lock()
-        if self.spec.isolate:
+        if self.spec.isolate and spec.stub is None:
             prepare(spec)
 
     def assign(self, call: Call) -> Call:

@@ -196,7 +196,15 @@ class StepActivities:
         packed = capture.encode(capture.to_fault(error))
         if len(packed) > PORTION:
             packed = capture.encode(msgspec.structs.replace(fault, args=[], attributes={}, slots={}, responses={}))
-        ran = Ran(False, packed, number, outcome.started, outcome.seconds, tried, program=suspicion(error))
+        ran = Ran(
+            False,
+            packed,
+            number,
+            outcome.started,
+            outcome.seconds,
+            tried,
+            program=suspicion(error) if outcome.program is None else outcome.program,
+        )
         return _told(error, ran)
 
     async def attempt(
@@ -208,7 +216,7 @@ class StepActivities:
         if observer is not None:
             observer.notify(AttemptStarted(side.id, side.workflow, call, number))
         context = context or contextvars.copy_context()
-        context.run(here.set, StepContext(side.id, call, number, side))  # type: ignore[arg-type]
+        context.run(here.set, step := StepContext(side.id, call, number, side))  # type: ignore[arg-type]
         started = time()
         error: Exception | None = None
         packed: bytes | None = None
@@ -230,7 +238,7 @@ class StepActivities:
             error = from_user_code(raised)
         with suppress(RPCError):
             await side.aend()
-        outcome = Outcome(value, error, started, time() - started)
+        outcome = Outcome(value, error, started, time() - started, program=step.program)
         if observer is not None:
             observer.notify(attempt_ended(side.id, side.workflow, call, number, outcome))
         return outcome, packed
