@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -93,8 +94,8 @@ def serving(state: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client, 
 
 def cpu_of(process: subprocess.Popen[str]) -> float:
     """Seconds of the processor that a process has used."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    tasks = Path(f"/proc/{process.pid}/task")  # the kernel's ticks are too coarse for what does nothing
+    return sum(int((one / "schedstat").read_text().split()[0]) for one in tasks.iterdir()) / 1e9
 
 
 def memory_of(process: subprocess.Popen[str]) -> int:
@@ -212,6 +213,20 @@ def assets() -> None:
     files = [path for path in perdure.web.app.PAGE.iterdir() if path.suffix in perdure.web.app.KINDS]
     packed = sum(len(gzip.compress(path.read_bytes())) for path in files)
     print(f"assets: {sum(path.stat().st_size for path in files):,} bytes, {packed:,} if they were compressed")
+    around = [path for path in files if path.suffix != ".js"]
+    for view in ("overview", "runs", "run", "dead", "around", "deeds", "search"):
+        loaded = [*around, *_imported(perdure.web.app.PAGE, {"app.js", f"{view}.js"})]
+        size = sum(len(gzip.compress(path.read_bytes())) for path in loaded)
+        print(f"  of which the view {view:<9} loads {size:,} compressed, in {len(loaded)} files")
+
+
+def _imported(folder: Path, names: set[str]) -> list[Path]:
+    """Files of the page, with those that they import as they are loaded."""
+    known: set[str] = set()
+    while new := names - known:
+        known |= new
+        names |= {one for name in new for one in re.findall(r'from "./([a-z]+\.js)"', (folder / name).read_text())}
+    return [folder / name for name in sorted(known)]
 
 
 def main() -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
+from typing import Any
 
-from perdure.http.listening import listening
+import pytest
+
+from perdure.http.listening import listening, server, stop
+from waiting import PATIENCE, until
 
 
 async def accepted() -> bool:
@@ -30,3 +35,21 @@ async def accepted() -> bool:
 def test_no_answer_waits_for_an_acknowledgement() -> None:
     """Nagle's algorithm is off: head and body of an answer go out as they are written."""
     assert asyncio.run(accepted())
+
+
+def test_a_server_that_is_stopped_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks once in a while whether it is to end, so that it uses nothing while nobody asks; told so by another
+    thread, it does not wait for the next look."""
+    monkeypatch.setattr("perdure.http.listening.TICK", 10_000.0)
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("nobody asks")
+
+    with listening("127.0.0.1", 0, 1) as listener:
+        served = server(answer, 1)
+        thread = threading.Thread(target=served.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        until(lambda: served.started, "the start")
+        stop(served)
+        thread.join(PATIENCE)
+        assert not thread.is_alive()

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     import uvicorn
+
+TICK = 1.0
+"""Seconds between two looks whether the server is to end."""
 
 
 def listening(host: str, port: int, waiting: int) -> socket.socket:
@@ -34,6 +43,41 @@ def listening(host: str, port: int, waiting: int) -> socket.socket:
     return listener
 
 
+@cache
+def _server_class() -> type[uvicorn.Server]:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """One that wakes once a second, rather than ten times, while nobody asks; a signal ends it at once as well."""
+
+        async def main_loop(self) -> None:
+            """Until it is to end."""
+            self._signalled = asyncio.Event()
+            self._loop = asyncio.get_running_loop()
+            while not await self.on_tick(0):  # 0: the date of answers is set anew
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._signalled.wait(), TICK)
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            """A signal has come."""
+            super().handle_exit(sig, frame)
+            self.wake()
+
+        def wake(self) -> None:
+            """Look at once whether it is to end; from any thread, or a handler of a signal."""
+            with suppress(AttributeError, RuntimeError):  # it has not begun, or is over
+                self._loop.call_soon_threadsafe(self._signalled.set)
+
+    return Server
+
+
+def stop(served: uvicorn.Server) -> None:
+    """Have a server end, from another thread."""
+    served.should_exit = True
+    wake: Callable[[], None] = getattr(served, "wake")  # noqa: B009  of the class that is made above
+    wake()
+
+
 def server(app: Any, at_once: int, **more: Any) -> uvicorn.Server:
     """A server. Addresses and headers hold tokens: none is logged, and no header of a proxy is believed.
 
@@ -44,7 +88,7 @@ def server(app: Any, at_once: int, **more: Any) -> uvicorn.Server:
     """
     import uvicorn
 
-    return uvicorn.Server(
+    return _server_class()(
         uvicorn.Config(
             app,
             log_config=None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from perdure.errors import OptionError
-from perdure.http.listening import listening, server
+from perdure.http.listening import listening, server, stop
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -42,7 +42,7 @@ class LinkServer:
 
     def close(self) -> None:
         """Answer what has come, and serve no more."""
-        self._server.should_exit = True
+        stop(self._server)
         self._thread.join(10)
         self._listener.close()
 

@@ -138,9 +138,8 @@ class Inquiry:
             elif len(calls) == 1:
                 self._say(f"{step}{which(first)} waits for {reason}{time_left(first)}")
             else:
-                self._say(
-                    f"{len(calls):,} calls of {step} wait for {reason}; the first{time_left(first) or ' is let soon'}"
-                )
+                soon = time_left(first) or " is let soon"
+                self._say(f"{len(calls):,} calls of {step} wait for {_theirs(reason)}; the first{soon}")
 
     def _not_begun(self, begun: Sequence[CallInFlight | WaitingCall]) -> None:
         """Items of maps that have not begun, since only so many are under way at a time."""
@@ -165,6 +164,11 @@ class Inquiry:
                 f"lock {one.name!r} is held by pid {one.by.pid} on {one.by.host}{who}, for {self._since(one.since)}: "
                 "what needs it waits"
             )
+
+
+def _theirs(reason: str) -> str:
+    """What a call waits for, said of several."""
+    return f"their {reason.removeprefix('its ')}" if reason.startswith("its ") else reason
 
 
 def which(one: CallInFlight | WaitingCall) -> str:

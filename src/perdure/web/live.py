@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Hashable
 from pathlib import Path
 from typing import Final
@@ -30,15 +31,17 @@ class Live:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._listeners: set[asyncio.Queue[int]] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._over: threading.Event | None = None  # of the thread that looks
         self._number = 0
 
     async def events(self) -> AsyncIterator[bytes]:
         """Server-sent events: `change` with a number that grows, the first at once."""
         queue: asyncio.Queue[int] = asyncio.Queue(maxsize=1)
         self._listeners.add(queue)
-        if self._task is None:
-            self._task = asyncio.create_task(self._look())
+        if self._over is None:
+            self._over = threading.Event()
+            about = (asyncio.get_running_loop(), self._over)
+            threading.Thread(target=self._watch, args=about, name="perdure-ui-live", daemon=True).start()
         try:
             yield _event(self._number)
             while True:
@@ -49,23 +52,21 @@ class Live:
                     yield b": still here\n\n"
         finally:
             self._listeners.discard(queue)
-            if not self._listeners and self._task is not None:
-                self._task.cancel()
-                self._task = None
+            if not self._listeners and self._over is not None:
+                self._over.set()
+                self._over = None
 
-    async def _look(self) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1, "perdure-ui-live") as thread:
-            watcher = _Watcher(self._path)
-            try:
-                while True:
-                    if await loop.run_in_executor(thread, watcher.has_changed):
-                        self._tell()
-                    await asyncio.sleep(RECORDS)
-            finally:
-                thread.submit(watcher.close)
+    def _watch(self, loop: asyncio.AbstractEventLoop, over: threading.Event) -> None:
+        """The life of the thread that looks. It wakes the loop only when there is something to tell."""
+        watcher = _Watcher(self._path)
+        try:
+            while not over.wait(RECORDS):
+                if watcher.has_changed():
+                    loop.call_soon_threadsafe(self._tell)
+        except RuntimeError:  # the loop is closed: nobody listens
+            pass
+        finally:
+            watcher.close()
 
     def _tell(self) -> None:
         self._number += 1
