@@ -70,6 +70,8 @@ def _named(code: CodeType, around: dict[str, Any]) -> Iterator[FunctionType]:
 
 def _is_beside(fn: FunctionType, folder: str) -> bool:
     file = fn.__code__.co_filename
+    if not folder:  # of a notebook, or typed in
+        return file.startswith("<")
     return file.startswith(folder) and "site-packages" not in file[len(folder) :]
 
 

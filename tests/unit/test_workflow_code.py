@@ -1,0 +1,61 @@
+"""What tells two versions of a workflow's function apart, so that an edit is known by the workflow that it changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure.core.execution.spec import spec_of
+from perdure.engines.workflow_code import body_of
+
+SCRIPT = """
+from perdure import step, workflow
+
+
+@step(name="bodies.charge")
+def charge(n):
+    return n + 1
+
+
+def helper(n):
+    return [charge(each) for each in range(n)]
+
+
+@workflow(name="bodies.pay")
+def pay(n):
+    return helper(n)
+"""
+
+
+def body(folder: Path, text: str, name: str = "script.py") -> Any:
+    """Of the workflow of a script."""
+    found: dict[str, Any] = {}
+    exec(compile(text, str(folder / name), "exec"), found)
+    return body_of(spec_of(found["pay"]).fn)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "differs"),
+    [
+        ("\n\n\n", "\n\n\n\n\n# a comment\n", False),
+        ("n + 1", "n + 2", False),
+        ("range(n)", "range(n, 7)", True),
+        ("return helper(n)", "return helper(n) + [charge(9)]", True),
+        ("    return helper(n)", "    n += 1\n    return helper(n)", True),
+    ],
+    ids=["comments", "a step", "a plain function that it calls", "a call more", "an assignment"],
+)
+def test_it_differs_with_what_the_workflow_executes_itself(tmp_path: Path, old: str, new: str, differs: bool) -> None:
+    """Its own code and that of plain functions counts; steps, comments and the places of lines do not."""
+    before, after = body(tmp_path, SCRIPT), body(tmp_path, SCRIPT.replace(old, new, 1))
+    assert (before["body"] != after["body"]) is differs
+
+
+def test_functions_of_other_folders_are_no_part_of_it(tmp_path: Path) -> None:
+    """A library that is updated is no edit of the script; the names that are used are known."""
+    text = "from textwrap import dedent\n" + SCRIPT.replace("return helper(n)", "return dedent(str(helper(n)))")
+    found = body(tmp_path, text)
+    assert {"helper", "charge", "dedent"} <= set(found["names"])
+    assert found == body(tmp_path, text, "moved.py")
