@@ -249,3 +249,42 @@ def test_a_wait_from_the_command_line(desk: Desk) -> None:
     shown = desk.told("show", "order-7")
     assert [one["event"] for one in shown["signals"]] == ["other"]
     assert desk.type("signal", "order-7", "paid")[0] == 1
+
+
+@pytest.mark.parametrize("shape", ["gather", "group"])
+def test_a_sleep_beside_a_failure_goes_on_from_its_beginning(bench: Bench, shape: str) -> None:
+    """The run fails, and is gone on with: the sleep beside the failed step is over when it would have been."""
+    broken, dues = [True], list[float | None]()
+    id = f"beside-a-failure-in-a-{shape}"
+
+    def due() -> float | None:
+        return next((one.due for run in listed(bench, id) for one in run.waits), None)
+
+    @step(retry=None)
+    async def break_beside() -> str:
+        until(lambda: due() is not None)
+        dues.append(due())
+        if broken:
+            raise PermissionError("no")
+        return "ok"
+
+    async def gathered() -> None:
+        await asyncio.gather(aio.sleep("1h"), break_beside())
+
+    async def grouped() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(aio.sleep("1h"))
+            group.create_task(break_beside())
+
+    @workflow(name=f"beside_a_failure_{shape}")
+    async def flow() -> None:
+        await (gathered if shape == "gather" else grouped)()
+
+    run = flow.with_options(id=id)
+    with pytest.raises((PermissionError, ExceptionGroup)):
+        run.start().result(60)
+    broken.clear()
+    handle = run.start()
+    until(lambda: len(dues) > 1)
+    assert dues[0] == dues[1]
+    cluster_at(bench.engine).cancel(handle.id, lambda run: None)

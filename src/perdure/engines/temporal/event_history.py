@@ -292,7 +292,9 @@ class EventHistory:
         self.exempt += self.failed.exempt if self.failed else self._carry.exempt if self._carry else []
         self._races += self.failed.races if self.failed else self._carry.races if self._carry else []
         given_up = {note.given_up for note in self._races} - self._given_up_before.keys()
-        for identity in given_up:
+        # What was given up because of the failure that ends the run is not over: it goes on from its beginning.
+        still = set() if self.failed is None else {(name, bytes(key), n) for name, key, n in self.failed.exempt}
+        for identity in given_up - still:
             self.waits.pop(identity, None)  # type: ignore[arg-type]
         noted = {at for at, note in self._noted if isinstance(note, WaitNote)}
         self._ended.sort(key=lambda ended: ended[0])
@@ -359,8 +361,10 @@ class EventHistory:
             if (taken or letters) and size > most:
                 return Portion(taken, number, epoch=epoch, letters=letters)
             letters.append(letter)
-        over = self.failed is not None or self._cancelled  # a run that has failed waits for nothing any more
-        waits = [] if over else list(self.waits.values())
+        over = self.failed is not None or self._cancelled
+        waits = (
+            [] if self._cancelled else list(self.waits.values())
+        )  # of one that has failed, those go on that are open
         handed, awaiting = list(self.mailbox.handed.items()), [] if over else list(self.mailbox.awaiting)
         return Portion(taken, None, self.children, self.exempt, epoch, letters, waits, handed, awaiting)
 
