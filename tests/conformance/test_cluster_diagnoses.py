@@ -46,7 +46,7 @@ def test_verdicts_of_workers_are_told_by_commands(desk: Desk) -> None:
     desk.write(REFUSED)
     code, _, err = desk.type("run", str(desk.script))
     assert (code, "HTTP Error 402" in err) == (1, True), err
-    run = next(one["id"] for one in desk.told("ps") if one["script"] == str(desk.script))
+    run = next(one["id"] for one in desk.told("ps")["runs"] if one["script"] == str(desk.script))
     shown = desk.told("show", run)
     assert (shown["verdict"]["code"], shown["verdict"]["confidence"]) == ("over-budget", "certain")
     (dead,) = [one["verdict"] for one in shown["steps"] if one["status"] == "dead"]

@@ -233,7 +233,7 @@ def test_a_wait_from_the_command_line(desk: Desk) -> None:
         """
     )
     starter = desk.start("run", "--id", "order-7", str(desk.script), "20")
-    until(lambda: "waits for paid (k)" in str([run["waits"] for run in desk.told("ps")]))
+    until(lambda: "waits for paid (k)" in str([run["waits"] for run in desk.told("ps")["runs"]]))
     starter.kill()
     starter.communicate()
     code, out, err = desk.type("signal", "order-7", "paid", "2", "--key", "k", "--id", "a")

@@ -108,7 +108,7 @@ def test_run_show_resume(desk: Desk) -> None:
     assert "ConnectionError: attempt 2" in err
     assert "raised on a worker:" in err
     assert ", in fragile\n" in err
-    (view,) = (run for run in desk.told("ps") if run["script"] == str(desk.script))
+    (view,) = (run for run in desk.told("ps")["runs"] if run["script"] == str(desk.script))
     assert (view["status"], view["steps"], view["workflow"]) == ("failed", 1, "nightly")
     shown = desk.told("show", view["id"])
     assert [(each["name"], each["result"]) for each in shown["steps"]] == [("first", 21)]
@@ -184,7 +184,7 @@ def test_a_worker_serves_and_ends(desk: Desk) -> None:
     worker = desk.start("worker", str(desk.script))
     run = desk.start("run", str(desk.script), "4")
     until(lambda: (desk.folder / "waiting").exists())
-    (view,) = (each for each in desk.told("ps") if each["script"] == str(desk.script))
+    (view,) = (each for each in desk.told("ps")["runs"] if each["script"] == str(desk.script))
     why = desk.told("why", view["id"])
     assert why["reasons"][0] == f"it is under way at {desk.url}"
     assert "the last one, first, ended " in why["reasons"][1]
@@ -201,7 +201,7 @@ def test_cancel(desk: Desk) -> None:
     desk.write(edition("return first(n) + wait(n)"))
     run = desk.start("run", str(desk.script), "5")
     until(lambda: (desk.folder / "waiting").exists())
-    (view,) = (each for each in desk.told("ps") if each["script"] == str(desk.script))
+    (view,) = (each for each in desk.told("ps")["runs"] if each["script"] == str(desk.script))
     assert view["status"] == "running"
     code, _, err = desk.type("cancel", view["id"])
     assert code == 0, err
@@ -264,7 +264,7 @@ def test_resume_with_accepted_changes(desk: Desk) -> None:
     assert desk.type("run", str(desk.script), "1")[0] == 1
     desk.write(FRAGILE.replace("fragile(first(n))", "fragile(first(n + 10))"))
     (desk.folder / "mended").touch()
-    (view,) = (run for run in desk.told("ps") if run["script"] == str(desk.script))
+    (view,) = (run for run in desk.told("ps")["runs"] if run["script"] == str(desk.script))
     assert "[code-drift]" in desk.type("resume", view["id"])[2]
     code, out, err = desk.type("resume", view["id"], "--accept-changes")
     assert (code, out) == (0, "24\n"), err

@@ -29,7 +29,7 @@ def test_dead_letters_are_shown_and_nothing_else(desk: Desk) -> None:
     code, out, err = desk.type("run", "--json", str(desk.script))
     assert code == 3, err
     assert '"result":[1,null]' in out
-    run = desk.told("ps")[0]["id"]
+    run = desk.told("ps")["runs"][0]["id"]
     listed = desk.told("dlq", "ls", "--run", run)["letters"]
     assert [(one["step"], one["error"]) for one in listed] == [("single", "OSError: one"), ("picky", "ValueError: two")]
     reference = listed[1]["reference"]
