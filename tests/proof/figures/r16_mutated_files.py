@@ -5,6 +5,9 @@ from __future__ import annotations
 from tests.proof.form import Figures, Proof
 from tests.proof.mutation import trial
 
+GONE_ON = "gone on with: "
+NOT_FOUND = "rows that are not found any more, named by doctor"
+
 
 def run(part: int, seed: int, cases: int) -> Figures:
     """A part: so many mutations of one project."""
@@ -18,6 +21,21 @@ def control(seed: int) -> Figures:
         return bench.run(f"{seed} control", 400)
 
 
+def says(found: Figures) -> str:
+    """What the looks came to."""
+    counts = found.counts
+    gone_on = ", ".join(
+        f"{number:,} {name.removeprefix(GONE_ON)}"
+        for name, number in sorted(counts.items())
+        if name.startswith(GONE_ON)
+    )
+    return (
+        f"looks: {counts['right']:,} right, {counts['named']:,} named errors, {counts['differs']:,} without what was"
+        f" damaged (files that no result depends on; {counts[NOT_FOUND]:,} mutated state files, named by doctor);"
+        f" the script run again: {gone_on}"
+    )
+
+
 PROOF = Proof(
     name="R16",
     claim="a mutated file (state, services, flight recorder, spool, artifacts, logs, settings): a named error or the "
@@ -29,4 +47,5 @@ PROOF = Proof(
     control=control,
     controlled="checksums that always match",
     short="tests/integration/test_mutated_state_files.py",
+    says=says,
 )
