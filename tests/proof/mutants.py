@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
+UNIT = ROOT / "tests" / "unit"
 SECONDS = 240
 """A mutant that takes longer hangs, which is noticed."""
 
@@ -78,8 +80,12 @@ class Mutant(NamedTuple):
 
     @property
     def tests(self) -> tuple[str, ...]:
-        """The unit tests that have to notice."""
-        return next(tests for area, tests in AREAS.items() if self.path.startswith(area))
+        """The unit tests that have to notice: those of its area, and those that name the module."""
+        name = re.compile(rf"\b{self.module.rpartition('.')[2]}\b")
+        naming = [path.stem for path in sorted(UNIT.glob("test_*.py")) if name.search(path.read_text(encoding="utf-8"))]
+        return tuple(
+            dict.fromkeys((*naming, *next(tests for area, tests in AREAS.items() if self.path.startswith(area))))
+        )
 
 
 def _places(tree: ast.AST) -> Iterator[ast.AST]:
