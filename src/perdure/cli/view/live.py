@@ -83,8 +83,8 @@ def watching(log_json: bool = False, quiet: bool = False) -> Iterator[Watch]:
 @contextmanager
 def logged() -> Iterator[Watch]:
     """Standard error is for lines of JSON and for nothing else."""
-    from perdure.cli.view.json_stderr import JsonLines
     from perdure.engines.observers import json_logs
+    from perdure.engines.observers.json_stderr import JsonLines
 
     stderr = sys.stderr
     json_logs.as_json(stderr)

@@ -51,7 +51,8 @@ def place() -> tuple[str, str, str, int]:
     if inside is None:
         return "", "", "", 0
     if type(inside) is StepContext:
-        return inside.run_id, _workflow(inside.scope), inside.call.spec.name, inside.attempt
+        workflow = _workflow(inside.scope) if inside.orderer is None else inside.orderer.workflow
+        return inside.run_id, workflow, inside.call.spec.name, inside.attempt
     return inside.id, _workflow(inside), "", 0  # type: ignore[union-attr]  # a Scope
 
 

@@ -31,6 +31,7 @@ from perdure.core.redaction.printable import one_line
 from perdure.core.values import artifact_names, codec
 from perdure.engines import registry
 from perdure.engines.interface import StepContext, here
+from perdure.engines.processes import forwarded_logs
 from perdure.engines.processes.messages import ANSWER, Answer, Order, Setup, frame, import_from, read_frame
 from perdure.engines.processes.orderer import Orderer
 from perdure.engines.runtime import captured_lines
@@ -63,7 +64,7 @@ def serve(connection: socket.socket, steps: Steps, finish: Callable[[], None] | 
         _set_up(setup)
         while (data := read_frame(connection)) is not None:
             order = _decode_order(data)
-            orderer = Orderer(connection, publishes=order.publishes)
+            orderer = Orderer(connection, publishes=order.publishes, workflow=order.workflow)
             answer = steps.attempt(setup, order, orderer)
             orderer.end()
             if os.getpid() != own:
@@ -137,6 +138,7 @@ class Steps:
             return Answer(False, capture.encode(capture.to_fault(error)), suspicion(error))
         finally:
             if token is not None:
+                forwarded_logs.end_line()
                 here.reset(token)
 
     def _find(self, setup: Setup, order: Order) -> tuple[Spec, codec.InputReader]:
@@ -153,6 +155,7 @@ class Steps:
 
 
 def _set_up(setup: Setup) -> None:
+    forwarded_logs.set_up(setup.logs)
     import_from(setup.path)
     wanted, there = dict(setup.environment), os.environb
     for name in there.keys() - wanted.keys():
@@ -200,6 +203,7 @@ def _code_of(stop: SystemExit) -> int:
 
 
 def _flush() -> None:
+    forwarded_logs.end_line()
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()

@@ -20,6 +20,7 @@ from perdure.core.execution.idempotency import idempotency_key
 from perdure.core.execution.spec import NOT_STUBBED, Call, Spec
 from perdure.core.values import artifact_names
 from perdure.engines.interface import StepContext, here
+from perdure.engines.observers import json_logs
 from perdure.engines.processes.child_process import ChildProcess, Ended, TimeOver
 from perdure.engines.processes.messages import Answer, Order
 from perdure.engines.processes.said import hear
@@ -117,6 +118,7 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, s
             spec.fn.__qualname__,
             call.input,
             run_id,
+            json_logs.place()[1],
             call.key + call.salt,
             call.n,
             attempt,

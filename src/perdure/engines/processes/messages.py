@@ -50,7 +50,8 @@ class State(IntEnum):
 class Start(msgspec.Struct, frozen=True):
     """What a template is to become: of which module, of what file; `load`: it loads that itself.
 
-    `parent` is the process that it serves, `path` the list of folders to import from.
+    `logs` says what it logs for others, `parent` is the process that it serves, `path` the list of
+    folders to import from.
     """
 
     module: str
@@ -58,12 +59,13 @@ class Start(msgspec.Struct, frozen=True):
     path: list[bytes]
     parent: int
     load: bool
+    logs: int
 
 
 class Setup(msgspec.Struct, frozen=True):
     """What a child is to be like: the module that it serves, folders to import from, working directory, environment.
 
-    `levels` are those of loggers, by name; "" is the root.
+    `levels` are those of loggers, by name; "" is the root. `logs` says what it logs for others.
     """
 
     module: str
@@ -72,6 +74,7 @@ class Setup(msgspec.Struct, frozen=True):
     folder: bytes
     environment: list[tuple[bytes, bytes]]
     levels: list[tuple[str, int]]
+    logs: int
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -81,7 +84,7 @@ class Order(msgspec.Struct, frozen=True):
         name: of the step.
         qualname: of its function.
         input: the packed arguments.
-        run_id: the run.
+        run_id, workflow: the run.
         key, n: what identifies the call.
         attempt: the number of the attempt.
         mark: of the programs that it starts.
@@ -95,6 +98,7 @@ class Order(msgspec.Struct, frozen=True):
     qualname: str
     input: bytes
     run_id: str
+    workflow: str
     key: bytes
     n: int
     attempt: int

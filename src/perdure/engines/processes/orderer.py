@@ -26,10 +26,12 @@ class Orderer:
     Args:
         connection: to the process that has ordered it.
         publishes: what is published is shown with the run.
+        workflow: of the run.
     """
 
-    def __init__(self, connection: socket.socket, *, publishes: bool) -> None:
+    def __init__(self, connection: socket.socket, *, publishes: bool, workflow: str = "") -> None:
         self.publishes = publishes
+        self.workflow = workflow
         self._connection = connection
         self._process = os.getpid()
         self._lock = threading.Lock()
@@ -40,7 +42,7 @@ class Orderer:
         self._say(Printed(level, logger, _beginning(text)))
 
     def log(self, record: logging.LogRecord, text: str) -> None:
-        """A line that was logged, and that no handler of this process wants."""
+        """A line that was logged, for the handlers of the process that has ordered it."""
         about = (record.pathname, record.lineno, record.funcName or "", record.created)
         self._say(Logged(record.name, record.levelno, _beginning(text), *about))
 

@@ -18,6 +18,7 @@ from perdure.config.interpreter import module_command
 from perdure.config.steady_clock import steady
 from perdure.core.execution.spec import Spec
 from perdure.core.process_marks import STEP, TEMPLATE
+from perdure.engines.processes import forwarded_logs
 from perdure.engines.processes.child_process import ChildProcess, Ended, TimeOver
 from perdure.engines.processes.messages import FORK, KILL, REPLY, REQUEST, Setup, Start, State, folders
 from perdure.engines.processes.said import levels
@@ -60,7 +61,8 @@ class Template:
         finally:
             theirs.close()
         with suppress(OSError):  # it has ended already, which is seen when a child is asked for
-            self._control.send(msgspec.msgpack.encode(Start(module, os.fsencode(file), folders(), os.getpid(), load)))
+            start = Start(module, os.fsencode(file), folders(), os.getpid(), load, forwarded_logs.wanted())
+            self._control.send(msgspec.msgpack.encode(start))
 
     def fork(self) -> ChildProcess:
         """Ask for a child; what comes of that, it says itself."""
@@ -209,7 +211,9 @@ def _setup(key: Key) -> Setup:
         folder = os.getcwdb()
     except OSError:  # it was removed
         folder = b""
-    return Setup(module, os.fsencode(file), folders(), folder, list(os.environb.items()), levels())
+    return Setup(
+        module, os.fsencode(file), folders(), folder, list(os.environb.items()), levels(), forwarded_logs.wanted()
+    )
 
 
 # -- where no copies can be made --------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ import msgspec
 from perdure.config.script_loader import load_module
 from perdure.core.exceptions import capture
 from perdure.engines import registry
-from perdure.engines.processes import child
+from perdure.engines.processes import child, forwarded_logs
 from perdure.engines.processes.messages import FORK, REPLY, REQUEST, Start, State, import_from
 
 IDLE = 60.0
@@ -48,6 +48,7 @@ def main() -> None:
     if os.getppid() != start.parent:
         return  # it has died meanwhile
     import_from(start.path)
+    forwarded_logs.set_up(start.logs)
     template = Template(control, parent)
     if start.load:
         template.load(start.module, os.fsdecode(start.file))

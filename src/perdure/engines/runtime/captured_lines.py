@@ -26,6 +26,8 @@ TAIL = 16 << 10
 """Bytes of an attempt that are kept: of its first lines, which are written at once, and of its last ones."""
 LONGEST = 8_000
 """Characters of a line."""
+FORWARDED = "perdure_forwarded"
+"""The attribute of a record that is logged, and kept, where the attempt was ordered."""
 
 _print = builtins.print
 _wrapped_logging = False
@@ -115,16 +117,17 @@ def _wrap_logging() -> None:
     def keeping(self: logging.Logger, record: logging.LogRecord) -> None:
         context = here.get()
         if type(context) is StepContext and context.orderer is not None and not self.hasHandlers():
-            context.orderer.log(record, _text_of(record))  # it is logged there, by the handlers that are there
+            context.orderer.log(record, text_of(record))  # it is logged there, by the handlers that are there
             return
         before(self, record)
-        if type(context) is StepContext:
-            keep(record.levelname, record.name, _text_of(record))
+        if type(context) is StepContext and not hasattr(record, FORWARDED):
+            keep(record.levelname, record.name, text_of(record))
 
     logging.Logger.callHandlers = keeping  # type: ignore[method-assign]
 
 
-def _text_of(record: logging.LogRecord) -> str:
+def text_of(record: logging.LogRecord) -> str:
+    """The message, with its traceback."""
     import logging
 
     text = record.getMessage()
