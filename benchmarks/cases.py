@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-PEERS = ("floor", "perdure", "dbos", "dbos-full")
+PEERS = ("floor", "perdure", "dbos", "dbos-full", "stitch", "huey", "restate")
+_IN_PROCESS = ("floor", "perdure", "dbos", "dbos-full", "stitch")  # libraries that have steps
+_ASYNC = (*_IN_PROCESS, "restate")
+_THREADS = ("floor", "perdure", "dbos", "dbos-full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +31,24 @@ class Case:
     task: str
     steps: int
     fewer: dict[str, int] = field(default_factory=dict)
-    peers: tuple[str, ...] = PEERS
+    peers: tuple[str, ...] = _IN_PROCESS
 
     def steps_of(self, peer: str) -> int:
         """How many steps this peer is asked for."""
         return self.fewer.get(peer, self.steps)
 
 
-_FEWER = {"dbos": 1_000, "dbos-full": 1_000}
+_FEWER = {"dbos": 1_000, "dbos-full": 1_000, "huey": 1_000}
 
 CASES = (
-    Case("w1", "w1", "steps", "sequential", 1_000),
+    Case("w1", "w1", "steps", "sequential", 1_000, peers=_ASYNC),
     Case("w1-small-wal", "w1", "steps", "sequential-small-wal", 1_000, peers=("floor",)),
-    Case("w2-async", "w2", "steps", "fleet-async", 2_000),
-    Case("w2-threads", "w2", "steps", "fleet-threads", 2_000),
-    Case("w3-async", "w3", "steps", "map-async", 10_000),
-    Case("w3-threads", "w3", "steps", "map-threads", 10_000, fewer=_FEWER),
+    Case("w2-async", "w2", "steps", "fleet-async", 2_000, peers=_ASYNC),
+    Case("w2-threads", "w2", "steps", "fleet-threads", 2_000, peers=_THREADS),
+    Case("w3-async", "w3", "steps", "map-async", 10_000, fewer={"stitch": 1_000, "restate": 1_000}, peers=_ASYNC),
+    Case("w3-threads", "w3", "steps", "map-threads", 10_000, fewer=_FEWER, peers=(*_THREADS, "huey")),
     Case("w4", "w4", "resume", "resume", 10_000),
-    Case("w5-import", "w5", "import", "", 0),
+    Case("w5-import", "w5", "import", "", 0, peers=(*_IN_PROCESS, "huey")),
     Case("w5-names", "w5", "import", "from perdure import step, workflow", 0, peers=("perdure",)),
     Case("w5-program", "w5", "program", "", 3),
     Case("version", "w5", "command", "perdure --version", 0, peers=("perdure",)),

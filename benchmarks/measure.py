@@ -18,7 +18,7 @@ import oracle
 from cases import Case
 from environments import HERE, environment_of, python_of
 
-_IMPORTS = {"floor": "apsw", "perdure": "perdure", "dbos": "dbos"}
+_IMPORTS = {"floor": "apsw", "perdure": "perdure", "dbos": "dbos", "stitch": "stitch_durable", "huey": "huey"}
 _STARTS = 9
 _BARE = ["-I", "-c", "pass"]
 _PATIENCE_S = 900
@@ -146,11 +146,13 @@ class Measurer:
         return facts
 
     def _verify(self, peer: str, state: Path, *, rows: int, calls: float, expected_calls: int) -> None:
+        if calls != expected_calls:
+            raise Failure(f"{peer}: step bodies ran {calls:.0f} times instead of {expected_calls}")
+        if peer == "restate":
+            return  # its server's files are not for others to read
         found = oracle.completed_steps(peer, state)
         if found != rows:
             raise Failure(f"{peer}: {found} completed steps on disk instead of {rows}")
-        if calls != expected_calls:
-            raise Failure(f"{peer}: step bodies ran {calls:.0f} times instead of {expected_calls}")
         wanted = "delete" if peer == "dbos" else "wal"
         if (mode := oracle.journal_mode(peer, state)) != wanted:
             raise Failure(f"{peer} runs with journal_mode={mode} instead of {wanted}")

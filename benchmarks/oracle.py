@@ -7,7 +7,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-_FILES = {"floor": "floor.db", "perdure": "state.db", "dbos": "dbos.sqlite", "dbos-full": "dbos.sqlite"}
+_FILES = {
+    "floor": "floor.db",
+    "perdure": "state.db",
+    "dbos": "dbos.sqlite",
+    "dbos-full": "dbos.sqlite",
+    "stitch": "stitch.db",
+    "huey": "huey.db",
+}
 _DBOS_STEPS = """
     SELECT (SELECT count(*) FROM operation_outputs WHERE function_name LIKE '%work' AND error IS NULL)
          + (SELECT count(*) FROM operation_outputs WHERE function_name LIKE '%work_async' AND error IS NULL)
@@ -18,6 +25,8 @@ _STEPS = {
     "perdure": "SELECT count(*) FROM step WHERE status = 'done' AND (name LIKE '%work' OR name LIKE '%work_async')",
     "dbos": _DBOS_STEPS,
     "dbos-full": _DBOS_STEPS,
+    "stitch": "SELECT count(*) FROM steps WHERE status = 'done'",
+    "huey": "SELECT count(*) FROM kv WHERE queue = 'bench'",
 }
 _PAYLOAD = (
     "SELECT avg(length(name) + length(key) + length(status) + length(input) + length(output)) FROM step"

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -33,7 +34,7 @@ def main() -> int:
         return 2
     facts = {"date": time.strftime("%Y-%m-%d")} | machine.facts(options.state)
     facts["load before"] = f"{os.getloadavg()[1]:.1f} (5 minutes)"
-    facts["peers"] = "; ".join(dict.fromkeys(prepare(peer) for peer in dict.fromkeys(["floor", *options.peers])))
+    facts["peers"] = _prepare(options)
     cases = [case for case in (*CASES, *(MILLION if options.million else ())) if case.workload in options.workloads]
     place = Path(tempfile.mkdtemp(prefix="session-", dir=options.state))
     try:
@@ -57,6 +58,21 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps({"machine": facts, "results": results, "failures": failures}, indent=1))
     return 1 if failures else 0
+
+
+def _prepare(options: argparse.Namespace) -> str:
+    """What is installed of each peer. A peer that cannot be had is named and left out, unless the rest needs it."""
+    found: dict[str, None] = {}
+    for peer in dict.fromkeys(["floor", *options.peers]):
+        try:
+            found[prepare(peer)] = None
+        except (subprocess.CalledProcessError, OSError) as error:
+            if peer in ("floor", "perdure"):
+                raise
+            found[f"{peer} is left out: it cannot be installed here"] = None
+            print(f"{peer} is left out: {error}", file=sys.stderr)
+            options.peers.remove(peer)
+    return "; ".join(found)
 
 
 def _rounds(measurer: Measurer, cases: list[Case], peers: list[str], rounds: int) -> tuple[table.Results, list[str]]:
