@@ -10,6 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from perdure.core.execution.history import History
+from perdure.core.execution.numbers import Numbers
 
 BLOCKED: Final = "blocked"
 OVER: Final = "over"
@@ -42,11 +43,11 @@ class DeliveryOrder:
 
     def __init__(self, history: History, fired: Iterable[tuple[int, float]]) -> None:
         # What is not held against the script need not be claimed, so it is not waited for.
-        self._exempt = {seq for seq in history.left() if history.is_exempt(seq)}
         self._left = history.left()
-        self._seqs = sorted(seq for seq in self._left if not history.is_abandoned(seq))
+        self._is_exempt = history.is_exempt
+        self._seqs = iter(Numbers(seq for seq in self._left if not history.is_abandoned(seq)))
+        self._head = next(self._seqs, None)
         self._fired = deque(fired)
-        self._at = 0
         self._waiting: set[float] = set()
         self._heap: list[float] = []
 
@@ -68,13 +69,11 @@ class DeliveryOrder:
 
     def head(self) -> int | None:
         """The first record that has not been passed by; None if all have."""
-        seqs, left, waiting = self._seqs, self._left, self._waiting
-        while self._at < len(seqs):
-            seq = seqs[self._at]
-            if seq in waiting or (seq in left and seq not in self._exempt):
-                return seq
-            self._at += 1
-        return None
+        left, waiting = self._left, self._waiting
+        seq = self._head
+        while seq is not None and seq not in waiting and (seq not in left or self._is_exempt(seq)):
+            seq = self._head = next(self._seqs, None)
+        return seq
 
     def is_next(self, seq: int) -> bool:
         """Is a record that was just claimed the next to be seen, with nothing before it and nobody waiting?"""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.moved_call import Moved
+from perdure.core.execution.numbers import Numbers
 from perdure.core.execution.spec import Call
 from perdure.core.execution.spending import NOTHING, ONE_CALL, Amounts, CallId
 from perdure.core.records import RESERVED, WAITS, StepRecord
@@ -149,7 +150,7 @@ class Claims:
         self._all_open = not exempt  # all records are of completed calls that are held against it
         self.recorded = 0  # records that were there
         self.last: float = 0  # the number that was given last, or a place after it
-        self._left: set[int] | None = None  # records that calls can claim, and have not; made when it is asked for
+        self._left: Numbers | None = None  # records that calls can claim, and have not; made when it is asked for
         self._abandoned: set[int] = set()
 
     def _offer(self, seq: int, name: str, key: bytes, n: int, status: str, kind: str) -> None:
@@ -384,8 +385,8 @@ class Claims:
         """Did the workflow give up the call with that record?"""
         return seq in self._abandoned
 
-    def left(self) -> set[int]:
+    def left(self) -> Numbers:
         """The numbers of the records that calls can claim, and have not claimed yet."""
         if self._left is None:
-            self._left = {seq for step in self._steps.values() for seq in step.numbers()}
+            self._left = Numbers(seq for step in self._steps.values() for seq in step.numbers())
         return self._left
