@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-PEERS = ("floor", "perdure", "dbos", "dbos-full", "stitch", "huey", "restate")
+PEERS = ("floor", "perdure", "dbos", "dbos-full", "stitch", "huey")
 _IN_PROCESS = ("floor", "perdure", "dbos", "dbos-full", "stitch")  # libraries that have steps
-_ASYNC = (*_IN_PROCESS, "restate")
 _THREADS = ("floor", "perdure", "dbos", "dbos-full")
 
 
@@ -41,11 +40,11 @@ class Case:
 _FEWER = {"dbos": 1_000, "dbos-full": 1_000, "huey": 1_000}
 
 CASES = (
-    Case("w1", "w1", "steps", "sequential", 1_000, peers=_ASYNC),
+    Case("w1", "w1", "steps", "sequential", 1_000),
     Case("w1-small-wal", "w1", "steps", "sequential-small-wal", 1_000, peers=("floor",)),
-    Case("w2-async", "w2", "steps", "fleet-async", 2_000, peers=_ASYNC),
+    Case("w2-async", "w2", "steps", "fleet-async", 2_000),
     Case("w2-threads", "w2", "steps", "fleet-threads", 2_000, peers=_THREADS),
-    Case("w3-async", "w3", "steps", "map-async", 10_000, fewer={"stitch": 1_000, "restate": 1_000}, peers=_ASYNC),
+    Case("w3-async", "w3", "steps", "map-async", 10_000, fewer={"stitch": 1_000}),
     Case("w3-threads", "w3", "steps", "map-threads", 10_000, fewer=_FEWER, peers=(*_THREADS, "huey")),
     Case("w4", "w4", "resume", "resume", 10_000),
     Case("w5-import", "w5", "import", "", 0, peers=(*_IN_PROCESS, "huey")),

@@ -17,9 +17,7 @@ _INSTALLS = {
     "perdure": [str(CHECKOUT)],
     "stitch": ["stitch-durable"],
     "huey": ["huey"],
-    "restate": ["restate-sdk", "hypercorn"],
 }
-_FROM_NPM = {"restate": ["@restatedev/restate-server"]}
 _VERSIONS = {
     "floor": "import apsw; print('apsw', apsw.apsw_version(), 'SQLite', apsw.sqlite_lib_version())",
     "perdure": "import apsw, importlib.metadata as m; print('perdure', m.version('perdure'),"
@@ -30,9 +28,6 @@ _VERSIONS = {
     " 'SQLite', sqlite3.sqlite_version)",
     "huey": "import sqlite3, importlib.metadata as m; print('huey', m.version('huey'),"
     " 'SQLite', sqlite3.sqlite_version)",
-    "restate": "import sys, subprocess, importlib.metadata as m; print('Restate SDK', m.version('restate-sdk'), '/',"
-    " subprocess.run([sys.prefix + '/node_modules/.bin/restate-server', '--version'], capture_output=True, text=True)"
-    ".stdout.strip())",
 }
 
 
@@ -65,9 +60,6 @@ def prepare(peer: str) -> str:
         pip = [str(python_of(peer)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         # what pip says goes to standard error: standard output is for the table alone
         subprocess.run([*pip, *wanted["install"]], check=True, stdout=sys.stderr)
-        if name in _FROM_NPM:
-            npm = ["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix", str(folder)]
-            subprocess.run([*npm, *_FROM_NPM[name]], check=True, stdout=sys.stderr)
         stamp.write_text(json.dumps(wanted))
     answer = subprocess.run([str(python_of(peer)), "-c", _VERSIONS[name]], check=True, capture_output=True, text=True)
     return answer.stdout.strip()
