@@ -16,15 +16,20 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import venv
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "installed"
+MEMORY = "/dev/shm"  # noqa: S108  a file system, in which each run makes a folder of its own
+ROOM = 1 << 30
+"""Bytes: unit tests use about a quarter of that."""
 
 PARTS = ("conformance", "crash", "docs", "acceptance", "integration")
 CHECKS = (
@@ -57,7 +62,7 @@ CHECKS = (
 COMMANDS = {
     "demo": (("-m", "perdure", "demo"),),
     "test": CHECKS,
-    "unit": (("-m", "pytest", "-n", "2", "tests/unit"),),
+    "unit": (("-m", "pytest", "-n", "2", "--dist", "loadfile", "tests/unit"),),
     "crash": (("-m", "tests.crash"),),
     "proof": (("-m", "tests.proof"),),
     "bench": (("benchmarks/run.py",),),
@@ -83,7 +88,26 @@ def run(*args: str) -> None:
 
 def status_of(args: Sequence[str]) -> int:
     """Run the environment's Python; its exit status."""
-    return subprocess.run([str(PYTHON), *args], cwd=ROOT, check=False).returncode
+    with place_for_files(args) as folder:
+        environment = os.environ if folder is None else {**os.environ, "TMPDIR": folder}
+        return subprocess.run([str(PYTHON), *args], cwd=ROOT, check=False, env=environment).returncode
+
+
+def place_for_files(args: Sequence[str]) -> AbstractContextManager[str | None]:
+    """A folder in memory for the files of unit tests, where there is room: they sync thousands of small ones."""
+    if "tests/unit" not in args or "TMPDIR" in os.environ or not has_room(MEMORY):
+        return nullcontext()
+    return tempfile.TemporaryDirectory(prefix="perdure-", dir=MEMORY, ignore_cleanup_errors=True)
+
+
+def has_room(folder: str) -> bool:
+    """Is there room for what the tests write, and can programs among that be executed?"""
+    try:
+        found = os.statvfs(folder)
+    except (AttributeError, OSError):  # Windows; or there is no such folder
+        return False
+    executes = not found.f_flag & getattr(os, "ST_NOEXEC", 0)
+    return executes and os.access(folder, os.W_OK) and found.f_bavail * found.f_frsize >= ROOM
 
 
 def run_beside(*rows: Sequence[Sequence[str]]) -> None:

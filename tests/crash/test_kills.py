@@ -9,7 +9,7 @@ from .kill import MUTATING, no_strace
 from .shape import QUICK, SHAPES
 from .trial import Outcome
 
-KILLS_A_SHAPE = 10
+KILLS_A_SHAPE = 6
 CALLS_A_SHAPE = 2
 
 

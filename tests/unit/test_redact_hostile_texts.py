@@ -59,7 +59,7 @@ HOSTILE = [
 ]
 
 
-SMALL, LARGE = 400, 1_200
+SMALL, LARGE = 250, 750
 """Characters: both far beyond the longest bound of a repeat, which the counting matcher lowers."""
 
 

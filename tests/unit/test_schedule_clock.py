@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from schedule_world import DAY, HOUR, MINUTE, World, at, world
+from schedule_world import DAY, MINUTE, World, at, world
 
-from perdure.errors import AlreadyRunning, NotFound, OptionError
+from perdure.errors import OptionError
 from perdure.store import schedule_clock, schedule_runs, schedules
 
 
@@ -194,73 +194,6 @@ def test_a_clock_that_is_set_back_repeats_nothing(here: World, caplog: pytest.Lo
     assert "the clock was set back by 364 d 22 h" in caplog.records[-1].getMessage()
     here.go_on(at("2026-11-27T17:30"))
     assert here.runs() == [*before, "nightly@2026-11-27T16:00+01:00", "nightly@2026-11-27T17:00+01:00"]
-
-
-def test_people_skip_and_trigger(here: World) -> None:
-    """A tick that is skipped by hand has its reason; a run by hand is beside the ticks, and obeys the overlap."""
-    here.declare()
-    assert schedules.skip_next(here.store, "nightly", here.now) == at("2026-11-28T03:00")
-    assert schedules.skip_next(here.store, "nightly", here.now) == at("2026-11-29T03:00")
-    assert here.row()["due"] == at("2026-11-30T03:00")
-    here.go_on(at("2026-11-30T03:30"), done=False)
-    assert here.told() == [("11-28T03:00", "by-hand", 1), ("11-29T03:00", "by-hand", 1), ("11-30T03:00", "started", 1)]
-    with pytest.raises(AlreadyRunning, match="run nightly@2026-11-30T03:00\\+01:00 has not ended"):
-        schedule_runs.trigger(here.store, "nightly", here.now)
-    here.end_all()
-    first = schedule_runs.trigger(here.store, "nightly", here.now)
-    assert first == "nightly@2026-11-30T03:30:00.000+01:00"
-    here.end_all()
-    assert schedule_runs.trigger(here.store, "nightly", here.now) == "nightly@2026-11-30T03:30:00.001+01:00"
-    with pytest.raises(NotFound, match="no schedule 'other'"):
-        schedule_runs.trigger(here.store, "other", here.now)
-
-
-def test_past_ticks_are_filled_in(here: World) -> None:
-    """Backfill: one after the other, those that have a run are left; the future and empty stretches are refused."""
-    here.declare(spec="0 3 * * *")
-    here.go_on(at("2026-11-28T12:00"))
-    first, last = at("2026-11-25T03:00"), at("2026-11-28T03:00")
-    made, there = schedule_runs.backfill(here.store, "nightly", first, last, here.now)
-    assert made == [f"nightly@2026-11-{day}T03:00+01:00" for day in (25, 26, 27)]
-    assert there == 1
-    for id in made:
-        assert here.ready() == [id]
-        here.end(id)
-        here.advance(here.now + 1)
-    assert schedule_runs.backfill(here.store, "nightly", first, last, here.now) == ([], 4)
-    for wrong in ((last, here.now + HOUR), (last, first), (last + 1, last + 2), (at("2020-01-01T00:00"), last)):
-        with pytest.raises(OptionError):
-            schedule_runs.backfill(here.store, "nightly", *wrong, here.now)
-
-
-def test_a_skipped_tick_that_gets_a_run_leaves_the_reason_of_its_neighbours(here: World) -> None:
-    """T11: several ticks share a row; one of them that is filled in is taken out, and no other loses its reason."""
-    here.declare(spec="0 * * * *", missed="skip")
-    here.advance(at("2026-11-27T18:30"))
-    assert here.told() == [("11-27T13:00", "missed", 6)]
-    schedule_runs.backfill(here.store, "nightly", at("2026-11-27T15:00"), at("2026-11-27T16:00"), here.now)
-    assert here.told() == [
-        ("11-27T13:00", "missed", 2),
-        ("11-27T15:00", "started", 1),
-        ("11-27T16:00", "waiting", 1),
-        ("11-27T17:00", "missed", 2),
-    ]
-    schedule_runs.backfill(here.store, "nightly", at("2026-11-27T13:00"), at("2026-11-27T13:00"), here.now)
-    assert here.told()[:2] == [("11-27T13:00", "waiting", 1), ("11-27T14:00", "missed", 1)]
-
-
-def test_a_removed_schedule_leaves_its_runs(here: World) -> None:
-    """What has begun goes on, what waited for it is cancelled; declared again, no tick runs twice."""
-    here.declare(spec="0 * * * *", missed="all")
-    here.advance(at("2026-11-27T15:30"))
-    assert schedules.remove(here.store, "nightly", here.now) == 2
-    assert here.runs("cancelled") == [f"nightly@2026-11-27T{hour}:00+01:00" for hour in (14, 15)]
-    assert here.ready() == ["nightly@2026-11-27T13:00+01:00"]
-    here.now = at("2026-11-27T12:30")
-    here.declare(spec="0 * * * *", missed="all")
-    here.go_on(at("2026-11-27T16:30"))
-    assert here.runs()[-1] == "nightly@2026-11-27T16:00+01:00"
-    assert len(here.runs()) == 4
 
 
 def test_a_spread_puts_ticks_off(here: World) -> None:

@@ -74,20 +74,29 @@ def _load(file: Path, root: str) -> ModuleType:
 
 def _own_modules(root: str) -> dict[str, ModuleType]:
     """The modules below a folder that were loaded from Python files, other than what is installed there."""
+    folders: dict[str, str] = {}
     return {
         name: module
         for name, module in list(sys.modules.items())
         if name not in ("__main__", "__mp_main__")
         and name.partition(".")[0] != "perdure"
-        and (place := _file_of(module)).endswith(".py")
+        and (place := _file_of(module, folders)).endswith(".py")
         and place.startswith(root + os.sep)
         and not any(part in place for part in _INSTALLED)
     }
 
 
-def _file_of(module: ModuleType) -> str:
+def _file_of(module: ModuleType, folders: dict[str, str] | None = None) -> str:
+    """The real path of a module's file; `folders` keeps those of its folders, for many modules at one moment."""
     place = getattr(module, "__file__", None)
-    return os.path.realpath(place) if isinstance(place, str) else ""
+    if not isinstance(place, str):
+        return ""
+    if folders is None or os.path.islink(place):
+        return os.path.realpath(place)
+    folder, name = os.path.split(place)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    return os.path.join(folders[folder], name)
 
 
 def _edited_after(file: str, moment: int) -> bool:
