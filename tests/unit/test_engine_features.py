@@ -15,6 +15,7 @@ from perdure.errors import OptionError, UsageError
 from syntax import nodes
 
 ASKED = {
+    "asked": "perdure queue",
     "command": "check",
     "if_locked": "wait",
     "lock": "shared",
