@@ -40,9 +40,6 @@ class Feature(Enum):
     MAP_PROCESSES = auto()
     """`processes=` of a map: its items in processes of their own."""
 
-    SCHEDULES = auto()
-    """`@workflow(schedule=...)` and `perdure.schedule`: runs that begin by the clock, made by a worker."""
-
     QUEUE_LIMITS = auto()
     """`perdure.Queue(...)` with limits for all workers together; `perdure queue`."""
 
@@ -186,11 +183,6 @@ TEMPORAL = Capabilities(
             "{asked} is not supported on a cluster: limits of queues are counted in a state file",
             "remove the limits, and bound what runs at a time by the number of workers, and how fast by the task queue"
             " (temporal task-queue config set --queue-rps-limit); or use --engine local",
-        ),
-        Feature.SCHEDULES: Missing(
-            "{option} is not supported on a cluster: its own schedules have other ticks where clocks change, and"
-            " catch up otherwise",
-            "start the workflow by a schedule of the cluster (temporal schedule create), or give --engine local",
         ),
         Feature.STATE_FILE: Missing(
             "the runs of a cluster are kept by the cluster, not in a state file",

@@ -7,19 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 from itertools import islice
+from typing import Literal
 
 import msgspec
 
+from perdure.config.cluster_options import shown
 from perdure.config.time_zones import zone
 from perdure.core.tick_verdicts import WHY
 from perdure.core.ticks import parse, spread_of
 from perdure.core.timestamps import moment
 from perdure.engines.features import Feature
+from perdure.engines.selection import cluster_at
 from perdure.errors import NotFound, OptionError
 from perdure.operations.location import Location, opened, opened_for_change
 from perdure.store import schedule_runs, schedules
 from perdure.store.runs import Store
 from perdure.store.schedule_rows import Schedule, TickRow
+
+Kind = Literal["pause", "resume", "skip", "trigger", "backfill", "remove"]
 
 
 class TickView(msgspec.Struct, frozen=True):
@@ -86,7 +91,7 @@ def list_schedules(location: Location, latest: int = 10) -> list[ScheduleView]:
 
     Raises:
         NotFound: there is no state file.
-        UsageError: the location is a cluster.
+        EngineError: the cluster cannot be reached.
         StateError: the file cannot be used.
     """
     with _opened(location) as store:
@@ -98,10 +103,10 @@ def show_schedule(location: Location, name: str, latest: int = 20) -> ScheduleVi
 
     Raises:
         NotFound: there is no such schedule.
-        UsageError: the location is a cluster.
+        EngineError: the cluster cannot be reached.
         StateError: the file cannot be used.
     """
-    with _opened(location) as store:
+    with _opened(location, name) as store:
         return _view(store, schedules.one(store, name), latest)
 
 
@@ -112,7 +117,7 @@ def next_ticks(location: Location, name: str, most: int) -> list[datetime]:
         NotFound: there is no such schedule.
         OptionError: this machine does not know its zone.
     """
-    with _opened(location) as store:
+    with _opened(location, name) as store:
         found = schedules.one(store, name)
         where = zone(found.tz)
         late = spread_of(found.name, found.spread)
@@ -127,8 +132,9 @@ def pause(location: Location, name: str) -> None:
         NotFound: there is no such schedule.
         OptionError: it is undeclared.
     """
-    with _changed(location) as store:
-        schedules.pause(store, name, time.time())
+    now = time.time()
+    with _changed(location, name, "pause", now) as store:
+        schedules.pause(store, name, now)
 
 
 def resume(location: Location, name: str) -> datetime | None:
@@ -138,8 +144,9 @@ def resume(location: Location, name: str) -> datetime | None:
         NotFound: there is no such schedule.
         OptionError: it is undeclared.
     """
-    with _changed(location) as store:
-        return _date(schedules.resume(store, name, time.time()).due, _zone(schedules.one(store, name)))
+    now = time.time()
+    with _changed(location, name, "resume", now) as store:
+        return _date(schedules.resume(store, name, now).due, _zone(schedules.one(store, name)))
 
 
 def skip(location: Location, name: str) -> datetime | None:
@@ -149,8 +156,9 @@ def skip(location: Location, name: str) -> datetime | None:
         NotFound: there is no such schedule, or it has no more ticks.
         OptionError: it is paused or undeclared.
     """
-    with _changed(location) as store:
-        return _date(schedules.skip_next(store, name, time.time()), _zone(schedules.one(store, name)))
+    now = time.time()
+    with _changed(location, name, "skip", now) as store:
+        return _date(schedules.skip_next(store, name, now), _zone(schedules.one(store, name)))
 
 
 def trigger(location: Location, name: str) -> str:
@@ -161,8 +169,9 @@ def trigger(location: Location, name: str) -> str:
         OptionError: it is undeclared.
         AlreadyRunning: the run before has not ended.
     """
-    with _changed(location) as store:
-        return schedule_runs.trigger(store, name, time.time())
+    now = time.time()
+    with _changed(location, name, "trigger", now) as store:
+        return schedule_runs.trigger(store, name, now)
 
 
 def backfill(location: Location, name: str, first: str, last: str) -> tuple[list[str], int]:
@@ -178,9 +187,11 @@ def backfill(location: Location, name: str, first: str, last: str) -> tuple[list
         NotFound: there is no such schedule.
         OptionError: it is undeclared, or the stretch cannot be used.
     """
-    with _changed(location) as store:
+    with _opened(location, name) as store:
         where = zone(schedules.one(store, name).tz)
-        return schedule_runs.backfill(store, name, _moment(first, where), _moment(last, where), time.time())
+    now, start, end = time.time(), _moment(first, where), _moment(last, where)
+    with _changed(location, name, "backfill", now, start, end) as store:
+        return schedule_runs.backfill(store, name, start, end, now)
 
 
 def remove(location: Location, name: str) -> int:
@@ -189,8 +200,9 @@ def remove(location: Location, name: str) -> int:
     Raises:
         NotFound: there is no such schedule.
     """
-    with _changed(location) as store:
-        return schedules.remove(store, name, time.time())
+    now = time.time()
+    with _changed(location, name, "remove", now) as store:
+        return schedules.remove(store, name, now)
 
 
 def _moment(text: str, where: tzinfo) -> float:
@@ -204,17 +216,31 @@ def _moment(text: str, where: tzinfo) -> float:
 
 
 @contextmanager
-def _opened(location: Location) -> Iterator[Store]:
-    location.require(Feature.SCHEDULES, option="perdure schedule")
-    with opened(location) as store:
+def _opened(location: Location, name: str = "") -> Iterator[Store]:
+    if location.supports(Feature.STATE_FILE):
+        with opened(location) as store:
+            yield store
+        return
+    with cluster_at(location.engine).schedules() as store:
+        if name and not any(one.name == name for one in schedules.every(store)):
+            raise NotFound(f"there is no schedule {name!r} on {shown(location.engine)}", "see `perdure schedule ls`")
         yield store
 
 
 @contextmanager
-def _changed(location: Location) -> Iterator[Store]:
-    location.require(Feature.SCHEDULES, option="perdure schedule")
-    with opened_for_change(location) as store:
+def _changed(
+    location: Location, name: str, kind: Kind, now: float, first: float = 0.0, last: float = 0.0
+) -> Iterator[Store]:
+    """What is to be changed; on a cluster it is tried on a copy, and then done by the ticker of the schedule."""
+    if location.supports(Feature.STATE_FILE):
+        with opened_for_change(location) as store:
+            yield store
+        return
+    with _opened(location, name) as store:
         yield store
+    from perdure.engines.temporal.schedule_state import Deed
+
+    cluster_at(location.engine).change_schedule(name, Deed(kind, now, None, first, last))
 
 
 def _view(store: Store, one: Schedule, latest: int) -> ScheduleView:

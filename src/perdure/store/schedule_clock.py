@@ -90,6 +90,11 @@ def advance(store: Store, now: float) -> float | None:
     return min(again, default=None)
 
 
+def forget(path: Path) -> None:
+    """That state file is gone."""
+    _recounted.pop(path, None)
+
+
 class _Turn:
     """One schedule's turn, in one transaction."""
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable
 
 from perdure.config.module_names import INTERACTIVE
 from perdure.config.script_identity import script_identity
-from perdure.config.time_zones import machine_zone
 from perdure.core.declared_schedule import DeclaredSchedule
-from perdure.core.execution.identity import identify
 from perdure.core.execution.spec import Spec
+from perdure.engines.schedule_declarations import declaration_of
 from perdure.errors import OptionError
 from perdure.store import schedules
 from perdure.store.runs import Store
@@ -30,23 +28,7 @@ def declare(store: Store, spec: Spec, given: DeclaredSchedule, now: float, *, or
         raise OptionError(
             f"{spec.owner} is scheduled, and is not in a file that a worker could load", "write it into a script"
         )
-    call = identify(spec, given.args, {})
-    row = schedules.Declaration(
-        name=given.name,
-        script=script,
-        path=os.path.abspath(spec.file),
-        workflow=spec.name,
-        spec=given.spec,
-        tz=given.tz or machine_zone(),
-        overlap=given.overlap,
-        missed=given.missed,
-        within=given.within,
-        spread=given.spread,
-        queue=given.queue,
-        key=call.key,
-        input=call.input,
-        origin=origin,
-    )
+    row = declaration_of(spec, given, script=script, origin=origin)
     return schedules.declare(store, row, now)
 
 

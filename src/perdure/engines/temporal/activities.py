@@ -56,7 +56,9 @@ from perdure.engines.temporal.payloads import (
     fits,
 )
 from perdure.engines.temporal.placed_calls import LONGEST_NOTE, make, note_of
+from perdure.engines.temporal.schedules import take_turn
 from perdure.engines.temporal.step_side import StepSide
+from perdure.engines.temporal.ticker import TURN
 from perdure.errors import ArgumentChanged, NotStorable, PerdureError, ProcessDied, StepTimeout
 
 DEATHS = 10
@@ -104,11 +106,15 @@ class StepActivities:
         async def look(run: str) -> bytes:
             return encode(await look_at(self._cluster, run))
 
+        @activity.defn(name=TURN)
+        async def turn(command: bytes) -> bytes:
+            return await take_turn(self._cluster, command)
+
         @activity.defn(name=NOTE)
         async def note(given: bytes) -> bytes:
             return given  # the result is what Temporal keeps of a local activity
 
-        return [step, recall, in_place, look, note]
+        return [step, recall, in_place, look, turn, note]
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
@@ -162,7 +168,7 @@ class StepActivities:
         left = _left(command)
         began = monotonic()
         root = command.root or activity.info().workflow_id or ""
-        side = StepSide(command.run_id, workflow, progress, self.observer, self._cluster, root)
+        side = StepSide(command.run_id, workflow, progress, self.observer, self._cluster, root, command.tick)
         outcome, packed = await self.attempt(call, number, side, left)
         if left is not None and isinstance(outcome.error, StepTimeout) and monotonic() - began >= left:
             late = capture.encode(capture.to_fault(outcome.error))

@@ -19,10 +19,13 @@ from perdure.core.execution.run import cancelled
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import Bounds
 from perdure.core.records import CLEAN_UPS, RunRecord, RunStatus
+from perdure.engines import registry
 from perdure.engines.events import Observer, RunEnded, RunResumed, RunStarted, RunStopped
 from perdure.engines.features import TEMPORAL, Capabilities, Feature
 from perdure.engines.interface import Began, Cancellation, Enqueued, ReplayCheck, refuse_child
 from perdure.engines.runtime.clock import RealWorld
+from perdure.engines.schedule_declarations import declaration_of
+from perdure.engines.temporal import schedules
 from perdure.engines.temporal.address import Address
 from perdure.engines.temporal.commands import failure_of, queue_of
 from perdure.engines.temporal.connection import Cluster
@@ -36,12 +39,14 @@ from perdure.engines.temporal.executions import (
     root_of,
 )
 from perdure.engines.temporal.run_start import RunStarter
+from perdure.engines.temporal.schedule_state import Deed
 from perdure.engines.temporal.signals import send, send_once
 from perdure.engines.temporal.unsupported import refuse_counting, refuse_locks, refuse_parking, refuse_queueing
 from perdure.engines.temporal.worker import Workers
 from perdure.errors import Cancelled, StopRun
 from perdure.store.cluster_snapshot import ListedRun, Snapshot
 from perdure.store.runs import Store
+from perdure.store.schedule_copies import scratch
 from perdure.store.signals import Outcome
 
 if TYPE_CHECKING:
@@ -271,12 +276,35 @@ class TemporalEngine:
     # -- what changes them --------------------------------------------------------------------------------------------
 
     def declare_schedule(self, spec: Spec, given: DeclaredSchedule) -> None:
-        """A cluster has none.
+        """Write down a schedule of a workflow: a ticker of its own counts it, in the workers of the script.
 
         Raises:
-            UsageError: always.
+            OptionError: the workflow, or the queue, has an option that a cluster lacks.
+            EngineError: the cluster cannot be reached.
         """
-        raise TEMPORAL.unsupported(Feature.SCHEDULES, option=f"schedule {given.name!r}")
+        refuse_queueing(spec, Enqueued(None, given.queue or "", 5))
+        declared = declaration_of(spec, given, script=spec.module, origin="call")
+        self.cluster.wait(schedules.declare(self.cluster, declared))
+
+    @contextmanager
+    def schedules(self) -> Iterator[Store]:
+        """The schedules of the cluster, in a state file of the moment.
+
+        Raises:
+            EngineError: the cluster cannot be reached.
+        """
+        with scratch(self.cluster.wait(schedules.states(self.cluster))) as store:
+            self.cluster.wait(schedules.refresh(self.cluster, store))
+            yield store
+
+    def change_schedule(self, name: str, deed: Deed) -> None:
+        """Have something done with a schedule, by its ticker.
+
+        Raises:
+            NotFound: there is no such schedule.
+            EngineError: the cluster cannot be reached.
+        """
+        self.cluster.wait(schedules.ask(self.cluster, name, deed))
 
     def send_signal(self, run: str, event: str, topic: str, value: bytes, id: str | None) -> Outcome:
         """Send a signal to a run: see `signals.send`."""
@@ -346,7 +374,12 @@ class TemporalEngine:
 
     async def _serve(self, modules: Iterable[str], until: threading.Event, grace: float) -> None:
         (await self.workers.step_activities()).observer = self.observer
-        await self.workers.serve(modules, until, grace)
+        stems = set(modules)
+        for spec in registry.every("workflow"):
+            if spec.module in stems and spec.schedules:
+                refuse_queueing(spec, Enqueued(None, "", 5))
+        await schedules.declare_loaded(self.cluster, stems)
+        await self.workers.serve(stems, until, grace)
 
     def check_connection(self) -> None:
         """Return if the cluster answers, and lets this process look at its runs.

@@ -45,6 +45,15 @@ class RaceNote(msgspec.Struct, frozen=True, array_like=True):
     kind: StepKind = "step"
 
 
+class RunTick(msgspec.Struct, frozen=True, array_like=True):
+    """The tick that a run was made for, as `perdure.tick()` has it."""
+
+    due: float
+    tz: str | None
+    missed: int
+    previous: float | None
+
+
 class StepCommand(msgspec.Struct, frozen=True, array_like=True):
     """One call of a step, for whichever worker makes it. `parked`: if it fails for good, it is a dead letter.
 
@@ -53,7 +62,7 @@ class StepCommand(msgspec.Struct, frozen=True, array_like=True):
     over, by the cluster's clock. `refused` is why it cannot be made, packed: then a worker only writes that down.
     `module` and `qualname` say whose function it is; `kind` is that of its record; the name says nothing about it.
     `races` is what the workflow has seen since the command before: it may be why there is this call. `root` is what
-    Temporal knows the run by that people know.
+    Temporal knows the run by that people know, `tick` what a schedule has made that for.
     """
 
     run_id: str
@@ -74,6 +83,7 @@ class StepCommand(msgspec.Struct, frozen=True, array_like=True):
     qualname: str = ""
     races: list[RaceNote] = []
     root: str = ""
+    tick: RunTick | None = None
 
 
 class Ran(msgspec.Struct, frozen=True, array_like=True):
@@ -134,7 +144,7 @@ class RunCommand(msgspec.Struct, frozen=True, array_like=True):
     encrypted: the digests of inputs in ids are made with it, so that they cannot be guessed. `places` says whose
     functions the steps are, by their names (module, qualified name), if only clean-ups are left to be made. `root` is
     the run that a child run belongs to, however deep: its id, its workflow, and what Temporal knows it by.
-    It does not begin before `not_before`, in seconds since the epoch.
+    It does not begin before `not_before`, in seconds since the epoch. `tick` is what a schedule has made it for.
     """
 
     id: str
@@ -157,6 +167,7 @@ class RunCommand(msgspec.Struct, frozen=True, array_like=True):
     places: dict[str, tuple[str, str]] = {}
     root: tuple[str, str, str] | None = None
     not_before: float | None = None
+    tick: RunTick | None = None
 
 
 class RunMemo(msgspec.Struct, frozen=True, array_like=True):

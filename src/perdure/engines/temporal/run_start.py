@@ -19,7 +19,7 @@ from perdure.engines.runtime.clock import RealWorld
 from perdure.engines.temporal.commands import MEMO, memo_of, queue_of, task_timeout
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.executions import Found, describe, find, published_of, recorded_inputs, refuse_stranger
-from perdure.engines.temporal.payloads import Carry, Published, RunCommand, encode, fits
+from perdure.engines.temporal.payloads import Carry, Published, RunCommand, RunTick, encode, fits
 from perdure.engines.temporal.published_values import fields_of
 from perdure.errors import EngineError, OtherInputs, RunError
 
@@ -89,7 +89,7 @@ class RunStarter:
                 return started, found is not None and found.status == "failed"
         raise self._contended(workflow_id)
 
-    async def enqueue(self, call: Call, how: Enqueued) -> str:
+    async def enqueue(self, call: Call, how: Enqueued, tick: RunTick | None = None) -> str:
         """Start a run that stands by itself, and do not wait for it; the id of it, or of the one that is meant.
 
         Raises:
@@ -103,7 +103,7 @@ class RunStarter:
         else:
             workflow_id = id = how.id or f"{spec.name}-{self.world.new_id()}"
         wake = how.wake(time.time())
-        command = msgspec.structs.replace(self._command(call, spec.file, id), not_before=wake)
+        command = msgspec.structs.replace(self._command(call, spec.file, id), not_before=wake, tick=tick)
         for _ in range(TRIES):
             started = await self._start(command, workflow_id, how=how)
             if started is not None:

@@ -39,7 +39,7 @@ from perdure.engines.temporal.in_place import PlacedCall, Root, carry_in_place
 from perdure.engines.temporal.lockstep_thread import LockstepThread, Ticket
 from perdure.engines.temporal.mailbox import Mailbox
 from perdure.engines.temporal.open_waits import OpenWaits, carry_note
-from perdure.engines.temporal.payloads import Carry, RunCommand, StepCommand, WaitNote, fits
+from perdure.engines.temporal.payloads import Carry, RunCommand, RunTick, StepCommand, WaitNote, fits
 from perdure.engines.temporal.published_values import PublishedValues
 from perdure.engines.temporal.run_records import RunRecords
 from perdure.engines.temporal.unsupported import refuse_locks, refuse_queueing, unguarded
@@ -238,6 +238,10 @@ class ClusterScope(BaseScope):
         step.fn = start
         branch = self.branch()
         return call if branch is None else branch.place(call)
+
+    def tick(self) -> RunTick | None:
+        """The tick that the run, or the one that it is a child of, was made for; None: none."""
+        return self.command.tick
 
     def publish(self, name: str, packed: bytes, *, soon: bool) -> None:
         """Show how far the run is: all else that a workflow publishes is a step."""
@@ -489,6 +493,7 @@ class ClusterScope(BaseScope):
             qualname=spec.qualname,
             races=self.records.races(MOST_RACES),
             root="" if self.command.root is None else self.root.workflow_id,
+            tick=self.command.tick,
         )
 
     def given(self, call: Call) -> bytes:
@@ -520,6 +525,7 @@ class ClusterScope(BaseScope):
             deadline=self.deadline,
             qualname=spec.qualname,
             blind=mine.blind,
+            tick=mine.tick,
             root=(self.root.id, self.root.workflow, self.root.workflow_id),
         )
 

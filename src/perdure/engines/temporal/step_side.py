@@ -12,7 +12,7 @@ from perdure.core.records import PROGRESS
 from perdure.engines.events import Observer, StepProgress
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.messages import PUBLISH
-from perdure.engines.temporal.payloads import Progress, Published, encode
+from perdure.engines.temporal.payloads import Progress, Published, RunTick, encode
 from perdure.engines.temporal.published_values import APART
 from perdure.engines.temporal.signals import send
 from perdure.store import signals
@@ -30,7 +30,9 @@ class StepSide:
         observer: Observer | None,
         cluster: Cluster,
         root_workflow_id: str,
+        tick: RunTick | None = None,
     ) -> None:
+        self._tick = tick
         self.id = id
         self._root = root_workflow_id
         self._shown = float("-inf")
@@ -45,6 +47,10 @@ class StepSide:
         self._progress.note = f"{done:g}{f' of {total:g}' if total is not None else ''} {note}".strip()[:200]
         if self._observer is not None:
             self._observer.notify(StepProgress(self.id, self.workflow, call, done, total, note))
+
+    def tick(self) -> RunTick | None:
+        """The tick that the run was made for; None: none."""
+        return self._tick
 
     def publish(self, name: str, value: bytes, *, soon: bool = False) -> None:
         """Show a value of the run that people know; `soon`: once a second at most, and when the attempt ends.

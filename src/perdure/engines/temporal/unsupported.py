@@ -24,14 +24,11 @@ def refuse_parking(spec: Spec) -> None:
 
 
 def refuse_counting(spec: Spec) -> None:
-    """Refuse the options of a workflow that ask what runs have come to, or that begin runs.
+    """Refuse the options of a workflow that ask what runs have come to.
 
     Raises:
         OptionError: it is to be done once, or to fail with so many dead letters.
-        UsageError: it has a schedule.
     """
-    if spec.schedules:
-        TEMPORAL.require(Feature.SCHEDULES, option=f"schedule {spec.schedules[0].name!r} of {spec.owner}")
     if spec.rules.once:
         TEMPORAL.require(Feature.ONCE, owner=spec.owner)
     if spec.rules.fail_on_dead is not None:
@@ -42,8 +39,8 @@ def refuse_queueing(spec: Spec, how: Enqueued) -> None:
     """Refuse what a run that is enqueued asks for, and a cluster lacks.
 
     Raises:
-        OptionError: the workflow, or the queue, has such an option.
-        UsageError: the workflow has a schedule.
+        OptionError: the workflow has such an option.
+        UsageError: the queue has limits.
     """
     refuse_locks(spec)
     refuse_parking(spec)
