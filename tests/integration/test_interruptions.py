@@ -89,6 +89,34 @@ def test_a_dropped_interruption_comes_again(machine: Machine, monkeypatch: pytes
     assert asked.made > dropped or dropped == 3  # the next one may come between two waits, where nothing drops it
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["step", "workflow"])
+def test_a_loop_that_drops_every_interruption_is_ended(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, *, whole: bool
+) -> None:
+    """Its grace over, it is interrupted again so soon that nothing has begun that would catch it."""
+    monkeypatch.setattr(backstop, "GRACE", 0.0)
+    monkeypatch.setattr(timeouts, "AGAIN", 0.01)
+    dropped = 0
+
+    def stubborn() -> None:
+        nonlocal dropped
+        while dropped < 20_000:
+            try:
+                hang()
+            except BaseException:
+                dropped += 1
+                continue
+
+    if whole:
+        with pytest.raises(DeadlineExceeded):
+            workflow(stubborn, name="stubborn", timeout=SHORT)()
+    else:
+        with pytest.raises(StepTimeout):
+            run(stubborn, timeout=SHORT)
+    assert 0 < dropped < 20_000
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
 def test_a_clean_up_without_end_is_cut_off_with_a_note(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the grace; what was cut off is said."""
     Asked(monkeypatch)

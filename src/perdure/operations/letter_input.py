@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
+from perdure.config import secrets
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.argument_paths import Arguments
+from perdure.core.redaction.printable import printable
+from perdure.errors import OptionError
 from perdure.operations.dead_letters import editable_letter
 from perdure.operations.location import Location, opened
 from perdure.store import code
@@ -19,16 +22,23 @@ from perdure.store.runs import Store
 
 MOST = 200
 """Places that are given."""
+LONGEST = 20_000
+"""Characters of a text that is edited in a field."""
 
 _PLAIN = re.compile(r"[^.\[\]\"]+")
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A value in an input: where it stands, as `dlq edit --set` takes it; what it is now, and what was recorded."""
+    """A value in an input: where it stands, as `dlq edit --set` takes it; what it is now, and what was recorded.
+
+    `whole`: it is shown as it is. One that is not (a credential is hidden, or a character escaped) cannot be edited
+    from what is shown.
+    """
 
     path: str
     value: str | int | float | bool | None
     recorded: str | int | float | bool | None
+    whole: bool
 
 
 class LetterInput(msgspec.Struct, frozen=True):
@@ -58,9 +68,27 @@ def letter_input(location: Location, reference: str) -> LetterInput:
         current = record.input if letter.input is None else letter.input
         recorded = dict(_places(Arguments(record.input, names).as_json()))
         now = _places(Arguments(current, names).as_json())
-        places = [Place(path, value, recorded.get(path)) for path, value in now]
+        hide = secrets.redactor()
+        places = [Place(path, value, recorded.get(path), _is_shown(f"{path}\n{value}", hide)) for path, value in now]
         more, version = len(places[MOST:]), version_of(store, letter)
         return LetterInput(letter.lid, record.name, run.path, places[:MOST], more, version)
+
+
+def refuse_hidden(location: Location, reference: str, paths: Collection[str]) -> None:
+    """Return if every one of these places is shown as it is, so that what is given for it was not made of stars.
+
+    Raises:
+        OptionError: one is not.
+        NotFound: there is no such letter.
+        UsageError: it stands for a whole run.
+        StateError: the file cannot be read.
+    """
+    for place in letter_input(location, reference).places:
+        if place.path in paths and not place.whole:
+            raise OptionError(
+                f"{printable(place.path)} is not shown in full: it holds a secret, hidden characters, or a long text",
+                f"edit it in a terminal: perdure dlq edit {reference} --set PATH=JSON",
+            )
 
 
 def version_of(store: Store, letter: LetterRecord) -> str:
@@ -77,6 +105,10 @@ def check_version(store: Store, letter: LetterRecord, version: str) -> None:
     """
     if version_of(store, letter) != version:
         raise InputHasChanged(letter.lid)
+
+
+def _is_shown(text: str, hide: Callable[[str], str]) -> bool:
+    return len(text) <= LONGEST and printable(hide(text)) == text
 
 
 def _places(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

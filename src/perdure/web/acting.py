@@ -237,6 +237,7 @@ def edit(desk: Desk, names: Names, given: Edited) -> Job:
         letter = find_letter(store, names["letter"])
         _same(store.run_by_number(letter.run).path, [given.script])
         letter_input.check_version(store, letter, given.version)
+    letter_input.refuse_hidden(desk.location, str(letter.lid), given.changes)
     how = ["--reset"] if given.reset else ["--changes=-"]
     changes = b"" if given.reset else msgspec.json.encode(given.changes)
     command = ["dlq", "edit", f"--if-version={given.version}", *how]

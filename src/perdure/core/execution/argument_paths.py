@@ -236,6 +236,8 @@ def _refit(node: Any, value: Any, where: str) -> Any:
         return node
     if value is None or node is None:
         return _generic(value)
+    if isinstance(value, str) and (number := _number_like(node, value)) is not None:
+        return _generic(number)
     opened = _open(node)
     if opened is not None:
         return _refit_parts(node, opened, value, where)
@@ -246,6 +248,21 @@ def _refit(node: Any, value: Any, where: str) -> Any:
     if isinstance(node, bytes):
         raise _refused(where, "bytes, which JSON cannot say", "let the step read them from a file")
     return _generic(value)
+
+
+def _number_like(node: Any, text: str) -> int | float | None:
+    """The number that a text says, in the place of one for which JSON has a text: of many digits, infinite, or none."""
+    shown = _plain(node) if isinstance(node, int | float) or _is_big(node) else None
+    if not isinstance(shown, str):
+        return None
+    try:
+        return float(text) if isinstance(node, float) else int(text)
+    except ValueError:
+        return None
+
+
+def _is_big(node: Any) -> bool:
+    return isinstance(node, Ext) and node.code == extensions.BIG_INT
 
 
 def _refit_parts(node: Any, opened: tuple[Items, Callable[[Any], Any]], value: Any, where: str) -> Any:

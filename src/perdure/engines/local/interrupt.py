@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # as in timeouts
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,10 @@ from perdure.errors import StopRun
 PACKAGE = f"{Path(__file__).parents[2]}{os.sep}"
 AGAIN = 0.02
 """Seconds until the next try, if the signal found the thread in code of perdure's, which must not be interrupted."""
+
+
+_OURS = {getattr(contextlib._GeneratorContextManager, name).__code__ for name in ("__enter__", "__exit__")}
+"""The code between `interrupt` and who calls it."""
 
 
 @contextmanager
@@ -35,7 +40,12 @@ def interrupt(seconds: float, stop: Callable[[], StopRun], caller: CodeType) -> 
     interruption = Interruption()
 
     def fire(signum: int, frame: FrameType | None) -> None:
-        if active and not _in_perdure(frame, caller) and (error := interruption.of(stop())) is not None:
+        if not active or _in_perdure(frame, caller):
+            return
+        error = interruption.of(stop())
+        if signum == _signal.SIGALRM and (pause := interruption.pause) is not None:
+            _signal.setitimer(_signal.ITIMER_REAL, pause, AGAIN)
+        if error is not None:
             raise error
 
     theirs = _signal.getsignal(_signal.SIGALRM)
@@ -57,10 +67,15 @@ def interrupt(seconds: float, stop: Callable[[], StopRun], caller: CodeType) -> 
 
 
 def _in_perdure(frame: FrameType | None, caller: CodeType) -> bool:
-    """Is code of perdure's running, or waiting for what it has called, below the workflow's function?"""
+    """Is code of perdure's running, or waiting for what it has called, below the workflow's function?
+
+    So it is where that function has not been called, or is over: what is left then is `interrupt` itself.
+    """
+    below = None
     while frame is not None:
         if frame.f_code is caller:
-            return False
+            return below is None or below.f_code in _OURS
+        below = frame
         if frame.f_code.co_filename.startswith(PACKAGE):
             return True
         frame = frame.f_back

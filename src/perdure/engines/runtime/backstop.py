@@ -25,8 +25,16 @@ GRACE = 10.0
 """Seconds at most that code which was interrupted may take to clean up."""
 
 
+SOON = 0.000_005
+"""Seconds until code that goes on although its grace is over is interrupted again: doubled seven times, and anew."""
+
+
 class Interruption:
-    """An interruption of code on the main thread, and what that code does about it."""
+    """An interruption of code on the main thread, and what that code does about it.
+
+    A loop with a bare `except` drops each interruption that comes inside of its `try`. So, after its grace, code is
+    interrupted again so soon that one comes before the next round has begun, where nothing catches it.
+    """
 
     __slots__ = ("_error", "_since", "times")
 
@@ -49,6 +57,13 @@ class Interruption:
         self.times += 1
         self._error = error
         return error
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds until the next one, if the code that was interrupted has had its time to clean up."""
+        if self._error is None or steady() - self._since < GRACE:
+            return None
+        return float(SOON * 2 ** (self.times % 8))
 
 
 def _is_handled(error: BaseException) -> bool:

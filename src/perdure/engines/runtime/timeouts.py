@@ -59,7 +59,12 @@ class _Alarm:
         self.handler = self._fire  # one object, so that it can be compared by identity
 
     def _fire(self, signum: int, frame: Any) -> None:
-        if self.armed and (error := self.interruption.of(_Expired())) is not None:
+        if not self.armed or (frame is not None and frame.f_code is _CALLER):
+            return  # the step's function is over
+        error = self.interruption.of(_Expired())
+        if signum == _signal.SIGALRM and (pause := self.interruption.pause) is not None:
+            _signal.setitimer(_signal.ITIMER_REAL, pause, AGAIN)
+        if error is not None:
             raise error
 
 
@@ -102,6 +107,7 @@ def interrupted_after(
         value = fn(*args, **kwargs)
         alarm.armed = False
     except _Expired:
+        alarm.armed = False
         raise _late(alarm, owner, seconds) from None
     except BaseException as error:
         alarm.armed = False
@@ -120,6 +126,9 @@ def interrupted_after(
     if alarm.interruption.times:
         raise timed_out(owner, seconds)  # it swallowed the interruption, and is late all the same
     return value
+
+
+_CALLER = interrupted_after.__code__
 
 
 def _late(alarm: _Alarm, owner: str, seconds: float) -> StepTimeout:

@@ -13,7 +13,8 @@ function read(text, as) {
   if (as === "text") return text;
   if (as === "null") return null;
   if (as === "boolean") return { true: true, false: false }[text.trim()];
-  return text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : undefined;
+  const number = Number(text);
+  return text.trim() !== "" && Number.isFinite(number) && (Number.isSafeInteger(number) || !Number.isInteger(number)) ? number : undefined;
 }
 
 /** @param {Object} input what `/letters/N/input` answers @param {() => void} close @param {() => Promise<void>} saved */
@@ -21,17 +22,20 @@ export function editor(input, close, saved) {
   const said = h("div", { role: "alert" }), save = h("button", { class: "btn small primary" }), rows = input.places.map(row);
   const count = () => { const changed = rows.filter(x => x.changed).length; save.textContent = changed ? `Check and keep ${many(changed, "change")}` : "Check and keep"; };
   function row(place, i) {
-    const field = h("input", { id: `place-${i}`, value: shown(place.value), autocomplete: "off", spellcheck: "false" });
+    const lines = typeof place.value === "string" && place.value.includes("\n"); // which an input would drop
+    const field = h(lines ? "textarea" : "input", { id: `place-${i}`, autocomplete: "off", spellcheck: "false", ...(lines ? { rows: 3 } : {}) });
+    field.value = shown(place.value);
     const as = h("select", { "aria-label": `Kind of ${place.path}` }, KINDS.map(([k, text]) => h("option", { value: k }, text)));
     const note = h("span", {});
     as.value = kind(place.value);
-    const one = { path: place.path, value: () => read(field.value, as.value), get changed() { return this.value() !== place.value; } };
+    as.disabled = !place.whole;
+    const one = { path: place.path, value: () => field.value === shown(place.value) && as.value === kind(place.value) ? place.value : read(field.value, as.value), get changed() { return place.whole && this.value() !== place.value; } };
     const paint = () => {
       const bad = one.value() === undefined;
-      field.disabled = as.value === "null";
+      field.disabled = !place.whole || as.value === "null";
       field.className = bad ? "bad" : one.changed ? "new" : "";
       if (bad) field.setAttribute("aria-invalid", "true"); else field.removeAttribute("aria-invalid");
-      note.textContent = bad ? `this is no ${as.value === "boolean" ? "true or false" : as.value}` : one.changed ? `was ${shown(place.value) || "nothing"}` : place.recorded !== place.value ? `recorded: ${shown(place.recorded) || "nothing"}` : "";
+      note.textContent = !place.whole ? `not shown as it is; in a terminal: perdure dlq edit ${input.letter}` : bad ? `this is no ${as.value === "boolean" ? "true or false" : as.value === "number" ? "number of at most 15 digits" : as.value}` : one.changed ? `was ${shown(place.value) || "nothing"}` : place.recorded !== place.value ? `recorded: ${shown(place.recorded) || "nothing"}` : "";
       note.className = bad ? "msg" : "was2";
       note.hidden = !note.textContent;
     };
