@@ -188,7 +188,7 @@ def test_text_that_is_looked_for_is_in_the_inputs(listed: Listed) -> None:
         (run_pages.Wanted(status="done", workflow="sell"), "run_workflow (workflow=? AND status=? AND parent=?"),
         (run_pages.Wanted(parent=1), "(parent=?"),
         (run_pages.Wanted(workflow="sell"), "rowid>? AND rowid<?"),
-        (run_pages.Wanted(text="x", children=True), "rowid>? AND rowid<?"),
+        (run_pages.Wanted(meets=bool, children=True), "rowid>? AND rowid<?"),
     ],
 )
 def test_a_page_is_found_by_an_index(listed: Listed, wanted: run_pages.Wanted, index: str) -> None:

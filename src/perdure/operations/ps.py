@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from typing import Literal
@@ -16,9 +17,10 @@ from perdure.core.execution.run import HolderInfo
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.core.waits import describe
-from perdure.errors import OptionError
+from perdure.errors import OptionError, PerdureError
 from perdure.operations.paging import PAGE, SECONDS, Budget
 from perdure.operations.queues import place_in_queue
+from perdure.operations.shown_text import ShownText
 from perdure.operations.stored_failures import error_line
 from perdure.store import run_pages, waits
 from perdure.store.rows import corrupt
@@ -100,7 +102,8 @@ class RunFilter(msgspec.Struct, frozen=True):
         workflow: those of this workflow.
         children: child runs too.
         parent: the child runs of the run of this row number, whatever `children` says.
-        text: those with this in their id or their inputs, as they are stored.
+        text: those with this in their id or their inputs, as they are shown: its case counts.
+        anywhere: the text may be in the name of the workflow or in the error too.
     """
 
     status: Standing | None = None
@@ -108,6 +111,7 @@ class RunFilter(msgspec.Struct, frozen=True):
     children: bool = False
     parent: int | None = None
     text: str | None = None
+    anywhere: bool = False
 
 
 EVERY = RunFilter()
@@ -213,7 +217,7 @@ def _chunks(
     top = run_pages.last_number(store) + 1
     before = top if before is None else min(before, top)
     status, superseded = _WRITTEN.get(wanted.status or "", (wanted.status, None if wanted.status is None else False))
-    stored = Wanted(status, superseded, wanted.workflow, wanted.children, wanted.parent, wanted.text)
+    stored = Wanted(status, superseded, wanted.workflow, wanted.children, wanted.parent, _meets(store, wanted))
     most = PAGE if wanted.status in _JUDGED else most
     if wanted.status != "dead":
         while before > 0:
@@ -226,6 +230,24 @@ def _chunks(
         some = listed[at : at + PAGE]
         runs, _ = run_pages.chunk(store, stored, some[0] + 1, PAGE, some)
         yield _shown(store, runs, wanted.status), some[-1] if at + PAGE < len(listed) else 0
+
+
+def _meets(store: Store, wanted: RunFilter) -> Callable[[RunRecord], bool] | None:
+    if not wanted.text:
+        return None
+    text, anywhere = ShownText(wanted.text), wanted.anywhere
+
+    def meets(run: RunRecord) -> bool:
+        with suppress(PerdureError):  # nothing is shown of what cannot be read
+            if text.text in run.id or (anywhere and text.text in run.workflow):
+                return True
+            if text.in_inputs(store.whole(msgspec.structs.replace(run, output=None)).input):
+                return True
+            if anywhere and run.output is not None and run.status in ("failed", "parked"):
+                return text.in_error(store.whole(run).output)
+        return False
+
+    return meets
 
 
 def _shown(store: Store, runs: Sequence[RunRecord], status: Standing | None) -> list[tuple[RunView, int]]:

@@ -19,6 +19,7 @@ from perdure.core.values import codec
 from perdure.core.values.pieces import is_apart
 from perdure.errors import OptionError, PerdureError
 from perdure.operations.paging import PAGE, SECONDS, Budget
+from perdure.operations.shown_text import ShownText
 from perdure.store import step_pages, timeline
 from perdure.store.runs import Store
 from perdure.store.step_pages import Order, Wanted
@@ -88,7 +89,7 @@ class StepFilter(msgspec.Struct, frozen=True):
         since: those whose last attempt began then or later, in milliseconds from the start of the run.
         until: those whose last attempt began before then.
         longer: those whose last attempt took so many milliseconds or more.
-        text: those with this in their name, label or inputs, as it is stored: its case counts.
+        text: those with this in their name, label, inputs or error, as they are shown: its case counts.
     """
 
     step: str | None = None
@@ -142,7 +143,7 @@ def step_rows(
         since=None if wanted.since is None else run.created + wanted.since / 1000,
         until=None if wanted.until is None else run.created + wanted.until / 1000,
         slow=wanted.longer,
-        text=wanted.text or None,
+        meets=_meets(wanted.text) if wanted.text else None,
     )
     at: tuple[int, int] | None = _place(cursor) or step_pages.beginning(store, run.rid, order)
     records: list[StepRecord] = []
@@ -181,6 +182,24 @@ def _place(cursor: str | None) -> tuple[int, int] | None:
     return int(match[1] or 0), int(match[2])
 
 
+def _meets(wanted: str) -> Callable[[StepRecord], bool]:
+    text = ShownText(wanted)
+
+    def meets(record: StepRecord) -> bool:
+        name, given = called(record.kind, record.name, record.input)
+        if text.text in name or (record.label is not None and text.in_text(record.label)):
+            return True
+        if not is_apart(given) and text.in_inputs(given):
+            return True
+        return record.status not in FINE and not is_apart(record.output) and text.in_error(record.output)
+
+    return meets
+
+
+FINE = ("done", "abandoned")
+"""What a record is that has no error."""
+
+
 class Rows:
     """Makes rows of the records of a run; what is secret is asked for once."""
 
@@ -212,7 +231,7 @@ class Rows:
             last_at=last_at,
             ms=record.ms,
             failures=failures,
-            error=self._error(record.output) if record.status not in ("done", "abandoned") else None,
+            error=self._error(record.output) if record.status not in FINE else None,
             letter=None if letter is None else letter.lid,
             map=record.batch,
             label=None if record.label is None else self._hide(record.label),

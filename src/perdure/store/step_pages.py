@@ -5,7 +5,8 @@ All of a long run is read in slices of record numbers, each a read of its own, s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import apsw
@@ -24,6 +25,9 @@ _TRIES = _SQL["tries"].replace(":attempts", ATTEMPTS)
 
 SLICE = 20_000
 """Records that are looked through in one read: some 10 ms."""
+
+TEXTS = 1_000
+"""Records that are read in one go to be judged by what is shown of them."""
 
 TRIED = 20_000
 """Calls with failed attempts of which it is looked up whether they have a record."""
@@ -50,7 +54,7 @@ class Wanted(msgspec.Struct, frozen=True):
         since: begun then or later, in seconds since the epoch.
         until: begun before then.
         slow: whose last attempt took so many milliseconds or more.
-        text: with this in their name, their label or their inputs, as they are stored.
+        meets: those that it is true of, by what no statement can tell; it is given the record as it is stored.
     """
 
     name: str | None = None
@@ -61,7 +65,7 @@ class Wanted(msgspec.Struct, frozen=True):
     since: float | None = None
     until: float | None = None
     slow: int | None = None
-    text: str | None = None
+    meets: Callable[[StepRecord], bool] | None = None
 
 
 class Group(NamedTuple):
@@ -117,10 +121,10 @@ def chunk(
         "only_since": wanted.since is not None,
         "only_until": wanted.until is not None,
         "only_slow": wanted.slow is not None,
-        "only_text": bool(wanted.text),
     }
     filters = " ".join(_SQL[name] for name, asked in names.items() if asked)
     statement = _SQL[{"last": "newest_first", "first": "oldest_first", "slowest": "slowest_first"}[order]]
+    at_once = most if wanted.meets is None else TEXTS
     given = msgspec.structs.asdict(wanted) | {
         "but": msgspec.json.encode(wanted.but).decode(),
         "run": rid,
@@ -128,7 +132,7 @@ def chunk(
         "last": last,
         "ms": ms,
         "seq": seq,
-        "most": most,
+        "most": at_once,
     }
 
     def question(connection: apsw.Connection) -> tuple[list[Any], int]:
@@ -139,8 +143,14 @@ def chunk(
     found_in: tuple[list[Any], int] = store.journal.read(question)
     rows, end = found_in
     found = [checked_of_run(StepRecord, row, store.path) for row in rows]
-    if len(found) == most:
-        return found, (found[-1].ms, found[-1].seq)
+    full = len(found) == at_once
+    reached = (found[-1].ms, found[-1].seq) if full else None
+    if wanted.meets is not None:
+        found = list(islice(filter(wanted.meets, found), most))
+        if len(found) == most:
+            reached = found[-1].ms, found[-1].seq
+    if reached is not None:
+        return found, reached
     match order:
         case "first":
             return found, (0, last) if last < end else None

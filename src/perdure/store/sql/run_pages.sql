@@ -28,9 +28,6 @@ AND superseded_by IS NOT NULL AND status NOT IN ('done', 'cancelled')
 -- name: not_superseded
 AND (superseded_by IS NULL OR status IN ('done', 'cancelled'))
 
--- name: only_text
-AND (instr(id, :text) OR instr(input, CAST(:text AS BLOB)))
-
 -- name: only_listed
 AND rid IN (SELECT value FROM json_each(:listed))
 

@@ -40,9 +40,6 @@ AND started < :until
 -- name: only_slow
 AND ms >= :slow
 
--- name: only_text
-AND (instr(name, :text) OR instr(input, CAST(:text AS BLOB)) OR instr(label, :text))
-
 -- name: epochs
 WITH RECURSIVE lives (epoch) AS (
     SELECT min(epoch) FROM attempt WHERE run = ?1

@@ -1,0 +1,114 @@
+"""Texts that are looked for in encoded bytes: what a view shows is not found, and what it does not show is."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from listed_runs import Listed, given
+
+from perdure.operations.ps import RunFilter, each_run, runs_page
+from perdure.operations.searching import search
+from perdure.operations.step_rows import StepFilter, step_rows
+from perdure.store import run_pages, step_pages
+
+SECRET = "ghp_" + "b7K2" * 9
+INPUTS = {
+    "number": 4711,
+    "small": 65,
+    "day": datetime.date(2026, 11, 23),
+    "price": Decimal("12.50"),
+    "flag": True,
+    "long": "x" * 200 + "MARK",
+    "secret": f"token={SECRET}",
+}
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Iterator[Listed]:
+    made = Listed(tmp_path / "state.db")
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def runs(listed: Listed) -> Listed:
+    """A run of each of the inputs, named by it."""
+    for name, value in INPUTS.items():
+        run = msgspec.structs.replace(listed.run(f"of {name}"), rid=0, id=f"r-{name}", input=given(value))
+        listed.store.journal.write((), lambda connection, run=run: listed.store.insert_run(connection, run))
+    return listed
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("4711", ["number"]),
+        ("date(2026, 11, 23)", ["day"]),
+        ("('12.50", ["price"]),
+        ("True", ["flag"]),
+        ("(65)", ["small"]),
+        ("A", ["long"]),  # the byte of 65 is an "A", that of MARK is one that is shown
+        ("xMARK", ["long"]),
+        ("%", []),  # lengths are bytes too
+        ("***", ["secret"]),
+        ("b7K2", []),
+    ],
+)
+def test_runs_are_found_by_what_is_shown_of_them(
+    runs: Listed, monkeypatch: pytest.MonkeyPatch, text: str, found: list[str]
+) -> None:
+    """As a person reads the inputs, whatever they are and however long; by no byte that is not shown, and by no
+    credential, which would tell it a piece at a time. It is the same in portions and pages of any size."""
+    monkeypatch.setattr(run_pages, "TEXTS", 3)
+    wanted = [f"r-{name}" for name in found]
+    assert [one.id for one in each_run(runs.store, RunFilter(text=text)) if one.id.startswith("r-")] == wanted
+    paged, cursor = [], None
+    while True:
+        page = runs_page(runs.store, RunFilter(text=text), cursor=cursor, limit=1, seconds=0.0)
+        paged += [one.id for one in page.runs]
+        if (cursor := page.next) is None:
+            break
+    assert [id for id in paged if id.startswith("r-")] == wanted
+
+
+@pytest.mark.parametrize("order", ["first", "last", "slowest"])
+def test_steps_are_found_by_inputs_and_errors(listed: Listed, monkeypatch: pytest.MonkeyPatch, order: Any) -> None:
+    """In each order, in portions of any size: a step is found by its number as it is shown, and by its error."""
+    monkeypatch.setattr(step_pages, "TEXTS", 3)
+    run = listed.run("run")
+    listed.steps(run, *["load"] * 9)
+    listed.steps(run, "charge", status="dead")
+    every = step_rows(listed.store, run, order=order).steps
+    for text in ("(7)", every[-1].inputs, next(one.error for one in every if one.error)):
+        rows, cursor = [], None
+        while True:
+            page = step_rows(listed.store, run, StepFilter(text=text), order=order, cursor=cursor, limit=1)
+            rows += page.steps
+            if (cursor := page.next) is None:
+                break
+        assert rows == [one for one in every if text in one.inputs or text in (one.error or "")]
+        assert rows
+
+
+def test_the_search_finds_errors_and_letters(listed: Listed) -> None:
+    """An error that an operator pastes leads to the failed run, to the step and to its letter; if time is over, the
+    answer does not say that it is complete."""
+    failed = listed.run("failed-one", "failed")
+    run = listed.run("run")
+    listed.steps(run, "load", "load")
+    listed.steps(run, "charge", status="dead")
+    (error,) = (one.error for one in step_rows(listed.store, run).steps if one.error)
+    found = search(listed.store, error)
+    assert [one.id for one in found.runs] == [failed.id]
+    assert [one.step.name for one in found.steps] == ["charge"]
+    assert [one.step for one in found.letters] == ["charge"]
+    assert found.complete
+    nothing = search(listed.store, "walrus")
+    assert (nothing.runs, nothing.steps, nothing.letters, nothing.complete) == ([], [], [], True)
+    assert not search(listed.store, "walrus", seconds=0.0).complete
