@@ -213,6 +213,11 @@ def view_of(store: Store, letter: LetterRecord) -> LetterView:
     )
 
 
+def headline_of(store: Store, letter: LetterRecord) -> tuple[str | None, str]:
+    """The step of a letter, if it is one of a step, and the line of its error: a small part of its view."""
+    return store.record(letter.run, letter.seq).name if letter.seq else None, _line(_failed(store, letter)[1])
+
+
 class Texts(msgspec.Struct, frozen=True):
     """Recorded input, edited input and result of a letter, as Python would show them."""
 

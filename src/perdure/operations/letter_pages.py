@@ -10,8 +10,9 @@ from itertools import islice
 
 import msgspec
 
+from perdure.core.dead_letters import LetterRecord
 from perdure.core.timestamps import moment
-from perdure.operations.dead_letters import LetterView, Selection, newest, view_of
+from perdure.operations.dead_letters import LetterView, Selection, headline_of, newest, view_of
 from perdure.operations.paging import PAGE, SECONDS, Budget
 from perdure.operations.ps import number_of
 from perdure.store import dead_letters as letters
@@ -100,11 +101,14 @@ def letter_reasons(store: Store, limit: int = PAGE) -> list[LetterReason]:
         _reason(row.fingerprint.hex(), row.letters, moment(row.first), moment(row.last), _view(store, row.newest))
         for row in letters.reasons(store, limit)
     ]
-    old: dict[tuple[str | None, str], list[LetterView]] = {}
+    old: dict[tuple[str | None, str], list[LetterRecord]] = {}
     for lid in letters.without_reason(store, OLD):
-        view = _view(store, lid)
-        old.setdefault((view.step, re.sub("[0-9]+", "#", view.error)), []).append(view)
-    found += [_reason(None, len(some), some[-1].parked, some[0].parked, some[0]) for some in old.values()]
+        letter = letters.get(store, lid)
+        step, error = headline_of(store, letter)
+        old.setdefault((step, re.sub("[0-9]+", "#", error)), []).append(letter)
+    for some in old.values():
+        first, last = moment(some[-1].created), moment(some[0].created)
+        found.append(_reason(None, len(some), first, last, view_of(store, some[0])))
     return list(islice(sorted(found, key=lambda one: -one.letters), limit))
 
 

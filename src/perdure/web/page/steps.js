@@ -48,7 +48,7 @@ export function steps({ run, choose }) {
     const height = Math.min(total * ROW, TALLEST), k = total * ROW / Math.max(height, 1), seen = box.clientHeight || 556;
     pad.style.height = `${height}px`;
     whole.style.setProperty("--numbers", total < 10000 ? "42px" : "58px");
-    const top = box.scrollTop * k / ROW, first = Math.max(0, Math.floor(top) - 5), last = Math.min(total, Math.ceil(top + seen / ROW) + 5), rows = [];
+    const top = box.scrollTop * k / ROW, first = Math.max(0, Math.floor(top) - 2), last = Math.min(total, Math.ceil(top + seen / ROW) + 2), rows = [];
     for (let i = first; i < last; i++) rows.push([i, row(i)]);
     const inSight = rows.filter(([i, x]) => x && i >= Math.floor(top) && i < top + seen / ROW).map(([, x]) => x);
     const a = inSight.length ? Math.min(...inSight.map(x => x.at)) : 0, b = inSight.length ? Math.max(...inSight.map(x => x.last_at + x.ms)) : 1;
