@@ -123,6 +123,20 @@ def test_a_run_that_does_not_fit_its_script(world: World) -> None:
     assert in_order(world.ledger()) == {"a": True}
 
 
+def test_a_workflow_that_was_renamed(world: World) -> None:
+    """What it has left does not stand for ever without a word: it is on hold until the script has the name again."""
+    world.open(0, 1, 2)
+    world.add("a")
+    script = world.script.read_text(encoding="utf-8")
+    world.write(script.replace("def job(", "def task("))
+    worker = world.worker("--once")
+    assert worker.end() == 1
+    worker.says("defines no workflow 'job' when it is loaded, and its run a is on hold")
+    world.write(script)
+    assert world.worker("--once").end() == 0
+    assert world.runs()["a"].status == "done"
+
+
 def test_for_cron(world: World) -> None:
     """--once does all that is due, and ends with 0; with 1 if a run fails or no script can be loaded."""
     world.open(0, 1, 2)

@@ -8,6 +8,7 @@ import pytest
 from alert_world import Chat, Clock, by_digest, down, failed
 
 from perdure.alerts.alert import RECOVERED, Alert
+from perdure.alerts.sender import log_failing
 from perdure.alerts.spool import Spool
 from perdure.errors import AlertError
 
@@ -96,3 +97,18 @@ def test_what_a_channel_refused_is_not_tried_for_a_repetition(spool: Spool, cloc
         spool.deliver(by_digest(chat))
         clock.time += 14
     assert chat.asked == 2  # at first, and when its pause is over
+
+
+def test_what_another_process_could_not_deliver_is_logged(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
+    """Once for each target that is configured; what has not been tried yet is no failure."""
+    wrong, fresh, gone = Chat("wrong"), Chat("fresh"), Chat("gone")
+    wrong.trouble = gone.trouble = down
+    spool.put(failed("KeyError: 1"), [wrong, gone])
+    spool.put(failed("KeyError: 2"), [wrong])
+    spool.deliver(by_digest(wrong, gone))
+    spool.put(failed("KeyError: 3"), [fresh])
+    caplog.clear()
+    log_failing([wrong, fresh], spool.folder)
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "perdure"]
+    assert line.startswith("alert not delivered to wrong: ")
+    assert line.endswith("; it waits and is tried again")

@@ -13,6 +13,7 @@ from perdure.core.execution.run import End
 from perdure.core.records import RunRecord
 from perdure.store import claims
 from perdure.store.claims import Offer
+from perdure.store.queue import AFTER_OTHERS
 from perdure.store.runs import Store
 
 NOW = 1_800_000_000.0
@@ -169,6 +170,26 @@ def test_runs_of_a_script_that_cannot_be_loaded(store: Store) -> None:
     assert claims.hold_due(store, "broken.py", "v1 cannot be loaded: SyntaxError", NOW) == 0
 
 
+def test_runs_of_a_workflow_that_is_defined_no_more(store: Store) -> None:
+    """They are put on hold instead of standing for ever: due or queued; the others, and other scripts', are left."""
+    add(store, "due", workflow="gone")
+    add(store, "queued", workflow="gone", status="queued", wake=None, queue="default", turn=1)
+    add(store, "later", workflow="gone", wake=NOW + 1)
+    add(store, "elsewhere", script="other.py", workflow="gone")
+    add(store, "served")
+    after = add(store, "after", status="queued", wake=None, hold=AFTER_OTHERS)
+    (found,) = claims.hold_homeless(store, ["app.py"], list(SERVED), "v1", NOW)
+    assert (found.first.id, found.runs) == ("due", 2)
+    assert claims.hold_homeless(store, ["app.py"], list(SERVED), "v1", NOW) == []
+    held = {id for id in ("due", "queued", "later", "elsewhere", "served") if store.run(id).hold is not None}
+    assert held == {"due", "queued"}
+    assert "defines no workflow 'gone'" in claims.reason_of(store.run("queued").hold)
+    assert claims.try_again(store, "app.py", "v1") == 0
+    assert claims.try_again(store, "app.py", "v2") == 2
+    assert store.run("due").hold is store.run("queued").hold is None
+    assert store.run(after.id).hold == AFTER_OTHERS
+
+
 def test_the_next_moment(store: Store) -> None:
     """It is that of the soonest run after now; what is on hold and what has ended does not count."""
     assert claims.next_moment(store, NOW) is None
@@ -187,10 +208,11 @@ def test_each_look_uses_an_index(store: Store) -> None:
     for name, statement in claims._SQL.items():
         arguments: list[object] = [NOW, "[]", 1][: len({each for each in ("?1", "?2", "?3") if each in statement})]
         if name == "set_aside":
-            arguments = ["app.py"]
+            arguments = ["app.py", ""]
         plan = store.journal.read(
             lambda connection, text=statement, given=arguments: connection.execute(
                 f"EXPLAIN QUERY PLAN {text}", given
             ).fetchall()
         )
-        assert not [line for *_, line in plan if line.startswith("SCAN run")], name
+        scans = [line for *_, line in plan if line.startswith("SCAN run")]
+        assert scans == (["SCAN run USING INDEX run_waiting"] if name == "due_of_no_workflow" else []), name  # 10,000

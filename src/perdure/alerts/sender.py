@@ -59,6 +59,15 @@ def deliver(targets: Sequence[Target], folder: Path, *, all: bool = False) -> li
         return _logged([Failure("the spool", f"the alerts that wait cannot be delivered: {_reason(error)}")])
 
 
+def log_failing(targets: Sequence[Target], folder: Path) -> None:
+    """Log which targets another process could not deliver to, of what waits in the spool of that folder.
+
+    Raises:
+        OSError: the spool cannot be read.
+    """
+    _logged(Spool(folder).failing({target.digest: target for target in targets}))
+
+
 def attempt(alert: Alert, target: Target) -> Failure | None:
     """Send an alert to a target at once, without a spool; returns why that failed, or None."""
     try:

@@ -184,6 +184,23 @@ class Spool:
         _at_once([partial(drain, target, queue) for target, queue in work])
         return found
 
+    def failing(self, targets: Mapping[str, Target]) -> list[Failure]:
+        """The targets to which an alert could not be delivered yet, and why.
+
+        Args:
+            targets: those that are configured now, by digest.
+
+        Raises:
+            OSError: the spool cannot be read.
+        """
+        found = []
+        for digest, queue in self._queues():
+            for name in queue.names()[:1] if digest in targets else ():
+                entry = queue.read(name)  # the others wait for the first
+                if entry is not None and entry.tries:
+                    found.append(Failure(entry.target, entry.error))
+        return found
+
     def pending(self, targets: Mapping[str, Target]) -> Pending:
         """What waits, the oldest first.
 

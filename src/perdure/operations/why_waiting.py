@@ -70,7 +70,9 @@ class Waiting:
         standing = place_in_queue(self._store, self._run, self._now)
         self._say(f"it stands in a queue, and has not begun: {standing.line}")
         way = way_on(standing, self._location.option)
-        if way is not None:
+        if self._run.hold is not None and standing.why == "hold":
+            self._say("a worker tries it again when its script is edited")
+        elif way is not None:
             self.ways.append(Way(*way))
         elif standing.why == "after":
             for id in runs_before(self._store, self._run.rid):
@@ -90,8 +92,7 @@ class Waiting:
     # -- what holds it ------------------------------------------------------------------------------------------------
 
     def _held(self, hold: str) -> None:
-        _, _, why = hold.partition(" ")  # after the version of the script that it does not fit
-        self._say(f"it is on hold: {why or hold}")
+        self._say(f"it is on hold: {claims.reason_of(hold)}")
         if codec.withholds(self._run.input):
             self._say(
                 "only its script can go on with it, called with the same arguments: it gives the Secret again; "

@@ -231,6 +231,12 @@ def give_back(
     return given
 
 
+def reason_of(hold: str | None) -> str:
+    """Why a run is on hold, without the version of the script that comes before it."""
+    _, _, why = (hold or "").partition(" ")
+    return why or hold or ""
+
+
 def hold_due(store: Store, script: str, reason: str, now: float) -> int:
     """Put the suspended runs of a script on hold that are due, and cannot be executed; returns how many.
 
@@ -250,6 +256,49 @@ def hold_due(store: Store, script: str, reason: str, now: float) -> int:
     return held
 
 
+class Homeless(msgspec.Struct, frozen=True):
+    """Runs, of which one is `first`, of a workflow that their script does not define; `runs`: how many."""
+
+    first: RunRecord
+    runs: int
+
+
+def hold_homeless(
+    store: Store, scripts: Collection[str], workflows: Collection[tuple[str, str]], version: str, now: float
+) -> list[Homeless]:
+    """Put on hold what is due or queued of workflows that its script does not define; returns what was, by workflow.
+
+    Args:
+        store: the state file.
+        scripts: the identities of those that were loaded as a whole.
+        workflows: all that they define, each with its script.
+        version: of the scripts.
+        now: in seconds since the epoch.
+
+    Raises:
+        StateError: that could not be written.
+    """
+    about = (now, json.dumps(list(scripts)), json.dumps(list(workflows)))
+    if not scripts or not _all(store, "due_of_no_workflow", *about):
+        return []
+
+    def operation(connection: apsw.Connection) -> list[Homeless]:
+        found: dict[tuple[str, str], list[int]] = {}
+        rows: Any = connection.execute(_SQL["due_of_no_workflow"], about).fetchall()
+        for rid, script, workflow in rows:
+            found.setdefault((script, workflow), []).append(rid)
+        held = []
+        for (_, workflow), rids in found.items():
+            why = f"{version} its script defines no workflow {workflow!r} when it is loaded: it was renamed or removed"
+            for rid in rids:
+                store.put_run(connection, store.run_in(connection, rid), hold=why)
+            held.append(Homeless(store.run_in(connection, rids[0]), len(rids)))
+        return held
+
+    held: list[Homeless] = store.journal.write((), operation)
+    return held
+
+
 def try_again(store: Store, script: str, version: str) -> int:
     """Let the runs of a script go on that an earlier version of it has put on hold; returns how many.
 
@@ -263,13 +312,13 @@ def try_again(store: Store, script: str, version: str) -> int:
     """
 
     def operation(connection: apsw.Connection) -> int:
-        rows: Any = connection.execute(_SQL["set_aside"], (script,)).fetchall()
+        rows: Any = connection.execute(_SQL["set_aside"], (script, queue.AFTER_OTHERS)).fetchall()
         edited = [rid for rid, hold in rows if not hold.startswith(f"{version} ")]
         for rid in edited:
             store.put_run(connection, store.run_in(connection, rid), hold=None)
         return len(edited)
 
-    if not _all(store, "set_aside", script):
+    if not _all(store, "set_aside", script, queue.AFTER_OTHERS):
         return 0
     freed: int = store.journal.write((), operation)
     return freed

@@ -134,11 +134,18 @@ class RunMonitor:
         if monitored is not None:
             self._safely("leaving a run to its waits", lambda: self._let_be(run, monitored))
 
-    def held(self, run: RunRecord, spec: Spec, error: PerdureError) -> None:
-        """A run cannot be gone on with by the script as it is now, and waits until somebody acts."""
+    def held(self, run: RunRecord, script: str, named: tuple[str, ...] | None, error: PerdureError) -> None:
+        """A run cannot be gone on with by the script as it is now, and waits until somebody acts.
+
+        Args:
+            run: which.
+            script: the path of its script, whose settings hold.
+            named: the addresses that its workflow names.
+            error: why.
+        """
 
         def alert() -> None:
-            targets = addresses(spec.rules.alerts, spec.file)
+            targets = addresses(named, script)
             if not targets:
                 return
             from perdure.alerts import worker_alerts
@@ -239,6 +246,11 @@ class RunMonitor:
         deadline = None if timeout is None else max(time_left(run, timeout, self._now()), 0.0) + GRACE
         self._watchdog().began(run.id, run.workflow, targets, deadline=deadline, stall=spec.rules.stall)
         if not self._delivered and targets and self._spool.is_dir():
+            from perdure.alerts import sender
+            from perdure.alerts.channels import target_address
+
+            # Who delivers is a process of its own, which outlives the script: nobody sees what it would log.
+            sender.log_failing(target_address.parse(targets), self._spool)
             self._watchdog().deliver(targets)  # what waits since an earlier time
         self._delivered = True
 

@@ -52,6 +52,7 @@ from perdure.engines.local.worker.waker import Waker
 from perdure.engines.observers.attach import observers_of
 from perdure.engines.observers.fanout import FanOut
 from perdure.errors import (
+    NotFound,
     NotStorable,
     OptionError,
     PerdureError,
@@ -65,6 +66,8 @@ from perdure.store.group_commit import Entry
 
 GRACE = 30.0
 """Seconds that steps in flight have, if the supervisor is gone and cannot say."""
+HOMELESS = 60.0
+"""Seconds between two looks for runs of workflows that no script defines any more."""
 
 
 class _Over(NamedTuple):
@@ -94,7 +97,7 @@ class Executor:
         self._served: claims.Served = {}
         self._threads = 0
         self._look = self._dead = True
-        self._paused_until = 0.0
+        self._paused_until = self._homeless_at = 0.0
         self._retired = False
         self._left: float | None = None  # when the process is to be over
         self._bad = self._claims = 0
@@ -283,8 +286,25 @@ class Executor:
             self._crashed = suspects if alone else [one.rid for one in left if one.rid not in suspects]
         for broken in program.broken:
             claims.hold_due(store, broken.script, f"{program.version()} cannot be loaded: {broken.why}", now)
+        self._hold_homeless(engine, program, now)
         queues = self._orders.queues
         return claims.Claim(store, self._served, free, now, crashed=self._crashed, queues=queues, others=not alone)
+
+    def _hold_homeless(self, engine: LocalEngine, program: Program, now: float) -> None:
+        """Runs of a workflow that was renamed or removed would wait for ever: they go on when the script is edited."""
+        if steady() < self._homeless_at:
+            return
+        self._homeless_at = steady() + HOMELESS
+        for found in claims.hold_homeless(engine.store, *program.homes, program.version(), now):
+            run = found.first
+            error = NotFound(
+                f"{run.path} defines no workflow {run.workflow!r} when it is loaded, and "
+                f"{f'{found.runs:,} runs of it are' if found.runs > 1 else f'its run {run.id} is'} on hold",
+                f"give the workflow that name again, @workflow(name={run.workflow!r}), or cancel what it has left",
+            )
+            self._say(f"{error.what}; {error.hint}")
+            engine.resources.monitor.held(run, run.path, None, error)
+            self._bad += found.runs
 
     def _is_suspect(self, engine: LocalEngine, program: Program, left: claims.Executed) -> bool:
         """Would one more death make it a crash loop? Then no other run dies with it, and it with no other."""
@@ -373,7 +393,7 @@ class Executor:
         try:
             call = program.call(run)
         except PerdureError as error:
-            engine.resources.monitor.held(run, spec, error)
+            engine.resources.monitor.held(run, spec.file, spec.rules.alerts, error)
             raise
         return engine.carry_on(call, taken)
 

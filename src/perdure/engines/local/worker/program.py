@@ -35,7 +35,8 @@ class Program:
         modules: the names of modules, looked for in `folder` first.
         folder: a folder.
 
-    `broken` are those that cannot be loaded.
+    `broken` are those that cannot be loaded; `homes` are the others, by their identities, and all workflows that were
+    defined while they were loaded, each with its script.
     """
 
     def __init__(self, state: Path, scripts: Sequence[str], modules: Sequence[str], folder: str) -> None:
@@ -56,6 +57,9 @@ class Program:
             for spec in every("workflow")
             if not spec.signature.is_remade and os.path.realpath(spec.file) not in broken
         }
+        known = [(script_identity(spec.file, state), spec.name) for spec in every("workflow")]
+        whole = {script_identity(os.path.abspath(path), state) for path in scripts} | {script for script, _ in known}
+        self.homes = (whole - {one.script for one in self.broken}, set(known))
         self._readers: dict[Spec, codec.InputReader] = {}
         self.files()
 
