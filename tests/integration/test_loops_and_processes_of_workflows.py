@@ -58,6 +58,7 @@ def child(n: int) -> int:
 
 def call_square(n): return square(n)
 def call_child(n): return child(n)
+call_directly = square
 
 def in_pool(method, function):
     with multiprocessing.get_context(method).Pool(2) as pool:
@@ -92,7 +93,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize(
-    "how", ["fork", "fork.square", "fork.child", "spawn.square", "spawn.child", "forkserver.square"]
+    "how", ["fork", "fork.square", "fork.child", "spawn.square", "spawn.child", "forkserver.square", "fork.directly"]
 )
 def test_steps_in_processes_that_a_workflow_has_started_are_refused(scripts: Scripts, how: str) -> None:
     """They fail at once with an error that says what to do; nothing is written there, and the parent goes on."""

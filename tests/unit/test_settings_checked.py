@@ -14,7 +14,7 @@ from perdure.errors import OptionError, StateError
 
 WRONG = {
     "STEP_TIMEOUT_MS": ("soon", "0"),
-    "PERDURE_ALERTS": ("garbage", "exec:", "https://"),
+    "PERDURE_ALERTS": ("garbage", ",", "exec:", "https://"),
     "PERDURE_HEARTBEAT": ("garbage", "ftp://host/x", "https://"),
     "PERDURE_DEAD_LETTERS": ("abc", "0", "1.5"),
     "PERDURE_PUBLIC_URL": ("garbage", "ftp://host/x", "https://"),

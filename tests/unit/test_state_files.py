@@ -242,6 +242,12 @@ def test_what_is_no_file_is_left_where_it_is(tmp_path: Path, make: Callable[[Pat
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted({"place", named.name})
 
 
+def test_a_path_without_a_name_is_no_file() -> None:
+    """The root of the file system, say."""
+    with pytest.raises(StateForeign, match="leads to a folder"):
+        Store(Path("/"))
+
+
 def test_a_file_that_was_exchanged_for_a_pipe_meanwhile_is_not_removed(path: Path) -> None:
     """Between the look at an empty file and its replacement."""
     path.parent.mkdir()

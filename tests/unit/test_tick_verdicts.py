@@ -52,7 +52,9 @@ def test_missed_ticks_are_caught_up_with_as_the_table_says(overlap: Overlap) -> 
     else:
         rest = "started" if overlap == "allow" else "waiting"
         assert outcomes(every) == ["started"] + [rest] * (k - 1)
-        assert not any(each.missed for each in every.verdicts)
+        assert [each.missed for each in every.verdicts] == [1] * k  # itself, as if it were the only one
+        late = [each.missed for each in judge([*LATE, int(NOW)], NOW, overlap, "all", FREE).verdicts]
+        assert late == [1] * k + [0]
 
 
 @pytest.mark.parametrize("overlap", ["skip", "queue"])

@@ -58,6 +58,9 @@ def thirteen() -> Twice:
 NOT_KEPT: list[tuple[Any, Any, str, str]] = [
     (Order(1), Any, "`result`, of type .*Order", "annotate the return type of step 'charge' as -> Order"),
     ([Order(1)], Any, r"`result\[0\]`", "as -> list[Order]"),
+    ((Order(1), 2), Any, r"`result\[0\]`", "as -> tuple[Order, int]"),
+    ((Order(1),) * 5, Any, r"`result\[0\]`", "as -> tuple[Order, ...]"),
+    ([Order(1), "x"], Any, r"`result\[0\]`", "so that it names Order"),
     ({"a": [1, Order(1)]}, dict, r"`result\['a'\]\[1\]`", "so that it names Order"),
     (Box(Order(1)), Box, r"`result\.item`.*does not name", "Order"),
     (Child(1), Order, "Child.*declared type Order does not name", "-> Order | Child"),

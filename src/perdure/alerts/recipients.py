@@ -60,10 +60,11 @@ def check(script: str) -> None:
         return
     from perdure.alerts.channels import target_address
 
+    where = "PERDURE_ALERTS" if os.environ.get("PERDURE_ALERTS") else "alerts in pyproject.toml"
     try:
-        target_address.parse(named)
+        if not target_address.parse(named):
+            raise OptionError("no target is named", "give an address, or nothing at all for no alerts")
     except OptionError as error:
-        where = "PERDURE_ALERTS" if os.environ.get("PERDURE_ALERTS") else "alerts in pyproject.toml"
         raise OptionError(f"{where}: {error.what}", error.hint) from None
     _checked.add(named)
 

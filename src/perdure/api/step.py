@@ -31,12 +31,13 @@ from perdure.api.options import (
     surroundings,
     unknown_option,
 )
+from perdure.api.pickling import KeptHere
 from perdure.catalogue.rules import rules_for
 from perdure.config import settings
 from perdure.config.module_names import place
 from perdure.config.script_loader import stop_load
 from perdure.core.durations import Duration, bound
-from perdure.core.execution.spec import Decorated, InputKept, Spec
+from perdure.core.execution.spec import InputKept, Spec
 from perdure.core.policies.retry import Retry, policy_of
 from perdure.core.records import StepKind
 from perdure.engines.interface import Concurrency, OnFailure, Scope, StepContext, here, under_way
@@ -66,7 +67,7 @@ class _Unset:
 UNSET = _Unset()
 
 
-class BoundStep(Decorated, Generic[P, R_co]):
+class BoundStep(KeptHere, Generic[P, R_co]):
     """A step that is a method, bound to its instance: what `client.charge` is where `charge` is a step of a class.
 
     It is called like a method. The instance is part of the step's inputs if it can be stored (a dataclass); if not, its

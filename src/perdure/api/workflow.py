@@ -22,6 +22,7 @@ from perdure.api.options import (
     surroundings,
     unknown_option,
 )
+from perdure.api.pickling import KeptHere
 from perdure.api.queue import Queue, checked_queue
 from perdure.api.run_options import RunOptions, checked_id, checked_options
 from perdure.catalogue.rules import rules_for
@@ -29,7 +30,7 @@ from perdure.config.module_names import place
 from perdure.config.script_loader import stop_load
 from perdure.core.durations import Duration, bound
 from perdure.core.execution.identity import identify
-from perdure.core.execution.spec import OWN_LOCK, Decorated, IfLocked, Rules, Spec, spec_of
+from perdure.core.execution.spec import OWN_LOCK, IfLocked, Rules, Spec, spec_of
 from perdure.engines.interface import Engine, StepContext, here
 from perdure.engines.registry import register
 from perdure.errors import OptionError, StateError, UsageError
@@ -43,7 +44,7 @@ R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 
 
-class Workflow(Decorated, Generic[P, R]):
+class Workflow(KeptHere, Generic[P, R]):
     """A function whose steps are saved; `@workflow` makes it.
 
     Called outside of workflows, it resumes the unfinished run with the same arguments, or starts one. Called in another

@@ -105,7 +105,11 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        table: dict[str, Any] = tomllib.loads(text).get("tool", {}).get("perdure", {})
+        whole = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise OptionError(f"{path} is not valid TOML: {error}", "correct the file") from None
+    tools = whole.get("tool", {})
+    table: dict[str, Any] = tools.get("perdure", {}) if isinstance(tools, dict) else {}
+    if not isinstance(table, dict):
+        raise OptionError(f"tool.perdure in {path} is {table!r}, and a table is needed", "write [tool.perdure]")
     return table

@@ -102,12 +102,16 @@ def judge(
     else:
         chosen = ticks[-1:]
     skipped = tuple(Verdict(tick, "skipped", "missed") for tick in ticks[: len(ticks) - len(chosen)])
-    stands_for = 0 if len(chosen) > 1 else behind  # with a run for each tick, none stands for others
     if not chosen:
         return Judgement(skipped, behind)
+    # With a run for each tick, none stands for others: only for itself, if it is late.
+    stands_for = [int(at < behind) for at in range(len(chosen))] if chosen is ticks else [behind]
     if missed == "skip" or overlap in ("allow", "cancel"):
-        first = _one(chosen[0], overlap, runs, stands_for)
-        more = tuple(Verdict(tick, "started") for tick in chosen[1:])
+        first = _one(chosen[0], overlap, runs, stands_for[0])
+        more = tuple(
+            Verdict(tick, "started", missed=late_ones)
+            for tick, late_ones in zip(chosen[1:], stands_for[1:], strict=True)
+        )
         return Judgement((*skipped, *first.verdicts, *more), behind, first.replace)
     return Judgement((*skipped, *_in_turn(chosen, missed, runs, stands_for)), behind)
 
@@ -124,11 +128,12 @@ def _one(tick: int, overlap: Overlap, runs: Runs, missed: int) -> Judgement:
     return Judgement((Verdict(tick, "skipped", "overlap"),), missed)
 
 
-def _in_turn(chosen: Sequence[int], missed: Missed, runs: Runs, stands_for: int) -> tuple[Verdict, ...]:
+def _in_turn(chosen: Sequence[int], missed: Missed, runs: Runs, stands_for: Sequence[int]) -> tuple[Verdict, ...]:
     """What is caught up with, one after the other: a run that was under way when its process died comes first."""
     if missed == "one" and runs.waiting:
         return (Verdict(chosen[0], "skipped", "overlap"),)
     free = not (runs.begun or runs.waiting)
     return tuple(
-        Verdict(tick, "started" if free and at == 0 else "waiting", missed=stands_for) for at, tick in enumerate(chosen)
+        Verdict(tick, "started" if free and at == 0 else "waiting", missed=stands_for[at])
+        for at, tick in enumerate(chosen)
     )

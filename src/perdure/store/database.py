@@ -213,11 +213,14 @@ def _no_file(path: Path) -> StateForeign:
 
 
 def _check_name(path: Path) -> None:
-    """See that SQLite can be told the name of the file.
+    """See that it is the name of a file, which SQLite can be told.
 
     Raises:
+        StateForeign: it names a folder.
         StateReadOnly: it is not UTF-8.
     """
+    if not path.name:
+        raise _no_file(path)
     try:
         str(path).encode()
     except UnicodeEncodeError:

@@ -199,7 +199,7 @@ class Plan:
         try:
             return writer.write(value), writer
         except Refused as refused:
-            raise self._not_storable(refused) from None
+            raise self._not_storable(refused, value) from None
 
     def _declared(self, value: Any, data: bytes) -> bytes:
         """The bytes of a value with a note in them if it does not fit what is declared, where that is allowed.
@@ -217,7 +217,7 @@ class Plan:
         """The annotation as text, the same in every process."""
         return re.sub(r" at 0x[0-9a-fA-F]+", "", type_name(self.annotation))
 
-    def _not_storable(self, refused: Refused) -> NotStorable:
+    def _not_storable(self, refused: Refused, value: Any) -> NotStorable:
         path = _path(refused)
         hint = refused.hint
         kind = type_name(type(refused.value))
@@ -235,7 +235,7 @@ class Plan:
             wider = f"{type_name(self.annotation)} | {kind}"
             hint = f"name {kind} in the return annotation of {self.owner}, such as -> {wider}"
         else:
-            nested = f"list[{kind}]" if path.startswith("[") and path.count("[") == 1 and path[-1] == "]" else kind
+            nested = _holding(value) or kind
             why = "and nothing says which class to make of it when it is loaded again"
             hint = f"annotate the return type of {self.owner} as -> {nested}"
             if path and nested == kind:
@@ -287,6 +287,16 @@ class Plan:
             f"the saved result of {self.owner} is {describe(data)}, but {self.owner} {declared}: {reason(error)}",
             "declare the type that was saved, or let the step run again",
         )
+
+
+def _holding(value: Any) -> str:
+    """The annotation of a list or tuple by what it holds; empty if it holds several kinds, or is another thing."""
+    kinds = [type_name(type(one)) for one in value] if type(value) in (list, tuple) else []
+    if type(value) is tuple and len(kinds) <= 4:
+        return f"tuple[{', '.join(kinds)}]" if kinds else ""
+    if len(set(kinds)) != 1:
+        return ""
+    return f"list[{kinds[0]}]" if type(value) is list else f"tuple[{kinds[0]}, ...]"
 
 
 def _path(refused: Refused) -> str:
