@@ -246,5 +246,5 @@ def test_a_script_that_is_left_ends_with_75(scripts: Scripts) -> None:
         said, how = life.stderr.splitlines()
         assert said.startswith("perdure: run remind-")
         assert "is suspended: it sleeps until " in said
-        assert "perdure run --wait script.py" in how
+        assert f"perdure resume --wait {said.split()[2]}, " in how
     assert "Traceback" not in first.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from perdure.api.options import checked_if_locked, checked_lock
 from perdure.config.script_loader import stop_load
+from perdure.config.stderr_line import say
 from perdure.config.steady_clock import steady
 from perdure.core.durations import Duration, seconds
 from perdure.core.exceptions import notes
@@ -165,7 +165,7 @@ class lock:  # noqa: N801  used like a function
                 while isinstance(answer := store.journal.write((), store.enter(self._name, who, time.time())), Locked):
                     left = self._left(answer, began)
                     if looks == 0:
-                        print(f"perdure: waiting: {one_line(describe_locked(answer))}", file=sys.stderr, flush=True)
+                        say(f"perdure: waiting: {one_line(describe_locked(answer))}")
                         over = _shown_waiting(f"lock {self._name!r}", left)
                     yield min(PAUSES[min(looks, len(PAUSES) - 1)], left)
                     looks += 1
@@ -182,7 +182,7 @@ class lock:  # noqa: N801  used like a function
         """
         what = describe_locked(answer)
         if self._if_locked == "skip" and here.get() is None:
-            print(f"perdure: {one_line(what)}; skipped", file=sys.stderr)
+            say(f"perdure: {one_line(what)}; skipped")
             raise Skipped(what, "do nothing: the holder goes on; `perdure ps` shows it")
         if self._if_locked != "wait":
             raise AlreadyRunning(what, 'run again when it is free, or wait for it: if_locked="wait"')

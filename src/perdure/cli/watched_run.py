@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -19,10 +20,12 @@ from perdure.core.durations import show
 from perdure.core.execution.spec import spec_of
 from perdure.core.records import RunRecord
 from perdure.errors import EngineError, PerdureError, Skipped, Suspended
+from perdure.operations.deeds import VIA
 from perdure.operations.location import Location, pin
 from perdure.operations.resume import accept_changes
 from perdure.operations.run import Execution, Finish
 from perdure.operations.scripts import AnyWorkflow, workflow_of
+from perdure.operations.started_commands import SKIPPED
 
 
 def with_if_locked(workflow: AnyWorkflow, if_locked: str | None) -> AnyWorkflow:
@@ -45,6 +48,7 @@ def go_on(
     if_locked: str | None = None,
     said: str = "",
     quiet: bool = False,
+    wait: bool = False,
 ) -> int:
     """Go on with a run while it is watched; returns the exit code.
 
@@ -58,17 +62,19 @@ def go_on(
         if_locked: what to do if another process has the run.
         said: is printed before anything else.
         quiet: whether nothing is shown of a run that goes well, but its result.
+        wait: whether this process stays while the run only waits.
     """
     pin(location)  # also for what the script looks up while it is loaded
+    skipped = SKIPPED if os.environ.pop(VIA, None) else DONE  # the script's own commands are asked for by nobody else
     with watching(log_json, quiet) as view:
         sys.stderr.write(safe(said))
         workflow = loaded(lambda: workflow_of(run, location, script))
         if workflow is None:
             return FAILED
-        execution = Execution(with_if_locked(workflow, if_locked), location, view.observer)
+        execution = Execution(with_if_locked(workflow, if_locked), location, view.observer, stay=wait)
         if accept:
             accept_changes(location, run)
-        return carry_out(execution, lambda: execution.resume(run), view, json=json)
+        return carry_out(execution, lambda: execution.resume(run), view, json=json, skipped_code=skipped)
 
 
 def loaded(find: Callable[[], AnyWorkflow]) -> AnyWorkflow | None:
@@ -87,7 +93,9 @@ def loaded(find: Callable[[], AnyWorkflow]) -> AnyWorkflow | None:
         return None
 
 
-def carry_out(execution: Execution, go: Callable[[], Finish], view: Watch, *, json: bool) -> int:
+def carry_out(
+    execution: Execution, go: Callable[[], Finish], view: Watch, *, json: bool, skipped_code: int = DONE
+) -> int:
     """Run it while it is watched, and print how it ended; returns the exit code."""
     try:
         # With --json, standard output is for one line, whatever the script prints.
@@ -95,7 +103,7 @@ def carry_out(execution: Execution, go: Callable[[], Finish], view: Watch, *, js
             finish = go()
     except Skipped as skipped:
         Printer(sys.stderr).line(f"skipped: {skipped.what}")
-        return DONE
+        return skipped_code
     except Suspended as left:
         printer = Printer(sys.stderr)
         printer.line(left.what, "bold")

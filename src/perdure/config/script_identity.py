@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
 from perdure.config.module_names import INTERACTIVE
 from perdure.config.setting_values import switched_on
+from perdure.config.stderr_line import say
 from perdure.core.digests import blake2b
 from perdure.errors import UsageError
 
@@ -126,4 +126,4 @@ def is_quiet() -> bool:
 def point_out(text: str) -> None:
     """One line on standard error, unless PERDURE_QUIET is set."""
     if not is_quiet():
-        print(f"perdure: {text}", file=sys.stderr, flush=True)
+        say(f"perdure: {text}")

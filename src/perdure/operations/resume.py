@@ -11,7 +11,7 @@ from perdure.core.execution.spending import Bounds
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
 from perdure.engines.features import Feature
-from perdure.errors import OptionError, UsageError
+from perdure.errors import OptionError, RunError, UsageError
 from perdure.operations.location import Location, opened
 from perdure.operations.run import LONGEST, Finish
 from perdure.store import listing
@@ -27,6 +27,20 @@ def finished(location: Location, run: RunRecord) -> Finish:
         now = store.run(run.id)
         dead, missed = listing.dead_letters(store, now.rid), unseen(store, now) if now.parent is None else None
     return Finish(run.id, run.workflow, result, shown, dead, missed)
+
+
+def refuse_cancelled(run: RunRecord, location: Location) -> None:
+    """A cancelled run is not gone on with.
+
+    Raises:
+        RunError: it was cancelled.
+    """
+    if run.status == "cancelled" and location.supports(Feature.STATE_FILE):
+        raise RunError(
+            f"run {run.id} was cancelled",
+            f"make a fork, which has what it did: `perdure fork{location.option} {quote(run.id)} --from STEP`"
+            f"; `perdure show{location.option} {quote(run.id)}` lists its steps",
+        )
 
 
 def raise_budget(location: Location, run: RunRecord, bounds: Bounds) -> None:

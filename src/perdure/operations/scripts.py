@@ -66,7 +66,9 @@ def find_workflow(path: Path, name: str | None = None) -> AnyWorkflow:
     here = module.__file__ or ""
     own = {each: it for each, it in found.items() if functions.is_same_file(spec_of(it).file, here)} or found
     if len({id(spec_of(each)) for each in own.values()}) > 1:
-        lines = "".join(f"\n    perdure run {path}:{each}{_first_line(it)}" for each, it in own.items())
+        lines = "".join(
+            f"\n    perdure run {shlex.quote(f'{path}:{each}')}{_first_line(it)}" for each, it in own.items()
+        )
         raise UsageError(f"{path} has several workflows", f"name the one to run:{lines}")
     return next(iter(own.values()))
 

@@ -18,7 +18,18 @@ from perdure.engines.features import Feature
 from perdure.operations.deeds import VIA
 from perdure.operations.location import Location
 
-OUTCOMES: Final = {0: "done", 1: "failed", 2: "refused", 3: "done, with dead letters"}
+SKIPPED: Final = 4
+"""The exit code of a command that was started so and has left a run to another process; in a terminal it is 0."""
+
+OUTCOMES: Final = {
+    0: "done",
+    1: "failed",
+    2: "refused",
+    3: "done, with dead letters",
+    SKIPPED: "skipped",
+    75: "suspended",
+    130: "interrupted",
+}
 """By exit code."""
 
 REDRIVEN: Final = {0: "resolved", 1: "failed", 2: "refused", 3: "failed again, or refused"}

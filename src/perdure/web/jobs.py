@@ -37,7 +37,8 @@ class Job(msgspec.Struct, frozen=True):
         about: the run that it is about; empty: several, or letters.
         began: when it was started.
         ended: when that was seen; None: it is under way.
-        outcome: "under way", "killed", or what its exit code means: "done", "failed", "refused".
+        outcome: "under way", "killed", or what its exit code means: "done", "failed", "refused",
+            "suspended" (it waits, and goes on later), "skipped" (another process has the run).
         exit_code: the command's; negative: the number of the signal that killed it.
         output: the end of what it has printed.
     """

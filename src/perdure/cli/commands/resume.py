@@ -34,7 +34,7 @@ from perdure.errors import UsageError
 from perdure.operations import deeds
 from perdure.operations.find_run import find_run
 from perdure.operations.location import locate, locate_run, opened
-from perdure.operations.resume import finished, raise_budget, read_budget, without_effect
+from perdure.operations.resume import finished, raise_budget, read_budget, refuse_cancelled, without_effect
 from perdure.operations.resume_all import USUAL, Unfinished, Wanted, resume_each, standings, unfinished
 
 
@@ -50,6 +50,9 @@ def resume(
     if_locked: Annotated[
         IfLocked | None, Parameter(help="If another process has it. As the workflow says, else skip.")
     ] = None,
+    wait: Annotated[
+        bool, Parameter(negative="", help="Stay while the run sleeps or waits for a signal, however long.")
+    ] = False,
     all: AllRuns = False,
     status: Annotated[list[Unfinished] | None, ONLY_THOSE] = None,
     workflow: OfWorkflow = None,
@@ -69,7 +72,7 @@ def resume(
         wanted = Wanted(script, tuple(status or USUAL), workflow, seconds(older or 0, option="--older"), text)
         options = [f"--budget={each}" for each in budget or ()]
         options += ["--accept-changes"] * accept_changes + ["--json"] * json + ["--log-json"] * log_json
-        options += ["--quiet"] * quiet
+        options += ["--quiet"] * quiet + ["--wait"] * wait
         options += [] if if_locked is None else [f"--if-locked={if_locked}"]
         return _resume_all(wanted, options, state, engine)
     if status or workflow or older or text:
@@ -81,6 +84,7 @@ def resume(
     location = locate_run(state, file, engine)
     with opened(location, run) as store:
         found = find_run(store, run)
+    refuse_cancelled(found, location)
     deeds.note(location, "resume", found.id, f"it was {found.status}")
     if budget:
         raise_budget(location, found, read_budget(budget))
@@ -88,7 +92,15 @@ def resume(
         Printer(sys.stderr).line(f"run {found.id} is done; this is its result")
         return print_finish(finished(location, found), location, json=json)
     code = go_on(
-        found, file, location, accept=accept_changes, json=json, log_json=log_json, if_locked=if_locked, quiet=quiet
+        found,
+        file,
+        location,
+        accept=accept_changes,
+        json=json,
+        log_json=log_json,
+        if_locked=if_locked,
+        quiet=quiet,
+        wait=wait,
     )
     if budget and (said := without_effect(location, found)):
         Printer(sys.stderr).line(said, "yellow")

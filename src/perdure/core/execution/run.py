@@ -543,7 +543,8 @@ def suspended(run: RunRecord) -> Suspended:
     """All branches of the run wait: it is left, or not begun again."""
     return Suspended(
         f"run {run.id} is suspended",
-        "run the script again when it is due; `perdure run --wait` and `perdure worker` stay and go on with it",
+        f"run the script again when it is due; `perdure resume --wait {shlex.quote(run.id)}` and "
+        "`perdure worker` stay and go on with it",
         run=run.id,
         wake=run.wake,
     )

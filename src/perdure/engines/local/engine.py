@@ -5,13 +5,13 @@ from __future__ import annotations
 import atexit
 import math
 import os
-import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perdure.config.stderr_line import say
 from perdure.core.commands import located
 from perdure.core.declared_schedule import DeclaredSchedule
 from perdure.core.execution.run import Body, End, Life, Start, Taken, call_off, live, superseded, up_to_end
@@ -217,7 +217,7 @@ class LocalEngine:
         except Skipped as skipped:
             # Without an observer nothing else says so: uncaught, it ends a script without a word.
             if not getattr(self.observer, "shows", self.observer is not None):
-                print(f"perdure: {one_line(skipped.what)}; skipped", file=sys.stderr)
+                say(f"perdure: {one_line(skipped.what)}; skipped")
             raise
 
     @contextmanager

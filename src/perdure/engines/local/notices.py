@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 
 from perdure.config import secrets
 from perdure.config.script_identity import point_out
+from perdure.config.stderr_line import say
 from perdure.core.durations import show
 from perdure.core.exceptions import capture
 from perdure.core.execution.effects import Wait
@@ -59,13 +59,16 @@ def suspended(resources: Resources, left: Suspended, script: str) -> None:
     except StateError:
         what = "all that it does waits"
     left.what = f"run {one_line(left.run)} is suspended: {what}"
-    at, quoted = resources.option, shlex.quote(file)
+    # Where the variable is set for this command alone, those that are named here would look elsewhere.
+    apart = os.environ.get("PERDURE_STATE") and str(store.path) != os.path.abspath(".perdure/state.db")
+    given = f" --state {shlex.quote(str(store.path))}" if apart else ""
+    at, quoted = resources.option or given, shlex.quote(file)
     left.hint = (
         "nobody wakes it by itself; run the script again then, or: "
-        f"perdure run --wait{at} {quoted}, perdure worker{at} {quoted}"
+        f"perdure resume --wait{at} {shlex.quote(left.run)}, perdure worker{at} {quoted}"
     )
     if not is_shown(resources.observer):
-        print(f"perdure: {one_line(left.what)}\n  {one_line(left.hint)}", file=sys.stderr, flush=True)
+        say(f"perdure: {one_line(left.what)}\n  {one_line(left.hint)}")
 
 
 def left(run: RunRecord, error: BaseException) -> None:
@@ -124,10 +127,10 @@ def dead_letters(resources: Resources, run: RunRecord) -> None:
     if count:
         letters = "1 dead letter" if count == 1 else f"{count:,} dead letters"
         command = f"perdure dlq ls --run {shlex.quote(run.id)}{resources.option}"
-        print(f"perdure: run {one_line(run.id)} is done with {letters}: {command}", file=sys.stderr, flush=True)
+        say(f"perdure: run {one_line(run.id)} is done with {letters}: {command}")
     if (missed := unseen(resources.store, run)) is not None:
         text = f"run {run.id} is done, and does not contain {missed.results}: {missed.command}{resources.option}"
-        print(f"perdure: {one_line(text)}", file=sys.stderr, flush=True)
+        say(f"perdure: {one_line(text)}")
 
 
 def _first_time(resources: Resources, what: tuple[object, ...]) -> bool:

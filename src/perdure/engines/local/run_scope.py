@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from perdure.config import secrets
+from perdure.config.stderr_line import say
 from perdure.config.steady_clock import steady
 from perdure.core import commands
 from perdure.core.exceptions import capture
@@ -196,7 +196,7 @@ class RunScope(BaseScope):
         if self.resources.observer is not None:
             self.resources.observer.notify(RunWaits(self.run.workflow, reason))
         else:
-            print(f"perdure: run {one_line(self.id)} waits: {one_line(reason)}", file=sys.stderr, flush=True)
+            say(f"perdure: run {one_line(self.id)} waits: {one_line(reason)}")
 
     def keep_note(self, about: str, text: str) -> None:
         """Keep with the run that something of it is not saved."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextvars
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from perdure.config.stderr_line import say
 from perdure.core.execution.branch import busy
 from perdure.core.execution.effects import (
     Admit,
@@ -335,7 +335,7 @@ class SyncDriver:
         if self._resources.observer is not None:
             self._resources.observer.notify(RunWaits(effect.workflow, effect.reason))
         else:
-            print(f"perdure: {effect.workflow} waits: {one_line(effect.reason)}", file=sys.stderr, flush=True)
+            say(f"perdure: {effect.workflow} waits: {one_line(effect.reason)}")
 
     def recall(self, effect: Recall, scope: Any) -> Any:
         """Read what a run has done."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from contextlib import suppress
 
+from perdure.config.stderr_line import say
 from perdure.engines.events import Event, Observer
 from perdure.engines.observers import json_logs
 
@@ -51,4 +51,4 @@ def _say_dropped(observer: Observer, error: Exception) -> None:
         json_logs.logger().warning("the observer %s has failed and is not notified any more: %s", name, what)
     else:
         said = f"the observer {name} has failed and is not notified any more: {what}"
-        print(f"perdure: {one_line(said)}", file=sys.stderr)
+        say(f"perdure: {one_line(said)}")

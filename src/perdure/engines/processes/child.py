@@ -21,6 +21,7 @@ import msgspec
 
 from perdure.config.script_identity import point_out
 from perdure.config.script_loader import load_module
+from perdure.config.stderr_line import say
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.program_faults import suspicion
 from perdure.core.execution.identity import refuse_changed_defaults, watch_defaults
@@ -198,7 +199,7 @@ def _code_of(stop: SystemExit) -> int:
     if stop.code is None or isinstance(stop.code, int):
         return (stop.code or 0) & 0xFF
     with suppress(Exception):
-        print(stop.code, file=sys.stderr)
+        say(str(stop.code))
     return 1
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from perdure.config.stderr_line import say
 from perdure.config.steady_clock import steady
 from perdure.core.redaction.printable import one_line
 
@@ -25,10 +25,8 @@ def watching(owner: str) -> Iterator[None]:
         seconds = steady() - began
         if seconds > LONG and owner not in _said and len(asyncio.all_tasks()) > 1:
             _said.add(owner)
-            print(
+            say(
                 f"perdure: {one_line(owner)} is not async and kept the event loop from its other tasks for "
                 f"{seconds:.1f}s; "
-                "call it in a thread: await asyncio.to_thread(step, ...)",
-                file=sys.stderr,
-                flush=True,
+                "call it in a thread: await asyncio.to_thread(step, ...)"
             )

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
+from perdure.config.stderr_line import say
+
 _replaced: list[Callable[[int, FrameType | None], Any]] = []
 """The handlers of SIGINT that `noting_interrupt` stands for."""
 
@@ -55,6 +57,6 @@ def say_below_traceback(text: str) -> None:
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         before(kind, error, trace)
         if issubclass(kind, KeyboardInterrupt):
-            print(text, file=sys.stderr)
+            say(text)
 
     sys.excepthook = hook

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from perdure.config.stderr_line import say
 from perdure.config.steady_clock import steady
 from perdure.core.process_marks import PROCESS, STEP, TEMPLATE
 from perdure.core.redaction.printable import one_line
@@ -214,4 +214,4 @@ def _list(found: list[Marked]) -> str:
 
 
 def _say(line: str) -> None:
-    print(one_line(f"perdure: {line}"), file=sys.stderr, flush=True)
+    say(one_line(f"perdure: {line}"))

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from types import CodeType, FrameType
 from typing import Any
 
+from perdure.config.stderr_line import say
 from perdure.core.execution.spec import Spec
 from perdure.core.redaction.printable import one_line
 from perdure.engines.interface import StepContext, under_way
@@ -53,7 +54,7 @@ def nested(spec: Spec, context: StepContext) -> None:
 
 def _say(scope: Any, spec: Spec, text: str) -> None:
     line = f"{where()}: {text}"
-    print(f"perdure: {one_line(line)}", file=sys.stderr, flush=True)
+    say(f"perdure: {one_line(line)}")
     keep = getattr(scope, "keep_note", None)  # what runs a step elsewhere has no place for it
     if keep is not None:
         keep(spec.name, line)

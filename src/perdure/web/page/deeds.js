@@ -4,7 +4,7 @@ import { act, get, seg } from "./api.js";
 import { card, command, confirm, empty, h, patch, pill } from "./dom.js";
 import { ago, at, many, n, quoted, took } from "./words.js";
 
-const ENDS = { "under way": "running", done: "done", resolved: "done", "done, with dead letters": "dead", "failed again, or refused": "dead", failed: "failed", refused: "parked", killed: "interrupted" };
+const ENDS = { "under way": "running", done: "done", resolved: "done", "done, with dead letters": "dead", "failed again, or refused": "dead", failed: "failed", refused: "parked", killed: "interrupted", interrupted: "interrupted", suspended: "suspended", skipped: "queued" };
 const UNDER_WAY = 500;  // milliseconds between two looks at what a command prints
 
 /** Ask, start a command, and show what it prints. Sent twice, it is started once. */

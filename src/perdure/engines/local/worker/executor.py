@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from perdure.config import settings
 from perdure.config.settings import LOCAL
+from perdure.config.stderr_line import say
 from perdure.config.steady_clock import steady
 from perdure.core.execution.run import Taken
 from perdure.core.redaction.printable import one_line
@@ -398,7 +399,7 @@ class Executor:
         return engine.carry_on(call, taken)
 
     def _say(self, text: str) -> None:
-        print(f"perdure: {one_line(text)}", file=sys.stderr, flush=True)
+        say(f"perdure: {one_line(text)}")
 
 
 def main() -> int:
