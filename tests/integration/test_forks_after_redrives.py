@@ -59,8 +59,10 @@ def test_a_letter_of_a_child_run(etl: Shop) -> None:
     etl.file("fixed").touch()
     assert etl("dlq", "redrive", "--all") == 0
     assert f"perdure fork {source} --from log" in etl.said, "the top level is what can be forked"
+    redriven = etl.said.split(" resolved")[0].split()[-1]
     etl.ledger()
     assert etl("fork", source, "--from", "log") == 0, etl.said
+    assert f"{redriven} re-driven result" in etl.said, "a child run is none"
     assert etl.ledger() == ["load [10, 20, 30, 40]", "log count 4"]
 
 

@@ -13,6 +13,8 @@ from perdure import step, workflow
 from perdure.errors import OptionError, StateCorrupt
 from perdure.operations.doctor import examine
 from perdure.operations.location import locate
+from perdure.operations.show import details_of
+from perdure.operations.why import explain
 from perdure.store import pieces
 from perdure.store.removal import remove_unused_artifacts
 
@@ -62,7 +64,8 @@ def test_a_result_above_a_megabyte_is_a_file_and_the_same_when_it_is_replayed(ma
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
 def test_a_damaged_file_is_named_and_never_a_result(machine: Machine, damage: str) -> None:
-    """The resumed run stops with the record and the file; `doctor` names it too."""
+    """The resumed run stops with the record, the file, and a command that makes it again as it stands, also in `why`.
+    `doctor` names it too, and the other records are shown as ever, with what is wrong in its place."""
 
     @workflow
     def w_spilled() -> int:
@@ -81,8 +84,16 @@ def test_a_damaged_file_is_named_and_never_a_result(machine: Machine, damage: st
     else:
         file.write_bytes(bytes([data[0] ^ 1]) + data[1:] if damage == "changed" else data[:-1])
     machine.boot()
-    with pytest.raises(StateCorrupt, match="the file of the result of record #1 download_spilled is"):
+    with pytest.raises(StateCorrupt, match="the file of the result of record #1 download_spilled is") as stopped:
         w_spilled()
+    store = machine.engine.store
+    (run,) = store.runs()
+    assert f"perdure fork {run.id} --from '#1'" in stopped.value.hint
+    details = details_of(store, run)
+    assert [one.name for one in details.steps] == ["download_spilled"]
+    assert "the file of the result of record #1 download_spilled is" in str(details.steps[0].result)
+    location = locate(machine.folder / "state.db")
+    assert any(f"perdure fork {run.id} --from '#1'" in way.command for way in explain(store, run, location).ways)
     health = examine(locate(machine.folder / "state.db"))
     assert any("artifact" in check.finding for check in health.state if check.verdict == "wrong")
 

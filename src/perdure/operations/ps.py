@@ -308,7 +308,7 @@ def _standing(run: RunRecord, holder: HolderInfo | None, dead: int) -> Standing:
 
 def _view(store: Store, run: RunRecord, facts: Facts, holder: HolderInfo | None, ids: dict[int, str]) -> RunView:
     failed = run.status in ("failed", "parked")
-    whole = store.whole(run if failed else msgspec.structs.replace(run, output=None))
+    whole = store.shown(run if failed else msgspec.structs.replace(run, output=None))
     return RunView(
         id=run.id,
         workflow=run.workflow,
@@ -349,7 +349,7 @@ def _last_step(store: Store, run: RunRecord, facts: Facts) -> str | None:
         return tried.name
     if last is None or last.kind != "defer":
         return last.name if last else None
-    return called(last.kind, last.name, store.whole(last).input)[0]
+    return called(last.kind, last.name, store.shown(last).input)[0]
 
 
 def _seconds(run: RunRecord, facts: Facts, alive: bool) -> float | None:

@@ -118,10 +118,10 @@ def steps_of(store: Store, run: RunRecord, records: Sequence[StepRecord], show: 
     behind = forks.behind(store, run)
     return [
         _step(
-            store.whole(one),
-            [store.whole(each) for each in tries.get((one.name, one.key, one.n), ())],
+            store.shown(one),
+            [store.shown(each) for each in tries.get((one.name, one.key, one.n), ())],
             show,
-            store.whole(letters[one.seq]) if one.seq in letters else None,
+            store.shown(letters[one.seq]) if one.seq in letters else None,
             behind=behind(one.seq),
             script=run.path,
         )
@@ -138,7 +138,7 @@ def open_steps(store: Store, run: RunRecord, show: Values, *, step: str | None, 
     calls = [call for call in step_pages.tried_without_record(store, run.rid) if step in (None, call[0])]
     tries = step_pages.tries_of(store, run.rid, calls)
     found = sorted(tries.values(), key=lambda each: each[0].started)[-most:]
-    whole = [[store.whole(one) for one in each] for each in found]
+    whole = [[store.shown(one) for one in each] for each in found]
     return [OpenStep(each[0].name, show.inputs(each[0].input), attempt_views(each, run.path)) for each in whole]
 
 

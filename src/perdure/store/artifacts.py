@@ -133,7 +133,7 @@ def read(digest: str, size: int, what: str, state: Path | None = None, *, remake
 
 
 def _or(remake: str) -> str:
-    return f"; or make it again: {remake}" if remake else "; or make its step again with `perdure fork`"
+    return f"; or make it again: {remake}" if remake else "; or make its step again: `perdure fork RUN --from STEP`"
 
 
 def is_sound(state: Path, digest: str) -> bool:

@@ -155,6 +155,7 @@ class _Fork:
             pieces.share(self._connection, one, rid)
         self._copy_steps(rid, forks)
         seen = self._complete(rid)  # whose result is another than the one that the source saw
+        results = len(seen)  # a child run counts its own
         for seq, name, key, n, status, kind in self._index:
             if seq < before and kind == "step" and (child := self._child_of(seq, name, key, n)) is not None:
                 if status == "done" and self._has_results(child):
@@ -185,7 +186,7 @@ class _Fork:
         self._store.put_run(self._connection, run, forked_at=point, forked_last=last, holder=None)
         run = self._store.run_in(self._connection, source.rid)
         self._store.put_run(self._connection, run, superseded_by=rid, holder=None, stop=None)
-        return made + Forked(0, results=len(seen), undoable=undoable)
+        return made + Forked(0, results=results, undoable=undoable)
 
     def _add(self) -> int:
         source = self._source

@@ -18,6 +18,7 @@ import msgspec
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.records import INPUT, NAME, OUTPUT, RUN, AttemptRecord, Row, RunRecord, StepRecord, sealed_row
 from perdure.core.values import artifact_names
+from perdure.core.values.extensions import STAND_IN, Ext, encode
 from perdure.core.values.pieces import (
     IN_FILE,
     INLINE,
@@ -31,7 +32,7 @@ from perdure.core.values.pieces import (
     manifest_of,
     split_digests,
 )
-from perdure.errors import StateCorrupt
+from perdure.errors import StateCorrupt, StateError
 from perdure.store import artifacts
 from perdure.store.rows import sealed
 from perdure.store.statements import load
@@ -153,7 +154,9 @@ def needed(record: StepRecord | AttemptRecord | RunRecord | LetterRecord) -> boo
     return any(payload is not None and is_apart(payload) for payload in payloads)
 
 
-def whole(connection: apsw.Connection, record: R, path: Path, *, inputs: bool = True) -> R:
+def whole(
+    connection: apsw.Connection, record: R, path: Path, *, inputs: bool = True, remake: str = "", shown: bool = False
+) -> R:
     """A record with its large payloads put together.
 
     Args:
@@ -161,17 +164,27 @@ def whole(connection: apsw.Connection, record: R, path: Path, *, inputs: bool = 
         record: as it is stored.
         path: the state file, for messages.
         inputs: also the inputs.
+        remake: the command that makes the record again, if one is known.
+        shown: for people: in the place of what cannot be read stands why.
 
     Raises:
         StateCorrupt: a piece is gone, or is not what was written.
+        StateIO: the file of one cannot be read.
     """
     found = {}
     for field in _PAYLOADS[type(record)]:
         payload = getattr(record, field)
         if payload is not None and is_apart(payload) and (inputs or field != "input"):
             try:
-                found[field] = _join(connection, payload, f"the {_CALLED[field]} of {_label(record)}", path)
+                found[field] = _join(connection, payload, f"the {_CALLED[field]} of {_label(record)}", path, remake)
+            except StateError as lost:
+                if not shown:
+                    raise
+                found[field] = _instead(lost.what.partition(":")[0])
             except ValueError as damage:
+                if shown:
+                    found[field] = _instead(f"the {field} of {_label(record)} is damaged")
+                    continue
                 raise StateCorrupt(
                     f"the {field} of {_label(record)} is damaged: {damage}: {path}",
                     "see `perdure doctor`, or restore a backup: the file was damaged or edited from outside",
@@ -213,11 +226,15 @@ def uses(connection: apsw.Connection, after: tuple[float, bytes], most: int) -> 
 _CALLED = {"input": "input", "output": "result", "result": "result"}
 
 
-def _join(connection: apsw.Connection, payload: bytes, what: str, path: Path) -> bytes:
+def _instead(text: str) -> bytes:
+    return encode(Ext(STAND_IN, text.encode()))
+
+
+def _join(connection: apsw.Connection, payload: bytes, what: str, path: Path, remake: str) -> bytes:
     apart = manifest(payload)
     size = apart.size
     if apart.level == IN_FILE:
-        return artifacts.read(apart.digests.hex(), size, what, path)
+        return artifacts.read(apart.digests.hex(), size, what, path, remake=remake)
     parts, length = [], 0
     for key in _digests(connection, payload):
         part = _piece(connection, key)

@@ -87,7 +87,14 @@ class RunQueries:
         )
         return record
 
-    def whole(self, record: pieces.R, *, inputs: bool = True) -> pieces.R:
+    def shown(self, record: pieces.R) -> pieces.R:
+        """The same for people: in the place of a large payload that cannot be read stands why."""
+        if not pieces.needed(record):
+            return record
+        found: pieces.R = self.journal.read(lambda connection: pieces.whole(connection, record, self.path, shown=True))
+        return found
+
+    def whole(self, record: pieces.R, *, inputs: bool = True, remake: str = "") -> pieces.R:
         """A record as it was before its large payloads were set apart; also its inputs, if asked for.
 
         Raises:
@@ -96,7 +103,7 @@ class RunQueries:
         if not pieces.needed(record):
             return record
         found: pieces.R = self.journal.read(
-            lambda connection: pieces.whole(connection, record, self.path, inputs=inputs)
+            lambda connection: pieces.whole(connection, record, self.path, inputs=inputs, remake=remake)
         )
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+from perdure.core import commands
 from perdure.core.records import AttemptRecord, StepRecord
 from perdure.core.values.pieces import MAY_BE_APART
 from perdure.errors import StateCorrupt
@@ -34,8 +35,18 @@ class RecordReader:
         if found is None:
             found = self._read(seq)
         if found.output[:1] in MAY_BE_APART or found.input[:1] in MAY_BE_APART:
-            return self._store.whole(found, inputs=inputs)
+            try:
+                return self._store.whole(found, inputs=inputs)
+            except StateCorrupt:  # once more, for the command that makes it again
+                return self._store.whole(found, inputs=inputs, remake=self._remake(found))
         return found
+
+    def _remake(self, record: StepRecord) -> str:
+        """The command that makes a record again: of a child run, its call in the run that it belongs to."""
+        step, run = f"#{record.seq}", self._store.run_by_number(self._rid)
+        while run.parent is not None:
+            step, run = run.workflow, self._store.run_by_number(run.parent)
+        return commands.fork(run.id, step)
 
     def _read(self, seq: int) -> StepRecord:
         with self._lock:
