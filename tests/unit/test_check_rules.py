@@ -10,6 +10,8 @@ from check_snippets import Score, Snippet, snippets
 
 from perdure.check.catalogue import RULES
 from perdure.check.checker import check
+from perdure.check.renamed import OF_AGENTS
+from perdure.ext import agent_steps
 
 FOLDER = Path(__file__).parents[1] / "check_corpus"
 CORPUS = list(snippets(FOLDER))
@@ -158,3 +160,8 @@ def test_a_global_is_an_error_only_if_a_workflow_reads_it(tmp_path: Path) -> Non
     assert [(one.code, one.severity) for one in check([script]).findings] == [("lost-global", "warning")]
     script.write_text(text + "    return N\n")
     assert [(one.code, one.severity) for one in check([script]).findings] == [("lost-global", "error")]
+
+
+def test_steps_of_agents_are_not_looked_for_in_the_source() -> None:
+    """They are named while they are called; the name of their function is the same in all of them."""
+    assert agent_steps._unit.__qualname__ == OF_AGENTS

@@ -131,3 +131,16 @@ def tables(listed: Listed) -> set[str]:
         ).fetchall()
     )
     return {name for (name,) in rows}
+
+
+def test_the_command_says_that_young_artifacts_stay(
+    listed: Listed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that no run uses any more stays for a while after it was written; that is no silent leftover."""
+    found = pruning.Removed(["a"], 0, 1, 0, ["b" * 64], {})
+    monkeypatch.setattr(pruning, "prune", lambda *_, **__: found)
+    fill(listed)
+    assert main(["prune", "--older", "1s", "--state", str(listed.store.path)]) == 0
+    assert (
+        "1 artifact kept: written less than 1 h ago; a later prune removes what no run uses" in capsys.readouterr().out
+    )

@@ -13,6 +13,9 @@ from perdure.check.project import Function, Module
 from perdure.check.reach import Report
 from perdure.check.sources import Unreadable
 
+OF_AGENTS = "_unit"
+"""The function of all steps of agents (`ext/agent_steps`), which are named while they are called, not in the source."""
+
 
 @dataclass(frozen=True, order=True, slots=True)
 class RecordedStep:

@@ -10,7 +10,7 @@ import msgspec
 
 from perdure.check.checker import check as check_sources
 from perdure.check.findings import Finding, Problem, Unseen
-from perdure.check.renamed import RecordedStep
+from perdure.check.renamed import OF_AGENTS, RecordedStep
 from perdure.check.sources import Unreadable
 from perdure.config import settings
 from perdure.engines.features import Feature
@@ -103,6 +103,8 @@ def _recorded(location: Location) -> _Recorded:
                         counts[name] = counts.get(name, 0) + 1
                 for name, count in counts.items():
                     function = store.function(run.rid, "step", name)
+                    if function is not None and function.qualname == OF_AGENTS:
+                        continue
                     file = "" if function is None or function.file.startswith("<") else function.file
                     file = os.path.join(os.path.dirname(run.path), file) if file else ""
                     found.append((run.path, RecordedStep(run.id, run.workflow, name, count, file)))

@@ -47,5 +47,6 @@ def prune(
             return pruning.prune(store, before, workflow=workflow, letters=letters, dry=True)
     with opened_for_change(location) as store:
         found = pruning.prune(store, before, workflow=workflow, letters=letters, dry=False)
-        found.artifacts = remove_unused_artifacts(store)
+        unused, found.artifacts = found.artifacts, remove_unused_artifacts(store)
+        found.later = len(set(unused).difference(found.artifacts))
         return found

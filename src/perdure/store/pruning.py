@@ -39,6 +39,7 @@ class Removed(msgspec.Struct):
         letters: how many dead letters.
         artifacts: the names of the files of large data that no other run uses; they are still there.
         kept: how many runs that have ended long enough ago stay, by why.
+        later: how many of the artifacts are too young to be removed, and go with a later prune.
     """
 
     runs: list[str]
@@ -47,6 +48,7 @@ class Removed(msgspec.Struct):
     letters: int
     artifacts: list[str]
     kept: dict[Needed, int]
+    later: int = 0
 
 
 class _Member(NamedTuple):

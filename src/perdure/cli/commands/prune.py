@@ -9,8 +9,10 @@ from cyclopts import Parameter
 from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import ANY_STATE_FILE, Json, WhichStateFile
 from perdure.cli.view.terminal import Printer, as_json, count
+from perdure.core.durations import show
 from perdure.operations.prune import Removed
 from perdure.operations.prune import prune as prune_runs
+from perdure.store.removal import GRACE
 
 WHY = {
     "unfinished": "they, or runs that they belong to, can be gone on with",
@@ -60,5 +62,8 @@ def _say(printer: Printer, found: Removed, removed: str) -> None:
         if number
     ]
     printer.line(f"{', '.join(parts)} {removed}", "bold")
+    if found.later:
+        young = f"written less than {show(GRACE)} ago; a later prune removes what no run uses"
+        printer.line(f"{count(found.later, 'artifact')} kept: {young}")
     for why, number in found.kept.items():
         printer.line(f"{count(number, 'run')} kept: {WHY[why]}")

@@ -16,7 +16,6 @@ from perdure.cli.shared_parameters import (
     AllRuns,
     Budget,
     Engine,
-    Json,
     LogJson,
     MovedScript,
     OfWorkflow,
@@ -58,7 +57,9 @@ def resume(
     workflow: OfWorkflow = None,
     older: Unmoved = None,
     text: WithText = None,
-    json: Json = False,
+    json: Annotated[
+        bool, Parameter("--json", negative="", help="One line of JSON for each run that is resumed, for programs.")
+    ] = False,
     log_json: LogJson = False,
     quiet: Quiet = False,
     state: State = None,
