@@ -128,3 +128,14 @@ def mistaken(n: int) -> int:
     """No item can succeed."""
     note(n)
     return n.amount  # type: ignore[attr-defined,no-any-return]
+
+
+@step(retry=None)
+def pooled_inner(n: int) -> int:
+    return n
+
+
+@step(retry=None)
+def pooled_outer(n: int) -> int:
+    """A step that calls another, which is an ordinary call then."""
+    return pooled_inner(n)

@@ -17,8 +17,10 @@ from perdure import workflow
 from perdure.core.execution.map_faults import ENOUGH, SAMPLE
 from perdure.core.execution.map_items import MapOptions
 from perdure.engines.processes import template
+from perdure.engines.runtime import unsaved
 from perdure.engines.temporal.lockstep_map import refuse_options
 from perdure.errors import NotStorable, OptionError
+from perdure.operations.show import error_view
 from waiting import until
 
 
@@ -205,3 +207,21 @@ def test_a_fault_of_the_program_ends_the_map_early(machine: Machine, ledger: str
     assert len(steps.tried(ledger)) <= ENOUGH + SAMPLE + 8
     assert machine.runs() == [("pooled_mistakes", "failed")]
     assert machine.steps() == []
+
+
+@workflow
+def pooled_nested() -> list[int]:
+    return list(steps.pooled_outer.map(range(4), processes=2).results)
+
+
+def test_a_step_inside_another_is_said_once_for_all_processes(
+    machine: Machine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As where no other process makes the attempts; and it is kept with the run."""
+    unsaved._said.clear()
+    assert pooled_nested() == [0, 1, 2, 3]
+    [line] = [line for line in capfd.readouterr().err.splitlines() if "was called inside step" in line]
+    assert "step 'pooled_inner' was called inside step 'pooled_outer'" in line
+    store = machine.engine.store
+    [kept] = store.notes(store.runs()[0].rid)
+    assert "step 'pooled_inner' was called inside step 'pooled_outer'" in error_view(kept.error).message

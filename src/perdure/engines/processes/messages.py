@@ -150,7 +150,15 @@ class Published(msgspec.Struct, frozen=True, tag=True):
     soon: bool
 
 
-Note = Printed | Logged | Progressed | Published
+class Unsaved(msgspec.Struct, frozen=True, tag=True):
+    """A step was called inside another, at a line: that is said where the attempt was ordered, and kept there."""
+
+    step: str
+    around: str
+    line: str
+
+
+Note = Unsaved | Printed | Logged | Progressed | Published
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from perdure.engines.processes.messages import NOTE, Logged, Note, Printed, Progressed, Published, frame
+from perdure.engines.processes.messages import NOTE, Logged, Note, Printed, Progressed, Published, Unsaved, frame
 from perdure.engines.runtime.captured_lines import LONGEST
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ class Orderer:
     def publish(self, name: str, packed: bytes, *, soon: bool = False) -> None:
         """Show a packed value of the run."""
         self._say(Published(name, packed, soon))
+
+    def unsaved(self, step: str, around: str, line: str) -> None:
+        """A step was called inside another."""
+        self._say(Unsaved(step, around, line))
 
     def end(self) -> None:
         """The attempt is over: threads that it has left behind say nothing more."""

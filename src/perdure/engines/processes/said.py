@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from perdure.engines.interface import StepContext, here
-from perdure.engines.processes.messages import Logged, Note, Printed, Progressed, Published
-from perdure.engines.runtime import captured_lines
+from perdure.engines.processes.messages import Logged, Note, Printed, Progressed, Published, Unsaved
+from perdure.engines.runtime import captured_lines, unsaved
 
 _decode = msgspec.msgpack.Decoder(Note).decode
 
@@ -26,6 +26,8 @@ def hear(body: memoryview) -> None:
         case Progressed() if isinstance(context, StepContext) and context.scope is not None:
             total = None if note.total is None else _plain(note.total)
             context.scope.progress(context.call, _plain(note.done), total, note.note)
+        case Unsaved() if isinstance(context, StepContext):
+            unsaved.nested_elsewhere(context.scope, note.step, note.around, note.line)
         case Published() if isinstance(context, StepContext):
             publish = getattr(context.scope, "publish", None)
             if publish is not None:

@@ -31,9 +31,9 @@ def stray(spec: Spec) -> None:
         return
     _say(
         scope,
-        spec,
-        f"{spec.owner} was called on thread {thread.name!r}, which run {scope.id} has not started: the call is an "
-        "ordinary one, and nothing is saved; start the thread, or submit the job, inside the workflow",
+        spec.name,
+        f"{where()}: {spec.owner} was called on thread {thread.name!r}, which run {scope.id} has not started: the call "
+        "is an ordinary one, and nothing is saved; start the thread, or submit the job, inside the workflow",
     )
 
 
@@ -44,20 +44,28 @@ def nested(spec: Spec, context: StepContext) -> None:
     if said in _said or around.record_kind != "step" or spec.record_kind != "step":
         return
     _said.add(said)
-    _say(
-        context.scope,
-        spec,
-        f"{spec.owner} was called inside {around.owner}: the call is an ordinary one, its retry and timeout are not "
-        "used, and its result is not saved; call it from the workflow, or make it a plain function",
+    line = (
+        f"{where()}: {spec.owner} was called inside {around.owner}: the call is an ordinary one, its retry and timeout "
+        "are not used, and its result is not saved; call it from the workflow, or make it a plain function"
     )
+    if context.orderer is not None:
+        context.orderer.unsaved(spec.name, around.name, line)
+    else:
+        _say(context.scope, spec.name, line)
 
 
-def _say(scope: Any, spec: Spec, text: str) -> None:
-    line = f"{where()}: {text}"
+def nested_elsewhere(scope: Any, step: str, around: str, line: str) -> None:
+    """The same, as the process says in which the attempt is made: once for all of them."""
+    if (said := ("nested", step, around)) not in _said:
+        _said.add(said)
+        _say(scope, step, line)
+
+
+def _say(scope: Any, step: str, line: str) -> None:
     say(f"perdure: {one_line(line)}")
     keep = getattr(scope, "keep_note", None)  # what runs a step elsewhere has no place for it
     if keep is not None:
-        keep(spec.name, line)
+        keep(step, line)
 
 
 def where() -> str:
