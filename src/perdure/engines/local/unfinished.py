@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
 
+from perdure.config import settings
 from perdure.config.script_identity import point_out
 from perdure.core.execution.run import Start
 from perdure.core.records import RunRecord
 from perdure.engines.registry import is_known
 from perdure.store.runs import Store
+
+MOST_FOLDERS = 4
+"""Folders above that of a script in which state is looked for."""
 
 
 def note_unfinished(store: Store, start: Start) -> None:
@@ -33,6 +41,61 @@ def note_unfinished(store: Store, start: Start) -> None:
         if not is_known(run.workflow, "workflow") and store.holding(run) is None:
             point_out(_renamed(run, start))
             return
+    if not runs:
+        _note_moved(store, start)
+
+
+def _note_moved(store: Store, start: Start) -> None:
+    """The first run of a state file beside its script: one that was moved here has left its state in another folder.
+
+    A few folders above are looked into, and the working folder: what is this user's own there.
+    """
+    folder = Path(os.path.realpath(settings.script_folder(start.path)))
+    if Path(os.path.realpath(store.path)) != folder / ".perdure" / "state.db":
+        return
+    states = [state for place in _around(folder) if os.path.isfile(state := place / ".perdure" / "state.db")]
+    if not states or not _is_new(store):
+        return
+    for state in states:
+        with suppress(Exception):  # what lies elsewhere, and cannot be read, harms no run
+            if not _is_own(state):
+                continue
+            there = Store(state, read_only=True)
+            try:
+                for run in there.unfinished(start.workflow):
+                    moved = not os.path.exists(run.path) and os.path.basename(run.path) == os.path.basename(start.path)
+                    if moved and run.key == start.key and run.status != "suspended" and there.holding(run) is None:
+                        point_out(_moved(run, start, state))
+                        return
+            finally:
+                there.close()
+
+
+def _is_new(store: Store) -> bool:
+    from perdure.store.run_pages import last_number
+
+    return last_number(store) == 0
+
+
+def _around(folder: Path) -> Iterator[Path]:
+    yield from islice(folder.parents, MOST_FOLDERS)
+    with suppress(OSError):
+        if (here := Path.cwd()) != folder and here not in folder.parents:
+            yield here
+
+
+def _is_own(state: Path) -> bool:
+    user = getattr(os, "getuid", lambda: None)()
+    return user is None or (state.stat().st_uid == user and state.parent.stat().st_uid == user)
+
+
+def _moved(run: RunRecord, start: Start, state: Path) -> str:
+    file = os.path.relpath(start.path) if os.path.isfile(start.path) else start.path
+    command = f"perdure resume --state {shlex.quote(str(state))} {shlex.quote(run.id)} {shlex.quote(file)}"
+    return (
+        f"run {run.id} of workflow {run.workflow!r} is unfinished in {state}, of {run.path}, which is gone; if that is "
+        f"this script, go on with it: {command}"
+    )
 
 
 def _renamed(run: RunRecord, start: Start) -> str:

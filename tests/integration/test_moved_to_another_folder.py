@@ -1,0 +1,58 @@
+"""A script that is moved away from its state: the unfinished run is left behind, and all is done again."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+
+import pytest
+
+from conftest import Scripts
+
+SCRIPT = """
+    import os
+    from perdure import step, workflow
+
+    @step
+    def charge(order: int) -> int:
+        print("charging", order)
+        return order
+
+    @step(retry=None)
+    def send(order: int) -> int:
+        if not os.path.exists("up"):
+            raise OSError("not yet")
+        return order
+
+    @workflow
+    def moved_away() -> int:
+        return send(charge(1))
+
+    if __name__ == "__main__":
+        moved_away()
+"""
+
+
+@pytest.mark.parametrize("where", ["jobs", "a/b", "../beside"])
+def test_the_run_that_is_left_behind_is_named(scripts: Scripts, where: str) -> None:
+    """Moved into a folder below that of its state, or started from there: one line with a command that, as it stands,
+    goes on with the run and executes no completed step. A script of another name, and the same one once more, say
+    nothing."""
+    script = scripts.write(SCRIPT, "job.py")
+    assert scripts.run(script).returncode == 1
+    (scripts.folder / "up").touch()
+    target = scripts.folder / where
+    target.mkdir(parents=True)
+    shutil.copy(script, target / "other.py")
+    script.rename(target / "job.py")
+    assert "is unfinished in" not in scripts.run(target / "other.py").stderr
+    shutil.rmtree(target / ".perdure")
+    said = scripts.run(target / "job.py").stderr
+    (command,) = re.findall("go on with it: perdure (.*)", said)
+    assert "is unfinished in" in said
+    starter = scripts.write("from perdure.cli import main\nimport sys\nsys.exit(main())\n", "command.py")
+    done = scripts.run(starter, *shlex.split(command))
+    assert done.returncode == 0, done.stderr
+    assert "charging" not in done.stdout
+    assert "is unfinished in" not in scripts.run(target / "job.py").stderr
