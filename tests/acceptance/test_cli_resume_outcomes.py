@@ -27,8 +27,7 @@ FLOW = """
 
     @workflow
     def rco_wait(day: str) -> str:
-        perdure.sleep("0.5s")
-        return day
+        return day + perdure.wait_for("rco-paid", timeout="2d")
 
     if __name__ == "__main__":
         print(rco_wait(sys.argv[1]) if sys.argv[1:] else rco_flow())
@@ -67,6 +66,10 @@ def test_the_command_that_a_suspended_run_names_goes_on_with_it(scripts: Scripts
     assert left.returncode == 75
     named = re.search("or: (perdure .*), perdure worker", left.stderr)
     assert named is not None
-    done = perdure(scripts, *shlex.split(named[1])[1:])
-    assert (done.returncode, done.stdout) == (0, "'monday'\n"), done.stderr
+    command = shlex.split(named[1])[1:]
+    assert command[:2] == ["resume", "--wait"]
+    sent = perdure(scripts, "signal", command[-1], "rco-paid", '" and paid"', "--state", state)
+    assert sent.returncode == 0, sent.stderr
+    done = perdure(scripts, *command)
+    assert (done.returncode, done.stdout) == (0, "'monday and paid'\n"), done.stderr
     assert OUTCOMES[left.returncode] == "suspended"
