@@ -8,7 +8,7 @@ from square_maps import KINDS, squares
 import perdure
 from conftest import Died, Machine, Trouble
 from perdure import Batch, Retry, step, workflow
-from perdure.errors import HasDeadLetters
+from perdure.errors import HasDeadLetters, UsageError
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -70,3 +70,12 @@ def test_dead_letters_say_what_happened(machine: Machine) -> None:
     assert letter.input == "({'id': 7})"
     assert letter.error == "EOFError: attempt 3 at 7"
     assert letter.attempts == [f"EOFError: attempt {n} at 7" for n in (1, 2, 3)]
+
+
+def test_a_batch_is_no_list() -> None:
+    """Items that have failed have no result: whoever takes it for the list of them is told what to take."""
+    batch = Batch(["a", "b"], [])
+    for use in (list, iter, lambda one: one[0], lambda one: "a" in one):
+        with pytest.raises(UsageError, match=r"batch\.results"):
+            use(batch)
+    assert batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, NoReturn, TypeVar, overload
 
 import msgspec
 
@@ -16,7 +16,7 @@ from perdure.core.execution.spec import Spec
 from perdure.core.values import codec
 from perdure.core.values.builtin_types import store_as_list
 from perdure.engines.interface import Reader
-from perdure.errors import HasDeadLetters
+from perdure.errors import HasDeadLetters, UsageError
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -127,6 +127,21 @@ class Batch(Generic[T]):
                 "`perdure dlq ls` lists them; once the cause is fixed, `perdure dlq redrive` runs them again, and the "
                 "run goes on",
             )
+
+    def __iter__(self) -> NoReturn:
+        """It is no list: some of the items may have failed.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            "a batch is not the list of its results: items may have failed for good, and have none",
+            "take batch.results, and look at batch.dead, or call batch.raise_if_dead(), before",
+        )
+
+    def __getitem__(self, place: object) -> NoReturn:
+        """The same."""
+        self.__iter__()
 
     def __repr__(self) -> str:
         return f"<batch: {len(self.results)} done, {len(self.dead)} dead, {self.skipped} skipped>"

@@ -67,6 +67,10 @@ RULES: dict[str, Rule] = {
             "any error is caught, and nothing is done about it",
             "catch the class that is expected, or raise: the step's retry and the dead letters do the rest",
         ),
+        batch_as_list=(
+            "a map gives a batch, and it is used as if it were the list of the results",
+            "take batch.results, and look at batch.dead or call batch.raise_if_dead() first",
+        ),
         no_timeout=(
             "a call of a network or a program has no timeout, and its step has none either",
             'give the call a timeout, or the step: @step(timeout="30s")',

@@ -32,6 +32,7 @@ IN_WORKFLOWS = (
     determinism.files,
     determinism.changed_variables,
     results.unread_letters,
+    results.batch_as_list,
     failures.clean_up_in_finally,
     failures.thread,
 )

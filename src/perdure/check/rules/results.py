@@ -39,6 +39,7 @@ _EAGER = frozenset(
         "tuple",
     ]
 )
+_OF_LISTS = _EAGER - {"builtins.print", "builtins.str", "builtins.int"} | {"builtins.enumerate", "builtins.zip"}
 
 
 def unstorable(place: Place) -> None:
@@ -230,6 +231,28 @@ def unread_letters(place: Place) -> None:
         if unread:
             text = f"{place.who} never looks at the dead letters of '{value.function.name}.map'"
             place.found("unread-letters", call, text)
+
+
+def batch_as_list(place: Place) -> None:
+    """A map whose batch is used as if it were the list of the results."""
+    for call, value in place.calls:
+        if not isinstance(value, Member) or value.name != "map":
+            continue
+        node, parent = used_as(place, call)
+        uses: list[tuple[ast.AST, ast.AST | None]] = [(node, parent)]
+        if parent is not None and (name := assigned_name(node, parent)):
+            uses = [(one, place.facts.parents.get(one)) for one in loads(place, name, parent)]
+        if found := next((one for one, above in uses if _as_sequence(place, one, above)), None):
+            text = f"{place.who} uses the batch of '{value.function.name}.map' as if it were a list, which it is not"
+            place.found("batch-as-list", found, text)
+
+
+def _as_sequence(place: Place, node: ast.AST, parent: ast.AST | None) -> bool:
+    if isinstance(parent, ast.Subscript):
+        return parent.value is node
+    if isinstance(parent, ast.For | ast.comprehension):
+        return parent.iter is node
+    return isinstance(parent, ast.Call) and node in parent.args and place.value(parent.func) in _OF_LISTS
 
 
 def _only_results(place: Place, name: str, behind: ast.AST) -> bool:
