@@ -136,7 +136,7 @@ class Batch(Generic[T]):
         """
         raise UsageError(
             "a batch is not the list of its results: items may have failed for good, and have none",
-            "take batch.results, and look at batch.dead, or call batch.raise_if_dead(), before",
+            "use batch.results, and look at batch.dead, or call batch.raise_if_dead(), before",
         )
 
     def __getitem__(self, place: object) -> NoReturn:
