@@ -81,7 +81,7 @@ def kept(store: Store, rid: int, payload: bytes) -> bytes:
 
 
 def read(store: Store, stored: bytes) -> bytes:
-    joined: bytes = store.journal.read(lambda connection: pieces._join(connection, stored, "it", store.path))
+    joined: bytes = store.journal.read(lambda connection: pieces._join(connection, stored, "it", store.path, ""))
     return joined
 
 
