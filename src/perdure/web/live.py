@@ -32,6 +32,7 @@ class Live:
         self._path = path
         self._listeners: set[asyncio.Queue[int]] = set()
         self._over: threading.Event | None = None  # of the thread that looks
+        self._begun = asyncio.Event()  # it has looked once: what changes from then on is noticed
         self._number = 0
 
     async def events(self) -> AsyncIterator[bytes]:
@@ -39,10 +40,11 @@ class Live:
         queue: asyncio.Queue[int] = asyncio.Queue(maxsize=1)
         self._listeners.add(queue)
         if self._over is None:
-            self._over = threading.Event()
-            about = (asyncio.get_running_loop(), self._over)
+            self._over, self._begun = threading.Event(), asyncio.Event()
+            about = (asyncio.get_running_loop(), self._over, self._begun)
             threading.Thread(target=self._watch, args=about, name="perdure-ui-live", daemon=True).start()
         try:
+            await self._begun.wait()
             yield _event(self._number)
             while True:
                 try:
@@ -56,10 +58,12 @@ class Live:
                 self._over.set()
                 self._over = None
 
-    def _watch(self, loop: asyncio.AbstractEventLoop, over: threading.Event) -> None:
+    def _watch(self, loop: asyncio.AbstractEventLoop, over: threading.Event, begun: asyncio.Event) -> None:
         """The life of the thread that looks. It wakes the loop only when there is something to tell."""
         watcher = _Watcher(self._path)
         try:
+            watcher.has_changed()
+            loop.call_soon_threadsafe(begun.set)
             while not over.wait(RECORDS):
                 if watcher.has_changed():
                     loop.call_soon_threadsafe(self._tell)
