@@ -11,9 +11,8 @@ from tests.conformance.cluster_steps import executions, tick
 
 import perdure
 from perdure import workflow
+from perdure.engines.declared_queues import queues
 from perdure.errors import NotFound, TooLarge, UsageError
-
-limited = perdure.Queue("limited-on-a-cluster", concurrency=1)
 
 
 @workflow
@@ -52,8 +51,12 @@ def test_enqueued_runs_are_executed_by_workers(bench: Bench) -> None:
 
 def test_limits_are_refused(bench: Bench) -> None:
     """They are counted in a state file: a queue that has some is refused by name, and so is a look at queues."""
-    with pytest.raises(UsageError, match="'limited-on-a-cluster', which has limits,"):
-        doubled_elsewhere.with_options(queue=limited).enqueue(1)
+    limited = perdure.Queue("limited-on-a-cluster", concurrency=1)
+    try:
+        with pytest.raises(UsageError, match="'limited-on-a-cluster', which has limits,"):
+            doubled_elsewhere.with_options(queue=limited).enqueue(1)
+    finally:
+        del queues["limited-on-a-cluster"]  # whatever lists queues in this process would declare it, too
     assert doubled_elsewhere.with_options(queue="only a name", delay="1h").enqueue(1).cancel().outcome == "requested"
 
 

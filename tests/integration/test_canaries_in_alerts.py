@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from canary_script import SCRIPT as CANARIES
+from canary_script import canary, found
 from sinks import CHAT, TOKEN, Sink, TelegramSink, serving
-from test_canaries import SCRIPT as CANARIES
-from test_canaries import canary, found
 
 from conftest import Scripts
 from waiting import until

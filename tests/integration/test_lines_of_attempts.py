@@ -153,7 +153,7 @@ def test_a_process_that_is_killed(tmp_path: Path, kept: bool) -> None:
     subprocess.run([sys.executable, "dying.py"], cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, check=False)
     (run,) = json.loads(looked(tmp_path, "ps", "--json", PERDURE_STATE=state).stdout)["runs"]
     shown = looked(tmp_path, "show", run["id"], "--log", "--json", PERDURE_STATE=state).stdout
-    found: list[dict[str, Any]] = json.loads(shown)
+    found: list[dict[str, Any]] = json.loads(shown)["lines"]
     assert [one["text"] for one in found] == ["the last words"] * kept
     assert (tmp_path / "state.db-logs").exists() == kept
     for path in (tmp_path / "state.db-logs").glob("*"):

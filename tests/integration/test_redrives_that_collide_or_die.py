@@ -79,7 +79,7 @@ def test_an_edited_input_has_a_key_of_its_own(machine: Machine) -> None:
 
     broken.update([20])
     for given in (pack_inputs([20], {}, owner=""), pack_inputs([20], {}, owner=""), None):
-        store.journal.write((), dead_letters.edit(store, 1, given, 0.0))
+        store.journal.write((), dead_letters.edit(store, 1, given, letter_of(machine).input, 0.0))
         redrive(machine, 1)
     of = {item: {key for what, key, _ in keys if what == item} for item in (2, 20)}
     assert len(of[2]) == len(of[20]) == 1

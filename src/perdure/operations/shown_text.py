@@ -5,7 +5,7 @@ from __future__ import annotations
 from perdure.config import secrets
 from perdure.core.exceptions import capture
 from perdure.core.values import codec
-from perdure.errors import PerdureError
+from perdure.errors import OptionError, PerdureError
 
 LONGEST = 10_000
 """Characters of a value that are looked through: views show fewer."""
@@ -16,9 +16,16 @@ class ShownText:
 
     Args:
         text: as it stands in a view.
+
+    Raises:
+        OptionError: it is no text.
     """
 
     def __init__(self, text: str) -> None:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise OptionError(f"{text!r} is not UTF-8", "give a text that is") from error
         self.text = text
         self._hide = secrets.redactor()
         self._masked = "*" in text
