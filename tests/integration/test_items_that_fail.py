@@ -63,8 +63,9 @@ def test_dead_letters_say_what_happened(machine: Machine) -> None:
         assert not batch.ok
         batch.raise_if_dead()
 
-    with pytest.raises(HasDeadLetters, match=r"1 of 1 items failed for good\s+work\(\{'id': 7\}\): EOFError"):
+    with pytest.raises(HasDeadLetters, match=r"1 of 1 items failed for good\s+work\(\{'id': 7\}\): EOFError") as caught:
         wf()
+    assert "`perdure dlq redrive 1`" in caught.value.hint
     (letter,) = batches[0].dead
     assert letter.step == "work"
     assert letter.input == "({'id': 7})"

@@ -18,6 +18,9 @@ from perdure.core.values.builtin_types import store_as_list
 from perdure.engines.interface import Reader
 from perdure.errors import HasDeadLetters, UsageError
 
+NAMED = 20
+"""Letters that a command names one by one."""
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -122,10 +125,12 @@ class Batch(Generic[T]):
         """
         if self.dead:
             first = "\n".join(f"    {letter.step}{letter.input}: {letter.error}" for letter in self.dead[:5])
+            numbers = [str(letter.letter) for letter in self.dead if letter.letter is not None]
+            which = " ".join(numbers) if 0 < len(numbers) <= NAMED else "--all"
             raise HasDeadLetters(
                 f"{len(self.dead)} of {len(self.dead) + len(self.results)} items failed for good\n{first}",
-                "`perdure dlq ls` lists them; once the cause is fixed, `perdure dlq redrive` runs them again, and the "
-                "run goes on",
+                f"`perdure dlq ls` lists them; once the cause is fixed, `perdure dlq redrive {which}` runs them again, "
+                "and the run goes on",
             )
 
     def __iter__(self) -> NoReturn:
