@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from pathlib import Path
 
 from perdure.errors import StateCorrupt
@@ -12,6 +13,8 @@ from perdure.store.state_files import SET_ASIDE
 _HEADER = struct.Struct(">8I")
 _FRAME = struct.Struct(">4I")
 _FRAME_HEADER = 24
+PAUSES = (0.05, 0.1, 0.2, 0.4)
+"""Seconds between two looks at a file that seems too short."""
 _MAGIC = (0x377F0682, 0x377F0683)
 """Of a write-ahead log, by the order of bytes in its checksums: https://sqlite.org/fileformat2.html#the_write_ahead_log"""
 
@@ -29,24 +32,32 @@ def refuse_stale_journal(path: Path) -> None:
         StateCorrupt: the file is too short for its journal; nothing is changed.
         OSError: the journal cannot be read.
     """
+    # Another process may write both while they are looked at: what is wrong then is not wrong a moment later.
+    for pause in PAUSES:
+        if not _is_short(path):
+            return
+        time.sleep(pause)
+    raise StateCorrupt(
+        f"the state file is shorter than its journal expects, as after a backup was copied over it: {path}",
+        f"put back the file that {path.name}-wal was written beside; or {SET_ASIDE}, and then copy the backup to "
+        f"{path}: a backup is used without a journal, or with its own",
+    )
+
+
+def _is_short(path: Path) -> bool:
     try:
         descriptor = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return
+        return False
     try:
         page_size, count, logged = _pages(descriptor)
     finally:
         os.close(descriptor)
     if not count:
-        return
+        return False
     # Looked at after the journal: what another process has written to the file meanwhile only makes it longer.
     there = os.stat(path).st_size // page_size
-    if any(page not in logged for page in range(there + 1, count + 1)):
-        raise StateCorrupt(
-            f"the state file is shorter than its journal expects, as after a backup was copied over it: {path}",
-            f"put back the file that {path.name}-wal was written beside; or {SET_ASIDE}, and then copy the backup to "
-            f"{path}: a backup is used without a journal, or with its own",
-        )
+    return any(page not in logged for page in range(there + 1, count + 1))
 
 
 def _pages(descriptor: int) -> tuple[int, int, set[int]]:
