@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from socket import gethostname
+from typing import TypeVar
 
 import msgspec
 
@@ -21,6 +22,7 @@ from perdure.store.liveness import lives
 from perdure.store.runs import Store
 
 Identity = tuple[str, bytes, int]
+C = TypeVar("C", InFlight, CallWaits)
 
 INPUTS = 80
 """Characters."""
@@ -202,16 +204,13 @@ def _dead(store: Store, run: RunRecord, holder: HolderInfo, record: Flight | Non
 
 
 def _calls_in_flight(store: Store, run: RunRecord, calls: Sequence[InFlight], now: float | None) -> list[CallInFlight]:
-    id = fitted(run.id)
-    mine = [call for call in calls if call.run == id or call.run.startswith(f"{run.id}.")]
-    given = _inputs(store, run, {(call.name, call.key, call.n) for call in mine}) if mine else {}
     return [
         CallInFlight(
             run=call.run,
             step=call.name,
             key=call.key.hex(),
             n=call.n,
-            inputs=given.get((call.name, call.key, call.n), "") if call.run == id else "",
+            inputs=given,
             attempt=call.attempt,
             since=moment(call.started),
             seconds=None if now is None else max(now - call.started, 0.0),
@@ -220,21 +219,18 @@ def _calls_in_flight(store: Store, run: RunRecord, calls: Sequence[InFlight], no
             total=call.total or None,
             note=call.note,
         )
-        for call in mine
+        for call, given in _of_run(store, run, calls)
     ]
 
 
 def _waiting_calls(store: Store, run: RunRecord, calls: Sequence[CallWaits], now: float) -> list[WaitingCall]:
-    id = fitted(run.id)
-    mine = [call for call in calls if call.run == id or call.run.startswith(f"{run.id}.")]
-    given = _inputs(store, run, {(call.name, call.key, call.n) for call in mine}) if mine else {}
     return [
         WaitingCall(
             run=call.run,
             step=call.name,
             key=call.key.hex(),
             n=call.n,
-            inputs=given.get((call.name, call.key, call.n), "") if call.run == id else "",
+            inputs=given,
             label=secrets.conceal(call.label) if call.label else "",
             attempt=call.attempt,
             since=moment(call.since),
@@ -242,8 +238,16 @@ def _waiting_calls(store: Store, run: RunRecord, calls: Sequence[CallWaits], now
             seconds=max(call.until - now, 0.0) if call.until else None,
             reason=call.reason or NEXT,
         )
-        for call in mine
+        for call, given in _of_run(store, run, calls)
     ]
+
+
+def _of_run(store: Store, run: RunRecord, calls: Sequence[C]) -> list[tuple[C, str]]:
+    """Those of the calls that are of the run or of a child run of it, each with its inputs as far as they are known."""
+    id = fitted(run.id)
+    mine = [call for call in calls if call.run == id or call.run.startswith(f"{run.id}.")]
+    given = _inputs(store, run, {(call.name, call.key, call.n) for call in mine}) if mine else {}
+    return [(call, given.get((call.name, call.key, call.n), "") if call.run == id else "") for call in mine]
 
 
 def _inputs(store: Store, run: RunRecord, calls: Collection[Identity]) -> Mapping[Identity, str]:
