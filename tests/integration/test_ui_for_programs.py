@@ -72,7 +72,8 @@ def test_a_text_is_found_everywhere(api: httpx.Client):
     found = api.get("/search?q=R-4").json()
     assert ([one["workflow"] for one in found["runs"]], found["complete"]) == (["ui_month"], True)
     assert [one["step"]["seq"] for one in found["steps"]] == [5]
-    assert [one["letter"] for one in api.get("/search?q=2").json()["letters"]] == [2]
+    # A run's id may hold the digit too, so other letters may follow.
+    assert api.get("/search?q=2").json()["letters"][0]["letter"] == 2
     assert api.get("/search?q=nothing+of+that").json() == {"runs": [], "steps": [], "letters": [], "complete": True}
 
 
