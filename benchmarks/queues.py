@@ -72,7 +72,7 @@ async def blocked() -> float:
 
 def claims(name: str, keys: int) -> float:
     """Seconds for one claim among 10,000 queued runs; each is over before the next one."""
-    from perdure.core.execution.run import Start
+    from perdure.core.execution.run_effects import Start
     from perdure.engines.local import engine_at
     from perdure.store import queue_order
 

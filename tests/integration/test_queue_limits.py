@@ -9,7 +9,7 @@ import pytest
 
 from conftest import Machine, Scripts
 from perdure import Queue, workflow
-from perdure.core.execution.run import Start, Taken
+from perdure.core.execution.run_effects import Start, Taken
 from perdure.core.records import RunRecord
 from perdure.engines import declared_queues
 from perdure.store import queue_listing, queue_order
@@ -128,7 +128,7 @@ def test_the_runs_of_the_dead_do_not_count(scripts: Scripts, machine: Machine) -
         """
         import os, signal, sys
         from pathlib import Path
-        from perdure.core.execution.run import Start
+        from perdure.core.execution.run_effects import Start
         from perdure.store import queue_order
         from perdure.store.runs import Store
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from perdure.core.execution.queueing import DEFAULT
-from perdure.core.execution.run import Taken
+from perdure.core.execution.run_effects import Taken
 from perdure.core.records import RunRecord
 from perdure.operations.location import locate
 from perdure.operations.why import Why, explain

@@ -15,11 +15,12 @@ from simulated_disk import Crash, Disk, Program, World
 from simulated_effects import Performer
 from simulated_workflows import Fork, Walker, spec_of
 
-from perdure.core.execution.call import Failed
+from perdure.core.execution.call_end import Failed
 from perdure.core.execution.effects import Load, Settle
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import identify
-from perdure.core.execution.run import Ended, Start, live
+from perdure.core.execution.run import Ended, live
+from perdure.core.execution.run_effects import Start
 from perdure.errors import StopRun
 
 

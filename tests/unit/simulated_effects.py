@@ -9,7 +9,7 @@ from simulated_disk import ATTEMPTS, Disk, Identity, World
 
 from perdure.core.execution.effects import Execute, Load, Outcome, Save, SaveAttempt, Wait
 from perdure.core.execution.history import History
-from perdure.core.execution.run import Begin, End, Finished, Forget, Recall, Start, Taken, Unended
+from perdure.core.execution.run_effects import Begin, End, Finished, Forget, Recall, Start, Taken, Unended
 from perdure.core.execution.spec import Call
 from perdure.core.records import INPUT, KIND, RUN, SEQ, Row, RunRecord, StepRecord
 

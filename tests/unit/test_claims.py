@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from perdure.core.execution.run import End
+from perdure.core.execution.run_effects import End
 from perdure.core.records import RunRecord
 from perdure.store import claims
 from perdure.store.claims import Offer

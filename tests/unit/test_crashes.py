@@ -10,7 +10,7 @@ import pytest
 
 from perdure.api.step import step
 from perdure.core.execution.crash_loop import verdict
-from perdure.core.execution.run import Start, Taken
+from perdure.core.execution.run_effects import Start, Taken
 from perdure.core.execution.spec import Call
 from perdure.engines.local import engine
 from perdure.store import crashes, flight_record

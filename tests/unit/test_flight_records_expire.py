@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from perdure.alerts.watchdog import report
-from perdure.core.execution.run import Start, Taken
+from perdure.core.execution.run_effects import Start, Taken
 from perdure.store import crashes, flight_record
 from perdure.store.flight_recorder import Recorder
 from perdure.store.group_commit import Operation

@@ -10,7 +10,7 @@ import pytest
 
 from perdure import step, workflow
 from perdure.api.lock import lock
-from perdure.core.execution.run import Begin, End, Held, Locked, Start, Taken
+from perdure.core.execution.run_effects import Begin, End, Held, Locked, Start, Taken
 from perdure.core.records import Row, sealed_row
 from perdure.engines.temporal.unsupported import refuse_locks
 from perdure.errors import LockLost, OptionError

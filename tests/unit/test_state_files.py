@@ -14,7 +14,7 @@ from typing import Any
 import apsw
 import pytest
 
-from perdure.core.execution.run import Begin, End, Start, Taken
+from perdure.core.execution.run_effects import Begin, End, Start, Taken
 from perdure.core.records import sealed_row
 from perdure.errors import NotFound, StateBusy, StateCorrupt, StateError, StateForeign, StateIO, StateReadOnly
 from perdure.operations.location import Location, opened

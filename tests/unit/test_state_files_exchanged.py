@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 import pytest
 
-from perdure.core.execution.run import Begin, Start, Taken
+from perdure.core.execution.run_effects import Begin, Start, Taken
 from perdure.core.records import sealed_row
 from perdure.errors import StateCorrupt, StateReplaced
 from perdure.store import watch

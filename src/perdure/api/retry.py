@@ -13,7 +13,7 @@ from perdure.api.options import function_name, source_of, unknown_option
 from perdure.catalogue.rules import rules_for
 from perdure.config.steady_clock import steady
 from perdure.core.durations import Duration
-from perdure.core.execution.call import Series
+from perdure.core.execution.attempts import Series
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.spec import spec_of
 from perdure.core.policies.retry import Again, Matcher, Retry

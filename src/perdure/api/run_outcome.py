@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.exceptions import capture, notes
-from perdure.core.execution.run import cancelled
+from perdure.core.execution.run_refusals import cancelled
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord
 from perdure.core.values import codec

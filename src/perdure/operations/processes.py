@@ -13,7 +13,7 @@ import msgspec
 from perdure.config import secrets, settings
 from perdure.core import exit_causes
 from perdure.core.execution.crash_loop import fitted
-from perdure.core.execution.run import HolderInfo
+from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.store import crashes, flight_record, listing

@@ -13,7 +13,7 @@ import msgspec
 
 from perdure.config import secrets
 from perdure.core.execution.cleanup_records import called
-from perdure.core.execution.run import HolderInfo
+from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.core.waits import describe

@@ -11,7 +11,7 @@ from functools import partial
 import msgspec
 
 from perdure.config import secrets
-from perdure.core.execution.run import Locked
+from perdure.core.execution.run_effects import Locked
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
 from perdure.core.waits import Standing, describe, earliest, show_moment

@@ -14,7 +14,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from perdure.core.execution.run import Start, Taken
+from perdure.core.execution.run_effects import Start, Taken
 from perdure.core.records import RunRecord
 from perdure.store import lives, pieces, queue, queue_order, sessions
 from perdure.store.liveness import lives as is_alive

@@ -14,7 +14,7 @@ import msgspec
 
 from perdure.core.dead_letters import LetterRecord, LetterStatus
 from perdure.core.execution.redrive import Resolve
-from perdure.core.execution.run import HolderInfo
+from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.records import ATTEMPTS, CLEAN_UPS, MS, NAME, OUTPUT, STARTED, RunRecord, StepRecord, sealed_row
 from perdure.errors import AlreadyRunning, NotFound, RunError, StateCorrupt
 from perdure.store import parking, pieces

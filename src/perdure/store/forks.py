@@ -15,7 +15,7 @@ import msgspec
 
 from perdure.core import records
 from perdure.core.dead_letters import LetterRecord
-from perdure.core.execution.run import superseded
+from perdure.core.execution.run_refusals import superseded
 from perdure.core.records import UNDO_NOTE, AttemptRecord, FunctionRecord, Row, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.errors import AlreadyRunning, RunError

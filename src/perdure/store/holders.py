@@ -15,7 +15,7 @@ from typing import Any
 
 import apsw
 
-from perdure.core.execution.run import HolderInfo
+from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.records import is_time
 from perdure.store.connection import run_script
 from perdure.store.liveness import Liveness

@@ -10,7 +10,7 @@ import apsw
 import msgspec
 
 from perdure.core.dead_letters import LetterRecord
-from perdure.core.execution.run import HolderInfo
+from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepRecord
 from perdure.store import artifacts, pieces, spending
 from perdure.store.rows import corrupt, intact, intact_of_run, sound

@@ -15,7 +15,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from perdure.core.execution.run import Locked
+from perdure.core.execution.run_effects import Locked
 from perdure.core.records import RunRecord, StepRecord, is_time
 from perdure.errors import LockLost
 from perdure.store.group_commit import Operation

@@ -23,7 +23,7 @@ from perdure.store.statements import load
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from perdure.core.execution.run import Start
+    from perdure.core.execution.run_effects import Start
     from perdure.store.holders import Holder
 
 _SQL = load("queue.sql")

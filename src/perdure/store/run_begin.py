@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from perdure.config.script_identity import source_digest
-from perdure.core.execution.run import Answer, Asleep, Finished, Held, Locked, Other, Start, Superseded, Taken
+from perdure.core.execution.run_effects import Answer, Asleep, Finished, Held, Locked, Other, Start, Superseded, Taken
 from perdure.core.records import RunRecord
 from perdure.store import flight_record, pieces, queue, sessions, spending, stop_notes
 from perdure.store.group_commit import Operation
@@ -22,7 +22,7 @@ class RunBegin(RunRows):
     """What takes runs of one state file, for one process."""
 
     def begin(self, start: Start, now: float) -> Operation:
-        """An operation that finds or makes a run and takes it: returns one of core.execution.run.Answer."""
+        """An operation that finds or makes a run and takes it: returns one of core.execution.run_effects.Answer."""
         who = asker()
 
         def operation(connection: apsw.Connection) -> Answer:

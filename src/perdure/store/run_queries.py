@@ -10,7 +10,7 @@ import apsw
 import msgspec
 
 from perdure.core.execution.record_matching import IndexRow
-from perdure.core.execution.run import HolderInfo
+from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.execution.spending import Amounts, Bounds, CallId
 from perdure.core.policies.verdicts import Stop, unpack_stop
 from perdure.core.records import ENDING_NOTE, AttemptRecord, FunctionRecord, RunRecord, StepKind, StepRecord

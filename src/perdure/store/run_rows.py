@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from perdure.core.execution.run import Start
+from perdure.core.execution.run_effects import Start
 from perdure.core.records import KIND, RUN, WIDTH, Row, RunRecord
 from perdure.core.redaction.printable import one_line
 from perdure.core.values import artifact_names

@@ -11,7 +11,7 @@ import msgspec
 
 from perdure.core.execution.effects import Save
 from perdure.core.execution.queueing import QueuedRun
-from perdure.core.execution.run import End, Forget, HolderInfo, Locked, Reopen
+from perdure.core.execution.run_effects import End, Forget, HolderInfo, Locked, Reopen
 from perdure.core.execution.spending import Bounds
 from perdure.core.function_code import Code
 from perdure.core.policies.verdicts import Stop, pack_stop

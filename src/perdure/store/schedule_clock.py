@@ -19,7 +19,7 @@ import msgspec
 from perdure.config.time_zones import zone
 from perdure.core.durations import show
 from perdure.core.execution.queueing import DEFAULT, QueuedRun
-from perdure.core.execution.run import Start
+from perdure.core.execution.run_effects import Start
 from perdure.core.tick_verdicts import WHY, Judgement, Reason, Runs, Verdict, judge
 from perdure.core.ticks import Ticks, local_text, parse, spread_of
 from perdure.errors import PerdureError, StateError

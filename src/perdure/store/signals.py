@@ -15,7 +15,7 @@ import apsw
 import msgspec
 
 from perdure.core import commands
-from perdure.core.execution.run import HolderInfo
+from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.records import RESERVED, RunRecord, is_time
 from perdure.core.values import artifact_names
 from perdure.errors import AlreadyDecided, NotFound, RunHasEnded, TooLarge

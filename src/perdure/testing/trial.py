@@ -30,7 +30,7 @@ from perdure.testing.ledger import Ledger
 
 if TYPE_CHECKING:
     from perdure.alerts.alert import Alert
-    from perdure.core.execution.run import End
+    from perdure.core.execution.run_effects import End
     from perdure.core.records import RunRecord
 
 Where = PointKind

@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from perdure.core.exceptions import capture
-from perdure.core.execution.call import Succeeded, item
+from perdure.core.execution.call import item
+from perdure.core.execution.call_end import Succeeded
 from perdure.core.execution.cleanup_records import undone_key
 from perdure.core.execution.effects import Effect, Load, Save
 from perdure.core.execution.history import History

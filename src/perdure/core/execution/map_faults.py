@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from perdure.core.execution.call import Failed
+from perdure.core.execution.call_end import Failed
 from perdure.core.execution.map_items import Job, Tally
 
 ENOUGH = 10

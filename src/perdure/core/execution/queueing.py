@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
-from perdure.core.execution.call import End, Succeeded, recall, recorded
+from perdure.core.execution.call import recall, recorded
+from perdure.core.execution.call_end import End, Succeeded
 from perdure.core.execution.effects import Load, Save
 from perdure.core.execution.history import History
-from perdure.core.execution.run import Start, other_inputs
+from perdure.core.execution.run_effects import Start
+from perdure.core.execution.run_refusals import other_inputs
 from perdure.core.execution.spec import Call
 
 __all__ = ["DEFAULT", "QueuedRun", "enqueue", "other_inputs"]

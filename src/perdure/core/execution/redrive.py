@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from perdure.core.execution.call import End, Failed, attempts
+from perdure.core.execution.attempts import attempts
+from perdure.core.execution.call_end import End, Failed
 from perdure.core.execution.cleanup_records import undone_key
 from perdure.core.execution.effects import Effect, Save, SaveAttempt
 from perdure.core.execution.history import History

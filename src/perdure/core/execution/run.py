@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Generator
-from datetime import datetime
 from functools import partial
 from math import inf
 from typing import Any, TypeGuard
@@ -13,44 +12,44 @@ import msgspec
 
 from perdure.core.exceptions import capture, notes
 from perdure.core.execution import crash_loop
-from perdure.core.execution.call import End as CallEnd
-from perdure.core.execution.call import Failed, Succeeded, fail, recall, recorded
+from perdure.core.execution.call import recall, recorded
+from perdure.core.execution.call_end import End as CallEnd
+from perdure.core.execution.call_end import Failed, Succeeded, fail
 from perdure.core.execution.cleanup import Find, unwind
-from perdure.core.execution.effects import Effect, Outcome, Save
-from perdure.core.execution.history import History, RootCause
+from perdure.core.execution.effects import Outcome, Save
+from perdure.core.execution.history import History
+from perdure.core.execution.run_effects import (
+    Answer,
+    Asleep,
+    Begin,
+    Body,
+    DoneChild,
+    End,
+    Ending,
+    Finished,
+    Forget,
+    Held,
+    Locked,
+    NotTaken,
+    Other,
+    Recall,
+    RecallEnding,
+    Reopen,
+    RunEffect,
+    StandBy,
+    Start,
+    Superseded,
+    Taken,
+    Undoable,
+    Unended,
+    Unwind,
+)
+from perdure.core.execution.run_refusals import cancelled, other_inputs, refused, superseded, suspended, who
 from perdure.core.execution.spec import Call, Rules
 from perdure.core.policies.classify import assess
 from perdure.core.policies.verdicts import Stop, pack_stop, pack_verdict
-from perdure.core.records import SEQ, Row, RunRecord, StepRecord
-from perdure.core.values import codec
-from perdure.errors import AlreadyRunning, Cancelled, NotStorable, OtherInputs, RunError, Skipped, Suspended
-
-
-class Start(msgspec.Struct, frozen=True):
-    """What to run: what to look for, and what to write if nothing is found.
-
-    `id` is the run's name if the caller gave one (`named`), a child's derived one, or None; `fresh` is the id that a
-    new run gets then. `rid` names a known run to be resumed, whatever its inputs. `once`: a run of these inputs that is
-    done will do. A suspended run that may go on within `patience` seconds is waited for. `attach`: a run that is under
-    way will do too, and its end is waited for elsewhere (`UnderWay`). `defaults` of the workflow are written down with
-    a new run.
-    """
-
-    script: str
-    path: str
-    workflow: str
-    key: bytes
-    input: bytes
-    fresh: str
-    id: str | None = None
-    named: bool = False
-    parent: int | None = None
-    rid: int | None = None
-    lock: str | None = None
-    once: bool = False
-    patience: float = 60.0
-    attach: bool = False
-    defaults: dict[str, bytes] | None = None
+from perdure.core.records import SEQ, RunRecord
+from perdure.errors import Cancelled, NotStorable, RunError
 
 
 class UnderWay(Exception):
@@ -65,205 +64,6 @@ class UnderWay(Exception):
         self.id = id
 
 
-class HolderInfo(msgspec.Struct, frozen=True):
-    """Who holds a run: process id, host, and since when (seconds since the epoch)."""
-
-    token: str
-    pid: int
-    host: str
-    started: float
-
-
-class Held(msgspec.Struct, frozen=True):
-    """The run is taken. `by` is None if this very process has it; `last` is the newest record."""
-
-    run: RunRecord
-    by: HolderInfo | None
-    last: StepRecord | None
-
-
-class Locked(msgspec.Struct, frozen=True):
-    """The workflow's lock is taken. `by` is None if a block of this very process has it; `run` is the one that has it.
-
-    `since` is in seconds since the epoch; `last` is the newest record of that run.
-    """
-
-    name: str
-    by: HolderInfo | None
-    since: float = 0.0
-    run: RunRecord | None = None
-    last: StepRecord | None = None
-
-
-class Finished(msgspec.Struct, frozen=True):
-    """The run under that id has ended before."""
-
-    run: RunRecord
-
-
-class Other(msgspec.Struct, frozen=True):
-    """The run under that id has other inputs."""
-
-    run: RunRecord
-
-
-class Superseded(msgspec.Struct, frozen=True):
-    """The run that was named is unfinished, and a fork stands on what it has done."""
-
-    run: RunRecord
-    by: RunRecord
-
-
-class Asleep(msgspec.Struct, frozen=True):
-    """The run is suspended, and nothing of what it waits for has come."""
-
-    run: RunRecord
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """The run is ours: new, or to be resumed. `died` is the number of the process that died while it executed it."""
-
-    run: RunRecord
-    resumed: bool
-    died: int | None = None
-
-
-class Begin(msgspec.Struct, frozen=True):
-    """Find or make the run and take it, in one transaction. Answer: one of `Answer`."""
-
-    start: Start
-
-
-class StandBy(msgspec.Struct, frozen=True):
-    """Another process has the run or its lock: say so the `first` time, and wait some seconds. Answer: None."""
-
-    workflow: str
-    reason: str
-    seconds: float
-    first: bool
-
-
-class Recall(msgspec.Struct, frozen=True):
-    """Read what the run has done. Answer: a History. `died` as in Taken."""
-
-    run: RunRecord
-    resumed: bool
-    died: int | None = None
-
-
-class Body(msgspec.Struct, frozen=True):
-    """Call the workflow's function, with this history behind its steps. Answer: an Outcome."""
-
-    call: Call
-    run: RunRecord
-    history: History
-
-
-class DoneChild(msgspec.Struct, frozen=True):
-    """A child run that is done and has something to be undone; `seq` is the number of its record in the parent.
-
-    0: there is none, since the parent died before it was written.
-    """
-
-    start: Start
-    seq: int = 0
-
-
-class Unwind(msgspec.Struct, frozen=True):
-    """Put away what the run has left, `ok` or not, at its `final` end or not: `cleanup.unwind`.
-
-    Answer: what was not put away, a line each. What the run has failed with, packed, and what that takes back: for an
-    engine that may have to stop in the middle. `children` are to be undone with it. `ending` is the `Ending`, packed.
-    """
-
-    run: RunRecord
-    history: History
-    ok: bool
-    final: bool
-    fault: bytes = b""
-    cause: RootCause | None = None
-    children: tuple[DoneChild, ...] = ()
-    ending: bytes = b""
-
-
-class Undoable(msgspec.Struct, frozen=True):
-    """Which child runs of a run are done, and have something to be undone? Answer: a tuple of DoneChild."""
-
-    run: RunRecord
-
-
-class Reopen(msgspec.Struct, frozen=True):
-    """A child run that is done is to be undone: it is unfinished from here on, and its record in the parent gone.
-
-    `again`: the parent may be gone on with, and makes it again then; what it had deferred is due at its next end, too.
-    `ending`: how it is to end, packed; noted in it, so that whoever goes on after a death undoes the rest first.
-
-    Answer: was it done still?
-    """
-
-    run: RunRecord
-    child: DoneChild
-    again: bool
-    ending: bytes
-
-
-class Unended(msgspec.Struct, frozen=True):
-    """Which child runs were left unfinished, or with something to be put away, and are not gone on with any more?
-
-    `undoing`: only those whose undoing was broken off.
-
-    Answer: for each, a Start, and what it has failed with, packed, if it has.
-    """
-
-    run: RunRecord
-    undoing: bool = False
-
-
-class RecallEnding(msgspec.Struct, frozen=True):
-    """What does the note of that number say of how the run is to end? Answer: an `Ending`, packed."""
-
-    run: RunRecord
-    seq: int
-
-
-class Forget(msgspec.Struct, frozen=True):
-    """Take these records back, and hold the `aftermath` no longer against the script. Answer: None."""
-
-    run: RunRecord
-    seqs: tuple[int, ...]
-    aftermath: tuple[int, int] | None = None
-
-
-class End(msgspec.Struct, frozen=True):
-    """The run has ended: write that down, with `rows`, without the records in `forget`; let it go.
-
-    `stopped` is what is known of its failure, packed.
-
-    Answer: None, or the StateError that kept it from being written.
-    """
-
-    run: RunRecord
-    status: str
-    output: bytes
-    rows: tuple[Row, ...] = ()
-    forget: tuple[int, ...] = ()
-    aftermath: tuple[int, int] | None = None
-    stopped: bytes | None = None
-
-
-class Ending(msgspec.Struct, frozen=True, array_like=True):
-    """How a run is to end once it is cleaned up: what `End` says then. It is kept while undoing goes on."""
-
-    status: str
-    output: bytes = b""
-    forget: tuple[int, ...] = ()
-    aftermath: tuple[int, int] | None = None
-    stopped: bytes | None = None
-
-
-RunEffect = (
-    Effect | Begin | StandBy | Recall | Body | Unwind | Undoable | Reopen | Unended | RecallEnding | Forget | End
-)
 Life = Generator[RunEffect, Any, "Ended | Failed"]
 
 
@@ -322,11 +122,6 @@ def _end_at_last(run: RunRecord, history: History) -> Generator[RunEffect, Any, 
         notes.add(error, f"perdure: {line}")
     notes.add(error, f"perdure: run {run.id} {_ENDED[ending.status]}; its clean-ups were interrupted, and are made now")
     return error
-
-
-def cancelled(id: str) -> Cancelled:
-    """The error for a run that was cancelled."""
-    return Cancelled(f"run {id} was cancelled", "give the new run another id, or other inputs")
 
 
 def _execute(call: Call, run: RunRecord, history: History) -> Life:
@@ -479,9 +274,6 @@ def _how(error: Exception, rules: Rules, run: RunRecord) -> str:
     return "parked" if often and run.parent is None else "failed"
 
 
-NotTaken = Held | Locked | Finished | Other | Superseded | Asleep
-Answer = Taken | Held | Locked | Finished | Other | Superseded | Asleep
-
 PAUSES = (0.02, 0.05, 0.1, 0.2)
 """Seconds between two looks at who has it; the last one again and again."""
 
@@ -491,7 +283,7 @@ def _taking(call: Call, start: Start) -> Generator[RunEffect, Any, Answer]:
     answer: Answer = yield Begin(start)
     looks = 0
     while call.spec.rules.if_locked == "wait" and _in_the_way(answer) and not _attaches(start, answer):
-        yield StandBy(call.spec.name, _who(answer), PAUSES[min(looks, len(PAUSES) - 1)], first=looks == 0)
+        yield StandBy(call.spec.name, who(answer), PAUSES[min(looks, len(PAUSES) - 1)], first=looks == 0)
         answer = yield Begin(start)
         looks += 1
     return answer
@@ -510,7 +302,7 @@ def _not_taken(call: Call, start: Start, answer: NotTaken, began: Callable[[str]
     if isinstance(answer, Held) and start.attach:
         raise UnderWay(answer.run.id)
     if isinstance(answer, Held | Locked):
-        raise _refusal(call, start, answer)
+        raise refused(call, start, answer)
     run = answer.run
     if isinstance(answer, Superseded):
         raise superseded(run, answer.by)
@@ -527,75 +319,6 @@ def _not_taken(call: Call, start: Start, answer: NotTaken, began: Callable[[str]
             raise RunError(f"run {run.id} was {run.status}", "give the new run another id")
         case Other():
             raise other_inputs(run.id, run.workflow, run.input, run.workflow, call.input)
-
-
-def other_inputs(id: str, workflow: str, given: bytes, now_workflow: str, now: bytes) -> OtherInputs:
-    """The id stands for a run with other inputs, or of another workflow."""
-    return OtherInputs(
-        f"run {id} was started with other inputs\n"
-        f"    recorded: {workflow}{codec.describe_inputs(given)}\n"
-        f"    now:      {now_workflow}{codec.describe_inputs(now)}",
-        "give these inputs another id: an id stands for exactly one run",
-    )
-
-
-def suspended(run: RunRecord) -> Suspended:
-    """All branches of the run wait: it is left, or not begun again."""
-    return Suspended(
-        f"run {run.id} is suspended",
-        f"run the script again when it is due; `perdure resume --wait {shlex.quote(run.id)}` and "
-        "`perdure worker` stay and go on with it",
-        run=run.id,
-        wake=run.wake,
-    )
-
-
-def superseded(run: RunRecord, by: RunRecord) -> RunError:
-    """The run cannot be gone on with: its fork stands on what it has done."""
-    fork = shlex.quote(by.id)
-    return RunError(
-        f"run {run.id} is superseded by its fork {by.id}, which stands on what it has done",
-        f"name the fork: `perdure resume {fork}`, `perdure fork {fork} --from STEP` or `perdure cancel {fork}`",
-    )
-
-
-def _refusal(call: Call, start: Start, answer: Held | Locked) -> AlreadyRunning:
-    what = _who(answer)
-    if answer.by is None and not (isinstance(answer, Locked) and answer.run is not None):
-        return AlreadyRunning(what, "wait until it has ended, or start another run under an id: with_options(id=...)")
-    if call.spec.rules.if_locked == "fail" or start.parent is not None:  # a parent run needs the result: no skipping
-        return AlreadyRunning(what, 'run again when it is free, or wait for it: if_locked="wait"')
-    return Skipped(what, "do nothing: it goes on there by itself; `perdure ps` shows it")
-
-
-def _who(answer: Held | Locked) -> str:
-    if isinstance(answer, Locked):
-        return describe_locked(answer)
-    by = answer.by
-    if by is None:
-        return f"run {answer.run.id} is already running in this process"
-    return f"run {answer.run.id} is already running: {_process(by, by.started)}, {_last(answer.last)}"
-
-
-def describe_locked(locked: Locked) -> str:
-    """Who has a lock, in a line: the process, since when, and what it does with it."""
-    run = locked.run
-    if locked.by is None and run is not None:
-        return f"lock {locked.name!r} is taken by run {run.id} of workflow {run.workflow!r}, which is suspended"
-    if locked.by is None:
-        return f"lock {locked.name!r} is taken by this process"
-    text = f"lock {locked.name!r} is taken: {_process(locked.by, locked.since)}"
-    if locked.run is None:
-        return text
-    return f"{text}, run {locked.run.id} of workflow {locked.run.workflow!r}, {_last(locked.last)}"
-
-
-def _process(by: HolderInfo, since: float) -> str:
-    return f"pid {by.pid} on {by.host} since {datetime.fromtimestamp(since).isoformat(' ', 'seconds')}"
-
-
-def _last(record: StepRecord | None) -> str:
-    return f"last saved step: #{record.seq} {record.name}" if record else "no step saved yet"
 
 
 def child(call: Call, history: History, start: Callable[[], Start]) -> Generator[RunEffect, Any, CallEnd]:
@@ -622,9 +345,9 @@ def nested(
     for ledger in call.ledgers:
         refusal = ledger.refuse(call.spec.owner)
         if refusal is not None:
-            refused = Failed(refusal)
-            yield from fail(call, history, refused)
-            return refused
+            end = Failed(refusal)
+            yield from fail(call, history, end)
+            return end
     ended = yield from life()
     if isinstance(ended, Failed):
         yield from fail(call, history, ended)

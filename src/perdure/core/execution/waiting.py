@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import msgspec
 
 from perdure.core.exceptions import capture
-from perdure.core.execution.call import Decision, End, Failed, Succeeded, recall
+from perdure.core.execution.call import recall
+from perdure.core.execution.call_end import Decision, End, Failed, Succeeded
 from perdure.core.execution.effects import Load, Outcome, Settle, WaitGivenUp
 from perdure.core.execution.history import History
 from perdure.core.execution.spec import Call

@@ -24,7 +24,8 @@ from perdure.core.execution.effects import (
     WaitGivenUp,
 )
 from perdure.core.execution.redrive import Resolve
-from perdure.core.execution.run import (
+from perdure.core.execution.run import unwinding
+from perdure.core.execution.run_effects import (
     Answer,
     Begin,
     Body,
@@ -38,7 +39,6 @@ from perdure.core.execution.run import (
     Undoable,
     Unended,
     Unwind,
-    unwinding,
 )
 from perdure.core.execution.spec import Call
 from perdure.core.records import SEQ

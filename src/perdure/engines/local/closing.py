@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from perdure.core.execution.call import Failed
-from perdure.core.execution.run import End, Ended, Life
+from perdure.core.execution.call_end import Failed
+from perdure.core.execution.run import Ended, Life
+from perdure.core.execution.run_effects import End
 from perdure.engines.local import run_lifecycle
 from perdure.engines.local.resources import Resources
 from perdure.errors import StateError

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from perdure.config.stderr_line import say
 from perdure.core.commands import located
 from perdure.core.declared_schedule import DeclaredSchedule
-from perdure.core.execution.run import Body, End, Life, Start, Taken, call_off, live, superseded, up_to_end
+from perdure.core.execution.run import Life, call_off, live, up_to_end
+from perdure.core.execution.run_effects import Body, End, Start, Taken
+from perdure.core.execution.run_refusals import superseded
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import Bounds
 from perdure.core.records import RunRecord, RunStatus

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from perdure.core.exceptions import notes
 from perdure.core.execution.effects import Outcome
-from perdure.core.execution.run import Body
+from perdure.core.execution.run_effects import Body
 from perdure.engines.interface import here, under_way
 from perdure.engines.local import dead_letters, notices, run_lifecycle, run_trees
 from perdure.engines.local.driver_interface import Drivers

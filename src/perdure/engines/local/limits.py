@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.core.execution.run import cancelled
+from perdure.core.execution.run_refusals import cancelled
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord
 from perdure.engines.local.resources import Resources

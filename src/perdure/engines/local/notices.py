@@ -16,7 +16,7 @@ from perdure.core.durations import show
 from perdure.core.exceptions import capture
 from perdure.core.execution.effects import Wait
 from perdure.core.execution.idempotency import is_child
-from perdure.core.execution.run import Body, Unwind
+from perdure.core.execution.run_effects import Body, Unwind
 from perdure.core.records import RunRecord
 from perdure.core.redaction.printable import one_line
 from perdure.engines.events import Observer

@@ -14,7 +14,7 @@ from threading import RLock
 from typing import Any
 
 from perdure.core.execution.branch import Branch
-from perdure.core.execution.run import suspended
+from perdure.core.execution.run_refusals import suspended
 from perdure.core.execution.waiting import CloseWait, Look, OpenWait, Park, SetAside, Wait
 from perdure.core.redaction.printable import one_line
 from perdure.core.waits import SLACK, Open, View, verdict

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from perdure.core.execution.call import Succeeded
+from perdure.core.execution.call_end import Succeeded
 from perdure.core.execution.history import History
 from perdure.core.execution.redrive import Redriven, call_of, history_for, redrive, takes_back
 from perdure.core.execution.spec import Spec

@@ -14,7 +14,7 @@ from perdure.core.execution.defaults import identify_as_recorded
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id, is_child
 from perdure.core.execution.queueing import QueuedRun
-from perdure.core.execution.run import DoneChild, End, Recall, Start, Unended
+from perdure.core.execution.run_effects import DoneChild, End, Recall, Start, Unended
 from perdure.core.execution.spec import OWN_LOCK, Call
 from perdure.core.policies.verdicts import Stop, pack_verdict
 from perdure.core.records import RunRecord

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.alerts.recipients import addresses
 from perdure.config import settings
-from perdure.core.execution.run import End
+from perdure.core.execution.run_effects import End
 from perdure.core.execution.spec import Spec
 from perdure.core.policies.breaker import BreakerState
 from perdure.core.records import RunRecord

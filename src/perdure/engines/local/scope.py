@@ -6,12 +6,14 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterat
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
-from perdure.core.execution.call import Failed, perform, recall
+from perdure.core.execution.call import perform, recall
+from perdure.core.execution.call_end import Failed
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.map_items import MapOptions, Tally
 from perdure.core.execution.queueing import QueuedRun, enqueue
-from perdure.core.execution.run import Start, child
+from perdure.core.execution.run import child
+from perdure.core.execution.run_effects import Start
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord
 from perdure.engines import functions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perdure.core.execution.effects import ClearCrashes, SaveAttempt
 from perdure.core.execution.redrive import Resolve
-from perdure.core.execution.run import Begin, Forget, Reopen
+from perdure.core.execution.run_effects import Begin, Forget, Reopen
 from perdure.engines.local.resources import Resources
 from perdure.store import crashes, dead_letters
 from perdure.store.group_commit import Operation

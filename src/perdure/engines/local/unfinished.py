@@ -11,7 +11,7 @@ from pathlib import Path
 
 from perdure.config import settings
 from perdure.config.script_identity import point_out
-from perdure.core.execution.run import Start
+from perdure.core.execution.run_effects import Start
 from perdure.core.records import RunRecord
 from perdure.engines.registry import is_known
 from perdure.store.runs import Store

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from perdure.core.execution.adaptive_concurrency import AdaptiveConcurrency
-from perdure.core.execution.call import fail
+from perdure.core.execution.call_end import fail
 from perdure.core.execution.drift import settle
 from perdure.core.execution.map_items import Job, Tally
 from perdure.core.execution.spec import Call

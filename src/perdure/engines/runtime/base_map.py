@@ -11,7 +11,8 @@ from perdure.config import secrets
 from perdure.core import commands
 from perdure.core.exceptions import capture, notes
 from perdure.core.execution.adaptive_concurrency import CEILING, AdaptiveConcurrency, adapting
-from perdure.core.execution.call import Failed, Parked, fail, item, parked, recheck
+from perdure.core.execution.call import item, recheck
+from perdure.core.execution.call_end import Failed, Parked, fail, parked
 from perdure.core.execution.drift import settle
 from perdure.core.execution.effects import Wait
 from perdure.core.execution.history import History

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from perdure.core.execution.branch import Branch
-from perdure.core.execution.call import Failed
+from perdure.core.execution.call_end import Failed
 from perdure.core.execution.spec import Call
 from perdure.engines.interface import StepContext, here
 from perdure.engines.runtime.event_order import EventOrder

@@ -23,7 +23,7 @@ from temporalio.service import RPCError
 
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.program_faults import suspicion
-from perdure.core.execution.call import Series
+from perdure.core.execution.attempts import Series
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.identity import refuse_change
 from perdure.core.execution.result_check import ensure

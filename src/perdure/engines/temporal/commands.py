@@ -11,9 +11,10 @@ from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, ChildWorkflowError, TerminatedError
 
 from perdure.core.exceptions import capture, notes
-from perdure.core.execution.call import Failed
+from perdure.core.execution.call_end import Failed
 from perdure.core.execution.effects import Outcome
-from perdure.core.execution.run import Ended, cancelled
+from perdure.core.execution.run import Ended
+from perdure.core.execution.run_refusals import cancelled
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.retry import Retry
 from perdure.core.records import CLEAN_UPS, RESERVED, StepKind

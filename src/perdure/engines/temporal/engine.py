@@ -15,7 +15,7 @@ from temporalio.exceptions import CancelledError
 
 from perdure.core.declared_schedule import DeclaredSchedule
 from perdure.core.exceptions import notes
-from perdure.core.execution.run import cancelled
+from perdure.core.execution.run_refusals import cancelled
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import Bounds
 from perdure.core.records import CLEAN_UPS, RunRecord, RunStatus
@@ -30,14 +30,7 @@ from perdure.engines.temporal.address import Address
 from perdure.engines.temporal.commands import failure_of, queue_of
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.event_history import read_history
-from perdure.engines.temporal.executions import (
-    Found,
-    ending,
-    find,
-    published_of,
-    recorded_steps,
-    root_of,
-)
+from perdure.engines.temporal.executions import Found, ending, find, published_of, recorded_steps, root_of
 from perdure.engines.temporal.run_start import RunStarter
 from perdure.engines.temporal.schedule_state import Deed
 from perdure.engines.temporal.signals import send, send_once

@@ -11,7 +11,7 @@ from time import time
 from typing import Any
 
 from perdure.core.exceptions import attempt_notes, capture
-from perdure.core.execution.call import Series
+from perdure.core.execution.attempts import Series
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.spec import Call
 from perdure.core.policies.retry import Again

@@ -12,7 +12,8 @@ from typing import Any, cast
 
 import msgspec
 
-from perdure.core.execution.call import Failed, perform
+from perdure.core.execution.call import perform
+from perdure.core.execution.call_end import Failed
 from perdure.core.execution.effects import Admit, Execute, Load, Save, SaveAttempt, Settle, Wait, WaitGivenUp
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id

@@ -13,10 +13,12 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from perdure.core.exceptions import capture
-from perdure.core.execution.call import Failed
+from perdure.core.execution.call_end import Failed
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.history import History
-from perdure.core.execution.run import Begin, Body, End, Forget, Recall, Start, Taken, Unended, Unwind, cancelled, live
+from perdure.core.execution.run import live
+from perdure.core.execution.run_effects import Begin, Body, End, Forget, Recall, Start, Taken, Unended, Unwind
+from perdure.core.execution.run_refusals import cancelled
 from perdure.core.execution.spec import Call
 from perdure.core.records import Place, RunRecord, RunStatus
 from perdure.core.waits import RunEnd

@@ -23,7 +23,7 @@ from perdure.config import settings
 from perdure.config.settings import LOCAL
 from perdure.config.stderr_line import say
 from perdure.config.steady_clock import steady
-from perdure.core.execution.run import Taken
+from perdure.core.execution.run_effects import Taken
 from perdure.core.redaction.printable import one_line
 from perdure.engines.local import LocalEngine, engine_at
 from perdure.engines.local.closing import Closing

@@ -1,0 +1,271 @@
+"""The attempts of a call, one after the other, until one succeeds or the policy gives up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from perdure.core.exceptions import attempt_notes, capture, notes
+from perdure.core.execution import crash_loop
+from perdure.core.execution.admission import Patience, admission, report_failure
+from perdure.core.execution.call_end import Decision, Failed, Succeeded, success
+from perdure.core.execution.cleanup_records import salt
+from perdure.core.execution.effects import ClearCrashes, Execute, Guarded, Outcome, Report, SaveAttempt, Wait
+from perdure.core.execution.history import History
+from perdure.core.execution.identity import refuse_change
+from perdure.core.execution.kept_input import kept_input
+from perdure.core.execution.result_check import ensure
+from perdure.core.execution.spec import Call
+from perdure.core.policies.classify import Assessment, assess
+from perdure.core.policies.failure_rules import Rules
+from perdure.core.policies.retry import Again, Retry, Verdict, reassess, verdict
+from perdure.core.policies.verdicts import pack_verdict
+from perdure.core.records import AttemptRecord
+from perdure.core.values import codec
+from perdure.errors import (
+    ArgumentChanged,
+    BreakerOpen,
+    BudgetExceeded,
+    CrashLoop,
+    NotDecodable,
+    NotStorable,
+    RepeatLimit,
+    StopRun,
+)
+
+_WHY = {
+    "permanent": "an error of this kind is permanent: trying again does not help",
+    "attempts": "",
+    "total": "there was no time left for another try",
+}
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """A failed attempt: what the policy says, the error as data, and what is known about it.
+
+    `assessment` is what the policy went by, with its own exceptions; `seen` is what speaks about the service.
+    """
+
+    decision: Verdict
+    fault: capture.Fault
+    assessment: Assessment
+    seen: Assessment
+
+
+class Series(msgspec.Struct):
+    """The attempts of a call, one after the other, as far as its policy has to know them.
+
+    `before` is how many were made by an earlier process, `counted` how many used up the policy's, `first` when the
+    first of this process began (by the clock of `Outcome.began`), `tried` what those said that failed.
+    """
+
+    before: int = 0
+    counted: int = 0
+    first: float | None = None
+    tried: list[attempt_notes.AttemptNote] = []
+
+    def judge(
+        self,
+        policy: Retry,
+        owner: str,
+        number: int,
+        error: Exception,
+        outcome: Outcome,
+        uniform: Callable[[], float],
+        rules: Rules,
+    ) -> Judged:
+        """What the policy says about attempt `number`, which failed with `error`, by the `rules` of failures.
+
+        When the verdict is to give up, all attempts of `owner` are added to the notes of the exception.
+        """
+        first = self.first = outcome.began() if self.first is None else self.first
+        took = outcome.began() + outcome.seconds - first
+        seen = assess(error, outcome.started + outcome.seconds, rules)
+        assessment = reassess(policy, error, seen)
+        decision = verdict(policy, assessment, number - self.before, self.counted, took, uniform)
+        capture.add_output(error)
+        fault = capture.to_fault(error)
+        self.tried.append(attempt_notes.AttemptNote(fault.name, fault.message))
+        if isinstance(decision, Again):
+            self.counted += decision.counts
+        else:
+            for line in attempt_notes.note(owner, self.tried, took, _WHY[decision.reason]):
+                notes.add(error, line)
+        return Judged(decision, fault, assessment, seen)
+
+
+def attempts(call: Call, history: History, parked: bool = False, first_outcome: Outcome | None = None) -> Decision:
+    """Try the call until it succeeds or its policy gives up; what succeeds is saved.
+
+    `first_outcome` is how its first attempt went, if that was made.
+    """
+    spec = call.spec
+    spec.refuse_unstorable()
+    history.refuse_oversized(spec.owner, call.input)
+    if history.undone:
+        call.salt += salt(call, history)
+    tries = history.tries(call)
+    number = tries.made
+    series, last, patience = None, None, Patience()
+    if spec.max_repeats is not None and call.n >= spec.max_repeats:
+        return Failed(_repeated(call), None, 0)
+    if call.ledgers and (refusal := _admit(call, history)) is not None:
+        return Failed(refusal, None, tries.made)
+    crashes = crash_loop.against(history.crashes, call) if history.crashes else ()
+    cut = crash_loop.lives_cut(history.lives, call) if history.lives else 0
+    crashed = len(crashes)
+    if crashed and crash_loop.verdict(crashed, history.crash_limit) == "given up":
+        return Failed(_crash_loop(call, crashes), None, number)
+    while True:
+        number += 1
+        guard, ticket = spec.guard, None
+        outcome: Outcome
+        if first_outcome is not None:
+            outcome, first_outcome = first_outcome, None
+        elif guard is None:
+            outcome = yield Execute(call, number, parked, crashed > 0)
+        else:
+            wait = partial(_hold_on, call, number)
+            entry = yield from admission(guard, spec.retry.total, patience, history.uniform, wait)
+            if isinstance(entry, BreakerOpen):
+                return _not_made(call, entry, number - 1, series, last, patience.spent)
+            for reason, seconds in patience.waits.items():
+                call.more().wait(reason, seconds)
+            patience.waits.clear()
+            ticket = entry
+            outcome = yield Guarded(Execute(call, number, parked, crashed > 0), guard, ticket)
+        if crashed:
+            yield ClearCrashes(history.rid, call)
+            crashed = 0
+        if call.extras is not None:
+            call.extras.began(outcome.began())
+        error = outcome.error
+        if error is None:
+            if guard is not None and ticket is not None:
+                yield Report(guard, ticket, "success")
+            try:
+                refuse_change(call)
+                if spec.ensure is not None and not outcome.attempts:
+                    ensure(spec, outcome.value)
+                payload, value = _read(call, outcome) if outcome.attempts else spec.plan.round_trip(outcome.value)
+                history.refuse_oversized(spec.owner, call.input, payload)
+            except (NotStorable, ArgumentChanged, MemoryError) as refusal:
+                error = refusal
+            except Exception as raised:
+                if spec.ensure is None:
+                    raise
+                error = raised
+            else:
+                yield success(call, history, payload, outcome, outcome.attempts or number, cut)
+                if call.spending is not None and history.spent_saved is not None:
+                    history.spent_saved(call)
+                return Succeeded(value, call.seq)
+        if outcome.attempts:
+            return Failed(error, outcome, outcome.attempts)
+        if series is None:
+            # A series that is used up, and has no record, was taken back with the end of the run: this is asking again.
+            series = Series(tries.made, tries.counted % spec.retry.attempts, outcome.began() - patience.spent)
+        elif patience.queued and series.first is not None:
+            series.first += patience.queued  # who stands in a queue of their own making is not out of time for it
+        patience.queued = 0.0
+        judged = series.judge(spec.retry, spec.owner, number, error, outcome, history.uniform, spec.failures())
+        decision, fault = judged.decision, judged.fault
+        if outcome.error is not None:
+            yield from report_failure(call, ticket, error, fault, decision, judged.seen)
+        elif history.failed_after_all is not None:
+            history.failed_after_all(call, outcome.seconds)
+        counts = decision.counts if isinstance(decision, Again) else True
+        known = pack_verdict(judged.assessment)
+        record = _attempt(call, history, number, counts, fault, outcome, known)
+        if isinstance(decision, Again):
+            by = "policy" if judged.assessment.retry_after is None else "server"
+            record = msgspec.structs.replace(record, delay=decision.delay, delayed_by=by).sealed(history.rid)
+        if not isinstance(decision, Again):
+            return Failed(error, outcome, number, unsaved=record, verdict=known)
+        yield SaveAttempt(history.rid, record)
+        last = Failed(error, outcome, number, verdict=known)
+        patience.spent += outcome.seconds + decision.delay
+        call.more().began(outcome.began())
+        late = yield Wait(call, decision.delay, number, error)
+        call.more().wait("retry", decision.delay + (late or 0.0))
+        if late and series.first is not None:
+            series.first += late  # other items were made meanwhile: that is no time of this one's
+
+
+def _crash_loop(call: Call, crashes: Sequence[str]) -> CrashLoop:
+    error = CrashLoop(
+        f"{call.spec.owner} was in flight at {len(crashes)} crashes in a row, and is not tried again",
+        "find out what it does to its process (memory, native code; isolate=True contains it), then run it again",
+    )
+    for line in crashes:
+        notes.add(error, f"perdure: {line}")
+    return error
+
+
+def _admit(call: Call, history: History) -> BudgetExceeded | None:
+    """Do the budgets around the call let it begin?"""
+    earlier = history.spent_by(call)
+    for place, ledger in enumerate(call.ledgers):
+        refusal = ledger.admit(call.spec.owner, earlier)
+        if refusal is not None:
+            for other in call.ledgers[:place]:
+                other.withdraw()
+            return refusal
+    return None
+
+
+def _repeated(call: Call) -> RepeatLimit:
+    spec = call.spec
+    return RepeatLimit(
+        f"{spec.owner} has been called {spec.max_repeats} times with {codec.describe_inputs(call.input)} in this run, "
+        "and is not called once more (max_repeats)",
+        "let the workflow catch it, and go on with what there is: the same call comes to the same end",
+    )
+
+
+def _hold_on(call: Call, number: int, seconds: float, reason: str) -> Wait:
+    return Wait(call, seconds, number, reason=reason)
+
+
+def _not_made(
+    call: Call, refusal: BreakerOpen, made: int, series: Series | None, last: Failed | None, seconds: float
+) -> Failed:
+    """The breaker lets no further attempt through. What the last one failed with comes first, if there was one."""
+    if series is None or last is None:
+        return Failed(refusal, None, made)
+    for line in attempt_notes.note(call.spec.owner, series.tried, seconds, refusal.what):
+        notes.add(last.error, line)
+    return last
+
+
+def _read(call: Call, outcome: Outcome) -> tuple[bytes, Any]:
+    assert outcome.packed is not None
+    try:
+        return outcome.packed, call.spec.plan.unpack(outcome.packed)
+    except NotDecodable as misfit:
+        raise StopRun(misfit) from misfit
+
+
+def _attempt(
+    call: Call, history: History, number: int, counted: bool, fault: capture.Fault, outcome: Outcome, verdict: bytes
+) -> AttemptRecord:
+    packed = capture.encode(fault)
+    name = call.spec.name
+    ms = int(outcome.seconds * 1000)
+    return AttemptRecord(
+        history.epoch,
+        name,
+        call.key,
+        call.n,
+        number,
+        counted,
+        kept_input(call),
+        packed,
+        outcome.started,
+        ms,
+        0,
+        verdict,
+    ).sealed(history.rid)

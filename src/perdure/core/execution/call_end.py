@@ -1,0 +1,132 @@
+"""How a call ends, and what is saved of that: it succeeds, fails for good, or becomes a dead letter."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import msgspec
+
+from perdure.core.exceptions import capture
+from perdure.core.exceptions.program_faults import Suspicion
+from perdure.core.execution.cleanup_records import undo_row
+from perdure.core.execution.effects import Effect, Outcome, Save
+from perdure.core.execution.history import History
+from perdure.core.execution.identity import refuse_change
+from perdure.core.execution.spec import Call
+from perdure.core.records import SEQ, AttemptRecord, Marks, Row, StepStatus
+from perdure.core.values.pieces import Large
+from perdure.errors import ArgumentChanged, NotStorable
+
+
+class Succeeded(msgspec.Struct, frozen=True, gc=False):
+    """The call has a result, and the result is saved under the number `seq`."""
+
+    value: Any
+    seq: int
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The call has failed for good, and the caller of the workflow's function is to raise `error`.
+
+    It is returned rather than raised: a generator cannot raise StopIteration, which a step may well do. `last` is the
+    last attempt, `attempts` how many there were; both are empty for a failure that comes from the history (`replayed`).
+    `unsaved` is the record of the last attempt, which is to be saved in one commit with that of the call.
+    `program` says how surely the program is at fault, of a failure that was to be parked and is not for that reason.
+    `verdict` is what is known of it, packed.
+    """
+
+    error: Exception
+    last: Outcome | None = None
+    attempts: int = 0
+    replayed: bool = False
+    unsaved: AttemptRecord | None = None
+    program: Suspicion = "none"
+    verdict: bytes | None = None
+
+
+class Parked(msgspec.Struct, frozen=True, gc=False):
+    """The call has failed for good and is a dead letter, saved under the number `seq`; its caller gets None."""
+
+    seq: int
+    value: None = None
+
+
+End = Succeeded | Failed | Parked
+Decision = Generator[Effect, Any, End]
+
+
+def first_success(call: Call, history: History, outcome: Outcome) -> Save | None:
+    """What is to be saved of a first attempt that has succeeded; None if it has not, or is judged as if it had not.
+
+    The value of `outcome` is the one that the workflow sees then.
+    """
+    if outcome.error is not None or outcome.attempts or call.spending is not None:
+        return None
+    spec = call.spec
+    try:
+        refuse_change(call)
+        payload, value = spec.plan.round_trip(outcome.value)
+    except (NotStorable, ArgumentChanged, MemoryError):
+        return None
+    if len(payload) + len(call.input) > history.largest:
+        return None
+    outcome.value = value
+    if call.extras is not None:
+        call.extras.began(outcome.began())
+    return success(call, history, payload, outcome, 1)
+
+
+def success(call: Call, history: History, payload: bytes, outcome: Outcome, attempts: int, cut: int = 0) -> Save:
+    """What is to be saved of a call that has succeeded.
+
+    Args:
+        call: which.
+        history: of the run.
+        payload: its value, packed.
+        outcome: of its last attempt.
+        attempts: how many there were.
+        cut: in how many earlier lives of the run it was executed.
+    """
+    spec = call.spec
+    if len(payload) > spec.artifact_above:
+        payload = Large(payload)
+    row = history.row(call, "done", payload, outcome.started, outcome.seconds, attempts)
+    rows = (row,) if spec.undo is None else (row, undo_row(call, history, row))
+    if not (cut or attempts > 1 or call.drop):
+        return Save(history.with_notes(rows))
+    marks = _marks(call, cut) if (cut or attempts > 1) and not outcome.attempts else ()
+    # What came after a call that is undone may follow from its result, and it is made again.
+    aftermath = (min(call.drop) + 1, row[SEQ]) if call.drop else None
+    return Save(history.with_notes(rows), drop=call.drop, aftermath=aftermath, marks=marks)
+
+
+def _marks(call: Call, cut: int) -> tuple[Marks, ...]:
+    """Of a call that was executed more than once: in how many lives, and whether it asked for its key."""
+    keyed = None if call.spec.isolate else int(getattr(call, "keyed", False))  # of another process that is not known
+    return (Marks(call.seq, cut + 1 if cut else None, keyed),)
+
+
+def fail(call: Call, history: History, end: Failed) -> Generator[Effect, Any, None]:
+    """A step has failed for good: that is saved, like a result, before the workflow sees it.
+
+    If it turns out to be what ends the run, the record is taken back with the end.
+    """
+    row = ended_row(call, history, "failed", end)
+    yield Save(history.with_notes((row,)), attempt=end.unsaved)
+    history.failed(end.error, row[SEQ], verdict=end.verdict)
+
+
+def ended_row(call: Call, history: History, status: StepStatus, end: Failed) -> Row:
+    """The record of a call that has failed for good."""
+    last = end.last or Outcome(None, end.error, 0.0, 0.0)
+    return history.row(
+        call, status, capture.encode(capture.to_fault(end.error)), last.started, last.seconds, end.attempts
+    )
+
+
+def parked(call: Call, history: History, end: Failed) -> Decision:
+    """A call that has failed for good becomes a dead letter."""
+    row = ended_row(call, history, "dead", end)
+    yield Save(history.with_notes((row,)), letters=(row[SEQ],), attempt=end.unsaved)
+    return Parked(row[SEQ])
