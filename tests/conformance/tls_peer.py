@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import logging
+import select
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ HEADERS = 1
 PADDED, PRIORITY = 0x8, 0x20
 END = 0x4 | 0x1
 UNAUTHENTICATED = "16"
+LOG = logging.getLogger(__name__)
 
 
 class Authority:
@@ -124,30 +127,60 @@ class Peer:
     def _serve(self, connection: socket.socket) -> None:
         connection.settimeout(60)
         front = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-        with front, suppress(OSError):
+        with front:
             try:
-                front.do_handshake()
-            except ssl.SSLError:
-                _await_end(front)
-                raise
-            with socket.create_connection(("127.0.0.1", self._behind)) as behind:
-                self._open |= {front, behind}
-                pump = threading.Thread(target=_pump, args=(behind, front))
-                pump.start()
-                with suppress(EOFError, OSError):
-                    behind.sendall(_exactly(front, PREFACE))
-                    self._requests(front, behind)
-                _shut(behind)
-                pump.join()
-                self._open -= {front, behind}
+                try:
+                    front.do_handshake()
+                except ssl.SSLError:
+                    _await_end(front)
+                    raise
+                with socket.create_connection(("127.0.0.1", self._behind)) as behind:
+                    self._open |= {front, behind}
+                    try:
+                        self._pass_on(front, behind)
+                    finally:
+                        self._open -= {front, behind}
+                        _shut(front)
+            except OSError as error:
+                LOG.debug("a connection ends", exc_info=error)
 
-    def _requests(self, front: ssl.SSLSocket, behind: socket.socket) -> None:
+    def _pass_on(self, front: ssl.SSLSocket, behind: socket.socket) -> None:
+        """Pass all on, both ways, until one side ends. One thread: two at once break the state of a TLS connection."""
+        requests = self._requests(front, behind)
+        next(requests)
+        while True:
+            ready = [front] if front.pending() else select.select([front, behind], [], [], 60)[0]
+            if front in ready:
+                front.settimeout(0)
+                try:
+                    data = front.recv(1 << 16)
+                except ssl.SSLWantReadError:  # a part of a record, or one that is not for us
+                    continue
+                finally:
+                    front.settimeout(60)
+                if not data:
+                    return
+                requests.send(data)
+            if behind in ready:
+                if not (data := behind.recv(1 << 16)):
+                    return
+                front.sendall(data)
+
+    def _requests(self, front: ssl.SSLSocket, behind: socket.socket) -> Generator[None, bytes, None]:
+        """Is sent what comes from the client, in whatever pieces, and passes on each frame that is whole."""
         decoder = hpack.Decoder()
         refused: set[bytes] = set()
+        there = b""
+        while len(there) < PREFACE:
+            there += yield
+        behind.sendall(there[:PREFACE])
+        there = there[PREFACE:]
         while True:
-            head = _exactly(front, 9)
-            body = _exactly(front, int.from_bytes(head[:3], "big"))
-            kind, flags, stream = head[3], head[4], head[5:9]
+            while len(there) < 9 or len(there) < 9 + int.from_bytes(there[:3], "big"):
+                there += yield
+            size = 9 + int.from_bytes(there[:3], "big")
+            frame, there = there[:size], there[size:]
+            kind, flags, stream, body = frame[3], frame[4], frame[5:9], frame[9:]
             if kind == HEADERS:
                 pad = 1 if flags & PADDED else 0
                 start = pad + (5 if flags & PRIORITY else 0)
@@ -158,7 +191,7 @@ class Peer:
                     refused.add(stream)
                     front.sendall(_refusal(stream, f"not {key}"))
             if stream not in refused:
-                behind.sendall(head + body)
+                behind.sendall(frame)
 
 
 def _refusal(stream: bytes, message: str) -> bytes:
@@ -173,16 +206,6 @@ def _refusal(stream: bytes, message: str) -> bytes:
     return len(data).to_bytes(3, "big") + bytes([HEADERS, END]) + stream + data
 
 
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = connection.recv(size - len(data))
-        if not more:
-            raise EOFError
-        data += more
-    return data
-
-
 def _await_end(front: ssl.SSLSocket) -> None:
     """Let the other side read why there is no connection: closing at once would take that away from it."""
     socket.socket.shutdown(front, socket.SHUT_WR)
@@ -190,16 +213,9 @@ def _await_end(front: ssl.SSLSocket) -> None:
         pass
 
 
-def _pump(behind: socket.socket, front: socket.socket) -> None:
-    with suppress(OSError):
-        while data := behind.recv(1 << 16):
-            front.sendall(data)
-    _shut(front)
-
-
 def _shut(connection: socket.socket) -> None:
     with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 @contextmanager
