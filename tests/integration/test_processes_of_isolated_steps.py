@@ -61,9 +61,10 @@ SHARED = """
     ids=["a file", "a thread", "something at exit", "an end"],
 )
 def test_what_copies_would_share_or_lack_is_loaded_by_each(scripts: Scripts, loading: str) -> None:
-    """An open file, a thread, what is done at exit: no process has another one's."""
-    done = scripts.run(scripts.write(SHARED.format(loading=loading)))
+    """An open file, a thread, what is done at exit: no process has another one's; nor is one left that Python warns of."""
+    done = scripts.run(scripts.write(SHARED.format(loading=loading)), PYTHONWARNINGS="always::ResourceWarning")
     assert "[True, True]\n" in done.stdout, done.stderr
+    assert "is still running" not in done.stderr
     assert done.stdout.count("bye") == (3 if "bye" in loading else 0) + ("bye" in loading)
 
 

@@ -277,6 +277,10 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 def _end_all() -> None:
     while _templates:
         _templates.popitem()[1].end()
+    for process in _left:
+        if process.poll() is None:
+            process.returncode = 0  # no warning that nobody has waited for it
+    _left.clear()
 
 
 def _leave_all() -> None:
