@@ -105,8 +105,9 @@ def test_ticks_make_runs_until_it_is_paused_and_removed(served: Bench) -> None:
 def test_past_ticks_are_made_one_after_the_other(served: Bench) -> None:
     """A schedule that a program declares; `backfill` makes what is missing in a stretch, in order, and once."""
     where, now = locate(), datetime.now(UTC)
-    perdure.schedule(of_an_order, "0 3 * * *", name=DAILY, args=(7,), tz="UTC")
-    perdure.schedule(of_an_order, "0 3 * * *", name=DAILY, args=(8,), tz="UTC")
+    daily = f"0 {(now.hour + 12) % 24} * * *"  # none is due while this test runs
+    perdure.schedule(of_an_order, daily, name=DAILY, args=(7,), tz="UTC")
+    perdure.schedule(of_an_order, daily, name=DAILY, args=(8,), tz="UTC")
     until(lambda: shown(DAILY) is not None)
     first, last = ((now - timedelta(days=days)).date().isoformat() for days in (4, 1))
     made, there = schedules.backfill(where, DAILY, first, last)

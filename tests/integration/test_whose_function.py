@@ -175,7 +175,7 @@ if __name__ == "__main__": main()
     assert "skipped" not in place.python("a/sync.py", inner, status=0, **env)
     place.write("", "fixed")
     out = place.perdure("ps", **env)
-    assert out.count(" done ") + out.count("dead") >= 2
+    assert out.count(" done ") + out.count(" dead") >= 2
     assert "I AM a 1" in place.perdure("dlq", "redrive", "1", **env)
     assert "I AM b 1" in place.perdure("dlq", "redrive", "2", **env)
 
