@@ -61,7 +61,7 @@ SHARED = """
     ids=["a file", "a thread", "something at exit", "an end"],
 )
 def test_what_copies_would_share_or_lack_is_loaded_by_each(scripts: Scripts, loading: str) -> None:
-    """An open file, a thread, what is done at exit: no process has another one's; nor is one left that Python warns of."""
+    """An open file, a thread, what is done at exit: no process has another one's, and none is left to warn of."""
     done = scripts.run(scripts.write(SHARED.format(loading=loading)), PYTHONWARNINGS="always::ResourceWarning")
     assert "[True, True]\n" in done.stdout, done.stderr
     assert "is still running" not in done.stderr
