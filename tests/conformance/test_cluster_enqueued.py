@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from temporalio.client import Client
 from tests.conformance.bench import Bench
 from tests.conformance.cluster_steps import executions, tick
 
@@ -13,6 +16,11 @@ import perdure
 from perdure import workflow
 from perdure.engines.declared_queues import queues
 from perdure.errors import NotFound, TooLarge, UsageError
+from perdure.operations.location import locate, opened
+from perdure.operations.ps import RunFilter, list_runs
+from perdure.operations.resume_all import Wanted, unfinished
+from perdure.operations.why import explain
+from waiting import until
 
 
 @workflow
@@ -28,6 +36,11 @@ def has_come(moment: float) -> bool:
 @workflow
 def enqueues_and_waits(count: int) -> list[int]:
     return [handle.result() for handle in [doubled_elsewhere.enqueue(n) for n in range(count)]]
+
+
+@workflow
+def result_of(id: str) -> Any:
+    return perdure.run(id).result()
 
 
 @workflow
@@ -47,6 +60,58 @@ def test_enqueued_runs_are_executed_by_workers(bench: Bench) -> None:
     assert len({one.id for one in many}) == 3
     for one in many:
         one.cancel()
+
+
+def test_a_run_that_no_worker_has_taken_is_queued(bench: Bench) -> None:
+    """It is listed so, with its queue and its time, until a worker begins it; the server is told its priority."""
+    waits = doubled_elsewhere.with_options(id="not-taken", priority=0, queue="mail").enqueue(1)
+    delayed = doubled_elsewhere.with_options(id="not-yet", delay="1h", priority=100).enqueue(1)
+    perdure.signal(delayed.id, "a worker looks at it, and leaves it")
+    listed = until(lambda: (found := listed_waits()).keys() >= {waits.id, delayed.id} and found)
+    assert listed[waits.id] == "queue mail, no worker has taken it yet"
+    assert "not before" in str(listed[delayed.id])
+    with opened(locate(), waits.id) as store:
+        said = explain(store, store.run(waits.id), locate()).reasons[0]
+    assert said == f"it stands in a queue, and has not begun: {listed[waits.id]}"
+    assert [level(bench, each.id) for each in (waits, delayed)] == [1, 5]
+    assert bench.run(result_of, waits.id) == 2
+    until(lambda: waits.status() == "done")  # it tells of its end a moment before
+    assert delayed.status() == "queued"
+    assert delayed.cancel().outcome == "requested"
+
+
+def listed_waits() -> dict[str, str | None]:
+    """The queued runs, and what each waits for; the list of a cluster lags behind."""
+    with opened(locate()) as store:
+        return {each.id: each.waits for each in list_runs(store, RunFilter("queued"))}
+
+
+def level(bench: Bench, id: str) -> int:
+    """The priority that Temporal has for an execution."""
+
+    async def look() -> int:
+        client = await Client.connect(bench.engine.removeprefix("temporal://").partition("/")[0])
+        found = await client.get_workflow_handle(id).describe()
+        return found.raw_description.workflow_execution_info.priority.priority_key
+
+    return asyncio.run(look())
+
+
+def test_failed_runs_of_a_cluster_are_found_to_be_resumed(bench: Bench) -> None:
+    """`perdure resume --all` has those that have failed, and of those that wait, sleep or are done none."""
+
+    @workflow
+    def fails_on_a_cluster(name: str) -> None:
+        raise LookupError(name)
+
+    for name in ("first", "second"):
+        assert isinstance(bench.run(fails_on_a_cluster.with_options(id=f"to-be-resumed-{name}"), name), LookupError)
+
+    def to_resume() -> list[str]:
+        with opened(locate()) as store:
+            return [each.id for each in unfinished(store, locate(), Wanted(workflow="fails_on_a_cluster"), time.time())]
+
+    until(lambda: to_resume() == ["to-be-resumed-first", "to-be-resumed-second"])  # the list of a cluster lags behind
 
 
 def test_limits_are_refused(bench: Bench) -> None:

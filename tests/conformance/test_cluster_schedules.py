@@ -14,11 +14,13 @@ from perdure import step, workflow
 from perdure.engines.selection import cluster_at
 from perdure.errors import NotFound
 from perdure.operations import schedules
-from perdure.operations.location import locate
+from perdure.operations.location import locate, opened
+from perdure.operations.why import explain
 from waiting import until
 
 NAME = "every second on a cluster"
 DAILY = "daily on a cluster"
+QUEUED = "one after the other on a cluster"
 
 
 @step(retry=None)
@@ -50,6 +52,11 @@ def of_an_order(order: int) -> int:
     return do_order(order)
 
 
+@workflow
+def waits_for_go() -> object:
+    return perdure.wait_for("go")
+
+
 @pytest.fixture
 def served(bench: Bench) -> Iterator[Bench]:
     """A worker of this file."""
@@ -59,7 +66,7 @@ def served(bench: Bench) -> Iterator[Bench]:
     worker.start()
     until(lambda: shown(NAME) is not None)  # the script is declared
     yield bench
-    for name in (NAME, DAILY):
+    for name in (NAME, DAILY, QUEUED):
         if shown(name) is not None:
             schedules.remove(locate(), name)
         until(lambda name=name: shown(name) is None)  # type: ignore[misc]
@@ -118,3 +125,25 @@ def test_past_ticks_are_made_one_after_the_other(served: Bench) -> None:
     assert len(schedules.next_ticks(where, DAILY, 2)) == 2
     assert schedules.skip(where, DAILY) is not None
     until(lambda: any(tick.reason == "by-hand" for tick in schedules.show_schedule(where, DAILY).latest))
+
+
+def test_a_run_that_waits_for_one_before_it_is_found_and_cancelled(served: Bench) -> None:
+    """It has no execution yet, and is listed as queued all the same; cancelled, it never begins."""
+    where = locate()
+    perdure.schedule(waits_for_go, "0 3 1 1 *", name=QUEUED, tz="UTC", overlap="queue")
+    until(lambda: shown(QUEUED) is not None)
+    ids = []
+    for _ in range(2):
+        ids.append(schedules.trigger(where, QUEUED))
+        until(lambda: ids[-1] in runs_of(QUEUED))
+    until(lambda: perdure.run(ids[0]).status() == "running")
+    assert perdure.run(ids[1]).status() == "queued"
+    with opened(where, ids[1]) as store:
+        said = explain(store, store.run(ids[1]), where)
+    assert (said.status, "when the runs of its schedule before it have ended" in said.reasons[0]) == ("queued", True)
+    assert perdure.run(ids[1]).cancel().outcome == "requested"
+    until(lambda: perdure.run(ids[1]).status() == "cancelled")
+    perdure.signal(ids[0], "go", 7)
+    assert perdure.run(ids[0]).result(60) == 7
+    until(lambda: runs_of(QUEUED).get(ids[0]) == "done")
+    assert perdure.run(ids[1]).status() == "cancelled"

@@ -156,6 +156,8 @@ def place_in_queue(store: Store, run: RunRecord, now: float) -> Standing:
             line = f"queue {place.queue}, {number}; its rate lets none begin now"
         case "paused":
             line = f"queue {place.queue}, {number}; paused"
+        case _ if not store.counts_queues:
+            line = f"queue {place.queue}, no worker has taken it yet"
         case _:
             line = f"queue {place.queue}, {number}"
     return Standing(place.queue, place.before, place.why, line, until)

@@ -74,6 +74,8 @@ class Waiting:
             self._say("a worker tries it again when its script is edited")
         elif way is not None:
             self.ways.append(Way(*way))
+        elif standing.why == "after" and not self._store.counts_queues:
+            self.ways.append(Way("see its schedule", f"perdure schedule ls{self._location.option}"))
         elif standing.why == "after":
             for id in runs_before(self._store, self._run.rid):
                 self._say(f"run {id} of its schedule has not ended")
@@ -140,6 +142,11 @@ class Waiting:
     def _unserved(self) -> None:
         """Who would execute it."""
         run, living = self._run, workers.living(self._store.path)
+        if not self._store.counts_queues:
+            self._say("the cluster does not say what its workers do; one that has loaded its script begins it")
+            script = shlex.quote(run.path) if run.path else "FILE"
+            self.ways.append(Way("start a worker", f"perdure worker {script}{self._location.option}"))
+            return
         serving = [one for one in living if one.serves(run.script, run.workflow, run.queue)]
         script = shlex.quote(os.path.relpath(run.path)) if run.path else "FILE"
         if not serving:

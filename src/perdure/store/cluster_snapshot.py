@@ -52,6 +52,7 @@ class ListedRun(msgspec.Struct, frozen=True):
     """A run as another engine describes it; `parent` is the id of the run whose child it is.
 
     `stopped` is why it was left, packed, as in a `RunRecord`; `published` are values with their names and moments.
+    A run that has not begun has the name of its `queue`, when it may begin at the earliest (`wake`), and what holds it.
     """
 
     id: str
@@ -71,6 +72,9 @@ class ListedRun(msgspec.Struct, frozen=True):
     waits: Sequence[ListedWait] = ()
     letters: Sequence[ListedLetter] = ()
     published: Sequence[tuple[str, bytes, float]] = ()
+    queue: str | None = None
+    wake: float | None = None
+    hold: str | None = None
 
 
 class Snapshot(Store):
@@ -112,6 +116,11 @@ class Snapshot(Store):
         self.journal.write((), operation)
 
     @property
+    def counts_queues(self) -> bool:
+        """Which run is next is decided elsewhere."""
+        return False
+
+    @property
     def place(self) -> str:
         """The file is of the moment: the runs are where they were listed."""
         return f"on {self._origin}"
@@ -125,7 +134,8 @@ def _record(run: ListedRun, parent: int | None) -> RunRecord:
     name = os.path.basename(run.path)
     about = (0, run.id, name, run.path, run.workflow, run.key, True, parent, run.status, None, 0)
     times = (run.created, run.started, run.ended)
-    return RunRecord(*about, run.input, run.output, *times, 0, stopped=run.stopped)
+    queued = {"queue": run.queue, "wake": run.wake, "hold": run.hold}
+    return RunRecord(*about, run.input, run.output, *times, 0, stopped=run.stopped, **queued)  # type: ignore[arg-type]
 
 
 def _wait(rid: int, wait: ListedWait, awaited: int | None) -> tuple[Any, ...]:

@@ -45,6 +45,11 @@ class RunQueries:
         self._sql = sql
 
     @property
+    def counts_queues(self) -> bool:
+        """Does it know all runs of a queue, and who is next?"""
+        return True
+
+    @property
     def place(self) -> str:
         """Where the runs are, for messages: "in FILE", or "on HOST:PORT"."""
         return f"in {self.path}"

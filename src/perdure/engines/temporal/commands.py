@@ -189,7 +189,8 @@ def drifted(id: str, message: str) -> Drift:
 def memo_of(command: RunCommand) -> RunMemo:
     """What can be read about a run without its history."""
     own = command
-    return RunMemo(own.id, own.name, own.key, own.script, own.created, own.parent, own.blind)
+    queued = (own.queue, own.not_before)
+    return RunMemo(own.id, own.name, own.key, own.script, own.created, own.parent, own.blind, *queued)
 
 
 def task_timeout(dead_after: float) -> timedelta:

@@ -31,12 +31,13 @@ from perdure.engines.temporal.commands import failure_of, queue_of
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.event_history import read_history
 from perdure.engines.temporal.executions import Found, ending, find, published_of, recorded_steps, root_of
+from perdure.engines.temporal.queued_runs import cancel_waiting, status_of
 from perdure.engines.temporal.run_start import RunStarter
 from perdure.engines.temporal.schedule_state import Deed
 from perdure.engines.temporal.signals import send, send_once
 from perdure.engines.temporal.unsupported import refuse_counting, refuse_locks, refuse_parking, refuse_queueing
 from perdure.engines.temporal.worker import Workers
-from perdure.errors import Cancelled, StopRun
+from perdure.errors import Cancelled, NotFound, StopRun
 from perdure.store.cluster_snapshot import ListedRun, Snapshot
 from perdure.store.runs import Store
 from perdure.store.schedule_copies import scratch
@@ -180,7 +181,7 @@ class TemporalEngine:
             NotFound: there is no such run.
             EngineError: the cluster cannot be reached.
         """
-        return self.cluster.wait(find(self.cluster, id)).status
+        return self.cluster.wait(status_of(self.cluster, id))
 
     def enqueue(self, calls: Sequence[Call], how: Enqueued) -> list[str]:
         """Start runs of one workflow for the workers of the cluster, and do not wait for them; returns their ids.
@@ -324,16 +325,19 @@ class TemporalEngine:
             UsageError: it is a child run.
             EngineError: the cluster cannot be reached.
         """
-        was = self.cluster.wait(self._cancel(id))
-        return Cancellation(was, "requested" if was == "running" else "none")
+        return self.cluster.wait(self._cancel(id))
 
-    async def _cancel(self, id: str) -> RunStatus:
-        found = await find(self.cluster, id)
+    async def _cancel(self, id: str) -> Cancellation:
+        try:
+            found = await find(self.cluster, id)
+        except NotFound:
+            return await cancel_waiting(self.cluster, id)
         refuse_child(id, found.memo.parent)
         if found.status == "running":
             client = await self.cluster.client()
             await client.get_workflow_handle(found.workflow_id, run_id=found.run_id).cancel()
-        return found.status
+            return Cancellation("running", "requested")
+        return Cancellation(found.status, "none")
 
     def accept_changes(self, run: RunRecord) -> None:
         """When this process goes on with that run next, its records are not held against the edited script."""

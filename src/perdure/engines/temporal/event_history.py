@@ -93,6 +93,7 @@ class EventHistory:
         self.asks: dict[Owner, ChildAsk] = {}
         self._noted: list[tuple[int, WaitNote | ChildAsk | ChildAnswer]] = []
         self.recalled = True
+        self.begun = False
         self._cancelled = False
         self._races: list[RaceNote] = []
         self._given_up_before: dict[Identity, bytes] = {}
@@ -124,6 +125,9 @@ class EventHistory:
             started = event.workflow_execution_started_event_attributes
             self.command = decode(self._data(started.input.payloads), RunCommand)
             self.recalled = self.command.carry is None
+            self.begun = bool(started.continued_execution_run_id)
+        elif kind == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+            self.begun = True
         elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
             self._scheduled(event)
         elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:

@@ -145,6 +145,7 @@ class RunCommand(msgspec.Struct, frozen=True, array_like=True):
     functions the steps are, by their names (module, qualified name), if only clean-ups are left to be made. `root` is
     the run that a child run belongs to, however deep: its id, its workflow, and what Temporal knows it by.
     It does not begin before `not_before`, in seconds since the epoch. `tick` is what a schedule has made it for.
+    `queue` is the name of the queue that it was put into; empty: it was called.
     """
 
     id: str
@@ -168,10 +169,11 @@ class RunCommand(msgspec.Struct, frozen=True, array_like=True):
     root: tuple[str, str, str] | None = None
     not_before: float | None = None
     tick: RunTick | None = None
+    queue: str = ""
 
 
 class RunMemo(msgspec.Struct, frozen=True, array_like=True):
-    """What can be read about a run without its history. `blind` is as in its command."""
+    """What can be read about a run without its history. `blind`, `queue` and `not_before` are as in its command."""
 
     id: str
     name: str
@@ -180,6 +182,8 @@ class RunMemo(msgspec.Struct, frozen=True, array_like=True):
     created: float
     parent: str | None = None
     blind: bytes = b""
+    queue: str = ""
+    not_before: float | None = None
 
 
 class RunFailed(msgspec.Struct, frozen=True, array_like=True):

@@ -16,6 +16,7 @@ from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.event_history import EventHistory, OpenCall, read_whole
 from perdure.engines.temporal.executions import STATUS, Found, describe, find, memo_in, published_of, root_of
 from perdure.engines.temporal.payloads import Carried, OpenRow, OpenWaitNote, Published
+from perdure.engines.temporal.queued_runs import is_delayed, listed_so, waiting_in_schedule, waiting_in_schedules
 from perdure.engines.temporal.run_records import UNSEALED, attempt_records
 from perdure.errors import DecryptionError, NotFound, RunError
 from perdure.store.cluster_snapshot import ListedLetter, ListedRun, ListedWait
@@ -58,6 +59,7 @@ async def list_runs(cluster: Cluster, reference: str | None, most: int | None) -
     else:
         wanted = {id for id in known if id.startswith(reference)}
     family = {id for id, each in known.items() if _belongs(each, wanted, known)}
+    waiting = [run for _, run in (await waiting_in_schedules(cluster)).values() if run.id not in known]
     limit = asyncio.Semaphore(AT_A_TIME)
 
     async def one(each: _Known) -> ListedRun:
@@ -69,7 +71,8 @@ async def list_runs(cluster: Cluster, reference: str | None, most: int | None) -
             return _in_full(each, await read_whole(client, each.found.workflow_id, each.found.run_id), shown)
 
     # From the oldest on: numbers grow with time, and a parent is older than its children.
-    return list(await asyncio.gather(*(one(each) for each in reversed(newest) if _is_complete(each, known))))
+    runs = await asyncio.gather(*(one(each) for each in reversed(newest) if _is_complete(each, known)))
+    return [*runs, *map(listed_so, waiting)]
 
 
 async def list_family(cluster: Cluster, id: str) -> list[ListedRun]:
@@ -79,7 +82,12 @@ async def list_family(cluster: Cluster, id: str) -> list[ListedRun]:
         NotFound: there is no such run.
         EngineError: the cluster cannot be reached.
     """
-    root = await root_of(cluster, id)
+    try:
+        root = await root_of(cluster, id)
+    except NotFound:
+        if (waiting := await waiting_in_schedule(cluster, id)) is None:
+            raise
+        return [listed_so(waiting[1])]
     client = await cluster.client()
     listed: list[ListedRun] = []
     left = [root]
@@ -145,6 +153,8 @@ def _in_short(each: _Known) -> ListedRun:
 
 def _in_full(each: _Known, history: EventHistory, shown: Mapping[str, Published] = NO_VALUES) -> ListedRun:
     memo, status = each.found.memo, each.found.status
+    if status == "running" and memo.queue and (not history.begun or is_delayed(each.found)):
+        status = "queued"
     output = None
     if status == "done":
         output = history.output if history.output is not None else NOTHING
@@ -166,8 +176,8 @@ def _in_full(each: _Known, history: EventHistory, shown: Mapping[str, Published]
         input=history.command.input if history.command is not None else NO_INPUTS,
         output=output,
         created=memo.created,
-        started=each.started,
-        ended=(each.ended or history.last) if status != "running" else None,
+        started=memo.created if status == "queued" else each.started,
+        ended=(each.ended or history.last) if status not in ("running", "queued") else None,
         stopped=_stopped(output, attempts, each.ended or history.last) if status == "failed" else None,
         steps=steps,
         attempts=attempts,
@@ -179,6 +189,8 @@ def _in_full(each: _Known, history: EventHistory, shown: Mapping[str, Published]
             for one in history.mailbox.letters
         ],
         published=[(one.name, one.value, one.stamp) for one in shown.values()],
+        queue=memo.queue or None,
+        wake=memo.not_before if status == "queued" else None,
     )
 
 

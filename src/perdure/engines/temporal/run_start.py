@@ -103,7 +103,8 @@ class RunStarter:
         else:
             workflow_id = id = how.id or f"{spec.name}-{self.world.new_id()}"
         wake = how.wake(time.time())
-        command = msgspec.structs.replace(self._command(call, spec.file, id), not_before=wake, tick=tick)
+        command = self._command(call, spec.file, id)
+        command = msgspec.structs.replace(command, not_before=wake, tick=tick, queue=how.queue)
         for _ in range(TRIES):
             started = await self._start(command, workflow_id, how=how)
             if started is not None:

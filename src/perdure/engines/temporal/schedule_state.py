@@ -7,16 +7,17 @@ a scratch file that holds nothing but this schedule. What has changed there is t
 from __future__ import annotations
 
 import logging
+from shlex import quote
 from typing import Any, Literal
 
 import msgspec
 
 from perdure.core.records import RunRecord
 from perdure.engines.temporal.payloads import RunTick
-from perdure.errors import PerdureError, StateError
+from perdure.errors import PerdureError, RunError, StateError
 from perdure.store import schedule_clock, schedule_runs, schedules
 from perdure.store.runs import Store
-from perdure.store.schedule_copies import ScheduleCopy
+from perdure.store.schedule_copies import ScheduleCopy, set_status
 
 STATE = "perdure.schedule"
 """The field of the ticker's memo that has its state."""
@@ -25,13 +26,14 @@ _log = logging.getLogger("perdure")
 
 
 class Deed(msgspec.Struct, frozen=True, array_like=True):
-    """What is to be done with a schedule, as at that moment (in seconds since the epoch)."""
+    """What is to be done with a schedule, as at that moment (in seconds since the epoch); `run` is what to cancel."""
 
-    kind: Literal["declare", "undeclare", "pause", "resume", "skip", "trigger", "backfill", "remove"]
+    kind: Literal["declare", "undeclare", "pause", "resume", "skip", "trigger", "backfill", "remove", "cancel"]
     now: float
     declared: schedules.Declaration | None = None
     first: float = 0.0
     last: float = 0.0
+    run: str = ""
 
 
 class TurnCommand(msgspec.Struct, frozen=True, array_like=True):
@@ -83,6 +85,18 @@ def carry_out(store: Store, name: str, deed: Deed) -> Any:
             return schedule_runs.backfill(store, name, deed.first, deed.last, now)
         case "remove":
             return schedules.remove(store, name, now)
+        case "cancel":
+            return _cancel(store, deed.run, now)
+
+
+def _cancel(store: Store, id: str, now: float) -> None:
+    """End a run that waits for others."""
+    run = store.run(id)
+    if run.status != "queued":
+        raise RunError(
+            f"run {id} has begun meanwhile, and is not cancelled", f"cancel it again: perdure cancel {quote(id)}"
+        )
+    set_status(store, run, "cancelled", now)
 
 
 def turn(store: Store, command: TurnCommand, now: float) -> None:
