@@ -143,7 +143,7 @@ def test_a_killed_process_leaves_an_interrupted_run(tmp_path: Path, capsys: pyte
         process.kill()
         process.wait()
     assert main(["doctor", *place]) == 0
-    assert "1 runs were left unfinished" in capsys.readouterr().out
+    assert "1 run was left unfinished" in capsys.readouterr().out
     main(["ps", *place])
     assert "interrupted" in capsys.readouterr().out
 

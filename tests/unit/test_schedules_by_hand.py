@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from schedule_world import HOUR, World, at, world
 
-from perdure.errors import AlreadyRunning, NotFound, OptionError
+from perdure.core.execution.run import Start, Taken
+from perdure.errors import AlreadyRunning, NotFound, OptionError, RunError
 from perdure.store import schedule_runs, schedules
 
 
@@ -35,6 +36,19 @@ def test_people_skip_and_trigger(here: World) -> None:
     assert schedule_runs.trigger(here.store, "nightly", here.now) == "nightly@2026-11-30T03:30:00.001+01:00"
     with pytest.raises(NotFound, match="no schedule 'other'"):
         schedule_runs.trigger(here.store, "other", here.now)
+
+
+def test_a_run_that_waits_for_others_of_its_schedule_is_not_begun_by_hand(here: World) -> None:
+    """It would run beside them, which `overlap` rules out; it begins as soon as they have ended."""
+    here.declare(overlap="queue")
+    before, waits = (schedule_runs.trigger(here.store, "nightly", here.now) for _ in range(2))
+    run = here.store.run(waits)
+    start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid)
+    with pytest.raises(RunError, match="begins when the runs of its schedule before it have ended"):
+        here.store.journal.write((), here.store.begin(start, here.now))
+    here.end(before)
+    here.advance(here.now + 1)
+    assert isinstance(here.store.journal.write((), here.store.begin(start, here.now)), Taken)
 
 
 def test_past_ticks_are_filled_in(here: World) -> None:

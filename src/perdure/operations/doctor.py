@@ -235,14 +235,15 @@ def _holders(store: Store) -> Iterator[Check]:
     yield Check("processes", "ok", f"{len(alive)} running something{f': {shown}' if shown else ''}")
     orphans = sum(one.runs for one in known if not one.alive)
     if orphans:
-        finding = f"{orphans} runs were left unfinished by processes that are gone"
+        finding = f"{orphans} {'runs were' if orphans > 1 else 'run was'} left unfinished by processes that are gone"
         yield Check("interrupted", "note", finding, "run their scripts again, or perdure resume RUN; see perdure ps")
     # Only the files of known processes may be tried: a newcomer's is for a moment there without being locked.
     tokens = {f"{one.info.token}.lock" for one in alive}
     folder = locks_of(store.path)
     left = [file for file in folder.glob("*.lock") if file.name not in tokens] if folder.is_dir() else []
     if left:
-        finding = f"{len(left)} lock files belong to no process that runs anything; they do no harm"
+        what = f"{len(left)} lock files belong" if len(left) > 1 else "1 lock file belongs"
+        finding = f"{what} to no process that runs anything; no harm is done"
         yield Check("lock files", "note", finding, f"when nothing runs they can be removed from {folder}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from shlex import quote
 from typing import Any
 
 import apsw
@@ -11,6 +12,7 @@ import msgspec
 from perdure.config.script_identity import source_digest
 from perdure.core.execution.run_effects import Answer, Asleep, Finished, Held, Locked, Other, Start, Superseded, Taken
 from perdure.core.records import RunRecord
+from perdure.errors import RunError
 from perdure.store import flight_record, pieces, queue, sessions, spending, stop_notes
 from perdure.store.group_commit import Operation
 from perdure.store.locks import Asker, asker
@@ -113,6 +115,11 @@ class RunBegin(RunRows):
             return Finished(run)
         if run.rid in self._active:
             return Held(run, None, self._last(connection, run.rid))
+        if run.status == "queued" and run.hold == queue.AFTER_OTHERS:
+            raise RunError(
+                f"run {run.id} begins when the runs of its schedule before it have ended, and not now",
+                f"see those with `perdure why {quote(run.id)}`, and wait, or cancel them",
+            )
         if run.status == "suspended" and start.rid is None and start.parent is None and not _is_ready(run, start, now):
             return Asleep(run)
         if run.holder is not None and not self.holder.is_me(run.holder):
