@@ -94,7 +94,7 @@ def _cancel(store: Store, id: str, now: float) -> None:
     run = store.run(id)
     if run.status != "queued":
         raise RunError(
-            f"run {id} has begun meanwhile, and is not cancelled", f"cancel it again: perdure cancel {quote(id)}"
+            f"run {id} has begun meanwhile, and is not cancelled", f"end it once more: `perdure cancel {quote(id)}`"
         )
     set_status(store, run, "cancelled", now)
 
