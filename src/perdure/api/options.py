@@ -194,9 +194,11 @@ def refuse_reserved(kind: str, name: str) -> None:
         OptionError: the name begins as they do.
     """
     if name.startswith(RESERVED):
+        other = name.removeprefix(RESERVED) or kind
+        way = f"Queue({other!r})" if kind == "queue" else f"@{kind}(name={other!r})"
         raise OptionError(
             f"the name of a {kind} is {name!r}; names that begin with {RESERVED!r} are perdure's own",
-            f"give it another one: @{kind}(name={name.removeprefix(RESERVED) or kind!r})",
+            f"give it another one: {way}",
         )
 
 

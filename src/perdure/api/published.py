@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,7 @@ def set_progress(done: float, total: float | None = None, note: str = "") -> Non
         note: a few words to display beside it; credentials in it are hidden.
 
     Raises:
-        OptionError: `done` or `total` is not a number, or `note` not a text.
+        OptionError: `done` or `total` is not a finite number, or `note` not a text.
         StateError: the state file cannot be written.
     """
     found = _progress(done, total, note)
@@ -121,8 +122,10 @@ async def aset_progress(done: float, total: float | None = None, note: str = "")
 
 def _progress(done: object, total: object, note: object) -> tuple[Any, bytes] | None:
     for name, value in (("done", done), ("total", total)):
-        if (name == "done" or value is not None) and (not isinstance(value, int | float) or isinstance(value, bool)):
-            raise OptionError(f"{name} of perdure.set_progress is {value!r}", "give a number")
+        if name == "total" and value is None:
+            continue
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise OptionError(f"{name} of perdure.set_progress is {value!r}", "give a finite number")
     if not isinstance(note, str):
         raise OptionError(f"note of perdure.set_progress is {note!r}", "give a text")
     place = _place()

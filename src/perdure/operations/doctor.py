@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from time import time
 from typing import Literal
 
 import msgspec
@@ -17,6 +18,7 @@ from perdure.core.execution.run_refusals import describe_locked
 from perdure.engines.selection import worker_engine_at
 from perdure.errors import PerdureError, StateError
 from perdure.operations.location import Location, damage_named
+from perdure.operations.unserved import unserved
 from perdure.store import dead_letters, listing
 from perdure.store.liveness import locks_of
 from perdure.store.runs import Store
@@ -127,7 +129,7 @@ def _state(location: Location) -> Iterator[Check]:
         yield Check("content", "wrong", f"[{type(error).code}] {error.what}", error.hint)
         return
     try:
-        for look in (_integrity, _checksums, _runs, _letters, _holders, _locks):
+        for look in (_integrity, _checksums, _runs, _letters, _holders, _waiting, _locks):
             yield from _guarded(location.path, store, look)
     finally:
         store.close()
@@ -245,6 +247,11 @@ def _holders(store: Store) -> Iterator[Check]:
         what = f"{len(left)} lock files belong" if len(left) > 1 else "1 lock file belongs"
         finding = f"{what} to no process that runs anything; no harm is done"
         yield Check("lock files", "note", finding, f"when nothing runs they can be removed from {folder}")
+
+
+def _waiting(store: Store) -> Iterator[Check]:
+    for one in unserved(store, time()):
+        yield Check(one.name, "note", one.finding, one.hint)
 
 
 def _locks(store: Store) -> Iterator[Check]:
