@@ -13,6 +13,7 @@ from schedule_world import World
 from perdure.alerts.alert import Alert
 from perdure.core.records import RunRecord
 from perdure.engines.local.worker.overdue import Lookout
+from perdure.operations.unserved import unserved
 from perdure.store import workers
 from perdure.store.liveness import Liveness
 from perdure.store.rows import sealed
@@ -109,6 +110,24 @@ def test_a_schedule_that_no_worker_counts(store: Store) -> None:
     assert alert.error is not None
     assert alert.error.startswith("schedule nightly was due ")
     assert look(store) == []
+
+
+def test_doctor_names_what_no_worker_serves(store: Store) -> None:
+    """What is due, queued or scheduled, at once, with the command that serves it; nothing that a worker serves."""
+    add(store, "late", status="suspended", wake=NOW)
+    add(store, "sleeps", status="suspended", wake=SOON)
+    add(store, "stands", turn=1, queue="mail", priority=5)
+    World(store, NOW).declare()
+    found = {one.name: (one.finding, one.hint) for one in unserved(store, NOW + 1e6)}
+    ends = ("no worker goes on", "no worker serves it", "no worker counts it")
+    assert [found[name][0].rpartition("; ")[2] for name in ("due", "queue", "schedule")] == list(ends)
+    assert found["due"][0].startswith("1 run is due, the first (late) since ")
+    assert found["queue"][0].startswith("1 run of job in queue mail, the first for ")
+    assert all(hint.startswith("start a worker: perdure worker ") for _, hint in found.values())
+    liveness = Liveness(store.path)
+    workers.announce(store.path, liveness.show(), workers.Worker(1, NOW, workflows=[("a.py", "job")], ready=True))
+    assert [one.name for one in unserved(store, NOW + 1e6)] == ["schedule"]
+    liveness.close()
 
 
 def test_processes_take_turns_to_look(store: Store) -> None:
