@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 
 import pytest
@@ -105,8 +106,10 @@ def test_outside_of_runs_and_with_bad_values(machine: Machine) -> None:
             perdure.publish(name, 1)
     with pytest.raises(NotStorable):
         perdure.publish("phase", object())
-    with pytest.raises(OptionError):
-        perdure.set_progress("half")  # type: ignore[arg-type]
+    wrong: list[object] = ["half", True, math.nan, math.inf]
+    for done in wrong:
+        with pytest.raises(OptionError):
+            perdure.set_progress(done)  # type: ignore[arg-type]
 
 
 def test_the_commands_show_it_without_the_script(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
