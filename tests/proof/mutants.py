@@ -1,6 +1,7 @@
-"""Mutants of our own sources: one operator, constant or branch is changed, and the quick tests have to notice.
+"""Mutants of our own sources: one operator, constant, branch or call is changed, and tests have to notice.
 
-A child process puts the mutant in the place of its module before anything is imported, and runs the tests in itself.
+A copy of the sources holds the mutant as compiled code, with the lines of the source, so that processes that a test
+starts execute it too. What runs are the tests that execute the changed line, which `measured` knows: unit tests first.
 """
 
 from __future__ import annotations
@@ -9,53 +10,28 @@ import ast
 import contextlib
 import copy
 import importlib
-import importlib.abc
 import importlib.util
 import json
+import marshal
 import os
 import random
-import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from tests.proof import measured
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
-UNIT = ROOT / "tests" / "unit"
-SECONDS = 240
+SECONDS = 300
 """A mutant that takes longer hangs, which is noticed."""
-
-CORE = ("test_core_properties", "test_claims", "test_records_of_other_calls", "test_pieces", "test_waits_judged")
-POLICIES = ("test_retry", "test_breaker", "test_rate", "test_failure_rules", "test_ticks", "test_adaptive_concurrency")
-STORE = (
-    "test_every_column_under_a_checksum",
-    "test_group_commit",
-    "test_state_files",
-    "test_pruning",
-    "test_run_pages",
-)
-MORE_OF_THE_STORE = (
-    "test_letter_pages",
-    "test_flight",
-    "test_logs",
-    "test_bell",
-    "test_write_turns",
-    "test_hostile_schema",
-)
-LOCKS = ("test_named_locks", "test_file_locks", "test_claims")
-AREAS: dict[str, tuple[str, ...]] = {
-    "perdure/core/policies": POLICIES,
-    "perdure/core/execution": CORE,
-    "perdure/store/locks.py": LOCKS,
-    "perdure/store/liveness.py": (*LOCKS, "test_hostile_tokens"),
-    "perdure/store": (*STORE, *MORE_OF_THE_STORE),
-}
-"""Folders and files, and the unit tests that speak of them; the first that fits counts."""
+AREAS = ("perdure/core", "perdure/store", "perdure/api/lock.py", "perdure/api/retry.py")
+"""Folders and files."""
 
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -68,25 +44,12 @@ COMPUTED: dict[type[ast.operator], type[ast.operator]] = {
 
 
 class Mutant(NamedTuple):
-    """A module, which of its places is changed, and how that reads."""
+    """A module, which of its places is changed, the line, and how that reads."""
 
     path: str
     place: int
+    line: int
     about: str
-
-    @property
-    def module(self) -> str:
-        """Its name."""
-        return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-
-    @property
-    def tests(self) -> tuple[str, ...]:
-        """The unit tests that have to notice: those of its area, and those that name the module."""
-        name = re.compile(rf"\b{self.module.rpartition('.')[2]}\b")
-        naming = [path.stem for path in sorted(UNIT.glob("test_*.py")) if name.search(path.read_text(encoding="utf-8"))]
-        return tuple(
-            dict.fromkeys((*naming, *next(tests for area, tests in AREAS.items() if self.path.startswith(area))))
-        )
 
 
 def _places(tree: ast.AST) -> Iterator[ast.AST]:
@@ -134,110 +97,208 @@ def _change(node: ast.AST) -> str | None:
 
 
 def mutants() -> list[Mutant]:
-    """All of them."""
+    """All of them, in the order of the sources."""
     found = []
     for area in AREAS:
         top = SOURCE / area
         for path in [top] if top.is_file() else sorted(top.rglob("*.py")):
             name = str(path.relative_to(SOURCE))
             for number, node in enumerate(_places(ast.parse(path.read_text(encoding="utf-8")))):
-                about = _change(copy.copy(node))
-                found.append(Mutant(name, number, f"{name}:{getattr(node, 'lineno', 0)}: {about}"))
-    return list(dict.fromkeys(found))
-
-
-def sample(seed: int) -> list[Mutant]:
-    """All of them in an order that follows from the seed."""
-    found = mutants()
-    random.Random(seed).shuffle(found)
+                about, line = _change(copy.copy(node)), getattr(node, "lineno", 0)
+                found.append(Mutant(name, number, line, f"{name}:{line}: {about}"))
     return found
 
 
-class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds one module changed."""
+def sample(seed: int) -> list[Mutant]:
+    """All of them, each once, so that the first hundred are spread over all modules by their size, like the first ten.
 
-    def __init__(self, mutant: Mutant) -> None:
-        self._mutant = mutant
-        self._path = SOURCE / mutant.path
+    The golden ratio's multiples fall into the largest gap; where the first one lies follows from the seed.
+    """
+    found = mutants()
+    begin = random.Random(seed).random()
+    ranked = sorted(range(len(found)), key=lambda number: (number * 0.6180339887498949 + begin) % 1)
+    place = {number: rank for rank, number in enumerate(ranked)}
+    return [found[place[number]] for number in range(len(found))]
 
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """The changed module, when it is asked for."""
-        if name != self._mutant.module:
-            return None
-        inside = [str(self._path.parent)] if self._path.name == "__init__.py" else None
-        return importlib.util.spec_from_file_location(name, self._path, loader=self, submodule_search_locations=inside)
 
-    def create_module(self, spec: ModuleSpec) -> None:
-        """As others are made."""
+class Tree:
+    """A copy of the sources, compiled, in which one module at a time is changed.
 
-    def exec_module(self, module: ModuleType) -> None:
-        """Execute the changed source."""
-        tree = ast.parse(self._path.read_text(encoding="utf-8"))
+    Args:
+        folder: where it is; what is there is replaced.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.copytree(SOURCE / "perdure", folder / "perdure", ignore=shutil.ignore_patterns("__pycache__"))
+        for path in folder.rglob("*.py"):
+            self._write(path, ast.parse(path.read_text(encoding="utf-8")))
+
+    @contextlib.contextmanager
+    def changed(self, mutant: Mutant | None) -> Iterator[None]:
+        """Meanwhile a module is changed; none, if there is no mutant."""
+        if mutant is None:
+            yield
+            return
+        path = self.folder / mutant.path
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
         for number, node in enumerate(_places(tree)):
-            if number == self._mutant.place:
+            if number == mutant.place:
                 _change(node)
                 break
-        exec(compile(ast.fix_missing_locations(tree), str(self._path), "exec"), module.__dict__)
+        self._write(path, ast.fix_missing_locations(tree))
+        try:
+            yield
+        finally:
+            self._write(path, ast.parse(text))
+
+    def _write(self, path: Path, tree: ast.Module) -> None:
+        """Compiled code that Python executes without a look at the source (PEP 552, unchecked)."""
+        code = marshal.dumps(compile(tree, str(path), "exec"))
+        place = Path(importlib.util.cache_from_source(str(path)))
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + code)
 
 
-def tried(mutant: Mutant | None, tests: Sequence[str], simulations: int = 100) -> str:
-    """What becomes of a mutant (of the sources as they are, if None): "killed", "hangs" or "survived".
+class Outcome(NamedTuple):
+    """What became of a mutant: "killed", "hangs", "survived" or "not reached"; the test that noticed it."""
 
-    Raises:
-        RuntimeError: this process has loaded what is to be changed.
+    how: str
+    test: str = ""
+
+
+class Trial:
+    """Tries mutants with the tests that execute their lines.
+
+    Args:
+        tree: the copy of the sources.
+        tests: which tests execute which lines.
     """
-    if loaded := [name for name in sys.modules if name.partition(".")[0] == "perdure"]:
-        raise RuntimeError(f"already imported: {loaded}")
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        with contextlib.suppress(BaseException):
-            signal.alarm(SECONDS)
-            status = _noticed(mutant, tests, simulations)
-        os._exit(status)
-    _, status = os.waitpid(pid, 0)
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
-        return "hangs"
-    return "survived" if status == 0 else "killed"
+
+    def __init__(self, tree: Tree, tests: measured.Tests) -> None:
+        self._tree = tree
+        self._tests = tests
+        self._pass: set[str] = set()
+        """Tests that were seen to pass without a mutant."""
+
+    def tried(self, mutant: Mutant, *, unchanged: bool = False) -> Outcome:
+        """What becomes of a mutant. A test that fails without it too notices nothing, and is left out.
+
+        Args:
+            mutant: what is changed.
+            unchanged: run the same tests, and do not change it.
+        """
+        rounds = self._tests.of(mutant.path, mutant.line, seed=mutant.about)
+        if not any(rounds):
+            return Outcome("not reached")
+        for tests in rounds:
+            while tests:
+                with self._tree.changed(None if unchanged else mutant):
+                    how, test = self._run(tests)
+                if how == "survived":
+                    break
+                if how == "hangs" or not test or self._passes(test):
+                    return Outcome(how, test)
+                tests = [each for each in tests if each != test]
+        return Outcome("survived")
+
+    def _passes(self, test: str) -> bool:
+        if test not in self._pass and self._run([test])[0] == "survived":
+            self._pass.add(test)
+        return test in self._pass
+
+    def _run(self, tests: Sequence[str]) -> tuple[str, str]:
+        """In a process that has everything loaded but perdure."""
+        if loaded := [name for name in sys.modules if name.partition(".")[0] == "perdure"]:
+            raise RuntimeError(f"already imported: {loaded}")
+        with tempfile.NamedTemporaryFile() as told, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as files:
+            pid = os.fork()
+            if pid == 0:
+                status = 1
+                with contextlib.suppress(BaseException):
+                    status = self._noticed(tests, told.name, files)
+                os._exit(status)
+            status = _ended(pid)
+            test = Path(told.name).read_text(encoding="utf-8")
+        if status is None:
+            return "hangs", ""
+        return ("survived", "") if status == 0 else ("killed", test)
+
+    def _noticed(self, tests: Sequence[str], told: str, files: str) -> int:
+        os.setpgid(0, 0)
+        for descriptor in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        os.chdir(ROOT)
+        place = str(self._tree.folder)
+        sys.path.insert(0, place)
+        os.environ["PYTHONPATH"] = place
+        tempfile.tempdir = os.environ["TMPDIR"] = files
+        import pytest
+
+        class First:
+            def pytest_runtest_logreport(self, report: Any) -> None:
+                if report.failed:
+                    Path(told).write_text(report.nodeid.partition("[")[0], encoding="utf-8")
+
+            def pytest_collectreport(self, report: Any) -> None:
+                if report.failed:
+                    Path(told).write_text(report.nodeid, encoding="utf-8")
+
+        return int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *tests], [First()]))
 
 
-def _noticed(mutant: Mutant | None, tests: Sequence[str], simulations: int) -> int:
-    for descriptor in (1, 2):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-    os.chdir(ROOT)
-    if mutant is not None:
-        sys.meta_path.insert(0, Finder(mutant))
-        # Now: pytest puts a finder of its own before this one, for the assertions of plugins, of which perdure is one.
-        importlib.import_module(mutant.module)
-    from tests.proof import simulation
+def _ended(pid: int) -> int | None:
+    """The exit status of a process; None if it takes too long. What it has started is ended with it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.setpgid(pid, pid)
+    done, status = 0, 0
 
-    if mutant is None or "core/" in mutant.path:
-        _, _, failures = simulation.campaign("mutant", simulations)
-        if failures:
-            return 1
-    import pytest
+    def give_up(number: int, frame: object) -> None:
+        raise TimeoutError
 
-    files = [f"tests/unit/{name}.py" for name in tests if Path(f"tests/unit/{name}.py").exists()]
-    quietly = ("-q", "-x", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
-    return int(pytest.main([*quietly, *files]))
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(SECONDS)
+    try:
+        done, status = os.waitpid(pid, 0)
+    except TimeoutError:
+        pass
+    finally:
+        signal.alarm(0)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+    if not done:
+        os.waitpid(pid, 0)
+        return None
+    return status
 
 
-def in_a_fresh_process(seed: int, first: int, last: int) -> Iterator[tuple[str, str]]:
-    """What becomes of so many of the sample, and what each is about; of the sources as they are, if there is none."""
-    command = [sys.executable, "-m", "tests.proof.mutants", str(seed), str(first), str(last)]
+def in_a_fresh_process(seed: int, first: int, last: int, *options: str) -> Iterator[tuple[str, str, str]]:
+    """What becomes of so many of the sample, what each is about, and the test that noticed it."""
+    command = [sys.executable, "-m", "tests.proof.mutants", str(seed), str(first), str(last), *options]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     for line in done.stdout.splitlines():
-        how, about = json.loads(line)
-        yield how, about
+        how, about, test = json.loads(line)
+        yield how, about, test
 
 
 def main() -> None:
-    """Try those of a seed, from one number up to another; say what becomes of each, as a line of JSON."""
-    seed, first, last = map(int, sys.argv[1:])
-    if first == last:
-        print(json.dumps([tried(None, sorted({name for tests in AREAS.values() for name in tests})), "as it is"]))
-    for mutant in sample(seed)[first:last]:
-        print(json.dumps([tried(mutant, mutant.tests), mutant.about]), flush=True)
+    """Try those of a seed, from one number up to another; say what becomes of each, as a line of JSON.
+
+    What follows the numbers are parts of names: only mutants count that have one of them.
+    """
+    (seed, first, last), options = map(int, sys.argv[1:4]), sys.argv[4:]
+    chosen, unchanged = sample(seed), "--unchanged" in options
+    if names := [name for name in options if name != "--unchanged"]:
+        chosen = [mutant for mutant in chosen if any(name in mutant.about for name in names)]
+    tests = measured.Tests.read()
+    for name in ("hypothesis", "pytest", "apsw", "msgspec", "rich", "cyclopts", "asyncio", "pydantic", "httpx"):
+        importlib.import_module(name)
+    with tempfile.TemporaryDirectory(prefix="perdure-mutants-", ignore_cleanup_errors=True) as folder:
+        trial = Trial(Tree(Path(folder) / "src"), tests)
+        for mutant in chosen[first:last]:
+            outcome = trial.tried(mutant, unchanged=unchanged)
+            print(json.dumps([outcome.how, mutant.about, outcome.test]), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,86 +1,80 @@
-"""R22b: which branches of the core and of the store the tests take that run in one process."""
+"""R22b: which branches of the core and of the store the tests take."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
 
+from tests.proof import measured
 from tests.proof.form import Figures, Proof
 
-ROOT = Path(__file__).parents[3]
 AREAS = ("core/execution", "core/policies", "core/exceptions", "core/redaction", "core/values", "core", "store")
 """The first that fits counts."""
 WANTED = 0.95
-UNIT = ("tests/unit",)
+ALL, UNIT = "taken", "taken by unit tests"
 
 
 def run(part: int, seed: int, cases: int) -> Figures:
-    """The unit tests, once."""
-    return measured(UNIT)
-
-
-def measured(tests: Sequence[str]) -> Figures:
-    """How many branches there are, and how many of them these tests take, by area."""
-    if find_spec("coverage") is None:
-        raise RuntimeError("coverage is not installed: .venv/bin/python -m pip install coverage")
-    found = Figures()
-    with tempfile.TemporaryDirectory(prefix="perdure-proof-") as name:
-        folder = Path(name)
-        source = ",".join(str(ROOT / "src" / "perdure" / each) for each in ("core", "store"))
-        (folder / "settings").write_text(f"[run]\nbranch = True\nsource = {source}\n", encoding="utf-8")
-        env = {**os.environ, "COVERAGE_RCFILE": str(folder / "settings"), "COVERAGE_FILE": str(folder / "data")}
-        command = [sys.executable, "-m", "coverage"]
-        arguments = ["run", "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
-        done = subprocess.run([*command, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-        found.counts["failed"] = int(done.returncode != 0)
-        report = folder / "report.json"
-        subprocess.run([*command, "json", "-q", "-o", str(report)], cwd=ROOT, env=env, check=True)
-        for file, said in json.loads(report.read_text(encoding="utf-8"))["files"].items():
-            inner = file.partition("perdure/")[2]
-            area = next(area for area in AREAS if inner.startswith(f"{area}/"))
-            found.cases += said["summary"]["num_branches"]
-            found.counts += Counter(
-                {area: said["summary"]["num_branches"], f"{area} taken": said["summary"]["covered_branches"]}
-            )
+    """The next test files. What they execute is kept for R22, which chooses its tests by that."""
+    files = measured.files()[part * cases : (part + 1) * cases]
+    found = Figures(len(files), seen={ALL: set(), UNIT: set()})
+    for unit in (True, False):
+        if chosen := [file for file in files if file.startswith("tests/unit/") is unit]:
+            done = measured.measure(chosen)
+            measured.KEPT.mkdir(parents=True, exist_ok=True)
+            (measured.KEPT / f"{part}-{unit:d}.json").write_text(json.dumps(done.written()), encoding="utf-8")
+            found.counts["runs of tests with failures"] += int(done.failed)
+            found.seen[ALL] |= (taken := _names(done))
+            found.seen[UNIT] |= taken if unit else set()
     return found
 
 
+def _names(done: measured.Measured) -> set[str]:
+    return {f"{module} {first} {last}" for module, branches in done.taken.items() for first, last in branches}
+
+
 def control(seed: int) -> Figures:
-    """The same with next to no tests."""
-    found = measured(("tests/unit/test_durations.py",))
+    """One test file that speaks of little."""
+    done = measured.measure(["tests/unit/test_durations.py"])
+    found = Figures(1, seen={ALL: _names(done), UNIT: _names(done)})
     found.failures = judge(found)
     return found
 
 
-def _shares(found: Figures) -> dict[str, float]:
-    return {area: found.counts[f"{area} taken"] / found.counts[area] for area in AREAS if found.counts[area]}
+def _by_area(modules: Counter[str]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for module, number in modules.items():
+        found[next(area for area in AREAS if module.startswith(f"perdure/{area}/"))] += number
+    return found
+
+
+def _taken(found: Figures, how: str) -> Counter[str]:
+    return _by_area(Counter(name.partition(" ")[0] for name in found.seen.get(how, ())))
 
 
 def judge(found: Figures) -> list[str]:
     """All areas together have to be taken."""
-    taken = sum(found.counts[f"{area} taken"] for area in AREAS)
-    return [] if taken >= WANTED * found.cases or found.failures else [f"{taken / found.cases:.1%} of the branches"]
+    share = _taken(found, ALL).total() / sum(measured.branches().values())
+    return [] if share >= WANTED or found.failures else [f"{share:.1%} of the branches"]
 
 
 def says(found: Figures) -> str:
-    """The share of each area."""
-    shares = ", ".join(f"{area} {share:.1%}" for area, share in _shares(found).items())
-    return f"{sum(found.counts[f'{area} taken'] for area in AREAS) / max(1, found.cases):.1%} taken: {shares}"
+    """The share of each area, and what unit tests take of all."""
+    there, taken, unit = _by_area(Counter(measured.branches())), _taken(found, ALL), _taken(found, UNIT)
+    shares = ", ".join(f"{area} {taken[area] / there[area]:.1%}" for area in AREAS)
+    return (
+        f"{taken.total() / there.total():.1%} of {there.total():,} branches taken: {shares}; by the unit tests alone "
+        f"{unit.total() / there.total():.1%}"
+    )
 
 
 PROOF = Proof(
     name="R22b",
-    claim="the unit tests alone, which run in one process, take 95 % of the branches of core and store",
-    unit="branches",
-    size=4_000,
-    part=4_000,
+    claim="the tests take 95 % of the branches of core and store, as coverage.py counts them; processes that tests "
+    "start are counted, what dies by SIGKILL is not",
+    unit="test files",
+    size=len(measured.files()),
+    part=8,
     run=run,
     control=control,
     controlled="one small test file",

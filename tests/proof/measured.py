@@ -1,0 +1,198 @@
+"""The suite under coverage.py: which branches of the core and of the store it takes, and which test executes what.
+
+Processes that a test starts are measured too. What is killed with SIGKILL leaves nothing behind: what it alone has
+executed counts as not taken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.proof.contexts import CONTEXT
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src"
+KEPT = ROOT / ".proof" / "measured"
+PARTS = ("unit", "integration", "crash", "acceptance", "docs", "conformance")
+SETTINGS = """\
+[run]
+branch = True
+parallel = True
+patch = _exit,fork
+source = {source}
+context = ${{{context}-}}
+disable_warnings = no-data-collected,module-not-imported
+"""
+
+
+class Measured(NamedTuple):
+    """What some test files have executed, by module ("perdure/core/ticks.py").
+
+    Args:
+        taken: the branches, as (from line, to line).
+        tests: the test functions that executed a line.
+        seconds: how long each test function took.
+        failed: does a test fail?
+    """
+
+    taken: dict[str, set[tuple[int, int]]]
+    tests: dict[str, dict[int, set[str]]]
+    seconds: dict[str, float]
+    failed: bool = False
+
+    def written(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        names = sorted({name for lines in self.tests.values() for tests in lines.values() for name in tests})
+        numbers = {name: number for number, name in enumerate(names)}
+        return {
+            "names": names,
+            "taken": {module: sorted(branches) for module, branches in self.taken.items()},
+            "tests": {
+                module: {line: sorted(map(numbers.__getitem__, tests)) for line, tests in lines.items()}
+                for module, lines in self.tests.items()
+            },
+            "seconds": self.seconds,
+            "failed": self.failed,
+        }
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Measured:
+        """From what `written` gave."""
+        names = data["names"]
+        tests = {
+            module: {int(line): {names[number] for number in numbers} for line, numbers in lines.items()}
+            for module, lines in data["tests"].items()
+        }
+        taken = {module: set(map(tuple, branches)) for module, branches in data["taken"].items()}
+        return cls(taken, tests, data["seconds"], data["failed"])
+
+
+def files() -> list[str]:
+    """All test files, unit tests first."""
+    return [str(path.relative_to(ROOT)) for part in PARTS for path in sorted((ROOT / "tests" / part).glob("test_*.py"))]
+
+
+def measure(tests: Sequence[str]) -> Measured:
+    """Run these test files and those processes that they start.
+
+    Raises:
+        RuntimeError: coverage.py is not installed.
+    """
+    if find_spec("coverage") is None:
+        raise RuntimeError("coverage is not installed: .venv/bin/python -m pip install coverage")
+    with tempfile.TemporaryDirectory(prefix="perdure-proof-") as name:
+        folder = Path(name)
+        source = "".join(f"\n    {SOURCE / 'perdure' / each}" for each in ("core", "store"))
+        (folder / "settings").write_text(SETTINGS.format(source=source, context=CONTEXT), encoding="utf-8")
+        settings = str(folder / "settings")
+        env = {
+            **{name: value for name, value in os.environ.items() if name != CONTEXT},
+            "COVERAGE_RCFILE": settings,
+            "COVERAGE_PROCESS_START": settings,
+            "COVERAGE_FILE": str(folder / "data"),
+            f"{CONTEXT}_SECONDS": str(folder / "seconds"),
+        }
+        command = [sys.executable, "-m", "coverage", "run", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [*command, "-p", "tests.proof.contexts", *tests], cwd=ROOT, env=env, capture_output=True, check=False
+        )
+        return gathered(folder, failed=done.returncode != 0)
+
+
+def gathered(folder: Path, *, failed: bool) -> Measured:
+    """What a run has left in a folder: `data.*`, `seconds` and the `settings` it ran with."""
+    import coverage
+
+    report, seconds = folder / "report.json", folder / "seconds"
+    whole = coverage.Coverage(str(folder / "data"), config_file=str(folder / "settings"))
+    whole.combine([str(folder)])
+    whole.json_report(outfile=str(report), ignore_errors=True)
+    found = Measured({}, {}, json.loads(seconds.read_text()) if seconds.exists() else {}, failed)
+    for file, said in json.loads(report.read_text(encoding="utf-8"))["files"].items():
+        module = _module(file)
+        found.taken[module] = {(first, last) for first, last in said["executed_branches"]}
+    data = whole.get_data()
+    for file in data.measured_files():
+        found.tests[_module(file)] = {
+            line: named for line, names in data.contexts_by_lineno(file).items() if (named := set(names) - {""})
+        }
+    return found
+
+
+def _module(file: str) -> str:
+    return f"perdure/{file.rpartition('perdure/')[2]}"
+
+
+@cache
+def branches() -> dict[str, int]:
+    """How many branches each module has, as coverage.py counts them."""
+    from coverage.config import DEFAULT_EXCLUDE
+    from coverage.parser import PythonParser
+
+    found = {}
+    for path in sorted((SOURCE / "perdure").rglob("*.py")):
+        module = _module(str(path))
+        if module.startswith(("perdure/core/", "perdure/store/")):
+            parser = PythonParser(filename=str(path), exclude="|".join(map("(?:{})".format, DEFAULT_EXCLUDE)))
+            parser.parse_source()
+            found[module] = sum(number for number in parser.exit_counts().values() if number > 1)
+    return found
+
+
+class Tests:
+    """Which tests execute a line, and how long they take."""
+
+    def __init__(self, parts: Sequence[Measured]) -> None:
+        self._by_line: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+        self._seconds: dict[str, float] = {}
+        for part in parts:
+            self._seconds |= part.seconds
+            for module, lines in part.tests.items():
+                for line, tests in lines.items():
+                    self._by_line[module][line] |= tests
+
+    @classmethod
+    def read(cls, folder: Path = KEPT) -> Tests:
+        """What was measured so far."""
+        parts = sorted(folder.glob("*.json"))
+        return cls([Measured.read(json.loads(path.read_text(encoding="utf-8"))) for path in parts])
+
+    def executing(self, module: str, line: int) -> set[str]:
+        """Test functions that execute a line of a module."""
+        return self._by_line.get(module, {}).get(line, set())
+
+    def of(self, module: str, line: int, seed: str) -> tuple[list[str], list[str]]:
+        """Unit tests and others that execute a line: some of those that take little time, and some of the rest.
+
+        Args:
+            module: its path, as in "perdure/core/ticks.py".
+            line: from 1.
+            seed: decides which of the rest.
+        """
+        found = self.executing(module, line)
+        unit = [name for name in found if name.startswith("tests/unit/")]
+        rest = [name for name in found if not name.startswith(("tests/unit/", "tests/test_"))]
+        return self._some(unit, 60, 20.0, seed), self._some(rest, 12, 40.0, seed)
+
+    def _some(self, names: Sequence[str], most: int, seconds: float, seed: str) -> list[str]:
+        """Half of them the shortest ones, half of them at random; the shortest first."""
+        ordered = sorted(names, key=lambda name: (self._seconds.get(name, 1.0), name))
+        drawn = random.Random(seed).sample(sorted(names), len(names))
+        chosen: dict[str, float] = {}
+        for pair in zip(ordered, drawn, strict=True):
+            for name in pair:
+                took = self._seconds.get(name, 1.0)
+                if len(chosen) < most and sum(chosen.values()) + took <= seconds:
+                    chosen[name] = took
+        return sorted(chosen, key=lambda name: (chosen[name], name))
