@@ -18,8 +18,8 @@ from .shape import SHAPES, Shape
 from .trial import Outcome
 from .victim import INSIDE, Home
 
-STRIDE = 23  # the long run takes all of them
-STRIDES = {"pwrite64": 37, "pread64": 23, "fdatasync": 7, "flock": 3, "ftruncate": 2}
+STRIDE = 53  # the long run takes all of them
+STRIDES = {"pwrite64": 83, "pread64": 53, "fdatasync": 11, "flock": 8, "ftruncate": 2}
 
 
 def each(ground: Ground, shape: Shape, fault: str, numbers: Iterable[int]) -> Outcome:
@@ -33,7 +33,7 @@ def each(ground: Ground, shape: Shape, fault: str, numbers: Iterable[int]) -> Ou
     return total
 
 
-@pytest.mark.parametrize(("fault", "first"), [("error", 1), ("full", 5), ("short", 9)])
+@pytest.mark.parametrize(("fault", "first"), [("error", 1), ("full", 19), ("short", 37)])
 def test_each_operation_of_sqlite_failing_once(ground: Ground, fault: str, first: int, tmp_path: Path) -> None:
     """An I/O error, no space, half a write: each at other operations of a run; the long run takes all of them."""
     shape = SHAPES["brief"]
@@ -46,7 +46,7 @@ def test_each_operation_of_sqlite_failing_once(ground: Ground, fault: str, first
 @pytest.mark.parametrize("name", ["gather", "map_threads", "retrying", "handled"])
 def test_operations_of_concurrent_runs_failing_once(ground: Ground, name: str) -> None:
     """The leader of a group commit meets the failure; whoever waited hears of it too, and nobody waits for ever."""
-    total = each(ground, SHAPES[name], "error", range(1 + len(name) % 5, 10_000, 37))
+    total = each(ground, SHAPES[name], "error", range(1 + len(name) % 5, 10_000, 97))
     assert not total.violations, total.report()
     assert total.refused
 
@@ -63,7 +63,7 @@ def test_system_calls_failing_once(ground: Ground, fault: str) -> None:
 @pytest.mark.parametrize(("fault", "first"), [*zip(broken.OWN_FAULTS, (7, 28, 49, 70), strict=True)])
 def test_operations_on_other_files_failing_once(ground: Ground, fault: str, first: int) -> None:
     """Locks, artifacts, the flight recorder: what SQLite does not see; the long run takes all of them."""
-    total = each(ground, SHAPES["artifacts"], fault, range(first, 10_000, 83))
+    total = each(ground, SHAPES["artifacts"], fault, range(first, 10_000, 167))
     assert not total.violations, total.report()
     assert total.kills["fault"] > 1
 

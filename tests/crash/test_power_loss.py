@@ -9,13 +9,18 @@ import pytest
 
 from . import power
 from .cases import Ground
+from .conftest import SEED
 from .shape import RECORDED, SHAPES
+
+CUTS = 5
+"""Of each shape; the long run makes ten, and again."""
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_after_a_power_cut_no_visible_result_is_lost(ground: Ground, name: str) -> None:
+def test_after_a_power_cut_no_visible_result_is_lost(ground: Ground, name: str, tmp_path: Path) -> None:
     """Cuts at random points of a run; unsynced writes are dropped, reordered and torn by sector."""
-    outcome = ground.case(SHAPES[name], "power:0")
+    shape = SHAPES[name]
+    outcome = power.cut(ground.nursery, shape, ground.reference(shape), tmp_path, random.Random(f"{SEED}/{name}"), CUTS)
     assert not outcome.violations, outcome.report()
     assert outcome.kills["power"] > 0
 

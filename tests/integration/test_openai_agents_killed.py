@@ -99,8 +99,9 @@ REQUEST = ("asked", "priced", "spent")
 KINDS = {"async": asynchronous, "sync": in_sync_code, "stream": streamed}
 
 
+@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_at_every_event(tmp_path: Path, kind: str) -> None:
+def test_killed_at_any_event(tmp_path: Path, kind: str, stride: int) -> None:
     """Requests of two agents and three tools: what is saved is not made again, and what is spent is in the ledger."""
 
     def main() -> Any:
@@ -112,7 +113,7 @@ def test_killed_at_every_event(tmp_path: Path, kind: str) -> None:
     assert live(whole, main) == [RESULTS, "writer", 4 * TOKENS, 4 * PRICE]
     events = ledger(whole)
     assert events[3:8] == ["begun 0", "begun 1", "done 0", "returned 0", "done 1"]
-    for number, event in list(enumerate(events, 1))[:: 1 if kind == "async" else 3]:
+    for number, event in list(enumerate(events, 1))[[*KINDS].index(kind) :: stride]:
         folder = tmp_path / str(number)
         folder.mkdir()
         live(folder, main, kill_at=number)

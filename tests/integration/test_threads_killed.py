@@ -101,7 +101,7 @@ def ops(rng: random.Random, numbers: Any, depth: int) -> list[Any]:
     return made
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(4, 50))])
 def test_random_programs_of_threads_that_are_killed_anywhere_resume(scripts: Scripts, seed: int) -> None:
     """Whatever threads, pools and loops call steps: killed anywhere, it resumes, and repeats nothing seen."""
     rng = random.Random(seed)
