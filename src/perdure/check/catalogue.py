@@ -71,6 +71,10 @@ RULES: dict[str, Rule] = {
             "a map gives a batch, and it is used as if it were the list of the results",
             "take batch.results, and look at batch.dead or call batch.raise_if_dead() first",
         ),
+        not_a_step=(
+            "a plain function is given as undo= or to perdure.defer, which take a step",
+            "decorate the function with @step, above the place that names it",
+        ),
         no_timeout=(
             "a call of a network or a program has no timeout, and its step has none either",
             'give the call a timeout, or the step: @step(timeout="30s")',

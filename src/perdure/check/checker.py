@@ -14,7 +14,17 @@ from perdure.check.names import Names
 from perdure.check.project import Function, Module, Project
 from perdure.check.reach import Place, places
 from perdure.check.renamed import RecordedStep
-from perdure.check.rules import arguments, determinism, effects, failures, globals, hints, results, retries
+from perdure.check.rules import (
+    arguments,
+    determinism,
+    effects,
+    failures,
+    given_steps,
+    globals,
+    hints,
+    results,
+    retries,
+)
 from perdure.check.sources import Unreadable
 
 EVERYWHERE = (results.not_awaited, results.secret_argument, failures.swallowed, results.unstorable)
@@ -134,6 +144,7 @@ class Checker:
             if any(owner.kind == "workflow" for owner in self.places):
                 self._guarded(module, self._identities, reached)
             self._look_for_stars(module)
+            self._guarded(module, self._given_steps)
             if self.recorded is not None and any(one.kind == "workflow" for one in self.names.durable(module)):
                 try:
                     renamed.judge(module, self.recorded(Path(module.file)), self.names, self._report)
@@ -162,6 +173,9 @@ class Checker:
                     hints.slow_default(place)
                 else:
                     hints.no_breaker(place, self.places)
+
+    def _given_steps(self, module: Module) -> None:
+        given_steps.not_a_step(module, self.names, self._report)
 
     def _identities(self, module: Module, reached: set[ast.AST | None]) -> None:
         functions = [
