@@ -50,6 +50,18 @@ def report(day: str, ticket: float) -> int:
 def main() -> int:
     return report(perdure.now().isoformat(), perdure.random())
 """,
+    "names that are recorded, of time and chance": """
+@step
+def export(name: str, day: str) -> str:
+    os.makedirs(day, exist_ok=True)
+    with open(f"{day}/export-{name}.txt", "w") as file:
+        file.write("3 rows")
+    post(f"/exports/{name}", 3, method="PUT")
+    return name
+@workflow
+def main() -> str:
+    return export(str(perdure.uuid()), f"of {perdure.now().timestamp()}") + export("last", "of today")
+""",
     "a step that looks at the clock, chance and a set": """
 @step
 def look() -> dict:

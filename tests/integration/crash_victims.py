@@ -16,7 +16,7 @@ def target(folder: Path, text: str, **more: object) -> Target:
 
 
 HEAD = """
-import asyncio, json, os, random, sqlite3, time, urllib.request
+import asyncio, json, os, random, sqlite3, time, urllib.request, uuid
 from datetime import datetime
 import perdure
 from perdure import step, workflow
@@ -204,6 +204,46 @@ def insert(n: int) -> None:
     with sqlite3.connect("rows.db") as database:
         database.execute("create table if not exists rows (n)")
         database.execute("insert into rows values (?)", (n,))
+@workflow
+def main() -> None:
+    for n in load():
+        insert(n)
+""",
+    ),
+    "a file under a name made of chance": (
+        "other-files",
+        "export",
+        """
+@step
+def export(n: int) -> None:
+    with open(f"export-{uuid.uuid4()}.txt", "w") as file:
+        file.write(str(n))
+@workflow
+def main() -> None:
+    export(sum(load()))
+""",
+    ),
+    "an order under a number made of chance": (
+        "unsafe",
+        "order",
+        """
+@step
+def order(n: int) -> int:
+    return post(f"/orders/{uuid.uuid4().hex}", n, method="PUT")
+@workflow
+def main() -> int:
+    return order(sum(load()))
+""",
+    ),
+    "a row that is inserted again, with the time": (
+        "other-files",
+        "insert",
+        """
+@step
+def insert(n: int) -> None:
+    with sqlite3.connect("rows.db") as database:
+        database.execute("create table if not exists rows (n, at)")
+        database.execute("insert into rows values (?, ?)", (n, time.time_ns()))
 @workflow
 def main() -> None:
     for n in load():

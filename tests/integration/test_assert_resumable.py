@@ -182,6 +182,30 @@ def test_a_payment_that_is_repeated_is_found(real: bool, ledger: Ledger) -> None
         assert_resumable(checkout, "o-1", oracle=ledger, real=real)
 
 
+@step
+def give_back(order: str) -> None:
+    pay(f"-{order}")
+
+
+@step(undo=give_back)
+def take(order: str) -> str:
+    pay(order)
+    return order
+
+
+@workflow
+def declined(order: str) -> None:
+    take(order)
+    raise PermissionError(f"{order} is declined")
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_a_failure_that_is_undone_is_resumable(real: bool, ledger: Ledger) -> None:
+    """Killed between undoing and end, and behind the end: nothing is taken and given back once more."""
+    report = assert_resumable(declined, "o-1", at="after-save", oracle=ledger, real=real)
+    assert (report.steps, report.findings) == (["take", "undo:give_back"], [])
+
+
 def test_a_result_left_in_memory_is_found_only_where_memory_is_lost() -> None:
     """The reason for real=True."""
     with pytest.raises(AssertionError, match="its result is"):

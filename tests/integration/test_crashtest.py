@@ -98,6 +98,9 @@ def reach(how: str) -> str:
         open(os.environ["OUTSIDE"], "w").close()
     elif how == "remove":
         os.remove(os.environ["KEPT"])
+    elif how == "memory":
+        with open(os.devnull, "w") as nothing, open("/dev/shm/perdure-crashtest", "w"):
+            nothing.write("x")
     return how
 @workflow
 def main(how: str) -> str:
@@ -105,7 +108,7 @@ def main(how: str) -> str:
 """
 
 
-@pytest.mark.parametrize("how", ["host", "name", "program", "shell", "file", "remove"])
+@pytest.mark.parametrize("how", ["host", "name", "program", "shell", "file", "remove", "memory"])
 def test_nothing_outside_of_the_copy_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     """Hosts, programs and files are refused and named; a run that needs them is not called tested."""
     outside, kept = tmp_path / "outside", tmp_path / "kept"
@@ -115,7 +118,7 @@ def test_nothing_outside_of_the_copy_is_touched(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "scripts").mkdir()
     report = crashtest(target(tmp_path / "scripts", OUTSIDE, arguments=[how]), kills=1, seconds=60, patience=60)
     assert [each.kind for each in report.refused] == [
-        {"name": "host", "shell": "program", "remove": "path"}.get(how) or how.replace("file", "path")
+        {"name": "host", "shell": "program", "remove": "path", "memory": "path"}.get(how) or how.replace("file", "path")
     ]
     assert "perdure crashtest refuses" in report.ending
     assert not report.finished

@@ -6,15 +6,16 @@ import random
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from perdure.crashtest.effects import Refusal
-from perdure.crashtest.judge import End, Finding, Repeated, differences, repeated, replayed, said
+from perdure.crashtest.judge import Finding, Repeated, differences, left_alone, repeated, replayed, said
 from perdure.crashtest.life import Outcome
 from perdure.crashtest.lives import FIRST, OTHER, Laboratory, Life, Target, World
 from perdure.crashtest.points import RUN, Point
+from perdure.crashtest.reference import End, Reference
 from perdure.crashtest.scratch import contents
 from perdure.errors import UsageError
 
@@ -26,6 +27,9 @@ DAY_AND_HOUR = 25 * 3600.0
 
 EACH = 2
 """Kills that every step gets at least."""
+
+CONTROLS = 5
+"""Undisturbed runs, at most, that are made when a killed one ends otherwise: the clock may be what has changed."""
 
 FRESH = 10
 """Every so many kills happen in an interpreter of their own."""
@@ -44,8 +48,9 @@ class Report(msgspec.Struct):
         repeated: effects that came again and may: keyed, repeatable or accepted.
         not_killed: steps that were killed less than twice: the time was over, or the run did not come there again.
         refused: what it was kept from.
-        unstable: what differs between two undisturbed runs, and was not compared.
+        unstable: what differs between undisturbed runs, and was not compared.
         ending: how the undisturbed run ends, if not well.
+        expected: the same, if it is meant to (`expect_error`).
         at_the_end: the same, if it fails when all is done, by its dead letters (`fail_on_dead=`).
     """
 
@@ -60,6 +65,7 @@ class Report(msgspec.Struct):
     refused: list[Refusal] = []
     unstable: list[str] = []
     ending: str = ""
+    expected: str = ""
     at_the_end: str = ""
 
     @property
@@ -69,8 +75,13 @@ class Report(msgspec.Struct):
 
     def keep(self, finding: Finding) -> None:
         """Add a finding, unless there is one of its kind and place."""
-        if all((each.kind, each.step, each.at) != (finding.kind, finding.step, finding.at) for each in self.findings):
+        if self.lacks(finding):
             self.findings.append(finding)
+
+    def lacks(self, finding: Finding) -> bool:
+        """Is there no finding of its kind and place?"""
+        place = (finding.kind, finding.step, finding.at)
+        return all((each.kind, each.step, each.at) != place for each in self.findings)
 
 
 def crashtest(
@@ -80,6 +91,7 @@ def crashtest(
     seconds: float = 60.0,
     seed: int = 0,
     oracle: str | None = None,
+    expect_error: str | None = None,
     patience: float = PATIENCE,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Report:
@@ -91,27 +103,31 @@ def crashtest(
         seconds: how long that may take; every step is killed twice first.
         seed: chooses among the points.
         oracle: a shell command that is run in the copied folder at each end; its lines have to be the same.
+        expect_error: the class of the error that the workflow is meant to raise; each run has to fail with it, and
+            to undo the same.
         patience: seconds that one life may take.
         progress: is given a line now and then.
 
     Raises:
-        UsageError: the script has no such workflow, or cannot be started.
+        UsageError: the script has no such workflow, or cannot be started; it does not fail as it is meant to.
     """
     began = time.monotonic()
     report = Report(f"{target.script.name}{':' + target.workflow if target.workflow else ''}")
     with Laboratory(target, patience) as laboratory:
-        ends = _undisturbed(laboratory, oracle, report)
-        if ends is not None:
-            one, other = ends
+        reference = _undisturbed(laboratory, oracle, expect_error, report)
+        if reference is not None:
             progress(f"undisturbed: {report.steps} steps, {len(report.names)} names")
-            for finding in _replay(laboratory, one, other, oracle):
+            for finding in _replay(laboratory, reference, oracle):
                 report.keep(finding)
-            _kill(laboratory, one, other, oracle, report, _plan(one.life.points, kills, seed), seconds)
+            plan = _plan(reference.ends[0].life.points, kills, seed)
+            _Kills(laboratory, reference, oracle, report).carry_out(plan, seconds)
     report.seconds = time.monotonic() - began
     return report
 
 
-def _undisturbed(laboratory: Laboratory, oracle: str | None, report: Report) -> tuple[End, End] | None:
+def _undisturbed(
+    laboratory: Laboratory, oracle: str | None, expect_error: str | None, report: Report
+) -> Reference | None:
     """Two runs that nothing happens to; None if there is nothing to compare with."""
     one = _one_undisturbed(laboratory, oracle)
     life, outcome = one.life, one.life.outcome
@@ -130,7 +146,10 @@ def _undisturbed(laboratory: Laboratory, oracle: str | None, report: Report) -> 
     if outcome.code == "not-storable":
         report.keep(Finding("unstorable", RUN, outcome.error_line, "return plain data, or a path"))
         return None
-    if outcome.end == "failed" and outcome.returned:
+    if expect_error is not None:
+        _check_expected(outcome, expect_error)
+        report.expected = outcome.error_line
+    elif outcome.end == "failed" and outcome.returned:
         report.at_the_end = outcome.error_line
     elif outcome.end == "failed":
         report.ending = outcome.error_line
@@ -141,8 +160,20 @@ def _undisturbed(laboratory: Laboratory, oracle: str | None, report: Report) -> 
         text = f"undisturbed, it ends once and not the next time: {'stuck' if other.life.stuck else life.last_line}"
         report.keep(Finding("stuck", RUN, text, "see what it waits for, and what it shares with other processes"))
         return None
-    report.unstable = _unstable(one, other)
-    return one, other
+    return Reference([one, other])
+
+
+def _check_expected(outcome: Outcome, expect_error: str) -> None:
+    if outcome.end == "done":
+        raise UsageError(
+            f"undisturbed, the workflow does not raise {expect_error}: it ends well",
+            "give arguments with which it fails, or leave --expect-error out",
+        )
+    if not outcome.is_a(expect_error):
+        raise UsageError(
+            f"undisturbed, the workflow does not raise {expect_error}, but {outcome.error_line}",
+            "name the class of that error, or one that it is derived from: --expect-error CLASS",
+        )
 
 
 def _one_undisturbed(laboratory: Laboratory, oracle: str | None) -> End:
@@ -166,20 +197,10 @@ def _in_our_words(outcome: Outcome) -> Outcome:
     return msgspec.structs.replace(outcome, hint=hint)
 
 
-def _unstable(one: End, other: End) -> list[str]:
-    found = [
-        name for name in sorted(one.files.keys() | other.files.keys()) if one.files.get(name) != other.files.get(name)
-    ]
-    if one.life.outcome != other.life.outcome:
-        found.append("the result")
-    if one.oracle != other.oracle:
-        found.append("what the oracle says")
-    return found
-
-
-def _replay(laboratory: Laboratory, one: End, other: End, oracle: str | None) -> list[Finding]:
+def _replay(laboratory: Laboratory, reference: Reference, oracle: str | None) -> list[Finding]:
     """Two lives with the same records, the second in another environment: what they make of them has to be the same."""
-    last = next((p for p in reversed(one.life.points) if p.kind == "after-save" and p.step != RUN), None)
+    points = reference.ends[0].life.points
+    last = next((p for p in reversed(points) if p.kind == "after-save" and p.step != RUN), None)
     if last is None:
         return []
     world = laboratory.world()
@@ -190,7 +211,7 @@ def _replay(laboratory: Laboratory, one: End, other: End, oracle: str | None) ->
         here = _end(world, laboratory.live(world), oracle)
         world.put_back()
         there = _end(world, laboratory.live(world, environment=OTHER, shift=DAY_AND_HOUR), oracle)
-        found = replayed(one, other, first, here, there)
+        found = replayed(reference, first, here, there)
     world.remove()
     return found
 
@@ -214,52 +235,74 @@ def _turns(queues: Sequence[Sequence[Point]]) -> Iterator[list[Point]]:
         yield [queue[place] for queue in queues if place < len(queue)]
 
 
-def _kill(
-    laboratory: Laboratory,
-    one: End,
-    other: End,
-    oracle: str | None,
-    report: Report,
-    plan: Sequence[Point],
-    seconds: float,
-) -> None:
-    until = time.monotonic() + seconds
-    late = False
-    left = Counter({step: min(EACH, count) for step, count in Counter(point.step for point in plan).items()})
-    harmless: dict[tuple[str, str, str], Repeated] = {}
-    for number, point in enumerate(plan, 1):
-        if time.monotonic() > until:
-            late = True
-            break
-        world = laboratory.world()
-        environment = FIRST if number % FRESH == 0 else None
-        first = laboratory.live(world, point, environment=environment)
-        if point in first.points and not first.stuck:
-            end = _end(world, laboratory.live(world, environment=environment), oracle)
-            report.kills += 1
-            left[point.step] -= 1
-            again = repeated(one.life, [first, end.life], point, laboratory.target.folder)
-            for each in again:
-                if each.how == "unsafe":
-                    report.keep(_unsafe(each))
-                else:
-                    harmless[each.how, each.effect.step, each.effect.kind] = each
-            appended = {each.effect.what for each in again if each.effect.kind == "append"}
-            known = End(one.life, {name: it for name, it in one.files.items() if name not in appended}, one.oracle)
-            seen = End(end.life, {name: it for name, it in end.files.items() if name not in appended}, end.oracle)
-            for finding in differences(known, other, seen, point):
-                report.keep(finding)
+class _Kills:
+    """Kills runs, resumes them, and compares; for the arguments see `crashtest`."""
+
+    def __init__(self, laboratory: Laboratory, reference: Reference, oracle: str | None, report: Report) -> None:
+        self._laboratory = laboratory
+        self._reference = reference
+        self._oracle = oracle
+        self._report = report
+        self._harmless: dict[tuple[str, str, str], Repeated] = {}
+
+    def carry_out(self, plan: Sequence[Point], seconds: float) -> None:
+        """Kill at each point, until the time is over."""
+        until = time.monotonic() + seconds
+        late = False
+        report = self._report
+        left = Counter({step: min(EACH, count) for step, count in Counter(point.step for point in plan).items()})
+        for number, point in enumerate(plan, 1):
+            if time.monotonic() > until:
+                late = True
+                break
+            if self._kill(point, FIRST if number % FRESH == 0 else None):
+                report.kills += 1
+                left[point.step] -= 1
+        report.repeated = list(self._harmless.values())
+        report.unstable = self._reference.unstable()
+        report.not_killed = sorted(step or "the run itself" for step, count in left.items() if count > 0)
+        if report.not_killed and late:
+            text = (
+                f"{report.kills} kills in {seconds:g} s; killed less than {EACH} times: {', '.join(report.not_killed)}"
+            )
+            report.keep(Finding("slow", RUN, text, "give it more time: --time 5m"))
+
+    def _kill(self, point: Point, environment: Mapping[str, str] | None) -> bool:
+        """Kill a run at that point, and resume it; False if it does not come there."""
+        world = self._laboratory.world()
+        first = self._laboratory.live(world, point, environment=environment)
+        killed = point in first.points and not first.stuck
+        end = _end(world, self._laboratory.live(world, environment=environment), self._oracle) if killed else None
+        world.remove()
+        if end is not None:
+            self._judge(point, first, end)
         elif first.stuck:
-            report.keep(Finding("stuck", point.step, f"it does not come to the point {said(point)}", killed=point))
+            text = f"it does not come to the point {said(point)}"
+            self._report.keep(Finding("stuck", point.step, text, killed=point))
         elif first.outcome is None:
             text = f"its process ends by itself: {first.last_line}"
-            report.keep(Finding("other-end", point.step, text, "see what it printed", killed=point))
-        world.remove()
-    report.repeated = list(harmless.values())
-    report.not_killed = sorted(step or "the run itself" for step, count in left.items() if count > 0)
-    if report.not_killed and late:
-        text = f"{report.kills} kills in {seconds:g} s; killed less than {EACH} times: {', '.join(report.not_killed)}"
-        report.keep(Finding("slow", RUN, text, "give it more time: --time 5m"))
+            self._report.keep(Finding("other-end", point.step, text, "see what it printed", killed=point))
+        return killed
+
+    def _judge(self, point: Point, first: Life, end: End) -> None:
+        folder = self._laboratory.target.folder
+        if end.life.outcome is not None and end.life.outcome.end == "over":  # it had failed when it was killed
+            end.life.outcome = self._reference.outcome()
+        lives = [first, end.life]
+        again = repeated(self._reference, lives, point, folder)
+        for each in again:
+            if each.how == "unsafe":
+                self._report.keep(_unsafe(each))
+            else:
+                self._harmless[each.how, each.effect.step, each.effect.kind] = each
+        leave = left_alone(self._reference, again, lives, folder)
+        found = [each for each in differences(self._reference, end, point, leave) if self._report.lacks(each)]
+        if found and len(self._reference.ends) < 2 + CONTROLS:
+            self._reference = self._reference.and_one_more(_one_undisturbed(self._laboratory, self._oracle))
+            leave = left_alone(self._reference, again, lives, folder)
+            found = differences(self._reference, end, point, leave)
+        for finding in found:
+            self._report.keep(finding)
 
 
 def _unsafe(each: Repeated) -> Finding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import stat
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -92,6 +93,7 @@ class Effects:
         self.performed = performed
         self._folder = f"{copy}{os.sep}"
         self._roots = tuple(f"{root}{os.sep}" for root in roots)
+        self._of_process = f"/proc/{os.getpid()}/"
         self._hosts = set(hosts)
         self._addresses: set[str] = set()
         self._own_name = platform.node()  # clients of mail ask what it is called in whole
@@ -225,7 +227,7 @@ class Effects:
         if isinstance(path, int):
             return ""
         place = os.path.realpath(os.fsdecode(path))
-        if not f"{place}{os.sep}".startswith((*self._roots, "/dev/", "/proc/")):
+        if not f"{place}{os.sep}".startswith((*self._roots, self._of_process)) and not _is_device(place):
             self._deny("path", place, "it lies outside of the copy; take a path beside the script, or --copy DIR")
         return place
 
@@ -266,6 +268,14 @@ def _mentions(sent: Sequence[object], key: str) -> bool:
         if key in text:
             return True
     return False
+
+
+def _is_device(place: str) -> bool:
+    """Is it something like /dev/null or a terminal? What lies in /dev/shm outlives the process, as other files do."""
+    try:
+        return place.startswith("/dev/") and stat.S_ISCHR(os.stat(place).st_mode)
+    except OSError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,17 +12,10 @@ from perdure.core.repeatable_comments import accepts_repetition
 from perdure.crashtest.effects import Effect
 from perdure.crashtest.lives import Life
 from perdure.crashtest.points import RUN, Point
+from perdure.crashtest.reference import FIELDS, End, Other, Reference
 
 _KEPT_METHODS = ("PUT", "DELETE")
 """A second request of these leaves what the first has left (RFC 9110, section 9.2.2)."""
-
-
-class End(msgspec.Struct, frozen=True):
-    """What is left at the end of a run: how it ended, what lies in the folder, what the oracle says."""
-
-    life: Life
-    files: dict[str, str]
-    oracle: list[str]
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -54,38 +47,54 @@ class Repeated(msgspec.Struct, frozen=True):
     killed: Point
 
 
-def repeated(undisturbed: Life, lives: Sequence[Life], killed: Point, folder: Path) -> list[Repeated]:
+def repeated(reference: Reference, lives: Sequence[Life], killed: Point, folder: Path) -> list[Repeated]:
     """The effects that a kill has repeated.
 
     Args:
-        undisturbed: the life that nothing happened to.
+        reference: undisturbed runs.
         lives: the one that was killed, and the one that went on.
         killed: where.
         folder: where the script lies, for what its comments accept.
     """
-    usual = Counter(map(_identity, undisturbed.effects))
     seen: dict[tuple[str, ...], list[Effect]] = {}
     for life in lives:
         for effect in life.effects:
-            seen.setdefault(_identity(effect), []).append(effect)
+            seen.setdefault((*reference.identity(effect), effect.call), []).append(effect)
     found = []
-    for identity, effects in seen.items():
-        if len(effects) > max(usual[identity], 1):
-            found.append(Repeated(_judged(effects, folder), effects[-1], len(effects), killed))
+    for effects in seen.values():
+        if len(effects) > reference.usual(effects[-1]) and (how := _judged(effects, folder)):
+            effect = msgspec.structs.replace(effects[-1], what=reference.shown(effects))
+            found.append(Repeated(how, effect, len(effects), killed))
     return found
-
-
-def _identity(effect: Effect) -> tuple[str, ...]:
-    return (effect.step, effect.kind, effect.what, effect.call)
 
 
 def _judged(effects: Sequence[Effect], folder: Path) -> str:
     one = effects[-1]
+    same = all(effect.what == one.what for effect in effects)  # under a name of its own each time, nothing is replaced
     if all(effect.keyed for effect in effects):
         return "keyed"
-    if one.kind in ("write", "sqlite") or (one.kind == "http" and one.what.partition(" ")[0] in _KEPT_METHODS):
+    if one.kind in ("write", "sqlite"):
+        return "repeatable" if same else ""  # what is left over is seen in the files
+    if same and one.kind == "http" and one.what.partition(" ")[0] in _KEPT_METHODS:
         return "repeatable"
     return "accepted" if any(accepted(folder, line) for line in (one.at, *one.through)) else "unsafe"
+
+
+def left_alone(reference: Reference, again: Sequence[Repeated], lives: Sequence[Life], folder: Path) -> set[str]:
+    """Files that are not compared: they were appended to twice, which is a finding by itself, or may be left over.
+
+    Args:
+        reference: undisturbed runs.
+        again: what was repeated.
+        lives: the one that was killed, and the one that went on.
+        folder: where the script lies, for what its comments accept.
+    """
+    found = {reference.files.common(each.effect.what) for each in again if each.effect.kind == "append"}
+    for effect in (effect for life in lives for effect in life.effects if effect.kind in ("append", "write", "sqlite")):
+        common = reference.files.common(effect.what)
+        if reference.files.is_shape(common) and any(accepted(folder, each) for each in (effect.at, *effect.through)):
+            found.add(common)
+    return found
 
 
 def accepted(folder: Path, at: str) -> bool:
@@ -98,22 +107,21 @@ def accepted(folder: Path, at: str) -> bool:
     return accepts_repetition(text, int(number))
 
 
-def differences(one: End, other: End, resumed: End, killed: Point) -> list[Finding]:
-    """How a resumed run ended otherwise. What differs between two undisturbed runs is not compared.
+def differences(reference: Reference, resumed: End, killed: Point, leave: Collection[str] = ()) -> list[Finding]:
+    """How a resumed run ended otherwise. What differs between undisturbed runs is not compared.
 
     Args:
-        one, other: undisturbed.
+        reference: undisturbed runs.
         resumed: killed, and resumed.
         killed: where.
+        leave: files that are not compared, or their shapes.
     """
     life = resumed.life
     step = killed.step
     if life.stuck:
         fix = "look at what it waits for; a lock or a file of the killed process may be left"
         return [Finding("stuck", step, f"the resumed run does not end, killed {said(killed)}", fix, killed=killed)]
-    ended, usual, twin = life.outcome, one.life.outcome, other.life.outcome
-    assert usual is not None
-    assert twin is not None
+    ended, usual = life.outcome, reference.outcome()
     if ended is None:
         text = f"the resumed process ended without an outcome, killed {said(killed)}: {life.last_line}"
         return [Finding("other-end", step, text, "see what it printed", killed=killed)]
@@ -121,35 +129,44 @@ def differences(one: End, other: End, resumed: End, killed: Point) -> list[Findi
         fix = "let nothing that changes between runs reach a step or decide which is called: perdure.now(), or a step"
         return [Finding("drift", step, f"{ended.error_line}, killed {said(killed)}", fix, killed=killed)]
     found = []
-    for field in ("end", "error", "result", "dead_letters"):
+    for field in FIELDS:
         now, was = getattr(ended, field), getattr(usual, field)
-        if now != was and was == getattr(twin, field):
-            text = f"{field} is {_short(now)}, undisturbed {_short(was)}; killed {said(killed)}"
+        if now != was and reference.agrees(field):
+            text = f"{FIELDS[field]} is {_short(now)}, undisturbed {_short(was)}; killed {said(killed)}"
             fix = "let steps return what later code needs; what a step leaves in memory is gone after a crash"
             found.append(Finding("other-end", step, text, fix, killed=killed))
             break
-    changed = [
-        name
-        for name in sorted(one.files.keys() | resumed.files.keys())
-        if one.files.get(name) == other.files.get(name) != resumed.files.get(name)
-    ]
+    others = reference.other_files(resumed.files, leave)
+    changed = [each.shown for each in others if each.now == each.usual or max(each.now, each.usual) == 1]
     if changed:
         text = f"{', '.join(changed[:3])} differ{'s' if len(changed) == 1 else ''}, killed {said(killed)}"
         fix = "write whole files in a step (a temporary name, then os.replace), or insert with a key of its own"
         found.append(Finding("other-files", step, text, fix, killed=killed))
-    if one.oracle == other.oracle != resumed.oracle:
-        lines = [f"+ {each}" for each in (Counter(resumed.oracle) - Counter(one.oracle)).elements()]
-        lines += [f"- {each}" for each in (Counter(one.oracle) - Counter(resumed.oracle)).elements()]
+    elif others:
+        text = f"{_counted(others[0])}; killed {said(killed)}"
+        fix = (
+            "name a file by what it is about, by perdure.now() or perdure.idempotency_key(): a name that is made of the"
+            " clock or of chance is another one when the step is executed again"
+        )
+        found.append(Finding("other-files", step, text, fix, killed=killed))
+    if reference.agrees_with_oracle() and resumed.oracle != (one := reference.ends[0].oracle):
+        lines = [f"+ {each}" for each in (Counter(resumed.oracle) - Counter(one)).elements()]
+        lines += [f"- {each}" for each in (Counter(one) - Counter(resumed.oracle)).elements()]
         text = f"the oracle says otherwise, killed {said(killed)}: {_short('; '.join(lines[:3]))}"
         found.append(Finding("other-files", step, text, "see what the oracle looks at", killed=killed))
     return found
 
 
-def replayed(one: End, other: End, first: Life, here: End, there: End) -> list[Finding]:
+def _counted(other: Other) -> str:
+    there = f"{other.now} files are there such as" if other.now != 1 else "1 file is there such as"
+    return f"{there} {other.shown}, undisturbed {other.usual}"
+
+
+def replayed(reference: Reference, first: Life, here: End, there: End) -> list[Finding]:
     """Whether a run makes the same of its records in another environment: hash seed, time zone, a day later.
 
     Args:
-        one, other: undisturbed.
+        reference: undisturbed runs.
         first: a life that was killed when its last step was saved.
         here, there: the lives that went on from the same records, in the same environment and in another.
     """
@@ -162,26 +179,23 @@ def replayed(one: End, other: End, first: Life, here: End, there: End) -> list[F
     if ended.code == "code-drift":
         return [_nondeterministic(ended.error_line, _REACHES_A_STEP)]
     if ended.end == "done":
-        calls, called = _saved([one.life]), _saved([first, there.life])
-        if calls == _saved([other.life]) != called:
+        calls, *others = (_saved([end.life]) for end in reference.ends)
+        called = _saved([first, there.life])
+        if all(each == calls for each in others) and calls != called:
             more, less = sorted((called - calls).keys()), sorted((calls - called).keys())
             parts = [f"executes {', '.join(more)} more often"] if more else []
             parts += [f"does not execute {', '.join(less)} as often"] if less else []
             text = f"replayed a day later in another time zone, it {' and '.join(parts)}"
             return [_nondeterministic(text, _REACHES_A_STEP)]
-    for field in ("end", "error", "result", "dead_letters"):
+    for field, called_so in FIELDS.items():
         now, was = getattr(ended, field), getattr(usual, field)
         if now != was:
             text = (
-                f"from the same records, {field} is {_short(was)}, and {_short(now)} a day later in another time zone"
+                f"from the same records, {called_so} is {_short(was)},"
+                f" and {_short(now)} a day later in another time zone"
             )
             return [_nondeterministic(text, _REACHES_THE_END)]
-    names = sorted(one.files.keys() | there.files.keys())
-    changed = [
-        name
-        for name in names
-        if one.files.get(name) == other.files.get(name) == here.files.get(name) != there.files.get(name)
-    ]
+    changed = reference.differing(here.files, there.files)
     if changed:
         text = f"from the same records, {', '.join(changed[:3])} are other files a day later in another time zone"
         return [_nondeterministic(text, _REACHES_THE_END)]

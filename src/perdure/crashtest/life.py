@@ -20,6 +20,7 @@ from perdure.errors import HasDeadLetters, NotFound, PerdureError
 
 if TYPE_CHECKING:
     from perdure.store.bell import Ear
+    from perdure.store.runs import Store
 
 RUN_ID = "crashtest"
 """The id of every run that is tried, so that its idempotency keys are the same each time."""
@@ -63,9 +64,11 @@ class Outcome(msgspec.Struct, frozen=True):
     """How a life ended that was not killed.
 
     Attributes:
-        end: "done", "failed" (the workflow raised) or "unusable" (it could not be started).
+        end: "done", "failed" (the workflow raised), "unusable" (it could not be started), or "over" (the run had failed
+            before; started once more it would go on).
         result: what the workflow returned, as JSON text.
         error: class and message of what it raised.
+        classes: the class of that, and what it is derived from.
         code: the code of a PerdureError.
         hint: what that says to do.
         dead_letters: how many items failed for good.
@@ -75,6 +78,7 @@ class Outcome(msgspec.Struct, frozen=True):
     end: str
     result: str = ""
     error: str = ""
+    classes: list[str] = []
     code: str = ""
     hint: str = ""
     dead_letters: int = 0
@@ -84,6 +88,15 @@ class Outcome(msgspec.Struct, frozen=True):
     def error_line(self) -> str:
         """The first line of the error."""
         return self.error.partition("\n")[0]
+
+    @property
+    def kind(self) -> str:
+        """The class of what the workflow raised."""
+        return next(iter(self.classes), "")
+
+    def is_a(self, name: str) -> bool:
+        """Did the workflow raise an error of that class, named as it is or with its module?"""
+        return any(name in (each, each.rpartition(".")[2]) for each in self.classes)
 
 
 class Note(msgspec.Struct, omit_defaults=True):
@@ -196,6 +209,7 @@ def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
         state = Path(order.scratch, "state", "state.db")
         engine = local._engines[state] = local.LocalEngine(state, world=HurriedWorld())
         engine.resources.suspend_after = math.inf  # a wait is over at once
+        engine.resources.starts_again = False  # an end that a kill broke off is written, and is the end
         # Processes are killed, and the machine is not: nothing has to outlive it.
         engine.store.journal.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
         engine.store.journal.around = commit
@@ -205,18 +219,35 @@ def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
         if parsed is None:
             return Outcome("unusable", error="help was asked for")
         execution = Execution(workflow, locate(state), _Silent())
+        if _has_failed(engine.store):
+            return Outcome("over")
         done = execution.run(parsed[0], parsed[1], RUN_ID)
     except PerdureError as error:
         began = execution is not None and execution.run_id is not None
         text, returned = error_text(error), isinstance(error, HasDeadLetters) and error.returned
         end = "failed" if began else "unusable"
-        return Outcome(end, error=text, code=error.code, hint=error.hint, returned=returned)
+        return Outcome(end, error=text, classes=_classes(error), code=error.code, hint=error.hint, returned=returned)
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # noqa: BLE001  a sys.exit in the workflow too
         began = execution is not None and execution.run_id is not None
-        return Outcome("failed" if began else "unusable", error=error_text(error))
+        return Outcome("failed" if began else "unusable", error=error_text(error), classes=_classes(error))
     return Outcome("done", msgspec.json.encode(done.result).decode(), dead_letters=done.dead_letters)
+
+
+def _has_failed(store: Store) -> bool:
+    """Has the run of the life before come to its end? A failed one is not gone on with: that would be another start."""
+    try:
+        return store.run(RUN_ID).status in ("failed", "parked")
+    except NotFound:
+        return False
+
+
+def _classes(error: BaseException) -> list[str]:
+    found = [cls for cls in type(error).__mro__ if cls not in (BaseException, object)]
+    return [
+        cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}" for cls in found
+    ]
 
 
 class _Silent:

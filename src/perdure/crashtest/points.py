@@ -15,6 +15,9 @@ from perdure.core import records
 
 PointKind = Literal["before-save", "after-save", "effect"]
 
+OF_STEPS = ("step", *records.CLEAN_UPS)
+"""The kinds of records that steps leave; those of clean-ups are called `undo:STEP` and `defer:STEP`."""
+
 RUN = ""
 """The name that stands for what a run itself writes: its beginning, attempts that failed, its end."""
 
@@ -62,7 +65,7 @@ class Points:
 
     def commit(self, batch: Sequence[Any], done: bool) -> None:
         """What a journal calls before and after each commit (see store/group_commit.py)."""
-        names = [row[records.NAME] for entry in batch for row in entry.rows if row[records.KIND] == "step"]
+        names = [row[records.NAME] for entry in batch for row in entry.rows if row[records.KIND] in OF_STEPS]
         for name in names or [RUN]:
             self.reached("after-save" if done else "before-save", name)
 

@@ -10,14 +10,14 @@ MAGIC = b"SQLite format 3\0"
 """How such a file begins."""
 
 
-def dump(path: Path) -> str:
-    """All tables and rows as text, in an order that does not depend on how they were written.
+def statements(path: Path) -> list[str]:
+    """All tables and rows as statements, in an order that does not depend on how they were written.
 
     Raises:
         OSError: it cannot be read.
     """
     try:
         with closing(sqlite3.connect(path)) as database:
-            return "\n".join(sorted(database.iterdump()))
+            return sorted(database.iterdump())
     except sqlite3.Error as error:
         raise OSError(f"{path} cannot be read: {error}") from error

@@ -23,6 +23,9 @@ from perdure.errors import OptionError
 from perdure.testing.ledger import Ledger
 from perdure.testing.trial import WHERE, Crash, TestRun, Where, durable
 
+_ID = "assert_resumable"
+"""The id of every run."""
+
 Oracle = Ledger | Callable[[], Any]
 
 
@@ -61,6 +64,8 @@ def assert_resumable(
     **kwargs: Any,
 ) -> Report:
     """Run a workflow undisturbed, then kill it at each of its points and resume it; each run has to end the same.
+
+    A workflow that raises is one that is meant to: each run has to raise the same, and to undo the same.
 
     The steps are executed each time, so stub what must not be, or let the test's own fakes take it. Each run has a
     state of its own, and no wait takes time.
@@ -114,7 +119,8 @@ class _Tried:
     def __init__(
         self, workflow: Workflow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], oracle: Oracle | None
     ) -> None:
-        self._workflow = workflow.with_options(id="assert_resumable")  # one run: what is done is not done again
+        self._workflow = workflow.with_options(id=_ID)  # one run: what is done is not done again
+        self._usual = _End(None, "", None)
         self._args = args
         self._kwargs = kwargs
         self._oracle = oracle
@@ -122,7 +128,8 @@ class _Tried:
     def undisturbed(self) -> tuple[_End, list[Point]]:
         """How it ends, and the points that it reaches."""
         with self._durable() as run:
-            return self._end(self._call), run.reached
+            self._usual = self._end(self._call)
+            return self._usual, run.reached
 
     def killed(self, point: Point) -> tuple[_End, list[str]]:
         """How it ends when it crashed there; and what was done after the crash."""
@@ -132,7 +139,7 @@ class _Tried:
                 self._call()
             except Crash:
                 run.restart()
-                return self._end(self._call), run.after_crash
+                return self._resumed(run), run.after_crash
             except Exception as error:  # noqa: BLE001  undisturbed, it may end so too
                 missed = f"executed again, it does not come there: {type(error).__name__}"
             else:
@@ -159,9 +166,15 @@ class _Tried:
             self._call()
 
     def _go_on(self, state: Path, told: Path) -> None:
-        with self._durable(state):
-            end = self._end(self._call)
+        with self._durable(state) as run:
+            end = self._resumed(run)
             told.write_bytes(msgspec.msgpack.encode([end.result, end.error]))
+
+    def _resumed(self, run: TestRun) -> _End:
+        """How the run ends after a crash. One that had failed by then has ended: once more would be another try."""
+        if run.has_failed_for_good(_ID):
+            return msgspec.structs.replace(self._usual, oracle=self._seen())
+        return self._end(self._call)
 
     def _ledger(self) -> Ledger:
         return self._oracle if isinstance(self._oracle, Ledger) else Ledger()

@@ -253,6 +253,12 @@ class TestRun:
         self._points = self._new_points()
         self.ledger.returned = self._returned
 
+    def has_failed_for_good(self, id: str) -> bool:
+        """Has that run failed? If not, and if it was coming to that, the next call ends it, and begins nothing anew."""
+        self._engine.resources.starts_again = False
+        found = [run for run in self._engine.store.runs() if run.id == id]
+        return bool(found) and found[0].status in ("failed", "parked")
+
     def _new_points(self) -> Points:
         return Points(self._crash, self.reached.append, self._crash_now)
 

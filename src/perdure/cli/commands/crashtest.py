@@ -34,6 +34,12 @@ def crashtest(
     oracle: Annotated[
         str | None, Parameter(help="A shell command, run in the copy at each end: its lines have to be the same.")
     ] = None,
+    expect_error: Annotated[
+        str | None,
+        Parameter(
+            help="The workflow is meant to raise an error of this class; every run has to, and to undo the same."
+        ),
+    ] = None,
     copy: Annotated[
         Path | None,
         Parameter(
@@ -80,6 +86,7 @@ def crashtest(
             seconds=seconds(time, option="--time"),
             seed=seed,
             oracle=oracle,
+            expect_error=expect_error,
             progress=lambda text: None if json else aside.line(text, "dim"),
         )
     except KeyboardInterrupt:

@@ -34,10 +34,14 @@ def show_report(report: Report, arguments: str) -> None:
         printer.line(
             one_line(f"undisturbed, the run fails, so what comes later is not tested: {report.ending}"), "yellow"
         )
+        printer.line("if it is meant to, name the class of the error: --expect-error CLASS")
+    if report.expected:
+        printer.line(one_line(f"undisturbed, the run fails as it is meant to: {report.expected}"), "dim")
     if report.at_the_end:
         printer.line(one_line(f"undisturbed, the run fails at its end, when all is done: {report.at_the_end}"), "dim")
     if not report.ending and not report.findings:
-        printer.line("ok      resumed from every kill; same result and files; deterministic", "green")
+        end = "error" if report.expected else "result"
+        printer.line(f"ok      resumed from every kill; same {end} and files; deterministic", "green")
     width = max((len(finding.kind) for finding in report.findings), default=0)
     for finding in report.findings:
         code = f" [{CODES[finding.kind]}]" if finding.kind in CODES else ""
@@ -50,7 +54,8 @@ def show_report(report: Report, arguments: str) -> None:
         if steps:
             printer.line(one_line(f"{how:<10}  {', '.join(steps)}"))
     if report.unstable:
-        printer.line(one_line(f"not compared, since it differs from run to run: {', '.join(report.unstable)}"), "dim")
+        differs = ", ".join(report.unstable)
+        printer.line(one_line(f"not compared, since it differs from run to run without a kill: {differs}"), "dim")
     printer.line(one_line(f"not killed: {', '.join(report.not_killed) or 'nothing'}"))
     refused = sorted({f"{each.what} ({each.kind})" for each in report.refused})
     printer.line(one_line(f"refused: {', '.join(refused) or 'nothing'}"))

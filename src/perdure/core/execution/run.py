@@ -96,7 +96,7 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None, t
         if history.ending is None:
             return (yield from _execute(call, run, history))
         error = yield from _end_at_last(run, history)
-        if taken is not None:
+        if taken is not None or not start.again:
             return Failed(error, Outcome(None, error, run.started, 0.0), 1)
         answer = yield from _taking(call, start)
     return _not_taken(call, start, answer, began)

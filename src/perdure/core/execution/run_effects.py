@@ -17,7 +17,7 @@ class Start(msgspec.Struct, frozen=True):
     new run gets then. `rid` names a known run to be resumed, whatever its inputs. `once`: a run of these inputs that is
     done will do. A suspended run that may go on within `patience` seconds is waited for. `attach`: a run that is under
     way will do too, and its end is waited for elsewhere (`UnderWay`). `defaults` of the workflow are written down with
-    a new run.
+    a new run. One whose process died while it came to an end is gone on with once that is written, if `again`.
     """
 
     script: str
@@ -35,6 +35,7 @@ class Start(msgspec.Struct, frozen=True):
     patience: float = 60.0
     attach: bool = False
     defaults: dict[str, bytes] | None = None
+    again: bool = True
 
 
 class HolderInfo(msgspec.Struct, frozen=True):

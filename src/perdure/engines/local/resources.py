@@ -42,6 +42,7 @@ class Resources:
         self.monitor = RunMonitor(self.store, self.world.now)
         self.pool = Pool()
         self.suspend_after: float | None = None  # seconds that a due wait is waited for here; None: as the settings say
+        self.starts_again = True  # a run that failed, and was undone by this process for one that had died, goes on
         self.said: dict[tuple[object, ...], float] = {}  # what was said on standard error, and when
         self.raised: set[int] = set()  # runs of which a budget allows more than the script says
         self.leaving = False  # this process ends: its runs are given back at their next safe point

@@ -81,6 +81,7 @@ def start_of(
         patience=patience(resources, path),
         lock=f"{script_identity(call.spec.file, state)}:{name}" if rules.lock == OWN_LOCK else rules.lock,
         defaults=defaults,
+        again=resources.starts_again,
     )
     if id is None and resume is None and parent is None:
         note_unfinished(resources.store, start)

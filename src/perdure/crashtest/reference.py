@@ -1,0 +1,172 @@
+"""What undisturbed runs have in common, which runs that were killed and resumed are compared with.
+
+Two undisturbed runs differ where a clock, chance or another process has a say. That is no kill's doing, so each thing
+is compared as closely as undisturbed runs agree on it: a file by its content, else by its lines or rows, else by its
+being there; names that are another one in each run by how many of a shape there are; effects by the shape of what they
+reach.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+
+from perdure.crashtest.effects import Effect
+from perdure.crashtest.life import Outcome
+from perdure.crashtest.lives import Life
+from perdure.crashtest.names import Names
+from perdure.crashtest.scratch import Content
+
+FIELDS = {
+    "end": "the end",
+    "kind": "the class of the error",
+    "error": "the error",
+    "result": "the result",
+    "dead_letters": "the number of dead letters",
+}
+"""What is compared of an outcome, and how people call it. Which comes first is what a finding names."""
+
+_CLOSELY = ("digest", "extent")
+"""What is compared of a file, if undisturbed runs agree on it: the closest first."""
+
+_SAID = {"digest": "the content of {}", "extent": "the lines or rows of {}"}
+
+Identity = tuple[str, str, str]
+"""Of effects that are alike: step, kind, and what is common to what they reach."""
+
+
+class End(msgspec.Struct, frozen=True):
+    """What is left at the end of a run: how it ended, what lies in the folder, what the oracle says."""
+
+    life: Life
+    files: dict[str, Content]
+    oracle: list[str]
+
+
+class Other(msgspec.Struct, frozen=True):
+    """Files that came out otherwise: `shown` are names or shapes, `now` and `usual` how many of a shape there are."""
+
+    shown: str
+    now: int = 0
+    usual: int = 0
+
+
+class Reference:
+    """Undisturbed runs.
+
+    Args:
+        ends: theirs, two or more.
+    """
+
+    def __init__(self, ends: Sequence[End]) -> None:
+        self.ends = ends
+        self.files = Names([end.files for end in ends])
+        self._reached = Names([{effect.what for effect in end.life.effects} for end in ends])
+        self._groups = [self._grouped(end.files) for end in ends]
+        self._effects = [Counter((*self.identity(effect), effect.call) for effect in end.life.effects) for end in ends]
+
+    def outcome(self) -> Outcome:
+        """How the first of them ended."""
+        found = self.ends[0].life.outcome
+        assert found is not None
+        return found
+
+    def and_one_more(self, end: End) -> Reference:
+        """With another undisturbed run."""
+        return Reference([*self.ends, end])
+
+    # -- ends ---------------------------------------------------------------------------------------------------------
+
+    def agrees(self, field: str) -> bool:
+        """Is a field of the outcome the same in all of them?"""
+        return len({getattr(end.life.outcome, field, None) for end in self.ends}) == 1
+
+    def agrees_with_oracle(self) -> bool:
+        """Does the oracle say the same each time?"""
+        return all(end.oracle == self.ends[0].oracle for end in self.ends)
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def _grouped(self, files: Mapping[str, Content]) -> dict[str, list[Content]]:
+        """The files by their name or its shape."""
+        found: dict[str, list[Content]] = {}
+        for name in sorted(files):
+            found.setdefault(self.files.common(name), []).append(files[name])
+        return found
+
+    def other_files(self, files: Mapping[str, Content], leave: Collection[str] = ()) -> list[Other]:
+        """What is not as it is undisturbed.
+
+        Args:
+            files: of a run.
+            leave: names, or their shapes, that are not compared.
+        """
+        now, (usual, *more) = self._grouped(files), self._groups
+        found = []
+        for common in sorted(usual.keys() | now.keys()):
+            here, there = now.get(common, []), usual.get(common, [])
+            others = [each.get(common, []) for each in more]
+            if common in leave or any(len(each) != len(there) for each in others):
+                continue
+            if len(here) != len(there) or any(
+                _all(there, field) != _all(here, field)
+                for field in _CLOSELY
+                if all(_all(there, field) == _all(each, field) for each in others)
+            ):
+                found.append(Other(self.files.shown(common), len(here), len(there)))
+        return found
+
+    def differing(self, here: Mapping[str, Content], there: Mapping[str, Content]) -> list[str]:
+        """The files that a run leaves otherwise than all undisturbed runs and `here` do."""
+        usual, *others = (end.files for end in self.ends)
+        return [
+            name
+            for name in sorted(usual.keys() | there.keys())
+            if all(each.get(name) == usual.get(name) for each in (*others, here)) and there.get(name) != usual.get(name)
+        ]
+
+    # -- effects ------------------------------------------------------------------------------------------------------
+
+    def identity(self, effect: Effect) -> Identity:
+        """By what effects are counted: names that are another one in each run are one."""
+        return (effect.step, effect.kind, self._reached.common(effect.what))
+
+    def shown(self, effects: Sequence[Effect]) -> str:
+        """What effects that are alike reach: a shape, if that is another name each time."""
+        what = effects[-1].what
+        return what if all(each.what == what for each in effects) else self._reached.shown(self._reached.common(what))
+
+    def usual(self, effect: Effect) -> int:
+        """How often a call has such an effect: that call, or if it is another one in each run, any of its step."""
+        identity = self.identity(effect)
+        own = max(counts[*identity, effect.call] for counts in self._effects)
+        if own:
+            return own
+        alike = [n for counts in self._effects for key, n in counts.items() if key[:3] == identity]
+        return max(alike, default=1)
+
+    # -- what is not compared -----------------------------------------------------------------------------------------
+
+    def unstable(self) -> list[str]:
+        """What differs between them, in words."""
+        found = []
+        first, *others = self._groups
+        for common in sorted(set().union(*self._groups)):
+            shown = self.files.shown(common)
+            if any(len(each.get(common, ())) != len(first.get(common, ())) for each in others):
+                found.append(f"how many files {shown} there are" if self.files.is_shape(common) else shown)
+                continue
+            if self.files.is_shape(common):
+                found.append(f"the names of {shown}")
+            differ = [f for f in _CLOSELY if any(_all(each[common], f) != _all(first[common], f) for each in others)]
+            found += [_SAID[field].format(shown) for field in differ[-1:]]
+        found += [said for field, said in FIELDS.items() if not self.agrees(field)]
+        if not self.agrees_with_oracle():
+            found.append("what the oracle says")
+        return found
+
+
+def _all(contents: Sequence[Content], field: str) -> list[str]:
+    return sorted(getattr(content, field) for content in contents)
