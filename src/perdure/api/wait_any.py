@@ -11,12 +11,13 @@ import msgspec
 from perdure.api.durable_wait import NOTHING, awaited, blocking, event_name, inside, moment_of, wait_key
 from perdure.api.wait_for import annotation_of, payload
 from perdure.core.durations import Duration, seconds
+from perdure.core.execution.wait_any_record import WAIT_ANY, Winner, pack, unpack
 from perdure.core.values import codec
 from perdure.errors import NotDecodable, OptionError
 
 if TYPE_CHECKING:
     from perdure.core.waits import Lapsed, Letter, RunEnd, Wanted
-    from perdure.core.waits import Won as Winner
+    from perdure.core.waits import Won as Verdict
 
 T = TypeVar("T")
 
@@ -114,7 +115,7 @@ def await_any(*waits: Any) -> Awaitable[Won]:
 class _WaitAny:
     """The first of several."""
 
-    name = "perdure.wait_any"
+    name = WAIT_ANY
 
     def __init__(self, waits: tuple[Any, ...]) -> None:
         if not waits:
@@ -126,7 +127,7 @@ class _WaitAny:
         self.given: list[Any] = [_label(one) for one in self.wanted]
         self._plans = [codec.plan(annotation_of(getattr(one, "type", object)), owner="wait_any()") for one in waits]
 
-    def result(self, won: Winner, found: Letter | RunEnd | None) -> bytes:
+    def result(self, won: Verdict, found: Letter | RunEnd | None) -> bytes:
         one, status, value = self._waits[won.position], "done", NOTHING
         if isinstance(one, Event):
             value = payload(found, one.type, self._plans[won.position])
@@ -134,14 +135,14 @@ class _WaitAny:
             status = getattr(found, "status", "done")
             output = getattr(found, "output", None)
             value = output if status == "done" and output is not None else NOTHING
-        return msgspec.msgpack.encode([_label(self.wanted[won.position]), won.position, won.at, status, value])
+        return pack(Winner(_label(self.wanted[won.position]), won.position, won.at, status, value))
 
     def late(self, lapsed: Lapsed) -> bytes | Exception:
         raise AssertionError("a wait for the first of several is never late")
 
     def unpack(self, data: bytes) -> Won:
         """What the record says: the argument is found again by what it waits for, wherever it stands now."""
-        label, position, at, status, value = msgspec.msgpack.decode(data)
+        label, position, at, status, value = unpack(data)
         same = [n for n, one in enumerate(self.wanted) if _label(one) == label]
         if not same:
             raise NotDecodable(

@@ -12,6 +12,8 @@ import msgspec
 from perdure.config import secrets
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.argument_paths import Arguments
+from perdure.core.redaction.names import HIDDEN
+from perdure.core.redaction.nested import redact_nested, within_of
 from perdure.core.redaction.printable import printable
 from perdure.errors import OptionError
 from perdure.operations.dead_letters import editable_letter
@@ -29,7 +31,8 @@ _PLAIN = re.compile(r"[^.\[\]\"]+")
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A value in an input: where it stands, as `dlq edit --set` takes it; what it is now, and what was recorded.
+    """A value in an input: where it stands, as `dlq edit --set` takes it; what it is now, and what was recorded, both
+    without credentials.
 
     `whole`: it is shown as it is. One that is not (a credential is hidden, or a character escaped) cannot be edited
     from what is shown.
@@ -43,7 +46,7 @@ class Place(msgspec.Struct, frozen=True):
 
 class LetterInput(msgspec.Struct, frozen=True):
     """The input of a letter. `version` changes with it; `more` is how many places are not given; `script` is whose step
-    it is."""
+    it is; `edited`: it is not the recorded one any more."""
 
     letter: int
     step: str
@@ -51,6 +54,7 @@ class LetterInput(msgspec.Struct, frozen=True):
     places: list[Place]
     more: int
     version: str
+    edited: bool
 
 
 def letter_input(location: Location, reference: str) -> LetterInput:
@@ -66,12 +70,12 @@ def letter_input(location: Location, reference: str) -> LetterInput:
         known = store.journal.read(lambda at: code.of_run(at, run.rid, store.path)).get((record.kind, record.name))
         names = list(known.parameters) if known is not None else []
         current = record.input if letter.input is None else letter.input
-        recorded = dict(_places(Arguments(record.input, names).as_json()))
-        now = _places(Arguments(current, names).as_json())
         hide = secrets.redactor()
-        places = [Place(path, value, recorded.get(path), _is_shown(f"{path}\n{value}", hide)) for path, value in now]
+        recorded = {path: shown for path, _, shown in _places(Arguments(record.input, names).as_json(), hide)}
+        now = _places(Arguments(current, names).as_json(), hide)
+        places = [_place(path, value, shown, recorded.get(path), hide) for path, value, shown in now]
         more, version = len(places[MOST:]), version_of(store, letter)
-        return LetterInput(letter.lid, record.name, run.path, places[:MOST], more, version)
+        return LetterInput(letter.lid, record.name, run.path, places[:MOST], more, version, letter.input is not None)
 
 
 def refuse_hidden(location: Location, reference: str, paths: Collection[str]) -> None:
@@ -107,20 +111,30 @@ def check_version(store: Store, letter: LetterRecord, version: str) -> None:
         raise InputHasChanged(letter.lid)
 
 
-def _is_shown(text: str, hide: Callable[[str], str]) -> bool:
-    return len(text) <= LONGEST and printable(hide(text)) == text
+def _place(path: str, value: Any, shown: Any, recorded: Any, hide: Callable[[str], str]) -> Place:
+    text = f"{path}\n{value}"
+    if len(text) > LONGEST:
+        return Place(path, shown, recorded, whole=False)
+    found = hide(text)
+    if found != text and found != f"{hide(path)}\n{shown}":  # the two of them say that it is secret
+        shown = HIDDEN
+    return Place(path, shown, recorded, whole=shown == value and printable(found) == text)
 
 
-def _places(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The values that are no lists and no objects, with their paths; what no path can name is left out."""
+def _places(
+    node: Any, hide: Callable[[str], str], path: str = "", name: str = "", within: int = 0
+) -> Iterator[tuple[str, Any, Any]]:
+    """The values that are no lists and no objects, with their paths, and as they are shown under the names that they
+    stand under; what no path can name is left out."""
     if isinstance(node, dict):
+        inside = within_of(name, within)
         for key, inner in node.items():
             if _PLAIN.fullmatch(key):
-                yield from _places(inner, f"{path}.{key}" if path else key)
+                yield from _places(inner, hide, f"{path}.{key}" if path else key, key, inside)
             elif '"' not in key and path:
-                yield from _places(inner, f'{path}["{key}"]')
+                yield from _places(inner, hide, f'{path}["{key}"]', key, inside)
     elif isinstance(node, list):
         for number, inner in enumerate(node):
-            yield from _places(inner, f"{path}[{number}]")
+            yield from _places(inner, hide, f"{path}[{number}]", "", within_of(name, within))
     elif node is None or isinstance(node, str | int | float | bool):
-        yield path, node
+        yield path, node, redact_nested(node, hide, name, 1, within)

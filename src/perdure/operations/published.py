@@ -11,6 +11,7 @@ import msgspec
 
 from perdure.config import secrets
 from perdure.core import commands
+from perdure.core.redaction import names
 from perdure.core.signal_links import PREFIX
 from perdure.core.timestamps import moment
 from perdure.core.values import codec
@@ -107,7 +108,10 @@ def _looked(store: Store, id: str, name: str) -> PublishedView | None:
 
 
 def _view(id: str, name: str, value: bytes, stamp: float) -> PublishedView:
-    shown = _with_links(secrets.to_builtins(value), codec.to_builtins(value))
+    whole = codec.to_builtins(value)
+    if names.is_secret(name) and not (isinstance(whole, str) and TOKEN.search(whole)):
+        return PublishedView(id, name, names.HIDDEN, moment(stamp))
+    shown = _with_links(secrets.to_builtins(value), whole)
     return PublishedView(id, name, shown, moment(stamp))
 
 

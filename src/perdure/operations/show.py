@@ -12,6 +12,7 @@ import msgspec
 from perdure.config import secrets
 from perdure.core.policies.verdicts import Verdict
 from perdure.core.records import PROGRESS, RunRecord, StepRecord
+from perdure.core.redaction.names import HIDDEN, is_secret
 from perdure.core.timestamps import moment
 from perdure.operations.find_step import check_name
 from perdure.operations.functions import FunctionView, functions_of
@@ -26,6 +27,7 @@ from perdure.operations.step_views import (
     ErrorView,
     OpenStep,
     StepView,
+    Values,
     error_view,
     open_steps,
     steps_of,
@@ -165,10 +167,10 @@ def details_of(
         notes=[error_view(note.error).message for note in store.notes(run.rid)],
         verdict=verdict_of(run.path, stop.verdict if stop is not None else None, error) if error else None,
         signals=[
-            SentView(one.event, one.topic, one.id, show.value(one.value), moment(one.stamp), one.reason)
+            SentView(one.event, one.topic, one.id, _under(one.event, one.value, show), moment(one.stamp), one.reason)
             for one in signals.not_taken(store, run.rid)
         ],
-        published={one.name: show.value(one.value) for one in shown if one.name != PROGRESS},
+        published={one.name: _under(one.name, one.value, show) for one in shown if one.name != PROGRESS},
         progress=next((_progress(one, run, time.time()) for one in shown if one.name == PROGRESS), None),
         sessions=sessions_of(store, run),
         folded=sorted(folded),
@@ -193,6 +195,11 @@ def _last(store: Store, run: RunRecord, wanted: Wanted, before: int | None, limi
         some, at = step_pages.chunk(store, run.rid, wanted, "last", at, most)
         found += some
     return found[::-1]
+
+
+def _under(name: str, data: bytes, show: Values) -> Any:
+    """A value as it is shown under a name, which may say that it is secret."""
+    return HIDDEN if is_secret(name) else show.value(data)
 
 
 def _progress(one: published.Published, run: RunRecord, now: float) -> ProgressView:

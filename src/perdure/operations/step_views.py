@@ -12,6 +12,7 @@ from perdure.config import secrets
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.exceptions import capture
 from perdure.core.execution.cleanup_records import called
+from perdure.core.execution.wait_any_record import returned
 from perdure.core.policies.verdicts import Verdict
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.timestamps import moment
@@ -153,7 +154,7 @@ def _step(
 ) -> StepView:
     failures = attempt_views(tries, script, recovered=record.status == "done")
     done, given_up = record.status == "done", record.status == "abandoned"
-    result = record.output if done else letter.result if letter else None
+    result = returned(record.kind, record.name, record.output) if done else letter.result if letter else None
     name, given = called(record.kind, record.name, record.input)
     return StepView(
         seq=record.seq,

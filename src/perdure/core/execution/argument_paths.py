@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from perdure.core.execution.spec import Spec
+from perdure.core.redaction.names import HIDDEN, is_secret
 from perdure.core.values import extensions
 from perdure.core.values.annotations import Closed, Position, type_name
 from perdure.core.values.codec import pack_call, to_builtins
@@ -124,7 +125,8 @@ def misfit(data: bytes, spec: Spec) -> str | None:
         bad = position.misfit(value) if isinstance(position, Position) else None
         if bad is not None:
             where, found, expected = bad
-            return f"{name}{where} is {found!r}, and {type_name(expected.annotation)} is declared there"
+            shown = HIDDEN if any(map(is_secret, re.split(r"[.\[\]]", f"{name}{where}"))) else repr(found)
+            return f"{name}{where} is {shown}, and {type_name(expected.annotation)} is declared there"
     return None
 
 
@@ -145,7 +147,7 @@ def _at(node: Any, path: Sequence[str], value: Any, where: str) -> Any:
         return _refit(node, value, where)
     opened = _open(node)
     if opened is None:
-        raise OptionError(f"{where} has no parts; it is {_shown(node)}", f"set it as a whole: {where}=JSON")
+        raise OptionError(f"{where} has no parts; it is {_shown(node, where)}", f"set it as a whole: {where}=JSON")
     items, close = opened
     first, rest = path[0], path[1:]
     here = f"{where}.{first}"
@@ -222,9 +224,14 @@ def _generic(value: Any) -> Any:
     return _decode(pack_call([value], {}, owner="the input")[0])[0]
 
 
-def _shown(node: Any) -> str:
-    text = json.dumps(_plain(node))
+def _shown(node: Any, where: str) -> str:
+    text = _said(_plain(node), where)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _said(value: Any, where: str) -> str:
+    """What stands at a place, in JSON; one whose name says that it is secret is not shown."""
+    return HIDDEN if any(map(is_secret, re.split(r"[.\[\]]", where))) else json.dumps(value)
 
 
 # -- values -----------------------------------------------------------------------------------------------------------
@@ -287,7 +294,9 @@ def _refit_parts(node: Any, opened: tuple[Items, Callable[[Any], Any]], value: A
         )
     if isinstance(node, Ext):
         form = "a list" if isinstance(items, list) else "an object"
-        raise _refused(where, f"something else than {json.dumps(value)[:60]} can say", f"give {form}: {_shown(node)}")
+        raise _refused(
+            where, f"something else than {json.dumps(value)[:60]} can say", f"give {form}: {_shown(node, where)}"
+        )
     return _generic(value)
 
 
@@ -309,12 +318,12 @@ def _refit_leaf(node: Ext, value: Any, where: str) -> Any:
         return Ext(extensions.PATH, encode([_decode(node.data)[0], value]))
     make = _MAKING.get(node.code)
     if make is None:
-        raise _refused(where, f"{_shown(node)}, of a kind that JSON cannot say", "set the argument as a whole")
+        raise _refused(where, f"{_shown(node, where)}, of a kind that JSON cannot say", "set the argument as a whole")
     try:
         made = make(value)
     except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
         raise _refused(
-            where, f"{_shown(node)}, and not {json.dumps(value)}", f"give a value of that kind ({error})"
+            where, f"{_shown(node, where)}, and not {_said(value, where)}", f"give a value of that kind ({error})"
         ) from None
     return _generic(made)
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Final
+
+HIDDEN: Final = "***"
+"""What stands in the place of a credential."""
 
 
 def words(text: str) -> frozenset[str]:
@@ -60,3 +64,8 @@ def is_secret_variable(name: str) -> bool:
     if upper in ("PWD", "OLDPWD", "SSH_AUTH_SOCK", "XAUTHORITY", "GPG_AGENT_INFO"):
         return False
     return is_secret(name) or upper.endswith(("_KEY", "_PWD", "_PASS", "_CREDS")) or upper.endswith("PASSWORD")
+
+
+def is_mixed(value: str) -> bool:
+    """Letters and digits: what is not merely the next word of a sentence, a number or a date."""
+    return len(value) >= 6 and any(map(str.isdigit, value)) and any(map(str.isalpha, value))

@@ -12,18 +12,13 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from perdure.core.redaction.names import is_secret, words
+from perdure.core.redaction.names import is_mixed, is_secret, words
 
 _Check = Callable[[str], bool]
 
 
 def _any(value: str) -> bool:
     return True
-
-
-def _mixed(value: str) -> bool:
-    """Letters and digits: what is not merely the next word of a sentence, a number or a date."""
-    return len(value) >= 6 and any(map(str.isdigit, value)) and any(map(str.isalpha, value))
 
 
 def _worded(value: str) -> bool:
@@ -60,7 +55,7 @@ _PREFIXES: Final = (
 
 _ROWS: Final[tuple[tuple[tuple[str, ...], str, _Check], ...]] = (
     # Newer tokens, by how they begin.
-    (_BEGINNINGS, rf"(?<![A-Za-z0-9_\-.])(?:{_PREFIXES})(?=[A-Za-z_\-.]{{0,60}}[0-9])(?P<v>[A-Za-z0-9_.=\-]{{16,4096}}+)", _mixed),
+    (_BEGINNINGS, rf"(?<![A-Za-z0-9_\-.])(?:{_PREFIXES})(?=[A-Za-z_\-.]{{0,60}}[0-9])(?P<v>[A-Za-z0-9_.=\-]{{16,4096}}+)", is_mixed),
     (("atlasv1",), r"\.atlasv1\.(?P<v>[A-Za-z0-9_=\-]{20,4096}+)", _any),
     (("pat",), r"(?<![A-Za-z0-9])pat(?P<v>[A-Za-z0-9]{14}\.[0-9a-f]{64})", _any),
     (("v1.0-",), r"(?<![A-Za-z0-9])v1\.0-(?P<v>[0-9a-f]{24,64}-[0-9a-f]{64,160})", _any),
@@ -72,13 +67,13 @@ _ROWS: Final[tuple[tuple[tuple[str, ...], str, _Check], ...]] = (
     (("/heartbeat/",), r"/heartbeat/(?P<v>[A-Za-z0-9]{20,64}+)", _any),
     (("thin:",), r"thin:[^/\s@]{1,64}/(?P<v>[^@\s]{1,128}+)@", _any),
     (("@//",), r"(?<![\w/])\w{1,64}/(?P<v>[^@/\s'\"]{3,128}+)@//", _any),
-    (("key=",), r"[?&]key=(?P<v>[^\s&#\"'<>]{10,512}+)", _mixed),
-    (("code=",), r"[?&](?:code|assertion|ticket)=(?P<v>[^\s&#\"'<>]{10,4096}+)", _mixed),
+    (("key=",), r"[?&]key=(?P<v>[^\s&#\"'<>]{10,512}+)", is_mixed),
+    (("code=",), r"[?&](?:code|assertion|ticket)=(?P<v>[^\s&#\"'<>]{10,4096}+)", is_mixed),
     # Headers and cookies.
-    (("response=", "mac=", "cnonce="), r"(?<![\w\-])(?:response|mac|cnonce)=\\?\"(?P<v>[^\"\s\\]{6,256}+)", _mixed),
+    (("response=", "mac=", "cnonce="), r"(?<![\w\-])(?:response|mac|cnonce)=\\?\"(?P<v>[^\"\s\\]{6,256}+)", is_mixed),
     ((",v",), r",v[0-9]=(?P<v>[0-9a-f]{32,256}+)", _any),
     (("<cookie ",), r"<Cookie [^\s=<>]{1,100}=(?P<v>[^\s<>]{1,4096}+) for ", _any),
-    (("sess",), r"(?:sessid|session_?id|session-id|[_\-]session)=(?P<v>[^\s;,'\"<>&]{6,4096}+)", _mixed),
+    (("sess",), r"(?:sessid|session_?id|session-id|[_\-]session)=(?P<v>[^\s;,'\"<>&]{6,4096}+)", is_mixed),
     (("connect.sid",), r"connect\.sid=(?P<v>[^\s;,'\"<>]{6,4096}+)", _any),
     # Command lines.
     (("-u",), rf"(?<![\w\-])(?:-[uU]|--(?:proxy-)?user){_ARGUMENT}[^\s:'\"@/,%\\=]{{1,64}}:(?P<v>[^\s'\"\\]{{3,256}}+)", _worded),
@@ -122,7 +117,7 @@ _ROWS: Final[tuple[tuple[tuple[str, ...], str, _Check], ...]] = (
     (("mfa", "verification", "time_code", "timecode", "security_code", "securitycode"), r"(?<![A-Za-z])(?:mfa|verification|one_?time|security)_?code[\"']?\s{0,2}[=:]\s{0,2}[\"']?(?P<v>[\w\-]{3,64}+)", _any),
     # Prose.
     (_STEMS, r"\b(?:password|passphrase|passcode|token|secret|api[ _]key|access[ _]key)(?:\s(?:is|was|provided|given|supplied|of|value)){0,2}"
-         r"\s?:?\s[\"']?(?P<v>[^\s'\"<>,;()\[\]{}=/\\]{8,256}+)", _mixed),
+         r"\s?:?\s[\"']?(?P<v>[^\s'\"<>,;()\[\]{}=/\\]{8,256}+)", is_mixed),
 )  # fmt: skip
 """One of these is in every text that a row is for, in small letters; the pattern; what the value must be like."""
 
@@ -186,7 +181,7 @@ def _is_key(before: str) -> bool:
 
 def _key(match: re.Match[str], hidden: str) -> str:
     value = match["v"]
-    if hidden in value or not _mixed(value) or not _is_key(match[1]):
+    if hidden in value or not is_mixed(value) or not _is_key(match[1]):
         return match.group()
     return match.group()[: match.start("v") - match.start()] + hidden
 
@@ -209,7 +204,7 @@ def _hide_inside(text: str, hidden: str) -> str:
                 depth -= 1
                 if depth <= 0:
                     break
-            elif part[2] and not part[3] and hidden not in part[2] and (not plural or _mixed(part[2])):
+            elif part[2] and not part[3] and hidden not in part[2] and (not plural or is_mixed(part[2])):
                 parts += (text[done : part.start(2)], hidden)
                 done = part.end(2)
     return "".join((*parts, text[done:])) if parts else text

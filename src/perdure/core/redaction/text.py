@@ -19,9 +19,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from perdure.core.redaction import shapes
-from perdure.core.redaction.names import is_secret, words
+from perdure.core.redaction.names import HIDDEN, is_secret, words
 
-HIDDEN: Final = "***"
 """Stands where a secret stood."""
 
 SHORTEST: Final = 6

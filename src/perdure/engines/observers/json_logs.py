@@ -91,7 +91,7 @@ class JsonFormatter:
         known = _ordinary() | {f"perdure_{name}" for name in FIELDS} | {EVENT}
         for name, value in record.__dict__.items():
             if name not in known and name not in fields:
-                fields[name] = redact_nested(value if _is_plain(value) else repr(value), hide, name)
+                fields |= redact_nested({name: value if _is_plain(value) else repr(value)}, hide)
         return json_text(json.dumps(fields, default=lambda value: hide(repr(value))))
 
 

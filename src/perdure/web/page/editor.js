@@ -65,5 +65,5 @@ export function editor(input, close, saved) {
     h("p", { class: "mute" }, "What is changed is checked by ", h("code", {}, input.script), ", which is loaded for that. The recorded input is kept."),
     h("div", { class: "form" }, rows.flatMap(x => x.nodes)),
     input.more ? h("p", { class: "mute" }, `${many(input.more, "more value")} can be edited in a terminal: perdure dlq edit ${input.letter}`) : null, said,
-    h("div", { class: "acts" }, save, input.places.some(x => x.value !== x.recorded) ? h("button", { class: "btn small", type: "button", on: { click: () => send({ reset: true }) } }, "Take the recorded input again") : null, h("button", { class: "btn small", type: "button", on: { click: close } }, "Not now")));
+    h("div", { class: "acts" }, save, input.edited ? h("button", { class: "btn small", type: "button", on: { click: () => send({ reset: true }) } }, "Take the recorded input again") : null, h("button", { class: "btn small", type: "button", on: { click: close } }, "Not now")));
 }
