@@ -54,8 +54,8 @@ def standing(state: Path, workflow: str) -> list[str]:
 
 
 def test_a_run_is_resumed_once_by_the_script_that_was_shown(state: Path, script: Path):
-    """Another path than the recorded one starts nothing. The command outlives the server, asked twice it is one, and
-    stands among the deeds."""
+    """Another path than the recorded one starts nothing. The command outlives the server; asked twice it is one, also
+    of another server, and stands among the deeds."""
     ledger = state.parent / "ledger"
     with Ui(state, "--port", "0") as served, client_of(served) as client:
         refused = post(client, "/runs/ui_backup/resume", {"script": "/another.py"}, "a-key-of-mine")
@@ -68,6 +68,9 @@ def test_a_run_is_resumed_once_by_the_script_that_was_shown(state: Path, script:
         until(ledger.exists, "the step")
         (one,) = client.get("/jobs").json()["jobs"]
         assert one["command"].startswith(f"perdure resume {one['about']}")
+    with Ui(state, "--port", "0") as served, client_of(served) as client:
+        assert post(client, "/runs/ui_backup/resume", {"script": str(script)}).content == first.content
+        assert client.get("/jobs").json() == {"jobs": []}
     (state.parent / "open").touch()
     until(lambda: standing(state, "ui_backup") == ["done"], "the end of the run")
     assert ledger.read_text() == "backed up\n"

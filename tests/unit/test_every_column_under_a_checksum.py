@@ -84,6 +84,7 @@ TIME_AND_EVENTS: dict[str, tuple[Any, ...]] = {
     "code": (bytes(8), "__main__", "charge", "orders.py", 7, '["card"]', "{}", bytes(8)),
     "workflow_default": ("jobs", "nightly", b"\x80"),
     "deed": (1, 5.0, "ann", "command", "cancel", "orders-1", ""),
+    "keyed_request": (bytes(16), bytes(16), 5.0, "1-0123456789abcdef", 200, "application/json", b"{}"),
 }
 
 

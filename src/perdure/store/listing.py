@@ -144,6 +144,8 @@ def rows(store: Store) -> Iterator[RowCheck]:
     for table in ("holder", "lock", "crash", "life", "exempt", "queue", "queue_turn", "schedule", "workflow_default"):
         for row in _all(store, f"all_{table}"):
             yield RowCheck(table, f"{row[0]}", sound(row))
+    for row in _all(store, "all_keyed_request"):
+        yield RowCheck("request", f"at {row[2]}", sound(row))
     for row in _all(store, "all_code"):
         yield RowCheck("code", f"{row[2]} of {row[1]}", sound(row))
     for table, first in _LONG.items():

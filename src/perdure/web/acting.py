@@ -6,9 +6,6 @@ client says which one was shown to the user, and nothing is started if it is ano
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
 from typing import Annotated, Final
 
 import msgspec
@@ -25,9 +22,6 @@ from perdure.web.endpoints import Desk, Endpoint, Nothing
 from perdure.web.jobs import Job
 
 Names = dict[str, str]
-
-REMEMBERED: Final = 1_000
-"""Deeds whose answers are kept, so that one which is asked for again is not done again."""
 
 
 class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -289,33 +283,3 @@ ENDPOINTS: Final = (
     Endpoint("POST", "/services/{name}/reset", "Close a breaker, and end a pause", Nothing, Changed, reset),
     Endpoint("POST", "/services/{name}/isolate", "Let no call through until it is reset", Nothing, Changed, isolate),
 )
-
-
-class Deeds:
-    """What was done, by the key that it was asked for with: one at a time, and each once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: OrderedDict[str, tuple[str, tuple[int, str, bytes]]] = OrderedDict()
-
-    def once(self, key: str, request: str, do: Callable[[], tuple[int, str, bytes]]) -> tuple[int, str, bytes] | None:
-        """The answer to a deed, which is done unless it was before.
-
-        Args:
-            key: what the client calls it.
-            request: what is asked for.
-            do: does it, and returns status, media type and body.
-
-        Returns:
-            The answer; None if something else was asked for under that key.
-        """
-        with self._lock:
-            known = self._known.get(key)
-            if known is not None:
-                return known[1] if known[0] == request else None
-            done = do()
-            if done[0] < 500:
-                self._known[key] = (request, done)
-                while len(self._known) > REMEMBERED:
-                    self._known.popitem(last=False)
-            return done

@@ -12,7 +12,7 @@ import msgspec
 
 from perdure.errors import PerdureError
 from perdure.http.bodies import Refused, read
-from perdure.web.acting import Deeds
+from perdure.operations.keyed_requests import Answer, KeyedRequests
 from perdure.web.answers import answer, failure, problem
 from perdure.web.endpoints import PREFIX, Desk, Endpoint, asked
 from perdure.web.guard import SESSION, App, Guard, Hosts
@@ -64,7 +64,7 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
     endpoints = endpoints_of(desk)
     description = document(endpoints)
     live = Live(desk.location.path)
-    deeds = Deeds()
+    requests = KeyedRequests(desk.location)
 
     async def shell(request: Request) -> Response:
         if VIEWS.fullmatch(request.url.path) is None:
@@ -126,7 +126,7 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
             *(
                 Route(
                     f"{PREFIX}{one.path}",
-                    _Answers(desk, one) if one.method == "GET" else _Acts(desk, one, deeds),
+                    _Answers(desk, one) if one.method == "GET" else _Acts(desk, one, requests),
                     methods=[one.method],
                 )
                 for one in endpoints
@@ -188,10 +188,10 @@ class _Answers:
 class _Acts:
     """Does what an address of the API is for, in a thread, once for each key."""
 
-    def __init__(self, desk: Desk, endpoint: Endpoint, deeds: Deeds) -> None:
+    def __init__(self, desk: Desk, endpoint: Endpoint, requests: KeyedRequests) -> None:
         self._desk = desk
         self._endpoint = endpoint
-        self._deeds = deeds
+        self._requests = requests
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         from starlette.concurrency import run_in_threadpool
@@ -217,16 +217,15 @@ class _Acts:
         except (msgspec.DecodeError, UnicodeError) as error:
             return problem(400, "bad-request", f"the body does not fit: {error}", "see /api/v1/openapi.json")
 
-        def do() -> tuple[int, str, bytes]:
+        def do() -> Answer:
             found = _carried_out(lambda: self._endpoint.handle(self._desk, names, given))
-            return found.status_code, found.media_type or "", bytes(found.body)
+            return Answer(found.status_code, found.media_type or "", bytes(found.body))
 
-        asked_for = f"{path} {msgspec.json.encode(given).decode()}"
-        done = self._deeds.once(key, asked_for, do)
-        if done is None:
-            return problem(422, "key-reused", "something else was asked for under that key", "send a fresh random one")
-        status, kind, content = done
-        return Response(content, status, media_type=kind)
+        def once() -> Response:
+            done = self._requests.once(key, f"{self._endpoint.method} {path} {msgspec.json.encode(given).decode()}", do)
+            return Response(done.body, done.status, media_type=done.media)
+
+        return _made(once)
 
 
 def _carried_out(handle: Callable[[], Any]) -> Response:

@@ -64,6 +64,9 @@ SELECT name, holder, fence, since, run, crc FROM lock ORDER BY name
 -- name: all_crash
 SELECT run, name, key, n, token, attempt, started, died, cause, crc FROM crash ORDER BY run, name, key, n, token
 
+-- name: all_keyed_request
+SELECT key, asked, at, token, status, media, body, crc FROM keyed_request ORDER BY key
+
 -- name: all_workflow_default
 SELECT script, workflow, defaults, crc FROM workflow_default ORDER BY script, workflow
 

@@ -89,6 +89,8 @@
 -- were waited then, and `delayed_by` who has named them. `dead_letter.error` is the class of the failure, and letters of one
 -- `fingerprint` are of one reason. A *code* row is a function as a version of its file had it: the names of its parameters, the options of
 -- the step (both JSON), its place, and the digest of the file. A *deed* row is what a person has had done.
+-- A *keyed_request* row is what the page was asked to do under a key (`key` and `asked` are digests): the process that carries it out, and
+-- its answer (`status` NULL: there is none, so it is being carried out, or was when that process died).
 --
 -- `rid > 0` is always true. An index that says so is only taken by a query that says so: the lists of runs. The planner knows no
 -- sizes, and would take them in the place of those that find the one run that is meant.
@@ -523,3 +525,14 @@ CREATE TABLE deed (
     detail TEXT NOT NULL,
     crc    INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE keyed_request (
+    key    BLOB PRIMARY KEY NOT NULL CHECK (length(key) = 16),
+    asked  BLOB NOT NULL CHECK (length(asked) = 16),
+    at     REAL NOT NULL,
+    token  TEXT NOT NULL,
+    status INTEGER CHECK (status BETWEEN 100 AND 599),
+    media  TEXT CHECK ((media IS NULL) = (status IS NULL)),
+    body   BLOB CHECK ((body IS NULL) = (status IS NULL)),
+    crc    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
