@@ -196,9 +196,10 @@ def test_cycles_and_floods_are_bounded():
     assert to_fault(loop).cause.cause is None
     huge = ExceptionGroup("huge", [ValueError("x" * 100) for _ in range(5000)])
     data = capture.encode(to_fault(huge))
-    assert len(data) < 100_000
+    assert len(data) < 2_000_000
     back = restore(capture.decode(data))
     assert isinstance(back, ExceptionGroup)
+    assert len(back.exceptions) == 5000
     assert str(back) == "huge (5000 sub-exceptions)"
     assert len(capture.encode(to_fault(ValueError("x" * 5_000_000)))) < 3_000_000
     deep = ValueError("bottom")
@@ -208,7 +209,7 @@ def test_cycles_and_floods_are_bounded():
     fault, depth = to_fault(deep), 0
     while fault.members:
         fault, depth = fault.members[0], depth + 1
-    assert depth < 20
+    assert depth < 40
 
 
 def test_the_traceback_is_kept_as_text():

@@ -20,12 +20,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         module, qualname: its class, as a label to compare with, never to look up.
         bases: the labels of its base classes, in method resolution order, up to Exception.
         message: what str() gave.
-        args: each argument packed; empty where it could not be stored.
+        args: each argument packed (`attached`); empty where it could not be stored.
         reprs: the repr() of those that could not, by their position.
         attributes: what was in its `__dict__`, packed.
         slots: what Python's own classes keep elsewhere (such as OSError.errno), packed.
         responses: attributes that held an HTTP response: what is kept of it, packed.
-        objects: attributes that held another object: what is kept of its attributes, packed.
+        objects: attributes that held another object, in state files of before: what is kept of its attributes, packed.
         errors: attributes that held an exception, such as `orig`; of `args`, by "args[0]".
         same: of those, which are the exception that stands under another name too, such as "__cause__".
         validation: what pydantic's ValidationError is made of, packed.

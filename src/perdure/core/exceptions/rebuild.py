@@ -217,7 +217,9 @@ def _newest(cls: type[Exception]) -> bool:
 
 def _alike(cls: type[Exception]) -> Iterator[type[Exception]]:
     siblings: list[type] = type.__subclasses__(cls.__base__ or Exception)
-    return (each for each in reversed(siblings) if label(each) == label(cls) and Restored not in each.__bases__)
+    wanted, qualname = label(cls), get(type, "__qualname__", cls)
+    named = (each for each in reversed(siblings) if get(type, "__qualname__", each) == qualname)
+    return (each for each in named if label(each) == wanted and Restored not in each.__bases__)
 
 
 def twins(cls: type[Exception]) -> list[type[Exception]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from perdure.core.exceptions import attached, rebuild, validation_errors
 from perdure.core.exceptions import http_responses as responses
-from perdure.core.exceptions import rebuild, recorded_objects, validation_errors
 from perdure.core.exceptions.attempt_notes import cut
 from perdure.core.exceptions.fault import VALUES, Fault
 
@@ -15,9 +15,12 @@ Hide = Callable[[str], str]
 
 _LONGEST_TRACEBACK = 20_000
 _LONGEST_REPR = 200
-_DEEPEST = 8
+_DEEPEST = 32
 _MOST = 64
-"""Exceptions kept of one failure: its causes, its contexts and the members of its groups, all together."""
+"""Causes and contexts kept of one failure, of its members too."""
+_MOST_WHOLE = 10_000
+"""Members of groups of which all is kept; of further ones class and message are, so that each `except*` finds them."""
+_LONGEST_MESSAGE = 1_000
 
 _CHAIN = ("__cause__", "__context__", "__suppress_context__")
 
@@ -45,13 +48,13 @@ class _Recorder:
 
         self._hide: Hide = lambda text: hide(bounded(text))
         self._left = _MOST
+        self._whole = _MOST_WHOLE
         self._seen: set[int] = set()
 
     def record(self, exc: Exception, depth: int) -> Fault:
-        self._left -= 1
         self._seen.add(id(exc))
         lost = list(type(exc)._perdure_lost) if isinstance(exc, rebuild.Restored) else []
-        label, *bases = dict.fromkeys(name for each in type(exc).__mro__ for name in rebuild.labels(each))
+        label, *bases = _labels(exc)
         contents = object.__getattribute__(exc, "__dict__")
         group = isinstance(exc, ExceptionGroup)
         # A group's args are its message and its members; the members are kept as such.
@@ -71,13 +74,7 @@ class _Recorder:
             for name, value in attributes.items()
             if name not in answers and name not in inner_errors and name not in same
         }
-        plain_packed = {name: self._bytes(value, name) for name, value in plain.items()}
-        objects = {
-            name: data
-            for name, kept in plain_packed.items()
-            if kept is None and (data := self._object(plain[name])) is not None
-        }
-        lost += [name for name, kept in plain_packed.items() if kept is None and name not in objects]
+        kept_attributes = self._packed(plain, lost, objects=True)
         return Fault(
             module=label[0],
             qualname=label[1],
@@ -85,14 +82,13 @@ class _Recorder:
             message=self._hide(rebuild.message(exc)),
             args=[data or b"" for data in packed],
             reprs={place: self._repr(args[place]) for place, data in enumerate(packed) if data is None},
-            attributes={name: data for name, data in plain_packed.items() if data is not None},
-            objects=objects,
+            attributes=kept_attributes,
             errors=inner_errors,
             same=same,
             validation=self._validation(exc),
             responses=self._packed(answers, lost),
             slots=self._packed(rebuild.slots(exc), lost),
-            members=self._members(exc, depth, lost) if group else [],
+            members=self._members(exc, depth) if group else [],
             lost=list(dict.fromkeys(lost)),
             notes=[cut(self._hide(each), _LONGEST_TRACEBACK) for each in rebuild.notes(contents)],
             cause=cause_fault,
@@ -104,6 +100,7 @@ class _Recorder:
     def _chained(self, exc: BaseException | None, depth: int) -> Fault | None:
         if not isinstance(exc, Exception) or id(exc) in self._seen or self._left <= 0 or depth >= _DEEPEST:
             return None
+        self._left -= 1
         return self.record(exc, depth + 1)
 
     def _inner(
@@ -122,37 +119,33 @@ class _Recorder:
                 places[id(one)] = name
         return kept, same
 
-    def _members(self, group: Any, depth: int, lost: list[str]) -> list[Fault]:
-        every = rebuild.get(BaseExceptionGroup, "exceptions", group)
-        kept = [fault for each in every if (fault := self._chained(each, depth)) is not None]
-        if len(kept) < len(every):
-            lost.append(f"exceptions[{len(kept)}:]")
-        return kept
+    def _members(self, group: Any, depth: int) -> list[Fault]:
+        return [self._member(each, depth) for each in rebuild.get(BaseExceptionGroup, "exceptions", group)]
 
-    def _packed(self, values: dict[str, Any], lost: list[str]) -> dict[str, bytes]:
-        packed = {name: self._bytes(value, name) for name, value in values.items()}
+    def _member(self, exc: Exception, depth: int) -> Fault:
+        self._whole -= 1
+        if self._whole >= 0 and depth < _DEEPEST and id(exc) not in self._seen:
+            return self.record(exc, depth + 1)
+        label, *bases = _labels(exc)
+        message = cut(self._hide(rebuild.message(exc)[:_LONGEST_MESSAGE]), _LONGEST_MESSAGE)
+        return Fault(module=label[0], qualname=label[1], bases=bases, message=message, args=[VALUES.pack(message)])
+
+    def _packed(self, values: dict[str, Any], lost: list[str], objects: bool = False) -> dict[str, bytes]:
+        packed = {name: self._bytes(value, name, objects) for name, value in values.items()}
         lost += [name for name, data in packed.items() if data is None]
         return {name: data for name, data in packed.items() if data is not None}
 
-    def _bytes(self, value: Any, name: str = "") -> bytes | None:
-        from perdure.core.redaction.nested import redact_nested
-        from perdure.core.redaction.text import LONGEST
-
+    def _bytes(self, value: Any, name: str = "", objects: bool = False) -> bytes | None:
         try:
-            data = VALUES.pack(value)
-            if len(data) > LONGEST:
-                return None  # looking through all of it for credentials would take too long
-            safe = redact_nested(value, self._hide, name)
-            return data if safe is value else VALUES.pack(safe)
+            return attached.pack(value, self._hide, name, objects=objects)
         except Exception:  # noqa: BLE001  whatever the reason, the value is not storable
             return None
 
-    def _object(self, value: Any) -> bytes | None:
-        content = recorded_objects.content_of(value, self._plain_bytes)
-        return None if content is None else VALUES.pack(content)
-
     def _plain_bytes(self, name: str, value: Any) -> bytes | None:
-        return self._bytes(value, name)
+        try:
+            return attached.pack_builtins(value, self._hide, name)
+        except Exception:  # noqa: BLE001  as above
+            return None
 
     def _validation(self, exc: Exception) -> bytes:
         try:
@@ -178,3 +171,8 @@ class _Recorder:
         from perdure.core.redaction.text import bounded
 
         return bounded(self._hide(text), _LONGEST_TRACEBACK)
+
+
+def _labels(exc: Exception) -> list[rebuild.Label]:
+    """The labels of its class and of the bases of that, each once."""
+    return list(dict.fromkeys(name for each in type(exc).__mro__ for name in rebuild.labels(each)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from perdure.core.exceptions import attached, rebuild, recorded_objects, validation_errors
 from perdure.core.exceptions import http_responses as responses
-from perdure.core.exceptions import rebuild, recorded_objects, validation_errors
 from perdure.core.exceptions.fault import VALUES, Fault
 
 
@@ -31,44 +32,60 @@ class Lost:
 
 def restored(fault: Fault, main: str) -> Exception:
     """See `capture.restore`."""
-    chain = {"__cause__": fault.cause, "__context__": fault.context}
-    others = {name: restored(chained, main) for name, chained in chain.items() if chained is not None}
-    exc = _instance(fault, _parts(fault, main, others), main)
-    for name, other in others.items():
-        rebuild.put(BaseException, name, exc, other)
-    rebuild.put(BaseException, "__suppress_context__", exc, fault.suppressed)
-    return exc
+    return _Restorer(main).restored(fault)
 
 
-def _parts(fault: Fault, main: str, chained: dict[str, Exception]) -> rebuild.Parts:
-    errors = {name: restored(each, main) for name, each in fault.errors.items()}
-    others = chained | errors
-    errors |= {name: others[other] for name, other in fault.same.items() if other in others}
-    return rebuild.Parts(
-        message=fault.message,
-        args=tuple(
-            VALUES.unpack(data) if data else errors.get(f"args[{place}]", Lost(fault.reprs.get(place, "")))
-            for place, data in enumerate(fault.args)
-        ),
-        attributes={name: VALUES.unpack(data) for name, data in fault.attributes.items()}
-        | {name: responses.RecordedResponse(_content(data)) for name, data in fault.responses.items()}
-        | {name: recorded_objects.restore(_content(data), VALUES.unpack) for name, data in fault.objects.items()}
-        | {name: error for name, error in errors.items() if not name.startswith("args[")},
-        slots={name: VALUES.unpack(data) for name, data in fault.slots.items()},
-        members=[restored(each, main) for each in fault.members],
-        notes=fault.notes,
-    )
+class _Restorer:
+    """One failure and what hangs on it; the classes of that are looked for once."""
+
+    def __init__(self, main: str) -> None:
+        self._main = main
+        self._loaded: dict[rebuild.Label, type[Exception] | None] = {}
+
+    def restored(self, fault: Fault) -> Exception:
+        chain = {"__cause__": fault.cause, "__context__": fault.context}
+        others = {name: self.restored(chained) for name, chained in chain.items() if chained is not None}
+        known = [cls for label in ((fault.module, fault.qualname), *fault.bases) if (cls := self._class(label))]
+        exc = _instance(fault, known, self._parts(fault, known, others), self._main)
+        for name, other in others.items():
+            rebuild.put(BaseException, name, exc, other)
+        rebuild.put(BaseException, "__suppress_context__", exc, fault.suppressed)
+        return exc
+
+    def _class(self, label: rebuild.Label) -> type[Exception] | None:
+        if label not in self._loaded:
+            self._loaded[label] = rebuild.loaded(label, self._main)
+        return self._loaded[label]
+
+    def _parts(self, fault: Fault, known: list[type[Exception]], chained: dict[str, Exception]) -> rebuild.Parts:
+        errors = {name: self.restored(each) for name, each in fault.errors.items()}
+        others = chained | errors
+        errors |= {name: others[other] for name, other in fault.same.items() if other in others}
+        unpack = attached.Reader(known, self._main).unpack
+        return rebuild.Parts(
+            message=fault.message,
+            args=tuple(
+                unpack(data) if data else errors.get(f"args[{place}]", Lost(fault.reprs.get(place, "")))
+                for place, data in enumerate(fault.args)
+            ),
+            attributes={name: unpack(data) for name, data in fault.attributes.items()}
+            | {name: responses.RecordedResponse(_content(unpack, data)) for name, data in fault.responses.items()}
+            | {name: recorded_objects.restore(_content(unpack, data), unpack) for name, data in fault.objects.items()}
+            | {name: error for name, error in errors.items() if not name.startswith("args[")},
+            slots={name: unpack(data) for name, data in fault.slots.items()},
+            members=[self.restored(each) for each in fault.members],
+            notes=fault.notes,
+        )
 
 
-def _content(data: bytes) -> dict[str, Any]:
+def _content(unpack: Callable[[bytes], Any], data: bytes) -> dict[str, Any]:
     """What was kept of a response; nothing where damaged data hold something else."""
-    content = VALUES.unpack(data)
+    content = unpack(data)
     return {name: value for name, value in content.items() if type(name) is str} if type(content) is dict else {}
 
 
-def _instance(fault: Fault, parts: rebuild.Parts, main: str) -> Exception:
+def _instance(fault: Fault, known: list[type[Exception]], parts: rebuild.Parts, main: str) -> Exception:
     label = (fault.module, fault.qualname)
-    known = [cls for each in (label, *fault.bases) if (cls := rebuild.loaded(each, main)) is not None]
     if fault.validation and (validation := _validation(fault, known)) is not None:
         return validation
     if known and rebuild.is_labelled(known[0], label, main):

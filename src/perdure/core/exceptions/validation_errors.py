@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-_MOST = 100
+_MOST = 10_000
 
 
 def content_of(

@@ -116,7 +116,7 @@ class Ledger:
     def admit(self, owner: str, earlier: Amounts) -> BudgetExceeded | None:
         """May a call begin that has no record? It counts from now on; `earlier` is what it spent in earlier lives."""
         with self._lock:
-            most = self._most()
+            most = self._most(again=1 if earlier.calls else 0)
             field = self.bounds.reached(most)
             if field:
                 return self._exceeded(owner, field, most)
@@ -134,14 +134,15 @@ class Ledger:
             field = self.bounds.reached(most)
             return self._exceeded(owner, field, most) if field else None
 
-    def _most(self) -> Amounts:
+    def _most(self, again: int = 0) -> Amounts:
+        """What is spent; `again` is 1 if a call is to be judged that was begun in an earlier life: that is no other."""
         before, seen, new = self._before, self._seen, self._new
         if before is NOTHING:
             return seen  # all that is new was seen
         return Amounts(
             max(seen.usd, before.usd + new.usd),
             max(seen.tokens, before.tokens + new.tokens),
-            max(seen.calls, before.calls + new.calls),
+            max(seen.calls, before.calls + new.calls - again),
             max(seen.ms, before.ms + new.ms),
         )
 

@@ -1,0 +1,33 @@
+"""What a budget lets begin is the same in every life of a run: a call that a kill cut is no further call."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+from perdure.core.execution.spending import NOTHING, Amounts, Bounds, Ledger
+
+
+def ledger(before: Amounts) -> Ledger:
+    return Ledger("run-1", 1, 1, Bounds(calls=2, tokens=100), before, nullcontext())
+
+
+def test_the_last_call_that_is_permitted_is_made_again_after_a_kill():
+    """It had begun, and had spent something: it counts as the call that it was; the next one is refused as ever."""
+    book = ledger(before=Amounts(calls=2, tokens=2))
+    book.replayed(Amounts(calls=1, tokens=1))
+    assert book.admit("step 'ask'", Amounts(calls=1, tokens=1)) is None
+    assert book.seen == Amounts(calls=2, tokens=2)
+    assert "2 calls of 2 calls" in str(book.admit("step 'ask'", NOTHING))
+
+
+def test_a_call_that_was_never_begun_is_refused_where_it_was():
+    """What earlier lives had begun and this one has not come to again counts too."""
+    book = ledger(before=Amounts(calls=2))
+    book.replayed(Amounts(calls=1))
+    assert "2 calls of 2 calls" in str(book.admit("step 'ask'", NOTHING))
+
+
+def test_what_a_killed_call_spent_is_spent():
+    """Other bounds hold for the repetition as well."""
+    book = ledger(before=Amounts(calls=1, tokens=100))
+    assert "100 tokens of 100 tokens" in str(book.admit("step 'ask'", Amounts(calls=1, tokens=100)))
