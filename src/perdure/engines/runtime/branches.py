@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import sys
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -243,7 +243,7 @@ async def call_in_branch(scope: BranchScope, program: Generator[Any, Any, Any], 
         end = await scope.drive_in_task(program, in_branch=True)
     except asyncio.CancelledError:
         if not scope.closed and scope.stopped is None and scope.history.give_up(call) and scope.order is not None:
-            await _has_ended(scope, scope.order, call.seq)
+            await scope.order.ended_at_last(call.seq)
         raise
     finally:
         if not nested:
@@ -251,17 +251,6 @@ async def call_in_branch(scope: BranchScope, program: Generator[Any, Any, Any], 
     if type(end) is Failed:
         raise end.error
     return end.value
-
-
-async def _has_ended(scope: BranchScope, order: EventOrder, seq: int) -> None:
-    """That a call that was given up has come to its end, after some clean-up, is an event too.
-
-    It has its place, also if the task is cancelled once more meanwhile: that came of another event.
-    """
-    while not scope.closed and scope.stopped is None:
-        with suppress(asyncio.CancelledError):
-            await order.ended(seq)
-            return
 
 
 async def cancel_branches(scope: BranchScope) -> None:

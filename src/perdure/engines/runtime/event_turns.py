@@ -20,6 +20,7 @@ from perdure.core.execution.spec import Call
 from perdure.core.records import StepRecord
 from perdure.engines.runtime.ready_handles import ready_on, shows_ready
 from perdure.engines.runtime.workflow_timers import Timer
+from perdure.errors import StopRun
 
 _FIRED = msgspec.msgpack.Decoder(list[tuple[int, float]])
 
@@ -35,6 +36,10 @@ class OrderedScope(Protocol):
     settling: list[tuple[Call, Branch | None]]
     executing: int
     deciding: AbstractContextManager[Any] | None
+
+    @property
+    def stopped(self) -> StopRun | None:
+        """What the run was stopped by, if it was."""
 
     def read(self, seq: int) -> StepRecord:
         """The record of that number."""
@@ -196,6 +201,23 @@ class EventTurns(ABC):
         """The same, unless nothing can come between."""
         if not self.alone():
             await self.pass_by(place)
+
+    async def ended_at_last(self, place: float) -> None:
+        """The same for a call that was given up, and has come to its end after some clean-up.
+
+        That is one event, with a place of its own, also if the task is cancelled again before it is seen: that came of
+        another event, or is repeated in each turn of the loop, as anyio does it.
+        """
+        if self.alone():
+            return
+        task = asyncio.current_task()
+        seen = self.queue_up(place, task)
+        try:
+            while not seen.done() and self._scope.stopped is None:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.shield(seen)
+        finally:
+            self.step_up(place, task)
 
     @contextmanager
     def mapping(self) -> Iterator[None]:
