@@ -29,6 +29,9 @@ LOOK = 0.01
 
 PASSES = 3
 
+LARGEST = 1 << 17
+"""Bytes that are read of a file of /proc at a time."""
+
 SHOWN = 5
 """Programs that are named in a line."""
 
@@ -156,13 +159,27 @@ def _marked() -> list[Marked]:
 def _mark(pid: int, name: str) -> str | None:
     prefix = f"{name}=".encode()
     try:
-        data = (_PROC / str(pid) / "environ").read_bytes()
+        data = _read(f"{_PROC}/{pid}/environ")
     except OSError:  # it is gone, or another user's
+        return None
+    if prefix not in data:  # most programs bear none, and all are looked at whenever a run goes on
         return None
     for part in data.split(b"\0"):
         if part.startswith(prefix):
             return part[len(prefix) :].decode(errors="replace")
     return None
+
+
+def _read(path: str) -> bytes:
+    """The whole of a file of /proc, by the calls that cost least."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(descriptor, LARGEST):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
 
 
 def _is_alive(parent: int, pid: int) -> bool:
