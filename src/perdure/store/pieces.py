@@ -192,6 +192,16 @@ def whole(
     return msgspec.structs.replace(record, **found) if found else record
 
 
+def joined(connection: apsw.Connection, payload: bytes, path: Path) -> bytes | None:
+    """A payload put together; None of what lies in a file of its own, or cannot be read."""
+    if not is_apart(payload):
+        return payload
+    try:
+        return None if manifest(payload).level == IN_FILE else _join(connection, payload, "", path, "")
+    except ValueError:
+        return None
+
+
 def complete(
     connection: apsw.Connection, record: StepRecord | AttemptRecord | RunRecord | LetterRecord, path: Path
 ) -> bool:

@@ -7,13 +7,14 @@ its source has done, and asks for its rows. What is still needed stays, with all
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import apsw
 import msgspec
 
 from perdure.store import pieces, stop_notes
+from perdure.store.named_runs import NamedRuns
 from perdure.store.runs import Store
 from perdure.store.statements import load
 
@@ -23,10 +24,10 @@ _DROPS = [statement for name, statement in _SQL.items() if name.startswith("drop
 TOGETHER = 50
 """Runs that are removed in one transaction, with their relatives."""
 
-Needed = Literal["unfinished", "recent", "letters", "newest", "lock", "wait", "export", "redrive", "schedule"]
+Needed = Literal["unfinished", "recent", "letters", "newest", "lock", "wait", "named", "export", "redrive", "schedule"]
 """Why a run stays: it or a relative is unfinished or ended not long enough ago; has parked letters; is the newest run
-of the file, whose number would be given again; is named by a lock, by a wait of another run, or by the newest tick of a
-schedule; or a letter of it is to be exported, or is re-driven."""
+of the file, whose number would be given again; is named by a lock, by a wait or a record of an unfinished run, or by
+the newest tick of a schedule; or a letter of it is to be exported, or is re-driven."""
 
 
 class Removed(msgspec.Struct):
@@ -84,19 +85,22 @@ def prune(store: Store, before: float, *, workflow: str | None, letters: bool, d
     kept: Counter[Needed] = Counter()
     seen: set[int] = set()
     rids_gone: set[int] = set()
+    named = NamedRuns(store.path)
+    store.journal.read(named.look)
     after = 0
     while rids := _candidates(store, after, before, workflow):
         after = rids[-1]
 
         def operation(connection: apsw.Connection, rids: list[int] = rids) -> list[_Member]:
             links = _links(connection)
+            named.look_again(connection)
             gone: list[_Member] = []
             for rid in rids:
                 if rid in seen:
                     continue
                 related = list(_related(connection, rid, links))
                 seen.update(one.rid for one in related)
-                why = _needed(connection, related, before, letters)
+                why = _needed(connection, related, before, letters, named.rids)
                 if why is not None:
                     kept[why] += 1
                     continue
@@ -167,7 +171,9 @@ def _related(connection: apsw.Connection, rid: int, links: dict[int, set[int]]) 
         known |= near
 
 
-def _needed(connection: apsw.Connection, related: list[_Member], before: float, letters: bool) -> Needed | None:
+def _needed(
+    connection: apsw.Connection, related: list[_Member], before: float, letters: bool, named: Collection[int]
+) -> Needed | None:
     """Why they stay; None if they may go."""
     for one in related:
         if not one.is_over:
@@ -178,6 +184,8 @@ def _needed(connection: apsw.Connection, related: list[_Member], before: float, 
         if why[0] is not None:
             found: Needed = why[0]
             return found
+        if one.rid in named:
+            return "named"
         parked: Any = connection.execute(_SQL["parked"], (one.rid,)).fetchone()
         if parked[0] and not letters:
             return "letters"

@@ -21,6 +21,7 @@ WHY = {
     "newest": "the newest run stays, so that its number is not given again",
     "lock": "a lock names them",
     "wait": "another run waits for them",
+    "named": "an unfinished run names them in what it was given, or in its records: it may ask for their results",
     "export": "dead letters of theirs are still to be exported",
     "redrive": "a dead letter of theirs is being re-driven",
     "schedule": "a schedule counts from them",

@@ -30,6 +30,25 @@ SELECT CASE
             SELECT 1 FROM tick n WHERE n.schedule = t.schedule AND n.due > t.due AND n.run IS NOT NULL))) THEN 'schedule'
 END
 
+-- name: unfinished
+WITH RECURSIVE unfinished (rid) AS (
+    SELECT rid FROM run WHERE parent IS NULL
+        AND (holder IS NOT NULL OR (status NOT IN ('done', 'cancelled') AND superseded_by IS NULL))
+    UNION
+    SELECT r.rid FROM unfinished u JOIN run r
+        ON r.parent = u.rid OR r.rid = (SELECT forked_from FROM run WHERE rid = u.rid)
+)
+SELECT rid FROM unfinished
+
+-- name: given_to
+SELECT input FROM run WHERE rid = ?1 UNION ALL SELECT value FROM signal WHERE run = ?1
+
+-- name: records_behind
+SELECT seq, input, output FROM step WHERE run = ? AND seq > ? ORDER BY seq LIMIT ?
+
+-- name: of_id
+SELECT rid FROM run WHERE id = ?
+
 -- name: counts
 SELECT (SELECT count(*) FROM step WHERE run = ?1), (SELECT count(*) FROM dead_letter WHERE run = ?1)
 
