@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 import perdure
@@ -143,6 +144,8 @@ def test_bad_options_are_refused_before_anything_is_written(machine: Machine) ->
         {"delay": "101 years"},
         {"at": datetime(2026, 11, 27)},
         {"at": 5.0},
+        {"at": datetime.max.replace(tzinfo=UTC)},
+        {"at": datetime.min.replace(tzinfo=UTC)},
         {"delay": 1, "at": datetime.now().astimezone()},
     ]
     for options in bad:
@@ -164,6 +167,23 @@ def test_bad_options_are_refused_before_anything_is_written(machine: Machine) ->
     with pytest.raises(PerdureError):
         mailed.with_options(id="x").enqueue_many([("a",)])
     assert machine.runs() == []
+
+
+def test_a_time_that_no_date_can_show_is_not_written(machine: Machine) -> None:
+    """Whatever asks for it: the row could not be read again, and with it nothing that lists the runs of the file."""
+    handle = mailed.with_options(delay=60).enqueue("a")
+    store = machine.engine.store
+    run = store.run(handle.id)
+    never = datetime.max.replace(tzinfo=UTC).timestamp()
+    other = msgspec.structs.replace(run, rid=0, id="never", wake=never)
+    for operation in (
+        lambda at: store.put_run(at, run, wake=never),
+        lambda at: store.insert_run(at, other),
+        lambda at: store.put_run(at, run, wake=float("nan")),
+    ):
+        with pytest.raises(OptionError, match="no date can show"):
+            store.journal.write((), operation)
+    assert [one.id for one in store.runs()] == [handle.id]
 
 
 def test_from_an_event_loop(machine: Machine) -> None:

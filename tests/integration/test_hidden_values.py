@@ -12,10 +12,12 @@ import perdure
 from conftest import Machine
 from perdure import step, workflow
 from perdure.cli import main
+from perdure.core.values import codec
 from perdure.engines.local import engine as local
 from perdure.errors import OptionError, Suspended
 from perdure.operations.letter_input import letter_input
-from perdure.operations.location import Location
+from perdure.operations.location import Location, opened
+from perdure.store import dead_letters
 from perdure.web.acting import Edited, edit
 
 KEY = "tulip-garden-walk"
@@ -70,6 +72,23 @@ def test_a_credential_is_known_by_the_names_that_it_stands_under(machine: Machin
     for path in hidden[:3]:
         with pytest.raises(OptionError, match="is not shown in full"):
             edit(desk, {"letter": "1"}, Edited(shown[0].script, shown[0].version, {path: "***"}))
+
+
+def test_an_edited_input_is_printed_without_what_was_not_edited(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`dlq edit --json` prints the whole input: its credentials are hidden, and stay what they were."""
+    pays_nothing()
+    local.close_all()
+    capsys.readouterr()
+    assert main(["dlq", "edit", "1", "--set", "account.number=7", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert '"number":7' in out
+    assert KEY not in out
+    with opened(Location(machine.state, "a test")) as store:
+        edited = dead_letters.get(store, 1).input
+    assert edited is not None
+    assert KEY in codec.describe_inputs(edited)
 
 
 def test_a_value_that_is_not_shown_as_it_is_is_not_edited_from_what_is_shown(machine: Machine) -> None:

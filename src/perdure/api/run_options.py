@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from typing import Any
 
@@ -101,7 +102,10 @@ def _at(value: object) -> float:
         raise OptionError(
             f"at is {value!r}, which has no time zone", "give it one: value.astimezone() takes it for local time"
         )
-    return value.timestamp()
+    moment = value.timestamp()
+    if abs(moment - time.time()) > durations.LONGEST:
+        raise OptionError(f"at is {value!r}, more than a hundred years away", "give a moment that comes")
+    return moment
 
 
 CHECKS: dict[str, Any] = {

@@ -9,12 +9,14 @@ from typing import Any
 
 import msgspec
 
+from perdure.config import secrets
 from perdure.core.execution.argument_paths import Arguments, misfit
 from perdure.core.execution.spec import Spec
+from perdure.core.redaction.nested import redact_nested
 from perdure.engines.features import Feature
 from perdure.errors import NotDecodable, OptionError, PerdureError, RunError, UsageError
 from perdure.operations.dead_letters import editable_letter, find_letter
-from perdure.operations.letter_input import check_version
+from perdure.operations.letter_input import check_version, parameters_of
 from perdure.operations.location import Location, opened_for_change, pin
 from perdure.operations.scripts import step_of
 from perdure.store import dead_letters as letters
@@ -39,8 +41,13 @@ class Editing(msgspec.Struct):
     unchecked: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Every argument by its name, as plain data."""
+        """Every argument by its name, as plain data: to be edited."""
         return self.arguments.as_json()
+
+    def shown(self) -> dict[str, Any]:
+        """The same without credentials."""
+        shown: dict[str, Any] = redact_nested(self.as_json(), secrets.redactor())
+        return shown
 
 
 def begin_edit(location: Location, reference: str, script: Path | None = None, version: str | None = None) -> Editing:
@@ -65,6 +72,7 @@ def begin_edit(location: Location, reference: str, script: Path | None = None, v
         if version is not None:
             check_version(store, letter, version)
         function = store.function(run.rid, record.kind, record.name)
+        parameters = parameters_of(store, run, record)
     spec, unchecked = None, ""
     try:
         spec = step_of(run, record, location, function, script)
@@ -73,7 +81,7 @@ def begin_edit(location: Location, reference: str, script: Path | None = None, v
             raise
         unchecked = str(error).partition("\n")[0] or type(error).__name__
     current = record.input if letter.input is None else letter.input
-    names = spec.signature.names(MANY) if spec else ()
+    names = spec.signature.names(MANY) if spec else parameters
     return Editing(letter.lid, record.input, letter.input, current, Arguments(current, names), spec, unchecked)
 
 

@@ -12,6 +12,7 @@ import msgspec
 from perdure.config import secrets
 from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.argument_paths import Arguments
+from perdure.core.records import RunRecord, StepRecord
 from perdure.core.redaction.names import HIDDEN
 from perdure.core.redaction.nested import redact_nested, within_of
 from perdure.core.redaction.printable import printable
@@ -67,8 +68,7 @@ def letter_input(location: Location, reference: str) -> LetterInput:
     """
     with opened(location) as store:
         letter, run, record = editable_letter(store, reference)
-        known = store.journal.read(lambda at: code.of_run(at, run.rid, store.path)).get((record.kind, record.name))
-        names = list(known.parameters) if known is not None else []
+        names = parameters_of(store, run, record)
         current = record.input if letter.input is None else letter.input
         hide = secrets.redactor()
         recorded = {path: shown for path, _, shown in _places(Arguments(record.input, names).as_json(), hide)}
@@ -93,6 +93,12 @@ def refuse_hidden(location: Location, reference: str, paths: Collection[str]) ->
                 f"{printable(place.path)} is not shown in full: it holds a secret, hidden characters, or a long text",
                 f"edit it in a terminal: perdure dlq edit {reference} --set PATH=JSON",
             )
+
+
+def parameters_of(store: Store, run: RunRecord, record: StepRecord) -> list[str]:
+    """The names of the parameters of what was called, as far as they were written down."""
+    known = store.journal.read(lambda at: code.of_run(at, run.rid, store.path)).get((record.kind, record.name))
+    return list(known.parameters) if known is not None else []
 
 
 def version_of(store: Store, letter: LetterRecord) -> str:

@@ -10,10 +10,10 @@ import apsw
 import msgspec
 
 from perdure.core.execution.run_effects import Start
-from perdure.core.records import KIND, RUN, WIDTH, Row, RunRecord
+from perdure.core.records import KIND, RUN, WIDTH, Row, RunRecord, is_time
 from perdure.core.redaction.printable import one_line
 from perdure.core.values import artifact_names
-from perdure.errors import LockLost
+from perdure.errors import LockLost, OptionError
 from perdure.store import artifacts, awaited_ends, bell, database, parking, pieces, queue, spending, workflow_defaults
 from perdure.store.given_up_waits import GivenUpWaits
 from perdure.store.group_commit import Journal
@@ -82,7 +82,7 @@ class RunRows(RunQueries):
     def insert_run(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
         """Add a run; returns it with its checksum. A run without a number gets the next one."""
         rid = run.rid or self._next_run(connection)
-        run = msgspec.structs.replace(run, rid=rid, input=pieces.keep(connection, rid, run.input)).sealed()
+        run = _due(msgspec.structs.replace(run, rid=rid, input=pieces.keep(connection, rid, run.input)).sealed())
         connection.execute(self._sql["add_run"], msgspec.structs.astuple(run))
         return run
 
@@ -103,7 +103,7 @@ class RunRows(RunQueries):
             changed["output"] = pieces.keep(connection, run.rid, changed["output"])
         if "holder" in changed:  # while a process executes it, the number changes with each record
             changed["steps"] = self.steps_in(connection, run.rid) if changed["holder"] is None else None
-        before, run = run, msgspec.structs.replace(run, **changed).sealed()
+        before, run = run, _due(msgspec.structs.replace(run, **changed).sealed())
         if run.status != before.status or (run.holder is None and before.holder is not None):
             self._ends = True
         row = (run.path, run.parent, run.status, run.holder, run.epoch, run.output, run.started, run.ended, run.stop)
@@ -229,3 +229,10 @@ class RunRows(RunQueries):
         self.spend_file.close(pending=self.journal.has_ahead)
         self.journal.close()
         self.holder.close()
+
+
+def _due(run: RunRecord) -> RunRecord:
+    """The run, which is about to be written: what cannot be read again is not written."""
+    if is_time(run.wake):
+        return run
+    raise OptionError(f"run {run.id} is to go on at a time that no date can show", "give one before the year 10000")

@@ -162,7 +162,7 @@ def edit(
     else:
         changed = edited(editing.as_json())
         if changed is None:
-            return dlq_tables.edited(editing.letter, "was left as it is", editing.as_json(), json=json)
+            return dlq_tables.edited(editing.letter, "was left as it is", editing.shown(), json=json)
         editing.arguments.replace(changed)
     differs = end_edit(location, editing)
     deeds.note(location, "dlq edit", str(editing.letter), ", ".join(path for path, _ in places))
@@ -172,7 +172,7 @@ def edit(
         )
     how = f"is re-driven with another input: perdure dlq redrive {editing.letter}{location.option}"
     return dlq_tables.edited(
-        editing.letter, how if differs else "has its recorded input again", editing.as_json(), json=json
+        editing.letter, how if differs else "has its recorded input again", editing.shown(), json=json
     )
 
 

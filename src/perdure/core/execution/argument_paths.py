@@ -75,6 +75,8 @@ class Arguments:
             raise OptionError(f"{path!r} names no place in the input", "write it like order.total or items[2].name")
         first, *rest = segments
         known = self._all()
+        if first not in known and first.isdecimal() and int(first) < len(self._positional):
+            first = list(known)[int(first)]  # by its place
         if first in known:
             self._put(first, _at(known[first], rest, value, first))
         elif not rest and first in self._names:
