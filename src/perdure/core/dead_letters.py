@@ -89,7 +89,7 @@ class LetterDetails(msgspec.Struct, frozen=True):
     whole run; `key` is what identifies the call, in hexadecimal digits. `inputs` are the recorded ones, `edited` what
     they were edited into; `notes` is what the error says besides (of a crash loop: each crash); `first` and `last` say
     when it failed first and last, `redriven` how often it was re-driven. `verdict` is what was known of the error
-    when it happened, if that is stored.
+    when it happened, if that is stored. `reason` is what letters go by that failed for the same reason.
     """
 
     id: str
@@ -114,6 +114,7 @@ class LetterDetails(msgspec.Struct, frozen=True):
     redriven: int
     result: Any
     verdict: Verdict | None = None
+    reason: str | None = None
 
 
 def letter_id(run: str, seq: int, created: float) -> str:
@@ -173,6 +174,7 @@ def describe(
         parked=moment(letter.created),
         changed=moment(letter.changed),
         redriven=letter.redriven,
+        reason=None if letter.fingerprint is None else letter.fingerprint.hex(),
         result=plain(letter.result),
         verdict=failures[-1].verdict if failures else None,
     )

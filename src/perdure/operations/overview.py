@@ -14,14 +14,16 @@ from perdure.core.durations import show
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.core.waits import describe
+from perdure.operations.alerts import pending
 from perdure.operations.breakers import BreakerView, list_breakers
 from perdure.operations.letter_pages import LetterReason, letter_reasons
 from perdure.operations.location import Location
+from perdure.operations.open_questions import unanswered
 from perdure.operations.processes import process_of
 from perdure.operations.queues import place_in_queue
 from perdure.operations.stored_failures import error_line, verdict_of
 from perdure.operations.why_waiting import Way
-from perdure.store import approvals, listing, run_pages, waits
+from perdure.store import listing, run_pages, waits
 from perdure.store.runs import Store
 
 NEWEST = 500
@@ -35,7 +37,7 @@ SHOWN = 12
 
 INPUTS = 80
 
-Kind = Literal["failed", "interrupted", "approval", "due", "service", "letters"]
+Kind = Literal["failed", "interrupted", "approval", "due", "service", "letters", "alerts"]
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -98,8 +100,9 @@ class LockView(msgspec.Struct, frozen=True):
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """What needs somebody, and how the rest is doing. `totals` counts runs by what is stored of them, child runs too;
-    `more_needs` is how many runs need somebody besides those in `needs`."""
+    """What needs somebody, and how the rest is doing. `totals` counts runs by what is stored of them, child runs too,
+    and those of the newest that no process executes any more as interrupted; `more_needs` is how many runs need
+    somebody besides those in `needs`."""
 
     needs: list[Need]
     more_needs: int
@@ -123,21 +126,21 @@ def overview_of(store: Store, location: Location) -> Overview:
         StateError: the file cannot be read.
     """
     now = time.time()
-    newest = store.runs(most=NEWEST)
-    dead = run_pages.letters_of(store, [run.rid for run in newest])
-    standing = {run.rid: _status(store, run, dead.get(run.rid, 0)) for run in newest}
+    newest, standing = newest_runs(store)
     left = [run for run in newest if _needs(store, run, standing[run.rid], newest, now)]
     services = list_breakers(location)
     why = letter_reasons(store)
     waiting = sum(one.letters for one in why)
     needs = [_need(store, location, run, standing[run.rid], now) for run in left[:SHOWN]]
     needs += [_service(location, one) for one in services if one.state in ("open", "isolated")]
+    if undelivered := len(pending(location, None).alerts):
+        needs.append(_alerts(location, undelivered))
     if why:
         needs.append(_letters(location, waiting, why))
     return Overview(
         needs=sorted(needs, key=lambda one: _URGENCY[one.kind]),
         more_needs=len(left[SHOWN:]),
-        totals=listing.totals(store),
+        totals=_totals(store, standing),
         letters=waiting,
         reasons=why[:5],
         workflows=workflows_of(newest, standing),
@@ -147,7 +150,30 @@ def overview_of(store: Store, location: Location) -> Overview:
     )
 
 
-_URGENCY: dict[Kind, int] = {"failed": 0, "interrupted": 1, "approval": 2, "due": 3, "service": 4, "letters": 5}
+def newest_runs(store: Store) -> tuple[list[RunRecord], dict[int, str]]:
+    """The newest runs, and how they stand by row number."""
+    newest = store.runs(most=NEWEST)
+    dead = run_pages.letters_of(store, [run.rid for run in newest])
+    return newest, {run.rid: _status(store, run, dead.get(run.rid, 0)) for run in newest}
+
+
+def _totals(store: Store, standing: dict[int, str]) -> dict[str, int]:
+    """How many runs stand how; of those that were interrupted, the newest."""
+    found = dict(listing.totals(store))
+    left = sum(one == "interrupted" for one in standing.values())
+    found |= {"running": max(found.get("running", 0) - left, 0), "interrupted": left}
+    return {status: count for status, count in found.items() if count}
+
+
+_URGENCY: dict[Kind, int] = {
+    "failed": 0,
+    "interrupted": 1,
+    "approval": 2,
+    "due": 3,
+    "service": 4,
+    "letters": 5,
+    "alerts": 6,
+}
 
 
 def _status(store: Store, run: RunRecord, dead: int) -> str:
@@ -167,12 +193,8 @@ def _needs(store: Store, run: RunRecord, status: str, newest: list[RunRecord], n
             for one in newest
         )
     if status == "suspended":
-        return (run.wake is not None and run.wake <= now) or _asks(store, run)
+        return (run.wake is not None and run.wake <= now) or bool(unanswered(store, run))
     return status == "interrupted"
-
-
-def _asks(store: Store, run: RunRecord) -> bool:
-    return any(not answered for _, answered in approvals.open_topics(store, run))
 
 
 def _need(store: Store, location: Location, run: RunRecord, status: str, now: float) -> Need:
@@ -216,7 +238,7 @@ def _need(store: Store, location: Location, run: RunRecord, status: str, now: fl
             process.ended or moment(run.started), ways=[why, resume],
         )  # fmt: skip
     found = waits.standing_of(store, run.rid)
-    if _asks(store, run):
+    if unanswered(store, run):
         ways = [Way("approve", f"perdure approve {id}{option}"), Way("reject", f"perdure reject {id}{option}")]
         return Need(
             "approval",
@@ -247,6 +269,16 @@ def _letters(location: Location, letters: int, found: list[LetterReason]) -> Nee
     return Need(
         "letters", title, "", named + more, since=first, ways=[Way("look at them", f"perdure dlq ls{location.option}")]
     )
+
+
+def _alerts(location: Location, waiting: int) -> Need:
+    title = "1 alert was not delivered" if waiting == 1 else f"{waiting:,} alerts were not delivered"
+    text = "Whom they are for was told nothing: see why, then deliver them."
+    ways = [
+        Way("see why", f"perdure alert pending{location.option}"),
+        Way("deliver them", f"perdure alert flush{location.option}"),
+    ]
+    return Need("alerts", title, text, ways=ways)
 
 
 def workflows_of(newest: list[RunRecord], standing: dict[int, str]) -> list[WorkflowView]:
@@ -331,8 +363,6 @@ def waiting_runs(store: Store, most: int = 100) -> list[WaitView]:
     Raises:
         StateError: the file cannot be read.
     """
-    from perdure.core.waits import title_of
-
     now = time.time()
     found = []
     for run in (one for status in ("suspended", "queued") for one in store.runs(status=status, most=most)):
@@ -342,7 +372,6 @@ def waiting_runs(store: Store, most: int = 100) -> list[WaitView]:
             if queued
             else secrets.conceal(describe(waits.standing_of(store, run.rid), now))
         )
-        topics = () if queued else approvals.open_topics(store, run)
-        asked = [title_of(topic) for topic, answered in topics if not answered]
+        asked = [] if queued else unanswered(store, run)
         found.append(WaitView(run.id, run.workflow, run.status, text, moment(run.started), moment(run.wake), asked))
     return found

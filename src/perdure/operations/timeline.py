@@ -11,12 +11,16 @@ from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.operations.breakers import OpeningView, openings_of
 from perdure.operations.functions import functions_of
-from perdure.operations.step_rows import StepRow, every_step
-from perdure.store import timeline
+from perdure.operations.processes import process_of
+from perdure.operations.step_rows import Rows, StepRow, Try, every_step
+from perdure.store import lives, step_pages, timeline
 from perdure.store.runs import Store
 
 MOST = 2_000
 """Calls that are given one by one."""
+
+FEW = 200
+"""Calls without a record, and attempts that were broken off, that are given."""
 
 FINEST = 0.001
 """Seconds of a span, at least."""
@@ -35,9 +39,29 @@ class Bins(msgspec.Struct, frozen=True):
     retried: list[int]
 
 
+class OpenCall(msgspec.Struct, frozen=True):
+    """A call that was tried, failed, and has no record: what ended the run, or is being tried still."""
+
+    name: str
+    inputs: str
+    failures: list[Try]
+
+
+class BrokenOff(msgspec.Struct, frozen=True):
+    """An attempt that ended with its process: when it began, in milliseconds from the start of the run, how long it
+    took until then, and how the process ended."""
+
+    name: str
+    attempt: int
+    at: float
+    ms: float
+    cause: str
+
+
 class Timeline(msgspec.Struct, frozen=True):
     """How the calls of a run lie in time. `length` is in milliseconds from `began`. Of a run with many calls `calls` is
-    None and `bins` counts them. `openings` are those of the breakers of its steps, at that time."""
+    None and `bins` counts them. `openings` are those of the breakers of its steps, at that time. `open` are calls that
+    have no record, `cut` attempts that were broken off; the last ones of many."""
 
     began: datetime | None
     length: float
@@ -45,6 +69,8 @@ class Timeline(msgspec.Struct, frozen=True):
     calls: list[StepRow] | None
     bins: Bins | None
     openings: list[OpeningView] = []
+    open: list[OpenCall] = []
+    cut: list[BrokenOff] = []
 
 
 def timeline_of(store: Store, run: RunRecord, bins: int = 1_000) -> Timeline:
@@ -62,11 +88,15 @@ def timeline_of(store: Store, run: RunRecord, bins: int = 1_000) -> Timeline:
     found = timeline.extent(store, run.rid)
     under_way = run.status == "running" and store.holding(run) is not None
     end = run.ended or (time.time() if under_way else found[1] if found else run.started)
-    length = max(end - run.created, found[1] - run.created if found else 0.0, FINEST)
+    tried, cut = _open(store, run), _cut(store, run)
+    last = [one.at + one.ms for one in cut] + [one.at + one.ms for call in tried for one in call.failures]
+    length = max(end - run.created, found[1] - run.created if found else 0.0, FINEST, *(one / 1000 for one in last))
     guarded = {one.options["breaker"] for one in functions_of(store, run) if "breaker" in one.options}
     opened = openings_of(store.path, run.created, end, guarded) if guarded else []
+    began, ms = moment(run.created), length * 1000
+    around = (opened, tried, cut)
     if total <= MOST:
-        return Timeline(moment(run.created), length * 1000, total, every_step(store, run, MOST), None, opened)
+        return Timeline(began, ms, total, every_step(store, run, MOST), None, *around)
     width = max(length / bins, FINEST)
     counts = {status: [0] * bins for status in ("done", "failed", "dead", "retried")}
     for part in timeline.bins(store, run.rid, run.created, width):
@@ -74,4 +104,31 @@ def timeline_of(store: Store, run: RunRecord, bins: int = 1_000) -> Timeline:
             place = min(max(place, 0), bins - 1)
             counts[status if status in ("done", "dead") else "failed"][place] += count
             counts["retried"][place] += again
-    return Timeline(moment(run.created), length * 1000, total, None, Bins(**counts), opened)
+    return Timeline(began, ms, total, None, Bins(**counts), *around)
+
+
+def _open(store: Store, run: RunRecord) -> list[OpenCall]:
+    calls = step_pages.tried_without_record(store, run.rid)
+    tries = sorted(step_pages.tries_of(store, run.rid, calls).values(), key=lambda each: each[0].started)[-FEW:]
+    rows = Rows(store, run)
+    return [OpenCall(each[0].name, rows.inputs(each[0].input), [rows.failed(one) for one in each]) for each in tries]
+
+
+def _cut(store: Store, run: RunRecord) -> list[BrokenOff]:
+    ended = [
+        BrokenOff(one.name, one.attempt, _since(run, one.started), max(one.ended - one.started, 0.0) * 1000, one.cause)
+        for one in lives.list_of(store, run.rid)[-FEW:]
+    ]
+    process = process_of(store, run) if run.status == "running" and store.holding(run) is None else None
+    if process is None or process.alive:
+        return ended
+    # Who died last is written down by the process that goes on with the run.
+    return ended + [
+        BrokenOff(one.step, one.attempt, _since(run, one.since.timestamp()), (one.seconds or 0.0) * 1000, process.cause)
+        for one in process.in_flight
+        if one.since is not None
+    ]
+
+
+def _since(run: RunRecord, moment: float) -> float:
+    return round(max(moment - run.created, 0.0) * 1000, 1)

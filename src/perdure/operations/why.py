@@ -21,6 +21,7 @@ from perdure.errors import PerdureError, StateCorrupt
 from perdure.operations.findings import find
 from perdure.operations.inquiry import SHOWN, Inquiry, line_of, time_left
 from perdure.operations.location import Location
+from perdure.operations.open_questions import unanswered
 from perdure.operations.processes import (
     ProcessView,
     Suspect,
@@ -46,7 +47,7 @@ class Why(msgspec.Struct, frozen=True):
     """Why a run is not moving.
 
     `reasons` are sentences, the most important first; `ways` the commands that help; `code` the entry of the failure
-    catalogue, where it is known.
+    catalogue, where it is known; `asks` the titles of what it asks and nobody has answered.
     """
 
     run: str
@@ -55,6 +56,7 @@ class Why(msgspec.Struct, frozen=True):
     reasons: list[str]
     ways: list[Way]
     code: str | None = None
+    asks: list[str] = []
 
 
 def explain(store: Store, run: RunRecord, location: Location) -> Why:
@@ -81,6 +83,9 @@ class _Answer(Inquiry):
 
     def answer(self) -> Why:
         """By how the run stands."""
+        asks = unanswered(self.store, self.run) if self.view.status in ("running", "suspended") else []
+        if asks:
+            self.ways += [Way("say yes", self._command("approve")), Way("say no", self._command("reject"))]
         match self.view.status:
             case "running" | "stopping":
                 self._under_way()
@@ -109,7 +114,7 @@ class _Answer(Inquiry):
         if not self.location.supports(Feature.EXECUTIONS):
             self._say(capabilities_at(self.location.engine).reason(Feature.EXECUTIONS))
         self._parent()
-        return Why(self.run.id, self.run.workflow, self.view.status, self.reasons, self.ways, self.code)
+        return Why(self.run.id, self.run.workflow, self.view.status, self.reasons, self.ways, self.code, asks)
 
     def _waits(self) -> Waiting:
         """What holds it besides what a process does; its sentences and commands are added to those here."""

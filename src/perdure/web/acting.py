@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from perdure.core.durations import rate as read_rate
 from perdure.errors import RunError
 from perdure.operations import alerts, approvals, breakers, deeds, letter_input
 from perdure.operations.dead_letters import Selection, find_letter, select
@@ -61,11 +62,12 @@ class Letters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Redriven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Dead letters by their numbers, the scripts of their runs, and how many are tried at a time."""
+    """Dead letters by their numbers, the scripts of their runs, how many are tried at a time, and how fast: "5/s"."""
 
     letters: Numbers
     scripts: list[str]
     concurrency: Annotated[int, Meta(ge=1, le=1_000)] = 1
+    rate: Annotated[str, Meta(max_length=32)] = ""
 
 
 class Matching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,11 +83,12 @@ class Matching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MatchingRedriven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All dead letters that match, the scripts of their runs, and how many are tried at a time."""
+    """All dead letters that match, the scripts of their runs, how many are tried at a time, and how fast: "5/s"."""
 
     matching: Matching
     scripts: list[str]
     concurrency: Annotated[int, Meta(ge=1, le=1_000)] = 1
+    rate: Annotated[str, Meta(max_length=32)] = ""
 
 
 class MatchingDropped(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -184,8 +187,7 @@ def redrive(desk: Desk, names: Names, given: Redriven) -> Job:
         for script in sorted({store.run_by_number(letter.run).path for letter in letters}):
             _same(script, given.scripts)
     numbers = [str(number) for number in given.letters]
-    many = [f"--concurrency={given.concurrency}"] if given.concurrency > 1 else []
-    return desk.jobs.start(desk.location, ["dlq", "redrive", *many], numbers, outcomes=REDRIVEN)
+    return desk.jobs.start(desk.location, ["dlq", "redrive", *_pace(given)], numbers, outcomes=REDRIVEN)
 
 
 def drop(desk: Desk, names: Names, given: Letters) -> Job:
@@ -196,13 +198,24 @@ def drop(desk: Desk, names: Names, given: Letters) -> Job:
 def redrive_matching(desk: Desk, names: Names, given: MatchingRedriven) -> Job:
     """Try all dead letters again that match."""
     filters = _matching(desk, given.matching, given.scripts)
-    many = [f"--concurrency={given.concurrency}"] if given.concurrency > 1 else []
-    return desk.jobs.start(desk.location, ["dlq", "redrive", *filters, *many], [], outcomes=REDRIVEN)
+    return desk.jobs.start(desk.location, ["dlq", "redrive", *filters, *_pace(given)], [], outcomes=REDRIVEN)
 
 
 def drop_matching(desk: Desk, names: Names, given: MatchingDropped) -> Job:
     """Give all dead letters up that match."""
     return desk.jobs.start(desk.location, ["dlq", "drop", *_matching(desk, given.matching, None)], [])
+
+
+def _pace(given: Redriven | MatchingRedriven) -> list[str]:
+    """The options that say how many are tried at a time, and how fast.
+
+    Raises:
+        OptionError: the rate is none.
+    """
+    if given.rate:
+        read_rate(given.rate, option="rate")
+    many = [f"--concurrency={given.concurrency}"] if given.concurrency > 1 else []
+    return [*many, f"--rate={given.rate}"] if given.rate else many
 
 
 def _matching(desk: Desk, wanted: Matching, scripts: list[str] | None) -> list[str]:

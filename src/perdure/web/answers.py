@@ -72,13 +72,22 @@ def _answer(value: Any, status: int, kind: str) -> Response:
     return Response(msgspec.json.encode(clean(value)), status, media_type=kind)
 
 
-def clean(value: Any) -> Any:
-    """The same as builtins, without credentials, and with texts in which nothing is hidden from a reader."""
+def clean(value: Any, longest: int | None = LONGEST) -> Any:
+    """The same as builtins, without credentials, and with texts in which nothing is hidden from a reader.
+
+    Args:
+        value: what is answered.
+        longest: characters of one text; None for all.
+    """
     hide = secrets.redactor()
 
     def each(one: Any) -> Any:
         if isinstance(one, str):
-            return one if len(one) < 8 and one.isalnum() else printable(hide(_cut(one)))
+            return (
+                one
+                if len(one) < 8 and one.isalnum()
+                else printable(hide(one if longest is None else _cut(one, longest)))
+            )
         if isinstance(one, dict):
             return {key if type(key) is not str else printable(key): each(inner) for key, inner in one.items()}
         return [each(inner) for inner in one] if isinstance(one, list) else one
@@ -86,5 +95,5 @@ def clean(value: Any) -> Any:
     return each(msgspec.to_builtins(value))
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ... {len(text) - LONGEST:,} characters more"
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]} ... {len(text) - longest:,} characters more"

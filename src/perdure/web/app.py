@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -59,6 +60,7 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
 
     from perdure.web import downloads
 
+    packed: dict[str, bytes] = {}
     files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix in KINDS}
     files["shell.html"] = files["shell.html"].replace(b'="/assets/', b'="' + root.encode() + b"/assets/")
     endpoints = endpoints_of(desk)
@@ -75,7 +77,12 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
         name = request.path_params["name"]
         if name not in files or name == "shell.html":
             return problem(404, "not-found", "there is nothing here")
-        return Response(files[name], media_type=KINDS[Path(name).suffix])
+        kind = KINDS[Path(name).suffix]
+        if "gzip" not in request.headers.get("accept-encoding", ""):
+            return Response(files[name], media_type=kind)
+        if name not in packed:
+            packed[name] = gzip.compress(files[name], mtime=0)
+        return Response(packed[name], media_type=kind, headers={"content-encoding": "gzip"})
 
     async def sign_in(request: Request) -> Response:
         if session.is_limited:
@@ -101,6 +108,11 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
             return problem(400, "bad-query", f"the query does not fit: {error}", "see /api/v1/openapi.json")
         return await run_in_threadpool(_made, lambda: downloads.export(desk, query))
 
+    async def value(request: Request) -> Response:
+        names = request.path_params
+        what: Literal["input", "result"] = "input" if request.url.path.endswith("/input") else "result"
+        return await run_in_threadpool(_made, lambda: downloads.value_of(desk, names["run"], names["seq"], what))
+
     async def metrics(request: Request) -> Response:
         return await run_in_threadpool(_made, lambda: downloads.metrics(desk))
 
@@ -122,6 +134,10 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
             Route(f"{PREFIX}/openapi.json", described, methods=["GET"]),
             Route(f"{PREFIX}/events", events, methods=["GET"]),
             Route(f"{PREFIX}/export", exported, methods=["GET"]),
+            *(
+                Route(f"{PREFIX}/runs/{{run}}/steps/{{seq}}/{what}", value, methods=["GET"])
+                for what in ("input", "result")
+            ),
             Route("/metrics", metrics, methods=["GET"]),
             *(
                 Route(

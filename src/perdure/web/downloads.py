@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from perdure.errors import OptionError
+from perdure.errors import NotFound, OptionError
 from perdure.operations import letter_pages, ps
 from perdure.operations.dead_letters import Selection, details_of, find_letter
 from perdure.operations.dead_letters import Standing as LetterStanding
@@ -17,7 +17,8 @@ from perdure.operations.metrics import metrics_of
 from perdure.operations.paging import PAGE
 from perdure.operations.step_rows import StepFilter, step_rows
 from perdure.web.answers import clean
-from perdure.web.endpoints import Desk
+from perdure.web.endpoints import Desk, Nothing
+from perdure.web.reading import step
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -58,6 +59,23 @@ def export(desk: Desk, given: ExportQuery) -> Response:
         media_type="application/jsonl",
         headers={"content-disposition": f'attachment; filename="{given.what}.jsonl"'},
     )
+
+
+def value_of(desk: Desk, run: str, number: str, what: Literal["input", "result"]) -> Response:
+    """The input or the result of a step as a file of JSON, as long as it is, without credentials.
+
+    Raises:
+        NotFound: there is no such run or step, or it has no result.
+        StateError: the file cannot be read.
+    """
+    from starlette.responses import Response
+
+    shown = step(desk, {"run": run, "seq": number}, Nothing())
+    if what == "result" and shown.status != "done":
+        raise NotFound(f"step #{shown.seq} of run {run} has no result: it is {shown.status}", "ask for its input")
+    content = msgspec.json.encode(clean(shown.inputs if what == "input" else shown.result, None))
+    name = f'attachment; filename="step-{shown.seq}-{what}.json"'
+    return Response(content, media_type="application/json", headers={"content-disposition": name})
 
 
 def metrics(desk: Desk) -> Response:

@@ -10,10 +10,12 @@ from msgspec import Meta
 
 from perdure.config import secrets
 from perdure.core.dead_letters import LetterDetails
-from perdure.core.records import RunRecord
+from perdure.core.records import RunRecord, StepRecord
 from perdure.errors import NotFound
 from perdure.operations import letter_input, letter_pages, overview, ps, schedules, searching, workers
+from perdure.operations.accepted_inputs import Accepted, accepted_inputs
 from perdure.operations.breakers import BreakerView, OpeningView, list_breakers, openings_of
+from perdure.operations.call_facts import CallFacts, call_facts
 from perdure.operations.dead_letters import LetterView, Selection, find_letter
 from perdure.operations.dead_letters import Standing as LetterStanding
 from perdure.operations.dead_letters import details_of as letter_details_of
@@ -28,7 +30,7 @@ from perdure.operations.step_rows import Show, StepFilter, StepRows, step_rows
 from perdure.operations.step_views import StepView
 from perdure.operations.timeline import Timeline, timeline_of
 from perdure.operations.why import Why, explain
-from perdure.store import dead_letters
+from perdure.store import code, dead_letters
 from perdure.store.runs import Store
 from perdure.store.step_pages import Order
 from perdure.web.endpoints import Desk, Endpoint, Nothing
@@ -164,6 +166,39 @@ def _no_such_step(run: RunRecord, number: int) -> NotFound:
     return NotFound(f"run {run.id} has no step #{number}", "choose one of those that it lists")
 
 
+def call(desk: Desk, names: Names, given: Nothing) -> CallFacts:
+    """What is known of a call besides its record."""
+    number = _number(names["seq"], "step")
+    with opened(desk.location, names["run"]) as store:
+        found = find_run(store, names["run"])
+        return call_facts(store, found, record_of(store, found, number))
+
+
+def record_of(store: Store, run: RunRecord, number: int) -> StepRecord:
+    """The record of that number.
+
+    Raises:
+        NotFound: the run has none.
+        StateError: the file cannot be read.
+    """
+    record = next(iter(store.records(run.rid, number, 1)), None)
+    if record is None or record.seq != number:
+        raise _no_such_step(run, number)
+    return record
+
+
+class AcceptedQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of which step."""
+
+    step: str
+
+
+def accepted(desk: Desk, names: Names, given: AcceptedQuery) -> Accepted:
+    """What the calls of a step that succeeded were given: a value that none of them had is worth a look."""
+    with opened(desk.location, names["run"]) as store:
+        return accepted_inputs(store, find_run(store, names["run"]), given.step)
+
+
 class LogQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which lines: of the call with that record, or of all calls of that step; the last ones."""
 
@@ -183,12 +218,8 @@ def log(desk: Desk, names: Names, given: LogQuery) -> Log:
     """What the attempts of a run have logged and printed."""
     with opened(desk.location, names["run"]) as store:
         found = find_run(store, names["run"])
-        call = None
-        if given.seq is not None:
-            call = next(iter(store.records(found.rid, given.seq, 1)), None)
-            if call is None or call.seq != given.seq:
-                raise _no_such_step(found, given.seq)
-        lines = log_of(store, found, step=given.step, call=call, limit=given.limit + 1)
+        record = None if given.seq is None else record_of(store, found, given.seq)
+        lines = log_of(store, found, step=given.step, call=record, limit=given.limit + 1)
     return Log(lines[-given.limit :], len(lines) > given.limit)
 
 
@@ -209,11 +240,13 @@ class LettersQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LetterLine(msgspec.Struct, frozen=True):
-    """A letter of a listing, with its inputs as plain data, and the script of its run."""
+    """A letter of a listing, with its inputs as plain data, and the script of its run. `parameters` are what
+    these inputs are called, in order, as far as that is known."""
 
     letter: LetterView
     data: Any
     script: str
+    parameters: list[str] = []
 
 
 class LettersPage(msgspec.Struct, frozen=True):
@@ -229,16 +262,22 @@ def letters(desk: Desk, names: Names, given: LettersQuery) -> LettersPage:
     wanted = Selection(given.status, given.run, given.workflow, given.step, given.error, reason=given.reason)
     with opened(desk.location) as store:
         page = letter_pages.letters_page(store, wanted, cursor=given.after, limit=given.limit)
-        return LettersPage([_line(store, one) for one in page.letters], dead_letters.totals(store), page.next)
+        known: dict[int, dict[tuple[str, str], list[str]]] = {}
+        lines = [_line(store, one, known) for one in page.letters]
+        return LettersPage(lines, dead_letters.totals(store), page.next)
 
 
-def _line(store: Store, view: LetterView) -> LetterLine:
+def _line(store: Store, view: LetterView, known: dict[int, dict[tuple[str, str], list[str]]]) -> LetterLine:
+    """A letter as a line. `known`: parameters by kind and name, of runs that were looked at before."""
     letter = dead_letters.get(store, view.letter)
     run = store.run_by_number(letter.run)
-    given = letter.input
-    if given is None:
-        given = store.record(letter.run, letter.seq).input if letter.seq else run.input
-    return LetterLine(view, secrets.to_builtins(given), run.path)
+    if letter.run not in known:
+        rows = store.journal.read(lambda at: code.of_run(at, letter.run, store.path))
+        known[letter.run] = {call: list(row.parameters) for call, row in rows.items()}
+    record = store.record(letter.run, letter.seq) if letter.seq else None
+    given = letter.input if letter.input is not None else run.input if record is None else record.input
+    parameters = [] if record is None else known[letter.run].get((record.kind, record.name), [])
+    return LetterLine(view, secrets.to_builtins(given), run.path, parameters)
 
 
 def input_of(desk: Desk, names: Names, given: Nothing) -> letter_input.LetterInput:
@@ -311,7 +350,8 @@ def all_schedules(desk: Desk, names: Names, given: Nothing) -> Schedules:
 
 
 class WaitingAlert(msgspec.Struct, frozen=True):
-    """An alert that was not delivered yet: for whom, what it says, how often it was tried, and the last failure."""
+    """An alert that was not delivered yet: for whom, what it says, how often it was tried, and the last failure.
+    Before `next` it is not tried again; None: it is due."""
 
     target: str
     configured: bool
@@ -340,7 +380,9 @@ def alerts(desk: Desk, names: Names, given: Nothing) -> Alerts:
 
     found = pending(desk.location, None)
     waiting = [
-        WaitingAlert(one.target, one.configured, moment(one.created), one.title, one.tries, one.error, moment(one.next))
+        WaitingAlert(
+            one.target, one.configured, moment(one.created), one.title, one.tries, one.error, moment(one.next or None)
+        )
         for one in found.alerts[:LIMIT]
     ]
     targets = sorted(target.name for target in recipients.targets(None, ""))
@@ -356,6 +398,45 @@ def _number(text: str, what: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 16):
         raise NotFound(f"{text!r} is the number of no {what}", "give a number")
     return int(text)
+
+
+# -- parts of the overview, for programs ------------------------------------------------------------------------------
+
+
+class Workflows(msgspec.Struct, frozen=True):
+    """The workflows, by the newest runs."""
+
+    workflows: list[overview.WorkflowView]
+
+
+class Processes(msgspec.Struct, frozen=True):
+    """The processes that execute the newest runs."""
+
+    processes: list[overview.ProcessLine]
+
+
+class Locks(msgspec.Struct, frozen=True):
+    """The locks that living processes have."""
+
+    locks: list[overview.LockView]
+
+
+def workflows(desk: Desk, names: Names, given: Nothing) -> Workflows:
+    """How each workflow is doing."""
+    with opened(desk.location) as store:
+        return Workflows(overview.workflows_of(*overview.newest_runs(store)))
+
+
+def processes(desk: Desk, names: Names, given: Nothing) -> Processes:
+    """The processes that execute runs."""
+    with opened(desk.location) as store:
+        return Processes(overview.processes(store, *overview.newest_runs(store)))
+
+
+def locks(desk: Desk, names: Names, given: Nothing) -> Locks:
+    """The locks that are held."""
+    with opened(desk.location) as store:
+        return Locks(overview.locks(store))
 
 
 # -- what was done ----------------------------------------------------------------------------------------------------
@@ -407,12 +488,17 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/runs/{run}/timeline", "How its calls lie in time", TimelineQuery, Timeline, timeline),
     Endpoint("GET", "/runs/{run}/steps", "Its steps, in the order of their records", StepsQuery, StepRows, steps),
     Endpoint("GET", "/runs/{run}/steps/{seq}", "One step in full", Nothing, StepView, step),
+    Endpoint("GET", "/runs/{run}/steps/{seq}/call", "What is known of its call besides", Nothing, CallFacts, call),
+    Endpoint("GET", "/runs/{run}/accepted", "What was accepted of a step", AcceptedQuery, Accepted, accepted),
     Endpoint("GET", "/runs/{run}/log", "What its attempts have logged and printed", LogQuery, Log, log),
     Endpoint("GET", "/letters", "Dead letters, the newest first", LettersQuery, LettersPage, letters),
     Endpoint("GET", "/letters/reasons", "Parked letters by reason", Nothing, Reasons, reasons),
     Endpoint("GET", "/letters/{letter}", "All about a dead letter", Nothing, LetterDetails, letter),
     Endpoint("GET", "/letters/{letter}/input", "Its input, to be edited", Nothing, letter_input.LetterInput, input_of),
     Endpoint("GET", "/services", "Breakers, pauses, rate limits and locks", Nothing, Services, services),
+    Endpoint("GET", "/workflows", "How each workflow is doing", Nothing, Workflows, workflows),
+    Endpoint("GET", "/processes", "The processes that execute runs", Nothing, Processes, processes),
+    Endpoint("GET", "/locks", "The locks that are held", Nothing, Locks, locks),
     Endpoint("GET", "/schedules", "The schedules", Nothing, Schedules, all_schedules),
     Endpoint("GET", "/waits", "Queues, runs that wait, and workers", Nothing, Waits, waits),
     Endpoint("GET", "/alerts", "Targets, and what waits to be delivered", Nothing, Alerts, alerts),

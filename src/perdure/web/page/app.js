@@ -10,6 +10,8 @@ const around = () => import("./around.js"), VIEWS = [
   [/^\/services$/, around, "services", "Services"], [/^\/schedules$/, around, "schedules", "Schedules"], [/^\/waits$/, around, "waits", "Queues and waits"], [/^\/alerts$/, around, "alerts", "Alerts"], [/^\/doctor$/, around, "doctor", "Doctor"],
   [/^\/deeds$/, () => import("./deeds.js"), "deeds", "Deeds"], [/^\/jobs\/([0-9a-f]+)$/, () => import("./deeds.js"), "job", "Command"], [/^\/search$/, () => import("./search.js"), "search", "Search"],
 ];
+/** What the view is made of, for `?json`: the answer of the API as it is. */
+const RAW = { Overview: () => "/overview", Runs: () => "/runs", Run: id => `/runs/${id}`, "Dead letters": id => id ? `/letters/${id}` : "/letters", "Queues and waits": () => "/waits", Command: id => `/jobs/${id}` };
 /** Where we are, below the root. */
 const path = () => decodeURI(location.pathname).slice(ROOT.length) || "/";
 const NAV = [["/", "home", "Overview", "o"], ["/runs", "list", "Runs", "r"], ["/dead", "dead", "Dead letters", "d"], ["/schedules", "clock", "Schedules", "c"], ["/waits", "lanes", "Queues and waits", "w"], ["/services", "bolt", "Services", "s"], ["/alerts", "bell", "Alerts", "a"], ["/doctor", "pulse", "Doctor", "h"], ["/deeds", "key", "Deeds", "e"], ["/search", "search", "Search", "f"]];
@@ -48,7 +50,7 @@ export function go(address, replace = false) {
 async function show() {
   const [pattern, load, name, title] = VIEWS.find(([p]) => p.test(path())) || VIEWS[0];
   const mine = ++number, given = pattern.exec(path())?.[1], query = new URLSearchParams(location.search);
-  const view = (await load())[name];
+  const view = query.has("json") ? raw(RAW[title] ? RAW[title](given) : `/${title.toLowerCase()}`) : (await load())[name];
   if (mine !== number) return;
   if (shown?.view === view && shown.given === given && shown.here.readdress) { frame(); return shown.here.readdress(query); }
   shown?.here.leave?.();
@@ -60,6 +62,13 @@ async function show() {
   main.scrollTop = 0;
   await refresh(mine);
   if (mine === number && !main.contains(document.activeElement)) main.focus({ preventScroll: true });
+}
+function raw(address) {
+  return ({ main, query }) => ({ async refresh() {
+    const given = Object.fromEntries([...query].filter(([k]) => !["json", "step", "t", "show"].includes(k)));
+    if (address === "/letters" && given.q) { given.error = given.q; delete given.q; }
+    patch(main, h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, `/api/v1${address}`))), h("section", { class: "card", "aria-label": "Answer" }, h("pre", { class: "codex", tabindex: 0, role: "region", "aria-label": "JSON" }, JSON.stringify(await get(address, given), null, 2))));
+  } });
 }
 async function refresh(mine = number) {
   try {

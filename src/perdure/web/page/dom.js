@@ -51,7 +51,7 @@ const same = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName &&
 function morph(old, fresh) {
   if (old.nodeType !== 1) { if (old.data !== fresh.data) old.data = fresh.data; return; }
   if (old.hasAttribute("data-keep")) return;
-  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name } of [...old.attributes]) if (!(name === "open" && old.tagName === "DETAILS") && !fresh.hasAttribute(name)) old.removeAttribute(name);
   for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   if ("value" in fresh && old !== document.activeElement && old.value !== fresh.value) old.value = fresh.value;
   if ("checked" in fresh) old.checked = fresh.checked;
@@ -107,13 +107,17 @@ export function toast(text) {
 export const copy = text => navigator.clipboard?.writeText(text).then(() => toast("copied"), () => toast("the browser does not let a page copy"));
 /** A command, to be copied into a terminal. */
 export const command = text => h("div", { class: "cmd" }, h("span", { class: "clip", title: text }, text), h("button", { type: "button", "aria-label": `Copy: ${text}`, on: { click: () => copy(text) } }, mark("copy", 14, true)));
-/** Ask before something is changed: `text` says what happens, `told` is the command that does the same. */
-export function confirm(title, text, told, label, tone, act) {
+/** A text of which the beginning is shown, and all of it when that is asked for. */
+export const long = (text, most = 320) => text.length <= most + 80 ? text : [`${text.slice(0, most)} …`, h("details", { class: "long" }, h("summary", {}, `all ${text.length.toLocaleString("en-US")} characters`), h("span", { class: "mono" }, text))];
+/** Ask before something is changed: `text` says what happens, `told` is the command that does the same, or makes it of the fields of `more`. */
+export function confirm(title, text, told, label, tone, act, more = null) {
   const said = h("p", { class: "err", role: "alert" }), note = act.length ? h("input", { id: "note", autocomplete: "off" }) : null;
+  const typed = () => typeof told === "function" ? told() : told, same = h("div", {}, command(typed()));
+  for (const one of more?.fields || []) one.addEventListener("input", () => fill(same, command(typed())));
   const box = h("dialog", { "aria-label": title }, h("form", { method: "dialog", on: { submit: async e => {
     e.preventDefault();
     try { const said = await act(note?.value || ""); box.close(); toast(typeof said === "string" ? said : "done"); } catch (error) { fill(said, error.message, error.hint ? h("span", { class: "mute" }, ` ${error.hint}`) : null); }
-  } } }, h("div", { class: "in" }, h("h2", {}, title), h("p", { class: "mute" }, text), note ? h("label", { for: "note", class: "stackfield" }, "Note for the workflow", note) : null, command(told), said),
+  } } }, h("div", { class: "in" }, h("h2", {}, title), h("p", { class: "mute" }, text), note ? h("label", { for: "note", class: "stackfield" }, "Note for the workflow", note) : null, more?.node, same, said),
     h("footer", {}, h("button", { class: "btn", type: "button", on: { click: () => box.close() } }, "Not now"), h("button", { class: `btn ${tone}` }, label))));
   box.addEventListener("close", () => box.remove());
   document.body.append(box);
@@ -121,4 +125,6 @@ export function confirm(title, text, told, label, tone, act) {
 }
 export const button = (text, tone, clicked, label) => h("button", { type: "button", class: `btn small ${tone}`, "aria-label": label || null, on: { click: clicked } }, text);
 export const card = (title, count, ...rest) => h("section", { class: "card", "aria-label": title, "data-key": title }, h("header", {}, h("h2", {}, title), count == null ? null : h("span", { class: "count" }, count)), rest);
+/** A card whose title stands above it already. */
+export const sheet = (label, ...rest) => h("section", { class: "card", "aria-label": label, "data-key": label }, rest);
 export const empty = (...text) => h("p", { class: "empty" }, text);

@@ -1,6 +1,6 @@
 // What is known of one call: its attempts, what it was given, what came out, where it failed.
 
-import { h, mark, pill, copy, command } from "./dom.js";
+import { command, copy, h, long, mark, pill } from "./dom.js";
 import { at, dur, many, took } from "./words.js";
 
 const LONG = 65536;
@@ -27,7 +27,7 @@ export function json(value) {
   if (left <= 0) box.append(h("p", { class: "faint" }, "… only the beginning is shown"));
   return box;
 }
-export const error = one => h("div", { class: "errbox" }, h("b", {}, one.type), h("p", {}, one.message), one.notes?.length ? h("ul", {}, one.notes.map(x => h("li", {}, x))) : null);
+export const error = one => h("div", { class: "errbox" }, h("b", {}, one.type), h("p", {}, long(one.message, 1200)), one.notes?.length ? h("ul", {}, one.notes.map(x => h("li", {}, long(x)))) : null);
 export const trace = text => text ? h("details", {}, h("summary", {}, "Traceback"), h("pre", { class: "codex", tabindex: 0, role: "region", "aria-label": "traceback" }, text)) : null;
 const verdict = v => v ? h("span", { class: "faint" }, v.code && v.confidence !== "possible" ? `${v.kind}, ${v.code}` : v.kind, v.retry_after ? `, asked to wait ${took(v.retry_after)}` : "") : null;
 
@@ -37,7 +37,7 @@ export function attempts(failures, last) {
   failures.forEach((f, i) => {
     const before = failures[i - 1];
     if (before) out.push(pause(before, f.started));
-    out.push(h("div", { class: "att" }, mark("failed", 13), h("span", {}, h("b", {}, `Attempt ${i + 1}`), h("span", { class: "t" }, ` ${at(f.started)}`)), h("span", { class: "t" }, took(f.seconds)), h("p", {}, `${f.error.type}: ${f.error.message.split("\n")[0]} `, verdict(f.verdict))));
+    out.push(h("div", { class: "att" }, mark("failed", 13), h("span", {}, h("b", {}, `Attempt ${i + 1}`), h("span", { class: "t" }, ` ${at(f.started)}`)), h("span", { class: "t" }, took(f.seconds)), h("p", {}, long(`${f.error.type}: ${f.error.message.split("\n")[0]} `), verdict(f.verdict))));
   });
   if (last) {
     if (failures.length) out.push(pause(failures.at(-1), last.started));
@@ -48,19 +48,27 @@ export function attempts(failures, last) {
 const pause = (before, next) => { const gap = Date.parse(next) - Date.parse(before.started) - before.seconds * 1000; return gap > 1 ? h("div", { class: "waitline" }, h("i"), `${dur(gap)} between${before.verdict?.kind === "throttled" ? ": the service asked for fewer calls" : ""}`) : null; };
 const section = (title, side, ...rest) => h("section", {}, h("h3", {}, title, side), rest);
 
-/** @param {Object} step a step in full @param {string} run its id @param {Object} log what it has logged and printed @param {Element|null} fork a button */
-export function inspector(step, run, log, close, fork) {
+/** The source around the line that is meant. */
+export const excerpt = one => one.lines.length ? h("div", { class: "codex", tabindex: 0, role: "region", "aria-label": "source" }, one.lines.map((text, i) => h("div", { class: one.first + i === one.line ? "hit" : null }, h("i", {}, one.first + i), text))) : h("p", { class: "mute" }, `No excerpt: ${one.note}.`);
+/** What a call was given, by name where its parameters are known. */
+export const named = (data, names) => Array.isArray(data) && data.length && data.length <= names.length ? Object.fromEntries(data.map((x, i) => [names[i], x])) : data;
+
+/** @param {Object} step a step in full @param {Object} call what is known of the call besides @param {string} run its id @param {Object} log what it has logged and printed @param {Element|null} fork a button */
+export function inspector(step, call, run, log, close, fork) {
   const own = step.failures, ended = step.status === "done" || (own.length ? Date.parse(own.at(-1).started) < Date.parse(step.started) : true);
-  const all = own.length + (ended ? 1 : 0), last = step.error || own.at(-1)?.error;
+  const all = own.length + (ended ? 1 : 0), waited = Object.entries(step.waits), source = call.excerpt, inputs = named(step.inputs, call.parameters), last = step.error || own.at(-1)?.error;
   return [h("header", {}, mark(step.status, 15), h("h2", { class: "clip" }, step.name), h("span", { class: "grow" }), h("span", { class: "faint num" }, `#${step.seq}`), h("button", { class: "btn small", type: "button", "aria-label": "Close", on: { click: close } }, "×")),
     h("div", { class: "body" },
       step.letter ? h("div", { class: "acts" }, h("a", { class: "btn small primary", href: `/dead/${step.letter}` }, `Dead letter ${step.letter}`), pill("dead", step.standing)) : null,
       step.error ? error(step.error) : null,
-      section(many(Math.max(all, 1), "attempt"), h("span", { class: "faint" }, `last took ${took(step.seconds)}`), attempts(own, ended ? step : null)),
-      section("Input", h("button", { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.inputs)) } }, "Copy JSON"), json(step.inputs)),
+      section(many(Math.max(all, 1), "attempt"), h("span", { class: "faint" }, `last took ${took(step.seconds)}`), attempts(own, ended ? step : null), waited.length ? h("p", { class: "mute" }, `waited ${waited.map(([k, x]) => `${took(x)} for ${k}`).join(", ")}`) : null),
+      call.child ? section("Child run", null, h("a", { class: "link id", href: `/runs/${encodeURIComponent(call.child)}` }, call.child)) : null,
+      section("Input", h("button", { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.inputs)) } }, "Copy JSON"), json(inputs)),
       step.status === "done" ? section("Result", h("button", { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.result)) } }, "Copy JSON"), json(step.result)) : null,
       log.lines.length ? section("Log", log.earlier ? h("span", { class: "faint" }, "the last lines") : null, h("pre", { class: "codex", tabindex: 0, role: "region", "aria-label": "what it logged and printed" }, log.lines.map(x => `${at(x.at)} ${all > 1 ? `#${x.attempt} ` : ""}${x.level ? `${x.level} ${x.logger}: ` : ""}${x.text}\n`))) : null,
       last?.traceback ? trace(last.traceback) : null,
+      source ? section("Code", h("span", { class: "faint mono clip", title: source.file }, `${source.file.split("/").at(-1)}:${source.line} in ${source.function}`), excerpt(source)) : null,
+      section("Idempotency key", null, command(call.idempotency_key)),
       section("In a terminal", null, command(`perdure show ${run} --step ${step.name}`)),
       fork ? h("div", { class: "acts" }, fork) : null)];
 }

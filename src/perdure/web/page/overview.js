@@ -1,10 +1,12 @@
 // The first page: what needs somebody, how the workflows are doing, what is around them.
 
 import { get, seg } from "./api.js";
-import { card, command, empty, h, mark, patch, s } from "./dom.js";
+import { card, command, empty, h, long, mark, patch, s } from "./dom.js";
 import { ago, at, dur, many, n, size, tail, took } from "./words.js";
 import { table } from "./runs.js";
 
+const STAND = ["running", "failed", "interrupted", "parked", "suspended", "queued", "cancelled", "done"];
+const TO = { letters: "/dead", service: "/services", alerts: "/alerts" };
 const BAR = { done: "done-bar", dead: "dead-bar", failed: "fail-bar", parked: "fail-bar", interrupted: "stop", running: "run-bar", suspended: "wait-bar", queued: "wait-bar" };
 
 /** A mark for each of the last runs: how high is how long it took. */
@@ -18,10 +20,10 @@ function strip(runs, width = 224, height = 26) {
     }));
 }
 function need(one) {
-  const to = one.run ? `/runs/${seg(one.run)}` : one.kind === "letters" ? "/dead" : one.kind === "service" ? "/services" : null;
-  return h("div", { class: "need", "data-key": `${one.kind} ${one.run || one.service || ""}` }, mark(one.kind, 15),
-    h("h3", {}, one.title, one.run ? h("span", { class: "id" }, tail(one.run)) : null, one.since ? h("span", { class: "age", title: at(one.since) }, ago(one.since)) : null),
-    h("p", {}, one.detail ? h("code", {}, one.detail) : null, one.detail && one.text ? " " : null, one.text),
+  const to = one.run ? `/runs/${seg(one.run)}` : TO[one.kind];
+  return h("div", { class: "need", "data-key": `${one.kind} ${one.run || one.service || ""}` }, mark(one.kind === "alerts" ? "bell" : one.kind, 15),
+    h("h3", {}, one.title, one.run ? h("span", { class: "id" }, tail(one.run, one.title.split("(")[0])) : null, one.since ? h("span", { class: "age", title: at(one.since) }, ago(one.since)) : null),
+    one.detail ? h("p", {}, h("code", {}, long(one.detail))) : null, one.text ? h("p", {}, one.text) : null,
     h("div", { class: "acts" }, to ? h("a", { class: "btn small primary", href: to, "data-row": true, "aria-label": `Open: ${one.title}` }, one.kind === "letters" ? "Review" : "Open") : null),
     one.ways.length ? h("details", {}, h("summary", {}, many(one.ways.length, "command")), one.ways.map(w => h("div", { class: "way" }, h("span", { class: "faint" }, w.purpose), command(w.command)))) : null);
 }
@@ -29,9 +31,9 @@ export function overview({ main, note }) {
   async function refresh() {
     const [found, runs, alerts] = await Promise.all([get("/overview"), get("/runs", { limit: 12 }), get("/alerts")]);
     note(found);
-    const stand = Object.entries(found.totals).sort((a, b) => b[1] - a[1]);
+    const stand = Object.entries(found.totals).sort((a, b) => STAND.indexOf(a[0]) - STAND.indexOf(b[0]));
     patch(main,
-      h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, "Overview"), h("div", { class: "sub" }, stand.length ? stand.map(([k, v]) => h("span", {}, `${n(v)} ${k}`)) : h("span", {}, "no run yet")))),
+      h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, "Overview"), h("div", { class: "sub" }, stand.length ? stand.map(([k, v]) => h("a", { href: `/runs?status=${k}&children=1` }, `${n(v)} ${k}`)) : h("span", {}, "no run yet")))),
       h("div", { class: "cols" },
         h("div", { class: "stack" },
           card("Needs you", found.needs.length + found.more_needs || null, found.needs.length ? found.needs.map(need) : empty("Nothing needs you."),
@@ -51,5 +53,5 @@ export function service(one) {
   const stands = one.state === "open" || one.state === "isolated" ? "waiting" : one.state === "half-open" ? "stopping" : one.paused_until ? "waiting" : "done";
   const notes = [one.failures ? `${many(one.failures, "failure")} in a row` : null, one.openings ? `opened ${many(one.openings, "time")}` : null, one.paused_until ? `asked for a pause until ${at(one.paused_until)}` : null].filter(Boolean);
   return h("div", { "data-key": one.name }, mark(stands), h("b", { class: "clip" }, one.name), one.state ? h("span", { class: `pill ${stands === "waiting" ? "wait" : ""}` }, one.until ? `open until ${at(one.until)}` : one.state) : h("span", { class: "mute num" }, one.rate || "–"),
-    notes.length || one.error ? h("span", { class: "note" }, notes.join(" · "), one.error ? h("code", { class: "block" }, one.error) : null) : null);
+    notes.length || one.error ? h("span", { class: "note" }, notes.join(" · "), one.error ? h("code", { class: "block" }, long(one.error, 160)) : null) : null);
 }

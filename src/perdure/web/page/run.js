@@ -1,8 +1,8 @@
 // One run: facts, why it does not move, its calls in time, its steps, and what is known of the one that is chosen.
 
 import { get, seg, server } from "./api.js";
-import { start } from "./deeds.js";
-import { button, card, command, h, mark, NAMES, patch, pill, s } from "./dom.js";
+import { answers, start } from "./deeds.js";
+import { button, card, command, h, long, mark, NAMES, patch, pill, s } from "./dom.js";
 import { error, inspector, trace } from "./inspector.js";
 import { steps } from "./steps.js";
 import { table } from "./runs.js";
@@ -15,19 +15,19 @@ const AGAIN = ["failed", "interrupted", "parked"], OVER = ["done", "dead", "canc
 const MANY = [["done-bar", "done"], ["wait-bar", "tried again"], ["fail-bar", "failed"], ["dead-bar", "dead letter"]];
 
 export function run({ main, given, query, go, title }) {
-  let asked = query, details = null, why = null, lapse = null, step = null, log = null, left = false;
-  const head = h("div"), about = h("div", { class: "stack" }), tools = h("div", { class: "tool" }), legend = h("span", { class: "legend" }), count = h("span", { class: "count" }), side = h("aside", { class: "card insp", "aria-label": "The step that is chosen" });
+  let asked = query, details = null, why = null, lapse = null, step = null, call = null, log = null, told = false, left = false;
+  const head = h("div"), about = h("div", { class: "stack" }), tools = h("div", { class: "tool" }), legend = h("span", { class: "legend" }), count = h("span", { class: "count" }), said = h("div", { class: "stack said" }), side = h("aside", { class: "card insp", "aria-label": "The step that is chosen" });
   const address = changed => { const q = new URLSearchParams(asked); for (const [k, v] of Object.entries(changed)) if (v != null && v !== "") q.set(k, v); else q.delete(k); return `/runs/${seg(given)}${q.size ? `?${q}` : ""}`; };
   const to = (changed, replace) => go(address(changed), replace);
-  const line = timeline({ choose: x => to({ step: x.seq }, true), pick: t => to({ t: t ? t.map(x => Math.round(x)).join("-") : "" }) });
+  const line = timeline({ choose: x => x.seq && to({ step: x.seq }, true), pick: t => to({ t: t ? t.map(x => Math.round(x)).join("-") : "" }) });
   const list = steps({ run: given, choose: x => to({ step: x.seq }, true) });
   const split = h("div", { class: "split wide" }, h("section", { class: "card", "aria-label": "Steps" }, tools, list.box), side);
-  main.replaceChildren(head, h("div", { class: "stack" }, about, h("section", { class: "card", "aria-label": "Timeline" }, h("header", {}, h("h2", {}, "Timeline"), count, legend), line.box)), split);
+  main.replaceChildren(head, h("div", { class: "stack" }, about, h("section", { class: "card", "aria-label": "Timeline" }, h("header", {}, h("h2", {}, "Timeline"), count, legend), line.box)), split, said);
   side.hidden = true;
 
   const range = () => /^\d+-\d+$/.test(asked.get("t") || "") ? asked.get("t").split("-").map(Number) : null;
   function wanted() {
-    const t = range(), all = { show: asked.get("show"), q: asked.get("q"), step: asked.get("name"), map: asked.get("map"), sort: asked.get("sort"), since: t?.[0], until: t?.[1] };
+    const t = range(), all = { show: asked.get("show"), q: asked.get("q"), step: asked.get("name"), map: asked.get("map"), sort: asked.get("sort"), longer: asked.get("longer"), since: t?.[0], until: t?.[1] };
     return Object.fromEntries(Object.entries(all).filter(([, v]) => v != null && v !== ""));
   }
   function paint() {
@@ -35,21 +35,22 @@ export function run({ main, given, query, go, title }) {
     title(`${r.workflow} ${NAMES[r.status] || r.status}`);
     const inputs = d.inputs || "()";
     patch(head, h("div", { class: "top" }, h("div", { class: "grow" }, h("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, h("a", { href: "/runs" }, "Runs"), "  /  ", h("a", { href: `/runs?workflow=${seg(r.workflow)}` }, r.workflow), d.parent ? ["  /  child of ", h("a", { href: `/runs/${seg(d.parent)}` }, d.parent)] : null),
-      h("h1", { class: "clip", title: inputs }, r.workflow, h("span", { class: "mute" }, inputs)),
-      h("div", { class: "sub" }, pill(r.status, r.status === "dead" ? `done, ${many(r.dead_letters, "dead letter")}` : NAMES[r.status]), h("span", { class: "id" }, r.id), h("span", { class: "faint clip" }, r.script))), server.read_only || d.parent ? null : h("div", { class: "acts" }, acts(r))));
+      h("h1", { class: "two-lines", title: inputs }, r.workflow, h("span", { class: "mute" }, inputs)),
+      h("div", { class: "sub" }, pill(r.status, r.status === "dead" ? `done, ${many(r.dead_letters, "dead letter")}` : NAMES[r.status]), h("span", { class: "id" }, r.id), h("span", { class: "faint clip", title: r.script }, r.script))), server.read_only || d.parent ? null : h("div", { class: "acts" }, acts(r))));
+    const again = d.groups.reduce((a, g) => a + g.again, 0), busy = lapse?.calls?.length > 9 && line.lanes ? Math.round(100 * lapse.calls.reduce((a, x) => a + x.ms + x.failures.reduce((b, f) => b + f.ms, 0), 0) / (lapse.length * line.lanes)) : 0;
     const facts = [["Took", under ? `${took((Date.now() - Date.parse(r.created)) / 1000)} so far` : took(r.seconds)], ["Steps", d.progress ? `${n(r.steps)} · ${n(d.progress.done)}${d.progress.total ? ` of ${n(d.progress.total)}` : ""} ${d.progress.note || ""}` : n(r.steps)],
-      r.dead_letters ? ["Dead letters", h("a", { class: "link", href: `/dead?run=${seg(r.id)}` }, n(r.dead_letters))] : null, ["Started", at(r.created)], [r.ended ? "Ended" : r.wake ? "Goes on" : "Last started", at(r.ended || r.wake || r.started)],
+      again ? ["Tried again", n(again)] : null, busy ? ["Lanes at work", `${busy} %`] : null, r.dead_letters ? ["Dead letters", h("a", { class: "link", href: `/dead?run=${seg(r.id)}` }, n(r.dead_letters))] : null, ["Started", at(r.created)], [r.ended ? "Ended" : r.wake ? "Goes on" : "Last started", at(r.ended || r.wake || r.started)],
       d.process ? [d.process.alive ? "Process" : "Last process", `${d.process.pid} on ${d.process.host}${d.process.memory ? `, ${size(d.process.memory)}` : ""}${d.process.alive ? `, ${d.process.in_flight.length + d.process.more} in flight${d.process.waiting.length ? `, ${d.process.waiting.length} waiting` : ""}` : `, ${d.process.how || "died"}`}`] : null,
       r.forked_from ? ["Fork of", h("a", { class: "link id", href: `/runs/${seg(r.forked_from)}` }, r.forked_from)] : null, r.superseded_by ? ["Superseded by", h("a", { class: "link id", href: `/runs/${seg(r.superseded_by)}` }, r.superseded_by)] : null,
       d.result != null ? ["Result", h("span", { class: "mono clip fact" , title: String(d.result) }, String(d.result))] : null].filter(Boolean);
     const over = r.status === "done" || r.status === "cancelled";
     patch(about,
       h("section", { class: "card", "aria-label": "Facts" }, h("div", { class: "facts" }, facts.map(([k, v]) => h("dl", { "data-key": k }, h("dt", {}, k), h("dd", { class: "num" }, v)))),
-        why && !over ? h("div", { class: "why" }, mark(r.status, 15, true), h("div", {}, h("h2", {}, under ? "What it is doing" : r.status === "dead" ? "What is left of it" : "Why it does not move"), h("ul", {}, why.reasons.map(x => h("li", {}, x))), h("div", { class: "ways" }, why.ways.map(w => h("div", { class: "way", "data-key": w.command }, h("span", { class: "faint" }, w.purpose), command(w.command)))))) : null),
+        why && !over ? h("div", { class: "why" }, mark(r.status, 15, true), h("div", {}, h("h2", {}, under ? "What it is doing" : r.status === "dead" ? "What is left of it" : "Why it does not move"), h("ul", {}, why.reasons.map(x => h("li", {}, long(x, 480)))), why.asks.map(a => h("div", { class: "asking", "data-key": a }, h("b", {}, a), h("span", { class: "acts" }, answers(r.id, a)))), h("div", { class: "ways" }, why.ways.map(w => h("div", { class: "way", "data-key": w.command }, h("span", { class: "faint" }, w.purpose), command(w.command)))))) : null),
       d.error ? h("section", { class: "card", "aria-label": "Error" }, h("div", { class: "pad14" }, error(d.error), trace(d.error.traceback))) : null,
       d.process?.in_flight.length ? card(d.process.alive ? "In flight" : "In flight when it died", d.process.in_flight.length + d.process.more, h("ul", { class: "plain" }, d.process.in_flight.slice(0, 8).map(f => h("li", {}, h("b", {}, f.step), h("span", { class: "mono mute" }, f.inputs || f.label), h("span", { class: "faint" }, ` attempt ${f.attempt}, since ${at(f.since)}${f.done == null ? "" : `, ${n(f.done)}${f.total ? ` of ${n(f.total)}` : ""} ${f.note}`}`))))) : null,
       d.process?.waiting.length ? card("Waiting", d.process.waiting.length, h("ul", { class: "plain" }, d.process.waiting.slice(0, 8).map(w => h("li", { "data-key": w.step + w.key + w.n }, mark("waiting", 12, true), h("b", {}, w.step || "the run itself"), h("span", { class: "mono mute" }, w.inputs || w.label), h("span", { class: "faint" }, ` for ${w.reason}${w.until ? `, until ${at(w.until)}` : ""}${w.attempt > 1 ? `, before attempt ${w.attempt}` : ""}, since ${at(w.since)}`))), d.process.waiting.length > 8 ? h("li", { class: "faint" }, `and ${n(d.process.waiting.length - 8)} more`) : null)) : null,
-      d.open.length ? card("Tried, and not completed", d.open.length, h("ul", { class: "plain" }, d.open.slice(-8).map(o => h("li", {}, h("b", {}, o.name), h("span", { class: "mono mute clip" }, o.inputs), o.failures.length ? h("span", { class: "err" }, `attempt ${o.failures.at(-1).number}, ${ago(o.failures.at(-1).started)}: ${o.failures.at(-1).error.type}: ${o.failures.at(-1).error.message.split("\n")[0]}`) : null)))) : null,
+      d.open.length ? card("Tried, and not completed", d.open.length, h("ul", { class: "plain" }, d.open.slice(-8).map(o => h("li", {}, h("b", {}, o.name), h("span", { class: "mono mute clip" }, o.inputs), o.failures.length ? h("span", { class: "err" }, long(`attempt ${o.failures.at(-1).number}, ${ago(o.failures.at(-1).started)}: ${o.failures.at(-1).error.type}: ${o.failures.at(-1).error.message.split("\n")[0]}`)) : null)))) : null,
       d.signals.length ? card("Signals that no wait has taken", d.signals.length, h("ul", { class: "plain" }, d.signals.map(x => h("li", {}, h("b", {}, x.event), x.key ? ` ${x.key}` : "", h("span", { class: "mono mute" }, ` ${x.value}`), h("span", { class: "faint" }, ` ${ago(x.sent)}`), x.aside ? h("span", { class: "err" }, x.aside) : null)))) : null,
       Object.keys(d.published).length ? card("Published", null, h("ul", { class: "plain" }, Object.entries(d.published).map(([k, v]) => h("li", {}, h("b", {}, k), h("span", { class: "mono mute" }, ` ${v}`))))) : null,
       d.notes.length ? card("Notes", null, h("ul", { class: "plain" }, d.notes.map(x => h("li", {}, x)))) : null,
@@ -68,25 +69,32 @@ export function run({ main, given, query, go, title }) {
     patch(tools, SHOW.filter(([k]) => !k || k === show || counts[k]).map(([k, text]) => h("a", { class: "chip", href: address({ show: k, step: "" }), "aria-current": k === show ? "true" : null }, text, h("span", { class: "n" }, n(counts[k])))),
       t ? h("a", { class: "chip", href: address({ t: "" }), "aria-current": "true", "aria-label": `from ${dur(t[0])} to ${dur(t[1])}; remove this filter` }, `${dur(t[0])} to ${dur(t[1])}`, h("span", { "aria-hidden": "true" }, "×")) : null,
       (details?.maps.length > 1 ? details.maps.slice(0, 12) : []).map(m => { const here = asked.get("map") === String(m.number), ended = Object.values(m.counts).reduce((a, b) => a + b, 0); return h("a", { class: "chip", "data-key": `map ${m.number}`, href: address({ map: here ? "" : m.number, step: "" }), "aria-current": here ? "true" : null, title: `map ${m.number} over ${m.step}` }, `map ${m.number}: ${m.step}`, h("span", { class: "n" }, m.total == null || m.total === ended ? n(ended) : `${n(ended)} of ${n(m.total)}`)); }),
-      h("span", { class: "grow" }), h("a", { class: "chip", href: address({ sort: asked.get("sort") === "slowest" ? "" : "slowest", step: "" }), "aria-current": asked.get("sort") === "slowest" ? "true" : null }, "Slowest first"), h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "Text in name or input of a step", placeholder: "text in name or input", spellcheck: "false", value: asked.get("q") || "", on: { change: e => to({ q: e.target.value.trim(), step: "" }) } }), h("kbd", {}, "/")));
-    patch(legend, [...(lapse?.bins ? MANY : KEY), ...(line.shaded ? [["wait-soft", "breaker open"]] : [])].map(([c, text]) => h("span", {}, s("svg", { width: 14, height: 9, "aria-hidden": "true" }, s("rect", { fill: `var(--${c})`, stroke: c === "wait-soft" ? "var(--wait-bar)" : null, x: 1, y: 1, width: 12, height: 7, rx: 1.5 })), text)), h("span", { class: "faint" }, "drag to choose a time"));
-    count.textContent = lapse ? `${many(lapse.total, "call")}${line.lanes ? ` in ${many(line.lanes, "lane")}` : ""}` : "";
+      h("span", { class: "grow" }), h("select", { class: "chip", "aria-label": "How long the last attempt took", on: { change: e => to({ longer: e.target.value, step: "" }) } }, [["", "any duration"], ["1000", "1 s or more"], ["10000", "10 s or more"], ["60000", "1 min or more"]].map(([k, t]) => h("option", { value: k, selected: (asked.get("longer") || "") === k }, t))), h("a", { class: "chip", href: address({ sort: asked.get("sort") === "slowest" ? "" : "slowest", step: "" }), "aria-current": asked.get("sort") === "slowest" ? "true" : null }, "Slowest first"), h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "Text in name or input of a step", placeholder: "text in name or input", spellcheck: "false", value: asked.get("q") || "", on: { change: e => to({ q: e.target.value.trim(), step: "" }) } }), h("kbd", {}, "/")));
+    patch(legend, [...(lapse?.bins ? MANY : KEY), ...(line.cut ? [["stop", "broken off"]] : []), ...(line.shaded ? [["wait-soft", "breaker open"]] : [])].map(([c, text]) => h("span", {}, s("svg", { width: 14, height: 9, "aria-hidden": "true" }, s("rect", { fill: `var(--${c})`, stroke: c === "wait-soft" ? "var(--wait-bar)" : null, x: 1, y: 1, width: 12, height: 7, rx: 1.5 })), text)), h("span", { class: "faint" }, "drag to choose a time"));
+    count.textContent = lapse ? `${many(lapse.total + lapse.open.length, "call")}${line.lanes ? ` in ${many(line.lanes, "lane")}` : ""}` : "";
   }
   async function paintStep() {
     const seq = Number(asked.get("step")) || null;
     list.choose(seq); line.show(seq, range());
     if (!seq) { step = null; side.hidden = true; split.className = "split wide"; return; }
     if (step?.seq !== seq) {
-      try { [step, log] = await Promise.all([get(`/runs/${seg(given)}/steps/${seq}`), get(`/runs/${seg(given)}/log`, { seq })]); } catch (failed) {
+      try { [step, call, log] = await Promise.all([get(`/runs/${seg(given)}/steps/${seq}`), get(`/runs/${seg(given)}/steps/${seq}/call`), get(`/runs/${seg(given)}/log`, { seq })]); } catch (failed) {
         if (failed.status === 401) return;
         patch(side, h("header", {}, h("h2", {}, `#${seq}`)), h("div", { class: "body" }, failed.message)); step = null;
         side.hidden = false; split.className = "split"; return;
       }
       if (left || Number(asked.get("step")) !== seq) return;
-      side.replaceChildren(...inspector(step, details.run.id, log, () => to({ step: "" }, true), forks(step)));
+      side.replaceChildren(...inspector(step, call, details.run.id, log, () => to({ step: "" }, true), forks(step)));
     }
     side.hidden = false;
     split.className = "split";
+  }
+  /** What all calls have logged and printed, when that is asked for. */
+  async function paintLog() {
+    const lines = told && await get(`/runs/${seg(given)}/log`, { limit: 200 });
+    if (left) return;
+    patch(said, card("Log", null, !lines ? h("p", { class: "empty" }, h("button", { class: "btn small", type: "button", on: { click: () => { told = true; paintLog(); } } }, "Show the last lines"))
+      : lines.lines.length ? [h("p", { class: "hint" }, h("span", { class: "grow" }, lines.earlier ? `The last ${n(lines.lines.length)} lines; all of one step: ` : "", lines.earlier ? h("code", {}, `perdure show ${quoted(details.run.id)} --step NAME`) : `${many(lines.lines.length, "line")} that attempts have logged and printed`)), h("pre", { class: "codex log", tabindex: 0, role: "region", "aria-label": "what its attempts have logged and printed" }, lines.lines.map(x => h("div", {}, h("span", { class: "faint" }, at(x.at)), ` ${x.step} ${x.level ? `${x.level} ${x.logger}: ` : ""}${x.text}`)))] : h("p", { class: "empty" }, "Its attempts have logged and printed nothing that is kept.")));
   }
   async function refresh() {
     const first = !details, listed = list.ask(wanted(), !first);
@@ -95,9 +103,9 @@ export function run({ main, given, query, go, title }) {
     if (left) return;
     details = d; lapse = t;
     if (given !== d.run.id && d.run.id.startsWith(given)) history.replaceState(null, "", location.pathname.replace(seg(given), seg(d.run.id)) + location.search);
-    paint(); line.set(t, d.sessions); paintTools();
+    line.set(t, d); paint(); paintTools();
     await listed;
-    await paintStep();
+    await Promise.all([paintStep(), paintLog()]);
     if (!["done", "cancelled"].includes(d.run.status)) { const w = await get(`/runs/${seg(given)}/why`); if (!left) { why = w; paint(); } }
   }
   return {

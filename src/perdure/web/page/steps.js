@@ -45,8 +45,9 @@ export function steps({ run, choose }) {
     paint();
   }
   function paint() {
-    const height = Math.min(total * ROW, TALLEST), k = total * ROW / Math.max(height, 1), seen = box.clientHeight || 556;
+    const height = Math.min(total * ROW, TALLEST), k = total * ROW / Math.max(height, 1), seen = Math.min(Math.max(height, total ? ROW : 48), 19 * ROW) + 1;
     pad.style.height = `${height}px`;
+    box.style.height = `${seen}px`;
     whole.style.setProperty("--numbers", total < 10000 ? "42px" : "58px");
     const top = box.scrollTop * k / ROW, first = Math.max(0, Math.floor(top) - 2), last = Math.min(total, Math.ceil(top + seen / ROW) + 2), rows = [];
     for (let i = first; i < last; i++) rows.push([i, row(i)]);
@@ -60,7 +61,8 @@ export function steps({ run, choose }) {
       return el;
     }));
     if (!total && !loading && loaded) fill(pad, h("p", { class: "empty", role: "row" }, h("span", { role: "gridcell" }, Object.keys(asked).length ? "No step fits." : "No step has been saved yet.")));
-    fill(scale, s("svg", { width: "100%", height: 16, viewBox: "0 0 250 16", preserveAspectRatio: "xMinYMid" }, (inSight.length ? ticks(a, b, 4) : []).map(t => s("text", { x: (t - a) / Math.max(b - a, 1e-6) * 250, y: 12 }, dur(t))).filter((_, i, all) => i < all.length - 1 || all.length < 3)));
+    const part = t => (t - a) / Math.max(b - a, 1e-6) * 100;
+    fill(scale, s("svg", { width: "100%", height: 16 }, (inSight.length ? ticks(a, b, 4) : []).filter(t => part(t) < 88).map(t => s("text", { x: `${part(t)}%`, y: 12 }, dur(t)))));
     if (direct) for (const page of new Set(rows.filter(([, x]) => !x).map(([i]) => Math.floor(i / PAGE)))) need(page);
     else if (last >= total - 20) more();
   }

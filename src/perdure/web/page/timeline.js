@@ -11,8 +11,20 @@ export function ticks(a, b, want) {
   return out;
 }
 /** The bars of a call: from, length, class. */
-export const bars = x => [...x.failures.map(f => [f.at, f.ms, f.throttled ? "wait-bar" : "fail-bar"]), [x.last_at, x.ms, x.status === "done" ? (x.failures.length ? "done-bar2" : "done-bar") : x.status === "dead" ? "dead-bar" : x.status === "abandoned" ? "line" : "fail-bar"]];
+export const bars = x => [...x.failures.map(f => [f.at, f.ms, f.throttled ? "wait-bar" : "fail-bar"]), [x.last_at, x.ms, x.status === "done" ? (x.failures.length ? "done-bar2" : "done-bar") : x.status === "dead" ? "dead-bar" : x.status === "abandoned" ? "line" : x.status === "cut" ? "stop" : "fail-bar"]];
 const ends = x => x.last_at + x.ms;
+const FOLD = 46, LEAST = 10000;  // pixels of an idle time that is folded; one is, if it is that long (ms) and most of the run
+
+/** When nothing happened for long: [from, to], of what is busy at [from, to]. */
+function idle(busy, length) {
+  const found = [];
+  let last = 0;
+  for (const [a, b] of [...busy, [length, length]].sort((p, q) => p[0] - q[0])) {
+    if (a - last > Math.max(LEAST, length / 6)) found.push([last, a]);
+    last = Math.max(last, b);
+  }
+  return found;
+}
 
 /** Put each call into the first lane that is free. */
 function lanes(calls) {
@@ -30,7 +42,11 @@ export function timeline({ choose, pick }) {
   const canvas = h("canvas", { class: "brush", role: "img", "aria-label": "" }), hint = h("div", { class: "tip", "aria-hidden": "true" }), box = h("div", { class: "tl", "data-keep": true }, canvas, hint);
   let data = null, laid = null, sessions = [], shades = [], HEAD = 6, range = null, chosen = null, from = null, over = null;
   const width = () => Math.max(canvas.clientWidth, 200);
-  const X = t => 1 + t / data.length * (width() - 2), T = x => Math.max(0, Math.min(data.length, (x - 1) / (width() - 2) * data.length));
+  // Times that are folded take the same few pixels each; the rest is to scale.
+  let folds = [];
+  const rate = () => (width() - 2 - folds.length * FOLD) / Math.max(data.length - folds.reduce((sum, [a, b]) => sum + b - a, 0), 1e-6);
+  const X = t => { let x = 1, last = 0; const r = rate(); for (const [a, b] of folds) { if (t <= a) break; x += (a - last) * r; if (t < b) return x + (t - a) / (b - a) * FOLD; x += FOLD; last = b; } return x + (t - last) * r; };
+  const T = at => { let x = 1, last = 0; const r = rate(); for (const [a, b] of folds) { const here = x + (a - last) * r; if (at <= here) break; if (at < here + FOLD) return a + (at - here) / FOLD * (b - a); x = here + FOLD; last = b; } return Math.max(0, Math.min(data.length, last + (at - x) / r)); };
   const rowHeight = () => Math.max(3, Math.min(LANE, 240 / laid.count));
   function draw() {
     if (!data) return;
@@ -39,8 +55,10 @@ export function timeline({ choose, pick }) {
     canvas.style.height = `${height}px`; canvas.width = w * r; canvas.height = height * r;
     const g = canvas.getContext("2d"); g.scale(r, r);
     g.font = "10.5px system-ui, sans-serif"; g.textBaseline = "alphabetic";
-    for (const t of ticks(0, data.length, Math.max(3, w / 110))) { g.fillStyle = v("line2"); g.fillRect(Math.round(X(t)), HEAD, 1, base - HEAD); g.fillStyle = v("faint"); if (X(t) < w - 40) g.fillText(t ? dur(t) : "0", X(t) + 4, height - 6); }
+    const scale = ticks(0, (w - 2 - folds.length * FOLD) / rate(), Math.max(3, w / 110)), step = scale[1] - scale[0] || data.length;
+    for (const t of folds.length ? ticks(0, data.length, data.length / step).filter(t => !folds.some(([a, b]) => a < t && t < b)) : scale) { g.fillStyle = v("line2"); g.fillRect(Math.round(X(t)), HEAD, 1, base - HEAD); g.fillStyle = v("faint"); if (X(t) < w - 40) g.fillText(t ? dur(t) : "0", X(t) + 4, height - 6); }
     for (const o of shades) { g.fillStyle = v("wait-soft"); g.fillRect(X(o.from), HEAD, Math.max(1.5, X(o.to) - X(o.from)), base - HEAD); g.fillStyle = v("wait-bar"); g.fillRect(X(o.from), base - 2, Math.max(1.5, X(o.to) - X(o.from)), 2); }
+    for (const [a, b] of folds) { const x = X(a); g.fillStyle = v("hover"); g.fillRect(x, HEAD, FOLD, base - HEAD); g.fillStyle = v("mute"); g.textAlign = "center"; g.fillText(`⋯ ${dur(b - a).split(" ").slice(0, 2).join(" ")}`, x + FOLD / 2, (HEAD + base) / 2 + 3, FOLD - 4); g.textAlign = "start"; }
     if (HEAD > 6) sessions.forEach((p, i) => {
       const a = X(p.from), b = Math.max(X(p.to), a + 3);
       if (i) { g.fillStyle = v("stop-soft"); g.fillRect(X(sessions[i - 1].to), 0, Math.max(0, a - X(sessions[i - 1].to)), base); }
@@ -55,10 +73,10 @@ export function timeline({ choose, pick }) {
       if (x.seq === chosen) { g.strokeStyle = v("accent"); g.lineWidth = 2; g.strokeRect(X(x.at) - 1.5, y - 1, Math.max(5, X(ends(x)) - X(x.at) + 3), hh + 2); }
     }
     else {
-      const b = data.bins, k = b.done.length, all = b.done.map((d, i) => d + b.failed[i] + b.dead[i]), most = Math.max(...all, 1), bw = (w - 2) / k;
+      const b = data.bins, k = b.done.length, all = b.done.map((d, i) => d + b.failed[i] + b.dead[i]), most = Math.max(...all, 1), span = data.length / k;
       for (let i = 0; i < k; i++) {
         if (!all[i]) continue;
-        const tall = (base - HEAD - 2) * all[i] / most, x = 1 + i * bw, part = c => Math.max(2, tall * c / all[i]), col = Math.max(bw, 1);
+        const tall = (base - HEAD - 2) * all[i] / most, x = X(i * span), part = c => Math.max(2, tall * c / all[i]), col = Math.max(X((i + 1) * span) - x, 1);
         g.fillStyle = v("done-bar"); g.fillRect(x, base - Math.max(tall, 1), col, Math.max(tall, 1));
         if (b.retried[i]) { g.fillStyle = v("wait-bar"); g.fillRect(x, base - part(b.retried[i]), col, part(b.retried[i])); }
         if (b.failed[i]) { g.fillStyle = v("fail-bar"); g.fillRect(x, base - part(b.failed[i]), col, part(b.failed[i])); }
@@ -96,12 +114,17 @@ export function timeline({ choose, pick }) {
     box,
     get lanes() { return laid?.count; },
     get shaded() { return shades.length > 0; },
-    set(found, processes = []) {
+    get cut() { return data?.cut.length > 0; },
+    set(found, { sessions: processes, process }) {
       const began = Date.parse(found.began);
       sessions = processes.map(p => ({ from: Date.parse(p.began) - began, to: p.ended ? Date.parse(p.ended) - began : found.length, text: `process ${p.pid} · ${p.cause || p.outcome}`, died: p.outcome === "died" || p.outcome === "interrupted" }));
       shades = found.openings.map(o => ({ from: Math.max(Date.parse(o.began) - began, 0), to: o.ended ? Math.min(Date.parse(o.ended) - began, found.length) : found.length, text: `breaker ${o.name} was ${o.how}${o.error ? `: ${o.error}` : ""}` }));
       HEAD = sessions.length > 1 ? 26 : 6;
-      data = found; laid = found.calls ? lanes(found.calls) : null;
+      data = found;
+      const rest = found.calls ? [...found.open.map(o => ({ ...o, seq: null, status: "failed", error: o.failures.at(-1).error, at: o.failures[0].at, last_at: o.failures.at(-1).at, ms: o.failures.at(-1).ms, attempts: o.failures.length, failures: o.failures.slice(0, -1) })),
+        ...found.cut.map(o => ({ ...o, seq: null, inputs: `attempt ${o.attempt}, broken off`, error: o.cause, status: "cut", last_at: o.at, attempts: 1, failures: [] }))] : [];
+      laid = found.calls ? lanes([...found.calls, ...rest]) : null;
+      folds = idle(laid ? [...laid.found.map(({ x }) => [x.at, ends(x)]), ...(process?.alive ? process.in_flight : []).map(f => [Date.parse(f.since) - began, found.length])] : found.bins.done.flatMap((d, i) => d + found.bins.failed[i] + found.bins.dead[i] ? [[i * found.length / found.bins.done.length, (i + 1) * found.length / found.bins.done.length]] : []), found.length);
       const calls = found.calls || [], b = found.bins, sum = a => a.reduce((x, y) => x + y, 0);
       const again = b ? sum(b.retried) : calls.filter(x => x.attempts > 1).length, gone = b ? sum(b.dead) : calls.filter(x => x.status === "dead").length;
       canvas.setAttribute("aria-label", `${many(found.total, "call")}${laid ? ` in ${many(laid.count, "lane")}` : ""} over ${dur(found.length)}; ${n(again)} needed more than one attempt, ${n(gone)} are dead letters${shades.length ? `; ${many(shades.length, "breaker opening")}` : ""}. The table below says the same.`);
