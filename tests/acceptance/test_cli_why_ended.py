@@ -106,7 +106,7 @@ def test_json_says_the_same(shop: Shop) -> None:
     """Reasons and commands, under stable names."""
     assert shop.run("full") == 1
     said, data = shop.why(), shop.json("why", "last")
-    assert set(data) == {"run", "workflow", "status", "reasons", "ways", "code"}
+    assert set(data) == {"run", "workflow", "status", "reasons", "ways", "code", "asks"}
     assert all(way["command"] in said for way in data["ways"])
     assert data["reasons"][-1].split(";")[0] in said
 

@@ -6,7 +6,7 @@ import { button, card, command, confirm, empty, h, long, mark, patch, pill } fro
 import { ago, at, many, n, quoted, tail, took } from "./words.js";
 
 const heading = (title, ...sub) => h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, title), sub.length ? h("div", { class: "sub" }, sub) : null));
-const wide = (label, heads, rows, right = [], most = -1) => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${label}, table` }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((t, i) => h("th", { scope: "col", class: right.includes(i) ? "r" : null }, t)))), h("tbody", {}, rows.map(([key, ...cells]) => h("tr", { "data-key": key }, cells.map((c, i) => h("td", { class: right.includes(i) ? "r" : i === most ? "wide" : null }, c)))))));
+const wide = (label, heads, rows, right = [], most = -1) => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${label}, table` }, h("table", { class: label === "Runs that wait" ? "stacks" : null }, h("thead", {}, h("tr", {}, heads.map((t, i) => h("th", { scope: "col", class: right.includes(i) ? "r" : null }, t)))), h("tbody", {}, rows.map(([key, ...cells]) => h("tr", { "data-key": key }, cells.map((c, i) => h("td", { class: right.includes(i) ? "r" : i === most ? "wide" : null }, c)))))));
 const runLink = id => id ? h("a", { class: "link id", href: `/runs/${seg(id)}` }, id) : "–";
 
 export function services({ main }) {

@@ -65,7 +65,7 @@ export const NAMES = { done: "done", running: "running", stopping: "stopping", w
 export const TONE = { done: "done", running: "run", stopping: "stop", waiting: "wait", suspended: "wait", queued: "wait", failed: "fail", dead: "dead", interrupted: "stop", cancelled: "off", parked: "fail", superseded: "off", abandoned: "off", open: "fail", approval: "wait", service: "wait", due: "wait", letters: "dead", bell: "wait" };
 const RING = "M7 1.2a5.8 5.8 0 1 1 0 11.6A5.8 5.8 0 0 1 7 1.2Z";
 const SHAPES = {
-  done: [[RING, { "stroke-width": 1.3, "stroke-opacity": .55 }], ["m4.5 7.2 1.8 1.8 3.3-3.8"]],
+  done: [[`${RING}M4.5 7.2l1.8 1.8 3.3-3.8`, { "stroke-width": 1.2 }]],
   running: [[RING, { "stroke-opacity": .3 }], ["M7 1.2A5.8 5.8 0 0 1 12.8 7", { class: "spin" }]],
   stopping: [[RING, { "stroke-opacity": .3 }], ["M5 5h4v4H5Z"]],
   waiting: [[RING, { "stroke-width": 1.3 }], ["M5.5 5v4M8.5 5v4"]],

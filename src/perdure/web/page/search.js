@@ -7,7 +7,7 @@ import { many } from "./words.js";
 
 export function search({ main, query, go, title }) {
   let asked = query, found = null, of = null;
-  const row = (href, key, kind, ...rest) => h("li", { "data-key": key }, mark(kind), h("a", { href, "data-row": true, class: "link" }, rest[0]), rest.slice(1));
+  const row = (href, key, kind, ...rest) => h("li", { "data-key": key, class: "hits" }, mark(kind), h("a", { href, "data-row": true, class: "link nowrap" }, rest[0]), rest.slice(1));
   function paint(q) {
     title(q ? `${q}, search` : "Search");
     const none = found && !found.runs.length && !found.steps.length && !found.letters.length;
@@ -15,7 +15,7 @@ export function search({ main, query, go, title }) {
       h("div", { class: "stack" }, h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "Text to look for; its case counts", placeholder: "text, as it is stored: its case counts", spellcheck: "false", value: q, on: { change: e => { const text = e.target.value.trim(); go(`/search${text ? `?${new URLSearchParams({ q: text })}` : ""}`); } } }), h("kbd", {}, "/")),
         !q ? h("section", { class: "card" }, empty("Ids and inputs of runs, names, keys and inputs of steps, and the number of a dead letter are looked through, for two seconds at most.")) : null,
         of === q && found ? [
-          found.letters.length ? card("Dead letters", found.letters.length, h("ul", { class: "plain" }, found.letters.map(l => row(`/dead/${l.letter}`, `l${l.letter}`, "dead", `dead letter ${l.letter}`, h("span", { class: "mute" }, l.step || l.workflow), h("span", { class: "mono mute clip" }, l.inputs), h("span", { class: "err clip", title: l.error }, l.error))))) : null,
+          found.letters.length ? card("Dead letters", found.letters.length, h("ul", { class: "plain" }, found.letters.map(l => row(`/dead/${l.letter}`, `l${l.letter}`, "dead", `dead letter ${l.letter}`, h("span", { class: "mono mute clip", title: l.inputs }, `${l.step || l.workflow}${l.inputs}`), h("span", { class: "err clip", title: l.error }, l.error))))) : null,
           found.runs.length ? card("Runs", found.runs.length, table(found.runs)) : null,
           found.steps.length ? card("Steps", found.steps.length, h("ul", { class: "plain" }, found.steps.map(({ run, step }) => row(`/runs/${seg(run)}?step=${step.seq}`, `${run}#${step.seq}`, step.status, `${step.name} #${step.seq}`, h("span", { class: "mono mute" }, step.inputs), h("span", { class: "id" }, run))))) : null,
           none ? h("section", { class: "card" }, empty("Nothing has that text. Numbers and dates inside of inputs are not found: they are stored in another form.")) : null] : null));

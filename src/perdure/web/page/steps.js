@@ -3,15 +3,15 @@
 import { get, seg } from "./api.js";
 import { fill, h, mark, s } from "./dom.js";
 import { bars, ticks } from "./timeline.js";
-import { dur, n } from "./words.js";
+import { dur, fine, n } from "./words.js";
 
 const ROW = 29, PAGE = 100, TALLEST = 8e6;  // browsers do not take elements that are much taller
 
+/** The bars of a call, as backgrounds of a single element: a page of rows has few nodes. */
 function bar(x, a, b) {
-  const W = 250, X = t => (Math.max(a, Math.min(b, t)) - a) / Math.max(b - a, 1e-6) * W;
-  return s("svg", { width: "100%", height: 14, viewBox: `0 0 ${W} 14`, preserveAspectRatio: "none", "aria-hidden": "true" },
-    x.failures.length ? s("rect", { x: X(x.at), y: 6.4, width: X(x.last_at) - X(x.at), height: 1.2, fill: "var(--faint)", "fill-opacity": .6 }) : null,
-    bars(x).map(([t, ms, tone]) => s("rect", { x: X(t), y: 3, width: Math.max(1.6, X(t + ms) - X(t)), height: 8, rx: 1, fill: `var(--${tone})` })));
+  const part = t => (Math.max(a, Math.min(b, t)) - a) / Math.max(b - a, 1e-6) * 100;
+  const layer = (from, to, height, tone) => { const w = part(to) - part(from); return `linear-gradient(var(--${tone}), var(--${tone})) ${w < 100 ? part(from) / (100 - w) * 100 : 0}% 50% / max(2px, ${w}%) ${height}px no-repeat`; };
+  return [...bars(x).map(([t, ms, tone]) => layer(t, t + ms, 8, tone)), ...(x.failures.length ? [layer(x.at, x.last_at, 1, "faint")] : [])].join(", ");
 }
 /** @param {{run: string, choose: (row: Object) => void}} given */
 export function steps({ run, choose }) {
@@ -49,20 +49,21 @@ export function steps({ run, choose }) {
     pad.style.height = `${height}px`;
     box.style.height = `${seen}px`;
     whole.style.setProperty("--numbers", total < 10000 ? "42px" : "58px");
-    const top = box.scrollTop * k / ROW, first = Math.max(0, Math.floor(top) - 2), last = Math.min(total, Math.ceil(top + seen / ROW) + 2), rows = [];
+    const top = box.scrollTop * k / ROW, first = Math.max(0, Math.floor(top)), last = Math.min(total, Math.ceil(top + seen / ROW) + 1), rows = [];
     for (let i = first; i < last; i++) rows.push([i, row(i)]);
     const inSight = rows.filter(([i, x]) => x && i >= Math.floor(top) && i < top + seen / ROW).map(([, x]) => x);
     const a = inSight.length ? Math.min(...inSight.map(x => x.at)) : 0, b = inSight.length ? Math.max(...inSight.map(x => x.last_at + x.ms)) : 1;
     pad.replaceChildren(...rows.map(([i, x]) => {
       const el = h("div", { class: "row vrow", role: "row", "aria-rowindex": i + 1, "aria-selected": String(Boolean(x) && chosen === x.seq), on: { click: () => x && choose(x) } },
-        (x ? [mark(x.status, 13), ["faint num", `#${x.seq}`], ["clip", x.name, h("span", { class: "id" }, ` ${x.label == null ? "" : `${x.label} `}${x.inputs}`)], [x.attempts > 1 ? "num" : "num faint", String(x.attempts)], ["num nowrap", dur(x.last_at + x.ms - x.at)], bar(x, a, b)] : ["", ["faint num", direct ? `#${i + 1}` : ""], ["faint", "…"], "", "", ""])
+        (x ? [mark(x.status, 13), ["faint num", `#${x.seq}`], ["clip", x.name, h("span", { class: "id" }, ` ${x.label == null ? "" : `${x.label} `}${x.inputs}`)], [x.attempts > 1 ? "num" : "num faint", String(x.attempts)], ["num nowrap", dur(x.last_at + x.ms - x.at)], ["lane", ""]] : ["", ["faint num", direct ? `#${i + 1}` : ""], ["faint", "…"], "", "", ""])
           .map(c => Array.isArray(c) ? h("span", { role: "gridcell", class: c[0], title: c[0] === "clip" ? `${c[1]}${c[2].textContent}` : null }, c.slice(1)) : h("span", { role: "gridcell" }, c)));
+      if (x) el.lastChild.style.background = bar(x, a, b);
       el.style.top = `${box.scrollTop + (i - top) * ROW}px`;
       return el;
     }));
     if (!total && !loading && loaded) fill(pad, h("p", { class: "empty", role: "row" }, h("span", { role: "gridcell" }, Object.keys(asked).length ? "No step fits." : "No step has been saved yet.")));
     const part = t => (t - a) / Math.max(b - a, 1e-6) * 100;
-    fill(scale, s("svg", { width: "100%", height: 16 }, (inSight.length ? ticks(a, b, 4) : []).filter(t => part(t) < 88).map(t => s("text", { x: `${part(t)}%`, y: 12 }, dur(t)))));
+    fill(scale, s("svg", { width: "100%", height: 16 }, (inSight.length ? ticks(a, b, 4) : []).filter(t => part(t) < 88).map(t => s("text", { x: `${part(t)}%`, y: 12 }, fine(t, (b - a) / 4)))));
     if (direct) for (const page of new Set(rows.filter(([, x]) => !x).map(([i]) => Math.floor(i / PAGE)))) need(page);
     else if (last >= total - 20) more();
   }

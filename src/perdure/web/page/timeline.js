@@ -70,7 +70,7 @@ export function timeline({ choose, pick }) {
       const y = HEAD + lane * H + 1, hh = Math.max(2, H - 3);
       if (x.failures.length) { g.fillStyle = v(x.failures.some(f => f.throttled) ? "wait-bar" : "faint"); g.globalAlpha = .6; g.fillRect(X(x.at), y + hh / 2 - .5, X(ends(x)) - X(x.at), 1.2); g.globalAlpha = 1; }
       for (const [a, ms, tone] of bars(x)) { g.fillStyle = v(tone); g.beginPath(); g.roundRect(X(a), y, Math.max(1.6, X(a + ms) - X(a) - .6), hh, Math.min(1.5, hh / 2)); g.fill(); }
-      if (x.seq === chosen) { g.strokeStyle = v("accent"); g.lineWidth = 2; g.strokeRect(X(x.at) - 1.5, y - 1, Math.max(5, X(ends(x)) - X(x.at) + 3), hh + 2); }
+      if (x.seq && x.seq === chosen) { g.strokeStyle = v("accent"); g.lineWidth = 2; g.strokeRect(X(x.at) - 1.5, y - 1, Math.max(5, X(ends(x)) - X(x.at) + 3), hh + 2); }
     }
     else {
       const b = data.bins, k = b.done.length, all = b.done.map((d, i) => d + b.failed[i] + b.dead[i]), most = Math.max(...all, 1), span = data.length / k;

@@ -14,6 +14,8 @@ export function dur(ms) {
   if (m < 60) return `${m} min ${String(s % 60).padStart(2, "0")} s`;
   return hours < 48 ? `${hours} h ${String(m % 60).padStart(2, "0")} min` : `${days} d ${hours % 24} h`;
 }
+/** A time on a scale whose marks are that far apart: as many digits as tell them apart. */
+export const fine = (ms, apart) => ms < 1000 || apart >= 1000 ? dur(ms) : ms < 60000 ? `${(ms / 1000).toFixed(Math.min(3, Math.max(0, Math.ceil(-Math.log10(apart / 1000)))))} s` : `${dur(Math.floor(ms / 1000) * 1000)} ${Math.round(ms % 1000)} ms`;
 export const took = seconds => seconds == null ? "–" : dur(seconds * 1000);
 
 /** A moment (ISO 8601): the time of today, else the date. */
