@@ -8,6 +8,7 @@ import msgspec
 
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
+from perdure.operations.kept_counts import counted
 from perdure.store import step_pages
 from perdure.store.runs import Store
 
@@ -53,7 +54,7 @@ def groups_of(store: Store, run: RunRecord) -> list[StepGroup]:
         StateError: the file cannot be read.
     """
     parts: dict[tuple[str, str], list[step_pages.Group]] = {}
-    for part in step_pages.groups(store, run.rid):
+    for part in counted(store, run, "groups", lambda: step_pages.groups(store, run.rid)):
         parts.setdefault((part.name, part.kind), []).append(part)
     return [_together(name, kind, found) for (name, kind), found in parts.items()]
 

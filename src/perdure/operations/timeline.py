@@ -11,6 +11,7 @@ from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.operations.breakers import OpeningView, openings_of
 from perdure.operations.functions import functions_of
+from perdure.operations.kept_counts import counted
 from perdure.operations.processes import process_of
 from perdure.operations.step_rows import Rows, StepRow, Try, every_step
 from perdure.store import lives, step_pages, timeline
@@ -98,13 +99,18 @@ def timeline_of(store: Store, run: RunRecord, bins: int = 1_000) -> Timeline:
     if total <= MOST:
         return Timeline(began, ms, total, every_step(store, run, MOST), None, *around)
     width = max(length / bins, FINEST)
+    found_in = counted(store, run, ("bins", bins, width), lambda: _bins(store, run, bins, width))
+    return Timeline(began, ms, total, None, found_in, *around)
+
+
+def _bins(store: Store, run: RunRecord, bins: int, width: float) -> Bins:
     counts = {status: [0] * bins for status in ("done", "failed", "dead", "retried")}
     for part in timeline.bins(store, run.rid, run.created, width):
         for place, status, count, again in part:
             place = min(max(place, 0), bins - 1)
             counts[status if status in ("done", "dead") else "failed"][place] += count
             counts["retried"][place] += again
-    return Timeline(began, ms, total, None, Bins(**counts), *around)
+    return Bins(**counts)
 
 
 def _open(store: Store, run: RunRecord) -> list[OpenCall]:

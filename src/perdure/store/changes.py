@@ -34,7 +34,7 @@ class Changes:
             _stamp(services),
             _stamp(services.with_name(f"{services.name}-wal")),
             tuple(sorted(_stamps(folder_of(self._path)))),
-            tuple(holder.info.token for holder in listing.holders(self._store) if holder.runs and holder.alive),
+            tuple(listing.executing(self._store)),
         )
 
     def close(self) -> None:

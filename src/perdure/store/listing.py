@@ -13,6 +13,7 @@ from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepRecord
 from perdure.store import artifacts, pieces, spending
+from perdure.store.liveness import lives
 from perdure.store.rows import corrupt, intact, intact_of_run, sound
 from perdure.store.run_queries import CHUNK
 from perdure.store.runs import Store
@@ -95,6 +96,11 @@ def holders(store: Store) -> list[HolderState]:
 
     found: list[HolderState] = store.journal.read(question)
     return found
+
+
+def executing(store: Store) -> list[str]:
+    """The tokens of the living processes that execute runs: of few rows, however many there were before."""
+    return [token for (token,) in _all(store, "executing") if lives(store.path, token)]
 
 
 def holder_of(store: Store, run: RunRecord) -> HolderInfo | None:

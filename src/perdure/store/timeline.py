@@ -20,6 +20,11 @@ def total(store: Store, rid: int) -> tuple[int, int]:
     return last, count
 
 
+def not_done(store: Store, rid: int) -> tuple[tuple[str, int], ...]:
+    """How many records of a run have which status other than "done"."""
+    return tuple(_all(store, "not_done", (rid,)))
+
+
 def extent(store: Store, rid: int) -> tuple[float, float] | None:
     """When the first call of a run began and the last one ended, in seconds since the epoch; None without records."""
     first, last = _all(store, "extent", (rid,))[0]

@@ -12,6 +12,9 @@ SELECT status, count(*) FROM run WHERE rid > 0 GROUP BY status
 SELECT h.hid, h.token, h.pid, h.host, h.started, h.gone, h.crc, count(r.rid)
 FROM holder h LEFT JOIN run r ON r.holder = h.hid GROUP BY h.hid ORDER BY h.hid
 
+-- name: executing
+SELECT DISTINCT h.token FROM run r JOIN holder h ON h.hid = r.holder WHERE r.status = 'running' AND r.rid > 0 ORDER BY h.token
+
 -- name: may_have_letters
 SELECT EXISTS (SELECT 1 FROM dead_letter WHERE run = ?1) OR EXISTS (SELECT 1 FROM run WHERE parent = ?1)
 

@@ -3,6 +3,9 @@
 -- name: total
 SELECT coalesce(max(seq), 0), count(*) FROM step WHERE run = ?
 
+-- name: not_done
+SELECT status, count(*) FROM step WHERE run = ? AND status <> 'done' GROUP BY status ORDER BY status
+
 -- name: extent
 SELECT min(started), max(started + ms / 1000.0) FROM step WHERE run = ?
 
