@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Hashable
 from pathlib import Path
 from typing import Final
@@ -64,7 +65,8 @@ class Live:
         try:
             watcher.has_changed()
             loop.call_soon_threadsafe(begun.set)
-            while not over.wait(RECORDS):
+            while not over.is_set():
+                time.sleep(RECORDS)  # a wait for the event takes twice the CPU, for ever
                 if watcher.has_changed():
                     loop.call_soon_threadsafe(self._tell)
         except RuntimeError:  # the loop is closed: nobody listens
