@@ -72,7 +72,10 @@ def value_of(desk: Desk, run: str, number: str, what: Literal["input", "result"]
 
     shown = step(desk, {"run": run, "seq": number}, Nothing())
     if what == "result" and shown.status != "done":
-        raise NotFound(f"step #{shown.seq} of run {run} has no result: it is {shown.status}", "ask for its input")
+        raise NotFound(
+            f"step #{shown.seq} of run {run} has no result: it is {shown.status}",
+            "read its input, or its error in the step itself",
+        )
     content = msgspec.json.encode(clean(shown.inputs if what == "input" else shown.result, None))
     name = f'attachment; filename="step-{shown.seq}-{what}.json"'
     return Response(content, media_type="application/json", headers={"content-disposition": name})

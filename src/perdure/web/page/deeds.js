@@ -49,7 +49,7 @@ export function job({ main, given, title }) {
     patch(main, h("div", { class: "top" }, h("div", { class: "grow" }, h("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, h("a", { href: "/deeds" }, "Deeds")), h("h1", {}, "Command"), h("div", { class: "sub" }, pill(ENDS[one.outcome] || "failed", one.outcome), one.ended ? null : h("span", {}, "it goes on without this page too")))),
       h("div", { class: "stack" },
         h("section", { class: "card", "aria-label": "Facts" }, h("div", { class: "facts" }, facts.map(([k, v]) => h("dl", { "data-key": k }, h("dt", {}, k), h("dd", { class: "num" }, v)))), h("div", { class: "pad14" }, command(one.command))),
-        card("What it prints", null, one.output ? h("pre", { class: "codex", tabindex: 0, role: "log", "aria-label": "what it prints" }, one.output) : empty(one.ended ? "Nothing." : "Nothing yet."))));
+        card("What it prints", null, one.output ? h("pre", { class: "codex log wrap", tabindex: 0, role: "log", "aria-label": "what it prints" }, one.output) : empty(one.ended ? "Nothing." : "Nothing yet."))));
   }
   return { refresh, leave() { left = true; clearTimeout(look); } };
 }

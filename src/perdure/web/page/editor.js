@@ -52,7 +52,7 @@ export function editor(input, close, saved) {
       let job = await act("PATCH", `/letters/${input.letter}`, { script: input.script, version: input.version, ...body });
       while (!job.ended) { await new Promise(r => setTimeout(r, 300)); job = await get(`/jobs/${seg(job.id)}`); }
       if (job.outcome === "done") { toast("kept; redrive it to try it"); close(); await saved(); return; }
-      said.append(h("p", { class: "err" }, "It was not kept."), h("pre", { class: "codex", tabindex: 0, role: "region", "aria-label": "why" }, job.output));
+      said.append(h("p", { class: "err" }, "It was not kept."), h("pre", { class: "codex wrap", tabindex: 0, role: "region", "aria-label": "why" }, job.output));
     } catch (error) { said.append(h("p", { class: "err" }, error.message, error.hint ? h("span", { class: "mute" }, ` ${error.hint}`) : null)); }
     save.disabled = false;
   }
