@@ -8,6 +8,7 @@ import importlib
 import io
 import os
 import sys
+from contextlib import suppress
 
 TYPE_CHECKING = False  # `perdure --version` needs no more than these
 
@@ -26,20 +27,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong usage, 3 done with dead letters, 130 interrupted.
     """
+    from perdure.cli.exit_codes import FAILED
+    from perdure.cli.standard_streams import give_output_up, is_of_output, output_lost
+    from perdure.cli.view.errors import show_error
+
+    tokens = sys.argv[1:] if arguments is None else arguments
+    try:
+        try:
+            code = _carried_out(tokens)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if is_of_output(error):
+                raise
+            # What a script raises is shown with its traceback, further down: this is of a file of perdure's own.
+            from perdure.config.os_errors import named
+
+            code = show_error(named(error), json="--json" in tokens)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        give_output_up()  # the reader has seen enough
+        return FAILED
+    except OSError as error:
+        give_output_up()
+        with suppress(OSError):
+            show_error(output_lost(error), json=False)
+        return FAILED
+
+
+def _carried_out(tokens: Sequence[str]) -> int:
+    """Carry out a command line, and print what it has come to.
+
+    Raises:
+        OSError: of standard output, or of a file of perdure's own.
+    """
     from cyclopts import CycloptsError
 
     from perdure.cli.app import app
-    from perdure.cli.exit_codes import DONE, FAILED, INTERRUPTED
+    from perdure.cli.exit_codes import DONE, INTERRUPTED
     from perdure.cli.view.errors import show_error, show_usage
     from perdure.errors import PerdureError
 
-    tokens = sys.argv[1:] if arguments is None else arguments
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a result that the terminal cannot show is no failure
     try:
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
         code = command(*bound.args, **bound.kwargs)
-        sys.stdout.flush()
         return code if isinstance(code, int) else DONE
     except CycloptsError as error:
         return show_usage(str(error), "see `perdure --help`, or --help after a command", json="--json" in tokens)
@@ -48,19 +82,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has seen enough. What is left in the buffer must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except OSError as error:
-        # What a script raises is shown with its traceback, further down: this is of a file of perdure's own.
-        from perdure.config.os_errors import named
-
-        return show_error(named(error), json="--json" in tokens)
 
 
 def entry() -> None:
     """What the `perdure` command is: carry out the command line of this process, and end it."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        from perdure.cli.standard_streams import open_closed_streams
+
+        open_closed_streams()
     if sys.argv[1:] == ["--version"]:
         from perdure.core.program_version import VERSION  # the rest is a fifth of a second, for one line
 
@@ -74,8 +103,6 @@ def entry() -> None:
     code = main()
     if "temporalio" not in sys.modules:
         sys.exit(code)
-    from contextlib import suppress
-
     # The SDK's own threads outlive the interpreter's end, and now and then one that comes back too late aborts it.
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

@@ -232,5 +232,6 @@ def damage_named(path: Path) -> Iterator[None]:
         refuse_argument(error)
         raise StateCorrupt(
             f"the state file holds something that perdure never writes: {path} ({type(error).__name__}: {error})",
-            "see `perdure doctor`; restore a backup, or run `perdure doctor --set-aside` to start over",
+            "see `perdure doctor`: if it finds damage, restore a backup, or run `perdure doctor --set-aside` to start "
+            "over; if it finds none, this is a fault of perdure's own",
         ) from error
