@@ -13,7 +13,22 @@ from old_state_files import old_file
 
 from perdure.core.records import FunctionRecord
 from perdure.errors import StateCorrupt
-from perdure.store import code, listing, sessions
+from perdure.store import (
+    batches,
+    code,
+    crashes,
+    deeds,
+    listing,
+    lives,
+    published,
+    queue,
+    schedule_rows,
+    sessions,
+    signals,
+    spending,
+    waits,
+    workflow_defaults,
+)
 from perdure.store.rows import sealed
 from perdure.store.runs import Store
 from perdure.store.statements import HERE
@@ -224,3 +239,42 @@ def test_the_process_of_a_session_is_shown_as_it_was_written(path: Path, column:
     change(path, "holder", column, lambda value: value + 1000 if isinstance(value, int) else other(value, column))
     with pytest.raises(StateCorrupt):
         shown()
+
+
+READERS: dict[str, Callable[[Store, Any], object]] = {
+    "batch": lambda store, db: batches.list_of(db, 1, store.path),
+    "budget": lambda store, db: spending.raised_bounds(db, 1, store.path),
+    "deed": lambda store, db: deeds.before(db, None, 10, store.path),
+    "lock": lambda store, db: store.locks.held(db),
+    "queue": lambda store, db: queue.get(store.path, db, "mail"),
+    "schedule": lambda store, db: schedule_rows.get(db, "nightly", store.path),
+    "session": lambda store, db: sessions.list_of(db, 1, store.path),
+    "spend": lambda store, db: spending.of_calls(db, 1, store.path),
+    "wait": lambda store, db: signals.waits_for(store, db, 1, "paid", ""),
+    "wait, stands": lambda store, db: waits.standing(store, db, 1),
+    "signal": lambda store, db: signals.known(store, db, 1, "first"),
+    "crash": lambda store, db: crashes.list_of(store, 1),
+    "life": lambda store, db: lives.list_of(store, 1),
+    "published": lambda store, db: published.of_run(store, 1),
+    "workflow_default": lambda store, db: workflow_defaults.known(store.journal, store.path, "jobs", "nightly"),
+}
+
+
+def test_no_row_is_used_that_is_not_as_it_was_written(path: Path) -> None:
+    """Whoever reads a table, for a decision or for a view, is refused with a named error, and reads sound rows."""
+
+    def read(reader: Callable[[Store, Any], object]) -> str:
+        try:
+            reader(store, store.journal._connection)
+        except StateCorrupt:
+            return "refused"
+        return "read"
+
+    store = Store(path)
+    try:
+        assert {table: read(reader) for table, reader in READERS.items()} == dict.fromkeys(READERS, "read")
+        for table in {name.partition(",")[0] for name in READERS}:
+            store.journal._connection.execute(f"UPDATE {table} SET crc = crc + 1")
+        assert {table: read(reader) for table, reader in READERS.items()} == dict.fromkeys(READERS, "refused")
+    finally:
+        store.close()
