@@ -12,6 +12,7 @@ from perdure import Queue, workflow
 from perdure.core.execution.run_effects import Start, Taken
 from perdure.core.records import RunRecord
 from perdure.engines import declared_queues
+from perdure.operations.queues import place_in_queue
 from perdure.store import queue_listing, queue_order
 from perdure.store.runs import Store
 
@@ -163,6 +164,18 @@ def test_a_rate_bounds_how_fast_runs_begin(machine: Machine) -> None:
     assert claimed(machine) == ""
     now = machine.world.now()
     assert store.journal.read(lambda at: queue_order.next_moment(store, at, now)) == now + 0.5
+
+
+def test_a_long_queue_is_not_counted_through_for_each_of_its_runs(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of all that wait would take time with the square of them: behind so many it says that they are more."""
+    enqueue("abcde")
+    monkeypatch.setattr(queue_listing, "MOST_BEFORE", 3)
+    store = machine.engine.store
+    lines = [place_in_queue(store, run, machine.world.time).line for run in reversed(store.runs())]
+    more = "queue default, behind 3 others or more"
+    assert lines == ["queue default, 1st", "queue default, 2nd", "queue default, 3rd", more, more]
 
 
 def test_a_paused_queue_begins_nothing_and_a_drained_one_has_nothing(machine: Machine) -> None:

@@ -112,7 +112,7 @@ class Standing(msgspec.Struct, frozen=True):
 
     Attributes:
         queue: the name of its queue.
-        before: so many runs come before it.
+        before: so many runs come before it; 1,000 stands for as many or more.
         why: what keeps it from beginning, besides those: "slots", "key", "rate", "paused", "time", "after",
             "hold", or "".
         line: all that in a line.
@@ -139,7 +139,8 @@ def place_in_queue(store: Store, run: RunRecord, now: float) -> Standing:
     """
     place = queue_listing.place_of(store, run, now)
     until = None if run.wake is None else datetime.fromtimestamp(run.wake).astimezone()
-    number = _ordinal(place.before + 1)
+    many = place.before >= queue_listing.MOST_BEFORE
+    number = f"behind {place.before:,} others or more" if many else _ordinal(place.before + 1)
     match place.why:
         case "time":
             line = f"queue {place.queue}, not before {'' if until is None else until.strftime('%Y-%m-%d %H:%M:%S %Z')}"

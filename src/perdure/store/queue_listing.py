@@ -17,6 +17,9 @@ from perdure.store.workers import living
 
 _SQL = load("queue.sql")
 
+MOST_BEFORE = 1_000
+"""Runs of a queue that are counted of those before another: a list of all that wait takes no time with the square."""
+
 
 def declare(
     store: Store, rows: Sequence[queue.QueueRow], now: float
@@ -113,7 +116,8 @@ def all_queues(store: Store) -> dict[str, tuple[queue.QueueRow | None, QueueCoun
 
 
 class Place(NamedTuple):
-    """Where a queued run stands: `before` it so many in its queue, and what keeps it from beginning, if not them.
+    """Where a queued run stands: `before` it so many in its queue, at most MOST_BEFORE, and what keeps it from
+    beginning, if not them.
 
     `why` is "slots" (all are taken), "key" (of its key), "rate", "paused", "time" (its own has not come), "after" (the
     runs of its schedule before it have not ended), "hold", or "" if it is one of the next.
@@ -140,7 +144,7 @@ def place_of(store: Store, run: RunRecord, now: float) -> Place:
         if run.turn is None and run.wake is not None and run.wake > now:
             return Place(name, 0, "time")
         last = (1 << 62) if run.turn is None else run.turn
-        counted: Any = connection.execute(_SQL["before"], (name, priority, last, run.rid)).fetchone()
+        counted: Any = connection.execute(_SQL["before"], (name, priority, last, run.rid, MOST_BEFORE)).fetchone()
         before: int = counted[0]
         if row.paused:
             return Place(name, before, "paused")

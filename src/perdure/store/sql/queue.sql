@@ -40,8 +40,10 @@ SELECT holder, queue_key, count(*) FROM run
 WHERE queue = ? AND status = 'running' AND holder IS NOT NULL GROUP BY holder, queue_key
 
 -- name: before
-SELECT count(*) FROM run
-WHERE status = 'queued' AND turn IS NOT NULL AND queue = ?1 AND (priority, turn, rid) < (?2, ?3, ?4)
+SELECT count(*) FROM (
+    SELECT 1 FROM run
+    WHERE status = 'queued' AND turn IS NOT NULL AND queue = ?1 AND (priority, turn, rid) < (?2, ?3, ?4) LIMIT ?5
+)
 
 -- name: counts
 SELECT queue, status = 'queued', turn IS NULL AND (wake IS NOT NULL OR hold IS NOT NULL), count(*) FROM run
