@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from perdure.api.step import BoundStep
 from perdure.core.execution.spec import NOT_STUBBED, Call, Spec, spec_of
+from perdure.core.records import called_step
 from perdure.crashtest.points import Point, PointKind, Points
 from perdure.engines import registry
 from perdure.engines.events import AttemptStarted, Event
@@ -87,7 +88,8 @@ class TestRun:
     # -- what happened ------------------------------------------------------------------------------------------------
 
     def calls(self, step: str | BoundStep[..., Any]) -> list[StepCall]:
-        """The calls of a step that were executed, in the order in which they began.
+        """The calls of a step that were executed, in the order in which they began; also as a clean-up (`undo=`,
+        `perdure.defer`).
 
         Args:
             step: the step, or its name.
@@ -223,7 +225,8 @@ class TestRun:
             call = event.call
             if self._crashed:
                 self.after_crash.append(f"step {event.step!r} is executed after the crash")
-            self._attempts.setdefault((event.run, event.step, call.key, call.n), []).append(call)
+            name = called_step(call.spec.record_kind, event.step)  # a clean-up is a call of its step
+            self._attempts.setdefault((event.run, name, call.key, call.n), []).append(call)
 
     def close(self) -> None:
         """The block is over."""
