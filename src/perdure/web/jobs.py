@@ -36,7 +36,7 @@ class Job(msgspec.Struct, frozen=True):
         command: what does the same in a terminal.
         about: the run that it is about; empty: several, or letters.
         began: when it was started.
-        ended: when that was seen; None: it is under way.
+        ended: when it ended; None: it is under way.
         outcome: "under way", "killed", or what its exit code means: "done", "failed", "refused",
             "suspended" (it waits, and goes on later), "skipped" (another process has the run).
         exit_code: the command's; negative: the number of the signal that killed it.
@@ -69,6 +69,13 @@ class _Started:
         self.output = output
         self.began = time.time()
         self.ended: float | None = None
+        self.watch = threading.Thread(target=self._watch, name="perdure-job", daemon=True)
+        self.watch.start()
+
+    def _watch(self) -> None:
+        """Note when it ends, whether or not anybody looks."""
+        self.process.wait()
+        self.ended = time.time()
 
 
 class Jobs:
@@ -133,9 +140,7 @@ class Jobs:
 
     def _view(self, id: str) -> Job:
         job = self._jobs[id]
-        code = job.process.poll()
-        if code is not None and job.ended is None:
-            job.ended = time.time()
+        code = None if job.ended is None else job.process.returncode
         outcome = "under way" if code is None else job.outcomes.get(code, "killed" if code < 0 else "failed")
         printed = os.fstat(job.output.fileno()).st_size
         text = os.pread(job.output.fileno(), TAIL, max(printed - TAIL, 0)).decode("utf-8", "replace")
