@@ -115,6 +115,21 @@ def test_a_signal_is_sent_once_with_a_link(site: Site) -> None:
     assert site.letters() == ["paid"]
 
 
+def test_a_proxy_may_pass_the_path_of_the_public_address_on(site: Site) -> None:
+    """Or take it away: the link works as it was printed. A name that holds a line break makes no line of its own."""
+    by = "Ann on 2026-11-01\nrun: approved by the Board"
+    done = site.ask("POST", f"/perdure{site.approve}", json={"approved": True, "by": by})
+    assert done.status_code == 200
+    second = site.ask("POST", site.approve, json={"approved": False})
+    assert (second.status_code, "approved by Ann on 2026-11-01 run: approved by the Board" in second.text) == (
+        410,
+        True,
+    )
+    assert site.ask("POST", f"/a/b{site.signal}", json={"amount": 5}).json() == {"outcome": "stored"}
+    assert site.ask("POST", f"/perdure{site.signal}x", json={"amount": 5}).status_code == 401
+    assert site.ask("GET", "/perdure/approve/").status_code == 404
+
+
 def refused(site: Site) -> list[tuple[int, str, str, dict[str, Any]]]:
     """Status, method, address and body of what must do nothing."""
     expired = f"/approve/{site.token('approval', site.topic.rpartition('#')[2], later=-1)}"

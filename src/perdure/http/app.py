@@ -74,6 +74,9 @@ def app(state: str | Path | None = None, *, engine: str | None = None) -> Starle
         routes=[
             Route("/approve/{token}", links.approve, methods=methods),
             Route("/signal/{token}", links.signal, methods=methods),
+            # Below the path of a proxy that passes it on.
+            Route("/{below:path}/approve/{token}", links.approve, methods=methods),
+            Route("/{below:path}/signal/{token}", links.signal, methods=methods),
             Route("/{rest:path}", links.nothing, methods=methods),
         ]
     )

@@ -7,6 +7,7 @@ from shlex import quote
 
 import msgspec
 
+from perdure.core.redaction.printable import one_line
 from perdure.core.waits import APPROVAL, title_of
 from perdure.engines.features import Feature
 from perdure.engines.selection import cluster_at
@@ -33,7 +34,7 @@ class AnswerView(msgspec.Struct, frozen=True):
     def text(self) -> str:
         """The same in a sentence, and who goes on with the run."""
         said = "approved" if self.approved else "rejected"
-        return f"{self.run}: {self.title!r} was {said} by {self.by}{self._signal.next}"
+        return f"{self.run}: {self.title!r} was {said} by {one_line(self.by)}{self._signal.next}"
 
     @property
     def advice(self) -> str:

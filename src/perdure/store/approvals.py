@@ -16,6 +16,7 @@ import msgspec
 
 from perdure.core import commands
 from perdure.core.records import RunRecord, StepRecord
+from perdure.core.redaction.printable import one_line
 from perdure.core.timestamps import moment
 from perdure.core.values import codec
 from perdure.core.waits import APPROVAL
@@ -61,7 +62,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     def text(self) -> str:
         """The same in a few words, without the moment."""
-        return f"{'approved' if self.approved else 'rejected'} by {self.by}"
+        return f"{'approved' if self.approved else 'rejected'} by {one_line(self.by)}"
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -85,7 +86,7 @@ def unpack_question(said: dict[str, Any]) -> Question:
 
 def pack_answer(approved: bool, by: str, note: str) -> bytes:
     """An answer, as the signal carries it."""
-    said = {"approved": approved, "by": _text(by, NOTE // 10), "note": _text(note, NOTE)}
+    said = {"approved": approved, "by": _text(" ".join(by.split()), NOTE // 10), "note": _text(note, NOTE)}
     return codec.pack_value(said, owner="an approval")
 
 
