@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from conftest import Machine
 from perdure import step, workflow
+from perdure.cli import main
+from perdure.engines.local import engine as local
 from perdure.errors import PerdureError
 from perdure.operations.dead_letters import find_letter
 from perdure.operations.dlq_edit import begin_edit, end_edit, take_back
@@ -21,6 +25,21 @@ def twice_edited(street: str) -> str:
 @workflow
 def shipped_nowhere() -> None:
     twice_edited.map([""])
+
+
+def test_changes_come_from_standard_input_and_not_beside_a_reset(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--changes -` is a value, and no option; a change that a reset would drop is refused, and nothing is done."""
+    shipped_nowhere()
+    local.close_all()
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"street": "High Street"}'))
+    assert main(["dlq", "edit", "1", "--changes", "-"]) == 0
+    for more in (["--set", 'street="Low Street"'], ["--changes", "-"]):
+        assert main(["dlq", "edit", "1", "--reset", *more]) == 2
+    assert "--reset is given with --set or --changes" in capsys.readouterr().err
+    (place,) = letter_input(Location(machine.state, "a test"), "1").places
+    assert place.value == "High Street"
 
 
 def test_an_edit_of_what_was_edited_meanwhile_is_refused(machine: Machine) -> None:

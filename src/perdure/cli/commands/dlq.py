@@ -135,7 +135,11 @@ def edit(
     ] = None,
     changes: Annotated[
         Path | None,
-        Parameter("--changes", help='A file of places and values as JSON, {"order.total": 5}; - for standard input.'),
+        Parameter(
+            "--changes",
+            allow_leading_hyphen=True,
+            help='A file of places and values as JSON, {"order.total": 5}; - for standard input.',
+        ),
     ] = None,
     reset: Annotated[bool, Parameter("--reset", negative="", help="Take the recorded input again.")] = False,
     version: Annotated[
@@ -149,6 +153,11 @@ def edit(
     from perdure.cli.editor import edited
     from perdure.operations.dlq_edit import begin_edit, end_edit, take_back
 
+    if reset and (set or changes is not None):
+        raise OptionError(
+            "--reset is given with --set or --changes: one takes the recorded input, the others change it",
+            "give one of them; to change the recorded input, take it first: perdure dlq edit N --reset",
+        )
     location = where.locate()
     if reset:
         number = take_back(location, letter, version)
