@@ -252,9 +252,9 @@ class AsyncDriver:
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
             scope.executing -= 1
             return attempt.end(None, from_user_code(raised))  # no variable keeps it, as in the sync driver
-        except BaseException:
+        except BaseException as stop:
             scope.executing -= 1
-            attempt.break_off(recorded=False)
+            attempt.break_off(stop, recorded=False)
             raise
         if not over:
             waiting = bounded(coroutine, attempt.seconds, spec.owner, waited_for=waited_for)
@@ -346,8 +346,8 @@ async def _rest_of(attempt: Attempt, working: Awaitable[Any], scope: Any) -> Out
         value = await working
     except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
         return attempt.end(None, from_user_code(raised))
-    except BaseException:
-        attempt.break_off(recorded=False)
+    except BaseException as stop:
+        attempt.break_off(stop, recorded=False)
         raise
     finally:
         scope.executing -= 1

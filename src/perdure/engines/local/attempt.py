@@ -12,6 +12,8 @@ from perdure.engines.interface import StepContext, here
 from perdure.engines.local import notices
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
+from perdure.engines.runtime.timeouts import Abandoned
+from perdure.errors import StopRun
 from perdure.store.flight_recorder import Slot
 from perdure.store.lives import Cut
 
@@ -50,6 +52,8 @@ class Attempt:
         at = world.clock()
         if at >= limits.look_at:
             scope.look()
+        if scope.left is not None:
+            notices.goes_past(scope)
         call = effect.call
         spec = call.spec
         self._effect = effect
@@ -110,9 +114,11 @@ class Attempt:
             self._scope.check_late(error)
         return outcome
 
-    def break_off(self, *, recorded: bool) -> None:
+    def break_off(self, error: BaseException, *, recorded: bool) -> None:
         """The step's function was left by what is not an Exception; `recorded`: in the flight recorder it has ended."""
         here.reset(self._token)
+        if not isinstance(error, _ENDS) and type(error).__name__ != "CancelledError":
+            self._scope.left = self._call.spec.owner, type(error).__name__
         if self._context.lines is not None:
             self._context.lines.end()
         call = self._call
@@ -124,6 +130,10 @@ class Attempt:
         self._scope.cut_off(Cut(call.spec.name, call.key, call.n, self._effect.attempt, self._started))
         if self._recorder is not None:
             self._recorder.end(self._context.slot, done=True)
+
+
+_ENDS = (StopRun, Abandoned, GeneratorExit)
+"""What leaves a step because its run, or its branch, is over: the workflow does not handle that and go on."""
 
 
 def given_up(resources: Resources, effect: Execute, scope: LocalScope, slot: Slot, outcome: Outcome) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
+from typing import TYPE_CHECKING
 
 from perdure.config import secrets
+from perdure.config.module_names import INTERACTIVE
 from perdure.config.script_identity import point_out
 from perdure.config.stderr_line import say
 from perdure.core.durations import show
@@ -23,6 +26,9 @@ from perdure.engines.events import Observer
 from perdure.engines.local.resources import Resources
 from perdure.errors import StateError, Suspended
 from perdure.store import parking
+
+if TYPE_CHECKING:
+    from perdure.engines.local.scope import LocalScope
 
 LONG = 5.0
 """Seconds. A wait that is longer is said."""
@@ -45,7 +51,15 @@ def resumes(resources: Resources, effect: Body) -> None:
     if _first_time(resources, ("resumed", run.rid, run.started)):
         saved = sum(resources.store.counts(run.rid).values())
         steps = "1 step" if saved == 1 else f"{saved:,} steps"
-        point_out(f"run {one_line(run.id)} goes on, with {steps} saved before")
+        point_out(f"run {one_line(run.id)} goes on, with {steps} saved before{_without_file(run)}")
+
+
+def _without_file(run: RunRecord) -> str:
+    """That a script which was given to Python as a text is taken for an edited version of any other."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    if run.script != INTERACTIVE or file not in (None, "<stdin>") or hasattr(sys, "ps1") or "ipykernel" in sys.modules:
+        return ""
+    return "; what Python is given by -c or on standard input is taken for this script, edited: a file tells two apart"
 
 
 def suspended(resources: Resources, left: Suspended, script: str) -> None:
@@ -75,6 +89,15 @@ def left(run: RunRecord, error: BaseException) -> None:
     """The workflow's function was left by what shows no traceback: an exit, or the end of its task or generator."""
     by = "was cancelled" if type(error).__name__ == "CancelledError" else f"was left by {type(error).__name__}"
     point_out(f"run {one_line(run.id)} {by} and is not done; run the script again to go on from here")
+
+
+def goes_past(scope: LocalScope) -> None:
+    """The workflow makes another step although an earlier one was left by what is no failure: that one is not saved."""
+    (owner, by), scope.left = scope.left or ("a step", "an exit"), None
+    point_out(
+        f"{owner} was left by {by}, which is not saved, and the workflow goes on: run {one_line(scope.id)} executes it "
+        "once more if it is resumed; let it return, or raise an Exception instead"
+    )
 
 
 def waits(resources: Resources, wait: Wait) -> None:

@@ -104,6 +104,7 @@ class RunScope(BaseScope):
         self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
         self._suspects: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
         self.cut: list[Cut] = []
+        self.left: tuple[str, str] | None = None  # a step that an exit, say, has left, and by what
         self._batches: dict[int, BatchRow] = {}  # maps under way
         self._map_numbers = count(1)
         if spec is not None and parent is None:

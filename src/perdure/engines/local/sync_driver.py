@@ -204,7 +204,7 @@ class SyncDriver:
             # No variable of this frame keeps it: its traceback leads here, and what it holds would outlive the attempt.
             return attempt.end(None, from_user_code(raised))
         except BaseException as stop:
-            attempt.break_off(recorded=isinstance(stop, Abandoned))
+            attempt.break_off(stop, recorded=isinstance(stop, Abandoned))
             raise
         return attempt.end(value, None)
 
