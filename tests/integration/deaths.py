@@ -135,7 +135,9 @@ def gone(pid: int) -> bool:
     except ProcessLookupError:
         return True
     try:
-        return bool(select.select([descriptor], [], [], PATIENCE)[0])
+        poll = select.poll()  # which takes descriptors of any number, as select() does not
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(PATIENCE * 1000))
     finally:
         os.close(descriptor)
 

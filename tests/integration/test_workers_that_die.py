@@ -65,6 +65,6 @@ def test_a_run_that_kills_its_process(world: World) -> None:
     world.open(2)
     world.becomes("done", "good")
     worker.says("run bad failed: the process of run bad died 3 times in a row")
-    assert sum("ended with SIGKILL" in line for line in worker.lines) == 3
+    assert sum("ended with SIGKILL" in line for line in worker.lines) == 3, worker.lines
     worker.send(signal.SIGTERM)
     assert worker.end() == 0

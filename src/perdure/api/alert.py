@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 
 def alert(text: str, level: Level = "info") -> bool:
-    """Send an alert to the targets of the settings: PERDURE_ALERTS, pyproject.toml, or the Telegram variables.
+    """Send an alert to the targets that the workflow names, `@workflow(alert=...)`, or those of the settings.
+
+    These are PERDURE_ALERTS, pyproject.toml, or the Telegram variables; they are used outside of workflows, on a
+    cluster, and in steps that have a process of their own. Without a target it does nothing.
 
     It can be called anywhere. In a step the alert names the run and the step. In a workflow it is a step itself, so
-    that a resumed run does not send it again. Without a target it does nothing. Within 15 minutes the same text is sent
-    once; repetitions are counted and summed up.
+    that a resumed run does not send it again. Within 15 minutes the same text is sent once; repetitions are counted and
+    summed up.
 
     The call waits for all channels at once, at most 5 s. In async code run it in a thread:
     `await asyncio.to_thread(perdure.alert, "text")`. What cannot be delivered is kept, and delivered with the next
@@ -59,7 +62,8 @@ def _send(text: str, level: str, script: str, context: Scope | StepContext | Non
     run = step_name = ""
     if isinstance(context, StepContext):
         run, step_name = context.run_id, context.call.spec.name
-    targets = recipients.targets(None, script)
+    scope = context.scope if isinstance(context, StepContext) else context
+    targets = recipients.targets(None if scope is None else scope.alerts, script)
     about = Alert(
         what="message",
         level=level,  # type: ignore[arg-type]  # checked by `alert`

@@ -93,11 +93,13 @@ class Scope(Protocol):
     """A running workflow, as its steps and child workflows see it.
 
     `forked`: this process is a copy of the one that executes it; `shared`: calls look at that, and at who makes them.
+    `alerts`: addresses of the targets that the workflow names; None: those of the settings.
     """
 
     id: str
     forked: bool
     shared: bool
+    alerts: tuple[str, ...] | None
 
     @property
     def state_file(self) -> Path | None:

@@ -98,6 +98,10 @@ class RunScope(BaseScope):
         self.tree: RunTree | None = None  # what its child runs have completed, if the script was edited meanwhile
         if parent is not None:
             self.family, self.kin, self.tree = parent.family, parent.kin, parent.tree
+        if spec is not None and spec.rules.alerts is not None:
+            self.alerts = spec.rules.alerts
+        elif parent is not None:
+            self.alerts = parent.alerts
         self.kin.append(self)
         self.spending = RunSpending(resources, run, history, in_records=spec is not None)
         self.progress_shown = float("-inf")  # when, by the steady clock

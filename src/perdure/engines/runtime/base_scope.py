@@ -69,6 +69,7 @@ class BaseScope(ABC):
         self.rest: Any = None  # of the threads, as the event loop has seen it
         self.visitors: dict[int, ThreadTask] = {}  # threads that were made elsewhere
         self.unawaited = Unawaited()
+        self.alerts: tuple[str, ...] | None = None  # the targets that the workflow names
         self.forked = False  # this process is a copy of the one that executes the run
         self._current: Callable[[], Branch | None] = lambda: None
         self._stopped: StopRun | None = None
