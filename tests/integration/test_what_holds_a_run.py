@@ -14,6 +14,7 @@ from perdure.core.execution.queueing import DEFAULT
 from perdure.core.execution.run_effects import Taken
 from perdure.core.records import RunRecord
 from perdure.operations.location import locate
+from perdure.operations.ps import list_runs
 from perdure.operations.why import Why, explain
 from perdure.store import claims, queue, workers
 from perdure.store.claims import Offer
@@ -152,4 +153,6 @@ def test_holds_and_deadlines(store: Store) -> None:
     assert "it is on hold: code-drift: the script was edited" in found
     assert "no worker" not in found
     assert why(store, "held").ways[0].command.startswith("perdure resume held")
+    said = {run.id: run.waits for run in list_runs(store)}
+    assert said["held"] == "it is on hold: code-drift: the script was edited"
     assert "its time (timeout=) is over before that, at 2255-" in reasons(store, "brief")

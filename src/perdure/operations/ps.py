@@ -22,7 +22,7 @@ from perdure.operations.paging import PAGE, SECONDS, Budget
 from perdure.operations.queues import place_in_queue
 from perdure.operations.shown_text import ShownText
 from perdure.operations.stored_failures import error_line
-from perdure.store import run_pages, waits
+from perdure.store import claims, run_pages, waits
 from perdure.store.rows import corrupt
 from perdure.store.run_pages import Facts, Wanted
 from perdure.store.runs import Store
@@ -337,6 +337,8 @@ def _view(store: Store, run: RunRecord, facts: Facts, holder: HolderInfo | None,
 def _waits(store: Store, run: RunRecord) -> str | None:
     if run.status == "queued":
         return place_in_queue(store, run, time.time()).line
+    if run.status == "suspended" and run.hold is not None:
+        return secrets.conceal(f"it is on hold: {claims.reason_of(run.hold)}")
     if run.status not in ("running", "suspended") or not (found := waits.standing_of(store, run.rid)):
         return None
     return secrets.conceal(describe(found, time.time()))

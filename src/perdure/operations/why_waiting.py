@@ -49,18 +49,19 @@ class Waiting:
     def suspended(self) -> None:
         """All its branches wait, or it was given back."""
         run, waits = self._run, standing_of(self._store, self._run.rid)
-        if waits or run.wake is None or run.wake > self._now:
+        due = run.wake is not None and run.wake <= self._now
+        if run.hold is None and (waits or not due):
             self._say(f"{secrets.conceal(describe(waits, self._now))}; no process is needed meanwhile")
         if run.hold is not None:
             self._held(run.hold)
-        elif run.wake is not None and run.wake <= self._now:
+        elif run.wake is not None and due:
             self._say(f"it is due since {show_moment(run.wake, self._now, past=True)}")
             if not self._has_no_slot() and not self._locked():
                 self._unserved()
             self._way("go on with it", "resume")
         elif (over := self._deadline(waits)) is not None:
             self._say(f"its time (timeout=) is over before that, at {show_moment(over, self._now)}: it ends then")
-        for one in waits[:1]:
+        for one in waits[:1] if run.hold is None and not due else ():  # else what it waits for may have come
             if one.event is not None and not one.event.startswith("perdure."):
                 key = f" --key {shlex.quote(one.topic)}" if one.topic else ""
                 self.ways.append(Way("send it", f"{self._command('signal')} {shlex.quote(one.event)}{key}"))
