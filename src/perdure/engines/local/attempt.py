@@ -53,7 +53,8 @@ class Attempt:
         if at >= limits.look_at:
             scope.look()
         if scope.left is not None:
-            notices.goes_past(scope)
+            notices.goes_past(scope.id, *scope.left)
+            scope.left = None
         call = effect.call
         spec = call.spec
         self._effect = effect

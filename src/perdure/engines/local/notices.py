@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from typing import TYPE_CHECKING
 
 from perdure.config import secrets
 from perdure.config.module_names import INTERACTIVE
@@ -26,9 +25,6 @@ from perdure.engines.events import Observer
 from perdure.engines.local.resources import Resources
 from perdure.errors import StateError, Suspended
 from perdure.store import parking
-
-if TYPE_CHECKING:
-    from perdure.engines.local.scope import LocalScope
 
 LONG = 5.0
 """Seconds. A wait that is longer is said."""
@@ -91,11 +87,10 @@ def left(run: RunRecord, error: BaseException) -> None:
     point_out(f"run {one_line(run.id)} {by} and is not done; run the script again to go on from here")
 
 
-def goes_past(scope: LocalScope) -> None:
+def goes_past(run: str, owner: str, by: str) -> None:
     """The workflow makes another step although an earlier one was left by what is no failure: that one is not saved."""
-    (owner, by), scope.left = scope.left or ("a step", "an exit"), None
     point_out(
-        f"{owner} was left by {by}, which is not saved, and the workflow goes on: run {one_line(scope.id)} executes it "
+        f"{owner} was left by {by}, which is not saved, and the workflow goes on: run {one_line(run)} executes it "
         "once more if it is resumed; let it return, or raise an Exception instead"
     )
 
