@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from ui_server import Ui, run_all
+from ui_server import Ui, environment, run_all
 
 SECRET = "hunter2-hunter2-hunter2"
 
@@ -63,14 +65,29 @@ def test_what_calls_that_succeeded_were_given(api: httpx.Client):
     assert api.get("/runs/ui_month/accepted?step=nothing").json() == {"calls": 0, "fields": []}
 
 
-def test_what_never_ended_is_in_the_timeline(api: httpx.Client):
-    """A call that failed for good and has no record, and an attempt that was broken off by a kill."""
+LATER = """
+from perdure import workflow
+
+@workflow
+def ui_later() -> None:
+    pass
+
+ui_later()
+"""
+
+
+def test_what_never_ended_is_in_the_timeline(api: httpx.Client, state: Path):
+    """A call that failed for good and has no record, and an attempt that was broken off by a kill: once, also when a
+    later process has written down how that ended."""
     failed = api.get("/runs/ui_report/timeline").json()
     (call,) = failed["open"]
     assert call["name"] == "ui_send"
     assert "the mail server says no" in call["failures"][0]["error"]
     killed = api.get("/runs/ui_backup/timeline").json()
-    (cut,) = killed["cut"]
+    subprocess.run([sys.executable, "-c", LATER], env=environment(state), cwd=state.parent, check=True)
+    later = api.get("/runs/ui_backup/timeline").json()
+    (cut,), (same,) = killed["cut"], later["cut"]
+    assert (same["name"], same["at"]) == (cut["name"], cut["at"])
     assert (cut["name"], cut["attempt"]) == ("ui_die", 1)
     assert killed["length"] >= cut["at"] + cut["ms"]
 

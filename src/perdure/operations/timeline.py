@@ -12,7 +12,7 @@ from perdure.core.timestamps import moment
 from perdure.operations.breakers import OpeningView, openings_of
 from perdure.operations.functions import functions_of
 from perdure.operations.kept_counts import counted
-from perdure.operations.processes import process_of
+from perdure.operations.processes import ProcessView, process_of
 from perdure.operations.step_rows import Rows, StepRow, Try, every_step
 from perdure.store import lives, step_pages, timeline
 from perdure.store.runs import Store
@@ -121,19 +121,25 @@ def _open(store: Store, run: RunRecord) -> list[OpenCall]:
 
 
 def _cut(store: Store, run: RunRecord) -> list[BrokenOff]:
+    known = lives.list_of(store, run.rid)[-FEW:]
     ended = [
         BrokenOff(one.name, one.attempt, _since(run, one.started), max(one.ended - one.started, 0.0) * 1000, one.cause)
-        for one in lives.list_of(store, run.rid)[-FEW:]
+        for one in known
     ]
     process = process_of(store, run) if run.status == "running" and store.holding(run) is None else None
     if process is None or process.alive:
         return ended
-    # Who died last is written down by the process that goes on with the run.
+    # Of a process that nobody has gone on after, this is known from its flight record alone, until another one begins.
+    written = {(one.name, one.key.hex(), one.n, one.attempt) for one in known if abs(one.ended - _end(process)) < 1}
     return ended + [
         BrokenOff(one.step, one.attempt, _since(run, one.since.timestamp()), (one.seconds or 0.0) * 1000, process.cause)
         for one in process.in_flight
-        if one.since is not None
+        if one.since is not None and one.run == run.id and (one.step, one.key, one.n, one.attempt) not in written
     ]
+
+
+def _end(process: ProcessView) -> float:
+    return 0.0 if process.ended is None else process.ended.timestamp()
 
 
 def _since(run: RunRecord, moment: float) -> float:

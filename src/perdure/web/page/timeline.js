@@ -122,7 +122,7 @@ export function timeline({ choose, pick }) {
       HEAD = sessions.length > 1 ? 26 : 6;
       data = found;
       const rest = found.calls ? [...found.open.map(o => ({ ...o, seq: null, status: "failed", error: o.failures.at(-1).error, at: o.failures[0].at, last_at: o.failures.at(-1).at, ms: o.failures.at(-1).ms, attempts: o.failures.length, failures: o.failures.slice(0, -1) })),
-        ...found.cut.map(o => ({ ...o, seq: null, inputs: `attempt ${o.attempt}, broken off`, error: o.cause, status: "cut", last_at: o.at, attempts: 1, failures: [] }))] : [];
+        ...found.cut.map(o => ({ ...o, seq: null, inputs: `attempt ${o.attempt}, broken off`, error: o.cause && o.cause !== "unseen" ? o.cause : "its process died", status: "cut", last_at: o.at, attempts: 1, failures: [] }))] : [];
       laid = found.calls ? lanes([...found.calls, ...rest]) : null;
       folds = idle(laid ? [...laid.found.map(({ x }) => [x.at, ends(x)]), ...(process?.alive ? process.in_flight : []).map(f => [Date.parse(f.since) - began, found.length])] : found.bins.done.flatMap((d, i) => d + found.bins.failed[i] + found.bins.dead[i] ? [[i * found.length / found.bins.done.length, (i + 1) * found.length / found.bins.done.length]] : []), found.length);
       const calls = found.calls || [], b = found.bins, sum = a => a.reduce((x, y) => x + y, 0);
