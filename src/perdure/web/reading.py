@@ -187,18 +187,6 @@ def record_of(store: Store, run: RunRecord, number: int) -> StepRecord:
     return record
 
 
-class AcceptedQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Of which step."""
-
-    step: str
-
-
-def accepted(desk: Desk, names: Names, given: AcceptedQuery) -> Accepted:
-    """What the calls of a step that succeeded were given: a value that none of them had is worth a look."""
-    with opened(desk.location, names["run"]) as store:
-        return accepted_inputs(store, find_run(store, names["run"]), given.step)
-
-
 class LogQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which lines: of the call with that record, or of all calls of that step; the last ones."""
 
@@ -303,6 +291,14 @@ def letter(desk: Desk, names: Names, given: Nothing) -> LetterDetails:
     """All about a dead letter."""
     with opened(desk.location) as store:
         return letter_details_of(store, find_letter(store, str(_number(names["letter"], "dead letter"))))
+
+
+def accepted(desk: Desk, names: Names, given: Nothing) -> Accepted:
+    """What the calls of a letter's step that succeeded were given: a value that none of them had is worth a look."""
+    with opened(desk.location) as store:
+        letter = find_letter(store, str(_number(names["letter"], "dead letter")))
+        run = store.run_by_number(letter.run)
+        return accepted_inputs(store, run, store.record(letter.run, letter.seq).name) if letter.seq else Accepted(0, [])
 
 
 # -- around the runs --------------------------------------------------------------------------------------------------
@@ -489,11 +485,11 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/runs/{run}/steps", "Its steps, in the order of their records", StepsQuery, StepRows, steps),
     Endpoint("GET", "/runs/{run}/steps/{seq}", "One step in full", Nothing, StepView, step),
     Endpoint("GET", "/runs/{run}/steps/{seq}/call", "What is known of its call besides", Nothing, CallFacts, call),
-    Endpoint("GET", "/runs/{run}/accepted", "What was accepted of a step", AcceptedQuery, Accepted, accepted),
     Endpoint("GET", "/runs/{run}/log", "What its attempts have logged and printed", LogQuery, Log, log),
     Endpoint("GET", "/letters", "Dead letters, the newest first", LettersQuery, LettersPage, letters),
     Endpoint("GET", "/letters/reasons", "Parked letters by reason", Nothing, Reasons, reasons),
     Endpoint("GET", "/letters/{letter}", "All about a dead letter", Nothing, LetterDetails, letter),
+    Endpoint("GET", "/letters/{letter}/accepted", "What calls that succeeded were given", Nothing, Accepted, accepted),
     Endpoint("GET", "/letters/{letter}/input", "Its input, to be edited", Nothing, letter_input.LetterInput, input_of),
     Endpoint("GET", "/services", "Breakers, pauses, rate limits and locks", Nothing, Services, services),
     Endpoint("GET", "/workflows", "How each workflow is doing", Nothing, Workflows, workflows),

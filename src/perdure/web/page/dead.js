@@ -34,7 +34,7 @@ export function dead({ main, given, query, go, title }) {
     const steps = new Set(rows.map(x => x.letter.step)), l = rows[0]?.letter, of = steps.size === 1 && l.step ? `${l.run} ${l.step}` : "";
     if (of === acceptedOf) return;
     acceptedOf = of; accepted = null;
-    if (of) accepted = await get(`/runs/${seg(l.run)}/accepted`, { step: l.step }).catch(() => null);
+    if (of) accepted = await get(`/letters/${l.letter}/accepted`).catch(() => null);
   }
   const place = () => main.querySelector("[data-key=editor]");
   const stopEditing = () => place()?.replaceChildren();
