@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from perdure.config.stderr_line import say
+from syntax import nodes
 
 SOURCE = Path(__file__).parents[2] / "src" / "perdure"
 OF_COMMANDS = {"cli", "demo", "crashtest"}
@@ -38,7 +39,7 @@ def test_nothing_else_prints_to_standard_error() -> None:
     for path in SOURCE.rglob("*.py"):
         if path.relative_to(SOURCE).parts[0] in OF_COMMANDS:
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
                 where = [ast.unparse(each.value) for each in node.keywords if each.arg == "file"]
                 found += [f"{path}:{node.lineno}"] * (where == ["sys.stderr"])
