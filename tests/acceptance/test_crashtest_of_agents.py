@@ -76,18 +76,18 @@ def head() -> Iterator[str]:
         server.server_close()
 
 
-def tried(folder: Path, text: str) -> Report:
-    """What killing that script has found: each of its steps is killed in each way."""
+def tried(folder: Path, text: str, kills: int) -> Report:
+    """What that many kills have found, at other steps and in other ways each."""
     script = folder / "job.py"
     script.write_text(text, encoding="utf-8")
-    return crashtest(Target(script, None, [], folder, folder), kills=12, seconds=600, patience=60)
+    return crashtest(Target(script, None, [], folder, folder), kills=kills, seconds=600, patience=60)
 
 
 @pytest.mark.parametrize("name", NAIVE)
 def test_the_faults_of_a_first_try_are_named(tmp_path: Path, head: str, name: str) -> None:
     """Those that it has, by kind and step, and no other kinds; a day that changes meanwhile is drift as well."""
     expected, text = NAIVE[name]
-    report = tried(tmp_path, head + text)
+    report = tried(tmp_path, head + text, 12)
     found = {(finding.kind, finding.step) for finding in report.findings}
     assert expected <= found, report
     kinds = {kind for kind, _ in expected}
@@ -97,7 +97,7 @@ def test_the_faults_of_a_first_try_are_named(tmp_path: Path, head: str, name: st
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_workflow_is_left_alone(tmp_path: Path, head: str, name: str) -> None:
     """What came again was keyed, accepted or repeatable."""
-    report = tried(tmp_path, head + SOUND[name])
+    report = tried(tmp_path, head + SOUND[name], 8)
     assert (report.ending, report.findings, report.finished) == ("", [], True)
     assert {each.how for each in report.repeated} <= {"keyed", "accepted", "repeatable"}
     assert report.kills >= 8

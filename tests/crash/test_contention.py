@@ -18,7 +18,7 @@ from .shape import CONTROLS, SHAPES, Shape
 from .victim import Home, Nursery
 
 CONTENDERS = 4
-ROUNDS = 8
+ROUNDS = 5
 
 
 @pytest.fixture(scope="module")
@@ -69,4 +69,4 @@ def test_control_without_locks_a_run_is_run_twice(nurseries: list[Nursery], grou
     """The same contention finds it when the lock is not one."""
     shape = CONTROLS["control_unlocked"]
     ground.reference(shape)
-    assert any(contend(nurseries, shape, tmp_path / str(number), Kill()) for number in range(ROUNDS))
+    assert any(contend(nurseries, shape, tmp_path / str(number), Kill()) for number in range(4 * ROUNDS))
