@@ -37,6 +37,7 @@ class AwaitedRuns:
         self._ended = ended
         self._wanted: dict[str, int] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._asking: set[asyncio.Task[None] | None] = set()  # those whose signal to the other run is under way
 
     def want(self, run: str) -> None:
         """A wait is for that run."""
@@ -50,7 +51,8 @@ class AwaitedRuns:
         if not self._wanted[run]:
             del self._wanted[run]
             task = self._tasks.pop(run, None)
-            if task is not None:
+            # A signal that is taken back and fails in one activation is a nondeterminism, by the rules of the SDK.
+            if task is not None and task not in self._asking:
                 task.cancel()
 
     async def _await(self, run: str) -> None:
@@ -61,10 +63,18 @@ class AwaitedRuns:
                 self._ends[run] = RunEnd(looked.status, looked.stamp, looked.output)
                 self._ended(run)
                 return
+            me, task = Awaiting(workflow.info().workflow_id, run), asyncio.current_task()
+            self._asking.add(task)
             try:
-                me = Awaiting(workflow.info().workflow_id, run)
                 await workflow.get_external_workflow_handle(looked.workflow_id).signal(AWAIT, encode(me))
-            except FailureError:  # it has ended in between
+                over = False
+            except FailureError:
+                over = True
+            finally:
+                self._asking.discard(task)
+            if self._tasks.get(run) is not task:
+                return  # nobody waits for it any more
+            if over:  # it has ended in between
                 await asyncio.sleep(1)
                 continue
             try:
