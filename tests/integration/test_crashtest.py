@@ -86,7 +86,10 @@ import os, socket, subprocess, urllib.request
 from perdure import step, workflow
 @step(retry=None)
 def reach(how: str) -> str:
-    if how == "host":
+    if how == "httpx":
+        import httpx
+        httpx.post("http://192.0.2.1/pay", content=b"x", timeout=5)
+    elif how == "host":
         urllib.request.urlopen(urllib.request.Request("http://192.0.2.1/pay", b"x", method="POST"), timeout=5)
     elif how == "name":
         socket.create_connection(("api.example.com", 443), timeout=5)
@@ -108,7 +111,7 @@ def main(how: str) -> str:
 """
 
 
-@pytest.mark.parametrize("how", ["host", "name", "program", "shell", "file", "remove", "memory"])
+@pytest.mark.parametrize("how", ["host", "httpx", "name", "program", "shell", "file", "remove", "memory"])
 def test_nothing_outside_of_the_copy_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     """Hosts, programs and files are refused and named; a run that needs them is not called tested."""
     outside, kept = tmp_path / "outside", tmp_path / "kept"
@@ -118,9 +121,11 @@ def test_nothing_outside_of_the_copy_is_touched(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "scripts").mkdir()
     report = crashtest(target(tmp_path / "scripts", OUTSIDE, arguments=[how]), kills=1, seconds=60, patience=60)
     assert [each.kind for each in report.refused] == [
-        {"name": "host", "shell": "program", "remove": "path", "memory": "path"}.get(how) or how.replace("file", "path")
+        {"httpx": "host", "name": "host", "shell": "program", "remove": "path", "memory": "path"}.get(how)
+        or how.replace("file", "path")
     ]
     assert "perdure crashtest refuses" in report.ending
+    assert report.findings == []  # what was refused was not sent twice
     assert not report.finished
     assert not outside.exists()
     assert kept.exists()

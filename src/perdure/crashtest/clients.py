@@ -69,6 +69,8 @@ def _http_client(module: Any, effects: Effects) -> None:
             if method not in SAFE_METHODS and method != "CONNECT":
                 scheme = "https" if hasattr(self, "_context") else "http"
                 target = line[1].decode("latin-1")
+                if self.sock is None and self.auto_open:
+                    self.connect()  # as `send` does: where that is refused, nothing is sent
                 url = target if "://" in target else f"{scheme}://{self.host}:{self.port}{target}"
                 under_way[id(self)] = effects.effect("http", f"{method} {_without_query(url)}", (head,))
         elif id(self) in under_way:
@@ -97,14 +99,16 @@ def _httpx(module: Any, effects: Effects) -> None:
 
     def sending(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         effect = begin(request)
-        response = send(self, request, *args, **kwargs)
+        with effects.unless_refused(effect):
+            response = send(self, request, *args, **kwargs)
         if effect is not None:
             effects.performed(effect.step)
         return response
 
     async def asending(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         effect = begin(request)
-        response = await asend(self, request, *args, **kwargs)
+        with effects.unless_refused(effect):
+            response = await asend(self, request, *args, **kwargs)
         if effect is not None:
             effects.performed(effect.step)
         return response
@@ -121,7 +125,8 @@ def _aiohttp(module: Any, effects: Effects) -> None:
         if method.upper() not in SAFE_METHODS:
             sent = [kwargs.get(each) for each in ("headers", "json", "data", "params")]
             effect = effects.effect("http", f"{method.upper()} {_without_query(url)}", (url, self.headers, *sent))
-        response = await request(self, method, url, **kwargs)
+        with effects.unless_refused(effect):
+            response = await request(self, method, url, **kwargs)
         if effect is not None:
             effects.performed(effect.step)
         return response

@@ -11,7 +11,8 @@ import platform
 import stat
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class Effect(msgspec.Struct):
         keyed: that key went along.
         at: the line of the script, as `file:line`.
         through: the lines from which that was called, the nearest first.
+        sent: False if one that was noted was refused after all.
     """
 
     kind: str
@@ -52,6 +54,7 @@ class Effect(msgspec.Struct):
     keyed: bool = False
     at: str = ""
     through: list[str] = []
+    sent: bool = True
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -99,6 +102,7 @@ class Effects:
         self._own_name = platform.node()  # clients of mail ask what it is called in whole
         self._programs = set(programs)
         self._busy = threading.local()
+        self._refused = 0
         self._handlers: dict[str, Callable[..., object]] = {
             "socket.connect": self._connect,
             "socket.sendto": self._connect,
@@ -137,6 +141,18 @@ class Effects:
         self.note(effect)
         return effect
 
+    @contextmanager
+    def unless_refused(self, effect: Effect | None) -> Iterator[None]:
+        """Around a request that was noted: if it fails since its host is refused, nothing was sent."""
+        refused = self._refused
+        try:
+            yield
+        except BaseException:
+            if effect is not None and self._refused > refused:
+                effect.sent = False
+                self.note(effect)
+            raise
+
     def also_sent(self, effect: Effect, sent: object) -> None:
         """More went along with an effect that was noted."""
         if effect.call and not effect.keyed and _mentions((sent,), effect.call):
@@ -174,6 +190,7 @@ class Effects:
         return lines
 
     def _deny(self, kind: str, what: str, hint: str) -> None:
+        self._refused += kind == "host"
         self.note(Refusal(kind, what, self._step()[0], next(iter(self._lines()), "")))
         raise Refused(f"perdure crashtest refuses {what}: {hint}")
 

@@ -326,7 +326,9 @@ def _read(world: World, notes: Path, death: Death) -> Life:
             life.points.append(note.point)
         elif note.effect is not None:
             effect = msgspec.convert(note.effect, Effect)
-            if effect.keyed and life.effects and msgspec.structs.replace(life.effects[-1], keyed=True) == effect:
+            if not effect.sent:
+                life.effects.remove(msgspec.structs.replace(effect, sent=True))
+            elif effect.keyed and life.effects and msgspec.structs.replace(life.effects[-1], keyed=True) == effect:
                 life.effects[-1] = effect  # its body was sent, and holds the key
             else:
                 life.effects.append(effect)
