@@ -20,6 +20,7 @@ from typing import (
 )
 
 import perdure.api.artifact_codec  # noqa: F401  a step of before may have returned one
+from perdure.api.declared_results import say_unlike
 from perdure.api.options import (
     checked_ensure,
     checked_input,
@@ -413,6 +414,7 @@ def _spec(
     spec.locals = surroundings(fn)
     place(spec)
     spec.failures = functools.partial(rules_for, spec.file)
+    spec.on_unlike = say_unlike
     spec.park = checked_on_failure(on_failure) == "dead_letter"
     if undo is not None:
         spec.undo = _undo(spec, undo)

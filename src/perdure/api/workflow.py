@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, U
 import msgspec
 
 import perdure.api.artifact_codec  # noqa: F401  a step of before may have returned one
+from perdure.api.declared_results import say_unlike
 from perdure.api.options import (
     checked_if_locked,
     checked_lock,
@@ -366,6 +367,7 @@ def _spec(
     spec.locals = surroundings(fn)
     place(spec)
     spec.failures = functools.partial(rules_for, spec.file)
+    spec.on_unlike = say_unlike
     spec.rules = Rules(
         timeout=None if timeout is None else bound(timeout, option="timeout"),
         lock=_lock(lock, spec),

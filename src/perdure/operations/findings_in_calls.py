@@ -88,6 +88,14 @@ def _unsaved(facts: RunFacts) -> Iterator[Finding]:
         yield finding(facts, "silent-failure", "likely", facts.notes[0], evidence, ["perdure show RUN"], fix)
 
 
+def _unlike(facts: RunFacts) -> Iterator[Finding]:
+    """Results that are not what their annotations say."""
+    if facts.unlike:
+        fix = "Mend the annotation or what is returned, whichever is wrong. What is saved stays as it is."
+        evidence = [Evidence(each) for each in facts.unlike]
+        yield finding(facts, "state-drift", "likely", facts.unlike[0], evidence, ["perdure show RUN"], fix)
+
+
 def _silent(facts: RunFacts) -> Iterator[Finding]:
     for record in facts.telling:
         said = _bad(secrets.to_builtins(record.output))
@@ -263,4 +271,5 @@ LOOKS: tuple[Callable[[RunFacts], Iterator[Finding]], ...] = (
     _unsaved,
     _sizes,
     _clock,
+    _unlike,
 )

@@ -15,7 +15,7 @@ from perdure.core.values.pieces import IN_FILE, is_apart, manifest
 from perdure.errors import StateCorrupt
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import Standing, view_of
-from perdure.operations.stored_failures import assessment_of, error_line, message_of
+from perdure.operations.stored_failures import assessment_of, error_line, kind_of, message_of
 from perdure.store import dead_letters
 from perdure.store.runs import Store
 
@@ -109,6 +109,7 @@ class RunFacts:
         self.failures: list[Failure] = []
         self.dead_errors: dict[int, bytes] = {}
         self.notes: list[str] = []
+        self.unlike: list[str] = []
         self.damage: StateCorrupt | None = None
         self._last_seen: dict[int, Assessment] | None = None
         self._seqs: dict[Identity, int] = {}
@@ -118,7 +119,8 @@ class RunFacts:
             self.suspects = suspects_of(store, run)
             self._read()
             self.failures += [Failure(one, self._seen(one)) for one in store.attempt_records(run.rid)]
-            self.notes += [message_of(one.error) for one in store.notes(run.rid)]
+            for note in store.notes(run.rid):
+                (self.unlike if kind_of(note.error) == "UserWarning" else self.notes).append(message_of(note.error))
         except StateCorrupt as damage:
             self.damage = damage  # what was read before is still known
 

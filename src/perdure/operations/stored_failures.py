@@ -45,6 +45,14 @@ def error_line(packed: bytes) -> str:
         return unreadable.what
 
 
+def kind_of(packed: bytes) -> str:
+    """The name of the class of an exception that was stored; empty if it cannot be read."""
+    try:
+        return capture.decode(packed).name
+    except PerdureError:
+        return ""
+
+
 def message_of(packed: bytes) -> str:
     """The message of an exception that was stored, without credentials; of one that cannot be read, why."""
     try:

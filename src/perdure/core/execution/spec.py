@@ -82,14 +82,15 @@ class Spec:
         key: takes the arguments and returns what identifies the call, instead of the arguments themselves.
 
     `is_method` and `receiver` (the class) are set when it is found in a class, `locals` (names that annotations may
-    use) when it is defined in a function. `record_kind` is that of the records of its calls. `park`: a call that fails
-    for good becomes a dead letter; `undo`: the step that reverts a call; `rules`: the options of a workflow; `guard`:
-    what its calls have to pass; `schedules`: when a workflow runs by itself; `failures`: the rules that classify its
-    failures, asked for at the first one; `ensure` looks at a result before it is saved; `max_repeats`: so often at most
-    it is called with the same inputs in a run; `input_kept`: what of the inputs is kept once a call is done; results of
-    more bytes than `artifact_above` lie in files of their own; `workers`: the processes of a map, which make its
-    attempts; `stub`: what a test executes instead, which may say `NOT_STUBBED`; `in_place`: only the process of the
-    workflow has what they need. `module` is the name that its module has when it is imported, `file` the source file;
+    use) when it is defined in a function. `record_kind` is that of the records of its calls. `park`: a call that
+    fails for good becomes a dead letter; `undo`: the step that reverts a call; `rules`: the options of a workflow;
+    `guard`: what its calls have to pass; `schedules`: when a workflow runs by itself; `failures`: the rules that
+    classify its failures, asked for at the first one; `ensure` looks at a result before it is saved; `max_repeats`:
+    so often at most it is called with the same inputs in a run; `input_kept`: what of the inputs is kept once a
+    call is done; results of more bytes than `artifact_above` lie in files of their own; `workers`: the processes of
+    a map, which make its attempts; `on_unlike` is told of results that are not what is declared; `stub`: what a
+    test executes instead, which may say `NOT_STUBBED`; `in_place`: only the process of the workflow has what they
+    need. `module` is the name that its module has when it is imported, `file` the source file;
     config/module_names.py sets both. `place` says whose function it is.
     """
 
@@ -131,6 +132,7 @@ class Spec:
         self.input_kept: InputKept = "whole"
         self.artifact_above = NEVER
         self.failures: Callable[[], FailureRules] = _no_rules
+        self.on_unlike: Callable[[str], None] | None = None
         self.is_method = False
         self.receiver: Any = EMPTY
         self.locals: dict[str, Any] = {}
@@ -184,7 +186,9 @@ class Spec:
     @cached_property
     def plan(self) -> codec.Plan:
         """How the result is packed; made at the first use, when all names that annotations mention are defined."""
-        return codec.plan(self.hints().get("return", EMPTY), owner=self.owner, names=self._names())
+        plan = codec.plan(self.hints().get("return", EMPTY), owner=self.owner, names=self._names())
+        plan.on_unlike = self.on_unlike
+        return plan
 
     def refuse_unstorable(self) -> None:
         """Make sure that a result can be stored, before any work is done for it; looked at once.

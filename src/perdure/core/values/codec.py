@@ -88,12 +88,14 @@ def plan(annotation: Any, *, owner: str, names: Mapping[str, Any] | None = None)
 class Plan:
     """Packs and unpacks the values of one annotation; may be used from several threads."""
 
-    __slots__ = ("_closed", "_decode", "_fits", "_position", "_scalars", "annotation", "names", "owner")
+    __slots__ = ("_closed", "_decode", "_fits", "_position", "_scalars", "annotation", "names", "on_unlike", "owner")
 
     def __init__(self, annotation: Any, owner: str, names: Mapping[str, Any] | None = None) -> None:
         self.annotation = annotation
         self.owner = owner
         self.names = names
+        # Is told of each value that is stored though it is not what is declared.
+        self.on_unlike: Callable[[str], None] | None = None
         # Forward references may not exist yet when a decorator runs: the annotation is read at first use.
         self._closed: Closed | None = None
         self._position: Position | None = None
@@ -207,10 +209,14 @@ class Plan:
         So a value that does not fit when it is loaded, and has no such note, tells of an annotation that has changed.
         """
         position = self._position
-        if position is None or type(value) in self._fits or position.misfit(value) is None:
+        if position is None or type(value) in self._fits or (unlike := position.misfit(value)) is None:
             return data
         if (bad := position.misfit(value, strict=True)) is not None:
             raise self._unlike_declared(bad)
+        if self.on_unlike is not None:
+            where, found, _ = unlike  # without the value itself, which may be a secret, and another one each time
+            what = f"what it returns {'holds something' if where else 'is'} of type {full_name(found)}"
+            self.on_unlike(f"{self.owner} is declared -> {type_name(self.annotation)}, and {what}")
         return encode(Ext(UNLIKE, encode([self._declaration(), msgspec.Raw(data)])))
 
     def _declaration(self) -> str:

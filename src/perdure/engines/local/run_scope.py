@@ -203,9 +203,9 @@ class RunScope(BaseScope):
         else:
             say(f"perdure: run {one_line(self.id)} waits: {one_line(reason)}")
 
-    def keep_note(self, about: str, text: str) -> None:
-        """Keep with the run that something of it is not saved."""
-        fault = capture.encode(capture.to_fault(RuntimeWarning(text)))
+    def keep_note(self, about: str, text: str, kind: type[Warning] = RuntimeWarning) -> None:
+        """Keep with the run that something of it is not saved, or (UserWarning) is not what is declared."""
+        fault = capture.encode(capture.to_fault(kind(text)))
         self.resources.store.note(
             self.run, codec.digest(f"{about}: {text}".encode()), fault, self.resources.world.now()
         )

@@ -1,4 +1,4 @@
-"""Calls of steps that are not saved: each is said once, at its line, and kept with the run that is under way."""
+"""Calls of steps that are not saved, and results that are not what is declared: said once, and kept with the run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from perdure.config.stderr_line import say
 from perdure.core.execution.spec import Spec
 from perdure.core.redaction.printable import one_line
-from perdure.engines.interface import StepContext, under_way
+from perdure.engines.interface import StepContext, here, under_way
 from perdure.errors import NotAwaited
 
 _said: set[tuple[str, ...]] = set()
@@ -61,11 +61,22 @@ def nested_elsewhere(scope: Any, step: str, around: str, line: str) -> None:
         _say(scope, step, line)
 
 
-def _say(scope: Any, step: str, line: str) -> None:
+def unlike(text: str) -> None:
+    """A result is stored that is not what the annotation says: one line for each step and kind of result."""
+    said = ("unlike", text)
+    if said in _said:
+        return
+    _said.add(said)
+    context = here.get()
+    scope = context.scope if isinstance(context, StepContext) else context
+    _say(scope, "", f"{text}; it is saved as it is: mend the annotation, or what is returned", UserWarning)
+
+
+def _say(scope: Any, step: str, line: str, kind: type[Warning] = RuntimeWarning) -> None:
     say(f"perdure: {one_line(line)}")
     keep = getattr(scope, "keep_note", None)  # what runs a step elsewhere has no place for it
     if keep is not None:
-        keep(step, line)
+        keep(step, line, kind)
 
 
 def where() -> str:
