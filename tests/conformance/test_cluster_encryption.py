@@ -14,7 +14,7 @@ from tests.conformance.secret_steps import CANARY, Refused, billing_of, broken, 
 
 from perdure.core.execution.identity import identify
 from perdure.engines.selection import cluster_at
-from perdure.engines.temporal import encryption
+from perdure.engines.temporal import encryption, schedules
 from perdure.engines.temporal.commands import queue_of
 from perdure.engines.temporal.workflow import DynamicWorkflow
 from perdure.errors import DecryptionError
@@ -73,6 +73,24 @@ def test_without_the_key(server: Server, tmp_path: Path) -> None:
         assert bench.run(billing, "b") == ["charged b", "b is refused", "b"]
         assert steps() == ["fragile"]
     assert done == 8
+
+
+def test_a_schedule_that_cannot_be_read_hides_no_run(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What can be read is listed, and a line says that runs which wait in schedules are not."""
+
+    async def sealed(cluster: object) -> list[object]:
+        raise DecryptionError("it is encrypted with key 's'", "add that key")
+
+    monkeypatch.setattr(schedules, "states", sealed)
+    broken[0] = False
+    with Bench(server.url(), tmp_path).in_force() as bench:
+        assert isinstance(bench.run(billing_of("beside"), "beside", id="beside a sealed schedule"), list)
+        with caplog.at_level(logging.WARNING, "perdure"):
+            engine = cluster_at(server.url())
+            until(lambda: any(run.workflow == "billing-beside" for run in engine.list_runs("beside a sealed")))
+    assert "runs that wait in schedules cannot be listed: it is encrypted with key 's'" in caplog.text
 
 
 def test_keys_are_rotated(server: Server, tmp_path: Path) -> None:
