@@ -30,8 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from perdure.cli.exit_codes import FAILED
     from perdure.cli.standard_streams import give_output_up, is_of_output, output_lost
     from perdure.cli.view.errors import show_error
+    from perdure.config.command_line import own_program
 
-    tokens = sys.argv[1:] if arguments is None else arguments
+    tokens = own_program() if arguments is None else arguments
     try:
         try:
             code = _carried_out(tokens)

@@ -17,12 +17,33 @@ def module_command(module: str, *arguments: str) -> list[str]:
     """The command that calls `main()` of a module of perdure's own.
 
     `-P`: the working directory would come first on the path otherwise, and a `msgspec.py` that lies there be executed.
+    Options of this interpreter, such as -O, hold there as well.
 
     Args:
         module: its dotted name.
         arguments: what follows.
     """
-    return [sys.executable, "-P", "-c", _CALL_MAIN, str(Path(__file__).parents[2]), module, *arguments]
+    return [
+        sys.executable,
+        *_flags(),
+        "-P",
+        "-c",
+        _CALL_MAIN,
+        str(Path(__file__).parents[2]),
+        module,
+        *arguments,
+    ]
+
+
+def _flags() -> list[str]:
+    """The options of this interpreter, for another one that executes the same code: -O, -W, -X and others.
+
+    Not -S: such a program has put together its own list of folders, which is handed over by itself.
+    """
+    import subprocess
+
+    known = getattr(subprocess, "_args_from_interpreter_flags", list)  # what multiprocessing takes
+    return [flag for flag in known() if flag != "-S"]
 
 
 def bare_command(code: str, *arguments: str) -> list[str]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+from perdure.config import command_line
 from perdure.config.module_names import dotted_name
 from perdure.config.script_identity import point_out
 from perdure.core.module_aliases import scripts
@@ -134,21 +135,53 @@ def _execute(name: str, file: Path, quiet: bool) -> ModuleType:
     sys.modules[name] = module
     scripts.add(name)
     try:
-        spec.loader.exec_module(module)
+        with command_line.loading(str(file)) as reads:
+            spec.loader.exec_module(module)
     except LoadStopped as stop:
         if not quiet:
             point_out(
                 f"{_where(stop)} {stop.what} when the file is loaded; {file.name} is used as far as that line; "
                 'put the line under `if __name__ == "__main__":`'
             )
+    except SystemExit as stop:
+        del sys.modules[name]
+        if not command_line.is_own_program():
+            raise
+        raise _ended(file, stop, reads) from stop
     except BaseException:
         del sys.modules[name]
         raise
+    if reads.line:
+        point_out(
+            f"line {reads.line} of {_shown(reads.file)} looks for command-line arguments when the file is loaded, and "
+            f"there are none: they are not kept with a run. Run the script itself, or {_READ_BELOW}"
+        )
     return module
 
 
+_READ_BELOW = 'read them below `if __name__ == "__main__":`, and pass what they say to the workflow'
+
+
+def _ended(file: Path, stop: SystemExit, reads: command_line.Reads) -> UsageError:
+    code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    if reads.line:
+        return UsageError(
+            f"{file} cannot be loaded: line {reads.line} of {_shown(reads.file)} looks for command-line arguments, of "
+            f"which there are none when the file is loaded, and the script ends (exit code {code})",
+            f"run the script itself, or {_READ_BELOW}",
+        )
+    return UsageError(
+        f"{file} cannot be loaded: it ends the process when it is loaded (exit code {code})",
+        'put what ends it below `if __name__ == "__main__":`',
+    )
+
+
+def _shown(file: str) -> str:
+    return os.path.relpath(file) if os.path.isfile(file) else file
+
+
 def _where(stop: LoadStopped) -> str:
-    return f"line {stop.line} of {os.path.relpath(stop.file) if os.path.isfile(stop.file) else stop.file}"
+    return f"line {stop.line} of {_shown(stop.file)}"
 
 
 def _enter_package(name: str, root: str, file: Path) -> ModuleType | None:

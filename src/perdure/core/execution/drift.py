@@ -101,9 +101,9 @@ def _refuse_renamed(call: Call, history: History) -> Generator[Effect, Any, None
     raise StopRun(
         Drift(
             f"{call.spec.kind} {before!r} seems to be {now!r} now: the script has no {before!r} any more, and calls "
-            f"{now!r} with the inputs that it had; nothing was executed\n"
+            f"{now!r} with the inputs that it had; it is not executed\n"
             f"    recorded: {before}{codec.describe_inputs(record.input)}  (step #{seq} of run {run})\n"
-            f"    now:      {now}{codec.describe_inputs(call.input)}",
+            f"    now:      {now}{codec.describe_inputs(call.input)}{_executed_before(history)}",
             "one of these, whichever is true:\n"
             f"    it was renamed: let it keep its name in the state,  @{call.spec.kind}(name={quoted})\n"
             f"    the call is new work, the recorded results stand:   {accept}",
@@ -131,7 +131,7 @@ def _counterpart(call: Call, history: History) -> Generator[Effect, Any, StepRec
 def drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
     """The error for a call that is not made as these records say, with the ways out."""
     name, run = call.spec.name, history.id
-    lines = [f"step {name!r} had completed with other inputs than it is called with now; nothing was executed"]
+    lines = [f"step {name!r} had completed with other inputs than it is called with now; it is not executed again"]
     lines += [
         f"    recorded: {name}{describe_inputs_against(record.input, call.input)}  (step #{record.seq} of run {run})"
         for record in records
@@ -151,9 +151,15 @@ def drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
         )
     top, above = history.top()
     return Drift(
-        "\n".join(lines),
+        "\n".join(lines) + _executed_before(history),
         f"one of these, whichever is true:\n{drawn}"
         f"    the call is new work, the recorded results stand:  {commands.accept(top)}\n"
         f"    the recorded results are to be made again:         {commands.fork(top, above or name)}\n"
         "    the inputs come from something that changed (a list, a file, the clock): read it in a step of its own",
     )
+
+
+def _executed_before(history: History) -> str:
+    if not history.has_new:
+        return ""
+    return f"\n    what was executed before it came to this call is saved:  {commands.show(history.top()[0])}"

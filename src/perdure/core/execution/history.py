@@ -136,7 +136,8 @@ class History(Claims):
         self.known_tries: dict[tuple[str, bytes, int], Tries] = {}  # of earlier processes, that no call has claimed
         for row in self._offer_done(index):
             self._remember(*row)
-        self._numbers = itertools.count(int(self.last) + 1)
+        self._first = int(self.last) + 1  # the number of the first record of this life
+        self._numbers = itertools.count(self._first)
         for name, key, n, number, counted, _ in attempts:
             tries = self.known_tries.get((name, key, n), _NO_TRIES)
             self.known_tries[name, key, n] = Tries(max(tries.made, number), tries.counted + counted)
@@ -159,6 +160,11 @@ class History(Claims):
         if kind == "defer":
             self._to_clean[seq] = kind
         self._offer(seq, name, key, n, status, kind)
+
+    @property
+    def has_new(self) -> bool:
+        """Has this life made records?"""
+        return self.last >= self._first
 
     # -- attempts -----------------------------------------------------------------------------------------------------
 

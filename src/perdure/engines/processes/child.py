@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from perdure.config import command_line
 from perdure.config.script_identity import point_out
 from perdure.config.script_loader import load_module
 from perdure.config.stderr_line import say
@@ -158,6 +159,7 @@ class Steps:
 def _set_up(setup: Setup) -> None:
     forwarded_logs.set_up(setup.logs)
     import_from(setup.path)
+    command_line.take(setup.line)
     wanted, there = dict(setup.environment), os.environb
     for name in there.keys() - wanted.keys():
         del there[name]

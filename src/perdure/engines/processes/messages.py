@@ -31,6 +31,9 @@ KILL: Final = 2
 
 CHUNK: Final = 1 << 18
 
+LINE_PART: Final = 1 << 16
+"""Bytes of a command line that go into one message to a template."""
+
 
 class State(IntEnum):
     """What has become of a child that was asked for."""
@@ -51,7 +54,7 @@ class Start(msgspec.Struct, frozen=True):
     """What a template is to become: of which module, of what file; `load`: it loads that itself.
 
     `logs` says what it logs for others, `parent` is the process that it serves, `path` the list of
-    folders to import from.
+    folders to import from. The command line follows in so many messages (`line`), for it may be long.
     """
 
     module: str
@@ -60,10 +63,12 @@ class Start(msgspec.Struct, frozen=True):
     parent: int
     load: bool
     logs: int
+    line: int
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """What a child is to be like: the module that it serves, folders to import from, working directory, environment.
+    """What a child is to be like: the module that it serves, folders to import from, working directory, environment,
+    and what it sees as its command line.
 
     `levels` are those of loggers, by name; "" is the root. `logs` says what it logs for others.
     """
@@ -75,6 +80,7 @@ class Setup(msgspec.Struct, frozen=True):
     environment: list[tuple[bytes, bytes]]
     levels: list[tuple[str, int]]
     logs: int
+    line: list[bytes]
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -14,13 +14,14 @@ from itertools import count
 
 import msgspec
 
+from perdure.config.command_line import packed
 from perdure.config.interpreter import module_command
 from perdure.config.steady_clock import steady
 from perdure.core.execution.spec import Spec
 from perdure.core.process_marks import STEP, TEMPLATE
 from perdure.engines.processes import forwarded_logs
 from perdure.engines.processes.child_process import ChildProcess, Ended, TimeOver
-from perdure.engines.processes.messages import FORK, KILL, REPLY, REQUEST, Setup, Start, State, folders
+from perdure.engines.processes.messages import FORK, KILL, LINE_PART, REPLY, REQUEST, Setup, Start, State, folders
 from perdure.engines.processes.said import levels
 
 TRIES = 8
@@ -61,8 +62,11 @@ class Template:
         finally:
             theirs.close()
         with suppress(OSError):  # it has ended already, which is seen when a child is asked for
-            start = Start(module, os.fsencode(file), folders(), os.getpid(), load, forwarded_logs.wanted())
-            self._control.send(msgspec.msgpack.encode(start))
+            line = msgspec.msgpack.encode(packed())
+            parts = [line[at : at + LINE_PART] for at in range(0, len(line), LINE_PART)]
+            start = Start(module, os.fsencode(file), folders(), os.getpid(), load, forwarded_logs.wanted(), len(parts))
+            for message in (msgspec.msgpack.encode(start), *parts):
+                self._control.send(message)
 
     def fork(self) -> ChildProcess:
         """Ask for a child; what comes of that, it says itself."""
@@ -212,7 +216,14 @@ def _setup(key: Key) -> Setup:
     except OSError:  # it was removed
         folder = b""
     return Setup(
-        module, os.fsencode(file), folders(), folder, list(os.environb.items()), levels(), forwarded_logs.wanted()
+        module,
+        os.fsencode(file),
+        folders(),
+        folder,
+        list(os.environb.items()),
+        levels(),
+        forwarded_logs.wanted(),
+        packed(),
     )
 
 

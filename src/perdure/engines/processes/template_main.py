@@ -23,11 +23,12 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from perdure.config.command_line import take
 from perdure.config.script_loader import load_module
 from perdure.core.exceptions import capture
 from perdure.engines import registry
 from perdure.engines.processes import child, forwarded_logs
-from perdure.engines.processes.messages import FORK, REPLY, REQUEST, Start, State, import_from
+from perdure.engines.processes.messages import FORK, LINE_PART, REPLY, REQUEST, Start, State, import_from
 
 IDLE = 60.0
 """Seconds without a child, after which it ends; the next attempt starts another."""
@@ -47,6 +48,8 @@ def main() -> None:
     parent = os.pidfd_open(start.parent)
     if os.getppid() != start.parent:
         return  # it has died meanwhile
+    line = b"".join(control.recv(LINE_PART) for _ in range(start.line))
+    take(msgspec.msgpack.decode(line, type=list[bytes]))
     import_from(start.path)
     forwarded_logs.set_up(start.logs)
     template = Template(control, parent)

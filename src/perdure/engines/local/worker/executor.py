@@ -20,6 +20,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from perdure.config import settings
+from perdure.config.command_line import own_program
 from perdure.config.settings import LOCAL
 from perdure.config.stderr_line import say
 from perdure.config.steady_clock import steady
@@ -404,7 +405,7 @@ class Executor:
 
 def main() -> int:
     """Serve the supervisor at the other end of the socket whose number is the argument."""
-    descriptor = int(sys.argv.pop(1))
+    descriptor = int(own_program()[0])
     os.set_inheritable(descriptor, False)
     link = socket.socket(fileno=descriptor)
     messages = of_supervisor(link)
