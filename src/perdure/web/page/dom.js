@@ -108,7 +108,7 @@ export const copy = text => navigator.clipboard?.writeText(text).then(() => toas
 /** A command, to be copied into a terminal. */
 export const command = text => h("div", { class: "cmd" }, h("span", { class: "clip", title: text }, text), h("button", { type: "button", "aria-label": `Copy: ${text}`, on: { click: () => copy(text) } }, mark("copy", 14, true)));
 /** A text of which the beginning is shown, and all of it when that is asked for. */
-export const long = (text, most = 320) => text.length <= most + 80 ? text : [`${text.slice(0, most)} …`, h("details", { class: "long" }, h("summary", {}, `all ${text.length.toLocaleString("en-US")} characters`), h("span", { class: "mono" }, text))];
+export const long = (text, most = 320) => text.length <= most + 80 ? text : [`${text.slice(0, most)} …`, h("details", { class: "long" }, h("summary", {}, `all ${text.length.toLocaleString("en-US")} characters`), h("span", { class: "mono", tabindex: 0 }, text))];
 /** Ask before something is changed: `text` says what happens, `told` is the command that does the same, or makes it of the fields of `more`. */
 export function confirm(title, text, told, label, tone, act, more = null) {
   const said = h("p", { class: "err", role: "alert" }), note = act.length ? h("input", { id: "note", autocomplete: "off" }) : null;
