@@ -15,6 +15,7 @@ from perdure.engines.temporal.activities import StepActivities
 from perdure.engines.temporal.commands import queue_of, task_timeout
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.ticker import Ticker
+from perdure.engines.temporal.worker_logs import quieten
 from perdure.engines.temporal.workflow import DynamicWorkflow
 
 CACHED = 100
@@ -53,6 +54,7 @@ class Workers:
     async def step_activities(self) -> StepActivities:
         """What executes the steps that this process takes."""
         if self._activities is None:
+            quieten()
             self._activities = StepActivities(await self._cluster.client(), self._cluster)
         return self._activities
 
