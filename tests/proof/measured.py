@@ -121,7 +121,7 @@ def gathered(folder: Path, *, failed: bool) -> Measured:
     found = Measured({}, {}, json.loads(seconds.read_text()) if seconds.exists() else {}, failed)
     for file, said in json.loads(report.read_text(encoding="utf-8"))["files"].items():
         module = _module(file)
-        found.taken[module] = {(first, last) for first, last in said["executed_branches"]}
+        found.taken[module] = {(first, last) for first, last in said.get("executed_branches", ())}
     data = whole.get_data()
     for file in data.measured_files():
         found.tests[_module(file)] = {

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from classified import RULES
 
 from perdure.core.exceptions import notes
 from perdure.core.exceptions.fingerprint import users_line
@@ -265,6 +266,16 @@ def test_a_known_value_is_hidden_without_the_spaces_around_it_too() -> None:
 def test_what_stands_where_a_secret_would_be_stays(text: str) -> None:
     """A folder, and words that say that there is none."""
     assert redact(text) == text
+
+
+@pytest.mark.parametrize(("deep", "kind"), [(1, "throttled"), (5, "throttled"), (6, "transient")])
+def test_what_was_being_handled_is_looked_at_as_far_as_the_bound(deep: int, kind: str) -> None:
+    """A 429 that other errors were raised over; a chain without end is not followed."""
+    exc: Exception = urllib.error.HTTPError("http://x/", 429, "", Message(), None)
+    for _ in range(deep):
+        above = RuntimeError("over it")
+        above.__context__, exc = exc, above
+    assert assess(exc, T, RULES).kind == kind
 
 
 def test_a_delay_of_a_plain_http_error_is_read() -> None:

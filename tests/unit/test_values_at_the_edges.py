@@ -215,3 +215,15 @@ def test_inputs_of_which_a_digest_is_kept_are_compared_by_it() -> None:
     damaged = digested(one)[:-1]
     assert not same_inputs(damaged, digested(one))
     assert same_inputs(damaged, damaged)
+
+
+@dataclasses.dataclass
+class Outer:
+    item: Any
+
+
+def test_a_value_of_a_class_that_nothing_names_is_named_with_its_place() -> None:
+    """And with the annotation that would name it."""
+    with pytest.raises(NotStorable, match=r"`result\.item\['k'\]\[0\]`, of type .*Made") as caught:
+        codec.plan(Outer, owner="step 'f'").pack(Outer({"k": [Made(1)]}))
+    assert "Outer | Made" in caught.value.hint
