@@ -126,6 +126,10 @@ RULES: dict[str, Rule] = {
             "the environment or the command line reaches the input of a step, or decides, and may be another on resume",
             "pass it to the workflow as an argument, or read it in a step",
         ),
+        command_line_in_global=(
+            "a step or workflow reads a variable that comes from the command line, which is no input of the run",
+            "pass it to the workflow as an argument, and from there to the step",
+        ),
         clean_up_in_finally=(
             "a `finally` of workflow code calls steps: not after a kill, and also when the run is to be resumed",
             "register the clean-up with perdure.defer(step, ...)",

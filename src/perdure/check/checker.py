@@ -16,6 +16,7 @@ from perdure.check.reach import Place, places
 from perdure.check.renamed import RecordedStep
 from perdure.check.rules import (
     arguments,
+    command_line,
     determinism,
     effects,
     failures,
@@ -27,7 +28,13 @@ from perdure.check.rules import (
 )
 from perdure.check.sources import Unreadable
 
-EVERYWHERE = (results.not_awaited, results.secret_argument, failures.swallowed, results.unstorable)
+EVERYWHERE = (
+    results.not_awaited,
+    results.secret_argument,
+    failures.swallowed,
+    results.unstorable,
+    command_line.command_line_in_global,
+)
 IN_STEPS = (
     effects.no_timeout,
     effects.status_unchecked,
