@@ -262,7 +262,7 @@ def test_a_run_is_light(tmp_path: Path):
         "rich",
         "socket",
         "subprocess",
-        "perdure.core.ticks",
+        "perdure.core.cron",
         "perdure.store.queue_listing",
         "perdure.store.schedules",
     ]

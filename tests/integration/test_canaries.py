@@ -143,9 +143,9 @@ def test_none_is_in_an_answer_of_the_page(ran: Ran) -> None:
     """Every address that looks, asked of the run, of steps and letters: what `show` hides is hidden there, too."""
     from perdure.operations.location import Location
     from perdure.web.answers import answer
+    from perdure.web.api_reading import ENDPOINTS
     from perdure.web.endpoints import Desk, asked
     from perdure.web.jobs import Jobs
-    from perdure.web.reading import ENDPOINTS
 
     desk = Desk(Location(ran.folder / ".perdure" / "state.db", "the test"), True, Jobs())
     run = _last(ran)

@@ -18,7 +18,7 @@ from perdure.errors import OptionError, Suspended
 from perdure.operations.letter_input import letter_input
 from perdure.operations.location import Location, opened
 from perdure.store import dead_letters
-from perdure.web.acting import Edited, edit
+from perdure.web.api_acting import Edited, edit
 
 KEY = "tulip-garden-walk"
 URL = "https://bob:hunter22@shop.example/x"

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from ui_server import Ui, environment, run_all
 
-from perdure.web.reading import ENDPOINTS
+from perdure.web.api_reading import ENDPOINTS
 
 
 @pytest.fixture(scope="module")

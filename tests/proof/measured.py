@@ -37,7 +37,7 @@ disable_warnings = no-data-collected,module-not-imported
 
 
 class Measured(NamedTuple):
-    """What some test files have executed, by module ("perdure/core/ticks.py").
+    """What some test files have executed, by module ("perdure/core/cron.py").
 
     Args:
         taken: the branches, as (from line, to line).
@@ -176,7 +176,7 @@ class Tests:
         """Unit tests and others that execute a line: some of those that take little time, and some of the rest.
 
         Args:
-            module: its path, as in "perdure/core/ticks.py".
+            module: its path, as in "perdure/core/cron.py".
             line: from 1.
             seed: decides which of the rest.
         """

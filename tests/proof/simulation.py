@@ -18,7 +18,7 @@ from shapes import KINDS, NOTHING, STEPS, Child, Do, Gather, Handle, Map, Node, 
 from simulated import Process
 from simulated_disk import Crash, Disk, World
 
-from perdure.core.exceptions import recorder
+from perdure.core.exceptions import to_fault
 from perdure.core.execution import call as calls
 from perdure.core.execution.history import History, Tries
 from perdure.core.execution.run import Ended
@@ -218,8 +218,8 @@ def campaign(seed: str, cases: int) -> tuple[Counter[str], set[str], list[str]]:
     failures = []
     # What a saved exception says is no matter of the core, and takes most of the time.
     with (
-        patch.object(recorder._Recorder, "_traceback", lambda self, exc: ""),
-        patch.object(recorder._Recorder, "__init__", _plainly),
+        patch.object(to_fault._Recorder, "_traceback", lambda self, exc: ""),
+        patch.object(to_fault._Recorder, "__init__", _plainly),
     ):
         for number in range(cases):
             kind, lives, wrong = case(f"{seed} {number}")

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from perdure.core.ticks import local_text
+from perdure.core.cron import local_text
 from perdure.store import schedule_clock, schedules
 from perdure.store.runs import Store
 from perdure.store.schedule_rows import TickRow

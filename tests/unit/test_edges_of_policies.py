@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from classified import RULES
 
+from perdure.core.cron import parse as parse_ticks
 from perdure.core.exceptions import notes
 from perdure.core.exceptions.fingerprint import users_line
 from perdure.core.policies import breaker, failure_rules
@@ -23,7 +24,6 @@ from perdure.core.policies.retry import Retry, reassess
 from perdure.core.redaction.names import is_secret
 from perdure.core.redaction.nested import NotRedactable, redact_nested
 from perdure.core.redaction.text import HIDDEN, redact
-from perdure.core.ticks import parse as parse_ticks
 from perdure.errors import OptionError
 
 T = 1_800_000_000.0

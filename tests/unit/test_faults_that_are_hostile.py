@@ -14,7 +14,7 @@ from raised_errors import Declined, again, raised
 from perdure import errors
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.capture import Fault, restore, to_fault
-from perdure.core.exceptions.restore import restored
+from perdure.core.exceptions.from_fault import restored
 
 
 class Nasty(Exception):

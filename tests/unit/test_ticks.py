@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from perdure.core.ticks import local_text, parse, spread_of
+from perdure.core.cron import local_text, parse, spread_of
 from perdure.errors import OptionError
 
 DEBIAN = Path(__file__).with_name("debian_cron.json")

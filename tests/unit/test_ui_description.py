@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from perdure.web import acting, reading
+from perdure.web import api_acting, api_reading
 from perdure.web.openapi import document
 
 SNAPSHOT = Path(__file__).parents[1] / "openapi.json"
@@ -19,7 +19,7 @@ WORDS = ("description", "summary", "title")
 
 
 def described() -> Any:
-    return json.loads(json.dumps(document((*reading.ENDPOINTS, *acting.ENDPOINTS))))
+    return json.loads(json.dumps(document((*api_reading.ENDPOINTS, *api_acting.ENDPOINTS))))
 
 
 def missing(known: Any, found: Any, where: str = "") -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from perdure.core.exceptions import capture, recorder
+from perdure.core.exceptions import capture, to_fault
 
 
 class Colour(enum.Enum):
@@ -165,7 +165,7 @@ def test_every_member_of_a_group_comes_back():
 
 def test_members_beyond_measure_keep_class_and_message(monkeypatch: pytest.MonkeyPatch):
     """What is kept of a failure is bounded, and its members are counted all the same."""
-    monkeypatch.setattr(recorder, "_MOST_WHOLE", 10)
+    monkeypatch.setattr(to_fault, "_MOST_WHOLE", 10)
     group = ExceptionGroup("all", [ValueOnError("v" * 10) if n % 2 else OSError(5, "gone") for n in range(20)])
     back = again(group)
     assert [type(each) for each in back.exceptions] == [type(each) for each in group.exceptions]

@@ -8,13 +8,13 @@ from itertools import islice, pairwise
 from typing import Any, get_args
 
 from perdure.config.time_zones import zone
+from perdure.core.cron import Ticks, parse
 from perdure.core.declared_schedule import WITHIN, DeclaredSchedule
 from perdure.core.durations import bound, seconds
 from perdure.core.execution.identity import identify_stored
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RESERVED
 from perdure.core.tick_verdicts import Missed, Overlap
-from perdure.core.ticks import Ticks, parse
 from perdure.errors import OptionError
 
 

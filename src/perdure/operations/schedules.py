@@ -13,8 +13,8 @@ import msgspec
 
 from perdure.config.cluster_options import shown
 from perdure.config.time_zones import zone
+from perdure.core.cron import parse, spread_of
 from perdure.core.tick_verdicts import WHY
-from perdure.core.ticks import parse, spread_of
 from perdure.core.timestamps import moment
 from perdure.engines.features import Feature
 from perdure.engines.selection import cluster_at

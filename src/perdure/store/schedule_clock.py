@@ -17,11 +17,11 @@ import apsw
 import msgspec
 
 from perdure.config.time_zones import zone
+from perdure.core.cron import Ticks, local_text, parse, spread_of
 from perdure.core.durations import show
 from perdure.core.execution.queueing import DEFAULT, QueuedRun
 from perdure.core.execution.run_effects import Start
 from perdure.core.tick_verdicts import WHY, Judgement, Reason, Runs, Verdict, judge
-from perdure.core.ticks import Ticks, local_text, parse, spread_of
 from perdure.errors import PerdureError, StateError
 from perdure.store.bell import ring
 from perdure.store.queue import AFTER_OTHERS, add_one, let_begin

@@ -7,8 +7,8 @@ from typing import Any
 
 import apsw
 
+from perdure.core.cron import MOST, Ticks, local_text
 from perdure.core.tick_verdicts import Outcome, Verdict
-from perdure.core.ticks import MOST, Ticks, local_text
 from perdure.errors import AlreadyRunning, OptionError
 from perdure.store.bell import ring
 from perdure.store.runs import Store

@@ -9,8 +9,8 @@ from typing import Any
 import apsw
 import msgspec
 
+from perdure.core.cron import parse, spread_of
 from perdure.core.tick_verdicts import Reason
-from perdure.core.ticks import parse, spread_of
 from perdure.errors import NotFound, OptionError
 from perdure.store.bell import ring
 from perdure.store.runs import Store

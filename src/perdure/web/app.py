@@ -39,9 +39,9 @@ _log: Final = logging.getLogger("perdure")
 
 def endpoints_of(desk: Desk) -> tuple[Endpoint, ...]:
     """The addresses that there are; those that act only where something may be changed."""
-    from perdure.web import acting, reading
+    from perdure.web import api_acting, api_reading
 
-    return reading.ENDPOINTS if desk.read_only else (*reading.ENDPOINTS, *acting.ENDPOINTS)
+    return api_reading.ENDPOINTS if desk.read_only else (*api_reading.ENDPOINTS, *api_acting.ENDPOINTS)
 
 
 def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:

@@ -18,7 +18,7 @@ from perdure.operations.diagnose import diagnose
 from perdure.operations.find_run import find_run
 from perdure.operations.location import Location, opened
 from perdure.store import attempt_logs, flight_record
-from perdure.web import answers, reading
+from perdure.web import answers, api_reading
 from perdure.web.endpoints import Desk, asked
 from perdure.web.jobs import Jobs
 
@@ -85,7 +85,7 @@ def _files(location: Location) -> Any:
         [list(attempt_logs.lines_of(state, run)) for run in RUNS],
         [flight_record.read(path) for path in sorted(flights.glob("*.rec"))],
         alerts.pending(location, None),
-        reading.list_breakers(location),
+        api_reading.list_breakers(location),
     ]
 
 
@@ -112,7 +112,7 @@ def looks() -> dict[str, Look]:
     for run in RUNS:
         found[f"each step of {run}"] = _each_step(run)
         found[f"diagnose {run}"] = _diagnose(run)
-    for endpoint in reading.ENDPOINTS:
+    for endpoint in api_reading.ENDPOINTS:
         if endpoint.path in ("/", "/jobs", "/jobs/{job}"):
             continue
         if "{run}" in endpoint.path:

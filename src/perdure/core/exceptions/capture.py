@@ -1,6 +1,6 @@
 """An exception as data, and back: what is kept of a failure, and the exception that a resumed run raises again.
 
-`fault` is the data, `recorder` takes an exception apart, `restore` puts one together, `rebuild` makes the instances.
+`fault` is the data, `to_fault` takes an exception apart, `from_fault` puts one together, `rebuild` makes the instances.
 
 Credentials are taken out of everything that is kept of it (docs/decisions/0009-secrets.md).
 
@@ -18,7 +18,7 @@ from perdure.core.exceptions import notes
 from perdure.core.exceptions.fault import Fault, decode, encode
 
 if TYPE_CHECKING:
-    from perdure.core.exceptions.recorder import Hide
+    from perdure.core.exceptions.to_fault import Hide
 
 __all__ = ["Fault", "add_output", "decode", "encode", "hide_with", "restore", "to_fault"]
 
@@ -44,7 +44,7 @@ def hide_with(source: Callable[[], Hide]) -> None:
 
 def to_fault(exc: Exception) -> Fault:
     """What is kept of `exc`, without the credentials in it. Never raises, however odd the exception."""
-    from perdure.core.exceptions.recorder import record  # here, since most runs never fail
+    from perdure.core.exceptions.to_fault import record  # here, since most runs never fail
 
     return record(exc, _hiding())
 
@@ -71,6 +71,6 @@ def restore(fault: Fault, *, main: str = "__main__") -> Exception:
     Raises:
         errors.NotDecodable: a packed value in the fault is damaged.
     """
-    from perdure.core.exceptions.restore import restored  # as above
+    from perdure.core.exceptions.from_fault import restored  # as above
 
     return restored(fault, main)
