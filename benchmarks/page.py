@@ -128,6 +128,7 @@ def views(state: Path, rounds: int) -> None:
 def idle(state: Path) -> None:
     """What the server uses while four tabs are open and nothing happens."""
     with serving(state) as (process, client, _), tabs(client, lambda: None):
+        time.sleep(1)  # opening them is not idle
         before = cpu_of(process)
         time.sleep(IDLE)
         print(f"idle with {TABS} tabs: {(cpu_of(process) - before) / IDLE:.2%} of a processor")
