@@ -82,7 +82,9 @@ class RunRows(RunQueries):
     def insert_run(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
         """Add a run; returns it with its checksum. A run without a number gets the next one."""
         rid = run.rid or self._next_run(connection)
-        run = _due(msgspec.structs.replace(run, rid=rid, input=pieces.keep(connection, rid, run.input)).sealed())
+        run = msgspec.structs.replace(run, rid=rid, input=pieces.keep(connection, rid, run.input)).sealed()
+        if run.wake is not None:
+            _refuse_what_no_date_shows(run)
         connection.execute(self._sql["add_run"], msgspec.structs.astuple(run))
         return run
 
@@ -103,7 +105,9 @@ class RunRows(RunQueries):
             changed["output"] = pieces.keep(connection, run.rid, changed["output"])
         if "holder" in changed:  # while a process executes it, the number changes with each record
             changed["steps"] = self.steps_in(connection, run.rid) if changed["holder"] is None else None
-        before, run = run, _due(msgspec.structs.replace(run, **changed).sealed())
+        before, run = run, msgspec.structs.replace(run, **changed).sealed()
+        if run.wake is not None:
+            _refuse_what_no_date_shows(run)
         if run.status != before.status or (run.holder is None and before.holder is not None):
             self._ends = True
         row = (run.path, run.parent, run.status, run.holder, run.epoch, run.output, run.started, run.ended, run.stop)
@@ -231,8 +235,7 @@ class RunRows(RunQueries):
         self.holder.close()
 
 
-def _due(run: RunRecord) -> RunRecord:
-    """The run, which is about to be written: what cannot be read again is not written."""
-    if is_time(run.wake):
-        return run
-    raise OptionError(f"run {run.id} is to go on at a time that no date can show", "give one before the year 10000")
+def _refuse_what_no_date_shows(run: RunRecord) -> None:
+    """What could not be read again is not written."""
+    if not is_time(run.wake):
+        raise OptionError(f"run {run.id} is to go on at a time that no date can show", "give one before the year 10000")
