@@ -102,6 +102,10 @@ class Trouble(Exception):
     """What steps in tests fail with: it may heal."""
 
 
+START = 3_000_000_000.0
+"""When the clock of tests begins: in 2065, since parts that say how long ago something was look at the real clock."""
+
+
 class FakeWorld:
     """A clock that moves only when somebody sleeps, and no chance at all.
 
@@ -111,7 +115,7 @@ class FakeWorld:
     slice = float("inf")
 
     def __init__(self) -> None:
-        self.time = 1_800_000_000.0
+        self.time = START
         self.slept: list[float] = []
         self._ids = 0
 

@@ -208,12 +208,12 @@ def test_it_is_told_what_it_waits_for(machine: Machine, capsys: pytest.CaptureFi
         assert main(look) == 0
         said = capsys.readouterr().out
         assert "suspended" in said
-        assert "it waits for paid (order 7), until 2027-01-1" in said
+        assert "it waits for paid (order 7), until 2065-01-2" in said
         assert "interrupted" not in said
         if look[0] == "why":
             assert f"perdure signal {run} paid --key 'order 7'" in said
     assert main(["ps", "--json"]) == 0
-    assert '"wake":"2027-01-1' in capsys.readouterr().out.replace(" ", "")
+    assert '"wake":"2065-01-2' in capsys.readouterr().out.replace(" ", "")
 
 
 SCRIPT = """

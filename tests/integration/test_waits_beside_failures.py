@@ -10,12 +10,11 @@ import pytest
 from letterbox import open_waits
 
 import perdure
-from conftest import Machine
+from conftest import START, Machine
 from perdure import aio, step, workflow
 from perdure.errors import DeadlineExceeded
 
 BROKEN = [True]
-START = 1_800_000_000.0
 
 
 @step(name="beside.breaks", retry=None)
