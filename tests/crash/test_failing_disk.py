@@ -63,7 +63,7 @@ def test_system_calls_failing_once(ground: Ground, fault: str) -> None:
 @pytest.mark.parametrize(("fault", "first"), [*zip(broken.OWN_FAULTS, (7, 28, 49, 70), strict=True)])
 def test_operations_on_other_files_failing_once(ground: Ground, fault: str, first: int) -> None:
     """Locks, artifacts, the flight recorder: what SQLite does not see; the long run takes all of them."""
-    total = each(ground, SHAPES["artifacts"], fault, range(first, 10_000, 167))
+    total = each(ground, SHAPES["artifacts"], fault, range(first, 10_000, 113))
     assert not total.violations, total.report()
     assert total.kills["fault"] > 1
 

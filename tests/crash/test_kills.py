@@ -17,12 +17,11 @@ def test_killed_at_random_moments_a_run_ends_as_if_undisturbed(ground: Ground, n
     """Chains of one to five kills: no step again that was seen; those in flight again under the same key."""
     total = Outcome()
     trial = 0
-    while total.kills.total() < KILLS_A_SHAPE:
+    while total.kills.total() < KILLS_A_SHAPE or not total.resumed:
         total.add(ground.case(SHAPES[name], f"random:{trial}"))
         trial += 1
-        assert trial < 10 * KILLS_A_SHAPE, "the kills come too late to hit anything"
+        assert trial < 10 * KILLS_A_SHAPE, "the kills come too late to hit anything, or before anything is saved"
     assert not total.violations, total.report()
-    assert total.resumed > 0
 
 
 @pytest.mark.skipif(bool(no_strace()), reason=no_strace() or "strace works")
