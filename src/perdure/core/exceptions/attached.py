@@ -23,7 +23,7 @@ from perdure.core.values.builtin_types import READING
 from perdure.core.values.classes import Members, Record, Subclass, record_of
 from perdure.core.values.extensions import INSTANCE, MEMBER, Ext, Unfit, encode, items_of, lower_fields
 from perdure.core.values.hints import hints_of, own_annotations, resolve
-from perdure.core.values.reading import reason
+from perdure.core.values.reading import are_fields, reason
 from perdure.core.values.writer import Writer
 
 Hide = Callable[[str], str]
@@ -73,7 +73,7 @@ def pack(value: Any, hide: Hide, name: str = "", *, objects: bool = False) -> by
     try:
         return pack_builtins(value, hide, name)
     except errors.NotStorable:
-        data = _Writer(lambda cls: None).write(_kept(value, hide, name, 0, objects))
+        data = _write(_kept(value, hide, name, 0, objects))
     if len(data) > LONGEST:
         raise NotKept
     return data
@@ -151,7 +151,7 @@ def _object(value: Any, hide: Hide, depth: int) -> _Instance:
             continue
         try:
             one = _kept(item, hide, name, depth + 1, objects=False)
-            size = len(_Writer(lambda cls: None).write(one))
+            size = len(_write(one))
         except Exception:  # noqa: BLE001, S112  whatever the reason, it cannot be kept
             continue
         if size <= room:
@@ -176,6 +176,10 @@ class _Writer(Writer):
             fields, rest = (lower_fields(self, each, depth, ".{}") for each in (value.fields, value.rest))
             return Ext(INSTANCE, encode([value.label, fields, rest, value.named_tuple]))
         return super().lower(value, depth)
+
+
+def _write(kept: Any) -> bytes:
+    return _Writer(lambda cls: None).write(kept)
 
 
 class Reader:
@@ -215,7 +219,7 @@ class Reader:
         label, content, third, *more = items_of(data, self._decode)
         if type(label) is str and code == MEMBER:
             return self._member(label, content, third)
-        if type(label) is str and code == INSTANCE and _are_fields(content) and _are_fields(third):
+        if type(label) is str and code == INSTANCE and are_fields(content) and are_fields(third):
             return self._instance(label, content, third, more == [True])
         raise Unfit("what hung on the exception is damaged")
 
@@ -266,7 +270,3 @@ def _enumerations() -> Iterator[type[enum.Enum]]:
 def _parted(label: str) -> rebuild.Label:
     module, _, name = label.partition(":")
     return module, name
-
-
-def _are_fields(fields: Any) -> bool:
-    return type(fields) is dict and all(type(name) is str for name in fields)

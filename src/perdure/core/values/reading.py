@@ -35,7 +35,7 @@ def decoder(find: Callable[[str], Record | None]) -> Callable[[Any], Any]:
         if isinstance(record, Members):
             return record.member(content)
         rest = more[0] if more else {}
-        if not _are_fields(content) or not _are_fields(rest):
+        if not are_fields(content) or not are_fields(rest):
             raise Unfit(f"the fields of {label} are damaged")
         if content.keys() != record.defaults.keys():
             record.refuse_renamed(content)
@@ -45,7 +45,8 @@ def decoder(find: Callable[[str], Record | None]) -> Callable[[Any], Any]:
     return decode
 
 
-def _are_fields(fields: Any) -> bool:
+def are_fields(fields: Any) -> bool:
+    """Can that be the fields of an instance, by name?"""
     return type(fields) is dict and all(type(name) is str for name in fields)
 
 

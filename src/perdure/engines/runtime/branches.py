@@ -24,7 +24,6 @@ from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.event_turns import OrderedScope
 from perdure.engines.runtime.ready_handles import unwatch_ready, watch_ready
 from perdure.engines.runtime.workflow_timers import unwatch_timers, watch_timers
-from perdure.errors import StopRun
 
 _here: ContextVar[Branch | None] = ContextVar("perdure_branch", default=None)
 _apart: ContextVar[bool] = ContextVar("perdure_apart", default=False)
@@ -217,10 +216,6 @@ class BranchScope(OrderedScope, Protocol):
 
     closed: bool
     order: EventOrder | None
-
-    @property
-    def stopped(self) -> StopRun | None:
-        """What the run was stopped by, if it was."""
 
     def drive_in_task(self, program: Generator[Any, Any, Any], *, in_branch: bool = False) -> Awaitable[Any]:
         """Carry a decision to its end in the current task, which is known to be a branch (`in_branch`), or may be."""
