@@ -194,7 +194,8 @@ class LocalScope(RunScope):
         return self._children > 0
 
     def _start(self, call: Call) -> Start:
-        return start_of(self.resources, call, self.run.path, id=self.child_id(call), parent=self.run.rid)
+        id = child_id(self.id, call.spec.name, call.key, call.n)  # by the place in the parent: resumed, the same child
+        return start_of(self.resources, call, self.run.path, id=id, parent=self.run.rid)
 
     @property
     def root_id(self) -> str:

@@ -13,7 +13,6 @@ from perdure.core.execution.branch import Branch
 from perdure.core.execution.closures import alike
 from perdure.core.execution.defaults import as_recorded
 from perdure.core.execution.history import History
-from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.identity import identify, pack_strictly, refuse_names_only
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import ledgers
@@ -339,10 +338,6 @@ class BaseScope(ABC):
     @abstractmethod
     def call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a sync step."""
-
-    def child_id(self, call: Call) -> str:
-        """The id of a child run. It follows from the place in the parent: resumed, that finds the same child again."""
-        return child_id(self.id, call.spec.name, call.key, call.n)
 
 
 def _where(fn: Any) -> str:

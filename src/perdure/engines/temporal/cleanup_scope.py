@@ -10,6 +10,7 @@ from perdure.core.execution.effects import Save
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import Place, Row, StepKind
 from perdure.engines.registry import find_step
+from perdure.engines.temporal.call_dispatch import CallDispatch
 from perdure.engines.temporal.commands import carry_step
 from perdure.engines.temporal.payloads import StepCommand
 from perdure.engines.temporal.scope import ClusterScope
@@ -18,7 +19,9 @@ from perdure.engines.temporal.scope import ClusterScope
 class CleanupScope(ClusterScope):
     """One run, while its clean-ups are made. Nothing bounds them: neither a deadline, nor how much the run has kept."""
 
-    most_kept = float("inf")
+    def dispatch(self) -> CallDispatch:
+        """What hands its clean-ups to Temporal."""
+        return CleanupDispatch(self, float("inf"))
 
     def clean(self, *, ok: bool, final: bool) -> list[str]:
         """Put away what this end asks for: see `unwind`. Returns what was not put away, a line each."""
@@ -54,6 +57,10 @@ class CleanupScope(ClusterScope):
         spec = Spec("step", _never_called, row[records.NAME])
         size = len(row[records.INPUT]) + len(row[records.OUTPUT])
         self._result(self.thread.submit(lambda: carry_step(command, spec, self.command.blind), size))
+
+
+class CleanupDispatch(CallDispatch):
+    """Hands clean-ups to Temporal."""
 
     def given(self, call: Call) -> bytes:
         """The inputs of a clean-up have been packed when it was deferred, or when what is undone was saved."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import copy
-import logging
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any, cast
@@ -17,51 +15,39 @@ from perdure.core.execution.call_end import Failed
 from perdure.core.execution.effects import Admit, Execute, Load, Save, SaveAttempt, Settle, Wait, WaitGivenUp
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
-from perdure.core.execution.identity import pack_strictly
-from perdure.core.execution.inputs import is_storable
 from perdure.core.execution.map_items import MapOptions, Tally
 from perdure.core.execution.run import Ended, nested
 from perdure.core.execution.spec import Call, Spec
-from perdure.core.execution.waiting import CloseWait, Look, OpenWait, Park, SetAside, await_
+from perdure.core.execution.waiting import CloseWait, Park, await_
 from perdure.core.execution.waiting import Wait as DurableWait
-from perdure.core.records import SEQ, Row, StepRecord
-from perdure.core.redaction.printable import one_line
-from perdure.core.waits import View
+from perdure.core.records import SEQ, StepRecord
 from perdure.engines.functions import queueing_call
 from perdure.engines.interface import Enqueued, StepContext, here
 from perdure.engines.runtime.base_scope import BaseScope
 from perdure.engines.runtime.branches import call_in_branch, cancel_branches
 from perdure.engines.runtime.deadline import Deadline
 from perdure.engines.runtime.quiescence import settle, until_given_up
-from perdure.engines.temporal.commands import carry_child, carry_step, outcome_of
+from perdure.engines.temporal.call_dispatch import CallDispatch, ChildRun
 from perdure.engines.temporal.encryption import blinded
 from perdure.engines.temporal.event_loop import LockstepEventLoop
-from perdure.engines.temporal.in_place import PlacedCall, Root, carry_in_place
+from perdure.engines.temporal.in_place import Root
 from perdure.engines.temporal.lockstep_thread import LockstepThread, Ticket
 from perdure.engines.temporal.mailbox import Mailbox
-from perdure.engines.temporal.open_waits import OpenWaits, carry_note
-from perdure.engines.temporal.payloads import Carry, RunCommand, RunTick, StepCommand, WaitNote, fits
+from perdure.engines.temporal.open_waits import OpenWaits
+from perdure.engines.temporal.payloads import RunCommand, RunTick
 from perdure.engines.temporal.published_values import PublishedValues
 from perdure.engines.temporal.run_records import RunRecords
 from perdure.engines.temporal.unsupported import refuse_locks, refuse_queueing, unguarded
-from perdure.errors import NotStorable, StopRun
+from perdure.engines.temporal.wait_effects import WAIT_EFFECTS, WaitEffects
+from perdure.errors import StopRun
 
 MOST_KEPT = 40_000_000
 """Bytes of records: a new record of Temporal's has to begin with all of them."""
-MOST_RACES = 300
-"""Notes about races that travel with one call, beside its inputs."""
 FIRST_LOOK = 0.05
 """Seconds of the first wait for a branch that is on its way to its next call; each further one is as long as all before
 it, since Temporal notes every timer."""
 
 Program = Generator[Any, Any, Any]
-
-
-class ChildRun:
-    """Carry a child run. Answer: an Ended or a Failed."""
-
-    def __init__(self, call: Call) -> None:
-        self.call = call
 
 
 class ClusterScope(BaseScope):
@@ -78,8 +64,6 @@ class ClusterScope(BaseScope):
         workflow_id: what Temporal knows it by.
         published: what it publishes.
     """
-
-    most_kept: float = MOST_KEPT
 
     def __init__(
         self,
@@ -103,6 +87,8 @@ class ClusterScope(BaseScope):
         self.thread = thread
         self.children = children
         self.loop: LockstepEventLoop | None = None
+        self._dispatch = self.dispatch()
+        self._wait_effects = WaitEffects(self)
 
     # -- steps and children -------------------------------------------------------------------------------------------
 
@@ -144,6 +130,29 @@ class ClusterScope(BaseScope):
 
         return nested(call, self.history, life)
 
+    # -- asking Temporal ----------------------------------------------------------------------------------------------
+
+    def dispatch(self) -> CallDispatch:
+        """What hands its calls to Temporal."""
+        return CallDispatch(self, MOST_KEPT)
+
+    def hand_over(self, effect: Execute | ChildRun, on_done: Callable[[Ticket], None] | None = None) -> Ticket:
+        """Ask Temporal for a step or a child run.
+
+        Raises:
+            StopRun: the inputs cannot travel, or the run is to end.
+        """
+        self.check()
+        return self._dispatch.hand_over(effect, on_done)
+
+    def taken(self, effect: Execute | ChildRun, ticket: Ticket) -> Any:
+        """What came of an operation that has ended, for the core.
+
+        Raises:
+            StopRun: it was broken off, since the run is to end.
+        """
+        return self._dispatch.answer(effect, self._result(ticket))
+
     # -- waits --------------------------------------------------------------------------------------------------------
 
     def wait(self, spec: Spec, given: bytes, key: bytes, wait: DurableWait) -> Any:
@@ -154,46 +163,6 @@ class ClusterScope(BaseScope):
         """The same in a task."""
         call = self.bind_wait(spec, given, key)
         return await call_in_branch(self, await_(call, self.history, wait), call)
-
-    def _wait_effect(self, effect: Any) -> tuple[Ticket | None, Callable[[], Any]]:
-        """One effect of a wait: what has to be done by Temporal for it, and what the answer is then."""
-        waits, call, wait = self.waits, effect.call, effect.wait
-        waits.replaying = self.history.replaying
-        match effect:
-            case Look():
-                return None, lambda: waits.look(call, wait, self.thread.now)
-            case Park():
-                self.check()
-                ticket = self.thread.submit(lambda: waits.park(call, wait))
-                ticket.idle = True
-                return ticket, lambda: ticket.value
-            case OpenWait():
-                view = waits.look(call, wait, self.thread.now)
-                note = waits.open(call, wait, view)
-                opened = View(view.now, view.began, view.found, open=True)
-                return self._note(note, effect.rows), lambda: opened
-            case SetAside():
-                line = f"run {self.id}: a signal does not fit {call.spec.owner}: {effect.reason}"
-                logging.getLogger("perdure").warning("%s", one_line(line))
-                note = waits.set_aside(effect)
-                return self._note(note), lambda: waits.look(call, wait, self.thread.now)
-            case CloseWait():
-                closed = waits.close(effect, self.thread.now)
-                if isinstance(closed, View):
-                    return None, lambda: closed
-                return self._note(closed, effect.rows, lambda: self._closed(effect)), lambda: None
-        raise TypeError(f"an effect that is not known here: {effect!r}")
-
-    def _note(self, note: WaitNote, rows: Iterable[Row] = (), then: Callable[[], None] | None = None) -> Ticket:
-        self.check()
-        self.records.add(rows)
-        size = 0 if note.closed is None else len(note.closed.input) + len(note.closed.output)
-        ticket = self.thread.submit(lambda: carry_note(note), size)
-        ticket.noting, ticket.then = True, then
-        return ticket
-
-    def _closed(self, effect: CloseWait) -> None:
-        self.records.add((self.history.number_again(effect.call, effect.row),))
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -313,8 +282,8 @@ class ClusterScope(BaseScope):
                 effect = program.send(answer)
                 if isinstance(effect, Execute | ChildRun):
                     answer = self.taken(effect, self.hand_over(effect))
-                elif isinstance(effect, Look | OpenWait | Park | SetAside | CloseWait):
-                    ticket, answer_of = self._wait_effect(effect)
+                elif isinstance(effect, WAIT_EFFECTS):
+                    ticket, answer_of = self._wait_effects.begin(effect)
                     if ticket is not None:
                         self._result(ticket)
                     answer = answer_of()
@@ -338,13 +307,13 @@ class ClusterScope(BaseScope):
                     future = loop.await_ticket(self.hand_over(handed))
                     self.executing += 1
                     try:
-                        answer = self.answer(effect, await future)
+                        answer = self._dispatch.answer(effect, await future)
                     except asyncio.CancelledError:
                         self.check()  # if the run is to end, that is why
                         raise
                     finally:
                         self.executing -= 1
-                elif isinstance(effect, Look | OpenWait | Park | SetAside | CloseWait):
+                elif isinstance(effect, WAIT_EFFECTS):
                     answer = await self._await_wait_effect(effect, loop)
                 elif isinstance(effect, Settle):
                     answer = await settle(self, effect.call)
@@ -365,7 +334,7 @@ class ClusterScope(BaseScope):
             raise
 
     async def _await_wait_effect(self, effect: Any, loop: LockstepEventLoop) -> Any:
-        ticket, answer_of = self._wait_effect(effect)
+        ticket, answer_of = self._wait_effects.begin(effect)
         if ticket is None:
             return answer_of()
         parked = isinstance(effect, Park)
@@ -423,117 +392,6 @@ class ClusterScope(BaseScope):
             self.check()  # if the run is to end, that is why
             raise
 
-    def taken(self, effect: Execute | ChildRun, ticket: Ticket) -> Any:
-        """What came of an operation that has ended, for the core.
-
-        Raises:
-            StopRun: it was broken off, since the run is to end.
-        """
-        return self.answer(effect, self._result(ticket))
-
-    def hand_over(self, effect: Execute | ChildRun, on_done: Callable[[Ticket], None] | None = None) -> Ticket:
-        """Ask Temporal for a step or a child run.
-
-        Raises:
-            StopRun: the inputs cannot travel, or the run is to end.
-        """
-        self.check()
-        call = effect.call
-        if self.records.size > self.most_kept:
-            grown = NotStorable(
-                f"what run {self.id} has done takes {self.records.size // 1_000_000} MB; a cluster keeps 50",
-                "keep large results in files or an object store, or split the run into child workflows",
-            )
-            raise self.stop(StopRun(grown))
-        if isinstance(effect, ChildRun):
-            command = self._child_command(call)
-            ticket = self.thread.submit(lambda: carry_child(command, call), len(call.input), on_done)
-            ticket.bound = True
-            return ticket
-        self.records.add(self.history.with_notes(()))
-        if call.spec.in_place:
-            placed = PlacedCall(call, contextvars.copy_context(), self.id, self.root, self.published.put)
-            return self.thread.submit(lambda: carry_in_place(placed), len(call.input), on_done)
-        step = self._step_command(call, effect.parked)
-        return self.thread.submit(lambda: carry_step(step, call.spec, self.command.blind), len(call.input), on_done)
-
-    def answer(self, effect: Execute | ChildRun, result: Any) -> Any:
-        """What Temporal's answer is to the core.
-
-        Raises:
-            StopRun: the time of the run was over before the step had ended.
-        """
-        if isinstance(effect, ChildRun):
-            return result
-        call = effect.call
-        if result.late and self.deadline is not None:
-            raise self.stop(StopRun(self.deadline.exceeded()))
-        if result.tried:
-            self.records.remember(call, result.tried)
-        return outcome_of(result, call.spec)
-
-    def _step_command(self, call: Call, parked: bool) -> StepCommand:
-        spec, undo = call.spec, call.spec.undo
-        if undo is not None and undo.guard is not None:
-            raise self.stop(StopRun(unguarded(undo.guard)))
-        return StepCommand(
-            run_id=self.id,
-            module=spec.module,
-            name=spec.name,
-            key=call.key,
-            n=call.n,
-            input=self.given(call),
-            named=call.named,
-            dead_after=self.command.dead_after,
-            parked=parked,
-            salt=call.salt,
-            undo=None if undo is None else (undo.module, undo.name),
-            undoes=self.records.identity(call.drop[0]) if call.drop else None,
-            until=None if self.deadline is None else self.deadline.at,
-            kind=spec.record_kind,
-            qualname=spec.qualname,
-            races=self.records.races(MOST_RACES),
-            root="" if self.command.root is None else self.root.workflow_id,
-            tick=self.command.tick,
-        )
-
-    def given(self, call: Call) -> bytes:
-        """The inputs of a step as they travel.
-
-        Raises:
-            NotStorable: they cannot.
-        """
-        return fits(travelling(call), f"the input of {call.spec.owner}")
-
-    def _child_command(self, call: Call) -> RunCommand:
-        spec, mine = call.spec, self.command
-        id = self.child_id(call)
-        earlier = self.children.get(id)
-        return RunCommand(
-            id=id,
-            module=spec.module,
-            name=spec.name,
-            key=call.key,
-            n=call.n,
-            input=fits(call.input, f"the input of {spec.owner}"),
-            script=mine.script,
-            dead_after=mine.dead_after,
-            events=mine.events,
-            created=self.thread.now,
-            parent=self.id,
-            carry=Carry(earlier) if earlier else None,
-            timeout=spec.rules.timeout,
-            deadline=self.deadline,
-            qualname=spec.qualname,
-            blind=mine.blind,
-            tick=mine.tick,
-            root=(self.root.id, self.root.workflow, self.root.workflow_id),
-        )
-
-    def child_id(self, call: Call) -> str:
-        """The id of a child run, which everybody can read: nothing follows from it about its inputs."""
-        return child_id(self.id, call.spec.name, blinded(self.command.blind, call.key), call.n)
-
     # -- async --------------------------------------------------------------------------------------------------------
 
     async def run_async(self, call: Call) -> Any:
@@ -546,22 +404,6 @@ class ClusterScope(BaseScope):
                 return value
         finally:
             await cancel_branches(self)
-
-
-def travelling(call: Call) -> bytes:
-    """The inputs of a call as they travel to another machine.
-
-    Raises:
-        NotStorable: they cannot.
-    """
-    spec = call.spec
-    first = call.args[0] if call.args else None
-    if isinstance(first, type) or (spec.is_method and not is_storable(first)):
-        raise NotStorable(
-            f"{spec.owner} is a method of {first!r}, which cannot be stored; on a cluster it has to travel",
-            "make it a function, or its class a dataclass",
-        )
-    return pack_strictly(call)
 
 
 def _value(end: Any) -> Any:
