@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from conftest import Machine, Trouble
+import perdure
+from conftest import Died, Machine, Trouble
 from perdure import step, workflow
-from perdure.errors import HasDeadLetters, OptionError
+from perdure.errors import HasDeadLetters, OptionError, RunError, Suspended
 from perdure.store import listing
 
 
@@ -83,6 +87,149 @@ def test_called_from_a_workflow(machine: Machine) -> None:
     assert nightly_orders([1, 2, 2]) == [10, 20, 20]
     assert pay_once(2) == 20
     assert machine.ran == [1, 2]
+
+
+def test_whoever_calls_it_next_goes_on_with_what_a_dead_process_has_left(machine: Machine) -> None:
+    """It is that run's child from then on; the one that had begun it takes the result, as does a direct call."""
+    dies = [True]
+
+    @step
+    def pay(customer: str) -> str:
+        machine.ran.append(f"pay {customer}")
+        return customer
+
+    @step
+    def mail(customer: str) -> str:
+        if dies:
+            raise Died
+        machine.ran.append(f"mail {customer}")
+        return customer
+
+    @workflow(once=True)
+    def payout(customer: str) -> str:
+        return mail(pay(customer))
+
+    @workflow
+    def batch_of_payouts(name: str) -> str:
+        return f"{name}: {payout('ada')}"
+
+    with pytest.raises(Died):
+        batch_of_payouts("first")
+    machine.boot()
+    dies.clear()
+    assert batch_of_payouts("second") == "second: ada"
+    assert batch_of_payouts("first") == "first: ada"
+    assert payout("ada") == "ada"
+    assert machine.ran == ["pay ada", "mail ada"]
+    assert machine.runs().count(("payout", "done")) == 1
+
+
+def test_a_direct_call_goes_on_with_what_a_dead_parent_has_left(machine: Machine) -> None:
+    """It is no child run any more."""
+    dies = [True]
+
+    @step
+    def pay(customer: str) -> str:
+        machine.ran.append(customer)
+        return customer
+
+    @workflow(once=True)
+    def payout(customer: str) -> str:
+        paid = pay(customer)
+        if dies:
+            raise Died
+        return paid
+
+    @workflow
+    def batch_of_payouts() -> str:
+        return payout("ada")
+
+    with pytest.raises(Died):
+        batch_of_payouts()
+    machine.boot()
+    dies.clear()
+    assert (payout("ada"), batch_of_payouts()) == ("ada", "ada")
+    assert machine.ran == ["ada"]
+    assert {run.workflow for run in machine.engine.store.runs()} == {"payout", "batch_of_payouts"}
+
+
+def test_a_run_that_calls_it_while_another_executes_it_waits_for_that(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so, and takes the result."""
+    executing, waiting = threading.Event(), threading.Event()
+
+    @step
+    def pay(customer: str) -> str:
+        machine.ran.append(customer)
+        executing.set()
+        assert waiting.wait(60)
+        return customer
+
+    @workflow(once=True)
+    def payout(customer: str) -> str:
+        return pay(customer)
+
+    @workflow
+    def batch_of_payouts(name: str) -> str:
+        return f"{name}: {payout('ada')}"
+
+    monkeypatch.setattr(machine.world, "sleep", lambda seconds: waiting.set())
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(batch_of_payouts, "first")
+        assert executing.wait(60)
+        second = pool.submit(batch_of_payouts, "second")
+        assert (first.result(60), second.result(60)) == ("first: ada", "second: ada")
+    assert machine.ran == ["ada"]
+
+
+def test_a_run_that_calls_it_while_it_is_suspended_waits_durably(machine: Machine) -> None:
+    """Once that has ended, it goes on with the result."""
+
+    @workflow(once=True)
+    def payout(customer: str) -> str:
+        perdure.wait_for("released")
+        machine.ran.append(customer)
+        return customer
+
+    @workflow
+    def batch_of_payouts(name: str) -> str:
+        return f"{name}: {payout('ada')}"
+
+    with pytest.raises(Suspended) as left:
+        payout("ada")
+    with pytest.raises(Suspended):
+        batch_of_payouts("first")
+    assert left.value.run is not None
+    perdure.signal(left.value.run, "released")
+    assert payout("ada") == "ada"
+    machine.boot()
+    assert batch_of_payouts("first") == "first: ada"
+    assert machine.ran == ["ada"]
+
+
+def test_one_that_calls_itself_with_its_own_inputs_does_not_wait_for_itself(machine: Machine) -> None:
+    """That is said."""
+
+    @workflow(once=True)
+    def payout(customer: str) -> str:
+        return payout(customer)
+
+    with pytest.raises(RunError, match="waits for itself"):
+        payout("ada")
+
+
+def test_a_schedule_of_it_is_refused(machine: Machine) -> None:
+    """The inputs of a schedule are the same at each tick: the second tick would execute nothing."""
+    with pytest.raises(OptionError, match="once"):
+        workflow(lambda: None, name="wf", once=True, schedule="0 3 * * *")
+
+    @workflow(once=True)
+    def payout(customer: str) -> str:
+        return customer
+
+    with pytest.raises(OptionError, match="once"):
+        perdure.schedule(payout, "0 3 * * *", name="payday", args=("ada",))
 
 
 @pytest.mark.parametrize("options", [{"once": 1}, {"fail_on_dead": 0}, {"fail_on_dead": "3"}, {"fail_on_dead": -1}])

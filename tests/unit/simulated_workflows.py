@@ -104,7 +104,7 @@ class Walker:
             id = f"{history.id}/{node.name}-{call.key.hex()}-{call.n}"
             return Start("script", "script", node.name, call.key, call.input, id, id, parent=history.rid)
 
-        return _value((yield from self.drive(child(call, history, start), history)))
+        return _value((yield from self.drive(child(call, history, start, lambda id: iter(())), history)))
 
     def map(self, node: Map, history: History) -> Program:
         spec = spec_of(node.name)

@@ -44,6 +44,11 @@ def declared(
             f"the name of a schedule is {name!r}; names that begin with {RESERVED!r} are perdure's own",
             "give another one",
         )
+    if spec.rules.once:
+        raise OptionError(
+            f"{spec.owner} has once=True, and a schedule gives it the same inputs at each tick",
+            "leave once= out: each tick is one run anyway, also after a crash",
+        )
     ticks = parse(when)
     for option, value, known in (("overlap", overlap, get_args(Overlap)), ("missed", missed, get_args(Missed))):
         if value not in known:

@@ -43,7 +43,7 @@ class RunBegin(RunRows):
             if start.id is not None:
                 found = self._one(connection, "find_id", start.id)
                 if found is None and start.once and not start.named:  # a child run
-                    found = self._one(connection, "find_done", start.workflow, start.key, start.script)
+                    found = self._same(connection, start)
             else:
                 found = self._same(connection, start)
             if found is None:
@@ -60,11 +60,8 @@ class RunBegin(RunRows):
         return None if found is None else self._newest(connection, self._run(connection, found[0]))
 
     def _same(self, connection: apsw.Connection, start: Start) -> Any:
-        inputs = (start.workflow, start.key, start.script)
-        found = self._one(connection, "find_unfinished", *inputs)
-        if found is None and start.once:
-            found = self._one(connection, "find_once", *inputs)
-        return found
+        which = "find_once" if start.once else "find_unfinished"
+        return self._one(connection, which, start.workflow, start.key, start.script)
 
     def _add(self, connection: apsw.Connection, start: Start, now: float, who: Asker) -> Taken | Locked:
         locked = self.locks.obstacle(connection, start.lock, who)
@@ -114,14 +111,22 @@ class RunBegin(RunRows):
         if run.status in ("done", "cancelled") or (run.status == "parked" and start.rid is None):
             return Finished(run)
         if run.rid in self._active:
+            if start.parent is not None and run.rid in self.lineage(start.parent):
+                raise RunError(
+                    f"run {run.id} calls its own workflow with its own inputs, which are run once: it waits for itself",
+                    "call it with other inputs, or without once=",
+                )
             return Held(run, None, self._last(connection, run.rid))
         if run.status == "queued" and run.hold == queue.AFTER_OTHERS:
             raise RunError(
                 f"run {run.id} begins when the runs of its schedule before it have ended, and not now",
                 f"see those with `perdure why {quote(run.id)}`, and wait, or cancel them",
             )
-        if run.status == "suspended" and start.rid is None and start.parent is None and not _is_ready(run, start, now):
-            return Asleep(run)
+        elsewhere = start.rid is None and run.parent != start.parent  # it is run once, and was called from there first
+        if run.status == "suspended" and start.rid is None:
+            ready = not elsewhere if start.parent is not None else run.parent is None and _is_ready(run, start, now)
+            if not ready:
+                return Asleep(run)
         if run.holder is not None and not self.holder.is_me(run.holder):
             info = self.holder.living(connection, run.holder)
             if info is not None:
@@ -153,6 +158,8 @@ class RunBegin(RunRows):
             "hold": None,
             "turn": None,
         }
+        if elsewhere:  # whoever goes on with it has it as a child run from now on
+            changed["parent"] = start.parent
         if queued:
             queue.begun(self, connection, run, now, served)
         run = self.put_run(connection, run, **changed)

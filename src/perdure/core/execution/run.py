@@ -282,15 +282,18 @@ def _taking(call: Call, start: Start) -> Generator[RunEffect, Any, Answer]:
     """Begin, as soon as no other process has the run or its lock, if it is to wait for that."""
     answer: Answer = yield Begin(start)
     looks = 0
-    while call.spec.rules.if_locked == "wait" and _in_the_way(answer) and not _attaches(start, answer):
+    while _waits_for_place(answer, call, start):
         yield StandBy(call.spec.name, who(answer), PAUSES[min(looks, len(PAUSES) - 1)], first=looks == 0)
         answer = yield Begin(start)
         looks += 1
     return answer
 
 
-def _attaches(start: Start, answer: Answer) -> bool:
-    return start.attach and isinstance(answer, Held)
+def _waits_for_place(answer: Answer, call: Call, start: Start) -> TypeGuard[Held | Locked]:
+    if isinstance(answer, Held) and start.once and start.parent is not None:
+        return True  # another run has called it first, and its result is this one's too
+    attaches = start.attach and isinstance(answer, Held)
+    return call.spec.rules.if_locked == "wait" and _in_the_way(answer) and not attaches
 
 
 def _in_the_way(answer: Answer) -> TypeGuard[Held | Locked]:
@@ -299,7 +302,7 @@ def _in_the_way(answer: Answer) -> TypeGuard[Held | Locked]:
 
 
 def _not_taken(call: Call, start: Start, answer: NotTaken, began: Callable[[str], None] | None) -> Ended:
-    if isinstance(answer, Held) and start.attach:
+    if (start.attach and isinstance(answer, Held)) or (start.parent is not None and isinstance(answer, Asleep)):
         raise UnderWay(answer.run.id)
     if isinstance(answer, Held | Locked):
         raise refused(call, start, answer)
@@ -321,17 +324,32 @@ def _not_taken(call: Call, start: Start, answer: NotTaken, began: Callable[[str]
             raise other_inputs(run.id, run.workflow, run.input, run.workflow, call.input)
 
 
-def child(call: Call, history: History, start: Callable[[], Start]) -> Generator[RunEffect, Any, CallEnd]:
-    """A workflow called from a workflow: a run of its own, and a record in the history of the caller."""
-    return nested(call, history, lambda: _begun(history, live(call, start())))
+def child(
+    call: Call, history: History, start: Callable[[], Start], end_of: Callable[[str], Generator[Any, Any, CallEnd]]
+) -> Generator[RunEffect, Any, CallEnd]:
+    """A workflow called from a workflow: a run of its own, and a record in the history of the caller.
+
+    Args:
+        call: the workflow's function and arguments.
+        history: of the caller.
+        start: what to look for, and what to write if it is not found.
+        end_of: the wait of the caller for the end of a run of that id.
+    """
+    return nested(call, history, lambda: _child(call, history, start, end_of))
 
 
-def _begun(history: History, life: Life) -> Life:
-    """The life of a child run. It saves what it does apart, so what has led to it (a timeout) is saved before."""
-    notes = history.with_notes(())
-    if notes:
-        yield Save(notes)
-    return (yield from life)
+def _child(
+    call: Call, history: History, start: Callable[[], Start], end_of: Callable[[str], Generator[Any, Any, CallEnd]]
+) -> Generator[Any, Any, Ended | Failed]:
+    while True:
+        # A child run saves what it does apart, so what has led to it (a timeout) is saved before.
+        if notes := history.with_notes(()):
+            yield Save(notes)
+        try:
+            return (yield from live(call, start()))
+        except UnderWay as other:  # it is run once, was begun by another run, and is suspended with that
+            asleep = other.id
+        yield from end_of(asleep)
 
 
 def nested(

@@ -172,7 +172,7 @@ class LocalScope(RunScope):
 
     def _child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = self.bind(spec, args, kwargs)
-        end = self.drivers.sync.drive(child(call, self.history, lambda: self._start(call)), self)
+        end = self.drivers.sync.drive(self._decide_child(call), self)
         if type(end) is Failed:
             raise end.error
         return end.value
@@ -184,7 +184,7 @@ class LocalScope(RunScope):
         try:
             return await self._in_loop(
                 lambda: self.bind(spec, args, kwargs),
-                lambda call: child(call, self.history, lambda: self._start(call)),
+                self._decide_child,
             )
         finally:
             self._children -= 1
@@ -192,6 +192,18 @@ class LocalScope(RunScope):
     def has_children(self) -> bool:
         """Is a child run under way? It has the same deadline, ends by itself then, and is not to be torn off."""
         return self._children > 0
+
+    def _decide_child(self, call: Call) -> Program:
+        return child(call, self.history, lambda: self._start(call), self._end_of)
+
+    def _end_of(self, id: str) -> Program:
+        """Wait for the end of another run; the wait is a record of this one."""
+        from perdure.core.execution.end_of_run import EndOfRun
+        from perdure.core.execution.waiting import await_
+
+        wait = EndOfRun(id)
+        (self.drivers.tasks if self.is_async and get_ident() == self.ident else self.drivers.sync).learn_to_wait()
+        return await_(self.bind_wait(wait.spec, wait.given, wait.key), self.history, wait)
 
     def _start(self, call: Call) -> Start:
         id = child_id(self.id, call.spec.name, call.key, call.n)  # by the place in the parent: resumed, the same child

@@ -34,13 +34,8 @@ FROM run WHERE key = ? ORDER BY rid DESC LIMIT 4
 -- name: find_once
 SELECT rid FROM run
 WHERE workflow = ? AND key = ? AND script = ?
-  AND named = 0 AND (status = 'done' OR (status = 'queued' AND parent IS NULL)) AND superseded_by IS NULL
-ORDER BY rid DESC LIMIT 1
-
--- name: find_done
-SELECT rid FROM run
-WHERE workflow = ? AND key = ? AND script = ? AND named = 0 AND status = 'done' AND superseded_by IS NULL
-ORDER BY rid DESC LIMIT 1
+  AND named = 0 AND status IN ('done', 'running', 'failed', 'suspended', 'queued') AND superseded_by IS NULL
+ORDER BY status = 'done' DESC, rid DESC LIMIT 1
 
 -- name: unfinished
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
