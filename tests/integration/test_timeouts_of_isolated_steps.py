@@ -9,6 +9,8 @@ import pytest
 
 from conftest import Machine
 from perdure import step, workflow
+from perdure.core.execution.spec import spec_of
+from perdure.engines.processes import template
 from perdure.errors import ProcessDied, StepTimeout
 
 
@@ -59,6 +61,14 @@ def test_what_a_process_of_its_own_ends_with_is_reported(
     """Its exception as if it were raised here; its death as such."""
     with pytest.raises(error, match=text):
         wf_isolated(1, how)
+
+
+def test_a_process_is_made_at_once_when_it_is_ready() -> None:
+    """The script has been loaded by then."""
+    spec = spec_of(isolated)
+    assert spec is not None
+    template.make_ready(spec)
+    assert template.is_ready(spec)
 
 
 def test_a_process_of_its_own_returns_its_result(machine: Machine) -> None:

@@ -13,7 +13,7 @@ from perdure.core.execution import crash_loop
 from perdure.core.execution.admission import Patience, admission, report_failure
 from perdure.core.execution.call_end import Decision, Failed, Succeeded, success
 from perdure.core.execution.cleanup_records import salt
-from perdure.core.execution.effects import ClearCrashes, Execute, Guarded, Outcome, Report, SaveAttempt, Wait
+from perdure.core.execution.effects import ClearCrashes, Execute, Guarded, MakeReady, Outcome, Report, SaveAttempt, Wait
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import refuse_change
 from perdure.core.execution.kept_input import kept_input
@@ -123,6 +123,8 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
         number += 1
         guard, ticket = spec.guard, None
         outcome: Outcome
+        if spec.isolate and (guard is not None or spec.timeout is not None):
+            yield MakeReady(spec)
         if first_outcome is not None:
             outcome, first_outcome = first_outcome, None
         elif guard is None:

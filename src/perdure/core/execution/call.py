@@ -64,6 +64,7 @@ def at_once(call: Call, history: History) -> bool:
     return (
         spec.storable
         and spec.guard is None
+        and not spec.isolate
         and spec.ensure is None
         and spec.max_repeats is None
         and not call.ledgers

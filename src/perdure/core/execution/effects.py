@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from perdure.core.exceptions.program_faults import Suspicion
-from perdure.core.execution.spec import Call
+from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.breaker import Grade, Ticket
 from perdure.core.policies.guard import Guard
 from perdure.core.policies.rate import Turn
@@ -84,6 +84,15 @@ class Wait(msgspec.Struct, frozen=True, gc=False):
     error: Exception | None = None
     reason: str = ""
     noted: bool = False
+
+
+class MakeReady(msgspec.Struct, frozen=True, gc=False):
+    """Have what the attempts of a step are made in: neither their time nor their turn passes while it is made.
+
+    Answer: None.
+    """
+
+    spec: Spec
 
 
 class Admit(msgspec.Struct, frozen=True, gc=False):
@@ -161,4 +170,17 @@ class WaitGivenUp(msgspec.Struct, frozen=True, gc=False):
     call: Call
 
 
-Effect = Load | Execute | ClearCrashes | Admit | Guarded | Report | Wait | Save | SaveAttempt | Settle | WaitGivenUp
+Effect = (
+    Load
+    | Execute
+    | ClearCrashes
+    | MakeReady
+    | Admit
+    | Guarded
+    | Report
+    | Wait
+    | Save
+    | SaveAttempt
+    | Settle
+    | WaitGivenUp
+)

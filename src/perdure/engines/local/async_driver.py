@@ -15,6 +15,7 @@ from perdure.core.execution.effects import (
     Execute,
     Guarded,
     Load,
+    MakeReady,
     Outcome,
     Report,
     Save,
@@ -141,6 +142,8 @@ class AsyncDriver:
                 return await self._commits.here().write((), operation_of(resources, effect))
             case Wait():
                 return await self._wait(effect, scope)
+            case MakeReady():
+                return await self._make_ready(effect, scope)
             case Admit():
                 return self._sync.admit(effect, scope)
             case Guarded():
@@ -286,6 +289,18 @@ class AsyncDriver:
         from perdure.engines.processes.isolated_step import run_isolated_in_task
 
         return await run_isolated_in_task(self._resources.pool.spawn, effect.call, scope.id, effect.attempt, seconds)
+
+    async def _make_ready(self, effect: MakeReady, scope: Any) -> None:
+        from perdure.engines.processes.template import is_ready, make_ready
+
+        if is_ready(effect.spec):
+            return
+        scope.executing += 1
+        try:
+            with own_timers():
+                await asyncio.to_thread(make_ready, effect.spec)
+        finally:
+            scope.executing -= 1
 
     async def _wait(self, effect: Wait, scope: LocalScope) -> None:
         over = None if effect.noted else shown_waiting(self._resources, scope.id, effect)

@@ -15,6 +15,7 @@ from perdure.core.execution.effects import (
     Execute,
     Guarded,
     Load,
+    MakeReady,
     Outcome,
     Report,
     Save,
@@ -77,6 +78,7 @@ class SyncDriver:
             Load: self.load,
             Execute: self.execute,
             ClearCrashes: self._write,
+            MakeReady: self._make_ready,
             Admit: self.admit,
             Guarded: self._guarded,
             Report: self.report,
@@ -269,6 +271,11 @@ class SyncDriver:
         self._resources.pool.monitor.remove(ticket)
         if not ticket.claim():
             raise Abandoned
+
+    def _make_ready(self, effect: MakeReady, scope: LocalScope) -> None:
+        from perdure.engines.processes.template import make_ready
+
+        make_ready(effect.spec)
 
     def admit(self, effect: Admit, scope: LocalScope) -> Pass | Hold:
         """May a call go to its service now?"""

@@ -139,6 +139,7 @@ _unlike: set[Key] = set()
 _left: list[subprocess.Popen[bytes]] = []
 """Those that end by themselves, not waited for yet."""
 _lock = threading.Lock()
+_readying = threading.Lock()
 
 
 def start_child(spec: Spec, until: float | None) -> ChildProcess:
@@ -153,6 +154,22 @@ def start_child(spec: Spec, until: float | None) -> ChildProcess:
     child = _copy(key, until) if _can_copy() else _spawn()
     child.send(msgspec.msgpack.encode(_setup(key)))
     return child
+
+
+def is_ready(spec: Spec) -> bool:
+    """Is a child of the step's module made at once?"""
+    found = _templates.get((spec.module, spec.file))
+    return not _can_copy() or (found is not None and (found.proven or not found.load))
+
+
+def make_ready(spec: Spec) -> None:
+    """Wait until children of the step's module are made at once, or it has turned out that they are not."""
+    with _readying:
+        if is_ready(spec):
+            return
+        with suppress(TimeOver, Ended, OSError):  # an attempt meets the same, and says so
+            child = start_child(spec, steady() + PATIENCE)
+            child.end() if spec.workers is None else spec.workers.give_back(child)
 
 
 def prepare(spec: Spec) -> None:
@@ -295,8 +312,8 @@ def _end_all() -> None:
 
 
 def _leave_all() -> None:
-    global _lock
-    _lock = threading.Lock()
+    global _lock, _readying
+    _lock, _readying = threading.Lock(), threading.Lock()
     for template in _templates.values():
         template.leave()
     _templates.clear()
