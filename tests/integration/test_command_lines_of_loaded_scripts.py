@@ -61,30 +61,98 @@ if __name__ == "__main__": print(main(CURRENCY))
 """
 
 
-def test_a_command_that_loads_a_script_is_not_its_command_line(place: Place) -> None:
-    """The script finds no arguments, at its top and in its steps, and one line says so."""
-    place.write(AT_TOP.format(currency='sys.argv[1] if len(sys.argv) > 1 else "EUR"'), "shop.py")
-    place.python("shop.py", "USD", status=1)
-    place.write("", "fixed")
-    out = place.perdure("resume", "last", status=0)
-    assert "1 EUR []" in out
-    assert [line for line in out.splitlines() if "line 4 of shop.py looks for command-line arguments" in line]
-
-
-def test_a_script_that_cannot_be_loaded_without_its_command_line_says_what_to_do(place: Place) -> None:
-    """The error is of the script, at its line, and names what to do; the run is as it was."""
-    text = AT_TOP.format(currency="PARSER.parse_args().currency")
-    text = text.replace(
-        "CURRENCY =", 'PARSER = argparse.ArgumentParser(); PARSER.add_argument("currency")\nCURRENCY =', 1
-    )
+@pytest.mark.parametrize("currency", ["sys.argv[1] if len(sys.argv) > 1 else 'EUR'", "PARSER.parse_args().currency"])
+@pytest.mark.parametrize("command", [("resume", "last"), ("resume", "--all")])
+def test_a_command_gives_a_script_the_command_line_of_its_run(place: Place, currency: str, command: list[str]) -> None:
+    """At its top and in its steps; one line says so, and `show` shows it."""
+    text = AT_TOP.format(currency=currency).replace("CURRENCY =", f"{PARSER}\nCURRENCY =", 1)
     place.write(text, "shop.py")
     place.python("shop.py", "USD", status=1)
     place.write("", "fixed")
+    assert "\ncommand   shop.py USD\n" in place.perdure("show", "last", status=0)
+    out = place.perdure(*command, status=0)
+    assert "1 USD ['USD']" in out
+    assert "line 5 of shop.py looks for command-line arguments, and finds those of the run: USD" in out
+
+
+PARSER = "PARSER = argparse.ArgumentParser(); PARSER.add_argument('currency')"
+
+
+def test_the_script_that_goes_on_with_a_run_gives_it_its_own_command_line(place: Place) -> None:
+    """Of two the last one counts: it was typed when what came of the first one was known. None is one, too."""
+    place.write(GUARDED, "shop.py")
+    place.python("shop.py", "--slow", status=1)
+    place.python("shop.py", "--fast", status=1)
+    assert "\ncommand   shop.py --fast\n" in place.perdure("show", "last", status=0)
+    place.python("shop.py", status=1)
+    assert "\ncommand " not in place.perdure("show", "last", status=0)
+
+
+GUARDED = """
+import os, sys
+from perdure import step, workflow
+@step(retry=None)
+def price(n):
+    if not os.path.exists("fixed"): raise PermissionError("no")
+    return f"seen {sys.argv[1:]}"
+@workflow
+def main(n=1): return price(n)
+if __name__ == "__main__": print(main(int(sys.argv[1]) if sys.argv[1:2] and sys.argv[1].isdigit() else 1))
+"""
+
+
+def test_a_credential_is_not_kept_and_a_script_that_needs_it_is_not_loaded(place: Place) -> None:
+    """It is in no file of the state; who asks for arguments gets no others in their place."""
+    text = AT_TOP.format(currency="sys.argv[-1] + str(len(sys.argv))")
+    place.write(text, "shop.py")
+    place.python("shop.py", "--api-key", "s3cr3t-canary", "--db=postgres://me:s3cr3t-canary@h/d", "USD", status=1)
+    place.write("", "fixed")
+    assert "shop.py --api-key *** --db=postgres://me:***@h/d USD" in place.perdure("show", "last", status=0)
     out = place.perdure("resume", "last", status=2)
+    assert "line 4 of shop.py looks for command-line arguments, and those of the run have a credential" in out
+    files = [file for file in (place.folder / ".perdure").rglob("*") if file.is_file()]
+    assert [file for file in files if b"s3cr3t-canary" in file.read_bytes()] == []
+    assert "1 USD5 " in place.python("shop.py", "--api-key", "x", "--db=", "USD", status=0)
+
+
+def test_letters_of_several_command_lines_are_redriven_each_with_its_own(place: Place) -> None:
+    """By one command: the script is loaded once for each, and a guarded one sees each as it is redriven."""
+    for name, text in (("top.py", LETTERS.format("AT_TOP")), ("guarded.py", LETTERS.format("sys.argv[1:]"))):
+        place.write(text, name)
+        for currency in ("USD", "GBP", "USD"):
+            place.python(name, currency, status=0)
+    place.write("", "fixed")
+    place.perdure("dlq", "redrive", "--all", status=0)
+    assert (place.folder / "sent").read_text().splitlines() == ["['USD']"] * 4 + ["['GBP']"] * 2
+
+
+LETTERS = """
+import os, sys
+from perdure import step, workflow
+AT_TOP = sys.argv[1:] if {0!r} == "AT_TOP" else None
+@step(retry=None)
+def send(n):
+    if not os.path.exists("fixed"): raise PermissionError("no")
+    with open("sent", "a") as file: print({0}, file=file)
+@workflow
+def main(): send.map([1])
+if __name__ == "__main__": main()
+"""
+
+
+def test_a_script_that_its_command_line_ends_says_what_to_do(place: Place) -> None:
+    """Begun by another program, without arguments: the error is of the script, at its line; the run is as it was."""
+    text = AT_TOP.format(currency="PARSER.parse_args().currency").replace("CURRENCY =", f"{PARSER}\nCURRENCY =", 1)
+    place.write(text, "shop.py")
+    place.python("shop.py", "USD", status=1)
+    place.write("", "fixed")
+    place.write(text.replace("'currency'", "'currency', choices=['EUR']"), "shop.py")
+    out = place.perdure("resume", "last", status=2)
+    assert "line 5 of shop.py looks for command-line arguments, finds those of the run, USD, and the script ends" in out
+    out = place.perdure("run", "shop.py", "--currency", "EUR", status=2)
     assert "line 5 of shop.py looks for command-line arguments" in out
     assert 'below `if __name__ == "__main__":`' in out
     assert "unrecognized" not in out
-    assert "1 USD" in place.python("shop.py", "USD", status=0)
 
 
 def test_a_drift_does_not_say_that_nothing_was_executed_if_something_was(machine: Machine) -> None:
@@ -118,3 +186,36 @@ def test_a_drift_does_not_say_that_nothing_was_executed_if_something_was(machine
     assert "it is not executed again" in str(found.value)
     assert "nothing was executed" not in str(found.value)
     assert "what was executed before it came to this call is saved:  perdure show drift_after_work-" in str(found.value)
+
+
+SLEEPS = """
+import sys
+import perdure
+from perdure import step, workflow
+AT_TOP = {0}
+@step(retry=None)
+def send(n):
+    with open("sent", "a") as file: print(AT_TOP, sys.argv[1:], file=file)
+@workflow
+def main(n):
+    perdure.wait_for("go")
+    send(n)
+if __name__ == "__main__": main(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("at_top", ["sys.argv[1:]", "None"])
+def test_a_worker_gives_each_run_its_command_line(place: Place, at_top: str) -> None:
+    """Runs of a script that reads it as it is loaded each go on in a process that is loaded with theirs; one that was
+    enqueued has none; what does not read it there sees it as it is executed."""
+    place.write(SLEEPS.format(at_top), "shop.py")
+    for n in ("1", "2"):
+        place.python("shop.py", n, PERDURE_SUSPEND_AFTER="0", status=75)
+    place.python("-c", "import shop; shop.main.enqueue('3')", status=0)
+    place.perdure("worker", "--once", "shop.py", status=0)
+    for run in json.loads(place.perdure("ps", "--json", status=0))["runs"]:
+        place.perdure("signal", run["id"], "go", status=0)
+    out = place.perdure("worker", "--once", "shop.py", status=0)
+    sent = sorted((place.folder / "sent").read_text().splitlines())
+    expected = [[], ["1"], ["2"]]
+    assert sent == sorted(f"{line if at_top != 'None' else None} {line}" for line in expected), out

@@ -16,6 +16,7 @@ from perdure.errors import StateCorrupt
 from perdure.store import (
     batches,
     code,
+    command_lines,
     crashes,
     deeds,
     listing,
@@ -99,6 +100,7 @@ TIME_AND_EVENTS: dict[str, tuple[Any, ...]] = {
     "code": (bytes(8), "__main__", "charge", "orders.py", 7, '["card"]', "{}", bytes(8)),
     "workflow_default": ("jobs", "nightly", b"\x80"),
     "deed": (1, 5.0, "ann", "command", "cancel", "orders-1", ""),
+    "command_line": (1, b"\x92\x91\xc4\x01a\x90"),
     "keyed_request": (bytes(16), bytes(16), 5.0, "1-0123456789abcdef", 200, "application/json", b"{}"),
 }
 
@@ -256,6 +258,7 @@ READERS: dict[str, Callable[[Store, Any], object]] = {
     "crash": lambda store, db: crashes.list_of(store, 1),
     "life": lambda store, db: lives.list_of(store, 1),
     "published": lambda store, db: published.of_run(store, 1),
+    "command_line": lambda store, db: command_lines.get(db, 1, store.path),
     "workflow_default": lambda store, db: workflow_defaults.known(store.journal, store.path, "jobs", "nightly"),
 }
 

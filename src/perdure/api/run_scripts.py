@@ -31,4 +31,13 @@ def load_script_of(run: RunRecord, state: Path | None) -> None:
             f"the script of run {run.id} does not exist: {path}",
             "put it back, or name where it is now: perdure cancel RUN FILE",
         )
-    load_script(path)
+    line = None
+    if state is not None:
+        from perdure.store.runs import Store
+
+        store = Store(state, read_only=True)
+        try:
+            line = store.command_line(run)
+        finally:
+            store.close()
+    load_script(path, line=line)

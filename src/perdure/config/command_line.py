@@ -1,6 +1,6 @@
-"""What a script sees as its command line where perdure loads it: its own, or none, and never that of a perdure command.
+"""What a script sees as its command line where perdure loads it: that of its run, or none, never that of perdure.
 
-docs/decisions/0072-command-lines-of-loaded-scripts.md says why.
+docs/decisions/0072-command-lines-of-loaded-scripts.md and 0073-command-lines-of-runs.md say why.
 """
 
 from __future__ import annotations
@@ -9,8 +9,12 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
-from typing import Any, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+
+if TYPE_CHECKING:
+    from perdure.config.kept_command_line import CommandLine
 
 _PARSERS = frozenset({"absl", "argparse", "click", "cyclopts", "docopt", "fire", "getopt", "optparse", "typer"})
 """Modules that read the command line for who calls them."""
@@ -18,6 +22,12 @@ _PARSERS = frozenset({"absl", "argparse", "click", "cyclopts", "docopt", "fire",
 _LIBRARIES = os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep, os.path.dirname(os.__file__) + os.sep
 
 _is_own = False
+
+_GIVEN = [each for each in sys.argv[1:] if isinstance(each, str)] if hasattr(sys, "argv") else []
+"""What this process was started with. Scripts take from `sys.argv` what they have read."""
+
+_of_run: ContextVar[CommandLine | None] = ContextVar("command line", default=None)
+"""In a program of perdure's own: that of the run that is executed."""
 
 
 def own_program() -> list[str]:
@@ -27,6 +37,27 @@ def own_program() -> list[str]:
     arguments = sys.argv[1:]
     del sys.argv[1:]
     return arguments
+
+
+_is_of_user: bool | None = None
+
+
+def given() -> bytes | None:
+    """The command line of this process, packed, to be kept with the runs that it begins; empty: it was given nothing.
+
+    None: it is not that of a script of the user's. Servers and test runners are started by a command of their own.
+    """
+    global _is_of_user
+    if _is_of_user is None:
+        file = getattr(sys.modules.get("__main__"), "__file__", None)
+        _is_of_user = isinstance(file, str) and not any(part in os.path.abspath(file) for part in _LIBRARIES)
+    if _is_own or not _is_of_user:
+        return None
+    if not _GIVEN:
+        return b""
+    from perdure.config.kept_command_line import CommandLine
+
+    return CommandLine.of(_GIVEN).packed()
 
 
 def is_own_program() -> bool:
@@ -61,26 +92,41 @@ def _is_library(frame: FrameType) -> bool:
     return any(part in frame.f_code.co_filename for part in _LIBRARIES)
 
 
-class _WatchedLine(list[str]):
-    """A command line without arguments that notes who looks for some, while `reads` is set."""
+class _Line(list[str]):
+    """`sys.argv` in a program of perdure's own: that of the run that is executed here, else that of the load.
+
+    While `reads` is set, it notes who looks for arguments.
+    """
 
     reads: Reads | None = None
 
-    def _note(self) -> None:
+    def _now(self) -> list[str]:
         if self.reads is not None:
             self.reads.note(sys._getframe(2))
+        name = list.__getitem__(self, slice(0, 1))
+        line = _of_run.get()
+        return list.__getitem__(self, slice(None)) if line is None else [*name, *line.arguments()]
 
     def __len__(self) -> int:
-        self._note()
-        return super().__len__()
+        return len(self._now())
 
     def __iter__(self) -> Iterator[str]:
-        self._note()
-        return super().__iter__()
+        return iter(self._now())
 
     def __contains__(self, item: object) -> bool:
-        self._note()
-        return super().__contains__(item)
+        return item in self._now()
+
+    def __eq__(self, other: object) -> bool:
+        return self._now() == other
+
+    def __add__(self, other: Any) -> Any:
+        return self._now() + other
+
+    def __repr__(self) -> str:
+        return repr(self._now())
+
+    def copy(self) -> list[str]:
+        return self._now()
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> str: ...
@@ -89,40 +135,68 @@ class _WatchedLine(list[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
 
     def __getitem__(self, index: Any) -> Any:
-        if index != 0:
-            self._note()
-        return super().__getitem__(index)
+        if index == 0:
+            return super().__getitem__(index)
+        return self._now()[index]
+
+    __hash__ = None
 
 
 @contextmanager
-def loading(file: str) -> Iterator[Reads]:
-    """While a script is loaded, and from then on: in a program of perdure's own it sees its name, and no arguments.
+def loading(file: str, line: CommandLine | None = None) -> Iterator[Reads]:
+    """While a script is loaded: what it sees as its command line, and whether it looks for that.
 
-    In a script's own process, and in those that make attempts for one, it sees what that was started with.
+    In a program of perdure's own it sees `line`, or no arguments, from then on, too. In a script's own process, and in
+    those that make attempts for one, it sees what that was started with, unless a line is given.
 
     Args:
         file: of the script.
+        line: that of the run for which it is loaded.
     """
     reads = Reads()
-    if not _is_own:
+    if not _is_own and line is None:
         yield reads
         return
-    line = _WatchedLine([file])
-    line.reads = reads
-    sys.argv = line
+    before = sys.argv
+    seen = _Line([file, *(() if line is None or line.withheld else line.arguments())])
+    seen.reads = reads
+    sys.argv = seen
     try:
         yield reads
     finally:
-        line.reads = None
-        if sys.argv is line:
-            sys.argv = [file]
+        seen.reads = None
+        if not _is_own:
+            sys.argv = before
+        elif sys.argv is not seen:  # the script has put another in its place: the next one is not to see that
+            sys.argv = seen
+
+
+def show(file: str, line: CommandLine | None) -> None:
+    """In a program of perdure's own: what the code of a script that is loaded sees from now on."""
+    if _is_own:
+        sys.argv = _Line([file, *(() if line is None or line.withheld else line.arguments())])
+
+
+@contextmanager
+def of_run(line: CommandLine | None) -> Iterator[None]:
+    """While a run is executed here: what its code sees as its command line, besides others in other threads.
+
+    Args:
+        line: that of the run; None: as the script was loaded.
+    """
+    token = _of_run.set(line)
+    try:
+        yield
+    finally:
+        _of_run.reset(token)
 
 
 def packed() -> list[bytes]:
     """The command line of this process, as another one is to have it."""
-    return [each.encode("utf-8", "surrogatepass") for each in list.__iter__(sys.argv) if isinstance(each, str)]
+    return [each.encode("utf-8", "surrogatepass") for each in list(sys.argv) if isinstance(each, str)]
 
 
 def take(line: Sequence[bytes]) -> None:
     """Have this command line from now on: `packed` of another process."""
     sys.argv[:] = [each.decode("utf-8", "surrogatepass") for each in line]
+    _GIVEN[:] = sys.argv[1:]

@@ -11,12 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from perdure.config import command_line
 from perdure.config.module_names import dotted_name
 from perdure.config.script_identity import point_out
 from perdure.core.module_aliases import scripts
 from perdure.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from perdure.config.kept_command_line import CommandLine
 
 
 class LoadStopped(BaseException):
@@ -58,18 +62,37 @@ def stop_load(what: str) -> None:
     raise LoadStopped(what, frame.f_code.co_filename, frame.f_lineno)
 
 
-def load_script(path: str | Path, *, quiet: bool = False) -> ModuleType:
+class OtherCommandLine(UsageError):
+    """The script is loaded with the command line of another run, and has read it."""
+
+
+_loaded: dict[str, tuple[CommandLine | None, bool]] = {}
+"""In a program of perdure's own, by module: the command line that it was loaded with, and whether it has read it."""
+
+
+def looks_at_command_line(file: str) -> bool:
+    """Has a script that is loaded, in a program of perdure's own, looked for arguments as it was loaded?"""
+    real = os.path.realpath(file)
+    return any(
+        looks and os.path.realpath(getattr(sys.modules.get(name), "__file__", None) or "") == real
+        for name, (_, looks) in _loaded.items()
+    )
+
+
+def load_script(path: str | Path, *, line: CommandLine | None = None, quiet: bool = False) -> ModuleType:
     """Import the file under the name that `import` would give it, as a part of its package if it is in one.
 
     It never starts a run: where the file calls a workflow or a step by itself, it counts as far as that.
 
     Args:
         path: a Python file.
+        line: the command line of the run for which it is loaded; None: none is known.
         quiet: print no line if it was not loaded to its end.
 
     Raises:
         NotFound: there is no such file.
         UsageError: it is a notebook, or another package of its package's name is loaded.
+        OtherCommandLine: it is loaded, with the command line of another run, which it has read.
         Exception: whatever the file raises when it is imported.
     """
     file = Path(path).absolute()
@@ -83,13 +106,15 @@ def load_script(path: str | Path, *, quiet: bool = False) -> ModuleType:
     name, root = dotted_name(str(file))
     for known in (name, f"{name}@{root}"):
         if _is_of(sys.modules.get(known), file):
+            _refuse_other_line(known, file, line)
+            command_line.show(str(file), line)
             return sys.modules[known]
     with _loading(file):
         package = _enter_package(name, root, file)
         if _is_of(sys.modules.get(name), file):  # the package imports it itself
             return sys.modules[name]
         # A script called json.py must not become everybody's json.
-        module = _execute(f"{name}@{root}" if name in sys.modules else name, file, quiet)
+        module = _execute(f"{name}@{root}" if name in sys.modules else name, file, line, quiet)
     if package is not None:  # as `import` does
         setattr(package, name.rpartition(".")[2], module)
     return module
@@ -127,7 +152,17 @@ def _loading(file: Path) -> Iterator[None]:
         _loads.pop()
 
 
-def _execute(name: str, file: Path, quiet: bool) -> ModuleType:
+def _refuse_other_line(name: str, file: Path, line: CommandLine | None) -> None:
+    before, looks = _loaded.get(name, (line, False))
+    if looks and before != line:
+        raise OtherCommandLine(
+            f"{file} is loaded with the command line of another run, which it has read: "
+            f"{before.shown() if before else 'none'}, rather than {line.shown() if line else 'none'}",
+            "give one command for the runs of each command line",
+        )
+
+
+def _execute(name: str, file: Path, line: CommandLine | None, quiet: bool) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise NotFound(f"{file} is not a Python file", "name the script that defines the workflow")
@@ -135,7 +170,7 @@ def _execute(name: str, file: Path, quiet: bool) -> ModuleType:
     sys.modules[name] = module
     scripts.add(name)
     try:
-        with command_line.loading(str(file)) as reads:
+        with command_line.loading(str(file), line) as reads:
             spec.loader.exec_module(module)
     except LoadStopped as stop:
         if not quiet:
@@ -147,23 +182,50 @@ def _execute(name: str, file: Path, quiet: bool) -> ModuleType:
         del sys.modules[name]
         if not command_line.is_own_program():
             raise
-        raise _ended(file, stop, reads) from stop
-    except BaseException:
+        raise _ended(file, stop, reads, line) from stop
+    except BaseException as error:
         del sys.modules[name]
+        if reads.line and line is not None and line.withheld:
+            raise _withheld(file, reads, line) from error
         raise
+    if command_line.is_own_program():
+        _loaded[name] = line, bool(reads.line)
+    if reads.line and line is not None and line.withheld:
+        del sys.modules[name]
+        raise _withheld(file, reads, line)
     if reads.line:
-        point_out(
-            f"line {reads.line} of {_shown(reads.file)} looks for command-line arguments when the file is loaded, and "
-            f"there are none: they are not kept with a run. Run the script itself, or {_READ_BELOW}"
-        )
+        where = f"line {reads.line} of {_shown(reads.file)}"
+        if line is not None:
+            point_out(f"{where} looks for command-line arguments, and finds those of the run: {line.shown()}")
+        else:
+            point_out(
+                f"{where} looks for command-line arguments when the file is loaded, and there are none: the run was "
+                f"begun without, or by another program. Run the script itself, or {_READ_BELOW}"
+            )
     return module
 
 
 _READ_BELOW = 'read them below `if __name__ == "__main__":`, and pass what they say to the workflow'
 
 
-def _ended(file: Path, stop: SystemExit, reads: command_line.Reads) -> UsageError:
+def _withheld(file: Path, reads: command_line.Reads, line: CommandLine) -> UsageError:
+    return UsageError(
+        f"{file} cannot be loaded: line {reads.line} of {_shown(reads.file)} looks for command-line arguments, and "
+        f"those of the run have a credential, which is not kept: {line.shown()}",
+        "run the script itself with the same arguments, or hand credentials over in environment variables",
+    )
+
+
+def _ended(file: Path, stop: SystemExit, reads: command_line.Reads, line: CommandLine | None) -> UsageError:
     code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    if reads.line and line is not None:
+        if line.withheld:
+            return _withheld(file, reads, line)
+        return UsageError(
+            f"{file} cannot be loaded: line {reads.line} of {_shown(reads.file)} looks for command-line arguments, "
+            f"finds those of the run, {line.shown()}, and the script ends (exit code {code})",
+            "run the script itself, with arguments that it takes",
+        )
     if reads.line:
         return UsageError(
             f"{file} cannot be loaded: line {reads.line} of {_shown(reads.file)} looks for command-line arguments, of "

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from perdure.config import module_names
+from perdure.config.kept_command_line import CommandLine
 from perdure.config.os_errors import remove
 from perdure.config.script_loader import load_script
 from perdure.core.digests import blake2b
@@ -26,13 +27,21 @@ _versions: dict[str, bytes] = {}
 """By file: the digest of what was executed. Empty: it may have been edited while it was loaded."""
 
 
-def load_current(path: str | Path, swap: Callable[[frozenset[str]], Callable[[], None]]) -> ModuleType:
+def load_current(
+    path: str | Path,
+    swap: Callable[[frozenset[str]], Callable[[], None]],
+    *,
+    line: CommandLine | None = None,
+    anew: bool = False,
+) -> ModuleType:
     """The script as its file is now; the very same module if nothing of it was edited since it was loaded.
 
     Args:
         path: a Python file.
         swap: called before anything is loaded anew, with the files that are: forgets what they have defined. What it
             returns is called if they cannot be loaded, and brings that back.
+        line: the command line of the run for which it is loaded; None: none is known.
+        anew: load it anew in any case, as for another command line.
 
     Raises:
         NotFound, UsageError: as `load_script` does.
@@ -43,8 +52,8 @@ def load_current(path: str | Path, swap: Callable[[frozenset[str]], Callable[[],
     root = module_names.dotted_name(str(file))[1]
     before = _own_modules(root)
     edited = [one for one in map(_file_of, before.values()) if one in _versions and _versions[one] != _digest(one)]
-    if not edited or not file.is_file():
-        return _load(file, root)
+    if not (edited or anew) or not file.is_file():
+        return _load(file, root, line)
     for one in edited:  # bytecode goes by the second and the size of its source, which an edit may leave as they were
         remove(Path(importlib.util.cache_from_source(one)))
     bring_back = swap(frozenset(map(_file_of, before.values())))
@@ -52,7 +61,7 @@ def load_current(path: str | Path, swap: Callable[[frozenset[str]], Callable[[],
         del sys.modules[name]
     importlib.invalidate_caches()
     try:
-        return _load(file, root)
+        return _load(file, root, line)
     except BaseException:
         for name in _own_modules(root):
             del sys.modules[name]
@@ -61,10 +70,10 @@ def load_current(path: str | Path, swap: Callable[[frozenset[str]], Callable[[],
         raise
 
 
-def _load(file: Path, root: str) -> ModuleType:
+def _load(file: Path, root: str, line: CommandLine | None) -> ModuleType:
     began = time.time_ns()
     known = set(_own_modules(root))
-    module = load_script(file)
+    module = load_script(file, line=line)
     for name, own in _own_modules(root).items():
         place = _file_of(own)
         if name not in known or place not in _versions:

@@ -59,7 +59,11 @@ def redrive(
     engine.observer = attached(engine.observer, str(script) if script else "")
     interval = rate[1] / rate[0] if rate else 0.0
     find = _Finder(engine.store, location, script)
-    calls = [letter.lid for letter in chosen if letter.seq]
+    calls: dict[bytes, list[int]] = {}  # those of one command line together: their script is loaded once for each
+    for letter in chosen:
+        if letter.seq:
+            line = engine.store.command_line(engine.store.run_by_number(letter.run))
+            calls.setdefault(b"" if line is None else line.packed(), []).append(letter.lid)
 
     def resolved(result: Result) -> None:
         if result.status == "resolved":
@@ -67,7 +71,8 @@ def redrive(
             result = msgspec.structs.replace(result, follows=line)
         report(result)
 
-    Redriver(engine, find, resolved, concurrency=concurrency, interval=interval).run(calls)
+    for letters in calls.values():
+        Redriver(engine, find, resolved, concurrency=concurrency, interval=interval).run(letters)
     for letter in chosen:
         if not letter.seq:
             report(_whole_run(engine, location, letter, script, watch))

@@ -12,8 +12,9 @@ from typing import Any
 
 from perdure.api.step import BoundStep
 from perdure.api.workflow import Workflow
+from perdure.config.kept_command_line import CommandLine
 from perdure.config.module_names import dotted_name
-from perdure.config.script_loader import load_script
+from perdure.config.script_loader import OtherCommandLine, load_script
 from perdure.config.script_reload import load_current
 from perdure.core.execution.spec import Spec, spec_of
 from perdure.core.records import FunctionRecord, RunRecord, StepRecord, called_step
@@ -22,7 +23,7 @@ from perdure.engines.interface import refuse_child
 from perdure.engines.recorded_script import recorded_script
 from perdure.engines.registry import forget_files, steps_named
 from perdure.errors import NotFound, OptionError, UsageError
-from perdure.operations.location import Location
+from perdure.operations.location import Location, opened
 
 AnyWorkflow = Workflow[..., Any]
 
@@ -37,19 +38,20 @@ def split_target(target: str) -> tuple[Path, str | None]:
     return Path(target), None
 
 
-def find_workflow(path: Path, name: str | None = None) -> AnyWorkflow:
+def find_workflow(path: Path, name: str | None = None, line: CommandLine | None = None) -> AnyWorkflow:
     """The workflow of that name in a script, or the only one there is.
 
     Args:
         path: the script.
         name: what the workflow goes by in the script, or in the state file.
+        line: the command line of the run for which it is loaded; None: none is known.
 
     Raises:
         NotFound: there is no such file, or no such workflow in it.
         UsageError: there are several, and none was named.
         Exception: whatever the script raises when it is loaded.
     """
-    module = load_script(path)
+    module = _loaded(path, line)
     found = _workflows(module)
     if not found:
         raise NotFound(f"{path} has no workflow", "decorate a function at its top level with @perdure.workflow")
@@ -93,7 +95,31 @@ def workflow_of(run: RunRecord, location: Location, script: Path | None = None) 
             f"the script of run {run.id} does not exist: {path}",
             f"name where it is now: perdure resume {shlex.quote(run.id)} FILE",
         )
-    return find_workflow(path, run.workflow)
+    return find_workflow(path, run.workflow, command_line_of(run, location))
+
+
+def command_line_of(run: RunRecord, location: Location) -> CommandLine | None:
+    """The command line for which the script of a run is loaded; None if it was given nothing, or that is not known.
+
+    Raises:
+        StateError: the state file cannot be read.
+    """
+    if location.state_file is None or not location.path.is_file():
+        return None
+    with opened(location) as store:
+        return store.command_line(run)
+
+
+def _loaded(path: Path, line: CommandLine | None) -> ModuleType:
+    """A script for a run of that command line; loaded anew if it was loaded for a run of another one, and has read it.
+
+    Raises:
+        As `load_script` does.
+    """
+    try:
+        return load_script(path, line=line)
+    except OtherCommandLine:
+        return load_current(path, forget_files, line=line, anew=True)
 
 
 def _workflows(module: ModuleType) -> dict[str, AnyWorkflow]:
@@ -138,7 +164,7 @@ def step_of(
     if not path.is_file():
         raise NotFound(f"the script of run {run.id} does not exist: {path}", "name where it is now: --script FILE")
     with _loading:  # two threads must not load one script side by side
-        module = load_script(path)
+        module = _loaded(path, command_line_of(run, location))
     if function is not None:
         return functions.find(
             function, module.__file__ or "", record.input, meant=None if script is None else str(path)

@@ -79,7 +79,8 @@ class RunDetails(msgspec.Struct, frozen=True):
     child this is. `process` is who executes it, or did when it died; `suspects` are the calls that crashes speak
     against; `notes` say which calls were not saved. `verdict` is what was known of `error` when it happened. `signals`
     are those that no wait has taken, `published` is what it has published by name. `sessions` are the processes that
-    executed it, `maps` its maps, `functions` what is known of its code.
+    executed it, `maps` its maps, `functions` what is known of its code. `command_line` is what its script was given, as
+    it is typed, without credentials; None if that is nothing, or not known.
     """
 
     run: RunView
@@ -105,6 +106,7 @@ class RunDetails(msgspec.Struct, frozen=True):
     sessions: list[SessionView] = []
     maps: list[MapView] = []
     functions: list[FunctionView] = []
+    command_line: str | None = None
 
 
 def details_of(
@@ -176,6 +178,7 @@ def details_of(
         folded=sorted(folded),
         maps=maps_of(store, run),
         functions=functions_of(store, run),
+        command_line=line.shown() if (line := store.command_line(run)) is not None else None,
         groups=groups if step is None else [one for one in groups if one.step == step],
     )
 

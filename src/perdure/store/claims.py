@@ -16,7 +16,7 @@ import msgspec
 
 from perdure.core.execution.run_effects import Start, Taken
 from perdure.core.records import RunRecord
-from perdure.store import lives, pieces, queue, queue_order, sessions
+from perdure.store import command_lines, lives, pieces, queue, queue_order, sessions
 from perdure.store.liveness import lives as is_alive
 from perdure.store.locks import asker
 from perdure.store.runs import Store
@@ -102,7 +102,10 @@ def claim(
 
 
 class Claim:
-    """The same as an operation of a transaction, for who ends runs in it; see `claim`."""
+    """The same as an operation of a transaction, for who ends runs in it; see `claim`.
+
+    With a `line`, only runs of that command line, packed, are taken; those of the others that could be are `elsewhere`.
+    """
 
     def __init__(
         self,
@@ -114,9 +117,12 @@ class Claim:
         crashed: Collection[int] = (),
         queues: Collection[str] = (),
         others: bool = True,
+        line: bytes | None = None,
     ) -> None:
         self._store, self._served, self._most, self._now = store, served, most, now
         self._crashed, self._queues, self._others = crashed, queues, others
+        self._line = line
+        self.elsewhere: set[bytes] = set()
         self._who = asker(alone=True)  # runs that a worker executes at the same time have nothing to do with each other
         self._found: list[Taken] = []
 
@@ -124,6 +130,7 @@ class Claim:
         """Take them."""
         self._store.check_sound(connection)
         self._found = []
+        self.elsewhere.clear()
         self._queued = queue.Served()
         if self._others:
             about = (self._now, json.dumps(list(self._served)), self._most + LOCKED)
@@ -133,7 +140,7 @@ class Claim:
             rows: Any = connection.execute(_SQL["executed"]).fetchall()
             left = [rid for rid, *place, _, _ in rows if rid in self._crashed and tuple(place) in self._served]
             self._go_on(connection, left)
-        if self._others:
+        if self._others and not self._line:  # a queued run has no command line
             self._begin(connection)
         return self._found
 
@@ -164,6 +171,13 @@ class Claim:
 
     def _take(self, connection: apsw.Connection, run: RunRecord) -> bool:
         start = _start(run, self._served[run.script, run.workflow])
+        if (
+            self._line is not None
+            and (line := command_lines.packed(connection, run.rid, self._store.path)) != self._line
+        ):
+            if self._store.locks.obstacle(connection, start.lock, self._who, rid=run.rid) is None:
+                self.elsewhere.add(line)
+            return False
         answer = self._store.take_over(connection, run, start, self._now, self._who, self._queued)
         if not isinstance(answer, Taken):
             return False
@@ -183,6 +197,18 @@ def _start(run: RunRecord, offer: Offer) -> Start:
         rid=run.rid,
         lock=offer.lock,
     )
+
+
+def lines_of(store: Store, rids: Sequence[int]) -> dict[int, bytes]:
+    """The command lines of these runs, packed; empty: none.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    found: dict[int, bytes] = store.journal.read(
+        lambda connection: {rid: command_lines.packed(connection, rid, store.path) for rid in rids}
+    )
+    return found
 
 
 def give_back(
@@ -237,8 +263,10 @@ def reason_of(hold: str | None) -> str:
     return why or hold or ""
 
 
-def hold_due(store: Store, script: str, reason: str, now: float) -> int:
+def hold_due(store: Store, script: str, reason: str, now: float, line: bytes | None = None) -> int:
     """Put the suspended runs of a script on hold that are due, and cannot be executed; returns how many.
+
+    With a `line`, only those of that command line.
 
     Raises:
         StateError: that could not be written.
@@ -247,8 +275,9 @@ def hold_due(store: Store, script: str, reason: str, now: float) -> int:
         return 0
 
     def operation(connection: apsw.Connection) -> int:
-        rids: Any = connection.execute(_SQL["due_of_script"], (now, script)).fetchall()
-        for (rid,) in rids:
+        due: Any = connection.execute(_SQL["due_of_script"], (now, script)).fetchall()
+        rids = [rid for (rid,) in due if line is None or command_lines.packed(connection, rid, store.path) == line]
+        for rid in rids:
             store.put_run(connection, store.run_in(connection, rid), hold=reason)
         return len(rids)
 

@@ -48,7 +48,7 @@ from perdure.store.statements import HERE
 from perdure.store.sync import sync_folder
 
 APPLICATION_ID = 0x50455244  # "PERD"
-SCHEMA_VERSION = 12
+SCHEMA_VERSION = 13
 
 FULL = 2
 """What SQLite says of `synchronous` when each commit waits for the disk."""

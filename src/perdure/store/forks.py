@@ -19,7 +19,7 @@ from perdure.core.execution.run_refusals import superseded
 from perdure.core.records import UNDO_NOTE, AttemptRecord, FunctionRecord, Row, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.errors import AlreadyRunning, RunError
-from perdure.store import parking, pieces, signals, spending
+from perdure.store import command_lines, parking, pieces, signals, spending
 from perdure.store.group_commit import Operation
 from perdure.store.rows import checked, checked_of_run, corrupt
 from perdure.store.runs import Store
@@ -182,6 +182,7 @@ class _Fork:
         made += self._children(rid)
         if self._parent is None:
             signals.hand_on(self._store, self._connection, source.rid, rid)
+            command_lines.copy(self._connection, source.rid, rid, self._store.path)
         run = self._store.run_in(self._connection, rid)
         self._store.put_run(self._connection, run, forked_at=point, forked_last=last, holder=None)
         run = self._store.run_in(self._connection, source.rid)

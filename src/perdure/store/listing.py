@@ -154,6 +154,8 @@ def rows(store: Store) -> Iterator[RowCheck]:
         yield RowCheck("request", f"at {row[2]}", sound(row))
     for row in _all(store, "all_code"):
         yield RowCheck("code", f"{row[2]} of {row[1]}", sound(row))
+    for row in _walk(store, "command_line_rows_after", (_LEAST,)):
+        yield RowCheck("command line", f"of run number {row[0]}", sound(row))
     for table, first in _LONG.items():
         for row in _walk(store, f"{table}_rows_after", first):
             yield RowCheck(table, f"{row[1]} of {row[0]}", sound(row))

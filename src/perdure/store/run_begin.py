@@ -13,7 +13,7 @@ from perdure.config.script_identity import source_digest
 from perdure.core.execution.run_effects import Answer, Asleep, Finished, Held, Locked, Other, Start, Superseded, Taken
 from perdure.core.records import RunRecord
 from perdure.errors import RunError
-from perdure.store import flight_record, pieces, queue, sessions, spending, stop_notes
+from perdure.store import command_lines, flight_record, pieces, queue, sessions, spending, stop_notes
 from perdure.store.group_commit import Operation
 from perdure.store.locks import Asker, asker
 from perdure.store.rows import corrupt, intact
@@ -74,6 +74,8 @@ class RunBegin(RunRows):
         run = RunRecord(*names, "running", hid, 0, start.input, None, now, now, None, 0, timed_from=now)
         run = self.insert_run(connection, run)
         self.keep_defaults(connection, start)
+        if start.line:
+            command_lines.put(connection, rid, start.line)
         sessions.begin(connection, run, source_digest(start.path), first=True)
         self._hold(connection, rid, start, now)
         if run.parent is None:
@@ -165,6 +167,8 @@ class RunBegin(RunRows):
         run = self.put_run(connection, run, **changed)
         digest = source_digest(start.path) if served is None else served.digest(start.path)
         sessions.begin(connection, run, digest, first=queued)
+        if start.line is not None:
+            command_lines.put(connection, run.rid, start.line)
         if not queued:
             stop_notes.remove(self.path, run.id)
         self._hold(connection, run.rid, start, now)

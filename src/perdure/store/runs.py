@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from perdure.config.kept_command_line import CommandLine
 from perdure.core.execution.effects import Save
 from perdure.core.execution.queueing import QueuedRun
 from perdure.core.execution.run_effects import End, Forget, HolderInfo, Locked, Reopen
@@ -19,7 +20,18 @@ from perdure.core.records import NOTED, OUTPUT, RUN, SEQ, AttemptRecord, Functio
 from perdure.core.values import codec
 from perdure.core.values.pieces import INLINE
 from perdure.errors import StateError
-from perdure.store import awaited_ends, batches, lives, parking, pieces, queue, sessions, spending, stop_notes
+from perdure.store import (
+    awaited_ends,
+    batches,
+    command_lines,
+    lives,
+    parking,
+    pieces,
+    queue,
+    sessions,
+    spending,
+    stop_notes,
+)
 from perdure.store import code as functions
 from perdure.store.batches import BatchRow
 from perdure.store.group_commit import Operation
@@ -274,6 +286,17 @@ class Store(RunBegin):
         """The record of a call has been saved that says what it has spent."""
         self.spend_file.saved(serial)
         self.spend_file.shorten(self.journal.has_ahead)
+
+    def command_line(self, run: RunRecord) -> CommandLine | None:
+        """The command line for which the script of a run is loaded; None if it was given nothing, or that is not known.
+
+        Raises:
+            StateError: the file cannot be read.
+        """
+        found: CommandLine | None = self.journal.read(
+            lambda connection: command_lines.get(connection, self.root_in(connection, run.rid).rid, self.path)
+        )
+        return found
 
     def add_code(self, code: Code) -> None:
         """Write down, with what is written next, what is known of a function; once in a process."""

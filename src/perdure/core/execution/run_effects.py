@@ -18,6 +18,7 @@ class Start(msgspec.Struct, frozen=True):
     done will do. A suspended run that may go on within `patience` seconds is waited for. `attach`: a run that is under
     way will do too, and its end is waited for elsewhere (`UnderWay`). `defaults` of the workflow are written down with
     a new run. One whose process died while it came to an end is gone on with once that is written, if `again`.
+    `line` is the command line of the script that asks, packed: empty if it was given nothing, None if it is no script.
     """
 
     script: str
@@ -36,6 +37,7 @@ class Start(msgspec.Struct, frozen=True):
     attach: bool = False
     defaults: dict[str, bytes] | None = None
     again: bool = True
+    line: bytes | None = None
 
 
 class HolderInfo(msgspec.Struct, frozen=True):

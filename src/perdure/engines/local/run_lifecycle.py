@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from perdure.catalogue.rules import assess_for
-from perdure.config import settings
+from perdure.config import command_line, settings
 from perdure.config.script_identity import script_identity
 from perdure.core.exceptions import capture
 from perdure.core.execution.defaults import identify_as_recorded
@@ -82,6 +82,7 @@ def start_of(
         lock=f"{script_identity(call.spec.file, state)}:{name}" if rules.lock == OWN_LOCK else rules.lock,
         defaults=defaults,
         again=resources.starts_again,
+        line=command_line.given() if resume is None and parent is None else None,
     )
     if id is None and resume is None and parent is None:
         note_unfinished(resources.store, start)

@@ -70,6 +70,9 @@ SELECT run, name, key, n, token, attempt, started, died, cause, crc FROM crash O
 -- name: all_keyed_request
 SELECT key, asked, at, token, status, media, body, crc FROM keyed_request ORDER BY key
 
+-- name: command_line_rows_after
+SELECT run, line, crc FROM command_line WHERE run > ? ORDER BY run LIMIT ?
+
 -- name: all_workflow_default
 SELECT script, workflow, defaults, crc FROM workflow_default ORDER BY script, workflow
 

@@ -100,6 +100,9 @@ DELETE FROM session WHERE run = ?
 -- name: drop_batch
 DELETE FROM batch WHERE run = ?
 
+-- name: drop_command_line
+DELETE FROM command_line WHERE run = ?
+
 -- name: drop_tick
 DELETE FROM tick WHERE run = ?
 

@@ -91,6 +91,7 @@
 -- the step (both JSON), its place, and the digest of the file. A *deed* row is what a person has had done.
 -- A *keyed_request* row is what the page was asked to do under a key (`key` and `asked` are digests): the process that carries it out, and
 -- its answer (`status` NULL: there is none, so it is being carried out, or was when that process died).
+-- A *command_line* row is what the script was given that has begun a run, or has gone on with it last: packed, without credentials.
 --
 -- `rid > 0` is always true. An index that says so is only taken by a query that says so: the lists of runs. The planner knows no
 -- sizes, and would take them in the place of those that find the one run that is meant.
@@ -536,3 +537,9 @@ CREATE TABLE keyed_request (
     body   BLOB CHECK ((body IS NULL) = (status IS NULL)),
     crc    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE command_line (
+    run  INTEGER PRIMARY KEY,
+    line BLOB NOT NULL,
+    crc  INTEGER NOT NULL
+) STRICT;

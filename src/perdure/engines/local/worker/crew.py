@@ -7,18 +7,24 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 
 from perdure.config.interpreter import module_command
 from perdure.config.steady_clock import steady
-from perdure.engines.local.worker.messages import FromExecutor, Loaded, Look, Message, Orders, of_executor, send
+from perdure.engines.local.worker.messages import FromExecutor, Loaded, Look, Message, Orders, Retire, of_executor, send
 from perdure.engines.local.worker.options import Options
 from perdure.engines.local.worker.waker import Waker
 
 SLOWEST = 30.0
 """Seconds between two tries to start an executor that keeps dying."""
+
+APART = 4
+"""Executors for runs that one more death would make a crash loop, at most; and for command lines."""
+
+AGAIN = 2.0
+"""Seconds between two executors for one command line."""
 
 YOUNG = 5.0
 """Seconds: an executor that dies earlier was not able to work at all."""
@@ -42,6 +48,7 @@ class Member:
 
     def __init__(self, orders: Orders, heard: Heard) -> None:
         self.began = steady()
+        self.line = orders.line
         self.loaded: Loaded | None = None
         self.retired = False
         self.idle = False
@@ -112,12 +119,15 @@ class Crew:
         self.serving: list[Member] = []  # those that claim
         self.coming: list[Member] = []  # those that load edited scripts
         self.retired: list[Member] = []  # those that finish what they execute
-        self.apart: list[Member] = []  # those that execute suspects, one each
+        self.apart: list[Member] = []  # those that execute suspects, one each, or the runs of one command line
+        self.wanted: dict[bytes, None] = {}  # command lines that an executor is to be started for
+        self._useless: set[bytes] = set()  # those for which the scripts cannot be loaded, until they are edited
+        self._not_before: dict[bytes, float] = {}
         self._restart_at = 0.0
         self._restarts = 0
 
-    def start(self, *, apart: bool = False) -> Member:
-        """A new executor, which is in no list yet; `apart`: for one suspect.
+    def start(self, *, apart: bool = False, line: bytes | None = None) -> Member:
+        """A new executor, which is in no list yet; `apart`: for one suspect; or for the runs of a command line.
 
         Raises:
             OSError: no process can be started.
@@ -132,8 +142,39 @@ class Crew:
             slots=1 if apart else options.slots,
             once=options.once,
             suspects=apart,
+            line=line,
         )
         return Member(orders, self._heard)
+
+    def start_suspects(self, count: int) -> None:
+        """There are so many runs that one more death would make a crash loop."""
+        mine = [one for one in self.apart if one.line is None]
+        about_to = sum(one.loaded is None for one in mine)
+        self.apart += [self.start(apart=True) for _ in range(min(count - about_to, APART - len(mine)))]
+
+    def want(self, lines: Sequence[bytes]) -> None:
+        """There are runs of these command lines: they go on in executors that are loaded with them."""
+        for line in lines:
+            known = next((one for one in self.apart if one.line == line), None)
+            if known is not None:
+                known.look(dead=True)
+            elif line not in self._useless:
+                self.wanted[line] = None
+
+    def _start_wanted(self) -> None:
+        for line in list(self.wanted):
+            if sum(one.line is not None for one in self.apart) == APART:
+                return
+            if steady() >= self._not_before.get(line, 0.0):
+                del self.wanted[line]
+                self.apart.append(self.start(line=line))
+
+    def edited(self) -> None:
+        """The scripts were edited: what has loaded them before for a command line is of no use any more."""
+        self._useless.clear()
+        for one in self.apart:
+            if one.line is not None:
+                one.tell(Retire())
 
     def _heard(self, member: Member, message: FromExecutor | None) -> None:
         self.messages.put((member, message))
@@ -152,6 +193,11 @@ class Crew:
                 member.close()
                 if leaving:
                     continue
+                if member.line is not None:
+                    self._not_before[member.line] = steady() + AGAIN
+                    self.wanted.pop(member.line, None)
+                    if member.loaded is None or member.loaded.broken or (self._options.once and not member.claims):
+                        self._useless.add(member.line)
                 if group is self.serving and not (self._options.once and member.idle):
                     self._died(member, code)
                 elif code:
@@ -176,6 +222,11 @@ class Crew:
             except OSError as error:
                 self._say(f"no executor can be started: {error}")
                 self._restart_at = steady() + SLOWEST
+        if self.wanted:
+            try:
+                self._start_wanted()
+            except OSError as error:
+                self._say(f"no executor can be started: {error}")
 
     def tell(self, message: Message) -> None:
         """Send all that claim a message."""

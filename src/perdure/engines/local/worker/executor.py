@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,7 +20,8 @@ from types import FrameType
 from typing import NamedTuple
 
 from perdure.config import settings
-from perdure.config.command_line import own_program
+from perdure.config.command_line import of_run, own_program
+from perdure.config.kept_command_line import CommandLine
 from perdure.config.settings import LOCAL
 from perdure.config.stderr_line import say
 from perdure.config.steady_clock import steady
@@ -38,6 +39,7 @@ from perdure.engines.local.worker.messages import (
     Here,
     Idle,
     Leave,
+    Lines,
     Loaded,
     Look,
     Message,
@@ -63,7 +65,7 @@ from perdure.errors import (
     StateIO,
     StateReplaced,
 )
-from perdure.store import claims, crashes
+from perdure.store import claims, command_lines, crashes
 from perdure.store.group_commit import Entry
 
 GRACE = 30.0
@@ -97,6 +99,7 @@ class Executor:
         self._over: deque[_Over] = deque()  # to be written
         self._crashed: list[int] = []  # what the claim under way may take from dead processes
         self._served: claims.Served = {}
+        self._line: bytes | None = None  # that of the runs it executes, packed; empty: none; None: it does not matter
         self._threads = 0
         self._look = self._dead = True
         self._paused_until = self._homeless_at = 0.0
@@ -170,7 +173,9 @@ class Executor:
     def serve(self) -> int:
         """Load the scripts and execute runs, until the supervisor says that it is enough; returns the exit code."""
         orders = self._orders
-        program = self._program = Program(self._state, orders.scripts, orders.modules, orders.folder)
+        line = None if orders.line is None else CommandLine.unpacked(orders.line)
+        program = self._program = Program(self._state, orders.scripts, orders.modules, orders.folder, line)
+        self._line = orders.line if orders.line is not None else b"" if program.looks else None
         self._served = program.served
         try:
             engine = self._engine = engine_at(self._state)
@@ -182,16 +187,18 @@ class Executor:
             engine.resources.suspend_after = 0.0
             engine.store.journal.write((), lambda connection: engine.store.holder.hid(connection, engine.world.now()))
             declare_queues(engine.store, engine.world.now())
-            for script in {script for script, _ in program.served}:
-                claims.try_again(engine.store, script, program.version())
-            self._declare_schedules(engine, program)
+            if orders.line is None:
+                for script in {script for script, _ in program.served}:
+                    claims.try_again(engine.store, script, program.version())
+                self._declare_schedules(engine, program)
         except PerdureError as error:
             self._tell(Unusable(one_line(first_line(error))))
             return 1
         self._tell(Loaded(program.found(), program.broken, program.all_files(), engine.store.holder.token))
         while self._left is None:
             self._work(engine, program)
-            if (self._retired or (orders.suspects and not self._look)) and not self._active:
+            rests = (orders.suspects or orders.line is not None) and not self._look
+            if (self._retired or rests) and not self._active:
                 return 0
             if self._left is None:
                 self._waker.wait(self._seconds())
@@ -263,6 +270,13 @@ class Executor:
             self._dead = True  # more may be left than there are slots
         for one in taken:
             self._start(one)
+        if isinstance(claim.operation, claims.Claim):
+            self._tell_lines(claim.operation.elsewhere)
+
+    def _tell_lines(self, lines: Collection[bytes]) -> None:
+        """There are runs of other command lines than this process has loaded the scripts with."""
+        if lines and self._orders.line is None:
+            self._tell(Lines(sorted(lines)))
 
     def _claim(self, engine: LocalEngine, program: Program, free: int) -> Entry | None:
         """What claims so many runs, to be committed; None if the state file cannot be used now."""
@@ -280,17 +294,26 @@ class Executor:
         if self._dead:
             self._dead = False
             left = claims.left_by_dead(store, self._served)
+            if left and self._line is not None:
+                lines = claims.lines_of(store, [one.rid for one in left])
+                self._tell_lines({lines[one.rid] for one in left} - {self._line})
+                left = [one for one in left if lines[one.rid] == self._line]
             if left:
                 engine.resources.monitor.look_back(program.spec(left[0].script, left[0].workflow))
-            suspects = [one.rid for one in left if self._is_suspect(engine, program, one)]
+            apart = self._orders.line is not None  # it executes what no other process can
+            suspects = [one.rid for one in left if not apart and self._is_suspect(engine, program, one)]
             if suspects and not alone:
                 self._tell(Suspects(len(suspects)))
             self._crashed = suspects if alone else [one.rid for one in left if one.rid not in suspects]
         for broken in program.broken:
-            claims.hold_due(store, broken.script, f"{program.version()} cannot be loaded: {broken.why}", now)
-        self._hold_homeless(engine, program, now)
+            why = f"{program.version()} cannot be loaded: {broken.why}"
+            claims.hold_due(store, broken.script, why, now, self._orders.line)
+        if self._orders.line is None:
+            self._hold_homeless(engine, program, now)
         queues = self._orders.queues
-        return claims.Claim(store, self._served, free, now, crashed=self._crashed, queues=queues, others=not alone)
+        return claims.Claim(
+            store, self._served, free, now, crashed=self._crashed, queues=queues, others=not alone, line=self._line
+        )
 
     def _hold_homeless(self, engine: LocalEngine, program: Program, now: float) -> None:
         """Runs of a workflow that was renamed or removed would wait for ever: they go on when the script is edited."""
@@ -397,7 +420,11 @@ class Executor:
         except PerdureError as error:
             engine.resources.monitor.held(run, spec.file, spec.rules.alerts, error)
             raise
-        return engine.carry_on(call, taken)
+        if self._line is not None:
+            return engine.carry_on(call, taken)
+        line = engine.store.journal.read(lambda connection: command_lines.get(connection, run.rid, self._state))
+        with of_run(line):
+            return engine.carry_on(call, taken)
 
     def _say(self, text: str) -> None:
         say(f"perdure: {one_line(text)}")

@@ -31,6 +31,8 @@ class Orders(Message, frozen=True, tag="orders"):
         slots: how many runs it executes at a time.
         once: it ends when nothing is left to do.
         suspects: it executes only runs that one more death would make a crash loop, and ends when there are no more.
+        line: it executes only runs of this command line, packed, with which it loads the scripts, and ends when there
+            are no more; None: it loads them without.
     """
 
     state: str
@@ -41,6 +43,7 @@ class Orders(Message, frozen=True, tag="orders"):
     slots: int
     once: bool = False
     suspects: bool = False
+    line: bytes | None = None
 
 
 class Look(Message, frozen=True, tag="look"):
@@ -132,6 +135,12 @@ class Suspects(Message, frozen=True, tag="suspects"):
     count: int
 
 
+class Lines(Message, frozen=True, tag="lines"):
+    """There are runs to be gone on with of these command lines, packed: for executors that are loaded with them."""
+
+    lines: list[bytes]
+
+
 class Here(Message, frozen=True, tag="here"):
     """The answer to Ask."""
 
@@ -143,7 +152,7 @@ class Unusable(Message, frozen=True, tag="unusable"):
 
 
 FromSupervisor = Orders | Look | Pause | Retire | Leave | Ask
-FromExecutor = Loaded | Files | Idle | Suspects | Here | Unusable
+FromExecutor = Loaded | Files | Idle | Suspects | Lines | Here | Unusable
 
 _from_supervisor = msgspec.json.Decoder(FromSupervisor)
 _from_executor = msgspec.json.Decoder(FromExecutor)

@@ -13,8 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from perdure.alerts.recipients import addresses
+from perdure.config import command_line
+from perdure.config.kept_command_line import CommandLine
 from perdure.config.script_identity import script_identity
-from perdure.config.script_loader import load_script
+from perdure.config.script_loader import load_script, looks_at_command_line
 from perdure.core.execution.recorded_call import recorded_call
 from perdure.core.execution.spec import OWN_LOCK, Call, Spec
 from perdure.core.records import RunRecord
@@ -34,13 +36,19 @@ class Program:
         scripts: the paths of scripts.
         modules: the names of modules, looked for in `folder` first.
         folder: a folder.
+        line: the command line that they see; None: none.
 
-    `broken` are those that cannot be loaded; `homes` are the others, by their identities, and all workflows that were
-    defined while they were loaded, each with its script.
+    `looks`: whether any of them has looked for arguments as it was loaded. `broken` are those that cannot be loaded;
+    `homes` are the others, by their identities, and all workflows that were defined while they were loaded, each with
+    its script.
     """
 
-    def __init__(self, state: Path, scripts: Sequence[str], modules: Sequence[str], folder: str) -> None:
+    def __init__(
+        self, state: Path, scripts: Sequence[str], modules: Sequence[str], folder: str, line: CommandLine | None
+    ) -> None:
         self._state = state
+        self._line = line
+        self.looks = False
         self._began = time.time_ns()
         self._digests: dict[str, str] = {}
         self._modules = 0
@@ -66,9 +74,12 @@ class Program:
     def _load(self, place: str, *, module: bool = False) -> None:
         try:
             if module:
-                importlib.import_module(place)
+                with command_line.loading(place, self._line) as reads:
+                    importlib.import_module(place)
+                self.looks = self.looks or bool(reads.line)
             else:
-                load_script(place)
+                load_script(place, line=self._line)
+                self.looks = self.looks or looks_at_command_line(place)
         except (Exception, SystemExit) as error:  # noqa: BLE001  the script's own, which the others do not suffer from
             path = _file_of(place) if module else os.path.abspath(place)
             what = error.what if isinstance(error, PerdureError) else f"{type(error).__name__}: {error}"

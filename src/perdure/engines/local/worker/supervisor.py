@@ -30,6 +30,7 @@ from perdure.engines.local.worker.messages import (
     Here,
     Idle,
     Leave,
+    Lines,
     Loaded,
     Pause,
     Retire,
@@ -59,9 +60,6 @@ ANYWAY = 30.0
 
 HELD = 30.0
 """Seconds in which nothing is begun after the clock has jumped."""
-
-APART = 4
-"""Executors for runs that one more death would make a crash loop, at most."""
 
 BY_RATE = 60.0
 """Seconds for which `once` waits until the rate of a queue lets its next run begin."""
@@ -195,7 +193,9 @@ class Supervisor:
         )
 
     def _done(self) -> bool:
-        if not self._is_ready or self._stale or self._rung or self._crew.apart or not self._crew.serving:
+        if not self._is_ready or self._stale or self._rung or not self._crew.serving:
+            return False
+        if self._crew.apart or self._crew.wanted:
             return False
         if not all(one.idle for one in self._crew.serving) or steady() < self._clock_held_until:
             return False
@@ -256,9 +256,9 @@ class Supervisor:
                         member.claims = message.claims
                         self._bad = max(self._bad, message.bad)
                     case Suspects():
-                        about_to = sum(one.loaded is None for one in self._crew.apart)
-                        missing = min(message.count - about_to, APART - len(self._crew.apart))
-                        self._crew.apart += [self._crew.start(apart=True) for _ in range(missing)]
+                        self._crew.start_suspects(message.count)
+                    case Lines():
+                        self._crew.want(message.lines)
                     case Here():
                         member.asked_at = None
                     case Unusable():
@@ -275,6 +275,9 @@ class Supervisor:
                     self._begin()
             else:
                 member.look(dead=True)
+        elif member.line is not None:
+            for broken in loaded.broken:
+                self._say_broken(broken)
         elif member in self._crew.coming and all(one.loaded is not None for one in self._crew.coming):
             self._adopt()
 
@@ -313,6 +316,7 @@ class Supervisor:
             one.tell(Retire())
             self._crew.retired.append(one)
         if leaving is not coming:
+            self._crew.edited()
             names = sorted({os.path.basename(found.path) for found in first.workflows})
             self._say(f"loaded anew: {', '.join(names)}; runs that are under way end with the code of before")
 
