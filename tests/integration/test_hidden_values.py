@@ -126,3 +126,16 @@ def test_a_name_hides_what_was_sent_and_what_is_published(machine: Machine, caps
         out = capsys.readouterr().out
         assert KEY not in out
         assert "***" in out
+
+
+def test_an_alert_of_a_workflow_is_recorded_without_the_secrets_of_its_process(machine: Machine) -> None:
+    """Whoever reads the record later cannot know them."""
+
+    @workflow
+    def alerts_with(password: perdure.Secret[str]) -> None:
+        perdure.alert(f"cannot log in with {password.reveal()}")
+
+    alerts_with(perdure.Secret("tulip-garden-walk"))
+    (record,) = machine.engine.store.all_records(machine.engine.store.runs()[0].rid)
+    assert b"cannot log in with ***" in record.input
+    assert b"tulip" not in record.input + record.key

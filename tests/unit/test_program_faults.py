@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from perdure.core.exceptions.program_faults import suspicion
-from perdure.errors import ArgumentChanged, NotStorable, TooLarge, UnstorableType
+from perdure.errors import ArgumentChanged, NotStorable, TooLarge, UnstorableType, UsageError
 
 
 def raised(function: Callable[[], Any]) -> Exception:
@@ -27,7 +27,9 @@ def test_a_name_that_does_not_exist_is_the_programs_fault() -> None:
     assert suspicion(raised(lambda: undefined)) == "certain"  # type: ignore[name-defined]  # noqa: F821
 
 
-@pytest.mark.parametrize("error", [NotStorable("x"), UnstorableType("x"), ArgumentChanged("x")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [NotStorable("x"), UnstorableType("x"), ArgumentChanged("x"), UsageError("x")], ids=repr
+)
 def test_what_can_not_be_saved_is_the_programs_fault(error: Exception) -> None:
     """The step works, and its kind of result cannot be kept."""
     assert suspicion(error) == "certain"

@@ -8,6 +8,7 @@ import msgspec
 import pydantic
 import pytest
 
+from perdure.core.execution.spec import Spec
 from perdure.core.values import codec
 from perdure.errors import NotDecodable
 
@@ -125,3 +126,16 @@ def test_reordering_a_class_does_not_change_its_inputs() -> None:
     before, after = (dataclasses.make_dataclass("Order", names) for names in (["id", "total"], ["total", "id"]))
     packed = [codec.pack_inputs([cls(id=1, total=2)], {}, owner="s") for cls in (before, after)]
     assert packed[0] == packed[1]
+
+
+def test_arguments_with_a_member_that_is_gone_say_which_there_are() -> None:
+    """The parameters are annotated already: it is the name of a member that is wrong."""
+
+    def paint(colour: Colour) -> None:
+        """What is called."""
+
+    data = codec.pack_inputs([Colour.RED], {}, owner="step 'paint'")
+    paint.__annotations__["colour"] = enum.Enum("Colour", ["BLUE", "GREEN"])
+    with pytest.raises(NotDecodable, match="it has BLUE, GREEN") as refused:
+        Spec("step", paint, "paint").arguments(data)
+    assert "member" in refused.value.hint

@@ -39,9 +39,11 @@ def alert(text: str, level: Level = "info") -> bool:
         OptionError: there is no such level, or the address of a target is not valid.
     """
     from perdure.alerts.alert import LEVELS  # here, since most scripts send none
+    from perdure.config import secrets
 
     if level not in LEVELS:
         raise OptionError(f"there is no alert level {level!r}", f"give one of {', '.join(map(repr, LEVELS))}")
+    text = secrets.redactor()(str(text))  # before a workflow records it
     context = here.get()
     if isinstance(context, StepContext):
         return _send(text, level, context.call.spec.file, context)
@@ -67,7 +69,7 @@ def _send(text: str, level: str, script: str, context: Scope | StepContext | Non
     about = Alert(
         what="message",
         level=level,  # type: ignore[arg-type]  # checked by `alert`
-        error=str(text),
+        error=text,
         run=run,
         step="" if step_name == "perdure.alert" else step_name,
     )

@@ -157,8 +157,8 @@ def spend(*, usd: float | Decimal = _UNSET, tokens: int = _UNSET) -> None:
     if spending is None:
         if context.scope is None:
             raise UsageError(
-                f"perdure.spend() is called in the isolated step {context.call.spec.name!r}",
-                "return what it has spent, and call perdure.spend in a step that is not isolated",
+                f"perdure.spend() is called in step {context.call.spec.name!r}, which is executed in another process",
+                "return what it has spent, and call perdure.spend in a step without isolate= or processes=",
             )
         raise _unsupported("perdure.spend")
     spending.spend(context.call, nano, count)

@@ -21,7 +21,7 @@ from perdure.core.execution.run_refusals import describe_locked
 from perdure.core.execution.spec import IfLocked
 from perdure.core.redaction.printable import one_line
 from perdure.engines.interface import StepContext, here
-from perdure.errors import AlreadyRunning, OptionError, Skipped, StateError
+from perdure.errors import AlreadyRunning, OptionError, Skipped, StateError, UsageError
 
 if TYPE_CHECKING:
     from perdure.store.locks import Asker
@@ -86,6 +86,7 @@ class lock:  # noqa: N801  used like a function
     Raises:
         OptionError: an option is not valid, or the engine is a cluster, which has no locks.
         AlreadyRunning: another block, run or process holds it.
+        UsageError: a step in another process asks for the lock of its own run.
         LockLost: at the end of the block, if another process took the lock over meanwhile.
         StateError: the state file cannot be used.
     """
@@ -164,6 +165,7 @@ class lock:  # noqa: N801  used like a function
             looks, over = 0, _nothing
             try:
                 while isinstance(answer := store.journal.write((), store.enter(self._name, who, time.time())), Locked):
+                    self._refuse_own(answer)
                     left = self._left(answer, began)
                     if looks == 0:
                         say(f"perdure: waiting: {one_line(describe_locked(answer))}")
@@ -174,6 +176,24 @@ class lock:  # noqa: N801  used like a function
                 over()
             fence = answer
         self._entered.append((HeldLock(self._name, fence, store), os.getpid()))
+
+    def _refuse_own(self, answer: Locked) -> None:
+        """Do not wait for the very run that waits for this.
+
+        Raises:
+            UsageError: the caller is a step in another process, and its run has the lock.
+        """
+        context = here.get()
+        if answer.run is None or not isinstance(context, StepContext) or context.scope is not None:
+            return
+        id = answer.run.id
+        if context.run_id == id or context.run_id.startswith(f"{id}."):  # a child run
+            raise UsageError(
+                f"lock {self._name!r} is taken by run {id} itself, and its step {context.call.spec.name!r} is executed "
+                "in another process",
+                "leave the block out, since the run has the lock; or let the step be executed without isolate= and "
+                "processes=",
+            )
 
     def _left(self, answer: Locked, began: float) -> float:
         """The seconds that are left to wait.

@@ -49,7 +49,20 @@ def checked_name(name: object, option: str) -> str:
     """
     if not isinstance(name, str) or not name or not name.isprintable():
         raise OptionError(f"the name of a {option} is {name!r}", "give a printable text that is not empty")
+    refuse_dash(f"the name of a {option}", name)
     return name
+
+
+def refuse_dash(what: str, name: str) -> None:
+    """Keep out what no command could be told: it would be taken for an option.
+
+    Raises:
+        OptionError: it begins with a dash.
+    """
+    if name.startswith("-"):
+        raise OptionError(
+            f"{what} is {name!r}, which a command takes for one of its options", "let it begin with something else"
+        )
 
 
 def checked_lock(name: Any, hint: str = "give a printable text that is not empty") -> str:
@@ -188,11 +201,12 @@ def source_of(fn: Any) -> str:
 
 
 def refuse_reserved(kind: str, name: str) -> None:
-    """Keep the names of perdure's own steps for those.
+    """Keep the names of perdure's own steps for those, and out what no command could be told.
 
     Raises:
-        OptionError: the name begins as they do.
+        OptionError: the name begins as they do, or with a dash.
     """
+    refuse_dash(f"the name of a {kind}", name)
     if name.startswith(RESERVED):
         other = name.removeprefix(RESERVED) or kind
         way = f"Queue({other!r})" if kind == "queue" else f"@{kind}(name={other!r})"

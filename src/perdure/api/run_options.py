@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from perdure.api.options import checked_name
+from perdure.api.options import checked_name, refuse_dash
 from perdure.api.queue import Queue, checked_queue
 from perdure.core import durations
 from perdure.core.durations import Duration
@@ -70,10 +70,13 @@ def checked_id(id: object) -> str:
     """The id of a run, checked.
 
     Raises:
-        OptionError: it is not printable text.
+        OptionError: it is not printable text, or commands take it for something else.
     """
     if not isinstance(id, str) or not id or not id.isprintable():
         raise OptionError(f"the id of a run is {id!r}", "give a printable text that is not empty")
+    refuse_dash("the id of a run", id)
+    if id == "last":
+        raise OptionError("the id of a run is 'last', which names the newest run in commands", "give another one")
     return id
 
 

@@ -43,16 +43,11 @@ def tick() -> Tick | None:
     """
     scope = here.get()
     if isinstance(scope, StepContext):
-        if scope.scope is None:
-            raise UsageError(
-                f"perdure.tick() is called in the isolated step {scope.call.spec.name!r}",
-                "call it in the workflow, and give the step what it needs of it",
-            )
-        scope = scope.scope
+        scope = scope if scope.scope is None else scope.scope
     if scope is None:
         raise UsageError("perdure.tick() is called outside a workflow", "call it in the workflow that is scheduled")
     find = getattr(scope, "tick", None)
-    found = None if find is None else find()
+    found = find() if callable(find) else find
     if found is None:
         return None
     where = _zone_of(found.tz)

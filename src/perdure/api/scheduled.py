@@ -7,6 +7,7 @@ from datetime import UTC
 from itertools import islice, pairwise
 from typing import Any, get_args
 
+from perdure.api.options import refuse_dash
 from perdure.config.time_zones import zone
 from perdure.core.cron import Ticks, parse
 from perdure.core.declared_schedule import WITHIN, DeclaredSchedule
@@ -39,6 +40,7 @@ def declared(
     """
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise OptionError(f"the name of a schedule is {name!r}", "give a printable text that is not empty")
+    refuse_dash("the name of a schedule", name)
     if name.startswith(RESERVED):
         raise OptionError(
             f"the name of a schedule is {name!r}; names that begin with {RESERVED!r} are perdure's own",

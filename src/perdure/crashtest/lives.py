@@ -23,7 +23,7 @@ from perdure.crashtest.effects import Effect, Refusal
 from perdure.crashtest.life import Note, Order, Outcome
 from perdure.crashtest.nursery import Birth, Death, Nursery
 from perdure.crashtest.points import Point
-from perdure.crashtest.scratch import copy_folder
+from perdure.crashtest.scratch import copy_folder, not_copied
 from perdure.errors import UsageError
 
 FIRST = {"PYTHONHASHSEED": "1", "TZ": "UTC"}
@@ -124,7 +124,7 @@ class World:
         (self._scratch / "tmp").mkdir(parents=True)
         self._target = target
         self._lives = 0
-        shutil.copytree(original, self.folder, symlinks=True)
+        shutil.copytree(original, self.folder, symlinks=True, ignore=not_copied)
 
     def order(self, kill: Point | None, shift: float) -> Order:
         """The next life here."""
@@ -168,7 +168,7 @@ class World:
 
     def keep(self) -> None:
         """Remember how it is now."""
-        shutil.copytree(self.place, self._kept, symlinks=True)
+        shutil.copytree(self.place, self._kept, symlinks=True, ignore=not_copied)
 
     def put_back(self) -> None:
         """It is again as it was when it was kept; once."""

@@ -6,6 +6,7 @@ import codecs
 import hashlib
 import os
 import shutil
+import stat
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,12 @@ LEFT_OUT = frozenset(
      ".pytest_cache", ".ruff_cache", ".tox", ".nox"}
 )  # fmt: skip
 """Folders that no script reads its data from, and the user's own state."""
+
+
+def not_copied(folder: str, names: list[str]) -> set[str]:
+    """Of the names in a folder, those of pipes, sockets and devices: they belong to processes and have no content."""
+    kinds = stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK
+    return {name for name in names if stat.S_IFMT(os.lstat(os.path.join(folder, name)).st_mode) not in kinds}
 
 
 def copy_folder(source: Path, target: Path, copies: Path) -> None:
@@ -47,7 +54,8 @@ def copy_folder(source: Path, target: Path, copies: Path) -> None:
             )
 
     def left_out(folder: str, names: list[str]) -> set[str]:
-        return {name for name in names if name in LEFT_OUT or Path(folder, name) == copies}
+        more = {name for name in names if name in LEFT_OUT or Path(folder, name) == copies}
+        return more | not_copied(folder, names)
 
     shutil.copytree(source, target, symlinks=True, ignore=left_out)
 

@@ -37,7 +37,7 @@ Began = Callable[[str], None]
 class StepContext:
     """One attempt of a step, as its own code sees it."""
 
-    __slots__ = ("attempt", "call", "lines", "orderer", "program", "run_id", "scope", "slot")
+    __slots__ = ("attempt", "call", "lines", "orderer", "program", "run_id", "scope", "slot", "tick")
 
     def __init__(self, run_id: str, call: Call, attempt: int, scope: Scope | None) -> None:
         self.run_id = run_id
@@ -47,6 +47,7 @@ class StepContext:
         self.lines: Any = None  # what it has logged and printed, if it has
         self.slot: int | None = None  # its place in the flight recorder
         self.program: Suspicion | None = None  # at fault, as the process of its own says in which it has failed
+        self.tick: Any = None  # in a process of its own: that of its run
         self.orderer: Any = None  # in a process of its own: the way back to the one that has ordered it
 
     def idempotency_key(self) -> str:

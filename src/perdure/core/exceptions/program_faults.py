@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Literal
 
-from perdure.errors import ArgumentChanged, NotStorable, TooLarge
+from perdure.errors import ArgumentChanged, NotStorable, OptionError, TooLarge, UsageError
 
 Suspicion = Literal["none", "possible", "certain"]
 
@@ -22,13 +22,16 @@ INSTALLED = ("/site-packages/", "/dist-packages/")
 def suspicion(error: Exception) -> Suspicion:
     """How surely the program, and not the item, is the cause of what a step has failed with.
 
-    - "certain": the result or an argument is of a kind that cannot be stored, or a name does not exist.
+    - "certain": the result or an argument is of a kind that cannot be stored, a name does not exist, or perdure is used
+      where or as it cannot be.
     - "possible": a TypeError, AttributeError, ImportError or the like that the program's own code raises. An odd item
       does that too, so whether others succeed decides.
     - "none": everything else; what a library raises about its arguments is about the item.
     """
     if isinstance(error, NotStorable | ArgumentChanged):
         return "none" if isinstance(error, TooLarge) else "certain"
+    if type(error) in (UsageError, OptionError):
+        return "certain"
     if isinstance(error, _ALWAYS):
         return "certain" if _raised_in_own_code(error) else "none"
     if type(error) in (*_OFTEN, ModuleNotFoundError) and _raised_in_own_code(error):

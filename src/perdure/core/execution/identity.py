@@ -56,8 +56,14 @@ def refuse_names_only(call: Call) -> None:
     """Make sure that another process can be given the arguments of a call.
 
     Raises:
-        NotStorable: of one only the class, or what it goes by, is stored.
+        NotStorable: one is a Secret, or of one only the class, or what it goes by, is stored.
     """
+    if codec.withholds(call.input):
+        raise NotStorable(
+            f"{call.spec.owner} is to be executed in another process, and is called as "
+            f"{call.spec.name}{codec.describe_inputs(call.input)}: a Secret is not stored, and not handed over either",
+            "read the secret in the step, from the environment or a file; or leave out isolate= and processes=",
+        )
     if codec.names_only(call.input):
         raise NotStorable(
             f"{call.spec.owner} is to be executed in another process, and is called as "

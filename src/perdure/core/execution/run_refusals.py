@@ -14,7 +14,9 @@ from perdure.errors import AlreadyRunning, Cancelled, OtherInputs, RunError, Ski
 
 def cancelled(id: str) -> Cancelled:
     """The error for a run that was cancelled."""
-    return Cancelled(f"run {id} was cancelled", "give the new run another id, or other inputs")
+    return Cancelled(
+        f"run {id} was cancelled", "call it again: that is a new run; one that has an id of its own needs another id"
+    )
 
 
 def other_inputs(id: str, workflow: str, given: bytes, now_workflow: str, now: bytes) -> OtherInputs:

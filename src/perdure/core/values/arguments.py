@@ -14,6 +14,7 @@ from perdure.core.values.extensions import (
     SCALARS,
     SECRET,
     STAND_IN,
+    NoMember,
     Refused,
     Unfit,
     Withheld,
@@ -167,5 +168,8 @@ class InputReader:
             what = (
                 f"the saved arguments of {owner} are {describe_inputs(data)}, which cannot be loaded: {reason(error)}"
             )
-            raise NotDecodable(what, f"annotate the parameters of {owner} with the classes that it takes") from error
+            hint = f"annotate the parameters of {owner} with the classes that it takes"
+            if isinstance(error, NoMember):
+                hint = "give one of the members, by its name; or let the class have that member"
+            raise NotDecodable(what, hint) from error
         return positional, keyword

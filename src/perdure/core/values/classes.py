@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.core.values.extensions import Refused, Unfit
+from perdure.core.values.extensions import NoMember, Refused, Unfit
 
 _MISSING: Any = object()
 
@@ -199,7 +199,7 @@ class Members(Record):
             return self.members[name]
         if type(name) is int and issubclass(self.cls, enum.Flag) and type(value := self.cls(name)) is self.cls:
             return value
-        raise Unfit(f"{self.label} has no member {name!r}")
+        raise NoMember(f"{self.label} has no member {name!r}; it has {', '.join(self.members)}")
 
 
 class Subclass(Record):

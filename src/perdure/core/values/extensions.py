@@ -84,6 +84,10 @@ class Unfit(Exception):
     """Stored bytes cannot become a value."""
 
 
+class NoMember(Unfit):
+    """They name a member that its enumeration has not."""
+
+
 class Withheld(Unfit):
     """What the bytes stand for was never stored."""
 

@@ -110,6 +110,7 @@ class RunScope(BaseScope):
         self.cut: list[Cut] = []
         self.left: tuple[str, str] | None = None  # a step that an exit, say, has left, and by what
         self._batches: dict[int, BatchRow] = {}  # maps under way
+        self._tick: list[TickRow | None] = []  # once it was looked for
         self._map_numbers = count(1)
         if spec is not None and parent is None:
             resources.store.add_code(functions.code_of(spec))
@@ -325,6 +326,11 @@ class RunScope(BaseScope):
 
     def tick(self) -> TickRow | None:
         """The tick that the run, or the one that it is a child or a fork of, was made for; None: none."""
+        if not self._tick:
+            self._tick.append(self._find_tick())
+        return self._tick[0]
+
+    def _find_tick(self) -> TickRow | None:
         from perdure.store.schedule_runs import tick_of_run
 
         store = self.resources.store

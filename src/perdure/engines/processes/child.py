@@ -124,7 +124,7 @@ class Steps:
             artifact_names.isolated = Path(os.fsdecode(order.artifacts)) if order.artifacts else None
             os.environ[STEP] = order.mark
             context = StepContext(order.run_id, call, order.attempt, None)
-            context.orderer = orderer
+            context.orderer, context.tick = orderer, order.tick
             context.lines = orderer if order.keeps else None
             token = here.set(context)
             captured_lines.wrap()

@@ -22,7 +22,7 @@ from perdure.core.values import artifact_names
 from perdure.engines.interface import StepContext, here
 from perdure.engines.observers import json_logs
 from perdure.engines.processes.child_process import ChildProcess, Ended, TimeOver
-from perdure.engines.processes.messages import Answer, Order
+from perdure.engines.processes.messages import Answer, Order, Ticked
 from perdure.engines.processes.said import hear
 from perdure.engines.processes.template import start_child
 from perdure.engines.runtime import orphans
@@ -98,6 +98,12 @@ async def run_isolated_in_task(
         raise
 
 
+def _tick_of(scope: Any) -> Ticked | None:
+    find = getattr(scope, "tick", None)
+    found = None if find is None else find()
+    return None if found is None else Ticked(found.due, found.tz, found.missed, found.previous)
+
+
 def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, stop: Stop | None = None) -> Any:
     """One attempt in another process, which may take so many seconds: its own, or one of the workers of a map.
 
@@ -127,6 +133,7 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, s
             workers is None,
             hasattr(scope, "publish"),
             getattr(scope, "log_file", None) is not None,
+            _tick_of(scope),
         )
     )
     child: ChildProcess | None = None

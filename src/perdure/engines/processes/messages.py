@@ -83,6 +83,15 @@ class Setup(msgspec.Struct, frozen=True):
     line: list[bytes]
 
 
+class Ticked(msgspec.Struct, frozen=True):
+    """The tick of a schedule."""
+
+    due: float
+    tz: str | None
+    missed: int
+    previous: float | None
+
+
 class Order(msgspec.Struct, frozen=True):
     """An attempt that a child is to make.
 
@@ -98,6 +107,7 @@ class Order(msgspec.Struct, frozen=True):
         last: it is the only one for this process.
         publishes: what the attempt publishes is shown with its run.
         keeps: what it prints is kept with it.
+        tick: what its run was made for, as `perdure.tick` has it.
     """
 
     name: str
@@ -113,6 +123,7 @@ class Order(msgspec.Struct, frozen=True):
     last: bool
     publishes: bool
     keeps: bool
+    tick: Ticked | None
 
 
 ANSWER: Final = b"A"

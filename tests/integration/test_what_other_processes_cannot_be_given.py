@@ -1,0 +1,62 @@
+"""A step in another process: what does not reach it is refused in words at once, and what is its run's reaches it."""
+
+from __future__ import annotations
+
+import pytest
+from own_process_steps import in_lock, of_secret, spends, which_tick
+
+import perdure
+from conftest import Machine
+from perdure import workflow
+from perdure.engines.interface import StepContext, here
+from perdure.engines.processes.messages import Ticked
+from perdure.errors import NotStorable, UsageError
+
+
+@workflow(lock="till")
+def locks_in_another_process() -> int:
+    return in_lock()
+
+
+@workflow
+def gives_a_secret() -> int:
+    return of_secret(perdure.Secret("tulip-garden-walk"))
+
+
+@workflow
+def spends_in_other_processes() -> int:
+    return len(spends.map(range(40), processes=2).dead)
+
+
+def test_the_lock_of_its_own_run_is_not_waited_for(machine: Machine) -> None:
+    """The run would wait for itself."""
+    with pytest.raises(UsageError, match=r"'till' is taken by run .* itself"):
+        locks_in_another_process()
+
+
+def test_a_secret_is_refused_before_anything_is_executed(machine: Machine) -> None:
+    """Running the script again could not help: what is handed over is what is stored."""
+    with pytest.raises(NotStorable, match="Secret is not stored") as refused:
+        gives_a_secret()
+    assert "read the secret in the step" in refused.value.hint
+    assert machine.steps() == []
+
+
+def test_a_misuse_of_perdure_ends_a_map(machine: Machine) -> None:
+    """It is no item's fault: there are no dead letters."""
+    with pytest.raises(UsageError, match="executed in another process"):
+        spends_in_other_processes()
+    assert [status for _, status in machine.steps() if status == "dead"] == []
+
+
+def test_the_tick_of_its_run_reaches_it(machine: Machine) -> None:
+    """It goes with the order."""
+    context = StepContext("run", which_tick, 1, None)  # type: ignore[arg-type]
+    context.tick = Ticked(0.0, "UTC", 2, None)
+    token = here.set(context)
+    try:
+        tick = perdure.tick()
+    finally:
+        here.reset(token)
+    assert tick is not None
+    assert (tick.due.year, tick.missed) == (1970, 2)
