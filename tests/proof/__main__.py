@@ -46,7 +46,7 @@ def main() -> int:
         proof = proofs[name]
         if options.anew:
             progress.forget(name)
-        print(f"{name}: {proof.claim}", flush=True)
+        print(f"{name}, seed {options.seed}: {proof.claim}", flush=True)
         wanted = max(1, math.ceil(proof.size * options.scale))
         done = Runner(proof, progress, options.seed, wanted, options.jobs, until).run()
         wrong = verdict(proof, done)

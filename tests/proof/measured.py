@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -172,27 +171,29 @@ class Tests:
         """Test functions that execute a line of a module."""
         return self._by_line.get(module, {}).get(line, set())
 
-    def of(self, module: str, line: int, seed: str) -> tuple[list[str], list[str]]:
-        """Unit tests and others that execute a line: some of those that take little time, and some of the rest.
+    def of(self, module: str, line: int, seconds: float) -> list[str]:
+        """Test functions that execute a line: the shortest, as many as take so many seconds together.
+
+        Those of a file take turns with those of others, and unit tests come before the rest.
 
         Args:
             module: its path, as in "perdure/core/cron.py".
             line: from 1.
-            seed: decides which of the rest.
+            seconds: of all together; one is given whatever it takes.
         """
-        found = self.executing(module, line)
-        unit = [name for name in found if name.startswith("tests/unit/")]
-        rest = [name for name in found if not name.startswith(("tests/unit/", "tests/test_"))]
-        return self._some(unit, 60, 20.0, seed), self._some(rest, 12, 40.0, seed)
+        turns: Counter[str] = Counter()
+        ordered = []
+        for name in sorted(self.executing(module, line), key=lambda name: (self._seconds.get(name, 1.0), name)):
+            file = name.partition("::")[0]
+            turns[file] += 1
+            ordered.append((not file.startswith("tests/unit/"), turns[file], name))
+        chosen: list[str] = []
+        for _, _, name in sorted(ordered):
+            seconds -= self._seconds.get(name, 1.0)
+            if seconds >= 0 or not chosen:
+                chosen.append(name)
+        return chosen
 
-    def _some(self, names: Sequence[str], most: int, seconds: float, seed: str) -> list[str]:
-        """Half of them the shortest ones, half of them at random; the shortest first."""
-        ordered = sorted(names, key=lambda name: (self._seconds.get(name, 1.0), name))
-        drawn = random.Random(seed).sample(sorted(names), len(names))
-        chosen: dict[str, float] = {}
-        for pair in zip(ordered, drawn, strict=True):
-            for name in pair:
-                took = self._seconds.get(name, 1.0)
-                if len(chosen) < most and sum(chosen.values()) + took <= seconds:
-                    chosen[name] = took
-        return sorted(chosen, key=lambda name: (chosen[name], name))
+    def files(self) -> list[str]:
+        """Those that were measured."""
+        return sorted({name.partition("::")[0] for name in self._seconds})

@@ -1,7 +1,7 @@
 """Mutants of our own sources: one operator, constant, branch or call is changed, and tests have to notice.
 
-A copy of the sources holds the mutant as compiled code, with the lines of the source, so that processes that a test
-starts execute it too. What runs are the tests that execute the changed line, which `measured` knows: unit tests first.
+A copy of the sources holds the mutant as compiled code, with the lines of the source, for the processes that a test
+starts. In a process that has loaded everything already, functions are given the changed code.
 """
 
 from __future__ import annotations
@@ -9,27 +9,19 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
-import importlib
+import gc
 import importlib.util
-import json
 import marshal
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from tests.proof import measured
+from types import CodeType, FunctionType
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
-SECONDS = 300
-"""A mutant that takes longer hangs, which is noticed."""
 AREAS = ("perdure/core", "perdure/store", "perdure/api/lock.py", "perdure/api/retry.py")
 """Folders and files."""
 
@@ -44,21 +36,24 @@ COMPUTED: dict[type[ast.operator], type[ast.operator]] = {
 
 
 class Mutant(NamedTuple):
-    """A module, which of its places is changed, the line, and how that reads."""
+    """A module, which of its places is changed, the line, the line of its statement, and how that reads."""
 
     path: str
     place: int
     line: int
+    statement: int
     about: str
 
 
 def _places(tree: ast.AST) -> Iterator[ast.AST]:
-    """What can be changed: inside of functions only, and no type is."""
+    """What can be changed, each once: inside of functions only, and no type is."""
+    seen = set()
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for statement in function.body:
                 for node in ast.walk(statement):
-                    if _change(copy.copy(node)) is not None:
+                    if node not in seen and _change(copy.copy(node)) is not None:
+                        seen.add(node)
                         yield node
 
 
@@ -88,12 +83,17 @@ def _change(node: ast.AST) -> str | None:
             node.test = ast.UnaryOp(ast.Not(), test)
             return f"{type(node).__name__} is turned round"
         case ast.Return(value=value) if value is not None and not isinstance(value, ast.Constant):
-            node.value = ast.Constant(None)
+            node.value = _never(value)
             return "None is returned"
-        case ast.Expr(value=ast.Call()):
-            node.value = ast.Constant(None)
+        case ast.Expr(value=ast.Call() as value):
+            node.value = _never(value)
             return "a call is left out"
     return None
+
+
+def _never(value: ast.expr) -> ast.expr:
+    """Not evaluated, and still there: a function is given changed code only if that has the same free variables."""
+    return ast.IfExp(ast.Constant(True), ast.Constant(None), value)
 
 
 def mutants() -> list[Mutant]:
@@ -103,9 +103,16 @@ def mutants() -> list[Mutant]:
         top = SOURCE / area
         for path in [top] if top.is_file() else sorted(top.rglob("*.py")):
             name = str(path.relative_to(SOURCE))
-            for number, node in enumerate(_places(ast.parse(path.read_text(encoding="utf-8")))):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            begin = {
+                part: node.lineno
+                for node in ast.walk(tree)
+                if isinstance(node, ast.stmt)
+                for part in ast.walk(node)  # from outer statements to inner ones
+            }
+            for number, node in enumerate(_places(tree)):
                 about, line = _change(copy.copy(node)), getattr(node, "lineno", 0)
-                found.append(Mutant(name, number, line, f"{name}:{line}: {about}"))
+                found.append(Mutant(name, number, line, begin[node], f"{name}:{line}: {about}"))
     return found
 
 
@@ -135,171 +142,72 @@ class Tree:
             self._write(path, ast.parse(path.read_text(encoding="utf-8")))
 
     @contextlib.contextmanager
-    def changed(self, mutant: Mutant | None) -> Iterator[None]:
-        """Meanwhile a module is changed; none, if there is no mutant."""
+    def changed(self, mutant: Mutant | None) -> Iterator[CodeType | None]:
+        """Meanwhile a module is changed; none, if there is no mutant. Gives the code of that module."""
         if mutant is None:
-            yield
+            yield None
             return
         path = self.folder / mutant.path
         text = path.read_text(encoding="utf-8")
-        tree = ast.parse(text)
-        for number, node in enumerate(_places(tree)):
-            if number == mutant.place:
-                _change(node)
-                break
-        self._write(path, ast.fix_missing_locations(tree))
         try:
-            yield
+            yield self._write(path, changed(text, mutant.place)[1])
         finally:
             self._write(path, ast.parse(text))
 
-    def _write(self, path: Path, tree: ast.Module) -> None:
+    def _write(self, path: Path, tree: ast.Module) -> CodeType:
         """Compiled code that Python executes without a look at the source (PEP 552, unchecked)."""
-        code = marshal.dumps(compile(tree, str(path), "exec"))
+        code = compile(tree, str(path), "exec")
         place = Path(importlib.util.cache_from_source(str(path)))
         place.parent.mkdir(exist_ok=True)
-        place.write_bytes(importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + code)
+        place.write_bytes(importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + marshal.dumps(code))
+        return code
 
 
-class Outcome(NamedTuple):
-    """What became of a mutant: "killed", "hangs", "survived" or "not reached"; the test that noticed it."""
+def changed(text: str, place: int) -> tuple[str, ast.Module]:
+    """A module with one place changed, and how its line reads then, as a diff."""
+    tree = ast.parse(text)
+    node = next(node for number, node in enumerate(_places(tree)) if number == place)
+    before = ast.unparse(node)
+    about = _change(node)
+    after = ast.unparse(ast.fix_missing_locations(node))
+    line = text.splitlines()[getattr(node, "lineno", 1) - 1].strip()
+    return f"{about}\n      {line}\n    - {_short(before)}\n    + {_short(after)}", ast.fix_missing_locations(tree)
 
-    how: str
-    test: str = ""
+
+def _short(text: str) -> str:
+    return text.partition("\n")[0]
 
 
-class Trial:
-    """Tries mutants with the tests that execute their lines.
+class Functions:
+    """Every function of a tree that is loaded, by where it is written.
 
     Args:
-        tree: the copy of the sources.
-        tests: which tests execute which lines.
+        tree: what was loaded.
     """
 
-    def __init__(self, tree: Tree, tests: measured.Tests) -> None:
-        self._tree = tree
-        self._tests = tests
-        self._pass: set[str] = set()
-        """Tests that were seen to pass without a mutant."""
+    def __init__(self, tree: Tree) -> None:
+        self._found: dict[tuple[str, str, int], list[FunctionType]] = defaultdict(list)
+        gc.unfreeze()
+        inside = str(tree.folder)
+        for each in gc.get_objects():
+            if isinstance(each, FunctionType) and each.__code__.co_filename.startswith(inside):
+                self._found[_place(each.__code__)].append(each)
+        gc.freeze()
 
-    def tried(self, mutant: Mutant, *, unchanged: bool = False) -> Outcome:
-        """What becomes of a mutant. A test that fails without it too notices nothing, and is left out.
-
-        Args:
-            mutant: what is changed.
-            unchanged: run the same tests, and do not change it.
-        """
-        rounds = self._tests.of(mutant.path, mutant.line, seed=mutant.about)
-        if not any(rounds):
-            return Outcome("not reached")
-        for tests in rounds:
-            while tests:
-                with self._tree.changed(None if unchanged else mutant):
-                    how, test = self._run(tests)
-                if how == "survived":
-                    break
-                if how == "hangs" or not test or self._passes(test):
-                    return Outcome(how, test)
-                tests = [each for each in tests if each != test]
-        return Outcome("survived")
-
-    def _passes(self, test: str) -> bool:
-        if test not in self._pass and self._run([test])[0] == "survived":
-            self._pass.add(test)
-        return test in self._pass
-
-    def _run(self, tests: Sequence[str]) -> tuple[str, str]:
-        """In a process that has everything loaded but perdure."""
-        if loaded := [name for name in sys.modules if name.partition(".")[0] == "perdure"]:
-            raise RuntimeError(f"already imported: {loaded}")
-        with tempfile.NamedTemporaryFile() as told, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as files:
-            pid = os.fork()
-            if pid == 0:
-                status = 1
-                with contextlib.suppress(BaseException):
-                    status = self._noticed(tests, told.name, files)
-                os._exit(status)
-            status = _ended(pid)
-            test = Path(told.name).read_text(encoding="utf-8")
-        if status is None:
-            return "hangs", ""
-        return ("survived", "") if status == 0 else ("killed", test)
-
-    def _noticed(self, tests: Sequence[str], told: str, files: str) -> int:
-        os.setpgid(0, 0)
-        for descriptor in (1, 2):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-        os.chdir(ROOT)
-        place = str(self._tree.folder)
-        sys.path.insert(0, place)
-        os.environ["PYTHONPATH"] = place
-        tempfile.tempdir = os.environ["TMPDIR"] = files
-        import pytest
-
-        class First:
-            def pytest_runtest_logreport(self, report: Any) -> None:
-                if report.failed:
-                    Path(told).write_text(report.nodeid.partition("[")[0], encoding="utf-8")
-
-            def pytest_collectreport(self, report: Any) -> None:
-                if report.failed:
-                    Path(told).write_text(report.nodeid, encoding="utf-8")
-
-        return int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *tests], [First()]))
+    def change(self, module: CodeType) -> None:
+        """Give all functions of a module the code that they have there."""
+        for code in _inside(module):
+            for function in self._found.get(_place(code), ()):
+                if function.__code__ != code:
+                    function.__code__ = code
 
 
-def _ended(pid: int) -> int | None:
-    """The exit status of a process; None if it takes too long. What it has started is ended with it."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.setpgid(pid, pid)
-    done, status = 0, 0
-
-    def give_up(number: int, frame: object) -> None:
-        raise TimeoutError
-
-    signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(SECONDS)
-    try:
-        done, status = os.waitpid(pid, 0)
-    except TimeoutError:
-        pass
-    finally:
-        signal.alarm(0)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
-    if not done:
-        os.waitpid(pid, 0)
-        return None
-    return status
+def _place(code: CodeType) -> tuple[str, str, int]:
+    return code.co_filename, code.co_qualname, code.co_firstlineno
 
 
-def in_a_fresh_process(seed: int, first: int, last: int, *options: str) -> Iterator[tuple[str, str, str]]:
-    """What becomes of so many of the sample, what each is about, and the test that noticed it."""
-    command = [sys.executable, "-m", "tests.proof.mutants", str(seed), str(first), str(last), *options]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    for line in done.stdout.splitlines():
-        how, about, test = json.loads(line)
-        yield how, about, test
-
-
-def main() -> None:
-    """Try those of a seed, from one number up to another; say what becomes of each, as a line of JSON.
-
-    What follows the numbers are parts of names: only mutants count that have one of them.
-    """
-    (seed, first, last), options = map(int, sys.argv[1:4]), sys.argv[4:]
-    chosen, unchanged = sample(seed), "--unchanged" in options
-    if names := [name for name in options if name != "--unchanged"]:
-        chosen = [mutant for mutant in chosen if any(name in mutant.about for name in names)]
-    tests = measured.Tests.read()
-    for name in ("hypothesis", "pytest", "apsw", "msgspec", "rich", "cyclopts", "asyncio", "pydantic", "httpx"):
-        importlib.import_module(name)
-    with tempfile.TemporaryDirectory(prefix="perdure-mutants-", ignore_cleanup_errors=True) as folder:
-        trial = Trial(Tree(Path(folder) / "src"), tests)
-        for mutant in chosen[first:last]:
-            outcome = trial.tried(mutant, unchanged=unchanged)
-            print(json.dumps([outcome.how, mutant.about, outcome.test]), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def _inside(code: CodeType) -> Iterator[CodeType]:
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield each
+            yield from _inside(each)
