@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,10 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 KEPT = ROOT / ".proof" / "measured"
 PARTS = ("unit", "integration", "crash", "acceptance", "docs", "conformance")
+STARTS = re.compile(
+    r"subprocess|Popen|fork\(|multiprocessing|temporal|cluster|processes=|Worker|Scripts|script_run|chromium|strace"
+)
+"""What a test file says if its tests start processes."""
 SETTINGS = """\
 [run]
 branch = True
@@ -77,9 +82,13 @@ class Measured(NamedTuple):
         return cls(taken, tests, data["seconds"], data["failed"])
 
 
+@cache
 def files() -> list[str]:
-    """All test files, unit tests first."""
-    return [str(path.relative_to(ROOT)) for part in PARTS for path in sorted((ROOT / "tests" / part).glob("test_*.py"))]
+    """All test files: unit tests, then those that start no processes, then the rest."""
+    found = [path for part in PARTS for path in sorted((ROOT / "tests" / part).glob("test_*.py"))]
+    unit = ROOT / "tests" / "unit"
+    found.sort(key=lambda path: 0 if path.parent == unit else 1 + bool(STARTS.search(path.read_text("utf-8"))))
+    return [str(path.relative_to(ROOT)) for path in found]
 
 
 def measure(tests: Sequence[str]) -> Measured:

@@ -74,7 +74,7 @@ PROOF = Proof(
     "start are counted, what dies by SIGKILL is not",
     unit="test files",
     size=len(measured.files()),
-    part=32,
+    part=16,
     run=run,
     control=control,
     controlled="one small test file",
