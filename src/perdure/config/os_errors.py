@@ -44,3 +44,15 @@ def remove(path: Path) -> None:
     """Remove a file that is of no use any more. If that cannot be, it stays: nothing depends on it."""
     with suppress(OSError):
         path.unlink()
+
+
+def append_whole(descriptor: int, data: bytes) -> None:
+    """Append to a file that only this process writes to: all of it, or nothing, for what is appended next to be read.
+
+    Raises:
+        OSError: it cannot be written, or there is no room for all of it.
+    """
+    written = os.write(descriptor, data)
+    if written != len(data):
+        os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from perdure.config.os_errors import remove
+from perdure.config.os_errors import append_whole, remove
 from perdure.config.ownership import NO_LINK, make_file, make_folder
 from perdure.store.liveness import file_token
 
@@ -85,8 +85,9 @@ class LogFile:
         with self._lock, suppress(OSError):
             if self._file < 0 or self._size > PART:
                 self._next()
+            append_whole(self._file, data)
             self._size += len(data)
-            return os.write(self._file, data)
+            return len(data)
         return 0
 
     def _next(self) -> None:

@@ -19,6 +19,7 @@ import apsw
 import msgspec
 
 from perdure.config import ownership
+from perdure.config.os_errors import append_whole
 from perdure.core.execution.spending import NOTHING, Amounts, Bounds, CallId
 from perdure.core.records import NO_KEY, StepRecord
 from perdure.errors import StateIO
@@ -98,7 +99,8 @@ class SpendFile:
                 if self._file < 0:
                     ownership.make_folder(self._folder)
                     self._file = ownership.make_file(self._folder / self._token, os.O_WRONLY | os.O_APPEND)
-                self._size += os.write(self._file, line)
+                append_whole(self._file, line)
+                self._size += len(line)
             except OSError as error:
                 raise StateIO(
                     f"what a step spends cannot be written: {self._folder} ({error.strerror})",

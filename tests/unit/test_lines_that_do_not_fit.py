@@ -1,0 +1,183 @@
+"""Files that a process only appends to, on a disk that is full for a moment: what comes afterwards is read."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+import pytest
+
+from perdure.core.execution.spending import Amounts
+from perdure.errors import StateIO
+from perdure.store import attempt_logs, spending
+from perdure.store.attempt_logs import LogFile, LogLine
+from perdure.store.runs import Store
+from perdure.store.spending import SpendFile, Spent
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file becomes larger than so many bytes: a write that does not fit is done in part, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def spent(serial: int, tokens: int, name: str = "ask") -> Spent:
+    return Spent(serial, 1, name, b"k" * 16, serial, 0, tokens, 1, 0, "1:1 1:2")
+
+
+def taken_over(path: Path) -> tuple[list[Path], dict[str, int]]:
+    """What the next process counts of those that died: their files, and the tokens of each step."""
+    store = Store(path)
+    try:
+
+        def operation(connection: apsw.Connection) -> tuple[list[Path], dict[str, int]]:
+            files = spending.take_over(connection, path, "own")
+            of = spending.of_calls(connection, 1, path)
+            assert spending.of_family(connection, 1, path) == sum(of.values(), Amounts())
+            return files, {name: amounts.tokens for (name, _, _), amounts in of.items()}
+
+        found: tuple[list[Path], dict[str, int]] = store.journal.write((), operation)
+        return found
+    finally:
+        store.close()
+
+
+def test_what_is_spent_after_a_line_that_did_not_fit_is_counted(tmp_path: Path) -> None:
+    """The call whose line did not fit fails with a named error; that of the next one is read."""
+    state = tmp_path / "state.db"
+    file = SpendFile(state)
+    file.begin("dead")
+    file.note(spent(1, 5, "first"))
+    with room_for(60), pytest.raises(StateIO, match="what a step spends cannot be written"):
+        file.note(spent(2, 7, "x" * 100))
+    file.note(spent(3, 9, "third"))
+    assert taken_over(state)[1] == {"first": 5, "third": 9}
+
+
+def test_of_an_attempt_the_last_line_counts_and_a_torn_one_does_not(tmp_path: Path) -> None:
+    """Amounts of one attempt are not added up; a line that a kill cut short is as if it had not been written."""
+    state = tmp_path / "state.db"
+    file = SpendFile(state)
+    serial = file.begin("dead")
+    for tokens in (3, 8):
+        file.note(spent(serial, tokens))
+    (path,) = (tmp_path / "state.db-spend").iterdir()
+    whole = path.read_bytes()
+    file.note(spent(serial, 20))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert taken_over(state) == ([path], {"ask": 8})
+    path.write_bytes(whole[:-1] + b"?")
+    assert taken_over(state)[1] == {"ask": 8}, "the row that is there is not counted again"
+
+
+def test_what_a_living_process_spends_is_its_own(tmp_path: Path) -> None:
+    """Its file is left alone; one that cannot be read says nothing."""
+    state = tmp_path / "state.db"
+    file = SpendFile(state)
+    file.note(spent(file.begin("own"), 3))
+    os.symlink(tmp_path / "state.db-spend" / "own", tmp_path / "state.db-spend" / "link")
+    files, found = taken_over(state)
+    assert [path.name for path in files] == ["link"]
+    assert found == {}
+
+
+def test_a_file_of_what_is_spent_is_kept_as_long_as_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is begun anew when it is long and nothing is under way, and gone when its process ends with all saved."""
+    monkeypatch.setattr(spending, "LONGEST", 10)
+    file = SpendFile(tmp_path / "state.db")
+    file.shorten(pending=False)
+    serial = file.begin("own")
+    file.note(spent(serial, 3))
+    (path,) = (tmp_path / "state.db-spend").iterdir()
+    size = path.stat().st_size
+    file.shorten(pending=False)
+    assert path.stat().st_size == size, "an attempt is under way"
+    file.saved(serial)
+    file.shorten(pending=True)
+    assert path.stat().st_size == size, "what it spent is not in the state file yet"
+    file.shorten(pending=False)
+    assert path.stat().st_size == 0
+    file.note(spent(serial, 3))
+    file.shorten(pending=False)
+    assert path.stat().st_size == 0, "its length counts from where it was begun anew"
+    file.begin("own")
+    file.close(pending=False)
+    assert path.exists(), "an attempt is under way"
+
+
+@pytest.mark.parametrize("pending", [False, True])
+def test_the_file_goes_with_its_process_if_all_is_saved(tmp_path: Path, pending: bool) -> None:
+    """And stays if something is not."""
+    file = SpendFile(tmp_path / "state.db")
+    serial = file.begin("own")
+    file.note(spent(serial, 3))
+    file.saved(serial)
+    file.close(pending)
+    assert (tmp_path / "state.db-spend" / "own").exists() is pending
+
+
+def line(text: str, run: str = "r-1", at: float = 5.0) -> LogLine:
+    return LogLine(at, run, "ask", b"k", 0, 1, "", "stdout", text)
+
+
+def test_lines_of_attempts_that_did_not_fit_are_lost_alone(tmp_path: Path) -> None:
+    """What is logged before and afterwards is there."""
+    state = tmp_path / "state.db"
+    file = LogFile(state, "token")
+    assert file.add(line("first")) > 0
+    with room_for(70):
+        assert file.add(line("x" * 100)) == 0
+    assert file.add(line("third")) > 0
+    assert [found.text for found in attempt_logs.lines_of(state, "r-1")] == ["first", "third"]
+
+
+def test_lines_are_found_by_run_text_and_time(tmp_path: Path) -> None:
+    """Of files that end earlier, or begin later, nothing is looked at; a torn end is left out."""
+    state = tmp_path / "state.db"
+    file = LogFile(state, "token")
+    for one in (line("a 1"), line("b 1", run="r-2"), line("a 2", at=6.0)):
+        file.add(one)
+    file.close()
+    (path,) = attempt_logs.folder_of(state).iterdir()
+    os.utime(path, (10.0, 10.0))
+
+    def texts(run: str = "r-1", **options: object) -> list[str]:
+        return [found.text for found in attempt_logs.lines_of(state, run, **options)]  # type: ignore[arg-type]
+
+    assert texts() == ["a 1", "a 2"]
+    assert texts("r-2") == ["b 1"]
+    assert texts(holding=b"a 2") == ["a 2"]
+    assert texts(since=10.0, until=5.0) == ["a 1", "a 2"]
+    assert texts(since=10.1) == texts(until=4.9) == texts("r-3") == texts(holding=b"a 3") == []
+    file.add(line("a 3"))
+    last = sorted(attempt_logs.folder_of(state).iterdir())[-1]
+    assert last != path, "a file that was closed is not written to again"
+    last.write_bytes(last.read_bytes()[:-1])
+    (attempt_logs.folder_of(state) / "torn.log").write_bytes(b"\3\0\0\0r-1")
+    (attempt_logs.folder_of(state) / "other").write_bytes(b"r-1")
+    assert texts() == ["a 1", "a 2"]
+
+
+def test_the_oldest_lines_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is followed by the next when it is full, and all together have a size that they do not exceed."""
+    state = tmp_path / "state.db"
+    file = LogFile(state, "token")
+    size = file.add(line("n 0"))
+    monkeypatch.setattr(attempt_logs, "PART", size - 1)
+    monkeypatch.setattr(attempt_logs, "ALL", 3 * size - 1)
+    for number in range(1, 5):
+        for at, path in enumerate(sorted(attempt_logs.folder_of(state).iterdir())):
+            os.utime(path, (at, at))
+        file.add(line(f"n {number}"))
+    assert [found.text for found in attempt_logs.lines_of(state, "r-1")] == ["n 2", "n 3", "n 4"]
