@@ -1,0 +1,246 @@
+"""Rules of the store that fit on a line: keyed requests, notes of why a run was left, copies of schedules, changes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from schedule_world import DAY, HOUR, World, at, world
+
+import perdure
+from conftest import Machine, Trouble
+from perdure import step, workflow
+from perdure.errors import StateCorrupt
+from perdure.store import foreign_files, keyed_requests, metrics, schedule_copies, schedules, stop_notes, timeline
+from perdure.store.changes import Changes
+from perdure.store.keyed_requests import KEPT, KeyedRequest
+from perdure.store.runs import Store
+from perdure.store.services import Services
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "state.db")
+    yield made
+    made.close()
+
+
+@step(name="small rule", retry=None)
+def small(x: int) -> int:
+    if x == 3:
+        raise Trouble("three")
+    return x
+
+
+@workflow(name="small_rules")
+def small_rules(items: list[int]) -> int:
+    return len(small.map(items).results)
+
+
+def test_a_request_is_carried_out_once_by_its_key(store: Store) -> None:
+    """Whoever sends it again finds it under way, and later its answer; one that was given back is taken anew."""
+    asked = KeyedRequest(b"k" * 16, b"a" * 16, 1000.0, "token")
+    again = asked._replace(at=1001.0, token="other")
+    write = store.journal.write
+    assert write((), keyed_requests.claim(asked, store.path)) is None
+    assert write((), keyed_requests.claim(again, store.path)) == asked
+    answer = asked._replace(status=201, media="text/plain", body=b"done")
+    write((), keyed_requests.answered(answer))
+    assert write((), keyed_requests.claim(again, store.path)) == answer
+    write((), keyed_requests.forget(asked.key))
+    assert write((), keyed_requests.claim(again, store.path)) is None
+    late = asked._replace(at=again.at + KEPT)
+    assert write((), keyed_requests.claim(late, store.path)) == again, "it is known for as long as is said"
+    assert write((), keyed_requests.claim(late._replace(at=late.at + 1), store.path)) is None
+
+
+def test_a_request_that_was_changed_from_outside_is_named(store: Store) -> None:
+    """An answer that is not the one that was given is not repeated."""
+    asked = KeyedRequest(b"k" * 16, b"a" * 16, 1000.0, "token", 200, "text/plain", b"done")
+    store.journal.write((), keyed_requests.answered(asked))
+    store.journal.write((), lambda connection: connection.execute("UPDATE keyed_request SET status = 201") and None)
+    with pytest.raises(StateCorrupt):
+        store.journal.write((), keyed_requests.claim(asked, store.path))
+
+
+def test_why_a_run_was_left_is_kept_beside_the_file(tmp_path: Path) -> None:
+    """The last note counts; a damaged or an empty one is none, and nothing is left when the run is taken again."""
+    state = tmp_path / "state.db"
+    stop_notes.remove(state, "r-1")
+    assert stop_notes.get(state, "r-1") is None
+    for text in (b"first", b"second"):
+        assert stop_notes.put(state, "r-1", text)
+    assert stop_notes.put(state, "r-2", b"")
+    assert stop_notes.get(state, "r-1") == b"second"
+    assert stop_notes.get(state, "r-2") is None
+    note = next(path for path in stop_notes.folder_of(state).iterdir() if path.read_bytes().endswith(b"second"))
+    note.write_bytes(note.read_bytes()[:-1] + b"D")
+    assert stop_notes.get(state, "r-1") is None
+    stop_notes.remove(state, "r-1")
+    assert not note.exists()
+    stop_notes.remove(state, "r-2")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_note_that_cannot_be_written_is_said_to_be_none(tmp_path: Path) -> None:
+    """The run is left as it would be without; the caller knows."""
+    state = tmp_path / "state.db"
+    stop_notes.folder_of(state).write_bytes(b"a file where the folder should be")
+    assert not stop_notes.put(state, "r-1", b"why")
+
+
+def told(made: World) -> list[tuple[float, str, str | None, str]]:
+    ids = {run.rid: run.id for run in made.store.runs()}
+    return [(row.due, row.outcome, row.reason, ids.get(row.run or 0, "")) for row in made.ticks()]
+
+
+def test_a_schedule_is_the_same_in_another_file(tmp_path: Path) -> None:
+    """With its latest ticks and their runs, and it goes on there as it would have here."""
+    (tmp_path / "here").mkdir()
+    with world(tmp_path / "here", "2026-11-20T12:00") as made:
+        made.declare(missed="all", overlap="queue")
+        made.go_on(at("2026-11-24T12:00"))
+        made.advance(at("2026-11-25T03:00"))
+        assert schedule_copies.copy_of(made.store, "other") is None
+        copy = schedule_copies.copy_of(made.store, "nightly")
+        assert copy is not None
+        again = schedule_copies.unpack(schedule_copies.pack(copy))
+        assert schedule_copies.unpack(schedule_copies.pack(None)) is None
+        before = told(made)
+        with schedule_copies.scratch([None, again]) as store:
+            there = World(store, made.now)
+            assert told(there) == before
+            assert msgspec.structs.asdict(schedules.one(store, "nightly")) == made.row()
+            run = store.runs(status="queued")[0]
+            schedule_copies.set_status(store, run, "done", ended=made.now)
+            assert store.run(run.id).ended == made.now
+            for one in (made, there):
+                one.end_all()
+                one.advance(at("2026-11-26T03:00") + HOUR)
+            assert told(there) == told(made)
+            assert len(told(there)) == len(before) + 1
+        assert not store.path.exists()
+
+
+def test_of_many_ticks_the_latest_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each whose run has not ended."""
+    monkeypatch.setattr(schedule_copies, "KEPT", 2)
+    with world(tmp_path, "2026-11-20T12:00") as made:
+        made.declare(overlap="allow")
+        made.advance()
+        made.advance(at("2026-11-21T03:00"))
+        made.go_on(made.now + 5 * DAY, done=False)
+        for run in made.store.runs()[:-1]:
+            made.end(run.id)
+        made.advance(made.now + HOUR)
+        copy = schedule_copies.copy_of(made.store, "nightly")
+        assert copy is not None
+        rows = made.ticks()
+        assert [tick.due for tick in copy.ticks] == [rows[-1].due, rows[-2].due, rows[0].due]
+        assert len(copy.runs) == 3
+
+
+def test_what_another_process_does_is_a_change(machine: Machine) -> None:
+    """A commit is one of records; looking is none."""
+    small_rules([1])
+    changes = Changes(machine.state)
+    try:
+        first, around = changes.records(), changes.around()
+        assert (changes.records(), changes.around()) == (first, around)
+        small_rules([1, 2])
+        assert changes.records() != first
+        services = Services(machine.state, lambda: 1.0)
+        services.update("pause", "bank", lambda state, now: (msgspec.structs.replace(state, until=now), None))
+        services.close()
+        assert changes.around() != around
+    finally:
+        changes.close()
+
+
+def test_runs_are_counted_for_monitoring(machine: Machine) -> None:
+    """By workflow and status; letters by step and class."""
+    small_rules([1, 3])
+    ended = machine.world.time
+    store = machine.engine.store
+    assert metrics.runs(store) == {("small_rules", "done"): 1}
+    assert metrics.oldest(store) == {}
+    assert metrics.last_success(store, "small_rules") == ended
+    assert metrics.last_success(store, "another") is None
+    assert metrics.letters(store) == [("small_rules", "small rule", "Trouble", 1)]
+
+
+def test_calls_are_counted_in_time(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By span and status, however many slices that takes."""
+    store = machine.engine.store
+    begun = machine.world.time
+    small_rules([1, 2, 3, 4])
+    (run,) = store.runs()
+    last, count = timeline.total(store, run.rid)
+    assert last == count == 4
+    assert timeline.not_done(store, run.rid) == (("dead", 1),)
+    assert timeline.extent(store, run.rid) == (begun, machine.world.time)
+    assert timeline.extent(store, run.rid + 1) is None
+    for size, slices in ((20_000, 1), (3, 2)):
+        monkeypatch.setattr(timeline, "SLICE", size)
+        found = list(timeline.bins(store, run.rid, begun, 1.0))
+        assert len(found) == slices
+        assert {(place, status) for rows in found for place, status, *_ in rows} == {(0, "done"), (0, "dead")}
+        assert sum(many for rows in found for *_, many, _ in rows) == 4
+
+
+def test_a_file_of_another_program_is_compared_by_what_is_in_it(tmp_path: Path) -> None:
+    """In whatever order its rows were written; a file that is no database is named."""
+    found = []
+    for name, values in (("a", (1, 2)), ("b", (2, 1))):
+        with sqlite3.connect(tmp_path / name) as connection:
+            connection.execute("CREATE TABLE t (x)")
+            connection.executemany("INSERT INTO t VALUES (?)", [(value,) for value in values])
+        connection.close()
+        found.append(foreign_files.statements(tmp_path / name))
+    assert found[0] == found[1]
+    assert 'INSERT INTO "t" VALUES(1);' in found[0]
+    (tmp_path / "c").write_bytes(b"no database" * 100)
+    with pytest.raises(OSError, match="c cannot be read"):
+        foreign_files.statements(tmp_path / "c")
+
+
+def test_spending_is_counted_for_a_run_and_its_children(machine: Machine) -> None:
+    """By call, by child run and by block; a bound that was raised stays so."""
+    from perdure.core.execution.spending import Bounds
+    from perdure.store import spending
+
+    @step(name="spends", retry=None)
+    def spends(tokens: int) -> int:
+        perdure.spend(tokens=tokens)
+        return tokens
+
+    @workflow(name="spending_child")
+    def child() -> int:
+        return spends(5)
+
+    @workflow(name="spending_parent")
+    def parent() -> int:
+        with perdure.budget(tokens=100):
+            return spends(3) + child()
+
+    parent()
+    store = machine.engine.store
+    (run,) = store.runs()
+    path = store.path
+
+    def read(function: object, *values: object) -> object:
+        return store.journal.read(lambda connection: function(connection, run.rid, *values, path))  # type: ignore[operator]
+
+    assert [amounts.tokens for amounts in read(spending.of_calls).values()] == [3]  # type: ignore[attr-defined]
+    assert [amounts.tokens for amounts in read(spending.of_children).values()] == [5]  # type: ignore[attr-defined]
+    assert read(spending.of_family).tokens == 8  # type: ignore[attr-defined]
+    assert read(spending.raised_bounds) == Bounds()
+    for bounds in (Bounds(tokens=9), Bounds(usd=7)):
+        store.journal.write((), lambda connection, it=bounds: spending.raise_bounds(connection, run.rid, it, path))  # type: ignore[misc]
+    assert read(spending.raised_bounds) == Bounds(tokens=9, usd=7)
+    store.journal.write((), lambda connection: connection.execute("UPDATE budget SET tokens = 10") and None)
+    with pytest.raises(StateCorrupt):
+        read(spending.raised_bounds)
