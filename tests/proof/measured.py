@@ -44,12 +44,14 @@ class Measured(NamedTuple):
     """What some test files have executed, by module ("perdure/core/cron.py").
 
     Args:
+        files: those test files.
         taken: the branches, as (from line, to line).
         tests: the test functions that executed a line.
         seconds: how long each test function took.
         failed: does a test fail?
     """
 
+    files: list[str]
     taken: dict[str, set[tuple[int, int]]]
     tests: dict[str, dict[int, set[str]]]
     seconds: dict[str, float]
@@ -60,6 +62,7 @@ class Measured(NamedTuple):
         names = sorted({name for lines in self.tests.values() for tests in lines.values() for name in tests})
         numbers = {name: number for number, name in enumerate(names)}
         return {
+            "files": self.files,
             "names": names,
             "taken": {module: sorted(branches) for module, branches in self.taken.items()},
             "tests": {
@@ -79,7 +82,7 @@ class Measured(NamedTuple):
             for module, lines in data["tests"].items()
         }
         taken = {module: set(map(tuple, branches)) for module, branches in data["taken"].items()}
-        return cls(taken, tests, data["seconds"], data["failed"])
+        return cls(data["files"], taken, tests, data["seconds"], data["failed"])
 
 
 @cache
@@ -115,10 +118,10 @@ def measure(tests: Sequence[str]) -> Measured:
         done = subprocess.run(
             [*command, "-p", "tests.proof.contexts", *tests], cwd=ROOT, env=env, capture_output=True, check=False
         )
-        return gathered(folder, failed=done.returncode != 0)
+        return gathered(tests, folder, failed=done.returncode != 0)
 
 
-def gathered(folder: Path, *, failed: bool) -> Measured:
+def gathered(tests: Sequence[str], folder: Path, *, failed: bool) -> Measured:
     """What a run has left in a folder: `data.*`, `seconds` and the `settings` it ran with."""
     import coverage
 
@@ -126,7 +129,7 @@ def gathered(folder: Path, *, failed: bool) -> Measured:
     whole = coverage.Coverage(str(folder / "data"), config_file=str(folder / "settings"))
     whole.combine([str(folder)])
     whole.json_report(outfile=str(report), ignore_errors=True)
-    found = Measured({}, {}, json.loads(seconds.read_text()) if seconds.exists() else {}, failed)
+    found = Measured([*tests], {}, {}, json.loads(seconds.read_text()) if seconds.exists() else {}, failed)
     for file, said in json.loads(report.read_text(encoding="utf-8"))["files"].items():
         module = _module(file)
         found.taken[module] = {(first, last) for first, last in said.get("executed_branches", ())}
@@ -164,6 +167,8 @@ class Tests:
     def __init__(self, parts: Sequence[Measured]) -> None:
         self._by_line: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
         self._seconds: dict[str, float] = {}
+        self.files = {file for part in parts for file in part.files}
+        """Those that were measured."""
         for part in parts:
             self._seconds |= part.seconds
             for module, lines in part.tests.items():
@@ -202,7 +207,3 @@ class Tests:
             if seconds >= 0 or not chosen:
                 chosen.append(name)
         return chosen
-
-    def files(self) -> list[str]:
-        """Those that were measured."""
-        return sorted({name.partition("::")[0] for name in self._seconds})

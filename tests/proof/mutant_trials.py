@@ -220,7 +220,7 @@ def main() -> int:
         sys.path.insert(0, str(tree.folder))
         os.environ["PYTHONPATH"] = str(tree.folder)
         loop = Loop(tree, tests, chosen[first:last], answers, unchanged=unchanged)
-        return int(pytest.main(["-q", "-p", "no:cacheprovider", *tests.files()], [loop]))
+        return int(pytest.main(["-q", "-p", "no:cacheprovider", *sorted(tests.files)], [loop]))
 
 
 if __name__ == "__main__":
