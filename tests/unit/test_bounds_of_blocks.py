@@ -118,3 +118,16 @@ def test_amounts_are_shown_with_their_unit() -> None:
     """Money without zeros at its end, and whole dollars without a point."""
     assert [shown("usd", 12 * NANO), shown("usd", NANO // 4), shown("usd", 1)] == ["$12", "$0.25", "$0.000000001"]
     assert [shown("ms", 1500), shown("tokens", 1234567), shown("calls", 1)] == ["1.5 s", "1,234,567 tokens", "1 calls"]
+
+
+@pytest.mark.parametrize("field", ["usd", "tokens", "calls", "ms"])
+def test_what_earlier_lives_have_spent_and_this_one_are_added_up(field: str) -> None:
+    """Or what this life has seen, if that is more: what was replayed is among both, and counts once."""
+    one = {"usd": 0, "tokens": 0, "calls": 0, "ms": 0} | {field: 2}
+    ledger = block(Bounds(**{field: 5}), before=Amounts(**one))
+    ledger.replayed(Amounts(**one))
+    assert ledger.refuse("workflow 'inner'") is None
+    ledger.spend(Amounts(**one))
+    assert ledger.refuse("workflow 'inner'") is None
+    ledger.spend(Amounts(**one))
+    assert ledger.refuse("workflow 'inner'") is not None

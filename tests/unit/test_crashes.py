@@ -132,6 +132,19 @@ def test_what_was_left_is_known(fate: Fate) -> None:
     store.close()
 
 
+def test_deaths_between_calls_count_until_the_run_has_a_new_record(fate: Fate) -> None:
+    """A line each, with its moment and its cause; a record that the run has saved since makes them past."""
+    for _ in range(2):
+        crash(fate)
+        fate.counted()
+    store = Store(fate.state)
+    lines = crashes.deaths_of(store, fate.rid)
+    assert len(lines) == 2
+    assert all(line.startswith("its process died at ") and line.endswith(" UTC (SIGKILL)") for line in lines)
+    assert crashes.list_of(store, fate.rid) == []
+    store.close()
+
+
 def test_three_in_a_row_are_a_loop() -> None:
     """The first crash makes a call a suspect, which runs alone; the third condemns it."""
     assert [verdict(count) for count in range(5)] == ["go", "alone", "alone", "given up", "given up"]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.core.records import StepRecord
+from perdure.core.values import pieces as cutting
 from perdure.core.values.extensions import APART, Ext, encode
 from perdure.core.values.pieces import INLINE, MOST_BYTES, Manifest, cut, is_apart, manifest, manifest_of
 from perdure.errors import StateCorrupt
@@ -144,3 +145,12 @@ def test_a_manifest_that_leads_in_a_circle_ends(store: Store) -> None:
         bad = encode(Ext(APART, msgspec.msgpack.encode(Manifest(size, level, inner * 200))))
         with pytest.raises(ValueError, match=r"missing|number|manifest"):
             read(store, bad)
+
+
+def test_so_many_places_are_tried_for_the_end_of_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it ends where the last of them was: text in which no place fits does not make the cut slow."""
+    monkeypatch.setattr(cutting, "_MASK", 0xFFFFFFFF)
+    monkeypatch.setattr(cutting, "_TRIES", 3)
+    data = bytes(9_000) + b"x,x,x,x,"
+    (first, second) = cutting.cut(data.replace(b"\0", b"0"))
+    assert (first[1][-6:], second[1]) == (b"x,x,x,", b"x,")

@@ -13,12 +13,28 @@ from schedule_world import DAY, HOUR, World, at, world
 import perdure
 from conftest import Machine, Trouble
 from perdure import step, workflow
+from perdure.core.execution.spending import Bounds
 from perdure.errors import StateCorrupt
-from perdure.store import foreign_files, keyed_requests, metrics, schedule_copies, schedules, stop_notes, timeline
+from perdure.store import (
+    dead_letters,
+    foreign_files,
+    keyed_requests,
+    metrics,
+    parking,
+    schedule_copies,
+    schedules,
+    spending,
+    stop_notes,
+    timeline,
+)
+from perdure.store.bell import Bell
 from perdure.store.changes import Changes
+from perdure.store.dead_letter_file import LetterFile, letter_details
 from perdure.store.keyed_requests import KEPT, KeyedRequest
+from perdure.store.liveness import is_held
 from perdure.store.runs import Store
 from perdure.store.services import Services
+from perdure.store.spending import Spent
 
 
 @pytest.fixture
@@ -209,8 +225,6 @@ def test_a_file_of_another_program_is_compared_by_what_is_in_it(tmp_path: Path) 
 
 def test_spending_is_counted_for_a_run_and_its_children(machine: Machine) -> None:
     """By call, by child run and by block; a bound that was raised stays so."""
-    from perdure.core.execution.spending import Bounds
-    from perdure.store import spending
 
     @step(name="spends", retry=None)
     def spends(tokens: int) -> int:
@@ -244,3 +258,66 @@ def test_spending_is_counted_for_a_run_and_its_children(machine: Machine) -> Non
     store.journal.write((), lambda connection: connection.execute("UPDATE budget SET tokens = 10") and None)
     with pytest.raises(StateCorrupt):
         read(spending.raised_bounds)
+
+
+def test_a_statement_waits_for_the_next_transaction(store: Store) -> None:
+    """It is known that it waits, and it is carried out with what comes next."""
+    assert not store.journal.has_ahead
+    store.journal.ahead(*spending.put("token", Spent(1, 7, "ask", b"k" * 16, 0, 0, 5, 1, 0, "")))
+    assert store.journal.has_ahead is True
+    store.journal.write((), lambda connection: None)
+    assert store.journal.has_ahead is False
+    found = store.journal.read(lambda connection: spending.of_family(connection, 7, store.path))
+    assert found.tokens == 5
+
+
+def test_letters_that_are_exported_already_are_not_exported_again(machine: Machine) -> None:
+    """Only those of this state file that are whole in the file count: not another's, not a torn one."""
+    small_rules([3, 3])
+    store = machine.engine.store
+    first, second = dead_letters.find(store, dead_letters.Filter())
+    assert [(letter.redriven, letter.holder, letter.input, letter.exported) for letter in (first, second)] == [
+        (0, None, None, None)
+    ] * 2
+    out = machine.folder / "out"
+    letters = LetterFile(out, store)
+    lines = [msgspec.json.encode(letter_details(store, letter)) for letter in (first, second)]
+    store.journal.write(
+        (), lambda connection: [parking.put(connection, one, exported=0) for one in (first, second)] and None
+    )
+    other = lines[0].replace(b'{"id":"', b'{"id":"x', 1)
+    out.write_bytes(other + b"\n" + lines[0] + b"\n" + lines[1][:-1])
+    out.chmod(0o600)
+    assert letters.catch_up() == 1
+    assert out.read_bytes() == other + b"\n" + lines[0] + b"\n" + lines[1][:-1] + b"\n" + lines[1] + b"\n"
+    assert letters.catch_up() == 0
+
+
+def test_a_tick_that_waited_for_a_removed_schedule_is_over(tmp_path: Path) -> None:
+    """Declared again, the schedule does not wait for it; its worker is woken for the run of each tick."""
+    with world(tmp_path, "2026-11-27T12:30") as made:
+        made.declare(spec="0 * * * *", missed="all")
+        with Bell(made.store.path) as bell, bell.listen() as ear:
+            made.advance(at("2026-11-27T13:30"))
+            assert ear.wait(0), "a run was made"
+            made.advance(at("2026-11-27T13:31"))
+            assert not ear.wait(0)
+        made.advance(at("2026-11-27T14:30"))
+        assert [tick.outcome for tick in made.ticks()] == ["started", "waiting"]
+        schedules.remove(made.store, "nightly", made.now)
+        made.declare(spec="0 * * * *", missed="all")
+        assert [tick.outcome for tick in made.ticks()] == ["started", "ended"]
+
+
+def test_the_lock_file_of_a_dead_process_is_removed_by_who_looks(store: Store, tmp_path: Path) -> None:
+    """Unless it only looks; that of a living one stays."""
+    other = Store(tmp_path / "state.db")
+    (path,) = tmp_path.rglob(f"{other.holder.token}.lock")
+    assert is_held(path)
+    other.holder.close_in_child()  # as when its process dies: the lock is free, its file stays
+    assert not is_held(path, clear=False)
+    assert path.exists()
+    assert not is_held(path)
+    assert not path.exists()
+    assert not is_held(path)
+    other.close()

@@ -181,6 +181,7 @@ def test_times_with_zones_of_dateutil_come_back() -> None:
         again = back(value)
         assert again == value
         assert type(again.tzinfo) is type(zone)
+        assert again.tzname() == value.tzname()
 
 
 def test_addresses_and_times_of_pydantic_come_back() -> None:
