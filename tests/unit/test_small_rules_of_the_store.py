@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,7 @@ from perdure.store.bell import Bell
 from perdure.store.changes import Changes
 from perdure.store.dead_letter_file import LetterFile, letter_details
 from perdure.store.keyed_requests import KEPT, KeyedRequest
-from perdure.store.liveness import is_held
+from perdure.store.liveness import Liveness, is_held, locks_of, users
 from perdure.store.runs import Store
 from perdure.store.services import Services
 from perdure.store.spending import Spent
@@ -309,15 +310,23 @@ def test_a_tick_that_waited_for_a_removed_schedule_is_over(tmp_path: Path) -> No
         assert [tick.outcome for tick in made.ticks()] == ["started", "ended"]
 
 
-def test_the_lock_file_of_a_dead_process_is_removed_by_who_looks(store: Store, tmp_path: Path) -> None:
+def test_the_lock_file_of_a_dead_process_is_removed_by_who_looks(tmp_path: Path) -> None:
     """Unless it only looks; that of a living one stays."""
-    other = Store(tmp_path / "state.db")
-    (path,) = tmp_path.rglob(f"{other.holder.token}.lock")
+    state = tmp_path / "state.db"
+    other = Liveness(state)
+    path = locks_of(state) / f"{other.show()}.lock"
+    assert other.is_seen()
     assert is_held(path)
-    other.holder.close_in_child()  # as when its process dies: the lock is free, its file stays
+    assert users(state) == [os.getpid()]
+    seen = other.nudges()
+    os.utime(path, (1.0, 1.0))
+    Liveness(state).nudge(other.token)
+    assert other.nudges() not in (seen, 1_000_000_000)
+    other.forget()  # as when its process dies: the lock is free, its file stays
+    assert (other.is_seen(), other.nudges()) == (False, 0)
     assert not is_held(path, clear=False)
+    assert users(state) == []
     assert path.exists()
     assert not is_held(path)
     assert not path.exists()
     assert not is_held(path)
-    other.close()
