@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from tests.proof import measured
-from tests.proof.mutants import ROOT, SOURCE, Functions, Mutant, Tree, changed, sample
+from tests.proof.mutants import ROOT, Functions, Mutant, Tree, changed, sample
 
 TESTS_SECONDS = 30.0
 """So long the tests of a mutant took, together, when they were measured; what takes longer is not run."""
@@ -181,14 +181,11 @@ class Loop:
         trial = Trial(session, self._tree, self._tests)
         for mutant in self._mutants:
             outcome = trial.tried(mutant, unchanged=self._unchanged)
-            about = f"{mutant.path}:{mutant.line}: {changed(_source(mutant), mutant.place)[0]}"
+            text = (self._tree.folder / mutant.path).read_text(encoding="utf-8")
+            about = f"{mutant.path}:{mutant.line}: {changed(text, mutant.place)[0]}"
             with self._answers.open("a", encoding="utf-8") as file:
                 file.write(json.dumps([outcome.how, about, outcome.test]) + "\n")
         return True
-
-
-def _source(mutant: Mutant) -> str:
-    return (SOURCE / mutant.path).read_text(encoding="utf-8")
 
 
 def in_a_fresh_process(seed: int, first: int, last: int, *options: str) -> Iterator[tuple[str, str, str]]:
