@@ -62,6 +62,14 @@ def fill(listed: Listed) -> None:
     listed.run("newest")
 
 
+def test_each_run_that_stays_is_counted(listed: Listed) -> None:
+    """Also those that stay for a fork's sake."""
+    source, fork, newest = listed.run("source"), listed.run("fork"), listed.run("newest")
+    change(listed, source, superseded_by=fork.rid)
+    change(listed, fork, superseded_by=newest.rid)
+    assert pruned(listed).kept == {"newest": 1, "related": 2}
+
+
 GONE = {"old", "old.child", "old-cancelled", "old-cancelled.child", "old-source", "old-fork"}
 
 

@@ -24,10 +24,23 @@ _DROPS = [statement for name, statement in _SQL.items() if name.startswith("drop
 TOGETHER = 50
 """Runs that are removed in one transaction, with their relatives."""
 
-Needed = Literal["unfinished", "recent", "letters", "newest", "lock", "wait", "named", "export", "redrive", "schedule"]
+Needed = Literal[
+    "unfinished",
+    "recent",
+    "letters",
+    "newest",
+    "lock",
+    "wait",
+    "named",
+    "export",
+    "redrive",
+    "schedule",
+    "related",
+]
 """Why a run stays: it or a relative is unfinished or ended not long enough ago; has parked letters; is the newest run
 of the file, whose number would be given again; is named by a lock, by a wait or a record of an unfinished run, or by
-the newest tick of a schedule; or a letter of it is to be exported, or is re-driven."""
+the newest tick of a schedule; a letter of it is to be exported, or is re-driven; or one of these holds for a relative.
+"""
 
 
 class Removed(msgspec.Struct):
@@ -100,9 +113,9 @@ def prune(store: Store, before: float, *, workflow: str | None, letters: bool, d
                     continue
                 related = list(_related(connection, rid, links))
                 seen.update(one.rid for one in related)
-                why = _needed(connection, related, before, letters, named.rids)
-                if why is not None:
-                    kept[why] += 1
+                needed = _needed(connection, related, before, letters, named.rids)
+                if needed is not None:
+                    kept.update(_stay(related, before, *needed))
                     continue
                 gone += related
                 for one in related:
@@ -173,23 +186,32 @@ def _related(connection: apsw.Connection, rid: int, links: dict[int, set[int]]) 
 
 def _needed(
     connection: apsw.Connection, related: list[_Member], before: float, letters: bool, named: Collection[int]
-) -> Needed | None:
-    """Why they stay; None if they may go."""
+) -> tuple[Needed, _Member] | None:
+    """Why they stay, and for which of them; None if they may go."""
     for one in related:
         if not one.is_over:
-            return "unfinished"
+            return "unfinished", one
         if one.ended >= before:
-            return "recent"
+            return "recent", one
         why: Any = connection.execute(_SQL["is_needed"], (one.rid,)).fetchone()
         if why[0] is not None:
-            found: Needed = why[0]
-            return found
+            return why[0], one
         if one.rid in named:
-            return "named"
+            return "named", one
         parked: Any = connection.execute(_SQL["parked"], (one.rid,)).fetchone()
         if parked[0] and not letters:
-            return "letters"
+            return "letters", one
     return None
+
+
+def _stay(related: list[_Member], before: float, why: Needed, needed: _Member) -> Iterator[Needed]:
+    """Why each of those stays that has ended long enough ago itself; a child run speaks for the run that it is of."""
+    by_number = {one.rid: one for one in related}
+    while needed.parent in by_number:
+        needed = by_number[needed.parent]
+    for one in related:
+        if one.parent is None and one.status in ("done", "cancelled") and one.holder is None and one.ended < before:
+            yield why if one is needed or why in ("unfinished", "recent") else "related"
 
 
 def _count(connection: apsw.Connection, one: _Member, found: Removed) -> None:

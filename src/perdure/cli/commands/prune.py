@@ -25,6 +25,7 @@ WHY = {
     "export": "dead letters of theirs are still to be exported",
     "redrive": "a dead letter of theirs is being re-driven",
     "schedule": "a schedule counts from them",
+    "related": "a fork of theirs, or the run that they are a fork of, stays for another reason",
 }
 
 
