@@ -7,11 +7,13 @@ comes back, discards what it brings, and ends.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from perdure.engines.runtime.forked_copies import end_if_copy
 from perdure.engines.runtime.timeouts import Abandoned, Monitor
 
 Task = Callable[[], None]
@@ -33,6 +35,7 @@ class _Thread:
                 task()
             except Abandoned:
                 return
+            end_if_copy(self.pool.process)
             del task
             self.pool.idle.append(self)
             self.wake.acquire()
@@ -42,6 +45,7 @@ class Pool:
     """Threads that wait for work, and as many more as it takes."""
 
     def __init__(self) -> None:
+        self.process = os.getpid()
         self.idle: deque[_Thread] = deque()
         self.monitor = Monitor()
 

@@ -55,6 +55,7 @@ from perdure.engines.local.worker.program import Program
 from perdure.engines.local.worker.waker import Waker
 from perdure.engines.observers.attach import observers_of
 from perdure.engines.observers.fanout import FanOut
+from perdure.engines.runtime.forked_copies import end_if_copy
 from perdure.errors import (
     NotFound,
     NotStorable,
@@ -91,6 +92,7 @@ class Executor:
 
     def __init__(self, link: socket.socket, orders: Orders) -> None:
         self._link = link
+        self._process = os.getpid()
         self._orders = orders
         self._state = Path(orders.state)
         self._waker = Waker()
@@ -385,6 +387,7 @@ class Executor:
         try:
             closing = self._carry(taken)
         except BaseException as error:  # noqa: BLE001  whatever it is, the process goes on with other runs
+            end_if_copy(self._process)
             self._left_by(taken, error)
             self._settle(taken)
         else:
