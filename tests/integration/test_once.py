@@ -153,6 +153,40 @@ def test_a_direct_call_goes_on_with_what_a_dead_parent_has_left(machine: Machine
     assert {run.workflow for run in machine.engine.store.runs()} == {"payout", "batch_of_payouts"}
 
 
+DIES: list[bool] = []
+
+
+@step
+def once_paid(customer: str) -> str:
+    return customer
+
+
+@workflow(once=True)
+def pay_out_once(customer: str) -> str:
+    paid = once_paid(customer)
+    if DIES.pop() if DIES else False:
+        raise Died
+    return paid
+
+
+@workflow(name="pays-out-once")
+def pays_out() -> str:
+    return pay_out_once("ada")
+
+
+def test_what_a_dead_parent_has_left_is_enqueued_as_a_run_of_its_own(machine: Machine) -> None:
+    """A worker takes no child runs up; the parent still takes the result."""
+    DIES.append(True)
+    with pytest.raises(Died):
+        pays_out()
+    machine.boot()
+    handle = pay_out_once.enqueue("ada")
+    assert machine.engine.store.run(handle.id).parent is None
+    assert machine.runs() == [("pays-out-once", "running"), ("pay_out_once", "running")]
+    assert (pays_out(), handle.result()) == ("ada", "ada")
+    assert machine.runs() == [("pays-out-once", "done"), ("pay_out_once", "done")]
+
+
 def test_a_run_that_calls_it_while_another_executes_it_waits_for_that(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

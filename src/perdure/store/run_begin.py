@@ -55,9 +55,19 @@ class RunBegin(RunRows):
         return operation
 
     def find_same(self, connection: apsw.Connection, start: Start) -> RunRecord | None:
-        """The run of the same inputs, if they are run to their end once; None if there is none."""
+        """The run of the same inputs, if they are run to their end once; None if there is none.
+
+        A child run that nobody executes stands for itself from then on, so that a worker may go on with it.
+        """
         found = self._same(connection, start)
-        return None if found is None else self._newest(connection, self._run(connection, found[0]))
+        if found is None:
+            return None
+        run = self._newest(connection, self._run(connection, found[0]))
+        if run.parent is None or run.status not in ("running", "failed") or run.rid in self._active:
+            return run
+        if run.holder is not None and self.holder.living(connection, run.holder) is not None:
+            return run
+        return self.put_run(connection, run, parent=None)
 
     def _same(self, connection: apsw.Connection, start: Start) -> Any:
         which = "find_once" if start.once else "find_unfinished"
