@@ -26,3 +26,13 @@ def spends(n: int) -> int:
 @step(isolate=True, retry=None)
 def which_tick() -> str:
     return str(perdure.tick())
+
+
+@step(isolate=True, retry=None)
+def taken_back(n: int) -> str:
+    return perdure.idempotency_key()
+
+
+@step(undo=taken_back, retry=None)
+def taken(n: int) -> int:
+    return n

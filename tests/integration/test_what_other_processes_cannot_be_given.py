@@ -1,13 +1,14 @@
-"""A step in another process: what does not reach it is refused in words at once, and what is its run's reaches it."""
+"""A step in another process: what cannot reach it is refused in words at once, and what is its run's reaches it."""
 
 from __future__ import annotations
 
 import pytest
-from own_process_steps import in_lock, of_secret, spends, which_tick
+from own_process_steps import in_lock, of_secret, spends, taken, taken_back, which_tick
 
 import perdure
-from conftest import Machine
+from conftest import Machine, Trouble
 from perdure import workflow
+from perdure.core.execution.idempotency import idempotency_key
 from perdure.engines.interface import StepContext, here
 from perdure.engines.processes.messages import Ticked
 from perdure.errors import NotStorable, UsageError
@@ -26,6 +27,30 @@ def gives_a_secret() -> int:
 @workflow
 def spends_in_other_processes() -> int:
     return len(spends.map(range(40), processes=2).dead)
+
+
+@workflow
+def takes_and_fails() -> None:
+    perdure.defer(taken_back, 2)
+    taken(1)
+    raise Trouble
+
+
+@workflow
+def takes() -> None:
+    perdure.defer(taken_back, 3)
+
+
+def test_clean_ups_are_executed_there(machine: Machine) -> None:
+    """Under the names and with the idempotency keys that they have in this process."""
+    with pytest.raises(Trouble):
+        takes_and_fails()
+    takes()
+    for number, name in enumerate(("undo:taken_back", "defer:taken_back")):
+        run = machine.engine.store.runs()[1 - number]
+        (record,) = [each for each in machine.engine.store.all_records(run.rid) if each.name == name]
+        assert record.status == "done"
+        assert idempotency_key(run.id, name, record.key, record.n).encode() in record.output
 
 
 def test_the_lock_of_its_own_run_is_not_waited_for(machine: Machine) -> None:

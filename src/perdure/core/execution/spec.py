@@ -91,7 +91,8 @@ class Spec:
     a map, which make its attempts; `on_unlike` is told of results that are not what is declared; `stub`: what a
     test executes instead, which may say `NOT_STUBBED`; `in_place`: only the process of the workflow has what they
     need. `module` is the name that its module has when it is imported, `file` the source file;
-    config/module_names.py sets both. `place` says whose function it is.
+    config/module_names.py sets both. `place` says whose function it is. A clean-up has another `name` in the journal
+    than the step that it calls is `defined_as`.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Spec:
         self.kind = kind
         self.fn = fn
         self.name = name
+        self.defined_as = name
         self.owner = f"{kind} {name!r}"
         called = fn if inspect.isroutine(fn) else getattr(fn, "func", type(fn).__call__)
         self.is_async = inspect.iscoroutinefunction(called)

@@ -7,6 +7,7 @@ descriptor of the connection.
 from __future__ import annotations
 
 import atexit
+import copy
 import os
 import socket
 import sys
@@ -148,7 +149,10 @@ class Steps:
         found = self._known.get((order.name, order.qualname))
         if found is None or found[0].signature.is_remade:
             load_module(setup.module, os.fsdecode(setup.file))
-            spec = registry.find_step(Place(setup.module, order.qualname), order.name, order.input)
+            spec = registry.find_step(Place(setup.module, order.qualname), order.defined_as, order.input)
+            if order.name != spec.name:  # a clean-up, which has keys of its own
+                spec = copy.copy(spec)
+                spec.name = order.name
             found = self.prepare(spec)
         if not self._loggers_set:
             self._loggers_set = True

@@ -121,6 +121,7 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, s
     order = msgspec.msgpack.encode(
         Order(
             spec.name,
+            spec.defined_as,
             spec.fn.__qualname__,
             call.input,
             run_id,

@@ -96,7 +96,8 @@ class Order(msgspec.Struct, frozen=True):
     """An attempt that a child is to make.
 
     Attributes:
-        name: of the step.
+        name: of the step, as it is in the journal.
+        defined_as: its name in the script.
         qualname: of its function.
         input: the packed arguments.
         run_id, workflow: the run.
@@ -111,6 +112,7 @@ class Order(msgspec.Struct, frozen=True):
     """
 
     name: str
+    defined_as: str
     qualname: str
     input: bytes
     run_id: str
