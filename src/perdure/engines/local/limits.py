@@ -46,17 +46,18 @@ class Limits:
         deadline = self.deadline
         if deadline is not None and clock >= deadline.at:
             return deadline.exceeded()
-        self.look_at = clock + LOOK if deadline is None else min(clock + LOOK, deadline.at)
-        if self._resources.leaving:  # looked at last: who sets it resets `look_at` afterwards
-            return Released(
-                f"run {self._run.id} is given back: its worker ends", "do nothing: a worker goes on with it"
-            )
         store = self._resources.store
         nudge = store.holder.nudges()
         if nudge != self._nudge:
-            self._nudge = nudge
             if store.stopping(self._run.rid):
-                return cancelled(self._run.id)
+                return cancelled(self._run.id)  # with `look_at` as it is: whatever else is about to begin looks too
+            self._nudge = nudge
+        self.look_at = clock + LOOK if deadline is None else min(clock + LOOK, deadline.at)
+        if self._resources.leaving:  # looked at last: who sets it resets `look_at` afterwards
+            self.look_at = -NEVER
+            return Released(
+                f"run {self._run.id} is given back: its worker ends", "do nothing: a worker goes on with it"
+            )
         return None
 
     def bound(self, seconds: float | None) -> float | None:

@@ -189,6 +189,7 @@ class RunScope(BaseScope):
         """
         if self.closed:
             self.refuse_if_over()
+        self.check()
         reason = self.limits.look()
         if reason is not None:
             raise self.stop(StopRun(reason))
