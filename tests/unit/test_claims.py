@@ -13,7 +13,8 @@ from perdure.core.execution.run_effects import End
 from perdure.core.records import RunRecord
 from perdure.store import claims
 from perdure.store.claims import Offer
-from perdure.store.queue import AFTER_OTHERS
+from perdure.store.queue import AFTER_OTHERS, QueueRow
+from perdure.store.queue_listing import declare
 from perdure.store.runs import Store
 
 NOW = 1_800_000_000.0
@@ -68,6 +69,19 @@ def test_the_order(store: Store, other: Store) -> None:
     assert claimed(store, 4, crashed=[died]) == ["due-first", "due-second", "died", "queued-first"]
     assert claimed(store) == ["queued-late"]
     assert claimed(store) == []
+
+
+def test_when_the_rate_of_a_queue_lets_the_next_run_begin_is_said(store: Store) -> None:
+    """A worker that has nothing else to do looks again then; where nothing waits for a rate, there is no such time."""
+    declare(store, [QueueRow("mail", rate=2, seconds=10.0)], NOW)
+    for id in ("first", "second"):
+        add(store, id, status="queued", queue="mail", priority=1, wake=None)
+    claim = claims.Claim(store, SERVED, 10, NOW)
+    assert [taken.run.id for taken in store.journal.write((), claim)] == ["first"]
+    assert claim.later == NOW + 5
+    claim = claims.Claim(store, SERVED, 10, NOW + 5)
+    assert [taken.run.id for taken in store.journal.write((), claim)] == ["second"]
+    assert claim.later is None
 
 
 def test_what_is_claimed_is_the_claimers(store: Store, other: Store) -> None:

@@ -105,6 +105,7 @@ class Claim:
     """The same as an operation of a transaction, for who ends runs in it; see `claim`.
 
     With a `line`, only runs of that command line, packed, are taken; those of the others that could be are `elsewhere`.
+    `later` is when the rate of a queue lets its next run begin, in seconds since the epoch, if one waits for that.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class Claim:
         self._crashed, self._queues, self._others = crashed, queues, others
         self._line = line
         self.elsewhere: set[bytes] = set()
+        self.later: float | None = None
         self._who = asker(alone=True)  # runs that a worker executes at the same time have nothing to do with each other
         self._found: list[Taken] = []
 
@@ -131,6 +133,7 @@ class Claim:
         self._store.check_sound(connection)
         self._found = []
         self.elsewhere.clear()
+        self.later = None
         self._queued = queue.Served()
         if self._others:
             about = (self._now, json.dumps(list(self._served)), self._most + LOCKED)
@@ -163,6 +166,7 @@ class Claim:
         while len(self._found) < self._most and passed < LOCKED:
             rid = waiting.following()
             if rid is None:
+                self.later = min((one.moment for one in waiting.later()), default=None)
                 return
             if self._take(connection, self._store.run_in(connection, rid)):
                 waiting.took()

@@ -71,6 +71,8 @@ from perdure.store.group_commit import Entry
 
 GRACE = 30.0
 """Seconds that steps in flight have, if the supervisor is gone and cannot say."""
+OFTEN = 1.0
+"""Seconds after which the clock is looked at again, in case it is set, where a run is to begin at a moment."""
 HOMELESS = 60.0
 """Seconds between two looks for runs of workflows that no script defines any more."""
 
@@ -105,6 +107,7 @@ class Executor:
         self._threads = 0
         self._look = self._dead = True
         self._paused_until = self._homeless_at = 0.0
+        self._later: float | None = None  # when a queue lets its next run begin, in seconds since the epoch
         self._retired = False
         self._left: float | None = None  # when the process is to be over
         self._bad = self._claims = 0
@@ -223,11 +226,20 @@ class Executor:
     def _seconds(self) -> float | None:
         """How long to sleep; what is to be done may have to wait for the clock."""
         left = self._paused_until - steady()
-        return left if left > 0 and self._look else None
+        if left > 0 and self._look:
+            return left
+        assert self._engine is not None
+        return None if self._later is None else min(max(self._later - self._engine.world.now(), 0.0), OFTEN)
+
+    def _is_later(self, engine: LocalEngine) -> bool:
+        """Has the moment come at which the rate of a queue lets its next run begin?"""
+        return self._later is not None and engine.world.now() >= self._later
 
     def _work(self, engine: LocalEngine, program: Program) -> None:
         """Write the ends of what is over and claim what is next, in one transaction, as long as there is either."""
         serial = self._serial  # before the look itself
+        if self._is_later(engine):
+            self._look, self._later = True, None
         while True:
             over = self._take_over()
             free = self._orders.slots - len(self._active) + sum(one.closing.plain for one in over)
@@ -274,6 +286,7 @@ class Executor:
             self._start(one)
         if isinstance(claim.operation, claims.Claim):
             self._tell_lines(claim.operation.elsewhere)
+            self._later = claim.operation.later
 
     def _tell_lines(self, lines: Collection[bytes]) -> None:
         """There are runs of other command lines than this process has loaded the scripts with."""
