@@ -56,6 +56,7 @@ class Listed:
         attempts: int = 1,
         ms: int = 5,
         reason: bytes | None = None,
+        **marks: Any,
     ) -> None:
         """Records of a run; those that are dead have a letter, and each attempt before the last one has failed."""
 
@@ -64,7 +65,7 @@ class Listed:
             for seq, name in enumerate(names, last + 1):
                 key, output = seq.to_bytes(16, "big"), VALUE if status == "done" else ERROR
                 made = StepRecord(
-                    seq, name, key, 0, status, given(seq), output, BEGAN + seq, ms, attempts, 0, "step"
+                    seq, name, key, 0, status, given(seq), output, BEGAN + seq, ms, attempts, 0, "step", **marks
                 ).sealed(run.rid)
                 self.store.insert_rows(connection, [(run.rid, *msgspec.structs.astuple(made))])
                 if status == "dead":

@@ -11,7 +11,10 @@ import pytest
 from listed_runs import Listed, Questions, given
 
 from perdure.errors import OptionError
+from perdure.operations import run_counts as counting
 from perdure.operations.ps import RunFilter, RunView, Standing, each_run, runs_page, view_of
+from perdure.operations.run_counts import run_counts
+from perdure.operations.step_groups import groups_of
 from perdure.operations.step_rows import StepFilter, step_rows
 from perdure.store import run_pages, step_pages
 
@@ -160,6 +163,42 @@ def test_pages_of_steps_give_each_one_once(listed: Listed, monkeypatch: pytest.M
     ]
     assert [one.seq for one in all_of("first", longer=4)] == [one.seq for one in forwards if one.ms >= 4]
     assert step_rows(listed.store, run, StepFilter(text="nothing of that")).next is None
+
+
+def test_calls_that_waited_or_were_broken_off_are_counted_and_found(listed: Listed) -> None:
+    """By the step and by the run; a call says when it was made only if it waited before its first attempt."""
+    run = listed.run("run")
+    listed.steps(run, "load", "charge")
+    listed.steps(run, "charge", waits='{"rate": 400}', asked=400)
+    listed.steps(run, "charge", lives=2)
+    listed.steps(run, "load", attempts=2, waits='{"retry": 900}', asked=10)
+    assert [(one.step, one.waited, one.cut) for one in groups_of(listed.store, run)] == [
+        ("load", 1, 0),
+        ("charge", 1, 1),
+    ]
+    shown = {show: step_rows(listed.store, run, StepFilter(show=show)).steps for show in ("waited", "cut", "all")}
+    assert [one.seq for one in shown["waited"]] == [3, 5]
+    assert [one.seq for one in shown["cut"]] == [4]
+    assert [None if one.made is None else one.at - one.made for one in shown["all"]] == [None, None, 400.0, None, None]
+
+
+def test_runs_are_counted_as_they_are_listed(listed: Listed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each count beside a filter is how many runs that filter lists; where counting ends, it says so."""
+    shelf(listed)
+    for workflow, children in ((None, False), (None, True), ("sell", False)):
+        found = run_counts(listed.store, workflow, children)
+        assert found.more == []
+        for standing in get_args(Standing):
+            runs = (
+                []
+                if standing == "superseded"
+                else runs_page(listed.store, RunFilter(standing, workflow, children)).runs
+            )
+            assert found.counts.get(standing, 0) == len(runs), (standing, workflow, children)
+    monkeypatch.setattr(counting, "MOST", 3)
+    few = run_counts(listed.store)
+    assert (few.counts["failed"], few.counts["parked"]) == (3, 3)
+    assert {"failed", "parked"} <= set(few.more)
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "-1", "1-", "9" * 40, "\uff11"])

@@ -260,6 +260,12 @@ def _shown(store: Store, runs: Sequence[RunRecord], status: Standing | None) -> 
     return [(view, run.rid) for view, run in zip(views, runs, strict=True) if status in (None, view.status)]
 
 
+def standings_of(store: Store, runs: Sequence[RunRecord]) -> list[Standing]:
+    """How runs that have not ended stand at this moment."""
+    holders = _holders(store, runs)
+    return [_standing(run, holders.get(run.rid), 0) for run in runs]
+
+
 def view_of(store: Store, run: RunRecord) -> RunView:
     """How a run stands at this moment."""
     return views_of(store, [run])[0]

@@ -30,6 +30,8 @@ class StepGroup(msgspec.Struct, frozen=True):
         started: when the first of them was executed.
         ended: when the last one was.
         seconds: how long the last attempts of all of them took together.
+        waited: how many waited before an attempt, for a service or a lock, say.
+        cut: how many were broken off by the death of a process, and executed again.
     """
 
     step: str
@@ -45,6 +47,8 @@ class StepGroup(msgspec.Struct, frozen=True):
     started: datetime | None
     ended: datetime | None
     seconds: float
+    waited: int = 0
+    cut: int = 0
 
 
 def groups_of(store: Store, run: RunRecord) -> list[StepGroup]:
@@ -77,4 +81,6 @@ def _together(name: str, kind: str, parts: list[step_pages.Group]) -> StepGroup:
         started=moment(min(part.began for part in parts)),
         ended=moment(max(part.ended for part in parts)),
         seconds=sum(part.ms for part in parts) / 1000,
+        waited=sum(part.waited for part in parts),
+        cut=sum(part.cut for part in parts),
     )

@@ -24,7 +24,7 @@ from perdure.store import step_pages, timeline
 from perdure.store.runs import Store
 from perdure.store.step_pages import Order, Wanted
 
-Show = Literal["all", "dead", "failed", "retried"]
+Show = Literal["all", "dead", "failed", "retried", "waited", "cut"]
 
 INPUTS = 120
 """Characters of the inputs of a row."""
@@ -48,7 +48,8 @@ class Try(msgspec.Struct, frozen=True):
 class StepRow(msgspec.Struct, frozen=True):
     """A call as a row of a table. `at` is the start of its first attempt and `last_at` that of its last one, in
     milliseconds from the start of the run; `ms` is how long the last one took. `failures` are those before it. `map` is
-    the number of the map that it was an item of, `label` the key that it goes by, as text."""
+    the number of the map that it was an item of, `label` the key that it goes by, as text. `made` is when the call was
+    made, in the same milliseconds, if it waited before its first attempt; else None."""
 
     seq: int
     name: str
@@ -63,6 +64,7 @@ class StepRow(msgspec.Struct, frozen=True):
     letter: int | None = None
     map: int | None = None
     label: str | None = None
+    made: float | None = None
 
 
 class StepRows(msgspec.Struct, frozen=True):
@@ -84,7 +86,8 @@ class StepFilter(msgspec.Struct, frozen=True):
 
     Attributes:
         step: the calls of this one.
-        show: what they came to; "retried" are those that were tried more than once.
+        show: what they came to; "retried" are those that were tried more than once, "waited" those that waited before
+            an attempt, "cut" those that were broken off by the death of a process, and executed again.
         map: the items of the map of this number.
         since: those whose last attempt began then or later, in milliseconds from the start of the run.
         until: those whose last attempt began before then.
@@ -139,6 +142,8 @@ def step_rows(
         name=wanted.step,
         status=wanted.show if wanted.show in ("dead", "failed") else None,
         again=wanted.show == "retried",
+        waited=wanted.show == "waited",
+        cut=wanted.show == "cut",
         batch=wanted.map,
         since=None if wanted.since is None else run.created + wanted.since / 1000,
         until=None if wanted.until is None else run.created + wanted.until / 1000,
@@ -221,13 +226,15 @@ class Rows:
         name, given = called(record.kind, record.name, record.input)
         failures = [self.failed(one) for one in tries if one.started < record.started]
         last_at = self._at(record.started)
+        at = failures[0].at if failures else last_at
+        made = None if record.asked is None else round(max(last_at - record.asked, 0.0), 1)
         return StepRow(
             seq=record.seq,
             name=name,
             inputs=self.inputs(given),
             status=record.status,
             attempts=record.attempts,
-            at=failures[0].at if failures else last_at,
+            at=at,
             last_at=last_at,
             ms=record.ms,
             failures=failures,
@@ -235,6 +242,7 @@ class Rows:
             letter=None if letter is None else letter.lid,
             map=record.batch,
             label=None if record.label is None else self._hide(record.label),
+            made=made if made is not None and made < at - 1 else None,
         )
 
     def failed(self, one: AttemptRecord) -> Try:

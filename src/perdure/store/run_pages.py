@@ -147,6 +147,35 @@ def chunk(
     return meant, meant[-1].rid if len(meant) == most else following
 
 
+def count(store: Store, wanted: Wanted, most: int, listed: Sequence[int] | None = None) -> int:
+    """How many runs are meant, up to `most`: what an index says costs little, if a status is named.
+
+    Args:
+        store: the state file.
+        wanted: which, by status, workflow, `children` and `superseded`.
+        most: where counting ends.
+        listed: only those with these numbers.
+    """
+    names = {
+        "only_status": wanted.status is not None,
+        "only_workflow": wanted.workflow is not None,
+        "only_roots": not wanted.children,
+        "not_superseded": wanted.superseded is False,
+        "only_listed": listed is not None,
+    }
+    given = {
+        "status": wanted.status,
+        "workflow": wanted.workflow,
+        "most": most,
+        "listed": None if listed is None else _json(listed),
+    }
+    filters = " ".join(_SQL[name] for name, asked in names.items() if asked)
+    found: int = store.journal.read(
+        lambda connection: next(connection.execute(_SQL["count"].replace(":filters", filters), given))[0]
+    )
+    return found
+
+
 def with_letters(store: Store, before: int) -> list[int]:
     """The numbers of the runs with parked calls, of their own or of a child run's, below `before`, newest first."""
     return [rid for (rid,) in _all(store, "with_letters", before)]

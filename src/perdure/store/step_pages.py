@@ -50,6 +50,8 @@ class Wanted(msgspec.Struct, frozen=True):
         but: of none of these.
         status: with this status; "not done": with any but that.
         again: those that were tried more than once.
+        waited: those that waited before an attempt, for a service or a lock, say.
+        cut: those that were in the middle of an attempt when a process left the run, and were executed again.
         batch: the items of the map of this number.
         since: begun then or later, in seconds since the epoch.
         until: begun before then.
@@ -61,6 +63,8 @@ class Wanted(msgspec.Struct, frozen=True):
     but: tuple[str, ...] = ()
     status: str | None = None
     again: bool = False
+    waited: bool = False
+    cut: bool = False
     batch: int | None = None
     since: float | None = None
     until: float | None = None
@@ -69,14 +73,17 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Group(NamedTuple):
-    """The calls of a step with the same status: how many, how many of them were tried again, the numbers of the first
-    and the last one, from when to when they were executed (seconds since the epoch), and how long together (ms)."""
+    """The calls of a step with the same status: how many, how many of them were tried again, waited or were broken off
+    by a death, the numbers of the first and the last one, from when to when they were executed (seconds since the
+    epoch), and how long together (ms)."""
 
     name: str
     kind: str
     status: str
     calls: int
     again: int
+    waited: int
+    cut: int
     first: int
     last: int
     began: float
@@ -117,6 +124,8 @@ def chunk(
         "only_status": wanted.status not in (None, "not done"),
         "only_not_done": wanted.status == "not done",
         "only_again": wanted.again,
+        "only_waited": wanted.waited,
+        "only_cut": wanted.cut,
         "only_batch": wanted.batch is not None,
         "only_since": wanted.since is not None,
         "only_until": wanted.until is not None,
@@ -249,6 +258,8 @@ def groups(store: Store, rid: int) -> list[Group]:
                 one = known._replace(
                     calls=known.calls + one.calls,
                     again=known.again + one.again,
+                    waited=known.waited + one.waited,
+                    cut=known.cut + one.cut,
                     last=one.last,
                     began=min(known.began, one.began),
                     ended=max(known.ended, one.ended),

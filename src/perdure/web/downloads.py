@@ -17,7 +17,7 @@ from perdure.operations.metrics import metrics_of
 from perdure.operations.paging import PAGE
 from perdure.operations.step_rows import StepFilter, step_rows
 from perdure.web.answers import clean
-from perdure.web.api_reading import step
+from perdure.web.api_runs import step
 from perdure.web.endpoints import Desk, Nothing
 
 if TYPE_CHECKING:

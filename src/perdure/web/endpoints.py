@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
+from perdure.errors import NotFound
 from perdure.operations.location import Location
 from perdure.web.jobs import Jobs
 
 PREFIX: Final = "/api/v1"
+
+LIMIT: Final = 200
+"""Of a list, at most."""
+
+Limit = Annotated[int, Meta(ge=1, le=LIMIT)]
+Names = dict[str, str]
 
 
 class Desk(msgspec.Struct, frozen=True):
@@ -58,3 +66,14 @@ def asked(query: type[msgspec.Struct], given: dict[str, str]) -> Any:
         msgspec.ValidationError: it does not fit.
     """
     return msgspec.convert(given, query, strict=False)
+
+
+def number(text: str, what: str) -> int:
+    """A number as an address has it.
+
+    Raises:
+        NotFound: it is none.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise NotFound(f"{text!r} is the number of no {what}", "give a number")
+    return int(text)

@@ -111,8 +111,14 @@ SELECT r.rid, r.id, r.script, r.path, r.workflow, r.key, r.named, r.parent, r.st
        r.forked_from, r.forked_at, r.forked_last, r.superseded_by, r.stopped, r.timed_from,
        r.wake, r.queue, r.priority, r.queue_key, r.dedup, r.hold, r.turn, r.steps
 FROM run r
-WHERE (?1 IS NULL OR r.status = ?1) AND (?2 IS NULL OR r.workflow = ?2) AND (?3 OR r.parent IS NULL)
+WHERE :filter (?2 IS NULL OR r.workflow = ?2) AND (?3 OR r.parent IS NULL)
 ORDER BY r.rid DESC LIMIT ?4
+
+-- name: of_status
+r.rid > 0 AND r.status = ?1 AND
+
+-- name: of_any_status
+(?1 IS NULL OR r.status = ?1) AND
 
 -- name: children
 SELECT id FROM run WHERE parent = ? ORDER BY rid

@@ -28,6 +28,12 @@ AND status <> 'done'
 -- name: only_again
 AND attempts > 1
 
+-- name: only_waited
+AND waits IS NOT NULL
+
+-- name: only_cut
+AND lives > 1
+
 -- name: only_batch
 AND batch = :batch
 
@@ -69,6 +75,6 @@ WHERE run = ?1 AND seq > ?2 AND seq <= ?3 AND kind NOT IN ('undo', 'timers') AND
   AND name NOT IN (SELECT value FROM json_each(?5))
 
 -- name: groups
-SELECT name, kind, status, count(*), sum(attempts > 1), min(seq), max(seq), min(started), max(started + ms / 1000.0), sum(ms)
+SELECT name, kind, status, count(*), sum(attempts > 1), count(waits), count(lives), min(seq), max(seq), min(started), max(started + ms / 1000.0), sum(ms)
 FROM step WHERE run = :run AND seq > :first AND seq <= :last AND kind NOT IN ('undo', 'timers')
 GROUP BY name, kind, status
