@@ -44,6 +44,15 @@ def configured_targets(to: Sequence[str], script: Path | None) -> list[Target]:
     return found
 
 
+def alert_targets() -> list[str]:
+    """Who is told, as the settings say here: kind and host of each, never what admits to it.
+
+    Raises:
+        OptionError: one of them is not the address of a target.
+    """
+    return sorted(target.name for target in recipients.targets(None, ""))
+
+
 def deliver_test(targets: Sequence[Target]) -> list[DeliveryTest]:
     """Send a test alert to every target, all at the same time, and return the result of each."""
     found: dict[str, DeliveryTest] = {}

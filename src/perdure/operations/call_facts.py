@@ -74,7 +74,7 @@ def call_facts(store: Store, run: RunRecord, record: StepRecord) -> CallFacts:
         parameters=[] if known is None else list(known.parameters),
         idempotency_key=idempotency_key(run.id, *call),
         excerpt=None if known is None else _excerpt(known, "" if failed is None else _traceback(failed)),
-        child=child if any(id == child for id, _ in listing.ids_like(store, child, 1)) else None,
+        child=child if listing.has(store, child) else None,
     )
 
 

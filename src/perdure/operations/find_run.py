@@ -19,14 +19,14 @@ def find_run(store: Store, reference: str) -> RunRecord:
     Raises:
         NotFound: none is, or several are.
     """
-    found = listing.ids_like(store, reference, SHOWN + 1)
-    if found and found[0][0] == reference:
+    if listing.has(store, reference):
         return store.run(reference)
     if reference == LAST:
         newest = listing.newest(store)
         if newest is None:
             raise NotFound(f"no run has been started yet {store.place}", "start one: perdure run FILE")
         return store.run(newest)
+    found = listing.ids_like(store, reference, SHOWN + 1)
     # A child's id begins with its parent's, who is meant then.
     ids = [id for id, child in found if not child] or [id for id, _ in found]
     if len(ids) == 1:

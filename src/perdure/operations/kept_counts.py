@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from perdure.core.records import RunRecord
-from perdure.store import timeline
+from perdure.store import step_pages, timeline
 from perdure.store.runs import Store
 
 LONG = 2_000
@@ -35,11 +35,11 @@ def counted(store: Store, run: RunRecord, what: Hashable, count: Callable[[], T]
     Raises:
         StateError: the file cannot be read.
     """
-    last, total = timeline.total(store, run.rid)
-    if run.ended is None or total < LONG:
+    last = step_pages.last_number(store, run.rid)
+    if run.ended is None or last < LONG:
         return count()
     # A redrive changes what became of a call after the end; no other row of a run that has ended changes.
-    key = (str(store.path), run.rid, run.id, run.ended, last, total, timeline.not_done(store, run.rid), what)
+    key = (str(store.path), run.rid, run.id, run.ended, last, timeline.not_done(store, run.rid), what)
     with _guard:
         if key in _kept:
             _kept.move_to_end(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 from shlex import quote
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -14,12 +14,13 @@ from perdure.core.durations import show
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.core.waits import describe
-from perdure.operations.alerts import pending
+from perdure.operations.alerts import alert_targets, pending
 from perdure.operations.breakers import BreakerView, list_breakers
 from perdure.operations.letter_pages import LetterReason, letter_reasons
 from perdure.operations.location import Location
 from perdure.operations.open_questions import unanswered
 from perdure.operations.processes import process_of
+from perdure.operations.ps import RunView, runs_page
 from perdure.operations.queues import place_in_queue
 from perdure.operations.stored_failures import error_line, verdict_of
 from perdure.operations.why_waiting import Way
@@ -37,12 +38,15 @@ SHOWN = 12
 
 INPUTS = 80
 
-Kind = Literal["failed", "interrupted", "approval", "due", "service", "letters", "alerts"]
+RUNS = 12
+"""Runs that are listed, the newest; child runs are not."""
+
+Kind = Literal["failed", "interrupted", "approval", "due", "service", "letters", "alerts", "nobody"]
 
 
 class Need(msgspec.Struct, frozen=True):
     """Something that needs somebody. `text` says what happened, `detail` quotes the error or the call; `ways` are the
-    commands that help. `service` names the breaker of a `service` need."""
+    commands that help. `service` names the breaker of a `service` need; `nobody` is told of failures and deaths."""
 
     kind: Kind
     title: str
@@ -102,7 +106,8 @@ class LockView(msgspec.Struct, frozen=True):
 class Overview(msgspec.Struct, frozen=True):
     """What needs somebody, and how the rest is doing. `totals` counts runs by what is stored of them, child runs too,
     and those of the newest that no process executes any more as interrupted; `more_needs` is how many runs need
-    somebody besides those in `needs`."""
+    somebody besides those in `needs`; `runs` are the newest. `targets` are told of failures and deaths, as the settings
+    say here, and `undelivered` is how many alerts wait."""
 
     needs: list[Need]
     more_needs: int
@@ -113,6 +118,10 @@ class Overview(msgspec.Struct, frozen=True):
     services: list[BreakerView]
     processes: list[ProcessLine]
     locks: list[LockView]
+    runs: list[RunView] = []
+    more_runs: bool = False
+    targets: list[str] = []
+    undelivered: int = 0
 
 
 def overview_of(store: Store, location: Location) -> Overview:
@@ -133,8 +142,11 @@ def overview_of(store: Store, location: Location) -> Overview:
     waiting = sum(one.letters for one in why)
     needs = [_need(store, location, run, standing[run.rid], now) for run in left[:SHOWN]]
     needs += [_service(location, one) for one in services if one.state in ("open", "isolated")]
-    if undelivered := len(pending(location, None).alerts):
+    targets, undelivered = alert_targets(), len(pending(location, None).alerts)
+    if undelivered:
         needs.append(_alerts(location, undelivered))
+    if newest and not targets:
+        needs.append(_NOBODY)
     if why:
         needs.append(_letters(location, waiting, why))
     return Overview(
@@ -147,6 +159,10 @@ def overview_of(store: Store, location: Location) -> Overview:
         services=services,
         processes=processes(store, newest, standing),
         locks=locks(store),
+        runs=(shown := runs_page(store, limit=RUNS)).runs,
+        more_runs=shown.next is not None,
+        targets=targets,
+        undelivered=undelivered,
     )
 
 
@@ -173,6 +189,7 @@ _URGENCY: dict[Kind, int] = {
     "service": 4,
     "letters": 5,
     "alerts": 6,
+    "nobody": 7,
 }
 
 
@@ -279,6 +296,14 @@ def _alerts(location: Location, waiting: int) -> Need:
         Way("deliver them", f"perdure alert flush{location.option}"),
     ]
     return Need("alerts", title, text, ways=ways)
+
+
+_NOBODY: Final = Need(
+    "nobody",
+    "Nobody is told of a failure or a death",
+    "No alert target is set where this page was started; a script may have others. Set PERDURE_ALERTS, then test it.",
+    ways=[Way("test it", "perdure alert test")],
+)
 
 
 def workflows_of(newest: list[RunRecord], standing: dict[int, str]) -> list[WorkflowView]:

@@ -16,6 +16,7 @@ from perdure.core.redaction.names import HIDDEN, is_secret
 from perdure.core.timestamps import moment
 from perdure.operations.find_step import check_name
 from perdure.operations.functions import FunctionView, functions_of
+from perdure.operations.kept_counts import counted
 from perdure.operations.maps import MapView, maps_of
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import RunFilter, RunView, runs_page, view_of
@@ -142,7 +143,10 @@ def details_of(
     records = _last(store, run, Wanted(name=step, but=folded), before, limit)
     earlier = 0
     if limit is not None:
-        earlier = step_pages.count(store, run.rid, step, records[0].seq if records else before, folded)
+        first = records[0].seq if records else before
+        earlier = counted(
+            store, run, ("count", step, first, folded), lambda: step_pages.count(store, run.rid, step, first, folded)
+        )
     for name in folded:
         records += _last(store, run, Wanted(name=name, status="not done"), before, NOT_DONE)
     records.sort(key=lambda one: one.seq)

@@ -18,6 +18,7 @@ from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.core.values.pieces import is_apart
 from perdure.errors import OptionError, PerdureError
+from perdure.operations.kept_counts import counted
 from perdure.operations.paging import PAGE, SECONDS, Budget
 from perdure.operations.shown_text import ShownText
 from perdure.store import step_pages, timeline
@@ -157,7 +158,8 @@ def step_rows(
         records += found
         if budget.is_spent:
             break
-    last, total = timeline.total(store, run.rid)
+    last = step_pages.last_number(store, run.rid)
+    total = counted(store, run, "total", lambda: timeline.total(store, run.rid)[1])
     if at is not None and order == "first" and at[1] >= last:
         at = None
     following = None if at is None else f"{at[0]}-{at[1]}" if order == "slowest" else str(at[1])

@@ -17,6 +17,7 @@ from perdure.core.policies.verdicts import Verdict
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.timestamps import moment
 from perdure.errors import PerdureError
+from perdure.operations.kept_counts import counted
 from perdure.operations.stored_failures import verdict_of
 from perdure.store import forks, step_pages
 from perdure.store.runs import Store
@@ -136,7 +137,8 @@ def open_steps(store: Store, run: RunRecord, show: Values, *, step: str | None, 
     Raises:
         StateError: the file cannot be read.
     """
-    calls = [call for call in step_pages.tried_without_record(store, run.rid) if step in (None, call[0])]
+    tried = counted(store, run, "open", lambda: step_pages.tried_without_record(store, run.rid))
+    calls = [call for call in tried if step in (None, call[0])]
     tries = step_pages.tries_of(store, run.rid, calls)
     found = sorted(tries.values(), key=lambda each: each[0].started)[-most:]
     whole = [[store.shown(one) for one in each] for each in found]

@@ -85,8 +85,8 @@ def timeline_of(store: Store, run: RunRecord, bins: int = 1_000) -> Timeline:
     Raises:
         StateError: the file cannot be read.
     """
-    _, total = timeline.total(store, run.rid)
-    found = timeline.extent(store, run.rid)
+    total = counted(store, run, "total", lambda: timeline.total(store, run.rid)[1])
+    found = counted(store, run, "extent", lambda: timeline.extent(store, run.rid))
     under_way = run.status == "running" and store.holding(run) is not None
     end = run.ended or (time.time() if under_way else found[1] if found else run.started)
     tried, cut = _open(store, run), _cut(store, run)
@@ -114,7 +114,7 @@ def _bins(store: Store, run: RunRecord, bins: int, width: float) -> Bins:
 
 
 def _open(store: Store, run: RunRecord) -> list[OpenCall]:
-    calls = step_pages.tried_without_record(store, run.rid)
+    calls = counted(store, run, "open", lambda: step_pages.tried_without_record(store, run.rid))
     tries = sorted(step_pages.tries_of(store, run.rid, calls).values(), key=lambda each: each[0].started)[-FEW:]
     rows = Rows(store, run)
     return [OpenCall(each[0].name, rows.inputs(each[0].input), [rows.failed(one) for one in each]) for each in tries]

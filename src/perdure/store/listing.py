@@ -51,6 +51,11 @@ def ids_like(store: Store, prefix: str, most: int) -> list[tuple[str, bool]]:
     return [(id, bool(child)) for id, child in _all(store, "ids_like", prefix, most)]
 
 
+def has(store: Store, id: str) -> bool:
+    """Is there a run of that id? Its index is asked, however many runs there are."""
+    return bool(_all(store, "has", id)[0][0])
+
+
 def newest(store: Store) -> str | None:
     """The id of the run that was started or resumed last; children do not count.
 
@@ -65,7 +70,10 @@ def newest(store: Store) -> str | None:
 
 def totals(store: Store) -> dict[str, int]:
     """How many runs of each status there are, children included."""
-    return dict(_all(store, "totals"))
+    found = dict(_all(store, "totals"))
+    # Nearly all are done: SQLite counts the entries of an index five times faster than those of a part of it.
+    done = found.pop("all") - sum(found.values())
+    return found | ({"done": done} if done else {})
 
 
 def may_have_letters(store: Store, rid: int) -> bool:

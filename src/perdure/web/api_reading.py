@@ -137,9 +137,8 @@ class Alerts(msgspec.Struct, frozen=True):
 
 def alerts(desk: Desk, names: Names, given: Nothing) -> Alerts:
     """Alerts that wait, and their targets."""
-    from perdure.alerts import recipients
     from perdure.core.timestamps import moment
-    from perdure.operations.alerts import pending
+    from perdure.operations.alerts import alert_targets, pending
 
     found = pending(desk.location, None)
     waiting = [
@@ -148,8 +147,7 @@ def alerts(desk: Desk, names: Names, given: Nothing) -> Alerts:
         )
         for one in found.alerts[:LIMIT]
     ]
-    targets = sorted(target.name for target in recipients.targets(None, ""))
-    return Alerts(targets, waiting, found.counted, found.dropped, found.damaged)
+    return Alerts(alert_targets(), waiting, found.counted, found.dropped, found.damaged)
 
 
 def doctor(desk: Desk, names: Names, given: Nothing) -> Health:

@@ -1,12 +1,17 @@
 -- name: ids_like
-SELECT id, parent IS NOT NULL FROM run WHERE substr(id, 1, length(?1)) = ?1
+SELECT id, parent IS NOT NULL FROM run WHERE id >= ?1 AND id < ?1 || char(1114111)
 ORDER BY id = ?1 DESC, parent IS NULL DESC, rid DESC LIMIT ?2
+
+-- name: has
+SELECT EXISTS (SELECT 1 FROM run WHERE id = ?)
 
 -- name: newest
 SELECT id FROM run WHERE parent IS NULL ORDER BY started DESC, rid DESC LIMIT 1
 
 -- name: totals
-SELECT status, count(*) FROM run WHERE rid > 0 GROUP BY status
+SELECT 'all', count(*) FROM run
+UNION ALL SELECT status, count(*) FROM run WHERE rid > 0 AND status < 'done' GROUP BY status
+UNION ALL SELECT status, count(*) FROM run WHERE rid > 0 AND status > 'done' GROUP BY status
 
 -- name: holders
 SELECT h.hid, h.token, h.pid, h.host, h.started, h.gone, h.crc, count(r.rid)
