@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from math import inf
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
@@ -41,8 +41,22 @@ class LogView(msgspec.Struct, frozen=True):
     text: str
 
 
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+_AT_LEAST: Final[dict[Level | None, tuple[str, ...]]] = {
+    level: get_args(Level)[number:] for number, level in enumerate(get_args(Level))
+}
+
+
 def log_of(
-    store: Store, run: RunRecord, *, step: str | None = None, call: StepRecord | None = None, limit: int | None = None
+    store: Store,
+    run: RunRecord,
+    *,
+    step: str | None = None,
+    call: StepRecord | None = None,
+    limit: int | None = None,
+    level: Level | None = None,
+    text: str | None = None,
 ) -> list[LogView]:
     """The lines of a run, oldest first.
 
@@ -52,19 +66,28 @@ def log_of(
         step: only those of attempts of this step.
         call: only those of attempts of this call.
         limit: how many at most, the last ones; None for all.
+        level: only records of that level or a graver one; lines that were printed have none.
+        text: only lines with this in them, or in the name of their step or logger, as they are shown: its case counts.
     """
+    levels = None if level is None else _AT_LEAST[level]
     meant = None if call is None else (call.name, call.key, call.n)
     found = [
         one
         for one in attempt_logs.lines_of(store.path, run.id, **_where(store, run, call))
         if step in (None, one.name) and meant in (None, (one.name, one.key, one.n))
+        if levels is None or one.level in levels
     ]
     found.sort(key=lambda one: one.at)
     hide = secrets.redactor()  # what was not known to be a secret then
-    return [
-        LogView(moment(one.at), one.name, one.key.hex(), one.n, one.attempt, one.level, one.logger, hide(one.text))
-        for one in (found if limit is None else found[-limit:] if limit else [])
-    ]
+    shown: list[LogView] = []
+    for one in reversed(found):
+        if limit is not None and len(shown) >= limit:
+            break
+        line = hide(one.text)
+        if text is None or text in line or text in one.name or text in one.logger:
+            about = one.name, one.key.hex(), one.n, one.attempt, one.level, one.logger
+            shown.append(LogView(moment(one.at), *about, line))
+    return shown[::-1]
 
 
 def _where(store: Store, run: RunRecord, call: StepRecord | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from perdure.operations.call_facts import CallFacts, call_facts
 from perdure.operations.find_run import find_run
 from perdure.operations.location import opened
 from perdure.operations.run_counts import RunCounts, run_counts
-from perdure.operations.run_log import LogView, log_of
+from perdure.operations.run_log import Level, LogView, log_of
 from perdure.operations.show import RunDetails, details_of
 from perdure.operations.step_rows import Show, StepFilter, StepRows, step_rows
 from perdure.operations.step_views import StepView
@@ -143,10 +143,13 @@ def record_of(store: Store, run: RunRecord, seq: int) -> StepRecord:
 
 
 class LogQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which lines: of the call with that record, or of all calls of that step; the last ones."""
+    """Which lines: of the call with that record, or of all calls of that step; of a level, or graver; with a text; the
+    last ones."""
 
     seq: Annotated[int, Meta(ge=1)] | None = None
     step: str | None = None
+    level: Level | None = None
+    q: str | None = None
     limit: Limit = 200
 
 
@@ -162,5 +165,7 @@ def log(desk: Desk, names: Names, given: LogQuery) -> Log:
     with opened(desk.location, names["run"]) as store:
         found = find_run(store, names["run"])
         record = None if given.seq is None else record_of(store, found, given.seq)
-        lines = log_of(store, found, step=given.step, call=record, limit=given.limit + 1)
+        lines = log_of(
+            store, found, step=given.step, call=record, limit=given.limit + 1, level=given.level, text=given.q or None
+        )
     return Log(lines[-given.limit :], len(lines) > given.limit)

@@ -15,6 +15,7 @@ from perdure.operations.find_run import find_run
 from perdure.operations.location import opened
 from perdure.operations.metrics import metrics_of
 from perdure.operations.paging import PAGE
+from perdure.operations.run_log import log_of
 from perdure.operations.step_rows import StepFilter, step_rows
 from perdure.web.answers import clean
 from perdure.web.api_runs import step
@@ -27,12 +28,16 @@ METRICS: Final = "text/plain; version=0.0.4"
 
 
 class ExportQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is exported: the dead letters of a reason or a standing, all runs, or the steps of a run."""
+    """What is exported: the dead letters of a reason or a standing, the runs that stand so, of a workflow or with a
+    text, all without them; or the steps of a run, or what its attempts have logged and printed."""
 
-    what: Literal["letters", "runs", "steps"]
+    what: Literal["letters", "runs", "steps", "log"]
     run: str | None = None
     reason: str | None = None
     status: LetterStanding | None = None
+    standing: ps.Standing | None = None
+    workflow: str | None = None
+    q: str | None = None
 
 
 def export(desk: Desk, given: ExportQuery) -> Response:
@@ -45,9 +50,9 @@ def export(desk: Desk, given: ExportQuery) -> Response:
     """
     from starlette.responses import StreamingResponse
 
-    if given.what == "steps" and given.run is None:
-        raise OptionError("steps are those of a run, and run is not given", "add run=ID to the address")
-    pages = {"letters": _letters, "runs": _runs, "steps": _steps}[given.what](desk, given)
+    if given.what in ("steps", "log") and given.run is None:
+        raise OptionError(f"what={given.what} is of a run, and run is not given", "add run=ID to the address")
+    pages = {"letters": _letters, "runs": _runs, "steps": _steps, "log": _log}[given.what](desk, given)
     first = next(pages, b"")  # what is wrong is said now, and not in the middle of a file
 
     def content() -> Iterator[bytes]:
@@ -104,9 +109,11 @@ def _letters(desk: Desk, given: ExportQuery) -> Iterator[bytes]:
 
 
 def _runs(desk: Desk, given: ExportQuery) -> Iterator[bytes]:
+    wanted = ps.RunFilter(given.standing, given.workflow, children=True, text=given.q or None)
+
     def page(cursor: str | None) -> tuple[list[Any], str | None]:
         with opened(desk.location) as store:
-            page = ps.runs_page(store, ps.RunFilter(children=True), cursor=cursor)
+            page = ps.runs_page(store, wanted, cursor=cursor)
             return page.runs, page.next
 
     return _pages(page)
@@ -119,6 +126,13 @@ def _steps(desk: Desk, given: ExportQuery) -> Iterator[bytes]:
             return page.steps, page.next
 
     return _pages(page)
+
+
+def _log(desk: Desk, given: ExportQuery) -> Iterator[bytes]:
+    with opened(desk.location, given.run) as store:
+        lines = log_of(store, find_run(store, given.run or ""))
+    for first in range(0, len(lines), PAGE):
+        yield _lines(lines[first : first + PAGE])
 
 
 def _pages(page: Callable[[str | None], tuple[list[Any], str | None]]) -> Iterator[bytes]:

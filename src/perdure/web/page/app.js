@@ -95,13 +95,14 @@ addEventListener("keydown", e => {
   if (led) { const to = NAV.find(x => x[3] === e.key); if (to) { e.preventDefault(); go(to[0]); } return; }
   if (e.key === "/") { const field = main.querySelector("[data-search]"); if (field) { e.preventDefault(); field.focus(); } else { e.preventDefault(); go("/search"); } }
   else if (e.key === "?") help();
+  else if (e.key === "w") main.querySelector("[data-waits]")?.click();
   else if ((e.key === "j" || e.key === "k") && !e.target.closest?.("[role=grid]")) {
     const rows = [...main.querySelectorAll("[data-row]")], k = rows.indexOf(e.target.closest?.("[data-row]")) + (e.key === "j" ? 1 : -1);
     if (rows.length) { e.preventDefault(); rows[Math.max(0, Math.min(rows.length - 1, k))].focus(); }
   }
 });
 function help() {
-  const keys = [["/", "search in this view, or everywhere"], ["j  k", "next and previous row"], ["Enter", "open the row"], ["Esc", "leave a field, close a dialog"], ...NAV.map(([, , text, key]) => [`g ${key}`, text])];
+  const keys = [["/", "search in this view, or everywhere"], ["j  k", "next and previous row"], ["Enter", "open the row"], ["Esc", "leave a field, close a dialog"], ["w", "show waits in the timeline, or hide them"], ...NAV.map(([, , text, key]) => [`g ${key}`, text])];
   const box = h("dialog", { "aria-label": "Keys" }, h("div", { class: "in" }, h("h2", {}, "Keys"), h("dl", { class: "keys" }, keys.map(([k, t]) => [h("dt", {}, h("kbd", {}, k)), h("dd", {}, t)]))), h("footer", {}, h("button", { class: "btn", type: "button", on: { click: () => box.close() } }, "Close")));
   box.addEventListener("close", () => box.remove());
   document.body.append(box);

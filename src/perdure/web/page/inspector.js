@@ -6,8 +6,8 @@ import { at, dur, many, took } from "./words.js";
 const LONG = 65536;
 
 /** Plain data as JSON, with marks for the eye. */
-export function json(value) {
-  const box = h("div", { class: "json", tabindex: 0, role: "region", "aria-label": "value" });
+export function json(value, name = "value") {
+  const box = h("div", { class: "json", tabindex: 0, role: "region", "aria-label": name });
   let left = LONG;
   const say = (text, kind) => { if (left <= 0) return; const shown = text.length > left ? `${text.slice(0, left)} …` : text; left -= text.length; box.append(kind ? h("span", { class: kind }, shown) : shown); };
   const walk = (x, pad) => {
@@ -63,8 +63,8 @@ export function inspector(step, call, run, log, close, fork) {
       step.error ? error(step.error) : null,
       section(many(Math.max(all, 1), "attempt"), h("span", { class: "faint" }, `last took ${took(step.seconds)}`), attempts(own, ended ? step : null), waited.length ? h("p", { class: "mute" }, `waited ${waited.map(([k, x]) => `${took(x)} for ${k}`).join(", ")}`) : null),
       call.child ? section("Child run", null, h("a", { class: "link id", href: `/runs/${encodeURIComponent(call.child)}` }, call.child)) : null,
-      section("Input", h("button", { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.inputs)) } }, "Copy JSON"), json(inputs)),
-      step.status === "done" ? section("Result", h("button", { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.result)) } }, "Copy JSON"), json(step.result)) : null,
+      section("Input", h("button", { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.inputs)) } }, "Copy JSON"), json(inputs, "Input")),
+      step.status === "done" ? section("Result", h("button", { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.result)) } }, "Copy JSON"), json(step.result, "Result")) : null,
       log.lines.length ? section("Log", log.earlier ? h("span", { class: "faint" }, "the last lines") : null, h("pre", { class: "codex", tabindex: 0, role: "region", "aria-label": "what it logged and printed" }, log.lines.map(x => `${at(x.at)} ${all > 1 ? `#${x.attempt} ` : ""}${x.level ? `${x.level} ${x.logger}: ` : ""}${x.text}\n`))) : null,
       last?.traceback ? trace(last.traceback) : null,
       source ? section("Code", h("span", { class: "faint mono clip", title: source.file }, `${source.file.split("/").at(-1)}:${source.line} in ${source.function}`), excerpt(source)) : null,

@@ -1,28 +1,30 @@
 // One run: facts, why it does not move, its calls in time, its steps, and what is known of the one that is chosen.
 
-import { get, seg, server } from "./api.js";
+import { download, get, seg, server } from "./api.js";
+import { bands } from "./bands.js";
 import { answers, start } from "./deeds.js";
-import { button, card, command, h, long, mark, NAMES, patch, pill, s } from "./dom.js";
+import { button, card, command, h, long, mark, NAMES, patch, pill, s, toast } from "./dom.js";
 import { error, inspector, trace } from "./inspector.js";
 import { steps } from "./steps.js";
-import { table } from "./runs.js";
 import { timeline } from "./timeline.js";
 import { ago, at, dur, many, n, quoted, size, took } from "./words.js";
 
-const SHOW = [["", "All"], ["dead", "Dead letters"], ["failed", "Failed"], ["retried", "Tried again"]];
+const SHOW = [["", "All"], ["dead", "Dead letters"], ["failed", "Failed"], ["retried", "Tried again"], ["waited", "Waited"], ["cut", "Broken off"]];
+const LEVELS = [["", "any level ▾"], ["INFO", "INFO or graver"], ["WARNING", "WARNING or graver"], ["ERROR", "ERROR or graver"]];
 const KEY = [["done-bar", "done"], ["fail-bar", "failed"], ["wait-bar", "asked for fewer calls"], ["dead-bar", "dead letter"]];
 const AGAIN = ["failed", "interrupted", "parked"], OVER = ["done", "dead", "cancelled", "superseded"];
 const MANY = [["done-bar", "done"], ["wait-bar", "tried again"], ["fail-bar", "failed"], ["dead-bar", "dead letter"]];
 
 export function run({ main, given, query, go, title }) {
-  let asked = query, details = null, why = null, lapse = null, step = null, call = null, log = null, told = false, left = false;
+  let asked = query, details = null, why = null, lapse = null, step = null, call = null, log = null, told = false, left = false, level = "", having = "";
   const head = h("div"), about = h("div", { class: "stack" }), tools = h("div", { class: "tool" }), legend = h("span", { class: "legend" }), count = h("span", { class: "count" }), said = h("div", { class: "stack said" }), side = h("aside", { class: "card insp", "aria-label": "The step that is chosen" });
   const address = changed => { const q = new URLSearchParams(asked); for (const [k, v] of Object.entries(changed)) if (v != null && v !== "") q.set(k, v); else q.delete(k); return `/runs/${seg(given)}${q.size ? `?${q}` : ""}`; };
   const to = (changed, replace) => go(address(changed), replace);
   const line = timeline({ choose: x => x.seq && to({ step: x.seq }, true), pick: t => to({ t: t ? t.map(x => Math.round(x)).join("-") : "" }) });
   const list = steps({ run: given, choose: x => to({ step: x.seq }, true) });
+  const kids = bands(address => go(address));
   const split = h("div", { class: "split wide" }, h("section", { class: "card", "aria-label": "Steps" }, tools, list.box), side);
-  main.replaceChildren(head, h("div", { class: "stack" }, about, h("section", { class: "card", "aria-label": "Timeline" }, h("header", {}, h("h2", {}, "Timeline"), count, legend), line.box)), split, said);
+  main.replaceChildren(head, h("div", { class: "stack" }, about, h("section", { class: "card", "aria-label": "Timeline" }, h("header", {}, h("h2", {}, "Timeline"), count, legend), line.box, kids.box)), split, said);
   side.hidden = true;
 
   const range = () => /^\d+-\d+$/.test(asked.get("t") || "") ? asked.get("t").split("-").map(Number) : null;
@@ -53,8 +55,7 @@ export function run({ main, given, query, go, title }) {
       d.open.length ? card("Tried, and not completed", d.open.length, h("ul", { class: "plain" }, d.open.slice(-8).map(o => h("li", {}, h("b", {}, o.name), h("span", { class: "mono mute clip" }, o.inputs), o.failures.length ? h("span", { class: "err" }, long(`attempt ${o.failures.at(-1).number}, ${ago(o.failures.at(-1).started)}: ${o.failures.at(-1).error.type}: ${o.failures.at(-1).error.message.split("\n")[0]}`)) : null)))) : null,
       d.signals.length ? card("Signals that no wait has taken", d.signals.length, h("ul", { class: "plain" }, d.signals.map(x => h("li", {}, h("b", {}, x.event), x.key ? ` ${x.key}` : "", h("span", { class: "mono mute" }, ` ${x.value}`), h("span", { class: "faint" }, ` ${ago(x.sent)}`), x.aside ? h("span", { class: "err" }, x.aside) : null)))) : null,
       Object.keys(d.published).length ? card("Published", null, h("ul", { class: "plain" }, Object.entries(d.published).map(([k, v]) => h("li", {}, h("b", {}, k), h("span", { class: "mono mute" }, ` ${v}`))))) : null,
-      d.notes.length ? card("Notes", null, h("ul", { class: "plain" }, d.notes.map(x => h("li", {}, x)))) : null,
-      d.children.length ? card("Child runs", n(d.children.length), table(d.children.slice(-50).reverse())) : null);
+      d.notes.length ? card("Notes", null, h("ul", { class: "plain" }, d.notes.map(x => h("li", {}, x)))) : null);
   }
   function acts(r) {
     return [
@@ -65,12 +66,12 @@ export function run({ main, given, query, go, title }) {
   const forks = one => server.read_only || details.parent ? null : button("Fork from here…", "", () => { const r = details.run; start(go, `Fork ${r.id} from #${one.seq}?`, `A copy of the run is made. What was completed before #${one.seq} is kept; this call and all behind it are executed anew, by ${r.script}. The copy stands for the run from then on.`, `perdure fork ${quoted(r.id)} --from '#${one.seq}'`, "Fork", "primary", `/runs/${seg(r.id)}/fork`, { script: r.script, step: one.seq }); });
   function paintTools() {
     const t = range(), show = asked.get("show") || "";
-    const sum = f => (details?.groups || []).reduce((a, g) => a + f(g), 0), counts = { "": sum(g => g.calls), dead: sum(g => g.dead), failed: sum(g => g.failed), retried: sum(g => g.again) };
+    const sum = f => (details?.groups || []).reduce((a, g) => a + f(g), 0), counts = { "": sum(g => g.calls), dead: sum(g => g.dead), failed: sum(g => g.failed), retried: sum(g => g.again), waited: sum(g => g.waited), cut: sum(g => g.cut) };
     patch(tools, SHOW.filter(([k]) => !k || k === show || counts[k]).map(([k, text]) => h("a", { class: "chip", href: address({ show: k, step: "" }), "aria-current": k === show ? "true" : null }, text, h("span", { class: "n" }, n(counts[k])))),
       t ? h("a", { class: "chip", href: address({ t: "" }), "aria-current": "true", "aria-label": `from ${dur(t[0])} to ${dur(t[1])}; remove this filter` }, `${dur(t[0])} to ${dur(t[1])}`, h("span", { "aria-hidden": "true" }, "×")) : null,
       (details?.maps.length > 1 ? details.maps.slice(0, 12) : []).map(m => { const here = asked.get("map") === String(m.number), ended = Object.values(m.counts).reduce((a, b) => a + b, 0); return h("a", { class: "chip", "data-key": `map ${m.number}`, href: address({ map: here ? "" : m.number, step: "" }), "aria-current": here ? "true" : null, title: `map ${m.number} over ${m.step}` }, `map ${m.number}: ${m.step}`, h("span", { class: "n" }, m.total == null || m.total === ended ? n(ended) : `${n(ended)} of ${n(m.total)}`)); }),
-      h("span", { class: "grow" }), h("select", { class: "chip", "aria-label": "How long the last attempt took", on: { change: e => to({ longer: e.target.value, step: "" }) } }, [["", "any duration ▾"], ["1000", "1 s or more"], ["10000", "10 s or more"], ["60000", "1 min or more"]].map(([k, t]) => h("option", { value: k, selected: (asked.get("longer") || "") === k }, t))), h("a", { class: "chip", href: address({ sort: asked.get("sort") === "slowest" ? "" : "slowest", step: "" }), "aria-current": asked.get("sort") === "slowest" ? "true" : null }, "Slowest first"), h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "Text in name or input of a step", placeholder: "text in name or input", spellcheck: "false", value: asked.get("q") || "", on: { change: e => to({ q: e.target.value.trim(), step: "" }) } }), h("kbd", {}, "/")));
-    patch(legend, [...(lapse?.bins ? MANY : KEY), ...(line.cut ? [["stop", "broken off"]] : []), ...(line.shaded ? [["wait-soft", "breaker open"]] : [])].map(([c, text]) => h("span", {}, s("svg", { width: 14, height: 9, "aria-hidden": "true" }, s("rect", { fill: `var(--${c})`, stroke: c === "wait-soft" ? "var(--wait-bar)" : null, x: 1, y: 1, width: 12, height: 7, rx: 1.5 })), text)), h("span", { class: "faint" }, "drag to choose a time"));
+      h("span", { class: "grow" }), h("select", { class: "chip", "aria-label": "How long the last attempt took", on: { change: e => to({ longer: e.target.value, step: "" }) } }, [["", "any duration ▾"], ["1000", "1 s or more"], ["10000", "10 s or more"], ["60000", "1 min or more"]].map(([k, t]) => h("option", { value: k, selected: (asked.get("longer") || "") === k }, t))), h("a", { class: "chip", href: address({ sort: asked.get("sort") === "slowest" ? "" : "slowest", step: "" }), "aria-current": asked.get("sort") === "slowest" ? "true" : null }, "Slowest first"), h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "Text in name or input of a step", placeholder: "text in name or input", spellcheck: "false", value: asked.get("q") || "", on: { change: e => to({ q: e.target.value.trim(), step: "" }) } }), h("kbd", {}, "/")), button("Export", "", () => download("steps", { run: details.run.id }).catch(e => toast(e.message)), "Export the steps of this run as JSON Lines"));
+    patch(legend, [...(lapse?.bins ? MANY : KEY), ...(line.cut ? [["stop", "broken off"]] : []), ...(line.shaded ? [["wait-soft", "breaker open"]] : [])].map(([c, text]) => h("span", {}, s("svg", { width: 14, height: 9, "aria-hidden": "true" }, s("rect", { fill: `var(--${c})`, stroke: c === "wait-soft" ? "var(--wait-bar)" : null, x: 1, y: 1, width: 12, height: 7, rx: 1.5 })), text)), line.waited || details?.groups.some(g => g.again) && !lapse?.bins ? h("button", { type: "button", class: "chip", "data-waits": true, "aria-pressed": String(line.waits), on: { click: () => { line.hideWaits(); paintTools(); } } }, "waits", h("kbd", {}, "w")) : null, h("span", { class: "faint" }, "drag to choose a time"));
     count.textContent = lapse ? `${many(lapse.total + lapse.open.length, "call")}${line.lanes ? ` in ${many(line.lanes, "lane")}` : ""}` : "";
   }
   async function paintStep() {
@@ -91,10 +92,14 @@ export function run({ main, given, query, go, title }) {
   }
   /** What all calls have logged and printed, when that is asked for. */
   async function paintLog() {
-    const lines = told && await get(`/runs/${seg(given)}/log`, { limit: 200 });
+    const lines = told && await get(`/runs/${seg(given)}/log`, { limit: 200, level, q: having });
     if (left) return;
-    patch(said, card("Log", null, !lines ? h("p", { class: "empty" }, h("button", { class: "btn small", type: "button", on: { click: () => { told = true; paintLog(); } } }, "Show the last lines"))
-      : lines.lines.length ? [h("p", { class: "hint" }, h("span", { class: "grow" }, lines.earlier ? `The last ${n(lines.lines.length)} lines; all of one step: ` : "", lines.earlier ? h("code", {}, `perdure show ${quoted(details.run.id)} --step NAME`) : `${many(lines.lines.length, "line")} that attempts have logged and printed`)), h("pre", { class: "codex log", tabindex: 0, role: "region", "aria-label": "what its attempts have logged and printed" }, lines.lines.map(x => h("div", {}, h("span", { class: "faint" }, at(x.at)), ` ${x.step} ${x.level ? `${x.level} ${x.logger}: ` : ""}${x.text}`)))] : h("p", { class: "empty" }, "Its attempts have logged and printed nothing that is kept.")));
+    patch(said, card("Log", null, !lines ? h("p", { class: "empty" }, h("button", { class: "btn small", type: "button", on: { click: () => { told = true; paintLog(); } } }, "Show the last lines")) : [
+      h("div", { class: "tool" }, h("span", { class: "mute" }, lines.earlier ? `the last ${n(lines.lines.length)} lines` : many(lines.lines.length, "line")), h("span", { class: "grow" }),
+        h("select", { class: "chip", "aria-label": "Level of the lines", on: { change: e => { level = e.target.value; paintLog(); } } }, LEVELS.map(([k, text]) => h("option", { value: k, selected: level === k }, text))),
+        h("label", { class: "search" }, mark("search", 12, true), h("input", { "aria-label": "Text in a line, its step or its logger", placeholder: "text, step or logger", spellcheck: "false", value: having, on: { change: e => { having = e.target.value.trim(); paintLog(); } } })),
+        button("Export", "", () => download("log", { run: details.run.id }).catch(e => toast(e.message)), "Export all lines as JSON Lines")),
+      lines.lines.length ? h("pre", { class: "codex log", tabindex: 0, role: "region", "aria-label": "what its attempts have logged and printed" }, lines.lines.map(x => h("div", { class: x.level === "ERROR" || x.level === "CRITICAL" ? "err" : null }, h("span", { class: "faint" }, at(x.at)), ` ${x.step} ${x.level ? `${x.level} ${x.logger}: ` : ""}${x.text}`))) : h("p", { class: "empty" }, level || having ? "No line fits." : "Its attempts have logged and printed nothing that is kept.")]));
   }
   async function refresh() {
     const first = !details, listed = list.ask(wanted(), !first);
@@ -103,7 +108,7 @@ export function run({ main, given, query, go, title }) {
     if (left) return;
     details = d; lapse = t;
     if (given !== d.run.id && d.run.id.startsWith(given)) history.replaceState(null, "", location.pathname.replace(seg(given), seg(d.run.id)) + location.search);
-    line.set(t, d); paint(); paintTools();
+    line.set(t, d); kids.set(d, line); paint(); paintTools();
     await listed;
     await Promise.all([paintStep(), paintLog()]);
     if (!["done", "cancelled"].includes(d.run.status)) { const w = await get(`/runs/${seg(given)}/why`); if (!left) { why = w; paint(); } }

@@ -28,8 +28,8 @@ function idle(busy, length) {
 
 /** Put each call into the first lane that is free. */
 function lanes(calls) {
-  const free = [], found = [...calls].sort((p, q) => p.at - q.at).map(x => {
-    let lane = free.findIndex(t => t <= x.at + .5);
+  const begins = x => x.made ?? x.at, free = [], found = [...calls].sort((p, q) => begins(p) - begins(q)).map(x => {
+    let lane = free.findIndex(t => t <= begins(x) + .5);
     if (lane < 0) lane = free.push(0) - 1;
     free[lane] = ends(x);
     return { x, lane };
@@ -40,7 +40,7 @@ function lanes(calls) {
 /** A canvas with the calls; `choose` gets the call that is clicked, `pick` the time that is dragged over (null: none). */
 export function timeline({ choose, pick }) {
   const canvas = h("canvas", { class: "brush", role: "img", "aria-label": "" }), hint = h("div", { class: "tip", "aria-hidden": "true" }), box = h("div", { class: "tl", "data-keep": true }, canvas, hint);
-  let data = null, laid = null, sessions = [], shades = [], HEAD = 6, range = null, chosen = null, from = null, over = null;
+  let data = null, laid = null, waits = true, sessions = [], shades = [], HEAD = 6, range = null, chosen = null, from = null, over = null;
   const width = () => Math.max(canvas.clientWidth, 200);
   // Times that are folded take the same few pixels each; the rest is to scale.
   let folds = [];
@@ -68,7 +68,7 @@ export function timeline({ choose, pick }) {
     });
     if (laid) for (const { x, lane } of laid.found) {
       const y = HEAD + lane * H + 1, hh = Math.max(2, H - 3);
-      if (x.failures.length) { g.fillStyle = v(x.failures.some(f => f.throttled) ? "wait-bar" : "faint"); g.globalAlpha = .6; g.fillRect(X(x.at), y + hh / 2 - .5, X(ends(x)) - X(x.at), 1.2); g.globalAlpha = 1; }
+      if (waits && (x.failures.length || x.made != null)) { g.fillStyle = v(x.made != null || x.failures.some(f => f.throttled) ? "wait-bar" : "faint"); g.globalAlpha = .6; g.fillRect(X(x.made ?? x.at), y + hh / 2 - .5, X(ends(x)) - X(x.made ?? x.at), 1.2); g.globalAlpha = 1; }
       for (const [a, ms, tone] of bars(x)) { g.fillStyle = v(tone); g.beginPath(); g.roundRect(X(a), y, Math.max(1.6, X(a + ms) - X(a) - .6), hh, Math.min(1.5, hh / 2)); g.fill(); }
       if (x.seq && x.seq === chosen) { g.strokeStyle = v("accent"); g.lineWidth = 2; g.strokeRect(X(x.at) - 1.5, y - 1, Math.max(5, X(ends(x)) - X(x.at) + 3), hh + 2); }
     }
@@ -115,6 +115,12 @@ export function timeline({ choose, pick }) {
     get lanes() { return laid?.count; },
     get shaded() { return shades.length > 0; },
     get cut() { return data?.cut.length > 0; },
+    get waited() { return Boolean(laid?.found.some(({ x }) => x.made != null)); },
+    get waits() { return waits; },
+    /** Show waits as thin lines, or do not. */
+    hideWaits() { waits = !waits; draw(); },
+    /** Where a time is, as a part of the width. */
+    part: t => X(t) / width(),
     set(found, { sessions: processes, process }) {
       const began = Date.parse(found.began);
       sessions = processes.map(p => ({ from: Date.parse(p.began) - began, to: p.ended ? Date.parse(p.ended) - began : found.length, text: `process ${p.pid} · ${p.cause || p.outcome}`, died: p.outcome === "died" || p.outcome === "interrupted" }));
