@@ -32,6 +32,13 @@ VIEWS: Final = re.compile(
 )
 """The addresses of the page's views; all of them are the same shell."""
 
+MODULES: Final = {
+    "": "overview", "runs": "runs", "runs/": "run", "dead": "dead", "deeds": "deeds", "jobs": "deeds",
+    "search": "search",
+    **dict.fromkeys(("services", "schedules", "waits", "alerts", "doctor"), "around"),
+}  # fmt: skip
+"""The module of each view, by the first part of its address."""
+
 KINDS: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 
 _log: Final = logging.getLogger("perdure")
@@ -62,7 +69,7 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
 
     packed: dict[str, bytes] = {}
     files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix in KINDS}
-    files["shell.html"] = files["shell.html"].replace(b'="/assets/', b'="' + root.encode() + b"/assets/")
+    shells = {view: _shell(files, name, root) for view, name in MODULES.items()}
     endpoints = endpoints_of(desk)
     description = document(endpoints)
     live = Live(desk.location.path)
@@ -71,7 +78,9 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
     async def shell(request: Request) -> Response:
         if VIEWS.fullmatch(request.url.path) is None:
             return problem(404, "not-found", "there is nothing here")
-        return Response(files["shell.html"], media_type=KINDS[".html"])
+        first = request.url.path.split("/")[1]
+        view = f"{first}/" if first == "runs" and request.url.path.count("/") > 1 else first
+        return Response(shells[view], media_type=KINDS[".html"])
 
     async def asset(request: Request) -> Response:
         name = request.path_params["name"]
@@ -155,6 +164,17 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
     app.router.redirect_slashes = False
     guard = Guard(app, hosts, session, VIEWS)
     return _Below(guard, root) if root else guard
+
+
+def _shell(files: dict[str, bytes], view: str, root: str) -> bytes:
+    """The shell of a view. It names all modules that the view needs, so that none waits for the one that imports it."""
+    names, known = {"app.js", f"{view}.js"}, set[str]()
+    while new := names - known:
+        known |= new
+        names = {found.decode() for name in new for found in re.findall(rb'from "\./([a-z]+\.js)"', files[name])}
+    links = "".join(f'<link rel="modulepreload" href="/assets/{name}">\n' for name in sorted(known))
+    shell = files["shell.html"].replace(b"<script ", links.encode() + b"<script ", 1)
+    return shell.replace(b'="/assets/', b'="' + root.encode() + b"/assets/")
 
 
 class _Below:

@@ -45,7 +45,9 @@ async function ask(path, options = {}) {
 /** Ask the API. @param {string} path @param {Object} [query] what is null or empty is left out */
 export async function get(path, query = {}, signal = undefined) {
   const given = Object.entries(query).filter(([, v]) => v != null && v !== "");
-  return (await ask(path + (given.length ? `?${new URLSearchParams(given)}` : ""), { signal })).json();
+  const answer = await ask(path + (given.length ? `?${new URLSearchParams(given)}` : ""), { signal });
+  if (path !== "/") await known;
+  return answer.json();
 }
 /** Save what is exported as a file. The token goes along, so a link would not do. */
 export async function download(what, query = {}) {
@@ -61,8 +63,10 @@ export async function act(method, path, body, key = crypto.randomUUID()) {
   return (await ask(path, { method, headers: { "Content-Type": "application/json", "Idempotency-Key": key }, body: JSON.stringify(body) })).json();
 }
 export const seg = encodeURIComponent;
-/** What the server says of itself. */
+/** What the server says of itself. No answer is shown before that is known; it is asked for beside the first one. */
 export const server = { read_only: true };
+let known = null;
+export function introduce() { known = get("/").then(about => Object.assign(server, about)); known.catch(() => {}); return known; }
 
 /** Listen for changes, for as long as the page is seen. `changed` is called at each, `said` with how the connection stands. */
 export function listen(changed, said) {

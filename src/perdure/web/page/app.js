@@ -1,6 +1,6 @@
 // The frame around the views, and which view an address is.
 
-import { exchange, get, listen, server, signIn } from "./api.js";
+import { exchange, get, introduce, listen, signIn } from "./api.js";
 import { h, mark, patch, ROOT, s, toast } from "./dom.js";
 import { n } from "./words.js";
 
@@ -130,8 +130,10 @@ function askForCode() {
 addEventListener("signed-out", askForCode);
 let listening = false;
 async function begin() {
-  try { about = await get("/"); Object.assign(server, about); } catch (error) { if (error.status !== 401) toast(error.message); return; }
-  await show();
+  const first = introduce(), shown = show();
+  try { about = await first; } catch (error) { if (error.status !== 401) toast(error.message); return; }
+  frame();
+  await shown;
   if (path() !== "/") get("/overview").then(note, () => {});
   if (!listening) { listening = true; listen(changed, now => { state = now; frame(); }); }
 }

@@ -45,7 +45,7 @@ export function steps({ run, choose }) {
     paint();
   }
   function paint() {
-    const height = Math.min(total * ROW, TALLEST), k = total * ROW / Math.max(height, 1), seen = Math.min(Math.max(height, total ? ROW : 48), 19 * ROW) + 1;
+    const height = Math.min(total * ROW, TALLEST), k = total * ROW / Math.max(height, 1), seen = Math.min(Math.max(height, total ? ROW : 48), 16 * ROW) + 1;
     pad.style.height = `${height}px`;
     box.style.height = `${seen}px`;
     whole.style.setProperty("--numbers", total < 10000 ? "42px" : "58px");

@@ -28,11 +28,12 @@ function idle(busy, length) {
 
 /** Put each call into the first lane that is free. */
 function lanes(calls) {
-  const begins = x => x.made ?? x.at, free = [], found = [...calls].sort((p, q) => begins(p) - begins(q)).map(x => {
-    let lane = free.findIndex(t => t <= begins(x) + .5);
+  const free = [], found = [...calls].sort((p, q) => p.at - q.at).map(x => {
+    let lane = free.findIndex(t => t <= x.at + .5);
     if (lane < 0) lane = free.push(0) - 1;
+    const since = x.made == null ? x.at : Math.max(x.made, free[lane]);  // a wait is drawn where its lane was free
     free[lane] = ends(x);
-    return { x, lane };
+    return { x, lane, since };
   });
   return { found, count: Math.max(free.length, 1) };
 }
@@ -66,9 +67,9 @@ export function timeline({ choose, pick }) {
       g.save(); g.beginPath(); g.rect(a, 0, b - a - 4, 22); g.clip(); g.fillStyle = v("mute"); g.fillText(p.text, a + 7, 14.5); g.restore();
       if (p.died) { g.fillStyle = v("stop"); g.fillRect(b - .8, 0, 1.6, base); }
     });
-    if (laid) for (const { x, lane } of laid.found) {
+    if (laid) for (const { x, lane, since } of laid.found) {
       const y = HEAD + lane * H + 1, hh = Math.max(2, H - 3);
-      if (waits && (x.failures.length || x.made != null)) { g.fillStyle = v(x.made != null || x.failures.some(f => f.throttled) ? "wait-bar" : "faint"); g.globalAlpha = .6; g.fillRect(X(x.made ?? x.at), y + hh / 2 - .5, X(ends(x)) - X(x.made ?? x.at), 1.2); g.globalAlpha = 1; }
+      if (waits && (x.failures.length || x.made != null)) { g.fillStyle = v(x.made != null || x.failures.some(f => f.throttled) ? "wait-bar" : "faint"); g.globalAlpha = .6; g.fillRect(X(since), y + hh / 2 - .5, X(x.failures.length ? ends(x) : x.at) - X(since), 1.2); g.globalAlpha = 1; }
       for (const [a, ms, tone] of bars(x)) { g.fillStyle = v(tone); g.beginPath(); g.roundRect(X(a), y, Math.max(1.6, X(a + ms) - X(a) - .6), hh, Math.min(1.5, hh / 2)); g.fill(); }
       if (x.seq && x.seq === chosen) { g.strokeStyle = v("accent"); g.lineWidth = 2; g.strokeRect(X(x.at) - 1.5, y - 1, Math.max(5, X(ends(x)) - X(x.at) + 3), hh + 2); }
     }
