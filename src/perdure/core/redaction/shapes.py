@@ -123,7 +123,7 @@ _ROWS: Final[tuple[tuple[tuple[str, ...], str, _Check], ...]] = (
 
 _SHAPES: Final = tuple((hints, re.compile(pattern, re.IGNORECASE), check) for hints, pattern, check in _ROWS)
 
-_HINTS: Final = ("_key", *dict.fromkeys(hint for hints, _, _ in _SHAPES for hint in hints))
+_ANY_HINT: Final = ("_key", *dict.fromkeys(hint for hints, _, _ in _SHAPES for hint in hints))
 
 _KEY_NAME = re.compile(
     r"(?<![A-Za-z0-9_])([A-Z][A-Z0-9_]{0,60})_KEY[\"']?\s{0,2}[=:]\s{0,2}[\"']?(?P<v>[^\s'\",;)}]{8,512}+)"
@@ -147,7 +147,7 @@ def hide(text: str, lowered: str, hidden: str) -> str:
         lowered: the same in small letters.
         hidden: what stands in place of a credential.
     """
-    for hint in _HINTS:
+    for hint in _ANY_HINT:
         if hint in lowered:
             break
     else:  # so it is with nearly all texts of a page
