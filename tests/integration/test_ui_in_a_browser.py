@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import axe, browser, tab
-from ui_server import Ui, run_all
+from ui_server import Ui, environment, run_all
 
 # A browser wants a processor: `python dev.py test` has these beside the checks of types, and not among the others.
 pytestmark = pytest.mark.browser
@@ -130,6 +132,47 @@ def test_from_what_needs_somebody_to_its_record(chrome: Any, ui: Ui):
         page.keyboard.press("j")
         page.keyboard.press("Enter")
         page.get_by_role("heading", level=1, name="ui_refund").wait_for()
+
+
+FAMILY = """
+from perdure import step, workflow
+
+@step
+def ui_item(n: int) -> int:
+    return n
+
+@workflow
+def ui_part(n: int) -> int:
+    return ui_item(n) + ui_item(n)
+
+@workflow
+def ui_whole() -> int:
+    return sum(ui_part(n) for n in range(3))
+
+ui_whole()
+"""
+
+
+def test_child_runs_open_in_place(chrome: Any, tmp_path: Path):
+    """Each is a band below the timeline; opened by the keyboard it shows its calls and leads to the run. Beside each
+    filter of runs stands how many it lists."""
+    state = tmp_path / "state.db"
+    subprocess.run([sys.executable, "-c", FAMILY], env=environment(state), cwd=tmp_path, check=True)
+    with Ui(state, "--port", "0") as served, tab(chrome, served.address) as one:
+        page = one.open("/runs", "Runs")
+        page.get_by_role("link", name="Done 1", exact=True).wait_for()
+        page.get_by_role("link", name="ui_whole").click()
+        bands = page.get_by_role("button", name="child run")
+        bands.nth(2).wait_for()
+        bands.first.press("Enter")
+        page.get_by_role("img", name="2 calls in 1 lane").wait_for()
+        assert bands.first.get_attribute("aria-expanded") == "true"
+        assert one.violations(axe()) == []
+        page.get_by_role("link", name="Open the run").click()
+        page.get_by_role("heading", level=1, name="ui_part").wait_for()
+        page.goto(f"{served.address}/runs?children=true")
+        page.get_by_role("link", name="Done 4", exact=True).wait_for()
+        assert one.said == []
 
 
 def test_the_page_below_a_path_of_a_proxy(chrome: Any, state: Path):

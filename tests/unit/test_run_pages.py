@@ -12,6 +12,7 @@ from listed_runs import Listed, Questions, given
 
 from perdure.errors import OptionError
 from perdure.operations import run_counts as counting
+from perdure.operations.find_run import find_run
 from perdure.operations.ps import RunFilter, RunView, Standing, each_run, runs_page, view_of
 from perdure.operations.run_counts import run_counts
 from perdure.operations.step_groups import groups_of
@@ -199,6 +200,26 @@ def test_runs_are_counted_as_they_are_listed(listed: Listed, monkeypatch: pytest
     few = run_counts(listed.store)
     assert (few.counts["failed"], few.counts["parked"]) == (3, 3)
     assert {"failed", "parked"} <= set(few.more)
+
+
+def test_finding_a_run_does_not_read_the_ids_of_others(listed: Listed) -> None:
+    """By its id or the beginning of it: SQLite takes no more steps where there are ten times as many runs."""
+
+    def steps_of(reference: str) -> int:
+        taken = [0]
+        tick = lambda: taken.__setitem__(0, taken[0] + 1) or False  # noqa: E731
+        listed.store.journal.read(lambda connection: connection.set_progress_handler(tick, 10))
+        find_run(listed.store, reference)
+        return taken[0]
+
+    for number in range(20):
+        listed.run(f"run-{number}")
+    listed.run("other-1")
+    few = steps_of("run-7"), steps_of("other")
+    for number in range(20, 200):
+        listed.run(f"run-{number}")
+    many = steps_of("run-7"), steps_of("other")
+    assert all(more <= less + 3 for less, more in zip(few, many, strict=True)), (few, many)
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "-1", "1-", "9" * 40, "\uff11"])
