@@ -45,7 +45,7 @@ def test_every_address_answers_in_its_form(api: httpx.Client):
 def test_what_needs_somebody_comes_first(api: httpx.Client, state: Path):
     """Overview, runs and letters are those of the command line, asked by another process."""
     page = api.get("/overview").json()
-    assert [one["kind"] for one in page["needs"]] == ["failed", "interrupted", "approval", "letters"]
+    assert [one["kind"] for one in page["needs"]] == ["failed", "interrupted", "approval", "letters", "nobody"]
     assert page["letters"] == 3
     (reason,) = page["reasons"]
     assert (reason["error"], reason["shape"], reason["letters"]) == ("ValueError", "amount of … is no number: …", 3)
