@@ -228,3 +228,32 @@ def test_what_is_written_beside_the_script_meanwhile_is_no_finding(tmp_path: Pat
     report = crashtest(target(folder, script("pass")), kills=3, oracle=later, patience=60)
     assert report.findings == []
     assert (folder / "output.log").exists()
+
+
+def test_what_a_workflow_enqueues_is_said_not_to_be_tested(tmp_path: Path) -> None:
+    """Nobody executes it here: it is another workflow's run."""
+    text = WORKFLOW + (
+        "@workflow\ndef send(n: int) -> int:\n    return n\n"
+        "@workflow\ndef main() -> None:\n    for n in range(3):\n        send.enqueue(n)\n"
+    )
+    report = crashtest(target(tmp_path, text, workflow="main"), kills=2, patience=60)
+    assert report.enqueued == {"send": 3}
+
+
+def test_a_budget_that_a_killed_attempt_uses_up_is_named(tmp_path: Path) -> None:
+    """What was spent is spent: the run ends earlier than undisturbed, and that is no fault of what its steps return."""
+    text = WORKFLOW + (
+        "import perdure\n@step\ndef ask(n: int) -> int:\n    perdure.spend(tokens=6)\n    return n\n"
+        "@workflow\ndef main() -> int:\n    done = 0\n    with perdure.budget(tokens=20):\n        try:\n"
+        "            while True:\n                done += ask(1)\n"
+        "        except perdure.errors.BudgetExceeded:\n            return done\n"
+    )
+    report = crashtest(target(tmp_path, text), kills=8, patience=60)
+    assert {(each.kind, "its budget counts" in each.fix) for each in report.findings} == {("other-end", True)}
+
+
+def test_a_method_is_no_workflow_that_a_command_line_can_start(tmp_path: Path) -> None:
+    """It says so, rather than that an argument is missing."""
+    text = WORKFLOW + "class Shop:\n    @workflow\n    def total(self) -> int:\n        return 1\n"
+    with pytest.raises(UsageError, match=r"'Shop\.total' is a method"):
+        crashtest(target(tmp_path, text), patience=60)

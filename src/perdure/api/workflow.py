@@ -45,6 +45,14 @@ R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 
 
+def method_refused(spec: Spec) -> UsageError:
+    """The refusal of a workflow that is a method."""
+    return UsageError(
+        f"{spec.owner} is a method, and a run that is resumed has no instance to call it on",
+        "put @staticmethod above @workflow, and give what it needs as arguments; steps may be methods",
+    )
+
+
 class Workflow(KeptHere, Generic[P, R]):
     """A function whose steps are saved; `@workflow` makes it.
 
@@ -102,10 +110,7 @@ class Workflow(KeptHere, Generic[P, R]):
         if isinstance(instance, type):  # before 3.13 `classmethod` asks in this way
             return cast(Workflow[P, R], MethodType(self, instance))
         if instance is not None and self._spec.qualname == f"{owner.__qualname__}.{self._spec.fn.__name__}":
-            raise UsageError(
-                f"{self._spec.owner} is a method, and a run that is resumed has no instance to call it on",
-                "put @staticmethod above @workflow, and give what it needs as arguments; steps may be methods",
-            )
+            raise method_refused(self._spec)
         return self
 
     def with_options(

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from cyclopts import App, Group, Parameter, Token
 
+from perdure.api.workflow import method_refused
 from perdure.core.execution.spec import Spec
 from perdure.core.redaction.secret import Secret
 
@@ -54,7 +55,9 @@ def parse_arguments(spec: Spec, command: str, tokens: Sequence[str]) -> Parsed |
 
     Raises:
         CycloptsError: they do not fit.
+        UsageError: the workflow is a method, so that it needs an object besides.
     """
+    _refuse_method(spec)
     accept = _acceptor(spec)
     app = App(name=command, help=inspect.getdoc(spec.fn) or "", version_flags=[], result_action="return_value")
     app["--help"].group = "perdure"
@@ -66,6 +69,12 @@ def parse_arguments(spec: Spec, command: str, tokens: Sequence[str]) -> Parsed |
     own = {name.removeprefix(_PREFIX): bound.kwargs[name] for name in bound.kwargs if name.startswith(_PREFIX)}
     kwargs = {name: value for name, value in bound.kwargs.items() if not name.startswith(_PREFIX)}
     return bound.args, kwargs, own
+
+
+def _refuse_method(spec: Spec) -> None:
+    inside = spec.qualname.rpartition(".")[0]
+    if inside and not inside.endswith("<locals>") and next(iter(inspect.signature(spec.fn).parameters), "") == "self":
+        raise method_refused(spec)
 
 
 def _acceptor(spec: Spec) -> Any:

@@ -49,6 +49,7 @@ class Report(msgspec.Struct):
         not_killed: steps that were killed less than twice: the time was over, or the run did not come there again.
         refused: what it was kept from.
         unstable: what differs between undisturbed runs, and was not compared.
+        enqueued: how many runs of other workflows the undisturbed run leaves in queues; they are not executed.
         ending: how the undisturbed run ends, if not well.
         expected: the same, if it is meant to (`expect_error`).
         at_the_end: the same, if it fails when all is done, by its dead letters (`fail_on_dead=`).
@@ -64,6 +65,7 @@ class Report(msgspec.Struct):
     not_killed: list[str] = []
     refused: list[Refusal] = []
     unstable: list[str] = []
+    enqueued: dict[str, int] = {}
     ending: str = ""
     expected: str = ""
     at_the_end: str = ""
@@ -116,7 +118,8 @@ def crashtest(
     with Laboratory(target, patience) as laboratory:
         reference = _undisturbed(laboratory, oracle, expect_error, report)
         if reference is not None:
-            progress(f"undisturbed: {report.steps} steps, {len(report.names)} names")
+            names = len(report.names)
+            progress(f"undisturbed: {report.steps} step{'s'[: report.steps != 1]}, {names} name{'s'[: names != 1]}")
             for finding in _replay(laboratory, reference, oracle):
                 report.keep(finding)
             plan = _plan(reference.ends[0].life.points, kills, seed)
@@ -153,6 +156,7 @@ def _undisturbed(
         report.at_the_end = outcome.error_line
     elif outcome.end == "failed":
         report.ending = outcome.error_line
+    report.enqueued = dict(Counter(outcome.queued))
     saved = [point.step for point in life.points if point.kind == "after-save" and point.step != RUN]
     report.steps, report.names = len(saved), list(dict.fromkeys(saved))
     other = _one_undisturbed(laboratory, oracle)

@@ -134,6 +134,8 @@ def differences(reference: Reference, resumed: End, killed: Point, leave: Collec
         if now != was and reference.agrees(field):
             text = f"{FIELDS[field]} is {_short(now)}, undisturbed {_short(was)}; killed {said(killed)}"
             fix = "let steps return what later code needs; what a step leaves in memory is gone after a crash"
+            if ended.over_budget:
+                fix = "an attempt that is killed has spent, too, and its budget counts that: leave room for one more"
             found.append(Finding("other-end", step, text, fix, killed=killed))
             break
     others = reference.other_files(resumed.files, leave)

@@ -16,7 +16,7 @@ import msgspec
 
 from perdure.config import secrets
 from perdure.crashtest.points import Point
-from perdure.errors import HasDeadLetters, NotFound, PerdureError
+from perdure.errors import BudgetExceeded, HasDeadLetters, NotFound, PerdureError, StateError
 
 if TYPE_CHECKING:
     from perdure.store.bell import Ear
@@ -27,6 +27,10 @@ RUN_ID = "crashtest"
 
 NAP = 0.002
 """Seconds that a wait of the engine takes instead of its own time."""
+
+
+MOST_QUEUED = 1_000
+"""Runs in queues that are counted."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -73,6 +77,8 @@ class Outcome(msgspec.Struct, frozen=True):
         hint: what that says to do.
         dead_letters: how many items failed for good.
         returned: it failed when the workflow's function had returned, by its dead letters.
+        queued: the workflows of runs that stand in queues, one for each run.
+        over_budget: a step was not called since a budget was used up.
     """
 
     end: str
@@ -83,6 +89,8 @@ class Outcome(msgspec.Struct, frozen=True):
     hint: str = ""
     dead_letters: int = 0
     returned: bool = False
+    queued: list[str] = []
+    over_budget: bool = False
 
     @property
     def error_line(self) -> str:
@@ -197,6 +205,20 @@ def live(order: Order) -> None:
 
 
 def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
+    from perdure.engines.local import engine as local
+
+    outcome = _ended(order, commit)
+    engine = local._engines.get(Path(order.scratch, "state", "state.db"))
+    if outcome.end not in ("done", "failed") or engine is None:
+        return outcome
+    try:
+        queued = [run.workflow for run in engine.store.runs(status="queued", most=MOST_QUEUED)]
+        return msgspec.structs.replace(outcome, queued=queued, over_budget=_over_budget(engine.store, outcome))
+    except StateError:  # what has ended it
+        return outcome
+
+
+def _ended(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
     from perdure.cli.workflow_arguments import parse_arguments
     from perdure.core.execution.spec import spec_of
     from perdure.engines.local import engine as local
@@ -233,6 +255,24 @@ def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
         began = execution is not None and execution.run_id is not None
         return Outcome("failed" if began else "unusable", error=error_text(error), classes=_classes(error))
     return Outcome("done", msgspec.json.encode(done.result).decode(), dead_letters=done.dead_letters)
+
+
+def _over_budget(store: Store, outcome: Outcome) -> bool:
+    """Has a budget refused a call of the run? If that ends it, no record of the call says so."""
+    from perdure.core.exceptions import capture
+
+    if outcome.code == BudgetExceeded.code:
+        return True
+    first = 0
+    while chunk := store.records(store.run(RUN_ID).rid, first):
+        for record in chunk:
+            if (
+                record.status in ("failed", "dead")
+                and capture.decode(store.whole(record).output).name == BudgetExceeded.__name__
+            ):
+                return True
+        first = chunk[-1].seq + 1
+    return False
 
 
 def _has_failed(store: Store) -> bool:

@@ -56,6 +56,9 @@ def show_report(report: Report, arguments: str) -> None:
     if report.unstable:
         differs = ", ".join(report.unstable)
         printer.line(one_line(f"not compared, since it differs from run to run without a kill: {differs}"), "dim")
+    for workflow, number in report.enqueued.items():
+        which = f"{count(number, 'run')} of {workflow}, which the workflow enqueues"
+        printer.line(one_line(f"not executed: {which}; test it by itself: perdure crashtest FILE:{workflow}"), "dim")
     printer.line(one_line(f"not killed: {', '.join(report.not_killed) or 'nothing'}"))
     refused = sorted({f"{each.what} ({each.kind})" for each in report.refused})
     printer.line(one_line(f"refused: {', '.join(refused) or 'nothing'}"))
