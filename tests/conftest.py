@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 
 import perdure
+import warm
 from perdure.engines.interface import under_way
 from perdure.engines.local import LocalEngine
 from perdure.engines.local import engine as local
@@ -216,9 +217,11 @@ class Scripts:
         path.write_text(textwrap.dedent(text), encoding="utf-8")
         return path
 
-    def start(self, path: Path, *args: str, cwd: Path | None = None, **env: str) -> subprocess.Popen[str]:
-        """Run a script, with pipes to all it says."""
-        return subprocess.Popen(
+    def start(
+        self, path: Path, *args: str, cwd: Path | None = None, fresh: bool = False, **env: str
+    ) -> subprocess.Popen[str]:
+        """Run a script, with pipes to all it says; `fresh` if it is about what is imported."""
+        return (subprocess if fresh else warm).Popen(
             [sys.executable, str(path), *args],
             cwd=cwd or self.folder,
             env={**_clean(), "PYTHONPATH": str(SOURCE), **env},
@@ -228,9 +231,11 @@ class Scripts:
             text=True,
         )
 
-    def run(self, path: Path, *args: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, path: Path, *args: str, cwd: Path | None = None, fresh: bool = False, **env: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a script to its end."""
-        process = self.start(path, *args, cwd=cwd, **env)
+        process = self.start(path, *args, cwd=cwd, fresh=fresh, **env)
         out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import warm
 from looking import looked, only_looks
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -94,7 +95,7 @@ def perdure(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess
 def python(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
     """A process of Python in that folder."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PERDURE_", "WORKFLOW_"))}
-    return subprocess.run(
+    return warm.run(
         [sys.executable, *args],
         cwd=folder,
         env={**clean, "PYTHONPATH": str(SOURCE), **env},

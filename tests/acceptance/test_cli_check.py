@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import warm
 from perdure.cli import main
 
 ERROR = (
@@ -86,7 +86,7 @@ def test_json_has_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_step_that_was_renamed_after_a_failure_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its results would not be found; with the recorded name, or in another script, nothing is said."""
     script = written(tmp_path, SCRIPT)
-    subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, check=False)
+    warm.run([sys.executable, script], cwd=tmp_path, capture_output=True, check=False)
     assert main(["check", script]) == 0
     written(tmp_path, SCRIPT.replace("price", "cost"))
     assert main(["check", script]) == 1

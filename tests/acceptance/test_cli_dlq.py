@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import warm
 from conftest import SOURCE, _clean
 from looking import looked, only_looks
 
@@ -80,7 +81,7 @@ def folder(tmp_path: Path) -> Path:
 def perdure(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
     if only_looks(args):
         return looked(folder, *args, **env)
-    return subprocess.run(
+    return warm.run(
         [sys.executable, "-m", "perdure", *args],
         cwd=folder,
         env=_clean() | {"PYTHONPATH": str(SOURCE)} | env,
@@ -214,7 +215,7 @@ def test_in_an_editor(folder: Path) -> None:
     editor.write_text("#!/bin/sh\nsed -i 's/-1/6/' \"$1\"\n")
     editor.chmod(0o755)
     leader, follower = pty.openpty()
-    process = subprocess.Popen(
+    process = warm.Popen(
         [sys.executable, "-m", "perdure", "dlq", "edit", "1"],
         cwd=folder,
         env=_clean() | {"PYTHONPATH": str(SOURCE), "EDITOR": str(editor), "TERM": "xterm"},

@@ -15,6 +15,7 @@ from typing import Any
 import apsw
 import pytest
 
+import warm
 from perdure import step, workflow
 from perdure.cli import main
 from perdure.config import settings
@@ -135,7 +136,7 @@ def test_a_killed_process_leaves_an_interrupted_run(tmp_path: Path, capsys: pyte
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PERDURE_", "WORKFLOW_"))}
     env["PYTHONPATH"] = str(SOURCE)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, str(script)], env=env, **pipes) as process:  # type: ignore[call-overload]
+    with warm.Popen([sys.executable, str(script)], env=env, **pipes) as process:  # type: ignore[call-overload]
         process.stdout.readline()
         place = ["--state", str(settings.state_path(str(script)))]
         main(["doctor", *place])

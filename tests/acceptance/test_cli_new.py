@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import warm
+
 SOURCE = Path(__file__).parents[2] / "src"
 
 
@@ -20,7 +22,7 @@ def run(folder: Path, *command: str, **env: str) -> subprocess.CompletedProcess[
         for name, value in os.environ.items()
         if not name.startswith(("PERDURE_", "WORKFLOW_", "STEP_TIMEOUT", "ALERT_"))
     }
-    return subprocess.run(
+    return warm.run(
         [sys.executable, *command],
         cwd=folder,
         env={**clean, "PYTHONPATH": str(SOURCE), "MYPYPATH": str(SOURCE), "NO_COLOR": "1", **env},

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from run_flow import SOURCE, perdure, with_flow
+
+import warm
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_a_failed_run_shows_the_users_error_first_and_goes_on_after_the_fix(fold
 
 def test_the_command_and_the_script_itself_go_on_with_each_others_runs(folder: Path) -> None:
     """`python flow.py` fails, `perdure run flow.py:fragile` with the same arguments resumes that run."""
-    script = subprocess.run(
+    script = warm.run(
         [sys.executable, "flow.py"], cwd=folder, env={**os.environ, "PYTHONPATH": str(SOURCE)}, capture_output=True
     )
     assert script.returncode == 1

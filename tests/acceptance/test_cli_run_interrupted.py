@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from run_flow import SOURCE, perdure, with_flow
 
+import warm
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -58,7 +60,7 @@ def test_interrupting_and_overlapping(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "perdure", "run", "slow.py"]
     env = {**os.environ, "PYTHONPATH": str(SOURCE)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=tmp_path, env=env, text=True, **pipes) as first:  # type: ignore[call-overload]
+    with warm.Popen(command, cwd=tmp_path, env=env, text=True, **pipes) as first:  # type: ignore[call-overload]
         assert first.stdout.readline() == "here\n"
         second = perdure(tmp_path, "run", "slow.py")
         assert (second.returncode, second.stdout) == (0, "")
@@ -74,7 +76,7 @@ def test_interrupting_and_overlapping(tmp_path: Path) -> None:
     assert "interrupted; 1 step saved; run again to resume" in err.splitlines()[-1]
     (listed,) = json.loads(perdure(tmp_path, "ps", "--json").stdout)["runs"]
     assert listed["status"] == "interrupted"
-    resumed = subprocess.run(
+    resumed = warm.run(
         [*command[:3], "resume", "last"], cwd=tmp_path, env=env, input="", text=True, capture_output=True
     )
     assert (resumed.returncode, resumed.stdout) == (0, "here\n3\n"), resumed.stderr

@@ -14,6 +14,7 @@ import termios
 from collections.abc import Callable
 from pathlib import Path
 
+import warm
 from perdure.cli.view.progress_lines import FULL
 from perdure.cli.view.stream_proxy import StreamProxy
 
@@ -69,9 +70,7 @@ def on_a_terminal(
     terminal, theirs = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
     command = [sys.executable, "-m", "perdure", *args]
-    with subprocess.Popen(
-        command, cwd=folder, env=environment(), stdin=theirs, stdout=theirs, stderr=theirs
-    ) as process:
+    with warm.Popen(command, cwd=folder, env=environment(), stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         shown = [b"", b""]
         seen = 0
@@ -160,7 +159,7 @@ def test_a_pipe_gets_plain_lines_with_the_time(tmp_path: Path) -> None:
     """No escape sequence, one line a step, failures with their reason; many items of a batch are summed up."""
     (tmp_path / "flow.py").write_text(FLOW)
     command = [sys.executable, "-m", "perdure", "run", "flow.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), input="\n", text=True, capture_output=True)
+    done = warm.run(command, cwd=tmp_path, env=environment(), input="\n", text=True, capture_output=True)
     assert (done.returncode, done.stdout) == (3, "printed\n62\n")
     assert "\x1b" not in done.stderr
     lines = done.stderr.splitlines()

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections import Counter
@@ -19,6 +18,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 import perdure
+import warm
 from conftest import SOURCE
 from waiting import pause, until
 
@@ -95,7 +95,7 @@ class Web:
         path = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH", ""))))
         command = ["-m", "uvicorn", "app:app", "--workers", "2", "--port", str(self.port), "--log-level", "warning"]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = warm.Popen(
                 [sys.executable, *command],
                 cwd=self.folder,
                 env={**kept, "PYTHONPATH": path, "SERVICE": self.service},

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import warm
 from conftest import SOURCE, Scripts
 from perdure.cli import main
 from perdure.engines.local import engine
@@ -132,7 +133,7 @@ class Shop:
 
     def cancel(self) -> None:
         command = [sys.executable, "-m", "perdure", "cancel", "last", "flow.py"]
-        subprocess.run(command, cwd=self.script.parent, env={**os.environ, "PYTHONPATH": str(SOURCE)}, check=True)
+        warm.run(command, cwd=self.script.parent, env={**os.environ, "PYTHONPATH": str(SOURCE)}, check=True)
 
     def printed(self, *args: str) -> str:
         assert main([*args, "--file", str(self.script)]) == 0

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tests.conformance.conftest import Server
 
+import warm
 from looking import looked, only_looks
 from waiting import until
 
@@ -41,7 +42,7 @@ class Desk:
 
     def start(self, command: str, *args: str) -> subprocess.Popen[str]:
         """Type a command, and do not wait for it."""
-        process = subprocess.Popen(
+        process = warm.Popen(
             [sys.executable, "-m", "perdure", command, *(["--engine", self.url] if command == "run" else []), *args]
             + ([] if command == "run" else ["--engine", self.url]),
             cwd=self.folder,

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from tests.conformance.conftest import Server
 
+import warm
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
 ADDRESS = "temporal://localhost:7233/default"
@@ -58,10 +60,10 @@ def execute(block: str, server: Server, tmp_path: Path) -> int:
                     assert value == ADDRESS
                     env[name] = server.url()
                 case ["perdure", *rest, "&"]:
-                    behind.append(subprocess.Popen([sys.executable, "-m", "perdure", *rest], cwd=tmp_path, env=env))
+                    behind.append(warm.Popen([sys.executable, "-m", "perdure", *rest], cwd=tmp_path, env=env))
                 case ["perdure", *rest]:
                     run = [sys.executable, "-m", "perdure", *rest]
-                    answer = subprocess.run(run, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+                    answer = warm.run(run, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
                     assert answer.returncode == 0, answer.stderr
                     assert answer.stdout
                     assert expected in ("", answer.stdout)

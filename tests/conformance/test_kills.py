@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from tests.conformance.conftest import Server
 
+import warm
 from perdure.core.execution.idempotency import idempotency_key
 from perdure.core.execution.identity import identify
 from perdure.engines.selection import cluster_at
@@ -40,7 +41,7 @@ class Workers:
 
     def start(self) -> None:
         """One more."""
-        self.alive.append(subprocess.Popen(self._command, env=self._env, stderr=self._log, stdout=self._log))
+        self.alive.append(warm.Popen(self._command, env=self._env, stderr=self._log, stdout=self._log))
 
     def kill(self) -> None:
         """SIGKILL to the oldest."""

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+import warm
+
 ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
@@ -39,7 +41,7 @@ def environment() -> dict[str, str]:
 
 
 def run(command: list[str], folder: Path) -> tuple[int, str]:
-    done = subprocess.run(
+    done = warm.run(
         command, cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300
     )
     return done.returncode, done.stdout

@@ -6,7 +6,6 @@ import ast
 import inspect
 import json
 import re
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from test_docs import environment
 
 import perdure
 import perdure.failures
+import warm
 from perdure.api.step import StepOptions
 from perdure.api.workflow import WorkflowOptions
 from perdure.check.catalogue import RULES
@@ -256,7 +256,7 @@ def example(tmp_path: Path) -> Path:
 def test_the_example_runs(example: Path) -> None:
     """One charge an invoice, each with a key of its own; what is declined is tried once and named."""
     with payments() as (address, keys):
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, example.name, "2026-11-23"],
             cwd=example.parent,
             env=environment() | {"API": address, "PERDURE_ALERTS": "", "NO_PROXY": "*"},

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 import perdure
+import warm
 
 VICTIM = Path(__file__).with_name("watched.py")
 SOURCE = Path(perdure.__file__).parents[1]
@@ -142,7 +143,9 @@ def gone(pid: int) -> bool:
         os.close(descriptor)
 
 
-def attempt(way: str, folder: Path, sink: Sink, *options: str, within: Path | None = None) -> Trial:
+def attempt(
+    way: str, folder: Path, sink: Sink, *options: str, within: Path | None = None, forked: bool = False
+) -> Trial:
     """One process dies; returns when nothing of it is left.
 
     Args:
@@ -151,17 +154,21 @@ def attempt(way: str, folder: Path, sink: Sink, *options: str, within: Path | No
         sink: where its alerts go.
         options: for the process.
         within: a memory cgroup for it.
+        forked: begin it warm; what it forks is not looked for then, only what it starts.
     """
     sink.got.clear()
     words = command(way, folder / "state.db", sink, *options)
     if within is not None:
         words = ["/bin/sh", "-c", f'echo $$ > {within}/cgroup.procs; exec "$@"', "sh", *words]
-    process = subprocess.Popen(
+    process = (warm if forked else subprocess).Popen(
         words, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     reader: list[Any] = []
     reading = threading.Thread(target=lambda: reader.append((process.communicate(), time.monotonic())))
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    if isinstance(process, warm.Popen):
+        process.until_dead()
+    else:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     died = time.monotonic()
     reading.start()
     reading.join(PATIENCE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import warm
 from conftest import SOURCE, Scripts, _clean
 
 JOB = """
@@ -33,7 +34,7 @@ class Place(Scripts):
     """A folder with scripts, and what Python says when it executes them."""
 
     def python(self, *args: str, status: int | None = None, **env: str) -> str:
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, *args],
             cwd=self.folder,
             env={**_clean(), "PYTHONPATH": str(SOURCE), **env},

@@ -9,6 +9,7 @@ import sys
 from deaths import all_gone
 from sinks import PATIENCE, Sink
 
+import warm
 from conftest import SOURCE, Scripts
 
 SCRIPT = """
@@ -90,7 +91,7 @@ class Shop:
 
     def perdure(self, *words: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "PYTHONPATH": str(SOURCE), "HOOK": f"http://{self.hook.address}/x"}
-        return subprocess.run(
+        return warm.run(
             [sys.executable, "-m", "perdure", *words], cwd=self.folder, env=env, capture_output=True, text=True,
             timeout=PATIENCE,
         )  # fmt: skip

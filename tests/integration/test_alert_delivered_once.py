@@ -13,6 +13,7 @@ from channels import chat, failed
 from sinks import CHAT, PATIENCE, TOKEN, Sink, TelegramSink, serving
 
 import perdure
+import warm
 from perdure.alerts import sender
 from perdure.alerts.channels.target_address import parse
 from perdure.alerts.spool import Spool
@@ -33,7 +34,7 @@ def hook() -> Iterator[Sink]:
 
 
 def run(code: str, folder: Path, **env: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return warm.Popen(
         [sys.executable, "-c", code],
         cwd=folder,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCE), **env},

@@ -140,5 +140,5 @@ def test_a_run_without_targets_pays_for_nothing(scripts: Scripts) -> None:
         print(sorted(name for name in sys.modules if name.startswith("perdure.alerts")))
         """
     )
-    ended = scripts.run(path)
+    ended = scripts.run(path, fresh=True)
     assert (ended.stdout, ended.stderr) == ("['perdure.alerts', 'perdure.alerts.recipients']\n", "")

@@ -278,4 +278,4 @@ def test_a_script_that_names_no_artifact_in_this_life(scripts: Scripts) -> None:
         """
     )
     assert scripts.run(path, DIE="1").returncode == 1
-    assert scripts.run(path).stdout == "100000 True\n"
+    assert scripts.run(path, fresh=True).stdout == "100000 True\n"

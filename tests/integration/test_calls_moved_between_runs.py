@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 
 import pytest
 
+import warm
 from conftest import Scripts
 
 HEAD = """
@@ -166,7 +166,7 @@ def test_what_the_error_says_goes_on(lives: Lives, scripts: Scripts) -> None:
     command = line.split("stand:  perdure ", 1)[1].split()
     assert command[0] == "resume"
     env = {**os.environ, "LEDGER": str(scripts.folder / "ledger"), "PERDURE_ALERTS": ""}
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "perdure", *command], cwd=scripts.folder, env=env, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from canary_script import ALL, FROM_ENVIRONMENT, IN_ARGUMENTS, IN_RESULTS, SCRIPT, found
 
+import warm
 from perdure.core.exceptions import capture
 from perdure.core.values import codec
 from perdure.store.runs import Store
@@ -34,7 +34,7 @@ class Ran:
         """What a command prints, on both streams."""
         command = [sys.executable, "-m", "perdure", *arguments]
         env = {name: value for name, value in (self.env | more).items() if value}
-        done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=120)
+        done = warm.run(command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=120)
         return done.stdout + done.stderr
 
 

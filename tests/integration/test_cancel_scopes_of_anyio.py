@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
+
+import warm
 
 SCRIPT = """
 import asyncio
@@ -56,7 +57,7 @@ print(asyncio.run(main()))
 def test_calls_that_a_cancel_scope_gives_up_are_left(tmp_path: Path):
     """Beside a thread of anyio's, which makes the end of a call that was given up an event among others."""
     (tmp_path / "scopes.py").write_text(SCRIPT)
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "scopes.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.stdout == "['step', 'tidied', 'map', 'child', 'several', 'group']\n", done.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import warm
 from conftest import SOURCE, Scripts
 
 SCRIPT = '''
@@ -197,7 +198,7 @@ def test_a_suspect_that_hangs_holds_up_no_other(path: Path, scripts: Scripts) ->
 
 
 def _perdure(scripts: Scripts, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return warm.run(
         [sys.executable, "-m", "perdure", *words, "--state", ".perdure/state.db"],
         cwd=scripts.folder, env={**os.environ, "PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip

@@ -18,6 +18,7 @@ import deaths
 import pytest
 from deaths import ALERTED, PATIENCE, QUIET, Sink, Trial, all_gone, attempt, gone, left_running, memory_cgroup
 
+import warm
 from perdure.alerts.watchdog import report
 from perdure.store import crashes, flight_record
 from perdure.store.runs import Store
@@ -56,7 +57,7 @@ PLACES = ("step", "between", "threads", "child", "async step", "async between", 
 def start(way: str, folder: Path, sink: Sink, *options: str, **how: Any) -> subprocess.Popen[str]:
     """A process that waits for its next line."""
     sink.got.clear()
-    process = subprocess.Popen(
+    process = warm.Popen(
         deaths.command(way, folder / "state.db", sink, *options),
         env=deaths.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **how,
     )  # fmt: skip
@@ -105,7 +106,7 @@ def test_out_of_memory_is_named(folder: Path, sink: Sink) -> None:
 )
 def test_wherever_it_dies(way: str, where: str, folder: Path, sink: Sink) -> None:
     """In a step and between steps, in threads, in tasks, in a child run: one alert, which says what was in flight."""
-    alert = the_alert(attempt(way, folder, sink, f"where={where}"), way)
+    alert = the_alert(attempt(way, folder, sink, f"where={where}", forked=True), way)
     assert (alert["workflow"], alert["run"]) == ("nightly", "nightly-1")
     if way != "sys.exit":
         flying = [note for note in alert["notes"] if "in flight" in note]
@@ -120,7 +121,7 @@ def test_wherever_it_dies(way: str, where: str, folder: Path, sink: Sink) -> Non
 )
 def test_no_alarm_wherever(way: str, where: str, folder: Path, sink: Sink) -> None:
     """Ctrl-C in a thread's main thread and in an event loop look different inside."""
-    trial = attempt(way, folder, sink, f"where={where}")
+    trial = attempt(way, folder, sink, f"where={where}", forked=True)
     assert trial.alerts == [], trial.err
     assert trial.status == (0 if way == "clean" else -signal.SIGINT), trial.err
 

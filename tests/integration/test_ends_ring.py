@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import warm
 from perdure.core.records import RunRecord
 from perdure.engines.local import run_ends
 from perdure.store.bell import ENDS, Bell
@@ -62,7 +63,7 @@ def test_an_end_in_another_process(
 
     until(looked, "a look at the run")
     assert not future.done()
-    subprocess.run([sys.executable, "-c", CANCEL, str(state)], check=True)
+    warm.run([sys.executable, "-c", CANCEL, str(state)], check=True)
     assert future.result(ENDLESS).status == "cancelled"
     store.close()
 
@@ -73,7 +74,7 @@ def test_a_bell_that_was_hung_up_after_the_last_ring(tmp_path: Path) -> None:
     Store(state).close()
     locks_of(state).mkdir(exist_ok=True)
     os.utime(locks_of(state), (1.8e9 - 3e8, 1.8e9 - 3e8))
-    ringer = subprocess.Popen(
+    ringer = warm.Popen(
         [sys.executable, "-c", RING_TWICE, str(state)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert ringer.stdout is not None

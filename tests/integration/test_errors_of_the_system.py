@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import warm
 from conftest import SOURCE, Scripts, _clean
 
 SCRIPT = """
@@ -33,7 +34,7 @@ COMMANDS = ("ps", "show last", "why last", "dlq ls", "breaker ls", "alert pendin
 def perdure(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     env = {**_clean(), "PYTHONPATH": str(SOURCE)}
     argv = [sys.executable, "-m", "perdure", *words, "--state", str(folder / ".perdure" / "state.db")]
-    return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    return warm.run(argv, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
@@ -48,7 +49,7 @@ def test_each_call_fails_once_for_a_script(scripts: Scripts, call: str) -> None:
 
     def run(*options: str) -> str:
         argv = ["strace", "-f", "-qq", "-o", str(trace), *options, sys.executable, str(script)]
-        done = subprocess.run(argv, cwd=scripts.folder, env=env, capture_output=True, text=True, check=False)
+        done = warm.run(argv, cwd=scripts.folder, env=env, capture_output=True, text=True, check=False)
         return done.stdout + done.stderr
 
     assert "RESULT 3" in run("-e", f"trace=?{name}")

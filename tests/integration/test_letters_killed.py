@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+import warm
 from conftest import SOURCE, _clean
 from perdure.core.values import codec
 from perdure.store import dead_letters
@@ -99,7 +100,7 @@ class Ground:
         env |= {"LEDGER": str(self.folder / "ledger"), "LIFE": str(self.life), "PYTHONPATH": str(SOURCE)}
         if pipe is not None:
             env["PIPE"] = str(pipe)
-        return subprocess.Popen(
+        return warm.Popen(
             command,
             cwd=self.folder,
             env=_clean() | env,

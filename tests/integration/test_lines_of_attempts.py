@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+import warm
 from conftest import SOURCE, Machine, _clean
 from looking import looked
 from perdure import Retry, step, workflow
@@ -150,7 +151,7 @@ def test_a_process_that_is_killed(tmp_path: Path, kept: bool) -> None:
     (tmp_path / "dying.py").write_text(SCRIPT)
     state = str(tmp_path / "state.db")
     env = {**_clean(), "PYTHONPATH": str(SOURCE), "PERDURE_STATE": state, "PERDURE_LOGS": "1" if kept else "0"}
-    subprocess.run([sys.executable, "dying.py"], cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, check=False)
+    warm.run([sys.executable, "dying.py"], cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, check=False)
     (run,) = json.loads(looked(tmp_path, "ps", "--json", PERDURE_STATE=state).stdout)["runs"]
     shown = looked(tmp_path, "show", run["id"], "--log", "--json", PERDURE_STATE=state).stdout
     found: list[dict[str, Any]] = json.loads(shown)["lines"]

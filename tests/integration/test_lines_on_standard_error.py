@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import warm
 from conftest import Scripts
 
 SCRIPT = """
@@ -68,7 +69,7 @@ def run(scripts: Scripts, flow: Path, name: str, **env: str) -> tuple[int, list[
 
 def perdure(flow: Path, *args: str) -> subprocess.CompletedProcess[str]:
     """The command, in a process of its own."""
-    return subprocess.run(
+    return warm.run(
         [sys.executable, "-m", "perdure", *args],
         cwd=flow.parent,
         capture_output=True,

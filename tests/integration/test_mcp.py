@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+import warm
 
 pytest.importorskip("mcp")
 
@@ -221,7 +222,7 @@ def test_with_the_flag_runs_are_repaired(wrote: tuple[list[Any], dict[str, Answe
 def test_without_the_package_it_says_how_to_get_it(tmp_path: Path) -> None:
     """The error has the command that installs it, and the exit code of wrong usage."""
     program = "import sys; sys.modules['mcp_types'] = None\nfrom perdure.cli import main; sys.exit(main(['mcp']))"
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = warm.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert 'what to do: pip install "perdure[mcp]"' in done.stderr
     assert done.stdout == ""

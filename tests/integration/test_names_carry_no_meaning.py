@@ -6,12 +6,12 @@ The witness is a ledger that the steps append to, in processes that are killed.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import pytest
 
 import perdure
+import warm
 from conftest import SOURCE, Machine, Scripts, Trouble, _clean
 from perdure.errors import OptionError
 from perdure.store import dead_letters
@@ -185,7 +185,7 @@ def test_forked_shown_and_redriven(scripts: Scripts) -> None:
     )
 
     def command(*args: str) -> str:
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, "-m", "perdure", *args],
             env={**_clean(), "PYTHONPATH": str(SOURCE)},
             cwd=scripts.folder,

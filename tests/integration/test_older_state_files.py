@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import warm
 from conftest import SOURCE, _clean
 from looking import looked, only_looks
 
@@ -31,7 +31,7 @@ class Left:
         """What a program says on its standard output; all that the steps had done before is forgotten."""
         self.ledger.write_bytes(b"")
         ours = {"PYTHONPATH": str(SOURCE), "PERDURE_STATE": str(self.state), "LEDGER": str(self.ledger)}
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, *command],
             env={**_clean(), **ours, **env},
             cwd=self.script.parent,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import warm
 from perdure.operations.keyed_requests import Answer, KeyedRequests, KeyReused, RequestUncertain, RequestUnderWay
 from perdure.operations.location import Location
 from perdure.store import keyed_requests
@@ -65,7 +65,7 @@ def test_what_did_nothing_is_carried_out_when_it_is_sent_again(location: Locatio
 
 def test_a_process_that_died_at_it_leaves_it_uncertain(location: Location) -> None:
     """Whether it was done is not known, so it is not done again, and that is said."""
-    died = subprocess.run([sys.executable, "-c", DIES, str(location.path)], check=False)
+    died = warm.run([sys.executable, "-c", DIES, str(location.path)], check=False)
     assert died.returncode == 9
     work = Work()
     with pytest.raises(RequestUncertain):

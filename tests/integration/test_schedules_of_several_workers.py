@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import warm
 from perdure.store import schedules
 from perdure.store.runs import Store
 
@@ -33,7 +34,7 @@ def declare(state: Path) -> None:
 def tickers(state: Path, count: int) -> Iterator[list[subprocess.Popen[str]]]:
     """Processes that begin at the same time."""
     command = [sys.executable, str(TICKER), str(state), str(START), str(START + SECONDS)]
-    made = [subprocess.Popen(command, stdin=-1, stdout=-1, text=True) for _ in range(count)]
+    made = [warm.Popen(command, stdin=-1, stdout=-1, text=True) for _ in range(count)]
     try:
         for one in made:
             assert one.stdout is not None

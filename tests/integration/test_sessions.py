@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import warm
 from conftest import SOURCE, _clean
 from looking import looked
 
@@ -46,7 +47,7 @@ def test_each_process_at_a_run_is_known(tmp_path: Path) -> None:
     pids = []
     for way in ("killed", "left", "failed", ""):
         env = {**_clean(), "PYTHONPATH": str(SOURCE), "PERDURE_STATE": state, "PERDURE_WATCHDOG": "0", "WAY": way}
-        process = subprocess.Popen([sys.executable, str(script)], env=env, stderr=subprocess.DEVNULL)
+        process = warm.Popen([sys.executable, str(script)], env=env, stderr=subprocess.DEVNULL)
         process.wait(60)
         pids.append(process.pid)
         if way == "killed":

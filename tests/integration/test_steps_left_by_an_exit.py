@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+import warm
 from perdure import step, workflow
 
 
@@ -96,7 +96,7 @@ def test_a_script_without_a_file_says_what_it_is_taken_for(tmp_path: Path):
 
     def given(body: str) -> str:
         script = text.format(body)
-        return subprocess.run(
+        return warm.run(
             [sys.executable, "-"], input=script, cwd=tmp_path, capture_output=True, text=True, check=False
         ).stderr
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from ui_server import Ui, environment, run_all
+
+import warm
 
 ACTIONS = (
     "/runs/ui_refund/approve",
@@ -36,7 +37,7 @@ def state(tmp_path: Path) -> Path:
 def perdure(state: Path, *arguments: str) -> str:
     """What another process says."""
     command = [sys.executable, "-m", "perdure", *arguments]
-    done = subprocess.run(command, env=environment(state), capture_output=True, text=True, check=True)
+    done = warm.run(command, env=environment(state), capture_output=True, text=True, check=True)
     return done.stdout
 
 

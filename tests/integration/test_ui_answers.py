@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -14,6 +13,7 @@ import httpx
 import pytest
 from ui_server import Ui, environment, run_all
 
+import warm
 from perdure.web.api_reading import ENDPOINTS
 
 
@@ -50,7 +50,7 @@ def test_what_needs_somebody_comes_first(api: httpx.Client, state: Path):
     (reason,) = page["reasons"]
     assert (reason["error"], reason["shape"], reason["letters"]) == ("ValueError", "amount of … is no number: …", 3)
     command = [sys.executable, "-m", "perdure", "ps", "--json"]
-    done = subprocess.run(command, env=environment(state), capture_output=True, text=True, check=True)
+    done = warm.run(command, env=environment(state), capture_output=True, text=True, check=True)
     runs = api.get("/runs").json()["runs"]
     stands = lambda one: (one["id"], one["status"], one["steps"], one["dead_letters"])  # noqa: E731
     assert [stands(one) for one in runs] == [stands(one) for one in json.loads(done.stdout)["runs"]]
@@ -113,7 +113,7 @@ def test_changes_are_told(state: Path):
         lines = stream.iter_lines()
         assert [next(lines), next(lines), next(lines)] == ["event: change", "data: 0", ""]
         command = [sys.executable, "-m", "perdure", "signal", "ui_refund", "hello", "1"]
-        subprocess.run(command, env=environment(state), capture_output=True, check=True)
+        warm.run(command, env=environment(state), capture_output=True, check=True)
         told = next(
             line for line in islice(lines, 16) if line.startswith("data")
         )  # two minutes of lines that say nothing

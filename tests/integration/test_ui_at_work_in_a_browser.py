@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 import pytest
 from browser import browser, tab
 from ui_server import Ui, environment, run_all
+
+import warm
 
 # `pytest -m long tests/integration/test_ui_at_work_in_a_browser.py`
 pytestmark = pytest.mark.long
@@ -50,7 +51,7 @@ def test_what_others_write_is_shown_without_losing_what_is_typed(chrome: Any, tm
         page.get_by_label("Choose letter 1").check()
         page.get_by_label("Text in the error").fill("half a w")
         command = [sys.executable, "-m", "perdure", "dlq", "drop", "2"]
-        done = subprocess.run(command, env=environment(state), capture_output=True, text=True, check=False)
+        done = warm.run(command, env=environment(state), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         page.get_by_label("Choose letter 2").wait_for(state="detached")
         assert page.get_by_label("Choose letter 1").is_checked()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 from ui_server import Ui, environment, run_all
+
+import warm
 
 SECRET = "hunter2-hunter2-hunter2"
 
@@ -84,7 +85,7 @@ def test_what_never_ended_is_in_the_timeline(api: httpx.Client, state: Path):
     assert call["name"] == "ui_send"
     assert "the mail server says no" in call["failures"][0]["error"]
     killed = api.get("/runs/ui_backup/timeline").json()
-    subprocess.run([sys.executable, "-c", LATER], env=environment(state), cwd=state.parent, check=True)
+    warm.run([sys.executable, "-c", LATER], env=environment(state), cwd=state.parent, check=True)
     later = api.get("/runs/ui_backup/timeline").json()
     (cut,), (same,) = killed["cut"], later["cut"]
     assert (same["name"], same["at"]) == (cut["name"], cut["at"])

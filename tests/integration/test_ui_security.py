@@ -115,7 +115,7 @@ def test_failures_are_limited(state: Path):
 
 def test_a_code_is_good_once_and_the_token_is_nowhere(state: Path):
     """The printed code gives the token, once; the token is in no argument, no output and no asset."""
-    with Ui(state, "--port", "0") as served, served.client(None) as client:
+    with Ui(state, "--port", "0", fresh=True) as served, served.client(None) as client:
         assert client.post("/api/v1/session", json={"code": served.code}).json() == {"token": TOKEN}
         assert client.post("/api/v1/session", json={"code": served.code}).status_code == 401
         assert client.post("/api/v1/session", content=b"{").status_code == 400

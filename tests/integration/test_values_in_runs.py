@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import warm
 from conftest import Scripts
 
 HERE = Path(__file__).parent
@@ -80,7 +81,7 @@ def test_a_script_that_is_run_again_sees_no_drift_in_the_order(scripts: Scripts)
 
 
 def perdure(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return warm.run(
         [sys.executable, "-m", "perdure", *arguments],
         cwd=folder,
         capture_output=True,
@@ -224,8 +225,8 @@ def test_errors_of_well_known_libraries_behave_in_another_process_as_where_they_
     """For every class of the MRO, in text, arguments and plain attributes; of those libraries that are installed."""
     script, saved = str(HERE / "library_errors.py"), str(tmp_path / "saved.json")
     run = [sys.executable, "-W", "ignore", script]
-    subprocess.run([*run, "save", saved], check=True, timeout=120)
-    read = subprocess.run([*run, "read", saved], check=True, timeout=120, capture_output=True, text=True)
+    warm.run([*run, "save", saved], check=True, timeout=120)
+    read = warm.run([*run, "read", saved], check=True, timeout=120, capture_output=True, text=True)
     assert read.stdout.strip() == "", read.stdout
     count, _, _, *_ = read.stderr.split()
     assert int(count) >= 40, read.stderr

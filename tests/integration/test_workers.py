@@ -7,13 +7,13 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 from worker_world import SCRIPT, World, in_order, world
 
+import warm
 from perdure.store import crashes, workers
 from perdure.store.runs import Store
 from waiting import until
@@ -159,7 +159,7 @@ def test_the_list_of_workers(world: World) -> None:
 
     def listed() -> list[dict[str, object]]:
         command = [sys.executable, "-m", "perdure", "workers", "--json", "--state", str(world.state)]
-        found: list[dict[str, object]] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)[
+        found: list[dict[str, object]] = json.loads(warm.run(command, capture_output=True, check=True).stdout)[
             "workers"
         ]
         return found

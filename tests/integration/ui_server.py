@@ -12,6 +12,7 @@ from types import TracebackType
 
 import httpx
 
+import warm
 from conftest import SOURCE
 
 TOKEN = "a-token-for-tests-0123456789abcdefghij"
@@ -84,7 +85,7 @@ def run_all(folder: Path, hostile: str = "") -> Path:
         "with contextlib.suppress(Suspended):\n    ui_refund('SO-1' + ''.join(filter(str.isprintable, hostile)))\n"
         "ui_backup('lyon' + hostile)\n"
     )
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-c", program, hostile],
         env=environment(state),
         capture_output=True,
@@ -97,10 +98,13 @@ def run_all(folder: Path, hostile: str = "") -> Path:
 
 
 class Ui:
-    """The server, until the block ends. `address` is where; `code` the one that it printed."""
+    """The server, until the block ends. `address` is where; `code` the one that it printed.
 
-    def __init__(self, state: Path, *options: str) -> None:
-        self._process = subprocess.Popen(
+    It is started `fresh` where the system is asked for its command line.
+    """
+
+    def __init__(self, state: Path, *options: str, fresh: bool = False) -> None:
+        self._process = (subprocess if fresh else warm).Popen(
             [sys.executable, "-m", "perdure", "ui", "--state", str(state), "--no-open", *options],
             env=environment(state),
             stdin=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import warm
 from conftest import SOURCE, _clean
 from perdure.config.script_identity import script_identity
 from perdure.core.records import RunRecord
@@ -82,7 +83,7 @@ class Worker:
     """A worker in processes of its own."""
 
     def __init__(self, world: World, *options: str, **env: str) -> None:
-        self.process = subprocess.Popen(
+        self.process = warm.Popen(
             [sys.executable, "-m", "perdure", "worker", *options, str(world.script)],
             cwd=world.folder,
             env={**_clean(), "PYTHONPATH": str(SOURCE), **env},
