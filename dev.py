@@ -28,8 +28,8 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "installed"
 MEMORY = "/dev/shm"  # noqa: S108  a file system, in which each run makes a folder of its own
-ROOM = 1 << 30
-"""Bytes: unit tests use about a quarter of that."""
+ROOM = 2 << 30
+"""Bytes: the tests use less than half of that."""
 
 PARTS = ("conformance", "crash", "docs", "acceptance", "integration")
 CHECKS = (
@@ -94,8 +94,8 @@ def status_of(args: Sequence[str]) -> int:
 
 
 def place_for_files(args: Sequence[str]) -> AbstractContextManager[str | None]:
-    """A folder in memory for the files of unit tests, where there is room: they sync thousands of small ones."""
-    if "tests/unit" not in args or "TMPDIR" in os.environ or not has_room(MEMORY):
+    """A folder in memory for the files of tests, where there is room: they sync thousands of small ones."""
+    if "pytest" not in args or "TMPDIR" in os.environ or not has_room(MEMORY):
         return nullcontext()
     return tempfile.TemporaryDirectory(prefix="perdure-", dir=MEMORY, ignore_cleanup_errors=True)
 

@@ -55,11 +55,16 @@ SOURCE = Path(perdure.__file__).parents[1]
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection() -> Iterator[None]:
-    """What is loaded and collected stays until the end: garbage is looked for in what tests make, and not in it."""
+    """What is loaded and collected stays until the end: garbage is looked for in what tests make, and not in it.
+
+    Test modules are compiled once, whatever PYTHONDONTWRITEBYTECODE says: each process collects all of them.
+    """
     gc.disable()
+    kept, sys.dont_write_bytecode = sys.dont_write_bytecode, False
     try:
         return (yield)
     finally:
+        sys.dont_write_bytecode = kept
         gc.freeze()
         gc.enable()
 
