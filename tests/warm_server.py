@@ -43,6 +43,12 @@ def warm_up() -> None:
         importlib.import_module(name)
 
 
+def settle() -> None:
+    """What is imported is no garbage: no command looks for any in it, also not at its end."""
+    gc.collect()
+    gc.freeze()
+
+
 def serve(server: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """Answer requests; return one in the forked child that is to become the command, None at the end."""
     while True:
@@ -53,7 +59,10 @@ def serve(server: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
         while not line.endswith(b"\n"):
             line += server.recv(65536)
         request = json.loads(line)
-        if "reap" in request:
+        if "load" in request:
+            answer = len([importlib.import_module(name) for name in request["load"]])
+            settle()
+        elif "reap" in request:
             answer = os.waitpid(request["reap"], 0)[1]
         elif (answer := os.fork()) == 0:
             return request, descriptors
@@ -165,8 +174,7 @@ def end(status: int) -> None:
 if __name__ == "__main__":
     KEPT = 1 + len([each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each])
     warm_up()
-    gc.collect()
-    gc.freeze()  # what is imported is no garbage: no command looks for any in it, also not at its end
+    settle()
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         job = serve(connection)
         if job is not None:

@@ -15,6 +15,7 @@ import pytest
 from temporalio.client import Client
 from tests.conformance.bench import Bench
 
+import warm
 from waiting import until
 
 
@@ -84,7 +85,8 @@ class Server:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The cluster; it ends with the last of these tests, since it takes a tenth of a processor when nobody asks it."""
     server = Server(tmp_path_factory.mktemp("temporal"))
-    yield server
+    with warm.loaded("temporalio.client", "temporalio.worker", "perdure.engines.temporal.engine"):
+        yield server
     server.stop()
 
 

@@ -183,6 +183,8 @@ def test_a_worker_serves_and_ends(desk: Desk) -> None:
     """A worker of another process takes the work; told to end, it lets a step under way end first."""
     desk.write(edition("return first(n) + wait(n)"))
     worker = desk.start("worker", str(desk.script))
+    assert worker.stderr is not None
+    assert "Ctrl-C ends it" in worker.stderr.readline()
     run = desk.start("run", str(desk.script), "4")
     until(lambda: (desk.folder / "waiting").exists())
     (view,) = (each for each in desk.told("ps")["runs"] if each["script"] == str(desk.script))

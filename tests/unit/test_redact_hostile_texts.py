@@ -59,7 +59,7 @@ HOSTILE = [
 ]
 
 
-SMALL, LARGE = 250, 750
+SMALL, LARGE = 150, 450
 """Characters: both far beyond the longest bound of a repeat, which the counting matcher lowers."""
 
 

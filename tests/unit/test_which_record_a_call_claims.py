@@ -85,7 +85,7 @@ def test_a_million_items_take_a_few_bytes_each() -> None:
     """Of the calls of a map, so much is kept that a repetition is noticed: less than 20 bytes of each."""
     history = History(1, "run")
     key = random.Random(1)
-    keys = [key.randbytes(16) for _ in range(record_matching.ONE_BY_ONE + 150_000)]
+    keys = [key.randbytes(16) for _ in range(record_matching.ONE_BY_ONE + 60_000)]
     call = called("claiming", 0)
 
     def claims(first: int, last: int) -> None:
@@ -94,15 +94,15 @@ def test_a_million_items_take_a_few_bytes_each() -> None:
             assert history.claim(call) is None
             assert call.n == 0
 
-    claims(0, record_matching.ONE_BY_ONE + 50_000)
+    claims(0, record_matching.ONE_BY_ONE + 20_000)
     tracemalloc.start()
     try:
-        claims(record_matching.ONE_BY_ONE + 50_000, len(keys))
+        claims(record_matching.ONE_BY_ONE + 20_000, len(keys))
         size, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert size / 100_000 < 20
-    call.key = keys[record_matching.ONE_BY_ONE + 70_000]
+    assert size / 40_000 < 20
+    call.key = keys[record_matching.ONE_BY_ONE + 30_000]
     assert history.claim(call) is None
     assert call.n == 1
 
