@@ -32,7 +32,7 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_I
 # Neither how long an example takes nor how fast they are made says anything on a machine that is busy.
 # The same examples each time: a commit is good or bad, whenever it is tested. `-m long` looks for new ones.
 hypothesis.settings.register_profile(
-    "perdure", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "perdure", max_examples=50, deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("perdure")
 

@@ -20,7 +20,7 @@ DEATHS = st.lists(st.tuples(st.integers(1, 50), st.booleans()), max_size=5)
 SEEDS = st.integers(0, 2**32)
 ANY_DEATHS = given(TREES, DEATHS, DEATHS, SEEDS)
 
-few = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def completed(disk: Disk) -> dict[Identity, tuple[str, bytes, bytes]]:

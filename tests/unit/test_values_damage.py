@@ -101,7 +101,7 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
     return bytes(out)
 
 
-LENGTHS = [3000, pytest.param(50_000, marks=pytest.mark.long)]
+LENGTHS = [1500, pytest.param(50_000, marks=pytest.mark.long)]
 """Mutations each time, and with `-m long`."""
 
 
@@ -124,8 +124,8 @@ def test_mutated_bytes_give_a_value_or_our_error(times: int) -> None:
         assert len(codec.describe(data, 80)) <= 80
         codec.describe_inputs(data)
         msgspec.json.encode(codec.to_builtins(data))
-    assert refused > 1000
-    assert loaded > 500
+    assert refused > times / 3
+    assert loaded > times / 6
 
 
 @pytest.mark.parametrize("times", LENGTHS)
@@ -146,7 +146,7 @@ def test_no_class_outside_of_the_annotation_is_ever_made(times: int) -> None:
             continue
         seen += 1
         assert "Allower" not in {type(part).__name__ for part in parts(value)}
-    assert seen > 30  # a name of a field that is not as it was is refused
+    assert seen > 10  # a name of a field that is not as it was is refused
     del value
     gc.collect()
     assert set(gone) == {"Allowed"}
