@@ -68,7 +68,7 @@ def test_each_test_has_a_state_of_its_own(scripts: Scripts, off: bool) -> None:
     done = subprocess.run(
         [*command, "-k", "left or paid" if off else ""],
         cwd=scripts.folder,
-        env={**env, "PYTHONPATH": str(SOURCE)},
+        env={**env, "PYTHONPATH": str(SOURCE), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=120,
