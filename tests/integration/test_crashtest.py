@@ -46,7 +46,7 @@ def port() -> Iterator[int]:
     server.server_close()
 
 
-def tried(folder: Path, text: str, port: int, patience: float = 60, kills: int = 4, **more: object) -> Report:
+def tried(folder: Path, text: str, port: int, patience: float = 60, kills: int = 6, **more: object) -> Report:
     """What killing that script has found; a few kills are enough for what is planted here."""
     return crashtest(target(folder, HEAD.format(port=port) + text, **more), kills=kills, seconds=600, patience=patience)
 
@@ -65,10 +65,10 @@ def test_a_planted_fault_is_found(tmp_path: Path, port: int, planted: str) -> No
 @pytest.mark.parametrize("script", SOUND)
 def test_a_sound_script_has_no_findings(tmp_path: Path, port: int, script: str) -> None:
     """Every kill is survived, and all of its points were tried."""
-    report = tried(tmp_path, SOUND[script], port, kills=3)
+    report = tried(tmp_path, SOUND[script], port, kills=4)
     assert report.findings == []
     assert report.finished
-    assert report.kills == 3
+    assert report.kills == 4
 
 
 def test_what_was_keyed_and_what_may_be_repeated_is_said(tmp_path: Path, port: int) -> None:
