@@ -50,6 +50,31 @@ def step_checksum(
     return head << 32 | crc32(output, crc32(given, crc32(_numbers(started, ms, attempts), head)))
 
 
+def step_identities(*columns: Sequence[object]) -> list[int]:
+    """`step_identity` of many rows, by their columns: a function entered for each row would cost more than the rest."""
+    return [crc & _HIGH for crc in map(crc32, map(_encode, zip(*columns, strict=True)))]
+
+
+def step_checksums(
+    run: Sequence[int],
+    seq: Sequence[int],
+    name: Sequence[str],
+    key: Sequence[bytes],
+    n: Sequence[int],
+    status: Sequence[str],
+    given: Sequence[bytes],
+    output: Sequence[bytes],
+    started: Sequence[float],
+    ms: Sequence[int],
+    attempts: Sequence[int],
+    kind: Sequence[str],
+) -> list[int]:
+    """`step_checksum` of many rows, by their columns."""
+    heads = step_identities(run, seq, name, key, n, status, kind)
+    tails = map(crc32, output, map(crc32, given, map(crc32, map(_numbers, started, ms, attempts), heads)))
+    return [head << 32 | tail for head, tail in zip(heads, tails, strict=True)]
+
+
 def marked(crc: int, lives: int | None, keyed: int | None, *more: object) -> int:
     """A step's checksum once its row has marks or `more`, in the lower half; a row without any keeps its own."""
     if more.count(None) != len(more):

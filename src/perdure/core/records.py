@@ -22,8 +22,8 @@ StepStatus = Literal["done", "failed", "dead", "abandoned"]
 RunStatus = Literal["queued", "running", "suspended", "failed", "parked", "done", "cancelled"]
 """How a run stands. `queued`: it has not begun. `suspended`: it waits for a time or a signal, and needs no process."""
 
-_KINDS = frozenset(get_args(StepKind))
-_STEP_STATUSES = frozenset(get_args(StepStatus))
+STEP_KINDS: Final = frozenset(get_args(StepKind))
+STEP_STATUSES: Final = frozenset(get_args(StepStatus))
 _RUN_STATUSES = frozenset(get_args(RunStatus))
 _WITH_OUTPUT = ("done", "failed", "parked")
 _LATEST = 253_402_300_800.0
@@ -190,8 +190,8 @@ class StepRecord(msgspec.Struct, frozen=True, gc=False):
         """Is it as it was written, as a row of that run?"""
         return (
             self.crc == self.checksum(run)
-            and self.status in _STEP_STATUSES
-            and self.kind in _KINDS
+            and self.status in STEP_STATUSES
+            and self.kind in STEP_KINDS
             and is_time(self.started)
         )
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import Any, TypeVar
 
-from perdure.core.checksums import row_checksum, step_checksum, step_identity
+from perdure.core.checksums import marked, row_checksum, step_checksums, step_identities
 from perdure.core.dead_letters import LetterRecord
-from perdure.core.execution.record_matching import IndexRow
+from perdure.core.execution.record_matching import IndexPage
 from perdure.core.records import (
+    CRC,
+    KIND,
     MARKS,
     SEQ,
-    WIDTH,
+    STARTED,
+    STATUS,
+    STEP_KINDS,
+    STEP_STATUSES,
     AttemptRecord,
     FunctionRecord,
     RunRecord,
@@ -24,7 +30,6 @@ from perdure.errors import StateCorrupt
 W = TypeVar("W", RunRecord, LetterRecord)
 M = TypeVar("M", StepRecord, AttemptRecord, FunctionRecord)
 
-_UNMARKED = (None,) * (WIDTH - MARKS)
 _SURELY_A_TIME = 1e11
 
 UNREADABLE = (TypeError, ValueError, AttributeError, OverflowError, struct.error)
@@ -74,45 +79,51 @@ def checked_of_run(kind: type[M], row: Sequence[Any], path: Path) -> M:
     return record
 
 
-def checked_steps(rows: Iterable[Any], path: Path) -> list[StepRecord]:
+def checked_steps(rows: Sequence[Sequence[Any]], path: Path) -> list[StepRecord]:
     """Rows of the step table as records; `path` is for the message.
 
     Raises:
         StateCorrupt: one of them does not match its checksum.
     """
-    found = []
     try:
-        for row in rows:
-            run, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind = row[:MARKS]
-            # Nearly all are like this. The others are looked at one by one, as are those that do not match.
-            if (
-                status == "done"
-                and kind == "step"
-                and 0 <= started <= _SURELY_A_TIME
-                and row[MARKS:] == _UNMARKED
-                and crc == step_checksum(run, seq, name, key, n, status, given, output, started, ms, attempts, kind)
-            ):
-                found.append(StepRecord(*row[SEQ:]))
-            else:
-                found.append(checked_of_run(StepRecord, row, path))
+        if rows and _all_intact(rows):
+            return list(starmap(StepRecord, [row[SEQ:] for row in rows]))
     except UNREADABLE as error:
         raise corrupt(path) from error
-    return found
+    return [checked_of_run(StepRecord, row, path) for row in rows]
 
 
-def checked_index(rows: Iterable[Sequence[Any]], path: Path) -> Iterator[IndexRow]:
+def _all_intact(rows: Sequence[Sequence[Any]]) -> bool:
+    """Are all rows as they were written? False also if one has a time that has to be looked at more closely."""
+    columns = list(zip(*rows, strict=True))
+    started = columns[STARTED]
+    if not (0 <= min(started) and max(started) <= _SURELY_A_TIME):
+        return False
+    if not (STEP_STATUSES.issuperset(columns[STATUS]) and STEP_KINDS.issuperset(columns[KIND])):
+        return False
+    sums = step_checksums(*columns[:CRC], columns[KIND])
+    marks = columns[MARKS:]
+    if any(column.count(None) != len(rows) for column in marks):
+        sums = list(map(marked, sums, *marks))
+    return sums == list(columns[CRC])
+
+
+def checked_index(rows: Sequence[Sequence[Any]], path: Path) -> IndexPage:
     """What finds the records of a run: its number, then their own, name, key, occurrence, status, kind and checksum.
+
+    Returns:
+        The columns of all but the first and the last.
 
     Raises:
         StateCorrupt: one of them does not match the half of its checksum that is about these.
     """
+    *columns, crcs = zip(*rows, strict=True)
     try:
-        for row in rows:
-            if row[7] >> 32 != step_identity(row[:7]):
-                raise corrupt(path)
-            yield row[1:7]  # type: ignore[misc]
+        if step_identities(*columns) != [crc >> 32 for crc in crcs]:
+            raise corrupt(path)
     except UNREADABLE as error:
         raise corrupt(path) from error
+    return columns[1:]
 
 
 def sound(row: Sequence[Any]) -> bool:

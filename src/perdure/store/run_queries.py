@@ -15,17 +15,14 @@ from perdure.core.execution.spending import Amounts, Bounds, CallId
 from perdure.core.policies.verdicts import Stop, unpack_stop
 from perdure.core.records import ENDING_NOTE, AttemptRecord, FunctionRecord, RunRecord, StepKind, StepRecord
 from perdure.errors import NotFound, StateCorrupt
-from perdure.store import pieces, spending, stop_notes
+from perdure.store import pieces, record_index, spending, stop_notes
 from perdure.store.group_commit import Journal
 from perdure.store.holders import Holder
-from perdure.store.rows import checked, checked_index, checked_of_run, checked_steps, corrupt, sound
+from perdure.store.rows import checked, checked_of_run, checked_steps, corrupt, sound
 from perdure.store.statements import Statements
 
 CHUNK = 512
 """Records that are read together."""
-
-AT_ONCE = 10_000
-"""Rows of an index that are read together."""
 
 
 class RunQueries:
@@ -68,10 +65,8 @@ class RunQueries:
         Raises:
             StateCorrupt: one of them is not as it was written.
         """
-        after = -1
-        while rows := self._all("step_index", rid, after, AT_ONCE):
-            yield from checked_index(rows, self.path)
-            after = rows[-1][1]
+        for page in record_index.pages(self.journal, rid, self.path):
+            yield from zip(*page, strict=True)
 
     def records(self, rid: int, first: int = 0, most: int = CHUNK) -> list[StepRecord]:
         """Up to `most` records of a run, beginning with number `first`, as they are stored: see `whole`.
@@ -343,7 +338,8 @@ class RunQueries:
 
     def index_in(self, connection: apsw.Connection, rid: int) -> list[IndexRow]:
         """The same as `index`."""
-        return list(checked_index(connection.execute(self._sql["step_index"], (rid, -1, -1)).fetchall(), self.path))
+        page = record_index.page_in(connection, rid, self.path)
+        return [] if page is None else list(zip(*page, strict=True))
 
     def exempted_in(self, connection: apsw.Connection, rid: int) -> list[tuple[int, int]]:
         """The same as `exempted`."""

@@ -16,7 +16,7 @@ from perdure.core import records
 from perdure.core.checksums import marked, step_checksum
 from perdure.core.execution.crash_loop import LIMIT, Crashes, Lives
 from perdure.core.execution.kept_input import kept_input
-from perdure.core.execution.record_matching import Claims, IndexRow
+from perdure.core.execution.record_matching import Claims, IndexPage, IndexRow, page_of
 from perdure.core.execution.spec import Call
 from perdure.core.records import (
     ENDING_NOTE,
@@ -87,6 +87,8 @@ class History(Claims):
         crash_limit: after so many it is not tried again.
         largest: how many bytes a record may have.
         lives: in the middle of which calls how many lives of the run have ended.
+        pages: more of the index, by columns.
+        last: the number of the last record, if they are read when they are needed (`read_when_needed`).
     """
 
     def __init__(
@@ -103,6 +105,8 @@ class History(Claims):
         crash_limit: int = LIMIT,
         largest: int = sys.maxsize,
         lives: Lives | None = None,
+        pages: Iterable[IndexPage] = (),
+        last: int = 0,
     ) -> None:
         super().__init__(id, exempt, before)
         self.rid = rid
@@ -134,8 +138,10 @@ class History(Claims):
         self._fired: list[tuple[int, float]] = []
         self.undone: Counter[bytes] = Counter()
         self.known_tries: dict[tuple[str, bytes, int], Tries] = {}  # of earlier processes, that no call has claimed
-        for row in self._offer_done(index):
-            self._remember(*row)
+        self.last = last
+        for page in itertools.chain(page_of(index), pages):
+            self._offer_page(page)
+            self.last = page[0][-1]
         self._first = int(self.last) + 1  # the number of the first record of this life
         self._numbers = itertools.count(self._first)
         for name, key, n, number, counted, _ in attempts:
@@ -160,6 +166,11 @@ class History(Claims):
         if kind == "defer":
             self._to_clean[seq] = kind
         self._offer(seq, name, key, n, status, kind)
+
+    @property
+    def unread(self) -> bool:
+        """Are there records, of which nothing is known, and nothing that they can be read by?"""
+        return self._first > 1 and not self.recorded and not self.reads_on
 
     @property
     def has_new(self) -> bool:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from operator import attrgetter
 
 from perdure.core import commands
+from perdure.core.execution.record_matching import IndexPage
 from perdure.core.records import AttemptRecord, StepRecord
 from perdure.core.values.pieces import MAY_BE_APART
 from perdure.errors import StateCorrupt
-from perdure.store import dead_letters
+from perdure.store import dead_letters, record_index
+from perdure.store.rows import corrupt
 from perdure.store.run_queries import CHUNK
 from perdure.store.runs import Store
 
 KEPT = 8 * CHUNK
+
+_INDEX = attrgetter("seq", "name", "key", "n", "status", "kind")
+_OF_CALLS = frozenset({"step", "builtin"})
 
 
 class RecordReader:
@@ -23,7 +29,29 @@ class RecordReader:
         self._store = store
         self._rid = rid
         self._ahead: dict[int, StepRecord] = {}
+        self._known = -1  # the number of the last record that `next_page` has told of
         self._lock = threading.Lock()
+
+    def next_page(self) -> IndexPage | None:
+        """The index of the next records of a run that only has records of calls, by columns; None: there are no more.
+
+        Raises:
+            StateCorrupt: one of them is gone, or does not match its checksum; it is not passed over.
+        """
+        with self._lock:
+            if len(self._ahead) < KEPT:  # whoever wants to find them nearly always wants to have them then
+                records = self._store.records(self._rid, self._known + 1)
+                self._ahead.update((one.seq, one) for one in records)
+                page: IndexPage | None = list(zip(*map(_INDEX, records), strict=True)) or None
+            else:
+                page = record_index.page(self._store.journal, self._rid, self._store.path, self._known)
+            if page is None:
+                return None
+            _, _, _, _, statuses, kinds = page
+            if "abandoned" in statuses or not _OF_CALLS.issuperset(kinds):
+                raise corrupt(self._store.path)  # the file has said that there are none
+            self._known = page[0][-1]
+        return page
 
     def record(self, seq: int, *, inputs: bool = True) -> StepRecord:
         """The record of that number; large inputs are put together only if asked for.

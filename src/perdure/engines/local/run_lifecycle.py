@@ -28,7 +28,7 @@ from perdure.engines.registry import is_known
 from perdure.engines.runtime import orphans
 from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 from perdure.errors import NotFound, Released, StateError, StopRun, Suspended, UsageError
-from perdure.store import workflow_defaults
+from perdure.store import record_index, workflow_defaults
 from perdure.store.code_versions import kind_of_call
 from perdure.store.crashes import crashes_of, deaths_of
 from perdure.store.forks import origin, sources
@@ -151,18 +151,22 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
         history = History(run.rid, run.id, epoch=run.epoch, uniform=uniform, largest=store.largest)
         history.undoes_children = history.notes_endings = True
         return history
+    exempt = store.exempted(run.rid)
+    last = None if exempt else record_index.last_of_calls(store.journal, run.rid)
     history = History(
         run.rid,
         run.id,
-        store.each_index(run.rid),
+        (),
         store.attempts(run.rid, run.epoch),
-        exempt=store.exempted(run.rid),
+        exempt=exempt,
         epoch=run.epoch,
         uniform=uniform,
         crashes=crashes_of(store, run.rid),
         crash_limit=settings.crash_limit(run.path),
         largest=store.largest,
         lives=lives_of(store, run.rid),
+        pages=record_index.pages(store.journal, run.rid, store.path) if last is None else (),
+        last=last or 0,
     )
     history.spent = store.spent_by_calls(run.rid)
     history.spent_by_children = store.spent_by_children(run.rid)

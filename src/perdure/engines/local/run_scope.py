@@ -90,6 +90,8 @@ class RunScope(BaseScope):
         self.run = run
         self.parent = parent
         self.records = RecordReader(resources.store, run.rid)
+        if history.unread:
+            history.read_when_needed(self.records.next_page)
         self.commit: LoopWrites | None = None  # of the loop that the run executes on
         self._own_stem: str | None = None
         self.abandoned = False

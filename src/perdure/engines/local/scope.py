@@ -70,7 +70,7 @@ class LocalScope(RunScope):
             end = self.drivers.sync.call(perform(call, history), self, spec)
         else:
             # A saved result is there already: no decision waits for it, and nobody looks on.
-            seq = history.claim(call)
+            seq = self._claimed(call)
             if seq is not None and not history.is_abandoned(seq):
                 end = self._recalled(call, seq)
             else:
@@ -78,6 +78,12 @@ class LocalScope(RunScope):
         if type(end) is Failed:
             raise end.error
         return end.value
+
+    def _claimed(self, call: Call) -> int | None:
+        try:
+            return self.history.claim(call)
+        except StateError as error:
+            raise self.stop(StopRun(error)) from error
 
     def _recalled(self, call: Call, seq: int) -> Any:
         try:

@@ -353,7 +353,7 @@ class SyncDriver:
         if self._resources.observer is not None:
             run = effect.run
             self._resources.observer.notify(
-                RunResumed(run.id, run.workflow, history.recorded)
+                RunResumed(run.id, run.workflow, sum(self._resources.store.counts(run.rid).values()))
                 if effect.resumed
                 else RunStarted(run.id, run.workflow)
             )

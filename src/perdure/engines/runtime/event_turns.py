@@ -86,6 +86,7 @@ class EventTurns(ABC):
         self._ready = ready_on(loop)
         self._can_run_on = shows_ready(loop)
         history = scope.history
+        history.read_all()
         fired = [entry for seq in history.timer_notes() for entry in _FIRED.decode(scope.read(seq).input)]
         self._replay: DeliveryOrder | None = DeliveryOrder(history, fired) if history.recorded else None
         history.replaying = self._replay is not None

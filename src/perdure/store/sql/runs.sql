@@ -166,9 +166,6 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: drop_step
 DELETE FROM step WHERE run = ? AND seq = ?
 
--- name: step_index
-SELECT run, seq, name, key, n, status, kind, crc FROM step WHERE run = ? AND seq > ? ORDER BY seq LIMIT ?
-
 -- name: steps_from
 SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed,
        batch, asked, waits, label, spent
